@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+)
+
+// maxGroup bounds how many writes share a commit, so that a burst does not make the first of them wait for all.
+const maxGroup = 256
+
+// group gathers the writes that arrive while a commit is under way into one transaction: on SQLite the flush to
+// disk is what a commit costs, and one flush serves all of them.
+//
+// One goroutine, started by newGroup and ended by close, owns the writing of groups.
+type group struct {
+	db    *sql.DB
+	stmts *stmts
+	in    chan *write
+	done  chan struct{}
+
+	mu     sync.RWMutex // closed and in: nobody sends on a closed channel
+	closed bool
+}
+
+type write struct {
+	ctx context.Context
+	f   func(Tx) error
+	res chan error
+}
+
+func newGroup(db *sql.DB) *group {
+	g := &group{db: db, stmts: &stmts{db: db, m: map[string]*sql.Stmt{}}, in: make(chan *write, maxGroup), done: make(chan struct{})}
+	go g.run()
+	return g
+}
+
+func (g *group) close() {
+	g.mu.Lock()
+	if !g.closed {
+		g.closed = true
+		close(g.in)
+	}
+	g.mu.Unlock()
+	<-g.done
+}
+
+// do hands one write to the group and waits for its commit. A context that ends does not take back a write that is
+// under way: the caller would not know whether it happened.
+func (g *group) do(ctx context.Context, f func(Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := &write{ctx: context.WithoutCancel(ctx), f: f, res: make(chan error, 1)}
+	g.mu.RLock()
+	if g.closed {
+		g.mu.RUnlock()
+		return sql.ErrConnDone
+	}
+	g.in <- w
+	g.mu.RUnlock()
+	return <-w.res
+}
+
+func (g *group) run() {
+	defer close(g.done)
+	defer g.stmts.close()
+	for w := range g.in {
+		batch := []*write{w}
+		for len(batch) < maxGroup {
+			select {
+			case more, ok := <-g.in:
+				if !ok {
+					g.commit(batch)
+					return
+				}
+				batch = append(batch, more)
+				continue
+			default:
+			}
+			break
+		}
+		g.commit(batch)
+	}
+}
+
+// commit writes the batch as one transaction. When any of them fails, each is tried in a transaction of its own, so
+// that one bad write takes no other with it.
+func (g *group) commit(batch []*write) {
+	if len(batch) > 1 {
+		if err := g.one(batch); err == nil {
+			for _, w := range batch {
+				w.res <- nil
+			}
+			return
+		}
+	}
+	for _, w := range batch {
+		w.res <- g.one([]*write{w})
+	}
+}
+
+func (g *group) one(batch []*write) (err error) {
+	ctx := batch[0].ctx
+	tx, err := g.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = tx.Rollback()
+			err = fmt.Errorf("panic in a write: %v", p)
+		}
+	}()
+	for _, w := range batch {
+		if err := w.f(sqlTx{tx, g.stmts}); err != nil {
+			_ = tx.Rollback()
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	g.stmts.prepare(ctx)
+	return nil
+}
