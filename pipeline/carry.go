@@ -1,0 +1,457 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// errStale: the run has moved on under another turn; this job has nothing to say any more.
+var errStale = errors.New("the run has moved on")
+
+// carry takes a run through its steps until it waits (the pause is returned) or ends (0). An error means that the
+// database refused; the run then stands where its last commit left it.
+func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Duration, err error) {
+	// The record is written to the end even while we stop; the step hears of it through its own context.
+	ctx := context.WithoutCancel(jobCtx)
+	stepCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stopOnShutdown := context.AfterFunc(jobCtx, func() { cancel(errShutdown) })
+	defer stopOnShutdown()
+	u := &underway{cancel: cancel}
+	e.mu.Lock()
+	if e.active[job.Run] != nil {
+		e.mu.Unlock()
+		return time.Second, nil
+	}
+	e.active[job.Run] = u
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.active, job.Run)
+		e.mu.Unlock()
+	}()
+	// Read after the run is in our hands: a cancel from now on reaches us through the context.
+	r, err := e.load(ctx, job.Run)
+	if err != nil {
+		return 0, err
+	}
+	if r.turn != job.Turn || !r.State.Moving() {
+		return 0, nil
+	}
+	defer func() {
+		if errors.Is(err, errStale) {
+			again, err = 0, nil
+		}
+	}()
+
+	if r.undoing {
+		return e.carryUndo(ctx, stepCtx, r, u)
+	}
+	crashed := r.State == Running && r.under == 1
+	for {
+		if r.cancelBy != "" {
+			return 0, e.endCancelled(ctx, r)
+		}
+		if jobCtx.Err() != nil {
+			if r.under == 1 && !crashed {
+				// The mark says that the step is under way, but it never began: take the mark back.
+				return time.Second, e.write(ctx, func(tx store.Tx) error {
+					return exactlyOne(tx.Exec(ctx, "UPDATE runs SET under = 0 WHERE id = ? AND turn = ?", r.ID, r.turn))
+				})
+			}
+			return time.Second, nil
+		}
+		step, err := e.reg.Lookup(r.Step(), "")
+		if err != nil {
+			return 0, e.fail(ctx, r, nil, err)
+		}
+		if crashed {
+			crashed = false
+			if step.Resume == Ask {
+				return 0, e.ask(ctx, r, nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
+			}
+			if err := e.write(ctx, func(tx store.Tx) error {
+				return insertEvent(ctx, tx, Event{Run: r.ID, Kind: EvResumed, Stage: r.Stage, Step: r.Step(), Text: "taken up again after a stop in its middle"})
+			}); err != nil {
+				return 0, err
+			}
+		}
+		// A step between two tries that is safe to repeat needs no mark: a crash now leaves it between two tries.
+		if r.under == 0 || r.under == 2 && step.Resume == Ask {
+			if err := e.begin(ctx, r); err != nil {
+				return 0, err
+			}
+		}
+		again, end, err := e.runStep(ctx, stepCtx, r, u, step)
+		if err != nil || end || again > 0 {
+			return again, err
+		}
+	}
+}
+
+// begin marks the stage as under way.
+func (e *Engine) begin(ctx context.Context, r *Run) error {
+	now := time.Now()
+	first := r.under == 0
+	err := e.write(ctx, func(tx store.Tx) error {
+		q := "UPDATE runs SET under = 1, state = 'running', why = '' WHERE id = ? AND turn = ?"
+		args := []any{r.ID, r.turn}
+		if first {
+			q = "UPDATE runs SET under = 1, state = 'running', why = '', stage_at = ? WHERE id = ? AND turn = ?"
+			args = []any{now.UnixMilli(), r.ID, r.turn}
+		}
+		if err := exactlyOne(tx.Exec(ctx, q, args...)); err != nil {
+			return err
+		}
+		if !first {
+			return nil
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvStep, Stage: r.Stage, Step: r.Step()})
+	})
+	if err == nil {
+		r.under, r.State, r.Why = 1, Running, ""
+		if first {
+			r.StageAt = now
+		}
+	}
+	return err
+}
+
+func exactlyOne(n int64, err error) error {
+	if err == nil && n != 1 {
+		return errStale
+	}
+	return err
+}
+
+// open makes the stepRun for one call: the step sees the secrets it names in Needs, and no other.
+func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
+	stored, err := clipboard.Parse([]byte(r.clipboard))
+	if err != nil {
+		return nil, fmt.Errorf("read the clipboard: %w", err)
+	}
+	keys := make([]string, 0, len(step.Needs)+len(step.Gives))
+	for _, k := range append(append(keys, step.Needs...), step.Gives...) {
+		keys = append(keys, strings.TrimSuffix(k, "?"))
+	}
+	view, err := stored.Open(e.key, keys)
+	if err != nil {
+		return nil, err
+	}
+	return &stepRun{e: e, run: r, step: step, stored: stored, view: view, alive: make(chan struct{}, 1),
+		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo}}, nil
+}
+
+// Token gives what tags everything that a run makes.
+func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
+
+// use makes s visible to status and to the writer of lines, until the returned function is called.
+func (e *Engine) use(u *underway, s *stepRun) func() {
+	e.mu.Lock()
+	u.step = s
+	e.mu.Unlock()
+	return func() {
+		e.mu.Lock()
+		u.step = nil
+		e.mu.Unlock()
+	}
+}
+
+// runStep calls Do once and commits what came of it. end means that the run is over or needs a person.
+func (e *Engine) runStep(ctx, stepCtx context.Context, r *Run, u *underway, step Step) (again time.Duration, end bool, err error) {
+	s, err := e.open(r, step, false)
+	if err != nil {
+		return 0, true, e.fail(ctx, r, nil, err)
+	}
+	free := e.use(u, s)
+	began := time.Now()
+	doErr := s.call(stepCtx, step.Do)
+	free()
+
+	var w *waitError
+	var ask *askError
+	switch {
+	case doErr == nil:
+		if err := s.view.Seal(e.key); err != nil {
+			return 0, true, e.fail(ctx, r, s, err)
+		}
+		if _, err := clipboard.Parse(s.view.Bytes()); err != nil {
+			return 0, true, e.fail(ctx, r, s, fmt.Errorf("the step left a clipboard that can not be read: %w", err))
+		}
+		end, err := e.advance(ctx, r, s)
+		return 0, end, err
+	case errors.Is(doErr, errShutdown):
+		// Left as under way: the next start treats it as its Resume says.
+		return time.Second, false, e.write(ctx, func(tx store.Tx) error { return insertAll(ctx, tx, s.take()) })
+	case errors.Is(doErr, errCancelled):
+		return 0, true, e.endCancelled(ctx, r)
+	case errors.As(doErr, &ask):
+		return 0, true, e.ask(ctx, r, s, doErr)
+	case errors.As(doErr, &w):
+		limit := step.Timeout
+		if limit == 0 {
+			limit = DefaultTimeout
+		}
+		if time.Since(r.StageAt) > limit {
+			return 0, true, e.fail(ctx, r, s, fmt.Errorf("gave up after %s: %s", limit, w.why))
+		}
+		return max(w.d, 10*time.Millisecond), false, e.pause(ctx, r, s, max(w.d, 10*time.Millisecond), w.why, EvWaiting, r.attempts)
+	case IsPermanent(doErr), r.attempts >= len(e.retry):
+		return 0, true, e.fail(ctx, r, s, doErr)
+	default:
+		d := e.retry[r.attempts]
+		d += time.Duration(float64(d) * 0.2 * (float64(began.UnixNano()%100) / 100)) // spread, so that many do not return at once
+		why := fmt.Sprintf("try %d of %d in %s: %s", r.attempts+2, len(e.retry)+1, d.Round(100*time.Millisecond), s.mask(oneLine(doErr)))
+		return d, false, e.pause(ctx, r, s, d, why, EvRetrying, r.attempts+1)
+	}
+}
+
+// advance commits a finished step: clipboard, stage and events in one transaction.
+func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err error) {
+	now := time.Now()
+	text := s.view.Text()
+	done := Event{Run: r.ID, At: now, Kind: EvDone, Stage: r.Stage, Step: r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(r.StageAt)}
+	lines := s.take()
+	next := r.Stage + 1
+	end = next >= len(r.Steps)
+	err = e.write(ctx, func(tx store.Tx) error {
+		var err error
+		if end {
+			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?",
+				text, next, now.UnixMilli(), now.UnixMilli(), r.ID, r.turn))
+		} else {
+			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'running', under = 1, attempts = 0, why = '', stage_at = ? WHERE id = ? AND turn = ?",
+				text, next, now.UnixMilli(), r.ID, r.turn))
+		}
+		if err != nil {
+			return err
+		}
+		if err := insertAll(ctx, tx, append(lines, done)); err != nil {
+			return err
+		}
+		if !end {
+			return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvStep, Stage: next, Step: r.Steps[next]})
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done'", r.Pipeline, r.ID); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: next - 1, Took: now.Sub(r.Started)})
+	})
+	if err != nil {
+		return false, err
+	}
+	if end {
+		e.forgetUsual(r.Pipeline)
+		r.State = Ready
+	}
+	r.clipboard, r.Stage, r.StageAt, r.under, r.attempts, r.Why = text, next, now, 1, 0, ""
+	return end, nil
+}
+
+// pause commits that the run waits. A wait whose reason did not change writes nothing: ten thousand hosts that are
+// not up yet must not cost ten thousand commits a second.
+func (e *Engine) pause(ctx context.Context, r *Run, s *stepRun, d time.Duration, why string, kind EventKind, attempts int) error {
+	why = s.mask(why)
+	lines := s.take()
+	if r.State == Waiting && r.Why == why && r.attempts == attempts && len(lines) == 0 {
+		return nil
+	}
+	now := time.Now()
+	err := e.write(ctx, func(tx store.Tx) error {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'waiting', under = 2, attempts = ?, why = ?, wake = ? WHERE id = ? AND turn = ?", attempts, why, now.Add(d).UnixMilli(), r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Step: r.Step(), Text: why}))
+	})
+	if err == nil {
+		r.State, r.under, r.attempts, r.Why = Waiting, 2, attempts, why
+	}
+	return err
+}
+
+// stop commits a state in which the run needs a person.
+func (e *Engine) stop(ctx context.Context, r *Run, s *stepRun, state State, kind EventKind, cause error) error {
+	msg := oneLine(cause)
+	var lines []Event
+	if s != nil {
+		msg, lines = s.mask(msg), s.take()
+	}
+	now := time.Now()
+	return e.write(ctx, func(tx store.Tx) error {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, under = 2, err = ?, why = '' WHERE id = ? AND turn = ?", string(state), msg, r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Step: r.Step(), Text: msg, Took: now.Sub(r.Started)}))
+	})
+}
+
+func (e *Engine) fail(ctx context.Context, r *Run, s *stepRun, cause error) error {
+	return e.stop(ctx, r, s, Failed, EvFailed, cause)
+}
+
+func (e *Engine) ask(ctx context.Context, r *Run, s *stepRun, cause error) error {
+	return e.stop(ctx, r, s, Asking, EvAsking, cause)
+}
+
+// endCancelled commits the cancellation and says what is left standing. It raises the turn, so that whoever else
+// holds the run writes nothing more.
+func (e *Engine) endCancelled(ctx context.Context, r *Run) error {
+	now := time.Now()
+	text := "nothing is left standing"
+	if left := e.standing(r); len(left) > 0 {
+		text = "left standing: what " + strings.Join(left, ", ") + " made"
+	}
+	by := r.cancelBy
+	return e.write(ctx, func(tx store.Tx) error {
+		if by == "" {
+			if err := tx.QueryRow(ctx, "SELECT cancel_by FROM runs WHERE id = ?", r.ID).Scan(&by); err != nil {
+				return err
+			}
+		}
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'cancelled', live = 0, under = 2, turn = turn + 1, why = '', err = ?, ended = ? WHERE id = ? AND turn = ?", "cancelled by "+by+"; "+text, now.UnixMilli(), r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvCancelled, Stage: r.Stage, Step: r.Step(), Text: "cancelled by " + by + "; " + text, Took: now.Sub(r.Started)})
+	})
+}
+
+// standing lists the begun steps that have something to undo, in order.
+func (e *Engine) standing(r *Run) []string {
+	var left []string
+	for i := 0; i <= r.Stage && i < len(r.Steps); i++ {
+		if i == r.Stage && r.under == 0 {
+			break
+		}
+		if s, err := e.reg.Lookup(r.Steps[i], ""); err == nil && s.Undo != nil {
+			left = append(left, s.Name)
+		}
+	}
+	return left
+}
+
+// carryUndo takes the run back, last step first. Each step taken back is a commit of its own.
+func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (time.Duration, error) {
+	for ; r.undoAt >= 0; r.undoAt-- {
+		if stepCtx.Err() != nil {
+			return time.Second, nil
+		}
+		step, err := e.reg.Lookup(r.Steps[r.undoAt], "")
+		if err == nil && step.Undo == nil {
+			continue
+		}
+		r.Stage = r.undoAt
+		var s *stepRun
+		if err == nil {
+			s, err = e.open(r, step, true)
+		}
+		if err == nil {
+			free := e.use(u, s)
+			err = s.call(stepCtx, step.Undo)
+			free()
+		}
+		kind, text := EvStepUndone, "undone"
+		var w *waitError
+		switch {
+		case err == nil:
+			if line := s.lastLine(); line != "" {
+				text = line
+			}
+			if err := s.view.Seal(e.key); err == nil {
+				r.clipboard = s.view.Text()
+			}
+		case errors.Is(err, errShutdown), errors.Is(err, errCancelled):
+			return time.Second, nil
+		case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
+			return max(w.d, 10*time.Millisecond), e.pauseUndo(ctx, r, s, r.attempts, w.why)
+		case !IsPermanent(err) && r.attempts < len(e.retry):
+			d := e.retry[r.attempts]
+			return d, e.pauseUndo(ctx, r, s, r.attempts+1, oneLine(err))
+		default:
+			kind, text = EvUndoStuck, oneLine(err)
+		}
+		var lines []Event
+		if s != nil {
+			text, lines = s.mask(text), s.take()
+		}
+		now := time.Now()
+		err = e.write(ctx, func(tx store.Tx) error {
+			if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET undo_at = ?, attempts = 0, why = '', clipboard = ?, stage_at = ? WHERE id = ? AND turn = ?", r.undoAt-1, r.clipboard, now.UnixMilli(), r.ID, r.turn)); err != nil {
+				return err
+			}
+			return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.undoAt, Step: step.Name, Text: text}))
+		})
+		if err != nil {
+			return 0, err
+		}
+		r.attempts, r.StageAt = 0, now
+	}
+	return 0, e.endUndo(ctx, r)
+}
+
+func (e *Engine) pauseUndo(ctx context.Context, r *Run, s *stepRun, attempts int, why string) error {
+	why = s.mask(why)
+	lines := s.take()
+	return e.write(ctx, func(tx store.Tx) error {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET attempts = ?, why = ?, undo_at = ? WHERE id = ? AND turn = ?", attempts, why, r.undoAt, r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertAll(ctx, tx, lines)
+	})
+}
+
+// endUndo says what was taken back and what stays. What could not be taken back keeps the run alive: `undo` again.
+func (e *Engine) endUndo(ctx context.Context, r *Run) error {
+	now := time.Now()
+	return e.write(ctx, func(tx store.Tx) error {
+		rows, err := tx.Query(ctx, "SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'undo_stuck') ORDER BY id", r.ID, r.ID)
+		if err != nil {
+			return err
+		}
+		var done, stuck []string
+		for rows.Next() {
+			var kind, step, text string
+			if err := rows.Scan(&kind, &step, &text); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			if kind == string(EvStepUndone) {
+				done = append(done, step)
+			} else {
+				stuck = append(stuck, step+" ("+text+")")
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		text := "there was nothing to undo"
+		if len(done) > 0 {
+			text = "took back " + strings.Join(done, ", ")
+		}
+		state, live, kind, ended := Undone, 0, EvUndone, now.UnixMilli()
+		if len(stuck) > 0 {
+			state, live, kind, ended = Failed, 1, EvUndoFailed, 0
+			text = "could not undo " + strings.Join(stuck, "; ")
+			if len(done) > 0 {
+				text += "; took back " + strings.Join(done, ", ")
+			}
+		}
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, live = ?, undoing = 0, under = 2, why = '', err = ?, ended = ? WHERE id = ? AND turn = ?", string(state), live, text, ended, r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Text: text})
+	})
+}
+
+// oneLine gives an error as one line of bounded length, as chat shows it.
+func oneLine(err error) string {
+	s := strings.Join(strings.Fields(err.Error()), " ")
+	if len(s) > 600 {
+		s = strings.ToValidUTF8(s[:600], "") + "…"
+	}
+	return s
+}

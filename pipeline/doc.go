@@ -1,0 +1,30 @@
+// Package pipeline carries a clipboard from step to step until the host is ready, and keeps a record that survives
+// kill -9 at any instant.
+//
+//	command ── Start, Retry, Skip, Cancel, Undo ──► one transaction each: run, event, River job
+//	                                                      │
+//	River ── job {run, turn} ──► carry: Do(step 1) ► commit ► Do(step 2) ► commit … until it waits or ends
+//	                                                      │
+//	bot, web ◄── Events after a cursor, Changed ──────────┘
+//
+// The states of a run:
+//
+//	          Start                       last step
+//	            ▼            Do returns      ▲
+//	        ┌─────────┐  Wait / error  ┌─────┴───┐
+//	        │ running │◄──────────────►│ waiting │
+//	        └─┬──┬──┬─┘   job is due   └─────────┘
+//	  Permanent│  │  │ died inside a step that says Ask
+//	          ▼  │  ▼                                        live: holds its host
+//	     failed  │  asking ── Retry, Skip ──► running        ─────────────────────
+//	          │  │ Cancel                                    over: ready  cancelled  undone
+//	          ▼  ▼
+//	 Undo ► undoing ► undone
+//
+// A job carries a run through many steps: the queue is used to start, to wait and to recover, because a job per
+// step costs more than the step's own commit. Each finished step is one transaction: clipboard, stage, event. A job
+// whose turn is not the run's turn is stale and does nothing; retry, cancel and recovery raise the turn.
+//
+// Goroutines: River's workers run carry, one run each and never two for one run; one goroutine, owned by Engine.Run,
+// writes progress lines in batches. A waiting run has no goroutine. Nothing here knows of chat, HTTP or people's roles.
+package pipeline

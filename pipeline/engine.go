@@ -1,0 +1,203 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Config of an Engine. DB, Registry and Key must be set.
+type Config struct {
+	DB       *store.DB
+	Registry *Registry
+	Key      *clipboard.Key
+	Log      *slog.Logger    // nil: discarded
+	Workers  int             // runs carried at once; 0 means 200
+	Retry    []time.Duration // pauses before the tries after the first; nil means 2 s, 10 s, 30 s
+}
+
+// Engine carries runs. Make it with New, then call Run; Start and the other verbs work before Run, too: what they
+// begin is carried once Run is called. Safe for concurrent use.
+type Engine struct {
+	db      *store.DB
+	reg     *Registry
+	key     *clipboard.Key
+	log     *slog.Logger
+	retry   []time.Duration
+	queue   queue
+	install string // this database's own id, part of every token
+
+	mu     sync.Mutex
+	active map[int64]*underway // runs a worker carries now
+	usual  map[string]Usual    // cache of Usual by pipeline
+
+	subMu sync.Mutex
+	subs  map[chan struct{}]struct{}
+}
+
+// underway is a run in a worker's hands.
+type underway struct {
+	cancel context.CancelCauseFunc
+	step   *stepRun // nil between steps
+}
+
+// Causes of a cancelled step.
+var (
+	errCancelled = errors.New("cancelled by a person")
+	errShutdown  = errors.New("jarvis is stopping")
+)
+
+// New opens the record, making its tables when they are not there.
+func New(ctx context.Context, c Config) (*Engine, error) {
+	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry,
+		active: map[int64]*underway{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.retry == nil {
+		e.retry = []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second}
+	}
+	if c.Workers == 0 {
+		c.Workers = 200
+	}
+	if err := e.db.Migrate(ctx, migrations(e.db.Postgres() != nil)); err != nil {
+		return nil, err
+	}
+	var err error
+	if e.queue, err = newQueue(ctx, e.db, e, c.Workers); err != nil {
+		return nil, err
+	}
+	return e, e.db.Write(ctx, func(tx store.Tx) error {
+		err := tx.QueryRow(ctx, "SELECT id FROM installation").Scan(&e.install)
+		if errors.Is(err, store.ErrNoRows) {
+			b := make([]byte, 4)
+			_, _ = rand.Read(b) // never fails
+			e.install = hex.EncodeToString(b)
+			_, err = tx.Exec(ctx, "INSERT INTO installation (id) VALUES (?)", e.install)
+		}
+		return err
+	})
+}
+
+// Run takes up what an earlier process left and carries runs until ctx ends; then it stops the steps under way and
+// leaves their runs for the next start. It returns nil after an orderly stop.
+func (e *Engine) Run(ctx context.Context) error {
+	if err := e.takeUp(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("take up the runs of before: %w", err)
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if err := e.queue.start(work); err != nil {
+		return fmt.Errorf("start the queue: %w", err)
+	}
+	lines := make(chan struct{})
+	go func() {
+		defer close(lines)
+		e.writeLines(work)
+	}()
+	<-ctx.Done()
+	e.mu.Lock()
+	for _, u := range e.active {
+		u.cancel(errShutdown)
+	}
+	e.mu.Unlock()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	err := e.queue.stop(end)
+	stop()
+	<-lines
+	return err
+}
+
+// takeUp makes a fresh job for every run that the engine has to move. One process owns the database, so every job
+// that is not over belongs to a process that is dead.
+func (e *Engine) takeUp(ctx context.Context) error {
+	now := time.Now()
+	return e.write(ctx, func(tx store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM river_job WHERE kind = 'jarvis_carry' AND state NOT IN ('completed', 'cancelled', 'discarded')"); err != nil {
+			return err
+		}
+		// A stage's waiting begins anew: the time we were dead is not the host's fault.
+		if _, err := tx.Exec(ctx, "UPDATE runs SET turn = turn + 1, stage_at = CASE WHEN under = 2 THEN ? ELSE stage_at END WHERE live = 1 AND state IN ('running', 'waiting', 'undoing')", now.UnixMilli()); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, "SELECT id, turn FROM runs WHERE live = 1 AND state IN ('running', 'waiting', 'undoing') ORDER BY id")
+		if err != nil {
+			return err
+		}
+		var jobs []carryArgs
+		for rows.Next() {
+			var j carryArgs
+			if err := rows.Scan(&j.Run, &j.Turn); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			jobs = append(jobs, j)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for len(jobs) > 0 {
+			n := min(len(jobs), 500)
+			if err := e.queue.insert(ctx, tx, jobs[:n]...); err != nil {
+				return err
+			}
+			jobs = jobs[n:]
+		}
+		return nil
+	})
+}
+
+// write is a transaction after which followers look for new events.
+func (e *Engine) write(ctx context.Context, f func(store.Tx) error) error {
+	if err := e.db.Write(ctx, f); err != nil {
+		return err
+	}
+	e.poke()
+	return nil
+}
+
+// Changed gives a channel that holds a value whenever there may be new events, and a function that ends it. It never
+// blocks the engine: several changes may come as one.
+func (e *Engine) Changed() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	e.subMu.Lock()
+	e.subs[ch] = struct{}{}
+	e.subMu.Unlock()
+	return ch, func() {
+		e.subMu.Lock()
+		delete(e.subs, ch)
+		e.subMu.Unlock()
+	}
+}
+
+func (e *Engine) poke() {
+	e.subMu.Lock()
+	defer e.subMu.Unlock()
+	for ch := range e.subs {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Registry gives the steps that exist here.
+func (e *Engine) Registry() *Registry { return e.reg }
+
+// insertEvent writes one row of the record.
+func insertEvent(ctx context.Context, tx store.Tx, ev Event) error {
+	if ev.At.IsZero() {
+		ev.At = time.Now()
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		ev.Run, ev.At.UnixMilli(), string(ev.Kind), ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
+	return err
+}

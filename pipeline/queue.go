@@ -1,0 +1,131 @@
+package pipeline
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// carryArgs is the whole of a job: which run, and at which turn it was made.
+type carryArgs struct {
+	Run  int64 `json:"run"`
+	Turn int64 `json:"turn"`
+}
+
+func (carryArgs) Kind() string { return "jarvis_carry" }
+
+// InsertOpts: the engine counts tries itself, so River must never give a job up.
+func (carryArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 1 << 14} }
+
+// queue is what the engine asks of River, for either database.
+type queue interface {
+	insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error
+	start(ctx context.Context) error
+	stop(ctx context.Context) error
+}
+
+type carrier struct {
+	river.WorkerDefaults[carryArgs]
+	e *Engine
+}
+
+// Timeout: steps have their own.
+func (c *carrier) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
+
+func (c *carrier) Work(ctx context.Context, job *river.Job[carryArgs]) error {
+	again, err := c.e.carry(ctx, job.Args)
+	if err != nil {
+		// The database refused us: nothing is lost, the run stands where its last commit left it.
+		c.e.log.Error("carry", "run", job.Args.Run, "err", err)
+		again = 2 * time.Second
+	}
+	if again > 0 {
+		return river.JobSnooze(again)
+	}
+	return nil
+}
+
+// newQueue migrates River's tables and makes its client.
+func newQueue(ctx context.Context, db *store.DB, e *Engine, workers int) (queue, error) {
+	if pool := db.Postgres(); pool != nil {
+		return makeQueue[pgx.Tx](ctx, riverpgxv5.New(pool), e, workers)
+	}
+	return makeQueue[*sql.Tx](ctx, riversqlite.New(db.SQLite()), e, workers)
+}
+
+type riverQueue[T any] struct{ client *river.Client[T] }
+
+func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int) (queue, error) {
+	quiet := slog.New(levelHandler{e.log.Handler(), slog.LevelWarn})
+	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
+	if err != nil {
+		return nil, fmt.Errorf("prepare River's tables: %w", err)
+	}
+	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return nil, fmt.Errorf("prepare River's tables: %w", err)
+	}
+	ws := river.NewWorkers()
+	river.AddWorker(ws, &carrier{e: e})
+	c, err := river.NewClient(driver, &river.Config{
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Workers:              ws,
+		Logger:               quiet,
+		JobTimeout:           -1,
+		FetchCooldown:        20 * time.Millisecond,
+		FetchPollInterval:    100 * time.Millisecond,
+		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine rescues at start, and knows better
+		// Kept short: the record is in our own tables.
+		CompletedJobRetentionPeriod: 10 * time.Minute,
+		ReindexerSchedule:           river.NeverSchedule(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start River: %w", err)
+	}
+	return &riverQueue[T]{c}, nil
+}
+
+func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
+	raw, ok := tx.Raw().(T)
+	if !ok {
+		return fmt.Errorf("the transaction is a %T", tx.Raw())
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	params := make([]river.InsertManyParams, len(jobs))
+	for i, j := range jobs {
+		params[i] = river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{MaxAttempts: 1 << 14}}
+	}
+	_, err := q.client.InsertManyFastTx(ctx, raw, params)
+	return err
+}
+
+func (q *riverQueue[T]) start(ctx context.Context) error { return q.client.Start(ctx) }
+func (q *riverQueue[T]) stop(ctx context.Context) error  { return q.client.StopAndCancel(ctx) }
+
+// levelHandler raises the level of a log handler: River's own chatter is not for our users.
+type levelHandler struct {
+	slog.Handler
+	min slog.Level
+}
+
+func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.min && h.Handler.Enabled(ctx, l)
+}
+func (h levelHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return levelHandler{h.Handler.WithAttrs(a), h.min}
+}
+func (h levelHandler) WithGroup(n string) slog.Handler {
+	return levelHandler{h.Handler.WithGroup(n), h.min}
+}

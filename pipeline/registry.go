@@ -1,0 +1,216 @@
+package pipeline
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+var stepName = regexp.MustCompile(`^[a-z][a-z0-9]*:[a-z][a-z0-9_]*$`)
+
+// Registry holds the steps that exist here. It is filled at start and only read afterwards, so it is safe for
+// concurrent use then.
+type Registry struct {
+	steps   map[string]Step
+	aliases map[string]string // whole names and module prefixes ("dnswizard:")
+	find    []func(name string) (Step, bool, error)
+}
+
+// NewRegistry gives an empty registry.
+func NewRegistry() *Registry {
+	return &Registry{steps: map[string]Step{}, aliases: map[string]string{}}
+}
+
+// Add registers steps. A bad or double name is a programmer's error and panics at start.
+func (r *Registry) Add(steps ...Step) {
+	for _, s := range steps {
+		if !stepName.MatchString(s.Name) {
+			panic(fmt.Sprintf("step name %q is not module:verb_object", s.Name))
+		}
+		if _, dup := r.steps[s.Name]; dup {
+			panic(fmt.Sprintf("step %q is registered twice", s.Name))
+		}
+		r.steps[s.Name] = s
+		for _, a := range s.Aliases {
+			r.aliases[a] = s.Name
+		}
+	}
+}
+
+// Alias lets a module's older name stand for it: Alias("dnswizard", "dns").
+func (r *Registry) Alias(old, module string) { r.aliases[old+":"] = module + ":" }
+
+// Resolve adds a source of steps that are looked up by name when they are needed: external workers, whose folder
+// may change while we run. ok false means that the name is not the source's.
+func (r *Registry) Resolve(find func(name string) (s Step, ok bool, err error)) {
+	r.find = append(r.find, find)
+}
+
+// Steps lists the built-in steps, sorted by name.
+func (r *Registry) Steps() []Step {
+	out := make([]Step, 0, len(r.steps))
+	for _, s := range r.steps {
+		out = append(out, s)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// UnknownStepError names a step that nobody here offers.
+type UnknownStepError struct {
+	Name    string
+	Nearest string // "" when none is near
+	Why     string // more than "nobody offers it"; may be empty
+}
+
+func (e *UnknownStepError) Error() string {
+	msg := fmt.Sprintf("no worker here offers the step %q", e.Name)
+	if e.Why != "" {
+		msg = fmt.Sprintf("the step %q can not run: %s", e.Name, e.Why)
+	}
+	if e.Nearest != "" {
+		msg += fmt.Sprintf("; did you mean %q?", e.Nearest)
+	}
+	return msg
+}
+
+// Lookup finds a step by name, older name, or sp:task with the provider it stands for. The error is an
+// *UnknownStepError.
+func (r *Registry) Lookup(name, provider string) (Step, error) {
+	canon := name
+	if task, ok := strings.CutPrefix(name, "sp:"); ok && provider != "" {
+		canon = provider + ":" + task
+	}
+	if module, task, ok := strings.Cut(canon, ":"); ok {
+		if to, ok := r.aliases[module+":"]; ok {
+			canon = to + task
+		}
+	}
+	if to, ok := r.aliases[canon]; ok {
+		canon = to
+	}
+	if s, ok := r.steps[canon]; ok {
+		return s, nil
+	}
+	if !stepName.MatchString(canon) {
+		return Step{}, &UnknownStepError{Name: name, Why: "a step is written module:task, in small letters, digits and _"}
+	}
+	for _, f := range r.find {
+		s, ok, err := f(canon)
+		if err != nil {
+			return Step{}, &UnknownStepError{Name: name, Why: err.Error()}
+		}
+		if ok {
+			return s, nil
+		}
+	}
+	var names []string
+	for n := range r.steps {
+		names = append(names, n)
+	}
+	return Step{}, &UnknownStepError{Name: name, Nearest: Nearest(canon, names)}
+}
+
+// NeedsError says that a pipeline can not work, before it starts: Step needs Key and nothing before it gives it.
+type NeedsError struct {
+	Step, Key string
+	GivenBy   string // a later step that gives it, or ""
+}
+
+func (e *NeedsError) Error() string {
+	msg := fmt.Sprintf("%s needs %q, which is neither in the clipboard nor given by a step before it", e.Step, e.Key)
+	if e.GivenBy != "" {
+		msg += fmt.Sprintf("; %s gives it, but comes later", e.GivenBy)
+	}
+	return msg
+}
+
+// Check resolves a pipeline's names for a clipboard and makes sure that each step's needs are met. The steps come
+// back under their own names.
+func (r *Registry) Check(names []string, c *clipboard.Clipboard, provider string) ([]Step, error) {
+	steps := make([]Step, 0, len(names))
+	for _, n := range names {
+		s, err := r.Lookup(n, provider)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, s)
+	}
+	return steps, checkNeeds(steps, c)
+}
+
+func checkNeeds(steps []Step, c *clipboard.Clipboard) error {
+	given := map[string]bool{}
+	for _, s := range steps {
+		for _, key := range s.Needs {
+			if strings.HasSuffix(key, "?") || given[key] || c.Has(key) {
+				continue
+			}
+			e := &NeedsError{Step: s.Name, Key: key}
+			for _, later := range steps {
+				if slices.Contains(later.Gives, key) {
+					e.GivenBy = later.Name
+				}
+			}
+			return e
+		}
+		for _, key := range s.Gives {
+			given[key] = true
+		}
+	}
+	return nil
+}
+
+// Given lists the keys that the built-in steps give, sorted: what a person may not bring along.
+func (r *Registry) Given() []string {
+	set := map[string]bool{}
+	for _, s := range r.steps {
+		for _, k := range s.Gives {
+			set[k] = true
+		}
+	}
+	out := make([]string, 0, len(set))
+	for k := range set {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// Nearest gives the word closest to s by edit distance, or "" when none is near: at most a third of its letters
+// differ.
+func Nearest(s string, words []string) string {
+	best, bestD := "", len(s)/3+1
+	sort.Strings(words)
+	for _, w := range words {
+		if d := distance(s, w); d < bestD {
+			best, bestD = w, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		prev := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := prev
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			prev = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,158 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+// Resume says what to do with a step that was under way when the process died.
+type Resume int
+
+const (
+	Again Resume = iota // safe to repeat
+	Probe               // Do looks for what the earlier try made, and adopts it
+	Ask                 // nobody can look: a person decides
+)
+
+func (r Resume) String() string { return [...]string{"again", "probe", "ask"}[r] }
+
+// Step is one blocking task of a worker, described as data. Help, docs and the check before a run read it.
+type Step struct {
+	Name    string        // "dns:update_host"
+	Aliases []string      // older names that people's YAML still holds
+	Doc     string        // one line
+	Needs   []string      // clipboard keys under instance that it reads; "key?" when it can do without
+	Gives   []string      // keys it writes
+	Timeout time.Duration // for one Do, and for all its waiting together; 0 means DefaultTimeout
+	Silence time.Duration // hung when it reports nothing for so long; 0 means never
+	Resume  Resume
+	// Plan says what Do would do; it reads only. nil: Doc is shown.
+	Plan func(ctx context.Context, c *clipboard.Clipboard) (string, error)
+	// Do does the work. It may be called again after a crash or an error, and looks first for what is there already.
+	Do func(ctx context.Context, c *clipboard.Clipboard) error
+	// Undo takes back what Do did in this run; safe to repeat. nil: there is nothing to undo.
+	Undo func(ctx context.Context, c *clipboard.Clipboard) error
+}
+
+// DefaultTimeout holds for a step that names none.
+const DefaultTimeout = 30 * time.Minute
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Permanent marks an error that no retry can cure: the run fails now. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// Permanentf is Permanent(fmt.Errorf(…)).
+func Permanentf(format string, args ...any) error { return Permanent(fmt.Errorf(format, args...)) }
+
+// IsPermanent reports whether err is marked so.
+func IsPermanent(err error) bool {
+	var p *permanentError
+	return errors.As(err, &p)
+}
+
+type askError struct{ err error }
+
+func (e *askError) Error() string { return e.err.Error() }
+func (e *askError) Unwrap() error { return e.err }
+
+// AskPerson marks an outcome that the step could not find out ("may have half happened"): the run waits for
+// `retry` or `skip`.
+func AskPerson(err error) error { return &askError{err} }
+
+type waitError struct {
+	d   time.Duration
+	why string
+}
+
+func (e *waitError) Error() string { return e.why }
+
+// Wait says: not yet, ask again in d. The run gives up its goroutine meanwhile, and status shows why.
+func Wait(d time.Duration, why string) error { return &waitError{d, why} }
+
+// AsWait gives the pause and the reason when err came from Wait. For tests and `jarvis step`.
+func AsWait(err error) (d time.Duration, why string, ok bool) {
+	var w *waitError
+	if errors.As(err, &w) {
+		return w.d, w.why, true
+	}
+	return 0, "", false
+}
+
+// Cluster of facts that a step may ask of its run.
+type stepKey struct{}
+
+// Host is what a step's context is bound to: the engine, or `jarvis step`, which has no engine.
+type Host interface {
+	// Progress sets the line that status shows, and feeds the watchdog.
+	Progress(line string)
+	// Log keeps a line in the record without showing it in status.
+	Log(line string)
+	// Keep stores the clipboard now, in the middle of the step.
+	Keep(ctx context.Context, c *clipboard.Clipboard) error
+	// Facts tells which run this is.
+	Facts() Facts
+}
+
+// Facts of the run a step works for.
+type Facts struct {
+	Run    int64
+	Stage  int           // from 0
+	Token  string        // unique to this run in all the world: "jarvis-1f3a9c04-12"; tags what the run makes
+	By     string        // who asked
+	Waited time.Duration // how long this stage has waited so far
+	Undo   bool          // Undo is running, not Do
+}
+
+// WithHost binds a context to h; the engine does, and whoever runs a step by hand.
+func WithHost(ctx context.Context, h Host) context.Context {
+	return context.WithValue(ctx, stepKey{}, h)
+}
+
+func hostOf(ctx context.Context) Host {
+	h, _ := ctx.Value(stepKey{}).(Host)
+	return h
+}
+
+// Progress sets the line that `status` shows. Secrets in it are masked.
+func Progress(ctx context.Context, line string) {
+	if h := hostOf(ctx); h != nil {
+		h.Progress(line)
+	}
+}
+
+// Log keeps a line in the run's record (`log loki`). Secrets in it are masked.
+func Log(ctx context.Context, line string) {
+	if h := hostOf(ctx); h != nil {
+		h.Log(line)
+	}
+}
+
+// Keep stores the clipboard now, before the step is over: for a step that is about to do what it could not
+// recognise afterwards, such as replacing a host's keys.
+func Keep(ctx context.Context, c *clipboard.Clipboard) error {
+	if h := hostOf(ctx); h != nil {
+		return h.Keep(ctx, c)
+	}
+	return nil
+}
+
+// FactsOf tells a step which run it works for; the zero Facts outside a run.
+func FactsOf(ctx context.Context) Facts {
+	if h := hostOf(ctx); h != nil {
+		return h.Facts()
+	}
+	return Facts{}
+}
