@@ -65,8 +65,8 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 		r.Started = time.Now()
 		r.StageAt = r.Started
 		now := r.Started.UnixMilli()
-		err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, started, stage_at, wake, ended)
-			VALUES (?, ?, ?, ?, 0, 'running', 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', ?, ?, 0, 0) RETURNING id`,
+		err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended)
+			VALUES (?, ?, ?, ?, 0, 'running', 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0) RETURNING id`,
 			r.Host, r.FQDN, r.Pipeline, string(list), r.clipboard, r.By, r.Origin, now, now).Scan(&r.ID)
 		if err != nil {
 			return err
@@ -147,8 +147,8 @@ func (e *Engine) again(ctx context.Context, id int64, change func(r *Run, tx sto
 		if r.undoing {
 			undoing = 1
 		}
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET stage = ?, state = ?, live = 1, under = ?, attempts = 0, turn = ?, undo_at = ?, undoing = ?, err = '', why = '', cancel_by = '', stage_at = ?, ended = 0 WHERE id = ?",
-			r.Stage, string(r.State), r.under, r.turn, r.undoAt, undoing, now.UnixMilli(), r.ID)); err != nil {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET stage = ?, state = ?, live = 1, under = ?, attempts = 0, turn = ?, undo_at = ?, undoing = ?, err = '', why = '', cancel_by = '', tries = ?, stage_at = ?, ended = 0 WHERE id = ?",
+			r.Stage, string(r.State), r.under, r.turn, r.undoAt, undoing, r.tries, now.UnixMilli(), r.ID)); err != nil {
 			return err
 		}
 		ev.Run, ev.Stage, ev.Step = r.ID, r.Stage, r.Step()
@@ -185,6 +185,7 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 			text += " from " + r.Steps[i]
 		}
 		r.State, r.under = Running, 0
+		r.tries++
 		return Event{Kind: EvRetried, Text: text}, nil
 	})
 }

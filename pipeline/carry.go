@@ -21,7 +21,7 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 	ctx := context.WithoutCancel(jobCtx)
 	stepCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stopOnShutdown := context.AfterFunc(jobCtx, func() { cancel(errShutdown) })
+	stopOnShutdown := context.AfterFunc(jobCtx, func() { cancel(ErrStopping) })
 	defer stopOnShutdown()
 	u := &underway{cancel: cancel}
 	e.mu.Lock()
@@ -145,7 +145,7 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 		return nil, err
 	}
 	return &stepRun{e: e, run: r, step: step, stored: stored, view: view, alive: make(chan struct{}, 1),
-		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo}}, nil
+		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo, Try: r.tries}}, nil
 }
 
 // Token gives what tags everything that a run makes.
@@ -186,7 +186,7 @@ func (e *Engine) runStep(ctx, stepCtx context.Context, r *Run, u *underway, step
 		}
 		end, err := e.advance(ctx, r, s)
 		return 0, end, err
-	case errors.Is(doErr, errShutdown):
+	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
 		return time.Second, false, e.write(ctx, func(tx store.Tx) error { return insertAll(ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
@@ -365,7 +365,7 @@ func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (t
 			if err := s.view.Seal(e.key); err == nil {
 				r.clipboard = s.view.Text()
 			}
-		case errors.Is(err, errShutdown), errors.Is(err, errCancelled):
+		case errors.Is(err, ErrStopping), errors.Is(err, errCancelled):
 			return time.Second, nil
 		case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
 			return max(w.d, 10*time.Millisecond), e.pauseUndo(ctx, r, s, r.attempts, w.why)

@@ -9,17 +9,17 @@
 //
 // The states of a run:
 //
-//	          Start                       last step
-//	            ▼            Do returns      ▲
-//	        ┌─────────┐  Wait / error  ┌─────┴───┐
-//	        │ running │◄──────────────►│ waiting │
-//	        └─┬──┬──┬─┘   job is due   └─────────┘
-//	  Permanent│  │  │ died inside a step that says Ask
-//	          ▼  │  ▼                                        live: holds its host
-//	     failed  │  asking ── Retry, Skip ──► running        ─────────────────────
-//	          │  │ Cancel                                    over: ready  cancelled  undone
-//	          ▼  ▼
-//	 Undo ► undoing ► undone
+//	         Start                       last step
+//	           ▼            Do returns      ▲
+//	       ┌─────────┐  Wait / error  ┌─────┴───┐
+//	       │ running │◄──────────────►│ waiting │
+//	       └─┬──┬──┬─┘   job is due   └─────────┘
+//	 Permanent│  │  │ died inside a step that says Ask
+//	         ▼  │  ▼                                        live: holds its host
+//	    failed  │  asking ── Retry, Skip ──► running        ─────────────────────
+//	         │  │ Cancel                                    over: ready  cancelled  undone
+//	         ▼  ▼
+//	Undo ► undoing ► undone
 //
 // A job carries a run through many steps: the queue is used to start, to wait and to recover, because a job per
 // step costs more than the step's own commit. Each finished step is one transaction: clipboard, stage, event. A job

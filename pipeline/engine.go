@@ -49,10 +49,10 @@ type underway struct {
 	step   *stepRun // nil between steps
 }
 
-// Causes of a cancelled step.
+// Causes of a cancelled step; ErrStopping is what a step finds in context.Cause when it will be taken up again.
 var (
 	errCancelled = errors.New("cancelled by a person")
-	errShutdown  = errors.New("jarvis is stopping")
+	ErrStopping  = errors.New("jarvis is stopping")
 )
 
 // New opens the record, making its tables when they are not there.
@@ -106,7 +106,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-ctx.Done()
 	e.mu.Lock()
 	for _, u := range e.active {
-		u.cancel(errShutdown)
+		u.cancel(ErrStopping)
 	}
 	e.mu.Unlock()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)

@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-const runColumns = "id, host, fqdn, pipeline, steps, stage, state, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, started, stage_at, wake, ended"
+const runColumns = "id, host, fqdn, pipeline, steps, stage, state, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended"
 
 func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	var r Run
@@ -22,7 +22,7 @@ func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	var undoing int
 	var started, stageAt, wake, ended int64
 	err := row.Scan(&r.ID, &r.Host, &r.FQDN, &r.Pipeline, &steps, &r.Stage, &state, &r.under, &r.attempts, &r.turn, &r.undoAt, &undoing,
-		&r.clipboard, &r.Error, &r.Why, &r.By, &r.Origin, &r.cancelBy, &started, &stageAt, &wake, &ended)
+		&r.clipboard, &r.Error, &r.Why, &r.By, &r.Origin, &r.cancelBy, &r.tries, &started, &stageAt, &wake, &ended)
 	if err != nil {
 		return r, err
 	}

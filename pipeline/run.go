@@ -51,8 +51,8 @@ type Run struct {
 	cancelBy  string
 	undoAt    int // the next stage to undo
 	clipboard string
-	waited    time.Duration
 	undoing   bool
+	tries     int // how often a person said retry
 }
 
 // Step gives the name of the stage under way, or "" when there is none.

@@ -91,7 +91,6 @@ func AsWait(err error) (d time.Duration, why string, ok bool) {
 	return 0, "", false
 }
 
-// Cluster of facts that a step may ask of its run.
 type stepKey struct{}
 
 // Host is what a step's context is bound to: the engine, or `jarvis step`, which has no engine.
@@ -114,6 +113,7 @@ type Facts struct {
 	By     string        // who asked
 	Waited time.Duration // how long this stage has waited so far
 	Undo   bool          // Undo is running, not Do
+	Try    int           // how often a person said `retry`: work that runs once in one try may run again in the next
 }
 
 // WithHost binds a context to h; the engine does, and whoever runs a step by hand.

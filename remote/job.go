@@ -1,0 +1,135 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// jobDir holds a folder per job on the host: cmd, pid, boot, log, exit.
+const jobDir = "/var/lib/jarvis/jobs"
+
+// startScript starts a job unless its folder is there. mkdir is atomic, so a job is started once, whoever asks how
+// often. The command runs in a session of its own: the connection may break without harm.
+const startScript = `umask 077
+mkdir -p ` + jobDir + ` || exit 90
+d=` + jobDir + `/$1
+if [ -d "$d" ]; then exit 0; fi
+cat > "$d.$2.cmd" || exit 91
+if mkdir "$d" 2>/dev/null; then
+  mv "$d.$2.cmd" "$d/cmd"
+  cat /proc/sys/kernel/random/boot_id > "$d/boot" 2>/dev/null
+  : > "$d/log"
+  cd /
+  setsid sh -c 'echo $$ > "$1/pid"; sh "$1/cmd" > "$1/log" 2>&1 < /dev/null; echo $? > "$1/exit.new"; mv "$1/exit.new" "$1/exit"' jarvis "$d" > /dev/null 2>&1 < /dev/null &
+else
+  rm -f "$d.$2.cmd"
+fi
+exit 0`
+
+// pollScript tells the job's state in the first line, then its log from a byte on. The state is read before the log,
+// so that the log of an ended job is whole.
+const pollScript = `d=` + jobDir + `/$1
+state=lost
+if [ ! -d "$d" ]; then state=none
+elif [ -s "$d/exit" ]; then state="exit $(cat "$d/exit")"
+elif [ -s "$d/boot" ] && [ "$(cat "$d/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ]; then state=lost
+elif [ -s "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null; then state=running
+elif [ -s "$d/exit" ]; then state="exit $(cat "$d/exit")"
+fi
+echo "$state"
+tail -c "+$2" "$d/log" 2>/dev/null
+exit 0`
+
+// killScript ends a job and all it started.
+const killScript = `d=` + jobDir + `/$1
+[ -s "$d/pid" ] && kill -9 "-$(cat "$d/pid")" 2>/dev/null
+exit 0`
+
+var jobID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,120}$`)
+
+// ErrUnknownOutcome: the job was started, its process is gone, and it left no exit status: the host was rebooted or
+// the process killed. It may have half happened.
+var ErrUnknownOutcome = errors.New("started, but left no exit status: it may have half happened")
+
+// Job runs a shell command on the host at most once, however often it is asked for under the same id: the first
+// call starts it, a later one follows what is under way or gives the outcome of what is over. Output lines (both
+// streams) go to line. When ctx is cancelled with kill true, the job is killed on the host; otherwise it goes on
+// there and can be taken up again.
+func (c *Client) Job(ctx context.Context, id, command string, line func(string), kill func(cause error) bool) (exit int, err error) {
+	if !jobID.MatchString(id) {
+		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", id)
+	}
+	unique := strconv.FormatInt(time.Now().UnixNano(), 36)
+	res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", startScript, "jarvis", id, unique}, Stdin: strings.NewReader(command + "\n")})
+	if err != nil {
+		return 0, err
+	}
+	if res.Exit != 0 {
+		return 0, fmt.Errorf("start the command: %s", firstLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+	}
+	offset, lost := 1, 0
+	var rest string
+	pause := 50 * time.Millisecond
+	for {
+		res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", pollScript, "jarvis", id, strconv.Itoa(offset)}})
+		if err != nil {
+			if ctx.Err() != nil && kill != nil && kill(context.Cause(ctx)) {
+				end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+				defer cancel()
+				_, _ = c.Run(end, Command{Args: []string{"sh", "-c", killScript, "jarvis", id}})
+			}
+			return 0, err
+		}
+		state, log, _ := strings.Cut(res.Stdout, "\n")
+		offset += len(log)
+		rest += log
+		for {
+			l, more, ok := strings.Cut(rest, "\n")
+			if !ok {
+				break
+			}
+			line(strings.TrimRight(l, "\r"))
+			rest = more
+		}
+		if log != "" {
+			pause = 50 * time.Millisecond
+		}
+		if code, ok := strings.CutPrefix(state, "exit "); ok && len(log) < MaxOutputBytes/2 {
+			if rest != "" {
+				line(rest)
+			}
+			n, err := strconv.Atoi(strings.TrimSpace(code))
+			if err != nil {
+				return 0, fmt.Errorf("%w: the exit status reads %q", ErrUnknownOutcome, code)
+			}
+			return n, nil
+		}
+		if state == "lost" || state == "none" {
+			// Just started, the job may not have written its pid yet; so ask a few times before believing it.
+			if lost++; lost > 20 {
+				return 0, ErrUnknownOutcome
+			}
+		} else {
+			lost = 0
+		}
+		select {
+		case <-ctx.Done():
+			continue // the next Run says so, and kills if it must
+		case <-time.After(pause):
+		}
+		pause = min(pause*3/2, time.Second)
+	}
+}
+
+func firstLine(s, otherwise string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

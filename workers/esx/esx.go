@@ -1,0 +1,305 @@
+// Package esx is the worker for VMware vSphere: it clones a template, gives it its cloud-init data, and finds,
+// stops and deletes what it made.
+//
+//	esx:deploy   clone as TOKEN ► reconfigure (name, note, user-data) ► power on
+//	esx:get_pub_ip  esx:startup  esx:shutdown  esx:destroy
+//
+// A clone is born under the run's token as its name, which no other machine can have; the same call that gives it
+// its real name also writes the token into its notes. So at every instant a machine of ours can be recognised, and a
+// repeat adopts it. One session is shared and opened anew when vCenter dropped it.
+package esx
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/session"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Config of the worker.
+type Config struct {
+	URL        clipboard.Secret  `yaml:"url" doc:"https://user:password@vcenter/sdk"`
+	CA         string            `yaml:"ca" doc:"file of the CA that signed vCenter's certificate; empty: the system's"`
+	Insecure   bool              `yaml:"insecure" doc:"do not verify vCenter's certificate; for a lab only"`
+	Datacenter string            `yaml:"datacenter" doc:"inventory name; empty: the only one there is"`
+	Template   string            `yaml:"template" doc:"template that is cloned when templates has none for the clipboard's guestid"`
+	Templates  map[string]string `yaml:"templates" doc:"template for each guestid, as in {Debian 12: debian12-cloud}"`
+	Folder     string            `yaml:"folder" doc:"folder for new machines; empty: the datacenter's VM folder"`
+	Pool       string            `yaml:"pool" doc:"resource pool; empty: the only one there is"`
+	Datastore  string            `yaml:"datastore" doc:"datastore; empty: the only one there is"`
+}
+
+// Worker offers the steps.
+type Worker struct {
+	cfg Config
+	url *url.URL
+
+	mu     sync.Mutex
+	client *govmomi.Client
+	used   time.Time
+}
+
+// New checks the configuration; it does not connect.
+func New(cfg Config) (*Worker, error) {
+	u, err := soap.ParseURL(string(cfg.URL))
+	if err != nil || u == nil || u.Host == "" {
+		return nil, errors.New("workers.esx.url must be https://user:password@vcenter/sdk")
+	}
+	if u.User == nil {
+		return nil, errors.New("workers.esx.url names no user: https://user:password@vcenter/sdk")
+	}
+	return &Worker{cfg: cfg, url: u}, nil
+}
+
+// Steps lists what the worker offers.
+func (w *Worker) Steps() []pipeline.Step {
+	return []pipeline.Step{w.deploy(), w.getPubIP(), w.startup(), w.shutdown(), w.destroy()}
+}
+
+// Close ends the session.
+func (w *Worker) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.client != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = w.client.Logout(ctx)
+		w.client.CloseIdleConnections()
+		w.client = nil
+	}
+}
+
+// connect gives the shared session, checked when it was idle for a while.
+func (w *Worker) connect(ctx context.Context) (*vim25.Client, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.client != nil && time.Since(w.used) > time.Minute {
+		if ok, err := w.client.SessionManager.SessionIsActive(ctx); err != nil || !ok {
+			w.client = nil
+		}
+	}
+	if w.client == nil {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		sc := soap.NewClient(w.url, w.cfg.Insecure)
+		if w.cfg.CA != "" {
+			pem, err := os.ReadFile(w.cfg.CA)
+			if err != nil {
+				return nil, pipeline.Permanent(fmt.Errorf("read workers.esx.ca: %w", err))
+			}
+			pool := x509.NewCertPool()
+			if !pool.AppendCertsFromPEM(pem) {
+				return nil, pipeline.Permanentf("workers.esx.ca (%s) holds no certificate", w.cfg.CA)
+			}
+			sc.DefaultTransport().TLSClientConfig.RootCAs = pool
+		}
+		vc, err := vim25.NewClient(ctx, sc)
+		if err != nil {
+			return nil, w.say("connect to "+w.url.Host, err)
+		}
+		c := &govmomi.Client{Client: vc, SessionManager: session.NewManager(vc)}
+		if err := c.Login(ctx, w.url.User); err != nil {
+			return nil, w.say("log in to "+w.url.Host, err)
+		}
+		w.client = c
+	}
+	w.used = time.Now()
+	return w.client.Client, nil
+}
+
+// say puts a vSphere error into words, and marks what no retry can cure. A session that vCenter dropped is opened
+// anew by the next try.
+func (w *Worker) say(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var notFound *find.NotFoundError
+	var many *find.MultipleFoundError
+	var dmany *find.DefaultMultipleFoundError
+	switch {
+	case fault.Is(err, &types.InvalidLogin{}):
+		return pipeline.Permanentf("%s: wrong user or password", what)
+	case fault.Is(err, &types.NotAuthenticated{}):
+		w.mu.Lock()
+		w.client = nil
+		w.mu.Unlock()
+		return fmt.Errorf("%s: the session had ended", what)
+	case fault.Is(err, &types.NoPermission{}):
+		return pipeline.Permanentf("%s: the user has no permission for it", what)
+	case fault.Is(err, &types.NoDiskSpace{}), fault.Is(err, &types.InsufficientStorageSpace{}):
+		return pipeline.Permanentf("%s: the datastore is full", what)
+	case errors.As(err, &notFound), errors.As(err, &many), errors.As(err, &dmany):
+		return pipeline.Permanentf("%s: %v", what, err)
+	}
+	var certErr x509.UnknownAuthorityError
+	if errors.As(err, &certErr) {
+		return pipeline.Permanentf("%s: its certificate is not signed by a CA we know; set workers.esx.ca", what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// place is where machines are made.
+type place struct {
+	client    *vim25.Client
+	finder    *find.Finder
+	folder    *object.Folder
+	pool      *object.ResourcePool
+	datastore *object.Datastore
+}
+
+// find resolves the configured names. A name that is not there is an error that says so; nothing is picked for it.
+func (w *Worker) find(ctx context.Context) (*place, error) {
+	vc, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{client: vc, finder: find.NewFinder(vc, true)}
+	dc, err := p.finder.DatacenterOrDefault(ctx, w.cfg.Datacenter)
+	if err != nil {
+		return nil, w.say(named("find the datacenter", w.cfg.Datacenter), err)
+	}
+	p.finder.SetDatacenter(dc)
+	if p.folder, err = p.finder.FolderOrDefault(ctx, orVM(w.cfg.Folder)); err != nil {
+		return nil, w.say(named("find the folder", w.cfg.Folder), err)
+	}
+	return p, nil
+}
+
+func named(what, name string) string {
+	if name == "" {
+		return what
+	}
+	return fmt.Sprintf("%s %q", what, name)
+}
+
+func orVM(folder string) string {
+	if folder == "" {
+		return "vm"
+	}
+	return folder
+}
+
+// target also resolves what only a new machine needs.
+func (w *Worker) target(ctx context.Context) (*place, error) {
+	p, err := w.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.pool, err = p.finder.ResourcePoolOrDefault(ctx, w.cfg.Pool); err != nil {
+		return nil, w.say(named("find the resource pool", w.cfg.Pool), err)
+	}
+	if p.datastore, err = p.finder.DatastoreOrDefault(ctx, w.cfg.Datastore); err != nil {
+		return nil, w.say(named("find the datastore", w.cfg.Datastore), err)
+	}
+	return p, nil
+}
+
+// template finds the template for a clipboard.
+func (w *Worker) template(ctx context.Context, p *place, c *clipboard.Clipboard) (*object.VirtualMachine, string, error) {
+	name := w.cfg.Template
+	if t := w.cfg.Templates[c.Get("guestid")]; t != "" {
+		name = t
+	}
+	if name == "" {
+		var have []string
+		for g := range w.cfg.Templates {
+			have = append(have, g)
+		}
+		return nil, "", pipeline.Permanentf("no template is configured for guestid %q; workers.esx.templates has %s", c.Get("guestid"), orNone(have))
+	}
+	vm, err := p.finder.VirtualMachine(ctx, name)
+	if err != nil {
+		var notFound *find.NotFoundError
+		if errors.As(err, &notFound) {
+			return nil, name, pipeline.Permanentf("the template %q is not on %s", name, w.url.Host)
+		}
+		return nil, name, w.say(named("find the template", name), err)
+	}
+	return vm, name, nil
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// child finds a machine by its name in the folder; nil when there is none.
+func (w *Worker) child(ctx context.Context, p *place, name string) (*object.VirtualMachine, error) {
+	ref, err := object.NewSearchIndex(p.client).FindChild(ctx, p.folder, name)
+	if err != nil {
+		return nil, w.say(named("look for the machine", name), err)
+	}
+	vm, _ := ref.(*object.VirtualMachine)
+	return vm, nil
+}
+
+// note gives a machine's annotation; "" also when it has gone meanwhile.
+func (w *Worker) note(ctx context.Context, vm *object.VirtualMachine) (string, error) {
+	var m mo.VirtualMachine
+	err := vm.Properties(ctx, vm.Reference(), []string{"config.annotation"}, &m)
+	switch {
+	case fault.Is(err, &types.ManagedObjectNotFound{}):
+		return "", nil
+	case err != nil:
+		return "", w.say("read the machine's notes", err)
+	case m.Config == nil:
+		return "", nil
+	}
+	return m.Config.Annotation, nil
+}
+
+// machine finds the host's machine by the provider_id of an earlier step, or by name.
+func (w *Worker) machine(ctx context.Context, c *clipboard.Clipboard) (*object.VirtualMachine, error) {
+	p, err := w.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if id := c.Get("provider_id"); id != "" {
+		vm := object.NewVirtualMachine(p.client, types.ManagedObjectReference{Type: "VirtualMachine", Value: id})
+		_, err := vm.PowerState(ctx)
+		if err == nil {
+			return vm, nil
+		}
+		if !fault.Is(err, &types.ManagedObjectNotFound{}) {
+			return nil, w.say("look for the machine "+id, err)
+		}
+		return nil, nil
+	}
+	name, err := c.String("hostname")
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	return w.child(ctx, p, strings.ToLower(name))
+}
+
+// power waits for a power task; being in that state already is fine.
+func (w *Worker) power(ctx context.Context, what string, f func(context.Context) (*object.Task, error)) (changed bool, err error) {
+	task, err := f(ctx)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	if fault.Is(err, &types.InvalidPowerState{}) {
+		return false, nil
+	}
+	return err == nil, w.say(what, err)
+}

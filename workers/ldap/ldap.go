@@ -1,0 +1,196 @@
+// Package ldap is the worker for the directory: it reads a host's clipboard from its entry, and keeps the entry under
+// ou=Hosts up to date.
+//
+// Passwords never cross a network in clear: ldaps://, StartTLS, or a loopback address. Every call has a deadline;
+// a connection is opened per step, for the directory may be gone for a while.
+package ldap
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Config of the worker.
+type Config struct {
+	URL      string           `yaml:"url" doc:"ldap://host:389 or ldaps://host:636"`
+	StartTLS bool             `yaml:"start_tls" doc:"encrypt an ldap:// connection before anything else is said"`
+	CA       string           `yaml:"ca" doc:"file of the CA that signed the server's certificate; empty: the system's"`
+	BindDN   string           `yaml:"bind_dn" doc:"who we are to the directory; empty: nobody"`
+	Password clipboard.Secret `yaml:"password" doc:"of bind_dn"`
+	Base     string           `yaml:"base" doc:"where hosts live, as in ou=Hosts,dc=example,dc=org"`
+}
+
+// Worker offers the steps and ReadClipboard.
+type Worker struct {
+	cfg  Config
+	tls  *tls.Config
+	host string
+}
+
+// New checks the configuration; it does not connect.
+func New(cfg Config) (*Worker, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
+		return nil, fmt.Errorf("workers.ldap.url is %q; it must be ldap://host or ldaps://host", cfg.URL)
+	}
+	if _, err := goldap.ParseDN(cfg.Base); err != nil || cfg.Base == "" {
+		return nil, fmt.Errorf("workers.ldap.base is %q; it must be a DN as in ou=Hosts,dc=example,dc=org", cfg.Base)
+	}
+	if cfg.BindDN != "" && cfg.Password == "" {
+		return nil, errors.New("workers.ldap.bind_dn is set, but password is not")
+	}
+	if cfg.Password != "" && u.Scheme == "ldap" && !cfg.StartTLS && !loopback(u.Hostname()) {
+		return nil, errors.New("workers.ldap would send its password in clear: set start_tls: true, or an ldaps:// url")
+	}
+	w := &Worker{cfg: cfg, host: u.Host, tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
+	if cfg.CA != "" {
+		pem, err := os.ReadFile(cfg.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read workers.ldap.ca: %w", err)
+		}
+		w.tls.RootCAs = x509.NewCertPool()
+		if !w.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("workers.ldap.ca (%s) holds no certificate", cfg.CA)
+		}
+	}
+	return w, nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// Steps lists what the worker offers.
+func (w *Worker) Steps() []pipeline.Step { return []pipeline.Step{w.updateHostOU()} }
+
+const callTimeout = 10 * time.Second
+
+// connect opens, encrypts and binds. What no retry can cure is marked so.
+func (w *Worker) connect(ctx context.Context) (*goldap.Conn, error) {
+	c, err := goldap.DialURL(w.cfg.URL, goldap.DialWithDialer(&net.Dialer{Timeout: callTimeout}), goldap.DialWithTLSConfig(w.tls))
+	if err != nil {
+		return nil, fmt.Errorf("the directory %s does not answer: %w", w.host, shorten(err))
+	}
+	c.SetTimeout(callTimeout)
+	if w.cfg.StartTLS {
+		if err := c.StartTLS(w.tls); err != nil {
+			_ = c.Close()
+			return nil, pipeline.Permanentf("the directory %s does not start TLS: %v", w.host, shorten(err))
+		}
+	}
+	if w.cfg.BindDN != "" {
+		if err := c.Bind(w.cfg.BindDN, string(w.cfg.Password)); err != nil {
+			_ = c.Close()
+			switch {
+			case goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidCredentials):
+				return nil, pipeline.Permanentf("the directory %s refused %s: wrong password or no such entry", w.host, w.cfg.BindDN)
+			case goldap.IsErrorWithCode(err, goldap.LDAPResultConfidentialityRequired):
+				return nil, pipeline.Permanentf("the directory %s wants TLS: set workers.ldap.start_tls: true", w.host)
+			}
+			return nil, w.say("log in", err)
+		}
+	}
+	if ctx.Err() != nil {
+		_ = c.Close()
+		return nil, ctx.Err()
+	}
+	return c, nil
+}
+
+// shorten takes the innermost cause, without go-ldap's prefix.
+func shorten(err error) error {
+	var le *goldap.Error
+	if errors.As(err, &le) && le.Err != nil {
+		return le.Err
+	}
+	return err
+}
+
+// say puts a directory's refusal into words.
+func (w *Worker) say(what string, err error) error {
+	var le *goldap.Error
+	if !errors.As(err, &le) {
+		return fmt.Errorf("%s at the directory %s: %w", what, w.host, err)
+	}
+	switch le.ResultCode {
+	case goldap.LDAPResultInsufficientAccessRights:
+		return pipeline.Permanentf("%s at the directory %s: %s has no right to", what, w.host, w.cfg.BindDN)
+	case goldap.LDAPResultNoSuchObject:
+		return pipeline.Permanentf("%s at the directory %s: %s is not there", what, w.host, w.cfg.Base)
+	case goldap.LDAPResultBusy, goldap.LDAPResultUnavailable, goldap.ErrorNetwork, goldap.LDAPResultTimeout:
+		return fmt.Errorf("%s at the directory %s: %w", what, w.host, shorten(err))
+	}
+	return pipeline.Permanentf("%s at the directory %s: %s (%v)", what, w.host, goldap.LDAPResultCodeMap[le.ResultCode], shorten(err))
+}
+
+// NotFoundError: no entry, or more than one.
+type NotFoundError struct {
+	Name  string
+	Found []string // DNs when there are several
+}
+
+func (e *NotFoundError) Error() string {
+	if len(e.Found) > 1 {
+		return fmt.Sprintf("%q is more than one entry: %s; say which", e.Name, strings.Join(e.Found, "; "))
+	}
+	return fmt.Sprintf("there is no host %q in the directory", e.Name)
+}
+
+// find gives the entry of a host; nil when there is none. The name is escaped: it can not change the filter.
+func (w *Worker) find(c *goldap.Conn, cn string) (*goldap.Entry, error) {
+	res, err := c.Search(goldap.NewSearchRequest(w.cfg.Base, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 3, int(callTimeout.Seconds()), false,
+		"(cn="+goldap.EscapeFilter(cn)+")", []string{"*"}, nil))
+	if err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) {
+		return nil, w.say("look for cn="+cn, err)
+	}
+	switch len(res.Entries) {
+	case 0:
+		return nil, nil
+	case 1:
+		return res.Entries[0], nil
+	}
+	e := &NotFoundError{Name: cn}
+	for _, r := range res.Entries {
+		e.Found = append(e.Found, r.DN)
+	}
+	return nil, pipeline.Permanent(e)
+}
+
+// ReadClipboard gives the YAML of a host's entry: the attribute jarvisClipboard, or else description when that is a
+// clipboard. For `deploy cn=loki`.
+func (w *Worker) ReadClipboard(ctx context.Context, cn string) ([]byte, error) {
+	c, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = c.Close() }()
+	e, err := w.find(c, cn)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
+		return nil, &NotFoundError{Name: cn}
+	}
+	if v := e.GetRawAttributeValue("jarvisClipboard"); len(v) > 0 {
+		return v, nil
+	}
+	if v := e.GetRawAttributeValue("description"); strings.Contains(string(v), "instance:") {
+		return v, nil
+	}
+	return nil, fmt.Errorf("the entry %s holds no clipboard: put it into jarvisClipboard, or into description", e.DN)
+}

@@ -1,0 +1,212 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// updateHostOU is stage 15: the host's entry under ou=Hosts.
+func (w *Worker) updateHostOU() pipeline.Step {
+	return pipeline.Step{
+		Name:    "ldap:update_host_ou",
+		Doc:     "writes the host's entry under ou=Hosts: names, address, host keys",
+		Needs:   []string{"hostname", "fqdn?", "ipaddress", "ip6address?", "hostkeys?", "ldap_before?"},
+		Gives:   []string{"ldap_before"},
+		Timeout: 5 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan: func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
+			conn, err := w.connect(ctx)
+			if err != nil {
+				return "", err
+			}
+			defer func() { _ = conn.Close() }()
+			e, err := w.find(conn, strings.ToLower(c.Get("hostname")))
+			if err != nil {
+				return "", err
+			}
+			if e == nil {
+				return fmt.Sprintf("would add cn=%s,%s", c.Get("hostname"), w.cfg.Base), nil
+			}
+			return "would update " + e.DN, nil
+		},
+		Do:   w.doUpdate,
+		Undo: w.undoUpdate,
+	}
+}
+
+// attributes of a host's entry; those of jarvisHost are left out when the directory does not know the class.
+func attributes(c *clipboard.Clipboard, in clipboard.Instance, ours bool) (map[string][]string, error) {
+	ip, err := c.Addr("ipaddress")
+	if err != nil {
+		return nil, err
+	}
+	set := map[string][]string{"ipHostNumber": {ip.String()}}
+	if c.Has("ip6address") {
+		a, err := c.Addr("ip6address")
+		if err != nil {
+			return nil, err
+		}
+		if a != ip {
+			set["ipHostNumber"] = append(set["ipHostNumber"], a.String())
+		}
+	}
+	if ours && c.Has("hostkeys") {
+		if set["sshPublicHostKey"], err = c.Strings("hostkeys"); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
+	in, err := c.Instance()
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	e, err := w.find(conn, in.Hostname)
+	if err != nil {
+		return err
+	}
+	if !c.Has("ldap_before") {
+		// What Undo needs, on record before anything changes.
+		before := "none"
+		if e != nil {
+			before = strings.Join(e.GetAttributeValues("ipHostNumber"), " ")
+			if before == "" {
+				before = "no address"
+			}
+		}
+		if err := c.Set("ldap_before", before); err != nil {
+			return err
+		}
+		if err := pipeline.Keep(ctx, c); err != nil {
+			return err
+		}
+	}
+	for _, ours := range []bool{true, false} {
+		set, err := attributes(c, in, ours)
+		if err != nil {
+			return pipeline.Permanent(err)
+		}
+		err = w.write(ctx, conn, e, in, set, ours)
+		if ours && (goldap.IsErrorWithCode(err, goldap.LDAPResultUndefinedAttributeType) || goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidAttributeSyntax) ||
+			goldap.IsErrorWithCode(err, goldap.LDAPResultObjectClassViolation)) {
+			pipeline.Log(ctx, "the directory does not know the class jarvisHost: host keys are not written there")
+			continue
+		}
+		if err != nil {
+			return w.say("write the entry of "+in.Hostname, err)
+		}
+		return nil
+	}
+	return nil
+}
+
+// write adds or changes the entry so that it holds set. Errors are the library's own.
+func (w *Worker) write(ctx context.Context, conn *goldap.Conn, e *goldap.Entry, in clipboard.Instance, set map[string][]string, ours bool) error {
+	classes := []string{"device", "ipHost"}
+	if ours {
+		classes = append(classes, "jarvisHost")
+	}
+	names := []string{in.Hostname}
+	if in.FQDN != in.Hostname {
+		names = append(names, in.FQDN)
+	}
+	if e == nil {
+		add := goldap.NewAddRequest("cn="+goldap.EscapeDN(in.Hostname)+","+w.cfg.Base, nil)
+		add.Attribute("objectClass", classes)
+		add.Attribute("cn", names)
+		for k, v := range set {
+			add.Attribute(k, v)
+		}
+		if err := conn.Add(add); err != nil {
+			return err
+		}
+		pipeline.Progress(ctx, "added cn="+in.Hostname)
+		return nil
+	}
+	mod := goldap.NewModifyRequest(e.DN, nil)
+	for _, class := range classes {
+		if !slices.ContainsFunc(e.GetAttributeValues("objectClass"), func(have string) bool { return strings.EqualFold(have, class) }) && class != "device" {
+			mod.Add("objectClass", []string{class})
+		}
+	}
+	for k, v := range set {
+		have := slices.Sorted(slices.Values(e.GetAttributeValues(k)))
+		if !slices.Equal(have, slices.Sorted(slices.Values(v))) {
+			mod.Replace(k, v)
+		}
+	}
+	for _, n := range names {
+		if !slices.ContainsFunc(e.GetAttributeValues("cn"), func(have string) bool { return strings.EqualFold(have, n) }) {
+			mod.Add("cn", []string{n})
+		}
+	}
+	if len(mod.Changes) == 0 {
+		pipeline.Progress(ctx, "nothing to do: "+e.DN+" is right already")
+		return nil
+	}
+	if err := conn.Modify(mod); err != nil {
+		return err
+	}
+	pipeline.Progress(ctx, "updated "+e.DN)
+	return nil
+}
+
+// undoUpdate deletes the entry that this run added, or puts its earlier address back.
+func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
+	in, err := c.Instance()
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	before := c.Get("ldap_before")
+	if before == "" {
+		return nil
+	}
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	e, err := w.find(conn, in.Hostname)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return c.Delete("ldap_before")
+	}
+	if before == "none" {
+		if err := conn.Del(goldap.NewDelRequest(e.DN, nil)); err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) {
+			return w.say("delete "+e.DN, err)
+		}
+		pipeline.Progress(ctx, "deleted "+e.DN)
+		return c.Delete("ldap_before")
+	}
+	mod := goldap.NewModifyRequest(e.DN, nil)
+	var old []string
+	if before != "no address" {
+		old = strings.Fields(before)
+	}
+	mod.Replace("ipHostNumber", old)
+	if len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
+		mod.Replace("sshPublicHostKey", nil)
+	}
+	if err := conn.Modify(mod); err != nil {
+		return w.say("put back the address of "+e.DN, err)
+	}
+	pipeline.Progress(ctx, "put back the address of "+e.DN)
+	return c.Delete("ldap_before")
+}

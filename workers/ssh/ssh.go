@@ -1,0 +1,212 @@
+// Package ssh is the worker that makes a new machine known and runs the one-off commands that hand it to
+// configuration management.
+//
+//	ssh:wait ── first contact by the key of keys:create ──► the host's own keys ──► known_hosts, hostkeys
+//	ssh:run, ssh:install_…, ssh:run_config_management ── remote.Job ──► each command once, its log followed
+//
+// Commands run on the host as jobs that outlive the connection and are started once (remote.Job); when Jarvis dies
+// in the middle, the next start takes the same job up. A host without a known key is never spoken to.
+package ssh
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Config of the worker.
+type Config struct {
+	User       string                `yaml:"user" doc:"login name on new hosts" default:"root"`
+	Key        string                `yaml:"key" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start"`
+	Port       int                   `yaml:"port" doc:"SSH port of new hosts" default:"22"`
+	KnownHosts string                `yaml:"known_hosts" doc:"file that is kept up to date with the hosts' keys; empty: DATA/known_hosts"`
+	Management map[string]Management `yaml:"config_management" doc:"how to install and run each configuration management; puppet is there without being named"`
+	Default    string                `yaml:"default_config_management" doc:"the one used when the clipboard names none in config_management" default:"puppet"`
+}
+
+// Management is one line of the command table. The commands run as root under sh, with JARVIS_HOSTNAME and
+// JARVIS_FQDN set.
+type Management struct {
+	Install string `yaml:"install" doc:"installs it on a bare host"`
+	Run     string `yaml:"run" doc:"runs it once; its output is followed to the end"`
+	OK      []int  `yaml:"ok" doc:"exit codes of run that mean success; empty: 0"`
+}
+
+// puppet's exit code 2 says that it changed something (puppet-agent(8), --detailed-exitcodes).
+var builtin = map[string]Management{
+	"puppet": {
+		Install: "export DEBIAN_FRONTEND=noninteractive; command -v puppet >/dev/null || { apt-get -qq update && { apt-get -qq -y install puppet-agent || apt-get -qq -y install puppet; }; }",
+		Run:     "puppet agent --test --waitforcert 60 --color false",
+		OK:      []int{0, 2},
+	},
+}
+
+// Worker offers the steps.
+type Worker struct {
+	cfg    Config
+	signer gossh.Signer
+	mu     sync.Mutex // the known_hosts file
+}
+
+// New reads the key, or makes it in data when the configuration names none.
+func New(cfg Config, data string) (*Worker, error) {
+	if cfg.User == "" {
+		cfg.User = "root"
+	}
+	if cfg.Port == 0 {
+		cfg.Port = 22
+	}
+	if cfg.Default == "" {
+		cfg.Default = "puppet"
+	}
+	if cfg.KnownHosts == "" {
+		cfg.KnownHosts = filepath.Join(data, "known_hosts")
+	}
+	table := map[string]Management{}
+	for k, v := range builtin {
+		table[k] = v
+	}
+	for k, v := range cfg.Management {
+		table[k] = v
+	}
+	cfg.Management = table
+	w := &Worker{cfg: cfg}
+	file := cfg.Key
+	if file == "" {
+		file = filepath.Join(data, "id_ed25519")
+		if err := makeKey(file); err != nil {
+			return nil, err
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the SSH key: %w", err)
+	}
+	w.signer, err = gossh.ParsePrivateKey(b)
+	var locked *gossh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return nil, fmt.Errorf("the SSH key %s has a passphrase, which a server can not type; give it a key without", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is not an SSH private key", file)
+	}
+	return w, nil
+}
+
+// makeKey writes a fresh key pair beside which there is none.
+func makeKey(file string) error {
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make the SSH key: %w", err)
+	}
+	block, err := gossh.MarshalPrivateKey(priv, "jarvis")
+	if err != nil {
+		return fmt.Errorf("make the SSH key: %w", err)
+	}
+	s, err := gossh.NewSignerFromKey(priv)
+	if err != nil {
+		return fmt.Errorf("make the SSH key: %w", err)
+	}
+	tmp := file + ".new"
+	pub := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey()))) + " jarvis\n"
+	if err := errors.Join(os.WriteFile(file+".pub", []byte(pub), 0o644), os.WriteFile(tmp, pem.EncodeToMemory(block), 0o600), os.Rename(tmp, file)); err != nil {
+		return fmt.Errorf("write the SSH key: %w", err)
+	}
+	return nil
+}
+
+// PublicKey gives our key as a line of authorized_keys.
+func (w *Worker) PublicKey() string {
+	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(w.signer.PublicKey()))) + " jarvis"
+}
+
+// Steps lists what the worker offers.
+func (w *Worker) Steps() []pipeline.Step {
+	return []pipeline.Step{w.wait(), w.run(), w.installConfigManagement(), w.runConfigManagement()}
+}
+
+func (w *Worker) addr(c *clipboard.Clipboard) (string, error) {
+	a, err := c.Addr("ipaddress")
+	if err != nil {
+		return "", pipeline.Permanent(err)
+	}
+	return net.JoinHostPort(a.String(), strconv.Itoa(w.cfg.Port)), nil
+}
+
+func (w *Worker) target(addr string, keys []gossh.PublicKey) remote.Target {
+	return remote.Target{Addr: addr, User: w.cfg.User, Signers: []gossh.Signer{w.signer}, HostKeys: keys, Timeout: 10 * time.Second}
+}
+
+// parseKeys reads lines of authorized_keys form.
+func parseKeys(lines []string) ([]gossh.PublicKey, error) {
+	var out []gossh.PublicKey
+	for _, l := range lines {
+		k, _, _, _, err := gossh.ParseAuthorizedKey([]byte(l))
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a host key", l)
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// dial opens a connection to a host whose own keys are known, for the steps after ssh:wait. A host that does not
+// answer is waited for: it may be rebooting.
+func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*remote.Client, error) {
+	addr, err := w.addr(c)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := c.Strings("hostkeys")
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	keys, err := parseKeys(lines)
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	cl, err := remote.Dial(ctx, w.target(addr, keys))
+	return cl, w.classify(ctx, addr, err)
+}
+
+// classify says what an error of Dial means to a step.
+func (w *Worker) classify(ctx context.Context, addr string, err error) error {
+	var wrong *remote.HostKeyError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &wrong):
+		return pipeline.Permanent(err)
+	case errors.Is(err, remote.ErrRefused):
+		return pipeline.Wait(pause(ctx), err.Error()+" (yet)")
+	default:
+		return pipeline.Wait(pause(ctx), fmt.Sprintf("nothing on %s yet (%s)", addr, strings.TrimPrefix(err.Error(), remote.ErrUnreachable.Error()+": ")))
+	}
+}
+
+// pause grows with the time waited, so that a host which comes soon is seen soon, and a thousand that never come
+// cost little.
+func pause(ctx context.Context) time.Duration {
+	return min(max(pipeline.FactsOf(ctx).Waited/8, 500*time.Millisecond), 30*time.Second)
+}

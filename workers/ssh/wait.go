@@ -1,0 +1,250 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// newKeysScript has the host make keys of its own, aside, and prints their public halves. Asked again, it prints
+// the same ones.
+const newKeysScript = `set -e
+umask 077
+d=/etc/ssh/jarvis.new
+mkdir -p "$d"
+for t in ed25519 ecdsa; do
+  [ -s "$d/ssh_host_${t}_key.pub" ] || { rm -f "$d/ssh_host_${t}_key"; ssh-keygen -q -t "$t" -N '' -C "root@$1" -f "$d/ssh_host_${t}_key"; }
+done
+cat "$d"/ssh_host_*_key.pub`
+
+// rotateScript puts them in place and has sshd read them. It is safe to repeat: the keys aside stay.
+const rotateScript = `set -e
+d=/etc/ssh/jarvis.new
+for f in /etc/ssh/ssh_host_*_key; do
+  [ -e "$d/${f##*/}" ] || rm -f "$f" "$f.pub"
+done
+cp -p "$d"/ssh_host_* /etc/ssh/
+chmod 644 /etc/ssh/ssh_host_*_key.pub
+systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || service ssh reload 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
+
+// wait is stage 9. The first contact trusts the key that stage 6 made and no other; then the host makes keys that
+// only it has ever seen, and from there on only those count (DESIGN section 9).
+func (w *Worker) wait() pipeline.Step {
+	return pipeline.Step{
+		Name:    "ssh:wait",
+		Doc:     "waits for SSH, verifies the host's key, has the host make its own keys and learns them",
+		Needs:   []string{"ipaddress", "hostkey_first", "hostname", "fqdn?", "hostkeys?"},
+		Gives:   []string{"hostkeys"},
+		Timeout: 20 * time.Minute,
+		Resume:  pipeline.Probe,
+		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
+			return fmt.Sprintf("would wait up to 20m for SSH on port %d, with the key that keys:create makes", w.cfg.Port), nil
+		},
+		Do:   w.doWait,
+		Undo: w.forget,
+	}
+}
+
+func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
+	addr, err := w.addr(c)
+	if err != nil {
+		return err
+	}
+	firstLine, err := c.String("hostkey_first")
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	first, err := parseKeys([]string{firstLine})
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	var own []gossh.PublicKey
+	if c.Has("hostkeys") {
+		lines, err := c.Strings("hostkeys")
+		if err != nil {
+			return pipeline.Permanent(err)
+		}
+		if own, err = parseKeys(lines); err != nil {
+			return pipeline.Permanent(err)
+		}
+	}
+	cl, err := remote.Dial(ctx, w.target(addr, append(own[:len(own):len(own)], first...)))
+	if err := w.classify(ctx, addr, err); err != nil {
+		return err
+	}
+	defer func() { _ = cl.Close() }()
+	in, err := c.Instance()
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	if own == nil {
+		pipeline.Progress(ctx, "the host's key is right; it makes its own keys now")
+		res, err := cl.Run(ctx, remote.Command{Args: []string{"sh", "-c", newKeysScript, "jarvis", in.FQDN}})
+		if err != nil {
+			return err
+		}
+		lines := keyLines(res.Stdout)
+		if res.Exit != 0 || len(lines) == 0 {
+			return fmt.Errorf("the host could not make its keys: %s", last(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+		}
+		if own, err = parseKeys(lines); err != nil {
+			return err
+		}
+		if err := c.Set("hostkeys", lines); err != nil {
+			return err
+		}
+		// From the next command on the host may answer with these keys: they must be on record before.
+		if err := pipeline.Keep(ctx, c); err != nil {
+			return err
+		}
+	}
+	if string(cl.HostKey().Marshal()) == string(first[0].Marshal()) {
+		res, err := cl.Run(ctx, remote.Command{Args: []string{"sh", "-c", rotateScript}})
+		if err != nil {
+			return err
+		}
+		if res.Exit != 0 {
+			return fmt.Errorf("the host could not take its keys into use: %s", last(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+		}
+	}
+	// sshd needs a moment to read its keys; until then it may still offer the first one, or nobody listens.
+	for try := 0; ; try++ {
+		again, err := remote.Dial(ctx, w.target(addr, own))
+		if err == nil {
+			_ = again.Close()
+			break
+		}
+		var wrong *remote.HostKeyError
+		if try >= 25 || ctx.Err() != nil || errors.Is(err, remote.ErrRefused) || errors.As(err, &wrong) && wrong.Got != "" && wrong.Got != gossh.FingerprintSHA256(first[0]) {
+			return w.classify(ctx, addr, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	if err := w.remember(in, addr, own); err != nil {
+		return err
+	}
+	pipeline.Progress(ctx, "host key "+gossh.FingerprintSHA256(own[0]))
+	return nil
+}
+
+// keyLines takes the public keys out of what the host printed, without their comments.
+func keyLines(out string) []string {
+	var lines []string
+	for _, l := range strings.Split(out, "\n") {
+		if k, _, _, _, err := gossh.ParseAuthorizedKey([]byte(l)); err == nil {
+			lines = append(lines, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(k))))
+		}
+	}
+	// ed25519 first: it is the one that is shown.
+	for i, l := range lines {
+		if strings.HasPrefix(l, gossh.KeyAlgoED25519) {
+			lines[0], lines[i] = lines[i], lines[0]
+		}
+	}
+	return lines
+}
+
+func last(s, otherwise string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if l := strings.TrimSpace(lines[len(lines)-1]); l != "" {
+		return l
+	}
+	return otherwise
+}
+
+// names lists under which names known_hosts holds the host.
+func (w *Worker) names(in clipboard.Instance, addr string) []string {
+	port := addr[strings.LastIndexByte(addr, ':'):]
+	set := []string{knownhosts.Normalize(in.FQDN + port), knownhosts.Normalize(addr)}
+	if in.Hostname != in.FQDN {
+		set = append(set, knownhosts.Normalize(in.Hostname+port))
+	}
+	return set
+}
+
+// remember writes the host's keys to known_hosts in place of what was there for its names.
+func (w *Worker) remember(in clipboard.Instance, addr string, keys []gossh.PublicKey) error {
+	names := w.names(in, addr)
+	var add []string
+	for _, k := range keys {
+		add = append(add, knownhosts.Line(names, k))
+	}
+	return w.editKnownHosts(names, add)
+}
+
+// forget is the Undo: the next machine of that name or address has other keys.
+func (w *Worker) forget(_ context.Context, c *clipboard.Clipboard) error {
+	in, err := c.Instance()
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	if !c.Has("ipaddress") {
+		return nil
+	}
+	addr, err := w.addr(c)
+	if err != nil {
+		return err
+	}
+	if err := w.editKnownHosts(w.names(in, addr), nil); err != nil {
+		return err
+	}
+	return c.Delete("hostkeys")
+}
+
+func (w *Worker) editKnownHosts(drop, add []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old, err := os.ReadFile(w.cfg.KnownHosts)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read known_hosts: %w", err)
+	}
+	var out []string
+	for _, l := range strings.Split(strings.TrimRight(string(old), "\n"), "\n") {
+		if l != "" && !mentions(l, drop) {
+			out = append(out, l)
+		}
+	}
+	out = append(out, add...)
+	text := strings.Join(out, "\n")
+	if text != "" {
+		text += "\n"
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(w.cfg.KnownHosts), ".known_hosts-*")
+	if err != nil {
+		return fmt.Errorf("write known_hosts: %w", err)
+	}
+	_, werr := tmp.WriteString(text)
+	if err := errors.Join(werr, tmp.Chmod(0o644), tmp.Close(), os.Rename(tmp.Name(), w.cfg.KnownHosts)); err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("write known_hosts: %w", err)
+	}
+	return nil
+}
+
+// mentions reports whether a line of known_hosts names one of the hosts.
+func mentions(line string, names []string) bool {
+	field, _, _ := strings.Cut(line, " ")
+	for _, h := range strings.Split(field, ",") {
+		for _, n := range names {
+			if h == n {
+				return true
+			}
+		}
+	}
+	return false
+}
