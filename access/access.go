@@ -1,0 +1,181 @@
+// Package access says who somebody is and what he may do, and keeps the audit record. It decides nothing about
+// pipelines: command asks it before it runs a verb, and tells it the outcome.
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Roles, from the least to the most.
+const (
+	View   = "view"   // look at runs, hosts, records
+	Deploy = "deploy" // start, retry, skip, cancel and undo runs
+	Run    = "run"    // run commands on hosts, bring own steps
+	Admin  = "admin"  // everything
+)
+
+// Roles that a configuration may name.
+var Roles = []string{View, Deploy, Run, Admin}
+
+// PersonConfig is one of `people`.
+type PersonConfig struct {
+	Name  string   `yaml:"name" doc:"how the record names this person"`
+	IRC   string   `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
+	XMPP  string   `yaml:"xmpp" doc:"bare JID"`
+	Local string   `yaml:"local" doc:"login name on this machine, for the command line"`
+	Roles []string `yaml:"roles" doc:"view, deploy, run, admin"`
+}
+
+// Person is who asks. The zero Person is a stranger: no name, no role.
+type Person struct {
+	Name  string   `json:"name"`
+	Roles []string `json:"roles"`
+}
+
+// Has reports whether the person has a role: admin has every role, deploy and run can view, and "" everybody has.
+func (p Person) Has(role string) bool {
+	if role == "" || slices.Contains(p.Roles, Admin) || slices.Contains(p.Roles, role) {
+		return true
+	}
+	return role == View && (slices.Contains(p.Roles, Deploy) || slices.Contains(p.Roles, Run))
+}
+
+// Identity is what a way in knows about who speaks.
+type Identity struct {
+	Network string // "irc", "xmpp", "local", "console"
+	Account string // services account, bare JID, login name: proven by the server; "" when it is not
+	Nick    string // what he calls himself
+}
+
+// Access knows the people.
+type Access struct {
+	people []PersonConfig
+	db     *store.DB
+}
+
+// New checks the people and makes the audit table.
+func New(ctx context.Context, people []PersonConfig, db *store.DB) (*Access, error) {
+	if err := Check(people); err != nil {
+		return nil, err
+	}
+	return &Access{people: people, db: db}, db.Migrate(ctx, migrations(db.Postgres() != nil))
+}
+
+// Check says what is wrong with a list of people.
+func Check(people []PersonConfig) error {
+	seen := map[string]string{}
+	for _, p := range people {
+		if p.Name == "" {
+			return errors.New("people: an entry has no name")
+		}
+		if p.IRC == "" && p.XMPP == "" && p.Local == "" {
+			return fmt.Errorf("people: %s can never be recognised; give irc, xmpp or local", p.Name)
+		}
+		for _, r := range p.Roles {
+			if !slices.Contains(Roles, r) {
+				return fmt.Errorf("people: %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
+			}
+		}
+		for _, id := range []string{"irc " + strings.ToLower(p.IRC), "xmpp " + strings.ToLower(p.XMPP), "local " + p.Local} {
+			if strings.HasSuffix(id, " ") {
+				continue
+			}
+			if other, dup := seen[id]; dup {
+				return fmt.Errorf("people: %s and %s are both %s", other, p.Name, id)
+			}
+			seen[id] = p.Name
+		}
+	}
+	return nil
+}
+
+// Who gives the person behind an identity. A name that nobody proved counts only where the configuration says so.
+func (a *Access) Who(id Identity) Person {
+	for _, p := range a.people {
+		match := false
+		switch id.Network {
+		case "irc":
+			if nick, ok := strings.CutPrefix(p.IRC, "nick:"); ok {
+				match = fold(nick) == fold(id.Nick)
+			} else {
+				match = p.IRC != "" && id.Account != "" && fold(p.IRC) == fold(id.Account)
+			}
+		case "xmpp":
+			match = p.XMPP != "" && strings.EqualFold(p.XMPP, id.Account)
+		case "local":
+			match = p.Local != "" && p.Local == id.Account
+		}
+		if match {
+			return Person{Name: p.Name, Roles: p.Roles}
+		}
+	}
+	return Person{}
+}
+
+// fold compares IRC names as servers do (RFC 1459 §2.2: {}|^ are the lower case of []\~).
+func fold(s string) string {
+	return strings.NewReplacer("[", "{", "]", "}", `\`, "|", "~", "^").Replace(strings.ToLower(s))
+}
+
+// Record is one audit row.
+type Record struct {
+	ID      int64     `json:"id"`
+	At      time.Time `json:"at"`
+	Who     string    `json:"who"` // the person's name, or what the stranger called himself
+	Via     string    `json:"via"`
+	Line    string    `json:"line"`
+	Outcome string    `json:"outcome"` // "ok", or the refusal or error as it was said
+}
+
+// Audit writes one row. Rows are never changed: the table refuses it.
+func (a *Access) Audit(ctx context.Context, r Record) error {
+	err := a.db.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), r.Who, r.Via, r.Line, r.Outcome)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write the audit record: %w", err)
+	}
+	return nil
+}
+
+// AuditTail gives the newest rows, oldest first.
+func (a *Access) AuditTail(ctx context.Context, limit int) ([]Record, error) {
+	rows, err := a.db.Query(ctx, "SELECT id, at, who, via, line, outcome FROM audit ORDER BY id DESC LIMIT ?", limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []Record
+	for rows.Next() {
+		var r Record
+		var at int64
+		if err := rows.Scan(&r.ID, &at, &r.Who, &r.Via, &r.Line, &r.Outcome); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		r.At = time.UnixMilli(at)
+		out = append(out, r)
+	}
+	slices.Reverse(out)
+	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+func migrations(postgres bool) []store.Migration {
+	list := []store.Migration{{Name: "access/1", SQL: `CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}
+	if postgres {
+		return append(list, store.Migration{Name: "access/2", SQL: `
+CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql;
+
+CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`})
+	}
+	return append(list, store.Migration{Name: "access/2", SQL: `
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
+
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`})
+}

@@ -1,0 +1,93 @@
+package access
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+var people = []PersonConfig{
+	{Name: "alice", IRC: "alice", XMPP: "alice@example.org", Roles: []string{Deploy}},
+	{Name: "bob", IRC: "nick:bob[x]", Roles: []string{View}},
+	{Name: "root", Local: "root", Roles: []string{Admin}},
+}
+
+func open(t *testing.T) *Access {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	a, err := New(t.Context(), people, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestWhoTrustsOnlyWhatIsProven(t *testing.T) {
+	a := open(t)
+	for _, c := range []struct {
+		name string
+		id   Identity
+		want string
+	}{
+		{"an account", Identity{Network: "irc", Account: "Alice", Nick: "whoever"}, "alice"},
+		{"the attack: a nick that looks like an account", Identity{Network: "irc", Nick: "alice"}, ""},
+		{"a nick the configuration trusts, folded as IRC does", Identity{Network: "irc", Nick: "BOB{X}"}, "bob"},
+		{"an account of that name is not that nick", Identity{Network: "irc", Account: "bob[x]", Nick: "z"}, ""},
+		{"a JID", Identity{Network: "xmpp", Account: "alice@example.org"}, "alice"},
+		{"a JID is no IRC account", Identity{Network: "irc", Account: "alice@example.org"}, ""},
+		{"an empty account matches nobody", Identity{Network: "local"}, ""},
+	} {
+		if got := a.Who(c.id).Name; got != c.want {
+			t.Errorf("%s: Who(%+v) = %q, want %q", c.name, c.id, got, c.want)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	for _, c := range []struct {
+		roles []string
+		role  string
+		want  bool
+	}{
+		{nil, "", true}, {nil, View, false}, {[]string{View}, Deploy, false}, {[]string{Deploy}, View, true},
+		{[]string{Deploy}, Run, false}, {[]string{Admin}, Run, true}, {[]string{Run}, Deploy, false},
+	} {
+		if got := (Person{Roles: c.roles}).Has(c.role); got != c.want {
+			t.Errorf("%v has %q = %v", c.roles, c.role, got)
+		}
+	}
+}
+
+func TestAuditIsForEver(t *testing.T) {
+	a := open(t)
+	if err := a.Audit(t.Context(), Record{Who: "alice", Via: "irc", Line: "deploy x", Outcome: "ok"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"UPDATE audit SET who = 'bob'", "DELETE FROM audit"} {
+		err := a.db.Write(t.Context(), func(tx store.Tx) error { _, err := tx.Exec(t.Context(), q); return err })
+		if err == nil || !strings.Contains(err.Error(), "never changed") {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+	if got, err := a.AuditTail(t.Context(), 5); err != nil || len(got) != 1 || got[0].Who != "alice" {
+		t.Errorf("AuditTail = %v, %v", got, err)
+	}
+}
+
+func TestCheckNamesTheTrouble(t *testing.T) {
+	for want, p := range map[string][]PersonConfig{
+		"has no name":             {{}},
+		"can never be recognised": {{Name: "x"}},
+		`has the role "root"`:     {{Name: "x", IRC: "x", Roles: []string{"root"}}},
+		"x and y are both irc a":  {{Name: "x", IRC: "a"}, {Name: "y", IRC: "A"}},
+	} {
+		if err := Check(p); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check(%v) = %v, want %q", p, err, want)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+// Package console is the frontend for one person at a terminal: what he types is a private message, and he is the
+// one who started the process, so he may do everything.
+package console
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/user"
+	"strings"
+	"sync"
+
+	"github.com/jarvisops/jarvis/bot"
+)
+
+// Frontend reads lines from In and writes to Out; it implements bot.Frontend.
+type Frontend struct {
+	In     io.Reader
+	Out    io.Writer
+	Bot    string // the bot's name
+	User   string // who types; empty: the login name
+	Script []Line // typed before the person's own lines
+	Prompt bool   // show a prompt: In is a terminal
+
+	mu sync.Mutex
+}
+
+// Line of a script, typed when Wait returns.
+type Line struct {
+	Text string
+	Wait func(ctx context.Context) error // nil: at once
+}
+
+var _ bot.Frontend = (*Frontend)(nil)
+
+// Name gives "console".
+func (f *Frontend) Name() string { return "console" }
+
+// Network gives "console".
+func (f *Frontend) Network() string { return "console" }
+
+// Nick gives the bot's name.
+func (f *Frontend) Nick() string { return f.Bot }
+
+func (f *Frontend) who() string {
+	if f.User == "" {
+		f.User = "you"
+		if u, err := user.Current(); err == nil && u.Username != "" {
+			f.User = u.Username
+		}
+	}
+	return f.User
+}
+
+// Run types the script and then hands on what comes from In, until its end, `quit`, or ctx.
+func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
+	who := f.who()
+	for _, l := range f.Script {
+		if l.Wait != nil {
+			if err := l.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		if l.Text == "" {
+			continue
+		}
+		f.print(who + "> " + l.Text)
+		in(bot.Message{Nick: who, Account: who, Place: "console", Private: true, Text: l.Text})
+	}
+	if f.In == nil {
+		return nil
+	}
+	lines := make(chan string)
+	errs := make(chan error, 1)
+	go func() {
+		sc := bufio.NewScanner(f.In)
+		for sc.Scan() {
+			select {
+			case lines <- sc.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+		errs <- sc.Err()
+	}()
+	f.prompt()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-errs:
+			if errors.Is(err, bufio.ErrTooLong) {
+				return fmt.Errorf("a line on the console is longer than %d bytes", bufio.MaxScanTokenSize)
+			}
+			return err
+		case l := <-lines:
+			switch strings.TrimSpace(l) {
+			case "":
+				f.prompt()
+			case "quit", "exit":
+				return nil
+			default:
+				in(bot.Message{Nick: who, Account: who, Place: "console", Private: true, Text: l})
+			}
+		}
+	}
+}
+
+// Say prints lines.
+func (f *Frontend) Say(_ string, lines []string) {
+	for _, l := range lines {
+		f.print(f.Bot + "> " + l)
+	}
+	f.prompt()
+}
+
+// Deliver prints one line; printed is delivered.
+func (f *Frontend) Deliver(_ context.Context, _, line string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cr := ""
+	if f.Prompt {
+		cr = "\r"
+	}
+	_, err := fmt.Fprintf(f.Out, "%s%s> %s\n", cr, f.Bot, line)
+	if err == nil && f.Prompt {
+		_, err = fmt.Fprintf(f.Out, "%s> ", f.who())
+	}
+	return err
+}
+
+func (f *Frontend) print(line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cr := ""
+	if f.Prompt {
+		cr = "\r"
+	}
+	_, _ = fmt.Fprintln(f.Out, cr+line)
+}
+
+func (f *Frontend) prompt() {
+	if !f.Prompt {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, _ = fmt.Fprintf(f.Out, "\r%s> ", f.who())
+}

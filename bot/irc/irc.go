@@ -1,0 +1,359 @@
+// Package irc is the frontend for one IRC server, on girc.
+//
+//	supervisor ── a new girc client per connection ──► register ► SASL proven? ► join ► session
+//	reader (girc) ── events ──► session state; messages ──► bot        (never waits, never sends)
+//	outbox ◄── Say, Deliver      one goroutine writes, at the server's pace, in order
+//
+// What girc leaves to its user is done here: a line is cut under MaxLineBytes on character borders, for the server
+// would cut it in silence; a login that SASL did not prove is no login; a line counts as said when the server
+// answered a PING sent behind it; a nick that was taken is taken back.
+package irc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lrstanley/girc"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+// MaxLineBytes bounds a line as sent, "PRIVMSG #ops :" included: servers relay 512 bytes with a prefix of their own
+// (RFC 1459 §2.3), and prefixes stay under 112.
+const MaxLineBytes = 400
+
+// Config of one server.
+type Config struct {
+	Server   string           `yaml:"server" doc:"host:port"`
+	TLS      bool             `yaml:"tls" doc:"encrypt; always verified"`
+	CA       string           `yaml:"ca" doc:"file of the CA that signed the server's certificate; empty: the system's"`
+	Nick     string           `yaml:"nick" doc:"what the bot is called there" default:"jarvis"`
+	Password clipboard.Secret `yaml:"password" doc:"of the server"`
+	SASL     SASL             `yaml:"sasl" doc:"services account of the bot"`
+	Channels []string         `yaml:"channels" doc:"to join: \"#ops\", or \"#ops key\""`
+	Rate     Rate             `yaml:"rate" doc:"how fast the bot may speak"`
+}
+
+// SASL PLAIN (RFC 4616).
+type SASL struct {
+	User     string           `yaml:"user" doc:"account name; empty: no SASL"`
+	Password clipboard.Secret `yaml:"password" doc:"at most 200 bytes"`
+}
+
+// Rate is a token bucket.
+type Rate struct {
+	Burst    int           `yaml:"burst" doc:"lines at once" default:"4"`
+	Interval time.Duration `yaml:"interval" doc:"then one line per interval" default:"1s"`
+}
+
+// Frontend is one server; it implements bot.Frontend.
+type Frontend struct {
+	cfg  Config
+	host string
+	port int
+	tls  *tls.Config
+	log  *slog.Logger
+	out  chan item
+
+	mu   sync.Mutex
+	sess *session // nil while there is no link
+	up   chan struct{}
+}
+
+var _ bot.Frontend = (*Frontend)(nil)
+
+// item is one line for the outbox, cut already.
+type item struct {
+	place string
+	parts []string
+	done  chan sent // nil: nobody waits
+}
+
+// sent is what became of an item: the wait for the server's answer, or why it was not sent.
+type sent struct {
+	pending *pending
+	err     error
+}
+
+// New checks the configuration; Run connects.
+func New(cfg Config, log *slog.Logger) (*Frontend, error) {
+	if cfg.Nick == "" {
+		cfg.Nick = "jarvis"
+	}
+	if cfg.Rate.Burst <= 0 {
+		cfg.Rate.Burst = 4
+	}
+	if cfg.Rate.Interval <= 0 {
+		cfg.Rate.Interval = time.Second
+	}
+	host, port, err := net.SplitHostPort(cfg.Server)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || host == "" {
+		return nil, fmt.Errorf("chat.irc.server is %q; it must be host:port, as in irc.example.org:6697", cfg.Server)
+	}
+	if cfg.SASL.User != "" && !cfg.TLS {
+		return nil, errors.New("chat.irc.sasl without tls would send the password in clear; set tls: true")
+	}
+	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
+		return nil, errors.New("chat.irc.sasl: the password is too long for one SASL line; at most 200 bytes")
+	}
+	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), up: make(chan struct{})}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.TLS {
+		f.tls = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+		if cfg.CA != "" {
+			pem, err := os.ReadFile(cfg.CA)
+			if err != nil {
+				return nil, fmt.Errorf("read chat.irc.ca: %w", err)
+			}
+			f.tls.RootCAs = x509.NewCertPool()
+			if !f.tls.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("chat.irc.ca (%s) holds no certificate", cfg.CA)
+			}
+		}
+	}
+	return f, nil
+}
+
+// Name gives "irc/HOST:PORT".
+func (f *Frontend) Name() string { return "irc/" + f.cfg.Server }
+
+// Network gives "irc".
+func (f *Frontend) Network() string { return "irc" }
+
+// Nick gives what the bot is called now; the configured nick while there is no link.
+func (f *Frontend) Nick() string {
+	if s := f.session(); s != nil {
+		return s.nick()
+	}
+	return f.cfg.Nick
+}
+
+func (f *Frontend) session() *session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sess
+}
+
+// setSession makes s the link (nil: none) and wakes whoever waits for one.
+func (f *Frontend) setSession(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sess = s
+	if s != nil {
+		close(f.up)
+		f.up = make(chan struct{})
+	}
+}
+
+// waitUp waits for a link.
+func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
+	for {
+		f.mu.Lock()
+		s, up := f.sess, f.up
+		f.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-up:
+		}
+	}
+}
+
+// Run connects and reconnects until ctx ends, with a pause that doubles up to a minute and is spread at random, so
+// that a server that comes back does not meet all its clients at once.
+func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		f.speak(ctx)
+	}()
+	defer wg.Wait()
+	pause := time.Second
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := f.connect(ctx, in)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > 2*time.Minute {
+			pause = time.Second
+		}
+		wait := pause/2 + rand.N(pause)
+		f.log.Warn("the irc link is down", "server", f.cfg.Server, "err", err, "retry", wait.Round(100*time.Millisecond).String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		pause = min(pause*2, time.Minute)
+	}
+	return nil
+}
+
+// connect is one connection from dial to loss.
+func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
+	cfg := girc.Config{
+		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
+		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,
+		AllowFlood:        true, // the outbox keeps the pace, and the order
+		PingDelay:         20 * time.Second,
+		PingTimeout:       15 * time.Second,
+		HandleNickCollide: func(old string) string { return old + "_" },
+		RecoverFunc: func(_ *girc.Client, e *girc.HandlerError) {
+			f.log.Error("irc handler panicked", "err", e.Error())
+		},
+		// What we read: who somebody is (account-tag, account-notify, extended-join).
+		SupportedCaps: map[string][]string{},
+	}
+	if f.cfg.SASL.User != "" {
+		cfg.SASL = &girc.SASLPlain{User: f.cfg.SASL.User, Pass: string(f.cfg.SASL.Password)}
+	}
+	c := girc.New(cfg)
+	s := &session{f: f, c: c, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{})}
+	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) { s.event(e) })
+	stop := context.AfterFunc(ctx, func() {
+		// A last word, so that people see an orderly leave; then the link is cut whatever the server does.
+		go c.Quit("bye")
+		time.AfterFunc(2*time.Second, c.Close)
+	})
+	defer stop()
+	care := make(chan struct{})
+	careCtx, endCare := context.WithCancel(ctx)
+	go func() {
+		defer close(care)
+		s.care(careCtx)
+	}()
+	err := c.DialerConnect(&net.Dialer{Timeout: 15 * time.Second})
+	f.mu.Lock()
+	if f.sess == s {
+		f.sess = nil
+	}
+	f.mu.Unlock()
+	close(s.gone)
+	endCare()
+	<-care
+	if reason := s.reason(); reason != nil {
+		return reason
+	}
+	if err == nil {
+		err = errors.New("the server closed the link")
+	}
+	return err
+}
+
+// Say queues lines; when the queue is full, because there is no link for long, they are dropped with a log entry.
+func (f *Frontend) Say(place string, lines []string) {
+	for _, l := range lines {
+		select {
+		case f.out <- item{place: place, parts: cut(place, l)}:
+		default:
+			f.log.Warn("too many lines wait for the irc link; one is dropped", "server", f.cfg.Server)
+		}
+	}
+}
+
+// Deliver says one line and waits until the server has taken it. The error wraps bot.ErrRefused when the server is
+// there, but does not take lines for that place.
+func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
+	done := make(chan sent, 1)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case f.out <- item{place: place, parts: cut(place, line), done: done}:
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r := <-done:
+		if r.err != nil {
+			return r.err
+		}
+		return r.pending.wait(ctx)
+	}
+}
+
+// cut splits a line so that each piece, with its command, stays under MaxLineBytes.
+func cut(place, line string) []string {
+	line = strings.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' || r == 0 {
+			return ' '
+		}
+		return r
+	}, line)
+	return bot.Split(line, MaxLineBytes-len("PRIVMSG ")-len(place)-len(" :")-2)
+}
+
+// speak is the outbox: the only goroutine that sends lines.
+func (f *Frontend) speak(ctx context.Context) {
+	tokens := float64(f.cfg.Rate.Burst)
+	last := time.Now()
+	for {
+		var it item
+		select {
+		case <-ctx.Done():
+			f.drain()
+			return
+		case it = <-f.out:
+		}
+		p, err := func() (*pending, error) {
+			s, err := f.waitUp(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, part := range it.parts {
+				now := time.Now()
+				tokens = min(float64(f.cfg.Rate.Burst), tokens+float64(now.Sub(last))/float64(f.cfg.Rate.Interval))
+				last = now
+				if tokens < 1 {
+					pause := time.Duration((1 - tokens) * float64(f.cfg.Rate.Interval))
+					select {
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					case <-time.After(pause):
+					}
+				}
+				tokens--
+				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
+			}
+			if it.done == nil {
+				return nil, nil
+			}
+			return s.ping(), nil
+		}()
+		if it.done != nil {
+			it.done <- sent{p, err}
+		}
+	}
+}
+
+// drain tells whoever still waits that we stop.
+func (f *Frontend) drain() {
+	for {
+		select {
+		case it := <-f.out:
+			if it.done != nil {
+				it.done <- sent{err: context.Canceled}
+			}
+		default:
+			return
+		}
+	}
+}

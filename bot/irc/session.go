@@ -1,0 +1,265 @@
+package irc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lrstanley/girc"
+
+	"github.com/jarvisops/jarvis/bot"
+)
+
+// session is one connection. event is called by girc's reader, in order; it only notes things.
+type session struct {
+	f    *Frontend
+	c    *girc.Client
+	in   func(bot.Message)
+	gone chan struct{} // closed when the connection is over
+
+	mu         sync.Mutex
+	pongs      map[string]chan error // by token: who waits for the server's answer
+	order      []string              // tokens in the order sent
+	joined     map[string]bool       // folded channel names
+	account    bool                  // the server said that SASL succeeded (900, 903)
+	registered bool
+	why        error
+	n          atomic.Int64
+}
+
+func (s *session) nick() string { return s.c.GetNick() }
+
+func (s *session) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// fail ends the connection for a reason that the log should name.
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	if s.why == nil {
+		s.why = err
+	}
+	s.mu.Unlock()
+	go s.c.Close() // from a handler, girc would wait for itself
+}
+
+// Numerics of RFC 1459 §6 and the IRCv3 SASL specification.
+const (
+	rplLoggedIn    = "900"
+	rplSASLSuccess = "903"
+	rplEndOfNames  = "366"
+)
+
+func (s *session) event(e girc.Event) {
+	switch e.Command {
+	case rplLoggedIn, rplSASLSuccess:
+		s.mu.Lock()
+		s.account = true
+		s.mu.Unlock()
+	case "904", "905", "906", "908":
+		s.fail(fmt.Errorf("the server refused the SASL login of %q; check chat.irc.sasl", s.f.cfg.SASL.User))
+	case girc.CONNECTED:
+		s.mu.Lock()
+		ok := s.account || s.f.cfg.SASL.User == ""
+		s.registered = ok
+		s.mu.Unlock()
+		if !ok {
+			// SASL fails open: without this a server whose services are away lets us in as nobody, and everybody
+			// who takes our nick later looks like us.
+			s.fail(errors.New("the server let us in without the SASL login it was asked for"))
+			return
+		}
+		s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
+		s.f.setSession(s)
+	case girc.PONG:
+		s.answered(e.Last(), nil)
+	case "401", "403", "404", "411", "412", "477", "489", "531", "716", "717":
+		// The line before the next PING was not taken.
+		if len(e.Params) > 1 {
+			s.refused(fmt.Errorf("%w: %s: %s", bot.ErrRefused, e.Params[1], e.Last()))
+		}
+	case "JOIN":
+		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
+			s.setJoined(e.Params[0], true)
+		}
+	case rplEndOfNames:
+		if len(e.Params) > 1 {
+			s.setJoined(e.Params[1], true)
+		}
+	case "KICK":
+		if len(e.Params) > 1 && girc.ToRFC1459(e.Params[1]) == girc.ToRFC1459(s.nick()) {
+			s.setJoined(e.Params[0], false)
+			s.f.log.Warn("kicked; coming back", "server", s.f.cfg.Server, "channel", e.Params[0])
+		}
+	case "PART":
+		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
+			s.setJoined(e.Params[0], false)
+		}
+	case "471", "473", "474", "475", "476":
+		if len(e.Params) > 1 {
+			s.f.log.Warn("can not join", "server", s.f.cfg.Server, "channel", e.Params[1], "why", e.Last())
+		}
+	case girc.PRIVMSG:
+		s.message(e)
+	}
+}
+
+// message hands what people said to the bot: no notices (bots answer with them), no CTCP, nothing of our own.
+func (s *session) message(e girc.Event) {
+	if e.Source == nil || len(e.Params) < 2 || e.Source.IsServer() || e.Echo {
+		return
+	}
+	if girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) {
+		return
+	}
+	text := e.Last()
+	if strings.HasPrefix(text, "\x01") {
+		return
+	}
+	account, _ := e.Tags.Get("account")
+	if account == "" && !s.c.HasCapability("account-tag") {
+		if u := s.c.LookupUser(e.Source.Name); u != nil {
+			account = u.Extras.Account
+		}
+	}
+	if account == "*" || account == "0" {
+		account = ""
+	}
+	place := e.Params[0]
+	private := !girc.IsValidChannel(place)
+	if private {
+		place = e.Source.Name
+	}
+	s.in(bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: girc.StripRaw(text)})
+}
+
+func (s *session) setJoined(channel string, in bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.joined[girc.ToRFC1459(channel)] = in
+}
+
+// care joins what is to be joined and takes the nick back, until the connection is over.
+func (s *session) care(ctx context.Context) {
+	t := time.NewTicker(500 * time.Millisecond)
+	defer t.Stop()
+	tried := map[string]time.Time{}
+	pause := map[string]time.Duration{}
+	var nickAt time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.gone:
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		up := s.registered
+		var missing []string
+		for _, ch := range s.f.cfg.Channels {
+			name, _, _ := strings.Cut(ch, " ")
+			if !s.joined[girc.ToRFC1459(name)] {
+				missing = append(missing, ch)
+			} else {
+				delete(pause, ch)
+			}
+		}
+		s.mu.Unlock()
+		if !up {
+			continue
+		}
+		for _, ch := range missing {
+			if time.Since(tried[ch]) < pause[ch] {
+				continue
+			}
+			tried[ch] = time.Now()
+			pause[ch] = min(max(2*pause[ch], 2*time.Second), time.Minute)
+			name, key, _ := strings.Cut(ch, " ")
+			if key != "" {
+				s.c.Cmd.JoinKey(name, key)
+			} else {
+				s.c.Cmd.Join(name)
+			}
+		}
+		if s.nick() != s.f.cfg.Nick && time.Since(nickAt) > 15*time.Second {
+			nickAt = time.Now()
+			s.c.Cmd.Nick(s.f.cfg.Nick)
+		}
+	}
+}
+
+// confirmTimeout is how long a server may take to answer the PING behind a line.
+const confirmTimeout = 30 * time.Second
+
+// pending is a line whose answer is awaited.
+type pending struct {
+	s  *session
+	ch chan error
+}
+
+// ping sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
+// through all of that (RFC 1459 §4.6.2).
+func (s *session) ping() *pending {
+	token := "jarvis-" + strconv.FormatInt(s.n.Add(1), 10)
+	p := &pending{s, make(chan error, 1)}
+	s.mu.Lock()
+	s.pongs[token] = p.ch
+	s.order = append(s.order, token)
+	s.mu.Unlock()
+	s.c.Send(&girc.Event{Command: girc.PING, Params: []string{token}})
+	return p
+}
+
+func (p *pending) wait(ctx context.Context) error {
+	t := time.NewTimer(confirmTimeout)
+	defer t.Stop()
+	select {
+	case err := <-p.ch:
+		return err
+	case <-p.s.gone:
+		return errors.New("the link broke before the server answered")
+	case <-t.C:
+		return fmt.Errorf("the server did not answer in %s", confirmTimeout)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) answered(token string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ch, ok := s.pongs[token]; ok {
+		delete(s.pongs, token)
+		for i, t := range s.order {
+			if t == token {
+				s.order = append(s.order[:i], s.order[i+1:]...)
+				break
+			}
+		}
+		select {
+		case ch <- err:
+		default: // refused already
+		}
+	}
+}
+
+// refused tells the oldest line that waits for its PING that it was not taken; the PONG behind it comes too late to
+// matter.
+func (s *session) refused(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.order) > 0 {
+		select {
+		case s.pongs[s.order[0]] <- err:
+		default:
+		}
+	}
+}

@@ -1,0 +1,262 @@
+// Package command is the verbs: one table, one file per verb. Chat, the command line and HTTP run the same ones, so a
+// rule about who may do what, or what an answer says, is written once.
+//
+//	bot, web ── Call{line, person, place} ──► Table.Do ── role? arguments? ──► Verb.Run ──► Answer
+//	                                             └──► one audit row, whatever became of it
+//
+// To add a verb: one file with a function that gives a Verb, one line in Verbs, one dialogue in bot/testdata.
+// Verbs know nothing of chat: an Answer is lines and data, and who asked from where is in the Call.
+package command
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Verb is one command, as data.
+type Verb struct {
+	Name    string
+	Usage   string // its arguments: "HOST [from STEP]"
+	Doc     string // one line
+	Example string // a whole line as somebody types it
+	Role    string // "" for everybody
+	Min     int    // fewest arguments
+	Max     int    // most; -1: the rest of the line belongs to the last
+	Hidden  bool   // not in help
+	Acts    bool   // changes something: audited always, also on success
+	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
+}
+
+// Call is one command as somebody gave it.
+type Call struct {
+	Words  []string      // verb first
+	Person access.Person // the zero Person is a stranger
+	Asker  string        // how he is called where he asks; equals Person.Name when known
+	Via    string        // "irc/libera/#ops", "console", "socket": for the audit record
+	Origin string        // where notices about what he starts go; "" when nobody listens
+	File   []byte        // a clipboard that the command line read; nil otherwise
+	Local  bool          // files of this machine may be named (console)
+	Args   []string      // Words without the verb; set by Do
+}
+
+// Answer is what a verb says.
+type Answer struct {
+	Lines []string      `json:"lines"`
+	Data  any           `json:"data,omitempty"`
+	Run   *pipeline.Run `json:"run,omitempty"` // the run that was started or moved: a client may follow it
+}
+
+func say(format string, args ...any) Answer { return Answer{Lines: []string{fmt.Sprintf(format, args...)}} }
+
+// UserError is shown as written: what is wrong, then what to type. Kind tells an exit code or status.
+type UserError struct {
+	Msg, Hint string
+	Kind      error // ErrUsage, ErrDenied, ErrNotFound or nil
+}
+
+func (e *UserError) Error() string {
+	if e.Hint == "" {
+		return e.Msg
+	}
+	return e.Msg + "; " + e.Hint
+}
+func (e *UserError) Unwrap() error { return e.Kind }
+
+// Kinds of UserError.
+var (
+	ErrUsage    = errors.New("usage")
+	ErrDenied   = errors.New("not allowed")
+	ErrNotFound = errors.New("not found")
+)
+
+// Env is what verbs work with. Engine must be set; a nil function means that the thing is not configured.
+type Env struct {
+	Name      string // the bot's
+	Version   string
+	Engine    *pipeline.Engine
+	Pipelines map[string]map[string][]string // verb, provider, steps
+	Providers []string                       // with a pipeline here
+	Fetch     func(ctx context.Context, url string) ([]byte, error)
+	LDAP      func(ctx context.Context, cn string) ([]byte, error)
+	ReadFile  func(name string) ([]byte, error) // for the console
+	Exec      func(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error)
+	Audit     func(ctx context.Context, r access.Record) error
+	Log       *slog.Logger
+	Now       func() time.Time
+	Table     *Table // set by NewTable
+}
+
+// Table runs verbs. It is safe for concurrent use.
+type Table struct {
+	env   *Env
+	verbs []Verb
+}
+
+// Verbs is the one table.
+func Verbs() []Verb {
+	return []Verb{
+		deploy(), plan(), status(), hosts(), history(), logOf(), show(),
+		retry(), skip(), cancel(), undo(), steps(), run(), whoami(), help(), version(),
+	}
+}
+
+// NewTable binds the verbs to what they work with.
+func NewTable(env *Env) *Table {
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
+	}
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	if env.Audit == nil {
+		env.Audit = func(context.Context, access.Record) error { return nil }
+	}
+	t := &Table{env: env, verbs: Verbs()}
+	env.Table = t
+	return t
+}
+
+// Find gives the verb for a word or a prefix that only one verb has. The error is a *UserError with the nearest.
+func (t *Table) Find(word string) (Verb, error) {
+	word = strings.ToLower(word)
+	var match []Verb
+	var names []string
+	for _, v := range t.verbs {
+		if v.Name == word {
+			return v, nil
+		}
+		if strings.HasPrefix(v.Name, word) && word != "" {
+			match = append(match, v)
+		}
+		names = append(names, v.Name)
+	}
+	if len(match) == 1 {
+		return match[0], nil
+	}
+	if len(match) > 1 {
+		var could []string
+		for _, v := range match {
+			could = append(could, v.Name)
+		}
+		return Verb{}, &UserError{Msg: fmt.Sprintf("%q could be %s", word, strings.Join(could, " or ")), Kind: ErrUsage}
+	}
+	e := &UserError{Msg: fmt.Sprintf("I do not know %q", clip(word, 40)), Hint: "`help` lists what I know", Kind: ErrUsage}
+	if near := pipeline.Nearest(word, names); near != "" {
+		e.Hint = fmt.Sprintf("did you mean `%s`?", near)
+	}
+	return Verb{}, e
+}
+
+// Do runs one command and writes its audit row. The error, if any, is a *UserError: safe to show as it is.
+func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
+	if len(c.Words) == 0 {
+		return say("yes? `help` lists what I know"), nil
+	}
+	v, err := t.Find(c.Words[0])
+	var a Answer
+	if err == nil {
+		a, err = t.run(ctx, v, &c)
+	}
+	outcome := "ok"
+	if err != nil {
+		err = t.explain(ctx, c, err)
+		outcome = err.Error()
+	}
+	if v.Acts || err != nil {
+		who := c.Person.Name
+		if who == "" {
+			who = "stranger " + c.Asker
+		}
+		// Without its row in the record nothing may happen unseen; what has happened by now is said all the same.
+		if aerr := t.env.Audit(context.WithoutCancel(ctx), access.Record{Who: clip(who, 100), Via: clip(c.Via, 200), Line: clip(strings.Join(c.Words, " "), 1000), Outcome: clip(outcome, 1000)}); aerr != nil {
+			t.env.Log.Error("audit", "err", aerr)
+		}
+	}
+	return a, err
+}
+
+func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
+	if !c.Person.Has(v.Role) {
+		if c.Person.Name == "" {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` needs the role %q, and I do not know you", v.Name, v.Role), Hint: "`whoami` says how I see you", Kind: ErrDenied}
+		}
+		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` needs the role %q, which %s does not have", v.Name, v.Role, c.Person.Name), Kind: ErrDenied}
+	}
+	c.Args = c.Words[1:]
+	if len(c.Args) < v.Min || v.Max >= 0 && len(c.Args) > v.Max {
+		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` is used as: %s", v.Name, strings.TrimSpace(v.Name+" "+v.Usage)), Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
+	}
+	return v.Run(ctx, t.env, c)
+}
+
+// explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and only
+// the id is said.
+func (t *Table) explain(ctx context.Context, c Call, err error) error {
+	var user *UserError
+	var syntax *clipboard.SyntaxError
+	var key *clipboard.KeyError
+	var unknown *pipeline.UnknownStepError
+	var needs *pipeline.NeedsError
+	var busy *pipeline.BusyError
+	var state *pipeline.StateError
+	var many *pipeline.AmbiguousError
+	var uerr *url.Error
+	switch {
+	case errors.As(err, &user):
+		return user
+	case errors.As(err, &syntax):
+		return &UserError{Msg: "the clipboard is not right: " + syntax.Error(), Kind: ErrUsage}
+	case errors.As(err, &key):
+		return &UserError{Msg: "the clipboard is not right: " + key.Error(), Kind: ErrUsage}
+	case errors.As(err, &unknown):
+		return &UserError{Msg: unknown.Error(), Hint: "`steps` lists what there is", Kind: ErrUsage}
+	case errors.As(err, &needs):
+		return &UserError{Msg: "this pipeline can not work: " + needs.Error(), Kind: ErrUsage}
+	case errors.As(err, &busy):
+		r := busy.Run
+		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, r.State, r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}
+		if !r.State.Moving() {
+			e.Hint = fmt.Sprintf("`retry %s` goes on, `undo %s` removes what it made, `cancel %s` leaves things as they are", r.Host, r.Host, r.Host)
+		}
+		return e
+	case errors.As(err, &state):
+		return &UserError{Msg: state.Error()}
+	case errors.As(err, &many):
+		return &UserError{Msg: many.Error(), Kind: ErrUsage}
+	case errors.Is(err, pipeline.ErrNotFound):
+		return &UserError{Msg: "I have no such run or host on record", Hint: "`hosts` lists them", Kind: ErrNotFound}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &uerr):
+		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again"}
+	}
+	b := make([]byte, 4)
+	_, _ = rand.Read(b)
+	id := hex.EncodeToString(b)
+	t.env.Log.Error("command failed", "id", id, "line", strings.Join(c.Words, " "), "err", err)
+	return &UserError{Msg: "something broke on my side", Hint: "it is in my log under " + id}
+}
+
+// clip shortens what people wrote before it is repeated or stored, and takes control characters out.
+func clip(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

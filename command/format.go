@@ -1,0 +1,121 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Short writes a duration as people read it: 850ms, 12s, 1m12s, 2h05m, 3d4h.
+func Short(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// provider gives the provider's name as people write it.
+func provider(pipelineName string) string {
+	_, p, ok := strings.Cut(pipelineName, "/")
+	if !ok {
+		return pipelineName
+	}
+	switch p {
+	case "esx", "ec2":
+		return strings.ToUpper(p)
+	case "":
+		return "?"
+	}
+	return strings.ToUpper(p[:1]) + p[1:]
+}
+
+// StatusLine says in one line where a run stands. line is the last progress of a step under way; usual the usual
+// time of the stage, 0 when unknown.
+func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time) string {
+	var b strings.Builder
+	took := Short(now.Sub(r.StageAt))
+	if usual > 0 {
+		took += " (usually " + Short(usual) + ")"
+	}
+	fmt.Fprintf(&b, "%s: ", r.Host)
+	switch r.State {
+	case pipeline.Running:
+		fmt.Fprintf(&b, "%s, %s", r.Where(), took)
+		if line != "" {
+			b.WriteString(" — " + line)
+		}
+	case pipeline.Waiting:
+		fmt.Fprintf(&b, "%s, %s — %s", r.Where(), took, r.Why)
+	case pipeline.Failed:
+		fmt.Fprintf(&b, "failed at %s: %s", r.Where(), r.Error)
+	case pipeline.Asking:
+		fmt.Fprintf(&b, "waits for you at %s: %s", r.Where(), r.Error)
+	case pipeline.Undoing:
+		fmt.Fprintf(&b, "is being undone")
+		if line != "" {
+			b.WriteString(" — " + line)
+		} else if r.Why != "" {
+			b.WriteString(" — " + r.Why)
+		}
+	case pipeline.Ready:
+		fmt.Fprintf(&b, "is ready since %s ago, after %s", Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
+	case pipeline.Cancelled:
+		fmt.Fprintf(&b, "%s at %s", r.Error, r.Where())
+	case pipeline.Undone:
+		fmt.Fprintf(&b, "undone: %s", r.Error)
+	}
+	fmt.Fprintf(&b, ". Run %d, by %s, %s ago.", r.ID, r.By, Short(now.Sub(r.Started)))
+	return b.String()
+}
+
+// Notice says in one line what an event means to the person who asked; "" for events that are no notice. The words
+// "failed at stage N/M STEP" and "is ready" are contract.
+func Notice(e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
+	at := fmt.Sprintf("stage %d/%d %s", min(ev.Stage+1, len(r.Steps)), len(r.Steps), ev.Step)
+	switch ev.Kind {
+	case pipeline.EvFailed:
+		end := fmt.Sprintf("`retry %s` goes on from there; `undo %s` removes what it made.", r.Host, r.Host)
+		return fmt.Sprintf("%s failed at %s after %s: %s. %s", r.Host, at, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), end)
+	case pipeline.EvAsking:
+		return fmt.Sprintf("%s waits for you at %s: %s. `retry %s` runs it again, `skip %s` goes on.", r.Host, at, ev.Text, r.Host, r.Host)
+	case pipeline.EvReady:
+		s := r.Host + " is ready"
+		if ip := e.Value(r, "ipaddress"); ip != "" {
+			s += ": " + ip
+		}
+		s += fmt.Sprintf(", %d %s in %s", len(r.Steps), plural(len(r.Steps), "stage"), Short(ev.Took))
+		if keys := e.Values(r, "hostkeys"); len(keys) > 0 {
+			if k, _, _, _, err := gossh.ParseAuthorizedKey([]byte(keys[0])); err == nil {
+				s += ", " + gossh.FingerprintSHA256(k)
+			}
+		}
+		return s
+	case pipeline.EvCancelled:
+		return fmt.Sprintf("%s: run %d was %s.", r.Host, r.ID, ev.Text)
+	case pipeline.EvUndone:
+		return fmt.Sprintf("%s is undone: %s.", r.Host, ev.Text)
+	case pipeline.EvUndoFailed:
+		return fmt.Sprintf("%s could not be undone wholly: %s. `undo %s` tries again.", r.Host, ev.Text, r.Host)
+	}
+	return ""
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}

@@ -1,0 +1,111 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+func logOf() Verb {
+	return Verb{
+		Name: "log", Usage: "HOST [STAGE]", Role: access.View, Min: 1, Max: 2,
+		Doc:     "shows what a host's last run did, line by line",
+		Example: "log loki 4",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			r, err := find(ctx, e, c.Args[0])
+			if err != nil {
+				return Answer{}, err
+			}
+			stage := -1
+			if len(c.Args) == 2 {
+				n, err := strconv.Atoi(c.Args[1])
+				for i, s := range r.Steps {
+					if s == c.Args[1] {
+						n, err = i+1, nil
+					}
+				}
+				if err != nil || n < 1 || n > len(r.Steps) {
+					return Answer{}, &UserError{Msg: fmt.Sprintf("run %d has no stage %q", r.ID, clip(c.Args[1], 40)), Hint: fmt.Sprintf("give a number from 1 to %d, or a step of %s", len(r.Steps), strings.Join(r.Steps, ", ")), Kind: ErrNotFound}
+				}
+				stage = n - 1
+			}
+			evs, err := e.Engine.Events(ctx, pipeline.EventFilter{Run: r.ID, Limit: 5000})
+			if err != nil {
+				return Answer{}, err
+			}
+			a := Answer{}
+			var kept []pipeline.Event
+			for _, ev := range evs {
+				if stage >= 0 && (ev.Stage != stage || ev.Step == "") {
+					continue
+				}
+				kept = append(kept, ev)
+				a.Lines = append(a.Lines, EventLine(ev, len(r.Steps)))
+			}
+			if len(a.Lines) == 0 {
+				return say("nothing is on record for that stage yet"), nil
+			}
+			a.Data = kept
+			return a, nil
+		},
+	}
+}
+
+// EventLine writes one event for people.
+func EventLine(ev pipeline.Event, stages int) string {
+	s := ev.At.Format("15:04:05") + " "
+	if ev.Step != "" {
+		s += fmt.Sprintf("%d/%d %s ", ev.Stage+1, stages, ev.Step)
+	}
+	switch ev.Kind {
+	case pipeline.EvProgress, pipeline.EvLog:
+		return s + "| " + ev.Text
+	case pipeline.EvStep:
+		return s + "begins"
+	case pipeline.EvDone:
+		s += "done in " + Short(ev.Took)
+		if ev.Diff != "" {
+			s += ", wrote " + wrote(ev.Diff)
+		}
+		return s
+	}
+	s += strings.ReplaceAll(string(ev.Kind), "_", " ")
+	if ev.Text != "" {
+		s += ": " + ev.Text
+	}
+	return s
+}
+
+// wrote names the keys that a diff adds or changes.
+func wrote(diff string) string {
+	var keys []string
+	for _, l := range strings.Split(diff, "\n") {
+		if k, _, ok := strings.Cut(strings.TrimSpace(strings.TrimPrefix(l, "+")), ":"); ok && strings.HasPrefix(l, "+") && !strings.ContainsAny(k, " -") {
+			keys = append(keys, k)
+		}
+	}
+	return strings.Join(keys, ", ")
+}
+
+func show() Verb {
+	return Verb{
+		Name: "show", Usage: "HOST", Role: access.View, Min: 1, Max: 1,
+		Doc:     "shows a host's clipboard, secrets masked",
+		Example: "show loki",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			r, err := find(ctx, e, c.Args[0])
+			if err != nil {
+				return Answer{}, err
+			}
+			text, err := e.Engine.Clipboard(ctx, r.ID)
+			if err != nil {
+				return Answer{}, err
+			}
+			return Answer{Lines: strings.Split(strings.TrimRight(text, "\n"), "\n"), Data: map[string]string{"clipboard": text}}, nil
+		},
+	}
+}

@@ -1,0 +1,75 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+func run() Verb {
+	return Verb{
+		Name: "run", Usage: "HOST[,HOST…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
+		Doc:     "runs one command on hosts of the record; its words reach it as they are, no shell reads them",
+		Example: "run loki,thor uptime",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			var list []pipeline.Run
+			for _, name := range strings.Split(c.Args[0], ",") {
+				r, err := find(ctx, e, name)
+				if err != nil {
+					return Answer{}, err
+				}
+				if e.Engine.Value(r, "ipaddress") == "" || len(e.Engine.Values(r, "hostkeys")) == 0 {
+					return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
+				}
+				list = append(list, r)
+			}
+			type result struct {
+				Host  string   `json:"host"`
+				Exit  int      `json:"exit"`
+				Error string   `json:"error,omitempty"`
+				Lines []string `json:"lines"`
+			}
+			out := make([]result, len(list))
+			var wg sync.WaitGroup
+			room := make(chan struct{}, 16)
+			for i, r := range list {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					room <- struct{}{}
+					defer func() { <-room }()
+					out[i].Host = r.Host
+					res, err := e.Exec(ctx, r, c.Args[1:], func(l string) {
+						if len(out[i].Lines) < 1000 {
+							out[i].Lines = append(out[i].Lines, clip(l, 2000))
+						}
+					})
+					out[i].Exit = res.Exit
+					if err != nil {
+						out[i].Error = clip(err.Error(), 300)
+					}
+				}()
+			}
+			wg.Wait()
+			a := Answer{Data: out}
+			for _, r := range out {
+				for _, l := range r.Lines {
+					a.Lines = append(a.Lines, r.Host+": "+l)
+				}
+				switch {
+				case r.Error != "":
+					a.Lines = append(a.Lines, r.Host+" failed: "+r.Error)
+				case r.Exit != 0:
+					a.Lines = append(a.Lines, fmt.Sprintf("%s: exit code %d", r.Host, r.Exit))
+				case len(r.Lines) == 0:
+					a.Lines = append(a.Lines, r.Host+": done, no output")
+				}
+			}
+			return a, nil
+		},
+	}
+}
