@@ -31,7 +31,7 @@ const Module = "github.com/jarvisops/jarvis"
 // place in the house yet: give it one here first.
 func floorOf(pkg string) (floor int, ok bool) {
 	switch pkg {
-	case "clipboard", "remote", "store", "converge":
+	case "clipboard", "remote", "store", "converge", "examples":
 		return 0, true
 	case "pipeline", "fleet", "access", "cloudinit":
 		return 1, true

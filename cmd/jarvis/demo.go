@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/console"
+	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/examples"
+	"github.com/jarvisops/jarvis/lab"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+type demoCmd struct {
+	Keep bool `help:"Keep the data folder and say where it is."`
+}
+
+// Run is called by kong. Without a terminal the script is played, and the exit code tells whether loki became ready.
+func (c *demoCmd) Run(ctx context.Context, t *term) error {
+	began := time.Now()
+	dir, err := os.MkdirTemp("", "jarvis-demo-")
+	if err != nil {
+		return err
+	}
+	if c.Keep {
+		_, _ = fmt.Fprintln(t.out, "data:", dir)
+	} else {
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	_, _ = fmt.Fprintln(t.out, "Bringing up a world on loopback: vSphere (a simulator), DNS, a directory, SSH hosts in a sandbox …")
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	w, err := lab.Start(ctx, lab.Options{Port: port})
+	if err != nil {
+		return fmt.Errorf("bring up the demo's world: %w", err)
+	}
+	defer w.Stop()
+	file := filepath.Join(dir, "loki.yaml")
+	if err := os.WriteFile(file, []byte(examples.Loki), 0o644); err != nil {
+		return err
+	}
+	conf, err := config.Parse(filepath.Join(dir, "jarvis.yaml"), []byte(w.Config(filepath.Join(dir, "data"), "")), os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	a, err := newApp(ctx, conf, log)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+
+	interactive := isTerminal(t.in) && isTerminal(t.out)
+	out := &lockedWriter{w: t.out}
+	d := &demo{a: a, out: out, end: make(chan pipeline.Run, 1)}
+	_, _ = fmt.Fprintf(out, "Ready in %s. Everything below is real but the world it happens in.\n\n", time.Since(began).Round(100*time.Millisecond))
+	front := &console.Frontend{Out: out, Bot: conf.Name, Prompt: interactive, Script: []console.Line{
+		{Text: "jarvis: plan " + file},
+		{Text: "jarvis: deploy " + file, Wait: pause(1200 * time.Millisecond)},
+		{Text: "jarvis: status loki", Wait: pause(1500 * time.Millisecond)},
+		{Wait: d.wait},
+		{Text: "jarvis: show loki", Wait: pause(300 * time.Millisecond)},
+		{Wait: pause(700 * time.Millisecond)},
+	}}
+	if interactive {
+		front.In = t.in
+		front.Script = append(front.Script, console.Line{Wait: func(context.Context) error {
+			_, err := fmt.Fprint(out, "\nThe prompt is yours. Try `status loki`, `log loki`, `run loki hostname`, `undo loki`, `help`; `quit` ends it.\n")
+			return err
+		}})
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		d.show(ctx)
+	}()
+	err = a.serve(ctx, []bot.Frontend{front}, nil)
+	cancel()
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	select {
+	case r := <-d.end:
+		if r.State == pipeline.Ready {
+			return nil
+		}
+		return &exitError{exitFailed, fmt.Sprintf("the demo's host did not become ready: %s %s", r.State, r.Error)}
+	default:
+		if interactive {
+			return nil
+		}
+		return &exitError{exitFailed, "the demo ended before its host became ready"}
+	}
+}
+
+// demo shows the stages of the demo's run between the lines of the dialogue.
+type demo struct {
+	a   *app
+	out io.Writer
+	end chan pipeline.Run
+}
+
+func (d *demo) show(ctx context.Context) {
+	changed, done := d.a.engine.Changed()
+	defer done()
+	var after int64
+	for {
+		evs, err := d.a.engine.Events(ctx, pipeline.EventFilter{After: after})
+		if err != nil {
+			return
+		}
+		for _, ev := range evs {
+			after = ev.ID
+			r, err := d.a.engine.Get(ctx, ev.Run)
+			if err != nil {
+				return
+			}
+			if l := stageLine(ev, r); l != "" {
+				_, _ = fmt.Fprintln(d.out, l)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func stageLine(ev pipeline.Event, r pipeline.Run) string {
+	at := fmt.Sprintf("    %2d/%d %-28s", ev.Stage+1, len(r.Steps), ev.Step)
+	switch ev.Kind {
+	case pipeline.EvDone:
+		return fmt.Sprintf("%s ✔ %s", at, strings.TrimSpace(fmt.Sprintf("%6s  %s", shortTime(ev.Took), ev.Text)))
+	case pipeline.EvWaiting, pipeline.EvRetrying:
+		return fmt.Sprintf("%s … %s", at, ev.Text)
+	case pipeline.EvStepUndone:
+		return fmt.Sprintf("%s ↶ %s", at, ev.Text)
+	}
+	return ""
+}
+
+func shortTime(d time.Duration) string { return d.Round(10 * time.Millisecond).String() }
+
+// wait waits for the end of the first run.
+func (d *demo) wait(ctx context.Context) error {
+	changed, done := d.a.engine.Changed()
+	defer done()
+	for {
+		r, err := d.a.engine.Get(ctx, 1)
+		if err == nil && !r.State.Moving() {
+			// The notice is on its way to the console; let it come first.
+			sleep(ctx, 400*time.Millisecond)
+			d.end <- r
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func pause(d time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		sleep(ctx, d)
+		return nil
+	}
+}
+
+// lockedWriter lets several goroutines write whole lines.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

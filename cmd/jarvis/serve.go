@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+const pollSocket = 10 * time.Millisecond
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+type serveCmd struct {
+	Verbose bool `help:"Log more." short:"v"`
+}
+
+// Run is called by kong.
+func (c *serveCmd) Run(ctx context.Context, t *term) error {
+	conf, err := t.load()
+	if err != nil {
+		return err
+	}
+	log := newLog(t.err, c.Verbose)
+	a, err := newApp(ctx, conf, log)
+	if errors.Is(err, store.ErrInUse) {
+		return &exitError{exitFailed, err.Error() + "; stop that one first"}
+	}
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	fronts, err := a.frontends()
+	if err != nil {
+		return err
+	}
+	if len(fronts) == 0 {
+		log.Info("no chat is configured; the command line works all the same")
+	}
+	err = a.serve(ctx, fronts, func() { log.Info("ready", "socket", conf.Socket(), "version", version) })
+	if ctx.Err() != nil && err == nil {
+		_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on at the next start")
+		return nil
+	}
+	return err
+}

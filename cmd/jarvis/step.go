@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/workers/all"
+)
+
+type stepCmd struct {
+	Name  string `arg:"" help:"MODULE:TASK, built in or external." placeholder:"MODULE:TASK"`
+	Undo  bool   `help:"Take the step back instead."`
+	Plan  bool   `help:"Only say what it would do."`
+	Token string `help:"Tag of what the step makes; give the same one again to adopt it." default:"jarvis-by-hand"`
+}
+
+// Help is shown under --help.
+func (c *stepCmd) Help() string {
+	return "Example: jarvis step dns:update_host < in.yaml > out.yaml\n\nThe clipboard comes on stdin; the new one goes to stdout, secrets in clear: keep it safe. Progress goes to stderr."
+}
+
+// byHand is the Host of a step that runs outside any run.
+type byHand struct {
+	t     *term
+	began time.Time
+	token string
+	undo  bool
+}
+
+func (h *byHand) Progress(l string) { _, _ = fmt.Fprintln(h.t.err, l) }
+func (h *byHand) Log(l string)      { _, _ = fmt.Fprintln(h.t.err, l) }
+func (h *byHand) Keep(context.Context, *clipboard.Clipboard) error {
+	return nil
+}
+func (h *byHand) Facts() pipeline.Facts {
+	return pipeline.Facts{Token: h.token, By: os.Getenv("USER"), Waited: time.Since(h.began), Undo: h.undo}
+}
+
+// Run is called by kong.
+func (c *stepCmd) Run(ctx context.Context, t *term) error {
+	conf, err := t.load()
+	if err != nil {
+		return err
+	}
+	src, err := io.ReadAll(io.LimitReader(t.in, clipboard.MaxBytes+1))
+	if err != nil {
+		return fmt.Errorf("read the clipboard from stdin: %w", err)
+	}
+	cb, err := clipboard.Parse(src)
+	if err != nil {
+		return &command.UserError{Msg: "standard input: " + err.Error(), Kind: command.ErrUsage}
+	}
+	in, err := cb.Instance()
+	if err != nil {
+		return &command.UserError{Msg: "standard input: " + err.Error(), Kind: command.ErrUsage}
+	}
+	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	set, err := all.Build(conf.Workers, conf.Data)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	defer set.Close()
+	steps, err := set.Registry.Check([]string{c.Name}, cb, in.Provider)
+	if err != nil {
+		return &command.UserError{Msg: err.Error(), Kind: command.ErrUsage}
+	}
+	s := steps[0]
+	if _, err := os.Stat(filepath.Join(conf.Data, "age.key")); err == nil && cb.HasSealed() {
+		key, err := loadKey(conf)
+		if err != nil {
+			return err
+		}
+		if cb, err = cb.OpenAll(key); err != nil {
+			return err
+		}
+	}
+	h := &byHand{t: t, began: time.Now(), token: c.Token, undo: c.Undo}
+	if c.Plan {
+		text := s.Doc
+		if s.Plan != nil {
+			if text, err = s.Plan(pipeline.WithHost(ctx, h), cb); err != nil {
+				return err
+			}
+		}
+		_, _ = fmt.Fprintln(t.out, text)
+		return nil
+	}
+	do := s.Do
+	if c.Undo {
+		if do = s.Undo; do == nil {
+			_, _ = fmt.Fprintf(t.err, "%s has nothing to undo\n", s.Name)
+			do = func(context.Context, *clipboard.Clipboard) error { return nil }
+		}
+	}
+	if s.Timeout == 0 {
+		s.Timeout = pipeline.DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	for {
+		err := do(pipeline.WithHost(ctx, h), cb)
+		d, why, wait := pipeline.AsWait(err)
+		if !wait {
+			if err != nil {
+				return fmt.Errorf("%s failed: %s", s.Name, cb.Redact(err.Error()))
+			}
+			_, err = t.out.Write(cb.Bytes())
+			return err
+		}
+		_, _ = fmt.Fprintln(t.err, why)
+		if !sleep(ctx, d) {
+			return fmt.Errorf("%s gave up: %s", s.Name, why)
+		}
+	}
+}

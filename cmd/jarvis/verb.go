@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/web"
+)
+
+// verbCmd is one verb of the table on the command line, as a client of the running server.
+type verbCmd struct {
+	JSON   bool     `help:"Print the answer as JSON." name:"json"`
+	NoWait bool     `help:"Do not wait for the run to end."`
+	Args   []string `arg:"" optional:"" help:"As in chat."`
+
+	verb command.Verb
+}
+
+func verbHelp(v command.Verb) string {
+	return v.Doc + ".\n\nUsage: jarvis " + strings.TrimSpace(v.Name+" "+cliUsage(v)) + "\nExample: jarvis " + cliExample(v)
+}
+
+func cliUsage(v command.Verb) string {
+	if takesFile(v) {
+		return v.Usage + " | FILE | -"
+	}
+	return v.Usage
+}
+
+func cliExample(v command.Verb) string {
+	if takesFile(v) {
+		return v.Name + " loki.yaml"
+	}
+	return v.Example
+}
+
+func takesFile(v command.Verb) bool { return v.Name == "deploy" || v.Name == "plan" }
+
+// follows reports whether the command waits for the run that the verb moves.
+func follows(v command.Verb) bool { return v.Acts && v.Name != "run" }
+
+// Run is called by kong.
+func (c *verbCmd) Run(ctx context.Context, t *term) error {
+	conf, err := t.load()
+	if err != nil {
+		return err
+	}
+	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
+	if takesFile(c.verb) && len(c.Args) == 1 && !strings.Contains(c.Args[0], "://") && !strings.HasPrefix(c.Args[0], "cn=") {
+		if req.File, err = readClipboard(c.Args[0], t.in); err != nil {
+			return err
+		}
+	}
+	cl := web.NewClient(conf.Socket())
+	defer cl.Close()
+	a, err := cl.Command(ctx, req)
+	if err != nil {
+		return err
+	}
+	wait := follows(c.verb) && a.Run != nil && !c.NoWait
+	if c.JSON && !wait {
+		return json.NewEncoder(t.out).Encode(a)
+	}
+	if !c.JSON {
+		for _, l := range a.Lines {
+			_, _ = fmt.Fprintln(t.out, l)
+		}
+	}
+	if !wait {
+		return nil
+	}
+	return follow(ctx, t, cl, a.Run.ID, c.JSON)
+}
+
+// readClipboard reads a file, or standard input for "-". It is checked here already, so that a file with a slip in it
+// is refused with its own name.
+func readClipboard(name string, stdin io.Reader) ([]byte, error) {
+	var b []byte
+	var err error
+	if name == "-" {
+		b, err = io.ReadAll(io.LimitReader(stdin, clipboard.MaxBytes+1))
+		name = "standard input"
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	if err != nil {
+		var perr *os.PathError
+		if errors.As(err, &perr) {
+			err = perr.Err
+		}
+		return nil, &command.UserError{Msg: fmt.Sprintf("can not read %s: %v", name, err), Kind: command.ErrNotFound}
+	}
+	if _, err := clipboard.Parse(b); err != nil {
+		return nil, &command.UserError{Msg: name + ": " + err.Error(), Kind: command.ErrUsage}
+	}
+	return b, nil
+}
+
+// follow shows a run until it is at rest; Ctrl-C ends the showing, not the run.
+func follow(ctx context.Context, t *term, cl *web.Client, id int64, asJSON bool) error {
+	var v view = &plainView{out: t.out}
+	switch {
+	case asJSON:
+		v = &jsonView{enc: json.NewEncoder(t.out)}
+	case isTerminal(t.out):
+		v = &liveView{out: t.out}
+	}
+	err := watch(ctx, cl, id, v)
+	if ctx.Err() != nil {
+		if !asJSON {
+			_, _ = fmt.Fprintf(t.err, "\nstopped watching; run %d goes on (`jarvis status %d`, `jarvis cancel %d`)\n", id, id, id)
+		}
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	r, err := cl.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	v.end(r)
+	switch r.State {
+	case pipeline.Ready, pipeline.Undone, pipeline.Cancelled:
+		return nil
+	}
+	return &exitError{code: exitFailed}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/store"
+	"github.com/jarvisops/jarvis/web"
+	"github.com/jarvisops/jarvis/workers/all"
+)
+
+// app is everything wired together. Services run in the order of their list, and are ended in reverse.
+type app struct {
+	conf    *config.Config
+	log     *slog.Logger
+	db      *store.DB
+	workers *all.Set
+	engine  *pipeline.Engine
+	access  *access.Access
+	table   *command.Table
+}
+
+// newApp opens what the configuration names. Close it.
+func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{conf: conf, log: log}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	if a.db, err = store.Open(ctx, store.Options{Dir: conf.Data, URL: string(conf.Database)}); err != nil {
+		return nil, err
+	}
+	key, err := loadKey(conf)
+	if err != nil {
+		return nil, err
+	}
+	if a.workers, err = all.Build(conf.Workers, conf.Data); err != nil {
+		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+	}
+	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
+		return nil, err
+	}
+	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
+		return nil, err
+	}
+	fetch, err := command.NewFetch(conf.Sources.URLs)
+	if err != nil {
+		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+	}
+	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
+		ReadFile: os.ReadFile, Exec: a.exec, Audit: a.access.Audit, Log: log}
+	if a.workers.LDAP != nil {
+		env.LDAP = a.workers.ReadClipboard
+	}
+	a.table = command.NewTable(env)
+	return a, nil
+}
+
+func loadKey(conf *config.Config) (*clipboard.Key, error) {
+	if conf.AgeKey != "" {
+		return clipboard.ParseKey(string(conf.AgeKey))
+	}
+	return clipboard.LoadKey(filepath.Join(conf.Data, "age.key"))
+}
+
+// pipelines gives the built-in lists with those of the configuration in their place.
+func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[string][]string {
+	out := all.Pipelines(reg)
+	for verb, byProvider := range conf.Pipelines {
+		if out[verb] == nil {
+			out[verb] = map[string][]string{}
+		}
+		for p, steps := range byProvider {
+			out[verb][strings.ToLower(p)] = steps
+		}
+	}
+	return out
+}
+
+// exec runs a command on a host of the record, by the keys that its run learned.
+func (a *app) exec(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error) {
+	return a.workers.SSH.Exec(ctx, a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"), args, line)
+}
+
+func (a *app) close() {
+	if a.workers != nil {
+		a.workers.Close()
+	}
+	if a.db != nil {
+		if err := a.db.Close(); err != nil {
+			a.log.Error("close the database", "err", err)
+		}
+	}
+}
+
+// frontends makes those of the configuration.
+func (a *app) frontends() ([]bot.Frontend, error) {
+	var out []bot.Frontend
+	for _, ch := range a.conf.Chat {
+		c := *ch.IRC
+		if c.Nick == "" {
+			c.Nick = a.conf.Name
+		}
+		f, err := irc.New(c, a.log)
+		if err != nil {
+			return nil, &config.Error{File: "configuration", Msg: err.Error()}
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// serve runs the engine, the socket and the bot until ctx ends or one of them does.
+func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
+	b, err := bot.New(ctx, bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Log: a.log})
+	if err != nil {
+		return err
+	}
+	srv := web.New(web.Config{Socket: a.conf.Socket(), Table: a.table, Engine: a.engine, Access: a.access, Log: a.log})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	services := []func(context.Context) error{a.engine.Run, srv.Run}
+	if len(fronts) > 0 {
+		services = append(services, b.Run)
+	}
+	errs := make([]error, len(services))
+	var wg sync.WaitGroup
+	for i, f := range services {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer cancel() // the first to return stops the rest
+			errs[i] = f(ctx)
+		}()
+	}
+	if ready != nil {
+		go func() {
+			if waitSocket(ctx, a.conf.Socket()) {
+				ready()
+			}
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// newLog gives the server's log.
+func newLog(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// waitSocket waits until the socket answers.
+func waitSocket(ctx context.Context, path string) bool {
+	for ctx.Err() == nil {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			_ = c.Close()
+			return true
+		}
+		if !sleep(ctx, pollSocket) {
+			return false
+		}
+	}
+	return false
+}

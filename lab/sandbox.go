@@ -1,0 +1,558 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/afero"
+	"go.yaml.in/yaml/v4"
+	gossh "golang.org/x/crypto/ssh"
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Sandbox is a host that exists in memory: an SSH server on loopback whose shell is an interpreter in this process,
+// on a file system in memory. Nothing it does can touch the machine it runs on. It has been through what cloud-init
+// would do with its user-data: host key, names, who may log in.
+type Sandbox struct {
+	Addr string // host:port
+	Name string
+
+	fs     afero.Fs
+	ctx    context.Context
+	cancel context.CancelFunc
+	listen net.Listener
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	hostKey []gossh.Signer // what sshd read last
+	ran     map[string]int // commands that packages and config management ran, with how often
+}
+
+// bootData is the part of #cloud-config that a sandbox reads.
+type bootData struct {
+	Hostname       string            `yaml:"hostname"`
+	FQDN           string            `yaml:"fqdn"`
+	SSHKeys        map[string]string `yaml:"ssh_keys"`
+	AuthorizedKeys []string          `yaml:"ssh_authorized_keys"`
+}
+
+// StartSandbox boots a host with its user-data on an address.
+func StartSandbox(addr, userData string) (*Sandbox, error) {
+	var d bootData
+	if !strings.HasPrefix(userData, "#cloud-config\n") {
+		return nil, errors.New("the user-data is no #cloud-config")
+	}
+	if err := yaml.Unmarshal([]byte(userData), &d); err != nil {
+		return nil, fmt.Errorf("read the user-data: %w", err)
+	}
+	s := &Sandbox{Addr: addr, Name: d.Hostname, fs: afero.NewMemMapFs(), conns: map[net.Conn]bool{}, ran: map[string]int{}}
+	for name, text := range map[string]string{
+		"/etc/hostname":                      d.Hostname + "\n",
+		"/etc/ssh/ssh_host_ed25519_key":      d.SSHKeys["ed25519_private"],
+		"/etc/ssh/ssh_host_ed25519_key.pub":  d.SSHKeys["ed25519_public"] + "\n",
+		"/root/.ssh/authorized_keys":         strings.Join(d.AuthorizedKeys, "\n") + "\n",
+		"/proc/sys/kernel/random/boot_id":    rand.Text() + "\n",
+		"/run/sshd.pid":                      "1\n",
+	} {
+		if err := afero.WriteFile(s.fs, name, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range []string{"/tmp", "/var/log", "/root"} {
+		if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.readHostKeys(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.listen, err = net.Listen("tcp", addr); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.wg.Add(1)
+	go s.accept()
+	return s, nil
+}
+
+// Stop pulls the plug.
+func (s *Sandbox) Stop() {
+	s.cancel()
+	_ = s.listen.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// Ran tells how often each command of a package or configuration management ran on the host.
+func (s *Sandbox) Ran() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]int{}
+	for k, v := range s.ran {
+		out[k] = v
+	}
+	return out
+}
+
+// ReadFile reads a file of the host.
+func (s *Sandbox) ReadFile(name string) (string, error) {
+	b, err := afero.ReadFile(s.fs, name)
+	return string(b), err
+}
+
+// readHostKeys is what sshd does at start and on a reload.
+func (s *Sandbox) readHostKeys() error {
+	files, err := afero.Glob(s.fs, "/etc/ssh/ssh_host_*_key")
+	if err != nil {
+		return err
+	}
+	sort.Sort(sort.Reverse(sort.StringSlice(files)))
+	var keys []gossh.Signer
+	for _, f := range files {
+		b, err := afero.ReadFile(s.fs, f)
+		if err != nil {
+			return err
+		}
+		k, err := gossh.ParsePrivateKey(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return errors.New("the host has no host key")
+	}
+	s.mu.Lock()
+	s.hostKey = keys
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *Sandbox) accept() {
+	defer s.wg.Done()
+	for {
+		c, err := s.listen.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.conns[c] = true
+		s.mu.Unlock()
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			defer func() {
+				_ = c.Close()
+				s.mu.Lock()
+				delete(s.conns, c)
+				s.mu.Unlock()
+			}()
+			s.serve(c)
+		}()
+	}
+}
+
+func (s *Sandbox) serve(c net.Conn) {
+	cfg := &gossh.ServerConfig{PublicKeyCallback: func(_ gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+		b, err := afero.ReadFile(s.fs, "/root/.ssh/authorized_keys")
+		if err != nil {
+			return nil, err
+		}
+		for len(b) > 0 {
+			k, _, _, rest, err := gossh.ParseAuthorizedKey(b)
+			if err != nil {
+				break
+			}
+			if bytes.Equal(k.Marshal(), key.Marshal()) {
+				return nil, nil
+			}
+			b = rest
+		}
+		return nil, errors.New("unknown key")
+	}}
+	s.mu.Lock()
+	for _, k := range s.hostKey {
+		cfg.AddHostKey(k)
+	}
+	s.mu.Unlock()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	conn, chans, reqs, err := gossh.NewServerConn(c, cfg)
+	if err != nil {
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	defer func() { _ = conn.Close() }()
+	go gossh.DiscardRequests(reqs)
+	var wg sync.WaitGroup
+	for ch := range chans {
+		if ch.ChannelType() != "session" {
+			_ = ch.Reject(gossh.UnknownChannelType, "a sandbox has sessions only")
+			continue
+		}
+		sess, requests, err := ch.Accept()
+		if err != nil {
+			return
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			s.session(sess, requests)
+		}()
+	}
+	wg.Wait()
+}
+
+func (s *Sandbox) session(ch gossh.Channel, reqs <-chan *gossh.Request) {
+	defer func() { _ = ch.Close() }()
+	for r := range reqs {
+		if r.Type != "exec" {
+			_ = r.Reply(r.Type == "env", nil)
+			continue
+		}
+		var p struct{ Command string }
+		if err := gossh.Unmarshal(r.Payload, &p); err != nil {
+			_ = r.Reply(false, nil)
+			return
+		}
+		_ = r.Reply(true, nil)
+		go gossh.DiscardRequests(reqs)
+		code := s.run(s.ctx, p.Command, nil, ch, ch, ch.Stderr())
+		_, _ = ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(code)}))
+		return
+	}
+}
+
+// run interprets a script. Its files are the host's, its programs those of this file.
+func (s *Sandbox) run(ctx context.Context, script string, params []string, in io.Reader, out, errs io.Writer) int {
+	prog, err := syntax.NewParser().Parse(strings.NewReader(script), "")
+	if err != nil {
+		_, _ = fmt.Fprintln(errs, "sh:", err)
+		return 2
+	}
+	r, err := interp.New(
+		interp.StdIO(in, out, errs),
+		interp.Dir("/"),
+		interp.Env(expand.ListEnviron("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LANG=C.UTF-8")),
+		interp.Params(append([]string{"--"}, params...)...),
+		interp.OpenHandler(s.open),
+		interp.StatHandler(func(_ context.Context, name string, _ bool) (fs.FileInfo, error) { return s.fs.Stat(name) }),
+		interp.ReadDirHandler2(func(_ context.Context, name string) ([]fs.DirEntry, error) {
+			infos, err := afero.ReadDir(s.fs, name)
+			var entries []fs.DirEntry
+			for _, i := range infos {
+				entries = append(entries, fs.FileInfoToDirEntry(i))
+			}
+			return entries, err
+		}),
+		interp.CallHandler(func(_ context.Context, args []string) ([]string, error) {
+			if args[0] == "umask" { // the interpreter has none
+				return []string{"true"}, nil
+			}
+			return args, nil
+		}),
+		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.exec }),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(errs, "sh:", err)
+		return 2
+	}
+	var status interp.ExitStatus
+	switch err := r.Run(ctx, prog); {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	default:
+		_, _ = fmt.Fprintln(errs, "sh:", err)
+		return 1
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error)    { return 0, io.EOF }
+func (nothing) Write(p []byte) (int, error) { return len(p), nil }
+func (nothing) Close() error                { return nil }
+
+func (s *Sandbox) open(_ context.Context, name string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {
+	if name == "/dev/null" {
+		return nothing{}, nil
+	}
+	return s.fs.OpenFile(path.Clean(name), flag, perm)
+}
+
+// exec is the host's programs: few, and enough for what the steps do.
+func (s *Sandbox) exec(ctx context.Context, args []string) error {
+	h := interp.HandlerCtx(ctx)
+	var flags string
+	var words []string
+	for _, a := range args[1:] {
+		if strings.HasPrefix(a, "-") && len(a) > 1 && len(words) == 0 {
+			flags += a[1:]
+			continue
+		}
+		words = append(words, a)
+	}
+	fail := func(code int, format string, a ...any) error {
+		_, _ = fmt.Fprintf(h.Stderr, args[0]+": "+format+"\n", a...)
+		return interp.ExitStatus(code)
+	}
+	say := func(format string, a ...any) error {
+		_, err := fmt.Fprintf(h.Stdout, format+"\n", a...)
+		return err
+	}
+	switch args[0] {
+	case "cat":
+		if len(words) == 0 {
+			_, _ = io.Copy(h.Stdout, orEmpty(h.Stdin))
+			return nil
+		}
+		for _, w := range words {
+			b, err := afero.ReadFile(s.fs, w)
+			if err != nil {
+				return fail(1, "%s: No such file or directory", w)
+			}
+			_, _ = h.Stdout.Write(b)
+		}
+	case "mkdir":
+		for _, w := range words {
+			if strings.Contains(flags, "p") {
+				if err := s.fs.MkdirAll(w, 0o755); err != nil {
+					return fail(1, "%s: %v", w, err)
+				}
+				continue
+			}
+			// Mkdir of the file system in memory is atomic, as on a real one.
+			if err := s.fs.Mkdir(w, 0o755); err != nil {
+				return fail(1, "cannot create directory '%s': File exists", w)
+			}
+		}
+	case "rm":
+		for _, w := range words {
+			if _, err := s.fs.Stat(w); err != nil && !strings.Contains(flags, "f") {
+				return fail(1, "cannot remove '%s': No such file or directory", w)
+			}
+			_ = s.fs.RemoveAll(w)
+		}
+	case "mv", "cp":
+		if len(words) < 2 {
+			return fail(1, "missing operand")
+		}
+		dst := words[len(words)-1]
+		for _, src := range words[:len(words)-1] {
+			to := dst
+			if ok, _ := afero.DirExists(s.fs, dst); ok {
+				to = path.Join(dst, path.Base(src))
+			}
+			b, err := afero.ReadFile(s.fs, src)
+			if err != nil {
+				return fail(1, "cannot stat '%s': No such file or directory", src)
+			}
+			if args[0] == "mv" {
+				err = s.fs.Rename(src, to)
+			} else {
+				err = afero.WriteFile(s.fs, to, b, 0o600)
+			}
+			if err != nil {
+				return fail(1, "%s: %v", to, err)
+			}
+		}
+	case "touch", "tee":
+		b, _ := io.ReadAll(orEmpty(h.Stdin))
+		for _, w := range words {
+			if args[0] == "tee" || !exists(s.fs, w) {
+				if err := afero.WriteFile(s.fs, w, b, 0o644); err != nil {
+					return fail(1, "%s: %v", w, err)
+				}
+			}
+		}
+		if args[0] == "tee" {
+			_, _ = h.Stdout.Write(b)
+		}
+	case "ls":
+		if len(words) == 0 {
+			words = []string{h.Dir}
+		}
+		for _, w := range words {
+			infos, err := afero.ReadDir(s.fs, w)
+			if err != nil {
+				return fail(2, "cannot access '%s': No such file or directory", w)
+			}
+			for _, i := range infos {
+				_ = say("%s", i.Name())
+			}
+		}
+	case "tail":
+		// tail -c +N FILE: what the follower of jobs asks.
+		if len(words) != 2 && !strings.HasPrefix(flags, "c") {
+			return fail(1, "a sandbox knows tail -c +N FILE")
+		}
+		var n int
+		if _, err := fmt.Sscanf(words[0], "+%d", &n); err != nil {
+			return fail(1, "a sandbox knows tail -c +N FILE")
+		}
+		b, err := afero.ReadFile(s.fs, words[1])
+		if err != nil {
+			return fail(1, "cannot open '%s'", words[1])
+		}
+		_, _ = h.Stdout.Write(b[min(max(n-1, 0), len(b)):])
+	case "chmod", "chown", "sync":
+	case "hostname":
+		return say("%s", s.Name)
+	case "uname":
+		return say("Linux")
+	case "whoami":
+		return say("root")
+	case "id":
+		return say("uid=0(root) gid=0(root) groups=0(root)")
+	case "uptime":
+		return say(" up a moment, 1 user, load average: 0.00, 0.00, 0.00")
+	case "date":
+		return say("%s", time.Now().Format(time.UnixDate))
+	case "sleep":
+		if len(words) != 1 {
+			return fail(1, "missing operand")
+		}
+		d, err := time.ParseDuration(words[0] + "s")
+		if err != nil {
+			return fail(1, "invalid time interval '%s'", words[0])
+		}
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return interp.ExitStatus(137)
+		}
+	case "kill":
+		// kill -0 PID: the jobs of a sandbox live as long as it does.
+	case "setsid", "nohup":
+		if len(words) > 0 {
+			return s.exec(ctx, args[1:])
+		}
+	case "sh":
+		script, params := "", words
+		if flags == "c" && len(words) > 0 {
+			script, params = words[0], words[1:]
+			if len(params) > 0 {
+				params = params[1:] // $0
+			}
+		} else if len(words) > 0 {
+			b, err := afero.ReadFile(s.fs, words[0])
+			if err != nil {
+				return fail(127, "%s: not found", words[0])
+			}
+			script, params = string(b), words[1:]
+		}
+		if code := s.run(ctx, script, params, h.Stdin, h.Stdout, h.Stderr); code != 0 {
+			return interp.ExitStatus(code)
+		}
+	case "ssh-keygen":
+		return s.keygen(args[1:], fail)
+	case "systemctl", "service":
+		if strings.Contains(strings.Join(args, " "), "reload") {
+			if err := s.readHostKeys(); err != nil {
+				return fail(1, "%v", err)
+			}
+		}
+	case "apt-get", "puppet":
+		return s.manage(ctx, args, say)
+	default:
+		return fail(127, "a sandbox has no such program")
+	}
+	return nil
+}
+
+// manage plays what installs and runs configuration management, slowly enough to be watched, and counts.
+func (s *Sandbox) manage(ctx context.Context, args []string, say func(string, ...any) error) error {
+	s.mu.Lock()
+	s.ran[strings.Join(args, " ")]++
+	s.mu.Unlock()
+	lines := []string{"Reading package lists...", "Setting up puppet-agent ..."}
+	if args[0] == "puppet" {
+		lines = []string{"Info: Using environment 'production'", "Info: Applying configuration version '1'",
+			"Notice: /Stage[main]/Motd/File[/etc/motd]/content: content changed", "Notice: Applied catalog in 0.31 seconds"}
+	}
+	for _, l := range lines {
+		if err := say("%s", l); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(150 * time.Millisecond):
+		case <-ctx.Done():
+			return interp.ExitStatus(137)
+		}
+	}
+	return nil
+}
+
+// keygen makes a real key pair; a sandbox makes ed25519 keys whatever type is asked for, but files them as asked.
+func (s *Sandbox) keygen(args []string, fail func(int, string, ...any) error) error {
+	var file, comment, kind string
+	for i, a := range args {
+		if i+1 >= len(args) {
+			break
+		}
+		switch a {
+		case "-f":
+			file = args[i+1]
+		case "-C":
+			comment = args[i+1]
+		case "-t":
+			kind = args[i+1]
+		}
+	}
+	if kind != "ed25519" {
+		// One kind is enough to prove the way; an empty file would be no key.
+		return afero.WriteFile(s.fs, file+".pub", []byte("# "+kind+" is not made in a sandbox\n"), 0o644)
+	}
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fail(1, "%v", err)
+	}
+	block, err := gossh.MarshalPrivateKey(priv, comment)
+	if err != nil {
+		return fail(1, "%v", err)
+	}
+	p, err := gossh.NewPublicKey(pub)
+	if err != nil {
+		return fail(1, "%v", err)
+	}
+	line := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(p))) + " " + comment + "\n"
+	if err := errors.Join(afero.WriteFile(s.fs, file, pem.EncodeToMemory(block), 0o600), afero.WriteFile(s.fs, file+".pub", []byte(line), 0o644)); err != nil {
+		return fail(1, "%v", err)
+	}
+	return nil
+}
+
+func exists(fs afero.Fs, name string) bool {
+	_, err := fs.Stat(name)
+	return err == nil
+}
+
+func orEmpty(r io.Reader) io.Reader {
+	if r == nil {
+		return strings.NewReader("")
+	}
+	return r
+}
