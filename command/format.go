@@ -71,7 +71,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 			b.WriteString(" — " + r.Why)
 		}
 	case pipeline.Ready:
-		fmt.Fprintf(&b, "is ready since %s ago, after %s", Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
+		fmt.Fprintf(&b, "is ready, since %s, after %s", Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
 	case pipeline.Cancelled:
 		fmt.Fprintf(&b, "%s at %s", r.Error, r.Where())
 	case pipeline.Undone:

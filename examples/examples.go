@@ -7,3 +7,8 @@ import _ "embed" // for go:embed
 //
 //go:embed loki.yaml
 var Loki string
+
+// LDAPSchema is ldap/jarvis.schema, the attributes of a host's entry.
+//
+//go:embed ldap/jarvis.schema
+var LDAPSchema string

@@ -305,7 +305,7 @@ func (e *Engine) endCancelled(ctx context.Context, r *Run) error {
 	now := time.Now()
 	text := "nothing is left standing"
 	if left := e.standing(r); len(left) > 0 {
-		text = "left standing: what " + strings.Join(left, ", ") + " made"
+		text = "left standing: whatever " + strings.Join(left, ", ") + " made"
 	}
 	by := r.cancelBy
 	return e.write(ctx, func(tx store.Tx) error {

@@ -376,7 +376,7 @@ func TestCancelStopsTheStepAndSaysWhatStands(t *testing.T) {
 		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
 			t.Fatal(err)
 		}
-		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; left standing: what test:make made" {
+		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; left standing: whatever test:make made" {
 			t.Errorf("error = %q", r.Error)
 		}
 		r = w.deploy("test:wait")

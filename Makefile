@@ -1,0 +1,41 @@
+# `make` lists what it can do. demo and test do all their own set-up on a fresh Debian or Ubuntu with Go.
+.DEFAULT_GOAL := help
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
+export GORACE := atexit_sleep_ms=0
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+demo: ## watch a deployment from the first line to `is ready`; needs Go only
+	@mkdir -p bin
+	@echo "building (the first time this takes a minute) …"
+	@go build -o bin/jarvis ./cmd/jarvis
+	@./bin/jarvis demo
+
+build: ## build bin/jarvis
+	go build -trimpath -ldflags "-X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo devel)" -o bin/jarvis ./cmd/jarvis
+
+setup: ## install the servers that the tests start for real
+	@scripts/setup
+
+test: setup ## run all tests, against real servers; needs root for hosts of their own
+	$(SUDO) go test -race -shuffle=on -timeout 20m ./...
+
+check: ## format, vet, staticcheck, govulncheck, fresh generated files
+	@scripts/check
+
+generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
+	go generate ./...
+
+bench: ## print the figures of docs/performance.md, as ratios in one run
+	go test ./pipeline ./command -run '^$$' -bench . -benchtime 1x -timeout 20m
+
+crash: ## the long crash test: kill -9 at 200 random moments
+	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m
+
+fuzz: ## each fuzz target for a minute
+	@for t in $$(grep -rho 'func Fuzz[A-Za-z]*' --include='*_test.go' . | sort -u | sed 's/func //'); do \
+		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
+		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
+
+.PHONY: help demo build setup test check generate bench crash fuzz

@@ -1,0 +1,148 @@
+package real
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Slapd is OpenLDAP with dc=websages,dc=com: ou=Hosts, the user cn=jarvis who may write there, the class jarvisHost.
+// It refuses passwords in clear.
+type Slapd struct {
+	URL string // ldap://localhost:PORT, for StartTLS
+	CA  string // file
+
+	dir  string
+	proc *proc
+}
+
+// Names in the directory.
+const (
+	Base         = "dc=websages,dc=com"
+	BindDN       = "cn=jarvis," + Base
+	BindPassword = "jarvispw"
+)
+
+// StartSlapd starts a server with one host, cn=ymir, whose entry holds the given clipboard.
+func StartSlapd(ctx context.Context, schema, clipboard string) (*Slapd, error) {
+	slapd, err := need("slapd", "slapd")
+	if err != nil {
+		return nil, err
+	}
+	slapadd, err := need("slapadd", "slapd")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder("slapd")
+	if err != nil {
+		return nil, err
+	}
+	s := &Slapd{dir: dir, CA: filepath.Join(dir, "ca.pem")}
+	if err := ca(dir); err != nil {
+		return nil, err
+	}
+	conf := fmt.Sprintf(`include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/nis.schema
+include /etc/ldap/schema/inetorgperson.schema
+include %[1]s/jarvis.schema
+pidfile %[1]s/slapd.pid
+argsfile %[1]s/slapd.args
+modulepath /usr/lib/ldap
+moduleload back_mdb
+TLSCACertificateFile %[1]s/ca.pem
+TLSCertificateFile %[1]s/srv.pem
+TLSCertificateKeyFile %[1]s/srv.key
+security simple_bind=128
+disallow bind_anon
+database mdb
+maxsize 67108864
+suffix "%[2]s"
+rootdn "cn=admin,%[2]s"
+rootpw adminpw
+directory %[1]s/db
+dbnosync
+index objectClass,cn eq
+access to attrs=userPassword by self =xw by anonymous auth by * none
+access to dn.subtree="ou=Hosts,%[2]s" by dn.exact="cn=jarvis,%[2]s" write by * none
+access to * by dn.exact="cn=jarvis,%[2]s" read by * none
+`, dir, Base)
+	ldif := fmt.Sprintf(`dn: %[1]s
+objectClass: dcObject
+objectClass: organization
+o: websages
+dc: websages
+
+dn: ou=Hosts,%[1]s
+objectClass: organizationalUnit
+ou: Hosts
+
+dn: cn=jarvis,%[1]s
+objectClass: applicationProcess
+objectClass: simpleSecurityObject
+cn: jarvis
+userPassword: %[2]s
+
+dn: cn=ymir,ou=Hosts,%[1]s
+objectClass: device
+objectClass: ipHost
+objectClass: jarvisHost
+cn: ymir
+ipHostNumber: 192.0.2.7
+jarvisClipboard:: %[3]s
+`, Base, BindPassword, base64.StdEncoding.EncodeToString([]byte(clipboard)))
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "db"), 0o700), os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(conf), 0o644),
+		os.WriteFile(filepath.Join(dir, "jarvis.schema"), []byte(schema), 0o644), os.WriteFile(filepath.Join(dir, "init.ldif"), []byte(ldif), 0o644)); err != nil {
+		return nil, err
+	}
+	if err := run(ctx, "", slapadd, "-q", "-f", filepath.Join(dir, "slapd.conf"), "-l", filepath.Join(dir, "init.ldif")); err != nil {
+		return nil, err
+	}
+	if err := own(dir, "openldap"); err != nil {
+		return nil, err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	s.URL = "ldap://localhost:" + strconv.Itoa(port)
+	if s.proc, err = start("", slapd, "-f", filepath.Join(dir, "slapd.conf"), "-u", "openldap", "-h", "ldap://127.0.0.1:"+strconv.Itoa(port), "-d", "0"); err != nil {
+		return nil, err
+	}
+	if err := s.proc.until("slapd", 10*time.Second, dial("127.0.0.1:"+strconv.Itoa(port))); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Search gives what ldapsearch prints for a filter, with StartTLS.
+func (s *Slapd) Search(ctx context.Context, filter string, attrs ...string) (string, error) {
+	bin, err := need("ldapsearch", "ldap-utils")
+	if err != nil {
+		return "", err
+	}
+	// By address: libldap takes "localhost" for the machine's own name, which the certificate does not hold.
+	args := append([]string{"-LLL", "-o", "ldif-wrap=no", "-x", "-ZZ", "-H", strings.Replace(s.URL, "localhost", "127.0.0.1", 1), "-D", BindDN, "-w", BindPassword, "-b", "ou=Hosts," + Base, filter}, attrs...)
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+s.CA)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("ldapsearch: %w: %s", err, out)
+	}
+	return string(out), err
+}
+
+// Stop ends it and removes its folder.
+func (s *Slapd) Stop() {
+	s.proc.stop(syscall.SIGTERM)
+	_ = os.RemoveAll(s.dir)
+}
