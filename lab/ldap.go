@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/jimlambrt/gldap"
 )
 
@@ -39,7 +40,7 @@ func StartDirectory() (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{URL: "ldap://" + addr, entries: map[string]map[string][]string{}}
-	if d.server, err = gldap.NewServer(); err != nil {
+	if d.server, err = gldap.NewServer(gldap.WithLogger(hclog.NewNullLogger())); err != nil {
 		return nil, err
 	}
 	mux, err := gldap.NewMux()

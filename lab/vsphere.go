@@ -59,6 +59,8 @@ func StartVSphere(ctx context.Context, block, port int, boot Boot) (*VSphere, er
 	if err := v.model.Create(); err != nil {
 		return nil, fmt.Errorf("make the vSphere model: %w", err)
 	}
+	// The simulator's disk holds a hundred machines; a lab's should not be what a test stumbles over.
+	v.SetFreeSpace(1 << 50)
 	v.server = v.model.Service.NewServer()
 	v.URL = v.server.URL.String()
 	var err error
@@ -92,6 +94,12 @@ func StartVSphere(ctx context.Context, block, port int, boot Boot) (*VSphere, er
 		v.watch(watch)
 	}()
 	return v, nil
+}
+
+// SetFreeSpace sets what the datastore has free, in bytes. Call it while nothing is being made.
+func (v *VSphere) SetFreeSpace(n int64) {
+	ds := v.model.Map().Any("Datastore").(*simulator.Datastore)
+	ds.Summary.FreeSpace, ds.Info.GetDatastoreInfo().FreeSpace = n, n
 }
 
 // Stop powers everything off.

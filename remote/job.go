@@ -14,12 +14,14 @@ import (
 const jobDir = "/var/lib/jarvis/jobs"
 
 // startScript starts a job unless its folder is there. mkdir is atomic, so a job is started once, whoever asks how
-// often. The command runs in a session of its own: the connection may break without harm.
+// often. The command comes on stdin, so that it shows in no process list; its length is checked, because a connection
+// that breaks now would leave the start of a command, or none, and that would run. The command runs in a session of its own: the connection may break without harm.
 const startScript = `umask 077
 mkdir -p ` + jobDir + ` || exit 90
 d=` + jobDir + `/$1
 if [ -d "$d" ]; then exit 0; fi
 cat > "$d.$2.cmd" || exit 91
+if [ "$(($(wc -c < "$d.$2.cmd")))" -ne "$3" ]; then rm -f "$d.$2.cmd"; exit 92; fi
 if mkdir "$d" 2>/dev/null; then
   mv "$d.$2.cmd" "$d/cmd"
   cat /proc/sys/kernel/random/boot_id > "$d/boot" 2>/dev/null
@@ -65,9 +67,12 @@ func (c *Client) Job(ctx context.Context, id, command string, line func(string),
 		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", id)
 	}
 	unique := strconv.FormatInt(time.Now().UnixNano(), 36)
-	res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", startScript, "jarvis", id, unique}, Stdin: strings.NewReader(command + "\n")})
+	res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", startScript, "jarvis", id, unique, strconv.Itoa(len(command) + 1)}, Stdin: strings.NewReader(command + "\n")})
 	if err != nil {
 		return 0, err
+	}
+	if res.Exit == 92 {
+		return 0, fmt.Errorf("%w: the command did not arrive whole, and was not started", ErrLost)
 	}
 	if res.Exit != 0 {
 		return 0, fmt.Errorf("start the command: %s", firstLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))

@@ -65,7 +65,7 @@ func (s *session) event(e girc.Event) {
 		s.mu.Unlock()
 	case "904", "905", "906", "908":
 		s.fail(fmt.Errorf("the server refused the SASL login of %q; check chat.irc.sasl", s.f.cfg.SASL.User))
-	case girc.CONNECTED:
+	case girc.RPL_WELCOME: // girc's own CONNECTED comes two seconds later
 		s.mu.Lock()
 		ok := s.account || s.f.cfg.SASL.User == ""
 		s.registered = ok

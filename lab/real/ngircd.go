@@ -58,7 +58,7 @@ func StartIRCd() (*IRCd, error) {
 	MaxNickLength = 30
 	PingTimeout = 30
 	PongTimeout = 15
-	MaxPenaltyTime = 1
+	MaxPenaltyTime = 0
 [Options]
 	DNS = no
 	Ident = no

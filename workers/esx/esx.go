@@ -24,6 +24,7 @@ import (
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -243,14 +244,36 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// child finds a machine by its name in the folder; nil when there is none.
+// child finds a machine by its name in the folder; nil when there is none. It lists the folder's names: the
+// SearchIndex of govmomi's simulator panics while another machine is being cloned.
 func (w *Worker) child(ctx context.Context, p *place, name string) (*object.VirtualMachine, error) {
-	ref, err := object.NewSearchIndex(p.client).FindChild(ctx, p.folder, name)
-	if err != nil {
+	fail := func(err error) (*object.VirtualMachine, error) {
 		return nil, w.say(named("look for the machine", name), err)
 	}
-	vm, _ := ref.(*object.VirtualMachine)
-	return vm, nil
+	pc := property.DefaultCollector(p.client)
+	var f mo.Folder
+	if err := pc.RetrieveOne(ctx, p.folder.Reference(), []string{"childEntity"}, &f); err != nil {
+		return fail(err)
+	}
+	var refs []types.ManagedObjectReference
+	for _, ref := range f.ChildEntity {
+		if ref.Type == "VirtualMachine" {
+			refs = append(refs, ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	var vms []mo.VirtualMachine
+	if err := pc.Retrieve(ctx, refs, []string{"name"}, &vms); err != nil {
+		return fail(err)
+	}
+	for _, vm := range vms {
+		if vm.Name == name {
+			return object.NewVirtualMachine(p.client, vm.Self), nil
+		}
+	}
+	return nil, nil
 }
 
 // note gives a machine's annotation; "" also when it has gone meanwhile.

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jarvisops/jarvis/lab"
+	"github.com/jarvisops/jarvis/lab/real"
+	"github.com/jarvisops/jarvis/pipeline"
+
+	godns "github.com/miekg/dns"
+)
+
+func number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// process is the real program, killed and started again.
+type process struct {
+	t    *testing.T
+	bin  string
+	conf string
+	log  *os.File
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+}
+
+func (p *process) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cmd = exec.Command(p.bin, "--config", p.conf, "serve")
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// cli runs one command line in the real program.
+func (p *process) cli(ctx context.Context, args ...string) ([]byte, error) {
+	return exec.CommandContext(ctx, p.bin, append([]string{"--config", p.conf}, args...)...).Output()
+}
+
+// TestCrash has a hundred deployments in flight and kills the process with -9 again and again, between and inside
+// steps and while it starts. In the end every run is ready, no machine was made twice, every step finished once, the
+// commands on the hosts ran once, and alice has heard of every host. `make crash` does it for long.
+func TestCrash(t *testing.T) {
+	runs, kills := number("JARVIS_CRASH_RUNS", 150), number("JARVIS_CRASH_KILLS", 50)
+	ctx := t.Context()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "jarvis")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v: %s", err, out)
+	}
+	port := must[int](t)(freePort())
+	w := must[*lab.World](t)(lab.Start(ctx, lab.Options{Block: 79, Port: port}))
+	t.Cleanup(w.Stop)
+	ircd := must[*real.IRCd](t)(real.StartIRCd())
+	t.Cleanup(ircd.Stop)
+	gist := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(rw, lab.Clipboard(strings.TrimPrefix(r.URL.Path, "/")))
+	}))
+	t.Cleanup(gist.Close)
+	ext := filepath.Join(dir, "workers.d")
+	script := `#!/bin/sh
+case $1 in
+--steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 60s, resume: again}' ;;
+nap) in=$(cat); n=$(echo "$in" | sed -n 's/^  hostname: h0*\([0-9][0-9]*\)$/\1/p'); echo napping >&2; sleep $((7 + ${n:-0} % 5))
+	printf '%s\n' "$in"; case $in in *napped*) ;; *) echo "  napped: 'yes'" ;; esac ;;
+esac
+`
+	if err := os.MkdirAll(ext, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(ext, "slow"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	steps := []string{"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host", "ldap:update_host_ou", "ssh:install_config_management", "ssh:run_config_management", "slow:nap"}
+	text := w.Config(filepath.Join(dir, "data"), fmt.Sprintf(`  external: {dir: %q}
+pipelines: {deploy: {esx: [%s]}}
+chat:
+  - irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, interval: 5ms}}
+people:
+  - {name: alice, irc: "nick:alice", roles: [deploy]}
+sources: {urls: [%q]}
+`, ext, strings.Join(steps, ", "), ircd.Addr, gist.URL+"/"))
+	conf := filepath.Join(dir, "jarvis.yaml")
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := must[*os.File](t)(os.Create(filepath.Join(dir, "log")))
+	p := &process{t: t, bin: bin, conf: conf, log: log}
+	p.start()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			b, _ := os.ReadFile(log.Name())
+			t.Logf("the end of the log:\n%s", b[max(0, len(b)-2500):])
+		}
+	})
+	alice := must[*real.IRCClient](t)(real.DialIRC(ctx, ircd.Addr, "alice", "#ops"))
+	t.Cleanup(alice.Close)
+
+	hosts := func() map[string]pipeline.Run {
+		out, err := p.cli(ctx, "hosts", "--json")
+		var a struct{ Data []pipeline.Run }
+		if err != nil || json.Unmarshal(out, &a) != nil {
+			return nil
+		}
+		m := map[string]pipeline.Run{}
+		for _, r := range a.Data {
+			m[r.Host] = r
+		}
+		return m
+	}
+	// Whoever hears no answer asks again, as people do; a host that is on record is not asked for twice.
+	killing := make(chan struct{})
+	var asked sync.WaitGroup
+	asked.Add(1)
+	go func() {
+		defer asked.Done()
+		for missing := runs; missing > 0 && ctx.Err() == nil; {
+			have := hosts()
+			if have == nil {
+				time.Sleep(50 * time.Millisecond)
+				continue
+			}
+			missing = 0
+			for i := range runs {
+				name := fmt.Sprintf("h%03d", i)
+				if _, ok := have[name]; !ok {
+					missing++
+					if missing <= 18 {
+						alice.Say("#ops", "jarvis: deploy "+gist.URL+"/"+name)
+					}
+				}
+			}
+			time.Sleep(150 * time.Millisecond)
+		}
+		close(killing)
+	}()
+	inFlight := func() int {
+		n := 0
+		for _, r := range hosts() {
+			if r.State.Moving() {
+				n++
+			}
+		}
+		return n
+	}
+	// Kills begin while the deployments are being asked for, a third of them inside the first 200 ms of a start.
+	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	most, full := 0, 0
+	kill := func(i int) {
+		pause := time.Duration(rnd.IntN(1500)) * time.Millisecond
+		if i%3 == 0 {
+			pause = time.Duration(rnd.IntN(200)) * time.Millisecond
+		}
+		time.Sleep(pause)
+		if n := inFlight(); n > 0 { // 0: it was still starting
+			most = max(most, n)
+			if n >= 100 {
+				full++
+			}
+		}
+		p.kill()
+		p.start()
+	}
+	// The first part hits the early steps, while new deployments keep coming; the rest hits whatever is left, most of
+	// it in the long last step.
+	done := 0
+	for asking := true; asking && done < kills/5; done++ {
+		time.Sleep(time.Second) // let some questions through
+		kill(done)
+		select {
+		case <-killing:
+			asking = false
+		default:
+		}
+	}
+	<-killing
+	for ; done < kills; done++ {
+		kill(done)
+	}
+	asked.Wait()
+	for deadline := time.Now().Add(3 * time.Minute); ; {
+		have := hosts()
+		ready := 0
+		for _, r := range have {
+			if r.State == pipeline.Ready {
+				ready++
+			} else if !r.State.Moving() {
+				t.Fatalf("%s is %s at %s: %s", r.Host, r.State, r.Where(), r.Error)
+			}
+		}
+		if ready == runs {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d are ready", ready, runs)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Logf("%d runs, %d kills, up to %d in flight; 100 or more at %d of the kills that met a server in service", runs, kills, most, full)
+	if runs >= 150 && most < 100 {
+		t.Errorf("never were 100 deployments in flight at a kill; the most was %d", most)
+	}
+
+	// No machine twice, none left over.
+	if err := w.Check(); err != nil {
+		t.Error(err)
+	}
+	machines := must[[]string](t)(w.VSphere.Machines(ctx))
+	if len(machines) != runs {
+		t.Errorf("%d machines for %d hosts: %v", len(machines), runs, machines)
+	}
+	booted, _ := w.VSphere.Booted()
+	for name, n := range booted {
+		if n != 1 || !strings.HasPrefix(name, "h") {
+			t.Errorf("machine %s came up %d times", name, n)
+		}
+	}
+	// What ran on the hosts ran once.
+	for _, s := range w.Sandboxes() {
+		ran := s.Ran()
+		if len(ran) != 2 {
+			t.Errorf("on %s ran %v", s.Name, ran)
+		}
+		for cmd, n := range ran {
+			if n != 1 {
+				t.Errorf("on %s %q ran %d times", s.Name, cmd, n)
+			}
+		}
+	}
+	// Every finished step finished once; every name is in DNS and in the directory; every notice was heard.
+	for name, r := range hosts() {
+		out, err := p.cli(ctx, "log", strconv.FormatInt(r.ID, 10), "--json")
+		var a struct{ Data []pipeline.Event }
+		if err != nil || json.Unmarshal(out, &a) != nil {
+			t.Fatalf("log of %s: %v", name, err)
+		}
+		done := map[int]int{}
+		for _, ev := range a.Data {
+			if ev.Kind == pipeline.EvDone {
+				done[ev.Stage]++
+			}
+		}
+		for i := range steps {
+			if done[i] != 1 {
+				t.Errorf("%s: stage %d finished %d times", name, i+1, done[i])
+			}
+		}
+		if got := w.DNS.Lookup(name+".websages.com", godns.TypeA); len(got) != 1 {
+			t.Errorf("%s has the A records %v", name, got)
+		}
+		if got := w.Directory.Get(name, "ipHostNumber"); len(got) != 1 {
+			t.Errorf("%s has the directory entry %v", name, got)
+		}
+		if _, err := alice.Wait("alice: "+name+" is ready: ", 60*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.Directory.Len(); got != runs {
+		t.Errorf("the directory has %d entries", got)
+	}
+}

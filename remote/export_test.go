@@ -1,0 +1,4 @@
+package remote
+
+// StartScript lets tests play a connection that breaks while a job is being started.
+const StartScript = startScript
