@@ -20,6 +20,7 @@ setup: ## install the servers that the tests start for real
 
 test: setup ## run all tests, against real servers; needs root for hosts of their own
 	$(SUDO) go test -race -shuffle=on -timeout 20m ./...
+	$(SUDO) go test -run '^TestCrash$$' -timeout 10m ./cmd/jarvis
 
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check

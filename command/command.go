@@ -58,7 +58,9 @@ type Answer struct {
 	Run   *pipeline.Run `json:"run,omitempty"` // the run that was started or moved: a client may follow it
 }
 
-func say(format string, args ...any) Answer { return Answer{Lines: []string{fmt.Sprintf(format, args...)}} }
+func say(format string, args ...any) Answer {
+	return Answer{Lines: []string{fmt.Sprintf(format, args...)}}
+}
 
 // UserError is shown as written: what is wrong, then what to type. Kind tells an exit code or status.
 type UserError struct {

@@ -76,7 +76,10 @@ func NewFetch(list []string) (func(ctx context.Context, raw string) ([]byte, err
 	return f.fetch, nil
 }
 
-type fetcher struct{ allowed []prefix }
+type fetcher struct {
+	allowed  []prefix
+	resolver *net.Resolver // nil: the system's
+}
 
 func (f *fetcher) match(u *url.URL) (prefix, error) {
 	for _, p := range f.allowed {
@@ -185,7 +188,7 @@ func (f *fetcher) get(ctx context.Context, u *url.URL) (body []byte, contentType
 }
 
 func (f *fetcher) once(ctx context.Context, u *url.URL, p prefix) (body []byte, ctype string, next *url.URL, err error) {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Resolver: f.resolver}
 	if !p.literal {
 		// Checked when the name is resolved already, so that a name that changes its mind gains nothing.
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {

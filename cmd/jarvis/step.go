@@ -104,7 +104,7 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 	if s.Timeout == 0 {
 		s.Timeout = pipeline.DefaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("gave up after %s", s.Timeout))
 	defer cancel()
 	for {
 		err := do(pipeline.WithHost(ctx, h), cb)
