@@ -194,12 +194,15 @@ func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 		place = m.Nick
 	}
 	a, err := b.Table.Do(ctx, command.Call{
-		Words: strings.Fields(m.Text), Person: p, Asker: m.Nick, Via: f.Name() + "/" + m.Place,
+		Words: command.SplitWords(m.Text), Person: p, Asker: m.Nick, Via: f.Name() + "/" + m.Place,
 		Origin: origin{f.Name(), place, m.Nick}.String(), Local: f.Network() == "console",
 	})
 	lines := a.Lines
 	if err != nil {
-		lines = []string{err.Error() + "."}
+		lines = []string{strings.TrimRight(err.Error(), ".?") + "."}
+		if strings.HasSuffix(err.Error(), "?") {
+			lines = []string{err.Error()}
+		}
 	}
 	prefix := m.Nick + ": "
 	if m.Private {

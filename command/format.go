@@ -73,7 +73,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	case pipeline.Ready:
 		fmt.Fprintf(&b, "is ready, since %s, after %s", Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
 	case pipeline.Cancelled:
-		fmt.Fprintf(&b, "%s at %s", r.Error, r.Where())
+		fmt.Fprintf(&b, "%s. It stood at %s", r.Error, r.Where())
 	case pipeline.Undone:
 		fmt.Fprintf(&b, "undone: %s", r.Error)
 	}

@@ -210,13 +210,19 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 
 // connect is one connection from dial to loss.
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
+	s := &session{f: f, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{})}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
 		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,
 		AllowFlood:        true, // the outbox keeps the pace, and the order
 		PingDelay:         20 * time.Second,
 		PingTimeout:       15 * time.Second,
-		HandleNickCollide: func(old string) string { return old + "_" },
+		HandleNickCollide: func(old string) string {
+			if s.up() {
+				return "" // taking the nick back failed; keep the one we have
+			}
+			return old + "_"
+		},
 		RecoverFunc: func(_ *girc.Client, e *girc.HandlerError) {
 			f.log.Error("irc handler panicked", "err", e.Error())
 		},
@@ -227,7 +233,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		cfg.SASL = &girc.SASLPlain{User: f.cfg.SASL.User, Pass: string(f.cfg.SASL.Password)}
 	}
 	c := girc.New(cfg)
-	s := &session{f: f, c: c, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{})}
+	s.c = c
 	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) { s.event(e) })
 	stop := context.AfterFunc(ctx, func() {
 		// A last word, so that people see an orderly leave; then the link is cut whatever the server does.

@@ -34,6 +34,13 @@ type session struct {
 
 func (s *session) nick() string { return s.c.GetNick() }
 
+// up reports whether the server has let us in.
+func (s *session) up() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registered
+}
+
 func (s *session) reason() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +196,7 @@ func (s *session) care(ctx context.Context) {
 				s.c.Cmd.Join(name)
 			}
 		}
-		if s.nick() != s.f.cfg.Nick && time.Since(nickAt) > 15*time.Second {
+		if s.nick() != s.f.cfg.Nick && time.Since(nickAt) > 5*time.Second {
 			nickAt = time.Now()
 			s.c.Cmd.Nick(s.f.cfg.Nick)
 		}

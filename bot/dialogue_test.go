@@ -1,0 +1,263 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/store"
+)
+
+var update = flag.Bool("update", false, "rewrite the replies in testdata/dialogue")
+
+// stage is the world of a dialogue: a chat network that keeps what is said, and steps that do what the script says.
+type stage struct {
+	mu     sync.Mutex
+	said   []string
+	broken map[string]string // by step: the error it gives
+	asking map[string]bool
+	in     func(bot.Message)
+	down   bool
+}
+
+func (s *stage) Name() string    { return "test" }
+func (s *stage) Network() string { return "irc" }
+func (s *stage) Nick() string    { return "jarvis" }
+func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
+	s.mu.Lock()
+	s.in = in
+	s.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+func (s *stage) Say(place string, lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range lines {
+		s.said = append(s.said, s.mark(place)+l)
+	}
+}
+func (s *stage) Deliver(_ context.Context, place, line string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errors.New("the link is down")
+	}
+	s.said = append(s.said, s.mark(place)+line)
+	return nil
+}
+func (s *stage) mark(place string) string {
+	if strings.HasPrefix(place, "#") {
+		return ""
+	}
+	return "(to " + place + ") "
+}
+
+func (s *stage) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.said
+	s.said = nil
+	return out
+}
+
+// step takes a while and then does what the script says.
+func (s *stage) step(name string, d time.Duration, gives map[string]string, undo bool) pipeline.Step {
+	st := pipeline.Step{Name: name, Doc: "plays " + name, Timeout: 10 * time.Minute, Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		s.mu.Lock()
+		msg, ask := s.broken[name], s.asking[name]
+		delete(s.broken, name)
+		delete(s.asking, name)
+		s.mu.Unlock()
+		switch {
+		case ask:
+			return pipeline.AskPerson(errors.New("it may have half happened"))
+		case msg == "wait":
+			return pipeline.Wait(time.Minute, "nothing on 203.0.113.5:22 yet")
+		case msg != "":
+			return pipeline.Permanent(errors.New(msg))
+		}
+		for k, v := range gives {
+			if err := c.Set(k, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	for k := range gives {
+		st.Gives = append(st.Gives, k)
+	}
+	if undo {
+		st.Undo = func(context.Context, *clipboard.Clipboard) error { return nil }
+	}
+	return st
+}
+
+const ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO"
+
+// TestDialogues plays testdata/dialogue/*.txt in a bubble of its own time:
+//
+//	> nick text      somebody says something in #ops; "> nick@ text" in private
+//	~ 30s            time passes
+//	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know
+//	! down | up      the chat network is away, and back
+//	< reply          what the bot said; go test ./bot -update writes it
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/dialogue/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dialogues: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			var got string
+			synctest.Test(t, func(t *testing.T) { got = play(t, dir, string(b)) })
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if d := cmp.Diff(string(b), got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func play(t *testing.T, dir, script string) string {
+	ctx, cancel := context.WithCancel(context.Background())
+	db, err := store.Open(ctx, store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := clipboard.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{broken: map[string]string{}, asking: map[string]bool{}}
+	reg := pipeline.NewRegistry()
+	reg.Add(s.step("keys:create", time.Second, nil, false), s.step("esx:deploy", 60*time.Second, map[string]string{"provider_id": "vm-7"}, true),
+		s.step("esx:get_pub_ip", 5*time.Second, map[string]string{"ipaddress": "203.0.113.5"}, false), s.step("ssh:wait", 30*time.Second, map[string]string{"hostkeys": ed25519Key}, true),
+		s.step("dns:update_host", 2*time.Second, nil, true))
+	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", IRC: "nick:alice", Roles: []string{"deploy"}}, {Name: "bob", IRC: "nick:bob", Roles: []string{"view"}},
+		{Name: "root", IRC: "nick:root", Roles: []string{"admin"}}}, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Audit: acc.Audit,
+		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
+		Fetch: func(_ context.Context, u string) ([]byte, error) {
+			host := u[strings.LastIndexByte(u, '/')+1:]
+			if host == "bad" {
+				return []byte("instance:\n  hostname: 'loki\n"), nil
+			}
+			return fmt.Appendf(nil, "instance:\n  hostname: %s\n  fqdn: %s.websages.com\n  provider: ESX\n  token: !secret hunter22\n", host, host), nil
+		},
+		Exec: func(_ context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error) {
+			line("you said " + remote.Quote(args...))
+			return remote.Result{}, nil
+		}})
+	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context) error{e.Run, b.Run} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := f(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	time.Sleep(time.Second)
+	var out strings.Builder
+	for _, l := range strings.Split(strings.TrimRight(script, "\n"), "\n") {
+		if strings.HasPrefix(l, "< ") {
+			continue
+		}
+		out.WriteString(l + "\n")
+		cmd, rest, _ := strings.Cut(l, " ")
+		switch cmd {
+		case ">":
+			nick, text, _ := strings.Cut(rest, " ")
+			m := bot.Message{Nick: nick, Place: "#ops", Text: text}
+			if n, ok := strings.CutSuffix(nick, "@"); ok {
+				m = bot.Message{Nick: n, Place: n, Private: true, Text: text}
+			}
+			s.mu.Lock()
+			in := s.in
+			s.mu.Unlock()
+			in(m)
+		case "~":
+			d, err := time.ParseDuration(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(d)
+		case "!":
+			what, msg, _ := strings.Cut(rest, " ")
+			s.mu.Lock()
+			switch {
+			case what == "down" || what == "up":
+				s.down = what == "down"
+			case msg == "ask":
+				s.asking[what] = true
+			default:
+				s.broken[what] = msg
+			}
+			s.mu.Unlock()
+		}
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		for _, line := range s.take() {
+			out.WriteString("< " + steady(line) + "\n")
+		}
+	}
+	cancel()
+	wg.Wait()
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	return out.String()
+}
+
+// steady takes out of a line what the speed of this machine decides.
+func steady(l string) string {
+	l = regexp.MustCompile(`\b\d+ms\b`).ReplaceAllString(l, "0s")
+	return regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`).ReplaceAllString(l, "2000-01-01 00:00")
+}

@@ -1,0 +1,325 @@
+package irc_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/lab/real"
+)
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func server(t *testing.T) *real.IRCd {
+	t.Helper()
+	s, err := real.StartIRCd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func person(t *testing.T, s *real.IRCd, nick, channel string) *real.IRCClient {
+	t.Helper()
+	c, err := real.DialIRC(t.Context(), s.Addr, nick, channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// link runs a frontend until the test ends.
+func link(t *testing.T, cfg irc.Config, in func(bot.Message)) (*irc.Frontend, *logBuffer) {
+	t.Helper()
+	if cfg.Rate.Interval == 0 {
+		cfg.Rate = irc.Rate{Burst: 100, Interval: 10 * time.Millisecond}
+	}
+	log := &logBuffer{}
+	f, err := irc.New(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	if in == nil {
+		in = func(bot.Message) {}
+	}
+	go func() { done <- f.Run(ctx, in) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return f, log
+}
+
+func hear(t *testing.T, c *real.IRCClient, pattern string) string {
+	t.Helper()
+	l, err := c.Wait(pattern, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func deliver(t *testing.T, f *irc.Frontend, place, line string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return f.Deliver(ctx, place, line)
+}
+
+// A server cuts a line that is too long in silence; so it is cut before, between words and never inside a character.
+func TestALongLineArrivesWhole(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#ops")
+	f, _ := link(t, irc.Config{Server: s.TLS, TLS: true, CA: s.CA, Channels: []string{"#ops"}}, nil)
+	hear(t, alice, `JOIN :?#ops`)
+	var words []string
+	for i := range 200 {
+		words = append(words, fmt.Sprintf("wörd%d", i))
+	}
+	want := strings.Join(words, " ") + " END"
+	if err := deliver(t, f, "#ops", want); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, `END$`)
+	var got []string
+	for _, l := range alice.Lines() {
+		if _, text, ok := strings.Cut(l, "PRIVMSG #ops :"); ok {
+			got = append(got, text)
+			if n := len("PRIVMSG #ops :") + len(text); n >= irc.MaxLineBytes {
+				t.Errorf("a line has %d bytes", n)
+			}
+		}
+	}
+	if strings.Join(got, " ") != want {
+		t.Errorf("what arrived differs:\n%s\n%s", strings.Join(got, " "), want)
+	}
+}
+
+// girc's own flood control reorders lines of concurrent senders; one outbox keeps the order.
+func TestLinesKeepTheirOrder(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#ops")
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, nil)
+	hear(t, alice, `JOIN :?#ops`)
+	var wg sync.WaitGroup
+	for w := range 5 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var lines []string
+			for i := range 40 {
+				lines = append(lines, fmt.Sprintf("from %d line %02d", w, i))
+			}
+			f.Say("#ops", lines)
+		}()
+	}
+	wg.Wait()
+	for w := range 5 {
+		hear(t, alice, fmt.Sprintf("from %d line 39", w))
+	}
+	next := map[string]int{}
+	re := regexp.MustCompile(`from (\d) line (\d\d)`)
+	for _, l := range alice.Lines() {
+		if m := re.FindStringSubmatch(l); m != nil {
+			if m[2] != fmt.Sprintf("%02d", next[m[1]]) {
+				t.Fatalf("line %s of %s came when %02d was due", m[2], m[1], next[m[1]])
+			}
+			next[m[1]]++
+		}
+	}
+}
+
+// The attack: SASL fails open. A server without services lets the bot in as nobody, and whoever registers its name
+// later is taken for it. The bot leaves such a server, and says nothing there.
+func TestAServerWithoutTheLoginWeAskedForIsLeft(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#ops")
+	f, log := link(t, irc.Config{Server: s.TLS, TLS: true, CA: s.CA, SASL: irc.SASL{User: "jarvis", Password: "secretpw"}, Channels: []string{"#ops"}}, nil)
+	for range 200 {
+		if strings.Contains(log.String(), "without the SASL login") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if !strings.Contains(log.String(), "the server let us in without the SASL login it was asked for") {
+		t.Errorf("the log says %s", log)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := f.Deliver(ctx, "#ops", "secret plans"); err == nil {
+		t.Error("a line was said on a link without a login")
+	}
+	if alice.Count("JOIN.*#ops|secret plans") > 1 { // alice's own
+		t.Errorf("the bot was there: %q", alice.Lines())
+	}
+	if strings.Contains(log.String(), "secretpw") {
+		t.Error("the password is in the log")
+	}
+}
+
+func TestSASLWithoutTLSIsRefused(t *testing.T) {
+	if _, err := irc.New(irc.Config{Server: "x:6667", SASL: irc.SASL{User: "jarvis", Password: "x"}}, nil); err == nil || !strings.Contains(err.Error(), "in clear") {
+		t.Errorf("New = %v", err)
+	}
+}
+
+func TestAnUnknownCertificateIsRefused(t *testing.T) {
+	s := server(t)
+	_, log := link(t, irc.Config{Server: s.TLS, TLS: true, Channels: []string{"#ops"}}, nil)
+	for range 100 {
+		if strings.Contains(log.String(), "unknown authority") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("the log says %s", log)
+}
+
+func TestKickedItComesBack(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#own") // first in: operator
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#own"}}, nil)
+	hear(t, alice, `jarvis!.* JOIN`)
+	alice.Send("KICK #own jarvis :out")
+	hear(t, alice, `KICK #own jarvis`)
+	for range 200 {
+		if alice.Count(`jarvis!.* JOIN`) == 2 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := deliver(t, f, "#own", "back again"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, "back again")
+}
+
+func TestATakenNickIsTakenBack(t *testing.T) {
+	s := server(t)
+	thief := person(t, s, "jarvis", "#ops")
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, nil)
+	hear(t, thief, `jarvis_!.* JOIN`)
+	if got := f.Nick(); got != "jarvis_" {
+		t.Errorf("Nick = %q", got)
+	}
+	alice := person(t, s, "alice", "#ops")
+	thief.Send("QUIT")
+	hear(t, alice, `jarvis_!.* NICK :jarvis$`)
+}
+
+func TestALineForNobodyIsRefused(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#ops")
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, nil)
+	hear(t, alice, `JOIN :?#ops`)
+	if err := deliver(t, f, "nobody", "hello"); !errors.Is(err, bot.ErrRefused) {
+		t.Errorf("Deliver to nobody = %v, want ErrRefused", err)
+	}
+	if err := deliver(t, f, "alice", "hello"); err != nil {
+		t.Errorf("Deliver to alice = %v", err)
+	}
+}
+
+// A half-open link takes lines and loses them: a line counts as said only when the server answered behind it.
+func TestALineOnAHalfOpenLinkIsNotDelivered(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			// It greets, and then never says a word again.
+			_, _ = c.Write([]byte(":x 001 jarvis :hello\r\n"))
+			go func() {
+				buf := make([]byte, 4096)
+				for {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	f, _ := link(t, irc.Config{Server: l.Addr().String()}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := f.Deliver(ctx, "#ops", "is ready"); err == nil {
+		t.Error("a line that nobody answered counts as delivered")
+	}
+}
+
+func TestARestartedServerIsJoinedAgain(t *testing.T) {
+	s := server(t)
+	var mu sync.Mutex
+	var got []bot.Message
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, func(m bot.Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, m)
+	})
+	alice := person(t, s, "alice", "#ops")
+	hear(t, alice, `jarvis!.* JOIN|353 .*jarvis`)
+	s.Kill()
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	again := person(t, s, "alice", "#ops")
+	hear(t, again, `jarvis!.* JOIN|353 .*jarvis`)
+	again.Say("#ops", "jarvis: \x02status\x02")
+	again.Say("jarvis", "\x01VERSION\x01")
+	again.Send("NOTICE jarvis :status")
+	again.Say("jarvis", "status")
+	if err := deliver(t, f, "#ops", "one"); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		mu.Lock()
+		n := len(got)
+		mu.Unlock()
+		if n >= 2 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(got) != 2 || got[0].Text != "jarvis: status" || got[0].Private || !got[1].Private || got[1].Nick != "alice" {
+		t.Errorf("messages = %+v; notices and CTCP are not for us", got)
+	}
+}
