@@ -151,6 +151,7 @@ func (c *Clipboard) edit(change func(*document) error) error {
 
 // toBlock rewrites a document whose instance is in flow style ({…}, JSON) or empty as block YAML.
 func (c *Clipboard) toBlock() error {
+	c.root = nil // a tree of our own: a clone may share the one we have
 	root := c.tree()
 	root.Style &^= yaml.FlowStyle
 	i := index(root, "instance")

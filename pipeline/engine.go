@@ -201,3 +201,11 @@ func insertEvent(ctx context.Context, tx store.Tx, ev Event) error {
 		ev.Run, ev.At.UnixMilli(), string(ev.Kind), ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
 	return err
 }
+
+// insertTwo writes two rows with one statement: a finished step and the begin of the next are the common case.
+func insertTwo(ctx context.Context, tx store.Tx, a, b Event) error {
+	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?)",
+		a.Run, a.At.UnixMilli(), string(a.Kind), a.Stage, a.Step, a.Text, a.Diff, a.Took.Milliseconds(),
+		b.Run, b.At.UnixMilli(), string(b.Kind), b.Stage, b.Step, b.Text, b.Diff, b.Took.Milliseconds())
+	return err
+}

@@ -83,7 +83,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 		Logger:               quiet,
 		JobTimeout:           -1,
 		FetchCooldown:        20 * time.Millisecond,
-		FetchPollInterval:    100 * time.Millisecond,
+		FetchPollInterval:    500 * time.Millisecond,
 		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine rescues at start, and knows better
 		// Kept short: the record is in our own tables.
 		CompletedJobRetentionPeriod: 10 * time.Minute,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
 )
 
 // State of a run; see the package's picture.
@@ -51,6 +53,7 @@ type Run struct {
 	cancelBy  string
 	undoAt    int // the next stage to undo
 	clipboard string
+	parsed    *clipboard.Clipboard // clipboard, when it is parsed already
 	undoing   bool
 	tries     int // how often a person said retry
 }
