@@ -32,8 +32,17 @@ func (Secret) GoString() string             { return Mask }
 func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, Mask) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(Mask), nil }
 func (Secret) MarshalJSON() ([]byte, error) { return json.Marshal(Mask) }
-func (Secret) MarshalYAML() (any, error)    { return Mask, nil }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(Mask) }
+
+// MarshalYAML shows whether there is a secret at all.
+func (s Secret) MarshalYAML() (any, error) {
+	if s == "" {
+		return "", nil
+	}
+	return Mask, nil
+}
+
+// LogValue is for log/slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue(Mask) }
 
 // UnmarshalYAML keeps the clear text, as a config file gives it.
 func (s *Secret) UnmarshalYAML(n *yaml.Node) error {

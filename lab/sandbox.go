@@ -64,12 +64,12 @@ func StartSandbox(addr, userData string) (*Sandbox, error) {
 	}
 	s := &Sandbox{Addr: addr, Name: d.Hostname, fs: afero.NewMemMapFs(), conns: map[net.Conn]bool{}, ran: map[string]int{}}
 	for name, text := range map[string]string{
-		"/etc/hostname":                      d.Hostname + "\n",
-		"/etc/ssh/ssh_host_ed25519_key":      d.SSHKeys["ed25519_private"],
-		"/etc/ssh/ssh_host_ed25519_key.pub":  d.SSHKeys["ed25519_public"] + "\n",
-		"/root/.ssh/authorized_keys":         strings.Join(d.AuthorizedKeys, "\n") + "\n",
-		"/proc/sys/kernel/random/boot_id":    rand.Text() + "\n",
-		"/run/sshd.pid":                      "1\n",
+		"/etc/hostname":                     d.Hostname + "\n",
+		"/etc/ssh/ssh_host_ed25519_key":     d.SSHKeys["ed25519_private"],
+		"/etc/ssh/ssh_host_ed25519_key.pub": d.SSHKeys["ed25519_public"] + "\n",
+		"/root/.ssh/authorized_keys":        strings.Join(d.AuthorizedKeys, "\n") + "\n",
+		"/proc/sys/kernel/random/boot_id":   rand.Text() + "\n",
+		"/run/sshd.pid":                     "1\n",
 	} {
 		if err := afero.WriteFile(s.fs, name, []byte(text), 0o600); err != nil {
 			return nil, err

@@ -221,7 +221,8 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	errs.flush()
 	var exit *gossh.ExitError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, io.EOF):
+		// EOF: the command ended well without reading all of its stdin. A lost connection is an ExitMissingError.
 		return res, nil
 	case errors.As(err, &exit):
 		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()

@@ -214,9 +214,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
 		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,
-		AllowFlood:        true, // the outbox keeps the pace, and the order
-		PingDelay:         20 * time.Second,
-		PingTimeout:       15 * time.Second,
+		AllowFlood:  true, // the outbox keeps the pace, and the order
+		PingDelay:   20 * time.Second,
+		PingTimeout: 15 * time.Second,
 		HandleNickCollide: func(old string) string {
 			if s.up() {
 				return "" // taking the nick back failed; keep the one we have

@@ -3,8 +3,13 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
+	"strings"
 
+	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/workers/all"
 )
 
 type configCmd struct {
@@ -24,10 +29,46 @@ func (configCheck) Run(t *term) error {
 		_, _ = fmt.Fprintln(t.out, "there is no jarvis.yaml here or in /etc/jarvis; the defaults are in force")
 		return nil
 	}
-	if _, err := config.Load(file); err != nil {
+	conf, err := config.Load(file)
+	if err != nil {
 		return err
 	}
+	if err := checkParts(conf); err != nil {
+		return &config.Error{File: file, Msg: err.Error()}
+	}
 	_, _ = fmt.Fprintln(t.out, file+" is right")
+	return nil
+}
+
+// checkParts makes everything that can be made without a connection, and looks up the steps of the pipelines.
+func checkParts(conf *config.Config) error {
+	dir, err := os.MkdirTemp("", "jarvis-check-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	set, err := all.Build(conf.Workers, dir)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	if _, err := command.NewFetch(conf.Sources.URLs); err != nil {
+		return err
+	}
+	for _, ch := range conf.Chat {
+		if _, err := irc.New(*ch.IRC, nil); err != nil {
+			return err
+		}
+	}
+	for verb, byProvider := range conf.Pipelines {
+		for provider, steps := range byProvider {
+			for _, name := range steps {
+				if _, err := set.Registry.Lookup(name, strings.ToLower(provider)); err != nil {
+					return fmt.Errorf("pipelines.%s.%s: %w", verb, provider, err)
+				}
+			}
+		}
+	}
 	return nil
 }
 

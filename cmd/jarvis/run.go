@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	for _, v := range command.Verbs() {
 		if v.Name != "help" {
-			opts = append(opts, kong.DynamicCommand(v.Name, verbHelp(v), "Verbs", &verbCmd{verb: v}))
+			opts = append(opts, kong.DynamicCommand(v.Name, v.Doc+".", "Verbs", &verbCmd{verb: v}))
 		}
 	}
 	parser, err := kong.New(&c, opts...)

@@ -24,8 +24,9 @@ type verbCmd struct {
 	verb command.Verb
 }
 
-func verbHelp(v command.Verb) string {
-	return v.Doc + ".\n\nUsage: jarvis " + strings.TrimSpace(v.Name+" "+cliUsage(v)) + "\nExample: jarvis " + cliExample(v)
+// Help is shown under --help of the verb.
+func (c *verbCmd) Help() string {
+	return "Usage: jarvis " + strings.TrimSpace(c.verb.Name+" "+cliUsage(c.verb)) + "\n\nExample: jarvis " + cliExample(c.verb)
 }
 
 func cliUsage(v command.Verb) string {
