@@ -93,14 +93,20 @@ func LoadKey(file string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Written aside and renamed: a half-written key would make every secret unreadable.
+	// Written aside and linked into place: a half-written key would make every secret unreadable, and so would a
+	// second process that makes another one at the same moment.
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".age-*")
 	if err != nil {
 		return nil, fmt.Errorf("write the age key: %w", err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, werr := tmp.WriteString(k.id.String() + "\n")
-	if err := errors.Join(werr, tmp.Sync(), tmp.Close(), os.Rename(tmp.Name(), file)); err != nil {
+	if err := errors.Join(werr, tmp.Sync(), tmp.Close()); err != nil {
+		return nil, fmt.Errorf("write the age key: %w", err)
+	}
+	if err := os.Link(tmp.Name(), file); errors.Is(err, os.ErrExist) {
+		return LoadKey(file)
+	} else if err != nil {
 		return nil, fmt.Errorf("write the age key: %w", err)
 	}
 	return k, nil

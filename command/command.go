@@ -35,7 +35,7 @@ type Verb struct {
 	Min     int    // fewest arguments
 	Max     int    // most; -1: the rest of the line belongs to the last
 	Hidden  bool   // not in help
-	Acts    bool   // changes something: audited always, also on success
+	Acts    bool   // changes something: a client may wait for what came of it
 	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
 }
 
@@ -176,15 +176,13 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 		err = t.explain(ctx, c, err)
 		outcome = err.Error()
 	}
-	if v.Acts || err != nil {
-		who := c.Person.Name
-		if who == "" {
-			who = "stranger " + c.Asker
-		}
-		// Without its row in the record nothing may happen unseen; what has happened by now is said all the same.
-		if aerr := t.env.Audit(context.WithoutCancel(ctx), access.Record{Who: clip(who, 100), Via: clip(c.Via, 200), Line: clip(strings.Join(c.Words, " "), 1000), Outcome: clip(outcome, 1000)}); aerr != nil {
-			t.env.Log.Error("audit", "err", aerr)
-		}
+	who := c.Person.Name
+	if who == "" {
+		who = "stranger " + c.Asker
+	}
+	// What has happened by now is said all the same; that its row is missing is in the log.
+	if aerr := t.env.Audit(context.WithoutCancel(ctx), access.Record{Who: clip(who, 100), Via: clip(c.Via, 200), Line: clip(strings.Join(c.Words, " "), 1000), Outcome: clip(outcome, 1000)}); aerr != nil {
+		t.env.Log.Error("audit", "err", aerr)
 	}
 	return a, err
 }

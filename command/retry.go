@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jarvisops/jarvis/access"
 )
@@ -28,67 +27,6 @@ func retry() Verb {
 				return Answer{}, err
 			}
 			a := say("%s goes on at %s.", r.Host, r.Where())
-			a.Run, a.Data = &r, r
-			return a, nil
-		},
-	}
-}
-
-func skip() Verb {
-	return Verb{
-		Name: "skip", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "goes on behind the stage that failed or waits for a person",
-		Example: "skip loki",
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, err := find(ctx, e, c.Args[0])
-			if err != nil {
-				return Answer{}, err
-			}
-			was := r.Step()
-			if r, err = e.Engine.Skip(ctx, r.ID, c.Person.Name); err != nil {
-				return Answer{}, err
-			}
-			a := say("%s: %s is skipped; it goes on at %s.", r.Host, was, r.Where())
-			a.Run, a.Data = &r, r
-			return a, nil
-		},
-	}
-}
-
-func cancel() Verb {
-	return Verb{
-		Name: "cancel", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "stops a run and says what it leaves standing",
-		Example: "cancel loki",
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, err := find(ctx, e, c.Args[0])
-			if err != nil {
-				return Answer{}, err
-			}
-			if r, err = e.Engine.Cancel(ctx, r.ID, c.Person.Name); err != nil {
-				return Answer{}, err
-			}
-			a := say("%s: stopping at %s.", r.Host, r.Where())
-			a.Run, a.Data = &r, r
-			return a, nil
-		},
-	}
-}
-
-func undo() Verb {
-	return Verb{
-		Name: "undo", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "takes back what a host's last run did, last step first",
-		Example: "undo loki",
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, err := find(ctx, e, c.Args[0])
-			if err != nil {
-				return Answer{}, err
-			}
-			if r, err = e.Engine.Undo(ctx, r.ID, c.Person.Name); err != nil {
-				return Answer{}, err
-			}
-			a := say("%s: taking back run %d, from %s on.", r.Host, r.ID, fmt.Sprintf("stage %d/%d", min(r.Stage+1, len(r.Steps)), len(r.Steps)))
 			a.Run, a.Data = &r, r
 			return a, nil
 		},

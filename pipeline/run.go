@@ -71,9 +71,6 @@ func (r *Run) Where() string {
 	return fmt.Sprintf("stage %d/%d %s", min(r.Stage+1, len(r.Steps)), len(r.Steps), r.Step())
 }
 
-// Turn tells the run's turn; a job of another turn is stale. For tests.
-func (r *Run) Turn() int64 { return r.turn }
-
 // EventKind says what happened.
 type EventKind string
 

@@ -45,10 +45,6 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		return fmt.Errorf("bring up the demo's world: %w", err)
 	}
 	defer w.Stop()
-	file := filepath.Join(dir, "loki.yaml")
-	if err := os.WriteFile(file, []byte(examples.Loki), 0o644); err != nil {
-		return err
-	}
 	conf, err := config.Parse(filepath.Join(dir, "jarvis.yaml"), []byte(w.Config(filepath.Join(dir, "data"), "")), os.LookupEnv)
 	if err != nil {
 		return err
@@ -59,10 +55,17 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	defer a.close()
+	const file = "examples/loki.yaml"
+	a.readFile = func(name string) ([]byte, error) {
+		if b, err := os.ReadFile(name); err == nil || name != file {
+			return b, err
+		}
+		return []byte(examples.Loki), nil // the demo runs from any folder
+	}
 
 	interactive := isTerminal(t.in) && isTerminal(t.out)
 	out := &lockedWriter{w: t.out}
-	d := &demo{a: a, out: out, end: make(chan pipeline.Run, 1)}
+	d := &demo{a: a, out: out, cr: map[bool]string{true: "\r\x1b[2K"}[interactive], end: make(chan pipeline.Run, 1)}
 	_, _ = fmt.Fprintf(out, "Ready in %s. Everything below is real but the world it happens in.\n\n", time.Since(began).Round(100*time.Millisecond))
 	front := &console.Frontend{Out: out, Bot: conf.Name, Prompt: interactive, Script: []console.Line{
 		{Text: "jarvis: plan " + file},
@@ -111,6 +114,7 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 type demo struct {
 	a   *app
 	out io.Writer
+	cr  string // takes the prompt away
 	end chan pipeline.Run
 }
 
@@ -130,7 +134,7 @@ func (d *demo) show(ctx context.Context) {
 				return
 			}
 			if l := stageLine(ev, r); l != "" {
-				_, _ = fmt.Fprintln(d.out, l)
+				_, _ = fmt.Fprintln(d.out, d.cr+l)
 			}
 		}
 		select {
@@ -142,7 +146,7 @@ func (d *demo) show(ctx context.Context) {
 }
 
 func stageLine(ev pipeline.Event, r pipeline.Run) string {
-	at := fmt.Sprintf("    %2d/%d %-28s", ev.Stage+1, len(r.Steps), ev.Step)
+	at := fmt.Sprintf("    %2d/%d %-30s", ev.Stage+1, len(r.Steps), ev.Step)
 	switch ev.Kind {
 	case pipeline.EvDone:
 		return fmt.Sprintf("%s ✔ %s", at, strings.TrimSpace(fmt.Sprintf("%6s  %s", shortTime(ev.Took), ev.Text)))

@@ -167,7 +167,7 @@ func (v *liveView) draw(r web.RunView) {
 		case i == r.Stage:
 			mark, took = "✘", r.Error
 		}
-		line := fmt.Sprintf(" %s %2d/%d %-28s %s %s", mark, i+1, len(r.Steps), step, bar, took)
+		line := fmt.Sprintf(" %s %2d/%d %-30s %s %s", mark, i+1, len(r.Steps), step, bar, took)
 		if rs := []rune(line); len(rs) > width-1 {
 			line = string(rs[:width-2]) + "…"
 		}

@@ -34,11 +34,13 @@ type app struct {
 	engine  *pipeline.Engine
 	access  *access.Access
 	table   *command.Table
+
+	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
 }
 
 // newApp opens what the configuration names. Close it.
 func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{conf: conf, log: log}
+	a := &app{conf: conf, log: log, readFile: os.ReadFile}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -68,9 +70,11 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
-		ReadFile: os.ReadFile, Exec: a.exec, Audit: a.access.Audit, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Audit: a.access.Audit, Log: log}
 	if a.workers.LDAP != nil {
-		env.LDAP = a.workers.ReadClipboard
+		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {
+			return a.workers.LDAP.ReadClipboard(ctx, conf.Sources.LDAP.Base, cn)
+		}
 	}
 	a.table = command.NewTable(env)
 	return a, nil

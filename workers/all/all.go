@@ -3,9 +3,6 @@
 package all
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/esx"
@@ -83,14 +80,6 @@ func Build(cfg Config, data string) (*Set, error) {
 		r.Resolve(w.Find)
 	}
 	return s, nil
-}
-
-// ReadClipboard reads a host's clipboard from the directory.
-func (s *Set) ReadClipboard(ctx context.Context, cn string) ([]byte, error) {
-	if s.LDAP == nil {
-		return nil, fmt.Errorf("no directory is configured; set workers.ldap")
-	}
-	return s.LDAP.ReadClipboard(ctx, cn)
 }
 
 // Pipelines gives the lists of DESIGN section 7, by verb and provider, with the steps that exist here. What a

@@ -64,6 +64,9 @@ func (w *Worker) wanted(c *clipboard.Clipboard, fqdn string) (map[uint16][]godns
 		if err != nil {
 			return nil, nil, pipeline.Permanent(err)
 		}
+		if contains(addrs, a) {
+			continue // a host with IPv6 only has it under both keys
+		}
 		addrs = append(addrs, a)
 		if a.Is4() {
 			want[godns.TypeA] = append(want[godns.TypeA], &godns.A{Hdr: hdr(godns.TypeA), A: a.AsSlice()})

@@ -3,6 +3,7 @@ package esx
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -128,7 +129,16 @@ func (w *Worker) clone(ctx context.Context, p *place, c *clipboard.Clipboard, to
 	})
 	var info *types.TaskInfo
 	if err == nil {
-		info, err = task.WaitForResult(ctx, nil)
+		if info, err = task.WaitForResult(ctx, nil); ctx.Err() != nil {
+			// Cancelled or out of time: vCenter would go on and leave a machine that an undo meanwhile has not found.
+			end, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer done()
+			if errors.Is(context.Cause(ctx), pipeline.ErrStopping) {
+				return nil, ctx.Err() // the next start adopts it
+			}
+			_ = task.Cancel(end)
+			return nil, ctx.Err()
+		}
 	}
 	if fault.Is(err, &types.DuplicateName{}) {
 		// An earlier try's clone, started before a crash, is still under way.

@@ -152,8 +152,8 @@ func (e *NotFoundError) Error() string {
 }
 
 // find gives the entry of a host; nil when there is none. The name is escaped: it can not change the filter.
-func (w *Worker) find(c *goldap.Conn, cn string) (*goldap.Entry, error) {
-	res, err := c.Search(goldap.NewSearchRequest(w.cfg.Base, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 3, int(callTimeout.Seconds()), false,
+func (w *Worker) find(c *goldap.Conn, base, cn string) (*goldap.Entry, error) {
+	res, err := c.Search(goldap.NewSearchRequest(base, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 3, int(callTimeout.Seconds()), false,
 		"(cn="+goldap.EscapeFilter(cn)+")", []string{"*"}, nil))
 	if err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) {
 		return nil, w.say("look for cn="+cn, err)
@@ -172,14 +172,17 @@ func (w *Worker) find(c *goldap.Conn, cn string) (*goldap.Entry, error) {
 }
 
 // ReadClipboard gives the YAML of a host's entry: the attribute jarvisClipboard, or else description when that is a
-// clipboard. For `deploy cn=loki`.
-func (w *Worker) ReadClipboard(ctx context.Context, cn string) ([]byte, error) {
+// clipboard. For `deploy cn=loki`. base is where to look; empty: where hosts live.
+func (w *Worker) ReadClipboard(ctx context.Context, base, cn string) ([]byte, error) {
+	if base == "" {
+		base = w.cfg.Base
+	}
 	c, err := w.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = c.Close() }()
-	e, err := w.find(c, cn)
+	e, err := w.find(c, base, cn)
 	if err != nil {
 		return nil, err
 	}

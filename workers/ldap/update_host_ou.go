@@ -28,7 +28,7 @@ func (w *Worker) updateHostOU() pipeline.Step {
 				return "", err
 			}
 			defer func() { _ = conn.Close() }()
-			e, err := w.find(conn, strings.ToLower(c.Get("hostname")))
+			e, err := w.find(conn, w.cfg.Base, strings.ToLower(c.Get("hostname")))
 			if err != nil {
 				return "", err
 			}
@@ -76,7 +76,7 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	e, err := w.find(conn, in.Hostname)
+	e, err := w.find(conn, w.cfg.Base, in.Hostname)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	e, err := w.find(conn, in.Hostname)
+	e, err := w.find(conn, w.cfg.Base, in.Hostname)
 	if err != nil {
 		return err
 	}

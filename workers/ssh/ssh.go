@@ -126,9 +126,23 @@ func makeKey(file string) error {
 	if err != nil {
 		return fmt.Errorf("make the SSH key: %w", err)
 	}
-	tmp := file + ".new"
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".id-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write the SSH key: %w", err)
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, werr := tmp.Write(pem.EncodeToMemory(block))
+	if err := errors.Join(werr, tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write the SSH key: %w", err)
+	}
+	// Linked, not renamed: another process may have made one meanwhile, and that one counts.
+	if err := os.Link(tmp.Name(), file); errors.Is(err, os.ErrExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("write the SSH key: %w", err)
+	}
 	pub := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey()))) + " jarvis\n"
-	if err := errors.Join(os.WriteFile(file+".pub", []byte(pub), 0o644), os.WriteFile(tmp, pem.EncodeToMemory(block), 0o600), os.Rename(tmp, file)); err != nil {
+	if err := os.WriteFile(file+".pub", []byte(pub), 0o644); err != nil {
 		return fmt.Errorf("write the SSH key: %w", err)
 	}
 	return nil

@@ -1,0 +1,27 @@
+package command
+
+import (
+	"context"
+
+	"github.com/jarvisops/jarvis/access"
+)
+
+func cancel() Verb {
+	return Verb{
+		Name: "cancel", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Doc:     "stops a run and says what it leaves standing",
+		Example: "cancel loki",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			r, err := find(ctx, e, c.Args[0])
+			if err != nil {
+				return Answer{}, err
+			}
+			if r, err = e.Engine.Cancel(ctx, r.ID, c.Person.Name); err != nil {
+				return Answer{}, err
+			}
+			a := say("%s: stopping at %s.", r.Host, r.Where())
+			a.Run, a.Data = &r, r
+			return a, nil
+		},
+	}
+}

@@ -1,0 +1,39 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+func history() Verb {
+	return Verb{
+		Name: "history", Usage: "HOST", Role: access.View, Min: 1, Max: 1,
+		Doc:     "lists the runs of a host, newest first",
+		Example: "history loki",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			if _, err := find(ctx, e, c.Args[0]); err != nil {
+				return Answer{}, err
+			}
+			list, err := e.Engine.History(ctx, c.Args[0], 50)
+			if err != nil {
+				return Answer{}, err
+			}
+			a := Answer{Data: list}
+			for _, r := range list {
+				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), r.State)
+				if r.State != pipeline.Ready {
+					line += " at " + r.Where()
+				}
+				line += ", by " + r.By
+				if !r.Ended.IsZero() {
+					line += ", took " + Short(r.Ended.Sub(r.Started))
+				}
+				a.Lines = append(a.Lines, line)
+			}
+			return a, nil
+		},
+	}
+}
