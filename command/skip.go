@@ -21,6 +21,9 @@ func skip() Verb {
 				return Answer{}, err
 			}
 			a := say("%s: %s is skipped; it goes on at %s.", r.Host, was, r.Where())
+			if r.Step() == "" {
+				a = say("%s: %s is skipped; it was the last stage.", r.Host, was)
+			}
 			a.Run, a.Data = &r, r
 			return a, nil
 		},

@@ -195,15 +195,12 @@ func (r *Run) provider() string {
 	return p
 }
 
-// Skip goes on behind the stage at which the run failed or asks. A *NeedsError when a later step needs what the
+// Skip goes on behind the stage at which the run failed or asks; behind the last one the run is ready. A *NeedsError when a later step needs what the
 // skipped one would have given.
 func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
 		if r.State != Failed && r.State != Asking {
 			return Event{}, &StateError{Run: *r, Want: "skip a stage of"}
-		}
-		if r.Stage+1 >= len(r.Steps) {
-			return Event{}, &StateError{Run: *r, Want: "skip a stage of", Why: "it is the last stage; `retry`, `undo`, or `cancel` to leave things as they are"}
 		}
 		c, err := clipboard.Parse([]byte(r.clipboard))
 		if err != nil {

@@ -67,6 +67,9 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 			}
 			return time.Second, nil
 		}
+		if r.Stage >= len(r.Steps) { // the last stage was skipped
+			return 0, e.endReady(ctx, r)
+		}
 		step, err := e.reg.Lookup(r.Step(), "")
 		if err != nil {
 			return 0, e.fail(ctx, r, nil, err)
@@ -257,6 +260,17 @@ func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err
 	r.clipboard, r.Stage, r.StageAt, r.under, r.attempts, r.Why = text, next, now, 1, 0, ""
 	r.parsed = s.view
 	return end, nil
+}
+
+// endReady commits that a run is ready whose last stage a person skipped. Its times say nothing about the usual.
+func (e *Engine) endReady(ctx context.Context, r *Run) error {
+	now := time.Now()
+	return e.write(ctx, func(tx store.Tx) error {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'ready', live = 0, under = 0, ended = ?, stage_at = ? WHERE id = ? AND turn = ?", now.UnixMilli(), now.UnixMilli(), r.ID, r.turn)); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: len(r.Steps) - 1, Took: now.Sub(r.Started)})
+	})
 }
 
 // pause commits that the run waits. A wait whose reason did not change writes nothing: ten thousand hosts that are

@@ -448,6 +448,15 @@ func TestSkipGoesOnUnlessSomethingIsMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.wait(r.ID, pipeline.Ready)
+		// The last stage, too: then the run is ready.
+		r = w.wait(w.deploy("test:bad").ID, pipeline.Failed)
+		if _, err := w.e.Skip(t.Context(), r.ID, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		w.wait(r.ID, pipeline.Ready)
+		if got := w.kinds(r.ID); got != "started step failed skipped ready" {
+			t.Errorf("events = %s", got)
+		}
 	})
 }
 

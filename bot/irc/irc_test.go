@@ -323,3 +323,72 @@ func TestARestartedServerIsJoinedAgain(t *testing.T) {
 		t.Errorf("messages = %+v; notices and CTCP are not for us", got)
 	}
 }
+
+// On a server with services the bot logs in by SASL, and people are who services say, whatever they call themselves.
+func TestAccountsAreWhatServicesSay(t *testing.T) {
+	s, err := real.StartAccountIRCd(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	dial := func(nick string) *real.IRCClient {
+		t.Helper()
+		c, err := real.DialIRC(t.Context(), s.Addr, nick, "#ops")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	owner := dial("jarvis")
+	if err := s.Register(owner, "sekrit123"); err != nil {
+		t.Fatal(err)
+	}
+	owner.Close()
+	alice := dial("alice")
+	if err := s.Register(alice, "sekrit456"); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan bot.Message, 10)
+	f, log := link(t, irc.Config{Server: s.TLS, TLS: true, CA: s.CA, SASL: irc.SASL{User: "jarvis", Password: "sekrit123"}, Channels: []string{"#ops"}}, func(m bot.Message) { got <- m })
+	hear(t, alice, `jarvis!.* JOIN`)
+	if err := deliver(t, f, "#ops", strings.Repeat("long ", 150)+"END"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, "END$") // this server promises 3,976 bytes and cuts at 512
+	alice.Say("#ops", "jarvis: whoami")
+	if m := <-got; m.Account != "alice" || m.Nick != "alice" {
+		t.Errorf("message = %+v", m)
+	}
+	// The attack: somebody takes the nick of one who left.
+	alice.Send("NICK alice_away")
+	hear(t, alice, "NICK :?alice_away")
+	mallory := dial("alice")
+	mallory.Say("#ops", "jarvis: undo loki")
+	if m := <-got; m.Account != "" || m.Nick != "alice" {
+		t.Errorf("an imitated nick has an account: %+v", m)
+	}
+	alice.Say("#ops", "jarvis: whoami")
+	if m := <-got; m.Account != "alice" || m.Nick != "alice_away" {
+		t.Errorf("message = %+v", m)
+	}
+	if strings.Contains(log.String(), "sekrit") {
+		t.Error("a password is in the log")
+	}
+}
+
+func TestAWrongSASLPasswordIsNoLogin(t *testing.T) {
+	s, err := real.StartAccountIRCd(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	_, log := link(t, irc.Config{Server: s.TLS, TLS: true, CA: s.CA, SASL: irc.SASL{User: "jarvis", Password: "wrongpw99"}, Channels: []string{"#ops"}}, nil)
+	for range 200 {
+		if strings.Contains(log.String(), "refused the SASL login") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("the log says %s", log)
+}
