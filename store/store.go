@@ -70,8 +70,6 @@ type DB struct {
 type Options struct {
 	Dir string // folder of the SQLite file and its lock
 	URL string // postgres://…; empty means SQLite in Dir
-	// Relaxed turns synchronous=FULL into NORMAL on SQLite: a power cut may then lose the last commits. For benchmarks.
-	Relaxed bool
 }
 
 // advisoryKey is the PostgreSQL advisory lock that the one node holds: "jarvis" in ASCII.
@@ -90,12 +88,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	file := filepath.Join(o.Dir, "jarvis.db")
-	sync := "FULL"
-	if o.Relaxed {
-		sync = "NORMAL"
-	}
 	open := func(extra string, conns int) (*sql.DB, error) {
-		q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(" + sync + ")", "busy_timeout(10000)", "foreign_keys(1)"}}
+		q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
 		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?"+q.Encode()+extra)
 		if err != nil {
 			return nil, err

@@ -68,12 +68,6 @@ func base(ctx context.Context) (string, error) {
 	return dir, os.WriteFile(filepath.Join(dir, ".done"), nil, 0o644)
 }
 
-// Prepare makes the hosts' base system when it is not there: half a minute, once.
-func Prepare(ctx context.Context) error {
-	_, err := base(ctx)
-	return err
-}
-
 // StartHost boots a host on an address of 127/8 with its user-data.
 func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 	if os.Getuid() != 0 {

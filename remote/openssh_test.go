@@ -1,0 +1,127 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/lab/real"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// openssh boots a Debian with its own OpenSSH, and gives a connection to it.
+func openssh(t *testing.T, addr string) (*real.Host, remote.Target) {
+	t.Helper()
+	hostKey, hostPEM := newKey(t)
+	user, _ := newKey(t)
+	data := "#cloud-config\nhostname: loki\nfqdn: loki.websages.com\nssh_keys:\n  ed25519_private: " + strconv.Quote(hostPEM) + "\n  ed25519_public: " + line(hostKey) + "\nssh_authorized_keys:\n  - " + line(user) +
+		"\nchpasswd:\n  users:\n    - {name: root, password: \"*\", type: hash}\n"
+	h, err := real.StartHost(t.Context(), addr, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Stop)
+	return h, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: []gossh.PublicKey{hostKey.PublicKey()}}
+}
+
+func connect(t *testing.T, target remote.Target) *remote.Client {
+	t.Helper()
+	cl, err := remote.Dial(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cl.Close() })
+	return cl
+}
+
+// TestJobsOnOpenSSH proves on a real host what crash recovery stands on.
+func TestJobsOnOpenSSH(t *testing.T) {
+	h, target := openssh(t, "127.82.0.1:22")
+	read := func(name string) string {
+		b, _ := os.ReadFile(filepath.Join(h.Root, name))
+		return string(b)
+	}
+
+	t.Run("a job outlives its connection and is adopted", func(t *testing.T) {
+		cl := connect(t, target)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for !strings.Contains(read("root/once"), "begin") {
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = cl.Close() // as if our process died
+			cancel()
+		}()
+		script := "echo begin >> /root/once; echo one; sleep 1.5; echo two; echo end >> /root/once; exit 5"
+		if _, err := cl.Job(ctx, "outlives", script, func(string) {}, nil); err == nil {
+			t.Fatal("the job ended before its connection")
+		}
+		var lines []string
+		exit, err := connect(t, target).Job(t.Context(), "outlives", script, func(l string) { lines = append(lines, l) }, nil)
+		if err != nil || exit != 5 || strings.Join(lines, ",") != "one,two" {
+			t.Errorf("adopted: exit %d, %v, %q", exit, err, lines)
+		}
+		if got := read("root/once"); got != "begin\nend\n" {
+			t.Errorf("it ran more than once: %q", got)
+		}
+		// Asked again it tells the same, and does nothing.
+		if exit, err := connect(t, target).Job(t.Context(), "outlives", script, func(string) {}, nil); err != nil || exit != 5 || read("root/once") != "begin\nend\n" {
+			t.Errorf("asked again: %d, %v", exit, err)
+		}
+	})
+
+	t.Run("a job whose process is gone has no known outcome", func(t *testing.T) {
+		cl := connect(t, target)
+		go func() {
+			for !strings.Contains(read("root/gone"), "begin") {
+				time.Sleep(10 * time.Millisecond)
+			}
+			_, _ = connect(t, target).Run(t.Context(), remote.Command{Args: []string{"sh", "-c", "kill -9 -$(cat /var/lib/jarvis/jobs/gone/pid)"}})
+		}()
+		if _, err := cl.Job(t.Context(), "gone", "echo begin >> /root/gone; sleep 60", func(string) {}, nil); !errors.Is(err, remote.ErrUnknownOutcome) {
+			t.Errorf("Job = %v, want ErrUnknownOutcome", err)
+		}
+	})
+
+	t.Run("a cancelled job is killed with all it started", func(t *testing.T) {
+		cl := connect(t, target)
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		defer cancel()
+		if _, err := cl.Job(ctx, "killed", "sleep 4321 & sleep 4321", func(string) {}, func(error) bool { return true }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Job = %v", err)
+		}
+		res, err := connect(t, target).Run(t.Context(), remote.Command{Args: []string{"pgrep", "-f", "sleep 4321"}})
+		if err != nil || res.Exit != 1 {
+			t.Errorf("processes are left: %q, %v", res.Stdout, err)
+		}
+	})
+
+	t.Run("a long log arrives whole and in order", func(t *testing.T) {
+		n := 0
+		exit, err := connect(t, target).Job(t.Context(), "long", "i=0; while [ $i -lt 20000 ]; do echo \"line $i of a log that is longer than one answer can hold\"; i=$((i+1)); done", func(l string) {
+			if l != fmt.Sprintf("line %d of a log that is longer than one answer can hold", n) {
+				t.Errorf("line %d is %q", n, l)
+			}
+			n++
+		}, nil)
+		if err != nil || exit != 0 || n != 20000 {
+			t.Errorf("%d lines, exit %d, %v", n, exit, err)
+		}
+	})
+
+	t.Run("arguments reach the program as they are", func(t *testing.T) {
+		args := []string{"printf", "%s|", "a b", "$HOME", "`id`", "'", `"`, "*", "", "ü"}
+		res, err := connect(t, target).Run(t.Context(), remote.Command{Args: args})
+		if err != nil || res.Stdout != strings.Join(args[2:], "|")+"|" {
+			t.Errorf("%q, %v", res.Stdout, err)
+		}
+	})
+}
