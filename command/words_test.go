@@ -26,7 +26,7 @@ func FuzzSplitWords(f *testing.F) {
 	f.Add(`run loki echo "a b"`)
 	f.Fuzz(func(t *testing.T, s string) {
 		got := SplitWords(s)
-		if n := len(strings.Join(got, "")); n > len(strings.ToValidUTF8(s, "\uFFFD"))*3 {
+		if n := len(strings.Join(got, "")); n > 3*len(s) {
 			t.Errorf("%q grew to %q", s, got)
 		}
 		if !strings.ContainsAny(s, "'\"\n\v\f\r\u0085\u00a0") && isASCII(s) {

@@ -58,10 +58,12 @@ func (p *process) start() {
 	}
 }
 
-func (p *process) kill() {
+func (p *process) kill() { p.end(syscall.SIGKILL) }
+
+func (p *process) end(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Process.Signal(sig)
 	_ = p.cmd.Wait()
 }
 
@@ -93,8 +95,8 @@ func TestCrash(t *testing.T) {
 	ext := filepath.Join(dir, "workers.d")
 	script := `#!/bin/sh
 case $1 in
---steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 60s, resume: again}' ;;
-nap) in=$(cat); n=$(echo "$in" | sed -n 's/^  hostname: h0*\([0-9][0-9]*\)$/\1/p'); echo napping >&2; sleep $((7 + ${n:-0} % 5))
+--steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 600s, resume: again}' ;;
+nap) in=$(cat); echo napping >&2; while [ ! -e "${0%/*}/go" ]; do sleep 0.5; done
 	printf '%s\n' "$in"; case $in in *napped*) ;; *) echo "  napped: 'yes'" ;; esac ;;
 esac
 `
@@ -194,9 +196,14 @@ sources: {urls: [%q]}
 		}
 		p.kill()
 		p.start()
+		if i%5 == 2 {
+			// Now and then an orderly stop in the middle of everything: the other way out must lose nothing either.
+			time.Sleep(300 * time.Millisecond)
+			p.end(syscall.SIGTERM)
+			p.start()
+		}
 	}
-	// The first part hits the early steps, while new deployments keep coming; the rest hits whatever is left, most of
-	// it in the long last step.
+	// The first part comes while deployments are being asked for; the rest hits whatever is left.
 	done := 0
 	for asking := true; asking && done < kills/5; done++ {
 		time.Sleep(time.Second) // let some questions through
@@ -212,6 +219,10 @@ sources: {urls: [%q]}
 		kill(done)
 	}
 	asked.Wait()
+	// The last step naps until now, so that nobody is done before the last kill.
+	if err := os.WriteFile(filepath.Join(ext, "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for deadline := time.Now().Add(3 * time.Minute); ; {
 		have := hosts()
 		ready := 0
