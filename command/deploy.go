@@ -53,6 +53,10 @@ func request(ctx context.Context, e *Env, c *Call, verb string) (pipeline.Reques
 	if err != nil {
 		return pipeline.Request{}, err
 	}
+	if cb.HasSealed() {
+		// What is sealed opens with our key: taken from outside, it would show somebody's secret to whoever pasted it.
+		return pipeline.Request{}, &UserError{Msg: "this clipboard holds a `!sealed` value, which only the record may", Hint: "write `!secret value`", Kind: ErrDenied}
+	}
 	q := pipeline.Request{Clipboard: cb, Pipeline: verb + "/" + in.Provider, By: c.Person.Name, Origin: c.Origin}
 	if !c.Person.Has(access.Run) {
 		if in.Steps != nil {

@@ -125,6 +125,10 @@ func (e *Engine) takeUp(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM river_job WHERE kind = 'jarvis_carry' AND state NOT IN ('completed', 'cancelled', 'discarded')"); err != nil {
 			return err
 		}
+		// A dead process may hold River's leadership for a while yet; nobody would wake what sleeps for long.
+		if _, err := tx.Exec(ctx, "DELETE FROM river_leader"); err != nil {
+			return err
+		}
 		// A stage's waiting begins anew: the time we were dead is not the host's fault.
 		if _, err := tx.Exec(ctx, "UPDATE runs SET turn = turn + 1, stage_at = CASE WHEN under = 2 THEN ? ELSE stage_at END WHERE live = 1 AND state IN ('running', 'waiting', 'undoing')", now.UnixMilli()); err != nil {
 			return err

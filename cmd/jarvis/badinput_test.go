@@ -81,6 +81,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 		"/own":        head + "  provider: ESX\nsteps: [\"keys:create\"]\n",
 		"/commands":   head + "  provider: ESX\n  commands: [reboot]\n",
 		"/secretlist": head + "  provider: ESX\n  x: !secret [a]\n",
+		"/sealed":     head + "  provider: ESX\n  x: !sealed YWdlLWVuY3J5cHRpb24\n",
 	}
 	var srv *httptest.Server
 	srv = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -159,6 +160,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 		{"/own", alice, `brings its own steps, which needs the role "run"`},
 		{"/commands", alice, `brings its own commands, which needs the role "run"`},
 		{"/secretlist", alice, "`!secret` takes a single value"},
+		{"/sealed", root, "holds a `!sealed` value, which only the record may"},
 		{"/ok", alice, "ok is held by run 1: running at stage 1/8 keys:create, by alice"},
 		{"/large", alice, "has more than 64 KiB"},
 		{"/nothing", alice, "there is nothing at"},
