@@ -3,6 +3,7 @@ package bot_test
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func (p *prompt) Deliver(_ context.Context, _ string, _ string) error { return n
 // BenchmarkAnswer: time from a chat line to its answer while a thousand runs work through steps of 4 KiB clipboards.
 func BenchmarkAnswer(b *testing.B) {
 	const runs, questions = 1000, 1000
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	db, err := store.Open(b.Context(), store.Options{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,6 +90,7 @@ func floor(b *testing.B, d time.Duration) float64 {
 // to the floor measured right before and after.
 func BenchmarkDurableSteps(b *testing.B) {
 	const runs, stages = 64, 100
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	before := floor(b, 2*time.Second)
 	var mu sync.Mutex
 	last := map[string]time.Time{}
@@ -182,6 +184,7 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int) f
 // BenchmarkWaitingRuns: what ten thousand runs cost that wait for SSH.
 func BenchmarkWaitingRuns(b *testing.B) {
 	const runs = 10_000
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	reg := pipeline.NewRegistry()
 	var polled atomic.Int64
 	reg.Add(pipeline.Step{Name: "bench:wait", Timeout: time.Hour, Do: func(context.Context, *clipboard.Clipboard) error {
