@@ -60,12 +60,13 @@ func (t *tail) String() string {
 	return t.b.String()
 }
 
-// start runs a program in a process group of its own, as the given user ("" for ours), and dies with this process.
+// start runs a program in a process group of its own, as the given user ("" for ours). It dies with this process, also
+// when that is killed.
 func start(asUser, program string, args ...string) (*proc, error) {
 	cmd := exec.Command(program, args...)
 	p := &proc{cmd: cmd, out: &tail{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if asUser != "" && os.Getuid() == 0 {
 		cred, err := credential(asUser)
 		if err != nil {
