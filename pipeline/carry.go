@@ -55,7 +55,8 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 	}
 	crashed := r.State == Running && r.under == 1
 	for {
-		if r.cancelBy != "" {
+		// Asked for before we held the run, or during a step that did not listen to its context.
+		if r.cancelBy != "" || errors.Is(context.Cause(stepCtx), errCancelled) {
 			return 0, e.endCancelled(ctx, r)
 		}
 		if jobCtx.Err() != nil {

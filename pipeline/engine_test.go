@@ -393,6 +393,29 @@ func TestCancelStopsTheStepAndSaysWhatStands(t *testing.T) {
 	})
 }
 
+// A step that does not listen to its context ends when it ends; the next one must not begin.
+func TestCancelIsNotOvertakenByTheNextStep(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		began, goOn := make(chan struct{}), make(chan struct{})
+		var second atomic.Bool
+		w.reg.Add(pipeline.Step{Name: "test:deaf", Do: func(context.Context, *clipboard.Clipboard) error {
+			close(began)
+			<-goOn
+			return nil
+		}}, pipeline.Step{Name: "test:second", Do: func(context.Context, *clipboard.Clipboard) error { second.Store(true); return nil }})
+		w.start()
+		r := w.deploy("test:deaf", "test:second")
+		<-began
+		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		if r = w.wait(r.ID, pipeline.Cancelled, pipeline.Ready); r.State != pipeline.Cancelled || second.Load() {
+			t.Errorf("the run is %s; the second step ran: %v", r.State, second.Load())
+		}
+	})
+}
+
 func TestUndoGoesBackwardsAndSaysWhatStays(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var order []string

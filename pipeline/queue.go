@@ -105,7 +105,7 @@ func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryAr
 	}
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {
-		params[i] = river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{MaxAttempts: 1 << 14}}
+		params[i] = river.InsertManyParams{Args: j}
 	}
 	_, err := q.client.InsertManyFastTx(ctx, raw, params)
 	return err
