@@ -116,7 +116,7 @@ type notice struct {
 func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
 	pause := time.Second
 	refused := map[int64]int{}
-	for {
+	for ctx.Err() == nil {
 		list, err := n.unsent(ctx, f.Name())
 		if err != nil && ctx.Err() == nil {
 			n.b.Log.Error("read notices", "err", err)
@@ -134,7 +134,7 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 					err = f.Deliver(ctx, x.nick, x.line)
 				}
 			}
-			if ctx.Err() != nil {
+			if err != nil && ctx.Err() != nil {
 				return
 			}
 			if err != nil {
@@ -146,7 +146,8 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 			}
 			delete(refused, x.id)
 			pause = time.Second
-			if err := n.mark(ctx, x.id); err != nil {
+			// It was said, so it is marked, also while we stop: otherwise the next start says it again.
+			if err := n.mark(context.WithoutCancel(ctx), x.id); err != nil {
 				n.b.Log.Error("mark a notice", "err", err)
 			}
 		}
