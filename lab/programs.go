@@ -187,11 +187,15 @@ func (s *Sandbox) exec(ctx context.Context, args []string) error {
 	case "ssh-keygen":
 		return s.keygen(args[1:], fail)
 	case "systemctl", "service":
-		if strings.Contains(strings.Join(args, " "), "reload") {
+		if len(words) == 1 && words[0] == "reboot" {
+			s.reboot()
+		} else if strings.Contains(strings.Join(args, " "), "reload") {
 			if err := s.readHostKeys(); err != nil {
 				return fail(1, "%v", err)
 			}
 		}
+	case "reboot", "shutdown":
+		s.reboot()
 	case "apt-get", "puppet":
 		return s.manage(ctx, args, say)
 	default:

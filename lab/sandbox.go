@@ -32,8 +32,11 @@ type Sandbox struct {
 	Name string
 
 	fs     afero.Fs
+	power  sync.Mutex // held while it is switched on or off
+	boots  int
+	gone   bool // stopped for good
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelFunc // nil while it is off
 	listen net.Listener
 	wg     sync.WaitGroup
 
@@ -66,7 +69,6 @@ func StartSandbox(addr, userData string) (*Sandbox, error) {
 		"/etc/ssh/ssh_host_ed25519_key":     d.SSHKeys["ed25519_private"],
 		"/etc/ssh/ssh_host_ed25519_key.pub": d.SSHKeys["ed25519_public"] + "\n",
 		"/root/.ssh/authorized_keys":        strings.Join(d.AuthorizedKeys, "\n") + "\n",
-		"/proc/sys/kernel/random/boot_id":   rand.Text() + "\n",
 		"/run/sshd.pid":                     "1\n",
 	} {
 		if err := afero.WriteFile(s.fs, name, []byte(text), 0o600); err != nil {
@@ -78,21 +80,47 @@ func StartSandbox(addr, userData string) (*Sandbox, error) {
 			return nil, err
 		}
 	}
-	if err := s.readHostKeys(); err != nil {
-		return nil, err
+	return s, s.On()
+}
+
+// On powers the host on: what runs only while it is up is new.
+func (s *Sandbox) On() error {
+	s.power.Lock()
+	defer s.power.Unlock()
+	if s.cancel != nil || s.gone {
+		return nil
+	}
+	s.boots++
+	boot := fmt.Sprintf("1 (init) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", s.boots) // proc(5), up to starttime and two more
+	if err := errors.Join(afero.WriteFile(s.fs, "/proc/sys/kernel/random/boot_id", []byte(rand.Text()+"\n"), 0o444),
+		afero.WriteFile(s.fs, "/proc/1/stat", []byte(boot), 0o444), s.readHostKeys()); err != nil {
+		return err
 	}
 	var err error
-	if s.listen, err = net.Listen("tcp", addr); err != nil {
-		return nil, err
+	if s.listen, err = net.Listen("tcp", s.Addr); err != nil {
+		return err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Add(1)
-	go s.accept()
-	return s, nil
+	go s.accept(s.ctx, s.listen)
+	return nil
 }
 
-// Stop pulls the plug.
+// Stop ends the host.
 func (s *Sandbox) Stop() {
+	s.power.Lock()
+	s.gone = true
+	s.power.Unlock()
+	s.Off()
+}
+
+// Off pulls the plug.
+func (s *Sandbox) Off() {
+	s.power.Lock()
+	defer s.power.Unlock()
+	if s.cancel == nil {
+		return
+	}
 	s.cancel()
 	_ = s.listen.Close()
 	s.mu.Lock()
@@ -101,6 +129,15 @@ func (s *Sandbox) Stop() {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.cancel = nil
+}
+
+// reboot is what the program of that name does: it does not wait for the machine to go down.
+func (s *Sandbox) reboot() {
+	go func() {
+		s.Off()
+		_ = s.On()
+	}()
 }
 
 // Ran tells how often each command of a package or configuration management ran on the host.
@@ -148,10 +185,10 @@ func (s *Sandbox) readHostKeys() error {
 	return nil
 }
 
-func (s *Sandbox) accept() {
+func (s *Sandbox) accept(ctx context.Context, l net.Listener) {
 	defer s.wg.Done()
 	for {
-		c, err := s.listen.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -167,12 +204,12 @@ func (s *Sandbox) accept() {
 				delete(s.conns, c)
 				s.mu.Unlock()
 			}()
-			s.serve(c)
+			s.serve(ctx, c)
 		}()
 	}
 }
 
-func (s *Sandbox) serve(c net.Conn) {
+func (s *Sandbox) serve(ctx context.Context, c net.Conn) {
 	cfg := &gossh.ServerConfig{PublicKeyCallback: func(_ gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 		b, err := afero.ReadFile(s.fs, "/root/.ssh/authorized_keys")
 		if err != nil {
@@ -216,13 +253,13 @@ func (s *Sandbox) serve(c net.Conn) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			s.session(sess, requests)
+			s.session(ctx, sess, requests)
 		}()
 	}
 	wg.Wait()
 }
 
-func (s *Sandbox) session(ch gossh.Channel, reqs <-chan *gossh.Request) {
+func (s *Sandbox) session(ctx context.Context, ch gossh.Channel, reqs <-chan *gossh.Request) {
 	defer func() { _ = ch.Close() }()
 	for r := range reqs {
 		if r.Type != "exec" {
@@ -236,7 +273,7 @@ func (s *Sandbox) session(ch gossh.Channel, reqs <-chan *gossh.Request) {
 		}
 		_ = r.Reply(true, nil)
 		go gossh.DiscardRequests(reqs)
-		code := s.run(s.ctx, p.Command, nil, ch, ch, ch.Stderr())
+		code := s.run(ctx, p.Command, nil, ch, ch, ch.Stderr())
 		_, _ = ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(code)}))
 		return
 	}

@@ -5,8 +5,14 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/vmware/govmomi"
@@ -17,12 +23,6 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
-
-// Machine is a host that a power-on brought up.
-type Machine interface{ Stop() }
-
-// Boot brings up a host with its user-data on an address (host:port).
-type Boot func(addr, userData string) (Machine, error)
 
 // Template and Pool are the names in the lab's vSphere.
 const (
@@ -35,25 +35,23 @@ const (
 type VSphere struct {
 	URL string
 
-	boot   Boot
-	port   int
-	block  int // second byte of the hosts' addresses: 127.BLOCK.x.y
+	*Rack
+	Faults Faults
+
 	model  *simulator.Model
 	server *simulator.Server
 	client *govmomi.Client
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu       sync.Mutex
-	machines map[string]Machine // by managed object id
-	booted   map[string]int     // by machine name: how often it was brought up
-	errs     []error
-	next     int
+	front *httptest.Server
+	addrs map[string]string // of machines that were brought up; watch's own, as is on
+	on    map[string]bool
 }
 
-// StartVSphere starts the simulator with one template. Hosts come up on 127.block.x.y:port.
-func StartVSphere(ctx context.Context, block, port int, boot Boot) (*VSphere, error) {
-	v := &VSphere{boot: boot, block: block, port: port, machines: map[string]Machine{}, booted: map[string]int{}, done: make(chan struct{}), next: 10}
+// StartVSphere starts the simulator with one template. Hosts come up in the rack.
+func StartVSphere(ctx context.Context, rack *Rack) (*VSphere, error) {
+	v := &VSphere{Rack: rack, done: make(chan struct{}), addrs: map[string]string{}, on: map[string]bool{}}
 	v.model = simulator.VPX()
 	v.model.Cluster = 0
 	v.model.Machine = 1
@@ -64,7 +62,7 @@ func StartVSphere(ctx context.Context, block, port int, boot Boot) (*VSphere, er
 	v.SetFreeSpace(1 << 50)
 	v.model.Service.TLS = new(tls.Config) // with a certificate that nobody knows, as a vCenter's out of the box
 	v.server = v.model.Service.NewServer()
-	v.URL = v.server.URL.String()
+	v.startFront()
 	var err error
 	if v.client, err = govmomi.NewClient(ctx, v.server.URL, true); err != nil {
 		return nil, fmt.Errorf("connect to the simulator: %w", err)
@@ -108,12 +106,8 @@ func (v *VSphere) SetFreeSpace(n int64) {
 func (v *VSphere) Stop() {
 	v.cancel()
 	<-v.done
-	v.mu.Lock()
-	for _, m := range v.machines {
-		m.Stop()
-	}
-	v.mu.Unlock()
 	v.client.CloseIdleConnections()
+	v.front.Close()
 	v.server.Close()
 	v.model.Remove()
 }
@@ -128,26 +122,6 @@ func (v *VSphere) Machines(ctx context.Context) ([]string, error) {
 		}
 	}
 	return out, err
-}
-
-// Booted tells how often a machine of each name was brought up, and what went wrong in that.
-func (v *VSphere) Booted() (map[string]int, []error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	out := map[string]int{}
-	for k, n := range v.booted {
-		out[k] = n
-	}
-	return out, v.errs
-}
-
-// Each calls f for every machine that is up.
-func (v *VSphere) Each(f func(Machine)) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, m := range v.machines {
-		f(m)
-	}
 }
 
 func (v *VSphere) list(ctx context.Context, props ...string) ([]mo.VirtualMachine, error) {
@@ -177,28 +151,32 @@ func (v *VSphere) watch(ctx context.Context) {
 		}
 		seen := map[string]bool{}
 		for _, vm := range vms {
+			if vm.Name == Template {
+				continue
+			}
 			id := vm.Self.Value
+			seen[id] = true
 			on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
-			seen[id] = on
-			v.mu.Lock()
-			up := v.machines[id] != nil
-			v.mu.Unlock()
-			if on && !up && vm.Name != Template {
+			_, known := v.addrs[id]
+			switch {
+			case on && !known:
 				if err := v.bringUp(ctx, vm.Self, vm.Name); err != nil && ctx.Err() == nil {
-					v.mu.Lock()
-					v.errs = append(v.errs, fmt.Errorf("bring up %s: %w", vm.Name, err))
-					v.mu.Unlock()
+					v.fail(fmt.Errorf("bring up %s: %w", vm.Name, err))
 				}
+			case on && !v.on[id]:
+				v.On("esx/" + id)
+			case !on && v.on[id]:
+				v.Off("esx/" + id)
 			}
+			v.on[id] = on
 		}
-		v.mu.Lock()
-		for id, m := range v.machines {
+		for id := range v.addrs {
 			if !seen[id] {
-				m.Stop()
-				delete(v.machines, id)
+				v.Remove("esx/" + id)
+				delete(v.addrs, id)
+				delete(v.on, id)
 			}
 		}
-		v.mu.Unlock()
 	}
 }
 
@@ -221,23 +199,42 @@ func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference,
 	if !strings.HasPrefix(user, "#cloud-config") {
 		return fmt.Errorf("guestinfo.userdata is no #cloud-config")
 	}
-	v.mu.Lock()
-	n := v.next
-	v.next++
-	v.mu.Unlock()
-	ip := fmt.Sprintf("127.%d.%d.%d", v.block, n/250, n%250+1)
-	host, err := v.boot(fmt.Sprintf("%s:%d", ip, v.port), user)
-	if err != nil {
-		return err
+	ip := v.Address()
+	v.addrs[ref.Value] = ip
+	if err := v.Up("esx/"+ref.Value, name, ip, user); err != nil {
+		return nil // the rack has noted it
 	}
-	v.mu.Lock()
-	v.machines[ref.Value] = host
-	v.booted[name]++
-	v.mu.Unlock()
 	// VMware Tools report the address.
 	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "SET.guest.ipAddress", Value: ip}}})
 	if err == nil {
 		err = task.Wait(ctx)
 	}
 	return err
+}
+
+// operation finds the SOAP call in a request.
+var operation = regexp.MustCompile(`<Body[^>]*>\s*<([A-Za-z_]+)`)
+
+// startFront puts a proxy in front of the simulator that plays faults.
+func (v *VSphere) startFront() {
+	to := *v.server.URL
+	user := to.User
+	to.User = nil
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: to.Scheme, Host: to.Host})
+	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64} // the simulator's own certificate, in this process
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	v.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		op := ""
+		if m := operation.FindSubmatch(Body(r)); m != nil {
+			op = string(m[1])
+		}
+		v.Faults.At(op, false).Serve(w, r, proxy.ServeHTTP, func(w http.ResponseWriter, _ Fault) {
+			http.Error(w, "the service is not available", http.StatusServiceUnavailable)
+		})
+	}))
+	v.front.Config.ErrorLog = log.New(io.Discard, "", 0) // a broken connection is what Lost is about
+	v.front.StartTLS()
+	u := to
+	u.Scheme, u.Host, u.User = "https", v.front.Listener.Addr().String(), user
+	v.URL = u.String()
 }

@@ -17,6 +17,7 @@ import (
 
 // World is the servers together.
 type World struct {
+	Rack      *Rack
 	VSphere   *VSphere
 	DNS       *DNS
 	Directory *Directory
@@ -38,12 +39,9 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if o.Port == 0 {
 		o.Port = 2222
 	}
-	if o.Boot == nil {
-		o.Boot = func(addr, userData string) (Machine, error) { return StartSandbox(addr, userData) }
-	}
-	w := &World{Port: o.Port}
+	w := &World{Port: o.Port, Rack: NewRack(o.Block, o.Port, o.Boot)}
 	var err error
-	if w.VSphere, err = StartVSphere(ctx, o.Block, o.Port, o.Boot); err != nil {
+	if w.VSphere, err = StartVSphere(ctx, w.Rack); err != nil {
 		return nil, err
 	}
 	if w.DNS, err = StartDNS("websages.com", fmt.Sprintf("%d.127.in-addr.arpa", o.Block)); err != nil {
@@ -68,6 +66,7 @@ func (w *World) Stop() {
 	if w.VSphere != nil {
 		w.VSphere.Stop()
 	}
+	w.Rack.Stop()
 }
 
 // Config gives a jarvis.yaml for this world, with its data in the given folder and extra lines at the end.
@@ -89,7 +88,7 @@ workers:
 // Sandboxes gives the hosts that are up, when they are sandboxes.
 func (w *World) Sandboxes() []*Sandbox {
 	var out []*Sandbox
-	w.VSphere.Each(func(m Machine) {
+	w.Rack.Each(func(m Machine) {
 		if s, ok := m.(*Sandbox); ok {
 			out = append(out, s)
 		}
@@ -104,7 +103,7 @@ func Clipboard(hostname string) string {
 
 // Check says what is wrong in the world itself.
 func (w *World) Check() error {
-	_, errs := w.VSphere.Booted()
+	_, errs := w.Rack.Booted()
 	if len(errs) == 0 {
 		return nil
 	}

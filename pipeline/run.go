@@ -92,7 +92,8 @@ const (
 	EvSkipped     EventKind = "skipped"      // by a person
 	EvUndoStarted EventKind = "undo"         // by a person
 	EvStepUndone  EventKind = "step_undone"  // one step taken back
-	EvUndoStuck   EventKind = "undo_stuck"   // one step that could not be taken back
+	EvStays       EventKind = "stays"        // what one step did and nobody can take back
+	EvUndoStuck   EventKind = "undo_stuck"   // one step that could not be taken back, and may be tried again
 	EvUndone      EventKind = "undone"       // notice: the whole run
 	EvUndoFailed  EventKind = "undo_failed"  // notice: something stays
 	EvCancelAsked EventKind = "cancel_asked" // by a person, while a step was under way

@@ -72,6 +72,23 @@ func (e *askError) Unwrap() error { return e.err }
 // `retry` or `skip`.
 func AskPerson(err error) error { return &askError{err} }
 
+type staysError struct{ what string }
+
+func (e *staysError) Error() string { return e.what }
+
+// Stays is for Undo: it did what can be done, and says what can not be taken back ("the machine 4711 is deleted for
+// good"). The run counts as undone all the same.
+func Stays(what string) error { return &staysError{what} }
+
+// AsStays gives what stays when err came from Stays.
+func AsStays(err error) (what string, ok bool) {
+	var s *staysError
+	if errors.As(err, &s) {
+		return s.what, true
+	}
+	return "", false
+}
+
 type waitError struct {
 	d   time.Duration
 	why string

@@ -41,6 +41,8 @@ func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (t
 			}
 		case errors.Is(err, ErrStopping), errors.Is(err, errCancelled):
 			return time.Second, nil
+		case stays(err, &text):
+			kind = EvStays
 		case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
 			return max(w.d, 10*time.Millisecond), e.pauseUndo(ctx, r, s, r.attempts, w.why)
 		case !IsPermanent(err) && r.attempts < len(e.retry):
@@ -79,40 +81,56 @@ func (e *Engine) pauseUndo(ctx context.Context, r *Run, s *stepRun, attempts int
 	})
 }
 
+// stays reports whether err says what stays, and puts that into text.
+func stays(err error, text *string) bool {
+	what, ok := AsStays(err)
+	if ok {
+		*text = what
+	}
+	return ok
+}
+
 // endUndo says what was taken back and what stays. What could not be taken back keeps the run alive: `undo` again.
 func (e *Engine) endUndo(ctx context.Context, r *Run) error {
 	now := time.Now()
 	return e.write(ctx, func(tx store.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'undo_stuck') ORDER BY id", r.ID, r.ID)
+		rows, err := tx.Query(ctx, "SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'stays', 'undo_stuck') ORDER BY id", r.ID, r.ID)
 		if err != nil {
 			return err
 		}
-		var done, stuck []string
+		var done, stuck, left []string
 		for rows.Next() {
 			var kind, step, text string
 			if err := rows.Scan(&kind, &step, &text); err != nil {
 				return errors.Join(err, rows.Close())
 			}
-			if kind == string(EvStepUndone) {
+			switch EventKind(kind) {
+			case EvStepUndone:
 				done = append(done, step)
-			} else {
+			case EvStays:
+				left = append(left, text)
+			default:
 				stuck = append(stuck, step+" ("+text+")")
 			}
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return err
 		}
-		text := "there was nothing to undo"
-		if len(done) > 0 {
-			text = "took back " + strings.Join(done, ", ")
-		}
+		var parts []string
 		state, live, kind, ended := Undone, 0, EvUndone, now.UnixMilli()
 		if len(stuck) > 0 {
 			state, live, kind, ended = Failed, 1, EvUndoFailed, 0
-			text = "could not undo " + strings.Join(stuck, "; ")
-			if len(done) > 0 {
-				text += "; took back " + strings.Join(done, ", ")
-			}
+			parts = append(parts, "could not undo "+strings.Join(stuck, "; "))
+		}
+		if len(done) > 0 {
+			parts = append(parts, "took back "+strings.Join(done, ", "))
+		}
+		if len(left) > 0 {
+			parts = append(parts, "what stays: "+strings.Join(left, ", "))
+		}
+		text := "there was nothing to undo"
+		if len(parts) > 0 {
+			text = strings.Join(parts, "; ")
 		}
 		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, live = ?, undoing = 0, under = 2, why = '', err = ?, ended = ? WHERE id = ? AND turn = ?", string(state), live, text, ended, r.ID, r.turn)); err != nil {
 			return err

@@ -110,9 +110,11 @@ func TestDeployFromIRCOverRealServers(t *testing.T) {
 	t.Cleanup(named.Stop)
 	slapd := must[*real.Slapd](t)(real.StartSlapd(ctx, examples.LDAPSchema, yggdrasil))
 	t.Cleanup(slapd.Stop)
-	vs := must[*lab.VSphere](t)(lab.StartVSphere(ctx, 78, 22, func(addr, userData string) (lab.Machine, error) {
+	rack := lab.NewRack(78, 22, func(addr, userData string) (lab.Machine, error) {
 		return real.StartHost(context.Background(), addr, userData)
-	}))
+	})
+	t.Cleanup(rack.Stop)
+	vs := must[*lab.VSphere](t)(lab.StartVSphere(ctx, rack))
 	t.Cleanup(vs.Stop)
 	gist := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprint(w, examples.Loki)

@@ -30,12 +30,14 @@ const Module = "github.com/jarvisops/jarvis"
 
 // floorOf gives the floor of a package by its path inside the module. ok is false for a package that has no
 // place in the house yet: give it one here first.
-func floorOf(pkg string) (floor int, ok bool) {
+func floorOf(pkg string) (floor float64, ok bool) {
 	switch pkg {
 	case "clipboard", "remote", "store", "converge", "examples":
 		return 0, true
 	case "pipeline", "fleet", "access", "cloudinit":
 		return 1, true
+	case "provider": // what the providers of machines share: above the engine, below the workers
+		return 1.5, true
 	case "tasklog", "checks":
 		return 2, true
 	case "command", "workers/all":
@@ -137,9 +139,9 @@ func refuse(from, to string, isTest bool) string {
 	case strings.HasPrefix(from, "workers/") && strings.HasPrefix(to, "workers/") && from != "workers/all":
 		return "workers never import each other; what two share goes down a floor"
 	case b > a:
-		return fmt.Sprintf("it climbs from floor %d to floor %d", a, b)
+		return fmt.Sprintf("it climbs from floor %g to floor %g", a, b)
 	case b == a:
-		return fmt.Sprintf("it goes sideways on floor %d", a)
+		return fmt.Sprintf("it goes sideways on floor %g", a)
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,8 +23,11 @@ type Host struct {
 	Addr string // host:port
 	Root string // its file system, as seen from here
 
-	dir  string
-	proc *proc
+	dir, name string
+
+	mu   sync.Mutex
+	proc *proc // nil while it is off
+	gone bool
 }
 
 //go:embed host.sh
@@ -93,7 +97,7 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{Addr: addr, dir: dir, Root: filepath.Join(dir, "root")}
+	h := &Host{Addr: addr, dir: dir, name: d.Hostname, Root: filepath.Join(dir, "root")}
 	for _, sub := range []string{"up", "work", "root"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
@@ -118,6 +122,12 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 		{"root/.ssh/authorized_keys", strings.Join(d.Login, "\n") + "\n", 0o600},
 		{"etc/ssh/sshd_config", fmt.Sprintf("ListenAddress %s\nPort %s\nUsePAM no\nPermitRootLogin prohibit-password\nMaxStartups 100:30:200\nSubsystem sftp internal-sftp\n", ip, port), 0o644},
 	}
+	for _, word := range []string{"reboot", "poweroff", "shutdown"} {
+		files = append(files, struct {
+			name, text string
+			mode       os.FileMode
+		}{"usr/local/sbin/" + word, "#!/bin/sh\necho " + word + " > /.power\nkill -TERM 1\n", 0o755})
+	}
 	for _, f := range files {
 		name := filepath.Join(h.Root, f.name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(f.text), f.mode)); err != nil {
@@ -135,22 +145,66 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 	if err := os.WriteFile(script, []byte(hostScript), 0o755); err != nil {
 		return nil, errors.Join(err, h.stop())
 	}
-	if h.proc, err = start("", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private", "--", "/bin/sh", script, h.Root, d.Hostname); err != nil {
-		return nil, errors.Join(err, h.stop())
-	}
-	if err := h.proc.until("the host "+d.Hostname, 15*time.Second, dial(addr)); err != nil {
+	if err := h.On(); err != nil {
 		return nil, errors.Join(err, h.stop())
 	}
 	return h, nil
+}
+
+// On powers the host on.
+func (h *Host) On() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.proc != nil || h.gone {
+		return nil
+	}
+	p, err := start("", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private", "--", "/bin/sh", filepath.Join(h.dir, "host.sh"), h.Root, h.name)
+	if err != nil {
+		return err
+	}
+	if err := p.until("the host "+h.name, 15*time.Second, dial(h.Addr)); err != nil {
+		p.kill()
+		return err
+	}
+	h.proc = p
+	go func() {
+		// When the host went down of itself, it said whether it wants to come back.
+		<-p.done
+		power := filepath.Join(h.Root, ".power")
+		b, _ := os.ReadFile(power)
+		_ = os.Remove(power)
+		h.mu.Lock()
+		mine := h.proc == p
+		if mine {
+			p.kill()
+			h.proc = nil
+		}
+		h.mu.Unlock()
+		if mine && strings.TrimSpace(string(b)) != "poweroff" && len(b) > 0 {
+			_ = h.On()
+		}
+	}()
+	return nil
+}
+
+// Off pulls the plug; what is on the disk stays.
+func (h *Host) Off() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.proc != nil {
+		h.proc.kill()
+		h.proc = nil
+	}
 }
 
 // Stop pulls the plug and removes the host.
 func (h *Host) Stop() { _ = h.stop() }
 
 func (h *Host) stop() error {
-	if h.proc != nil {
-		h.proc.kill()
-	}
+	h.mu.Lock()
+	h.gone = true
+	h.mu.Unlock()
+	h.Off()
 	var err error
 	for range 100 {
 		if err = syscall.Unmount(h.Root, 0); err == nil || errors.Is(err, syscall.EINVAL) {

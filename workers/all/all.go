@@ -55,7 +55,7 @@ func Build(cfg Config, data string) (*Set, error) {
 			return nil, err
 		}
 		s.close = append(s.close, w.Close)
-		r.Add(w.Steps()...)
+		r.Add(w.Steps(s.SSH)...)
 	}
 	if cfg.DNS != nil {
 		w, err := dns.New(*cfg.DNS)

@@ -2,9 +2,11 @@
 // stops and deletes what it made.
 //
 //	esx:deploy   clone as TOKEN ► reconfigure (name, note, user-data) ► power on
-//	esx:get_pub_ip  esx:startup  esx:shutdown  esx:destroy
+//	             with `boot: network` a bare machine, powered off: esx:get_macaddrs ► ldap:dhcp_install ► esx:startup ►
+//	             esx:wait_for_reboot ► ldap:dhcp_local
+//	the other steps are those that every provider has (package provider)
 //
-// A clone is born under the run's token as its name, which no other machine can have; the same call that gives it
+// A machine is born under the run's token as its name, which no other machine can have; the same call that gives it
 // its real name also writes the token into its notes. So at every instant a machine of ours can be recognised, and a
 // repeat adopts it. One session is shared and opened anew when vCenter dropped it.
 package esx
@@ -24,15 +26,14 @@ import (
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/provider"
 )
 
 // Config of the worker.
@@ -41,11 +42,13 @@ type Config struct {
 	CA         string            `yaml:"ca" doc:"file of the CA that signed vCenter's certificate; empty: the system's"`
 	Insecure   bool              `yaml:"insecure" doc:"do not verify vCenter's certificate; for a lab only"`
 	Datacenter string            `yaml:"datacenter" doc:"inventory name; empty: the only one there is"`
-	Template   string            `yaml:"template" doc:"template that is cloned when templates has none for the clipboard's guestid"`
+	Template   string            `yaml:"template" doc:"template that is cloned when the clipboard names no guestid, or when templates is empty"`
 	Templates  map[string]string `yaml:"templates" doc:"template for each guestid, as in {Debian 12: debian12-cloud}"`
 	Folder     string            `yaml:"folder" doc:"folder for new machines; empty: the datacenter's VM folder"`
 	Pool       string            `yaml:"pool" doc:"resource pool; empty: the only one there is"`
 	Datastore  string            `yaml:"datastore" doc:"datastore; empty: the only one there is"`
+	Network    string            `yaml:"network" doc:"network of machines that boot from it (boot: network); empty: the only one there is"`
+	LUN        string            `yaml:"lun" doc:"canonical name of the LUN that the datastore must be on, as in naa.6000…; empty: not checked"`
 }
 
 // Worker offers the steps.
@@ -70,9 +73,9 @@ func New(cfg Config) (*Worker, error) {
 	return &Worker{cfg: cfg, url: u}, nil
 }
 
-// Steps lists what the worker offers.
-func (w *Worker) Steps() []pipeline.Step {
-	return []pipeline.Step{w.deploy(), w.getPubIP(), w.startup(), w.shutdown(), w.destroy()}
+// Steps lists what the worker offers. host reaches the machines over SSH.
+func (w *Worker) Steps(host provider.Host) []pipeline.Step {
+	return append(provider.Steps(w.calls(), host), w.getMACAddrs(), w.waitForReboot())
 }
 
 // Close ends the session.
@@ -216,15 +219,14 @@ func (w *Worker) target(ctx context.Context) (*place, error) {
 // template finds the template for a clipboard.
 func (w *Worker) template(ctx context.Context, p *place, c *clipboard.Clipboard) (*object.VirtualMachine, string, error) {
 	name := w.cfg.Template
-	if t := w.cfg.Templates[c.Get("guestid")]; t != "" {
-		name = t
+	if len(w.cfg.Templates) > 0 && (c.Get("guestid") != "" || name == "") {
+		var err error
+		if name, err = provider.Word("guestid", c.Get("guestid"), w.cfg.Templates, "workers.esx.templates"); err != nil {
+			return nil, "", err
+		}
 	}
 	if name == "" {
-		var have []string
-		for g := range w.cfg.Templates {
-			have = append(have, g)
-		}
-		return nil, "", pipeline.Permanentf("no template is configured for guestid %q; workers.esx.templates has %s", c.Get("guestid"), orNone(have))
+		return nil, "", pipeline.Permanentf("no template is configured; set workers.esx.template")
 	}
 	vm, err := p.finder.VirtualMachine(ctx, name)
 	if err != nil {
@@ -242,87 +244,4 @@ func orNone(list []string) string {
 		return "none"
 	}
 	return strings.Join(list, ", ")
-}
-
-// child finds a machine by its name in the folder; nil when there is none. It lists the folder's names: the
-// SearchIndex of govmomi's simulator panics while another machine is being cloned.
-func (w *Worker) child(ctx context.Context, p *place, name string) (*object.VirtualMachine, error) {
-	fail := func(err error) (*object.VirtualMachine, error) {
-		return nil, w.say(named("look for the machine", name), err)
-	}
-	pc := property.DefaultCollector(p.client)
-	var f mo.Folder
-	if err := pc.RetrieveOne(ctx, p.folder.Reference(), []string{"childEntity"}, &f); err != nil {
-		return fail(err)
-	}
-	var refs []types.ManagedObjectReference
-	for _, ref := range f.ChildEntity {
-		if ref.Type == "VirtualMachine" {
-			refs = append(refs, ref)
-		}
-	}
-	if len(refs) == 0 {
-		return nil, nil
-	}
-	var vms []mo.VirtualMachine
-	if err := pc.Retrieve(ctx, refs, []string{"name"}, &vms); err != nil {
-		return fail(err)
-	}
-	for _, vm := range vms {
-		if vm.Name == name {
-			return object.NewVirtualMachine(p.client, vm.Self), nil
-		}
-	}
-	return nil, nil
-}
-
-// note gives a machine's annotation; "" also when it has gone meanwhile.
-func (w *Worker) note(ctx context.Context, vm *object.VirtualMachine) (string, error) {
-	var m mo.VirtualMachine
-	err := vm.Properties(ctx, vm.Reference(), []string{"config.annotation"}, &m)
-	switch {
-	case fault.Is(err, &types.ManagedObjectNotFound{}):
-		return "", nil
-	case err != nil:
-		return "", w.say("read the machine's notes", err)
-	case m.Config == nil:
-		return "", nil
-	}
-	return m.Config.Annotation, nil
-}
-
-// machine finds the host's machine by the provider_id of an earlier step, or by name.
-func (w *Worker) machine(ctx context.Context, c *clipboard.Clipboard) (*object.VirtualMachine, error) {
-	p, err := w.find(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if id := c.Get("provider_id"); id != "" {
-		vm := object.NewVirtualMachine(p.client, types.ManagedObjectReference{Type: "VirtualMachine", Value: id})
-		_, err := vm.PowerState(ctx)
-		if err == nil {
-			return vm, nil
-		}
-		if !fault.Is(err, &types.ManagedObjectNotFound{}) {
-			return nil, w.say("look for the machine "+id, err)
-		}
-		return nil, nil
-	}
-	name, err := c.String("hostname")
-	if err != nil {
-		return nil, pipeline.Permanent(err)
-	}
-	return w.child(ctx, p, strings.ToLower(name))
-}
-
-// power waits for a power task; being in that state already is fine.
-func (w *Worker) power(ctx context.Context, what string, f func(context.Context) (*object.Task, error)) (changed bool, err error) {
-	task, err := f(ctx)
-	if err == nil {
-		err = task.Wait(ctx)
-	}
-	if fault.Is(err, &types.InvalidPowerState{}) {
-		return false, nil
-	}
-	return err == nil, w.say(what, err)
 }

@@ -1,0 +1,300 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// orderly is how long a guest may take to shut down before its plug is pulled.
+const orderly = 2 * time.Minute
+
+// getPubIP is stage 8.
+func (p Calls) getPubIP() pipeline.Step {
+	return pipeline.Step{
+		Name:    p.Module + ":get_pub_ip",
+		Doc:     "waits for the machine's address",
+		Needs:   []string{"provider_id", "provider_asked?", "hostname"},
+		Gives:   []string{"ipaddress", "ip6address"},
+		Timeout: 15 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan: func(context.Context, *clipboard.Clipboard) (string, error) {
+			return "would wait until " + p.Title + " tells the machine's address", nil
+		},
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			m, err := p.Get(ctx, c.Get("provider_id"))
+			_, fresh := asked(c)
+			switch {
+			case errors.Is(err, ErrGone) && fresh:
+				return pipeline.Wait(Pause(ctx), fmt.Sprintf("%s does not show %s yet", p.Title, c.Get("provider_id")))
+			case errors.Is(err, ErrGone):
+				return pipeline.Permanentf("the machine %s is gone", c.Get("provider_id"))
+			case err != nil:
+				return err
+			case m.State == Gone, m.State == Deleting:
+				return pipeline.Permanentf("the machine %s is gone: %s", m.ID, m.Doing)
+			}
+			first := m.V4
+			if !first.IsValid() {
+				first = m.V6
+			}
+			if !first.IsValid() {
+				return pipeline.Wait(Pause(ctx), "no address yet (the machine is "+m.Doing+")")
+			}
+			if c.Get("ipaddress") == first.String() && (!m.V6.IsValid() || c.Get("ip6address") == m.V6.String()) {
+				pipeline.Progress(ctx, "nothing to do: it is "+first.String())
+				return nil
+			}
+			if m.V6.IsValid() {
+				if err := c.Set("ip6address", m.V6.String()); err != nil {
+					return err
+				}
+			}
+			pipeline.Progress(ctx, first.String())
+			return c.Set("ipaddress", first.String())
+		},
+	}
+}
+
+// startup powers the machine on.
+func (p Calls) startup() pipeline.Step {
+	return pipeline.Step{
+		Name:    p.Module + ":startup",
+		Doc:     "powers the machine on",
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?"},
+		Timeout: 10 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan:    p.plan("power on"),
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			m, err := p.there(ctx, c)
+			if err != nil {
+				return err
+			}
+			switch m.State {
+			case Running:
+				if pipeline.FactsOf(ctx).Waited < time.Second {
+					pipeline.Progress(ctx, "nothing to do: it is on")
+				}
+				return nil
+			case Stopped:
+				if err := p.Start(ctx, m.ID); err != nil {
+					return err
+				}
+			}
+			return pipeline.Wait(Pause(ctx), "the machine is "+m.Doing)
+		},
+	}
+}
+
+// shutdown is stage 4: it asks the guest to shut down, and pulls the plug when that takes too long.
+func (p Calls) shutdown() pipeline.Step {
+	return pipeline.Step{
+		Name:    p.Module + ":shutdown",
+		Doc:     "shuts the machine down, and powers it off when it does not within two minutes",
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "powered_off?"},
+		Gives:   []string{"powered_off"},
+		Timeout: 10 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan:    p.plan("shut down"),
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			m, err := p.machine(ctx, c)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				pipeline.Progress(ctx, "nothing to do: there is no such machine")
+				return nil
+			}
+			if m.State == Stopped {
+				if c.Get("powered_off") != m.ID {
+					pipeline.Progress(ctx, "nothing to do: it is off")
+				} else {
+					pipeline.Progress(ctx, m.ID+" is off")
+				}
+				return nil
+			}
+			if c.Get("powered_off") != m.ID {
+				// On record before it happens: an undo powers on what we powered off, and nothing else.
+				if err := keep(ctx, c, "powered_off", m.ID); err != nil {
+					return err
+				}
+			}
+			if m.State == Stopping {
+				if pipeline.FactsOf(ctx).Waited < orderly {
+					return pipeline.Wait(Pause(ctx), "the guest is shutting down")
+				}
+			} else if pipeline.FactsOf(ctx).Waited < orderly {
+				// A guest that can not be asked (no tools in it) is not waited for.
+				if err := p.Stop(ctx, m.ID); err == nil {
+					return pipeline.Wait(Pause(ctx), "the guest is shutting down")
+				} else if _, _, slow := pipeline.AsWait(err); slow {
+					return err
+				}
+			}
+			if err := p.Kill(ctx, m.ID); err != nil && !errors.Is(err, ErrGone) {
+				return err
+			}
+			return pipeline.Wait(Pause(ctx), "the machine is being powered off")
+		},
+		Undo: func(ctx context.Context, c *clipboard.Clipboard) error {
+			id := c.Get("powered_off")
+			if id == "" {
+				return nil
+			}
+			m, err := p.Get(ctx, id)
+			switch {
+			case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting):
+				return c.Delete("powered_off") // deleted since; the step that did it says so
+			case err != nil:
+				return err
+			case m.State == Running:
+				pipeline.Progress(ctx, id+" is on again")
+				return c.Delete("powered_off")
+			case m.State == Stopped:
+				if err := p.Start(ctx, id); err != nil {
+					return err
+				}
+			}
+			return pipeline.Wait(Pause(ctx), "powering "+id+" on again")
+		},
+	}
+}
+
+// destroy is stage 5.
+func (p Calls) destroy() pipeline.Step {
+	return pipeline.Step{
+		Name:    p.Module + ":destroy",
+		Doc:     "deletes the machine and its disks",
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "destroyed?"},
+		Gives:   []string{"destroyed"},
+		Timeout: 15 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan:    p.plan("delete"),
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			m, err := p.machine(ctx, c)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				if id := c.Get("destroyed"); id != "" {
+					pipeline.Progress(ctx, "deleted "+id)
+				} else {
+					pipeline.Progress(ctx, "nothing to do: there is no such machine")
+				}
+				return errors.Join(c.Delete("provider_id"), c.Delete("provider_asked"))
+			}
+			if m.State != Deleting {
+				if err := keep(ctx, c, "destroyed", m.ID); err != nil {
+					return err
+				}
+				if err := p.Delete(ctx, m.ID); err != nil && !errors.Is(err, ErrGone) {
+					return err
+				}
+				// Whatever is not shown from now on is gone.
+				if err := c.Delete("provider_asked"); err != nil {
+					return err
+				}
+				if err := pipeline.Keep(ctx, c); err != nil {
+					return err
+				}
+			}
+			return pipeline.Wait(min(Pause(ctx), 5*time.Second), "the machine "+m.ID+" is being deleted")
+		},
+		Undo: func(_ context.Context, c *clipboard.Clipboard) error {
+			if id := c.Get("destroyed"); id != "" {
+				return pipeline.Stays("the machine " + id + " is deleted for good")
+			}
+			return nil
+		},
+	}
+}
+
+// setKernel is stage 13: the machine boots its own kernel, and the newest.
+func (p Calls) setKernel(h Host) pipeline.Step {
+	return pipeline.Step{
+		Name:    p.Module + ":set_kernel",
+		Doc:     "has the machine boot its own, newest kernel: sets it at the provider, reboots when that is needed, waits",
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "ipaddress", "hostkeys", "reboot_needed?", "reboot_from?", "reboot_asked?"},
+		Gives:   []string{"reboot_needed", "reboot_from", "reboot_asked"},
+		Timeout: 20 * time.Minute,
+		Resume:  pipeline.Probe,
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			if c.Get("reboot_from") == "" {
+				m, err := p.there(ctx, c)
+				if err != nil {
+					return err
+				}
+				if err := p.setOwnKernel(ctx, c, m.ID); err != nil {
+					return err
+				}
+				if c.Get("reboot_needed") != "yes" {
+					pipeline.Progress(ctx, "nothing to do: it runs its own, newest kernel")
+					return nil
+				}
+				id, err := h.BootID(ctx, c)
+				if err != nil {
+					return err
+				}
+				// On record before the reboot: from now on another boot id means that it is over.
+				if err := keep(ctx, c, "reboot_from", id); err != nil {
+					return err
+				}
+			}
+			now, err := h.BootID(ctx, c)
+			if err != nil {
+				return err
+			}
+			if now != c.Get("reboot_from") {
+				pipeline.Progress(ctx, "rebooted")
+				return errors.Join(c.Delete("reboot_from"), c.Delete("reboot_needed"), c.Delete("reboot_asked"))
+			}
+			// Asked once a minute at most: a second reboot would hit the steps after this one.
+			if t, err := time.Parse(time.RFC3339, c.Get("reboot_asked")); err == nil && time.Since(t) < time.Minute {
+				return pipeline.Wait(max(Pause(ctx), 500*time.Millisecond), "the host is rebooting")
+			}
+			if err := keep(ctx, c, "reboot_asked", time.Now().UTC().Format(time.RFC3339)); err != nil {
+				return err
+			}
+			if p.Reboot == nil {
+				err = h.Reboot(ctx, c)
+			} else {
+				var m *Machine
+				if m, err = p.there(ctx, c); err == nil {
+					err = p.Reboot(ctx, m.ID)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return pipeline.Wait(500*time.Millisecond, "the host is rebooting")
+		},
+	}
+}
+
+// setOwnKernel sets the kernel at the provider; that a reboot is due is on record before.
+func (p Calls) setOwnKernel(ctx context.Context, c *clipboard.Clipboard, id string) error {
+	if p.Kernel == nil {
+		return nil
+	}
+	due, err := p.Kernel(ctx, id, false)
+	if err != nil || !due {
+		return err
+	}
+	if err := keep(ctx, c, "reboot_needed", "yes"); err != nil {
+		return err
+	}
+	_, err = p.Kernel(ctx, id, true)
+	return err
+}
+
+// keep sets a key and stores the clipboard now.
+func keep(ctx context.Context, c *clipboard.Clipboard, key, value string) error {
+	if err := c.Set(key, value); err != nil {
+		return err
+	}
+	return pipeline.Keep(ctx, c)
+}

@@ -1,0 +1,119 @@
+package provider
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Word turns what a person says into the provider's own name: exactly as in table (any case, spaces and hyphens
+// alike), or one of the provider's own names as it is. A near miss gets a suggestion, everything else the list of what
+// there is; nothing is ever guessed. key is the clipboard's, title the provider's; the error is pipeline.Permanent.
+func Word(key, said string, table map[string]string, title string) (string, error) {
+	var words []string
+	for w, own := range table {
+		if Same(w, said) || own == said {
+			return own, nil
+		}
+		words = append(words, w)
+	}
+	return "", Unknown(key, said, words, title)
+}
+
+// Unknown says that a provider does not have what the clipboard names: with the nearest there is, or else with all,
+// newest first.
+func Unknown(key, said string, words []string, title string) error {
+	if said == "" {
+		return pipeline.Permanentf("the clipboard names no %q; %s has %s", key, title, list(words))
+	}
+	lower := make([]string, len(words))
+	for i, w := range words {
+		lower[i] = fold(w)
+	}
+	if near := pipeline.Nearest(fold(said), lower); near != "" {
+		for _, w := range words {
+			if fold(w) == near {
+				return pipeline.Permanentf("%s has no %s %q; did you mean %q?", title, key, said, w)
+			}
+		}
+	}
+	// The same thing in another version: "Debian 6" when there are Debian 11 and 12.
+	var kin []string
+	first, _, _ := strings.Cut(fold(said), " ")
+	for _, w := range words {
+		if f, _, _ := strings.Cut(fold(w), " "); f == first {
+			kin = append(kin, w)
+		}
+	}
+	if len(kin) > 0 {
+		sortNewest(kin)
+		return pipeline.Permanentf("%s has no %s %q (any more); newest there is %s", title, key, said, kin[0])
+	}
+	return pipeline.Permanentf("%s has no %s %q; it has %s", title, key, said, list(words))
+}
+
+// Same reports whether two names are the same to a person.
+func Same(a, b string) bool { return fold(a) == fold(b) }
+
+func fold(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == ' ' || r == '-' || r == '_' || r == '/' }), " ")
+}
+
+// list names at most twelve, newest first.
+func list(words []string) string {
+	words = slices.Clone(words)
+	sortNewest(words)
+	if len(words) == 0 {
+		return "none"
+	}
+	more := ""
+	if len(words) > 12 {
+		words, more = words[:12], ", …"
+	}
+	return strings.Join(words, ", ") + more
+}
+
+// sortNewest sorts by name, and within a name by the numbers in it, highest first.
+func sortNewest(words []string) {
+	sort.Slice(words, func(i, j int) bool {
+		a, b := strings.Fields(fold(words[i])), strings.Fields(fold(words[j]))
+		for k := 0; k < len(a) && k < len(b); k++ {
+			if a[k] == b[k] {
+				continue
+			}
+			x, y := number(a[k]), number(b[k])
+			if x >= 0 && y >= 0 && x != y {
+				return x > y
+			}
+			return a[k] < b[k]
+		}
+		return len(a) > len(b)
+	})
+}
+
+// number reads "12" or "24.04" as a number that compares; -1 when it is none.
+func number(s string) float64 {
+	n, scale, frac, digits := 0.0, 1.0, false, false
+	for _, r := range s {
+		switch {
+		case r >= '0' && r <= '9':
+			digits = true
+			if frac {
+				scale /= 10
+				n += float64(r-'0') * scale
+			} else {
+				n = n*10 + float64(r-'0')
+			}
+		case r == '.' && !frac:
+			frac = true
+		default:
+			return -1
+		}
+	}
+	if !digits {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,189 @@
+package esx
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/jarvisops/jarvis/provider"
+)
+
+// calls says how vSphere does what every provider does. A guest reboots itself: VMware Tools may not be there yet.
+func (w *Worker) calls() provider.Calls {
+	return provider.Calls{
+		Module: "esx", Title: "vCenter", Place: "on " + w.url.Host,
+		Needs: []string{"guestid?", "size?", "boot?", "disk?"},
+		Find:  w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
+		Start: w.power("power the machine on", (*object.VirtualMachine).PowerOn),
+		Kill:  w.power("power the machine off", (*object.VirtualMachine).PowerOff),
+		Stop: func(ctx context.Context, id string) error {
+			vm, err := w.vm(ctx, id)
+			if err != nil {
+				return err
+			}
+			return w.say("shut the guest down", vm.ShutdownGuest(ctx))
+		},
+		Delete: w.remove,
+	}
+}
+
+// properties of a machine that we read.
+var properties = []string{"name", "config.annotation", "config.template", "config.hardware.device", "runtime.powerState", "guest"}
+
+// findMachines lists the folder's names first: a folder may hold thousands of machines, and the SearchIndex of
+// govmomi's simulator panics while another machine is being cloned.
+func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider.Machine, error) {
+	p, err := w.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) ([]provider.Machine, error) { return nil, w.say("look for the machine", err) }
+	pc := property.DefaultCollector(p.client)
+	var f mo.Folder
+	if err := pc.RetrieveOne(ctx, p.folder.Reference(), []string{"childEntity"}, &f); err != nil {
+		return fail(err)
+	}
+	var refs []types.ManagedObjectReference
+	for _, ref := range f.ChildEntity {
+		if ref.Type == "VirtualMachine" {
+			refs = append(refs, ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	var vms []mo.VirtualMachine
+	if err := pc.Retrieve(ctx, refs, []string{"name"}, &vms); err != nil {
+		return fail(err)
+	}
+	var out []provider.Machine
+	for _, vm := range vms {
+		if vm.Name != q.Token && !slices.Contains(q.Names, vm.Name) {
+			continue
+		}
+		m, err := w.get(ctx, vm.Self.Value)
+		if errors.Is(err, provider.ErrGone) {
+			continue // it went meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (w *Worker) vm(ctx context.Context, id string) (*object.VirtualMachine, error) {
+	vc, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return object.NewVirtualMachine(vc, types.ManagedObjectReference{Type: "VirtualMachine", Value: id}), nil
+}
+
+func (w *Worker) get(ctx context.Context, id string) (provider.Machine, error) {
+	vm, err := w.vm(ctx, id)
+	if err != nil {
+		return provider.Machine{}, err
+	}
+	var m mo.VirtualMachine
+	err = vm.Properties(ctx, vm.Reference(), properties, &m)
+	if fault.Is(err, &types.ManagedObjectNotFound{}) {
+		return provider.Machine{}, provider.ErrGone
+	}
+	if err != nil {
+		return provider.Machine{}, w.say("read the machine "+id, err)
+	}
+	out := provider.Machine{ID: id, Name: m.Name, State: provider.Running, Doing: string(m.Runtime.PowerState)}
+	if m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		out.State = provider.Stopped // suspended counts as off: it answers nobody
+	}
+	if strings.HasPrefix(m.Name, "jarvis-") {
+		out.Token = m.Name
+	}
+	if m.Config != nil {
+		if t := tokenIn(m.Config.Annotation); t != "" {
+			out.Token = t
+		}
+		for _, d := range object.VirtualDeviceList(m.Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil)) {
+			out.MACs = append(out.MACs, d.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard().MacAddress)
+		}
+	}
+	if m.Guest != nil && out.State == provider.Running {
+		note := func(s string) {
+			a, err := netip.ParseAddr(s)
+			switch {
+			case err != nil || a.IsLinkLocalUnicast() || a.IsUnspecified():
+			case a.Is4() && !out.V4.IsValid():
+				out.V4 = a
+			case a.Is6() && !out.V6.IsValid():
+				out.V6 = a
+			}
+		}
+		note(m.Guest.IpAddress)
+		for _, nic := range m.Guest.Net {
+			for _, ip := range nic.IpAddress {
+				note(ip)
+			}
+		}
+	}
+	return out, nil
+}
+
+// tokenIn finds the run's token in a machine's notes.
+func tokenIn(note string) string {
+	for _, word := range strings.Fields(note) {
+		if strings.HasPrefix(word, "jarvis-") {
+			return word
+		}
+	}
+	return ""
+}
+
+// power gives a call that waits for a power task; being in that state already is fine.
+func (w *Worker) power(what string, f func(*object.VirtualMachine, context.Context) (*object.Task, error)) func(context.Context, string) error {
+	return func(ctx context.Context, id string) error {
+		vm, err := w.vm(ctx, id)
+		if err != nil {
+			return err
+		}
+		task, err := f(vm, ctx)
+		if err == nil {
+			err = task.Wait(ctx)
+		}
+		switch {
+		case fault.Is(err, &types.InvalidPowerState{}):
+			return nil
+		case fault.Is(err, &types.ManagedObjectNotFound{}):
+			return provider.ErrGone
+		}
+		return w.say(what, err)
+	}
+}
+
+// remove powers a machine off and deletes it with its disks.
+func (w *Worker) remove(ctx context.Context, id string) error {
+	if err := w.power("power the machine off", (*object.VirtualMachine).PowerOff)(ctx, id); err != nil {
+		return err
+	}
+	vm, err := w.vm(ctx, id)
+	if err != nil {
+		return err
+	}
+	task, err := vm.Destroy(ctx)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	if fault.Is(err, &types.ManagedObjectNotFound{}) {
+		return provider.ErrGone
+	}
+	return w.say("delete the machine", err)
+}
