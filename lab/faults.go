@@ -21,7 +21,19 @@ const (
 	Capacity Fault = "capacity"             // a create is refused: nothing free there
 	Lost     Fault = "lost answer"          // the call takes effect, and the connection breaks before the answer
 	Late     Fault = "eventual consistency" // what a create made is not shown for a while
+	LostLate Fault = "lost answer, and not shown yet"
 )
+
+// Hides reports whether what is made under the fault is not shown for a while.
+func (f Fault) Hides() bool { return f == Late || f == LostLate }
+
+// Cloud is a provider of the lab.
+type Cloud interface {
+	Config() string     // lines for jarvis.yaml under workers
+	Machines() []string // names of all machines there are, whether they are shown or not
+	Chaos() *Faults
+	Stop() // the machines stay in the rack
+}
 
 // SlowBy is how late a Slow answer is.
 const SlowBy = 300 * time.Millisecond
@@ -67,7 +79,7 @@ func (f *Faults) Played() map[Fault]int {
 	return out
 }
 
-// At gives the fault for a call, "" for none. Only creates have Capacity and Late.
+// At gives the fault for a call, "" for none. Only creates have Capacity and hide what they made.
 func (f *Faults) At(op string, create bool) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,7 +98,7 @@ func (f *Faults) At(op string, create bool) Fault {
 		return ""
 	}
 	kind := f.kinds[f.rnd.IntN(len(f.kinds))]
-	if (kind == Capacity || kind == Late) && !create {
+	if (kind == Capacity || kind.Hides()) && !create {
 		return ""
 	}
 	f.played[kind]++
@@ -105,7 +117,7 @@ func (f Fault) Serve(w http.ResponseWriter, r *http.Request, h http.HandlerFunc,
 		case <-r.Context().Done():
 		}
 		h(w, r)
-	case Lost:
+	case Lost, LostLate:
 		h(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler) // net/http's way to break the connection
 	default:

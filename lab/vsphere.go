@@ -113,16 +113,29 @@ func (v *VSphere) Stop() {
 }
 
 // Machines lists the names of all machines but the template.
-func (v *VSphere) Machines(ctx context.Context) ([]string, error) {
-	vms, err := v.list(ctx, "name")
+func (v *VSphere) Machines() []string {
+	vms, err := v.list(context.Background(), "name")
+	if err != nil {
+		v.fail(err)
+	}
 	var out []string
 	for _, vm := range vms {
 		if vm.Name != Template {
 			out = append(out, vm.Name)
 		}
 	}
-	return out, err
+	return out
 }
+
+// Config gives the lines for jarvis.yaml under workers.
+func (v *VSphere) Config() string {
+	return fmt.Sprintf("  esx: {url: %q, insecure: true, templates: {Debian 12: %s}, pool: %s}\n", v.URL, Template, Pool)
+}
+
+// Chaos gives the faults that it plays.
+func (v *VSphere) Chaos() *Faults { return &v.Faults }
+
+var _ Cloud = (*VSphere)(nil)
 
 func (v *VSphere) list(ctx context.Context, props ...string) ([]mo.VirtualMachine, error) {
 	m := view.NewManager(v.client.Client)

@@ -74,15 +74,14 @@ func (w *World) Config(data, extra string) string {
 	return fmt.Sprintf(`name: jarvis
 data: %q
 workers:
-  esx: {url: %q, insecure: true, template: %s, pool: %s}
-  dns: {server: %q, ttl: 60, tsig: {name: %s, secret: %s}}
+%s  dns: {server: %q, ttl: 60, tsig: {name: %s, secret: %s}}
   ldap: {url: %q, bind_dn: %q, password: %s, base: "ou=Hosts,%s"}
   ssh:
     port: %d
     default_config_management: puppet
     config_management:
       puppet: {install: "apt-get -qq -y install puppet-agent", run: "puppet agent --test", ok: [0, 2]}
-%s`, data, w.VSphere.URL, Template, Pool, w.DNS.Addr, TSIGName, TSIGSecret, w.Directory.URL, BindDN, BindPassword, Base, w.Port, extra)
+%s`, data, w.VSphere.Config(), w.DNS.Addr, TSIGName, TSIGSecret, w.Directory.URL, BindDN, BindPassword, Base, w.Port, extra)
 }
 
 // Sandboxes gives the hosts that are up, when they are sandboxes.

@@ -84,7 +84,11 @@ func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	if m != nil {
-		pipeline.Progress(ctx, "the machine is there already; going on with it")
+		if c.Get("provider_id") == m.ID {
+			pipeline.Progress(ctx, "nothing to do: the machine "+m.ID+" is there already")
+		} else {
+			pipeline.Progress(ctx, "the machine is there already; going on with it")
+		}
 	} else {
 		made, err := p.create(ctx, c, in, token)
 		if err != nil {
@@ -109,7 +113,7 @@ func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 
 // create asks for the machine. That we ask is on record before, so that an undo knows what to look for.
 func (p Calls) create(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, token string) (Machine, error) {
-	before, fresh := asked(c)
+	before, fresh := p.asked(c)
 	if !fresh {
 		if err := keep(ctx, c, "provider_asked", time.Now().UTC().Format(time.RFC3339)); err != nil {
 			return Machine{}, err
@@ -172,7 +176,7 @@ func (p Calls) undoDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 		}
 	}
 	if len(list) == 0 {
-		if _, fresh := asked(c); fresh {
+		if _, fresh := p.asked(c); fresh {
 			return pipeline.Wait(2*time.Second, p.Title+" may not show yet what this run made")
 		}
 	}

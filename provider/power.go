@@ -27,7 +27,7 @@ func (p Calls) getPubIP() pipeline.Step {
 		},
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			m, err := p.Get(ctx, c.Get("provider_id"))
-			_, fresh := asked(c)
+			_, fresh := p.asked(c)
 			switch {
 			case errors.Is(err, ErrGone) && fresh:
 				return pipeline.Wait(Pause(ctx), fmt.Sprintf("%s does not show %s yet", p.Title, c.Get("provider_id")))

@@ -8,7 +8,7 @@
 //
 // A machine is recognised by the run's token, which the provider keeps with it from its first instant (Linode tag,
 // EC2 client token and tag, vSphere name and notes). A call may take effect without an answer, and a provider may not
-// show at once what it made; so `provider_asked` goes on record before Create, and for Settle after it "not there"
+// show at once what it made; so `provider_asked` goes on record before Create, and for Calls.Settle after it "not there"
 // means "not yet". Nothing here loops or sleeps: what must be waited for is pipeline.Wait.
 //
 // It starts no goroutine. To add a provider: a folder under workers that fills a Calls, and its lines in workers/all.
@@ -67,10 +67,11 @@ var (
 
 // Calls are a provider's calls. Each is one attempt with a deadline; a nil one is not offered, or not needed.
 type Calls struct {
-	Module string   // of the step names: "linode"
-	Title  string   // in sentences: "Linode"
-	Place  string   // where a machine is, in sentences: "at Linode", "on vcenter.example.org"
-	Needs  []string // clipboard keys that Plan, Create and Finish read, beyond those of cloudinit
+	Module string        // of the step names: "linode"
+	Title  string        // in sentences: "Linode"
+	Place  string        // where a machine is, in sentences: "at Linode", "on vcenter.example.org"
+	Settle time.Duration // how long the provider may take until it shows what it was asked to make
+	Needs  []string      // clipboard keys that Plan, Create and Finish read, beyond those of cloudinit
 
 	// Find lists machines, those that are Gone left out. A machine that was made a moment ago may be missing.
 	Find func(ctx context.Context, q Query) ([]Machine, error)
@@ -100,9 +101,6 @@ type Host interface {
 	Reboot(ctx context.Context, c *clipboard.Clipboard) error
 }
 
-// Settle is how long a provider may take until it shows what it made.
-const Settle = time.Minute
-
 // Steps gives the steps that every provider has.
 func Steps(p Calls, h Host) []pipeline.Step {
 	return []pipeline.Step{p.deploy(), p.getPubIP(), p.startup(), p.shutdown(), p.destroy(), p.setKernel(h)}
@@ -123,9 +121,9 @@ func names(in clipboard.Instance) []string {
 
 // asked reports whether a Create of this clipboard may have taken effect, and whether so recently that the provider
 // may not show it yet.
-func asked(c *clipboard.Clipboard) (ever, fresh bool) {
+func (p Calls) asked(c *clipboard.Clipboard) (ever, fresh bool) {
 	t, err := time.Parse(time.RFC3339, c.Get("provider_asked"))
-	return err == nil, err == nil && time.Since(t) < Settle
+	return err == nil, err == nil && time.Since(t) < p.Settle
 }
 
 // machine finds the host's machine by provider_id, or else by name; nil when there is none.
@@ -133,7 +131,7 @@ func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, e
 	if id := c.Get("provider_id"); id != "" {
 		m, err := p.Get(ctx, id)
 		if errors.Is(err, ErrGone) {
-			if _, fresh := asked(c); fresh {
+			if _, fresh := p.asked(c); fresh {
 				return nil, pipeline.Wait(Pause(ctx), fmt.Sprintf("%s does not show %s yet", p.Title, id))
 			}
 			return nil, nil

@@ -28,6 +28,10 @@ func Unknown(key, said string, words []string, title string) error {
 	if said == "" {
 		return pipeline.Permanentf("the clipboard names no %q; %s has %s", key, title, list(words))
 	}
+	// The same system in another version: "Debian 6" when there are 11 and 12.
+	if newest := otherVersion(said, words); newest != "" && key == "guestid" {
+		return pipeline.Permanentf("%s has no %s %q (any more); newest there is %s", title, key, said, newest)
+	}
 	lower := make([]string, len(words))
 	for i, w := range words {
 		lower[i] = fold(w)
@@ -39,19 +43,25 @@ func Unknown(key, said string, words []string, title string) error {
 			}
 		}
 	}
-	// The same thing in another version: "Debian 6" when there are Debian 11 and 12.
+	return pipeline.Permanentf("%s has no %s %q; it has %s", title, key, said, list(words))
+}
+
+// otherVersion gives the newest of the words that differ from said in their numbers only; "" when there is none.
+func otherVersion(said string, words []string) string {
+	letters := func(s string) string {
+		return strings.Join(strings.FieldsFunc(fold(s), func(r rune) bool { return r >= '0' && r <= '9' || r == '.' || r == ' ' }), " ")
+	}
 	var kin []string
-	first, _, _ := strings.Cut(fold(said), " ")
 	for _, w := range words {
-		if f, _, _ := strings.Cut(fold(w), " "); f == first {
+		if letters(w) == letters(said) {
 			kin = append(kin, w)
 		}
 	}
-	if len(kin) > 0 {
-		sortNewest(kin)
-		return pipeline.Permanentf("%s has no %s %q (any more); newest there is %s", title, key, said, kin[0])
+	if len(kin) == 0 {
+		return ""
 	}
-	return pipeline.Permanentf("%s has no %s %q; it has %s", title, key, said, list(words))
+	sortNewest(kin)
+	return kin[0]
 }
 
 // Same reports whether two names are the same to a person.

@@ -250,11 +250,11 @@ sources: {urls: [%q]}
 	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
-	machines := must[[]string](t)(w.VSphere.Machines(ctx))
+	machines := w.VSphere.Machines()
 	if len(machines) != runs {
 		t.Errorf("%d machines for %d hosts: %v", len(machines), runs, machines)
 	}
-	booted, _ := w.VSphere.Booted()
+	booted, _ := w.Rack.Booted()
 	for name, n := range booted {
 		if n != 1 || !strings.HasPrefix(name, "h") {
 			t.Errorf("machine %s came up %d times", name, n)

@@ -164,7 +164,7 @@ workers:
 	alice.Say("#ops", "jarvis: status loki")
 	hear(`alice: loki: stage \d/8 [a-z]+:[a-z_]+`)
 	ready := hear(`alice: loki is ready: 127\.78\.\d+\.\d+, 8 stages in .*, SHA256:`)
-	if err := func() error { _, errs := vs.Booted(); return joined(errs) }(); err != nil {
+	if err := func() error { _, errs := rack.Booted(); return joined(errs) }(); err != nil {
 		t.Fatal(err)
 	}
 	ip := strings.Split(strings.Split(ready, "is ready: ")[1], ",")[0]
@@ -245,7 +245,7 @@ workers:
 	if got := must[string](t)(slapd.Search(ctx, "(cn=ymir)")); !strings.Contains(got, "ipHostNumber: 192.0.2.7") {
 		t.Errorf("the directory has:\n%s", got)
 	}
-	if got := must[[]string](t)(vs.Machines(ctx)); len(got) != 1 || got[0] != "loki" {
+	if got := vs.Machines(); len(got) != 1 || got[0] != "loki" {
 		t.Errorf("machines = %v", got)
 	}
 

@@ -5,15 +5,19 @@ package all
 import (
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/dns"
+	"github.com/jarvisops/jarvis/workers/ec2"
 	"github.com/jarvisops/jarvis/workers/esx"
 	"github.com/jarvisops/jarvis/workers/external"
 	"github.com/jarvisops/jarvis/workers/keys"
 	"github.com/jarvisops/jarvis/workers/ldap"
+	"github.com/jarvisops/jarvis/workers/linode"
 	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
 // Config of all workers. A worker that is not named is not offered, but for keys and ssh, which need nothing.
 type Config struct {
+	Linode   *linode.Config   `yaml:"linode" doc:"Linode (Akamai)"`
+	EC2      *ec2.Config      `yaml:"ec2" doc:"Amazon EC2"`
 	ESX      *esx.Config      `yaml:"esx" doc:"VMware vSphere"`
 	DNS      *dns.Config      `yaml:"dns" doc:"names, by RFC 2136 updates"`
 	LDAP     *ldap.Config     `yaml:"ldap" doc:"the directory"`
@@ -49,6 +53,20 @@ func Build(cfg Config, data string) (*Set, error) {
 	}
 	r.Add(s.SSH.Steps()...)
 	r.Add(keys.New(keys.Config{PublicKey: s.SSH.PublicKey()}).Steps()...)
+	if cfg.Linode != nil {
+		w, err := linode.New(*cfg.Linode)
+		if err != nil {
+			return nil, err
+		}
+		r.Add(w.Steps(s.SSH)...)
+	}
+	if cfg.EC2 != nil {
+		w, err := ec2.New(*cfg.EC2)
+		if err != nil {
+			return nil, err
+		}
+		r.Add(w.Steps(s.SSH)...)
+	}
 	if cfg.ESX != nil {
 		w, err := esx.New(*cfg.ESX)
 		if err != nil {
@@ -82,6 +100,9 @@ func Build(cfg Config, data string) (*Set, error) {
 	return s, nil
 }
 
+// Providers are the modules that make machines.
+var Providers = []string{"linode", "ec2", "esx"}
+
 // Pipelines gives the lists of DESIGN section 7, by verb and provider, with the steps that exist here. What a
 // configuration names itself takes their place.
 func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
@@ -90,7 +111,7 @@ func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
 			"ldap:update_host_ou", "ssh:install_config_management", "ssh:run_config_management"}
 	}
 	out := map[string]map[string][]string{"deploy": {}}
-	for _, provider := range []string{"esx"} {
+	for _, provider := range Providers {
 		if _, err := r.Lookup(provider+":deploy", ""); err != nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -20,8 +21,9 @@ import (
 func (w *Worker) calls() provider.Calls {
 	return provider.Calls{
 		Module: "esx", Title: "vCenter", Place: "on " + w.url.Host,
-		Needs: []string{"guestid?", "size?", "boot?", "disk?"},
-		Find:  w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
+		Settle: 10 * time.Second,
+		Needs:  []string{"guestid?", "size?", "boot?", "disk?"},
+		Find:   w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
 		Start: w.power("power the machine on", (*object.VirtualMachine).PowerOn),
 		Kill:  w.power("power the machine off", (*object.VirtualMachine).PowerOff),
 		Stop: func(ctx context.Context, id string) error {

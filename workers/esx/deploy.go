@@ -56,6 +56,9 @@ func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, erro
 		}
 		return fmt.Sprintf("would make a bare machine (%s, %d MB) that boots from the network: %s", spec.GuestId, spec.MemoryMB, where), nil
 	}
+	if _, err := memory(c); err != nil {
+		return "", err
+	}
 	tmpl, name, err := w.template(ctx, p, c)
 	if err != nil {
 		return "", err
@@ -79,6 +82,9 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 	}
 	bare, err := fromNetwork(c)
 	if err != nil {
+		return provider.Machine{}, err
+	}
+	if _, err := memory(c); err != nil { // before anything is made
 		return provider.Machine{}, err
 	}
 	var task *object.Task

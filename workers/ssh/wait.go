@@ -70,6 +70,7 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 		return pipeline.Permanent(err)
 	}
 	var own []gossh.PublicKey
+	known := false
 	if c.Has("hostkeys") {
 		lines, err := c.Strings("hostkeys")
 		if err != nil {
@@ -109,7 +110,9 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 			return err
 		}
 	}
-	if string(cl.HostKey().Marshal()) == string(first[0].Marshal()) {
+	if string(cl.HostKey().Marshal()) != string(first[0].Marshal()) {
+		known = true
+	} else {
 		res, err := cl.Run(ctx, remote.Command{Args: []string{"sh", "-c", rotateScript}})
 		if err != nil {
 			return err
@@ -137,6 +140,10 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 	}
 	if err := w.remember(in, addr, own); err != nil {
 		return err
+	}
+	if known {
+		pipeline.Progress(ctx, "nothing to do: the host has its own key, "+gossh.FingerprintSHA256(own[0]))
+		return nil
 	}
 	pipeline.Progress(ctx, "host key "+gossh.FingerprintSHA256(own[0]))
 	return nil
