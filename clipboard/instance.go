@@ -25,7 +25,7 @@ var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) // RFC 11
 func (c *Clipboard) Instance() (Instance, error) {
 	var in Instance
 	if child(c.tree(), "instances") != nil {
-		return in, &SyntaxError{Msg: "this clipboard lists `instances`", Hint: "deploy one host with one clipboard: `instance:`"}
+		return in, &SyntaxError{Msg: "this clipboard lists `instances`, and one host is wanted here", Hint: "`instance:` describes one host"}
 	}
 	n := c.instance()
 	if n == nil {
@@ -74,6 +74,9 @@ func (c *Clipboard) Instance() (Instance, error) {
 			return in, err
 		}
 		for _, k := range keys {
+			if reference.MatchString(k) {
+				continue // another member's, which is not there yet
+			}
 			if err := CheckPublicKey(k); err != nil {
 				return in, c.wrong("sshpubkey", err.Error())
 			}

@@ -4,17 +4,21 @@ import (
 	"context"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func cancel() Verb {
 	return Verb{
-		Name: "cancel", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Name: "cancel", Usage: "HOST | CLUSTER", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "stops a run and says what it leaves standing",
 		Example: "cancel loki",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, err := find(ctx, e, c.Args[0])
+			r, cl, err := findAny(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
+			}
+			if cl != nil {
+				return eachMember(*cl, "stopping", func(r pipeline.Run) (pipeline.Run, error) { return e.Engine.Cancel(ctx, r.ID, c.Person.Name) })
 			}
 			if r, err = e.Engine.Cancel(ctx, r.ID, c.Person.Name); err != nil {
 				return Answer{}, err

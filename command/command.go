@@ -109,7 +109,7 @@ type Table struct {
 // Verbs is the one table.
 func Verbs() []Verb {
 	return []Verb{
-		deploy(), plan(), status(), hosts(), history(), logOf(), show(),
+		deploy(), redeploy(), destroy(), plan(), status(), hosts(), history(), logOf(), show(),
 		retry(), skip(), cancel(), undo(), steps(), run(), whoami(), help(), version(),
 	}
 }
@@ -209,6 +209,7 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	var key *clipboard.KeyError
 	var unknown *pipeline.UnknownStepError
 	var needs *pipeline.NeedsError
+	var cluster *pipeline.ClusterError
 	var busy *pipeline.BusyError
 	var state *pipeline.StateError
 	var many *pipeline.AmbiguousError
@@ -224,6 +225,8 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 		return &UserError{Msg: unknown.Error(), Hint: "`steps` lists what there is", Kind: ErrUsage}
 	case errors.As(err, &needs):
 		return &UserError{Msg: "this pipeline can not work: " + needs.Error(), Kind: ErrUsage}
+	case errors.As(err, &cluster):
+		return &UserError{Msg: "this cluster can not work: " + cluster.Error(), Kind: ErrUsage}
 	case errors.As(err, &busy):
 		r := busy.Run
 		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, r.State, r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}

@@ -33,6 +33,7 @@ func provider(pipelineName string) string {
 	if !ok {
 		return pipelineName
 	}
+	p, _, _ = strings.Cut(p, "-") // esx-network
 	switch p {
 	case "esx", "ec2":
 		return strings.ToUpper(p)
@@ -103,6 +104,8 @@ func Notice(e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
 			}
 		}
 		return s
+	case pipeline.EvAllReady:
+		return fmt.Sprintf("%s, in %s.", ev.Text, Short(ev.Took))
 	case pipeline.EvCancelled:
 		return fmt.Sprintf("%s: run %d was %s.", r.Host, r.ID, ev.Text)
 	case pipeline.EvUndone:

@@ -5,27 +5,48 @@ import (
 	"fmt"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func plan() Verb {
 	return Verb{
-		Name: "plan", Usage: sourceUsage, Role: access.View, Min: 1, Max: 1,
-		Doc:     "says what deploy would do, and does nothing",
+		Name: "plan", Usage: "[redeploy | destroy] " + sourceUsage + " | HOST", Role: access.View, Min: 1, Max: 2,
+		Doc:     "says what deploy, redeploy or destroy would do, and does nothing",
 		Example: "plan https://gist.github.com/912450",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			q, err := request(ctx, e, c, "deploy")
+			verb := "deploy"
+			if len(c.Args) == 2 {
+				if verb = c.Args[0]; verb != "deploy" && verb != "redeploy" && verb != "destroy" {
+					return Answer{}, &UserError{Msg: fmt.Sprintf("%q can not be planned", clip(verb, 40)), Hint: "`plan redeploy loki`, `plan destroy loki`, `plan URL`", Kind: ErrUsage}
+				}
+				c.Args = c.Args[1:]
+			}
+			f := order
+			if verb != "deploy" {
+				f = func(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) { return e.again(ctx, c, verb) }
+			}
+			o, err := f(ctx, e, c, verb)
 			if err != nil {
 				return Answer{}, err
 			}
-			list, err := e.Engine.Plan(ctx, q)
-			if err != nil {
-				return Answer{}, err
+			if o.cluster == nil {
+				list, err := e.Engine.Plan(ctx, o.requests[0])
+				return Answer{Data: list, Lines: planLines("", list)}, err
 			}
-			a := Answer{Data: list}
-			for i, l := range list {
-				a.Lines = append(a.Lines, fmt.Sprintf("%d/%d %s: %s", i+1, len(list), l.Step, l.Text))
+			lists, err := e.Engine.PlanCluster(ctx, *o.cluster, o.requests)
+			a := Answer{Data: lists}
+			for i, list := range lists {
+				a.Lines = append(a.Lines, planLines(o.cluster.Members[i].Get("hostname")+" ", list)...)
 			}
-			return a, nil
+			return a, err
 		},
 	}
+}
+
+func planLines(who string, list []pipeline.PlanLine) []string {
+	var out []string
+	for i, l := range list {
+		out = append(out, fmt.Sprintf("%s%d/%d %s: %s", who, i+1, len(list), l.Step, l.Text))
+	}
+	return out
 }

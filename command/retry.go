@@ -4,11 +4,12 @@ import (
 	"context"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func retry() Verb {
 	return Verb{
-		Name: "retry", Usage: "HOST [from STEP]", Role: access.Deploy, Min: 1, Max: 3, Acts: true,
+		Name: "retry", Usage: "HOST | CLUSTER [from STEP]", Role: access.Deploy, Min: 1, Max: 3, Acts: true,
 		Doc:     "goes on at the failed stage, or at an earlier one",
 		Example: "retry loki from dns:update_host",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
@@ -19,9 +20,12 @@ func retry() Verb {
 			case len(c.Args) != 1:
 				return Answer{}, &UserError{Msg: "`retry` is used as: retry HOST [from STEP]", Kind: ErrUsage}
 			}
-			r, err := find(ctx, e, c.Args[0])
+			r, cl, err := findAny(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
+			}
+			if cl != nil {
+				return eachMember(*cl, "going on with", func(r pipeline.Run) (pipeline.Run, error) { return e.Engine.Retry(ctx, r.ID, from, c.Person.Name) })
 			}
 			if r, err = e.Engine.Retry(ctx, r.ID, from, c.Person.Name); err != nil {
 				return Answer{}, err

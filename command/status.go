@@ -13,14 +13,19 @@ const maxListed = 200
 
 func status() Verb {
 	return Verb{
-		Name: "status", Usage: "[HOST | RUN]", Role: access.View, Max: 1,
+		Name: "status", Usage: "[HOST | CLUSTER | RUN]", Role: access.View, Max: 1,
 		Doc:     "says where a host stands; without a name, lists what is under way",
 		Example: "status loki",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			if len(c.Args) == 1 {
-				r, err := find(ctx, e, c.Args[0])
+				r, cl, err := findAny(ctx, e, c.Args[0])
 				if err != nil {
 					return Answer{}, err
+				}
+				if cl != nil {
+					a := say("%s", clusterLine(*cl))
+					a.Data = cl
+					return a, nil
 				}
 				a := say("%s", e.statusLine(ctx, r))
 				a.Data, a.Run = r, &r

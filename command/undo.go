@@ -9,13 +9,21 @@ import (
 
 func undo() Verb {
 	return Verb{
-		Name: "undo", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Name: "undo", Usage: "HOST | CLUSTER", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "takes back what a host's last run did, last step first",
 		Example: "undo loki",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, err := find(ctx, e, c.Args[0])
+			r, cl, err := findAny(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
+			}
+			if cl != nil {
+				if err := e.Engine.UndoCluster(ctx, cl.ID); err != nil {
+					return Answer{}, err
+				}
+				a := say("%s: taking back %d hosts; those under way stop first.", cl.Name, len(cl.Runs))
+				a.Data = cl
+				return a, nil
 			}
 			if r, err = e.Engine.Undo(ctx, r.ID, c.Person.Name); err != nil {
 				return Answer{}, err

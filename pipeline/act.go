@@ -42,40 +42,11 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	c := q.Clipboard.Clone()
-	if err := c.Seal(e.key); err != nil {
-		return Run{}, err
-	}
-	names := make([]string, len(steps))
-	for i, s := range steps {
-		names[i] = s.Name
-	}
-	list, err := json.Marshal(names)
+	r, err := e.newRun(q, in, steps)
 	if err != nil {
 		return Run{}, err
 	}
-	r := Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: Running, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}
-	err = e.write(ctx, func(tx store.Tx) error {
-		busy, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", in.FQDN))
-		if err == nil {
-			return &BusyError{busy}
-		} else if !errors.Is(err, store.ErrNoRows) {
-			return err
-		}
-		r.Started = time.Now()
-		r.StageAt = r.Started
-		now := r.Started.UnixMilli()
-		err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended)
-			VALUES (?, ?, ?, ?, 0, 'running', 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0) RETURNING id`,
-			r.Host, r.FQDN, r.Pipeline, string(list), r.clipboard, r.By, r.Origin, now, now).Scan(&r.ID)
-		if err != nil {
-			return err
-		}
-		if err := insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvStarted, Text: r.Pipeline + " by " + r.By}); err != nil {
-			return err
-		}
-		return e.queue.insert(ctx, tx, carryArgs{r.ID, r.turn})
-	})
+	err = e.write(ctx, func(tx store.Tx) error { return e.insertRun(ctx, tx, &r) })
 	if err == nil {
 		return r, nil
 	}
@@ -84,6 +55,46 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 		return Run{}, &BusyError{busy}
 	}
 	return Run{}, err
+}
+
+// newRun makes a run that is not on record yet.
+func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, error) {
+	c := q.Clipboard.Clone()
+	if err := c.Seal(e.key); err != nil {
+		return Run{}, err
+	}
+	names := make([]string, len(steps))
+	for i, s := range steps {
+		names[i] = s.Name
+	}
+	return Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: Running, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}, nil
+}
+
+// insertRun puts a run on record and makes its job. A *BusyError when another run holds the host.
+func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run) error {
+	busy, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", r.FQDN))
+	if err == nil {
+		return &BusyError{busy}
+	} else if !errors.Is(err, store.ErrNoRows) {
+		return err
+	}
+	list, err := json.Marshal(r.Steps)
+	if err != nil {
+		return err
+	}
+	r.Started = time.Now()
+	r.StageAt = r.Started
+	now := r.Started.UnixMilli()
+	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended, cluster)
+		VALUES (?, ?, ?, ?, 0, 'running', 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0, ?) RETURNING id`,
+		r.Host, r.FQDN, r.Pipeline, string(list), r.clipboard, r.By, r.Origin, now, now, r.Cluster).Scan(&r.ID)
+	if err != nil {
+		return err
+	}
+	if err := insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvStarted, Text: r.Pipeline + " by " + r.By}); err != nil {
+		return err
+	}
+	return e.queue.insert(ctx, tx, carryArgs{r.ID, r.turn})
 }
 
 // PlanLine says what one stage would do.
@@ -190,8 +201,10 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 	})
 }
 
+// provider is the one that sp: stands for: "deploy/esx-network" is on esx.
 func (r *Run) provider() string {
 	_, p, _ := strings.Cut(r.Pipeline, "/")
+	p, _, _ = strings.Cut(p, "-")
 	return p
 }
 
@@ -201,6 +214,9 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
 		if r.State != Failed && r.State != Asking {
 			return Event{}, &StateError{Run: *r, Want: "skip a stage of"}
+		}
+		if r.Stage >= len(r.Steps) {
+			return Event{}, &StateError{Run: *r, Want: "skip a stage of", Why: "its stages are all done; what is left is to give back what they hold, and `retry` does"}
 		}
 		c, err := clipboard.Parse([]byte(r.clipboard))
 		if err != nil {
@@ -218,20 +234,30 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 
 // Undo takes back what the run did, last step first. Cancel it first while it moves.
 func (e *Engine) Undo(ctx context.Context, id int64, by string) (Run, error) {
+	return e.undo(ctx, id, "by "+by, false)
+}
+
+// undo begins an undo; waiting allows that of a run that waits and is in nobody's hands.
+func (e *Engine) undo(ctx context.Context, id int64, why string, waiting bool) (Run, error) {
 	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
-		if r.State.Moving() {
+		if r.State.Moving() && !(waiting && r.State == Waiting) {
 			return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is " + string(r.State) + "; `cancel` it first"}
 		}
 		if r.State == Undone {
 			return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is undone already"}
 		}
-		r.undoAt = min(r.Stage, len(r.Steps)-1)
-		if r.Stage < len(r.Steps) && r.under == 0 {
-			r.undoAt = r.Stage - 1
-		}
+		r.undoAt = r.lastBegun()
 		r.State, r.undoing = Undoing, true
-		return Event{Kind: EvUndoStarted, Text: "by " + by}, nil
+		return Event{Kind: EvUndoStarted, Text: why}, nil
 	})
+}
+
+// lastBegun gives the last stage that may have done something, -1 for none.
+func (r *Run) lastBegun() int {
+	if r.Stage < len(r.Steps) && r.under == 0 {
+		return r.Stage - 1
+	}
+	return min(r.Stage, len(r.Steps)-1)
 }
 
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in

@@ -59,6 +59,12 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 		if r.cancelBy != "" || errors.Is(context.Cause(stepCtx), errCancelled) {
 			return 0, e.endCancelled(ctx, r)
 		}
+		if r.Cluster > 0 {
+			again, end, err := e.gate(ctx, stepCtx, r, u)
+			if err != nil || end || again > 0 {
+				return again, err
+			}
+		}
 		if jobCtx.Err() != nil {
 			if r.under == 1 && !crashed {
 				// The mark says that the step is under way, but it never began: take the mark back.
@@ -68,7 +74,11 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 			}
 			return time.Second, nil
 		}
-		if r.Stage >= len(r.Steps) { // the last stage was skipped
+		if r.Stage >= len(r.Steps) { // what is left is to give back what steps hold
+			again, end, err := e.release(ctx, stepCtx, r, u)
+			if err != nil || end || again > 0 {
+				return again, err
+			}
 			return 0, e.endReady(ctx, r)
 		}
 		step, err := e.reg.Lookup(r.Step(), "")
@@ -182,20 +192,28 @@ func (e *Engine) runStep(ctx, stepCtx context.Context, r *Run, u *underway, step
 	doErr := s.call(stepCtx, step.Do)
 	free()
 
-	var w *waitError
-	var ask *askError
-	switch {
-	case doErr == nil:
+	if doErr == nil {
 		if err := s.view.Seal(e.key); err != nil {
 			return 0, true, e.fail(ctx, r, s, err)
 		}
 		end, err := e.advance(ctx, r, s)
 		return 0, end, err
+	}
+	return e.stumble(ctx, r, s, step, began, doErr)
+}
+
+// stumble commits what an error of Do or Release means.
+func (e *Engine) stumble(ctx context.Context, r *Run, s *stepRun, step Step, began time.Time, doErr error) (again time.Duration, end bool, err error) {
+	var w *waitError
+	var ask *askError
+	switch {
 	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
 		return time.Second, false, e.write(ctx, func(tx store.Tx) error { return insertAll(ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
 		return 0, true, e.endCancelled(ctx, r)
+	case errors.Is(doErr, errClusterUndo):
+		return time.Millisecond, false, nil // the gate takes it from here
 	case errors.As(doErr, &ask):
 		return 0, true, e.ask(ctx, r, s, doErr)
 	case errors.As(doErr, &w):
@@ -224,15 +242,21 @@ func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err
 	done := Event{Run: r.ID, At: now, Kind: EvDone, Stage: r.Stage, Step: r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(r.StageAt)}
 	lines := s.take()
 	next := r.Stage + 1
-	end = next >= len(r.Steps)
+	last := next >= len(r.Steps)
+	end = last && !e.holds(r)
+	// A member of a cluster may have to wait before its next stage begins, and so may what comes after the last.
+	under := 1
+	if last || r.Cluster > 0 {
+		under = 0
+	}
 	err = e.write(ctx, func(tx store.Tx) error {
 		var err error
 		if end {
 			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?",
 				text, next, now.UnixMilli(), now.UnixMilli(), r.ID, r.turn))
 		} else {
-			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'running', under = 1, attempts = 0, why = '', stage_at = ? WHERE id = ? AND turn = ?",
-				text, next, now.UnixMilli(), r.ID, r.turn))
+			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'running', under = ?, attempts = 0, why = '', stage_at = ? WHERE id = ? AND turn = ?",
+				text, next, under, now.UnixMilli(), r.ID, r.turn))
 		}
 		if err != nil {
 			return err
@@ -240,16 +264,13 @@ func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err
 		if err := insertAll(ctx, tx, lines); err != nil {
 			return err
 		}
-		if !end {
+		if under == 1 {
 			return insertTwo(ctx, tx, done, Event{Run: r.ID, At: now, Kind: EvStep, Stage: next, Step: r.Steps[next]})
 		}
-		if err := insertEvent(ctx, tx, done); err != nil {
+		if err := insertEvent(ctx, tx, done); err != nil || !end {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done'", r.Pipeline, r.ID); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: next - 1, Took: now.Sub(r.Started)})
+		return e.recordReady(ctx, tx, r, now)
 	})
 	if err != nil {
 		return false, err
@@ -258,20 +279,34 @@ func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err
 		e.forgetUsual(r.Pipeline)
 		r.State = Ready
 	}
-	r.clipboard, r.Stage, r.StageAt, r.under, r.attempts, r.Why = text, next, now, 1, 0, ""
+	r.clipboard, r.Stage, r.StageAt, r.under, r.attempts, r.Why = text, next, now, under, 0, ""
 	r.parsed = s.view
 	return end, nil
 }
 
-// endReady commits that a run is ready whose last stage a person skipped. Its times say nothing about the usual.
+// recordReady writes what a run that is ready leaves: its times, unless a stage was skipped, for they say nothing about
+// the usual; the notice; and that of its cluster when it is the last member.
+func (e *Engine) recordReady(ctx context.Context, tx store.Tx, r *Run, now time.Time) error {
+	if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done' AND NOT EXISTS (SELECT 1 FROM events WHERE run = ? AND kind = 'skipped')", r.Pipeline, r.ID, r.ID); err != nil {
+		return err
+	}
+	if err := insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: len(r.Steps) - 1, Took: now.Sub(r.Started)}); err != nil || r.Cluster == 0 {
+		return err
+	}
+	return e.recordAllReady(ctx, tx, r, now)
+}
+
+// endReady commits that a run is ready whose stages are all done or skipped.
 func (e *Engine) endReady(ctx context.Context, r *Run) error {
 	now := time.Now()
-	return e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'ready', live = 0, under = 0, ended = ?, stage_at = ? WHERE id = ? AND turn = ?", now.UnixMilli(), now.UnixMilli(), r.ID, r.turn)); err != nil {
+	err := e.write(ctx, func(tx store.Tx) error {
+		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?", now.UnixMilli(), now.UnixMilli(), r.ID, r.turn)); err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: len(r.Steps) - 1, Took: now.Sub(r.Started)})
+		return e.recordReady(ctx, tx, r, now)
 	})
+	e.forgetUsual(r.Pipeline)
+	return err
 }
 
 // pause commits that the run waits. A wait whose reason did not change writes nothing: ten thousand hosts that are
@@ -307,12 +342,24 @@ func (e *Engine) stop(ctx context.Context, r *Run, s *stepRun, state State, kind
 		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, under = 2, err = ?, why = '' WHERE id = ? AND turn = ?", string(state), msg, r.ID, r.turn)); err != nil {
 			return err
 		}
-		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Step: r.Step(), Text: msg, Took: now.Sub(r.Started)}))
+		if state == Failed && r.Cluster > 0 {
+			// In the same transaction: whoever dies now, the cluster is undone.
+			if _, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ? AND on_failure = 'undo'", r.Cluster); err != nil {
+				return err
+			}
+		}
+		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: min(r.Stage, len(r.Steps)-1), Step: r.Step(), Text: msg, Took: now.Sub(r.Started)}))
 	})
 }
 
 func (e *Engine) fail(ctx context.Context, r *Run, s *stepRun, cause error) error {
-	return e.stop(ctx, r, s, Failed, EvFailed, cause)
+	if err := e.stop(ctx, r, s, Failed, EvFailed, cause); err != nil || r.Cluster == 0 {
+		return err
+	}
+	if err := e.undoMembers(ctx, r.Cluster); err != nil {
+		e.log.Error("undo the cluster", "run", r.ID, "err", err) // the run itself has failed, and that is on record
+	}
+	return nil
 }
 
 func (e *Engine) ask(ctx context.Context, r *Run, s *stepRun, cause error) error {

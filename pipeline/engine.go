@@ -51,8 +51,9 @@ type underway struct {
 
 // Causes of a cancelled step; ErrStopping is what a step finds in context.Cause when it will be taken up again.
 var (
-	errCancelled = errors.New("cancelled by a person")
-	ErrStopping  = errors.New("jarvis is stopping")
+	errCancelled   = errors.New("cancelled by a person")
+	errClusterUndo = errors.New("the cluster is being undone")
+	ErrStopping    = errors.New("jarvis is stopping")
 )
 
 // New opens the record, making its tables when they are not there.
@@ -103,6 +104,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		defer close(lines)
 		e.writeLines(work)
 	}()
+	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
+		e.log.Error("undo the clusters of before", "err", err)
+	}
 	<-ctx.Done()
 	e.mu.Lock()
 	for _, u := range e.active {

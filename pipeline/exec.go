@@ -147,7 +147,7 @@ func (s *stepRun) call(ctx context.Context, f func(context.Context, *clipboard.C
 	err = f(ctx, s.view)
 	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && cause != nil {
 		switch {
-		case errors.Is(cause, errCancelled), errors.Is(cause, ErrStopping):
+		case errors.Is(cause, errCancelled), errors.Is(cause, ErrStopping), errors.Is(cause, errClusterUndo):
 			return cause
 		case errors.Is(cause, tooLong), errors.Is(cause, errSilent):
 			if line := s.lastLine(); line != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-const runColumns = "id, host, fqdn, pipeline, steps, stage, state, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended"
+const runColumns = "id, host, fqdn, pipeline, steps, stage, state, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended, cluster"
 
 func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	var r Run
@@ -22,7 +22,7 @@ func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	var undoing int
 	var started, stageAt, wake, ended int64
 	err := row.Scan(&r.ID, &r.Host, &r.FQDN, &r.Pipeline, &steps, &r.Stage, &state, &r.under, &r.attempts, &r.turn, &r.undoAt, &undoing,
-		&r.clipboard, &r.Error, &r.Why, &r.By, &r.Origin, &r.cancelBy, &r.tries, &started, &stageAt, &wake, &ended)
+		&r.clipboard, &r.Error, &r.Why, &r.By, &r.Origin, &r.cancelBy, &r.tries, &started, &stageAt, &wake, &ended, &r.Cluster)
 	if err != nil {
 		return r, err
 	}
@@ -134,6 +134,15 @@ func (e *Engine) Clipboard(ctx context.Context, id int64) (string, error) {
 		return "", err
 	}
 	return c.Masked(), nil
+}
+
+// Stored gives a run's clipboard as it is on record, secrets sealed: for a run that follows it.
+func (e *Engine) Stored(ctx context.Context, id int64) (*clipboard.Clipboard, error) {
+	r, err := e.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return clipboard.Parse([]byte(r.clipboard))
 }
 
 // Value gives one plain value of a run's clipboard; "" when it is not there or sealed.

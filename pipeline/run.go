@@ -41,7 +41,8 @@ type Run struct {
 	Error    string    `json:"error,omitempty"` // why it failed or asks, masked
 	Why      string    `json:"why,omitempty"`   // what it waits for, masked
 	By       string    `json:"by"`
-	Origin   string    `json:"origin,omitempty"` // where the asker is to be told: "irc/libera/#ops/alice"
+	Origin   string    `json:"origin,omitempty"`  // where the asker is to be told: "irc/libera/#ops/alice"
+	Cluster  int64     `json:"cluster,omitempty"` // 0: a host by itself
 	Started  time.Time `json:"started"`
 	StageAt  time.Time `json:"stage_started"`
 	Ended    time.Time `json:"ended,omitzero"`
@@ -86,7 +87,9 @@ const (
 	EvResumed     EventKind = "resumed"      // taken up after a crash or restart
 	EvFailed      EventKind = "failed"       // notice
 	EvAsking      EventKind = "asking"       // notice
+	EvReleased    EventKind = "released"     // a step gave back what it held; Diff
 	EvReady       EventKind = "ready"        // notice
+	EvAllReady    EventKind = "all_ready"    // notice: every member of the run's cluster
 	EvCancelled   EventKind = "cancelled"    // notice
 	EvRetried     EventKind = "retried"      // by a person
 	EvSkipped     EventKind = "skipped"      // by a person
@@ -100,7 +103,7 @@ const (
 )
 
 // Notices are the kinds that people are told of unasked.
-var Notices = []EventKind{EvFailed, EvAsking, EvReady, EvCancelled, EvUndone, EvUndoFailed}
+var Notices = []EventKind{EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed}
 
 // IsNotice reports whether the bot says this unasked.
 func (k EventKind) IsNotice() bool { return slices.Contains(Notices, k) }

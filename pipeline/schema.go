@@ -39,5 +39,16 @@ CREATE TABLE installation (id TEXT NOT NULL)`}}
 		// number it reads only what no open transaction can still come before.
 		list = append(list, store.Migration{Name: "pipeline/1-postgres", SQL: `ALTER TABLE events ADD COLUMN tx xid8 NOT NULL DEFAULT pg_current_xact_id()`})
 	}
-	return list
+	return append(list, store.Migration{Name: "pipeline/2-clusters", SQL: `
+CREATE TABLE clusters (
+	id {{id}},
+	name TEXT NOT NULL, barriers TEXT NOT NULL, on_failure TEXT NOT NULL, undoing INTEGER NOT NULL,
+	by_whom TEXT NOT NULL, started BIGINT NOT NULL
+);
+
+CREATE INDEX clusters_name ON clusters (name, id);
+
+ALTER TABLE runs ADD COLUMN cluster BIGINT NOT NULL DEFAULT 0;
+
+CREATE INDEX runs_cluster ON runs (cluster) WHERE cluster > 0`})
 }

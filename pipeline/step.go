@@ -34,6 +34,9 @@ type Step struct {
 	Plan func(ctx context.Context, c *clipboard.Clipboard) (string, error)
 	// Do does the work. It may be called again after a crash or an error, and looks first for what is there already.
 	Do func(ctx context.Context, c *clipboard.Clipboard) error
+	// Release gives back what the step holds for the length of the run, when every stage is done; safe to repeat, and after
+	// an Undo there is nothing to release. nil: it holds nothing.
+	Release func(ctx context.Context, c *clipboard.Clipboard) error
 	// Undo takes back what Do did in this run; safe to repeat. nil: there is nothing to undo.
 	Undo func(ctx context.Context, c *clipboard.Clipboard) error
 }

@@ -1,7 +1,7 @@
 // Package ec2 is a simulator of Amazon EC2's query API (version 2016-11-15), as small as what a deployment asks of it,
-// and honest: its answers have the element names and types of Amazon's own API model, requests with parameters that
-// the model does not know are refused, RunInstances keeps its promise about client tokens, and a "running" instance is
-// a real SSH host that has read its user-data. Faults come on demand. Its test drives it with awscli.
+// and honest: its answers have the element names and types of Amazon's own API model, RunInstances keeps its promise
+// about client tokens, and a "running" instance is a real SSH host that has read its user-data. Faults come on demand.
+// Its test drives it with awscli and checks what goes over the wire against the model.
 package ec2
 
 import (

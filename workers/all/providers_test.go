@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
+	"github.com/jarvisops/jarvis/workers/keys"
 )
 
 // site is a provider under test: to add one, add its line in sites.
@@ -113,8 +115,27 @@ func (w *world) newEngine(conf string) *pipeline.Engine {
 func (w *world) clipboard(host string, change ...string) *clipboard.Clipboard {
 	w.Helper()
 	text := fmt.Sprintf("instance:\n  hostname: %[1]s\n  fqdn: %[1]s.websages.com\n  provider: %[2]s\n  guestid: Debian 12\n  size: 512\n  #place\n", host, w.site.module)
-	return must(clipboard.Parse([]byte(strings.NewReplacer(append(change, "\x00", "\x00")...).Replace(text))))(w.T)
+	c := must(clipboard.Parse([]byte(strings.NewReplacer(append(change, "\x00", "\x00")...).Replace(text))))(w.T)
+	// What keys:create takes long to make, bcrypt under the race detector above all, is made once for all tests.
+	made := must(firstKeys())(w.T)
+	for _, k := range []string{"hostkey_private", "root_password", "root_password_hash"} {
+		if err := c.SetSecret(k, must(made.Secret(k))(w.T)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if err := c.Set("hostkey_first", made.Get("hostkey_first")); err != nil {
+		w.Fatal(err)
+	}
+	return c
 }
+
+var firstKeys = sync.OnceValues(func() (*clipboard.Clipboard, error) {
+	c, err := clipboard.Parse([]byte("instance:\n  hostname: x\n  provider: x\n"))
+	if err != nil {
+		return nil, err
+	}
+	return c, keys.New(keys.Config{}).Steps()[0].Do(context.Background(), c)
+})
 
 func (w *world) start(c *clipboard.Clipboard, tasks ...string) pipeline.Run {
 	w.Helper()

@@ -1,0 +1,76 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// findAny gives the newest run of a host, or the cluster of that name when no host has it.
+func findAny(ctx context.Context, e *Env, name string) (pipeline.Run, *pipeline.Cluster, error) {
+	r, err := find(ctx, e, name)
+	if !errors.Is(err, ErrNotFound) {
+		return r, nil, err
+	}
+	c, cerr := e.Engine.FindCluster(ctx, name)
+	if cerr != nil {
+		return r, nil, err
+	}
+	return r, &c, nil
+}
+
+// clusterLine says in one line where a cluster and each of its hosts stand.
+func clusterLine(c pipeline.Cluster) string {
+	ready := 0
+	var each []string
+	for _, r := range c.Runs {
+		switch {
+		case r.State == pipeline.Ready:
+			ready++
+			each = append(each, r.Host+" ready")
+		case r.State == pipeline.Failed:
+			each = append(each, fmt.Sprintf("%s failed at %s", r.Host, r.Where()))
+		case r.State == pipeline.Asking:
+			each = append(each, fmt.Sprintf("%s waits for you at %s", r.Host, r.Where()))
+		case r.State == pipeline.Waiting && strings.HasPrefix(r.Why, "at the barrier"):
+			each = append(each, fmt.Sprintf("%s %s at the barrier", r.Host, r.Where()))
+		case r.State == pipeline.Waiting && strings.HasPrefix(r.Why, c.Name+" holds"):
+			each = append(each, fmt.Sprintf("%s held before %s", r.Host, r.Where()))
+		case r.State.Moving() && r.State != pipeline.Undoing:
+			each = append(each, r.Host+" "+r.Where())
+		default:
+			each = append(each, r.Host+" "+string(r.State))
+		}
+	}
+	return fmt.Sprintf("%s: %d of %d ready: %s. By %s.", c.Name, ready, len(c.Runs), strings.Join(each, ", "), c.By)
+}
+
+// eachMember does something with every member for which it makes sense, and says with which.
+func eachMember(c pipeline.Cluster, what string, f func(pipeline.Run) (pipeline.Run, error)) (Answer, error) {
+	var did, not []string
+	for _, r := range c.Runs {
+		_, err := f(r)
+		var state *pipeline.StateError
+		switch {
+		case err == nil:
+			did = append(did, r.Host)
+		case errors.As(err, &state):
+			not = append(not, fmt.Sprintf("%s is %s", r.Host, r.State))
+		default:
+			return Answer{}, err
+		}
+	}
+	if len(did) == 0 {
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no host to %s: %s", c.Name, what, strings.Join(not, ", "))}
+	}
+	line := fmt.Sprintf("%s: %s %s.", c.Name, what, strings.Join(did, ", "))
+	if len(not) > 0 {
+		line += " Not " + strings.Join(not, ", ") + "."
+	}
+	a := say("%s", line)
+	a.Data = c
+	return a, nil
+}

@@ -1,0 +1,145 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// ordered is what a person asks for: one request, or those of a cluster's members.
+type ordered struct {
+	cluster  *clipboard.Cluster // nil: one host
+	requests []pipeline.Request
+}
+
+// order reads the clipboard that a call names and checks what a person may bring along.
+func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
+	src, err := source(ctx, e, c)
+	if err != nil {
+		return ordered{}, err
+	}
+	cb, err := clipboard.Parse(src)
+	if err != nil {
+		return ordered{}, err
+	}
+	if cb.HasSealed() {
+		// What is sealed opens with our key: taken from outside, it would show somebody's secret to whoever pasted it.
+		return ordered{}, &UserError{Msg: "this clipboard holds a `!sealed` value, which only the record may", Hint: "write `!secret value`", Kind: ErrDenied}
+	}
+	if !cb.IsCluster() {
+		q, err := request(e, c, verb, cb)
+		return ordered{requests: []pipeline.Request{q}}, err
+	}
+	cl, err := cb.Cluster()
+	if err != nil {
+		return ordered{}, err
+	}
+	o := ordered{cluster: &cl}
+	for _, m := range cl.Members {
+		q, err := request(e, c, verb, m)
+		if err != nil {
+			return o, err
+		}
+		o.requests = append(o.requests, q)
+	}
+	return o, nil
+}
+
+// commandKeys hold what runs on hosts: who brings them needs the role for it.
+var commandKeys = []string{"commands", "standby_commands"}
+
+// request makes the request for one host.
+func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Request, error) {
+	in, err := cb.Instance()
+	if err != nil {
+		return pipeline.Request{}, err
+	}
+	q := pipeline.Request{Clipboard: cb, Pipeline: verb + "/" + in.Provider, By: c.Person.Name, Origin: c.Origin}
+	if !c.Person.Has(access.Run) {
+		if in.Steps != nil {
+			return q, &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of " + in.Provider, Kind: ErrDenied}
+		}
+		for _, key := range cb.Keys() {
+			if slices.Contains(e.Engine.Registry().Given(), key) {
+				return q, &UserError{Msg: fmt.Sprintf("the key %q is for steps to give; to bring it along needs the role \"run\"", key), Hint: "leave it out", Kind: ErrDenied}
+			}
+		}
+		for _, key := range commandKeys {
+			if cb.Has(key) {
+				return q, &UserError{Msg: "this clipboard brings its own commands, which needs the role \"run\"", Hint: "leave out `" + key + "`", Kind: ErrDenied}
+			}
+		}
+	}
+	if q.Steps = in.Steps; q.Steps != nil {
+		q.Pipeline = "own/" + in.Provider
+		return q, nil
+	}
+	return q, e.choose(&q, verb, in.Provider, cb)
+}
+
+// choose takes the pipeline that the configuration names for the verb and the provider.
+func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipboard) error {
+	list := e.Pipelines[verb]
+	if boot := cb.Get("boot"); boot != "" && list[name+"-"+boot] != nil {
+		name += "-" + boot
+	}
+	q.Pipeline = verb + "/" + name
+	if q.Steps = list[name]; q.Steps != nil {
+		return nil
+	}
+	var have []string
+	for p := range list {
+		if p := provider("/" + p); !slices.Contains(have, p) {
+			have = append(have, p)
+		}
+	}
+	slices.Sort(have)
+	switch {
+	case len(have) == 0:
+		return &UserError{Msg: fmt.Sprintf("no provider is configured, so nothing can %s", verb), Hint: "name one under workers in jarvis.yaml", Kind: ErrUsage}
+	case pipeline.Nearest(name, []string{"linode", "ec2", "esx"}) == name:
+		return &UserError{Msg: fmt.Sprintf("the provider %s is not configured here; there is %s", provider("/"+name), strings.Join(have, ", ")), Kind: ErrUsage}
+	}
+	return &UserError{Msg: fmt.Sprintf("I know no provider %q; there is %s", clip(cb.Get("provider"), 40), strings.Join(have, ", ")), Kind: ErrUsage}
+}
+
+// source gets the bytes: from the command line, a URL, the directory, or a file of this machine on the console.
+func source(ctx context.Context, e *Env, c *Call) ([]byte, error) {
+	if c.File != nil {
+		return c.File, nil
+	}
+	from := c.Args[0]
+	switch {
+	case strings.HasPrefix(from, "http://"), strings.HasPrefix(from, "https://"):
+		if e.Fetch == nil {
+			return nil, &UserError{Msg: "I may not fetch anything", Hint: "name URL prefixes under sources.urls in jarvis.yaml", Kind: ErrDenied}
+		}
+		return e.Fetch(ctx, from)
+	case strings.HasPrefix(from, "cn="):
+		if e.LDAP == nil {
+			return nil, &UserError{Msg: "no directory is configured", Hint: "name one under workers.ldap in jarvis.yaml", Kind: ErrUsage}
+		}
+		b, err := e.LDAP(ctx, strings.TrimPrefix(from, "cn="))
+		if err != nil {
+			return nil, &UserError{Msg: clip(strings.TrimSpace(err.Error()), 400)}
+		}
+		return b, nil
+	case c.Local && e.ReadFile != nil:
+		b, err := e.ReadFile(from)
+		var perr interface{ Unwrap() error }
+		if err != nil {
+			if errors.As(err, &perr) {
+				err = perr.Unwrap()
+			}
+			return nil, &UserError{Msg: fmt.Sprintf("can not read %s: %v", from, err), Kind: ErrNotFound}
+		}
+		return b, nil
+	}
+	return nil, &UserError{Msg: fmt.Sprintf("%q is neither a URL nor cn=NAME", clip(from, 80)), Hint: "files are taken on the command line: `jarvis deploy FILE`", Kind: ErrUsage}
+}

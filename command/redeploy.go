@@ -1,0 +1,98 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+func redeploy() Verb {
+	return Verb{
+		Name: "redeploy", Usage: "HOST | " + sourceUsage, Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back",
+		Example: "redeploy loki",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			o, err := e.again(ctx, c, "redeploy")
+			if err != nil {
+				return Answer{}, err
+			}
+			return e.begin(ctx, o)
+		},
+	}
+}
+
+// again orders something for a host on record, by the clipboard of its last run, or for a clipboard as deploy does.
+func (e *Env) again(ctx context.Context, c *Call, verb string) (ordered, error) {
+	if c.File != nil || strings.ContainsAny(c.Args[0], ":=/") {
+		return order(ctx, e, c, verb)
+	}
+	r, err := find(ctx, e, c.Args[0])
+	var user *UserError
+	if errors.As(err, &user) && c.Local && e.ReadFile != nil {
+		return order(ctx, e, c, verb) // a file, on the console
+	}
+	if err != nil {
+		return ordered{}, err
+	}
+	cb, err := e.Engine.Stored(ctx, r.ID)
+	if err != nil {
+		return ordered{}, err
+	}
+	// What steps gave is the old machine's. Only which machine that is, is still of use.
+	keep := []string{"provider_id"}
+	if verb == "destroy" {
+		keep = append(keep, "ipaddress", "ip6address", "hostkeys", "root_pubkey")
+	}
+	q, err := fresh(e, c, verb, cb, keep)
+	return ordered{requests: []pipeline.Request{q}}, err
+}
+
+// fresh makes a request of a clipboard on record without what its steps gave, but for the keys to keep.
+func fresh(e *Env, c *Call, verb string, cb *clipboard.Clipboard, keep []string) (pipeline.Request, error) {
+	kept := map[string][]string{}
+	for _, key := range e.Engine.Registry().Given() {
+		if list, err := cb.Strings(key); err == nil && contains(keep, key) {
+			kept[key] = list
+		}
+		if err := cb.Delete(key); err != nil {
+			return pipeline.Request{}, err
+		}
+	}
+	q, err := request(e, c, verb, cb)
+	if err != nil {
+		return q, err
+	}
+	if strings.HasPrefix(q.Pipeline, "own/") && verb == "destroy" {
+		// The clipboard's own steps made the host; what takes it down is the provider's list.
+		if err := e.choose(&q, verb, strings.TrimPrefix(q.Pipeline, "own/"), cb); err != nil {
+			return q, err
+		}
+	}
+	for _, key := range keep {
+		var err error
+		switch v := kept[key]; {
+		case len(v) == 0:
+		case key == "hostkeys":
+			err = cb.Set(key, v)
+		default:
+			err = cb.Set(key, v[0])
+		}
+		if err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
