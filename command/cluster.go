@@ -71,6 +71,6 @@ func eachMember(c pipeline.Cluster, what string, f func(pipeline.Run) (pipeline.
 		line += " Not " + strings.Join(not, ", ") + "."
 	}
 	a := say("%s", line)
-	a.Data = c
+	a.Data, a.Cluster = c, &c
 	return a, nil
 }

@@ -56,6 +56,8 @@ type Answer struct {
 	Lines []string      `json:"lines"`
 	Data  any           `json:"data,omitempty"`
 	Run   *pipeline.Run `json:"run,omitempty"` // the run that was started or moved: a client may follow it
+	// Cluster is the one that was started or moved.
+	Cluster *pipeline.Cluster `json:"cluster,omitempty"`
 }
 
 func say(format string, args ...any) Answer {

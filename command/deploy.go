@@ -37,7 +37,7 @@ func (e *Env) begin(ctx context.Context, o ordered) (Answer, error) {
 			hosts = append(hosts, r.Host+" on "+provider(r.Pipeline))
 		}
 		a := say("%s: %d hosts (%s), runs %d to %d. Ask `status %s`.", cl.Name, len(cl.Runs), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, cl.Name)
-		a.Data = cl
+		a.Data, a.Cluster = cl, &cl
 		return a, nil
 	}
 	r, err := e.Engine.Start(ctx, o.requests[0])

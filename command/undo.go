@@ -22,7 +22,7 @@ func undo() Verb {
 					return Answer{}, err
 				}
 				a := say("%s: taking back %d hosts; those under way stop first.", cl.Name, len(cl.Runs))
-				a.Data = cl
+				a.Data, a.Cluster = cl, cl
 				return a, nil
 			}
 			if r, err = e.Engine.Undo(ctx, r.ID, c.Person.Name); err != nil {

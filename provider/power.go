@@ -65,7 +65,8 @@ func (p Calls) startup() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":startup",
 		Doc:     "powers the machine on",
-		Needs:   []string{"hostname", "provider_id?", "provider_asked?"},
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "powering_on?"},
+		Gives:   []string{"powering_on"},
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan:    p.plan("power on"),
@@ -76,11 +77,16 @@ func (p Calls) startup() pipeline.Step {
 			}
 			switch m.State {
 			case Running:
-				if pipeline.FactsOf(ctx).Waited < time.Second {
+				if c.Get("powering_on") == m.ID {
+					pipeline.Progress(ctx, m.ID+" is on")
+				} else {
 					pipeline.Progress(ctx, "nothing to do: it is on")
 				}
-				return nil
+				return c.Delete("powering_on")
 			case Stopped:
+				if err := keep(ctx, c, "powering_on", m.ID); err != nil {
+					return err
+				}
 				if err := p.Start(ctx, m.ID); err != nil {
 					return err
 				}
@@ -95,8 +101,8 @@ func (p Calls) shutdown() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":shutdown",
 		Doc:     "shuts the machine down, and powers it off when it does not within two minutes",
-		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "powered_off?"},
-		Gives:   []string{"powered_off"},
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "powering_off?", "powered_off?"},
+		Gives:   []string{"powering_off", "powered_off"},
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan:    p.plan("shut down"),
@@ -110,16 +116,16 @@ func (p Calls) shutdown() pipeline.Step {
 				return nil
 			}
 			if m.State == Stopped {
-				if c.Get("powered_off") != m.ID {
+				if c.Get("powering_off") != m.ID {
 					pipeline.Progress(ctx, "nothing to do: it is off")
-				} else {
-					pipeline.Progress(ctx, m.ID+" is off")
+					return nil
 				}
-				return nil
+				pipeline.Progress(ctx, m.ID+" is off")
+				return errors.Join(c.Set("powered_off", m.ID), c.Delete("powering_off"))
 			}
-			if c.Get("powered_off") != m.ID {
+			if c.Get("powering_off") != m.ID {
 				// On record before it happens: an undo powers on what we powered off, and nothing else.
-				if err := keep(ctx, c, "powered_off", m.ID); err != nil {
+				if err := keep(ctx, c, "powering_off", m.ID); err != nil {
 					return err
 				}
 			}
@@ -143,17 +149,21 @@ func (p Calls) shutdown() pipeline.Step {
 		Undo: func(ctx context.Context, c *clipboard.Clipboard) error {
 			id := c.Get("powered_off")
 			if id == "" {
+				id = c.Get("powering_off")
+			}
+			if id == "" {
 				return nil
 			}
+			done := func() error { return errors.Join(c.Delete("powered_off"), c.Delete("powering_off")) }
 			m, err := p.Get(ctx, id)
 			switch {
 			case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting):
-				return c.Delete("powered_off") // deleted since; the step that did it says so
+				return done() // deleted since; the step that did it says so
 			case err != nil:
 				return err
 			case m.State == Running:
 				pipeline.Progress(ctx, id+" is on again")
-				return c.Delete("powered_off")
+				return done()
 			case m.State == Stopped:
 				if err := p.Start(ctx, id); err != nil {
 					return err
@@ -169,8 +179,8 @@ func (p Calls) destroy() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":destroy",
 		Doc:     "deletes the machine and its disks",
-		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "destroyed?"},
-		Gives:   []string{"destroyed"},
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "destroying?", "destroyed?"},
+		Gives:   []string{"destroying", "destroyed"},
 		Timeout: 15 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan:    p.plan("delete"),
@@ -180,15 +190,16 @@ func (p Calls) destroy() pipeline.Step {
 				return err
 			}
 			if m == nil {
-				if id := c.Get("destroyed"); id != "" {
-					pipeline.Progress(ctx, "deleted "+id)
-				} else {
+				id := c.Get("destroying")
+				if id == "" {
 					pipeline.Progress(ctx, "nothing to do: there is no such machine")
+					return errors.Join(c.Delete("provider_id"), c.Delete("provider_asked"))
 				}
-				return errors.Join(c.Delete("provider_id"), c.Delete("provider_asked"))
+				pipeline.Progress(ctx, "deleted "+id)
+				return errors.Join(c.Set("destroyed", id), c.Delete("destroying"), c.Delete("provider_id"), c.Delete("provider_asked"))
 			}
 			if m.State != Deleting {
-				if err := keep(ctx, c, "destroyed", m.ID); err != nil {
+				if err := keep(ctx, c, "destroying", m.ID); err != nil {
 					return err
 				}
 				if err := p.Delete(ctx, m.ID); err != nil && !errors.Is(err, ErrGone) {
@@ -205,7 +216,11 @@ func (p Calls) destroy() pipeline.Step {
 			return pipeline.Wait(min(Pause(ctx), 5*time.Second), "the machine "+m.ID+" is being deleted")
 		},
 		Undo: func(_ context.Context, c *clipboard.Clipboard) error {
-			if id := c.Get("destroyed"); id != "" {
+			id := c.Get("destroyed")
+			if id == "" {
+				id = c.Get("destroying")
+			}
+			if id != "" {
 				return pipeline.Stays("the machine " + id + " is deleted for good")
 			}
 			return nil

@@ -160,10 +160,10 @@ workers:
 		return l
 	}
 	alice.Say("#ops", "jarvis: deploy "+gist.URL+"/loki")
-	hear(`alice: loki\.websages\.com on ESX, 8 stages, run 1\.`)
+	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 1\.`)
 	alice.Say("#ops", "jarvis: status loki")
-	hear(`alice: loki: stage \d/8 [a-z]+:[a-z_]+`)
-	ready := hear(`alice: loki is ready: 127\.78\.\d+\.\d+, 8 stages in .*, SHA256:`)
+	hear(`alice: loki: stage \d+/12 [a-z]+:[a-z_]+`)
+	ready := hear(`alice: loki is ready: 127\.78\.\d+\.\d+, 12 stages in .*, SHA256:`)
 	if err := func() error { _, errs := rack.Booted(); return joined(errs) }(); err != nil {
 		t.Fatal(err)
 	}
@@ -215,8 +215,8 @@ workers:
 	alice.Say("jarvis", "show loki")
 	hear(`PRIVMSG alice :.*hostkey_private: !secret •••`)
 	alice.Say("#ops", "jarvis: deploy "+gist.URL+"/loki")
-	hear(`alice: loki\.websages\.com on ESX, 8 stages, run 2\. Usually`)
-	hear(`alice: loki failed at stage 2/8 esx:deploy after .*there is a machine loki on .* already, and this run did not make it`)
+	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 2\. Usually`)
+	hear(`alice: loki failed at stage 2/12 esx:deploy after .*there is a machine loki on .* already, and this run did not make it`)
 	alice.Say("#ops", "jarvis: cancel loki")
 	hear(`alice: loki: run 2 was cancelled by alice`)
 

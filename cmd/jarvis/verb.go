@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -43,7 +44,25 @@ func cliExample(v command.Verb) string {
 	return v.Example
 }
 
-func takesFile(v command.Verb) bool { return v.Name == "deploy" || v.Name == "plan" }
+func takesFile(v command.Verb) bool {
+	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
+}
+
+// namesFile reports whether the last argument is a file. For deploy it is when it is nothing else; the others also take
+// hosts on record, so there a file is what looks like one.
+func namesFile(v command.Verb, args []string) bool {
+	if !takesFile(v) || len(args) == 0 {
+		return false
+	}
+	arg := args[len(args)-1]
+	switch {
+	case strings.Contains(arg, "://"), strings.HasPrefix(arg, "cn="):
+		return false
+	case v.Name == "deploy", v.Name == "plan" && len(args) == 1, arg == "-", strings.ContainsRune(arg, os.PathSeparator):
+		return true
+	}
+	return strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml")
+}
 
 // follows reports whether the command waits for the run that the verb moves.
 func follows(v command.Verb) bool { return v.Acts && v.Name != "run" }
@@ -55,8 +74,8 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
-	if takesFile(c.verb) && len(c.Args) == 1 && !strings.Contains(c.Args[0], "://") && !strings.HasPrefix(c.Args[0], "cn=") {
-		if req.File, err = readClipboard(c.Args[0], t.in); err != nil {
+	if namesFile(c.verb, c.Args) {
+		if req.File, err = readClipboard(c.Args[len(c.Args)-1], t.in); err != nil {
 			return err
 		}
 	}
@@ -66,7 +85,7 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	if err != nil {
 		return err
 	}
-	wait := follows(c.verb) && a.Run != nil && !c.NoWait
+	wait := follows(c.verb) && (a.Run != nil || a.Cluster != nil) && !c.NoWait
 	if c.JSON && !wait {
 		return json.NewEncoder(t.out).Encode(a)
 	}
@@ -77,6 +96,9 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	}
 	if !wait {
 		return nil
+	}
+	if a.Cluster != nil {
+		return followCluster(ctx, t, cl, a.Cluster, c.JSON)
 	}
 	return follow(ctx, t, cl, a.Run.ID, c.JSON)
 }
@@ -134,4 +156,61 @@ func follow(ctx context.Context, t *term, cl *web.Client, id int64, asJSON bool)
 		return nil
 	}
 	return &exitError{code: exitFailed}
+}
+
+// followCluster shows the stages of a cluster's hosts until all are at rest, or hold because one of them failed.
+func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Cluster, asJSON bool) error {
+	shown := map[int64]string{}
+	for {
+		rest, good := 0, 0
+		for i := range c.Runs {
+			r, err := cl.Run(ctx, c.Runs[i].ID)
+			if ctx.Err() != nil {
+				if !asJSON {
+					_, _ = fmt.Fprintf(t.err, "\nstopped watching; %s goes on (`jarvis status %s`, `jarvis cancel %s`)\n", c.Name, c.Name, c.Name)
+				}
+				return ctx.Err()
+			}
+			if err != nil {
+				return err
+			}
+			c.Runs[i] = r
+			line := string(r.State)
+			switch r.State {
+			case pipeline.Running:
+				line = r.Where()
+			case pipeline.Waiting:
+				line = r.Where() + " — " + r.Why
+			case pipeline.Failed, pipeline.Asking:
+				line = fmt.Sprintf("%s at %s: %s", r.State, r.Where(), r.Error)
+			case pipeline.Undone, pipeline.Cancelled:
+				line += ": " + r.Error
+			}
+			if shown[r.ID] != line && !asJSON {
+				_, _ = fmt.Fprintf(t.out, "%s: %s\n", r.Host, line)
+			}
+			shown[r.ID] = line
+			if !r.State.Moving() || strings.HasPrefix(r.Why, c.Name+" holds") {
+				rest++
+			}
+			if r.State == pipeline.Ready || r.State == pipeline.Undone || r.State == pipeline.Cancelled {
+				good++
+			}
+		}
+		if rest == len(c.Runs) {
+			if asJSON {
+				if err := json.NewEncoder(t.out).Encode(c); err != nil {
+					return err
+				}
+			}
+			if good < len(c.Runs) {
+				return &exitError{code: exitFailed}
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
 }

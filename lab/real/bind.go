@@ -51,10 +51,11 @@ func StartNamed(ctx context.Context, resolver string) (*Named, error) {
 options { directory "%[1]s"; key-directory "%[1]s"; managed-keys-directory "%[1]s"; pid-file "%[1]s/named.pid"; session-keyfile "%[1]s/session.key"; listen-on port %[2]d { 127.0.0.1; }; listen-on-v6 { none; }; recursion no; allow-query { 127.0.0.0/8; }; notify no; dnssec-validation no; };
 controls { };
 dnssec-policy lab { keys { csk key-directory lifetime unlimited algorithm ecdsap256sha256; }; };
-zone "websages.com" { type primary; file "%[1]s/fwd.db"; dnssec-policy lab; inline-signing yes; update-policy { grant %[3]s zonesub A AAAA CNAME TXT SSHFP; }; };
+zone "websages.com" { type primary; file "%[1]s/fwd.db"; dnssec-policy lab; inline-signing yes; update-policy { grant %[3]s zonesub A AAAA CNAME TXT SSHFP SRV MX; }; allow-transfer { key %[3]s; }; };
 zone "127.in-addr.arpa" { type primary; file "%[1]s/rev.db"; update-policy { grant %[3]s zonesub PTR; }; };
 `, dir, port, TSIGName, TSIGSecret),
-		"fwd.db": "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\nalias CNAME ns1\nshared A 127.9.9.9\n",
+		"fwd.db": "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\nalias CNAME ns1\nshared A 127.9.9.9\n" +
+			"loki 2 A 127.9.9.1\nthor 2 A 127.9.9.2\nwww 2 CNAME loki\nftp 2 A 127.9.9.1\n_sip._tcp 2 SRV 10 5 5060 loki\n@ 2 MX 10 loki\n@ 2 MX 20 thor\n",
 		"rev.db": "$TTL 60\n@ SOA ns1.websages.com. hostmaster.websages.com. 1 3600 600 86400 30\n@ NS ns1.websages.com.\n9.9.9 PTR shared.websages.com.\n8.9.9 PTR gone.websages.com.\n",
 	}
 	for name, text := range files {

@@ -94,6 +94,12 @@ func credential(name string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
+// as gives the attributes of a process that runs as another user.
+func as(name string) (*syscall.SysProcAttr, error) {
+	cred, err := credential(name)
+	return &syscall.SysProcAttr{Credential: cred}, err
+}
+
 // own gives a folder and all in it to a user, when we are root.
 func own(dir, name string) error {
 	if os.Getuid() != 0 {

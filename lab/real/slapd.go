@@ -31,6 +31,12 @@ const (
 	BindPassword = "jarvispw"
 )
 
+// dhcpSchema is the part of ISC dhcpd's schema that its hosts need, under its own OIDs.
+const dhcpSchema = `attributetype ( 2.16.840.1.113719.1.203.4.3 NAME 'dhcpStatements' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
+attributetype ( 2.16.840.1.113719.1.203.4.34 NAME 'dhcpHWAddress' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 SINGLE-VALUE )
+objectclass ( 2.16.840.1.113719.1.203.6.6 NAME 'dhcpHost' SUP top STRUCTURAL MUST cn MAY ( dhcpHWAddress $ dhcpStatements ) )
+`
+
 // StartSlapd starts a server with one host, cn=ymir, whose entry holds the given clipboard.
 func StartSlapd(ctx context.Context, schema, clipboard string) (*Slapd, error) {
 	slapd, err := need("slapd", "slapd")
@@ -54,6 +60,7 @@ include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/nis.schema
 include /etc/ldap/schema/inetorgperson.schema
 include %[1]s/jarvis.schema
+include %[1]s/dhcp.schema
 pidfile %[1]s/slapd.pid
 argsfile %[1]s/slapd.args
 modulepath /usr/lib/ldap
@@ -71,8 +78,10 @@ rootpw adminpw
 directory %[1]s/db
 dbnosync
 index objectClass,cn eq
-access to attrs=userPassword by self =xw by anonymous auth by * none
+access to dn.subtree="ou=Hosts,%[2]s" attrs=userPassword by dn.exact="cn=jarvis,%[2]s" write by anonymous auth by * none
 access to dn.subtree="ou=Hosts,%[2]s" by dn.exact="cn=jarvis,%[2]s" write by * none
+access to dn.subtree="ou=DHCP,%[2]s" by dn.exact="cn=jarvis,%[2]s" write by * none
+access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="cn=jarvis,%[2]s" read by * none
 `, dir, Base)
 	ldif := fmt.Sprintf(`dn: %[1]s
@@ -84,6 +93,15 @@ dc: websages
 dn: ou=Hosts,%[1]s
 objectClass: organizationalUnit
 ou: Hosts
+
+dn: ou=DHCP,%[1]s
+objectClass: organizationalUnit
+ou: DHCP
+
+dn: cn=admins,%[1]s
+objectClass: groupOfNames
+cn: admins
+member: uid=alice,ou=People,%[1]s
 
 dn: cn=jarvis,%[1]s
 objectClass: applicationProcess
@@ -98,9 +116,23 @@ objectClass: jarvisHost
 cn: ymir
 ipHostNumber: 192.0.2.7
 jarvisClipboard:: %[3]s
+
+dn: cn=loki,ou=Hosts,%[1]s
+objectClass: device
+objectClass: ipHost
+objectClass: jarvisHost
+cn: loki
+ipHostNumber: 127.9.9.1
+jarvisStatus: production
+owner: cn=admins,%[1]s
+
+dn: cn=fenrir,ou=Hosts,%[1]s
+objectClass: device
+cn: fenrir
+owner: uid=bob,ou=People,%[1]s
 `, Base, BindPassword, base64.StdEncoding.EncodeToString([]byte(clipboard)))
 	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "db"), 0o700), os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(conf), 0o644),
-		os.WriteFile(filepath.Join(dir, "jarvis.schema"), []byte(schema), 0o644), os.WriteFile(filepath.Join(dir, "init.ldif"), []byte(ldif), 0o644)); err != nil {
+		os.WriteFile(filepath.Join(dir, "jarvis.schema"), []byte(schema), 0o644), os.WriteFile(filepath.Join(dir, "dhcp.schema"), []byte(dhcpSchema), 0o644), os.WriteFile(filepath.Join(dir, "init.ldif"), []byte(ldif), 0o644)); err != nil {
 		return nil, err
 	}
 	if err := run(ctx, "", slapadd, "-q", "-f", filepath.Join(dir, "slapd.conf"), "-l", filepath.Join(dir, "init.ldif")); err != nil {

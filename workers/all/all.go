@@ -3,6 +3,8 @@
 package all
 
 import (
+	"slices"
+
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/ec2"
@@ -11,6 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/workers/keys"
 	"github.com/jarvisops/jarvis/workers/ldap"
 	"github.com/jarvisops/jarvis/workers/linode"
+	"github.com/jarvisops/jarvis/workers/monitor"
 	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
@@ -22,6 +25,8 @@ type Config struct {
 	DNS      *dns.Config      `yaml:"dns" doc:"names, by RFC 2136 updates"`
 	LDAP     *ldap.Config     `yaml:"ldap" doc:"the directory"`
 	SSH      *ssh.Config      `yaml:"ssh" doc:"how to reach new hosts; always on"`
+	Monitor  *monitor.Config  `yaml:"monitor" doc:"Icinga 2 and Alertmanager"`
+	Keys     *keys.Config     `yaml:"keys" doc:"where hosts' deploy keys go; the rest of the worker is always on"`
 	External *external.Config `yaml:"external" doc:"steps that are programs of your own"`
 }
 
@@ -52,7 +57,16 @@ func Build(cfg Config, data string) (*Set, error) {
 		return nil, err
 	}
 	r.Add(s.SSH.Steps()...)
-	r.Add(keys.New(keys.Config{PublicKey: s.SSH.PublicKey()}).Steps()...)
+	k := keys.Config{}
+	if cfg.Keys != nil {
+		k = *cfg.Keys
+	}
+	k.PublicKey, k.Signer, k.Data = s.SSH.PublicKey(), s.SSH.Signer(), data
+	kw, err := keys.New(k)
+	if err != nil {
+		return nil, err
+	}
+	r.Add(kw.Steps()...)
 	if cfg.Linode != nil {
 		w, err := linode.New(*cfg.Linode)
 		if err != nil {
@@ -75,19 +89,33 @@ func Build(cfg Config, data string) (*Set, error) {
 		s.close = append(s.close, w.Close)
 		r.Add(w.Steps(s.SSH)...)
 	}
+	var names *dns.Worker
 	if cfg.DNS != nil {
-		w, err := dns.New(*cfg.DNS)
+		c := *cfg.DNS
+		c.OnStandby = s.SSH.OnStandby
+		if names, err = dns.New(c); err != nil {
+			return nil, err
+		}
+		r.Add(names.Steps()...)
+	}
+	r.Alias("dnswizard", "dns")
+	if cfg.LDAP != nil {
+		c := *cfg.LDAP
+		c.Secrets = s.SSH
+		if names != nil {
+			c.Pointers = names.Pointers
+		}
+		if s.LDAP, err = ldap.New(c); err != nil {
+			return nil, err
+		}
+		r.Add(s.LDAP.Steps()...)
+	}
+	if cfg.Monitor != nil {
+		w, err := monitor.New(*cfg.Monitor)
 		if err != nil {
 			return nil, err
 		}
 		r.Add(w.Steps()...)
-	}
-	r.Alias("dnswizard", "dns")
-	if cfg.LDAP != nil {
-		if s.LDAP, err = ldap.New(*cfg.LDAP); err != nil {
-			return nil, err
-		}
-		r.Add(s.LDAP.Steps()...)
 	}
 	r.Alias("ldapworker", "ldap")
 	if cfg.External != nil && cfg.External.Dir != "" {
@@ -103,25 +131,42 @@ func Build(cfg Config, data string) (*Set, error) {
 // Providers are the modules that make machines.
 var Providers = []string{"linode", "ec2", "esx"}
 
-// Pipelines gives the lists of DESIGN section 7, by verb and provider, with the steps that exist here. What a
-// configuration names itself takes their place.
+// The lists of DESIGN section 7; sp: stands for the provider.
+var (
+	away    = []string{"ldap:check_production", "dns:move_services", "monitor:suppress", "sp:shutdown", "sp:destroy"}
+	makeOne = []string{"keys:create", "sp:deploy", "sp:get_pub_ip"}
+	// What boots from the network is made first, then told to DHCP, installed, and told to boot from its disk.
+	makeFromNetwork = []string{"keys:create", "sp:deploy", "sp:get_macaddrs", "ldap:dhcp_install", "sp:startup", "sp:wait_for_reboot", "ldap:dhcp_local", "sp:startup", "sp:get_pub_ip"}
+	equip           = []string{"ssh:wait", "dns:update_host", "ssh:mount_filesystems", "ssh:upgrade_kernel", "sp:set_kernel", "ssh:make_root_keypair",
+		"ldap:update_host_ou", "keys:update_deploy_key", "ssh:install_config_management", "ssh:run_config_management", "monitor:resume"}
+	takeDown = []string{"ldap:check_owner", "dns:check_unused", "monitor:suppress", "sp:shutdown", "sp:destroy", "dns:remove_host",
+		"ldap:remove_host_ou", "keys:remove_deploy_key", "ssh:forget_host", "monitor:resume"}
+)
+
+// Pipelines gives the built-in lists, by verb and provider, with the steps that exist here. What a configuration names
+// itself takes their place.
 func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
-	deploy := func(provider string) []string {
-		return []string{"keys:create", provider + ":deploy", provider + ":get_pub_ip", "ssh:wait", "dns:update_host",
-			"ldap:update_host_ou", "ssh:install_config_management", "ssh:run_config_management"}
-	}
-	out := map[string]map[string][]string{"deploy": {}}
+	out := map[string]map[string][]string{"deploy": {}, "redeploy": {}, "destroy": {}}
 	for _, provider := range Providers {
 		if _, err := r.Lookup(provider+":deploy", ""); err != nil {
 			continue
 		}
-		var steps []string
-		for _, name := range deploy(provider) {
-			if _, err := r.Lookup(name, provider); err == nil {
-				steps = append(steps, name)
+		here := func(lists ...[]string) []string {
+			var steps []string
+			for _, name := range slices.Concat(lists...) {
+				if s, err := r.Lookup(name, provider); err == nil {
+					steps = append(steps, s.Name)
+				}
 			}
+			return steps
 		}
-		out["deploy"][provider] = steps
+		out["deploy"][provider] = here(makeOne, equip)
+		out["redeploy"][provider] = here(away, makeOne, equip)
+		out["destroy"][provider] = here(takeDown)
+		if _, err := r.Lookup(provider+":get_macaddrs", ""); err == nil {
+			out["deploy"][provider+"-network"] = here(makeFromNetwork, equip)
+			out["redeploy"][provider+"-network"] = here(away, makeFromNetwork, equip)
+		}
 	}
 	return out
 }

@@ -134,7 +134,11 @@ var firstKeys = sync.OnceValues(func() (*clipboard.Clipboard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, keys.New(keys.Config{}).Steps()[0].Do(context.Background(), c)
+	w, err := keys.New(keys.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return c, w.Steps()[0].Do(context.Background(), c)
 })
 
 func (w *world) start(c *clipboard.Clipboard, tasks ...string) pipeline.Run {
@@ -337,7 +341,7 @@ func TestProviders(t *testing.T) {
 		{"shutdown powers off, again has nothing to do, and undo powers on", func(w *world) {
 			w.ready(w.start(w.clipboard("loki"), whole...))
 			off := w.ready(w.start(w.clipboard("loki"), "sp:shutdown", "sp:shutdown"))
-			if got := w.said(off, pipeline.EvDone); !strings.HasSuffix(got[1], "is off") {
+			if got := w.said(off, pipeline.EvDone); !strings.HasSuffix(got[0], " is off") || !strings.Contains(got[1], "nothing to do") {
 				w.Errorf("said %q", got)
 			}
 			again := w.ready(w.start(w.clipboard("loki"), "sp:shutdown"))

@@ -1,6 +1,8 @@
 // Package dns is the worker for names: RFC 2136 updates signed with TSIG (RFC 8945).
 //
-//	dns:update_host   A, AAAA, PTR and SSHFP of the host; what is stale is replaced, what is not the host's stays
+//	dns:update_host    A, AAAA, PTR and SSHFP of the host; what is stale is replaced, what is not the host's stays
+//	dns:move_services  names of services go to the standby, and back when the host is ready
+//	dns:check_unused, dns:remove_host  before and after a host is destroyed
 //
 // The zone of a name is found by asking the server for its SOA. Every update is read back: a server may answer
 // NOERROR and change nothing (RFC 2136 §3.4.2.2, an address where a CNAME is).
@@ -25,7 +27,11 @@ import (
 type Config struct {
 	Server string `yaml:"server" doc:"host:port of the primary server that takes updates" default:"127.0.0.1:53"`
 	TTL    uint32 `yaml:"ttl" doc:"seconds for the records we write" default:"300"`
-	TSIG   TSIG   `yaml:"tsig" doc:"the key that signs updates"`
+	TSIG   TSIG   `yaml:"tsig" doc:"the key that signs updates, and reads the zone"`
+	// Drain is nil for the longest TTL of what was moved, at most 15 minutes.
+	Drain *time.Duration `yaml:"drain" doc:"how long to wait after services moved away, until old answers have run out; empty: their longest TTL, at most 15m"`
+	// OnStandby runs commands on the standby, each once. It is wired from the ssh worker.
+	OnStandby func(ctx context.Context, c *clipboard.Clipboard, host string, commands []string) error `yaml:"-"`
 }
 
 // TSIG is a shared key.
@@ -75,7 +81,9 @@ func New(cfg Config) (*Worker, error) {
 }
 
 // Steps lists what the worker offers.
-func (w *Worker) Steps() []pipeline.Step { return []pipeline.Step{w.updateHost()} }
+func (w *Worker) Steps() []pipeline.Step {
+	return []pipeline.Step{w.moveServices(), w.updateHost(), w.checkUnused(), w.removeHost()}
+}
 
 const callTimeout = 5 * time.Second
 

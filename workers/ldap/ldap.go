@@ -32,6 +32,12 @@ type Config struct {
 	BindDN   string           `yaml:"bind_dn" doc:"who we are to the directory; empty: nobody"`
 	Password clipboard.Secret `yaml:"password" doc:"of bind_dn"`
 	Base     string           `yaml:"base" doc:"where hosts live, as in ou=Hosts,dc=example,dc=org"`
+	DHCP     DHCP             `yaml:"dhcp" doc:"for hosts that boot from the network"`
+
+	// Pointers says what points at the host in DNS, and whether that can be known; Secrets keeps files on hosts. They are
+	// wired from the dns and ssh workers; nil: not there.
+	Pointers func(ctx context.Context, c *clipboard.Clipboard) (list []string, known bool, err error) `yaml:"-"`
+	Secrets  Secrets                                                                                  `yaml:"-"`
 }
 
 // Worker offers the steps and ReadClipboard.
@@ -76,7 +82,9 @@ func loopback(host string) bool {
 }
 
 // Steps lists what the worker offers.
-func (w *Worker) Steps() []pipeline.Step { return []pipeline.Step{w.updateHostOU()} }
+func (w *Worker) Steps() []pipeline.Step {
+	return []pipeline.Step{w.checkProduction(), w.checkOwner(), w.dhcpInstall(), w.dhcpLocal(), w.updateHostOU(), w.saveSecret(), w.removeHostOU()}
+}
 
 const callTimeout = 10 * time.Second
 

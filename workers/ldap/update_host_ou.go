@@ -86,7 +86,7 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		if e != nil {
 			before = strings.Join(e.GetAttributeValues("ipHostNumber"), " ")
 			if before == "" {
-				before = "no address"
+				before = "no address" // and so not of the class ipHost, which demands one
 			}
 		}
 		if err := c.Set("ldap_before", before); err != nil {
@@ -195,14 +195,13 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		pipeline.Progress(ctx, "deleted "+e.DN)
 		return c.Delete("ldap_before")
 	}
-	mod := goldap.NewModifyRequest(e.DN, nil)
-	var old []string
+	mod := withoutAddress(e)
 	if before != "no address" {
-		old = strings.Fields(before)
-	}
-	mod.Replace("ipHostNumber", old)
-	if len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
-		mod.Replace("sshPublicHostKey", nil)
+		mod = goldap.NewModifyRequest(e.DN, nil)
+		mod.Replace("ipHostNumber", strings.Fields(before))
+		if len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
+			mod.Replace("sshPublicHostKey", nil)
+		}
 	}
 	if err := conn.Modify(mod); err != nil {
 		return w.say("put back the address of "+e.DN, err)

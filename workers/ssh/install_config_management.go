@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -28,6 +29,16 @@ func (w *Worker) installConfigManagement() pipeline.Step {
 			if m.Install == "" {
 				pipeline.Progress(ctx, "nothing to do: "+name+" needs no installation")
 				return nil
+			}
+			if m.Check != "" {
+				there, err := w.output(ctx, c, "look for "+name, "if { "+m.Check+"; } >/dev/null 2>&1; then echo yes; else echo no; fi")
+				if err != nil {
+					return err
+				}
+				if strings.TrimSpace(there) == "yes" {
+					pipeline.Progress(ctx, "nothing to do: "+name+" is installed")
+					return nil
+				}
 			}
 			exit, tail, err := w.job(ctx, c, "install", m.Install, false)
 			if err != nil {

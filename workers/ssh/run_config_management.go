@@ -42,6 +42,9 @@ func (w *Worker) runConfigManagement() pipeline.Step {
 			if !slices.Contains(ok, exit) {
 				return pipeline.Permanentf("%s ended with exit code %d: %s", name, exit, tail)
 			}
+			if len(m.Changed) > 0 && !slices.Contains(m.Changed, exit) {
+				pipeline.Progress(ctx, "nothing to do: "+name+" changed nothing")
+			}
 			return nil
 		},
 	}

@@ -2,6 +2,7 @@
 // configuration management.
 //
 //	ssh:wait ── first contact by the key of keys:create ──► the host's own keys ──► known_hosts, hostkeys
+//	ssh:mount_filesystems, ssh:upgrade_kernel, ssh:reboot, ssh:make_root_keypair
 //	ssh:run, ssh:install_…, ssh:run_config_management ── remote.Job ──► each command once, its log followed
 //
 // Commands run on the host as jobs that outlive the connection and are started once (remote.Job); when Jarvis dies
@@ -36,24 +37,58 @@ type Config struct {
 	Key        string                `yaml:"key" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start"`
 	Port       int                   `yaml:"port" doc:"SSH port of new hosts" default:"22"`
 	KnownHosts string                `yaml:"known_hosts" doc:"file that is kept up to date with the hosts' keys; empty: DATA/known_hosts"`
-	Management map[string]Management `yaml:"config_management" doc:"how to install and run each configuration management; puppet is there without being named"`
+	Management map[string]Management `yaml:"config_management" doc:"how to install and run each configuration management; puppet, chef, cinc, salt, ansible-pull and script are there without being named"`
 	Default    string                `yaml:"default_config_management" doc:"the one used when the clipboard names none in config_management" default:"puppet"`
 }
 
 // Management is one line of the command table. The commands run as root under sh, with JARVIS_HOSTNAME and
 // JARVIS_FQDN set.
 type Management struct {
+	Check   string `yaml:"check" doc:"succeeds when it is installed already; empty: install is always run"`
 	Install string `yaml:"install" doc:"installs it on a bare host"`
 	Run     string `yaml:"run" doc:"runs it once; its output is followed to the end"`
 	OK      []int  `yaml:"ok" doc:"exit codes of run that mean success; empty: 0"`
+	Changed []int  `yaml:"changed" doc:"those of ok that mean that it changed something; empty: it does not tell"`
 }
 
-// puppet's exit code 2 says that it changed something (puppet-agent(8), --detailed-exitcodes).
+// builtin is the command table. Each install line is safe to repeat; what comes from a package needs nothing else, and
+// what Debian does not have is fetched from its maker over TLS.
 var builtin = map[string]Management{
+	// puppet-agent(8), --detailed-exitcodes: 2 says that it changed something.
 	"puppet": {
-		Install: "export DEBIAN_FRONTEND=noninteractive; command -v puppet >/dev/null || { apt-get -qq update && { apt-get -qq -y install puppet-agent || apt-get -qq -y install puppet; }; }",
+		Check:   "command -v puppet",
+		Install: "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && { apt-get -qq -y install puppet-agent || apt-get -qq -y install puppet; }",
 		Run:     "puppet agent --test --waitforcert 60 --color false",
 		OK:      []int{0, 2},
+		Changed: []int{2},
+	},
+	// https://docs.chef.io/chef_install_script/; the licence is accepted by whoever chooses chef.
+	"chef": {
+		Check:   "command -v chef-client",
+		Install: "curl -fsSL https://omnitruck.chef.io/install.sh | bash -s -- -P chef",
+		Run:     "chef-client --once --no-color --chef-license accept",
+	},
+	// https://cinc.sh/start/client/
+	"cinc": {
+		Check:   "command -v cinc-client",
+		Install: "curl -fsSL https://omnitruck.cinc.sh/install.sh | bash -s -- -P cinc",
+		Run:     "cinc-client --once --no-color",
+	},
+	// https://docs.saltproject.io/salt/install-guide/en/latest/topics/bootstrap.html
+	"salt": {
+		Check:   "command -v salt-call",
+		Install: "curl -fsSL -o /root/bootstrap-salt.sh https://github.com/saltstack/salt-bootstrap/releases/latest/download/bootstrap-salt.sh && sh /root/bootstrap-salt.sh -P stable",
+		Run:     "salt-call --no-color --retcode-passthrough state.apply",
+	},
+	// ansible-pull(1); the image says in a file which repository to pull from.
+	"ansible-pull": {
+		Check:   "command -v ansible-pull && command -v git",
+		Install: "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && apt-get -qq -y install ansible-core git",
+		Run:     "ANSIBLE_NOCOLOR=1 ansible-pull --url \"$(cat /etc/ansible/pull-url)\"",
+	},
+	// A script that the image or an earlier command put there.
+	"script": {
+		Run: "exec /usr/local/sbin/bootstrap",
 	},
 }
 
@@ -148,6 +183,9 @@ func makeKey(file string) error {
 	return nil
 }
 
+// Signer gives our key for signing, for other workers that log in somewhere.
+func (w *Worker) Signer() gossh.Signer { return w.signer }
+
 // PublicKey gives our key as a line of authorized_keys.
 func (w *Worker) PublicKey() string {
 	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(w.signer.PublicKey()))) + " jarvis"
@@ -155,7 +193,8 @@ func (w *Worker) PublicKey() string {
 
 // Steps lists what the worker offers.
 func (w *Worker) Steps() []pipeline.Step {
-	return []pipeline.Step{w.wait(), w.run(), w.installConfigManagement(), w.runConfigManagement()}
+	return []pipeline.Step{w.wait(), w.mountFilesystems(), w.upgradeKernel(), w.reboot(), w.makeRootKeypair(), w.run(),
+		w.installConfigManagement(), w.runConfigManagement(), w.forgetHost()}
 }
 
 func (w *Worker) addr(c *clipboard.Clipboard) (string, error) {

@@ -1,0 +1,227 @@
+package real
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Icinga is Icinga 2's core with its API, watching the hosts that it is given.
+type Icinga struct {
+	URL, CA        string
+	User, Password string
+
+	dir  string
+	proc *proc
+	http *http.Client
+}
+
+// StartIcinga starts it.
+func StartIcinga(ctx context.Context, hosts ...string) (*Icinga, error) {
+	bin, err := need("icinga2", "icinga2-bin icinga2-common")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder("icinga")
+	if err != nil {
+		return nil, err
+	}
+	i := &Icinga{dir: dir, CA: filepath.Join(dir, "ca.pem"), User: "jarvis", Password: "icingapw"}
+	if err := ca(dir); err != nil {
+		return nil, err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	i.URL = fmt.Sprintf("https://localhost:%d", port)
+	conf := fmt.Sprintf(`const NodeName = "localhost"
+const PluginDir = "/usr/lib/nagios/plugins"
+const ManubulonPluginDir = PluginDir
+const PluginContribDir = PluginDir
+include <itl>
+include <plugins>
+object Endpoint "localhost" {}
+object Zone "master" { endpoints = [ "localhost" ] }
+object ApiListener "api" { bind_host = "127.0.0.1"; bind_port = %d; ticket_salt = "x" }
+object ApiUser %q { password = %q; permissions = [ "actions/schedule-downtime", "actions/remove-downtime", "objects/query/Host", "objects/query/Service", "objects/query/Downtime" ] }
+object CheckerComponent "checker" { }
+`, port, i.User, i.Password)
+	for _, h := range hosts {
+		conf += fmt.Sprintf("object Host %[1]q { check_command = \"passive\"; enable_active_checks = false; max_check_attempts = 1 }\nobject Service \"ssh\" { host_name = %[1]q; check_command = \"passive\"; enable_active_checks = false; max_check_attempts = 1 }\n", h)
+	}
+	args := []string{"daemon", "-c", filepath.Join(dir, "icinga2.conf"), "-DPidPath=" + dir + "/icinga.pid", "-DRunAsUser=nagios", "-DRunAsGroup=nagios"}
+	for k, sub := range map[string]string{"DataDir": "data", "CacheDir": "cache", "LogDir": "log", "InitRunDir": "run", "SpoolDir": "spool"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, err
+		}
+		args = append(args, "-D"+k+"="+filepath.Join(dir, sub))
+	}
+	certs := filepath.Join(dir, "data/certs")
+	if err := errors.Join(os.MkdirAll(certs, 0o755), os.MkdirAll(filepath.Join(dir, "data/ca"), 0o755), os.WriteFile(filepath.Join(dir, "icinga2.conf"), []byte(conf), 0o644)); err != nil {
+		return nil, err
+	}
+	for from, to := range map[string]string{"ca.pem": "ca.crt", "srv.pem": "localhost.crt", "srv.key": "localhost.key"} {
+		b, err := os.ReadFile(filepath.Join(dir, from))
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(certs, to), b, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if err := own(dir, "nagios"); err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(i.CA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	i.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: 5 * time.Second}
+	if i.proc, err = start("", bin, args...); err != nil {
+		return nil, err
+	}
+	err = i.proc.until("icinga2", 20*time.Second, func() error {
+		_, err := i.Depth(ctx, hosts[0])
+		return err
+	})
+	if err != nil {
+		i.Stop()
+		return nil, err
+	}
+	return i, nil
+}
+
+// Depth says how many downtimes a host is in, as Icinga sees it.
+func (i *Icinga) Depth(ctx context.Context, host string) (int, error) {
+	q, err := json.Marshal(map[string]any{"filter": fmt.Sprintf("host.name==%q", host), "attrs": []string{"downtime_depth"}})
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL+"/v1/objects/hosts?_method=GET", bytes.NewReader(q))
+	if err != nil {
+		return 0, err
+	}
+	req.SetBasicAuth(i.User, i.Password)
+	req.Header.Set("Accept", "application/json")
+	resp, err := i.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var out struct {
+		Results []struct {
+			Attrs struct {
+				Depth float64 `json:"downtime_depth"`
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return 0, err
+	}
+	if len(out.Results) != 1 {
+		return 0, fmt.Errorf("Icinga has %d hosts %s", len(out.Results), host)
+	}
+	return int(out.Results[0].Attrs.Depth), nil
+}
+
+// Config gives the lines for jarvis.yaml under workers.
+func (i *Icinga) Config() string {
+	return fmt.Sprintf("icinga: {url: %q, user: %s, password: %s, ca: %q}", i.URL, i.User, i.Password, i.CA)
+}
+
+// Stop ends it and removes its folder.
+func (i *Icinga) Stop() {
+	i.proc.stop(syscall.SIGTERM)
+	i.http.CloseIdleConnections()
+	_ = os.RemoveAll(i.dir)
+}
+
+// Alertmanager is Prometheus's.
+type Alertmanager struct {
+	URL string
+
+	dir  string
+	proc *proc
+}
+
+// StartAlertmanager starts it.
+func StartAlertmanager(ctx context.Context) (*Alertmanager, error) {
+	bin, err := need("prometheus-alertmanager", "prometheus-alertmanager")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder("alertmanager")
+	if err != nil {
+		return nil, err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	a := &Alertmanager{dir: dir, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	conf := filepath.Join(dir, "conf.yml")
+	if err := os.WriteFile(conf, []byte("route: {receiver: none}\nreceivers: [{name: none}]\n"), 0o644); err != nil {
+		return nil, err
+	}
+	if a.proc, err = start("", bin, "--config.file="+conf, "--storage.path="+dir, "--web.listen-address=127.0.0.1:"+fmt.Sprint(port), "--cluster.listen-address="); err != nil {
+		return nil, err
+	}
+	err = a.proc.until("alertmanager", 20*time.Second, func() error {
+		_, err := a.Silences(ctx)
+		return err
+	})
+	if err != nil {
+		a.Stop()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Silences lists the comments of the silences in force.
+func (a *Alertmanager) Silences(ctx context.Context) ([]string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL+"/api/v2/silences", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(resp.Status)
+	}
+	var all []struct {
+		Comment string
+		Status  struct{ State string }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range all {
+		if s.Status.State != "expired" {
+			out = append(out, strings.TrimSpace(s.Comment))
+		}
+	}
+	return out, nil
+}
+
+// Stop ends it and removes its folder.
+func (a *Alertmanager) Stop() {
+	a.proc.stop(syscall.SIGTERM)
+	_ = os.RemoveAll(a.dir)
+}

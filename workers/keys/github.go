@@ -1,0 +1,124 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// deployKey is GitHub's (https://docs.github.com/en/rest/deploy-keys/deploy-keys).
+type deployKey struct {
+	ID       int64  `json:"id,omitempty"`
+	Title    string `json:"title"`
+	Key      string `json:"key"`
+	ReadOnly bool   `json:"read_only"`
+}
+
+var repoName = regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$`)
+
+// github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what it
+// did, nothing when all was right.
+func (w *Worker) github(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, key string) ([]string, error) {
+	if w.cfg.GitHub.Token == "" || !c.Has("repos") {
+		return nil, nil
+	}
+	repos, err := c.Strings("repos")
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	title := "jarvis: root@" + in.FQDN
+	bare := key // GitHub keeps keys without their comment
+	if f := strings.Fields(key); len(f) >= 2 {
+		bare = f[0] + " " + f[1]
+	}
+	var did []string
+	for _, repo := range repos {
+		if !repoName.MatchString(repo) {
+			return did, pipeline.Permanentf("repos holds %q; it must be like owner/name", repo)
+		}
+		var have []deployKey
+		if err := w.callGitHub(ctx, "GET", "/repos/"+repo+"/keys?per_page=100", nil, &have); err != nil {
+			return did, err
+		}
+		there := false
+		for _, k := range have {
+			if k.Title != title {
+				continue
+			}
+			if bare != "" && strings.HasPrefix(k.Key, bare) && k.ReadOnly {
+				there = true
+				continue
+			}
+			if err := w.callGitHub(ctx, "DELETE", fmt.Sprintf("/repos/%s/keys/%d", repo, k.ID), nil, nil); err != nil {
+				return did, err
+			}
+			if bare == "" {
+				did = append(did, repo+" has no key of the host any more")
+			}
+		}
+		if bare != "" && !there {
+			if err := w.callGitHub(ctx, "POST", "/repos/"+repo+"/keys", deployKey{Title: title, Key: bare, ReadOnly: true}, nil); err != nil {
+				return did, err
+			}
+			did = append(did, repo+" has the host's key")
+		}
+	}
+	return did, nil
+}
+
+func (w *Worker) callGitHub(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(w.cfg.GitHub.URL, "/")+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+string(w.cfg.GitHub.Token))
+	req.Header.Set("Accept", "application/vnd.github+json")
+	req.Header.Set("X-GitHub-Api-Version", "2022-11-28")
+	resp, err := w.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("GitHub does not answer: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		return fmt.Errorf("read GitHub's answer: %w", err)
+	}
+	var refused struct {
+		Message string
+		Errors  []struct{ Message string }
+	}
+	_ = json.Unmarshal(b, &refused) // a list, or no JSON at all: then there is no message
+	if len(refused.Errors) > 0 {
+		refused.Message += ": " + refused.Errors[0].Message
+	}
+	switch {
+	case method == "DELETE" && resp.StatusCode == http.StatusNotFound:
+		return nil
+	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusForbidden && resp.Header.Get("Retry-After") != "", resp.StatusCode >= 500:
+		return fmt.Errorf("GitHub says %s", resp.Status)
+	case resp.StatusCode >= 400:
+		return pipeline.Permanentf("GitHub refused %s %s: %s (%s)", method, path, refused.Message, resp.Status)
+	}
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			return fmt.Errorf("GitHub's answer is not what its API says: %w", err)
+		}
+	}
+	return nil
+}

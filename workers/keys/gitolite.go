@@ -1,0 +1,154 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/memfs"
+	"github.com/go-git/go-billy/v5/util"
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	gogitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"github.com/go-git/go-git/v5/storage/memory"
+	"github.com/skeema/knownhosts"
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// login is go-git's AuthMethod with our key and a verified host key.
+type login struct {
+	user   string
+	signer gossh.Signer
+	known  *knownhosts.HostKeyDB
+	addr   string
+}
+
+var _ gogitssh.AuthMethod = (*login)(nil)
+
+func (l *login) Name() string   { return "jarvis-public-key" }
+func (l *login) String() string { return l.user }
+
+func (l *login) ClientConfig() (*gossh.ClientConfig, error) {
+	return &gossh.ClientConfig{User: l.user, Auth: []gossh.AuthMethod{gossh.PublicKeys(l.signer)}, HostKeyCallback: l.known.HostKeyCallback(),
+		HostKeyAlgorithms: l.known.HostKeyAlgorithms(l.addr), Timeout: 20 * time.Second}, nil
+}
+
+func (w *Worker) login() (*login, error) {
+	u, err := url.Parse(w.cfg.Gitolite.Admin)
+	if err != nil {
+		return nil, err
+	}
+	port := u.Port()
+	if port == "" {
+		port = "22"
+	}
+	l := &login{user: u.User.Username(), signer: w.cfg.Signer, addr: net.JoinHostPort(u.Hostname(), port)}
+	file := w.cfg.Gitolite.KnownHosts
+	if file == "" {
+		file = filepath.Join(w.cfg.Data, "known_hosts")
+	}
+	if l.known, err = knownhosts.NewDB(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	if err != nil || len(l.known.HostKeys(l.addr)) == 0 {
+		return nil, fmt.Errorf("the key of the git host %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", l.addr, file)
+	}
+	if w.cfg.Gitolite.Key != "" {
+		b, err := os.ReadFile(w.cfg.Gitolite.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read workers.keys.gitolite.key: %w", err)
+		}
+		if l.signer, err = gossh.ParsePrivateKey(b); err != nil {
+			return nil, fmt.Errorf("workers.keys.gitolite.key (%s): %w", w.cfg.Gitolite.Key, err)
+		}
+	}
+	return l, nil
+}
+
+// user is gitolite's name for the host.
+func (w *Worker) user(in clipboard.Instance) string {
+	return strings.NewReplacer("HOSTNAME", in.Hostname, "FQDN", in.FQDN).Replace(w.cfg.Gitolite.User)
+}
+
+// gitolite clones the admin repository into memory, asks change for the key that should be there in place of the one
+// that is ("" for none), and pushes. Somebody else's push meanwhile is an error that the next try cures.
+func (w *Worker) gitolite(ctx context.Context, in clipboard.Instance, change func(before string) (string, error)) (changed bool, err error) {
+	w.push.Lock()
+	defer w.push.Unlock()
+	auth, err := w.login()
+	if err != nil {
+		return false, pipeline.Permanent(err)
+	}
+	tree := memfs.New()
+	repo, err := git.CloneContext(ctx, memory.NewStorage(), tree, &git.CloneOptions{URL: w.cfg.Gitolite.Admin, Auth: auth, SingleBranch: true, Tags: git.NoTags})
+	if err != nil {
+		return false, w.sayGit("clone", err)
+	}
+	name := path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")
+	before, err := readFile(tree, name)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", name, err)
+	}
+	after, err := change(before)
+	if err != nil || after == before {
+		return false, err
+	}
+	wt, err := repo.Worktree()
+	if err != nil {
+		return false, err
+	}
+	what := "key of " + in.FQDN
+	if after == "" {
+		what = "no " + what
+		_, err = wt.Remove(name)
+	} else if err = util.WriteFile(tree, name, []byte(after+"\n"), 0o644); err == nil {
+		_, err = wt.Add(name)
+	}
+	if err != nil {
+		return false, fmt.Errorf("change %s: %w", name, err)
+	}
+	who := &object.Signature{Name: "jarvis", Email: "jarvis@localhost", When: time.Now()}
+	if _, err := wt.Commit(what+"\n\n"+pipeline.FactsOf(ctx).Token+", by "+pipeline.FactsOf(ctx).By+"\n", &git.CommitOptions{Author: who, Committer: who}); err != nil {
+		return false, fmt.Errorf("commit %s: %w", name, err)
+	}
+	if err := repo.PushContext(ctx, &git.PushOptions{Auth: auth}); err != nil {
+		return false, w.sayGit("push to", err)
+	}
+	return true, nil
+}
+
+// readFile gives a file's content without its last newline; "" when it is not there.
+func readFile(tree billy.Filesystem, name string) (string, error) {
+	b, err := util.ReadFile(tree, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(b)), err
+}
+
+// sayGit puts go-git's errors into words.
+func (w *Worker) sayGit(what string, err error) error {
+	var key *gossh.ServerAuthError
+	text := err.Error()
+	switch {
+	case knownhosts.IsHostKeyChanged(err), strings.Contains(text, "knownhosts: key mismatch"):
+		return pipeline.Permanentf("%s %s: the git host offers another key than known_hosts has; that is an alarm", what, w.cfg.Gitolite.Admin)
+	case strings.Contains(text, "unable to authenticate"), errors.As(err, &key):
+		return pipeline.Permanentf("%s %s: the git host does not take our key; give it %s", what, w.cfg.Gitolite.Admin, w.cfg.PublicKey)
+	case strings.Contains(text, "DENIED"), strings.Contains(text, "repository not found"), strings.Contains(text, "authentication required"), strings.Contains(text, "authorization"):
+		return pipeline.Permanentf("%s %s: gitolite does not let us; our key must be an admin's", what, w.cfg.Gitolite.Admin)
+	}
+	return fmt.Errorf("%s %s: %w", what, w.cfg.Gitolite.Admin, err)
+}

@@ -1,0 +1,46 @@
+package keys
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// removeDeployKey is for hosts that are destroyed.
+func (w *Worker) removeDeployKey() pipeline.Step {
+	return pipeline.Step{
+		Name:    "keys:remove_deploy_key",
+		Doc:     "takes the host's key from the git host",
+		Needs:   []string{"hostname", "fqdn?", "repos?"},
+		Timeout: 10 * time.Minute,
+		Resume:  pipeline.Again,
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			in, err := c.Instance()
+			if err != nil {
+				return pipeline.Permanent(err)
+			}
+			var did []string
+			if w.cfg.Gitolite.Admin != "" {
+				changed, err := w.gitolite(ctx, in, func(string) (string, error) { return "", nil })
+				if err != nil {
+					return err
+				}
+				if changed {
+					did = append(did, "gitolite has no key of "+w.user(in)+" any more")
+				}
+			}
+			lines, err := w.github(ctx, c, in, "")
+			if err != nil {
+				return err
+			}
+			if did = append(did, lines...); len(did) == 0 {
+				did = []string{"nothing to do: the git host has no key of it"}
+			}
+			pipeline.Progress(ctx, strings.Join(did, "; "))
+			return nil
+		},
+	}
+}

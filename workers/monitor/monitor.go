@@ -1,0 +1,187 @@
+// Package monitor is the worker that keeps monitoring quiet while a host is being redeployed: a downtime in Icinga 2
+// (https://icinga.com/docs/icinga-2/latest/doc/12-icinga2-api/), a silence in Alertmanager
+// (https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml), or both.
+//
+//	monitor:suppress ── comment "jarvis-…: redeploy of loki" ──► downtime, silence     found again by the run's token
+//	monitor:resume, Undo ──────────────────────────────────────► removed
+//
+// Each has an end of its own, so that a run which stays failed for long does not keep a host quiet for ever.
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Config of the worker.
+type Config struct {
+	Icinga       Icinga        `yaml:"icinga" doc:"Icinga 2"`
+	Alertmanager Alertmanager  `yaml:"alertmanager" doc:"Prometheus Alertmanager"`
+	Longest      time.Duration `yaml:"longest" doc:"monitoring wakes up by itself after so long" default:"4h"`
+}
+
+// Icinga says where its API is.
+type Icinga struct {
+	URL      string           `yaml:"url" doc:"as in https://icinga.example.org:5665"`
+	User     string           `yaml:"user" doc:"ApiUser with the permissions actions/schedule-downtime, actions/remove-downtime, objects/query/Host and objects/query/Downtime"`
+	Password clipboard.Secret `yaml:"password" doc:"of user"`
+	CA       string           `yaml:"ca" doc:"file of the CA that signed its certificate; empty: the system's"`
+}
+
+// Alertmanager says where its API is.
+type Alertmanager struct {
+	URL   string           `yaml:"url" doc:"as in https://alerts.example.org"`
+	User  string           `yaml:"user" doc:"for basic authentication; empty: none"`
+	Pass  clipboard.Secret `yaml:"password" doc:"of user"`
+	CA    string           `yaml:"ca" doc:"file of the CA that signed its certificate; empty: the system's"`
+	Label string           `yaml:"label" doc:"label that names the host in alerts, by name or as name:port" default:"instance"`
+}
+
+// Worker offers the steps.
+type Worker struct {
+	cfg   Config
+	quiet []quieter
+}
+
+// quieter is one monitoring system.
+type quieter interface {
+	// Suppress keeps the host quiet until end under the token; it gives what it found or made.
+	Suppress(ctx context.Context, in clipboard.Instance, token string, end time.Time) (said string, changed bool, err error)
+	// Resume removes what the token made.
+	Resume(ctx context.Context, in clipboard.Instance, token string) (said string, changed bool, err error)
+}
+
+// New checks the configuration; it does not connect.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Longest == 0 {
+		cfg.Longest = 4 * time.Hour
+	}
+	w := &Worker{cfg: cfg}
+	if cfg.Icinga.URL != "" {
+		c, err := newClient("workers.monitor.icinga", cfg.Icinga.URL, cfg.Icinga.User, cfg.Icinga.Password, cfg.Icinga.CA)
+		if err != nil {
+			return nil, err
+		}
+		w.quiet = append(w.quiet, icinga{c})
+	}
+	if cfg.Alertmanager.URL != "" {
+		c, err := newClient("workers.monitor.alertmanager", cfg.Alertmanager.URL, cfg.Alertmanager.User, cfg.Alertmanager.Pass, cfg.Alertmanager.CA)
+		if err != nil {
+			return nil, err
+		}
+		label := cfg.Alertmanager.Label
+		if label == "" {
+			label = "instance"
+		}
+		w.quiet = append(w.quiet, alertmanager{c, label})
+	}
+	if len(w.quiet) == 0 {
+		return nil, errors.New("workers.monitor names neither icinga.url nor alertmanager.url")
+	}
+	return w, nil
+}
+
+// Steps lists what the worker offers.
+func (w *Worker) Steps() []pipeline.Step { return []pipeline.Step{w.suppress(), w.resume()} }
+
+// client speaks JSON over HTTP with one server.
+type client struct {
+	name, base, user string
+	password         clipboard.Secret
+	http             *http.Client
+}
+
+func newClient(key, base, user string, password clipboard.Secret, ca string) (*client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, fmt.Errorf("%s.url is %q; it must be like https://host:port", key, base)
+	}
+	if u.Scheme == "http" && password != "" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") {
+		return nil, fmt.Errorf("%s would send its password in clear: use https", key)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("read %s.ca: %w", key, err)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s.ca (%s) holds no certificate", key, ca)
+		}
+	}
+	return &client{name: u.Host, base: strings.TrimSuffix(base, "/"), user: user, password: password, http: &http.Client{Transport: t, Timeout: 20 * time.Second}}, nil
+}
+
+// call makes one request. What no retry can cure is marked so; status is there for refusals that mean something.
+func (c *client) call(ctx context.Context, method, path string, in, out any) (status int, err error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return 0, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	if c.user != "" {
+		req.SetBasicAuth(c.user, string(c.password))
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var uerr *url.Error
+		if errors.As(err, &uerr) {
+			err = uerr.Err
+		}
+		var unknown x509.UnknownAuthorityError
+		if errors.As(err, &unknown) {
+			return 0, pipeline.Permanentf("the certificate of %s is not signed by a CA we know; set `ca`", c.name)
+		}
+		return 0, fmt.Errorf("%s does not answer: %w", c.name, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return resp.StatusCode, fmt.Errorf("read the answer of %s: %w", c.name, err)
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		return resp.StatusCode, pipeline.Permanentf("%s refuses the user %q (%s)", c.name, c.user, resp.Status)
+	case resp.StatusCode == http.StatusNotFound:
+		return resp.StatusCode, nil
+	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
+		return resp.StatusCode, fmt.Errorf("%s says %s", c.name, resp.Status)
+	case resp.StatusCode >= 400:
+		return resp.StatusCode, pipeline.Permanentf("%s refused: %s: %s", c.name, resp.Status, oneLine(b))
+	}
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			return resp.StatusCode, fmt.Errorf("the answer of %s is not what its API says: %w", c.name, err)
+		}
+	}
+	return resp.StatusCode, nil
+}
+
+func oneLine(b []byte) string {
+	s := strings.Join(strings.Fields(string(b)), " ")
+	return s[:min(len(s), 200)]
+}

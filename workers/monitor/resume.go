@@ -1,0 +1,19 @@
+package monitor
+
+import (
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// resume is stage 19.
+func (w *Worker) resume() pipeline.Step {
+	return pipeline.Step{
+		Name:    "monitor:resume",
+		Doc:     "lets monitoring speak about the host again",
+		Needs:   []string{"hostname", "fqdn?"},
+		Timeout: 5 * time.Minute,
+		Resume:  pipeline.Again,
+		Do:      w.all(resumeOne),
+	}
+}

@@ -1,0 +1,152 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// filesystem is one entry of the clipboard's `filesystems`.
+type filesystem struct {
+	Device  string `yaml:"device"`
+	Mount   string `yaml:"mount"`
+	Type    string `yaml:"type"`
+	Options string `yaml:"options"`
+}
+
+// Words of fstab(5) hold no spaces; what we do not take could only be a mistake.
+var (
+	fstabDevice  = regexp.MustCompile(`^(/[A-Za-z0-9/._@:+-]+|(UUID|LABEL|PARTUUID|PARTLABEL)=[A-Za-z0-9._-]+|tmpfs|[A-Za-z0-9.-]+:/[A-Za-z0-9/._-]*)$`)
+	fstabMount   = regexp.MustCompile(`^(/[A-Za-z0-9/._-]+|none)$`)
+	fstabType    = regexp.MustCompile(`^[a-z0-9._]+$`)
+	fstabOptions = regexp.MustCompile(`^[A-Za-z0-9_.=:/,%-]+$`)
+)
+
+// reserved are mount points whose loss would cost the host.
+var reserved = map[string]bool{"/": true, "/bin": true, "/sbin": true, "/lib": true, "/lib64": true, "/usr": true, "/etc": true, "/dev": true, "/proc": true, "/sys": true, "/run": true, "/boot": true, "/root": true}
+
+// line writes the entry for fstab. nofail: a device that is missing at boot must not keep the host from coming up.
+func (f filesystem) line() (string, error) {
+	if f.Options == "" {
+		f.Options = "defaults"
+	}
+	switch {
+	case !fstabDevice.MatchString(f.Device):
+		return "", fmt.Errorf("device %q is not one: /dev/…, UUID=…, LABEL=…, host:/path or tmpfs", f.Device)
+	case !fstabMount.MatchString(f.Mount) || strings.Contains(f.Mount, "/../") || strings.HasSuffix(f.Mount, "/.."):
+		return "", fmt.Errorf("mount %q is not a path", f.Mount)
+	case reserved[strings.TrimRight(f.Mount, "/")] || f.Mount == "/":
+		return "", fmt.Errorf("mount %q belongs to the system; it is not for a clipboard to change", f.Mount)
+	case !fstabType.MatchString(f.Type):
+		return "", fmt.Errorf("type %q is not one: ext4, xfs, nfs, tmpfs, swap, …", f.Type)
+	case !fstabOptions.MatchString(f.Options):
+		return "", fmt.Errorf("options %q are not a list as in noatime,ro", f.Options)
+	}
+	if f.Type != "swap" && !strings.Contains(","+f.Options+",", ",nofail,") {
+		f.Options += ",nofail"
+	}
+	pass := "0"
+	if strings.HasPrefix(f.Type, "ext") {
+		pass = "2"
+	}
+	return strings.Join([]string{f.Device, f.Mount, f.Type, f.Options, "0", pass}, "\t"), nil
+}
+
+// mountScript puts our lines, given as arguments, into fstab: below a mark, in place of the lines for the same mount
+// point. The new file is verified, aside, before it takes the old one's place, and again with what is mounted after.
+const mountScript = `set -e
+new=/etc/fstab.jarvis
+touch /etc/fstab
+cp -p /etc/fstab "$new"
+for l in "$@"; do
+  m=$(printf '%s\n' "$l" | cut -f 2)
+  if [ "$m" = none ]; then d=$(printf '%s\n' "$l" | cut -f 1); key=1; want=$d; else key=2; want=$m; fi
+  awk -v key="$key" -v want="$want" '/^[[:space:]]*#/ || $key != want' "$new" > "$new.2"
+  printf '%s\n' "$l" >> "$new.2"
+  mv "$new.2" "$new"
+done
+chmod 644 "$new"
+for l in "$@"; do
+  m=$(printf '%s\n' "$l" | cut -f 2)
+  [ "$m" = none ] || mkdir -p "$m"
+done
+if ! findmnt --verify --tab-file "$new" > "$new.log" 2>&1; then
+  sed -n '/\[E\]/p' "$new.log" >&2
+  [ -s "$new.log" ] || echo "findmnt is missing" >&2
+  rm -f "$new" "$new.log"
+  exit 3
+fi
+rm -f "$new.log"
+changed=no
+if cmp -s "$new" /etc/fstab; then rm -f "$new"; else sync; mv "$new" /etc/fstab; changed=yes; fi
+for l in "$@"; do
+  m=$(printf '%s\n' "$l" | cut -f 2); t=$(printf '%s\n' "$l" | cut -f 3)
+  if [ "$t" = swap ]; then swapon -a; continue; fi
+  mountpoint -q "$m" || { mount "$m" >&2; changed=yes; }
+done
+echo "$changed"`
+
+// mountFilesystems is stage 11.
+func (w *Worker) mountFilesystems() pipeline.Step {
+	read := func(c *clipboard.Clipboard) ([]string, error) {
+		if !c.Has("filesystems") {
+			return nil, nil
+		}
+		var list []filesystem
+		if err := c.Decode("filesystems", &list); err != nil {
+			return nil, pipeline.Permanent(err)
+		}
+		var lines []string
+		for i, f := range list {
+			l, err := f.line()
+			if err != nil {
+				return nil, pipeline.Permanentf("filesystems, entry %d: %v", i+1, err)
+			}
+			lines = append(lines, l)
+		}
+		return lines, nil
+	}
+	return pipeline.Step{
+		Name:    "ssh:mount_filesystems",
+		Doc:     "mounts the clipboard's `filesystems` and writes them to fstab, which is verified before it is used",
+		Needs:   []string{"ipaddress", "hostkeys", "filesystems?"},
+		Timeout: 15 * time.Minute,
+		Resume:  pipeline.Again,
+		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
+			lines, err := read(c)
+			if err != nil || len(lines) == 0 {
+				return "would find nothing to do: the clipboard names no filesystems", err
+			}
+			return "would mount " + strings.ReplaceAll(strings.Join(lines, "; "), "\t", " "), nil
+		},
+		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			lines, err := read(c)
+			if err != nil {
+				return err
+			}
+			if len(lines) == 0 {
+				pipeline.Progress(ctx, "nothing to do: the clipboard names no filesystems")
+				return nil
+			}
+			out, err := w.output(ctx, c, "mount the filesystems", mountScript, lines...)
+			if err != nil {
+				if _, _, waits := pipeline.AsWait(err); waits || ctx.Err() != nil {
+					return err
+				}
+				return pipeline.Permanent(errors.New(err.Error() + "; fstab is as it was"))
+			}
+			if strings.TrimSpace(out) == "no" {
+				pipeline.Progress(ctx, "nothing to do: all is mounted, and in fstab")
+			} else {
+				pipeline.Progress(ctx, fmt.Sprintf("mounted, and in fstab: %d", len(lines)))
+			}
+			return nil
+		},
+	}
+}
