@@ -72,7 +72,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 			b.WriteString(" — " + r.Why)
 		}
 	case pipeline.Ready:
-		fmt.Fprintf(&b, "is ready, since %s, after %s", Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
+		fmt.Fprintf(&b, "is %s, since %s, after %s", over(r), Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
 	case pipeline.Cancelled:
 		fmt.Fprintf(&b, "%s. It stood at %s", r.Error, r.Where())
 	case pipeline.Undone:
@@ -93,7 +93,10 @@ func Notice(e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
 	case pipeline.EvAsking:
 		return fmt.Sprintf("%s waits for you at %s: %s. `retry %s` runs it again, `skip %s` goes on.", r.Host, at, ev.Text, r.Host, r.Host)
 	case pipeline.EvReady:
-		s := r.Host + " is ready"
+		s := r.Host + " is " + over(r)
+		if over(r) == "destroyed" {
+			return fmt.Sprintf("%s, %d %s in %s", s, len(r.Steps), plural(len(r.Steps), "stage"), Short(ev.Took))
+		}
 		if ip := e.Value(r, "ipaddress"); ip != "" {
 			s += ": " + ip
 		}
@@ -114,6 +117,14 @@ func Notice(e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
 		return fmt.Sprintf("%s could not be undone wholly: %s. `undo %s` tries again.", r.Host, ev.Text, r.Host)
 	}
 	return ""
+}
+
+// over is what a host is when its run has come to the end of its pipeline.
+func over(r pipeline.Run) string {
+	if strings.HasPrefix(r.Pipeline, "destroy/") {
+		return "destroyed"
+	}
+	return "ready"
 }
 
 func plural(n int, word string) string {

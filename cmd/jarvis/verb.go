@@ -174,7 +174,7 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 			if err != nil {
 				return err
 			}
-			c.Runs[i] = r
+			c.Runs[i] = r.Run
 			line := string(r.State)
 			switch r.State {
 			case pipeline.Running:

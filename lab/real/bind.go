@@ -55,7 +55,7 @@ zone "websages.com" { type primary; file "%[1]s/fwd.db"; dnssec-policy lab; inli
 zone "127.in-addr.arpa" { type primary; file "%[1]s/rev.db"; update-policy { grant %[3]s zonesub PTR; }; };
 `, dir, port, TSIGName, TSIGSecret),
 		"fwd.db": "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 30\n@ NS ns1\nns1 A 127.0.0.1\nalias CNAME ns1\nshared A 127.9.9.9\n" +
-			"loki 2 A 127.9.9.1\nthor 2 A 127.9.9.2\nwww 2 CNAME loki\nftp 2 A 127.9.9.1\n_sip._tcp 2 SRV 10 5 5060 loki\n@ 2 MX 10 loki\n@ 2 MX 20 thor\n",
+			"thor 2 A 127.9.9.2\n",
 		"rev.db": "$TTL 60\n@ SOA ns1.websages.com. hostmaster.websages.com. 1 3600 600 86400 30\n@ NS ns1.websages.com.\n9.9.9 PTR shared.websages.com.\n8.9.9 PTR gone.websages.com.\n",
 	}
 	for name, text := range files {
@@ -132,6 +132,21 @@ func (n *Named) Dig(ctx context.Context, name, kind string) (string, error) {
 	host, port, _ := strings.Cut(n.Addr, ":")
 	out, err := exec.CommandContext(ctx, bin, "+short", "+time=1", "+tries=1", "@"+host, "-p", port, name, kind).Output()
 	return strings.TrimSpace(string(out)), err
+}
+
+// Update runs nsupdate with the lab's key: lines as in "add www.websages.com 2 CNAME loki.websages.com".
+func (n *Named) Update(ctx context.Context, lines ...string) error {
+	bin, err := need("nsupdate", "bind9-dnsutils")
+	if err != nil {
+		return err
+	}
+	host, port, _ := strings.Cut(n.Addr, ":")
+	cmd := exec.CommandContext(ctx, bin, "-y", "hmac-sha256:"+TSIGName+":"+TSIGSecret)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf("server %s %s\nupdate %s\nsend\n", host, port, strings.Join(lines, "\nupdate ")))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("nsupdate: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Stop ends both servers and removes the folder.

@@ -197,6 +197,12 @@ func (h *Host) Off() {
 	}
 }
 
+// ReadFile reads a file of the host.
+func (h *Host) ReadFile(name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(h.Root, name))
+	return string(b), err
+}
+
 // Stop pulls the plug and removes the host.
 func (h *Host) Stop() { _ = h.stop() }
 

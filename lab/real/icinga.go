@@ -110,11 +110,12 @@ func (i *Icinga) Depth(ctx context.Context, host string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL+"/v1/objects/hosts?_method=GET", bytes.NewReader(q))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL+"/v1/objects/hosts", bytes.NewReader(q))
 	if err != nil {
 		return 0, err
 	}
 	req.SetBasicAuth(i.User, i.Password)
+	req.Header.Set("X-HTTP-Method-Override", http.MethodGet)
 	req.Header.Set("Accept", "application/json")
 	resp, err := i.http.Do(req)
 	if err != nil {

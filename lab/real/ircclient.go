@@ -13,6 +13,7 @@ import (
 
 // IRCClient is a person on IRC, as simple as it gets: it keeps every line it saw.
 type IRCClient struct {
+	next int // behind the line that Next gave last
 	Nick string
 
 	conn  net.Conn
@@ -91,25 +92,37 @@ func (c *IRCClient) Count(pattern string) int {
 
 // Wait gives the first line that matches, seen already or to come.
 func (c *IRCClient) Wait(pattern string, limit time.Duration) (string, error) {
+	l, _, err := c.wait(0, pattern, limit)
+	return l, err
+}
+
+// Next gives the first line that matches behind the one that Next gave last. For one goroutine.
+func (c *IRCClient) Next(pattern string, limit time.Duration) (string, error) {
+	l, at, err := c.wait(c.next, pattern, limit)
+	if err == nil {
+		c.next = at + 1
+	}
+	return l, err
+}
+
+func (c *IRCClient) wait(from int, pattern string, limit time.Duration) (line string, at int, err error) {
 	re := regexp.MustCompile(pattern)
 	t := time.NewTimer(limit)
 	defer t.Stop()
-	from := 0
 	for {
 		lines := c.Lines()
-		for _, l := range lines[from:] {
-			if re.MatchString(l) {
-				return l, nil
+		for ; from < len(lines); from++ {
+			if re.MatchString(lines[from]) {
+				return lines[from], from, nil
 			}
 		}
-		from = len(lines)
 		select {
 		case <-c.more:
 		case <-c.done:
-			return "", fmt.Errorf("the link of %s broke while it waited for %s", c.Nick, pattern)
+			return "", 0, fmt.Errorf("the link of %s broke while it waited for %s", c.Nick, pattern)
 		case <-t.C:
 			last := lines[max(0, len(lines)-8):]
-			return "", fmt.Errorf("%s saw no line like %s in %s; the last were:\n%s", c.Nick, pattern, limit, strings.Join(last, "\n"))
+			return "", 0, fmt.Errorf("%s saw no line like %s in %s; the last were:\n%s", c.Nick, pattern, limit, strings.Join(last, "\n"))
 		}
 	}
 }

@@ -173,6 +173,20 @@ func (s *Slapd) Search(ctx context.Context, filter string, attrs ...string) (str
 	return string(out), err
 }
 
+// Bind says whether somebody can log in with a password.
+func (s *Slapd) Bind(ctx context.Context, dn, password string) error {
+	bin, err := need("ldapwhoami", "ldap-utils")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, bin, "-x", "-ZZ", "-H", strings.Replace(s.URL, "localhost", "127.0.0.1", 1), "-D", dn, "-w", password)
+	cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+s.CA)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ldapwhoami: %w: %s", err, out)
+	}
+	return nil
+}
+
 // Stop ends it and removes its folder.
 func (s *Slapd) Stop() {
 	s.proc.stop(syscall.SIGTERM)

@@ -21,7 +21,7 @@ func (w *Worker) checkUnused() pipeline.Step {
 			list = append(list, describe(rr))
 		}
 		if len(list) > 0 {
-			return pipeline.Permanentf("%s still points at %s; move it first", strings.Join(list, ", "), c.Get("hostname"))
+			return pipeline.Permanentf("these names still point at %s: %s; move them first", c.Get("hostname"), strings.Join(list, ", "))
 		}
 		return nil
 	}

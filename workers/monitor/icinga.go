@@ -33,14 +33,14 @@ type results struct {
 
 func (i icinga) downtimes(ctx context.Context, token string) (int, error) {
 	var r results
-	// A query by POST, for a filter does not belong into a URL (section "Requests" of Icinga's API).
 	q := map[string]any{"filter": fmt.Sprintf("match(%s, downtime.comment)", quote(token+": *")), "attrs": []string{"comment"}}
 	_, err := i.query(ctx, "/v1/objects/downtimes", q, &r)
 	return len(r.Results), err
 }
 
+// query is a GET whose filter does not fit into a URL: a POST with a header (section "Request Method" of Icinga's API).
 func (i icinga) query(ctx context.Context, path string, q, out any) (int, error) {
-	return i.call(ctx, "POST", path+"?_method=GET", q, out)
+	return i.call(ctx, asGET, path, q, out)
 }
 
 func (i icinga) Suppress(ctx context.Context, in clipboard.Instance, token string, end time.Time) (string, bool, error) {

@@ -127,6 +127,9 @@ func newClient(key, base, user string, password clipboard.Secret, ca string) (*c
 	return &client{name: u.Host, base: strings.TrimSuffix(base, "/"), user: user, password: password, http: &http.Client{Transport: t, Timeout: 20 * time.Second}}, nil
 }
 
+// asGET is a POST that means GET.
+const asGET = "POST as GET"
+
 // call makes one request. What no retry can cure is marked so; status is there for refusals that mean something.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (status int, err error) {
 	var body io.Reader
@@ -137,9 +140,16 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (st
 		}
 		body = bytes.NewReader(b)
 	}
+	override := ""
+	if method == asGET {
+		method, override = http.MethodPost, http.MethodGet
+	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return 0, err
+	}
+	if override != "" {
+		req.Header.Set("X-HTTP-Method-Override", override)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Content-Type", "application/json")
