@@ -17,6 +17,7 @@ type Fault string
 const (
 	TooMany  Fault = "too many requests" // refused with the provider's own back-off sign
 	Broken   Fault = "500"
+	Denied   Fault = "denied"               // refused for want of a right: no retry cures it, a person does
 	Slow     Fault = "slow"                 // answers late
 	Capacity Fault = "capacity"             // a create is refused: nothing free there
 	Lost     Fault = "lost answer"          // the call takes effect, and the connection breaks before the answer
@@ -105,11 +106,11 @@ func (f *Faults) At(op string, create bool) Fault {
 	return kind
 }
 
-// Serve handles a call under a fault: h does it; refuse writes the provider's own refusal for TooMany, Broken and
-// Capacity. Late is h's to know.
+// Serve handles a call under a fault: h does it; refuse writes the provider's own refusal for TooMany, Broken,
+// Capacity and Denied. Late is h's to know.
 func (f Fault) Serve(w http.ResponseWriter, r *http.Request, h http.HandlerFunc, refuse func(w http.ResponseWriter, f Fault)) {
 	switch f {
-	case TooMany, Broken, Capacity:
+	case TooMany, Broken, Capacity, Denied:
 		refuse(w, f)
 	case Slow:
 		select {

@@ -158,6 +158,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		switch f {
 		case lab.TooMany:
 			refuse(w, &apiError{http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded."})
+		case lab.Denied:
+			refuse(w, &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation."})
 		case lab.Capacity:
 			refuse(w, &apiError{http.StatusInternalServerError, "InsufficientInstanceCapacity", "We currently do not have sufficient t3.nano capacity in the Availability Zone you requested (us-east-1a)."})
 		default:

@@ -152,6 +152,8 @@ func fault(w http.ResponseWriter, f lab.Fault) {
 	case lab.TooMany:
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusTooManyRequests, "", "Too many requests")
+	case lab.Denied:
+		refuse(w, http.StatusForbidden, "", "Unauthorized")
 	case lab.Capacity:
 		refuse(w, http.StatusBadRequest, "region", "There is not enough capacity in this region for the requested plan")
 	default:

@@ -45,7 +45,7 @@ func sites() []site {
 				"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 13"},
 				"size: 9999999": {"size: 512", "up to 32768 MB"}, "size: t3.nanoo": {"size: 512", `did you mean "t3.nano"?`}, "datacenter: us-east-1z": {"#place", `did you mean "us-east-1`}, "datacenter: Ohio": {"#place", "workers.ec2.region is us-east-1"}},
 			badKey: [2]string{"access_key: " + labec2.AccessKey, "access_key: AKIAWRONG"}},
-		{module: "esx", create: "CloneVM_Task", lacks: []lab.Fault{lab.TooMany, lab.Capacity, lab.Late, lab.LostLate},
+		{module: "esx", create: "CloneVM_Task", lacks: []lab.Fault{lab.TooMany, lab.Denied, lab.Capacity, lab.Late, lab.LostLate},
 			start: func(t *testing.T, rack *lab.Rack) lab.Cloud {
 				return must(lab.StartVSphere(context.Background(), rack))(t)
 			},
@@ -329,6 +329,14 @@ func TestProviders(t *testing.T) {
 			w.Log(r.Error)
 			w.machines()
 		}, lab.Capacity},
+		{"a right that we lack is told at once; nothing is left, and retry goes on when we have it", func(w *world) {
+			w.cloud.Chaos().Next(lab.Denied, w.site.create, 1)
+			r := w.failed(w.start(w.clipboard("loki"), whole...), "has no right to")
+			w.machines()
+			must(w.engine.Retry(w.Context(), r.ID, "", "alice"))(w.T)
+			w.ready(r)
+			w.machines("loki")
+		}, lab.Denied},
 		{"a cancel while the machine is being made, and an undo, leave nothing", func(w *world) {
 			w.cloud.Chaos().Next(lab.Slow, w.site.create, 1)
 			r := w.start(w.clipboard("loki"), whole...)
