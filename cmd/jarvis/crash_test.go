@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/lab"
+	labec2 "github.com/jarvisops/jarvis/lab/ec2"
+	lablinode "github.com/jarvisops/jarvis/lab/linode"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
 
@@ -72,9 +75,10 @@ func (p *process) cli(ctx context.Context, args ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, p.bin, append([]string{"--config", p.conf}, args...)...).Output()
 }
 
-// TestCrash has a hundred deployments in flight and kills the process with -9 again and again, between and inside
-// steps and while it starts. In the end every run is ready, no machine was made twice, every step finished once, the
-// commands on the hosts ran once, and alice has heard of every host. `make crash` does it for long.
+// TestCrash has a hundred deployments in flight on three providers, which play their faults, and kills the process with
+// -9 again and again, between and inside steps and while it starts. In the end every run is ready, no machine was made
+// twice, every step finished once, the commands on the hosts ran once, and alice has heard of every host. Then all is
+// undone, with more kills and faults, and nothing is left anywhere. `make crash` does it for long.
 func TestCrash(t *testing.T) {
 	runs, kills := number("JARVIS_CRASH_RUNS", 150), number("JARVIS_CRASH_KILLS", 50)
 	ctx := t.Context()
@@ -86,10 +90,26 @@ func TestCrash(t *testing.T) {
 	port := must[int](t)(freePort())
 	w := must[*lab.World](t)(lab.Start(ctx, lab.Options{Block: 79, Port: port}))
 	t.Cleanup(w.Stop)
+	clouds := []lab.Cloud{must[*lablinode.Server](t)(lablinode.Start(w.Rack)), labec2.Start(w.Rack), w.VSphere}
+	t.Cleanup(clouds[0].Stop)
+	t.Cleanup(clouds[1].Stop)
+	titles := []string{"Linode", "EC2", "ESX"}
+	kinds := [][]lab.Fault{all7, all7, {lab.Broken, lab.Slow, lab.Lost}}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for i, c := range clouds {
+		c.Chaos().Random(0.04, seed+uint64(i), kinds[i]...)
+	}
+	git := must[*real.Gitolite](t)(real.StartGitolite(ctx))
+	t.Cleanup(git.Stop)
+	alerts := must[*real.Alertmanager](t)(real.StartAlertmanager(ctx))
+	t.Cleanup(alerts.Stop)
 	ircd := must[*real.IRCd](t)(real.StartIRCd())
 	t.Cleanup(ircd.Stop)
 	gist := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprint(rw, lab.Clipboard(strings.TrimPrefix(r.URL.Path, "/")))
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		n, _ := strconv.Atoi(strings.TrimPrefix(name, "h"))
+		_, _ = fmt.Fprint(rw, strings.Replace(lab.Clipboard(name), "provider: ESX", "provider: "+titles[n%3], 1))
 	}))
 	t.Cleanup(gist.Close)
 	ext := filepath.Join(dir, "workers.d")
@@ -106,15 +126,27 @@ esac
 	if err := os.WriteFile(filepath.Join(ext, "slow"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	steps := []string{"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host", "ldap:update_host_ou", "ssh:install_config_management", "ssh:run_config_management", "slow:nap"}
+	lists := ""
+	steps := map[string]int{}
+	for _, p := range []string{"linode", "ec2", "esx"} {
+		list := []string{"monitor:suppress", "keys:create", p + ":deploy", p + ":get_pub_ip", "ssh:wait", "dns:update_host", "ssh:make_root_keypair", "ldap:update_host_ou",
+			"ssh:install_config_management", "ssh:run_config_management", "slow:nap", "monitor:resume"}
+		if p == "linode" { // a push takes long, and pushes go one after another
+			list = slices.Insert(list, 8, "keys:update_deploy_key")
+		}
+		steps[p] = len(list)
+		lists += fmt.Sprintf("%s: [%s], ", p, strings.Join(list, ", "))
+	}
 	text := w.Config(filepath.Join(dir, "data"), fmt.Sprintf(`  external: {dir: %q}
-pipelines: {deploy: {esx: [%s]}}
+%s%s  monitor: {alertmanager: {url: %q}}
+  keys: {gitolite: {admin: %q, known_hosts: %q, key: %q}}
+pipelines: {deploy: {%s}}
 chat:
   - irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, interval: 5ms}}
 people:
   - {name: alice, irc: "nick:alice", roles: [deploy]}
 sources: {urls: [%q]}
-`, ext, strings.Join(steps, ", "), ircd.Addr, gist.URL+"/"))
+`, ext, clouds[0].Config(), clouds[1].Config(), alerts.URL, git.Admin, git.KnownHosts, git.AdminKey, lists, ircd.Addr, gist.URL+"/"))
 	conf := filepath.Join(dir, "jarvis.yaml")
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -223,24 +255,35 @@ sources: {urls: [%q]}
 	if err := os.WriteFile(filepath.Join(ext, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(3 * time.Minute); ; {
-		have := hosts()
-		ready := 0
-		for _, r := range have {
-			if r.State == pipeline.Ready {
-				ready++
-			} else if !r.State.Moving() {
-				t.Fatalf("%s is %s at %s: %s", r.Host, r.State, r.Where(), r.Error)
+	// A run that met too many faults in a row has failed, and said so; then a person says the word again.
+	settle := func(state pipeline.State, word string) {
+		t.Helper()
+		again := 0
+		for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+			n := 0
+			for _, r := range hosts() {
+				switch {
+				case r.State == state:
+					n++
+				case r.State == pipeline.Failed:
+					again++
+					t.Logf("%s failed at %s: %s", r.Host, r.Where(), r.Error)
+					alice.Say("#ops", "jarvis: "+word+" "+r.Host)
+					time.Sleep(100 * time.Millisecond)
+				case !r.State.Moving():
+					t.Fatalf("%s is %s at %s: %s", r.Host, r.State, r.Where(), r.Error)
+				}
+			}
+			if n == runs {
+				t.Logf("said `%s` again: %d times", word, again)
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d are %s", n, runs, state)
 			}
 		}
-		if ready == runs {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d are ready", ready, runs)
-		}
-		time.Sleep(200 * time.Millisecond)
 	}
+	settle(pipeline.Ready, "retry")
 	t.Logf("%d runs, %d kills, up to %d in flight; 100 or more at %d of the kills that met a server in service", runs, kills, most, full)
 	if runs >= 150 && most < 100 {
 		t.Errorf("never were 100 deployments in flight at a kill; the most was %d", most)
@@ -250,7 +293,11 @@ sources: {urls: [%q]}
 	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
-	machines := w.VSphere.Machines()
+	var machines []string
+	for i, c := range clouds {
+		machines = append(machines, c.Machines()...)
+		t.Logf("%s played %v", titles[i], c.Chaos().Played())
+	}
 	if len(machines) != runs {
 		t.Errorf("%d machines for %d hosts: %v", len(machines), runs, machines)
 	}
@@ -263,7 +310,7 @@ sources: {urls: [%q]}
 	// What ran on the hosts ran once.
 	for _, s := range w.Sandboxes() {
 		ran := s.Ran()
-		if len(ran) != 2 {
+		if len(ran) != 2 { // installing and running configuration management
 			t.Errorf("on %s ran %v", s.Name, ran)
 		}
 		for cmd, n := range ran {
@@ -285,7 +332,8 @@ sources: {urls: [%q]}
 				done[ev.Stage]++
 			}
 		}
-		for i := range steps {
+		_, provider, _ := strings.Cut(r.Pipeline, "/")
+		for i := range steps[provider] {
 			if done[i] != 1 {
 				t.Errorf("%s: stage %d finished %d times", name, i+1, done[i])
 			}
@@ -303,4 +351,65 @@ sources: {urls: [%q]}
 	if got := w.Directory.Len(); got != runs {
 		t.Errorf("the directory has %d entries", got)
 	}
+	if got := must[[]string](t)(git.Keys(ctx)); len(got) != (runs+2)/3 {
+		t.Errorf("gitolite has %d keys", len(got))
+	}
+	if got := must[[]string](t)(alerts.Silences(ctx)); len(got) != 0 {
+		t.Errorf("monitoring is still quiet: %v", got)
+	}
+
+	// And back: everything is undone, while the process is killed and the providers play their faults.
+	asked.Add(1)
+	go func() {
+		defer asked.Done()
+		for left := runs; left > 0 && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+			left = 0
+			have := hosts()
+			if have == nil {
+				left = runs
+			}
+			for name, r := range have {
+				if r.State == pipeline.Ready {
+					left++
+					if left <= 18 {
+						alice.Say("#ops", "jarvis: undo "+name)
+					}
+				}
+			}
+		}
+	}()
+	for i := range kills / 4 {
+		kill(i)
+	}
+	asked.Wait()
+	settle(pipeline.Undone, "undo")
+	for i, c := range clouds {
+		if got := c.Machines(); len(got) != 0 {
+			t.Errorf("%s still has %v", titles[i], got)
+		}
+	}
+	w.Rack.Each(func(lab.Machine) { t.Error("a host is still up") })
+	for i := range runs {
+		name := fmt.Sprintf("h%03d", i)
+		for _, kind := range []uint16{godns.TypeA, godns.TypeAAAA, godns.TypeSSHFP} {
+			if got := w.DNS.Lookup(name+".websages.com", kind); len(got) != 0 {
+				t.Errorf("DNS still has %v", got)
+			}
+		}
+		if _, err := alice.Wait("alice: "+name+" is undone: took back ", 60*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.Directory.Len(); got != 0 {
+		t.Errorf("the directory still has %d entries", got)
+	}
+	if got := must[[]string](t)(git.Keys(ctx)); len(got) != 0 {
+		t.Errorf("gitolite still has %v", got)
+	}
+	if got := must[[]string](t)(alerts.Silences(ctx)); len(got) != 0 {
+		t.Errorf("monitoring is still quiet: %v", got)
+	}
 }
+
+// all7 are the faults of a provider's API.
+var all7 = []lab.Fault{lab.TooMany, lab.Broken, lab.Slow, lab.Capacity, lab.Late, lab.Lost, lab.LostLate}
