@@ -61,6 +61,10 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	case pipeline.Waiting:
 		fmt.Fprintf(&b, "%s, %s — %s", r.Where(), took, r.Why)
 	case pipeline.Failed:
+		if strings.HasPrefix(r.Error, "could not undo") {
+			fmt.Fprintf(&b, "is not wholly undone: %s", r.Error)
+			break
+		}
 		fmt.Fprintf(&b, "failed at %s: %s", r.Where(), r.Error)
 	case pipeline.Asking:
 		fmt.Fprintf(&b, "waits for you at %s: %s", r.Where(), r.Error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/event"
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
@@ -34,6 +36,9 @@ const (
 // cloud-init would, and reports the address as VMware Tools would.
 type VSphere struct {
 	URL string
+	// NetBoot says what DHCP tells a machine without a system that asks by its MAC address: install, or boot from disk.
+	// nil: there is no network to boot from.
+	NetBoot func(mac string) (install bool, err error)
 
 	*Rack
 	Faults Faults
@@ -196,7 +201,7 @@ func (v *VSphere) watch(ctx context.Context) {
 func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference, name string) error {
 	vm := object.NewVirtualMachine(v.client.Client, ref)
 	var m mo.VirtualMachine
-	if err := vm.Properties(ctx, ref, []string{"config.extraConfig", "guest.ipAddress"}, &m); err != nil {
+	if err := vm.Properties(ctx, ref, []string{"config", "guest.ipAddress"}, &m); err != nil {
 		return err
 	}
 	user := ""
@@ -207,6 +212,11 @@ func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference,
 				return fmt.Errorf("guestinfo.userdata is not base64: %w", err)
 			}
 			user = string(b)
+		}
+	}
+	if m.Config.GuestId != templateGuest { // made bare, not cloned
+		if err := v.install(ctx, vm, m.Config.Hardware.Device); err != nil {
+			return err
 		}
 	}
 	if !strings.HasPrefix(user, "#cloud-config") {
@@ -223,6 +233,37 @@ func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference,
 		err = task.Wait(ctx)
 	}
 	return err
+}
+
+// templateGuest is the guest id of the simulator's own machines, and so of clones.
+const templateGuest = "otherGuest"
+
+// install is what a machine without a system does: it boots the installer from the network, reboots, and asks the
+// network again, which must now say that it is to boot from its disk.
+func (v *VSphere) install(ctx context.Context, vm *object.VirtualMachine, devices object.VirtualDeviceList) error {
+	if v.NetBoot == nil {
+		return errors.New("it has no system, and there is no network to boot from")
+	}
+	mac := ""
+	for _, d := range devices.SelectByType((*types.VirtualEthernetCard)(nil)) {
+		mac = d.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard().MacAddress
+	}
+	yes, err := v.NetBoot(mac)
+	if err != nil || !yes {
+		return fmt.Errorf("it has no system, and DHCP tells %s to boot from its disk (%v)", mac, err)
+	}
+	ref := vm.Reference()
+	err = event.NewManager(v.client.Client).PostEvent(ctx, &types.VmGuestRebootEvent{VmEvent: types.VmEvent{Event: types.Event{CreatedTime: time.Now(), Vm: &types.VmEventArgument{Vm: ref}}}})
+	if err != nil {
+		return err
+	}
+	for range 100 { // a BIOS takes seconds until it asks again
+		time.Sleep(50 * time.Millisecond)
+		if yes, err = v.NetBoot(mac); err != nil || !yes {
+			return err
+		}
+	}
+	return errors.New("DHCP had it install again and again")
 }
 
 // operation finds the SOAP call in a request.

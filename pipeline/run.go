@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -69,7 +70,7 @@ func (r *Run) Step() string {
 
 // Where gives "stage 4/14 ssh:wait", the words that people and their tests look for.
 func (r *Run) Where() string {
-	return fmt.Sprintf("stage %d/%d %s", min(r.Stage+1, len(r.Steps)), len(r.Steps), r.Step())
+	return strings.TrimSpace(fmt.Sprintf("stage %d/%d %s", min(r.Stage+1, len(r.Steps)), len(r.Steps), r.Step()))
 }
 
 // EventKind says what happened.

@@ -98,7 +98,7 @@ func TestCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	for i, c := range clouds {
-		c.Chaos().Random(0.04, seed+uint64(i), kinds[i]...)
+		c.Chaos().Random([]float64{0.15, 0.1, 0.005}[i], seed+uint64(i), kinds[i]...)
 	}
 	git := must[*real.Gitolite](t)(real.StartGitolite(ctx))
 	t.Cleanup(git.Stop)

@@ -26,17 +26,18 @@ import (
 // Alertmanager, OpenSSH hosts; and the three providers.
 type site struct {
 	*testing.T
-	ircd   *real.IRCd
-	named  *real.Named
-	slapd  *real.Slapd
-	git    *real.Gitolite
-	icinga *real.Icinga
-	alerts *real.Alertmanager
-	rack   *lab.Rack
-	clouds map[string]lab.Cloud
-	gist   *httptest.Server
-	conf   string
-	alice  *real.IRCClient
+	ircd    *real.IRCd
+	named   *real.Named
+	slapd   *real.Slapd
+	git     *real.Gitolite
+	icinga  *real.Icinga
+	alerts  *real.Alertmanager
+	rack    *lab.Rack
+	vsphere *lab.VSphere
+	clouds  map[string]lab.Cloud
+	gist    *httptest.Server
+	conf    string
+	alice   *real.IRCClient
 
 	mu    sync.Mutex
 	gists map[string]string
@@ -73,7 +74,8 @@ func newSite(t *testing.T, block int, hosts ...string) *site {
 	t.Cleanup(s.rack.Stop)
 	li := must[*lablinode.Server](t)(lablinode.Start(s.rack))
 	li.Kernel = "linode/latest-64bit" // what Linode gave for years: set_kernel has something to do
-	s.clouds = map[string]lab.Cloud{"linode": li, "ec2": labec2.Start(s.rack), "esx": must[*lab.VSphere](t)(lab.StartVSphere(ctx, s.rack))}
+	s.vsphere = must[*lab.VSphere](t)(lab.StartVSphere(ctx, s.rack))
+	s.clouds = map[string]lab.Cloud{"linode": li, "ec2": labec2.Start(s.rack), "esx": s.vsphere}
 	clouds := ""
 	for _, c := range s.clouds {
 		t.Cleanup(c.Stop)
@@ -285,6 +287,7 @@ func TestRedeployNineteenStages(t *testing.T) {
 		t.Error(errs)
 	}
 	s.everyStepTwice()
+	s.fromNetwork()
 	// Somebody else's host.
 	s.put("fenrir", "instance:\n  hostname: fenrir\n  fqdn: fenrir.websages.com\n  provider: Linode\n  guestid: Debian 12\n  size: 512\n")
 	s.say("redeploy {fenrir}")
@@ -341,4 +344,31 @@ func (s *site) everyStepTwice() {
 	s.update("delete www.websages.com", "delete ftp.websages.com")
 	s.say("destroy loki")
 	s.hear(`alice: loki is destroyed`)
+}
+
+// fromNetwork deploys a bare machine on ESX that installs itself from the network, as the first Jarvis did: DHCP's
+// directory says install until it has rebooted, and from then on to boot from its disk.
+func (s *site) fromNetwork() {
+	s.Helper()
+	told := make(chan string, 1000)
+	s.vsphere.NetBoot = func(mac string) (bool, error) {
+		out, err := s.slapd.DHCP(context.Background(), mac)
+		told <- out
+		return strings.Contains(out, "pxelinux.0"), err
+	}
+	s.put("bare", "instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ESX\n  guestid: Debian 12\n  size: 1024\n  disk: 8\n  boot: network\n")
+	s.say("deploy {bare}")
+	s.hear(`alice: loki\.websages\.com on ESX, 20 stages, run \d+\.`)
+	s.hear(`alice: loki is ready: .*, 20 stages in `)
+	if first := <-told; !strings.Contains(first, `dhcpStatements: filename "pxelinux.0"`) || !strings.Contains(first, "next-server 192.0.2.1") {
+		s.Errorf("DHCP told the bare machine:\n%s", first)
+	}
+	s.say("undo loki")
+	s.hear(`alice: loki is undone: took back .*ldap:dhcp_local, ldap:dhcp_install, esx:deploy`)
+	if got := s.clouds["esx"].Machines(); len(got) != 0 {
+		s.Errorf("machines = %v", got)
+	}
+	if out, err := s.slapd.DHCP(s.Context(), "*"); err != nil || strings.Contains(out, "dn:") {
+		s.Errorf("DHCP's directory still has, %v:\n%s", err, out)
+	}
 }

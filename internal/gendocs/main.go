@@ -1,31 +1,38 @@
-// Command gendocs writes docs/verbs.md, docs/steps.md and docs/config.md from the structs that hold them. CI runs it
+// Command gendocs writes docs/verbs.md, docs/steps.md, docs/providers.md and docs/config.md from the structs that hold them. CI runs it
 // and fails on a diff.
 package main
 
 import (
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
 	"github.com/jarvisops/jarvis/workers/dns"
+	"github.com/jarvisops/jarvis/workers/ec2"
 	"github.com/jarvisops/jarvis/workers/esx"
+	"github.com/jarvisops/jarvis/workers/keys"
 	"github.com/jarvisops/jarvis/workers/ldap"
+	"github.com/jarvisops/jarvis/workers/linode"
+	"github.com/jarvisops/jarvis/workers/monitor"
 )
 
 //go:generate go run .
 
 func main() {
-	steps, err := stepsDoc()
+	steps, providers, err := stepsDoc()
 	if err != nil {
 		log.Fatal(err)
 	}
-	for name, text := range map[string]string{"verbs.md": verbsDoc(), "steps.md": steps, "config.md": config.Markdown()} {
+	for name, text := range map[string]string{"verbs.md": verbsDoc(), "steps.md": steps, "providers.md": providers, "config.md": config.Markdown()} {
 		if err := os.WriteFile(filepath.Join("..", "..", "docs", name), []byte(text), 0o644); err != nil {
 			log.Fatal(err)
 		}
@@ -46,19 +53,23 @@ func verbsDoc() string {
 }
 
 // stepsDoc builds every worker with a configuration that names a server nobody asks.
-func stepsDoc() (string, error) {
+func stepsDoc() (steps, providers string, err error) {
 	dir, err := os.MkdirTemp("", "gendocs-")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	set, err := all.Build(all.Config{
-		ESX:  &esx.Config{URL: clipboard.Secret("https://user:password@vcenter/sdk")},
-		DNS:  &dns.Config{},
-		LDAP: &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
+		Linode:  &linode.Config{Token: "nobody's"},
+		EC2:     &ec2.Config{Region: "us-east-1"},
+		Monitor: &monitor.Config{Alertmanager: monitor.Alertmanager{URL: "https://alerts.example.org"}},
+		Keys:    &keys.Config{Gitolite: keys.Gitolite{Admin: "ssh://git@git.example.org/gitolite-admin"}},
+		ESX:     &esx.Config{URL: clipboard.Secret("https://user:password@vcenter/sdk")},
+		DNS:     &dns.Config{},
+		LDAP:    &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
 	}, dir)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer set.Close()
 	var b strings.Builder
@@ -70,11 +81,73 @@ func stepsDoc() (string, error) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", s.Name, s.Doc, strings.Join(s.Needs, ", "), strings.Join(s.Gives, ", "), command.Short(s.Timeout), s.Resume, undo)
 	}
-	b.WriteString("\n## Built-in pipelines\n\n")
-	for verb, byProvider := range all.Pipelines(set.Registry) {
-		for p, steps := range byProvider {
-			fmt.Fprintf(&b, "`%s` on `%s`: %s\n", verb, p, strings.Join(steps, " → "))
+	b.WriteString("\n## Built-in pipelines\n\nA step of a worker that is not configured is left out. `boot: network` in the clipboard takes the lists of `esx-network`.\n\n")
+	lists := all.Pipelines(set.Registry)
+	for _, verb := range slices.Sorted(maps.Keys(lists)) {
+		for _, p := range slices.Sorted(maps.Keys(lists[verb])) {
+			fmt.Fprintf(&b, "- `%s` on `%s`: %s\n", verb, p, strings.Join(lists[verb][p], " → "))
 		}
 	}
-	return b.String(), nil
+	return b.String(), providersDoc(set.Registry), nil
+}
+
+// providersDoc is the matrix of what each provider offers.
+func providersDoc(r *pipeline.Registry) string {
+	tasks := map[string]map[string]pipeline.Step{}
+	for _, s := range r.Steps() {
+		module, task, _ := strings.Cut(s.Name, ":")
+		if slices.Contains(all.Providers, module) {
+			if tasks[task] == nil {
+				tasks[task] = map[string]pipeline.Step{}
+			}
+			tasks[task][module] = s
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# Providers\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nWhat each offers. *undo*: the step can be taken back; *plan*: it says before what it would do. How machines come and go, on all of\nthem: [machines.md](machines.md).\n\n| step |")
+	for _, p := range all.Providers {
+		b.WriteString(" `" + p + "` |")
+	}
+	b.WriteString(" what it does |\n|---|" + strings.Repeat("---|", len(all.Providers)) + "---|\n")
+	for _, task := range slices.Sorted(maps.Keys(tasks)) {
+		b.WriteString("| `" + task + "` |")
+		doc := ""
+		for _, p := range all.Providers {
+			s, ok := tasks[task][p]
+			cell := " – |"
+			if ok {
+				cell, doc = " yes", s.Doc
+				if s.Plan != nil {
+					cell += ", plan"
+				}
+				if s.Undo != nil {
+					cell += ", undo"
+				}
+				cell += " |"
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString(" " + doc + " |\n")
+	}
+	b.WriteString("\n| key of the clipboard |")
+	for _, p := range all.Providers {
+		b.WriteString(" `" + p + "` |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(all.Providers)) + "\n")
+	for _, k := range []string{"guestid", "size", "datacenter", "boot", "disk"} {
+		b.WriteString("| `" + k + "` |")
+		for _, p := range all.Providers {
+			needs := tasks["deploy"][p].Needs
+			switch {
+			case slices.Contains(needs, k):
+				b.WriteString(" must |")
+			case slices.Contains(needs, k+"?"):
+				b.WriteString(" may |")
+			default:
+				b.WriteString(" – |")
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }

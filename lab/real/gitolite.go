@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,11 +20,9 @@ type Gitolite struct {
 	AdminKey   string // file of the key that may push to gitolite-admin
 
 	dir, ip, port string
+	user          string // owns the repositories; sshd wants a login of its own for them
 	proc          *proc
 }
-
-// gitUser owns the repositories; sshd wants a login of its own for them.
-const gitUser = "jarvislabgit"
 
 // StartGitolite starts a server whose hosts may be the ones named. It needs root.
 func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
@@ -53,15 +50,11 @@ func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
 		return nil, err
 	}
 	g := &Gitolite{dir: dir, ip: "127.0.0.1", port: strconv.Itoa(port), AdminKey: filepath.Join(dir, "admin"), KnownHosts: filepath.Join(dir, "known_hosts")}
-	g.Admin = fmt.Sprintf("ssh://%s@%s:%s/gitolite-admin", gitUser, g.ip, g.port)
+	g.user = "jarvislab" + g.port
+	g.Admin = fmt.Sprintf("ssh://%s@%s:%s/gitolite-admin", g.user, g.ip, g.port)
 	home := filepath.Join(dir, "home")
-	if _, err := user.Lookup(gitUser); err != nil {
-		// A password of * is none, but no lock either: sshd without PAM refuses a locked account.
-		if err := run(ctx, "", "useradd", "-r", "-M", "-s", "/bin/bash", "-p", "*", gitUser); err != nil {
-			return nil, err
-		}
-	}
-	if err := errors.Join(run(ctx, "", "usermod", "-p", "*", "-d", home, gitUser), os.MkdirAll(home, 0o755), os.MkdirAll("/run/sshd", 0o755)); err != nil {
+	// A password of * is none, but no lock either: sshd without PAM refuses a locked account.
+	if err := errors.Join(run(ctx, "", "useradd", "-r", "-M", "-s", "/bin/bash", "-p", "*", "-d", home, g.user), os.MkdirAll(home, 0o755), os.MkdirAll("/run/sshd", 0o755)); err != nil {
 		return nil, err
 	}
 	for _, k := range []string{"admin", "hostkey"} {
@@ -77,14 +70,14 @@ func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := fmt.Sprintf("HostKey %s/hostkey\nPort %s\nListenAddress %s\nUsePAM no\nPidFile none\nStrictModes no\nAllowUsers %s\nPasswordAuthentication no\n", dir, g.port, g.ip, gitUser)
+	conf := fmt.Sprintf("HostKey %s/hostkey\nPort %s\nListenAddress %s\nUsePAM no\nPidFile none\nStrictModes no\nAllowUsers %s\nPasswordAuthentication no\n", dir, g.port, g.ip, g.user)
 	if err := errors.Join(os.WriteFile(g.KnownHosts, []byte(fmt.Sprintf("[%s]:%s %s", g.ip, g.port, pub)), 0o644),
-		os.WriteFile(filepath.Join(home, "admin.pub"), adminPub, 0o644), os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(conf), 0o644), own(home, gitUser)); err != nil {
+		os.WriteFile(filepath.Join(home, "admin.pub"), adminPub, 0o644), os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(conf), 0o644), own(home, g.user)); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, gitolite, "setup", "-pk", filepath.Join(home, "admin.pub"))
-	cmd.Env, cmd.Dir = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "USER=" + gitUser}, home
-	if cmd.SysProcAttr, err = as(gitUser); err != nil {
+	cmd.Env, cmd.Dir = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "USER=" + g.user}, home
+	if cmd.SysProcAttr, err = as(g.user); err != nil {
 		return nil, err
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -143,6 +136,6 @@ func (g *Gitolite) Stop() {
 	if g.proc != nil {
 		g.proc.kill()
 	}
-	_ = exec.Command("userdel", gitUser).Run()
+	_ = exec.Command("userdel", g.user).Run()
 	_ = os.RemoveAll(g.dir)
 }

@@ -158,12 +158,16 @@ owner: uid=bob,ou=People,%[1]s
 
 // Search gives what ldapsearch prints for a filter, with StartTLS.
 func (s *Slapd) Search(ctx context.Context, filter string, attrs ...string) (string, error) {
+	return s.search(ctx, "ou=Hosts,"+Base, filter, attrs...)
+}
+
+func (s *Slapd) search(ctx context.Context, base, filter string, attrs ...string) (string, error) {
 	bin, err := need("ldapsearch", "ldap-utils")
 	if err != nil {
 		return "", err
 	}
 	// By address: libldap takes "localhost" for the machine's own name, which the certificate does not hold.
-	args := append([]string{"-LLL", "-o", "ldif-wrap=no", "-x", "-ZZ", "-H", strings.Replace(s.URL, "localhost", "127.0.0.1", 1), "-D", BindDN, "-w", BindPassword, "-b", "ou=Hosts," + Base, filter}, attrs...)
+	args := append([]string{"-LLL", "-o", "ldif-wrap=no", "-x", "-ZZ", "-H", strings.Replace(s.URL, "localhost", "127.0.0.1", 1), "-D", BindDN, "-w", BindPassword, "-b", base, filter}, attrs...)
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+s.CA)
 	out, err := cmd.CombinedOutput()
@@ -171,6 +175,11 @@ func (s *Slapd) Search(ctx context.Context, filter string, attrs ...string) (str
 		err = fmt.Errorf("ldapsearch: %w: %s", err, out)
 	}
 	return string(out), err
+}
+
+// DHCP gives the statements for the host with a MAC address, as dhcpd would look for them.
+func (s *Slapd) DHCP(ctx context.Context, mac string) (string, error) {
+	return s.search(ctx, "ou=DHCP,"+Base, "(&(objectClass=dhcpHost)(dhcpHWAddress=ethernet "+mac+"))", "dhcpStatements")
 }
 
 // Bind says whether somebody can log in with a password.
