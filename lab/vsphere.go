@@ -134,7 +134,7 @@ func (v *VSphere) Machines() []string {
 
 // Config gives the lines for jarvis.yaml under workers.
 func (v *VSphere) Config() string {
-	return fmt.Sprintf("  esx: {url: %q, insecure: true, templates: {Debian 12: %s}, pool: %s}\n", v.URL, Template, Pool)
+	return fmt.Sprintf("  esx: {url: %q, insecure: true, templates: {Debian 12: %s}, pool: %s, network: VM Network}\n", v.URL, Template, Pool)
 }
 
 // Chaos gives the faults that it plays.
@@ -253,7 +253,7 @@ func (v *VSphere) install(ctx context.Context, vm *object.VirtualMachine, device
 		return fmt.Errorf("it has no system, and DHCP tells %s to boot from its disk (%v)", mac, err)
 	}
 	ref := vm.Reference()
-	err = event.NewManager(v.client.Client).PostEvent(ctx, &types.VmGuestRebootEvent{VmEvent: types.VmEvent{Event: types.Event{CreatedTime: time.Now(), Vm: &types.VmEventArgument{Vm: ref}}}})
+	err = event.NewManager(v.client.Client).PostEvent(ctx, &types.VmGuestRebootEvent{VmEvent: types.VmEvent{Event: types.Event{CreatedTime: time.Now(), Vm: &types.VmEventArgument{Vm: ref}, Host: &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: "DC0_H0"}}}}})
 	if err != nil {
 		return err
 	}

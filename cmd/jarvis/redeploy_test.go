@@ -287,7 +287,6 @@ func TestRedeployNineteenStages(t *testing.T) {
 		t.Error(errs)
 	}
 	s.everyStepTwice()
-	s.fromNetwork()
 	// Somebody else's host.
 	s.put("fenrir", "instance:\n  hostname: fenrir\n  fqdn: fenrir.websages.com\n  provider: Linode\n  guestid: Debian 12\n  size: 512\n")
 	s.say("redeploy {fenrir}")
@@ -346,10 +345,10 @@ func (s *site) everyStepTwice() {
 	s.hear(`alice: loki is destroyed`)
 }
 
-// fromNetwork deploys a bare machine on ESX that installs itself from the network, as the first Jarvis did: DHCP's
-// directory says install until it has rebooted, and from then on to boot from its disk.
-func (s *site) fromNetwork() {
-	s.Helper()
+// TestDeployFromNetwork deploys a bare machine on ESX that installs itself from the network, as the first Jarvis did:
+// DHCP's directory says install until it has rebooted, and from then on to boot from its disk.
+func TestDeployFromNetwork(t *testing.T) {
+	s := newSite(t, 82, "loki")
 	told := make(chan string, 1000)
 	s.vsphere.NetBoot = func(mac string) (bool, error) {
 		out, err := s.slapd.DHCP(context.Background(), mac)

@@ -71,7 +71,6 @@ type world struct {
 	rack   *lab.Rack
 	cloud  lab.Cloud
 	engine *pipeline.Engine
-	hosts  int
 }
 
 var blocks atomic.Int32 // of 127/8, from 100 on; every world has one of its own

@@ -119,16 +119,8 @@ func (w *Worker) connect(ctx context.Context) (*ec2.Client, error) {
 // callTimeout bounds one call.
 const callTimeout = 30 * time.Second
 
-// code gives EC2's error code (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html).
-func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorCode()
-	}
-	return ""
-}
-
-// call makes one attempt and puts what went wrong into words.
+// call makes one attempt and puts what went wrong into words, by EC2's error code
+// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html).
 func call[T any](ctx context.Context, w *Worker, what string, f func(context.Context, *ec2.Client) (T, error)) (T, error) {
 	var none T
 	cl, err := w.connect(ctx)

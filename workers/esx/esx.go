@@ -150,7 +150,9 @@ func (w *Worker) say(what string, err error) error {
 		return pipeline.Permanentf("%s: the user has no permission for it", what)
 	case fault.Is(err, &types.NoDiskSpace{}), fault.Is(err, &types.InsufficientStorageSpace{}):
 		return pipeline.Permanentf("%s: the datastore is full", what)
-	case errors.As(err, &notFound), errors.As(err, &many), errors.As(err, &dmany):
+	case errors.As(err, &dmany):
+		return pipeline.Permanentf("%s: there are several; name one under workers.esx", what)
+	case errors.As(err, &notFound), errors.As(err, &many):
 		return pipeline.Permanentf("%s: %v", what, err)
 	}
 	var certErr x509.UnknownAuthorityError

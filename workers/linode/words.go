@@ -77,7 +77,7 @@ func (w *Worker) region(ctx context.Context, said string) (linodego.Region, erro
 			}
 		}
 		if r.Status != "ok" {
-			return r, fmt.Errorf("Linode's datacenter %s has an outage", r.Label)
+			return r, fmt.Errorf("the datacenter %s of Linode has an outage", r.Label)
 		}
 		return r, nil
 	}
