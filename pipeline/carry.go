@@ -79,7 +79,10 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 			if err != nil || end || again > 0 {
 				return again, err
 			}
-			return 0, e.endReady(ctx, r)
+			if turned, err := e.endReady(ctx, r); err != nil || !turned {
+				return 0, err
+			}
+			continue
 		}
 		step, err := e.reg.Lookup(r.Step(), "")
 		if err != nil {
@@ -243,8 +246,8 @@ func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err
 	lines := s.take()
 	next := r.Stage + 1
 	last := next >= len(r.Steps)
-	end = last && !e.holds(r)
-	// A member of a cluster may have to wait before its next stage begins, and so may what comes after the last.
+	end = last && !e.holds(r) && r.Cluster == 0
+	// A member of a cluster passes the gate before its next stage begins, and once more before it is ready.
 	under := 1
 	if last || r.Cluster > 0 {
 		under = 0
@@ -296,17 +299,23 @@ func (e *Engine) recordReady(ctx context.Context, tx store.Tx, r *Run, now time.
 	return e.recordAllReady(ctx, tx, r, now)
 }
 
-// endReady commits that a run is ready whose stages are all done or skipped.
-func (e *Engine) endReady(ctx context.Context, r *Run) error {
+// endReady commits that a run is ready whose stages are all done or skipped. turned reports that its cluster is being
+// undone meanwhile, so that it has to turn back instead.
+func (e *Engine) endReady(ctx context.Context, r *Run) (turned bool, err error) {
 	now := time.Now()
-	err := e.write(ctx, func(tx store.Tx) error {
+	err = e.write(ctx, func(tx store.Tx) error {
+		if r.Cluster > 0 {
+			if turned, err = isUndoing(ctx, tx, r.Cluster); turned || err != nil {
+				return err
+			}
+		}
 		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?", now.UnixMilli(), now.UnixMilli(), r.ID, r.turn)); err != nil {
 			return err
 		}
 		return e.recordReady(ctx, tx, r, now)
 	})
 	e.forgetUsual(r.Pipeline)
-	return err
+	return turned, err
 }
 
 // pause commits that the run waits. A wait whose reason did not change writes nothing: ten thousand hosts that are
@@ -356,14 +365,22 @@ func (e *Engine) fail(ctx context.Context, r *Run, s *stepRun, cause error) erro
 	if err := e.stop(ctx, r, s, Failed, EvFailed, cause); err != nil || r.Cluster == 0 {
 		return err
 	}
-	if err := e.undoMembers(ctx, r.Cluster); err != nil {
-		e.log.Error("undo the cluster", "run", r.ID, "err", err) // the run itself has failed, and that is on record
-	}
-	return nil
+	return e.turnMembers(ctx, r)
 }
 
 func (e *Engine) ask(ctx context.Context, r *Run, s *stepRun, cause error) error {
-	return e.stop(ctx, r, s, Asking, EvAsking, cause)
+	if err := e.stop(ctx, r, s, Asking, EvAsking, cause); err != nil || r.Cluster == 0 {
+		return err
+	}
+	return e.turnMembers(ctx, r)
+}
+
+// turnMembers sees to a cluster that is being undone when one of its runs has come to rest.
+func (e *Engine) turnMembers(ctx context.Context, r *Run) error {
+	if err := e.undoMembers(ctx, r.Cluster); err != nil {
+		e.log.Error("undo the cluster", "run", r.ID, "err", err) // the run itself is at rest, and that is on record
+	}
+	return nil
 }
 
 // endCancelled commits the cancellation and says what is left standing. It raises the turn, so that whoever else

@@ -386,6 +386,17 @@ func (e *Engine) undoMembers(ctx context.Context, id int64) error {
 	return errors.Join(errs...)
 }
 
+// isUndoing reads whether a cluster is being undone, in a transaction that ends a run: the row is held, so that whoever
+// begins the undo at this moment either is seen here, or sees what this transaction commits.
+func isUndoing(ctx context.Context, tx store.Tx, id int64) (bool, error) {
+	if _, err := tx.Exec(ctx, "UPDATE clusters SET undoing = undoing WHERE id = ?", id); err != nil {
+		return false, err
+	}
+	var undoing int
+	err := tx.QueryRow(ctx, "SELECT undoing FROM clusters WHERE id = ?", id).Scan(&undoing)
+	return undoing == 1, err
+}
+
 // undoBroken goes on with clusters that were being undone when the process died.
 func (e *Engine) undoBroken(ctx context.Context) error {
 	rows, err := e.db.Query(ctx, "SELECT DISTINCT cluster FROM runs WHERE cluster IN (SELECT id FROM clusters WHERE undoing = 1) AND (state IN ('asking', 'ready') OR state = 'failed' AND NOT EXISTS (SELECT 1 FROM events WHERE run = runs.id AND kind = 'undo_failed'))")

@@ -25,6 +25,9 @@ func Word(key, said string, table map[string]string, title string) (string, erro
 // Unknown says that a provider does not have what the clipboard names: with the nearest there is, or else with all,
 // newest first.
 func Unknown(key, said string, words []string, title string) error {
+	if len(said) > 60 {
+		said = strings.ToValidUTF8(said[:60], "") + "…"
+	}
 	if said == "" {
 		return pipeline.Permanentf("the clipboard names no %q; %s has %s", key, title, list(words))
 	}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -140,6 +141,10 @@ func (db *DB) Close() error {
 		db.group.close()
 	}
 	if db.hold != nil {
+		// Said, not left to the end of the connection: the server may see that only after the next process asks.
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		_, _ = db.hold.Exec(ctx, "SELECT pg_advisory_unlock_all()")
+		cancel()
 		db.hold.Release()
 	}
 	if db.pool != nil {

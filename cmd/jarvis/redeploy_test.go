@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -339,6 +340,26 @@ func (s *site) everyStepTwice() {
 	_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
 	if strings.Contains(shown, secret) || strings.Contains(out, secret) {
 		s.Error("the host's password shows in the record")
+	}
+	// A slip in fstab changes nothing on the host.
+	fstab := must[string](s.T)(h.ReadFile("/etc/fstab"))
+	for slip, want := range map[string]string{
+		"device: tmpfs, mount: /srv/new, type: tmpsf":                           `fstab is as it was`,
+		"device: /dev/sdz9, mount: /srv/new, type: ext4, options: \"defaults,x y\"": `options "defaults,x y" are not a list`,
+		"device: tmpfs, mount: /etc, type: tmpfs":                               `mount "/etc" belongs to the system`,
+		"device: \"tmpfs; reboot\", mount: /srv/new, type: tmpfs":               `device "tmpfs; reboot" is not one`,
+	} {
+		_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
+		_, keys, _ := strings.Cut(shown, "  hostkeys:\n")
+		first, _, _ := strings.Cut(keys, "\n")
+		s.put("slip", "instance:\n  hostname: slip\n  provider: EC2\n  ipaddress: "+address(ready)+"\n  hostkeys:\n"+first+"\n  filesystems:\n    - {"+slip+"}\nsteps: [ssh:mount_filesystems]\n")
+		s.say("deploy {slip}")
+		s.hear(`alice: slip failed at stage 1/1 ssh:mount_filesystems after .*` + regexp.QuoteMeta(want))
+		s.say("cancel slip")
+		s.hear(`alice: slip: run \d+ was cancelled`)
+	}
+	if got := must[string](s.T)(h.ReadFile("/etc/fstab")); got != fstab {
+		s.Errorf("fstab was\n%s\nand is\n%s", fstab, got)
 	}
 	s.update("delete www.websages.com", "delete ftp.websages.com")
 	s.say("destroy loki")

@@ -425,6 +425,21 @@ func TestProviders(t *testing.T) {
 					p.test(newWorld(t, s))
 				})
 			}
+			if s.module == "ec2" {
+				t.Run("the console shows the host key that we gave it, and another key is an alarm", func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, s)
+					r := w.ready(w.start(w.clipboard("loki"), append(whole, "ec2:wait_for_console")...))
+					if got := w.said(r, pipeline.EvDone)[4]; !strings.HasSuffix(got, "the console shows our host key") {
+						t.Errorf("said %q", got)
+					}
+					c := w.clipboard("loki")
+					if err := errors.Join(c.Set("provider_id", w.engine.Value(r, "provider_id")), c.Set("hostkey_first", w.engine.Values(r, "hostkeys")[0])); err != nil {
+						t.Fatal(err)
+					}
+					w.failed(w.start(c, "ec2:wait_for_console"), "this is not our machine")
+				})
+			}
 			t.Run("wrong credentials are told, with the key to set", func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, s, s.badKey[0], s.badKey[1])

@@ -32,7 +32,7 @@ func TestUpdateHostOnBIND(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step := w.Steps()[0]
+	step := stepOf(t, w, "dns:update_host")
 	dig := func(name, kind string) string {
 		t.Helper()
 		out, err := named.Dig(t.Context(), name, kind)
@@ -106,7 +106,18 @@ func TestUpdateHostOnBIND(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := call(bad.Steps()[0].Do, "loki", "127.10.0.9"); err == nil || !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), `refused the update of websages.com.`) || !strings.Contains(err.Error(), "NOTAUTH") {
+	if _, err := call(stepOf(t, bad, "dns:update_host").Do, "loki", "127.10.0.9"); err == nil || !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), `refused the update of websages.com.`) || !strings.Contains(err.Error(), "NOTAUTH") {
 		t.Errorf("a wrong secret: %v", err)
 	}
+}
+
+func stepOf(t *testing.T, w *dns.Worker, name string) pipeline.Step {
+	t.Helper()
+	for _, s := range w.Steps() {
+		if s.Name == name {
+			return s
+		}
+	}
+	t.Fatalf("there is no step %s", name)
+	return pipeline.Step{}
 }
