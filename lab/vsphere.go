@@ -253,7 +253,8 @@ func (v *VSphere) install(ctx context.Context, vm *object.VirtualMachine, device
 		return fmt.Errorf("it has no system, and DHCP tells %s to boot from its disk (%v)", mac, err)
 	}
 	ref := vm.Reference()
-	err = event.NewManager(v.client.Client).PostEvent(ctx, &types.VmGuestRebootEvent{VmEvent: types.VmEvent{Event: types.Event{CreatedTime: time.Now(), Vm: &types.VmEventArgument{Vm: ref}, Host: &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: "DC0_H0"}}}}})
+	err = event.NewManager(v.client.Client).PostEvent(ctx, &types.VmGuestRebootEvent{VmEvent: types.VmEvent{Event: types.Event{CreatedTime: time.Now(), Vm: &types.VmEventArgument{Vm: ref}, Host: &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: "DC0_H0"}},
+		Datacenter: &types.DatacenterEventArgument{EntityEventArgument: types.EntityEventArgument{Name: "DC0"}}}}})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,8 @@ type site struct {
 	conf    string
 	alice   *real.IRCClient
 
+	prepare func(*real.Host) error // of every host that comes up; may be nil
+
 	mu    sync.Mutex
 	gists map[string]string
 	hosts map[string]*real.Host // by address
@@ -64,6 +66,9 @@ func newSite(t *testing.T, block int, hosts ...string) *site {
 	t.Cleanup(s.alerts.Stop)
 	s.rack = lab.NewRack(block, 22, func(addr, userData string) (lab.Machine, error) {
 		h, err := real.StartHost(context.Background(), addr, userData)
+		if err == nil && s.prepare != nil {
+			err = s.prepare(h)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -344,10 +349,10 @@ func (s *site) everyStepTwice() {
 	// A slip in fstab changes nothing on the host.
 	fstab := must[string](s.T)(h.ReadFile("/etc/fstab"))
 	for slip, want := range map[string]string{
-		"device: tmpfs, mount: /srv/new, type: tmpsf":                           `fstab is as it was`,
+		"device: tmpfs, mount: /srv/new, type: tmpsf":                               `fstab is as it was`,
 		"device: /dev/sdz9, mount: /srv/new, type: ext4, options: \"defaults,x y\"": `options "defaults,x y" are not a list`,
-		"device: tmpfs, mount: /etc, type: tmpfs":                               `mount "/etc" belongs to the system`,
-		"device: \"tmpfs; reboot\", mount: /srv/new, type: tmpfs":               `device "tmpfs; reboot" is not one`,
+		"device: tmpfs, mount: /etc, type: tmpfs":                                   `mount "/etc" belongs to the system`,
+		"device: \"tmpfs; reboot\", mount: /srv/new, type: tmpfs":                   `device "tmpfs; reboot" is not one`,
 	} {
 		_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
 		_, keys, _ := strings.Cut(shown, "  hostkeys:\n")
@@ -376,10 +381,26 @@ func TestDeployFromNetwork(t *testing.T) {
 		told <- out
 		return strings.Contains(out, "pxelinux.0"), err
 	}
+	s.prepare = func(h *real.Host) error { return h.OldKernel(context.Background()) }
 	s.put("bare", "instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ESX\n  guestid: Debian 12\n  size: 1024\n  disk: 8\n  boot: network\n")
 	s.say("deploy {bare}")
 	s.hear(`alice: loki\.websages\.com on ESX, 20 stages, run \d+\.`)
 	s.hear(`alice: loki is ready: .*, 20 stages in `)
+	// Its kernel was old: upgraded with apt, and the host rebooted once.
+	said := map[string]string{}
+	_, out, _ := jarvis(t, "", "--config", s.conf, "log", "loki", "--json")
+	var a struct{ Data []pipeline.Event }
+	if err := json.Unmarshal([]byte(out), &a); err != nil {
+		t.Fatal(err)
+	}
+	for _, ev := range a.Data {
+		if ev.Kind == pipeline.EvDone {
+			said[ev.Step] = ev.Text
+		}
+	}
+	if said["ssh:upgrade_kernel"] != "the kernel 6.1.0-2-lab is installed and wants a reboot" || said["esx:set_kernel"] != "rebooted" {
+		t.Errorf("the kernel's steps said %q and %q", said["ssh:upgrade_kernel"], said["esx:set_kernel"])
+	}
 	if first := <-told; !strings.Contains(first, `dhcpStatements: filename "pxelinux.0"`) || !strings.Contains(first, "next-server 192.0.2.1") {
 		s.Errorf("DHCP told the bare machine:\n%s", first)
 	}

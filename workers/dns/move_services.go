@@ -163,7 +163,8 @@ func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 		for _, rr := range rrs {
 			lines = append(lines, rr.String())
 		}
-		if err := errors.Join(c.Set("moved_services", lines), c.Set("moved_to", to), pipeline.Keep(ctx, c)); err != nil {
+		// moved_at is there until the move is over, so that whoever dies meanwhile waits for the caches all the same.
+		if err := errors.Join(c.Set("moved_services", lines), c.Set("moved_to", to), c.Set("moved_at", time.Now().UTC().Format(time.RFC3339)), pipeline.Keep(ctx, c)); err != nil {
 			return err
 		}
 	}
@@ -199,12 +200,12 @@ func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 			return pipeline.Wait(min(left, 10*time.Second), fmt.Sprintf("%s is with %s; waiting until the old answers have run out of every cache (%s)", describeAll(old), to, drain))
 		}
 	}
-	if again && !changed && pipeline.FactsOf(ctx).Waited < drain {
+	if again && !changed && !c.Has("moved_at") {
 		pipeline.Progress(ctx, "nothing to do: "+strings.Join(movedNames(c), ", ")+" is with "+to)
 		return nil
 	}
 	pipeline.Progress(ctx, strings.Join(movedNames(c), ", ")+" moved to "+to)
-	return nil
+	return c.Delete("moved_at")
 }
 
 // moved reads the records on record.

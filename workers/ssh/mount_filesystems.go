@@ -59,7 +59,7 @@ func (f filesystem) line() (string, error) {
 }
 
 // mountScript puts our lines, given as arguments, into fstab: below a mark, in place of the lines for the same mount
-// point. The new file is verified, aside, before it takes the old one's place, and again with what is mounted after.
+// point. The new file is verified, aside, and everything in it mounted, before it takes the old one's place.
 const mountScript = `set -e
 new=/etc/fstab.jarvis
 touch /etc/fstab
@@ -84,12 +84,23 @@ if ! findmnt --verify --tab-file "$new" > "$new.log" 2>&1; then
 fi
 rm -f "$new.log"
 changed=no
-if cmp -s "$new" /etc/fstab; then rm -f "$new"; else sync; mv "$new" /etc/fstab; changed=yes; fi
+mounted=
 for l in "$@"; do
-  m=$(printf '%s\n' "$l" | cut -f 2); t=$(printf '%s\n' "$l" | cut -f 3)
-  if [ "$t" = swap ]; then swapon -a; continue; fi
-  mountpoint -q "$m" || { mount "$m" >&2; changed=yes; }
+  d=$(printf '%s\n' "$l" | cut -f 1); m=$(printf '%s\n' "$l" | cut -f 2); t=$(printf '%s\n' "$l" | cut -f 3)
+  if [ "$t" = swap ]; then
+    swapon --show=NAME --noheadings | grep -qx "$d" || { swapon "$d" >&2; changed=yes; }
+    continue
+  fi
+  mountpoint -q "$m" && continue
+  # Mounted by the new file before it is fstab: what can not be mounted never gets there.
+  if ! mount -T "$new" "$m" >&2; then
+    for u in $mounted; do umount "$u"; done
+    rm -f "$new"
+    exit 4
+  fi
+  mounted="$m $mounted"; changed=yes
 done
+if cmp -s "$new" /etc/fstab; then rm -f "$new"; else sync; mv "$new" /etc/fstab; changed=yes; fi
 echo "$changed"`
 
 // mountFilesystems is stage 11.
