@@ -89,7 +89,7 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		o, ok := parseOrigin(r.Origin)
-		line := command.Notice(n.b.Engine, r, ev)
+		line := command.Notice(ctx, n.b.Engine, r, ev)
 		if ok && line != "" {
 			rows = append(rows, row{ev, o, line})
 		}

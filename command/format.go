@@ -1,10 +1,12 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -88,11 +90,16 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 
 // Notice says in one line what an event means to the person who asked; "" for events that are no notice. The words
 // "failed at stage N/M STEP" and "is ready" are contract.
-func Notice(e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
+func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
 	at := fmt.Sprintf("stage %d/%d %s", min(ev.Stage+1, len(r.Steps)), len(r.Steps), ev.Step)
 	switch ev.Kind {
 	case pipeline.EvFailed:
 		end := fmt.Sprintf("`retry %s` goes on from there; `undo %s` removes what it made.", r.Host, r.Host)
+		if r.Cluster != 0 {
+			if cl, err := e.ClusterOf(ctx, r); err == nil && cl.OnFailure == clipboard.UndoAll {
+				end = fmt.Sprintf("So %s takes back all its hosts.", cl.Name)
+			}
+		}
 		return fmt.Sprintf("%s failed at %s after %s: %s. %s", r.Host, at, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), end)
 	case pipeline.EvAsking:
 		return fmt.Sprintf("%s waits for you at %s: %s. `retry %s` runs it again, `skip %s` goes on.", r.Host, at, ev.Text, r.Host, r.Host)

@@ -112,7 +112,7 @@ func TestClusterOverThreeProviders(t *testing.T) {
 	fail()
 	s.put("web", fmt.Sprintf(threeWebs, "undo"))
 	s.say("deploy {web}")
-	s.hear(`alice: web2 failed at stage 2/7 ec2:deploy`)
+	s.hear(`alice: web2 failed at stage 2/7 ec2:deploy .* So web takes back all its hosts\.`)
 	for range 3 {
 		s.hear(`alice: web\d is undone: `)
 	}
