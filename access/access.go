@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -75,9 +76,6 @@ func Check(people []PersonConfig) error {
 		if p.Name == "" {
 			return errors.New("people: an entry has no name")
 		}
-		if p.IRC == "" && p.XMPP == "" && p.Local == "" {
-			return fmt.Errorf("people: %s can never be recognised; give irc, xmpp or local", p.Name)
-		}
 		for _, r := range p.Roles {
 			if !slices.Contains(Roles, r) {
 				return fmt.Errorf("people: %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
@@ -146,9 +144,19 @@ func (a *Access) Audit(ctx context.Context, r Record) error {
 	return nil
 }
 
+// AuditFilter chooses audit rows.
+type AuditFilter struct {
+	Who    string // "": everybody
+	Before int64  // only rows with a lower id; 0: from the newest on
+	Limit  int
+}
+
 // AuditTail gives the newest rows, oldest first.
-func (a *Access) AuditTail(ctx context.Context, limit int) ([]Record, error) {
-	rows, err := a.db.Query(ctx, "SELECT id, at, who, via, line, outcome FROM audit ORDER BY id DESC LIMIT ?", limit)
+func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error) {
+	if f.Before == 0 {
+		f.Before = math.MaxInt64
+	}
+	rows, err := a.db.Query(ctx, "SELECT id, at, who, via, line, outcome FROM audit WHERE id < ? AND (? = '' OR who = ?) ORDER BY id DESC LIMIT ?", f.Before, f.Who, f.Who, f.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +176,14 @@ func (a *Access) AuditTail(ctx context.Context, limit int) ([]Record, error) {
 
 func migrations(postgres bool) []store.Migration {
 	list := []store.Migration{{Name: "access/1", SQL: `CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}
+	list = append(list, store.Migration{Name: "access/3-tokens", SQL: `
+CREATE TABLE tokens (
+	id {{id}},
+	person TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, roles TEXT NOT NULL, by_whom TEXT NOT NULL,
+	created BIGINT NOT NULL, expires BIGINT NOT NULL, used BIGINT NOT NULL, revoked BIGINT NOT NULL
+);
+
+CREATE INDEX audit_who ON audit (who, id)`})
 	if postgres {
 		return append(list, store.Migration{Name: "access/2", SQL: `
 CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql;

@@ -67,7 +67,7 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 	p := &prompt{in: make(chan func(bot.Message), 1), out: make(chan string, 1)}
 	bt, err := bot.New(b.Context(), bot.Config{Name: "jarvis", Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{p},
-		Table: command.NewTable(&command.Env{Name: "jarvis", Engine: e, Audit: acc.Audit})})
+		Table: command.NewTable(&command.Env{Name: "jarvis", Engine: e, Access: acc})})
 	if err != nil {
 		b.Fatal(err)
 	}

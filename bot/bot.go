@@ -55,7 +55,9 @@ type Config struct {
 	DB        *store.DB
 	Access    *access.Access
 	Frontends []Frontend
-	Log       *slog.Logger
+	// Page stores a long answer and gives its address. Nil: long answers are told in private.
+	Page func(ctx context.Context, lines []string) (string, error)
+	Log  *slog.Logger
 }
 
 // Bot is made with New and runs once.

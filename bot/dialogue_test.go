@@ -177,7 +177,7 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Audit: acc.Audit,
+	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]

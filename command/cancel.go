@@ -12,6 +12,7 @@ func cancel() Verb {
 		Name: "cancel", Usage: "HOST | CLUSTER", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "stops a run and says what it leaves standing",
 		Example: "cancel loki",
+		API:     []API{runAPI("cancel")},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			r, cl, err := findAny(ctx, e, c.Args[0])
 			if err != nil {

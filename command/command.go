@@ -36,6 +36,7 @@ type Verb struct {
 	Max     int    // most; -1: the rest of the line belongs to the last
 	Hidden  bool   // not in help
 	Acts    bool   // changes something: a client may wait for what came of it
+	API     []API  // its operations over HTTP
 	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
 }
 
@@ -48,6 +49,10 @@ type Call struct {
 	Origin string        // where notices about what he starts go; "" when nobody listens
 	File   []byte        // a clipboard that the command line read; nil otherwise
 	Local  bool          // files of this machine may be named (console)
+	Secret bool          // only the asker reads the answer: it may hold a secret
+	Free   bool          // not counted: he could as well open the database
+	Key    string        // idempotency key of a client that may ask twice; "" otherwise
+	Before int64         // for lists that come by pages: what is older than this number; 0: from the newest on
 	Args   []string      // Words without the verb; set by Do
 }
 
@@ -67,7 +72,8 @@ func say(format string, args ...any) Answer {
 // UserError is shown as written: what is wrong, then what to type. Kind tells an exit code or status.
 type UserError struct {
 	Msg, Hint string
-	Kind      error // ErrUsage, ErrDenied, ErrNotFound or nil
+	Kind      error         // one of the kinds below, or nil
+	Wait      time.Duration // with ErrLimited: how long until the next command
 }
 
 func (e *UserError) Error() string {
@@ -83,6 +89,8 @@ var (
 	ErrUsage    = errors.New("usage")
 	ErrDenied   = errors.New("not allowed")
 	ErrNotFound = errors.New("not found")
+	ErrUnknown  = fmt.Errorf("%w: no such command", ErrUsage)
+	ErrLimited  = errors.New("too fast")
 )
 
 // Env is what verbs work with. Engine must be set; a nil function means that the thing is not configured.
@@ -96,10 +104,16 @@ type Env struct {
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console
 	Exec      func(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error)
-	Audit     func(ctx context.Context, r access.Record) error
-	Log       *slog.Logger
-	Now       func() time.Time
-	Table     *Table // set by NewTable
+	Access    *access.Access // tokens and the audit record; nil: neither is kept
+	Limiter   *access.Limiter
+	Approvals Approvals
+	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
+	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
+	// Observe is told of every command, for metrics.
+	Observe func(verb string, c Call, took time.Duration, err error)
+	Log     *slog.Logger
+	Now     func() time.Time
+	Table   *Table // set by NewTable
 }
 
 // Table runs verbs. It is safe for concurrent use.
@@ -111,8 +125,8 @@ type Table struct {
 // Verbs is the one table.
 func Verbs() []Verb {
 	return []Verb{
-		deploy(), redeploy(), destroy(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), steps(), run(), whoami(), help(), version(),
+		deploy(), redeploy(), destroy(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
+		retry(), skip(), cancel(), undo(), steps(), run(), audit(), token(), whoami(), help(), version(),
 	}
 }
 
@@ -124,13 +138,22 @@ func NewTable(env *Env) *Table {
 	if env.Now == nil {
 		env.Now = time.Now
 	}
-	if env.Audit == nil {
-		env.Audit = func(context.Context, access.Record) error { return nil }
+	if env.Limiter == nil {
+		env.Limiter = access.NewLimiter(access.LimitConfig{})
+	}
+	if env.Observe == nil {
+		env.Observe = func(string, Call, time.Duration, error) {}
+	}
+	if env.Approvals.Expires <= 0 {
+		env.Approvals.Expires = defaultExpires
 	}
 	t := &Table{env: env, verbs: Verbs()}
 	env.Table = t
 	return t
 }
+
+// Pipelines gives the lists of steps by verb and provider.
+func (t *Table) Pipelines() map[string]map[string][]string { return t.env.Pipelines }
 
 // Find gives the verb for a word or a prefix that only one verb has. The error is a *UserError with the nearest.
 func (t *Table) Find(word string) (Verb, error) {
@@ -156,7 +179,7 @@ func (t *Table) Find(word string) (Verb, error) {
 		}
 		return Verb{}, &UserError{Msg: fmt.Sprintf("%q could be %s", word, strings.Join(could, " or ")), Kind: ErrUsage}
 	}
-	e := &UserError{Msg: fmt.Sprintf("I do not know %q", clip(word, 40)), Hint: "`help` lists what I know", Kind: ErrUsage}
+	e := &UserError{Msg: fmt.Sprintf("I do not know %q", clip(word, 40)), Hint: "`help` lists what I know", Kind: ErrUnknown}
 	if near := pipeline.Nearest(word, names); near != "" {
 		e.Hint = fmt.Sprintf("did you mean `%s`?", near)
 	}
@@ -168,25 +191,45 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 	if len(c.Words) == 0 {
 		return say("yes? `help` lists what I know"), nil
 	}
-	v, err := t.Find(c.Words[0])
-	var a Answer
-	if err == nil {
-		a, err = t.run(ctx, v, &c)
+	began := t.env.Now()
+	who := c.Person.Name
+	if who == "" {
+		who = "stranger " + c.Asker
 	}
+	v, a, err := t.limited(ctx, who, &c)
 	outcome := "ok"
 	if err != nil {
 		err = t.explain(ctx, c, err)
 		outcome = err.Error()
 	}
-	who := c.Person.Name
-	if who == "" {
-		who = "stranger " + c.Asker
-	}
-	// What has happened by now is said all the same; that its row is missing is in the log.
-	if aerr := t.env.Audit(context.WithoutCancel(ctx), access.Record{Who: clip(who, 100), Via: clip(c.Via, 200), Line: clip(strings.Join(c.Words, " "), 1000), Outcome: clip(outcome, 1000)}); aerr != nil {
-		t.env.Log.Error("audit", "err", aerr)
-	}
+	t.env.Observe(v.Name, c, t.env.Now().Sub(began), err)
+	t.Record(ctx, access.Record{Who: who, Via: c.Via, Line: strings.Join(c.Words, " "), Outcome: outcome})
 	return a, err
+}
+
+// Record writes one audit row. What has happened by now is said all the same; that its row is missing is in the log.
+func (t *Table) Record(ctx context.Context, r access.Record) {
+	if t.env.Access == nil {
+		return
+	}
+	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(r.Line, 1000), Outcome: clip(r.Outcome, 1000)}
+	if err := t.env.Access.Audit(context.WithoutCancel(ctx), r); err != nil {
+		t.env.Log.Error("audit", "err", err)
+	}
+}
+
+func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer, error) {
+	if !c.Free {
+		if wait := t.env.Limiter.Take(who); wait > 0 {
+			return Verb{}, Answer{}, &UserError{Msg: "that is too fast for me", Hint: "try again in " + Short(max(wait.Round(time.Second), time.Second)), Kind: ErrLimited, Wait: wait}
+		}
+	}
+	v, err := t.Find(c.Words[0])
+	if err != nil {
+		return v, Answer{}, err
+	}
+	a, err := t.run(ctx, v, c)
+	return v, a, err
 }
 
 func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
@@ -215,6 +258,8 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	var busy *pipeline.BusyError
 	var state *pipeline.StateError
 	var many *pipeline.AmbiguousError
+	var self *pipeline.SelfError
+	var repeat *pipeline.RepeatError
 	var uerr *url.Error
 	switch {
 	case errors.As(err, &user):
@@ -232,10 +277,16 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	case errors.As(err, &busy):
 		r := busy.Run
 		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, r.State, r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}
-		if !r.State.Moving() {
+		if r.State == pipeline.Proposed {
+			e.Hint = fmt.Sprintf("`approve %d` starts it, `deny %d` frees the host", r.ID, r.ID)
+		} else if !r.State.Moving() {
 			e.Hint = fmt.Sprintf("`retry %s` goes on, `undo %s` removes what it made, `cancel %s` leaves things as they are", r.Host, r.Host, r.Host)
 		}
 		return e
+	case errors.As(err, &self):
+		return &UserError{Msg: self.Error(), Kind: ErrDenied}
+	case errors.As(err, &repeat):
+		return &UserError{Msg: repeat.Error(), Hint: "use another key", Kind: ErrUsage}
 	case errors.As(err, &state):
 		return &UserError{Msg: state.Error()}
 	case errors.As(err, &many):

@@ -15,18 +15,25 @@ func deploy() Verb {
 		Name: "deploy", Usage: sourceUsage, Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "deploys the host, or the cluster of hosts, that the clipboard describes",
 		Example: "deploy https://gist.github.com/912450",
+		API:     []API{sourceAPI("deploy", false)},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			o, err := order(ctx, e, c, "deploy")
 			if err != nil {
 				return Answer{}, err
 			}
-			return e.begin(ctx, o)
+			return e.begin(ctx, c, "deploy", o)
 		},
 	}
 }
 
-// begin starts what was ordered and says what will happen.
-func (e *Env) begin(ctx context.Context, o ordered) (Answer, error) {
+// begin starts what was ordered, or asks for its approval, and says what will happen.
+func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answer, error) {
+	if err := e.askFirst(ctx, verb, &o); err != nil {
+		return Answer{}, err
+	}
+	if c.Key != "" {
+		o.requests[0].Key, o.requests[0].Hash = c.Person.Name+"/"+c.Key, fingerprint(c)
+	}
 	if o.cluster != nil {
 		cl, err := e.Engine.StartCluster(ctx, *o.cluster, o.requests)
 		if err != nil {
@@ -35,6 +42,11 @@ func (e *Env) begin(ctx context.Context, o ordered) (Answer, error) {
 		var hosts []string
 		for _, r := range cl.Runs {
 			hosts = append(hosts, r.Host+" on "+provider(r.Pipeline))
+		}
+		if need := o.requests[0].Approval; need != nil {
+			a := say("%s: %d hosts (%s), runs %d to %d. %s", cl.Name, len(cl.Runs), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, waitsFor(need.Why, cl.Name, e.Now().Add(need.For)))
+			a.Data, a.Cluster = cl, &cl
+			return a, nil
 		}
 		a := say("%s: %d hosts (%s), runs %d to %d. Ask `status %s`.", cl.Name, len(cl.Runs), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, cl.Name)
 		a.Data, a.Cluster = cl, &cl
@@ -45,6 +57,11 @@ func (e *Env) begin(ctx context.Context, o ordered) (Answer, error) {
 		return Answer{}, err
 	}
 	line := fmt.Sprintf("%s on %s, %d %s, run %d.", r.FQDN, provider(r.Pipeline), len(r.Steps), plural(len(r.Steps), "stage"), r.ID)
+	if need := o.requests[0].Approval; need != nil {
+		a := say("%s %s", line, waitsFor(need.Why, fmt.Sprint(r.ID), e.Now().Add(need.For)))
+		a.Run, a.Data = &r, r
+		return a, nil
+	}
 	if u, err := e.Engine.Usual(ctx, r.Pipeline); err == nil && u.Total > 0 {
 		line += " Usually " + Short(u.Total) + "."
 	}

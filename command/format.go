@@ -55,6 +55,8 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	}
 	fmt.Fprintf(&b, "%s: ", r.Host)
 	switch r.State {
+	case pipeline.Proposed:
+		fmt.Fprintf(&b, "waits for a second person: `approve %d` starts it, `deny %d` does not", r.ID, r.ID)
 	case pipeline.Running:
 		fmt.Fprintf(&b, "%s, %s", r.Where(), took)
 		if line != "" {
@@ -80,7 +82,10 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	case pipeline.Ready:
 		fmt.Fprintf(&b, "is %s, since %s, after %s", over(r), Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
 	case pipeline.Cancelled:
-		fmt.Fprintf(&b, "%s. It stood at %s", r.Error, r.Where())
+		b.WriteString(r.Error)
+		if !strings.HasSuffix(r.Error, "nothing was done") { // an approval that nobody gave
+			b.WriteString(". It stood at " + r.Where())
+		}
 	case pipeline.Undone:
 		fmt.Fprintf(&b, "undone: %s", r.Error)
 	}
@@ -101,6 +106,24 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 			}
 		}
 		return fmt.Sprintf("%s failed at %s after %s: %s. %s", r.Host, at, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), end)
+	case pipeline.EvProposed:
+		if r.Origin != "" && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":")) {
+			return "" // the answer said it, where he asked
+		}
+		if r.State == pipeline.Proposed {
+			return fmt.Sprintf("%s: run %d, %s, waits for a second person: `approve %d`.", r.Host, r.ID, ev.Text, r.ID)
+		}
+		return fmt.Sprintf("%s: %s; it waits for a second person: `approve %d`.", r.Host, ev.Text, r.ID)
+	case pipeline.EvApproved:
+		return fmt.Sprintf("%s: run %d is approved %s, and goes on.", r.Host, r.ID, ev.Text)
+	case pipeline.EvDenied:
+		if ev.Text == "denied by "+r.By && ev.Diff == pipeline.ToStart {
+			return "" // he took it back himself, and was answered
+		}
+		if ev.Diff == pipeline.ToUndo {
+			return fmt.Sprintf("%s: run %d is not taken back: %s.", r.Host, r.ID, ev.Text)
+		}
+		return fmt.Sprintf("%s: run %d does not start: %s; nothing was done.", r.Host, r.ID, ev.Text)
 	case pipeline.EvAsking:
 		return fmt.Sprintf("%s waits for you at %s: %s. `retry %s` runs it again, `skip %s` goes on.", r.Host, at, ev.Text, r.Host, r.Host)
 	case pipeline.EvReady:

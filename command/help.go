@@ -11,6 +11,7 @@ func help() Verb {
 		Name: "help", Usage: "[COMMAND]", Max: 1,
 		Doc:     "lists what you may say, or explains one command",
 		Example: "help deploy",
+		API:     []API{{Method: "GET", Path: "/v1/help", Params: []Param{{Name: "command", In: InQuery, Doc: "explain this one"}}}},
 		Run: func(_ context.Context, e *Env, c *Call) (Answer, error) {
 			if len(c.Args) == 1 {
 				v, err := e.Table.Find(c.Args[0])

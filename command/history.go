@@ -13,6 +13,7 @@ func history() Verb {
 		Name: "history", Usage: "HOST", Role: access.View, Min: 1, Max: 1,
 		Doc:     "lists the runs of a host, newest first",
 		Example: "history loki",
+		API:     []API{{Method: "GET", Path: "/v1/hosts/{host}/runs", Params: []Param{{Name: "host", In: InPath, Doc: "name of a host", Required: true}}, Gives: []pipeline.Run{}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			if _, err := find(ctx, e, c.Args[0]); err != nil {
 				return Answer{}, err

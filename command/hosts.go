@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func hosts() Verb {
@@ -12,6 +13,7 @@ func hosts() Verb {
 		Name: "hosts", Role: access.View,
 		Doc:     "lists the hosts on record",
 		Example: "hosts",
+		API:     []API{{Method: "GET", Path: "/v1/hosts", Gives: []pipeline.Run{}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			list, err := e.Engine.Hosts(ctx, maxListed)
 			if err != nil {

@@ -15,6 +15,7 @@ func logOf() Verb {
 		Name: "log", Usage: "HOST [STAGE]", Role: access.View, Min: 1, Max: 2,
 		Doc:     "shows what a host's last run did, line by line",
 		Example: "log loki 4",
+		API:     []API{{Method: "GET", Path: "/v1/runs/{run}/log", Params: []Param{runParam(byHostName), {Name: "stage", In: InQuery, Doc: "number or step of one stage"}}, Gives: []pipeline.Event{}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			r, err := find(ctx, e, c.Args[0])
 			if err != nil {

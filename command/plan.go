@@ -13,6 +13,11 @@ func plan() Verb {
 		Name: "plan", Usage: "[redeploy | destroy] " + sourceUsage + " | HOST", Role: access.View, Min: 1, Max: 2,
 		Doc:     "says what deploy, redeploy or destroy would do, and does nothing",
 		Example: "plan https://gist.github.com/912450",
+		API: []API{{Method: "POST", Path: "/v1/plan", Gives: []pipeline.PlanLine{}, Params: []Param{
+			{Name: "verb", In: InBody, Doc: "deploy, redeploy or destroy; without it, deploy"},
+			{Name: "source", In: InBody, Doc: "URL of a clipboard, cn=NAME, or a host on record; without it, clipboard"},
+			{Name: "clipboard", In: InBody, Doc: "the clipboard itself, as YAML", Kind: Document},
+		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			verb := "deploy"
 			if len(c.Args) == 2 {

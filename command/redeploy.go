@@ -15,12 +15,13 @@ func redeploy() Verb {
 		Name: "redeploy", Usage: "HOST | " + sourceUsage, Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back",
 		Example: "redeploy loki",
+		API:     []API{sourceAPI("redeploy", true)},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			o, err := e.again(ctx, c, "redeploy")
 			if err != nil {
 				return Answer{}, err
 			}
-			return e.begin(ctx, o)
+			return e.begin(ctx, c, "redeploy", o)
 		},
 	}
 }

@@ -12,6 +12,7 @@ func retry() Verb {
 		Name: "retry", Usage: "HOST | CLUSTER [from STEP]", Role: access.Deploy, Min: 1, Max: 3, Acts: true,
 		Doc:     "goes on at the failed stage, or at an earlier one",
 		Example: "retry loki from dns:update_host",
+		API:     []API{runAPI("retry", Param{Name: "from", In: InBody, Doc: "step of an earlier stage", Word: "from"})},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			from := ""
 			switch {

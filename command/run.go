@@ -10,11 +10,23 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
+// Output is what a command said on one host.
+type Output struct {
+	Host  string   `json:"host"`
+	Exit  int      `json:"exit"`
+	Error string   `json:"error,omitempty"` // why it could not be run, or not to its end
+	Lines []string `json:"lines"`
+}
+
 func run() Verb {
 	return Verb{
 		Name: "run", Usage: "HOST[,HOST…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
 		Doc:     "runs one command on hosts of the record; its words reach it as they are, no shell reads them",
 		Example: "run loki,thor uptime",
+		API: []API{{Method: "POST", Path: "/v1/commands", Gives: []Output{}, Params: []Param{
+			{Name: "hosts", In: InBody, Doc: "names of hosts on record", Required: true, Kind: Joined},
+			{Name: "command", In: InBody, Doc: "the command and its arguments, as they are: no shell reads them", Required: true, Kind: List},
+		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			var list []pipeline.Run
 			for _, name := range strings.Split(c.Args[0], ",") {
@@ -27,13 +39,7 @@ func run() Verb {
 				}
 				list = append(list, r)
 			}
-			type result struct {
-				Host  string   `json:"host"`
-				Exit  int      `json:"exit"`
-				Error string   `json:"error,omitempty"`
-				Lines []string `json:"lines"`
-			}
-			out := make([]result, len(list))
+			out := make([]Output, len(list))
 			var wg sync.WaitGroup
 			room := make(chan struct{}, 16)
 			for i, r := range list {

@@ -11,6 +11,7 @@ func skip() Verb {
 		Name: "skip", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
 		Doc:     "goes on behind the stage that failed or waits for a person",
 		Example: "skip loki",
+		API:     []API{runAPI("skip")},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			r, err := find(ctx, e, c.Args[0])
 			if err != nil {

@@ -16,6 +16,10 @@ func status() Verb {
 		Name: "status", Usage: "[HOST | CLUSTER | RUN]", Role: access.View, Max: 1,
 		Doc:     "says where a host stands; without a name, lists what is under way",
 		Example: "status loki",
+		API: []API{
+			{Method: "GET", Path: "/v1/status", Gives: []pipeline.Run{}},
+			{Method: "GET", Path: "/v1/status/{run}", Params: []Param{runParam(byAnyName)}},
+		},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			if len(c.Args) == 1 {
 				r, cl, err := findAny(ctx, e, c.Args[0])

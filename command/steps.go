@@ -9,26 +9,29 @@ import (
 	"github.com/jarvisops/jarvis/access"
 )
 
+// StepView is a step as `steps` gives it.
+type StepView struct {
+	Name   string   `json:"name"`
+	Doc    string   `json:"doc"`
+	Needs  []string `json:"needs"`
+	Gives  []string `json:"gives"`
+	Resume string   `json:"resume"`
+}
+
 func steps() Verb {
 	return Verb{
 		Name: "steps", Usage: "[WORD]", Role: access.View, Max: 1,
 		Doc:     "lists the steps that exist here, and the pipelines",
 		Example: "steps dns",
+		API:     []API{{Method: "GET", Path: "/v1/steps", Params: []Param{{Name: "word", In: InQuery, Doc: "only steps with this in name or description"}}, Gives: []StepView{}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			type row struct {
-				Name   string   `json:"name"`
-				Doc    string   `json:"doc"`
-				Needs  []string `json:"needs"`
-				Gives  []string `json:"gives"`
-				Resume string   `json:"resume"`
-			}
 			var a Answer
-			var data []row
+			var data []StepView
 			for _, s := range e.Engine.Registry().Steps() {
 				if len(c.Args) == 1 && !strings.Contains(s.Name+" "+s.Doc, c.Args[0]) {
 					continue
 				}
-				data = append(data, row{s.Name, s.Doc, s.Needs, s.Gives, s.Resume.String()})
+				data = append(data, StepView{s.Name, s.Doc, s.Needs, s.Gives, s.Resume.String()})
 				a.Lines = append(a.Lines, s.Name+": "+s.Doc)
 			}
 			if len(c.Args) == 0 {

@@ -12,6 +12,7 @@ func whoami() Verb {
 		Name: "whoami", Max: 0,
 		Doc:     "says who I take you for, and what you may do",
 		Example: "whoami",
+		API:     []API{{Method: "GET", Path: "/v1/whoami", Gives: access.Person{}}},
 		Run: func(_ context.Context, e *Env, c *Call) (Answer, error) {
 			if c.Person.Name == "" {
 				return say("I do not know you: nothing that the server vouches for matches a person in my configuration. You may ask for help."), nil

@@ -1,6 +1,10 @@
 package command
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
 
 // SplitWords cuts a line into words as a shell would, with '…' and "…" keeping what is between them together, and
 // nothing else: no variables, no escapes. A line with a quote that is never closed ("what's up") is cut at its spaces.
@@ -35,4 +39,14 @@ func SplitWords(line string) []string {
 		words = append(words, b.String())
 	}
 	return words
+}
+
+// fingerprint of what a call asks for: an idempotency key may come again with the same, and with nothing else.
+func fingerprint(c *Call) string {
+	h := sha256.New()
+	for _, w := range c.Words {
+		h.Write([]byte(w + "\x00"))
+	}
+	h.Write(c.File)
+	return hex.EncodeToString(h.Sum(nil))
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 )
 
@@ -31,11 +32,14 @@ type Config struct {
 	Name      string                         `yaml:"name" doc:"what the bot is called and addressed by" default:"jarvis"`
 	Data      string                         `yaml:"data" doc:"folder for the database, keys, known_hosts and the socket; relative to this file" default:"./data"`
 	Database  clipboard.Secret               `yaml:"database" doc:"postgres://… ; empty: SQLite in data"`
-	Listen    string                         `yaml:"listen" doc:"address of the HTTP API; not served yet, the command line uses data/jarvis.sock" default:"127.0.0.1:8080"`
+	Listen    string                         `yaml:"listen" doc:"address of the HTTP API; empty: only the command line's data/jarvis.sock" default:"127.0.0.1:8080"`
+	HTTP      web.HTTP                       `yaml:"http" doc:"more about the HTTP API"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	People    []access.PersonConfig          `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
+	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
+	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
@@ -287,6 +291,8 @@ func (c *Config) validate() error {
 		c.Data = "./data"
 	}
 	rel(&c.Data)
+	rel(&c.HTTP.TLS.Cert)
+	rel(&c.HTTP.TLS.Key)
 	for _, ch := range c.Chat {
 		rel(&ch.IRC.CA)
 	}

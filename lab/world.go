@@ -73,6 +73,9 @@ func (w *World) Stop() {
 func (w *World) Config(data, extra string) string {
 	return fmt.Sprintf(`name: jarvis
 data: %q
+listen: ""
+approvals: {off: true}
+limit: {burst: 1000}
 workers:
 %s  dns: {server: %q, ttl: 60, tsig: {name: %s, secret: %s}}
   ldap: {url: %q, bind_dn: %q, password: %s, base: "ou=Hosts,%s"}

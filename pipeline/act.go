@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,9 @@ type Request struct {
 	Steps     []string             // names as people write them; resolved and checked here
 	By        string               // who asks
 	Origin    string               // where to tell the asker
+	Approval  *NeedApproval        // nil: it may start at once
+	Key       string               // of a client that may ask twice for the same run: the second time it gets the first one's
+	Hash      string               // of what it asked for with Key
 }
 
 // prepare checks a request without starting anything.
@@ -46,15 +50,48 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	err = e.write(ctx, func(tx store.Tx) error { return e.insertRun(ctx, tx, &r) })
+	if first, err := e.repeated(ctx, q); err != nil || first != nil {
+		return *cmp.Or(first, &Run{}), err
+	}
+	err = e.write(ctx, func(tx store.Tx) error { return e.insertRun(ctx, tx, &r, q) })
 	if err == nil {
 		return r, nil
+	}
+	if first, rerr := e.repeated(ctx, q); rerr != nil || first != nil { // both came at once
+		return *cmp.Or(first, &Run{}), rerr
 	}
 	// On PostgreSQL two requests for one host can pass the check above together; the index lets one through.
 	if busy, berr := scanRun(e.db.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", in.FQDN)); berr == nil {
 		return Run{}, &BusyError{busy}
 	}
 	return Run{}, err
+}
+
+// RepeatError: a key that was used before, for something else.
+type RepeatError struct{ Run Run }
+
+func (e *RepeatError) Error() string {
+	return fmt.Sprintf("this idempotency key was used for run %d, which asked for something else", e.Run.ID)
+}
+
+// repeated gives the run that an earlier request with the same key began, nil when there is none.
+func (e *Engine) repeated(ctx context.Context, q Request) (*Run, error) {
+	if q.Key == "" {
+		return nil, nil
+	}
+	var id int64
+	var hash string
+	err := e.db.QueryRow(ctx, "SELECT id, request_hash FROM runs WHERE request_key = ?", q.Key).Scan(&id, &hash)
+	if errors.Is(err, store.ErrNoRows) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	r, err := e.load(ctx, id)
+	if err == nil && hash != q.Hash {
+		return nil, &RepeatError{*r}
+	}
+	return r, err
 }
 
 // newRun makes a run that is not on record yet.
@@ -67,11 +104,16 @@ func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, er
 	for i, s := range steps {
 		names[i] = s.Name
 	}
-	return Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: Running, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}, nil
+	state := Running
+	if q.Approval != nil {
+		state = Proposed
+	}
+	return Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: state, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}, nil
 }
 
-// insertRun puts a run on record and makes its job. A *BusyError when another run holds the host.
-func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run) error {
+// insertRun puts a run on record and makes its job, or asks for its approval. A *BusyError when another run holds the
+// host.
+func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) error {
 	busy, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", r.FQDN))
 	if err == nil {
 		return &BusyError{busy}
@@ -85,11 +127,17 @@ func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run) error {
 	r.Started = time.Now()
 	r.StageAt = r.Started
 	now := r.Started.UnixMilli()
-	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended, cluster)
-		VALUES (?, ?, ?, ?, 0, 'running', 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0, ?) RETURNING id`,
-		r.Host, r.FQDN, r.Pipeline, string(list), r.clipboard, r.By, r.Origin, now, now, r.Cluster).Scan(&r.ID)
+	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended, cluster, request_key, request_hash)
+		VALUES (?, ?, ?, ?, 0, ?, 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0, ?, ?, ?) RETURNING id`,
+		r.Host, r.FQDN, r.Pipeline, string(list), string(r.State), r.clipboard, r.By, r.Origin, now, now, r.Cluster, q.Key, q.Hash).Scan(&r.ID)
 	if err != nil {
 		return err
+	}
+	if q.Approval != nil {
+		if err := insertApproval(ctx, tx, Approval{Run: r.ID, Cluster: r.Cluster, What: ToStart, Why: q.Approval.Why, By: r.By, Asked: r.Started, Expires: r.Started.Add(q.Approval.For)}); err != nil {
+			return err
+		}
+		return insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvProposed, Text: r.Pipeline + " by " + r.By + ": " + q.Approval.Why})
 	}
 	if err := insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvStarted, Text: r.Pipeline + " by " + r.By}); err != nil {
 		return err
@@ -239,17 +287,26 @@ func (e *Engine) Undo(ctx context.Context, id int64, by string) (Run, error) {
 
 // undo begins an undo; waiting allows that of a run that waits and is in nobody's hands.
 func (e *Engine) undo(ctx context.Context, id int64, why string, waiting bool) (Run, error) {
-	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
-		if r.State.Moving() && !(waiting && r.State == Waiting) {
-			return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is " + string(r.State) + "; `cancel` it first"}
-		}
-		if r.State == Undone {
-			return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is undone already"}
-		}
-		r.undoAt = r.lastBegun()
-		r.State, r.undoing = Undoing, true
-		return Event{Kind: EvUndoStarted, Text: why}, nil
-	})
+	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) { return e.beginUndo(ctx, tx, r, why, waiting) })
+}
+
+func (e *Engine) beginUndo(ctx context.Context, tx store.Tx, r *Run, why string, waiting bool) (Event, error) {
+	if !r.State.Resting() && !(waiting && r.State == Waiting) {
+		return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is " + string(r.State) + "; `cancel` it first"}
+	}
+	if r.State == Undone {
+		return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is undone already"}
+	}
+	// What a later run made of the host is not ours to pull from under it.
+	later, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND state NOT IN ('cancelled', 'undone') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
+	if err == nil {
+		return Event{}, &StateError{Run: *r, Want: "undo", Why: fmt.Sprintf("run %d came after it and is %s; `undo %d` first", later.ID, later.State, later.ID)}
+	} else if !errors.Is(err, store.ErrNoRows) {
+		return Event{}, err
+	}
+	r.undoAt = r.lastBegun()
+	r.State, r.undoing = Undoing, true
+	return Event{Kind: EvUndoStarted, Text: why}, nil
 }
 
 // lastBegun gives the last stage that may have done something, -1 for none.
@@ -263,6 +320,12 @@ func (r *Run) lastBegun() int {
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in
 // the notice. An undo can not be cancelled: half of it is the worst of both.
 func (e *Engine) Cancel(ctx context.Context, id int64, by string) (Run, error) {
+	if a, err := e.Pending(ctx, id); err == nil && a.What == ToStart {
+		if err := e.close(ctx, a, "denied", by); err != nil {
+			return Run{}, err
+		}
+		return e.Get(ctx, id)
+	}
 	var out Run
 	direct := false
 	err := e.write(ctx, func(tx store.Tx) error {

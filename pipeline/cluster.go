@@ -119,6 +119,11 @@ func (e *Engine) StartCluster(ctx context.Context, cl clipboard.Cluster, members
 	if err != nil {
 		return Cluster{}, err
 	}
+	if first, err := e.repeated(ctx, members[0]); err != nil {
+		return Cluster{}, err
+	} else if first != nil {
+		return e.ClusterOf(ctx, *first)
+	}
 	out := Cluster{Name: cl.Name, Barriers: barriers, OnFailure: cl.OnFailure, By: runs[0].By, Started: time.Now()}
 	err = e.write(ctx, func(tx store.Tx) error {
 		out.Runs = nil
@@ -126,9 +131,9 @@ func (e *Engine) StartCluster(ctx context.Context, cl clipboard.Cluster, members
 			out.Name, string(list), out.OnFailure, out.By, out.Started.UnixMilli()).Scan(&out.ID); err != nil {
 			return err
 		}
-		for _, r := range runs {
+		for i, r := range runs {
 			r.Cluster = out.ID
-			if err := e.insertRun(ctx, tx, &r); err != nil {
+			if err := e.insertRun(ctx, tx, &r, members[i]); err != nil {
 				return err
 			}
 			out.Runs = append(out.Runs, r)

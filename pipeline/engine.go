@@ -104,6 +104,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		defer close(lines)
 		e.writeLines(work)
 	}()
+	expired := make(chan struct{})
+	go func() {
+		defer close(expired)
+		e.expire(work)
+	}()
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
@@ -118,6 +123,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	err := e.queue.stop(end)
 	stop()
 	<-lines
+	<-expired
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,6 +122,42 @@ func (e *Engine) Hosts(ctx context.Context, limit int) ([]Run, error) {
 func (e *Engine) History(ctx context.Context, host string, limit int) ([]Run, error) {
 	host = strings.ToLower(host)
 	return e.runs(ctx, "host = ? OR fqdn = ? ORDER BY id DESC LIMIT ?", host, host, limit)
+}
+
+// States counts the runs that hold their hosts.
+func (e *Engine) States(ctx context.Context) (map[State]int, error) {
+	rows, err := e.db.Query(ctx, "SELECT state, count(*) FROM runs WHERE live = 1 GROUP BY state")
+	if err != nil {
+		return nil, err
+	}
+	out := map[State]int{}
+	for rows.Next() {
+		var state string
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		out[State(state)] = n
+	}
+	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+// RunFilter chooses runs.
+type RunFilter struct {
+	Host   string // short or full name; "": any
+	State  State  // "": any
+	Before int64  // only runs with a lower number; 0: from the newest on
+	Limit  int
+}
+
+// Runs lists runs, newest first.
+func (e *Engine) Runs(ctx context.Context, f RunFilter) ([]Run, error) {
+	if f.Before <= 0 {
+		f.Before = math.MaxInt64
+	}
+	f.Host = strings.ToLower(f.Host)
+	return e.runs(ctx, "id < ? AND (? = '' OR host = ? OR fqdn = ?) AND (? = '' OR state = ?) ORDER BY id DESC LIMIT ?",
+		f.Before, f.Host, f.Host, f.Host, string(f.State), string(f.State), f.Limit)
 }
 
 // Clipboard gives a run's clipboard as people may see it, secrets masked.

@@ -14,6 +14,7 @@ import (
 type State string
 
 const (
+	Proposed  State = "proposed" // waits for a second person's approval, and has done nothing
 	Running   State = "running"
 	Waiting   State = "waiting"
 	Failed    State = "failed"
@@ -29,6 +30,10 @@ func (s State) Live() bool { return s != Ready && s != Cancelled && s != Undone 
 
 // Moving reports whether the engine works on it, so that nobody has to act.
 func (s State) Moving() bool { return s == Running || s == Waiting || s == Undoing }
+
+// Resting reports whether nothing will come of the run until a person retries, undoes or starts anew. A proposed run
+// does not rest: somebody was asked.
+func (s State) Resting() bool { return !s.Moving() && s != Proposed }
 
 // Run is one execution of a pipeline for one host, as the record has it.
 type Run struct {
@@ -78,6 +83,9 @@ type EventKind string
 
 const (
 	EvStarted     EventKind = "started"      // the run
+	EvProposed    EventKind = "proposed"     // notice: the run, or its undo, waits for an approval
+	EvApproved    EventKind = "approved"     // notice: by a second person
+	EvDenied      EventKind = "denied"       // notice: or nobody approved it in time
 	EvStep        EventKind = "step"         // a step began
 	EvDone        EventKind = "done"         // a step finished; Diff, Took
 	EvKept        EventKind = "kept"         // the clipboard was stored in the middle of a step; Diff
@@ -104,7 +112,7 @@ const (
 )
 
 // Notices are the kinds that people are told of unasked.
-var Notices = []EventKind{EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed}
+var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed}
 
 // IsNotice reports whether the bot says this unasked.
 func (k EventKind) IsNotice() bool { return slices.Contains(Notices, k) }

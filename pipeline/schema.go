@@ -39,7 +39,7 @@ CREATE TABLE installation (id TEXT NOT NULL)`}}
 		// number it reads only what no open transaction can still come before.
 		list = append(list, store.Migration{Name: "pipeline/1-postgres", SQL: `ALTER TABLE events ADD COLUMN tx xid8 NOT NULL DEFAULT pg_current_xact_id()`})
 	}
-	return append(list, store.Migration{Name: "pipeline/2-clusters", SQL: `
+	list = append(list, store.Migration{Name: "pipeline/2-clusters", SQL: `
 CREATE TABLE clusters (
 	id {{id}},
 	name TEXT NOT NULL, barriers TEXT NOT NULL, on_failure TEXT NOT NULL, undoing INTEGER NOT NULL,
@@ -51,4 +51,19 @@ CREATE INDEX clusters_name ON clusters (name, id);
 ALTER TABLE runs ADD COLUMN cluster BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX runs_cluster ON runs (cluster) WHERE cluster > 0`})
+	return append(list, store.Migration{Name: "pipeline/3-approvals", SQL: `
+CREATE TABLE approvals (
+	id {{id}},
+	run BIGINT NOT NULL, cluster BIGINT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
+	by_whom TEXT NOT NULL, asked BIGINT NOT NULL, expires BIGINT NOT NULL,
+	decided BIGINT NOT NULL, decided_by TEXT NOT NULL, outcome TEXT NOT NULL
+);
+
+CREATE UNIQUE INDEX approvals_one_pending ON approvals (run) WHERE outcome = '';
+
+ALTER TABLE runs ADD COLUMN request_key TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN request_hash TEXT NOT NULL DEFAULT '';
+
+CREATE UNIQUE INDEX runs_request_key ON runs (request_key) WHERE request_key <> ''`})
 }

@@ -1,26 +1,26 @@
-// Package web is the way in for programs: the same verbs as in chat, over HTTP on the socket DATA/jarvis.sock, which
-// only its owner can open. The command line is its client.
+// Package web is the way in for programs: the same verbs as in chat, over HTTP. The command line is one of its clients.
 //
-//	POST /v1/command          {"words": [...], "file": "..."}  ► {"lines": [...], "data": …, "run": …} or {"error", "hint", "kind"}
-//	GET  /v1/runs/ID/events   one JSON event a line, from ?after=ID on, until the run needs nobody any more
-//	GET  /v1/runs/ID          the run, its progress line and usual times
-//	GET  /healthz             200 when the process answers
+//	DATA/jarvis.sock   who asks is told by the kernel (SO_PEERCRED)
+//	listen             who asks is told by a bearer token (RFC 6750)
 //
-// Who asks is told by the kernel (SO_PEERCRED). The whole HTTP API with tokens comes with its own issue; it will
-// stand on the same table.
+//	request ──► person ──► operation made of a verb's API ──► command.Table ──► Answer, as JSON or XML
+//	                  └──► reads beside the verbs: runs by pages, one run, its events (JSON, or server-sent)
+//	/openapi.json, /openapi.yaml describe it; /metrics, /healthz and /readyz are for machines; /p/KEY is a long answer
+//
+// Errors are application/problem+json (RFC 9457). A rule about who may do what, or what an answer says, is not here:
+// it is in the verb. Run owns all goroutines and ends them before it returns.
 package web
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"os/user"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,238 +30,166 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Config of a Server. All but Log must be set.
-type Config struct {
-	Socket string // path of the Unix socket
-	Table  *command.Table
-	Engine *pipeline.Engine
-	Access *access.Access
-	Log    *slog.Logger
+// HTTP is the part of jarvis.yaml about the API, beside `listen`.
+type HTTP struct {
+	URL   string `yaml:"url" doc:"address at which people reach the API, as in https://jarvis.example.org; long answers in chat then link to a page"`
+	TLS   TLS    `yaml:"tls" doc:"encrypt what listen serves"`
+	Plain bool   `yaml:"plain" doc:"listen beyond this machine without TLS: only behind a proxy that encrypts"`
 }
 
-// Server serves the socket.
-type Server struct{ Config }
+// TLS names a certificate.
+type TLS struct {
+	Cert string `yaml:"cert" doc:"file with the certificate and its chain, PEM"`
+	Key  string `yaml:"key" doc:"file with its key, PEM"`
+}
 
-// New gives a server; Run serves.
-func New(c Config) *Server {
+// Config of a Server. Table, Engine and Access must be set.
+type Config struct {
+	Socket   string // path of the Unix socket; "": none
+	Listen   string // host:port; "": none
+	HTTP     HTTP
+	Table    *command.Table
+	Engine   *pipeline.Engine
+	Access   *access.Access
+	Limiter  *access.Limiter
+	Metrics  *Metrics // nil: none are served
+	Pages    *Pages   // nil: none are served
+	Version  string
+	Log      *slog.Logger
+	Listened func(addr string) // told the address when it is served: with port 0 nobody else knows
+}
+
+// Server serves the socket and the address.
+type Server struct {
+	Config
+	handler http.Handler
+}
+
+// New checks the configuration; Run serves.
+func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{c}
+	if c.Limiter == nil {
+		c.Limiter = access.NewLimiter(access.LimitConfig{})
+	}
+	if err := c.HTTP.check(c.Listen); err != nil {
+		return nil, err
+	}
+	s := &Server{Config: c}
+	s.handler = s.routes()
+	return s, nil
 }
 
-// CommandRequest is the body of POST /v1/command.
-type CommandRequest struct {
-	Words []string `json:"words"`
-	File  []byte   `json:"file,omitempty"` // base64 in JSON
+// check refuses to send tokens in clear over a network.
+func (h HTTP) check(listen string) error {
+	if (h.TLS.Cert == "") != (h.TLS.Key == "") {
+		return errors.New("http.tls needs both cert and key")
+	}
+	if listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("listen is %q; it must be host:port, as in 127.0.0.1:8080", listen)
+	}
+	addr, err := netip.ParseAddr(host)
+	local := host == "localhost" || err == nil && addr.IsLoopback()
+	if !local && h.TLS.Cert == "" && !h.Plain {
+		return fmt.Errorf("listen is %q, beyond this machine, and without TLS everybody on the way could read the tokens; set http.tls, or http.plain: true behind a proxy that encrypts", listen)
+	}
+	return nil
 }
-
-// ErrorBody is what a refused command answers.
-type ErrorBody struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint,omitempty"`
-	Kind  string `json:"kind"` // usage, denied, notfound, failed
-}
-
-// RunView is a run with what a progress view needs.
-type RunView struct {
-	pipeline.Run
-	Line  string          `json:"line,omitempty"`
-	Usual []time.Duration `json:"usual"` // by stage, 0 when unknown
-	Total time.Duration   `json:"usual_total"`
-}
-
-type peerKey struct{}
 
 // Run serves until ctx ends, then lets answers under way finish for a moment.
 func (s *Server) Run(ctx context.Context) error {
-	// The store's lock says that no other process serves this folder, so a socket that is there is a dead one's.
-	if err := os.Remove(s.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the old socket: %w", err)
+	var listeners []net.Listener
+	if s.Socket != "" {
+		l, err := listenSocket(s.Socket)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
 	}
-	old := unix.Umask(0o177)
-	l, err := net.Listen("unix", s.Socket)
-	unix.Umask(old)
-	if err != nil {
-		return fmt.Errorf("open the socket: %w", err)
+	if s.Listen != "" {
+		l, err := s.listenTCP(ctx)
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+			return err
+		}
+		listeners = append(listeners, l)
+		if s.Listened != nil {
+			s.Listened(l.Addr().String())
+		}
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/command", s.command)
-	mux.HandleFunc("GET /v1/runs/{id}", s.run)
-	mux.HandleFunc("GET /v1/runs/{id}/events", s.events)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	srv := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // what clients do wrong
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, peer(c))
-		}}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+		ConnContext: withPeer}
+	done := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { done <- srv.Serve(l) }()
+	}
+	var err error
+	ended := 0
 	select {
-	case err := <-done:
-		return fmt.Errorf("serve the socket: %w", err)
+	case err = <-done:
+		ended++
 	case <-ctx.Done():
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-	defer cancel()
-	err = srv.Shutdown(end)
+	cancel() // streams end with it
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer stop()
+	if srv.Shutdown(end) != nil {
+		_ = srv.Close()
+	}
+	for ; ended < len(listeners); ended++ {
+		<-done
+	}
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}
+
+func listenSocket(path string) (net.Listener, error) {
+	// The store's lock says that no other process serves this folder, so a socket that is there is a dead one's.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket: %w", err)
+	}
+	old := unix.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	unix.Umask(old)
 	if err != nil {
-		err = srv.Close()
+		return nil, fmt.Errorf("open the socket: %w", err)
 	}
-	<-done
-	return err
+	return l, nil
 }
 
-// peer asks the kernel who opened the connection (unix(7), SO_PEERCRED); "" when it does not say.
-func peer(c net.Conn) string {
-	uc, ok := c.(*net.UnixConn)
-	if !ok {
-		return ""
-	}
-	raw, err := uc.SyscallConn()
+func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
-		return ""
-	}
-	name := ""
-	_ = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			return
+		if errors.Is(err, unix.EADDRINUSE) {
+			return nil, fmt.Errorf("somebody else serves %s already; choose another address for `listen`, or \"\" for none", s.Listen)
 		}
-		name = strconv.Itoa(int(cred.Uid))
-		if u, err := user.LookupId(name); err == nil {
-			name = u.Username
-		}
-	})
-	return name
-}
-
-// person gives who asks. Whoever runs the server, and root, may do everything: they could read the database, too.
-func (s *Server) person(r *http.Request) (access.Person, string) {
-	login, _ := r.Context().Value(peerKey{}).(string)
-	if login == "" {
-		return access.Person{}, "unknown"
+		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if p := s.Access.Who(access.Identity{Network: "local", Account: login}); p.Name != "" {
-		return p, login
+	if s.HTTP.TLS.Cert == "" {
+		return l, nil
 	}
-	me := strconv.Itoa(os.Getuid())
-	if u, err := user.Current(); err == nil {
-		me = u.Username
+	if _, err := tls.LoadX509KeyPair(s.HTTP.TLS.Cert, s.HTTP.TLS.Key); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("http.tls: %w", err)
 	}
-	if login == me || login == "root" {
-		return access.Person{Name: login, Roles: []string{access.Admin}}, login
-	}
-	return access.Person{}, login
-}
-
-func (s *Server) command(w http.ResponseWriter, r *http.Request) {
-	var q CommandRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&q); err != nil {
-		reply(w, http.StatusBadRequest, ErrorBody{Error: "the request is not the JSON that it should be", Kind: "usage"})
-		return
-	}
-	p, login := s.person(r)
-	a, err := s.Table.Do(r.Context(), command.Call{Words: q.Words, File: q.File, Person: p, Asker: login, Via: "socket"})
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	reply(w, http.StatusOK, a)
-}
-
-// fail says a *command.UserError; Table.Do gives no other.
-func fail(w http.ResponseWriter, err error) {
-	b := ErrorBody{Error: err.Error(), Kind: "failed"}
-	code := http.StatusConflict
-	var u *command.UserError
-	if errors.As(err, &u) {
-		b.Error, b.Hint = u.Msg, u.Hint
-		switch {
-		case errors.Is(u, command.ErrUsage):
-			b.Kind, code = "usage", http.StatusBadRequest
-		case errors.Is(u, command.ErrDenied):
-			b.Kind, code = "denied", http.StatusForbidden
-		case errors.Is(u, command.ErrNotFound):
-			b.Kind, code = "notfound", http.StatusNotFound
-		}
-	}
-	reply(w, code, b)
-}
-
-func reply(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-// view reads a run for somebody who may look.
-func (s *Server) view(w http.ResponseWriter, r *http.Request) (RunView, bool) {
-	if p, _ := s.person(r); !p.Has(access.View) {
-		reply(w, http.StatusForbidden, ErrorBody{Error: `this needs the role "view"`, Kind: "denied"})
-		return RunView{}, false
-	}
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	var run pipeline.Run
-	if err == nil {
-		run, err = s.Engine.Get(r.Context(), id)
-	}
-	if err != nil {
-		reply(w, http.StatusNotFound, ErrorBody{Error: "there is no such run", Kind: "notfound"})
-		return RunView{}, false
-	}
-	v := RunView{Run: run, Line: s.Engine.Line(run.ID), Usual: make([]time.Duration, len(run.Steps))}
-	if u, err := s.Engine.Usual(r.Context(), run.Pipeline); err == nil {
-		v.Total = u.Total
-		for i, step := range run.Steps {
-			v.Usual[i] = u.Stage(i, step)
-		}
-	}
-	return v, true
-}
-
-func (s *Server) run(w http.ResponseWriter, r *http.Request) {
-	if v, ok := s.view(w, r); ok {
-		reply(w, http.StatusOK, v)
-	}
-}
-
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	v, ok := s.view(w, r)
-	if !ok {
-		return
-	}
-	after, _ := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
-	changed, done := s.Engine.Changed()
-	defer done()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.WriteHeader(http.StatusOK)
-	flush := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
-	for {
-		run, err := s.Engine.Get(r.Context(), v.ID)
-		if err != nil {
-			return
-		}
-		evs, err := s.Engine.Events(r.Context(), pipeline.EventFilter{After: after, Run: v.ID})
-		if err != nil {
-			return
-		}
-		for _, ev := range evs {
-			if enc.Encode(ev) != nil {
-				return
-			}
-			after = ev.ID
-		}
-		_ = flush.Flush()
-		// The state was read before the events: when it is at rest, all its events are out.
-		if !run.State.Moving() {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-changed:
-		}
-	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		// Read for each connection, so that a renewed certificate counts without a restart.
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c, err := tls.LoadX509KeyPair(s.HTTP.TLS.Cert, s.HTTP.TLS.Key)
+			return &c, err
+		}}), nil
 }

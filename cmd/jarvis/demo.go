@@ -166,7 +166,7 @@ func (d *demo) wait(ctx context.Context) error {
 	defer done()
 	for {
 		r, err := d.a.engine.Get(ctx, 1)
-		if err == nil && !r.State.Moving() {
+		if err == nil && r.State.Resting() {
 			// The notice is on its way to the console; let it come first.
 			sleep(ctx, 400*time.Millisecond)
 			d.end <- r

@@ -125,6 +125,8 @@ func TestDeployFromIRCOverRealServers(t *testing.T) {
 	conf := filepath.Join(dir, "jarvis.yaml")
 	text := fmt.Sprintf(`
 data: ./data
+listen: ""
+limit: {burst: 1000}
 chat:
   - irc: {server: %q, tls: true, ca: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 10, interval: 100ms}}
 people:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,11 +68,11 @@ func watch(ctx context.Context, cl *web.Client, id int64, v view) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && rerr == nil && !now.State.Moving() {
+		if err == nil && rerr == nil && now.State.Resting() {
 			return nil
 		}
 		if tries > 60 {
-			return fmt.Errorf("the server is gone: %w", rerr)
+			return fmt.Errorf("the server is gone: %w", cmp.Or(rerr, err))
 		}
 		select {
 		case <-ctx.Done():

@@ -24,7 +24,7 @@ func TestServeOnPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "jarvis.yaml")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "database: %q\nworkers: {external: {dir: w}}\npipelines: {deploy: {toy: [\"toy:make\", \"toy:paint\"]}}\n", url), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "database: %q\nlisten: \"\"\nworkers: {external: {dir: w}}\npipelines: {deploy: {toy: [\"toy:make\", \"toy:paint\"]}}\n", url), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	clip := filepath.Join(dir, "loki.yaml")
@@ -36,7 +36,7 @@ func TestServeOnPostgres(t *testing.T) {
 		t.Fatalf("deploy = %d %s %s", code, out, errs)
 	}
 	other := filepath.Join(dir, "other.yaml")
-	if err := os.WriteFile(other, fmt.Appendf(nil, "database: %q\ndata: ./elsewhere\n", url), 0o600); err != nil {
+	if err := os.WriteFile(other, fmt.Appendf(nil, "database: %q\nlisten: \"\"\ndata: ./elsewhere\n", url), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, errs := jarvis(t, "", "--config", other, "serve"); code != 1 || !strings.Contains(errs, "another jarvis uses this data") {

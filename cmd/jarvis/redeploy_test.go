@@ -97,6 +97,9 @@ func newSite(t *testing.T, block int, hosts ...string) *site {
 	s.conf = filepath.Join(dir, "jarvis.yaml")
 	text := fmt.Sprintf(`
 data: ./data
+listen: ""
+approvals: {off: true}
+limit: {burst: 1000}
 chat:
   - irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 20, interval: 50ms}}
 people:

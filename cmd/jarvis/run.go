@@ -29,10 +29,11 @@ var version = "devel"
 
 // term is what a command speaks through.
 type term struct {
-	in   io.Reader
-	out  io.Writer
-	err  io.Writer
-	conf string // --config
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	conf   string // --config
+	server string // --server
 }
 
 // isTerminal reports whether a stream is a terminal; a file handed to it keeps that.
@@ -60,6 +61,8 @@ func (t *term) load() (*config.Config, error) {
 // cli is the command line but for the verbs, which run adds from the one table.
 type cli struct {
 	Config string `help:"Configuration file (default: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE" short:"c"`
+
+	Server string `help:"Address of a server elsewhere, as in https://jarvis.example.org; its token is taken from JARVIS_TOKEN." placeholder:"URL"`
 
 	Serve serveCmd  `cmd:"" help:"Run the server: chat, the socket, and every run that is under way."`
 	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
@@ -115,7 +118,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if err != nil {
 			return &exitError{exitUsage, err.Error()}
 		}
-		t.conf = c.Config
+		t.conf, t.server = c.Config, c.Server
 		return kctx.Run()
 	}()
 	if done >= 0 {
@@ -149,7 +152,7 @@ func (t *term) explain(ctx context.Context, err error) int {
 		switch {
 		case errors.Is(ue, command.ErrUsage):
 			code = exitUsage
-		case errors.Is(ue, command.ErrDenied):
+		case errors.Is(ue, command.ErrDenied), errors.Is(ue, command.ErrLimited):
 			code = exitDenied
 		case errors.Is(ue, command.ErrNotFound):
 			code = exitNotFound

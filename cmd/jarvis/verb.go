@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,19 +70,18 @@ func follows(v command.Verb) bool { return v.Acts && v.Name != "run" }
 
 // Run is called by kong.
 func (c *verbCmd) Run(ctx context.Context, t *term) error {
-	conf, err := t.load()
+	cl, err := t.client()
 	if err != nil {
 		return err
 	}
+	defer cl.Close()
 	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
 	if namesFile(c.verb, c.Args) {
 		if req.File, err = readClipboard(c.Args[len(c.Args)-1], t.in); err != nil {
 			return err
 		}
 	}
-	cl := web.NewClient(conf.Socket())
-	defer cl.Close()
-	a, err := cl.Command(ctx, req)
+	a, err := ask(ctx, cl, req, c.verb)
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,34 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 		return followCluster(ctx, t, cl, a.Cluster, c.JSON)
 	}
 	return follow(ctx, t, cl, a.Run.ID, c.JSON)
+}
+
+// client gives one of the server that the command line names, or of the one on this machine.
+func (t *term) client() (*web.Client, error) {
+	if t.server != "" {
+		return web.NewRemoteClient(t.server, os.Getenv("JARVIS_TOKEN"))
+	}
+	conf, err := t.load()
+	if err != nil {
+		return nil, err
+	}
+	return web.NewClient(conf.Socket()), nil
+}
+
+// ask sends a command. What starts runs carries a key, so that it can be sent again when the connection broke before
+// the answer.
+func ask(ctx context.Context, cl *web.Client, req web.CommandRequest, v command.Verb) (command.Answer, error) {
+	if !takesFile(v) || v.Name == "plan" {
+		return cl.Command(ctx, req, "")
+	}
+	key := rand.Text()
+	for try := 0; ; try++ {
+		a, err := cl.Command(ctx, req, key)
+		var said *command.UserError
+		if err == nil || errors.As(err, &said) || try == 0 && errors.Is(err, web.ErrNoServer) || try == 3 || !sleep(ctx, time.Second) {
+			return a, err
+		}
+	}
 }
 
 // readClipboard reads a file, or standard input for "-". It is checked here already, so that a file with a slip in it
@@ -190,7 +218,7 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 				_, _ = fmt.Fprintf(t.out, "%s: %s\n", r.Host, line)
 			}
 			shown[r.ID] = line
-			if !r.State.Moving() || strings.HasPrefix(r.Why, c.Name+" holds") {
+			if r.State.Resting() || strings.HasPrefix(r.Why, c.Name+" holds") {
 				rest++
 			}
 			if r.State == pipeline.Ready || r.State == pipeline.Undone || r.State == pipeline.Cancelled {

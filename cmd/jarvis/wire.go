@@ -33,6 +33,9 @@ type app struct {
 	workers *all.Set
 	engine  *pipeline.Engine
 	access  *access.Access
+	limiter *access.Limiter
+	metrics *web.Metrics
+	pages   *web.Pages
 	table   *command.Table
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
@@ -65,13 +68,19 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}
+	a.limiter = access.NewLimiter(conf.Limit)
+	a.metrics = web.NewMetrics(a.engine, version, log)
+	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
+		return nil, err
+	}
 	fetch, err := command.NewFetch(conf.Sources.URLs)
 	if err != nil {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Audit: a.access.Audit, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
 	if a.workers.LDAP != nil {
+		env.InDirectory = a.workers.LDAP.InProduction
 		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {
 			return a.workers.LDAP.ReadClipboard(ctx, conf.Sources.LDAP.Base, cn)
 		}
@@ -136,14 +145,23 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
 func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
-	b, err := bot.New(ctx, bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Log: a.log})
+	conf := bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Log: a.log}
+	if a.conf.HTTP.URL != "" {
+		conf.Page = a.pages.Put
+	}
+	b, err := bot.New(ctx, conf)
 	if err != nil {
 		return err
 	}
-	srv := web.New(web.Config{Socket: a.conf.Socket(), Table: a.table, Engine: a.engine, Access: a.access, Log: a.log})
+	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Version: version, Log: a.log,
+		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
+	if err != nil {
+		return &config.Error{File: "configuration", Msg: err.Error()}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	services := []func(context.Context) error{a.engine.Run, srv.Run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}

@@ -47,6 +47,12 @@ func (w *Worker) checkProduction() pipeline.Step {
 	}
 }
 
+// InProduction says what ldap:check_production would find.
+func (w *Worker) InProduction(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error) {
+	what, yes, _, err = w.production(ctx, c)
+	return what, yes, err
+}
+
 func (w *Worker) production(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, pointers []string, err error) {
 	conn, err := w.connect(ctx)
 	if err != nil {

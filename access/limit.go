@@ -1,0 +1,71 @@
+package access
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// LimitConfig bounds how fast one person may ask.
+type LimitConfig struct {
+	Burst    int           `yaml:"burst" doc:"commands that one person may give at once" default:"30"`
+	Interval time.Duration `yaml:"interval" doc:"one more command after each such time" default:"500ms"`
+}
+
+// Limiter counts commands by person. Safe for concurrent use.
+type Limiter struct {
+	cfg LimitConfig
+	now func() time.Time
+
+	mu   sync.Mutex
+	byID map[string]*rate.Limiter
+}
+
+// NewLimiter gives a limiter; zero values of the configuration stand for the defaults.
+func NewLimiter(cfg LimitConfig) *Limiter {
+	if cfg.Burst <= 0 {
+		cfg.Burst = 30
+	}
+	if cfg.Interval <= 0 {
+		cfg.Interval = 500 * time.Millisecond
+	}
+	return &Limiter{cfg: cfg, now: time.Now, byID: map[string]*rate.Limiter{}}
+}
+
+// maxTracked bounds the memory that strangers with ever new names can take.
+const maxTracked = 10000
+
+// Take counts one command. wait is 0 when it may go on, else the time until the next may.
+func (l *Limiter) Take(who string) (wait time.Duration) { return l.take(who, 1) }
+
+// Peek says what Take would, without counting.
+func (l *Limiter) Peek(who string) (wait time.Duration) { return l.take(who, 0) }
+
+func (l *Limiter) take(who string, n int) (wait time.Duration) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.byID[who]
+	if r == nil && n == 0 {
+		return 0
+	}
+	if r == nil {
+		if len(l.byID) >= maxTracked {
+			for id, r := range l.byID {
+				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: forgetting him gives him nothing
+					delete(l.byID, id)
+				}
+			}
+			if len(l.byID) >= maxTracked {
+				return l.cfg.Interval
+			}
+		}
+		r = rate.NewLimiter(rate.Every(l.cfg.Interval), l.cfg.Burst)
+		l.byID[who] = r
+	}
+	if r.TokensAt(now) >= 1 && (n == 0 || r.AllowN(now, n)) {
+		return 0
+	}
+	return max(time.Duration((1-r.TokensAt(now))*float64(l.cfg.Interval)), time.Millisecond)
+}

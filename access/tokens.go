@@ -1,0 +1,167 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Token is a secret that stands for a person at the HTTP API. Only its hash is on record: the secret has 256 bits of
+// chance, so a fast hash is enough.
+type Token struct {
+	ID      int64     `json:"token"`
+	Person  string    `json:"person"`
+	Name    string    `json:"name"` // what it is for
+	Roles   []string  `json:"roles"`
+	By      string    `json:"by"` // who made it
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	Used    time.Time `json:"used,omitzero"` // to the minute
+	Revoked time.Time `json:"revoked,omitzero"`
+}
+
+// Token lifetimes.
+const (
+	DefaultTokenLife = 90 * 24 * time.Hour
+	MaxTokenLife     = 365 * 24 * time.Hour
+)
+
+// TokenPrefix begins every secret, so that scanners of repositories and pastes know one when they see it.
+const TokenPrefix = "jarvis_"
+
+// Errors of tokens. Their words are for people.
+var (
+	ErrNoToken      = errors.New("no such token")
+	ErrTokenUnknown = errors.New("this token is not known here")
+	ErrTokenExpired = errors.New("this token has expired")
+	ErrTokenRevoked = errors.New("this token was revoked")
+	ErrTokenOrphan  = errors.New("this token is of somebody who is no longer in the configuration")
+)
+
+// Person gives one of the configuration by name; the zero Person when there is none.
+func (a *Access) Person(name string) Person {
+	for _, p := range a.people {
+		if strings.EqualFold(p.Name, name) {
+			return Person{Name: p.Name, Roles: p.Roles}
+		}
+	}
+	return Person{}
+}
+
+// NewToken makes a token and gives its secret, which nobody can read again. The caller has checked who may.
+func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	secret := TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+	t.Created = time.Now()
+	err := a.db.Write(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
+			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
+	})
+	if err != nil {
+		return t, "", fmt.Errorf("store the token: %w", err)
+	}
+	return t, secret, nil
+}
+
+func hash(secret string) string {
+	h := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(h[:])
+}
+
+const tokenColumns = "id, person, name, roles, by_whom, created, expires, used, revoked"
+
+func scanToken(row interface{ Scan(...any) error }) (Token, error) {
+	var t Token
+	var roles string
+	var created, expires, used, revoked int64
+	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &created, &expires, &used, &revoked)
+	t.Roles = strings.Fields(roles)
+	t.Created, t.Expires = time.UnixMilli(created), time.UnixMilli(expires)
+	if used > 0 {
+		t.Used = time.UnixMilli(used)
+	}
+	if revoked > 0 {
+		t.Revoked = time.UnixMilli(revoked)
+	}
+	return t, err
+}
+
+// Tokens lists a person's tokens, or everybody's for "", oldest first.
+func (a *Access) Tokens(ctx context.Context, person string) ([]Token, error) {
+	rows, err := a.db.Query(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE ? = '' OR lower(person) = lower(?) ORDER BY id", person, person)
+	if err != nil {
+		return nil, err
+	}
+	var out []Token
+	for rows.Next() {
+		t, err := scanToken(rows)
+		if err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		out = append(out, t)
+	}
+	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+// Revoke ends a token of a person, or anybody's for "". ErrNoToken when he has none of that number.
+func (a *Access) Revoke(ctx context.Context, id int64, person string) (Token, error) {
+	var t Token
+	err := a.db.Write(ctx, func(tx store.Tx) error {
+		var err error
+		t, err = scanToken(tx.QueryRow(ctx, "UPDATE tokens SET revoked = CASE WHEN revoked = 0 THEN ? ELSE revoked END WHERE id = ? AND (? = '' OR lower(person) = lower(?)) RETURNING "+tokenColumns, time.Now().UnixMilli(), id, person, person))
+		return err
+	})
+	if errors.Is(err, store.ErrNoRows) {
+		return t, ErrNoToken
+	}
+	return t, err
+}
+
+// Bearer gives the person that a token stands for, with those of his roles that the token has. ErrTokenUnknown,
+// ErrTokenExpired, ErrTokenRevoked or ErrTokenOrphan when it stands for nobody.
+func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
+	t, err := scanToken(a.db.QueryRow(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash(secret)))
+	if errors.Is(err, store.ErrNoRows) {
+		return Person{}, ErrTokenUnknown
+	} else if err != nil {
+		return Person{}, err
+	}
+	p := a.Person(t.Person)
+	now := time.Now()
+	switch {
+	case !t.Revoked.IsZero():
+		return Person{}, ErrTokenRevoked
+	case now.After(t.Expires):
+		return Person{}, ErrTokenExpired
+	case p.Name == "":
+		return Person{}, ErrTokenOrphan
+	}
+	if now.Sub(t.Used) > time.Minute {
+		_ = a.db.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE tokens SET used = ? WHERE id = ?", now.UnixMilli(), t.ID)
+			return err
+		})
+	}
+	return p.Narrow(t.Roles), nil
+}
+
+// Narrow gives the person with only those of the roles that he has.
+func (p Person) Narrow(roles []string) Person {
+	out := Person{Name: p.Name, Roles: []string{}}
+	for _, r := range roles {
+		if p.Has(r) && !slices.Contains(out.Roles, r) {
+			out.Roles = append(out.Roles, r)
+		}
+	}
+	return out
+}

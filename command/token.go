@@ -1,0 +1,163 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/access"
+)
+
+// NewToken is the answer to `token new`: the only time that the secret is seen.
+type NewToken struct {
+	access.Token
+	Secret string `json:"secret"`
+}
+
+func token() Verb {
+	return Verb{
+		Name: "token", Usage: "new NAME [role ROLE…] [days N] [for PERSON] | list | revoke NUMBER", Role: access.View, Min: 1, Max: -1,
+		Doc:     "makes, lists and revokes your tokens for the HTTP API",
+		Example: "token new ci role deploy days 30",
+		API: []API{
+			{Method: "GET", Path: "/v1/tokens", Prefix: []string{"list"}, Gives: []access.Token{}},
+			{Method: "POST", Path: "/v1/tokens", Prefix: []string{"new"}, Gives: NewToken{}, Params: []Param{
+				{Name: "name", In: InBody, Doc: "what the token is for", Required: true},
+				{Name: "roles", In: InBody, Doc: "of its owner's; without them, all of his", Word: "role", Kind: List},
+				{Name: "days", In: InBody, Doc: "how long it lives; 90 without it, 365 at most", Word: "days", Kind: Number},
+				{Name: "person", In: InBody, Doc: "whose it is; somebody else's makes only an admin", Word: "for"},
+			}},
+			{Method: "DELETE", Path: "/v1/tokens/{token}", Prefix: []string{"revoke"}, Gives: access.Token{}, Params: []Param{{Name: "token", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
+		},
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			if e.Access == nil {
+				return Answer{}, &UserError{Msg: "no tokens are kept here"}
+			}
+			switch {
+			case c.Args[0] == "new" && len(c.Args) > 1:
+				return newToken(ctx, e, c)
+			case c.Args[0] == "list" && len(c.Args) == 1:
+				return listTokens(ctx, e, c)
+			case c.Args[0] == "revoke" && len(c.Args) == 2:
+				return revokeToken(ctx, e, c)
+			}
+			v, _ := e.Table.Find("token")
+			return Answer{}, &UserError{Msg: "`token` is used as: token " + v.Usage, Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
+		},
+	}
+}
+
+// newToken gives no token more than its owner has. Somebody else's makes only an admin.
+func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
+	if !c.Secret {
+		return Answer{}, &UserError{Msg: "a token is a secret, and chat is no place for one", Hint: "`jarvis token new NAME` on the command line makes it", Kind: ErrDenied}
+	}
+	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name}
+	life := access.DefaultTokenLife
+	words := c.Args[2:]
+	for len(words) > 0 {
+		if len(words) == 1 {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("%q needs a word behind it", clip(words[0], 40)), Hint: "`help token` shows how", Kind: ErrUsage}
+		}
+		switch words[0] {
+		case "role":
+			t.Roles = append(t.Roles, strings.Split(words[1], ",")...)
+		case "for":
+			t.Person = words[1]
+		case "days":
+			n, err := strconv.Atoi(words[1])
+			if err != nil || n < 1 || time.Duration(n)*24*time.Hour > access.MaxTokenLife {
+				return Answer{}, &UserError{Msg: fmt.Sprintf("a token lives 1 to %d days, not %q", access.MaxTokenLife/(24*time.Hour), clip(words[1], 20)), Kind: ErrUsage}
+			}
+			life = time.Duration(n) * 24 * time.Hour
+		default:
+			return Answer{}, &UserError{Msg: fmt.Sprintf("I do not understand %q there", clip(words[0], 40)), Hint: "`help token` shows how", Kind: ErrUsage}
+		}
+		words = words[2:]
+	}
+	p := e.Access.Person(t.Person)
+	switch {
+	case p.Name == "":
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s is not one of `people` in the configuration, so nobody would know the token", clip(t.Person, 60)), Hint: "name one: `token new NAME for PERSON`", Kind: ErrUsage}
+	case !strings.EqualFold(p.Name, c.Person.Name) && !c.Person.Has(access.Admin):
+		return Answer{}, &UserError{Msg: "a token for somebody else needs the role \"admin\"", Kind: ErrDenied}
+	}
+	t.Person = p.Name
+	if strings.EqualFold(p.Name, c.Person.Name) {
+		p = p.Narrow(append(c.Person.Roles, access.View)) // who asks by a token has no more than the token
+	}
+	if t.Roles == nil {
+		t.Roles = p.Roles
+	}
+	for _, r := range t.Roles {
+		if !slices.Contains(access.Roles, r) {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("there is no role %q; there are %s", clip(r, 20), strings.Join(access.Roles, ", ")), Kind: ErrUsage}
+		}
+		if !p.Has(r) {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("%s does not have the role %q, so no token of his can", p.Name, r), Kind: ErrDenied}
+		}
+	}
+	t.Expires = e.Now().Add(life)
+	made, secret, err := e.Access.NewToken(ctx, t)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := say("%s", secret)
+	a.Lines = append(a.Lines, fmt.Sprintf("token %d for %s, with the %s %s, until %s. It is shown this once.", made.ID, made.Person, plural(len(made.Roles), "role"), strings.Join(made.Roles, ", "), made.Expires.Format("2 January 2006")))
+	a.Data = NewToken{made, secret}
+	return a, nil
+}
+
+func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
+	list, err := e.Access.Tokens(ctx, ownOrAll(c))
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(list) == 0 {
+		return say("there are no tokens; `token new NAME` makes one"), nil
+	}
+	a := Answer{Data: list}
+	for _, t := range list {
+		used := "never used"
+		if !t.Used.IsZero() {
+			used = "used " + Short(e.Now().Sub(t.Used)) + " ago"
+		}
+		state := "until " + t.Expires.Format("2006-01-02")
+		switch {
+		case !t.Revoked.IsZero():
+			state = "revoked " + t.Revoked.Format("2006-01-02")
+		case e.Now().After(t.Expires):
+			state = "expired " + t.Expires.Format("2006-01-02")
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s): %s, %s, %s", t.ID, t.Person, t.Name, strings.Join(t.Roles, ", "), state, used))
+	}
+	return a, nil
+}
+
+func revokeToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
+	id, err := strconv.ParseInt(c.Args[1], 10, 64)
+	if err == nil {
+		var t access.Token
+		if t, err = e.Access.Revoke(ctx, id, ownOrAll(c)); err == nil {
+			a := say("token %d of %s (%s) is revoked.", t.ID, t.Person, t.Name)
+			a.Data = t
+			return a, nil
+		}
+		if !errors.Is(err, access.ErrNoToken) {
+			return Answer{}, err
+		}
+	}
+	return Answer{}, &UserError{Msg: fmt.Sprintf("you have no token %s", clip(c.Args[1], 20)), Hint: "`token list` shows them", Kind: ErrNotFound}
+}
+
+// ownOrAll is whose tokens one may see: an admin everybody's.
+func ownOrAll(c *Call) string {
+	if c.Person.Has(access.Admin) {
+		return ""
+	}
+	return c.Person.Name
+}

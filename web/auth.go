@@ -1,0 +1,128 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/access"
+)
+
+type (
+	peerKey   struct{}
+	callerKey struct{}
+)
+
+// caller is who sends a request.
+type caller struct {
+	person access.Person
+	asker  string // how he is called where nobody vouches for him
+	via    string // "socket", "api/192.0.2.1"
+	free   bool   // not counted
+}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// withPeer notes who opened a connection to the socket.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if uc, ok := c.(*net.UnixConn); ok {
+		return context.WithValue(ctx, peerKey{}, peer(uc))
+	}
+	return ctx
+}
+
+// peer asks the kernel who opened the connection (unix(7), SO_PEERCRED); "" when it does not say.
+func peer(uc *net.UnixConn) string {
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	name := ""
+	_ = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			return
+		}
+		name = strconv.Itoa(int(cred.Uid))
+		if u, err := user.LookupId(name); err == nil {
+			name = u.Username
+		}
+	})
+	return name
+}
+
+// local gives who asks over the socket. Whoever runs the server, and root, may do everything: they could read the
+// database, too.
+func (s *Server) local(login string) caller {
+	c := caller{asker: login, via: "socket", free: true}
+	if login == "" {
+		return c
+	}
+	if c.person = s.Access.Who(access.Identity{Network: "local", Account: login}); c.person.Name != "" {
+		return c
+	}
+	me := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		me = u.Username
+	}
+	if login == me || login == "root" {
+		c.person = access.Person{Name: login, Roles: []string{access.Admin}}
+	}
+	return c
+}
+
+// authenticate puts the caller into the request's context. Over the address, nobody gets in without a token.
+func (s *Server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if login, ok := r.Context().Value(peerKey{}).(string); ok {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, s.local(login))))
+			return
+		}
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		c := caller{asker: host, via: "api/" + host}
+		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="jarvis"`)
+			s.problem(w, r, &Problem{Status: http.StatusUnauthorized, Kind: "denied", Detail: "this needs a token", Hint: "`jarvis token new NAME` makes one; send it as `Authorization: Bearer TOKEN`"})
+			return
+		}
+		if wait := s.Limiter.Peek("token from " + host); wait > 0 {
+			s.problem(w, r, tooFast(wait))
+			return
+		}
+		p, err := s.Access.Bearer(r.Context(), strings.TrimSpace(secret))
+		if err != nil {
+			s.Limiter.Take("token from " + host) // only what fails counts: guessing, not using
+			s.refuse(w, r, c, err)
+			return
+		}
+		c.person = p
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+// refuse answers a token that stands for nobody, and puts it on record.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, c caller, err error) {
+	known := false
+	for _, e := range []error{access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan} {
+		known = known || errors.Is(err, e)
+	}
+	if !known {
+		s.Log.Error("look up a token", "err", err)
+		s.problem(w, r, &Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side"})
+		return
+	}
+	s.Table.Record(r.Context(), access.Record{Who: "stranger " + c.asker, Via: c.via, Line: r.Method + " " + r.URL.Path, Outcome: err.Error()})
+	w.Header().Set("WWW-Authenticate", `Bearer realm="jarvis", error="invalid_token"`)
+	s.problem(w, r, &Problem{Status: http.StatusUnauthorized, Kind: "denied", Detail: err.Error(), Hint: "`jarvis token new NAME` makes a new one"})
+}

@@ -1,0 +1,144 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Metrics are served to Prometheus. They count and name steps and verbs; no host, person or text is in them.
+type Metrics struct {
+	engine   *pipeline.Engine
+	log      *slog.Logger
+	reg      *prometheus.Registry
+	commands *prometheus.CounterVec
+	answers  prometheus.Histogram
+	steps    *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	runs     *prometheus.CounterVec
+}
+
+// NewMetrics makes them; Run follows the engine.
+func NewMetrics(e *pipeline.Engine, version string, log *slog.Logger) *Metrics {
+	m := &Metrics{engine: e, log: log, reg: prometheus.NewRegistry(),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_commands_total", Help: "Commands by verb, way in and outcome."}, []string{"verb", "via", "outcome"}),
+		answers:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "jarvis_command_seconds", Help: "Time from a command to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}),
+		steps:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_steps_total", Help: "Steps by name and what became of them, since the start of this process."}, []string{"step", "outcome"}),
+		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "jarvis_step_seconds", Help: "Time that a finished step took, its waiting included.", Buckets: prometheus.ExponentialBuckets(0.05, 3, 10)}, []string{"step"}),
+		runs:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_runs_ended_total", Help: "Runs by pipeline and how they ended, since the start of this process."}, []string{"pipeline", "outcome"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "jarvis_build_info", Help: "1; the version is a label.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.reg.MustRegister(m.commands, m.answers, m.steps, m.took, m.runs, build, &states{e},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Gauge adds a number that is asked for at each scrape: links that are up, notices that wait.
+func (m *Metrics) Gauge(name, help string, labels map[string]string, value func() float64) {
+	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+}
+
+// Handler serves them.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{Registry: m.reg})
+}
+
+// Command counts one; it is command.Env.Observe.
+func (m *Metrics) Command(verb string, c command.Call, took time.Duration, err error) {
+	if verb == "" {
+		verb = "none" // not what somebody typed: that would be a label without end
+	}
+	outcome := "ok"
+	switch {
+	case err == nil:
+	case errors.Is(err, command.ErrDenied):
+		outcome = "denied"
+	case errors.Is(err, command.ErrLimited):
+		outcome = "limited"
+	case errors.Is(err, command.ErrUsage), errors.Is(err, command.ErrNotFound):
+		outcome = "refused"
+	default:
+		outcome = "failed"
+	}
+	via, _, _ := strings.Cut(c.Via, "/")
+	m.commands.WithLabelValues(verb, via, outcome).Inc()
+	m.answers.Observe(took.Seconds())
+}
+
+// Run follows the engine's events from now on until ctx ends.
+func (m *Metrics) Run(ctx context.Context) error {
+	changed, done := m.engine.Changed()
+	defer done()
+	after, err := m.engine.LastEvent(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		evs, err := m.engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: []pipeline.EventKind{pipeline.EvDone, pipeline.EvRetrying, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvUndone, pipeline.EvUndoFailed}})
+		if err != nil && ctx.Err() == nil {
+			m.log.Error("follow events for metrics", "err", err)
+		}
+		for _, ev := range evs {
+			after = ev.ID
+			m.count(ctx, ev)
+		}
+		if len(evs) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+func (m *Metrics) count(ctx context.Context, ev pipeline.Event) {
+	switch ev.Kind {
+	case pipeline.EvDone:
+		m.steps.WithLabelValues(ev.Step, "done").Inc()
+		m.took.WithLabelValues(ev.Step).Observe(ev.Took.Seconds())
+		return
+	case pipeline.EvRetrying:
+		m.steps.WithLabelValues(ev.Step, "tried again").Inc()
+		return
+	case pipeline.EvFailed, pipeline.EvAsking:
+		m.steps.WithLabelValues(ev.Step, string(ev.Kind)).Inc()
+	}
+	if r, err := m.engine.Get(ctx, ev.Run); err == nil {
+		m.runs.WithLabelValues(r.Pipeline, string(ev.Kind)).Inc()
+	}
+}
+
+// states counts live runs when it is asked.
+type states struct{ engine *pipeline.Engine }
+
+var liveRuns = prometheus.NewDesc("jarvis_runs", "Runs that hold their hosts, by state.", []string{"state"}, nil)
+
+// Describe and Collect are prometheus.Collector.
+func (s *states) Describe(ch chan<- *prometheus.Desc) { ch <- liveRuns }
+
+// Collect asks the record.
+func (s *states) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	n, err := s.engine.States(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(liveRuns, err)
+		return
+	}
+	for _, st := range []pipeline.State{pipeline.Proposed, pipeline.Running, pipeline.Waiting, pipeline.Failed, pipeline.Asking, pipeline.Undoing} {
+		ch <- prometheus.MustNewConstMetric(liveRuns, prometheus.GaugeValue, float64(n[st]), string(st))
+	}
+}
