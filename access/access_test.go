@@ -81,9 +81,9 @@ func TestAuditIsForEver(t *testing.T) {
 
 func TestCheckNamesTheTrouble(t *testing.T) {
 	for want, p := range map[string][]PersonConfig{
-		"has no name":             {{}},
-		`has the role "root"`:     {{Name: "x", IRC: "x", Roles: []string{"root"}}},
-		"x and y are both irc a":  {{Name: "x", IRC: "a"}, {Name: "y", IRC: "A"}},
+		"has no name":            {{}},
+		`has the role "root"`:    {{Name: "x", IRC: "x", Roles: []string{"root"}}},
+		"x and y are both irc a": {{Name: "x", IRC: "a"}, {Name: "y", IRC: "A"}},
 	} {
 		if err := Check(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check(%v) = %v, want %q", p, err, want)

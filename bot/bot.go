@@ -8,10 +8,12 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +28,15 @@ import (
 type Message struct {
 	Nick    string // what he is called there
 	Account string // proven by the server; "" when it is not
-	Place   string // channel or room; for a private message, the nick
+	Place   string // channel or room; for a private message, where to answer it
+	Direct  string // where he can be told something in private; "": his nick
 	Private bool
 	Text    string
+	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
+	Corrected bool
 }
+
+func (m Message) direct() string { return cmp.Or(m.Direct, m.Nick) }
 
 // Frontend is one chat network.
 type Frontend interface {
@@ -46,6 +53,15 @@ type Frontend interface {
 	// Deliver says one line and returns nil only when the server took it.
 	Deliver(ctx context.Context, place, line string) error
 }
+
+// Multiliner is a Frontend whose messages may have several lines.
+type Multiliner interface{ Multiline() bool }
+
+// LinkChecker is a Frontend that can say whether it has a link, for metrics.
+type LinkChecker interface{ Up() bool }
+
+// Announcer is a Frontend with a place for what is said to everybody: its first channel or room. "": it has none.
+type Announcer interface{ Announce() string }
 
 // Config of a Bot. Table, Engine, DB and Access must be set.
 type Config struct {
@@ -65,9 +81,18 @@ type Bot struct {
 	Config
 	notices *notices
 
-	mu     sync.Mutex
-	queues map[string]chan Message // by frontend and nick
-	wg     sync.WaitGroup
+	mu      sync.Mutex
+	queues  map[string]chan Message // by frontend and person
+	dropped map[string]int          // lines that found their queue full
+	moods   map[string]*mood
+	wg      sync.WaitGroup
+}
+
+// mood is what the bot remembers of somebody it can not talk with.
+type mood struct {
+	unknown int  // lines in a row that it did not understand
+	limited bool // it said that he is too fast
+	at      time.Time
 }
 
 // New makes the notices' table.
@@ -75,7 +100,7 @@ func New(ctx context.Context, c Config) (*Bot, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bot{Config: c, queues: map[string]chan Message{}}
+	b := &Bot{Config: c, queues: map[string]chan Message{}, dropped: map[string]int{}, moods: map[string]*mood{}}
 	var err error
 	b.notices, err = newNotices(ctx, b)
 	return b, err
@@ -110,8 +135,8 @@ func (b *Bot) Run(ctx context.Context) error {
 	return nil
 }
 
-// maxQueued bounds the lines of one person that wait for an answer; more are dropped, with a word.
-const maxQueued = 20
+// maxQueued bounds the lines of one person that wait for an answer; what is dropped is on record.
+const maxQueued = 1000
 
 // receive puts a message into its person's queue, and starts the goroutine that answers it when none runs.
 func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
@@ -120,7 +145,7 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 		return
 	}
 	m.Text = text
-	key := f.Name() + "\x00" + m.Nick
+	key := f.Name() + "\x00" + m.direct()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q, running := b.queues[key]
@@ -133,24 +158,30 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 	select {
 	case q <- m:
 	default:
-		b.Log.Warn("too many lines from one person; one is dropped", "via", f.Name(), "nick", m.Nick)
+		b.dropped[key]++
 	}
 }
 
 func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Message) {
 	defer b.wg.Done()
+	var last Message
 	for {
 		select {
-		case m := <-q:
-			b.answer(ctx, f, m)
+		case last = <-q:
+			b.answer(ctx, f, key, last)
 		default:
 			b.mu.Lock()
-			if len(q) == 0 {
+			n := b.dropped[key]
+			delete(b.dropped, key)
+			if n == 0 && len(q) == 0 {
 				delete(b.queues, key)
 				b.mu.Unlock()
 				return
 			}
 			b.mu.Unlock()
+			if n > 0 {
+				b.Table.Record(ctx, access.Record{Who: b.who(f, last).Name, Via: via(f, last), Line: fmt.Sprintf("(%d lines)", n), Outcome: "dropped: they came faster than they could be refused"})
+			}
 		}
 	}
 }
@@ -184,20 +215,29 @@ func (b *Bot) addressed(f Frontend, m Message) (text string, ok bool) {
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
 const commandTimeout = 60 * time.Second
 
-func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
+// who gives the person behind a message.
+func (b *Bot) who(f Frontend, m Message) access.Person {
+	if f.Network() == "console" {
+		return access.Person{Name: m.Account, Roles: []string{access.Admin}}
+	}
+	return b.Access.Who(access.Identity{Network: f.Network(), Account: m.Account, Nick: m.Nick})
+}
+
+func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
+
+func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	p := b.Access.Who(access.Identity{Network: f.Network(), Account: m.Account, Nick: m.Nick})
-	if f.Network() == "console" {
-		p = access.Person{Name: m.Account, Roles: []string{access.Admin}}
+	if m.Corrected {
+		f.Say(m.Place, b.prefixed(f, m, []string{"I do not act on corrections; say it again as a new message."}))
+		return
 	}
-	place := m.Place
-	if m.Private {
-		place = m.Nick
-	}
+	p := b.who(f, m)
+	console := f.Network() == "console"
+	b.notices.seen(ctx, f, m, p)
 	a, err := b.Table.Do(ctx, command.Call{
-		Words: command.SplitWords(m.Text), Person: p, Asker: m.Nick, Via: f.Name() + "/" + m.Place,
-		Origin: origin{f.Name(), place, m.Nick}.String(), Local: f.Network() == "console",
+		Words: command.SplitWords(m.Text), Person: p, Asker: m.Nick, Via: via(f, m),
+		Origin: origin{f.Name(), m.Place, m.Nick, m.direct()}.String(), Local: console, Secret: console, Free: console,
 	})
 	lines := a.Lines
 	if err != nil {
@@ -206,25 +246,96 @@ func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 			lines = []string{err.Error()}
 		}
 	}
-	prefix := m.Nick + ": "
+	if !console && !b.worthAnswer(key, err, &lines) {
+		return
+	}
+	if console {
+		f.Say(m.Place, lines)
+		return
+	}
+	limit := maxLines
 	if m.Private {
-		prefix = ""
+		limit = maxPrivateLines
 	}
-	switch {
-	case f.Network() == "console":
-	case len(lines) > maxLines && !m.Private:
+	if len(lines) > limit && b.Page != nil {
+		url, perr := b.Page(ctx, lines)
+		if perr == nil {
+			lines = append(lines[:limit-1:limit-1], fmt.Sprintf("… and %d more: %s", len(lines)-limit+1, url))
+		} else {
+			b.Log.Error("keep a long answer", "err", perr)
+		}
+	}
+	if len(lines) > maxLines && !m.Private {
 		// Longer things go to the one who asked, and the channel stays readable.
-		f.Say(place, []string{fmt.Sprintf("%s%d lines; I tell you in private.", prefix, len(lines))})
-		place, prefix = m.Nick, ""
-		lines = trim(lines, maxPrivateLines, m.Text)
-	case m.Private:
+		f.Say(m.Place, b.prefixed(f, m, []string{fmt.Sprintf("%d lines; I tell you in private.", len(lines))}))
+		m.Place, m.Private = m.direct(), true
+	}
+	if m.Private {
 		lines = trim(lines, maxPrivateLines, m.Text)
 	}
-	out := make([]string, len(lines))
-	for i, l := range lines {
-		out[i] = prefix + l
+	f.Say(m.Place, b.prefixed(f, m, lines))
+}
+
+// prefixed says the asker's name first, where others read along.
+func (b *Bot) prefixed(f Frontend, m Message, lines []string) []string {
+	if m.Private {
+		return lines
 	}
-	f.Say(place, out)
+	ml, ok := f.(Multiliner)
+	out := slices.Clone(lines)
+	for i := range out {
+		if i == 0 || !ok || !ml.Multiline() {
+			out[i] = m.Nick + ": " + out[i]
+		}
+	}
+	return out
+}
+
+// What keeps two bots from talking with each other for ever.
+const (
+	maxUnknown   = 3
+	forgetMood   = 10 * time.Minute
+	limitedQuiet = 10 * time.Second
+)
+
+// worthAnswer keeps quiet towards whoever says nothing but what the bot does not understand, and says only once that
+// somebody is too fast. Everything is on record all the same.
+func (b *Bot) worthAnswer(key string, err error, lines *[]string) bool {
+	unknown, limited := errors.Is(err, command.ErrUnknown), errors.Is(err, command.ErrLimited)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.moods[key]
+	if m != nil && time.Since(m.at) > forgetMood {
+		delete(b.moods, key)
+		m = nil
+	}
+	if !unknown && !limited {
+		if m != nil {
+			m.unknown = 0
+			if !m.limited || time.Since(m.at) > limitedQuiet {
+				delete(b.moods, key)
+			}
+		}
+		return true
+	}
+	if m == nil {
+		if len(b.moods) >= 10000 {
+			clear(b.moods)
+		}
+		m = &mood{}
+		b.moods[key] = m
+	}
+	m.at = time.Now()
+	if limited {
+		said := m.limited
+		m.limited = true
+		return !said
+	}
+	m.unknown++
+	if m.unknown == maxUnknown {
+		*lines = []string{"I understand nothing of this, and stay quiet until you say something that I know; `help` lists it."}
+	}
+	return m.unknown <= maxUnknown
 }
 
 // Lines of one answer: in a channel, and in private.
@@ -241,14 +352,19 @@ func trim(lines []string, n int, asked string) []string {
 }
 
 // origin says where somebody asked; it travels with the run as text.
-type origin struct{ frontend, place, nick string }
+type origin struct{ frontend, place, nick, direct string }
 
-func (o origin) String() string { return o.frontend + "\x1f" + o.place + "\x1f" + o.nick }
+func (o origin) String() string {
+	return o.frontend + "\x1f" + o.place + "\x1f" + o.nick + "\x1f" + o.direct
+}
 
 func parseOrigin(s string) (origin, bool) {
 	p := strings.Split(s, "\x1f")
-	if len(p) != 3 {
-		return origin{}, false
+	switch len(p) {
+	case 3: // as written before a person had an address of his own
+		return origin{p[0], p[1], p[2], p[2]}, true
+	case 4:
+		return origin{p[0], p[1], p[2], p[3]}, true
 	}
-	return origin{p[0], p[1], p[2]}, true
+	return origin{}, false
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
@@ -15,16 +16,90 @@ import (
 // notices follows the engine's events and says what people must hear. An event becomes a row in the same transaction
 // that moves the cursor past it; the row is marked when a server took the line. So a notice is said at least once,
 // whatever dies, and an outage of one network delays nobody else.
-type notices struct{ b *Bot }
+type notices struct {
+	b *Bot
+
+	mu    sync.Mutex
+	seats map[string]origin // by person, as written
+}
 
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
-	return &notices{b}, b.DB.Migrate(ctx, []store.Migration{{Name: "bot/1", SQL: `
+	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, []store.Migration{{Name: "bot/1", SQL: `
 CREATE TABLE notices (id {{id}}, event BIGINT NOT NULL UNIQUE, run BIGINT NOT NULL, frontend TEXT NOT NULL, place TEXT NOT NULL, nick TEXT NOT NULL, line TEXT NOT NULL, sent BIGINT NOT NULL);
 
 CREATE INDEX notices_unsent ON notices (frontend, id) WHERE sent = 0;
 
-CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`}})
+CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`}, {Name: "bot/2-seats", SQL: `
+ALTER TABLE notices ADD COLUMN direct TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`}})
 }
+
+// seen notes where a person spoke last: there he is told what can not be said where he asked.
+func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Person) {
+	if p.Name == "" || f.Network() == "console" {
+		return
+	}
+	seat := origin{f.Name(), "", m.Nick, m.direct()}
+	n.mu.Lock()
+	known := n.seats[p.Name] == seat
+	n.seats[p.Name] = seat
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	err := n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO seats (person, frontend, nick, direct, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (person) DO UPDATE SET frontend = excluded.frontend, nick = excluded.nick, direct = excluded.direct, at = excluded.at",
+			p.Name, seat.frontend, seat.nick, seat.direct, time.Now().UnixMilli())
+		return err
+	})
+	if err != nil {
+		n.b.Log.Error("note where somebody is", "err", err)
+	}
+}
+
+// rerouteAfter is how long a notice is tried where its run was asked for before it goes where the asker is now.
+const rerouteAfter = 3 * time.Minute
+
+// reroute moves what could not be said for a while, because the network, the place or the nick is gone, to where the
+// asker spoke last.
+func (n *notices) reroute(ctx context.Context) error {
+	names := make([]any, 0, len(n.b.Frontends)+2)
+	marks := ""
+	for _, f := range n.b.Frontends {
+		names = append(names, f.Name())
+		marks += ", ?"
+	}
+	now := time.Now().UnixMilli()
+	return n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE notices SET
+			frontend = (SELECT frontend FROM seats WHERE person = notices.person),
+			place = (SELECT direct FROM seats WHERE person = notices.person),
+			nick = (SELECT nick FROM seats WHERE person = notices.person),
+			direct = (SELECT direct FROM seats WHERE person = notices.person), at = ?
+			WHERE sent = 0 AND at > 0 AND at < ? AND EXISTS (SELECT 1 FROM seats WHERE seats.person = notices.person
+				AND (seats.frontend <> notices.frontend OR seats.direct <> notices.place) AND seats.frontend IN (''`+marks+`))`,
+			append([]any{now, now - rerouteAfter.Milliseconds()}, names...)...)
+		return err
+	})
+}
+
+// NoticesWaiting counts the notices that nobody has taken yet; -1 when the database does not answer.
+func (b *Bot) NoticesWaiting() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var n float64
+	if err := b.DB.QueryRow(ctx, "SELECT count(*) FROM notices WHERE sent = 0").Scan(&n); err != nil {
+		return -1
+	}
+	return n
+}
+
+const answerFirst = 100 * time.Millisecond
 
 func (n *notices) run(ctx context.Context) {
 	changed, done := n.b.Engine.Changed()
@@ -61,7 +136,15 @@ func (n *notices) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			// The answer to a command is said before the notice of what it did.
+			select {
+			case <-ctx.Done():
+			case <-time.After(answerFirst):
+			}
 		case <-again.C:
+			if err := n.reroute(ctx); err != nil && ctx.Err() == nil {
+				n.b.Log.Error("move notices to where people are", "err", err)
+			}
 		}
 	}
 }
@@ -78,9 +161,10 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	type row struct {
-		ev   pipeline.Event
-		o    origin
-		line string
+		ev     pipeline.Event
+		o      origin
+		person string
+		line   string
 	}
 	var rows []row
 	for _, ev := range evs {
@@ -89,15 +173,18 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		o, ok := parseOrigin(r.Origin)
+		if !ok && (ev.Kind == pipeline.EvProposed) {
+			o, ok = n.public() // asked over the API or the command line: who shall approve it hears of it here
+		}
 		line := command.Notice(ctx, n.b.Engine, r, ev)
 		if ok && line != "" {
-			rows = append(rows, row{ev, o, line})
+			rows = append(rows, row{ev, o, r.By, line})
 		}
 	}
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
 		for _, r := range rows {
-			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent) VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
-				r.ev.ID, r.ev.Run, r.o.frontend, r.o.place, r.o.nick, r.line); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
+				r.ev.ID, r.ev.Run, r.o.frontend, r.o.place, r.o.nick, r.line, r.o.direct, r.person, time.Now().UnixMilli()); err != nil {
 				return err
 			}
 		}
@@ -106,9 +193,19 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 	})
 }
 
+// public gives the first place that is for everybody.
+func (n *notices) public() (origin, bool) {
+	for _, f := range n.b.Frontends {
+		if a, ok := f.(Announcer); ok && a.Announce() != "" {
+			return origin{f.Name(), a.Announce(), "", ""}, true
+		}
+	}
+	return origin{}, false
+}
+
 type notice struct {
-	id                int64
-	place, nick, line string
+	id                        int64
+	place, nick, direct, line string
 }
 
 // deliver says what waits for one frontend, in order. A place that does not take a line is tried again later, and
@@ -125,13 +222,13 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 		for _, x := range list {
 			line := x.line
 			place := x.place
-			if place != x.nick {
+			if place != x.direct && x.nick != "" {
 				line = x.nick + ": " + line
 			}
 			err := f.Deliver(ctx, place, line)
-			if errors.Is(err, ErrRefused) {
+			if errors.Is(err, ErrRefused) && x.direct != "" {
 				if refused[x.id]++; refused[x.id] >= 3 {
-					err = f.Deliver(ctx, x.nick, x.line)
+					err = f.Deliver(ctx, x.direct, x.line)
 				}
 			}
 			if err != nil && ctx.Err() != nil {
@@ -175,14 +272,14 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 }
 
 func (n *notices) unsent(ctx context.Context, frontend string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, line FROM notices WHERE sent = 0 AND frontend = ? ORDER BY id LIMIT 50", frontend)
+	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line FROM notices WHERE sent = 0 AND frontend = ? ORDER BY id LIMIT 50", frontend)
 	if err != nil {
 		return nil, err
 	}
 	var out []notice
 	for rows.Next() {
 		var x notice
-		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.line); err != nil {
+		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
 		out = append(out, x)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -49,7 +50,8 @@ type Config struct {
 
 // Chat is one entry of chat: exactly one of its keys.
 type Chat struct {
-	IRC *irc.Config `yaml:"irc" doc:"an IRC server"`
+	IRC  *irc.Config  `yaml:"irc" doc:"an IRC server"`
+	XMPP *xmpp.Config `yaml:"xmpp" doc:"a Jabber account"`
 }
 
 // Error says what is wrong, in which line of which file.
@@ -269,8 +271,8 @@ func (c *Config) validate() error {
 		return fail("%v", err)
 	}
 	for i, ch := range c.Chat {
-		if ch.IRC == nil {
-			return fail("chat: entry %d names no network; write irc: {…}", i+1)
+		if (ch.IRC == nil) == (ch.XMPP == nil) {
+			return fail("chat: entry %d must name one network; write irc: {…} or xmpp: {…}", i+1)
 		}
 	}
 	if c.Database != "" && !strings.HasPrefix(string(c.Database), "postgres://") && !strings.HasPrefix(string(c.Database), "postgresql://") {
@@ -294,7 +296,11 @@ func (c *Config) validate() error {
 	rel(&c.HTTP.TLS.Cert)
 	rel(&c.HTTP.TLS.Key)
 	for _, ch := range c.Chat {
-		rel(&ch.IRC.CA)
+		if ch.IRC != nil {
+			rel(&ch.IRC.CA)
+		} else {
+			rel(&ch.XMPP.CA)
+		}
 	}
 	if w := c.Workers.ESX; w != nil {
 		rel(&w.CA)
@@ -310,6 +316,41 @@ func (c *Config) validate() error {
 		rel(&w.Dir)
 	}
 	return nil
+}
+
+// Unreachable gives a line for each person who could never be recognised, and one for each whose ways are fewer than
+// they look.
+func (c *Config) Unreachable() []string {
+	hasIRC, hasXMPP := false, false
+	for _, ch := range c.Chat {
+		hasIRC, hasXMPP = hasIRC || ch.IRC != nil, hasXMPP || ch.XMPP != nil
+	}
+	var out []string
+	for _, p := range c.People {
+		var dead []string
+		ways := 0
+		way := func(set, works bool, why string) {
+			switch {
+			case set && works:
+				ways++
+			case set:
+				dead = append(dead, why)
+			}
+		}
+		way(p.IRC != "", hasIRC, "irc, and chat has no irc")
+		way(p.XMPP != "", hasXMPP, "xmpp, and chat has no xmpp")
+		way(p.Local != "", true, "")
+		way(c.Listen != "", true, "")
+		switch {
+		case ways == 0 && len(dead) == 0:
+			out = append(out, p.Name+" can never be recognised: give irc, xmpp or local, or set listen and make a token")
+		case ways == 0:
+			out = append(out, p.Name+" can never be recognised: only by "+strings.Join(dead, "; by "))
+		case len(dead) > 0:
+			out = append(out, p.Name+" is not recognised by "+strings.Join(dead, "; nor by "))
+		}
+	}
+	return out
 }
 
 // Socket gives the path of the socket.

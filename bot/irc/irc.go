@@ -70,9 +70,41 @@ type Frontend struct {
 	mu   sync.Mutex
 	sess *session // nil while there is no link
 	up   chan struct{}
+	// unsure are lines that were sent, and of which nobody knows whether they arrived.
+	unsure map[string]time.Time
 }
 
-var _ bot.Frontend = (*Frontend)(nil)
+// again marks a line that may have been said before: IRC keeps no history in which one could look.
+const again = " (said again: I could not see whether it arrived)"
+
+// unsureLife is how long such a line is remembered.
+const unsureLife = time.Hour
+
+// doubt notes that nobody knows whether a line arrived; doubted asks, and forgets.
+func (f *Frontend) doubt(place, line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k, at := range f.unsure {
+		if time.Since(at) > unsureLife {
+			delete(f.unsure, k)
+		}
+	}
+	f.unsure[place+" "+line] = time.Now()
+}
+
+func (f *Frontend) doubted(place, line string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.unsure[place+" "+line]
+	delete(f.unsure, place+" "+line)
+	return ok
+}
+
+var (
+	_ bot.Frontend    = (*Frontend)(nil)
+	_ bot.LinkChecker = (*Frontend)(nil)
+	_ bot.Announcer   = (*Frontend)(nil)
+)
 
 // item is one line for the outbox, cut already.
 type item struct {
@@ -109,7 +141,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
 		return nil, errors.New("chat.irc.sasl: the password is too long for one SASL line; at most 200 bytes")
 	}
-	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), up: make(chan struct{})}
+	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), up: make(chan struct{}), unsure: map[string]time.Time{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -134,6 +166,18 @@ func (f *Frontend) Name() string { return "irc/" + f.cfg.Server }
 
 // Network gives "irc".
 func (f *Frontend) Network() string { return "irc" }
+
+// Up reports whether there is a link.
+func (f *Frontend) Up() bool { return f.session() != nil }
+
+// Announce gives the first channel.
+func (f *Frontend) Announce() string {
+	if len(f.cfg.Channels) == 0 {
+		return ""
+	}
+	name, _, _ := strings.Cut(f.cfg.Channels[0], " ")
+	return name
+}
 
 // Nick gives what the bot is called now; the configured nick while there is no link.
 func (f *Frontend) Nick() string {
@@ -280,19 +324,29 @@ func (f *Frontend) Say(place string, lines []string) {
 // there, but does not take lines for that place.
 func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	done := make(chan sent, 1)
+	text := line
+	maybe := f.doubted(place, line)
+	if maybe {
+		text += again
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case f.out <- item{place: place, parts: cut(place, line), done: done}:
+	case f.out <- item{place: place, parts: cut(place, text), done: done}:
 	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case r := <-done:
-		if r.err != nil {
-			return r.err
+		err := r.err
+		if err == nil {
+			err = r.pending.wait(ctx)
+			maybe = maybe || err != nil && !errors.Is(err, bot.ErrRefused)
 		}
-		return r.pending.wait(ctx)
+		if err != nil && maybe {
+			f.doubt(place, line)
+		}
+		return err
 	}
 }
 

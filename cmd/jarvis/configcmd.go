@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 )
 
@@ -36,6 +36,9 @@ func (configCheck) Run(t *term) error {
 	if err := checkParts(conf); err != nil {
 		return &config.Error{File: file, Msg: err.Error()}
 	}
+	for _, l := range conf.Unreachable() {
+		_, _ = fmt.Fprintln(t.out, "people: "+l)
+	}
 	_, _ = fmt.Fprintln(t.out, file+" is right")
 	return nil
 }
@@ -56,9 +59,12 @@ func checkParts(conf *config.Config) error {
 		return err
 	}
 	for _, ch := range conf.Chat {
-		if _, err := irc.New(*ch.IRC, nil); err != nil {
+		if _, err := frontend(conf, ch, nil); err != nil {
 			return err
 		}
+	}
+	if _, err := web.New(web.Config{Listen: conf.Listen, HTTP: conf.HTTP}); err != nil {
+		return err
 	}
 	for verb, byProvider := range conf.Pipelines {
 		for provider, steps := range byProvider {

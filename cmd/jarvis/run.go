@@ -68,6 +68,9 @@ type cli struct {
 	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
 	Step  stepCmd   `cmd:"" help:"Run one step by hand: the clipboard on stdin, the new one on stdout."`
 	Conf  configCmd `cmd:"" name:"config" help:"Check or show the configuration."`
+
+	Completion completionCmd `cmd:"" help:"Print a shell's completion."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
 }
 
 // exitError carries an exit code; an empty message means that everything is said.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
@@ -130,17 +132,24 @@ func (a *app) close() {
 func (a *app) frontends() ([]bot.Frontend, error) {
 	var out []bot.Frontend
 	for _, ch := range a.conf.Chat {
-		c := *ch.IRC
-		if c.Nick == "" {
-			c.Nick = a.conf.Name
-		}
-		f, err := irc.New(c, a.log)
+		f, err := frontend(a.conf, ch, a.log)
 		if err != nil {
 			return nil, &config.Error{File: "configuration", Msg: err.Error()}
 		}
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+func frontend(conf *config.Config, ch config.Chat, log *slog.Logger) (bot.Frontend, error) {
+	if ch.IRC != nil {
+		c := *ch.IRC
+		c.Nick = cmp.Or(c.Nick, conf.Name)
+		return irc.New(c, log)
+	}
+	c := *ch.XMPP
+	c.Nick = cmp.Or(c.Nick, conf.Name)
+	return xmpp.New(c, log)
 }
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
@@ -153,6 +162,17 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	if err != nil {
 		return err
 	}
+	for _, f := range fronts {
+		if l, ok := f.(bot.LinkChecker); ok {
+			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server.", map[string]string{"frontend": f.Name()}, func() float64 {
+				if l.Up() {
+					return 1
+				}
+				return 0
+			})
+		}
+	}
+	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
 		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Version: version, Log: a.log,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})

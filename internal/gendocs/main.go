@@ -1,4 +1,4 @@
-// Command gendocs writes docs/verbs.md, docs/steps.md, docs/providers.md and docs/config.md from the structs that hold them. CI runs it
+// Command gendocs writes docs/openapi.yaml, docs/verbs.md, docs/steps.md, docs/providers.md and docs/config.md from the structs that hold them. CI runs it
 // and fails on a diff.
 package main
 
@@ -15,6 +15,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/ec2"
@@ -32,7 +33,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for name, text := range map[string]string{"verbs.md": verbsDoc(), "steps.md": steps, "providers.md": providers, "config.md": config.Markdown()} {
+	openapi, err := web.OpenAPI()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for name, text := range map[string]string{"openapi.yaml": string(openapi), "verbs.md": verbsDoc(), "steps.md": steps, "providers.md": providers, "config.md": config.Markdown()} {
 		if err := os.WriteFile(filepath.Join("..", "..", "docs", name), []byte(text), 0o644); err != nil {
 			log.Fatal(err)
 		}
@@ -41,13 +46,17 @@ func main() {
 
 func verbsDoc() string {
 	var b strings.Builder
-	b.WriteString("# What you may say\n\n<!-- made by go generate from the verb table; edit command/*.go -->\n\nThe same words in chat (`jarvis: status loki`) and on the command line (`jarvis status loki`). A prefix that only one verb has\nwill do; a typo gets the nearest verb. On the command line `deploy` and `plan` also take a file, or `-` for standard input.\n\n| verb | what it does | as in | role |\n|---|---|---|---|\n")
+	b.WriteString("# What you may say\n\n<!-- made by go generate from the verb table; edit command/*.go -->\n\nThe same words in chat (`jarvis: status loki`) and on the command line (`jarvis status loki`). A prefix that only one verb has\nwill do; a typo gets the nearest verb. On the command line `deploy` and `plan` also take a file, or `-` for standard input.\n\n| verb | what it does | as in | role | over HTTP |\n|---|---|---|---|---|\n")
 	for _, v := range command.Verbs() {
 		role := v.Role
 		if role == "" {
 			role = "–"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", strings.ReplaceAll(strings.TrimSpace(v.Name+" "+v.Usage), "|", `\|`), v.Doc, v.Example, role)
+		var ops []string
+		for _, a := range v.API {
+			ops = append(ops, fmt.Sprintf("`%s %s`", a.Method, a.Path))
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", strings.ReplaceAll(strings.TrimSpace(v.Name+" "+v.Usage), "|", `\|`), v.Doc, v.Example, role, strings.Join(ops, "<br>"))
 	}
 	return b.String()
 }

@@ -1,0 +1,255 @@
+package xmpp
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"time"
+
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stanza"
+
+	"github.com/jarvisops/jarvis/bot"
+)
+
+// item is one message for the outbox.
+type item struct {
+	place string
+	body  string
+	sent  chan sent // nil: nobody waits
+}
+
+// sent is what became of an item: who waits for which answer, or why it was not sent.
+type sent struct {
+	s      *session
+	id     string
+	answer chan error
+	err    error
+}
+
+// Say queues lines as one message; when the queue is full, because there is no link for long, it is dropped with a
+// log entry.
+func (f *Frontend) Say(place string, lines []string) {
+	for _, body := range bodies(lines) {
+		select {
+		case f.out <- item{place: place, body: body}:
+		default:
+			f.log.Warn("too many lines wait for the xmpp link; one is dropped", "jid", f.me.String())
+		}
+	}
+}
+
+// bodies joins lines to messages that every server takes.
+func bodies(lines []string) []string {
+	var out []string
+	var b strings.Builder
+	for _, l := range lines {
+		for _, part := range bot.Split(clean(l), maxBodyBytes) {
+			if b.Len() > 0 && b.Len()+len(part) >= maxBodyBytes {
+				out = append(out, b.String())
+				b.Reset()
+			}
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(part)
+		}
+	}
+	return append(out, b.String())
+}
+
+// clean takes out what XML can not carry.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f || r == 0xFFFE || r == 0xFFFF {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+}
+
+// Deliver says one line and waits until it is there: a room has sent it back, or the server has worked through it. The
+// error wraps bot.ErrRefused when the server is there, but does not take lines for that place. A line of which a
+// broken connection left open whether it arrived is not said again when the room's history shows it.
+func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
+	body := clean(line)
+	if _, err := f.waitUp(ctx); err != nil {
+		return err
+	}
+	if f.unsureTake(place, body) {
+		return nil
+	}
+	done := make(chan sent, 1)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case f.out <- item{place: place, body: body, sent: done}:
+	}
+	var r sent
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r = <-done:
+	}
+	if r.err != nil {
+		return r.err
+	}
+	defer r.s.forget(r.answer)
+	t := time.NewTimer(confirmTimeout)
+	defer t.Stop()
+	var err error
+	select {
+	case err := <-r.answer:
+		return err
+	case <-r.s.gone:
+		err = errLost
+	case <-t.C:
+		err = fmt.Errorf("the line did not come back in %s", confirmTimeout)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	f.unsureAdd(place, r.id, body)
+	return err
+}
+
+// speak is the outbox: the only goroutine that sends messages.
+func (f *Frontend) speak(ctx context.Context) {
+	tokens := float64(f.cfg.Rate.Burst)
+	last := time.Now()
+	for {
+		var it item
+		select {
+		case <-ctx.Done():
+			f.drain()
+			return
+		case it = <-f.out:
+		}
+		now := time.Now()
+		tokens = min(float64(f.cfg.Rate.Burst), tokens+float64(now.Sub(last))/float64(f.cfg.Rate.Interval))
+		last = now
+		if tokens < 1 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration((1 - tokens) * float64(f.cfg.Rate.Interval))):
+			}
+		}
+		tokens--
+		r := f.send(ctx, it)
+		if it.sent != nil {
+			it.sent <- r
+		} else if r.err != nil && ctx.Err() == nil {
+			f.log.Warn("an answer could not be said", "place", it.place, "err", r.err)
+		}
+	}
+}
+
+// send writes one message, waiting for a link if there is none.
+func (f *Frontend) send(ctx context.Context, it item) sent {
+	s, err := f.waitUp(ctx)
+	if err != nil {
+		return sent{err: err}
+	}
+	to, err := jid.Parse(it.place)
+	if err != nil {
+		return sent{err: fmt.Errorf("%w: %s is no address", bot.ErrRefused, it.place)}
+	}
+	m := stanza.Message{ID: s.id(), To: to, Type: stanza.ChatMessage}
+	s.mu.Lock()
+	r := s.rooms[to.String()]
+	inside := r != nil && r.joined
+	s.mu.Unlock()
+	if r != nil {
+		if !inside {
+			return sent{err: fmt.Errorf("%w: not in the room %s", bot.ErrRefused, to)}
+		}
+		m.Type = stanza.GroupChatMessage
+	}
+	var answer chan error
+	if it.sent != nil {
+		answer = make(chan error, 1)
+		s.wait(m.ID, answer)
+	}
+	writeCtx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	err = s.x.Send(writeCtx, m.Wrap(xmlstream.Wrap(xmlstream.Token(xml.CharData(it.body)), xml.StartElement{Name: xml.Name{Local: "body"}})))
+	if err == nil && it.sent != nil && r == nil {
+		// Nobody sends it back, but a refusal comes before the answer to a ping behind it.
+		err = s.ping(writeCtx, answer)
+	}
+	if err != nil {
+		s.forget(answer)
+		return sent{err: fmt.Errorf("send: %w", err)}
+	}
+	return sent{s: s, id: m.ID, answer: answer}
+}
+
+// drain tells whoever still waits that we stop.
+func (f *Frontend) drain() {
+	for {
+		select {
+		case it := <-f.out:
+			if it.sent != nil {
+				it.sent <- sent{err: context.Canceled}
+			}
+		default:
+			return
+		}
+	}
+}
+
+// unsure are lines that were sent, and of which nobody knows whether they arrived, by room and text.
+type unsure map[string]map[string]*unsureLine
+
+type unsureLine struct {
+	id   string
+	at   time.Time
+	seen bool // the room's history has it
+}
+
+// unsureLife is how long such a line is remembered.
+const unsureLife = time.Hour
+
+func (f *Frontend) unsureAdd(place, id, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unsure[place] == nil {
+		f.unsure[place] = map[string]*unsureLine{}
+	}
+	f.unsure[place][body] = &unsureLine{id: id, at: time.Now()}
+}
+
+// unsureSince gives from when on a room's history is of interest; zero when it is not.
+func (f *Frontend) unsureSince(place string) (since time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for body, u := range f.unsure[place] {
+		if time.Since(u.at) > unsureLife {
+			delete(f.unsure[place], body)
+		} else if since.IsZero() || u.at.Before(since) {
+			since = u.at
+		}
+	}
+	if !since.IsZero() {
+		since = since.Add(-2 * time.Minute) // clocks differ, and it was sent a while before it was given up
+	}
+	return since
+}
+
+func (f *Frontend) unsureSeen(place, id, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u := f.unsure[place][body]; u != nil && (id == "" || u.id == id) {
+		u.seen = true
+	}
+}
+
+// unsureTake reports whether a line is known to have arrived, and forgets about it either way.
+func (f *Frontend) unsureTake(place, body string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.unsure[place][body]
+	delete(f.unsure[place], body)
+	return u != nil && u.seen
+}

@@ -1,0 +1,309 @@
+package xmpp
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mellium.im/xmlstream"
+	goxmpp "mellium.im/xmpp"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/mux"
+	"mellium.im/xmpp/ping"
+	"mellium.im/xmpp/stanza"
+
+	"github.com/jarvisops/jarvis/bot"
+)
+
+// session is one connection. stanza is called by the library's reader, in order; it only notes things.
+type session struct {
+	f    *Frontend
+	x    *goxmpp.Session
+	in   func(bot.Message)
+	iq   goxmpp.Handler
+	gone chan struct{} // closed when the connection is over
+	n    atomic.Int64
+
+	mu      sync.Mutex
+	waiting map[string]chan error // by stanza id: who waits for its answer
+	rooms   map[string]*room      // by bare JID
+	late    map[string]bool       // who was told that we were away
+}
+
+func newSession(f *Frontend, x *goxmpp.Session, in func(bot.Message)) *session {
+	s := &session{f: f, x: x, in: in, iq: mux.New(stanza.NSClient, ping.Handle()), gone: make(chan struct{}),
+		waiting: map[string]chan error{}, rooms: map[string]*room{}, late: map[string]bool{}}
+	for _, r := range f.rooms {
+		s.rooms[r.addr.String()] = &room{roomConfig: r, nick: f.cfg.Nick, occupants: map[string]jid.JID{}}
+	}
+	return s
+}
+
+// id gives one that no earlier connection used, so that a room's echo or history can not be mistaken for another.
+func (s *session) id() string {
+	return "jarvis-" + strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.FormatInt(s.n.Add(1), 10)
+}
+
+// incoming is what we read of a message or presence.
+type incoming struct {
+	ID      string    `xml:"id,attr"`
+	From    string    `xml:"from,attr"`
+	Type    string    `xml:"type,attr"`
+	Body    string    `xml:"body"`
+	Subject *struct{} `xml:"subject"`
+	Delay   *struct {
+		Stamp time.Time `xml:"stamp,attr"`
+	} `xml:"urn:xmpp:delay delay"`
+	Replace *struct{} `xml:"urn:xmpp:message-correct:0 replace"`
+	Muc     *struct {
+		Item struct {
+			JID         string `xml:"jid,attr"`
+			Nick        string `xml:"nick,attr"`
+			Role        string `xml:"role,attr"`
+			Affiliation string `xml:"affiliation,attr"`
+		} `xml:"item"`
+		Status []struct {
+			Code int `xml:"code,attr"`
+		} `xml:"status"`
+	} `xml:"http://jabber.org/protocol/muc#user x"`
+	Error *struct {
+		Any []struct {
+			XMLName xml.Name
+			Text    string `xml:",chardata"`
+		} `xml:",any"`
+	} `xml:"error"`
+}
+
+// why gives the condition of an error stanza (RFC 6120 §8.3.3).
+func (m *incoming) why() error {
+	if m.Error == nil || len(m.Error.Any) == 0 {
+		return fmt.Errorf("%w by the server", bot.ErrRefused)
+	}
+	text := m.Error.Any[0].XMLName.Local
+	for _, e := range m.Error.Any[1:] {
+		if e.XMLName.Local == "text" && e.Text != "" {
+			text += ": " + e.Text
+		}
+	}
+	return fmt.Errorf("%w: %s", bot.ErrRefused, text)
+}
+
+func (m *incoming) status(code int) bool {
+	if m.Muc == nil {
+		return false
+	}
+	for _, st := range m.Muc.Status {
+		if st.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// stanza is the library's handler. A stanza that can not be read is skipped, not the end of the link.
+func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	switch start.Name.Local {
+	case "iq":
+		for _, a := range start.Attr {
+			if a.Name.Local == "type" && (a.Value == "get" || a.Value == "set") {
+				return s.iq.HandleXMPP(t, start)
+			}
+		}
+	case "message", "presence":
+	default:
+		return nil
+	}
+	var m incoming
+	// The start element is read already; the decoder wants to see it again.
+	if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(&m); err != nil && !errors.Is(err, io.EOF) {
+		s.f.log.Debug("a stanza can not be read", "err", err)
+		return nil
+	}
+	var from jid.JID
+	if m.From != "" {
+		var err error
+		if from, err = jid.Parse(m.From); err != nil {
+			s.f.log.Debug("a stanza comes from nobody", "from", m.From)
+			return nil
+		}
+	}
+	switch start.Name.Local {
+	case "iq":
+		s.answered(m.ID, nil) // an error is an answer, too: the server is there
+	case "presence":
+		s.presence(from, &m)
+	case "message":
+		s.message(from, &m)
+	}
+	return nil
+}
+
+// message hands what people said now to the bot.
+func (s *session) message(from jid.JID, m *incoming) {
+	if m.Type == "error" {
+		s.answered(m.ID, m.why())
+		return
+	}
+	s.mu.Lock()
+	r := s.rooms[from.Bare().String()]
+	s.mu.Unlock()
+	if m.Type == "groupchat" {
+		if r != nil {
+			s.roomMessage(r, from, m)
+		}
+		return
+	}
+	if m.Body == "" || m.Type == "headline" || from.Equal(jid.JID{}) {
+		return
+	}
+	msg := bot.Message{Private: true, Text: m.Body, Corrected: m.Replace != nil}
+	if r != nil { // a private message through a room: who that is, only the room can say
+		msg.Nick, msg.Place, msg.Account = from.Resourcepart(), from.String(), s.account(r, from.Resourcepart())
+	} else {
+		if from.Bare().Equal(s.f.me) {
+			return // our own, from another place
+		}
+		msg.Nick, msg.Place, msg.Account = from.Localpart(), from.Bare().String(), from.Bare().String()
+		if msg.Nick == "" {
+			return // a server's announcement
+		}
+	}
+	msg.Direct = msg.Place
+	if m.Delay != nil {
+		s.wasAway(msg)
+		return
+	}
+	s.in(msg)
+}
+
+// wasAway tells somebody who wrote while nobody was here that nothing was done: once a connection.
+func (s *session) wasAway(msg bot.Message) {
+	s.mu.Lock()
+	told := s.late[msg.Place]
+	s.late[msg.Place] = true
+	s.mu.Unlock()
+	if !told {
+		s.f.Say(msg.Place, []string{"You wrote while I was away, and I did nothing about it. Say it again if you still mean it."})
+	}
+}
+
+// roomMessage is one of a room: history is not heard again, and our own is the proof that the room has it.
+func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
+	nick := from.Resourcepart()
+	s.mu.Lock()
+	own := nick != "" && nick == r.nick
+	if m.Subject != nil && m.Body == "" {
+		r.ready = r.joined // history is over (XEP-0045 §7.2.15)
+	}
+	s.mu.Unlock()
+	switch {
+	case m.Body == "" || nick == "":
+	case m.Delay != nil:
+		if own {
+			s.f.unsureSeen(r.addr.String(), m.ID, m.Body)
+		}
+	case own:
+		s.answered(m.ID, nil)
+	default:
+		account := s.account(r, nick)
+		direct := from.String()
+		if account != "" {
+			direct = account
+		}
+		s.in(bot.Message{Nick: nick, Account: account, Place: r.addr.String(), Direct: direct, Text: m.Body, Corrected: m.Replace != nil})
+	}
+}
+
+// account gives the real bare JID behind a nick, as the room's own presence told it; "" when the room does not tell.
+func (s *session) account(r *room, nick string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j, ok := r.occupants[nick]; ok {
+		return j.Bare().String()
+	}
+	return ""
+}
+
+// wait registers for the answer to a stanza. The first one counts.
+func (s *session) wait(id string, answer chan error) {
+	s.mu.Lock()
+	s.waiting[id] = answer
+	s.mu.Unlock()
+}
+
+// forget ends the waiting of whoever waits on a channel.
+func (s *session) forget(answer chan error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, ch := range s.waiting {
+		if ch == answer {
+			delete(s.waiting, id)
+		}
+	}
+}
+
+func (s *session) answered(id string, err error) {
+	s.mu.Lock()
+	ch := s.waiting[id]
+	delete(s.waiting, id)
+	s.mu.Unlock()
+	if ch != nil {
+		select {
+		case ch <- err:
+		default:
+		}
+	}
+}
+
+// ping asks the server whether it is there (XEP-0199 §4.2), and by the order of stanzas whether it has worked through
+// what was sent before (RFC 6120 §10.1).
+func (s *session) ping(ctx context.Context, answer chan error) error {
+	id := s.id()
+	s.wait(id, answer)
+	return s.x.Send(ctx, stanza.IQ{ID: id, Type: stanza.GetIQ, To: s.f.me.Domain()}.Wrap(xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: ping.NS, Local: "ping"}})))
+}
+
+// pulse ends with an error when the server is not there any more: TCP alone would notice after a quarter of an hour.
+func (s *session) pulse(ctx context.Context) error {
+	t := time.NewTicker(pingEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		sendCtx, cancel := context.WithTimeout(ctx, pingTimeout)
+		answer := make(chan error, 1)
+		err := s.ping(sendCtx, answer)
+		if err == nil {
+			select {
+			case <-answer:
+			case <-sendCtx.Done():
+				err = fmt.Errorf("the server did not answer a ping in %s", pingTimeout)
+			}
+		}
+		s.forget(answer)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var errLost = errors.New("the link broke before the server answered")
+
+func cutSpace(s string) (string, string) {
+	a, b, _ := strings.Cut(strings.TrimSpace(s), " ")
+	return a, strings.TrimSpace(b)
+}

@@ -1,0 +1,382 @@
+// Package xmpp is the frontend for one Jabber account, on mellium.im/xmpp (docs/adr says why on that one).
+//
+//	supervisor ── a new session per connection ──► TLS or nothing ► SASL ► bind ► presence ► rooms
+//	reader (Serve) ── stanzas, in order ──► session: occupants, answers, messages ──► bot     (never waits)
+//	outbox ◄── Say, Deliver       one goroutine sends, at the configured pace, in order
+//	care                          joins, configures rooms it made, comes back into those it lost, takes its nick back
+//	pulse                         pings the server (XEP-0199); no answer in time is the end of the connection
+//
+// A password goes over verified TLS or not at all, on every connection: the features that log in are offered to the
+// library only on a secure stream. A line counts as said when the room has sent it back, or, for a person, when the
+// server answered a ping sent behind it. What the room's history shows after a broken connection is not said again.
+package xmpp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"mellium.im/sasl"
+	goxmpp "mellium.im/xmpp"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/stream"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+// Config of one account.
+type Config struct {
+	Server    string           `yaml:"server" doc:"host:port; empty: found by the SRV records of the JID's domain"`
+	JID       string           `yaml:"jid" doc:"the bot's address, as in jarvis@example.org"`
+	Password  clipboard.Secret `yaml:"password" doc:"sent over verified TLS only"`
+	CA        string           `yaml:"ca" doc:"file with the certificates to trust; empty: the system's"`
+	DirectTLS bool             `yaml:"direct_tls" doc:"TLS from the first byte (XEP-0368) instead of STARTTLS"`
+	Nick      string           `yaml:"nick" doc:"what the bot is called in rooms; empty: its name"`
+	Rooms     []string         `yaml:"rooms" doc:"rooms to be in, as in ops@conference.example.org; a password follows after a space"`
+	Rate      Rate             `yaml:"rate" doc:"how fast it may talk"`
+}
+
+// Rate bounds what the bot sends.
+type Rate struct {
+	Burst    int           `yaml:"burst" doc:"messages that may go out at once" default:"20"`
+	Interval time.Duration `yaml:"interval" doc:"one more message after each such time" default:"100ms"`
+}
+
+// Timeouts and limits.
+const (
+	dialTimeout      = 15 * time.Second
+	negotiateTimeout = 30 * time.Second
+	pingEvery        = 20 * time.Second
+	pingTimeout      = 15 * time.Second
+	confirmTimeout   = 30 * time.Second
+	joinTimeout      = 20 * time.Second
+	// maxBodyBytes keeps a message under the 10,000 bytes that every server takes (RFC 6120 §13.12).
+	maxBodyBytes = 6000
+)
+
+// Frontend is one account; it implements bot.Frontend.
+type Frontend struct {
+	cfg   Config
+	me    jid.JID
+	rooms []roomConfig
+	tls   *tls.Config
+	log   *slog.Logger
+	out   chan item
+
+	mu     sync.Mutex
+	sess   *session      // nil: no link
+	up     chan struct{} // closed when there is a link again
+	unsure unsure
+}
+
+type roomConfig struct {
+	addr     jid.JID // bare
+	password string
+}
+
+var (
+	_ bot.Frontend    = (*Frontend)(nil)
+	_ bot.Multiliner  = (*Frontend)(nil)
+	_ bot.LinkChecker = (*Frontend)(nil)
+	_ bot.Announcer   = (*Frontend)(nil)
+)
+
+// New checks the configuration; Run connects.
+func New(cfg Config, log *slog.Logger) (*Frontend, error) {
+	if cfg.Nick == "" {
+		cfg.Nick = "jarvis"
+	}
+	if cfg.Rate.Burst <= 0 {
+		cfg.Rate.Burst = 20
+	}
+	if cfg.Rate.Interval <= 0 {
+		cfg.Rate.Interval = 100 * time.Millisecond
+	}
+	f := &Frontend{cfg: cfg, log: log, out: make(chan item, 1000), up: make(chan struct{}), unsure: unsure{}}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if f.me, err = jid.Parse(cfg.JID); err != nil || f.me.Localpart() == "" || f.me.Resourcepart() != "" {
+		return nil, fmt.Errorf("chat.xmpp.jid is %q; it must be user@domain, as in jarvis@example.org", cfg.JID)
+	}
+	if cfg.Server != "" {
+		host, port, err := net.SplitHostPort(cfg.Server)
+		if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || host == "" {
+			return nil, fmt.Errorf("chat.xmpp.server is %q; it must be host:port, as in xmpp.example.org:5222", cfg.Server)
+		}
+	}
+	for _, r := range cfg.Rooms {
+		name, password := cutSpace(r)
+		addr, err := jid.Parse(name)
+		if err != nil || addr.Localpart() == "" || addr.Resourcepart() != "" {
+			return nil, fmt.Errorf("chat.xmpp.rooms: %q is not a room, as in ops@conference.example.org", name)
+		}
+		f.rooms = append(f.rooms, roomConfig{addr, password})
+	}
+	// The certificate is for the domain of the JID, whatever machine serves it (RFC 6120 §13.7.2.1).
+	f.tls = &tls.Config{ServerName: f.me.Domainpart(), MinVersion: tls.VersionTLS12}
+	if cfg.DirectTLS {
+		f.tls.NextProtos = []string{"xmpp-client"}
+	}
+	if cfg.CA != "" {
+		pem, err := os.ReadFile(cfg.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read chat.xmpp.ca: %w", err)
+		}
+		f.tls.RootCAs = x509.NewCertPool()
+		if !f.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("chat.xmpp.ca (%s) holds no certificate", cfg.CA)
+		}
+	}
+	return f, nil
+}
+
+// Name gives "xmpp/JID".
+func (f *Frontend) Name() string { return "xmpp/" + f.me.String() }
+
+// Network gives "xmpp".
+func (f *Frontend) Network() string { return "xmpp" }
+
+// Nick gives what the bot is called in its rooms.
+func (f *Frontend) Nick() string { return f.cfg.Nick }
+
+// Multiline: a message may have several lines.
+func (f *Frontend) Multiline() bool { return true }
+
+// Up reports whether there is a link.
+func (f *Frontend) Up() bool { return f.session() != nil }
+
+// Announce gives the first room.
+func (f *Frontend) Announce() string {
+	if len(f.rooms) == 0 {
+		return ""
+	}
+	return f.rooms[0].addr.String()
+}
+
+func (f *Frontend) session() *session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sess
+}
+
+func (f *Frontend) setSession(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sess = s
+	if s != nil {
+		close(f.up)
+		f.up = make(chan struct{})
+	}
+}
+
+// waitUp waits for a link.
+func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
+	for {
+		f.mu.Lock()
+		s, up := f.sess, f.up
+		f.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-up:
+		}
+	}
+}
+
+// Run connects and reconnects until ctx ends, with a pause that doubles up to a minute and is spread at random, so
+// that a server that comes back does not meet all its clients at once.
+func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		f.speak(ctx)
+	}()
+	defer wg.Wait()
+	pause := time.Second
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := f.connect(ctx, in)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > 2*time.Minute {
+			pause = time.Second
+		}
+		wait := pause/2 + rand.N(pause)
+		f.log.Warn("the xmpp link is down", "jid", f.me.String(), "err", err, "retry", wait.Round(100*time.Millisecond).String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		pause = min(pause*2, time.Minute)
+	}
+	return nil
+}
+
+// connect is one connection from dial to loss.
+func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
+	conn, err := f.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	stopped := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, func() { _ = conn.Close() }) })
+	defer stopped()
+	x, err := f.negotiate(ctx, conn)
+	if err != nil {
+		return err
+	}
+	s := newSession(f, x, in)
+	linkCtx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var wg sync.WaitGroup
+	run := func(what func(context.Context) error) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			end(what(linkCtx))
+		}()
+	}
+	wg.Add(1)
+	go func() { // the reader ends when the connection does
+		defer wg.Done()
+		err := x.Serve(goxmpp.HandlerFunc(s.stanza))
+		if err == nil {
+			err = errors.New("the server closed the stream")
+		}
+		end(err)
+	}()
+	if err := x.Send(ctx, stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil)); err != nil {
+		end(err)
+	}
+	run(s.pulse)
+	run(s.care)
+	<-linkCtx.Done()
+	f.mu.Lock()
+	if f.sess == s {
+		f.sess = nil
+	}
+	f.mu.Unlock()
+	if ctx.Err() != nil {
+		// A last word, so that people see an orderly leave.
+		_ = x.Send(context.WithoutCancel(ctx), stanza.Presence{Type: stanza.UnavailablePresence}.Wrap(nil))
+		_ = x.Close()
+	}
+	close(s.gone)
+	_ = conn.Close()
+	wg.Wait()
+	return context.Cause(linkCtx)
+}
+
+func (f *Frontend) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	addrs := []string{f.cfg.Server}
+	if f.cfg.Server == "" {
+		addrs = f.lookup(ctx)
+	}
+	var errs []error
+	for _, addr := range addrs {
+		d := &net.Dialer{KeepAlive: 30 * time.Second}
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !f.cfg.DirectTLS {
+			return conn, nil
+		}
+		t := tls.Client(conn, f.tls)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			errs = append(errs, fmt.Errorf("TLS with %s: %w", addr, err))
+			continue
+		}
+		return t, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+// lookup gives the addresses of the JID's domain, best first (RFC 6120 §3.2.1, XEP-0368).
+func (f *Frontend) lookup(ctx context.Context) []string {
+	service, port := "xmpp-client", "5222"
+	if f.cfg.DirectTLS {
+		service, port = "xmpps-client", "5223"
+	}
+	var out []string
+	if _, list, err := net.DefaultResolver.LookupSRV(ctx, service, "tcp", f.me.Domainpart()); err == nil {
+		for _, a := range list {
+			out = append(out, net.JoinHostPort(a.Target, strconv.Itoa(int(a.Port))))
+		}
+	}
+	if out == nil {
+		out = []string{net.JoinHostPort(f.me.Domainpart(), port)}
+	}
+	return out
+}
+
+var errNotSecure = errors.New("the server offers no TLS, so it gets no password; if it did before, somebody may be in between")
+
+// negotiate opens the stream. SASL is possible on a secure stream only: a server, or somebody in between, that offers
+// no STARTTLS gets nothing.
+func (f *Frontend) negotiate(ctx context.Context, conn net.Conn) (*goxmpp.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, negotiateTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	state := goxmpp.SessionState(0)
+	features := []goxmpp.StreamFeature{
+		goxmpp.SASL("", string(f.cfg.Password), sasl.ScramSha256, sasl.ScramSha1, sasl.Plain),
+		goxmpp.BindResource(),
+	}
+	if f.cfg.DirectTLS {
+		state = goxmpp.Secure
+	} else {
+		features = append(features, goxmpp.StartTLS(f.tls))
+	}
+	offered := &offers{}
+	x, err := goxmpp.NewSession(ctx, f.me.Domain(), f.me, conn, state, goxmpp.NewNegotiator(func(s *goxmpp.Session, _ *goxmpp.StreamConfig) goxmpp.StreamConfig {
+		offered.secure = offered.secure || s != nil && s.State()&goxmpp.Secure != 0
+		return goxmpp.StreamConfig{Features: features}
+	}))
+	switch {
+	case err == nil && x.State()&goxmpp.Secure == 0:
+		return nil, errNotSecure
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("the server did not finish the login in %s", negotiateTimeout)
+	case err != nil && !offered.secure && !f.cfg.DirectTLS && !saysWhy(err):
+		return nil, fmt.Errorf("%w (%w)", errNotSecure, err)
+	case err != nil:
+		return nil, fmt.Errorf("log in as %s: %w", f.me, err)
+	}
+	return x, nil
+}
+
+// offers notes what a stream came to.
+type offers struct{ secure bool }
+
+// saysWhy reports whether an error names its cause itself: TLS, the network, or the server's own words.
+func saysWhy(err error) bool {
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var network net.Error
+	var said stream.Error
+	return errors.As(err, &cert) || errors.As(err, &record) || errors.As(err, &network) || errors.As(err, &said)
+}
