@@ -20,7 +20,7 @@ type Approvals struct {
 const defaultExpires = 24 * time.Hour
 
 // askFirst marks the requests that a second person has to approve: whatever destroys, and whatever touches a host that
-// is in production. A directory that does not answer counts as yes.
+// is in production. For a host that is to be deployed again, a directory that does not answer counts as yes.
 func (e *Env) askFirst(ctx context.Context, verb string, o *ordered) error {
 	if e.Approvals.Off {
 		return nil
@@ -68,6 +68,10 @@ func (e *Env) reason(ctx context.Context, verb string, q pipeline.Request) (stri
 	}
 	what, yes, err := e.InDirectory(ctx, q.Clipboard)
 	switch {
+	case err != nil && verb == "deploy":
+		// A new host that nothing here knows of. Where it matters, the pipeline asks the directory again, and fails.
+		e.Log.Warn("see whether a host is in production", "host", in.Hostname, "err", err)
+		return "", nil
 	case err != nil:
 		return fmt.Sprintf("I can not see whether %s is in production: %s", in.Hostname, clip(err.Error(), 200)), nil
 	case yes:

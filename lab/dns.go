@@ -89,7 +89,7 @@ func (d *DNS) handle(w godns.ResponseWriter, q *godns.Msg) {
 	if q.Opcode == godns.OpcodeUpdate {
 		r.Rcode = d.update(w, q)
 	} else {
-		d.query(q, r)
+		d.query(w, q, r)
 	}
 	d.mu.Unlock()
 	if t := q.IsTsig(); t != nil && w.TsigStatus() == nil {
@@ -98,7 +98,7 @@ func (d *DNS) handle(w godns.ResponseWriter, q *godns.Msg) {
 	_ = w.WriteMsg(r)
 }
 
-func (d *DNS) query(q, r *godns.Msg) {
+func (d *DNS) query(w godns.ResponseWriter, q, r *godns.Msg) {
 	if len(q.Question) != 1 {
 		r.Rcode = godns.RcodeFormatError
 		return
@@ -112,6 +112,20 @@ func (d *DNS) query(q, r *godns.Msg) {
 	r.Authoritative = true
 	soa := &godns.SOA{Hdr: godns.RR_Header{Name: zone, Rrtype: godns.TypeSOA, Class: godns.ClassINET, Ttl: 60}, Ns: "ns1." + zone, Mbox: "hostmaster." + zone, Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 30}
 	if q.Question[0].Qtype == godns.TypeSOA && name == zone {
+		r.Answer = append(r.Answer, soa)
+		return
+	}
+	if q.Question[0].Qtype == godns.TypeAXFR && name == zone { // RFC 5936, in one message
+		if q.IsTsig() == nil || w.TsigStatus() != nil {
+			r.Rcode = godns.RcodeRefused
+			return
+		}
+		r.Answer = append(r.Answer, soa)
+		for owner, list := range d.rrs {
+			if godns.IsSubDomain(zone, owner) {
+				r.Answer = append(r.Answer, list...)
+			}
+		}
 		r.Answer = append(r.Answer, soa)
 		return
 	}

@@ -119,7 +119,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		kctx, err := parser.Parse(args)
 		if err != nil {
-			return &exitError{exitUsage, err.Error()}
+			return notUnderstood(parser, args, err)
 		}
 		t.conf, t.server = c.Config, c.Server
 		return kctx.Run()
@@ -128,6 +128,31 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return done
 	}
 	return t.explain(ctx, err)
+}
+
+// notUnderstood says a slip in a verb in the same words as chat.
+func notUnderstood(parser *kong.Kong, args []string, err error) error {
+	for _, n := range parser.Model.Children {
+		if len(args) > 0 && n.Name == args[0] {
+			return &exitError{exitUsage, err.Error()}
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--config" || args[i] == "-c" || args[i] == "--server":
+			i++
+			continue
+		case strings.HasPrefix(args[i], "-"):
+			continue
+		}
+		_, ferr := command.NewTable(&command.Env{}).Find(args[i])
+		var ue *command.UserError
+		if errors.As(ferr, &ue) && strings.HasPrefix(ue.Hint, "did you mean") && strings.HasPrefix(err.Error(), "unexpected argument") {
+			return ue
+		}
+		break
+	}
+	return &exitError{exitUsage, err.Error()}
 }
 
 var errExit = errors.New("kong asked to exit")
