@@ -37,6 +37,12 @@ attributetype ( 2.16.840.1.113719.1.203.4.34 NAME 'dhcpHWAddress' EQUALITY caseI
 objectclass ( 2.16.840.1.113719.1.203.6.6 NAME 'dhcpHost' SUP top STRUCTURAL MUST cn MAY ( dhcpHWAddress $ dhcpStatements ) )
 `
 
+// LDAPName is a name of the server in the directory's own domain, which its certificate holds.
+const LDAPName = "ldap1.websages.com"
+
+// Port gives the server's port.
+func (s *Slapd) Port() string { return s.URL[strings.LastIndexByte(s.URL, ':')+1:] }
+
 // StartSlapd starts a server with one host, cn=ymir, whose entry holds the given clipboard.
 func StartSlapd(ctx context.Context, schema, clipboard string) (*Slapd, error) {
 	slapd, err := need("slapd", "slapd")
@@ -126,11 +132,41 @@ ipHostNumber: 127.9.9.1
 jarvisStatus: production
 owner: cn=admins,%[1]s
 
+dn: cn=hela,ou=Hosts,%[1]s
+objectClass: device
+objectClass: jarvisHost
+cn: hela
+jarvisProvider: ESX
+jarvisFqdn: hela.websages.com
+jarvisGuestid: Debian 12
+jarvisSize: 512
+
+dn: cn=tyr,ou=Hosts,%[1]s
+objectClass: device
+cn: tyr
+description:: %[4]s
+
+dn: ou=Old,ou=Hosts,%[1]s
+objectClass: organizationalUnit
+ou: Old
+
+dn: cn=baldr,ou=Hosts,%[1]s
+objectClass: device
+objectClass: jarvisHost
+cn: baldr
+jarvisProvider: ESX
+
+dn: cn=baldr,ou=Old,ou=Hosts,%[1]s
+objectClass: device
+objectClass: jarvisHost
+cn: baldr
+jarvisProvider: Linode
+
 dn: cn=fenrir,ou=Hosts,%[1]s
 objectClass: device
 cn: fenrir
 owner: uid=bob,ou=People,%[1]s
-`, Base, BindPassword, base64.StdEncoding.EncodeToString([]byte(clipboard)))
+`, Base, BindPassword, base64.StdEncoding.EncodeToString([]byte(clipboard)), base64.StdEncoding.EncodeToString([]byte("instance:\n  hostname: tyr\n  provider: ESX\n")))
 	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "db"), 0o700), os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(conf), 0o644),
 		os.WriteFile(filepath.Join(dir, "jarvis.schema"), []byte(schema), 0o644), os.WriteFile(filepath.Join(dir, "dhcp.schema"), []byte(dhcpSchema), 0o644), os.WriteFile(filepath.Join(dir, "init.ldif"), []byte(ldif), 0o644)); err != nil {
 		return nil, err

@@ -26,13 +26,17 @@ import (
 
 // Config of the worker.
 type Config struct {
-	URL      string           `yaml:"url" doc:"ldap://host:389 or ldaps://host:636"`
+	URL      string           `yaml:"url" doc:"ldap://host:389 or ldaps://host:636; empty: the servers that DNS names for base's domain (_ldap._tcp), with start_tls"`
 	StartTLS bool             `yaml:"start_tls" doc:"encrypt an ldap:// connection before anything else is said"`
 	CA       string           `yaml:"ca" doc:"file of the CA that signed the server's certificate; empty: the system's"`
 	BindDN   string           `yaml:"bind_dn" doc:"who we are to the directory; empty: nobody"`
 	Password clipboard.Secret `yaml:"password" doc:"of bind_dn"`
 	Base     string           `yaml:"base" doc:"where hosts live, as in ou=Hosts,dc=example,dc=org"`
 	DHCP     DHCP             `yaml:"dhcp" doc:"for hosts that boot from the network"`
+
+	// LookupSRV and Resolver ask DNS for servers; nil: the system's.
+	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) `yaml:"-"`
+	Resolver  *net.Resolver                                                                      `yaml:"-"`
 
 	// Pointers says what points at the host in DNS, and whether that can be known; Secrets keeps files on hosts. They are
 	// wired from the dns and ssh workers; nil: not there.
@@ -50,6 +54,12 @@ type Worker struct {
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
 	u, err := url.Parse(cfg.URL)
+	if cfg.URL == "" {
+		if domainOf(cfg.Base) == "" {
+			return nil, errors.New("workers.ldap.url is empty, and base has no dc= by which DNS could name servers")
+		}
+		u, err = url.Parse("ldap://" + domainOf(cfg.Base))
+	}
 	if err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
 		return nil, fmt.Errorf("workers.ldap.url is %q; it must be ldap://host or ldaps://host", cfg.URL)
 	}
@@ -90,13 +100,14 @@ const callTimeout = 10 * time.Second
 
 // connect opens, encrypts and binds. What no retry can cure is marked so.
 func (w *Worker) connect(ctx context.Context) (*goldap.Conn, error) {
-	c, err := goldap.DialURL(w.cfg.URL, goldap.DialWithDialer(&net.Dialer{Timeout: callTimeout}), goldap.DialWithTLSConfig(w.tls))
+	c, srv, err := w.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the directory %s does not answer: %w", w.host, shorten(err))
+		return nil, err
 	}
-	c.SetTimeout(callTimeout)
 	if w.cfg.StartTLS {
-		if err := c.StartTLS(w.tls); err != nil {
+		cfg := w.tls.Clone()
+		cfg.ServerName = srv.name
+		if err := c.StartTLS(cfg); err != nil {
 			_ = c.Close()
 			return nil, pipeline.Permanentf("the directory %s does not start TLS: %v", w.host, shorten(err))
 		}
@@ -154,15 +165,26 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string {
 	if len(e.Found) > 1 {
-		return fmt.Sprintf("%q is more than one entry: %s; say which", e.Name, strings.Join(e.Found, "; "))
+		return fmt.Sprintf("%q is more than one entry; say which: `%s`", e.Name, strings.Join(e.Found, "`, `"))
 	}
 	return fmt.Sprintf("there is no host %q in the directory", e.Name)
 }
 
 // find gives the entry of a host; nil when there is none. The name is escaped: it can not change the filter.
 func (w *Worker) find(c *goldap.Conn, base, cn string) (*goldap.Entry, error) {
-	res, err := c.Search(goldap.NewSearchRequest(base, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 3, int(callTimeout.Seconds()), false,
-		"(cn="+goldap.EscapeFilter(cn)+")", []string{"*"}, nil))
+	scope, filter := goldap.ScopeWholeSubtree, "(cn="+goldap.EscapeFilter(cn)+")"
+	if strings.ContainsRune(cn, ',') { // which of several: the whole DN, and it must be below base
+		dn, err := goldap.ParseDN("cn=" + cn)
+		below, berr := goldap.ParseDN(base)
+		if err != nil || berr != nil || !below.AncestorOfFold(dn) {
+			return nil, pipeline.Permanentf("cn=%s is no entry below %s", cn, base)
+		}
+		base, scope, filter = dn.String(), goldap.ScopeBaseObject, "(objectClass=*)"
+	}
+	res, err := c.Search(goldap.NewSearchRequest(base, scope, goldap.NeverDerefAliases, 3, int(callTimeout.Seconds()), false, filter, []string{"*"}, nil))
+	if goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) && scope == goldap.ScopeBaseObject {
+		return nil, nil
+	}
 	if err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) {
 		return nil, w.say("look for cn="+cn, err)
 	}
@@ -177,31 +199,4 @@ func (w *Worker) find(c *goldap.Conn, base, cn string) (*goldap.Entry, error) {
 		e.Found = append(e.Found, r.DN)
 	}
 	return nil, pipeline.Permanent(e)
-}
-
-// ReadClipboard gives the YAML of a host's entry: the attribute jarvisClipboard, or else description when that is a
-// clipboard. For `deploy cn=loki`. base is where to look; empty: where hosts live.
-func (w *Worker) ReadClipboard(ctx context.Context, base, cn string) ([]byte, error) {
-	if base == "" {
-		base = w.cfg.Base
-	}
-	c, err := w.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = c.Close() }()
-	e, err := w.find(c, base, cn)
-	if err != nil {
-		return nil, err
-	}
-	if e == nil {
-		return nil, &NotFoundError{Name: cn}
-	}
-	if v := e.GetRawAttributeValue("jarvisClipboard"); len(v) > 0 {
-		return v, nil
-	}
-	if v := e.GetRawAttributeValue("description"); strings.Contains(string(v), "instance:") {
-		return v, nil
-	}
-	return nil, fmt.Errorf("the entry %s holds no clipboard: put it into jarvisClipboard, or into description", e.DN)
 }
