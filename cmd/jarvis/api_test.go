@@ -3,6 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -75,6 +78,9 @@ func (s *apiSite) call(t *testing.T, method, path, token, body string, header ..
 const generatedMain = `package main
 
 import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
 	"context"
 	"fmt"
 	"net/http"
@@ -288,5 +294,81 @@ func TestTheAPIAnswers(t *testing.T) {
 		if code != c.code || !strings.Contains(body, c.want) || c.ctype != "" && h.Get("Content-Type") != c.ctype {
 			t.Errorf("%s %s = %d %s %.300s; want %d %s %s", c.method, c.path, code, h.Get("Content-Type"), body, c.code, c.ctype, c.want)
 		}
+	}
+}
+
+// rest waits until a host's run needs nobody, or somebody.
+func (s *apiSite) rest(t *testing.T, host string) {
+	t.Helper()
+	for range 600 {
+		if _, body, _ := jarvis(t, "", "--config", s.conf, "status", host, "--json"); regexp.MustCompile(`"state":"(ready|failed|asking|cancelled|undone)"`).MatchString(body) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not come to rest", host)
+}
+
+// settle waits until no run moves.
+func (s *apiSite) settle(t *testing.T) {
+	t.Helper()
+	for range 1200 {
+		_, body, _ := jarvis(t, "", "--config", s.conf, "status", "--json") // over the socket, nobody is too fast
+		if !regexp.MustCompile(`"state":"(running|waiting|undoing)"`).MatchString(body) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("the runs do not come to rest")
+}
+
+// stepKeys gives every key that some step reads.
+func stepKeys(t *testing.T, s *apiSite) []string {
+	t.Helper()
+	_, _, body := s.call(t, "GET", "/v1/steps", s.token, "")
+	var a struct {
+		Data []struct{ Needs []string }
+	}
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, st := range a.Data {
+		for _, k := range st.Needs {
+			keys = append(keys, strings.TrimSuffix(k, "?"))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// open gives the server's database.
+func (s *apiSite) open(t *testing.T) *sql.DB {
+	t.Helper()
+	db := must[*sql.DB](t)(sql.Open("sqlite", "file:"+filepath.Join(filepath.Dir(s.conf), "data", "jarvis.db")+"?_pragma=busy_timeout(5000)"))
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// count asks it for a number.
+func (s *apiSite) count(t *testing.T, query string) int {
+	t.Helper()
+	n := 0
+	if err := s.open(t).QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// expire makes a token's time pass.
+func (s *apiSite) expire(t *testing.T, secret string) {
+	t.Helper()
+	h := sha256.Sum256([]byte(secret))
+	res, err := s.open(t).ExecContext(t.Context(), "UPDATE tokens SET expires = 1 WHERE hash = ?", hex.EncodeToString(h[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := res.RowsAffected(); n != 1 {
+		t.Fatalf("%d tokens", n)
 	}
 }
