@@ -29,7 +29,7 @@ generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot -run '^$$' -bench . -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -benchtime 1x -timeout 20m
 
 crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m

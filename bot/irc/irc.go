@@ -44,6 +44,9 @@ type Config struct {
 	SASL     SASL             `yaml:"sasl" doc:"services account of the bot"`
 	Channels []string         `yaml:"channels" doc:"to join: \"#ops\", or \"#ops key\""`
 	Rate     Rate             `yaml:"rate" doc:"how fast the bot may speak"`
+
+	// Name is what the bot is addressed by besides its nick.
+	Name string `yaml:"-"`
 }
 
 // SASL PLAIN (RFC 4616).
@@ -57,6 +60,9 @@ type Rate struct {
 	Burst    int           `yaml:"burst" doc:"lines at once" default:"4"`
 	Interval time.Duration `yaml:"interval" doc:"then one line per interval" default:"1s"`
 }
+
+// maxPause between two tries to connect: short, for somebody may be waiting for a notice.
+const maxPause = 20 * time.Second
 
 // Frontend is one server; it implements bot.Frontend.
 type Frontend struct {
@@ -221,7 +227,7 @@ func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
 	}
 }
 
-// Run connects and reconnects until ctx ends, with a pause that doubles up to a minute and is spread at random, so
+// Run connects and reconnects until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
 // that a server that comes back does not meet all its clients at once.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	var wg sync.WaitGroup
@@ -247,14 +253,14 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
-		pause = min(pause*2, time.Minute)
+		pause = min(pause*2, maxPause)
 	}
 	return nil
 }
 
 // connect is one connection from dial to loss.
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
-	s := &session{f: f, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{})}
+	s := &session{f: f, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan string, 200)}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
 		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,

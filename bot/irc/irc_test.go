@@ -326,7 +326,12 @@ func TestARestartedServerIsJoinedAgain(t *testing.T) {
 
 // On a server with services the bot logs in by SASL, and people are who services say, whatever they call themselves.
 func TestAccountsAreWhatServicesSay(t *testing.T) {
-	s, err := real.StartAccountIRCd(t.Context())
+	t.Run("account-tag", func(t *testing.T) { accounts(t) })
+	t.Run("WHOX", func(t *testing.T) { accounts(t, "ircv3_accounttag") })
+}
+
+func accounts(t *testing.T, without ...string) {
+	s, err := real.StartAccountIRCd(t.Context(), without...)
 	if err != nil {
 		t.Fatal(err)
 	}

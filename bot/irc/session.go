@@ -30,6 +30,9 @@ type session struct {
 	registered bool
 	why        error
 	n          atomic.Int64
+
+	ask     chan string // nicks whose account the care goroutine asks for
+	unknown []*unproven // messages that wait for it, in order
 }
 
 func (s *session) nick() string { return s.c.GetNick() }
@@ -115,6 +118,12 @@ func (s *session) event(e girc.Event) {
 		}
 	case girc.PRIVMSG:
 		s.message(e)
+	case girc.RPL_WHOSPCRPL:
+		s.whois(e)
+	case girc.RPL_ENDOFWHO:
+		if len(e.Params) > 1 {
+			s.known(e.Params[1])
+		}
 	}
 }
 
@@ -130,12 +139,12 @@ func (s *session) message(e girc.Event) {
 	if strings.HasPrefix(text, "\x01") {
 		return
 	}
-	account, _ := e.Tags.Get("account")
-	if account == "" && !s.c.HasCapability("account-tag") {
-		if u := s.c.LookupUser(e.Source.Name); u != nil {
-			account = u.Extras.Account
+	for _, tag := range []string{"bot", "draft/bot", "inspircd.org/bot"} {
+		if _, ok := e.Tags.Get(tag); ok { // another bot (IRCv3 bot mode): two would talk for ever
+			return
 		}
 	}
+	account, _ := e.Tags.Get("account")
 	if account == "*" || account == "0" {
 		account = ""
 	}
@@ -144,7 +153,11 @@ func (s *session) message(e girc.Event) {
 	if private {
 		place = e.Source.Name
 	}
-	s.in(bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: girc.StripRaw(text)})
+	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: girc.StripRaw(text)}
+	if account == "" && s.mustAsk(m) && s.prove(m, e.Source.Ident, e.Source.Host) {
+		return
+	}
+	s.in(m)
 }
 
 func (s *session) setJoined(channel string, in bool) {
@@ -166,7 +179,11 @@ func (s *session) care(ctx context.Context) {
 			return
 		case <-s.gone:
 			return
+		case nick := <-s.ask:
+			s.c.Send(&girc.Event{Command: girc.WHO, Params: []string{nick, "%tuhna," + whoToken}})
+			continue
 		case <-t.C:
+			s.giveUp()
 		}
 		s.mu.Lock()
 		up := s.registered

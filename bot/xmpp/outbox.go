@@ -3,6 +3,7 @@ package xmpp
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -137,6 +138,12 @@ func (f *Frontend) speak(ctx context.Context) {
 		}
 		tokens--
 		r := f.send(ctx, it)
+		for try := 0; try < 3 && it.sent == nil && r.err != nil && ctx.Err() == nil && !errors.Is(r.err, bot.ErrRefused); try++ {
+			if r.s != nil {
+				<-r.s.gone // a write that failed ends the link
+			}
+			r = f.send(ctx, it)
+		}
 		if it.sent != nil {
 			it.sent <- r
 		} else if r.err != nil && ctx.Err() == nil {
@@ -171,16 +178,14 @@ func (f *Frontend) send(ctx context.Context, it item) sent {
 		answer = make(chan error, 1)
 		s.wait(m.ID, answer)
 	}
-	writeCtx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	err = s.x.Send(writeCtx, m.Wrap(xmlstream.Wrap(xmlstream.Token(xml.CharData(it.body)), xml.StartElement{Name: xml.Name{Local: "body"}})))
+	err = s.send(m.Wrap(xmlstream.Wrap(xmlstream.Token(xml.CharData(it.body)), xml.StartElement{Name: xml.Name{Local: "body"}})))
 	if err == nil && it.sent != nil && r == nil {
 		// Nobody sends it back, but a refusal comes before the answer to a ping behind it.
-		err = s.ping(writeCtx, answer)
+		err = s.ping(answer)
 	}
 	if err != nil {
 		s.forget(answer)
-		return sent{err: fmt.Errorf("send: %w", err)}
+		return sent{s: s, err: fmt.Errorf("send: %w", err)}
 	}
 	return sent{s: s, id: m.ID, answer: answer}
 }

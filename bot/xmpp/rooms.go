@@ -97,7 +97,7 @@ func (s *session) care(ctx context.Context) error {
 		}
 		if time.Since(nickAt) > 5*time.Second {
 			nickAt = time.Now()
-			if err := s.takeNicksBack(ctx); err != nil {
+			if err := s.takeNicksBack(); err != nil {
 				return err
 			}
 		}
@@ -145,7 +145,7 @@ func (s *session) joinMissing(ctx context.Context) error {
 		}
 	}
 	for _, r := range join {
-		if err := s.join(ctx, r); err != nil {
+		if err := s.join(r); err != nil {
 			return err
 		}
 	}
@@ -153,7 +153,7 @@ func (s *session) joinMissing(ctx context.Context) error {
 }
 
 // join asks to be let in. History is wanted only as far as it can tell whether a line of ours arrived.
-func (s *session) join(ctx context.Context, r *room) error {
+func (s *session) join(r *room) error {
 	s.mu.Lock()
 	to, err := r.addr.WithResource(r.nick)
 	s.mu.Unlock()
@@ -169,14 +169,12 @@ func (s *session) join(ctx context.Context, r *room) error {
 		inner = append(inner, xmlstream.Wrap(xmlstream.Token(xml.CharData(r.password)), xml.StartElement{Name: xml.Name{Local: "password"}}))
 	}
 	x := xmlstream.Wrap(xmlstream.MultiReader(inner...), xml.StartElement{Name: xml.Name{Space: muc.NS, Local: "x"}})
-	return s.x.Send(ctx, stanza.Presence{ID: s.id(), To: to}.Wrap(x))
+	return s.send(stanza.Presence{ID: s.id(), To: to}.Wrap(x))
 }
 
 // configure opens a room that we made: people can enter, it stays, and everybody sees who everybody is
 // (XEP-0045 §10.1.3, §16.5).
 func (s *session) configure(ctx context.Context, r *room) error {
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
 	form, err := muc.GetConfig(ctx, r.addr, s.x)
 	if err != nil {
 		return err
@@ -202,7 +200,7 @@ func (s *session) configure(ctx context.Context, r *room) error {
 }
 
 // takeNicksBack asks for our own nick where somebody else had it.
-func (s *session) takeNicksBack(ctx context.Context) error {
+func (s *session) takeNicksBack() error {
 	s.mu.Lock()
 	var want []jid.JID
 	for _, r := range s.rooms {
@@ -214,7 +212,7 @@ func (s *session) takeNicksBack(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, to := range want {
-		if err := s.x.Send(ctx, stanza.Presence{ID: s.id(), To: to}.Wrap(nil)); err != nil {
+		if err := s.send(stanza.Presence{ID: s.id(), To: to}.Wrap(nil)); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,7 @@ type session struct {
 	in   func(bot.Message)
 	iq   goxmpp.Handler
 	gone chan struct{} // closed when the connection is over
+	end  context.CancelCauseFunc
 	n    atomic.Int64
 
 	mu      sync.Mutex
@@ -44,6 +45,16 @@ func newSession(f *Frontend, x *goxmpp.Session, in func(bot.Message)) *session {
 		s.rooms[r.addr.String()] = &room{roomConfig: r, nick: f.cfg.Nick, occupants: map[string]jid.JID{}}
 	}
 	return s
+}
+
+// send writes a stanza. The library lets a context that ends spoil the connection's deadline for all who write later,
+// so it gets one that does not end: a write that hangs is ended with the link, by pulse. A write that fails ends it, too.
+func (s *session) send(r xml.TokenReader) error {
+	err := s.x.Send(context.Background(), r)
+	if err != nil {
+		s.end(err)
+	}
+	return err
 }
 
 // id gives one that no earlier connection used, so that a room's echo or history can not be mistaken for another.
@@ -264,10 +275,10 @@ func (s *session) answered(id string, err error) {
 
 // ping asks the server whether it is there (XEP-0199 §4.2), and by the order of stanzas whether it has worked through
 // what was sent before (RFC 6120 §10.1).
-func (s *session) ping(ctx context.Context, answer chan error) error {
+func (s *session) ping(answer chan error) error {
 	id := s.id()
 	s.wait(id, answer)
-	return s.x.Send(ctx, stanza.IQ{ID: id, Type: stanza.GetIQ, To: s.f.me.Domain()}.Wrap(xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: ping.NS, Local: "ping"}})))
+	return s.send(stanza.IQ{ID: id, Type: stanza.GetIQ, To: s.f.me.Domain()}.Wrap(xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: ping.NS, Local: "ping"}})))
 }
 
 // pulse ends with an error when the server is not there any more: TCP alone would notice after a quarter of an hour.
@@ -280,18 +291,26 @@ func (s *session) pulse(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		sendCtx, cancel := context.WithTimeout(ctx, pingTimeout)
 		answer := make(chan error, 1)
-		err := s.ping(sendCtx, answer)
+		sent := make(chan error, 1)
+		wait := time.NewTimer(pingTimeout)
+		go func() { sent <- s.ping(answer) }() // it ends with the link at the latest
+		var err error
+		select {
+		case err = <-sent:
+		case <-wait.C:
+			return fmt.Errorf("nothing could be sent in %s", pingTimeout)
+		}
 		if err == nil {
 			select {
 			case <-answer:
-			case <-sendCtx.Done():
+			case <-ctx.Done():
+			case <-wait.C:
 				err = fmt.Errorf("the server did not answer a ping in %s", pingTimeout)
 			}
 		}
 		s.forget(answer)
-		cancel()
+		wait.Stop()
 		if ctx.Err() != nil {
 			return nil
 		}

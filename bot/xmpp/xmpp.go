@@ -61,6 +61,7 @@ const (
 	pingTimeout      = 15 * time.Second
 	confirmTimeout   = 30 * time.Second
 	joinTimeout      = 20 * time.Second
+	maxPause         = 20 * time.Second // between two tries to connect: somebody may be waiting for a notice
 	// maxBodyBytes keeps a message under the 10,000 bytes that every server takes (RFC 6120 §13.12).
 	maxBodyBytes = 6000
 )
@@ -199,7 +200,7 @@ func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
 	}
 }
 
-// Run connects and reconnects until ctx ends, with a pause that doubles up to a minute and is spread at random, so
+// Run connects and reconnects until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
 // that a server that comes back does not meet all its clients at once.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	var wg sync.WaitGroup
@@ -225,7 +226,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
-		pause = min(pause*2, time.Minute)
+		pause = min(pause*2, maxPause)
 	}
 	return nil
 }
@@ -246,6 +247,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	s := newSession(f, x, in)
 	linkCtx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	s.end = end
 	var wg sync.WaitGroup
 	run := func(what func(context.Context) error) {
 		wg.Add(1)
@@ -263,7 +265,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		}
 		end(err)
 	}()
-	if err := x.Send(ctx, stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil)); err != nil {
+	if err := s.send(stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil)); err != nil {
 		end(err)
 	}
 	run(s.pulse)

@@ -38,7 +38,7 @@ func (s *syncBuffer) String() string {
 }
 
 // serveInProcess runs `jarvis serve` on a configuration until the test ends, or the returned function is called.
-func serveInProcess(t *testing.T, confFile string) (stop func(), log *syncBuffer) {
+func serveInProcess(t testing.TB, confFile string) (stop func(), log *syncBuffer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log = &syncBuffer{}

@@ -144,7 +144,7 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 func frontend(conf *config.Config, ch config.Chat, log *slog.Logger) (bot.Frontend, error) {
 	if ch.IRC != nil {
 		c := *ch.IRC
-		c.Nick = cmp.Or(c.Nick, conf.Name)
+		c.Nick, c.Name = cmp.Or(c.Nick, conf.Name), conf.Name
 		return irc.New(c, log)
 	}
 	c := *ch.XMPP

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -22,7 +23,8 @@ type AccountIRCd struct {
 }
 
 // StartAccountIRCd starts both and waits until services answer.
-func StartAccountIRCd(ctx context.Context) (*AccountIRCd, error) {
+// without names modules to leave out, as in "ircv3_accounttag".
+func StartAccountIRCd(ctx context.Context, without ...string) (*AccountIRCd, error) {
 	bin, err := need("inspircd", "inspircd")
 	if err != nil {
 		return nil, err
@@ -77,6 +79,9 @@ saslserv { nick = "SaslServ"; user = "SaslServ"; host = "services.lab.test"; rea
 general { permissive_mode = yes; silent = no; join_chans = no; leave_chans = no; uflags = {hold;}; cflags = {}; raw = no; flood_msgs = 0; commit_interval = 5; default_pass_length = 16; clone_time = 0; default_clone_allowed = 500; };
 logfile "%[1]s/atheme.log" { error; };
 `, dir, ports[2]),
+	}
+	for _, m := range without {
+		files["inspircd.conf"] = strings.Replace(files["inspircd.conf"], `<module name="`+m+`">`, "", 1)
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
