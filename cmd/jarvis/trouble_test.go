@@ -163,4 +163,3 @@ func TestTheBotComesBackByItself(t *testing.T) {
 		})
 	}
 }
-
