@@ -36,7 +36,12 @@ type Message struct {
 	Corrected bool
 }
 
-func (m Message) direct() string { return cmp.Or(m.Direct, m.Nick) }
+func (m Message) direct() string {
+	if m.Private {
+		return cmp.Or(m.Direct, m.Place)
+	}
+	return cmp.Or(m.Direct, m.Nick)
+}
 
 // Frontend is one chat network.
 type Frontend interface {

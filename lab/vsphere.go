@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -50,13 +51,14 @@ type VSphere struct {
 	done   chan struct{}
 
 	front *httptest.Server
+	task  chan struct{}     // held by the one call that changes machines
 	addrs map[string]string // of machines that were brought up; watch's own, as is on
 	on    map[string]bool
 }
 
 // StartVSphere starts the simulator with one template. Hosts come up in the rack.
 func StartVSphere(ctx context.Context, rack *Rack) (*VSphere, error) {
-	v := &VSphere{Rack: rack, done: make(chan struct{}), addrs: map[string]string{}, on: map[string]bool{}}
+	v := &VSphere{Rack: rack, done: make(chan struct{}), task: make(chan struct{}, 1), addrs: map[string]string{}, on: map[string]bool{}}
 	v.model = simulator.VPX()
 	v.model.Cluster = 0
 	v.model.Machine = 1
@@ -228,6 +230,8 @@ func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference,
 		return nil // the rack has noted it
 	}
 	// VMware Tools report the address.
+	v.task <- struct{}{}
+	defer func() { <-v.task }()
 	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "SET.guest.ipAddress", Value: ip}}})
 	if err == nil {
 		err = task.Wait(ctx)
@@ -270,6 +274,39 @@ func (v *VSphere) install(ctx context.Context, vm *object.VirtualMachine, device
 // operation finds the SOAP call in a request.
 var operation = regexp.MustCompile(`<Body[^>]*>\s*<([A-Za-z_]+)`)
 
+// taskMade is the answer to a call that starts a task.
+var taskMade = regexp.MustCompile(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
+
+// oneTask lets a call that changes machines in only when the task of the one before has ended: the simulator's tasks
+// write to the same datastore without a lock. Who calls still gets his task at once, and sees it run.
+func (v *VSphere) oneTask(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case v.task <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		go func() {
+			defer func() { <-v.task }()
+			if m := taskMade.FindSubmatch(rec.Body.Bytes()); m != nil {
+				v.ended(types.ManagedObjectReference{Type: "Task", Value: string(m[1])})
+			}
+		}()
+		maps.Copy(w.Header(), rec.Header())
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	})
+}
+
+// ended waits until a task has ended, or is forgotten.
+func (v *VSphere) ended(task types.ManagedObjectReference) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = object.NewTask(v.client.Client, task).Wait(ctx)
+}
+
 // startFront puts a proxy in front of the simulator that plays faults.
 func (v *VSphere) startFront() {
 	to := *v.server.URL
@@ -283,7 +320,11 @@ func (v *VSphere) startFront() {
 		if m := operation.FindSubmatch(Body(r)); m != nil {
 			op = string(m[1])
 		}
-		v.Faults.At(op, false).Serve(w, r, proxy.ServeHTTP, func(w http.ResponseWriter, _ Fault) {
+		serve := http.Handler(proxy)
+		if strings.HasSuffix(op, "_Task") {
+			serve = v.oneTask(proxy)
+		}
+		v.Faults.At(op, false).Serve(w, r, serve.ServeHTTP, func(w http.ResponseWriter, _ Fault) {
 			http.Error(w, "the service is not available", http.StatusServiceUnavailable)
 		})
 	}))

@@ -78,9 +78,6 @@ func (s *apiSite) call(t *testing.T, method, path, token, body string, header ..
 const generatedMain = `package main
 
 import (
-	"crypto/sha256"
-	"database/sql"
-	"encoding/hex"
 	"context"
 	"fmt"
 	"net/http"

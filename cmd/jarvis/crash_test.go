@@ -1,7 +1,7 @@
 //go:build !race
 
-// Not under the race detector: govmomi's simulator, which plays the vSphere in this process, has races of its own when
-// a hundred machines are made at once. `make test` runs this file apart; the killed process is not the test's.
+// Not under the race detector, which would see only the simulators and make them slow: the process that is killed is
+// not the test's. `make test` runs this file apart.
 
 package main
 

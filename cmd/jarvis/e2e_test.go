@@ -131,6 +131,7 @@ chat:
   - irc: {server: %q, tls: true, ca: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 10, interval: 100ms}}
 people:
   - {name: alice, irc: "nick:alice", roles: [deploy, run]}
+  - {name: bob, irc: "nick:bob", roles: [deploy]}
   - {name: victor, irc: "nick:victor", roles: [view]}
 sources: {urls: [%q]}
 workers:
@@ -161,8 +162,20 @@ workers:
 		t.Log(l[strings.Index(l, "PRIVMSG"):])
 		return l
 	}
+	bob := must[*real.IRCClient](t)(real.DialIRC(ctx, ircd.Addr, "bob", "#ops"))
+	t.Cleanup(bob.Close)
+	approve := func(run int) {
+		t.Helper()
+		bob.Say("#ops", fmt.Sprintf("jarvis: approve %d", run))
+		if _, err := bob.Wait(`bob: (loki|ymir): (run \d+ starts|taking back run)`, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The directory says that loki is in production: nobody deploys it alone.
 	alice.Say("#ops", "jarvis: deploy "+gist.URL+"/loki")
-	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 1\.`)
+	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 1\. It waits for a second person, because loki is in production: its entry says so`)
+	approve(1)
+	hear(`alice: loki: run 1 is approved by bob`)
 	alice.Say("#ops", "jarvis: status loki")
 	hear(`alice: loki: stage \d+/12 [a-z]+:[a-z_]+`)
 	ready := hear(`alice: loki is ready: 127\.78\.\d+\.\d+, 12 stages in .*, SHA256:`)
@@ -217,7 +230,8 @@ workers:
 	alice.Say("jarvis", "show loki")
 	hear(`PRIVMSG alice :.*hostkey_private: !secret •••`)
 	alice.Say("#ops", "jarvis: deploy "+gist.URL+"/loki")
-	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 2\. Usually`)
+	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 2\. It waits for a second person`)
+	approve(2)
 	hear(`alice: loki failed at stage 2/12 esx:deploy after .*there is a machine loki on .* already, and this run did not make it`)
 	alice.Say("#ops", "jarvis: cancel loki")
 	hear(`alice: loki: run 2 was cancelled by alice`)
@@ -240,6 +254,8 @@ workers:
 	alice.Say("#ops", "jarvis: deploy cn=ymir")
 	hear(`alice: ymir is ready`)
 	alice.Say("#ops", "jarvis: undo ymir")
+	hear(`alice: ymir: to undo run 3\. It waits for a second person, because ymir is in production: `)
+	approve(3)
 	hear(`alice: ymir is undone: took back ldap:update_host_ou, dns:update_host, ssh:wait, esx:deploy`)
 	if got := must[string](t)(named.Dig(ctx, "ymir.websages.com", "ANY")); strings.Contains(got, "127.78") {
 		t.Errorf("DNS still has %q", got)
@@ -252,8 +268,10 @@ workers:
 	}
 
 	// The chat server goes away while a run ends; the notice comes when it is back.
+	alice.Say("#ops", "jarvis: undo 1")
+	hear(`alice: loki: to undo run 1\. It waits for a second person`)
 	ircd.Kill()
-	code, out, errs := jarvis(t, "", "--config", conf, "undo", "1", "--no-wait")
+	code, out, errs := jarvis(t, "", "--config", conf, "approve", "1", "--no-wait")
 	if code != 0 || !strings.Contains(out, "taking back run 1") {
 		t.Fatalf("undo = %d %s %s", code, out, errs)
 	}

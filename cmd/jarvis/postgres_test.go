@@ -24,7 +24,7 @@ func TestServeOnPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "jarvis.yaml")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "database: %q\nlisten: \"\"\nworkers: {external: {dir: w}}\npipelines: {deploy: {toy: [\"toy:make\", \"toy:paint\"]}}\n", url), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "database: %q\nlisten: \"\"\napprovals: {off: true}\nworkers: {external: {dir: w}}\npipelines: {deploy: {toy: [\"toy:make\", \"toy:paint\"]}}\n", url), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	clip := filepath.Join(dir, "loki.yaml")
