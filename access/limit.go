@@ -18,8 +18,9 @@ type Limiter struct {
 	cfg LimitConfig
 	now func() time.Time
 
-	mu   sync.Mutex
-	byID map[string]*rate.Limiter
+	mu    sync.Mutex
+	byID  map[string]*rate.Limiter
+	swept time.Time // when the rested were last forgotten
 }
 
 // NewLimiter gives a limiter; zero values of the configuration stand for the defaults.
@@ -51,15 +52,16 @@ func (l *Limiter) take(who string, n int) (wait time.Duration) {
 		return 0
 	}
 	if r == nil {
-		if len(l.byID) >= maxTracked {
+		if len(l.byID) >= maxTracked && now.Sub(l.swept) >= l.cfg.Interval {
+			l.swept = now
 			for id, r := range l.byID {
 				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: forgetting him gives him nothing
 					delete(l.byID, id)
 				}
 			}
-			if len(l.byID) >= maxTracked {
-				return l.cfg.Interval
-			}
+		}
+		if len(l.byID) >= maxTracked {
+			return l.cfg.Interval
 		}
 		r = rate.NewLimiter(rate.Every(l.cfg.Interval), l.cfg.Burst)
 		l.byID[who] = r

@@ -29,15 +29,18 @@ var update = flag.Bool("update", false, "rewrite the replies in testdata/dialogu
 
 // stage is the world of a dialogue: a chat network that keeps what is said, and steps that do what the script says.
 type stage struct {
+	name string // of the network; the chief one is "test"
+
 	mu     sync.Mutex
 	said   []string
 	broken map[string]string // by step: the error it gives
 	asking map[string]bool
 	in     func(bot.Message)
 	down   bool
+	pages  bool
 }
 
-func (s *stage) Name() string    { return "test" }
+func (s *stage) Name() string    { return s.name }
 func (s *stage) Network() string { return "irc" }
 func (s *stage) Nick() string    { return "jarvis" }
 func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
@@ -64,10 +67,17 @@ func (s *stage) Deliver(_ context.Context, place, line string) error {
 	return nil
 }
 func (s *stage) mark(place string) string {
-	if strings.HasPrefix(place, "#") {
-		return ""
+	on := ""
+	if s.name != "test" {
+		on = " on " + s.name
 	}
-	return "(to " + place + ") "
+	switch {
+	case !strings.HasPrefix(place, "#"):
+		return "(to " + place + on + ") "
+	case on != "":
+		return "(" + place + on + ") "
+	}
+	return ""
 }
 
 func (s *stage) take() []string {
@@ -121,10 +131,11 @@ const ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkm
 
 // TestDialogues plays testdata/dialogue/*.txt in a bubble of its own time:
 //
-//	> nick text      somebody says something in #ops; "> nick@ text" in private
+//	> nick text      somebody says something in #ops; "> nick@ text" in private, "> nick@other text" on another network
 //	~ 30s            time passes
 //	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know
-//	! down | up      the chat network is away, and back
+//	! down | up      the first chat network is away, and back
+//	! pages          long answers can be put on a page
 //	< reply          what the bot said; go test ./bot -update writes it
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
@@ -163,7 +174,8 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{broken: map[string]string{}, asking: map[string]bool{}}
+	s := &stage{name: "test", broken: map[string]string{}, asking: map[string]bool{}}
+	other := &stage{name: "other"}
 	reg := pipeline.NewRegistry()
 	reg.Add(s.step("keys:create", time.Second, nil, false), s.step("esx:deploy", 60*time.Second, map[string]string{"provider_id": "vm-7"}, true),
 		s.step("esx:get_pub_ip", 5*time.Second, map[string]string{"ipaddress": "203.0.113.5"}, false), s.step("ssh:wait", 30*time.Second, map[string]string{"hostkeys": ed25519Key}, true),
@@ -190,7 +202,13 @@ func play(t *testing.T, dir, script string) string {
 			line("you said " + remote.Quote(args...))
 			return remote.Result{}, nil
 		}})
-	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s}})
+	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s, other},
+		Page: func(context.Context, []string) (string, error) {
+			if !s.pages {
+				return "", errors.New("no pages here")
+			}
+			return "https://jarvis.example.org/p/1", nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,12 +234,16 @@ func play(t *testing.T, dir, script string) string {
 		case ">":
 			nick, text, _ := strings.Cut(rest, " ")
 			m := bot.Message{Nick: nick, Place: "#ops", Text: text}
-			if n, ok := strings.CutSuffix(nick, "@"); ok {
+			from := s
+			if n, network, ok := strings.Cut(nick, "@"); ok {
 				m = bot.Message{Nick: n, Place: n, Private: true, Text: text}
+				if network != "" {
+					from = other
+				}
 			}
-			s.mu.Lock()
-			in := s.in
-			s.mu.Unlock()
+			from.mu.Lock()
+			in := from.in
+			from.mu.Unlock()
 			in(m)
 		case "~":
 			d, err := time.ParseDuration(rest)
@@ -235,6 +257,8 @@ func play(t *testing.T, dir, script string) string {
 			switch {
 			case what == "down" || what == "up":
 				s.down = what == "down"
+			case what == "pages":
+				s.pages = true
 			case msg == "ask":
 				s.asking[what] = true
 			default:
@@ -244,7 +268,7 @@ func play(t *testing.T, dir, script string) string {
 		}
 		time.Sleep(300 * time.Millisecond)
 		synctest.Wait()
-		for _, line := range s.take() {
+		for _, line := range append(s.take(), other.take()...) {
 			out.WriteString("< " + steady(line) + "\n")
 		}
 	}

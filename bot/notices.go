@@ -67,7 +67,7 @@ const rerouteAfter = 3 * time.Minute
 
 // reroute moves what could not be said for a while, because the network, the place or the nick is gone, to where the
 // asker spoke last.
-func (n *notices) reroute(ctx context.Context) error {
+func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	names := make([]any, 0, len(n.b.Frontends)+2)
 	marks := ""
 	for _, f := range n.b.Frontends {
@@ -75,8 +75,8 @@ func (n *notices) reroute(ctx context.Context) error {
 		marks += ", ?"
 	}
 	now := time.Now().UnixMilli()
-	return n.b.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE notices SET
+	err = n.b.DB.Write(ctx, func(tx store.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE notices SET
 			frontend = (SELECT frontend FROM seats WHERE person = notices.person),
 			place = (SELECT direct FROM seats WHERE person = notices.person),
 			nick = (SELECT nick FROM seats WHERE person = notices.person),
@@ -84,8 +84,10 @@ func (n *notices) reroute(ctx context.Context) error {
 			WHERE sent = 0 AND at > 0 AND at < ? AND EXISTS (SELECT 1 FROM seats WHERE seats.person = notices.person
 				AND (seats.frontend <> notices.frontend OR seats.direct <> notices.place) AND seats.frontend IN (''`+marks+`))`,
 			append([]any{now, now - rerouteAfter.Milliseconds()}, names...)...)
+		moved = n > 0
 		return err
 	})
+	return moved, err
 }
 
 // NoticesWaiting counts the notices that nobody has taken yet; -1 when the database does not answer.
@@ -116,6 +118,14 @@ func (n *notices) run(ctx context.Context) {
 		}()
 	}
 	defer wg.Wait()
+	wakeAll := func() {
+		for _, ch := range wake {
+			select {
+			case ch <- struct{}{}:
+			default:
+			}
+		}
+	}
 	again := time.NewTicker(5 * time.Second)
 	defer again.Stop()
 	for {
@@ -124,12 +134,7 @@ func (n *notices) run(ctx context.Context) {
 			n.b.Log.Error("collect notices", "err", err)
 		}
 		if more {
-			for _, ch := range wake {
-				select {
-				case ch <- struct{}{}:
-				default:
-				}
-			}
+			wakeAll()
 			continue
 		}
 		select {
@@ -142,8 +147,12 @@ func (n *notices) run(ctx context.Context) {
 			case <-time.After(answerFirst):
 			}
 		case <-again.C:
-			if err := n.reroute(ctx); err != nil && ctx.Err() == nil {
+			moved, err := n.reroute(ctx)
+			if err != nil && ctx.Err() == nil {
 				n.b.Log.Error("move notices to where people are", "err", err)
+			}
+			if moved {
+				wakeAll()
 			}
 		}
 	}

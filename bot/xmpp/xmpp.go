@@ -173,14 +173,16 @@ func (f *Frontend) session() *session {
 	return f.sess
 }
 
-func (f *Frontend) setSession(s *session) {
+// setSession makes s the link, unless ctx says that it is down already.
+func (f *Frontend) setSession(ctx context.Context, s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sess = s
-	if s != nil {
-		close(f.up)
-		f.up = make(chan struct{})
+	if ctx.Err() != nil {
+		return
 	}
+	f.sess = s
+	close(f.up)
+	f.up = make(chan struct{})
 }
 
 // waitUp waits for a link.
