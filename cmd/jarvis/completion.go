@@ -36,6 +36,23 @@ func (c completionCmd) Run(t *term, app *kong.Kong) error {
 // hostsOf lists names for a word that may be a host; it is silent when no server runs.
 const hostsOf = `jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1`
 
+// onHosts reports whether a command's words may be hosts or files: those of the verbs, and of `step`.
+func onHosts(n *kong.Node) bool { return n.Name == "step" || n.Group != nil && n.Group.Key == "Verbs" }
+
+// words gives what may follow a command, beside hosts and files.
+func words(n *kong.Node) []string {
+	var out []string
+	for _, c := range visible(n) {
+		out = append(out, c.Name)
+	}
+	for _, a := range n.Positional {
+		if a.Enum != "" {
+			out = append(out, a.EnumSlice()...)
+		}
+	}
+	return append(out, flags(n)...)
+}
+
 func visible(n *kong.Node) []*kong.Node {
 	var out []*kong.Node
 	for _, c := range n.Children {
@@ -66,13 +83,16 @@ func names(nodes []*kong.Node) string {
 
 func bash(w io.Writer, root *kong.Node) error {
 	var b strings.Builder
-	b.WriteString("# bash completion for jarvis; made by `jarvis completion bash`\n_jarvis() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}\n")
+	b.WriteString("# bash completion for jarvis; made by `jarvis completion bash`\n_jarvis() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} words= hosts=\n")
 	fmt.Fprintf(&b, "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n\t\tCOMPREPLY=($(compgen -W %q -- \"$cur\"))\n\t\treturn\n\tfi\n\tcase $verb in\n", names(visible(root))+" "+strings.Join(flags(root), " "))
 	for _, c := range visible(root) {
-		words := strings.TrimSpace(names(visible(c)) + " " + strings.Join(flags(c), " "))
-		fmt.Fprintf(&b, "\t%s) COMPREPLY=($(compgen -W \"%s $(%s)\" -- \"$cur\"; compgen -f -- \"$cur\")) ;;\n", c.Name, words, hostsOf)
+		more := ""
+		if onHosts(c) {
+			more = " hosts=yes"
+		}
+		fmt.Fprintf(&b, "\t%s) words=%q%s ;;\n", c.Name, strings.Join(words(c), " "), more)
 	}
-	b.WriteString("\tesac\n}\ncomplete -o filenames -F _jarvis jarvis\n")
+	fmt.Fprintf(&b, "\tesac\n\t[ -z \"$hosts\" ] || words=\"$words $(%s)\"\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"; [ -z \"$hosts\" ] || compgen -f -- \"$cur\"))\n}\ncomplete -o filenames -F _jarvis jarvis\n", hostsOf)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -85,8 +105,8 @@ func zsh(w io.Writer, root *kong.Node) error {
 	}
 	b.WriteString("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n\tcase $words[2] in\n")
 	for _, c := range visible(root) {
-		if subs := visible(c); len(subs) > 0 {
-			fmt.Fprintf(&b, "\t%s) compadd %s ;;\n", c.Name, names(subs))
+		if !onHosts(c) {
+			fmt.Fprintf(&b, "\t%s) compadd -- %s ;;\n", c.Name, strings.Join(words(c), " "))
 		}
 	}
 	fmt.Fprintf(&b, "\t*) hosts=(${(f)\"$(%s)\"}); compadd -a hosts; _files ;;\n\tesac\n}\n_jarvis \"$@\"\n", hostsOf)
@@ -97,10 +117,16 @@ func zsh(w io.Writer, root *kong.Node) error {
 func fish(w io.Writer, root *kong.Node) error {
 	var b strings.Builder
 	b.WriteString("# fish completion for jarvis; made by `jarvis completion fish`\n")
+	var onHost []string
 	for _, c := range visible(root) {
 		fmt.Fprintf(&b, "complete -c jarvis -f -n __fish_use_subcommand -a %s -d '%s'\n", c.Name, strings.ReplaceAll(c.Help, "'", "\\'"))
-		for _, s := range visible(c) {
-			fmt.Fprintf(&b, "complete -c jarvis -f -n '__fish_seen_subcommand_from %s' -a %s\n", c.Name, s.Name)
+		for _, s := range words(c) {
+			if !strings.HasPrefix(s, "-") {
+				fmt.Fprintf(&b, "complete -c jarvis -f -n '__fish_seen_subcommand_from %s' -a %s\n", c.Name, s)
+			}
+		}
+		if onHosts(c) {
+			onHost = append(onHost, c.Name)
 		}
 		for _, f := range c.Flags {
 			if !f.Hidden {
@@ -108,7 +134,7 @@ func fish(w io.Writer, root *kong.Node) error {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "complete -c jarvis -n 'not __fish_use_subcommand' -a '(%s)'\n", hostsOf)
+	fmt.Fprintf(&b, "complete -c jarvis -n '__fish_seen_subcommand_from %s' -a '(%s)'\n", strings.Join(onHost, " "), hostsOf)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

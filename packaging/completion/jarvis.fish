@@ -11,6 +11,9 @@ complete -c jarvis -f -n __fish_use_subcommand -a config -d 'Check or show the c
 complete -c jarvis -f -n '__fish_seen_subcommand_from config' -a check
 complete -c jarvis -f -n '__fish_seen_subcommand_from config' -a show
 complete -c jarvis -f -n __fish_use_subcommand -a completion -d 'Print a shell\'s completion.'
+complete -c jarvis -f -n '__fish_seen_subcommand_from completion' -a bash
+complete -c jarvis -f -n '__fish_seen_subcommand_from completion' -a zsh
+complete -c jarvis -f -n '__fish_seen_subcommand_from completion' -a fish
 complete -c jarvis -f -n __fish_use_subcommand -a deploy -d 'deploys the host, or the cluster of hosts, that the clipboard describes.'
 complete -c jarvis -n '__fish_seen_subcommand_from deploy' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__fish_seen_subcommand_from deploy' -l no-wait -d 'Do not wait for the run to end.'
@@ -74,4 +77,4 @@ complete -c jarvis -n '__fish_seen_subcommand_from whoami' -l no-wait -d 'Do not
 complete -c jarvis -f -n __fish_use_subcommand -a version -d 'says which version runs.'
 complete -c jarvis -n '__fish_seen_subcommand_from version' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__fish_seen_subcommand_from version' -l no-wait -d 'Do not wait for the run to end.'
-complete -c jarvis -n 'not __fish_use_subcommand' -a '(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)'
+complete -c jarvis -n '__fish_seen_subcommand_from step deploy redeploy destroy approve deny plan status hosts history log show retry skip cancel undo steps run audit token whoami version' -a '(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)'

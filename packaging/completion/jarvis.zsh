@@ -35,7 +35,10 @@ _jarvis() {
 		return
 	fi
 	case $words[2] in
-	config) compadd check show ;;
+	serve) compadd -- --verbose ;;
+	demo) compadd -- --keep ;;
+	config) compadd -- check show ;;
+	completion) compadd -- bash zsh fish ;;
 	*) hosts=(${(f)"$(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"}); compadd -a hosts; _files ;;
 	esac
 }
