@@ -225,6 +225,29 @@ func TestKickedItComesBack(t *testing.T) {
 	hear(t, alice, "back again")
 }
 
+// A channel that is locked takes no line, which is no reason to lose it; unlocked, the bot is back by itself.
+func TestALockedChannelIsJoinedWhenItOpens(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", "#own") // first in: operator
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#own"}}, nil)
+	hear(t, alice, `jarvis!.* JOIN`)
+	alice.Send("MODE #own +in")
+	alice.Send("KICK #own jarvis :out")
+	hear(t, alice, `KICK #own jarvis`)
+	if err := deliver(t, f, "#own", "into nothing"); !errors.Is(err, bot.ErrRefused) {
+		t.Errorf("Deliver to a locked channel = %v, want ErrRefused", err)
+	}
+	alice.Send("MODE #own -i")
+	until := time.Now().Add(30 * time.Second)
+	for alice.Count(`jarvis!.* JOIN`) < 2 && time.Now().Before(until) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := deliver(t, f, "#own", "back again"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, "back again")
+}
+
 func TestATakenNickIsTakenBack(t *testing.T) {
 	s := server(t)
 	thief := person(t, s, "jarvis", "#ops")

@@ -281,6 +281,33 @@ func TestKickedAndRenamedItComesBack(t *testing.T) {
 	hear(t, owner, ops+`/jarvis: back`)
 }
 
+// A room that is locked takes no line, which is no reason to lose it; unlocked, the bot is back by itself.
+func TestALockedRoomIsJoinedWhenItOpens(t *testing.T) {
+	s := server(t)
+	owner := person(t, s, "alice", ops)
+	lock := func(v string) {
+		t.Helper()
+		if err := owner.Raw("<iq type='set' id='lock" + v + "' to='" + ops + "'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>" +
+			"<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field><field var='muc#roomconfig_membersonly'><value>" + v + "</value></field></x></query></iq>"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, log := link(t, config(s), nil)
+	until(t, "a link", f.Up)
+	if err := deliver(t, f, ops, "here"); err != nil {
+		t.Fatal(err)
+	}
+	_ = owner.Raw("<iq type='set' id='kick' to='" + ops + "'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='jarvis' role='none'/></query></iq>")
+	lock("1")
+	until(t, "a locked door in the log", func() bool { return strings.Contains(log.String(), "registration-required") })
+	if err := deliver(t, f, ops, "into nothing"); !errors.Is(err, bot.ErrRefused) {
+		t.Errorf("Deliver to a locked room = %v, want ErrRefused", err)
+	}
+	lock("0")
+	until(t, "the way back", func() bool { return deliver(t, f, ops, "back") == nil })
+	hear(t, owner, ops+`/jarvis: back`)
+}
+
 func TestARestartedServerIsFoundAgain(t *testing.T) {
 	s := server(t)
 	f, _ := link(t, config(s), nil)
