@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -25,6 +24,7 @@ import (
 	"time"
 
 	"github.com/lrstanley/girc"
+	"golang.org/x/time/rate"
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
@@ -61,9 +61,6 @@ type Rate struct {
 	Interval time.Duration `yaml:"interval" doc:"then one line per interval" default:"1s"`
 }
 
-// maxPause between two tries to connect: short, for somebody may be waiting for a notice.
-const maxPause = 20 * time.Second
-
 // Frontend is one server; it implements bot.Frontend.
 type Frontend struct {
 	cfg  Config
@@ -72,10 +69,9 @@ type Frontend struct {
 	tls  *tls.Config
 	log  *slog.Logger
 	out  chan item
+	link bot.Link[session]
 
-	mu   sync.Mutex
-	sess *session // nil while there is no link
-	up   chan struct{}
+	mu sync.Mutex
 	// unsure are lines that were sent, and of which nobody knows whether they arrived.
 	unsure map[string]time.Time
 }
@@ -147,7 +143,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
 		return nil, errors.New("chat.irc.sasl: the password is too long for one SASL line; at most 200 bytes")
 	}
-	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), up: make(chan struct{}), unsure: map[string]time.Time{}}
+	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), unsure: map[string]time.Time{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -174,7 +170,7 @@ func (f *Frontend) Name() string { return "irc/" + f.cfg.Server }
 func (f *Frontend) Network() string { return "irc" }
 
 // Up reports whether there is a link.
-func (f *Frontend) Up() bool { return f.session() != nil }
+func (f *Frontend) Up() bool { return f.link.Get() != nil }
 
 // Announce gives the first channel.
 func (f *Frontend) Announce() string {
@@ -187,48 +183,13 @@ func (f *Frontend) Announce() string {
 
 // Nick gives what the bot is called now; the configured nick while there is no link.
 func (f *Frontend) Nick() string {
-	if s := f.session(); s != nil {
+	if s := f.link.Get(); s != nil {
 		return s.nick()
 	}
 	return f.cfg.Nick
 }
 
-func (f *Frontend) session() *session {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sess
-}
-
-// setSession makes s the link (nil: none) and wakes whoever waits for one.
-func (f *Frontend) setSession(s *session) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sess = s
-	if s != nil {
-		close(f.up)
-		f.up = make(chan struct{})
-	}
-}
-
-// waitUp waits for a link.
-func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
-	for {
-		f.mu.Lock()
-		s, up := f.sess, f.up
-		f.mu.Unlock()
-		if s != nil {
-			return s, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-up:
-		}
-	}
-}
-
-// Run connects and reconnects until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
-// that a server that comes back does not meet all its clients at once.
+// Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -237,29 +198,16 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 		f.speak(ctx)
 	}()
 	defer wg.Wait()
-	pause := time.Second
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := f.connect(ctx, in)
-		if ctx.Err() != nil {
-			break
-		}
-		if time.Since(began) > 2*time.Minute {
-			pause = time.Second
-		}
-		wait := pause/2 + rand.N(pause)
-		f.log.Warn("the irc link is down", "server", f.cfg.Server, "err", err, "retry", wait.Round(100*time.Millisecond).String())
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		pause = min(pause*2, maxPause)
-	}
+	bot.Redial(ctx, func(ctx context.Context) error { return f.connect(ctx, in) }, func(err error, retry time.Duration) {
+		f.log.Warn("the irc link is down", "server", f.cfg.Server, "err", err, "retry", retry.String())
+	})
 	return nil
 }
 
 // connect is one connection from dial to loss.
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
+	linkCtx, end := context.WithCancel(ctx)
+	defer end()
 	s := &session{f: f, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan string, 200)}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
@@ -284,7 +232,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	}
 	c := girc.New(cfg)
 	s.c = c
-	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) { s.event(e) })
+	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) { s.event(linkCtx, e) })
 	stop := context.AfterFunc(ctx, func() {
 		// A last word, so that people see an orderly leave; then the link is cut whatever the server does.
 		go c.Quit("bye")
@@ -292,19 +240,14 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	})
 	defer stop()
 	care := make(chan struct{})
-	careCtx, endCare := context.WithCancel(ctx)
 	go func() {
 		defer close(care)
-		s.care(careCtx)
+		s.care(linkCtx)
 	}()
 	err := c.DialerConnect(&net.Dialer{Timeout: 15 * time.Second})
-	f.mu.Lock()
-	if f.sess == s {
-		f.sess = nil
-	}
-	f.mu.Unlock()
+	end()
+	f.link.Drop(s)
 	close(s.gone)
-	endCare()
 	<-care
 	if reason := s.reason(); reason != nil {
 		return reason
@@ -369,8 +312,7 @@ func cut(place, line string) []string {
 
 // speak is the outbox: the only goroutine that sends lines.
 func (f *Frontend) speak(ctx context.Context) {
-	tokens := float64(f.cfg.Rate.Burst)
-	last := time.Now()
+	pace := rate.NewLimiter(rate.Every(f.cfg.Rate.Interval), f.cfg.Rate.Burst)
 	for {
 		var it item
 		select {
@@ -380,23 +322,14 @@ func (f *Frontend) speak(ctx context.Context) {
 		case it = <-f.out:
 		}
 		p, err := func() (*pending, error) {
-			s, err := f.waitUp(ctx)
+			s, err := f.link.Wait(ctx)
 			if err != nil {
 				return nil, err
 			}
 			for _, part := range it.parts {
-				now := time.Now()
-				tokens = min(float64(f.cfg.Rate.Burst), tokens+float64(now.Sub(last))/float64(f.cfg.Rate.Interval))
-				last = now
-				if tokens < 1 {
-					pause := time.Duration((1 - tokens) * float64(f.cfg.Rate.Interval))
-					select {
-					case <-ctx.Done():
-						return nil, ctx.Err()
-					case <-time.After(pause):
-					}
+				if err := pace.Wait(ctx); err != nil {
+					return nil, err
 				}
-				tokens--
 				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
 			}
 			if it.done == nil {

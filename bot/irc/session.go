@@ -67,7 +67,7 @@ const (
 	rplEndOfNames  = "366"
 )
 
-func (s *session) event(e girc.Event) {
+func (s *session) event(ctx context.Context, e girc.Event) {
 	switch e.Command {
 	case rplLoggedIn, rplSASLSuccess:
 		s.mu.Lock()
@@ -87,7 +87,7 @@ func (s *session) event(e girc.Event) {
 			return
 		}
 		s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
-		s.f.setSession(s)
+		s.f.link.Set(ctx, s)
 	case girc.PONG:
 		s.answered(e.Last(), nil)
 	case "401", "403", "404", "411", "412", "477", "489", "531", "716", "717":

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
@@ -76,7 +77,7 @@ func clean(s string) string {
 // broken connection left open whether it arrived is not said again when the room's history shows it.
 func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	body := clean(line)
-	if _, err := f.waitUp(ctx); err != nil {
+	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
 	if f.unsureTake(place, body) {
@@ -117,8 +118,7 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 
 // speak is the outbox: the only goroutine that sends messages.
 func (f *Frontend) speak(ctx context.Context) {
-	tokens := float64(f.cfg.Rate.Burst)
-	last := time.Now()
+	pace := rate.NewLimiter(rate.Every(f.cfg.Rate.Interval), f.cfg.Rate.Burst)
 	for {
 		var it item
 		select {
@@ -127,16 +127,7 @@ func (f *Frontend) speak(ctx context.Context) {
 			return
 		case it = <-f.out:
 		}
-		now := time.Now()
-		tokens = min(float64(f.cfg.Rate.Burst), tokens+float64(now.Sub(last))/float64(f.cfg.Rate.Interval))
-		last = now
-		if tokens < 1 {
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Duration((1 - tokens) * float64(f.cfg.Rate.Interval))):
-			}
-		}
-		tokens--
+		_ = pace.Wait(ctx) // when we stop, send says so
 		r := f.send(ctx, it)
 		for try := 0; try < 3 && it.sent == nil && r.err != nil && ctx.Err() == nil && !errors.Is(r.err, bot.ErrRefused); try++ {
 			if r.s != nil {
@@ -154,7 +145,7 @@ func (f *Frontend) speak(ctx context.Context) {
 
 // send writes one message, waiting for a link if there is none.
 func (f *Frontend) send(ctx context.Context, it item) sent {
-	s, err := f.waitUp(ctx)
+	s, err := f.link.Wait(ctx)
 	if err != nil {
 		return sent{err: err}
 	}

@@ -93,7 +93,7 @@ func (s *session) care(ctx context.Context) error {
 		if !up && (s.settled() || time.Since(began) > joinTimeout) {
 			up = true
 			s.f.log.Info("the xmpp link is up", "jid", s.x.LocalAddr().String())
-			s.f.setSession(ctx, s)
+			s.f.link.Set(ctx, s)
 		}
 		if time.Since(nickAt) > 5*time.Second {
 			nickAt = time.Now()

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -61,7 +60,6 @@ const (
 	pingTimeout      = 15 * time.Second
 	confirmTimeout   = 30 * time.Second
 	joinTimeout      = 20 * time.Second
-	maxPause         = 20 * time.Second // between two tries to connect: somebody may be waiting for a notice
 	// maxBodyBytes keeps a message under the 10,000 bytes that every server takes (RFC 6120 §13.12).
 	maxBodyBytes = 6000
 )
@@ -74,10 +72,9 @@ type Frontend struct {
 	tls   *tls.Config
 	log   *slog.Logger
 	out   chan item
+	link  bot.Link[session]
 
 	mu     sync.Mutex
-	sess   *session      // nil: no link
-	up     chan struct{} // closed when there is a link again
 	unsure unsure
 }
 
@@ -104,7 +101,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if cfg.Rate.Interval <= 0 {
 		cfg.Rate.Interval = 100 * time.Millisecond
 	}
-	f := &Frontend{cfg: cfg, log: log, out: make(chan item, 1000), up: make(chan struct{}), unsure: unsure{}}
+	f := &Frontend{cfg: cfg, log: log, out: make(chan item, 1000), unsure: unsure{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -157,7 +154,7 @@ func (f *Frontend) Nick() string { return f.cfg.Nick }
 func (f *Frontend) Multiline() bool { return true }
 
 // Up reports whether there is a link.
-func (f *Frontend) Up() bool { return f.session() != nil }
+func (f *Frontend) Up() bool { return f.link.Get() != nil }
 
 // Announce gives the first room.
 func (f *Frontend) Announce() string {
@@ -167,43 +164,7 @@ func (f *Frontend) Announce() string {
 	return f.rooms[0].addr.String()
 }
 
-func (f *Frontend) session() *session {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sess
-}
-
-// setSession makes s the link, unless ctx says that it is down already.
-func (f *Frontend) setSession(ctx context.Context, s *session) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if ctx.Err() != nil {
-		return
-	}
-	f.sess = s
-	close(f.up)
-	f.up = make(chan struct{})
-}
-
-// waitUp waits for a link.
-func (f *Frontend) waitUp(ctx context.Context) (*session, error) {
-	for {
-		f.mu.Lock()
-		s, up := f.sess, f.up
-		f.mu.Unlock()
-		if s != nil {
-			return s, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-up:
-		}
-	}
-}
-
-// Run connects and reconnects until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
-// that a server that comes back does not meet all its clients at once.
+// Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -212,24 +173,9 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 		f.speak(ctx)
 	}()
 	defer wg.Wait()
-	pause := time.Second
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := f.connect(ctx, in)
-		if ctx.Err() != nil {
-			break
-		}
-		if time.Since(began) > 2*time.Minute {
-			pause = time.Second
-		}
-		wait := pause/2 + rand.N(pause)
-		f.log.Warn("the xmpp link is down", "jid", f.me.String(), "err", err, "retry", wait.Round(100*time.Millisecond).String())
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		pause = min(pause*2, maxPause)
-	}
+	bot.Redial(ctx, func(ctx context.Context) error { return f.connect(ctx, in) }, func(err error, retry time.Duration) {
+		f.log.Warn("the xmpp link is down", "jid", f.me.String(), "err", err, "retry", retry.String())
+	})
 	return nil
 }
 
@@ -273,11 +219,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	run(s.pulse)
 	run(s.care)
 	<-linkCtx.Done()
-	f.mu.Lock()
-	if f.sess == s {
-		f.sess = nil
-	}
-	f.mu.Unlock()
+	f.link.Drop(s)
 	if ctx.Err() != nil {
 		// A last word, so that people see an orderly leave.
 		_ = x.Send(context.WithoutCancel(ctx), stanza.Presence{Type: stanza.UnavailablePresence}.Wrap(nil))
