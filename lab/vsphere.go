@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi"
@@ -56,13 +57,19 @@ type VSphere struct {
 	on    map[string]bool
 }
 
+// creating is held while a model is made: the simulator's objects share variables of their packages.
+var creating sync.Mutex
+
 // StartVSphere starts the simulator with one template. Hosts come up in the rack.
 func StartVSphere(ctx context.Context, rack *Rack) (*VSphere, error) {
 	v := &VSphere{Rack: rack, done: make(chan struct{}), task: make(chan struct{}, 1), addrs: map[string]string{}, on: map[string]bool{}}
 	v.model = simulator.VPX()
 	v.model.Cluster = 0
 	v.model.Machine = 1
-	if err := v.model.Create(); err != nil {
+	creating.Lock()
+	err := v.model.Create()
+	creating.Unlock()
+	if err != nil {
 		return nil, fmt.Errorf("make the vSphere model: %w", err)
 	}
 	// The simulator's disk holds a hundred machines; a lab's should not be what a test stumbles over.
@@ -70,7 +77,6 @@ func StartVSphere(ctx context.Context, rack *Rack) (*VSphere, error) {
 	v.model.Service.TLS = new(tls.Config) // with a certificate that nobody knows, as a vCenter's out of the box
 	v.server = v.model.Service.NewServer()
 	v.startFront()
-	var err error
 	if v.client, err = govmomi.NewClient(ctx, v.server.URL, true); err != nil {
 		return nil, fmt.Errorf("connect to the simulator: %w", err)
 	}

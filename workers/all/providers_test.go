@@ -355,6 +355,7 @@ func TestProviders(t *testing.T) {
 			if got := w.said(again, pipeline.EvDone); !strings.Contains(got[0], "nothing to do") {
 				w.Errorf("said %q", got)
 			}
+			w.undone(again)
 			w.undone(off)
 			on := w.ready(w.start(w.clipboard("loki"), "sp:startup"))
 			if got := w.said(on, pipeline.EvDone); !strings.Contains(got[0], "nothing to do: it is on") {
@@ -377,6 +378,7 @@ func TestProviders(t *testing.T) {
 					w.Errorf("said %q", got)
 				}
 			}
+			w.undone(again)
 			if got := w.undone(r); !strings.Contains(got, "is deleted for good") {
 				w.Error(got)
 			}
