@@ -92,16 +92,9 @@ func approve() Verb {
 		Example: "approve 12",
 		API:     []API{runAPI("approve")},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, cl, err := findAny(ctx, e, c.Args[0])
+			r, cl, err := findAsked(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
-			}
-			if cl == nil && r.Cluster > 0 {
-				whole, err := e.Engine.ClusterOf(ctx, r)
-				if err != nil {
-					return Answer{}, err
-				}
-				cl = &whole // its hosts were asked for together
 			}
 			if cl != nil {
 				return e.approveCluster(ctx, *cl, c.Person.Name)
@@ -118,6 +111,16 @@ func approve() Verb {
 			return a, nil
 		},
 	}
+}
+
+// findAsked gives what was asked for as one: a run, or the whole cluster that it belongs to.
+func findAsked(ctx context.Context, e *Env, word string) (pipeline.Run, *pipeline.Cluster, error) {
+	r, cl, err := findAny(ctx, e, word)
+	if err != nil || cl != nil || r.Cluster == 0 {
+		return r, cl, err
+	}
+	whole, err := e.Engine.ClusterOf(ctx, r)
+	return r, &whole, err
 }
 
 func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by string) (Answer, error) {

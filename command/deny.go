@@ -14,16 +14,9 @@ func deny() Verb {
 		Example: "deny 12",
 		API:     []API{runAPI("deny")},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, cl, err := findAny(ctx, e, c.Args[0])
+			r, cl, err := findAsked(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
-			}
-			if cl == nil && r.Cluster > 0 {
-				whole, err := e.Engine.ClusterOf(ctx, r)
-				if err != nil {
-					return Answer{}, err
-				}
-				cl = &whole
 			}
 			if cl != nil {
 				return eachMember(*cl, "denied", func(r pipeline.Run) (pipeline.Run, error) {

@@ -182,6 +182,11 @@ func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by string, n
 		}
 		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvProposed, Stage: r.Stage, Text: "undo by " + by + ": " + need.Why})
 	})
+	if err != nil {
+		if first, perr := e.Pending(ctx, r.ID); perr == nil {
+			return first, nil // somebody asked in the same moment
+		}
+	}
 	return a, err
 }
 
