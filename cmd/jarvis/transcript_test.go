@@ -301,7 +301,6 @@ type tokenWay struct {
 	url    string
 	tokens map[string]string
 	last   map[string]string // what each was told
-	cmd    map[string][]string
 }
 
 func (w *tokenWay) config() string {
