@@ -38,6 +38,11 @@ func (s *Sandbox) exec(ctx context.Context, args []string) error {
 		return err
 	}
 	switch args[0] {
+	case "env": // of the sandbox's own, who need no environment
+		for len(words) > 0 && strings.Contains(words[0], "=") {
+			words = words[1:]
+		}
+		return s.exec(ctx, args[len(args)-len(words):])
 	case "cat":
 		if len(words) == 0 {
 			_, _ = io.Copy(h.Stdout, orEmpty(h.Stdin))

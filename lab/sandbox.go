@@ -272,7 +272,14 @@ func (s *Sandbox) session(ctx context.Context, ch gossh.Channel, reqs <-chan *go
 			return
 		}
 		_ = r.Reply(true, nil)
-		go gossh.DiscardRequests(reqs)
+		ctx, kill := context.WithCancel(ctx) // not when the session ends: what it left in the background goes on
+		go func() {
+			for r := range reqs {
+				if r.Type == "signal" {
+					kill()
+				}
+			}
+		}()
 		code := s.run(ctx, p.Command, nil, ch, ch, ch.Stderr())
 		_, _ = ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(code)}))
 		return
@@ -289,7 +296,7 @@ func (s *Sandbox) run(ctx context.Context, script string, params []string, in io
 	r, err := interp.New(
 		interp.StdIO(in, out, errs),
 		interp.Dir("/"),
-		interp.Env(expand.ListEnviron("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LANG=C.UTF-8")),
+		interp.Env(expand.ListEnviron("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "SHELL=/bin/sh", "LANG=C.UTF-8")),
 		interp.Params(append([]string{"--"}, params...)...),
 		interp.OpenHandler(s.open),
 		interp.StatHandler(func(_ context.Context, name string, _ bool) (fs.FileInfo, error) { return s.fs.Stat(name) }),

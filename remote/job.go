@@ -26,7 +26,7 @@ if mkdir "$d" 2>/dev/null; then
   mv "$d.$2.cmd" "$d/cmd"
   cat /proc/sys/kernel/random/boot_id > "$d/boot" 2>/dev/null
   : > "$d/log"
-  cd /
+  cd /; unset JARVIS_RUN
   setsid sh -c 'echo $$ > "$1/pid"; sh "$1/cmd" > "$1/log" 2>&1 < /dev/null; echo $? > "$1/exit.new"; mv "$1/exit.new" "$1/exit"' jarvis "$d" > /dev/null 2>&1 < /dev/null &
 else
   rm -f "$d.$2.cmd"

@@ -29,7 +29,7 @@ func openssh(t *testing.T, addr string) (*real.Host, remote.Target) {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Stop)
-	return h, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: []gossh.PublicKey{hostKey.PublicKey()}}
+	return h, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: remote.Pinned{hostKey.PublicKey()}}
 }
 
 func connect(t *testing.T, target remote.Target) *remote.Client {

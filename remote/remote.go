@@ -1,16 +1,16 @@
-// Package remote is one host over SSH: its key, the connection, commands, and commands that outlive the connection.
+// Package remote is one host over SSH: its key, the connection, commands, files, and commands that outlive the
+// connection.
 //
-//	ssh:wait, ssh:run … ── Dial(Target) ──► Client ── Run ──► exit status, stdout and stderr line by line
-//	                                          └────── Job ──► started once on the host, followed, adopted again
+//	Target ── Dial, or a Pool ──► Client ──┬─ Run     stdin, stdout and stderr apart, exit status, signal
+//	                                       └─ Job     started once on the host, followed, adopted again
 //
 // A host key is always verified: a Target without HostKeys is refused, and a host that offers another key is a
 // *HostKeyError, never a question. A Client may be used by several goroutines; each Run has a session of its own.
-// Goroutines of a Run end before Run returns. It imports nothing of ours.
+// Goroutines of a Run end before Run returns. It imports nothing of ours, so it can be used by itself.
 package remote
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,117 +25,174 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// Target says which host, as whom, and by which key the host must prove itself.
+// Target says which host, as whom, and how both sides prove who they are.
 type Target struct {
-	Addr     string            // host:port
-	User     string            // login name
-	Signers  []gossh.Signer    // our keys, tried in order
-	HostKeys []gossh.PublicKey // the host must offer one of these
-	Timeout  time.Duration     // TCP connect and handshake together; 0 means 10 s
+	Addr     string   // host:port
+	User     string   // login name
+	HostKeys HostKeys // by which key the host proves itself; nil: nothing is known, and Dial fails
+	Jump     *Target  // reached through this host; nil: directly
+	// Proof of ours, tried in this order: the agent's keys, our own, the password. Each may be missing.
+	Agent    func() ([]gossh.Signer, error)
+	Signers  []gossh.Signer
+	Password func() (string, error) // also answers keyboard-interactive questions; asked at most once a connection
+	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s.
+	Timeout time.Duration
 }
 
-// ErrUnreachable: nobody answers there (yet): refused, no route, or no answer in time.
+// Key names the connection that a Pool shares: who logs in where, and by which way.
+func (t Target) Key() string {
+	k := t.User + "@" + t.Addr
+	if t.Jump != nil {
+		k += " by " + t.Jump.Key()
+	}
+	return k
+}
+
+const defaultTimeout = 10 * time.Second
+
+// ErrUnreachable: nobody answers there (yet): refused, no route, or no answer in time. Nothing has happened.
 var ErrUnreachable = errors.New("unreachable")
 
 // ErrRefused: the host is who it should be, but does not let us in.
 var ErrRefused = errors.New("login refused")
 
-// HostKeyError: the host offered a key that is none of those it should have. That is an alarm, not a question.
-type HostKeyError struct {
-	Addr string
-	Got  string // SHA256:… of the key offered; "" when it offers no key of the wanted kinds
-	Want []string
-}
-
-func (e *HostKeyError) Error() string {
-	if e.Got == "" {
-		return fmt.Sprintf("%s offers none of the host keys it should have (%s): it is another machine, or somebody is in between", e.Addr, strings.Join(e.Want, ", "))
-	}
-	return fmt.Sprintf("%s offered the host key %s, but must have %s: it is another machine, or somebody is in between", e.Addr, e.Got, strings.Join(e.Want, " or "))
-}
+// ErrLost: the connection broke while the command ran; what became of it is not known.
+var ErrLost = errors.New("the connection was lost")
 
 // Client is an open connection.
 type Client struct {
 	conn *gossh.Client
 	key  gossh.PublicKey
+	addr string
+	jump *Client // closed with it; nil: none
+
+	mu     sync.Mutex
+	active int           // sessions open
+	freed  chan struct{} // closed when one ends
 }
 
-// Dial connects and verifies. The error wraps ErrUnreachable or ErrRefused, or is a *HostKeyError.
+// Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost, or is a *HostKeyError.
 func Dial(ctx context.Context, t Target) (*Client, error) {
-	if len(t.HostKeys) == 0 {
-		return nil, fmt.Errorf("connect to %s: no host key is known for it", t.Addr)
+	var jump *Client
+	if t.Jump != nil {
+		var err error
+		if jump, err = Dial(ctx, *t.Jump); err != nil {
+			return nil, fmt.Errorf("by %s: %w", t.Jump.Addr, err)
+		}
 	}
-	if t.Timeout == 0 {
-		t.Timeout = 10 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", t.Addr)
+	c, err := dial(ctx, t, jump)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
+		if jump != nil {
+			_ = jump.Close()
+		}
+		return nil, err
 	}
-	c := &Client{}
-	var offered *HostKeyError
-	var want []string
-	for _, k := range t.HostKeys {
-		want = append(want, gossh.FingerprintSHA256(k))
+	c.jump = jump
+	return c, nil
+}
+
+// dial connects directly, or over another connection.
+func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
+	if t.HostKeys == nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.Addr, ErrUnknownHost)
 	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, defaultTimeout))
+	defer cancel()
+	// A host at its MaxStartups (sshd_config(5)) hangs up before it says a word: it is asked again, a little later.
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		raw, err := rawConn(ctx, t.Addr, jump)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
+		}
+		c, spoke, err := handshake(ctx, raw, t)
+		if err == nil || spoke || pause > 2*time.Second || ctx.Err() != nil {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func rawConn(ctx context.Context, addr string, jump *Client) (net.Conn, error) {
+	if jump != nil {
+		return jump.conn.DialContext(ctx, "tcp", addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// spokenConn notes whether the other side ever said anything.
+type spokenConn struct {
+	net.Conn
+	spoke bool
+}
+
+func (s *spokenConn) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.spoke = s.spoke || n > 0
+	return n, err
+}
+
+// handshake makes an SSH connection of a network connection, which it closes when it fails.
+func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bool, err error) {
+	c = &Client{addr: t.Addr}
+	var keyErr error
 	cfg := &gossh.ClientConfig{
 		User:              t.User,
-		Auth:              []gossh.AuthMethod{gossh.PublicKeys(t.Signers...)},
+		Auth:              t.auth(),
 		ClientVersion:     "SSH-2.0-jarvis",
-		HostKeyAlgorithms: algorithms(t.HostKeys),
+		HostKeyAlgorithms: t.HostKeys.Algorithms(t.Addr),
 		HostKeyCallback: func(_ string, _ net.Addr, key gossh.PublicKey) error {
-			for _, k := range t.HostKeys {
-				if bytes.Equal(k.Marshal(), key.Marshal()) {
-					c.key = key
-					return nil
-				}
-			}
-			offered = &HostKeyError{Addr: t.Addr, Got: gossh.FingerprintSHA256(key), Want: want}
-			return offered
+			c.key = key
+			keyErr = t.HostKeys.Check(t.Addr, key)
+			return keyErr
 		},
 	}
 	// The handshake has no context of its own: the deadline ends it, and so does a cancel.
-	if dl, ok := ctx.Deadline(); ok {
-		_ = raw.SetDeadline(dl)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	conn, chans, reqs, err := gossh.NewClientConn(raw, t.Addr, cfg)
+	heard := &spokenConn{Conn: raw}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	conn, chans, reqs, err := gossh.NewClientConn(heard, t.Addr, cfg)
 	if !stop() && err == nil {
 		_ = conn.Close()
 		err = ctx.Err()
 	}
-	if err != nil {
-		_ = raw.Close()
-		switch {
-		case offered != nil:
-			return nil, offered
-		case strings.Contains(err.Error(), "no common algorithm for host key"):
-			return nil, &HostKeyError{Addr: t.Addr, Want: want}
-		case strings.Contains(err.Error(), "unable to authenticate"):
-			return nil, fmt.Errorf("%w: %s does not take our key for %s", ErrRefused, t.Addr, t.User)
-		}
-		return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
+	if err == nil {
+		c.conn = gossh.NewClient(conn, chans, reqs)
+		return c, true, nil
 	}
-	_ = raw.SetDeadline(time.Time{})
-	c.conn = gossh.NewClient(conn, chans, reqs)
-	return c, nil
+	_ = raw.Close()
+	switch {
+	case keyErr != nil:
+		var wrong *HostKeyError
+		if !errors.As(keyErr, &wrong) {
+			keyErr = fmt.Errorf("connect to %s: %w", t.Addr, keyErr)
+		}
+		err = keyErr
+	case strings.Contains(err.Error(), "no common algorithm for host key") && len(cfg.HostKeyAlgorithms) > 0:
+		err = &HostKeyError{Addr: t.Addr, Want: wanted(t)}
+	case strings.Contains(err.Error(), "unable to authenticate"):
+		err = fmt.Errorf("%w: %s does not take %s for %s", ErrRefused, t.Addr, t.proofs(), t.User)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(ctx.Err()))
+	default:
+		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
+	}
+	return nil, heard.spoke, err
 }
 
-// algorithms gives the host key algorithms that the known keys can prove: otherwise the server picks one we do not
-// know, and a good host looks like a bad one.
-func algorithms(keys []gossh.PublicKey) []string {
-	var out []string
-	for _, k := range keys {
-		if k.Type() == gossh.KeyAlgoRSA {
-			out = append(out, gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256)
-			continue
+// wanted names the keys that a host should have, as well as its source can.
+func wanted(t Target) []string {
+	if p, ok := t.HostKeys.(Pinned); ok {
+		var out []string
+		for _, k := range p {
+			out = append(out, gossh.FingerprintSHA256(k))
 		}
-		out = append(out, k.Type())
+		return out
 	}
-	return out
+	return t.HostKeys.Algorithms(t.Addr)
 }
 
 // reason shortens a network error to what a person needs.
@@ -146,7 +203,7 @@ func reason(err error) string {
 		return "connection refused"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
 		return "it closed the connection"
 	case errors.As(err, &op):
 		return op.Err.Error()
@@ -154,145 +211,32 @@ func reason(err error) string {
 	return strings.TrimPrefix(err.Error(), "ssh: ")
 }
 
-// HostKey gives the key by which the host proved itself.
+// HostKey gives the key, or certificate, by which the host proved itself.
 func (c *Client) HostKey() gossh.PublicKey { return c.key }
 
 // Close ends the connection and every session on it.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// Command to run on the host.
-type Command struct {
-	Args   []string          // each is quoted: nothing in them reaches the shell
-	Stdin  io.Reader         // nil: nothing
-	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
-	Stderr func(line string)
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	if c.jump != nil {
+		err = errors.Join(err, c.jump.Close())
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
-// Result of a command that ran.
-type Result struct {
-	Exit   int
-	Signal string // "KILL" when a signal ended it
-	Stdout string // when Command.Stdout is nil; at most MaxOutputBytes
-	Stderr string
-}
+// Wait returns when the connection is over.
+func (c *Client) Wait() { _ = c.conn.Wait() }
 
-// MaxOutputBytes bounds what a Result keeps of one stream, and maxLine one line.
-const (
-	MaxOutputBytes = 1 << 20
-	maxLine        = 64 << 10
-)
-
-// ErrLost: the connection broke while the command ran; what became of it is not known.
-var ErrLost = errors.New("the connection was lost")
-
-// Run runs a command and waits for it. A command that ran and failed is no error: look at Exit. When ctx ends, the
-// remote process is killed.
-func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
-	s, err := c.conn.NewSession()
-	if err != nil {
-		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
+// Alive asks the host whether it is still there (keepalive@openssh.com), and closes the connection when it does not
+// answer before ctx ends: so nothing hangs on a link that is only half open.
+func (c *Client) Alive(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+	defer stop()
+	// Any answer will do; OpenSSH says that it does not know the request.
+	if _, _, err := c.conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		return fmt.Errorf("%w: %s does not answer", ErrLost, c.addr)
 	}
-	defer func() { _ = s.Close() }()
-	s.Stdin = cmd.Stdin
-	var res Result
-	var mu sync.Mutex
-	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
-	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
-	s.Stdout, s.Stderr = out, errs
-	if err := s.Start(Quote(cmd.Args...)); err != nil {
-		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Wait() }()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		_ = s.Signal(gossh.SIGKILL)
-		_ = s.Close()
-		select {
-		case <-done:
-		case <-time.After(2 * time.Second):
-			_ = c.conn.Close() // a half-open connection never answers
-			<-done
-		}
-		return Result{}, context.Cause(ctx)
-	}
-	out.flush()
-	errs.flush()
-	var exit *gossh.ExitError
-	switch {
-	case err == nil, errors.Is(err, io.EOF):
-		// EOF: the command ended well without reading all of its stdin. A lost connection is an ExitMissingError.
-		return res, nil
-	case errors.As(err, &exit):
-		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()
-		return res, nil
-	}
-	return res, fmt.Errorf("%w: %s", ErrLost, reason(err))
-}
-
-// lines cuts a stream into lines, or keeps it.
-type lines struct {
-	mu   *sync.Mutex // shared by both streams, so that two callbacks never run at once
-	f    func(string)
-	keep *string
-	buf  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f == nil {
-		if room := MaxOutputBytes - l.buf.Len(); room > 0 {
-			l.buf.Write(p[:min(room, len(p))])
-		}
-		return len(p), nil
-	}
-	l.buf.Write(p)
-	for {
-		b := l.buf.Bytes()
-		i := bytes.IndexByte(b, '\n')
-		if i < 0 && len(b) < maxLine {
-			return len(p), nil
-		}
-		if i < 0 {
-			i = maxLine - 1
-		}
-		line := string(bytes.TrimRight(b[:i+1], "\r\n"))
-		l.buf.Next(i + 1)
-		l.f(line)
-	}
-}
-
-func (l *lines) flush() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f == nil {
-		*l.keep = l.buf.String()
-		return
-	}
-	sc := bufio.NewScanner(&l.buf)
-	for sc.Scan() {
-		l.f(sc.Text())
-	}
-}
-
-// Quote writes arguments for a POSIX shell so that each reaches the program as it is.
-func Quote(args ...string) string {
-	var b strings.Builder
-	for i, a := range args {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		if a != "" && strings.IndexFunc(a, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=@%+,", r))
-		}) < 0 {
-			b.WriteString(a)
-			continue
-		}
-		b.WriteByte('\'')
-		b.WriteString(strings.ReplaceAll(a, "'", `'\''`))
-		b.WriteByte('\'')
-	}
-	return b.String()
+	return nil
 }

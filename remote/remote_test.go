@@ -58,7 +58,7 @@ func sandbox(t *testing.T) (*lab.Sandbox, remote.Target) {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Stop)
-	return h, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: []gossh.PublicKey{hostKey.PublicKey()}}
+	return h, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: remote.Pinned{hostKey.PublicKey()}}
 }
 
 func dialSandbox(t *testing.T) (*lab.Sandbox, *remote.Client) {
@@ -83,7 +83,7 @@ func TestDialTrustsTheGivenKeyAndNoOther(t *testing.T) {
 	other, _ := newKey(t)
 	var wrong *remote.HostKeyError
 	bad := target
-	bad.HostKeys = []gossh.PublicKey{other.PublicKey()}
+	bad.HostKeys = remote.Pinned{other.PublicKey()}
 	if _, err := remote.Dial(t.Context(), bad); !errors.As(err, &wrong) || wrong.Got == "" {
 		t.Errorf("Dial with another host key = %v, want a HostKeyError", err)
 	}

@@ -206,7 +206,7 @@ func (w *Worker) addr(c *clipboard.Clipboard) (string, error) {
 }
 
 func (w *Worker) target(addr string, keys []gossh.PublicKey) remote.Target {
-	return remote.Target{Addr: addr, User: w.cfg.User, Signers: []gossh.Signer{w.signer}, HostKeys: keys, Timeout: 10 * time.Second}
+	return remote.Target{Addr: addr, User: w.cfg.User, Signers: []gossh.Signer{w.signer}, HostKeys: remote.Pinned(keys), Timeout: 10 * time.Second}
 }
 
 // parseKeys reads lines of authorized_keys form.

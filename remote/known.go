@@ -1,0 +1,280 @@
+package remote
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // the format's own hash of names; nothing secret hangs on it
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// KnownHosts are files in the format of sshd(8), SSH_KNOWN_HOSTS FILE FORMAT: plain and hashed names, patterns, ports,
+// @cert-authority and @revoked. A file that is not there is empty. They are read once, at the first question, and a
+// name is found without reading them again, so that a thousand hosts cost no more than their lines.
+type KnownHosts struct {
+	files []string
+
+	once     sync.Once
+	err      error
+	byName   map[string][]*knownLine // plain names
+	patterns []*knownLine            // lines with a wildcard, a negation, or a hash
+	revoked  map[string]*knownLine   // by key
+}
+
+type knownLine struct {
+	file     string
+	line     int
+	ca       bool
+	names    []string
+	keyType  string
+	keyBytes []byte
+}
+
+func (l *knownLine) where() string { return fmt.Sprintf("%s, line %d", l.file, l.line) }
+
+// NewKnownHosts names the files.
+func NewKnownHosts(files ...string) *KnownHosts { return &KnownHosts{files: files} }
+
+var _ HostKeys = (*KnownHosts)(nil)
+
+// Err gives what is wrong with the files: nothing is trusted then.
+func (k *KnownHosts) Err() error {
+	k.once.Do(func() {
+		k.byName, k.revoked = map[string][]*knownLine{}, map[string]*knownLine{}
+		for _, f := range k.files {
+			b, err := os.ReadFile(f)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = k.add(f, b)
+			}
+			if err != nil {
+				k.err = fmt.Errorf("read known_hosts: %w", err)
+				return
+			}
+		}
+	})
+	return k.err
+}
+
+func (k *KnownHosts) add(file string, b []byte) error {
+	n := 0
+	for text := range bytes.Lines(b) {
+		n++
+		fields := strings.Fields(string(text))
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		l := &knownLine{file: file, line: n}
+		marker := ""
+		if strings.HasPrefix(fields[0], "@") {
+			marker, fields = fields[0], fields[1:]
+		}
+		if len(fields) < 3 {
+			return fmt.Errorf("%s: a host, a type and a key belong there", l.where())
+		}
+		var err error
+		if l.keyBytes, err = base64.StdEncoding.DecodeString(fields[2]); err != nil {
+			return fmt.Errorf("%s: the key is not base64", l.where())
+		}
+		l.names, l.keyType = strings.Split(fields[0], ","), fields[1]
+		switch marker {
+		case "@revoked":
+			k.revoked[string(l.keyBytes)] = l
+			continue
+		case "@cert-authority":
+			l.ca = true
+		case "":
+		default:
+			return fmt.Errorf("%s: there is no marker %s", l.where(), marker)
+		}
+		plain := true
+		for _, name := range l.names {
+			plain = plain && !strings.ContainsAny(name, "*?!") && !strings.HasPrefix(name, "|")
+		}
+		if !plain {
+			k.patterns = append(k.patterns, l)
+			continue
+		}
+		for _, name := range l.names {
+			name = strings.ToLower(name)
+			k.byName[name] = append(k.byName[name], l)
+		}
+	}
+	return nil
+}
+
+// about gives the lines about a name: "host", or "[host]:port".
+func (k *KnownHosts) about(name string) []*knownLine {
+	name = strings.ToLower(name)
+	out := slices.Clone(k.byName[name])
+	for _, l := range k.patterns {
+		if l.matches(name) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func (l *knownLine) matches(name string) bool {
+	yes := false
+	for _, p := range l.names {
+		negated := strings.HasPrefix(p, "!")
+		p = strings.ToLower(strings.TrimPrefix(p, "!"))
+		ok := false
+		if strings.HasPrefix(p, "|") {
+			ok = hashedAs(l.names[0], name)
+		} else {
+			ok = wildcard(p, name)
+		}
+		if ok && negated {
+			return false
+		}
+		yes = yes || ok
+	}
+	return yes
+}
+
+// wildcard matches * and ? only: brackets stand for themselves, they surround a host with a port.
+func wildcard(pattern, name string) bool {
+	ok, err := path.Match(strings.NewReplacer("[", `\[`, `\`, `\\`).Replace(pattern), name)
+	return ok && err == nil
+}
+
+// hashedAs compares a name with |1|salt|hash, which is HMAC-SHA1(salt, name).
+func hashedAs(hashed, name string) bool {
+	f := strings.Split(hashed, "|")
+	if len(f) != 4 || f[1] != "1" {
+		return false
+	}
+	salt, err := base64.StdEncoding.DecodeString(f[2])
+	if err != nil {
+		return false
+	}
+	want, err := base64.StdEncoding.DecodeString(f[3])
+	if err != nil {
+		return false
+	}
+	m := hmac.New(sha1.New, salt)
+	m.Write([]byte(name))
+	return hmac.Equal(m.Sum(nil), want)
+}
+
+// hostCertificates are the algorithms of host certificates; the authority's own key may be of another type.
+var hostCertificates = []string{gossh.CertAlgoED25519v01, gossh.CertAlgoECDSA256v01, gossh.CertAlgoECDSA384v01, gossh.CertAlgoECDSA521v01, gossh.CertAlgoRSASHA512v01, gossh.CertAlgoRSASHA256v01}
+
+// Algorithms implements HostKeys.
+func (k *KnownHosts) Algorithms(addr string) []string {
+	if k.Err() != nil {
+		return nil
+	}
+	lines := k.about(knownhosts.Normalize(addr))
+	if len(lines) == 0 {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			lines = k.about(host)
+		}
+	}
+	var out []string
+	for _, l := range lines {
+		add := algorithmsOf(l.keyType)
+		if l.ca {
+			add = hostCertificates
+		}
+		for _, a := range add {
+			if !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// Check implements HostKeys. As with ssh(1), a host on another port may also prove itself by a key that is known for
+// the name alone.
+func (k *KnownHosts) Check(addr string, key gossh.PublicKey) error {
+	if err := k.Err(); err != nil {
+		return err
+	}
+	err := k.check(addr, knownhosts.Normalize(addr), key)
+	if errors.Is(err, ErrUnknownHost) {
+		if host, port, serr := net.SplitHostPort(addr); serr == nil && port != "22" && k.check(addr, host, key) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (k *KnownHosts) check(addr, name string, key gossh.PublicKey) error {
+	e := &HostKeyError{Addr: addr, Got: gossh.FingerprintSHA256(key)}
+	cert, isCert := key.(*gossh.Certificate)
+	for _, part := range certificateKeys(key) {
+		if l := k.revoked[string(part.Marshal())]; l != nil {
+			e.Revoked, e.Where, e.Got = true, l.where(), gossh.FingerprintSHA256(part)
+			return e
+		}
+	}
+	lines := k.about(name)
+	if isCert {
+		authority := string(cert.SignatureKey.Marshal())
+		for _, l := range lines {
+			if l.ca && string(l.keyBytes) == authority {
+				return checkHostCertificate(addr, cert)
+			}
+		}
+		key = cert.Key // signed by nobody we know: then its key counts, as with ssh(1)
+		e.Got = gossh.FingerprintSHA256(key)
+	}
+	got := string(key.Marshal())
+	for _, l := range lines {
+		if l.ca {
+			continue
+		}
+		if string(l.keyBytes) == got {
+			return nil
+		}
+		if want, err := gossh.ParsePublicKey(l.keyBytes); err == nil {
+			e.Want, e.Where = append(e.Want, gossh.FingerprintSHA256(want)), l.where()
+		}
+	}
+	if len(e.Want) == 0 {
+		return ErrUnknownHost
+	}
+	return e
+}
+
+// certificateKeys are the keys that a revocation may name.
+func certificateKeys(key gossh.PublicKey) []gossh.PublicKey {
+	if c, ok := key.(*gossh.Certificate); ok {
+		return []gossh.PublicKey{c.Key, c.SignatureKey}
+	}
+	return []gossh.PublicKey{key}
+}
+
+// checkHostCertificate checks what a certificate by a known authority says (OpenSSH, PROTOCOL.certkeys).
+func checkHostCertificate(addr string, cert *gossh.Certificate) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", addr)
+	}
+	if cert.CertType != gossh.HostCert {
+		return fmt.Errorf("%s offered a certificate that is not for hosts", addr)
+	}
+	if !slices.Contains(cert.ValidPrincipals, host) && len(cert.ValidPrincipals) > 0 {
+		return fmt.Errorf("%s offered a host certificate for %s, not for %s", addr, strings.Join(cert.ValidPrincipals, ", "), host)
+	}
+	if err := new(gossh.CertChecker).CheckCert(host, cert); err != nil {
+		return fmt.Errorf("%s offered a host certificate that does not hold: %s", addr, strings.TrimPrefix(err.Error(), "ssh: "))
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package remote
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Command to run on the host.
+type Command struct {
+	Args []string // each is quoted: nothing in them reaches a shell
+	Line string   // instead of Args: a line for the login shell on the host, as with ssh(1)
+	Sudo *Sudo    // nil: as the login user
+	Dir  string   // working directory; "": the login directory
+	// Env is added to the environment. Who may list processes on the host can read it: a secret goes to Stdin.
+	Env map[string]string
+	// PTY asks for a terminal. The two streams are one then, and lines end as the terminal wants.
+	PTY bool
+
+	Stdin  io.Reader         // nil: nothing
+	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
+	Stderr func(line string)
+	Output io.Writer // instead of Stdout: its bytes as they come
+}
+
+// Sudo runs a command as somebody else.
+type Sudo struct {
+	User     string                 // "": root
+	Password func() (string, error) // asked when sudo wants one; nil: it must not (sudo -n)
+}
+
+// Result of a command that ran.
+type Result struct {
+	Exit   int
+	Signal string // "KILL" when a signal ended it
+	Stdout string // when Command.Stdout is nil; at most MaxOutputBytes
+	Stderr string
+}
+
+// MaxOutputBytes bounds what a Result keeps of one stream, and maxLine one line: a longer one comes in pieces.
+const (
+	MaxOutputBytes = 1 << 20
+	maxLine        = 64 << 10
+)
+
+// ErrSudo: sudo did not let us. Nothing has run.
+var ErrSudo = errors.New("sudo refused")
+
+// errNotOpened: the connection was dead before the command began; it may be tried on another.
+var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
+
+// Run runs a command and waits for it. A command that ran and failed is no error: look at Exit. When ctx ends, the
+// process on the host and all it started get TERM, and after a moment KILL. The error wraps ErrLost, ErrSudo, or the
+// cause of ctx.
+func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
+	s, err := c.session(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer c.free()
+	defer func() { _ = s.Close() }()
+	if cmd.PTY {
+		if err := s.RequestPty("xterm", 24, 80, gossh.TerminalModes{gossh.ECHO: 0}); err != nil {
+			return Result{}, fmt.Errorf("%s gives no terminal: %w", c.addr, err)
+		}
+	}
+	mark := rand.Text()
+	var res Result
+	var mu sync.Mutex
+	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
+	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
+	s.Stdin, s.Stdout, s.Stderr = cmd.Stdin, out, errs
+	if cmd.Output != nil {
+		s.Stdout = cmd.Output
+	}
+	var door *sudoDoor
+	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
+		if door, err = newSudoDoor(s, cmd, mark, errs); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := s.Start(cmd.shell(mark)); err != nil {
+		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Wait() }()
+	var refused <-chan error
+	if door != nil {
+		refused = door.refused
+	}
+	select {
+	case err = <-done:
+	case err = <-refused:
+		c.end(s, done, cmd, mark)
+		return Result{}, err
+	case <-ctx.Done():
+		c.end(s, done, cmd, mark)
+		return Result{}, context.Cause(ctx)
+	}
+	if door != nil {
+		door.close()
+		select {
+		case err := <-refused:
+			return Result{}, err
+		default:
+		}
+	}
+	out.flush()
+	errs.flush()
+	var exit *gossh.ExitError
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		// EOF: the command ended well without reading all of its stdin. A lost connection is an ExitMissingError.
+	case errors.As(err, &exit):
+		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()
+	default:
+		return res, fmt.Errorf("%w: %s", ErrLost, reason(err))
+	}
+	if door != nil && !door.opened() {
+		return res, fmt.Errorf("%w: %s", ErrSudo, lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+	}
+	return res, nil
+}
+
+// session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full,
+// this waits until one of ours ends.
+func (c *Client) session(ctx context.Context) (*gossh.Session, error) {
+	for {
+		c.mu.Lock()
+		if c.freed == nil {
+			c.freed = make(chan struct{})
+		}
+		freed, others := c.freed, c.active
+		c.active++
+		c.mu.Unlock()
+		s, err := c.conn.NewSession()
+		if err == nil {
+			return s, nil
+		}
+		c.free()
+		var full *gossh.OpenChannelError
+		if !errors.As(err, &full) {
+			return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
+		}
+		if others == 0 {
+			return nil, fmt.Errorf("%s opens no session: %s", c.addr, full.Message)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-freed:
+		case <-time.After(time.Second): // whoever was there may have been refused as well
+		}
+	}
+}
+
+func (c *Client) free() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active--
+	close(c.freed)
+	c.freed = make(chan struct{})
+}
+
+// killGrace is how long a command may take to end after TERM.
+const killGrace = 2 * time.Second
+
+// killScript ends all processes that carry a mark in their environment. Signals over SSH (RFC 4254 §6.9) are sent
+// too, but OpenSSH takes none for root, and none arrives behind sudo.
+const killMarked = `m="JARVIS_RUN=$1"
+find_all() { grep -ls "$m" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
+p=$(find_all)
+[ -n "$p" ] || { sleep 0.2; p=$(find_all); }
+[ -n "$p" ] || exit 0
+kill -TERM $p 2>/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; p=$(find_all); [ -n "$p" ] || exit 0; done
+kill -KILL $p 2>/dev/null
+exit 0`
+
+// end ends a command on the host, and then its session.
+func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark string) {
+	_ = s.Signal(gossh.SIGTERM)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() }) // a half-open connection never answers
+	defer stop()
+	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", mark}, Sudo: cmd.Sudo}
+	go func() { _, _ = c.Run(ctx, kill) }()
+	select {
+	case <-done:
+	case <-time.After(killGrace + killGrace/2):
+		_ = s.Close()
+		<-done
+	}
+}
+
+// shell writes the command for the login shell of the host, which may be any: it meets quoted words only.
+func (cmd Command) shell(mark string) string {
+	args := cmd.Args
+	if len(args) == 0 {
+		args = []string{"sh", "-c", cmd.Line}
+	}
+	env := []string{"env", "JARVIS_RUN=" + mark}
+	for _, k := range slices.Sorted(maps.Keys(cmd.Env)) {
+		env = append(env, k+"="+cmd.Env[k])
+	}
+	if cmd.Dir != "" {
+		args = append([]string{"sh", "-c", `cd -- "$1" || exit; shift; exec "$@"`, "jarvis", cmd.Dir}, args...)
+	}
+	args = append(env, args...)
+	if cmd.Sudo == nil {
+		if len(cmd.Args) == 0 && cmd.Dir == "" {
+			// The login shell itself reads the line, as with ssh(1).
+			return "exec " + Quote(env...) + ` "$SHELL" -c ` + Quote(cmd.Line)
+		}
+		return "exec " + Quote(args...)
+	}
+	sudo := []string{"sudo", "-n", "-H"}
+	if cmd.Sudo.Password != nil {
+		sudo = []string{"sudo", "-S", "-H", "-p", promptMark(mark)}
+		args = append([]string{"sh", "-c", `echo "$1" >&2; shift; exec "$@"`, "jarvis", openMark(mark)}, args...)
+	}
+	if cmd.Sudo.User != "" {
+		sudo = append(sudo, "-u", cmd.Sudo.User)
+	}
+	return "exec " + Quote(append(append(sudo, "--"), args...)...)
+}
+
+// lines cuts a stream into lines, or keeps it.
+type lines struct {
+	mu   *sync.Mutex // shared by both streams, so that two callbacks never run at once
+	f    func(string)
+	keep *string
+	buf  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.f == nil {
+		if room := MaxOutputBytes - l.buf.Len(); room > 0 {
+			l.buf.Write(p[:min(room, len(p))])
+		}
+		return len(p), nil
+	}
+	l.buf.Write(p)
+	for {
+		b := l.buf.Bytes()
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 && len(b) < maxLine {
+			return len(p), nil
+		}
+		if i < 0 {
+			i = maxLine - 1
+		}
+		line := string(bytes.TrimRight(b[:i+1], "\r\n"))
+		l.buf.Next(i + 1)
+		l.f(line)
+	}
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.f == nil {
+		*l.keep = l.buf.String()
+		return
+	}
+	sc := bufio.NewScanner(&l.buf)
+	for sc.Scan() {
+		l.f(sc.Text())
+	}
+}

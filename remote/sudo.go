@@ -1,0 +1,132 @@
+package remote
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// promptMark is what we have sudo say when it wants the password, and openMark what the command says when it runs:
+// so the password is written when it is asked for, and the command's stdin only when the command is there to read it.
+func promptMark(mark string) string { return "jarvis-" + mark + "-password:" }
+func openMark(mark string) string   { return "jarvis-" + mark + "-runs" }
+
+// sudoDoor stands between the host and the two streams until the command runs.
+type sudoDoor struct {
+	prompt, open []byte
+	password     func() (string, error)
+	stdin        io.WriteCloser
+	from         io.Reader // the command's stdin
+	to           io.Writer // what is not for us
+	refused      chan error
+
+	mu     sync.Mutex
+	buf    []byte
+	asked  bool
+	isOpen bool
+	fed    chan struct{} // closed when from is copied; nil while it is not
+}
+
+func newSudoDoor(s *gossh.Session, cmd Command, mark string, stderr io.Writer) (*sudoDoor, error) {
+	s.Stdin = nil
+	stdin, err := s.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
+	}
+	d := &sudoDoor{prompt: []byte(promptMark(mark)), open: []byte(openMark(mark) + "\n"), password: cmd.Sudo.Password, stdin: stdin, from: cmd.Stdin, to: stderr, refused: make(chan error, 1)}
+	s.Stderr = d
+	return d, nil
+}
+
+// Write takes what comes on stderr.
+func (d *sudoDoor) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.isOpen {
+		return d.to.Write(p)
+	}
+	d.buf = append(d.buf, p...)
+	if i := bytes.Index(d.buf, d.open); i >= 0 {
+		d.isOpen = true
+		rest := append(d.buf[:i:i], d.buf[i+len(d.open):]...)
+		d.buf = nil
+		d.feed()
+		if len(bytes.TrimSpace(rest)) > 0 {
+			_, err := d.to.Write(rest)
+			return len(p), err
+		}
+		return len(p), nil
+	}
+	if i := bytes.Index(d.buf, d.prompt); i >= 0 {
+		d.buf = append(d.buf[:i:i], d.buf[i+len(d.prompt):]...)
+		if d.asked {
+			d.refuse(fmt.Errorf("%w: the password is wrong", ErrSudo))
+			return len(p), nil
+		}
+		d.asked = true
+		word, err := d.password()
+		if err != nil {
+			d.refuse(fmt.Errorf("%w: %w", ErrSudo, err))
+			return len(p), nil
+		}
+		if _, err := io.WriteString(d.stdin, word+"\n"); err != nil {
+			d.refuse(fmt.Errorf("%w: %s", ErrLost, reason(err)))
+		}
+	}
+	// What sudo says of itself goes out by whole lines, so that no part of a mark does.
+	if i := bytes.LastIndexByte(d.buf, '\n'); i >= 0 {
+		if _, err := d.to.Write(d.buf[:i+1]); err != nil {
+			return len(p), err
+		}
+		d.buf = d.buf[i+1:]
+	}
+	return len(p), nil
+}
+
+func (d *sudoDoor) refuse(err error) {
+	select {
+	case d.refused <- err:
+	default:
+	}
+}
+
+// feed copies the command's own stdin.
+func (d *sudoDoor) feed() {
+	d.fed = make(chan struct{})
+	go func() {
+		defer close(d.fed)
+		if d.from != nil {
+			_, _ = io.Copy(d.stdin, d.from)
+		}
+		_ = d.stdin.Close()
+	}()
+}
+
+func (d *sudoDoor) opened() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.isOpen
+}
+
+// close hands on what is left when the command is over.
+func (d *sudoDoor) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.isOpen && len(d.buf) > 0 {
+		_, _ = d.to.Write(d.buf)
+		d.buf = nil
+	}
+	_ = d.stdin.Close()
+}
+
+func lastLine(s, otherwise string) string {
+	l := strings.Split(strings.TrimSpace(s), "\n")
+	if w := strings.TrimSpace(l[len(l)-1]); w != "" {
+		return w
+	}
+	return otherwise
+}
