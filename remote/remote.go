@@ -10,11 +10,13 @@
 package remote
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -99,19 +101,19 @@ func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, defaultTimeout))
 	defer cancel()
 	// A host at its MaxStartups (sshd_config(5)) hangs up before it says a word: it is asked again, a little later.
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
+	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 500*time.Millisecond) {
 		raw, err := rawConn(ctx, t.Addr, jump)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 		}
 		c, spoke, err := handshake(ctx, raw, t)
-		if err == nil || spoke || pause > 2*time.Second || ctx.Err() != nil {
+		if err == nil || spoke || ctx.Err() != nil {
 			return c, err
 		}
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(pause):
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }
@@ -124,17 +126,21 @@ func rawConn(ctx context.Context, addr string, jump *Client) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// spokenConn notes whether the other side ever said anything.
+// spokenConn notes whether the other side ever said that it speaks SSH (RFC 4253 §4.2).
 type spokenConn struct {
 	net.Conn
-	spoke bool
+	head []byte
 }
 
 func (s *spokenConn) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
-	s.spoke = s.spoke || n > 0
+	if len(s.head) < 1024 {
+		s.head = append(s.head, p[:n]...)
+	}
 	return n, err
 }
+
+func (s *spokenConn) spoke() bool { return bytes.Contains(s.head, []byte("SSH-")) }
 
 // handshake makes an SSH connection of a network connection, which it closes when it fails.
 func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bool, err error) {
@@ -180,7 +186,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 	default:
 		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 	}
-	return nil, heard.spoke, err
+	return nil, heard.spoke(), err
 }
 
 // wanted names the keys that a host should have, as well as its source can.

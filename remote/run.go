@@ -67,7 +67,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer c.free()
+	defer func() { c.free() }()
 	defer func() { _ = s.Close() }()
 	if cmd.PTY {
 		if err := s.RequestPty("xterm", 24, 80, gossh.TerminalModes{gossh.ECHO: 0}); err != nil {
@@ -135,41 +135,45 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 // session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full,
 // this waits until one of ours ends.
 func (c *Client) session(ctx context.Context) (*gossh.Session, error) {
+	alone := 0
 	for {
 		c.mu.Lock()
 		if c.freed == nil {
 			c.freed = make(chan struct{})
 		}
-		freed, others := c.freed, c.active
 		c.active++
 		c.mu.Unlock()
 		s, err := c.conn.NewSession()
 		if err == nil {
 			return s, nil
 		}
-		c.free()
+		others, freed := c.free()
 		var full *gossh.OpenChannelError
 		if !errors.As(err, &full) {
 			return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
 		}
-		if others == 0 {
+		if others > 0 {
+			alone = 0
+		} else if alone++; alone > 10 { // the host may still be clearing up behind the last one
 			return nil, fmt.Errorf("%s opens no session: %s", c.addr, full.Message)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-freed:
-		case <-time.After(time.Second): // whoever was there may have been refused as well
+		case <-time.After(100 * time.Millisecond): // whoever was there may have been refused as well
 		}
 	}
 }
 
-func (c *Client) free() {
+// free counts a session out, and says how many others there are or will be, and when one of them has ended.
+func (c *Client) free() (others int, freed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active--
 	close(c.freed)
 	c.freed = make(chan struct{})
+	return c.active, c.freed
 }
 
 // killGrace is how long a command may take to end after TERM.
