@@ -19,6 +19,7 @@ require (
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jimlambrt/gldap v0.1.14
+	github.com/klauspost/compress v1.20.3
 	github.com/linode/linodego v1.69.1
 	github.com/lrstanley/girc v1.1.1
 	github.com/miekg/dns v1.1.73

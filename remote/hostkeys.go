@@ -147,3 +147,15 @@ func (a *AcceptNew) Check(addr string, key gossh.PublicKey) error {
 	a.new[addr] = Pinned{key}
 	return nil
 }
+
+// Alias looks a host up under another name (HostKeyAlias of ssh_config(5)).
+type Alias struct {
+	Name string // host:port
+	Of   HostKeys
+}
+
+// Algorithms implements HostKeys.
+func (a Alias) Algorithms(string) []string { return a.Of.Algorithms(a.Name) }
+
+// Check implements HostKeys.
+func (a Alias) Check(_ string, key gossh.PublicKey) error { return a.Of.Check(a.Name, key) }

@@ -98,6 +98,14 @@ func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	if t.HostKeys == nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.Addr, ErrUnknownHost)
 	}
+	c, err := dialWithin(ctx, t, jump)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return c, err
+}
+
+func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, defaultTimeout))
 	defer cancel()
 	// A host at its MaxStartups (sshd_config(5)) hangs up before it says a word: it is asked again, a little later.

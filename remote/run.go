@@ -27,7 +27,9 @@ type Command struct {
 	// PTY asks for a terminal. The two streams are one then, and lines end as the terminal wants.
 	PTY bool
 
-	Stdin  io.Reader         // nil: nothing
+	// Stdin is read until it ends or the command does; nil: nothing. A reader that may block for ever should be closed
+	// after Run: the goroutine that reads it is the only one that may outlive Run.
+	Stdin  io.Reader
 	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
 	Stderr func(line string)
 	Output io.Writer // instead of Stdout: its bytes as they come
@@ -79,18 +81,27 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	var mu sync.Mutex
 	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
 	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
-	s.Stdin, s.Stdout, s.Stderr = cmd.Stdin, out, errs
+	s.Stdout, s.Stderr = out, errs
 	if cmd.Output != nil {
 		s.Stdout = cmd.Output
 	}
+	// Wait of a session with a Stdin would wait for it, also when the command has long ended.
+	var stdin io.WriteCloser
+	if cmd.Stdin != nil || cmd.Sudo != nil && cmd.Sudo.Password != nil {
+		if stdin, err = s.StdinPipe(); err != nil {
+			return Result{}, fmt.Errorf("%w: %s", errNotOpened, reason(err))
+		}
+	}
 	var door *sudoDoor
 	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
-		if door, err = newSudoDoor(s, cmd, mark, errs); err != nil {
-			return Result{}, err
-		}
+		door = newSudoDoor(stdin, cmd, mark, errs)
+		s.Stderr = door
 	}
 	if err := s.Start(cmd.shell(mark)); err != nil {
 		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
+	}
+	if cmd.Stdin != nil && door == nil {
+		go feed(stdin, cmd.Stdin)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Wait() }()
@@ -119,8 +130,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	errs.flush()
 	var exit *gossh.ExitError
 	switch {
-	case err == nil, errors.Is(err, io.EOF):
-		// EOF: the command ended well without reading all of its stdin. A lost connection is an ExitMissingError.
+	case err == nil:
 	case errors.As(err, &exit):
 		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()
 	default:
@@ -130,6 +140,12 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		return res, fmt.Errorf("%w: %s", ErrSudo, lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
 	}
 	return res, nil
+}
+
+// feed gives a command its stdin. It ends with the command at the latest when the reader has something more.
+func feed(to io.WriteCloser, from io.Reader) {
+	_, _ = io.Copy(to, from)
+	_ = to.Close()
 }
 
 // session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full,
@@ -270,6 +286,26 @@ func (l *lines) Write(p []byte) (int, error) {
 		line := string(bytes.TrimRight(b[:i+1], "\r\n"))
 		l.buf.Next(i + 1)
 		l.f(line)
+	}
+}
+
+// ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
+func (l *lines) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := make([]byte, 512)
+	for {
+		k, err := r.Read(buf)
+		n += int64(k)
+		if _, werr := l.Write(buf[:k]); werr != nil {
+			return n, werr
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		if k == len(buf) && k < 32<<10 {
+			buf = make([]byte, 4*k)
+		}
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-
-	gossh "golang.org/x/crypto/ssh"
 )
 
 // promptMark is what we have sudo say when it wants the password, and openMark what the command says when it runs:
@@ -28,18 +26,10 @@ type sudoDoor struct {
 	buf    []byte
 	asked  bool
 	isOpen bool
-	fed    chan struct{} // closed when from is copied; nil while it is not
 }
 
-func newSudoDoor(s *gossh.Session, cmd Command, mark string, stderr io.Writer) (*sudoDoor, error) {
-	s.Stdin = nil
-	stdin, err := s.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
-	}
-	d := &sudoDoor{prompt: []byte(promptMark(mark)), open: []byte(openMark(mark) + "\n"), password: cmd.Sudo.Password, stdin: stdin, from: cmd.Stdin, to: stderr, refused: make(chan error, 1)}
-	s.Stderr = d
-	return d, nil
+func newSudoDoor(stdin io.WriteCloser, cmd Command, mark string, stderr io.Writer) *sudoDoor {
+	return &sudoDoor{prompt: []byte(promptMark(mark)), open: []byte(openMark(mark) + "\n"), password: cmd.Sudo.Password, stdin: stdin, from: cmd.Stdin, to: stderr, refused: make(chan error, 1)}
 }
 
 // Write takes what comes on stderr.
@@ -54,7 +44,11 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 		d.isOpen = true
 		rest := append(d.buf[:i:i], d.buf[i+len(d.open):]...)
 		d.buf = nil
-		d.feed()
+		if d.from != nil {
+			go feed(d.stdin, d.from)
+		} else {
+			_ = d.stdin.Close()
+		}
 		if len(bytes.TrimSpace(rest)) > 0 {
 			_, err := d.to.Write(rest)
 			return len(p), err
@@ -92,18 +86,6 @@ func (d *sudoDoor) refuse(err error) {
 	case d.refused <- err:
 	default:
 	}
-}
-
-// feed copies the command's own stdin.
-func (d *sudoDoor) feed() {
-	d.fed = make(chan struct{})
-	go func() {
-		defer close(d.fed)
-		if d.from != nil {
-			_, _ = io.Copy(d.stdin, d.from)
-		}
-		_ = d.stdin.Close()
-	}()
 }
 
 func (d *sudoDoor) opened() bool {

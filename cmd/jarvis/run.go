@@ -60,7 +60,7 @@ func (t *term) load() (*config.Config, error) {
 
 // cli is the command line but for the verbs, which run adds from the one table.
 type cli struct {
-	Config string `help:"Configuration file (default: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE" short:"c"`
+	Config string `help:"Configuration file (default: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE"`
 
 	Server string `help:"Address of a server elsewhere, as in https://jarvis.example.org; its token is taken from JARVIS_TOKEN." placeholder:"URL"`
 
@@ -68,6 +68,12 @@ type cli struct {
 	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
 	Step  stepCmd   `cmd:"" help:"Run one step by hand: the clipboard on stdin, the new one on stdout."`
 	Conf  configCmd `cmd:"" name:"config" help:"Check or show the configuration."`
+
+	Exec   execCmd   `cmd:"" group:"Hosts" help:"Run a command on many hosts at once."`
+	Upload uploadCmd `cmd:"" group:"Hosts" help:"Send files to many hosts at once."`
+	Sync   syncCmd   `cmd:"" group:"Hosts" help:"Send files and run a tool there that puts them in place."`
+	Fetch  fetchCmd  `cmd:"" group:"Hosts" help:"Bring files of hosts here."`
+	Lock   lockCmd   `cmd:"" group:"Hosts" help:"Lock hosts against every other exec, sync and upload."`
 
 	Completion completionCmd `cmd:"" help:"Print a shell's completion."`
 	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
@@ -117,6 +123,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if args[0] == "help" {
 			args = append(args[1:], "--help")
 		}
+		args = likeOrgalorg(args)
 		kctx, err := parser.Parse(args)
 		if err != nil {
 			return notUnderstood(parser, args, err)

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// sendFlags are those of upload and sync.
+type sendFlags struct {
+	manyFlags
+
+	Root     string `short:"r" placeholder:"DIR" help:"Directory on the hosts (default: /var/run/orgalorg/RUN, a new one each time)."`
+	Relative bool   `short:"e" help:"Name files as they are given, not by their whole path."`
+	NoUID    bool   `name:"no-preserve-uid" help:"Let files belong to root, or to whoever logs in."`
+	NoGID    bool   `name:"no-preserve-gid" help:"The same for their group."`
+	Compress string `enum:"auto,zstd,none" default:"auto" help:"zstd, none, or auto: zstd when all hosts have it and none is on this machine."`
+}
+
+type uploadCmd struct {
+	sendFlags
+
+	Paths []string `arg:"" help:"Files and directories."`
+}
+
+// Help is shown under --help.
+func (uploadCmd) Help() string {
+	return "What a host has already is not sent; each file is replaced at once, when all have arrived.\n\nExamples:\n  jarvis upload -o web[1-20] -r / -x /etc/motd\n  jarvis upload -o ./hosts -r /srv/app -e build/"
+}
+
+// Run is called by kong.
+func (c *uploadCmd) Run(ctx context.Context, t *term) error {
+	c.lockDir = c.Root
+	tree, err := fleet.ReadTree(c.Paths, fleet.TreeOptions{Relative: c.Relative, NoUID: c.NoUID, NoGID: c.NoGID})
+	if err != nil {
+		return usage("%v", err)
+	}
+	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+		return c.send(ctx, f, tree, c.root(), r.sudo(), p), nil
+	})
+}
+
+// root is where files go: what the flags say, or a new directory as orgalorg has it.
+func (c *sendFlags) root() string {
+	if c.Root != "" {
+		return c.Root
+	}
+	return "/var/run/orgalorg/" + time.Now().UTC().Format("20060102150405.000000")
+}
+
+func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
+	p.start("sending", f.Hosts)
+	same := 0
+	done := p.done(f)
+	results := f.Send(ctx, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
+		if r.Same {
+			same++
+		}
+		done(fleet.Result{Host: r.Host, Err: r.Err})
+	}})
+	out := make([]fleet.Result, len(results))
+	ok := 0
+	for i, r := range results {
+		out[i] = fleet.Result{Host: r.Host, Err: r.Err}
+		if r.Err == nil {
+			ok++
+		}
+	}
+	if !c.JSON && !c.Quiet && ok > 0 {
+		p.say("%d %s to %s on %s%s", tree.Len(), word(tree.Len(), "entry", "entries"), root, hosts(ok), unchanged(same, ok))
+	}
+	return out
+}
+
+func unchanged(same, ok int) string {
+	switch {
+	case same == 0:
+		return ""
+	case same == ok:
+		return ", who had them all"
+	}
+	return fmt.Sprintf(", of whom %d had them all", same)
+}
+
+func hosts(n int) string { return fmt.Sprintf("%d %s", n, word(n, "host", "hosts")) }
+
+func word(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+type syncCmd struct {
+	sendFlags
+
+	Tool     string   `name:"sync-cmd" short:"n" default:"/usr/lib/orgalorg/sync \"$${@}\"" placeholder:"CMD" help:"Tool to run on the hosts when the files are there."`
+	ToolArgs []string `name:"arg" short:"g" sep:"none" help:"Argument for the tool. May be given again."`
+	Simple   bool     `short:"m" help:"The tool does not speak the sync protocol."`
+	NoUpload bool     `name:"no-upload" help:"Send no files; run the tool only."`
+	Input    string   `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file to the tool; with --simple."`
+	Serial   bool     `short:"l" help:"The tool runs on one host after the other; with --simple."`
+	Shell    string   `default:"bash -c {}" help:"Shell that runs the tool; {} is the command."`
+	Paths    []string `arg:"" optional:"" help:"Files and directories."`
+}
+
+// Help is shown under --help.
+func (syncCmd) Help() string {
+	return "Locks the hosts, sends files to a new directory (or --root), and runs a tool there that puts them in place; orgalorg's tools and protocol work as they are (docs/exec.md).\n\nExamples:\n  jarvis sync -o web[1-20] -xm -n 'systemctl reload nginx' -r / /etc/nginx.conf\n  jarvis sync -o ./hosts -g production build/"
+}
+
+// Run is called by kong.
+func (c *syncCmd) Run(ctx context.Context, t *term) error {
+	if len(c.Paths) == 0 && !c.NoUpload {
+		return usage("no files are named; with --no-upload the tool runs without them")
+	}
+	if c.Input != "" && !c.Simple {
+		return usage("the sync protocol needs the tool's stdin; -i goes with --simple")
+	}
+	c.lockDir = c.Root
+	var tree *fleet.Tree
+	var err error
+	if !c.NoUpload {
+		if tree, err = fleet.ReadTree(c.Paths, fleet.TreeOptions{Relative: c.Relative, NoUID: c.NoUID, NoGID: c.NoGID}); err != nil {
+			return usage("%v", err)
+		}
+	}
+	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send)}
+	if c.Input != "" {
+		in, err := t.open(c.Input)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = in.Close() }()
+		o.Stdin = in
+	}
+	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+		root := c.root()
+		tool := remote.Command{Line: shellLine(c.Shell, c.Tool, c.ToolArgs), Sudo: r.sudo()}
+		if tree != nil {
+			sent := c.send(ctx, f, tree, root, r.sudo(), p)
+			for _, s := range sent {
+				if s.Err != nil {
+					return sent, nil // the tool runs where all have the files, or nowhere
+				}
+			}
+			tool.Dir = root
+		}
+		p.start("the tool runs", f.Hosts)
+		o.Done = p.done(f)
+		if c.Simple {
+			return f.Exec(ctx, tool, o, p.line), nil
+		}
+		return f.Sync(ctx, tool, o, p.line), nil
+	})
+}
+
+// shellLine puts a command and its arguments into a shell's command line: {} becomes the command as one quoted word.
+func shellLine(shell, cmd string, args []string) string {
+	line := strings.ReplaceAll(shell, "{}", remote.Quote(cmd))
+	return line + " " + remote.Quote(append([]string{"jarvis"}, args...)...)
+}
+
+type fetchCmd struct {
+	manyFlags
+
+	To    string   `short:"r" default:"." placeholder:"DIR" help:"Directory here; with several hosts each gets one below it."`
+	Paths []string `arg:"" help:"Files and directories on the hosts; HOST:PATH names the host too."`
+}
+
+// Help is shown under --help.
+func (fetchCmd) Help() string {
+	return "Examples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch -o web[1-20] -r logs /var/log/nginx/error.log"
+}
+
+// Run is called by kong.
+func (c *fetchCmd) Run(ctx context.Context, t *term) error {
+	if len(c.Hosts) == 0 && !c.FromStdin {
+		host, file, ok := strings.Cut(c.Paths[0], ":")
+		if !ok || len(c.Paths) > 1 {
+			return usage("no host is named, as in `jarvis fetch loki:/etc/motd`")
+		}
+		c.Hosts, c.Paths = []string{host}, []string{file}
+	}
+	c.NoLock = true // it changes nothing there
+	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+		p.start("fetching", f.Hosts)
+		done := p.done(f)
+		var out []fleet.Result
+		files, bytes := 0, int64(0)
+		for _, r := range f.Fetch(ctx, c.Paths, c.To, r.sudo(), func(r fleet.FetchResult) { done(fleet.Result{Host: r.Host, Err: r.Err}) }) {
+			out = append(out, fleet.Result{Host: r.Host, Err: r.Err})
+			files, bytes = files+r.Files, bytes+r.Bytes
+		}
+		if !c.JSON && !c.Quiet {
+			p.say("%d %s, %s", files, word(files, "file", "files"), size(bytes))
+		}
+		return out, nil
+	})
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+type lockCmd struct {
+	manyFlags
+
+	Root string `short:"r" placeholder:"DIR" help:"Lock this directory, as sync and upload with the same --root do."`
+}
+
+// Help is shown under --help.
+func (lockCmd) Help() string {
+	return "Holds the lock until Ctrl-C. Meanwhile every other exec, sync and upload on these hosts is refused.\n\nExample: jarvis lock -o web[1-20]"
+}
+
+// Run is called by kong.
+func (c *lockCmd) Run(ctx context.Context, t *term) error {
+	if c.NoLock {
+		return usage("--no-lock makes no sense here")
+	}
+	c.lockDir = c.Root
+	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, _ *resolver, p *printer) ([]fleet.Result, error) {
+		p.say("locked: %s; Ctrl-C lets go", hosts(len(f.Hosts)))
+		<-ctx.Done()
+		return nil, nil
+	})
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+	xterm "golang.org/x/term"
+
+	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// manyFlags are those of all commands that work on many hosts, with orgalorg's letters.
+type manyFlags struct {
+	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; a word with a slash is a file of hosts. May be given again."`
+	FromStdin bool     `name:"read-stdin" short:"s" help:"Read hosts from stdin."`
+	User      string   `short:"u" help:"Log in as this user."`
+	Sudo      bool     `short:"x" help:"Work as root, by sudo; with --password it is given to sudo too."`
+	Password  bool     `short:"p" help:"Ask for a password once, and use it everywhere."`
+	Key       string   `short:"k" placeholder:"FILE" help:"Log in with this key."`
+	HostKey   string   `enum:"strict,accept-new" default:"strict" help:"What to do with a host of which no key is known: strict refuses it, accept-new writes its key to known_hosts."`
+
+	Skip    bool `name:"no-conn-fail" short:"w" help:"Go on without hosts that can not be reached."`
+	NoLock  bool `name:"no-lock" short:"y" help:"Do not lock the hosts."`
+	MayLock bool `name:"no-lock-fail" short:"t" help:"Only warn when the lock is held by somebody else."`
+
+	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory (default: /, or what --root says)."`
+
+	lockDir   string // what --root says, where there is one
+	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
+	Connect   millis `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
+	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
+	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
+	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
+
+	Quiet bool `short:"q" help:"Print the lines without host names."`
+	JSON  bool `name:"json" help:"Print one JSON object a line."`
+	Group bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
+}
+
+// millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg has it.
+type millis time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *millis) UnmarshalText(b []byte) error {
+	if n, err := strconv.Atoi(string(b)); err == nil && n >= 0 {
+		*m = millis(time.Duration(n) * time.Millisecond)
+		return nil
+	}
+	d, err := time.ParseDuration(string(b))
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is no time as 10s or 500ms", b)
+	}
+	*m = millis(d)
+	return nil
+}
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Sprintf(format, args...)}
+}
+
+// names gives the hosts as words, in the order given, each once.
+func (m *manyFlags) names(t *term) ([]string, error) {
+	var out []string
+	for _, w := range m.Hosts {
+		if strings.HasPrefix(w, "/") || strings.HasPrefix(w, "./") || strings.HasPrefix(w, "../") {
+			f, err := os.Open(w)
+			if err != nil {
+				return nil, usage("read the hosts: %v", err)
+			}
+			list, err := fleet.ReadHosts(f)
+			_ = f.Close()
+			if err != nil {
+				return nil, usage("%s: %v", w, err)
+			}
+			out = append(out, list...)
+			continue
+		}
+		list, err := fleet.Expand(w)
+		if err != nil {
+			return nil, usage("%v", err)
+		}
+		out = append(out, list...)
+	}
+	if m.FromStdin {
+		list, err := fleet.ReadHosts(t.in)
+		if err != nil {
+			return nil, usage("the hosts on stdin: %v", err)
+		}
+		out = append(out, list...)
+	}
+	if len(out) == 0 {
+		return nil, usage("no hosts are given; name them with -o HOST, or on stdin with -s")
+	}
+	seen := map[string]bool{}
+	var once []string
+	for _, n := range out {
+		if !seen[n] {
+			seen[n] = true
+			once = append(once, n)
+		}
+	}
+	return once, nil
+}
+
+// resolver makes targets of words, by ~/.ssh/config and what the flags say.
+type resolver struct {
+	flags    *manyFlags
+	conf     *remote.SSHConfig
+	signers  []gossh.Signer // of -k
+	agent    *remote.Agent
+	password func() (string, error)
+	known    map[string]remote.HostKeys
+	files    map[string]gossh.Signer // key files read
+	sshfp    *remote.SSHFP
+}
+
+func newResolver(m *manyFlags, t *term) (*resolver, error) {
+	r := &resolver{flags: m, known: map[string]remote.HostKeys{}, files: map[string]gossh.Signer{}, sshfp: &remote.SSHFP{}}
+	var err error
+	if r.conf, err = remote.DefaultSSHConfig(); err != nil {
+		return nil, usage("%v", err)
+	}
+	if m.Key != "" {
+		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
+		if err != nil {
+			return nil, usage("%v", err)
+		}
+		r.signers = []gossh.Signer{s}
+	}
+	if sock := os.Getenv("SSH_AUTH_SOCK"); sock != "" {
+		r.agent = remote.NewAgent(sock)
+	}
+	if m.Password {
+		r.password = sync.OnceValues(func() (string, error) { return t.secret("password") })
+		if _, err := r.password(); err != nil {
+			return nil, usage("%v", err)
+		}
+	}
+	return r, nil
+}
+
+func (r *resolver) close() {
+	if r.agent != nil {
+		_ = r.agent.Close()
+	}
+}
+
+// sudo says how commands become root; nil: not at all.
+func (r *resolver) sudo() *remote.Sudo {
+	if !r.flags.Sudo {
+		return nil
+	}
+	return &remote.Sudo{Password: r.password}
+}
+
+const maxJumps = 8
+
+func (r *resolver) target(word string, depth int) (remote.Target, error) {
+	user, host, port, err := fleet.SplitHost(word)
+	if err != nil {
+		return remote.Target{}, err
+	}
+	if depth > maxJumps {
+		return remote.Target{}, fmt.Errorf("%s: more than %d jump hosts one behind the other; does ProxyJump go in a circle?", word, maxJumps)
+	}
+	if user == "" && depth == 0 {
+		user = r.flags.User
+	}
+	h := r.conf.Host(host, user)
+	t := remote.Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: time.Duration(r.flags.Connect), Password: r.password}
+	if r.agent != nil && !(r.flags.Key != "" || h.IdentitiesOnly) {
+		t.Agent = r.agent.Signers
+	}
+	if t.Signers, err = r.keys(h); err != nil {
+		return t, err
+	}
+	t.HostKeys = r.hostKeys(h)
+	if h.HostKeyAlias != "" {
+		t.HostKeys = remote.Alias{Name: joinPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
+	}
+	for _, j := range strings.Split(h.ProxyJump, ",") {
+		if j == "" {
+			continue
+		}
+		jump, err := r.target(strings.TrimPrefix(j, "ssh://"), depth+1)
+		if err != nil {
+			return t, err
+		}
+		if t.Jump != nil && jump.Jump == nil {
+			jump.Jump = t.Jump
+		}
+		t.Jump = &jump
+	}
+	return t, nil
+}
+
+func joinPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:" + port
+	}
+	return host + ":" + port
+}
+
+// keys gives those for a host: -k alone, or what the configuration names, or the usual files.
+func (r *resolver) keys(h remote.HostConfig) ([]gossh.Signer, error) {
+	if r.signers != nil {
+		return r.signers, nil
+	}
+	named := len(h.IdentityFiles) > 0
+	files := h.IdentityFiles
+	if !named {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, nil
+		}
+		for _, n := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+			files = append(files, filepath.Join(home, ".ssh", n))
+		}
+	}
+	var out []gossh.Signer
+	for _, f := range files {
+		s, read := r.files[f]
+		if !read {
+			var err error
+			s, err = remote.LoadKey(f, nil)
+			switch {
+			case errors.Is(err, os.ErrNotExist), errors.Is(err, remote.ErrPassphrase): // the agent may have it; -k asks
+			case err != nil:
+				return nil, err
+			}
+			r.files[f] = s
+		}
+		if s != nil {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// hostKeys gives what vouches for a host: known_hosts, then signed DNS.
+func (r *resolver) hostKeys(h remote.HostConfig) remote.HostKeys {
+	key := strings.Join(h.KnownHosts, "\x00")
+	if k := r.known[key]; k != nil {
+		return k
+	}
+	var k remote.HostKeys = remote.FirstOf{remote.NewKnownHosts(h.KnownHosts...), r.sshfp}
+	if r.flags.HostKey == "accept-new" && len(h.KnownHosts) > 0 {
+		_ = os.MkdirAll(filepath.Dir(h.KnownHosts[0]), 0o700)
+		k = &remote.AcceptNew{Known: k, File: h.KnownHosts[0]}
+	}
+	r.known[key] = k
+	return k
+}
+
+// hosts resolves all words.
+func (r *resolver) hosts(words []string) ([]fleet.Host, error) {
+	out := make([]fleet.Host, 0, len(words))
+	for _, w := range words {
+		t, err := r.target(w, 0)
+		if err != nil {
+			return nil, usage("%v", err)
+		}
+		out = append(out, fleet.Host{Name: w, Target: t})
+	}
+	return out, nil
+}
+
+// secret asks for one on the terminal, without echo.
+func (t *term) secret(what string) (string, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", fmt.Errorf("there is no terminal to ask for the %s", what)
+	}
+	defer func() { _ = tty.Close() }()
+	_, _ = fmt.Fprintf(tty, "%s: ", what)
+	b, err := xterm.ReadPassword(int(tty.Fd()))
+	_, _ = fmt.Fprintln(tty)
+	if err != nil {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	return string(b), nil
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/fleet"
+)
+
+// printer shows what many hosts say: line by line, as JSON, or at the end with what is equal together; and on a
+// terminal, how far it is.
+type printer struct {
+	out, err io.Writer
+	flags    *manyFlags
+	status   bool // a status line is shown on err
+	began    time.Time
+
+	mu      sync.Mutex
+	hosts   []fleet.Host
+	groups  []group
+	shown   int // width of the status line that stands there
+	what    string
+	all     int
+	ended   int
+	failed  int
+	refresh time.Time
+}
+
+// group is one host's output.
+type group struct {
+	text strings.Builder
+	cut  bool
+	note string // how it ended, when not well
+}
+
+// maxGroup bounds what is kept of one host's output for --group.
+const maxGroup = 1 << 20
+
+func newPrinter(t *term, m *manyFlags) *printer {
+	return &printer{out: t.out, err: t.err, flags: m, status: isTerminal(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
+}
+
+// start says on which hosts something begins.
+func (p *printer) start(what string, hosts []fleet.Host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hosts, p.what, p.all, p.ended = hosts, what, len(hosts), 0
+	p.groups = make([]group, len(hosts))
+}
+
+// opened shows how many connections are there.
+func (p *printer) opened(done, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.what, p.all, p.ended = "connecting", all, done
+	p.show(done == all)
+}
+
+func (p *printer) line(l fleet.Line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := p.hosts[l.Host].Name
+	switch {
+	case p.flags.JSON:
+		stream := "stdout"
+		if l.Stderr {
+			stream = "stderr"
+		}
+		p.json(map[string]string{"stream": stream, "node": name, "body": l.Text})
+	case p.flags.Group:
+		g := &p.groups[l.Host]
+		if g.text.Len()+len(l.Text) > maxGroup {
+			g.cut = true
+			return
+		}
+		g.text.WriteString(l.Text + "\n")
+	default:
+		p.clear()
+		w := p.out
+		if l.Stderr {
+			w = p.err
+		}
+		if p.flags.Quiet {
+			_, _ = fmt.Fprintln(w, l.Text)
+		} else {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", name, l.Text)
+		}
+		p.show(false)
+	}
+}
+
+func (p *printer) json(v any) {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, _ = p.out.Write(append(b, '\n'))
+	}
+}
+
+// note says something that is not a host's output.
+func (p *printer) note(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintf(p.err, "jarvis: "+format+"\n", args...)
+}
+
+// say prints a line of ours.
+func (p *printer) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// bytes shows how much of the files is read, and how long the rest will take.
+func (p *printer) bytes(read, all int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.what = fmt.Sprintf("sending %s of %s", size(read), size(all))
+	if took := time.Since(p.began); read > 0 && took > time.Second {
+		p.what += fmt.Sprintf(", %s left", time.Duration(float64(took)*float64(all-read)/float64(read)).Round(time.Second))
+	}
+	p.show(read == all)
+}
+
+// lost says that a host could not be reached, when the others go on.
+func (p *printer) lost(h fleet.Host, err error) { p.note("%s: %v", h.Name, err) }
+
+// result counts one.
+func (p *printer) result(i int, r fleet.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended++
+	if !r.OK() {
+		p.failed++
+		p.groups[i].note = how(r)
+	}
+	if p.flags.JSON {
+		m := map[string]any{"stream": "exit", "node": r.Host.Name, "exit": r.Exit, "seconds": r.Took.Seconds()}
+		if r.Signal != "" {
+			m["signal"] = r.Signal
+		}
+		if r.Err != nil {
+			m["error"] = r.Err.Error()
+		}
+		p.json(m)
+	}
+	p.show(p.ended == p.all)
+}
+
+// how says how a command ended.
+func how(r fleet.Result) string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case r.Signal != "":
+		return "killed by " + r.Signal
+	}
+	return fmt.Sprintf("exit %d", r.Exit)
+}
+
+// show writes the status line, ten times a second at most.
+func (p *printer) show(now bool) {
+	if !p.status || !now && time.Since(p.refresh) < 100*time.Millisecond {
+		return
+	}
+	p.refresh = time.Now()
+	s := fmt.Sprintf("%s: %d/%d", p.what, p.ended, p.all)
+	if p.failed > 0 {
+		s += fmt.Sprintf(", %d failed", p.failed)
+	}
+	s += fmt.Sprintf(", %s", time.Since(p.began).Round(100*time.Millisecond))
+	p.clear()
+	_, _ = io.WriteString(p.err, s)
+	p.shown = len(s)
+}
+
+func (p *printer) clear() {
+	if p.shown > 0 {
+		_, _ = io.WriteString(p.err, "\r\x1b[K")
+		p.shown = 0
+	}
+}
+
+// close prints the groups and takes the status line away.
+func (p *printer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	if !p.flags.Group || p.flags.JSON {
+		return
+	}
+	byText := map[string][]string{}
+	var order []string
+	for i := range p.groups {
+		g := &p.groups[i]
+		text := g.text.String()
+		if g.cut {
+			text += "… cut here\n"
+		}
+		if g.note != "" {
+			text += "(" + g.note + ")\n"
+		}
+		if byText[text] == nil {
+			order = append(order, text)
+		}
+		byText[text] = append(byText[text], p.hosts[i].Name)
+	}
+	for _, text := range order {
+		head := fleet.Fold(byText[text])
+		if n := len(byText[text]); n > 1 {
+			head += fmt.Sprintf(" (%d)", n)
+		}
+		if !p.flags.Quiet {
+			_, _ = fmt.Fprintf(p.out, "---- %s\n", head)
+		}
+		_, _ = io.WriteString(p.out, text)
+	}
+}
+
+// summary says what failed; nil when nothing did.
+func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error {
+	byHow := map[string][]string{}
+	var order []string
+	add := func(name, how string) {
+		if byHow[how] == nil {
+			order = append(order, how)
+		}
+		byHow[how] = append(byHow[how], name)
+	}
+	bad := 0
+	for _, e := range lost {
+		bad++
+		add(e.Host.Name, e.Err.Error())
+	}
+	for _, r := range results {
+		if !r.OK() {
+			bad++
+			add(r.Host.Name, how(r))
+		}
+	}
+	if bad == 0 {
+		return nil
+	}
+	all := len(results) + len(lost)
+	if all == 1 {
+		return &exitError{exitFailed, fmt.Sprintf("%s: %s", byHow[order[0]][0], order[0])}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d hosts failed", bad, all)
+	for _, h := range order {
+		fmt.Fprintf(&b, "\n  %s: %s", fleet.Fold(byHow[h]), h)
+	}
+	return &exitError{exitFailed, b.String()}
+}

@@ -1,0 +1,106 @@
+package fleet
+
+import (
+	"context"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Line is one line that a host said.
+type Line struct {
+	Host   int // index in Fleet.Hosts
+	Stderr bool
+	Text   string
+}
+
+// Result is what became of a command on one host.
+type Result struct {
+	Host   Host
+	Exit   int
+	Signal string
+	Took   time.Duration
+	Err    error // the command did not run, or nobody knows how it ended
+}
+
+// OK reports whether the command ran and ended well.
+func (r Result) OK() bool { return r.Err == nil && r.Exit == 0 && r.Signal == "" }
+
+// ExecOptions say how a command runs on many hosts.
+type ExecOptions struct {
+	Serial  bool          // one host after the other
+	Timeout time.Duration // for each host; 0: none
+	Stdin   io.Reader     // read once, given to all; nil: nothing
+	// Stall is how long a host may leave its stdin unread, with more to come, before it is given up; 0: a minute.
+	Stall time.Duration
+	// Done is told each result as it is there, one at a time; may be nil.
+	Done func(Result)
+}
+
+// Exec runs a command on all hosts. Lines go to out as they come, one at a time, so that they do not mix. When ctx
+// ends, the commands end on the hosts too.
+func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out func(Line)) []Result {
+	results := make([]Result, len(f.Hosts))
+	var mu sync.Mutex
+	stdin := make([]io.Reader, len(f.Hosts))
+	if o.Stdin != nil {
+		fan := newFan(len(f.Hosts), o.Stall)
+		for i, t := range fan.taps {
+			stdin[i] = t
+		}
+		if o.Serial {
+			fan.window = math.MaxInt // the last host begins to read when the others have ended
+		}
+		go fan.fill(o.Stdin) // ends when all taps are closed, at the latest with the next bytes of Stdin
+		defer fan.close()
+	}
+	one := func(i int) {
+		h := f.Hosts[i]
+		c := cmd
+		c.Stdin = stdin[i]
+		if t, ok := stdin[i].(*tap); ok {
+			defer t.Close()
+		}
+		if c.Output == nil {
+			c.Stdout = func(l string) {
+				mu.Lock()
+				defer mu.Unlock()
+				out(Line{i, false, l})
+			}
+		}
+		c.Stderr = func(l string) {
+			mu.Lock()
+			defer mu.Unlock()
+			out(Line{i, true, l})
+		}
+		ctx := ctx
+		if o.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+			defer cancel()
+		}
+		began := time.Now()
+		res, err := f.clients[i].Run(ctx, c)
+		results[i] = Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}
+		if o.Done != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			o.Done(results[i])
+		}
+	}
+	if o.Serial {
+		for i, h := range f.Hosts {
+			if ctx.Err() != nil {
+				results[i] = Result{Host: h, Err: context.Cause(ctx)}
+				continue
+			}
+			one(i)
+		}
+		return results
+	}
+	f.each(func(i int, _ Host, _ *remote.Client) error { one(i); return nil })
+	return results
+}

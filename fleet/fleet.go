@@ -1,0 +1,238 @@
+// Package fleet is many hosts at once: commands, locks, files, and tools that step together.
+//
+//	hosts ──► Open ──► Fleet ──┬─ Exec   one command everywhere, lines as they come
+//	        all, or who is     ├─ Lock   all or none, watched while it is held
+//	        there (Skip)       ├─ Send   one tree to all, read once; what is there already is not sent
+//	                           └─ Sync   a tool on every host, that the others' steps reach (orgalorg's protocol)
+//
+// A host that fails is a Result with its error; what the others do is the caller's choice. It uses remote, and nothing
+// else of ours.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Host is one of many.
+type Host struct {
+	Name   string // how output and errors call it
+	Target remote.Target
+}
+
+// Connector gives connections. A *remote.Pool is one, and shares them with others.
+type Connector interface {
+	// Get gives an open connection, and what to call when it is no longer used.
+	Get(ctx context.Context, t remote.Target) (*remote.Client, func(), error)
+}
+
+// Direct dials anew and closes when released.
+type Direct struct{}
+
+// Get implements Connector.
+func (Direct) Get(ctx context.Context, t remote.Target) (*remote.Client, func(), error) {
+	c, err := remote.Dial(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, func() { _ = c.Close() }, nil
+}
+
+// Options of Open. Zero values stand for the defaults.
+type Options struct {
+	Connect   Connector     // Direct
+	Dials     int           // handshakes at once; 64
+	Skip      bool          // go on without hosts that can not be reached
+	KeepAlive time.Duration // ask every host so often whether it is there; 10 s
+	Answer    time.Duration // and give it up when it says nothing for so long; 10 s
+	// Failed is told about each host that can not be reached, one at a time; may be nil.
+	Failed func(Host, error)
+	// Opened is told how many are open, one call at a time; may be nil.
+	Opened func(done, all int)
+}
+
+// Fleet is hosts with a connection each.
+type Fleet struct {
+	Hosts []Host // those that were reached, in the order given
+	// Lost are the hosts that Open went on without.
+	Lost []*HostError
+
+	clients  []*remote.Client
+	releases []func()
+	end      context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+// HostError is what happened to one host.
+type HostError struct {
+	Host Host
+	Err  error
+}
+
+func (e *HostError) Error() string { return e.Host.Name + ": " + e.Err.Error() }
+func (e *HostError) Unwrap() error { return e.Err }
+
+// ErrNobody: there is no host to work with.
+var ErrNobody = errors.New("no host is left")
+
+// Open connects to all hosts. Unless Skip says otherwise, all or none: the error names each host that failed.
+func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
+	if o.Connect == nil {
+		o.Connect = Direct{}
+	}
+	if o.Dials <= 0 {
+		o.Dials = 64
+	}
+	type opened struct {
+		client  *remote.Client
+		release func()
+		err     error
+	}
+	got := make([]opened, len(hosts))
+	dials := make(chan struct{}, o.Dials)
+	dialCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var mu sync.Mutex
+	done := 0
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		select {
+		case dials <- struct{}{}:
+		case <-dialCtx.Done():
+			got[i].err = context.Cause(dialCtx)
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			g := &got[i]
+			g.client, g.release, g.err = o.Connect.Get(dialCtx, h.Target)
+			<-dials
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			if g.err != nil && o.Failed != nil && dialCtx.Err() == nil {
+				o.Failed(h, g.err)
+			}
+			if g.err != nil && !o.Skip {
+				stop()
+			}
+			if o.Opened != nil {
+				o.Opened(done, len(hosts))
+			}
+		}()
+	}
+	wg.Wait()
+	f := &Fleet{}
+	var errs []error
+	for i, g := range got {
+		if g.err != nil {
+			e := &HostError{hosts[i], g.err}
+			f.Lost = append(f.Lost, e)
+			if !errors.Is(g.err, context.Canceled) {
+				errs = append(errs, e)
+			}
+			continue
+		}
+		f.Hosts, f.clients, f.releases = append(f.Hosts, hosts[i]), append(f.clients, g.client), append(f.releases, g.release)
+	}
+	watch, end := context.WithCancel(context.WithoutCancel(ctx))
+	f.end = end
+	switch {
+	case ctx.Err() != nil:
+		f.Close()
+		return nil, context.Cause(ctx)
+	case len(errs) > 0 && !o.Skip:
+		f.Close()
+		return nil, errors.Join(errs...)
+	case len(f.Hosts) == 0:
+		f.Close()
+		return nil, errors.Join(append(errs, ErrNobody)...)
+	}
+	f.wg.Add(1)
+	go func() {
+		defer f.wg.Done()
+		f.watch(watch, o)
+	}()
+	return f, nil
+}
+
+// watch asks every host now and then whether it is there, so that nothing hangs on a link that is only half open.
+func (f *Fleet) watch(ctx context.Context, o Options) {
+	if o.KeepAlive <= 0 {
+		o.KeepAlive = 10 * time.Second
+	}
+	if o.Answer <= 0 {
+		o.Answer = 10 * time.Second
+	}
+	t := time.NewTicker(o.KeepAlive)
+	defer t.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for _, c := range f.clients {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				ask, cancel := context.WithTimeout(ctx, o.Answer)
+				defer cancel()
+				_ = c.Alive(ask)
+			}()
+		}
+		wg.Wait()
+	}
+}
+
+// Close gives the connections back.
+func (f *Fleet) Close() {
+	f.end()
+	f.wg.Wait()
+	for _, r := range f.releases {
+		r()
+	}
+	f.releases = nil
+}
+
+// each does something on every host at once, and gives the errors by host.
+func (f *Fleet) each(do func(i int, h Host, c *remote.Client) error) []error {
+	errs := make([]error, len(f.Hosts))
+	var wg sync.WaitGroup
+	for i, h := range f.Hosts {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[i] = do(i, h, f.clients[i])
+		}()
+	}
+	wg.Wait()
+	return errs
+}
+
+// joined makes one error of those of hosts; nil when there is none.
+func (f *Fleet) joined(errs []error) error {
+	var out []error
+	for i, err := range errs {
+		if err != nil {
+			out = append(out, &HostError{f.Hosts[i], err})
+		}
+	}
+	return errors.Join(out...)
+}
+
+// plural gives "1 host", "2 hosts".
+func plural(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}

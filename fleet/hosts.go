@@ -1,0 +1,214 @@
+package fleet
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// MaxExpand bounds how many hosts one word may stand for.
+const MaxExpand = 100_000
+
+// Expand gives the hosts that a word stands for: web[1-20], web[01-20], db{a,b}.example.org, and combinations. IPv6
+// addresses in brackets stay as they are.
+func Expand(word string) ([]string, error) {
+	for i := 0; i < len(word); i++ {
+		var options []string
+		var rest string
+		switch word[i] {
+		case '[':
+			end := strings.IndexByte(word[i:], ']')
+			if end < 0 {
+				return nil, fmt.Errorf("%q: a bracket is not closed", word)
+			}
+			inner := word[i+1 : i+end]
+			if strings.Contains(inner, ":") { // an address
+				i += end
+				continue
+			}
+			for _, part := range strings.Split(inner, ",") {
+				list, err := span(part)
+				if err != nil {
+					return nil, fmt.Errorf("%q: %w", word, err)
+				}
+				options = append(options, list...)
+			}
+			rest = word[i+end+1:]
+		case '{':
+			end := strings.IndexByte(word[i:], '}')
+			if end < 0 {
+				return nil, fmt.Errorf("%q: a brace is not closed", word)
+			}
+			options, rest = strings.Split(word[i+1:i+end], ","), word[i+end+1:]
+		default:
+			continue
+		}
+		tails, err := Expand(rest)
+		if err != nil {
+			return nil, err
+		}
+		if len(options)*len(tails) > MaxExpand {
+			return nil, fmt.Errorf("%q stands for more than %d hosts", word, MaxExpand)
+		}
+		var out []string
+		for _, o := range options {
+			for _, t := range tails {
+				out = append(out, word[:i]+o+t)
+			}
+		}
+		return out, nil
+	}
+	return []string{word}, nil
+}
+
+// span gives 1, 2, 3 for 1-3, and 01, 02 for 01-02.
+func span(s string) ([]string, error) {
+	from, to, ok := strings.Cut(s, "-")
+	if !ok {
+		return []string{s}, nil
+	}
+	a, err1 := strconv.Atoi(from)
+	b, err2 := strconv.Atoi(to)
+	if err1 != nil || err2 != nil || a < 0 || b < a {
+		return nil, fmt.Errorf("%q is no range as 1-20", s)
+	}
+	if b-a >= MaxExpand {
+		return nil, fmt.Errorf("%q stands for more than %d hosts", s, MaxExpand)
+	}
+	width := 0
+	if strings.HasPrefix(from, "0") {
+		width = len(from)
+	}
+	var out []string
+	for n := a; n <= b; n++ {
+		out = append(out, fmt.Sprintf("%0*d", width, n))
+	}
+	return out, nil
+}
+
+// ReadHosts reads one host a line; blank lines and what follows # do not count.
+func ReadHosts(r io.Reader) ([]string, error) {
+	var out []string
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		l, _, _ := strings.Cut(sc.Text(), "#")
+		for _, w := range strings.Fields(l) {
+			list, err := Expand(w)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, list...)
+		}
+	}
+	return out, sc.Err()
+}
+
+// What a host may be called: a name of DNS or of ~/.ssh/config; and an IPv6 address with a zone.
+var (
+	hostName = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
+	zoned    = regexp.MustCompile(`^[0-9A-Fa-f:.]+%[0-9A-Za-z._-]+$`)
+)
+
+// SplitHost takes [user@]host[:port] apart. An IPv6 address with a port is in brackets.
+func SplitHost(s string) (user, host, port string, err error) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		user, s = s[:i], s[i+1:]
+	}
+	switch {
+	case strings.HasPrefix(s, "["):
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", "", "", fmt.Errorf("%q: a bracket is not closed", s)
+		}
+		host = s[1:end]
+		if rest := s[end+1:]; strings.HasPrefix(rest, ":") {
+			port = rest[1:]
+		} else if rest != "" {
+			return "", "", "", fmt.Errorf("%q is no host", s)
+		}
+	case strings.Count(s, ":") == 1:
+		host, port, err = net.SplitHostPort(s)
+		if err != nil {
+			return "", "", "", fmt.Errorf("%q is no host", s)
+		}
+	default:
+		host = s
+	}
+	if !hostName.MatchString(host) && net.ParseIP(host) == nil && !zoned.MatchString(host) {
+		return "", "", "", fmt.Errorf("%q is no host; it is [user@]host[:port]", s)
+	}
+	if port != "" {
+		if n, perr := strconv.Atoi(port); perr != nil || n < 1 || n > 65535 {
+			return "", "", "", fmt.Errorf("%q: %q is no port", s, port)
+		}
+	}
+	return user, host, port, nil
+}
+
+// Fold writes names the short way round: web[1-3,7].example.org.
+func Fold(names []string) string {
+	type group struct {
+		head, tail string
+		width      int
+		numbers    []int
+	}
+	var groups []*group
+	for _, n := range names {
+		start := strings.IndexAny(n, "0123456789")
+		if start < 0 || net.ParseIP(n) != nil {
+			groups = append(groups, &group{head: n})
+			continue
+		}
+		end := start
+		for end < len(n) && n[end] >= '0' && n[end] <= '9' {
+			end++
+		}
+		num, err := strconv.Atoi(n[start:end])
+		if err != nil {
+			groups = append(groups, &group{head: n})
+			continue
+		}
+		width := 0
+		if n[start] == '0' {
+			width = end - start
+		}
+		var last *group
+		if len(groups) > 0 {
+			last = groups[len(groups)-1]
+		}
+		if last == nil || last.numbers == nil || last.head != n[:start] || last.tail != n[end:] || last.width != width && (width != 0 || len(strconv.Itoa(num)) < last.width) {
+			groups = append(groups, &group{head: n[:start], tail: n[end:], width: width, numbers: []int{num}})
+			continue
+		}
+		last.numbers = append(last.numbers, num)
+	}
+	var out []string
+	for _, g := range groups {
+		switch {
+		case g.numbers == nil:
+			out = append(out, g.head)
+		case len(g.numbers) == 1:
+			out = append(out, fmt.Sprintf("%s%0*d%s", g.head, g.width, g.numbers[0], g.tail))
+		default:
+			var parts []string
+			for i := 0; i < len(g.numbers); {
+				j := i
+				for j+1 < len(g.numbers) && g.numbers[j+1] == g.numbers[j]+1 {
+					j++
+				}
+				if i == j {
+					parts = append(parts, fmt.Sprintf("%0*d", g.width, g.numbers[i]))
+				} else {
+					parts = append(parts, fmt.Sprintf("%0*d-%0*d", g.width, g.numbers[i], g.width, g.numbers[j]))
+				}
+				i = j + 1
+			}
+			out = append(out, g.head+"["+strings.Join(parts, ",")+"]"+g.tail)
+		}
+	}
+	return strings.Join(out, ",")
+}

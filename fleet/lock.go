@@ -1,0 +1,239 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// DefaultLockFile is what is locked on every host unless told otherwise: it is there, and the same, everywhere.
+const DefaultLockFile = "/"
+
+// LockOptions say what is locked, and how it is watched.
+type LockOptions struct {
+	File string // DefaultLockFile when ""
+	// MakeDir makes File a directory first, where it is not there: flock would make it a file.
+	MakeDir bool
+	Sudo    *remote.Sudo
+	// Answer bounds the wait for a heartbeat; one goes out every 0.8 of it. 0: 10 s.
+	Answer time.Duration
+}
+
+// LockedError: somebody holds the lock on a host.
+type LockedError struct {
+	File   string
+	Holder string // who, as far as the host tells; may be ""
+}
+
+func (e *LockedError) Error() string {
+	by := "somebody else"
+	if e.Holder != "" {
+		by = e.Holder
+	}
+	return fmt.Sprintf("%s is locked by %s", e.File, by)
+}
+
+// ErrLockLost: a heartbeat did not come back, so somebody else may have the lock now.
+var ErrLockLost = errors.New("the lock is lost")
+
+// Lock is held on all hosts of a fleet.
+type Lock struct {
+	ctx  context.Context // ends when the lock is lost or released
+	held []*heldLock
+	wg   sync.WaitGroup
+	lose context.CancelCauseFunc
+}
+
+type heldLock struct {
+	host  Host
+	in    *mailbox
+	lines chan string // what came back
+	done  chan error  // the end of flock
+}
+
+// Lock takes the lock on all hosts at once, or on none. It is an flock(2) of the file, held by flock(1) and a cat through
+// which heartbeats go; so it ends with the connection.
+func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
+	if o.File == "" {
+		o.File = DefaultLockFile
+	}
+	if o.Answer <= 0 {
+		o.Answer = 10 * time.Second
+	}
+	lockCtx, lose := context.WithCancelCause(context.WithoutCancel(ctx))
+	l := &Lock{ctx: lockCtx, lose: lose, held: make([]*heldLock, len(f.Hosts))}
+	errs := f.each(func(i int, h Host, c *remote.Client) error {
+		if o.MakeDir {
+			if res, err := c.Run(ctx, remote.Command{Args: []string{"mkdir", "-p", "--", o.File}, Sudo: o.Sudo}); err != nil {
+				return err
+			} else if res.Exit != 0 {
+				return errors.New(firstOf(res.Stderr, fmt.Sprintf("mkdir: exit %d", res.Exit)))
+			}
+		}
+		k := &heldLock{host: h, in: newMailbox(), lines: make(chan string, 4), done: make(chan error, 1)}
+		l.held[i] = k
+		l.wg.Add(1)
+		go func() {
+			defer l.wg.Done()
+			res, err := c.Run(lockCtx, remote.Command{Args: []string{"flock", "-nx", o.File, "-c", "echo acquired && cat"}, Sudo: o.Sudo, Stdin: k.in, Stdout: func(line string) {
+				select {
+				case k.lines <- line:
+				default:
+				}
+			}})
+			if err == nil && res.Exit != 0 {
+				err = fmt.Errorf("flock: %s", firstOf(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+				if res.Exit == 1 && strings.TrimSpace(res.Stderr) == "" {
+					err = &LockedError{File: o.File, Holder: holder(lockCtx, c, o)}
+				}
+			}
+			k.done <- err
+		}()
+		t := time.NewTimer(o.Answer)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-k.done:
+			k.done <- err
+			if err == nil {
+				err = errors.New("flock ended at once")
+			}
+			return err
+		case <-k.lines:
+			return nil
+		case <-t.C:
+			return errors.New("the lock was not taken in time")
+		}
+	})
+	if err := f.joined(errs); err != nil {
+		return nil, errors.Join(err, l.Release())
+	}
+	for _, k := range l.held {
+		l.wg.Add(1)
+		go func() {
+			defer l.wg.Done()
+			if err := k.beat(lockCtx, o.Answer); err != nil && lockCtx.Err() == nil {
+				lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, err)})
+			}
+		}()
+	}
+	return l, nil
+}
+
+// holderScript finds who has an flock on a file (proc(5), /proc/locks).
+const holderScript = `i=$(stat -c %i -- "$1") || exit 0
+p=$(sed -n "s/.*FLOCK *ADVISORY *WRITE *\([0-9][0-9]*\) [0-9a-f]*:[0-9a-f]*:$i .*/\1/p" /proc/locks | head -n 1)
+[ "${p:-0}" -gt 0 ] || exit 0
+from=$(tr '\0' '\n' 2>/dev/null < "/proc/$p/environ" | sed -n 's/^SSH_CONNECTION=\([^ ]*\).*/\1/p')
+echo "process $p of $(stat -c %U "/proc/$p")${from:+, from $from}"`
+
+func holder(ctx context.Context, c *remote.Client, o LockOptions) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", holderScript, "jarvis", o.File}, Sudo: o.Sudo})
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(res.Stdout)
+}
+
+// beat sends a line through the lock now and then, which must come back.
+func (k *heldLock) beat(ctx context.Context, answer time.Duration) error {
+	t := time.NewTicker(answer * 8 / 10)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-k.done:
+			k.done <- err
+			return errors.Join(errors.New("flock ended"), err)
+		case <-t.C:
+		}
+		ping := fmt.Sprintf("ping %d", n)
+		_, _ = io.WriteString(k.in, ping+"\n")
+		late := time.NewTimer(answer)
+		for back := ""; back != ping; {
+			select {
+			case <-ctx.Done():
+				late.Stop()
+				return nil
+			case err := <-k.done:
+				late.Stop()
+				k.done <- err
+				return errors.Join(errors.New("flock ended"), err)
+			case back = <-k.lines:
+			case <-late.C:
+				return errors.New("a heartbeat did not come back")
+			}
+		}
+		late.Stop()
+	}
+}
+
+// Context ends when the lock is lost, with ErrLockLost and the host as cause, or when it is released.
+func (l *Lock) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// Lost is closed when the lock is lost or released; Err says which.
+func (l *Lock) Lost() <-chan struct{} { return l.ctx.Done() }
+
+// Err gives why the lock ended: nil while it is held, and after Release.
+func (l *Lock) Err() error {
+	if err := context.Cause(l.ctx); errors.Is(err, ErrLockLost) {
+		return err
+	}
+	return nil
+}
+
+// releaseTime is how long the hosts have to let go.
+const releaseTime = 5 * time.Second
+
+// Release lets go everywhere. The error names the hosts of which nobody knows whether they did.
+func (l *Lock) Release() error {
+	for _, k := range l.held {
+		if k != nil {
+			k.in.Close()
+		}
+	}
+	t := time.NewTimer(releaseTime)
+	defer t.Stop()
+	var left []error
+	for _, k := range l.held {
+		if k == nil {
+			continue
+		}
+		var err error
+		select {
+		case err = <-k.done:
+		case <-t.C:
+			t.Reset(0)
+			err = errors.New("no answer")
+		}
+		var held *LockedError
+		if err != nil && errors.Is(err, remote.ErrLost) && !errors.As(err, &held) {
+			left = append(left, &HostError{k.host, fmt.Errorf("it may still be locked, until it notices that the connection is gone (%w)", err)})
+		}
+	}
+	l.lose(nil)
+	l.wg.Wait()
+	return errors.Join(left...)
+}
+
+func firstOf(s, otherwise string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return otherwise
+	}
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}

@@ -1,0 +1,293 @@
+package fleet
+
+import (
+	"archive/tar"
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Tree is files and directories to send, as they are on this machine now.
+type Tree struct {
+	Bytes   int64 // of all regular files
+	entries []treeEntry
+	opts    TreeOptions
+}
+
+// TreeOptions say how local files are named and owned on the hosts.
+type TreeOptions struct {
+	// Relative names files as they are given, instead of by their whole path; of an absolute path, its last part.
+	Relative bool
+	// NoUID and NoGID leave the owner and the group to root, or to whoever logs in.
+	NoUID, NoGID bool
+}
+
+type treeEntry struct {
+	name  string // on the host: slashes, no leading one
+	local string
+	info  fs.FileInfo
+	link  string // target of a symbolic link
+	hard  int    // index of the first name of the same file, or -1
+}
+
+// ReadTree walks files and directories. Sockets, devices and pipes are refused: they do not travel.
+func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
+	t := &Tree{opts: o}
+	type inode struct{ dev, ino uint64 }
+	first := map[inode]int{}
+	seen := map[string]bool{}
+	for _, p := range paths {
+		base, err := t.base(p)
+		if err != nil {
+			return nil, err
+		}
+		err = filepath.WalkDir(p, func(local string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := os.Lstat(local)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(p, local)
+			if err != nil {
+				return err
+			}
+			name := strings.TrimPrefix(path.Join(base, filepath.ToSlash(rel)), "/")
+			if name == "" || name == "." || seen[name] {
+				return nil
+			}
+			seen[name] = true
+			e := treeEntry{name: name, local: local, info: info, hard: -1}
+			switch mode := info.Mode(); {
+			case mode.IsRegular():
+				st, ok := info.Sys().(*syscall.Stat_t)
+				if ok && st.Nlink > 1 {
+					key := inode{uint64(st.Dev), st.Ino} //nolint:unconvert // Dev is an int32 elsewhere
+					if at, known := first[key]; known {
+						e.hard = at
+					} else {
+						first[key] = len(t.entries)
+					}
+				}
+				if e.hard < 0 {
+					t.Bytes += info.Size()
+				}
+			case mode.IsDir():
+			case mode&fs.ModeSymlink != 0:
+				if e.link, err = os.Readlink(local); err != nil {
+					return err
+				}
+			default:
+				return fmt.Errorf("%s is no file, directory or link", local)
+			}
+			t.entries = append(t.entries, e)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read what is to be sent: %w", err)
+		}
+	}
+	if len(t.entries) == 0 {
+		return nil, errors.New("there is nothing to send")
+	}
+	return t, nil
+}
+
+// base gives the name on the host of a path as somebody gave it.
+func (t *Tree) base(p string) (string, error) {
+	if !t.opts.Relative {
+		abs, err := filepath.Abs(p)
+		return filepath.ToSlash(abs), err
+	}
+	clean := filepath.Clean(p)
+	if filepath.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, ".."+string(filepath.Separator)) {
+		abs, err := filepath.Abs(p)
+		return filepath.Base(abs), err
+	}
+	return filepath.ToSlash(clean), nil
+}
+
+// Len counts the entries.
+func (t *Tree) Len() int { return len(t.entries) }
+
+func (e *treeEntry) owner() (uid, gid int) {
+	if st, ok := e.info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid), int(st.Gid)
+	}
+	return 0, 0
+}
+
+// stat writes an entry as the host's stat does, so that both can be compared: mode in hex, size, mtime in seconds, owner
+// and group if they count, name. Size and time of a directory say nothing.
+func (t *Tree) stat(e *treeEntry, owner bool) string {
+	st, ok := e.info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	size, mtime := fmt.Sprint(e.info.Size()), fmt.Sprint(e.info.ModTime().Unix())
+	if e.info.IsDir() {
+		size, mtime = "-", "-"
+	}
+	who := ""
+	if owner {
+		uid, gid := t.wanted(e)
+		who = fmt.Sprintf("%d %d ", uid, gid)
+	}
+	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.name)
+}
+
+// wanted gives the owner and the group on the host.
+func (t *Tree) wanted(e *treeEntry) (uid, gid int) {
+	uid, gid = e.owner()
+	if t.opts.NoUID {
+		uid = 0
+	}
+	if t.opts.NoGID {
+		gid = 0
+	}
+	return uid, gid
+}
+
+// manifest is the whole tree as stat tells it; digest its SHA-256.
+func (t *Tree) manifest(owner bool) (lines []string, digest string) {
+	for i := range t.entries {
+		lines = append(lines, t.stat(&t.entries[i], owner))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return lines, hex.EncodeToString(sum[:])
+}
+
+// names lists all names, each ended by a NUL.
+func (t *Tree) names() string {
+	var b strings.Builder
+	for _, e := range t.entries {
+		b.WriteString(e.name)
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+// dirsFile is the last member of every stream: the directories that are part of the tree, each ended by a NUL. When it is
+// there, the stream is whole: tar itself does not tell a cut stream from a short one.
+const dirsFile = ".jarvis-dirs"
+
+// write writes the entries that are wanted as a tar stream (POSIX.1-2001), and tells how many bytes of files are read.
+func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
+	buf := bufio.NewWriterSize(w, fanChunk)
+	tw := tar.NewWriter(buf)
+	copyBuf := make([]byte, fanChunk)
+	var dirs strings.Builder
+	for i := range t.entries {
+		e := &t.entries[i]
+		if !want[i] {
+			continue
+		}
+		hdr, err := tar.FileInfoHeader(e.info, e.link)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.local, err)
+		}
+		hdr.Name, hdr.Uname, hdr.Gname = e.name, "", ""
+		hdr.Uid, hdr.Gid = t.wanted(e)
+		hdr.ModTime = e.info.ModTime().Truncate(time.Second)
+		hdr.AccessTime, hdr.ChangeTime = time.Time{}, time.Time{}
+		if e.info.IsDir() {
+			hdr.Name += "/"
+			dirs.WriteString(e.name + "\x00")
+		}
+		if e.hard >= 0 {
+			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, t.entries[e.hard].name, 0
+		}
+		if hdr.Typeflag == tar.TypeReg {
+			if attrs := xattrs(e.local); len(attrs) > 0 {
+				hdr.PAXRecords = attrs
+			}
+		}
+		if err := tw.WriteHeader(hdr); err != nil {
+			return fmt.Errorf("%s: %w", e.local, err)
+		}
+		if hdr.Typeflag != tar.TypeReg {
+			continue
+		}
+		if err := writeFile(tw, e, hdr.Size, copyBuf, read); err != nil {
+			return err
+		}
+	}
+	if err := tw.WriteHeader(&tar.Header{Name: dirsFile, Mode: 0o600, Size: int64(dirs.Len()), Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(tw, dirs.String()); err != nil {
+		return err
+	}
+	return errors.Join(tw.Close(), buf.Flush())
+}
+
+func writeFile(tw *tar.Writer, e *treeEntry, size int64, buf []byte, read func(int64)) error {
+	f, err := os.Open(e.local)
+	if err != nil {
+		return fmt.Errorf("read what is to be sent: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	n, err := io.CopyBuffer(struct{ io.Writer }{tw}, io.LimitReader(f, size), buf)
+	if err != nil {
+		return err
+	}
+	read(n)
+	if now, err := f.Stat(); err != nil || n != size || now.Size() != size || !now.ModTime().Equal(e.info.ModTime()) {
+		return fmt.Errorf("%s changed while it was read", e.local)
+	}
+	return nil
+}
+
+// missing says which entries a host's listing lacks, or has otherwise.
+func (t *Tree) missing(listing string, owner bool) []bool {
+	there := map[string]bool{}
+	for _, l := range strings.Split(listing, "\n") {
+		there[l] = true
+	}
+	want := make([]bool, len(t.entries))
+	for i := range t.entries {
+		want[i] = !there[t.stat(&t.entries[i], owner)]
+	}
+	return want
+}
+
+// whole adds what the wanted entries need: the first name of a file with several, and the directories they are in,
+// whose times change with what is moved into them.
+func (t *Tree) whole(want []bool) {
+	dirs := map[string]bool{}
+	for i := range t.entries {
+		e := &t.entries[i]
+		if want[i] && e.hard >= 0 {
+			want[e.hard] = true
+		}
+	}
+	for i := range t.entries {
+		if want[i] {
+			dirs[path.Dir(t.entries[i].name)] = true
+		}
+	}
+	for i := range t.entries {
+		want[i] = want[i] || t.entries[i].info.IsDir() && dirs[t.entries[i].name]
+	}
+}
+
+// sizeOf counts the bytes of the wanted files.
+func (t *Tree) sizeOf(want []bool) (n int64) {
+	for i, e := range t.entries {
+		if want[i] && e.info.Mode().IsRegular() && e.hard < 0 {
+			n += e.info.Size()
+		}
+	}
+	return n
+}
