@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -58,33 +59,12 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 		defer fan.close()
 	}
 	one := func(i int) {
-		h := f.Hosts[i]
 		c := cmd
 		c.Stdin = stdin[i]
 		if t, ok := stdin[i].(*tap); ok {
-			defer t.Close()
+			defer func() { _ = t.Close() }()
 		}
-		if c.Output == nil {
-			c.Stdout = func(l string) {
-				mu.Lock()
-				defer mu.Unlock()
-				out(Line{i, false, l})
-			}
-		}
-		c.Stderr = func(l string) {
-			mu.Lock()
-			defer mu.Unlock()
-			out(Line{i, true, l})
-		}
-		ctx := ctx
-		if o.Timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, o.Timeout)
-			defer cancel()
-		}
-		began := time.Now()
-		res, err := f.clients[i].Run(ctx, c)
-		results[i] = Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}
+		results[i] = execOne(ctx, f.clients[i], f.Hosts[i], i, c, o.Timeout, &mu, out)
 		if o.Done != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -102,5 +82,72 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 		return results
 	}
 	f.each(func(i int, _ Host, _ *remote.Client) error { one(i); return nil })
+	return results
+}
+
+// execOne runs a command on one of many hosts. mu keeps the lines of all apart.
+func execOne(ctx context.Context, c *remote.Client, h Host, i int, cmd remote.Command, timeout time.Duration, mu *sync.Mutex, out func(Line)) Result {
+	say := func(stderr bool) func(string) {
+		return func(l string) {
+			mu.Lock()
+			defer mu.Unlock()
+			out(Line{i, stderr, l})
+		}
+	}
+	if cmd.Output == nil {
+		cmd.Stdout = say(false)
+	}
+	cmd.Stderr = say(true)
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %s, and was ended", timeout))
+		defer cancel()
+	}
+	began := time.Now()
+	res, err := c.Run(ctx, cmd)
+	return Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}
+}
+
+// Run runs a command on each host as soon as it is reached, and hangs up when it has ended: no host waits for the
+// others, and no more connections are open than commands run. For what needs all hosts or none there is Open.
+func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo ExecOptions, out func(Line)) []Result {
+	if o.Connect == nil {
+		o.Connect = Direct{}
+	}
+	if o.Dials <= 0 {
+		o.Dials = defaultDials
+	}
+	results := make([]Result, len(hosts))
+	dials := make(chan struct{}, o.Dials)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		select {
+		case dials <- struct{}{}:
+		case <-ctx.Done():
+			results[i] = Result{Host: h, Err: context.Cause(ctx)}
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			c, release, err := o.Connect.Get(ctx, h.Target)
+			<-dials
+			if err != nil {
+				results[i] = Result{Host: h, Err: err}
+			} else {
+				stop := watchOne(ctx, c, o)
+				results[i] = execOne(ctx, c, h, i, cmd, eo.Timeout, &mu, out)
+				stop()
+				release()
+			}
+			if eo.Done != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				eo.Done(results[i])
+			}
+		}()
+	}
+	wg.Wait()
 	return results
 }

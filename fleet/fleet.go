@@ -10,6 +10,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,8 @@ type Options struct {
 	Opened func(done, all int)
 }
 
+const defaultDials = 64
+
 // Fleet is hosts with a connection each.
 type Fleet struct {
 	Hosts []Host // those that were reached, in the order given
@@ -86,7 +89,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 		o.Connect = Direct{}
 	}
 	if o.Dials <= 0 {
-		o.Dials = 64
+		o.Dials = defaultDials
 	}
 	type opened struct {
 		client  *remote.Client
@@ -164,16 +167,10 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 
 // watch asks every host now and then whether it is there, so that nothing hangs on a link that is only half open.
 func (f *Fleet) watch(ctx context.Context, o Options) {
-	if o.KeepAlive <= 0 {
-		o.KeepAlive = 10 * time.Second
-	}
-	if o.Answer <= 0 {
-		o.Answer = 10 * time.Second
-	}
-	t := time.NewTicker(o.KeepAlive)
+	every, answer := o.keepAlive()
+	t := time.NewTicker(every)
 	defer t.Stop()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -184,13 +181,42 @@ func (f *Fleet) watch(ctx context.Context, o Options) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				ask, cancel := context.WithTimeout(ctx, o.Answer)
-				defer cancel()
-				_ = c.Alive(ask)
+				alive(ctx, c, answer)
 			}()
 		}
 		wg.Wait()
 	}
+}
+
+func (o Options) keepAlive() (every, answer time.Duration) {
+	return cmp.Or(o.KeepAlive, 10*time.Second), cmp.Or(o.Answer, 10*time.Second)
+}
+
+func alive(ctx context.Context, c *remote.Client, answer time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answer)
+	defer cancel()
+	_ = c.Alive(ctx)
+}
+
+// watchOne does the same for one connection, until stop.
+func watchOne(ctx context.Context, c *remote.Client, o Options) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		every, answer := o.keepAlive()
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				alive(ctx, c, answer)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // Close gives the connections back.

@@ -159,3 +159,17 @@ func (a Alias) Algorithms(string) []string { return a.Of.Algorithms(a.Name) }
 
 // Check implements HostKeys.
 func (a Alias) Check(_ string, key gossh.PublicKey) error { return a.Of.Check(a.Name, key) }
+
+// Keys gives the keys that are known for a host, as far as its sources have keys and not only fingerprints.
+func (f FirstOf) Keys(addr string) []gossh.PublicKey {
+	for _, s := range f {
+		if k, ok := s.(interface {
+			Keys(addr string) []gossh.PublicKey
+		}); ok {
+			if list := k.Keys(addr); len(list) > 0 {
+				return list
+			}
+		}
+	}
+	return nil
+}

@@ -200,6 +200,20 @@ func (k *KnownHosts) Algorithms(addr string) []string {
 	return out
 }
 
+// Keys gives the plain keys that are known for a host: neither authorities nor revoked ones.
+func (k *KnownHosts) Keys(addr string) []gossh.PublicKey {
+	if k.Err() != nil {
+		return nil
+	}
+	var out []gossh.PublicKey
+	for _, l := range k.about(knownhosts.Normalize(addr)) {
+		if key, err := gossh.ParsePublicKey(l.keyBytes); err == nil && !l.ca && k.revoked[string(l.keyBytes)] == nil {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
 // Check implements HostKeys. As with ssh(1), a host on another port may also prove itself by a key that is known for
 // the name alone.
 func (k *KnownHosts) Check(addr string, key gossh.PublicKey) error {

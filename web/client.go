@@ -69,6 +69,11 @@ func (c *Client) do(ctx context.Context, method, path, accept string, body []byt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(ctx, req)
+}
+
+// send adds who asks, and says in words what fails.
+func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

@@ -28,6 +28,9 @@ func (s *Server) routes() http.Handler {
 	inner := http.NewServeMux()
 	api := humago.New(inner, apiConfig())
 	s.operations(api)
+	if s.Hosts != nil {
+		inner.HandleFunc("POST /v1/exec", s.exec)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.authenticate(inner))
 	mux.Handle("GET /openapi.json", inner)

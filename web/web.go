@@ -27,7 +27,9 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // HTTP is the part of jarvis.yaml about the API, beside `listen`.
@@ -54,6 +56,9 @@ type Config struct {
 	Limiter  *access.Limiter
 	Metrics  *Metrics // nil: none are served
 	Pages    *Pages   // nil: none are served
+	// Hosts and Pool are for POST /v1/exec; nil: there is none.
+	Hosts    func(context.Context, []ExecHost) ([]fleet.Host, error)
+	Pool     *remote.Pool
 	Version  string
 	Log      *slog.Logger
 	Listened func(addr string) // told the address when it is served: with port 0 nobody else knows

@@ -22,6 +22,7 @@ type execCmd struct {
 	Input  string            `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file (- or /dev/stdin: what comes in) to the command on every host."`
 	Dir    string            `placeholder:"DIR" help:"Working directory on the hosts."`
 	Env    map[string]string `mapsep:"none" placeholder:"K=V" help:"Set in the command's environment; whoever lists processes there can read it."`
+	Direct bool              `help:"Connect from here, also when a server runs whose open connections could be used."`
 	TTY    bool              `name:"tty" help:"Give the command a terminal."`
 	Args   []string          `arg:"" passthrough:"" help:"The command; the shell on the hosts reads it, as with ssh."`
 }
@@ -76,18 +77,65 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 		defer func() { _ = in.Close() }()
 		o.Stdin = in
 	}
+	if done, err := c.warm(ctx, t, o); done || err != nil {
+		return err
+	}
+	if c.Skip && c.NoLock && !c.Serial && o.Stdin == nil {
+		return c.each(ctx, t, cmd, o)
+	}
 	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		cmd.Sudo = r.sudo()
 		p.start("running", f.Hosts)
-		o.Done = p.done(f)
+		o.Done = p.done(f.Hosts)
 		return f.Exec(ctx, cmd, o, p.line), nil
 	})
 }
 
+// each needs no host to wait for the others.
+func (c *execCmd) each(ctx context.Context, t *term, cmd remote.Command, o fleet.ExecOptions) error {
+	hosts, r, err := c.resolve(t)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	cmd.Sudo = r.sudo()
+	p := newPrinter(t, &c.manyFlags)
+	p.start("running", hosts)
+	o.Done = p.done(hosts)
+	results := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
+	p.close()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return p.summary(results, nil)
+}
+
+// resolve makes hosts of what the flags say.
+func (m *manyFlags) resolve(t *term) ([]fleet.Host, *resolver, error) {
+	words, err := m.names(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := newResolver(m, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts, err := r.hosts(words)
+	if err != nil {
+		r.close()
+		return nil, nil, err
+	}
+	return hosts, r, nil
+}
+
+func (m *manyFlags) options() fleet.Options {
+	return fleet.Options{Dials: m.Threads, Skip: m.Skip, KeepAlive: time.Duration(m.KeepAlive), Answer: time.Duration(m.Connect)}
+}
+
 // done counts results.
-func (p *printer) done(f *fleet.Fleet) func(fleet.Result) {
+func (p *printer) done(hosts []fleet.Host) func(fleet.Result) {
 	index := map[string]int{}
-	for i, h := range f.Hosts {
+	for i, h := range hosts {
 		index[h.Name] = i
 	}
 	return func(r fleet.Result) { p.result(index[r.Host.Name], r) }
@@ -107,21 +155,14 @@ func (t *term) open(name string) (io.ReadCloser, error) {
 
 // on connects to the hosts, locks them, does the work, and says what failed.
 func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, *fleet.Fleet, *resolver, *printer) ([]fleet.Result, error)) error {
-	words, err := m.names(t)
-	if err != nil {
-		return err
-	}
-	r, err := newResolver(m, t)
+	hosts, r, err := m.resolve(t)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	hosts, err := r.hosts(words)
-	if err != nil {
-		return err
-	}
 	p := newPrinter(t, m)
-	o := fleet.Options{Dials: m.Threads, Skip: m.Skip, KeepAlive: time.Duration(m.KeepAlive), Opened: p.opened}
+	o := m.options()
+	o.Opened = p.opened
 	if m.Skip {
 		o.Failed = p.lost
 	}

@@ -55,7 +55,7 @@ func (c *sendFlags) root() string {
 func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
 	p.start("sending", f.Hosts)
 	same := 0
-	done := p.done(f)
+	done := p.done(f.Hosts)
 	results := f.Send(ctx, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
 		if r.Same {
 			same++
@@ -151,7 +151,7 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 			tool.Dir = root
 		}
 		p.start("the tool runs", f.Hosts)
-		o.Done = p.done(f)
+		o.Done = p.done(f.Hosts)
 		if c.Simple {
 			return f.Exec(ctx, tool, o, p.line), nil
 		}
@@ -189,7 +189,7 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 	c.NoLock = true // it changes nothing there
 	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		p.start("fetching", f.Hosts)
-		done := p.done(f)
+		done := p.done(f.Hosts)
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
 		for _, r := range f.Fetch(ctx, c.Paths, c.To, r.sudo(), func(r fleet.FetchResult) { done(fleet.Result{Host: r.Host, Err: r.Err}) }) {

@@ -34,12 +34,13 @@ type manyFlags struct {
 
 	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory (default: /, or what --root says)."`
 
-	lockDir   string // what --root says, where there is one
-	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
-	Connect   millis `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
-	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
-	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
-	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
+	lockDir   string   // what --root says, where there is one
+	words     []string // the hosts, once they are read
+	Threads   int      `short:"d" default:"64" help:"Handshakes at once."`
+	Connect   millis   `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
+	Send      millis   `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
+	Receive   millis   `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
+	KeepAlive millis   `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet bool `short:"q" help:"Print the lines without host names."`
 	JSON  bool `name:"json" help:"Print one JSON object a line."`
@@ -69,6 +70,9 @@ func usage(format string, args ...any) error {
 
 // names gives the hosts as words, in the order given, each once.
 func (m *manyFlags) names(t *term) ([]string, error) {
+	if m.words != nil {
+		return m.words, nil
+	}
 	var out []string
 	for _, w := range m.Hosts {
 		if strings.HasPrefix(w, "/") || strings.HasPrefix(w, "./") || strings.HasPrefix(w, "../") {

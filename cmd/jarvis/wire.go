@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -38,6 +39,7 @@ type app struct {
 	limiter *access.Limiter
 	metrics *web.Metrics
 	pages   *web.Pages
+	pool    *remote.Pool
 	table   *command.Table
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
@@ -71,6 +73,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, err
 	}
 	a.limiter = access.NewLimiter(conf.Limit)
+	a.pool = remote.NewPool(remote.PoolConfig{})
 	a.metrics = web.NewMetrics(a.engine, version, log)
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
 		return nil, err
@@ -114,10 +117,63 @@ func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[strin
 
 // exec runs a command on a host of the record, by the keys that its run learned.
 func (a *app) exec(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error) {
-	return a.workers.SSH.Exec(ctx, a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"), args, line)
+	t, err := a.workers.SSH.Target(a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"))
+	if err != nil {
+		return remote.Result{}, err
+	}
+	return a.pool.Run(ctx, t, remote.Command{Args: args, Stdout: line, Stderr: line})
+}
+
+// hosts finds those of `jarvis exec`: names and clusters on record, and addresses.
+func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, error) {
+	var out []fleet.Host
+	recorded := func(r pipeline.Run) error {
+		ip, keys := a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys")
+		if ip == "" || len(keys) == 0 {
+			return &command.UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
+		}
+		t, err := a.workers.SSH.Target(ip, keys)
+		out = append(out, fleet.Host{Name: r.Host, Target: t})
+		return err
+	}
+	for _, h := range list {
+		if name, ok := strings.CutPrefix(h.Name, "@"); ok {
+			cl, err := a.engine.FindCluster(ctx, name)
+			if err != nil {
+				return nil, &command.UserError{Msg: "there is no cluster " + name + " on record", Kind: command.ErrNotFound}
+			}
+			for _, r := range cl.Runs {
+				if err := recorded(r); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		r, err := a.engine.Find(ctx, h.Name)
+		switch {
+		case err == nil && a.engine.Value(r, "ipaddress") != "":
+			if err := recorded(r); err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil && !errors.Is(err, pipeline.ErrNotFound):
+			return nil, err
+		case h.Addr == "":
+			return nil, &command.UserError{Msg: "there is no host " + h.Name + " on record", Kind: command.ErrNotFound}
+		}
+		t, err := a.workers.SSH.Known(h.Addr, h.User, h.Keys)
+		if err != nil {
+			return nil, &command.UserError{Msg: err.Error(), Kind: command.ErrUsage}
+		}
+		out = append(out, fleet.Host{Name: h.Name, Target: t})
+	}
+	return out, nil
 }
 
 func (a *app) close() {
+	if a.pool != nil {
+		a.pool.Close()
+	}
 	if a.workers != nil {
 		a.workers.Close()
 	}
@@ -174,7 +230,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Version: version, Log: a.log,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Version: version, Log: a.log,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return &config.Error{File: "configuration", Msg: err.Error()}

@@ -1,24 +1,30 @@
 package ssh
 
 import (
-	"context"
 	"net"
 	"strconv"
 
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// Exec runs one command on a host whose address and keys are on record, for the verb `run`. Lines of both streams go
-// to line, one at a time.
-func (w *Worker) Exec(ctx context.Context, ip string, hostkeys, args []string, line func(string)) (remote.Result, error) {
+// Target says how a host of the record is reached: by its address, and only if it proves itself by one of the keys that
+// its run learned (lines of authorized_keys form).
+func (w *Worker) Target(ip string, hostkeys []string) (remote.Target, error) {
 	keys, err := parseKeys(hostkeys)
 	if err != nil {
-		return remote.Result{}, err
+		return remote.Target{}, err
 	}
-	cl, err := remote.Dial(ctx, w.target(net.JoinHostPort(ip, strconv.Itoa(w.cfg.Port)), keys))
+	return w.target(net.JoinHostPort(ip, strconv.Itoa(w.cfg.Port)), keys), nil
+}
+
+// Known says how a host is reached that no run made: the server's known_hosts, or what the caller knows, vouches for it.
+func (w *Worker) Known(addr, user string, hostkeys []string) (remote.Target, error) {
+	keys, err := parseKeys(hostkeys)
 	if err != nil {
-		return remote.Result{}, err
+		return remote.Target{}, err
 	}
-	defer func() { _ = cl.Close() }()
-	return cl.Run(ctx, remote.Command{Args: args, Stdout: line, Stderr: line})
+	t := w.target(addr, nil)
+	t.User = user
+	t.HostKeys = remote.FirstOf{remote.NewKnownHosts(w.cfg.KnownHosts), remote.Pinned(keys)}
+	return t, nil
 }

@@ -1,0 +1,109 @@
+// Command farm is many SSH hosts in one process, for benchmarks of clients: it listens on N loopback addresses, lets the
+// key in a file log in, and answers every command at once with success.
+//
+//	farm N DIR    writes DIR/id, DIR/known_hosts, DIR/hosts; says "ready" when all listen
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		log.Fatal("usage: farm N DIR")
+	}
+	n, err := strconv.Atoi(os.Args[1])
+	check(err)
+	dir := os.Args[2]
+	hostKey, _ := newKey()
+	userKey, private := newKey()
+	check(os.WriteFile(filepath.Join(dir, "id"), private, 0o600))
+	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) {
+		if string(k.Marshal()) == string(userKey.PublicKey().Marshal()) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("another key")
+	}}
+	cfg.AddHostKey(hostKey)
+	var known, hosts strings.Builder
+	for i := range n {
+		ip := fmt.Sprintf("127.30.%d.%d", i/250, 1+i%250)
+		l, err := net.Listen("tcp", ip+":2222")
+		check(err)
+		fmt.Fprintf(&known, "[%s]:2222 %s", ip, ssh.MarshalAuthorizedKey(hostKey.PublicKey()))
+		fmt.Fprintf(&hosts, "root@%s:2222\n", ip)
+		go accept(l, cfg)
+	}
+	check(os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o600))
+	check(os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts.String()), 0o600))
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin) // lives as long as whoever started it
+}
+
+func newKey() (ssh.Signer, []byte) {
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	check(err)
+	block, err := ssh.MarshalPrivateKey(priv, "")
+	check(err)
+	s, err := ssh.NewSignerFromKey(priv)
+	check(err)
+	return s, pem.EncodeToMemory(block)
+}
+
+func accept(l net.Listener, cfg *ssh.ServerConfig) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer func() { _ = c.Close() }()
+			_, chans, reqs, err := ssh.NewServerConn(c, cfg)
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(reqs)
+			for nc := range chans {
+				ch, reqs, err := nc.Accept()
+				if err != nil {
+					return
+				}
+				go session(ch, reqs)
+			}
+		}()
+	}
+}
+
+func session(ch ssh.Channel, reqs <-chan *ssh.Request) {
+	for r := range reqs {
+		if r.Type != "exec" {
+			_ = r.Reply(r.Type == "env", nil)
+			continue
+		}
+		_ = r.Reply(true, nil)
+		if strings.Contains(string(r.Payload), "flock") {
+			_, _ = io.WriteString(ch, "acquired\n")
+			_, _ = io.Copy(ch, ch)
+		}
+		_, _ = ch.SendRequest("exit-status", false, []byte{0, 0, 0, 0})
+		_ = ch.Close()
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

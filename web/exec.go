@@ -1,0 +1,248 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// ExecHost is a host that a command is to run on: one of the record by its name, or one by its address.
+type ExecHost struct {
+	Name string   `json:"name"`           // a name on record, @CLUSTER, or how output calls the host
+	Addr string   `json:"addr,omitempty"` // host:port; "": the record knows it
+	User string   `json:"user,omitempty"`
+	Keys []string `json:"keys,omitempty"` // host keys that the caller knows, as in known_hosts without the names
+}
+
+// ExecRequest is the first line of the body of POST /v1/exec; stdin for the command follows it, if Stdin says so.
+type ExecRequest struct {
+	Hosts    []ExecHost        `json:"hosts"`
+	Line     string            `json:"line"`
+	Dir      string            `json:"dir,omitempty"`
+	Env      map[string]string `json:"env,omitempty"`
+	Sudo     bool              `json:"sudo,omitempty"`
+	TTY      bool              `json:"tty,omitempty"`
+	Stdin    bool              `json:"stdin,omitempty"`
+	Serial   bool              `json:"serial,omitempty"`
+	Skip     bool              `json:"skip,omitempty"`
+	Timeout  time.Duration     `json:"timeout,omitempty"`
+	Stall    time.Duration     `json:"stall,omitempty"`
+	Dials    int               `json:"dials,omitempty"`
+	Lock     bool              `json:"lock,omitempty"`
+	LockFile string            `json:"lock_file,omitempty"`
+	MayLock  bool              `json:"may_lock,omitempty"`
+}
+
+// ExecFrame is one line of the answer. The field that is set says what it is about.
+type ExecFrame struct {
+	Hosts  []string    `json:"hosts,omitempty"` // first: whom later frames mean by their index
+	Line   *ExecLine   `json:"line,omitempty"`
+	Result *ExecResult `json:"result,omitempty"`
+	Lost   *ExecResult `json:"lost,omitempty"`  // not reached; the others go on
+	Note   string      `json:"note,omitempty"`  // for the person
+	Error  string      `json:"error,omitempty"` // last: nothing was done, or everything was stopped
+	Stop   bool        `json:"stop,omitempty"`  // with Error: the lock was lost
+	End    bool        `json:"end,omitempty"`   // last, when all went its way
+}
+
+// ExecLine is one line of output.
+type ExecLine struct {
+	Host   int    `json:"host"`
+	Stderr bool   `json:"stderr,omitempty"`
+	Text   string `json:"text"`
+}
+
+// ExecResult is how a command ended on a host.
+type ExecResult struct {
+	Host   int           `json:"host"`
+	Name   string        `json:"name,omitempty"`
+	Exit   int           `json:"exit"`
+	Signal string        `json:"signal,omitempty"`
+	Took   time.Duration `json:"took"`
+	Error  string        `json:"error,omitempty"`
+}
+
+// exec runs a command over the server's open connections, as the verb `run` does, with the streams that `jarvis exec`
+// has.
+func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	c := callerOf(ctx)
+	in := bufio.NewReader(r.Body)
+	head, err := in.ReadBytes('\n')
+	var q ExecRequest
+	if err == nil || errors.Is(err, io.EOF) {
+		err = json.Unmarshal(head, &q)
+	}
+	if err != nil || q.Line == "" || len(q.Hosts) == 0 {
+		s.problem(w, r, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with hosts and a command"})
+		return
+	}
+	var names []string
+	for _, h := range q.Hosts {
+		names = append(names, h.Name)
+	}
+	record := func(outcome string) {
+		s.Table.Record(context.WithoutCancel(ctx), access.Record{Who: who(c), Via: c.via, Line: "exec " + fleet.Fold(names) + ": " + q.Line, Outcome: outcome})
+	}
+	if !c.person.Has(access.Run) {
+		record("needs the role \"run\"")
+		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("`exec` needs the role %q, which %s does not have", access.Run, who(c)), Kind: command.ErrDenied}))
+		return
+	}
+	hosts, err := s.Hosts(ctx, q.Hosts)
+	if err != nil {
+		record(err.Error())
+		s.problem(w, r, problemOf(err))
+		return
+	}
+	ctl := http.NewResponseController(w)
+	_ = ctl.EnableFullDuplex() // HTTP/2 is so anyway
+	_ = ctl.SetReadDeadline(time.Time{})
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	var mu sync.Mutex
+	enc := json.NewEncoder(w)
+	emit := func(f ExecFrame) {
+		mu.Lock()
+		defer mu.Unlock()
+		if enc.Encode(f) != nil || ctl.Flush() != nil {
+			cancel() // nobody listens: the commands end
+		}
+	}
+	record("begins")
+	emit(s.run(ctx, q, hosts, in, emit, record))
+}
+
+func who(c caller) string {
+	if c.person.Name != "" {
+		return c.person.Name
+	}
+	return "stranger " + c.asker
+}
+
+// run does the work, and gives the last frame.
+func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in io.Reader, emit func(ExecFrame), record func(string)) ExecFrame {
+	fail := func(what string, err error, stop bool) ExecFrame {
+		record(what + err.Error())
+		return ExecFrame{Error: what + strings.ReplaceAll(err.Error(), "\n", "; "), Stop: stop}
+	}
+	o := fleet.Options{Connect: s.Pool, Dials: q.Dials, Skip: q.Skip}
+	f, err := fleet.Open(ctx, hosts, o)
+	if err != nil {
+		return fail("nothing was done: ", err, false)
+	}
+	defer f.Close()
+	var names []string
+	for _, h := range f.Hosts {
+		names = append(names, h.Name)
+	}
+	emit(ExecFrame{Hosts: names})
+	for _, l := range f.Lost {
+		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: l.Err.Error()}})
+	}
+	var sudo *remote.Sudo
+	if q.Sudo {
+		sudo = &remote.Sudo{}
+	}
+	if q.Lock {
+		lock, err := f.Lock(ctx, fleet.LockOptions{File: q.LockFile, Sudo: sudo})
+		switch {
+		case err != nil && q.MayLock:
+			emit(ExecFrame{Note: "going on without the lock: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
+		case err != nil:
+			return fail("nothing was done: ", err, false)
+		default:
+			var stop context.CancelFunc
+			ctx, stop = lock.Context(ctx)
+			defer stop()
+			defer func() {
+				if err := lock.Release(); err != nil {
+					s.Log.Warn("release a lock", "err", err)
+				}
+			}()
+		}
+	}
+	eo := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall}
+	if q.Stdin {
+		eo.Stdin = in
+	}
+	index := map[string]int{}
+	for i, h := range f.Hosts {
+		index[h.Name] = i
+	}
+	failed := len(f.Lost)
+	eo.Done = func(r fleet.Result) {
+		x := &ExecResult{Host: index[r.Host.Name], Exit: r.Exit, Signal: r.Signal, Took: r.Took}
+		if r.Err != nil {
+			x.Error = r.Err.Error()
+		}
+		if !r.OK() {
+			failed++
+		}
+		emit(ExecFrame{Result: x})
+	}
+	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, eo, func(l fleet.Line) { emit(ExecFrame{Line: &ExecLine{l.Host, l.Stderr, l.Text}}) })
+	if cause := context.Cause(ctx); errors.Is(cause, fleet.ErrLockLost) {
+		return fail("everything was stopped: ", cause, true)
+	}
+	switch {
+	case ctx.Err() != nil:
+		record("broken off by the caller")
+	case failed > 0:
+		record(fmt.Sprintf("failed on %d of %d hosts", failed, len(hosts)))
+	default:
+		record("ok")
+	}
+	return ExecFrame{End: true}
+}
+
+// Exec runs a command through the server, and calls f for each frame. When ctx ends, the commands end on the hosts.
+func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f func(ExecFrame)) error {
+	head, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	var body io.Reader = strings.NewReader(string(head) + "\n")
+	if q.Stdin {
+		body = io.MultiReader(body, stdin)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/exec", body)
+	if err != nil {
+		return err
+	}
+	res, err := c.send(ctx, req)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return decode(res, nil)
+	}
+	defer func() { _ = res.Body.Close() }()
+	dec := json.NewDecoder(res.Body)
+	for {
+		var frame ExecFrame
+		if err := dec.Decode(&frame); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return errors.New("the server went away; what ran on the hosts was ended, or nobody knows")
+		}
+		f(frame)
+		if frame.End || frame.Error != "" {
+			return nil
+		}
+	}
+}
