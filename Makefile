@@ -32,7 +32,11 @@ generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip BenchmarkRemote -benchtime 1x -timeout 20m
+
+bench-remote: ## the same for `jarvis exec`, beside pssh, pdsh and clush, which it installs
+	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell
+	go test ./cmd/jarvis -run '^$$' -bench BenchmarkRemote -benchtime 1x -timeout 20m
 
 crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m
@@ -42,4 +46,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build setup test check generate bench crash fuzz
+.PHONY: help demo build setup test check generate bench bench-remote crash fuzz

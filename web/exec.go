@@ -115,16 +115,43 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	var mu sync.Mutex
 	enc := json.NewEncoder(w)
+	dirty := false
 	emit := func(f ExecFrame) {
 		mu.Lock()
 		defer mu.Unlock()
-		if enc.Encode(f) != nil || ctl.Flush() != nil {
+		dirty = true
+		if enc.Encode(f) != nil {
 			cancel() // nobody listens: the commands end
 		}
 	}
+	// Not every line goes out by itself: many hosts say many.
+	flushed, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(flushed)
+		t := time.NewTicker(flushEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-t.C:
+			}
+			mu.Lock()
+			if dirty && ctl.Flush() != nil {
+				cancel()
+			}
+			dirty = false
+			mu.Unlock()
+		}
+	}()
 	record("begins")
 	emit(s.run(ctx, q, hosts, in, emit, record))
+	close(ended)
+	<-flushed
 }
+
+// flushEvery is how late a line may be.
+const flushEvery = 5 * time.Millisecond
 
 func who(c caller) string {
 	if c.person.Name != "" {

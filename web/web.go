@@ -47,15 +47,15 @@ type TLS struct {
 
 // Config of a Server. Table, Engine and Access must be set.
 type Config struct {
-	Socket   string // path of the Unix socket; "": none
-	Listen   string // host:port; "": none
-	HTTP     HTTP
-	Table    *command.Table
-	Engine   *pipeline.Engine
-	Access   *access.Access
-	Limiter  *access.Limiter
-	Metrics  *Metrics // nil: none are served
-	Pages    *Pages   // nil: none are served
+	Socket  string // path of the Unix socket; "": none
+	Listen  string // host:port; "": none
+	HTTP    HTTP
+	Table   *command.Table
+	Engine  *pipeline.Engine
+	Access  *access.Access
+	Limiter *access.Limiter
+	Metrics *Metrics // nil: none are served
+	Pages   *Pages   // nil: none are served
 	// Hosts and Pool are for POST /v1/exec; nil: there is none.
 	Hosts    func(context.Context, []ExecHost) ([]fleet.Host, error)
 	Pool     *remote.Pool

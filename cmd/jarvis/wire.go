@@ -124,6 +124,9 @@ func (a *app) exec(ctx context.Context, r pipeline.Run, args []string, line func
 	return a.pool.Run(ctx, t, remote.Command{Args: args, Stdout: line, Stderr: line})
 }
 
+// maxHosts is how many of the record `jarvis exec` knows by name.
+const maxHosts = 100_000
+
 // hosts finds those of `jarvis exec`: names and clusters on record, and addresses.
 func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, error) {
 	var out []fleet.Host
@@ -135,6 +138,15 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 		t, err := a.workers.SSH.Target(ip, keys)
 		out = append(out, fleet.Host{Name: r.Host, Target: t})
 		return err
+	}
+	// The record is read once for all: a question for each of a thousand hosts takes longer than their commands.
+	runs, err := a.engine.Hosts(ctx, maxHosts)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]pipeline.Run{}
+	for _, r := range runs {
+		byName[r.Host], byName[r.FQDN] = r, r
 	}
 	for _, h := range list {
 		if name, ok := strings.CutPrefix(h.Name, "@"); ok {
@@ -149,16 +161,13 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 			}
 			continue
 		}
-		r, err := a.engine.Find(ctx, h.Name)
-		switch {
-		case err == nil && a.engine.Value(r, "ipaddress") != "":
+		if r, ok := byName[h.Name]; ok && a.engine.Value(r, "ipaddress") != "" {
 			if err := recorded(r); err != nil {
 				return nil, err
 			}
 			continue
-		case err != nil && !errors.Is(err, pipeline.ErrNotFound):
-			return nil, err
-		case h.Addr == "":
+		}
+		if h.Addr == "" {
 			return nil, &command.UserError{Msg: "there is no host " + h.Name + " on record", Kind: command.ErrNotFound}
 		}
 		t, err := a.workers.SSH.Known(h.Addr, h.User, h.Keys)

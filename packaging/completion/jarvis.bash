@@ -2,7 +2,7 @@
 _jarvis() {
 	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} words= hosts=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "serve demo step config completion deploy redeploy destroy approve deny plan status hosts history log show retry skip cancel undo steps run audit token whoami version --help --config --server" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve demo step config exec upload sync fetch lock completion deploy redeploy destroy approve deny plan status hosts history log show retry skip cancel undo steps run audit token whoami version --help --config --server" -- "$cur"))
 		return
 	fi
 	case $verb in
@@ -10,6 +10,11 @@ _jarvis() {
 	demo) words="--keep" ;;
 	step) words="--undo --plan --token" hosts=yes ;;
 	config) words="check show" ;;
+	exec) words="--host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --serial --stdin --dir --env --direct --tty" ;;
+	upload) words="--host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress" ;;
+	sync) words="--host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --sync-cmd --arg --simple --no-upload --stdin --serial --shell" ;;
+	fetch) words="--host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --to" ;;
+	lock) words="--host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root" ;;
 	completion) words="bash zsh fish" ;;
 	deploy) words="--json --no-wait" hosts=yes ;;
 	redeploy) words="--json --no-wait" hosts=yes ;;

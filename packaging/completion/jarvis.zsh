@@ -7,6 +7,11 @@ _jarvis() {
 		'demo:Watch a deployment in a world on this machine; then the prompt is yours.'
 		'step:Run one step by hand\: the clipboard on stdin, the new one on stdout.'
 		'config:Check or show the configuration.'
+		'exec:Run a command on many hosts at once.'
+		'upload:Send files to many hosts at once.'
+		'sync:Send files and run a tool there that puts them in place.'
+		'fetch:Bring files of hosts here.'
+		'lock:Lock hosts against every other exec, sync and upload.'
 		'completion:Print a shell'\''s completion.'
 		'deploy:deploys the host, or the cluster of hosts, that the clipboard describes.'
 		'redeploy:moves a host'\''s services away, deletes its machine, deploys it anew and moves them back.'
@@ -38,6 +43,11 @@ _jarvis() {
 	serve) compadd -- --verbose ;;
 	demo) compadd -- --keep ;;
 	config) compadd -- check show ;;
+	exec) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --serial --stdin --dir --env --direct --tty ;;
+	upload) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress ;;
+	sync) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --sync-cmd --arg --simple --no-upload --stdin --serial --shell ;;
+	fetch) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --to ;;
+	lock) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root ;;
 	completion) compadd -- bash zsh fish ;;
 	*) hosts=(${(f)"$(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"}); compadd -a hosts; _files ;;
 	esac
