@@ -13,7 +13,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -253,12 +252,4 @@ func (f *Fleet) joined(errs []error) error {
 		}
 	}
 	return errors.Join(out...)
-}
-
-// plural gives "1 host", "2 hosts".
-func plural(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprintf("%d hosts", n)
 }
