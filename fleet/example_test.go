@@ -1,0 +1,64 @@
+package fleet_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Twenty hosts: locked, given a file, and reloaded, all or none of them.
+func ExampleOpen() {
+	ctx := context.Background()
+	key, err := remote.LoadKey("/home/alice/.ssh/id_ed25519", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	known := remote.NewKnownHosts("/home/alice/.ssh/known_hosts")
+	names, err := fleet.Expand("web[1-20].example.org")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var hosts []fleet.Host
+	for _, n := range names {
+		hosts = append(hosts, fleet.Host{Name: n, Target: remote.Target{Addr: n + ":22", User: "root", Signers: []gossh.Signer{key}, HostKeys: known}})
+	}
+	f, err := fleet.Open(ctx, hosts, fleet.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	lock, err := f.Lock(ctx, fleet.LockOptions{})
+	if err != nil {
+		log.Fatal(err) // names the host, and who holds it there
+	}
+	defer func() { _ = lock.Release() }()
+	ctx, cancel := lock.Context(ctx) // ends when the lock is lost
+	defer cancel()
+	tree, err := fleet.ReadTree([]string{"nginx.conf"}, fleet.TreeOptions{Relative: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range f.Send(ctx, tree, fleet.SendOptions{Root: "/etc/nginx", Compress: "auto"}) {
+		if r.Err != nil {
+			log.Fatal(r.Host.Name, ": ", r.Err)
+		}
+	}
+	results := f.Exec(ctx, remote.Command{Args: []string{"systemctl", "reload", "nginx"}}, fleet.ExecOptions{}, func(l fleet.Line) {
+		fmt.Printf("%s: %s\n", f.Hosts[l.Host].Name, l.Text)
+	})
+	for _, r := range results {
+		if !r.OK() {
+			fmt.Println(r.Host.Name, r.Exit, r.Err)
+		}
+	}
+}
+
+func ExampleFold() {
+	fmt.Println(fleet.Fold([]string{"web1", "web2", "web3", "db1"}))
+	// Output: web[1-3],db1
+}
