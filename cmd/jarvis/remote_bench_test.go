@@ -27,9 +27,9 @@ func BenchmarkRemote(b *testing.B) {
 			}
 			return out
 		}
-		jarvis, farm, plain := build("jarvis", "."), build("farm", "../../internal/bench/farm"), build("plainloop", "../../internal/bench/plainloop")
+		jarvis, plain := build("jarvis", "."), build("plainloop", "../../internal/bench/plainloop")
 		t := &bench{B: b, home: b.TempDir()}
-		b.Run("commands", func(b *testing.B) { t.B = b; t.commands(jarvis, farm, plain) })
+		b.Run("commands", func(b *testing.B) { t.B = b; t.commands(jarvis, plain) })
 	}
 }
 
@@ -72,7 +72,7 @@ func (t *bench) say(what string, d time.Duration, mb float64, base time.Duration
 }
 
 // commands runs `true` on 500 hosts.
-func (t *bench) commands(jarvis, farm, plain string) {
+func (t *bench) commands(jarvis, plain string) {
 	const n = 500
 	ssh := filepath.Join(t.home, ".ssh")
 	if err := os.MkdirAll(ssh, 0o700); err != nil {
@@ -80,23 +80,7 @@ func (t *bench) commands(jarvis, farm, plain string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	f := exec.CommandContext(ctx, farm, fmt.Sprint(n), ssh)
-	in, err := f.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := f.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Stderr = os.Stderr
-	if err := f.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close(); _ = f.Wait() }()
-	if l, err := bufio.NewReader(out).ReadString('\n'); err != nil || l != "ready\n" {
-		t.Fatalf("the farm says %q, %v", l, err)
-	}
+	startFarm(t, n, ssh)
 	hosts := filepath.Join(ssh, "hosts")
 	list, err := os.ReadFile(hosts)
 	if err != nil {
