@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -28,6 +30,17 @@ func (c *execCmd) warm(ctx context.Context, t *term, o fleet.ExecOptions) (done 
 			return true, usage("only a server knows clusters; leave out --direct, --key and --password")
 		}
 		return false, c.given(words)
+	}
+	if t.server == "" && !named {
+		conf, err := t.load()
+		if err != nil {
+			return true, err
+		}
+		if s, err := net.Dial("unix", conf.Socket()); err == nil {
+			_ = s.Close()
+		} else if errors.Is(err, os.ErrPermission) {
+			return false, c.given(words) // somebody else's server
+		}
 	}
 	cl, err := t.client()
 	if err != nil {
