@@ -35,7 +35,7 @@ bench: ## print the figures of docs/performance.md, as ratios in one run
 	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip BenchmarkRemote -benchtime 1x -timeout 20m
 
 bench-remote: ## the same for `jarvis exec`, beside pssh, pdsh and clush, which it installs
-	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell
+	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync
 	go test ./cmd/jarvis -run '^$$' -bench BenchmarkRemote -benchtime 1x -timeout 20m
 
 crash: ## the long crash test: kill -9 at 200 random moments

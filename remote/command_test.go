@@ -3,11 +3,14 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,6 +189,62 @@ func TestCommandsOnOpenSSH(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// A connection on which nothing arrives any more holds a command no longer than its context, whenever it stops.
+func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
+	h, target := sandbox(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	var left atomic.Int64
+	host := target.Addr
+	go func() {
+		for {
+			a, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, err := net.Dial("tcp", host)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(b, a); _ = b.Close() }()
+			go func() {
+				defer func() { _ = a.Close() }()
+				buf := make([]byte, 1)
+				for left.Add(-1) >= 0 { // so many bytes, and then silence
+					if _, err := b.Read(buf); err != nil {
+						return
+					}
+					if _, err := a.Write(buf); err != nil {
+						return
+					}
+				}
+				_, _ = io.Copy(io.Discard, b)
+			}()
+		}
+	}()
+	target.Addr = l.Addr().String()
+	for more := int64(0); more < 400; more += 40 {
+		left.Store(1 << 30)
+		c, err := remote.Dial(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left.Store(more)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		began := time.Now()
+		_, err = c.Run(ctx, remote.Command{Args: []string{"sleep", "60"}})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 6*time.Second {
+			t.Errorf("after %d more bytes: %v, %s", more, err, time.Since(began))
+		}
+		cancel()
+		_ = c.Close()
+	}
+	h.Stop()
 }
 
 // TestAPoolSharesConnections goes over a jump host to two more.

@@ -65,8 +65,22 @@ var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
 // process on the host and all it started get TERM, and after a moment KILL. The error wraps ErrLost, ErrSudo, or the
 // cause of ctx.
 func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
+	// Until the host has answered, nothing of x/crypto/ssh heeds a context: a half-open connection is closed under it.
+	begun := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-begun:
+		case <-time.After(killGrace):
+			_ = c.conn.Close()
+		}
+	})()
+	begin := sync.OnceFunc(func() { close(begun) })
+	defer begin()
 	s, err := c.session(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return Result{}, context.Cause(ctx)
+		}
 		return Result{}, err
 	}
 	defer func() { c.free() }()
@@ -98,8 +112,12 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		s.Stderr = door
 	}
 	if err := s.Start(cmd.shell(mark)); err != nil {
+		if ctx.Err() != nil {
+			return Result{}, context.Cause(ctx)
+		}
 		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
 	}
+	begin()
 	if cmd.Stdin != nil && door == nil {
 		go feed(stdin, cmd.Stdin)
 	}

@@ -29,6 +29,7 @@ func BenchmarkRemote(b *testing.B) {
 		}
 		jarvis, plain := build("jarvis", "."), build("plainloop", "../../internal/bench/plainloop")
 		t := &bench{B: b, home: b.TempDir()}
+		b.Run("files", func(b *testing.B) { t.B = b; t.files(jarvis) })
 		b.Run("commands", func(b *testing.B) { t.B = b; t.commands(jarvis, plain) })
 	}
 }

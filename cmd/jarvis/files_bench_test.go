@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// openSSHFleet starts n OpenSSH servers that share this machine's programs; each sees a directory of its own at target.
+// It needs root.
+func (t *bench) openSSHFleet(n int, target string) (addrs []string, id string) {
+	t.Helper()
+	dir := t.TempDir()
+	sh := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	key := func(name string) string { return filepath.Join(dir, name) }
+	sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key("hk"))
+	sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key("id"))
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	conf := fmt.Sprintf("HostKey %s\nUsePAM no\nPidFile none\nStrictModes no\nAuthorizedKeysFile %s\nPermitRootLogin prohibit-password\nMaxStartups 100:30:200\nLogLevel ERROR\n", key("hk"), key("id.pub"))
+	if err := os.WriteFile(key("cfg"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pub, err := os.ReadFile(key("hk.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	known := ""
+	for i := range n {
+		ip := fmt.Sprintf("127.32.0.%d", i+1)
+		own := filepath.Join(dir, fmt.Sprint("root", i))
+		if err := os.Mkdir(own, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", "mount --bind "+own+" "+target+"; exec /usr/sbin/sshd -D -f "+key("cfg")+" -o ListenAddress="+ip+":2222")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		for range 200 {
+			if c, err := net.Dial("tcp", ip+":2222"); err == nil {
+				_ = c.Close()
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		addrs = append(addrs, ip)
+		known += fmt.Sprintf("[%s]:2222 %s", ip, pub)
+	}
+	ssh := filepath.Join(t.home, ".ssh")
+	for name, text := range map[string]string{
+		"known_hosts": known, "config": "Host *\n  User root\n  Port 2222\n  IdentityFile " + key("id") + "\n  UserKnownHostsFile " + filepath.Join(ssh, "known_hosts") + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(ssh, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return addrs, key("id")
+}
+
+// files sends 100 MB, and a tree of 5,000 small files, to 20 hosts.
+func (t *bench) files(jarvis string) {
+	const n, target = 20, "/srv/jarvis-bench"
+	if err := os.MkdirAll(filepath.Join(t.home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	addrs, id := t.openSSHFleet(n, target)
+	conf := filepath.Join(t.home, ".ssh", "config")
+	src := t.TempDir()
+	sh := func(script string) {
+		t.Helper()
+		cmd := exec.Command("bash", "-ec", script)
+		cmd.Dir = src
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, last(out))
+		}
+	}
+	sh(`mkdir big tree; head -c 100000000 /dev/urandom > big/file; for d in $(seq 100); do mkdir tree/$d; for f in $(seq 50); do head -c $((500 + RANDOM % 8000)) /dev/urandom > tree/$d/$f; done; done`)
+	t.Chdir(src)
+	clean := func() {
+		t.took(1, jarvis, "exec", "--direct", "-y", "-k", id, "-o", "127.32.0.[1-20]:2222", "rm -rf "+target+"/*")
+		sh("sync")
+	}
+	all := strings.Join(addrs, " ")
+	upload := func(what string) []string {
+		return []string{jarvis, "upload", "-q", "-y", "-k", id, "-e", "-o", "root@127.32.0.[1-20]:2222", "-r", target, what}
+	}
+	tarSSH := func(what string) []string {
+		return []string{"bash", "-ec", "for h in " + all + "; do tar -cf - " + what + " | ssh -F " + conf + " $h tar -xf - -C " + target + " & done; wait"}
+	}
+	rsync := func(what string) []string {
+		return []string{"bash", "-ec", "for h in " + all + "; do rsync -a -e 'ssh -F " + conf + "' " + what + " $h:" + target + "/ & done; wait"}
+	}
+	for _, what := range []string{"big", "tree"} {
+		fmt.Printf("\n%s to %d hosts\n", map[string]string{"big": "one file of 100 MB", "tree": "5,000 small files"}[what], n)
+		var base time.Duration
+		for _, c := range []struct {
+			name  string
+			args  []string
+			again bool
+		}{
+			{"tar | ssh, all at once", tarSSH(what), false}, {"jarvis upload", upload(what), false}, {"rsync, all at once", rsync(what), false},
+			{"rsync again, unchanged", rsync(what), true}, {"jarvis upload again, unchanged", upload(what), true},
+		} {
+			if !c.again {
+				clean()
+			}
+			if strings.HasPrefix(c.name, "jarvis upload again") {
+				clean()
+				t.took(1, jarvis, upload(what)[1:]...)
+			}
+			d, mb := t.took(1, c.args[0], c.args[1:]...)
+			if base == 0 {
+				base = d
+			}
+			t.say(c.name, d, mb, base)
+		}
+	}
+	clean()
+	_ = os.Remove(target)
+}
