@@ -268,7 +268,10 @@ func TestNoKeyOfAClipboardReachesAShell(t *testing.T) {
 		if key == "commands" || key == "standby_commands" || key == "provider" {
 			continue // commands are what they say; who may bring them has the role for it
 		}
-		for _, poison := range []string{"x$(>" + here + ")", "x;>" + here + ";", "x`>" + here + "`", "x\n>" + here + "\n", "x|>" + here, "'\"$(>" + here + ")"} {
+		for _, poison := range []string{
+			"x$(>" + here + ");>" + here + ";`>" + here + "`|>" + here + "\n>" + here + "\n", // where nothing is quoted, and in double quotes
+			"x';>" + here + ";'", `x";>` + here + `;"`, // out of quotes
+		} {
 			n++
 			name := fmt.Sprintf("h%d", n)
 			clip := fmt.Sprintf("instance:\n  hostname: %s\n  fqdn: %s.websages.com\n  provider: ESX\n  guestid: Debian 12\n  size: 512\n  %s: %q\n", name, name, key, poison)
