@@ -247,6 +247,14 @@ func (r *resolver) keys(h remote.HostConfig) ([]gossh.Signer, error) {
 			out = append(out, s)
 		}
 	}
+	for _, file := range h.Certificates {
+		for _, s := range out {
+			if c, err := remote.LoadCertificate(s, file); err == nil { // it is for this key
+				out = append([]gossh.Signer{c}, out...)
+				break
+			}
+		}
+	}
 	return out, nil
 }
 
