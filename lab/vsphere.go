@@ -150,7 +150,14 @@ func (v *VSphere) Chaos() *Faults { return &v.Faults }
 
 var _ Cloud = (*VSphere)(nil)
 
+// list waits for the task that runs: the simulator's views read what its tasks write.
 func (v *VSphere) list(ctx context.Context, props ...string) ([]mo.VirtualMachine, error) {
+	select {
+	case v.task <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-v.task }()
 	m := view.NewManager(v.client.Client)
 	cv, err := m.CreateContainerView(ctx, v.client.ServiceContent.RootFolder, []string{"VirtualMachine"}, true)
 	if err != nil {

@@ -105,7 +105,10 @@ func newFreezer(t *testing.T, listen, to string) *freezer {
 				_ = a.Close()
 				continue
 			}
-			time.Sleep(f.slow)
+			f.mu.Lock()
+			slow := f.slow
+			f.mu.Unlock()
+			time.Sleep(slow)
 			go f.pass(a, b)
 			go f.pass(b, a)
 		}
@@ -131,6 +134,12 @@ func (f *freezer) pass(to, from net.Conn) {
 	}
 }
 
+func (f *freezer) delay(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slow = d
+}
+
 func (f *freezer) freeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,8 +157,8 @@ func TestManyHostsInTrouble(t *testing.T) {
 	}
 
 	t.Run("a slow banner is waited for", func(t *testing.T) {
-		through.slow = 2 * time.Second
-		defer func() { through.slow = 0 }()
+		through.delay(2 * time.Second)
+		defer through.delay(0)
 		if code, out, errs := jarvis(t, "", "exec", "-o", "web[1-2]", "hostname"); code != 0 || sorted(out) != "web1: web1\nweb2: web2" {
 			t.Errorf("exit %d: %s%s", code, out, errs)
 		}
