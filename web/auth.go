@@ -20,6 +20,9 @@ type (
 	callerKey struct{}
 )
 
+// viaSocket is the way in of people on this machine.
+const viaSocket = "socket"
+
 // caller is who sends a request.
 type caller struct {
 	person access.Person
@@ -64,7 +67,7 @@ func peer(uc *net.UnixConn) string {
 // local gives who asks over the socket. Whoever runs the server, and root, may do everything: they could read the
 // database, too.
 func (s *Server) local(login string) caller {
-	c := caller{asker: login, via: "socket", free: true}
+	c := caller{asker: login, via: viaSocket, free: true}
 	if login == "" {
 		return c
 	}

@@ -102,6 +102,19 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("`exec` needs the role %q, which %s does not have", access.Run, who(c)), Kind: command.ErrDenied}))
 		return
 	}
+	if !c.free {
+		if wait := s.Limiter.Take(c.person.Name); wait > 0 {
+			record("too fast")
+			s.problem(w, r, tooFast(wait))
+			return
+		}
+	}
+	if c.via != viaSocket {
+		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of his choice.
+		for i := range q.Hosts {
+			q.Hosts[i].Addr, q.Hosts[i].Keys = "", nil
+		}
+	}
 	hosts, err := s.Hosts(ctx, q.Hosts)
 	if err != nil {
 		record(err.Error())

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,6 +38,9 @@ func newAPISite(t *testing.T, block int, extra string) *apiSite {
 	s.conf = filepath.Join(dir, "jarvis.yaml")
 	text := strings.Replace(s.world.Config(filepath.Join(dir, "data"), extra), "listen: \"\"\n", "listen: 127.0.0.1:0\n", 1) +
 		"people:\n  - {name: alice, roles: [deploy, run]}\n  - {name: bob, roles: [deploy]}\n  - {name: victor, roles: [view]}\n"
+	if strings.Contains(extra, "limit:") {
+		text = strings.Replace(text, "limit: {burst: 1000}\n", "", 1)
+	}
 	if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -367,5 +371,50 @@ func (s *apiSite) expire(t *testing.T, secret string) {
 	}
 	if n, _ := res.RowsAffected(); n != 1 {
 		t.Fatalf("%d tokens", n)
+	}
+}
+
+// Over HTTP, exec needs its role, reaches hosts of the record only, and counts.
+func TestExecOverTheAPIReachesTheRecordOnly(t *testing.T) {
+	t.Parallel()
+	s := newAPISite(t, 107, "limit: {burst: 6, interval: 1h}\n")
+	elsewhere := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { _ = elsewhere.Close() })
+	touched := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := elsewhere.Accept()
+			if err != nil {
+				return
+			}
+			touched <- struct{}{}
+			_ = c.Close()
+		}
+	}()
+	body := fmt.Sprintf(`{"hosts": [{"name": "there", "addr": %q, "user": "root", "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO"]}], "line": "true"}`, elsewhere.Addr())
+	if code, _, said := s.call(t, "POST", "/v1/exec", s.newToken(t, "bob"), body); code != http.StatusForbidden || !strings.Contains(said, "needs the role") {
+		t.Errorf("without the role: %d %s", code, said)
+	}
+	if code, _, said := s.call(t, "POST", "/v1/exec", s.token, body); code != http.StatusNotFound || !strings.Contains(said, "there is no host there on record") {
+		t.Errorf("an address: %d %s", code, said)
+	}
+	if code, _, said := s.call(t, "POST", "/v1/exec", s.token, "rubbish"); code != http.StatusBadRequest {
+		t.Errorf("rubbish: %d %s", code, said)
+	}
+	limited := false
+	for range 10 {
+		code, _, _ := s.call(t, "POST", "/v1/exec", s.token, body)
+		limited = limited || code == http.StatusTooManyRequests
+	}
+	if !limited {
+		t.Error("nothing limits it")
+	}
+	select {
+	case <-touched:
+		t.Error("the server went to an address that somebody named")
+	default:
+	}
+	if n := s.count(t, "SELECT count(*) FROM audit WHERE line LIKE 'exec there%'"); n != 12 {
+		t.Errorf("%d of 12 are on record", n)
 	}
 }
