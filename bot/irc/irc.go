@@ -12,12 +12,10 @@ package irc
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,16 +146,8 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 		f.log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.TLS {
-		f.tls = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-		if cfg.CA != "" {
-			pem, err := os.ReadFile(cfg.CA)
-			if err != nil {
-				return nil, fmt.Errorf("read chat.irc.ca: %w", err)
-			}
-			f.tls.RootCAs = x509.NewCertPool()
-			if !f.tls.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("chat.irc.ca (%s) holds no certificate", cfg.CA)
-			}
+		if f.tls, err = bot.ServerTLS(host, cfg.CA, "chat.irc.ca"); err != nil {
+			return nil, err
 		}
 	}
 	return f, nil

@@ -14,12 +14,10 @@ package xmpp
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -124,19 +122,11 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 		f.rooms = append(f.rooms, roomConfig{addr, password})
 	}
 	// The certificate is for the domain of the JID, whatever machine serves it (RFC 6120 §13.7.2.1).
-	f.tls = &tls.Config{ServerName: f.me.Domainpart(), MinVersion: tls.VersionTLS12}
+	if f.tls, err = bot.ServerTLS(f.me.Domainpart(), cfg.CA, "chat.xmpp.ca"); err != nil {
+		return nil, err
+	}
 	if cfg.DirectTLS {
 		f.tls.NextProtos = []string{"xmpp-client"}
-	}
-	if cfg.CA != "" {
-		pem, err := os.ReadFile(cfg.CA)
-		if err != nil {
-			return nil, fmt.Errorf("read chat.xmpp.ca: %w", err)
-		}
-		f.tls.RootCAs = x509.NewCertPool()
-		if !f.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("chat.xmpp.ca (%s) holds no certificate", cfg.CA)
-		}
 	}
 	return f, nil
 }
