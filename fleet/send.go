@@ -139,7 +139,7 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 // manifest asks a host what it has; need is nil when it has everything.
 func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendOptions, owned, digest string) (hasZstd bool, need []bool, err error) {
 	res := &strings.Builder{}
-	r, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", manifestScript, "jarvis", o.Root, owned, digest}, Sudo: o.Sudo, Stdin: strings.NewReader(t.names()), Output: res})
+	r, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", manifestScript, "jarvis", o.Root, owned, digest}, t.tops()...), Sudo: o.Sudo, Stdin: strings.NewReader(t.names()), Output: res})
 	if err != nil {
 		return false, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -176,6 +177,22 @@ func (t *Tree) names() string {
 		b.WriteByte(0)
 	}
 	return b.String()
+}
+
+// tops gives the names under which all others are, or nothing if they are many.
+func (t *Tree) tops() []string {
+	var tops []string
+	for _, e := range t.entries {
+		top, _, _ := strings.Cut(e.name, "/")
+		if slices.Contains(tops, top) {
+			continue
+		}
+		if len(tops) == 20 {
+			return nil
+		}
+		tops = append(tops, top)
+	}
+	return tops
 }
 
 // dirsFile is the last member of every stream: the directories that are part of the tree, each ended by a NUL. When it is

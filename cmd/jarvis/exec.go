@@ -114,11 +114,16 @@ func (c *execCmd) each(ctx context.Context, t *term, cmd remote.Command, o fleet
 // leanGC trades a little time for memory: a thousand connections are most of the heap, and live as long as we do.
 const leanGC = 50
 
-// resolve makes hosts of what the flags say.
-func (m *manyFlags) resolve(t *term) ([]fleet.Host, *resolver, error) {
+// AfterApply is called by kong before Run.
+func (m *manyFlags) AfterApply() error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(leanGC)
 	}
+	return nil
+}
+
+// resolve makes hosts of what the flags say.
+func (m *manyFlags) resolve(t *term) ([]fleet.Host, *resolver, error) {
 	words, err := m.names(t)
 	if err != nil {
 		return nil, nil, err

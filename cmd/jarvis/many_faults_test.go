@@ -15,13 +15,13 @@ import (
 )
 
 // startFarm starts many hosts in one process; its files are in dir.
-func startFarm(t testing.TB, n int, dir string) {
+func startFarm(t testing.TB, n int, dir string, first ...string) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "farm")
 	if out, err := exec.Command("go", "build", "-o", bin, "../../internal/bench/farm").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	f := exec.Command(bin, fmt.Sprint(n), dir)
+	f := exec.Command(bin, append([]string{fmt.Sprint(n), dir}, first...)...)
 	f.Stderr = os.Stderr
 	in, err := f.StdinPipe()
 	if err != nil {

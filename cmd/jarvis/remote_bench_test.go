@@ -2,15 +2,16 @@ package main
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,9 +29,10 @@ func BenchmarkRemote(b *testing.B) {
 			return out
 		}
 		jarvis, plain := build("jarvis", "."), build("plainloop", "../../internal/bench/plainloop")
-		t := &bench{B: b, home: b.TempDir()}
-		b.Run("files", func(b *testing.B) { t.B = b; t.files(jarvis) })
-		b.Run("commands", func(b *testing.B) { t.B = b; t.commands(jarvis, plain) })
+		t := &bench{}
+		b.Run("files", func(b *testing.B) { t.B, t.home = b, b.TempDir(); t.files(jarvis) })
+		b.Run("idle", func(b *testing.B) { t.B, t.home = b, b.TempDir(); t.idle(jarvis) })
+		b.Run("commands", func(b *testing.B) { t.B, t.home = b, b.TempDir(); t.commands(jarvis, plain) })
 	}
 }
 
@@ -39,26 +41,61 @@ type bench struct {
 	home string
 }
 
-// took runs a program some times and gives the median, and the most memory it had (getrusage(2)), in MB.
+// took runs a program some times and gives the median, and the most memory of its own (RssAnon of proc(5)) that it and
+// its children had at one time, in MB. (getrusage(2) would count what the forked test had, and pages of the program file.)
 func (t *bench) took(times int, name string, args ...string) (time.Duration, float64) {
 	t.Helper()
 	var all []time.Duration
-	rss := int64(0)
+	most := 0
 	for range times {
 		cmd := exec.Command(name, args...)
-		cmd.Env = append(os.Environ(), "HOME="+t.home, "SSH_AUTH_SOCK=", "PDSH_SSH_ARGS_APPEND=-F "+filepath.Join(t.home, ".ssh", "config"))
+		cmd.Env = append(os.Environ(), "HOME="+t.home, "SSH_AUTH_SOCK=", "ANSIBLE_SSH_RETRIES=3", "PDSH_SSH_ARGS_APPEND=-F "+filepath.Join(t.home, ".ssh", "config"))
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
 		began := time.Now()
-		out, err := cmd.CombinedOutput()
-		all = append(all, time.Since(began))
-		if err != nil {
-			t.Fatalf("%s %q: %v\n%s", name, args, err, last(out))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
-		if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			rss = max(rss, u.Maxrss)
+		over, measured := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(measured)
+			for {
+				select {
+				case <-over:
+					return
+				case <-time.After(20 * time.Millisecond):
+					most = max(most, anonymous(cmd.Process.Pid))
+				}
+			}
+		}()
+		err := cmd.Wait()
+		all = append(all, time.Since(began))
+		close(over)
+		<-measured
+		if err != nil {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, last(out.Bytes()))
 		}
 	}
 	slices.Sort(all)
-	return all[len(all)/2], float64(rss) / 1024
+	return all[len(all)/2], float64(most) / 1024
+}
+
+// anonymous gives the memory of a process and its children, without pages of files, in KiB.
+func anonymous(pid int) (kib int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if _, after, ok := strings.Cut(string(status), "RssAnon:"); ok {
+		_, _ = fmt.Sscan(after, &kib)
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, l := range lists {
+		children, _ := os.ReadFile(l)
+		for _, c := range strings.Fields(string(children)) {
+			if n, err := strconv.Atoi(c); err == nil {
+				kib += anonymous(n)
+			}
+		}
+	}
+	return kib
 }
 
 func last(b []byte) string {
@@ -79,8 +116,6 @@ func (t *bench) commands(jarvis, plain string) {
 	if err := os.MkdirAll(ssh, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	startFarm(t, n, ssh)
 	hosts := filepath.Join(ssh, "hosts")
 	list, err := os.ReadFile(hosts)
@@ -125,7 +160,47 @@ func (t *bench) commands(jarvis, plain string) {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, "data: %s\nlisten: \"\"\nworkers: {ssh: {key: %s}}\n", filepath.Join(t.home, "data"), id), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	srv := exec.CommandContext(ctx, jarvis, "--config", conf, "serve")
+	srv, stop := t.serve(jarvis, conf)
+	defer stop()
+	through := []string{"--config", conf, "exec", "-y", "-o", hosts, "true"}
+	t.took(1, jarvis, through...) // opens the connections
+	warm, mb := t.took(7, jarvis, through...)
+	t.say("jarvis exec -y, through the server", warm, mb, base)
+	t.ReportMetric(cold.Seconds()/warm.Seconds(), "cold/warm")
+	_, _ = fmt.Printf("%-44s %.0f MB\n", "the server, with 500 connections open", float64(anonymous(srv.Process.Pid))/1024)
+	stop()
+
+	for _, peer := range []struct {
+		name string
+		args []string
+	}{
+		{"parallel-ssh", []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + filepath.Join(ssh, "config"), "true"}},
+		{"clush", []string{"--hostfile", filepath.Join(ssh, "bare"), "-f", "64", "-l", "root", "-o", "-F " + filepath.Join(ssh, "config"), "true"}},
+		{"pdsh", []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + filepath.Join(ssh, "bare"), "true"}},
+		{"ansible -m raw", []string{"all", "-i", filepath.Join(ssh, "bare"), "--ssh-common-args", "-F " + filepath.Join(ssh, "config"), "-f", "64", "-m", "raw", "-a", "true"}},
+	} {
+		program, _, _ := strings.Cut(peer.name, " ")
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v; run `make bench-remote`, which installs it", err)
+		}
+		d, mb := t.took(1, program, peer.args...)
+		t.say(peer.name, d, mb, base)
+	}
+	// 100 hosts are enough: each master is a process.
+	master := func(args string) []string {
+		return []string{"-ec", "head -100 " + filepath.Join(ssh, "bare") + " | xargs -P 64 -I H ssh -F " + filepath.Join(ssh, "config") + " -o ControlPath=" + ssh + "/%h " + args}
+	}
+	d, mb = t.took(1, "bash", master("-o ControlMaster=auto -o ControlPersist=60 -n H true > /dev/null 2>&1")...)
+	t.say("ssh with ControlMaster, 100 hosts, cold", d, mb, base)
+	d, mb = t.took(1, "bash", master("-n H true")...)
+	t.say("the same again, warm", d, mb, base)
+	t.took(1, "bash", master("-O exit H 2> /dev/null")...)
+}
+
+// serve starts a server, and gives what ends it.
+func (t *bench) serve(jarvis, conf string) (*exec.Cmd, func()) {
+	t.Helper()
+	srv := exec.Command(jarvis, "--config", conf, "serve")
 	srv.Env = append(os.Environ(), "HOME="+t.home)
 	logs, err := srv.StderrPipe()
 	if err != nil {
@@ -145,26 +220,47 @@ func (t *bench) commands(jarvis, plain string) {
 		}
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	through := []string{"--config", conf, "exec", "-y", "-o", hosts, "true"}
-	t.took(1, jarvis, through...) // opens the connections
-	warm, mb := t.took(7, jarvis, through...)
-	t.say("jarvis exec -y, through the server", warm, mb, base)
-	t.ReportMetric(cold.Seconds()/warm.Seconds(), "cold/warm")
-	_ = srv.Process.Signal(os.Interrupt)
-	_ = srv.Wait()
+	return srv, sync.OnceFunc(func() {
+		_ = srv.Process.Signal(os.Interrupt)
+		_ = srv.Wait()
+	})
+}
 
-	for _, peer := range []struct {
-		name string
-		args []string
-	}{
-		{"parallel-ssh", []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + filepath.Join(ssh, "config"), "true"}},
-		{"clush", []string{"--hostfile", filepath.Join(ssh, "bare"), "-f", "64", "-l", "root", "-o", "-F " + filepath.Join(ssh, "config"), "true"}},
-		{"pdsh", []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + filepath.Join(ssh, "bare"), "true"}},
-	} {
-		if _, err := exec.LookPath(peer.name); err != nil {
-			t.Fatalf("%v; run `make bench-remote`, which installs it", err)
-		}
-		d, mb := t.took(1, peer.name, peer.args...)
-		t.say(peer.name, d, mb, base)
+// idle holds 10,000 connections for a minute, in which each is asked twice whether it is still there, and uses them.
+func (t *bench) idle(jarvis string) {
+	ssh := filepath.Join(t.home, ".ssh")
+	if err := os.MkdirAll(ssh, 0o700); err != nil {
+		t.Fatal(err)
 	}
+	const n = 5000
+	startFarm(t, n, ssh) // two, as one process has too few files for listening and for what it accepted
+	startFarm(t, n, ssh, fmt.Sprint(n))
+	conf := filepath.Join(t.home, "jarvis.yaml")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "data: %s\nlisten: \"\"\nworkers: {ssh: {key: %s}}\n", filepath.Join(t.home, "data"), filepath.Join(ssh, "id")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	srv, stop := t.serve(jarvis, conf)
+	defer stop()
+	through := []string{"--config", conf, "exec", "-y", "-w", "-q", "-o", filepath.Join(ssh, "hosts"), "true"}
+	before := float64(anonymous(srv.Process.Pid)) / 1024
+	cold, _ := t.took(1, jarvis, through...)
+	fmt.Printf("\n10,000 hosts through the server\n%-44s %8.3f s\n", "first time", cold.Seconds())
+	cpu := t.cpu(srv.Process.Pid)
+	time.Sleep(time.Minute)
+	fmt.Printf("%-44s %8.1f %% of a core\n", "held for a minute", (t.cpu(srv.Process.Pid)-cpu).Seconds()/60*100)
+	after := float64(anonymous(srv.Process.Pid)) / 1024
+	warm, _ := t.took(1, jarvis, through...)
+	fmt.Printf("%-44s %8.3f s\n%-44s %8.0f KiB each\n", "again, a minute later", warm.Seconds(), "memory", (after-before)/n/2*1024)
+}
+
+// cpu gives what a process has used.
+func (t *bench) cpu(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	sys, _ := strconv.Atoi(f[12])
+	return time.Duration(user+sys) * 10 * time.Millisecond // USER_HZ
 }

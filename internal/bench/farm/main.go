@@ -1,7 +1,8 @@
 // Command farm is many SSH hosts in one process, for benchmarks of clients: it listens on N loopback addresses, lets the
 // key in a file log in, and answers every command at once with success.
 //
-//	farm N DIR    writes DIR/id, DIR/known_hosts, DIR/hosts; says "ready" when all listen
+//	farm N DIR [FIRST]    writes DIR/id, if it is not there, adds to DIR/known_hosts and DIR/hosts, and says "ready" when
+//	                      all listen; FIRST other hosts are another farm's
 package main
 
 import (
@@ -21,15 +22,27 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: farm N DIR")
+	if len(os.Args) < 3 {
+		log.Fatal("usage: farm N DIR [FIRST]")
 	}
 	n, err := strconv.Atoi(os.Args[1])
 	check(err)
+	first := 0
+	if len(os.Args) > 3 {
+		first, err = strconv.Atoi(os.Args[3])
+		check(err)
+	}
 	dir := os.Args[2]
 	hostKey, _ := newKey()
-	userKey, private := newKey()
-	check(os.WriteFile(filepath.Join(dir, "id"), private, 0o600))
+	id := filepath.Join(dir, "id")
+	if _, err := os.Stat(id); err != nil {
+		_, private := newKey()
+		check(os.WriteFile(id, private, 0o600))
+	}
+	private, err := os.ReadFile(id)
+	check(err)
+	userKey, err := ssh.ParsePrivateKey(private)
+	check(err)
 	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) {
 		if string(k.Marshal()) == string(userKey.PublicKey().Marshal()) {
 			return nil, nil
@@ -38,7 +51,7 @@ func main() {
 	}}
 	cfg.AddHostKey(hostKey)
 	var known, hosts strings.Builder
-	for i := range n {
+	for i := first; i < first+n; i++ {
 		ip := fmt.Sprintf("127.30.%d.%d", i/250, 1+i%250)
 		l, err := net.Listen("tcp", ip+":2222")
 		check(err)
@@ -46,10 +59,18 @@ func main() {
 		fmt.Fprintf(&hosts, "root@%s:2222\n", ip)
 		go accept(l, cfg)
 	}
-	check(os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o600))
-	check(os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts.String()), 0o600))
+	add(filepath.Join(dir, "known_hosts"), known.String())
+	add(filepath.Join(dir, "hosts"), hosts.String())
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin) // lives as long as whoever started it
+}
+
+func add(name, text string) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	check(err)
+	_, err = f.WriteString(text)
+	check(err)
+	check(f.Close())
 }
 
 func newKey() (ssh.Signer, []byte) {
