@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func makeTree(t *testing.T) string {
@@ -98,6 +99,30 @@ func TestUnpackDoesNotReplaceADirectory(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dst, ".jarvis-1")); err == nil {
 		t.Error("something is left behind")
+	}
+}
+
+// What a host that went down in the middle was left with goes a day later, with the next tree.
+func TestUnpackClearsWhatWasLeftLongAgo(t *testing.T) {
+	makeTree(t)
+	data := stream(t, "new")
+	dst := t.TempDir()
+	for name, age := range map[string]time.Duration{".jarvis-1": 50 * time.Hour, ".jarvis-2": time.Hour, ".jarvis-of-theirs": 50 * time.Hour} {
+		dir := filepath.Join(dst, name)
+		if err := os.MkdirAll(filepath.Join(dir, "inside"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, time.Now(), time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("sh", "-c", unpackScript, "jarvis", dst, "3", "tar")
+	cmd.Stdin = bytes.NewReader(data)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if out, _ := exec.Command("ls", "-A", dst).Output(); string(out) != ".jarvis-2\n.jarvis-of-theirs\nnew\n" {
+		t.Errorf("there is %s", out)
 	}
 }
 
