@@ -10,15 +10,17 @@ import (
 	"time"
 )
 
-// jobDir holds a folder per job on the host: cmd, pid, boot, log, exit.
-const jobDir = "/var/lib/jarvis/jobs"
+// jobDir sets where a folder per job is on the host: cmd, pid, boot, log, exit.
+const jobDir = `jobs=/var/lib/jarvis/jobs
+[ "$(id -u)" = 0 ] || jobs=$HOME/.local/state/jarvis/jobs
+`
 
 // startScript starts a job unless its folder is there. mkdir is atomic, so a job is started once, whoever asks how
 // often. The command comes on stdin, so that it shows in no process list; its length is checked, because a connection
 // that breaks now would leave the start of a command, or none, and that would run. The command runs in a session of its own: the connection may break without harm.
-const startScript = `umask 077
-mkdir -p ` + jobDir + ` || exit 90
-d=` + jobDir + `/$1
+const startScript = jobDir + `umask 077
+mkdir -p "$jobs" || exit 90
+d=$jobs/$1
 if [ -d "$d" ]; then exit 0; fi
 cat > "$d.$2.cmd" || exit 91
 if [ "$(($(wc -c < "$d.$2.cmd")))" -ne "$3" ]; then rm -f "$d.$2.cmd"; exit 92; fi
@@ -35,7 +37,7 @@ exit 0`
 
 // pollScript tells the job's state in the first line, then its log from a byte on. The state is read before the log,
 // so that the log of an ended job is whole.
-const pollScript = `d=` + jobDir + `/$1
+const pollScript = jobDir + `d=$jobs/$1
 state=lost
 if [ ! -d "$d" ]; then state=none
 elif [ -s "$d/exit" ]; then state="exit $(cat "$d/exit")"
@@ -48,7 +50,7 @@ tail -c "+$2" "$d/log" 2>/dev/null
 exit 0`
 
 // killScript ends a job and all it started.
-const killScript = `d=` + jobDir + `/$1
+const killScript = jobDir + `d=$jobs/$1
 [ -s "$d/pid" ] && kill -9 "-$(cat "$d/pid")" 2>/dev/null
 exit 0`
 
@@ -58,16 +60,35 @@ var jobID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,120}$`)
 // the process killed. It may have half happened.
 var ErrUnknownOutcome = errors.New("started, but left no exit status: it may have half happened")
 
+// Job is a shell command that runs on a host at most once.
+type Job struct {
+	ID      string // of letters, digits, dot and dash; what is asked for under the same one is the same job
+	Command string
+	Sudo    *Sudo                  // nil: as whoever logs in
+	Line    func(string)           // told each line of output, of both streams; may be nil
+	Kill    func(cause error) bool // whether a cancelled context ends the job on the host, too; nil: it goes on there
+}
+
 // Job runs a shell command on the host at most once, however often it is asked for under the same id: the first
-// call starts it, a later one follows what is under way or gives the outcome of what is over. Output lines (both
-// streams) go to line. When ctx is cancelled with kill true, the job is killed on the host; otherwise it goes on
-// there and can be taken up again.
-func (c *Client) Job(ctx context.Context, id, command string, line func(string), kill func(cause error) bool) (exit int, err error) {
-	if !jobID.MatchString(id) {
-		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", id)
+// call starts it, a later one follows what is under way or gives the outcome of what is over, so that a job that was left
+// on the host can be taken up again. ErrUnknownOutcome when it can not be known.
+func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
+	if !jobID.MatchString(j.ID) {
+		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", j.ID)
+	}
+	line := j.Line
+	if line == nil {
+		line = func(string) {}
+	}
+	run := func(ctx context.Context, stdin, script string, args ...string) (Result, error) {
+		cmd := Command{Args: append([]string{"sh", "-c", script, "jarvis", j.ID}, args...), Sudo: j.Sudo}
+		if stdin != "" {
+			cmd.Stdin = strings.NewReader(stdin)
+		}
+		return c.Run(ctx, cmd)
 	}
 	unique := strconv.FormatInt(time.Now().UnixNano(), 36)
-	res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", startScript, "jarvis", id, unique, strconv.Itoa(len(command) + 1)}, Stdin: strings.NewReader(command + "\n")})
+	res, err := run(ctx, j.Command+"\n", startScript, unique, strconv.Itoa(len(j.Command)+1))
 	if err != nil {
 		return 0, err
 	}
@@ -81,12 +102,12 @@ func (c *Client) Job(ctx context.Context, id, command string, line func(string),
 	var rest string
 	pause := 50 * time.Millisecond
 	for {
-		res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", pollScript, "jarvis", id, strconv.Itoa(offset)}})
+		res, err := run(ctx, "", pollScript, strconv.Itoa(offset))
 		if err != nil {
-			if ctx.Err() != nil && kill != nil && kill(context.Cause(ctx)) {
+			if ctx.Err() != nil && j.Kill != nil && j.Kill(context.Cause(ctx)) {
 				end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
-				_, _ = c.Run(end, Command{Args: []string{"sh", "-c", killScript, "jarvis", id}})
+				_, _ = run(end, "", killScript)
 			}
 			return 0, err
 		}

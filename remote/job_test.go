@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // TestACommandCutShortIsNotStarted tells a failure that the crash test found: the connection broke while the command
@@ -15,7 +17,7 @@ func TestACommandCutShortIsNotStarted(t *testing.T) {
 		t.Fatalf("start of a cut command = %d, %v; want 92", res, err)
 	}
 	var lines []string
-	exit, err := cl.Job(t.Context(), "job1", "puppet agent --test", func(l string) { lines = append(lines, l) }, nil)
+	exit, err := cl.Job(t.Context(), remote.Job{ID: "job1", Command: "puppet agent --test", Line: func(l string) { lines = append(lines, l) }})
 	if err != nil || exit != 0 || !strings.Contains(strings.Join(lines, "\n"), "Applied catalog") {
 		t.Errorf("Job = %d, %v, %q", exit, err, lines)
 	}
@@ -29,7 +31,7 @@ func TestAJobRunsOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	done := make(chan error, 10)
 	for range 10 {
 		go func() {
-			exit, err := cl.Job(context.Background(), "job2", "apt-get update; exit 7", func(string) {}, nil)
+			exit, err := cl.Job(context.Background(), remote.Job{ID: "job2", Command: "apt-get update; exit 7"})
 			if err == nil && exit != 7 {
 				t.Errorf("exit = %d", exit)
 			}

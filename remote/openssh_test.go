@@ -61,11 +61,11 @@ func TestJobsOnOpenSSH(t *testing.T) {
 			cancel()
 		}()
 		script := "echo begin >> /root/once; echo one; sleep 1.5; echo two; echo end >> /root/once; exit 5"
-		if _, err := cl.Job(ctx, "outlives", script, func(string) {}, nil); err == nil {
+		if _, err := cl.Job(ctx, remote.Job{ID: "outlives", Command: script}); err == nil {
 			t.Fatal("the job ended before its connection")
 		}
 		var lines []string
-		exit, err := connect(t, target).Job(t.Context(), "outlives", script, func(l string) { lines = append(lines, l) }, nil)
+		exit, err := connect(t, target).Job(t.Context(), remote.Job{ID: "outlives", Command: script, Line: func(l string) { lines = append(lines, l) }})
 		if err != nil || exit != 5 || strings.Join(lines, ",") != "one,two" {
 			t.Errorf("adopted: exit %d, %v, %q", exit, err, lines)
 		}
@@ -73,7 +73,7 @@ func TestJobsOnOpenSSH(t *testing.T) {
 			t.Errorf("it ran more than once: %q", got)
 		}
 		// Asked again it tells the same, and does nothing.
-		if exit, err := connect(t, target).Job(t.Context(), "outlives", script, func(string) {}, nil); err != nil || exit != 5 || read("root/once") != "begin\nend\n" {
+		if exit, err := connect(t, target).Job(t.Context(), remote.Job{ID: "outlives", Command: script}); err != nil || exit != 5 || read("root/once") != "begin\nend\n" {
 			t.Errorf("asked again: %d, %v", exit, err)
 		}
 	})
@@ -86,7 +86,7 @@ func TestJobsOnOpenSSH(t *testing.T) {
 			}
 			_, _ = connect(t, target).Run(t.Context(), remote.Command{Args: []string{"sh", "-c", "kill -9 -$(cat /var/lib/jarvis/jobs/gone/pid)"}})
 		}()
-		if _, err := cl.Job(t.Context(), "gone", "echo begin >> /root/gone; sleep 60", func(string) {}, nil); !errors.Is(err, remote.ErrUnknownOutcome) {
+		if _, err := cl.Job(t.Context(), remote.Job{ID: "gone", Command: "echo begin >> /root/gone; sleep 60"}); !errors.Is(err, remote.ErrUnknownOutcome) {
 			t.Errorf("Job = %v, want ErrUnknownOutcome", err)
 		}
 	})
@@ -95,7 +95,7 @@ func TestJobsOnOpenSSH(t *testing.T) {
 		cl := connect(t, target)
 		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 		defer cancel()
-		if _, err := cl.Job(ctx, "killed", "sleep 4321 & sleep 4321", func(string) {}, func(error) bool { return true }); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := cl.Job(ctx, remote.Job{ID: "killed", Command: "sleep 4321 & sleep 4321", Kill: func(error) bool { return true }}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Job = %v", err)
 		}
 		res, err := connect(t, target).Run(t.Context(), remote.Command{Args: []string{"pgrep", "-f", "sleep 4321"}})
@@ -106,12 +106,12 @@ func TestJobsOnOpenSSH(t *testing.T) {
 
 	t.Run("a long log arrives whole and in order", func(t *testing.T) {
 		n := 0
-		exit, err := connect(t, target).Job(t.Context(), "long", "i=0; while [ $i -lt 20000 ]; do echo \"line $i of a log that is longer than one answer can hold\"; i=$((i+1)); done", func(l string) {
+		exit, err := connect(t, target).Job(t.Context(), remote.Job{ID: "long", Command: "i=0; while [ $i -lt 20000 ]; do echo \"line $i of a log that is longer than one answer can hold\"; i=$((i+1)); done", Line: func(l string) {
 			if l != fmt.Sprintf("line %d of a log that is longer than one answer can hold", n) {
 				t.Errorf("line %d is %q", n, l)
 			}
 			n++
-		}, nil)
+		}})
 		if err != nil || exit != 0 || n != 20000 {
 			t.Errorf("%d lines, exit %d, %v", n, exit, err)
 		}

@@ -123,7 +123,7 @@ func (w *Worker) job(ctx context.Context, c *clipboard.Clipboard, name, cmd stri
 	// A cancel or a timeout kills the command on the host; a stop of Jarvis leaves it, to be taken up again.
 	kill := func(cause error) bool { return !errors.Is(cause, pipeline.ErrStopping) }
 	for n := 2; ; n++ {
-		exit, err = cl.Job(ctx, id, script, line, kill)
+		exit, err = cl.Job(ctx, remote.Job{ID: id, Command: script, Line: line, Kill: kill})
 		if errors.Is(err, remote.ErrUnknownOutcome) && again && n < 5 {
 			id = fmt.Sprintf("%s.%d", id, n)
 			continue

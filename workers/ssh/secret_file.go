@@ -53,12 +53,16 @@ func (w *Worker) OnStandby(ctx context.Context, _ *clipboard.Clipboard, host str
 	for i, cmd := range commands {
 		pipeline.Progress(ctx, fmt.Sprintf("on %s: %s", host, cmd))
 		tail := ""
-		exit, err := cl.Job(ctx, fmt.Sprintf("%s-%d-standby%d-%d", f.Token, f.Stage+1, i+1, f.Try), cmd, func(l string) {
-			if l = strings.TrimSpace(l); l != "" {
-				tail = l
-				pipeline.Log(ctx, host+": "+l)
-			}
-		}, func(cause error) bool { return !errors.Is(cause, pipeline.ErrStopping) })
+		exit, err := cl.Job(ctx, remote.Job{
+			ID: fmt.Sprintf("%s-%d-standby%d-%d", f.Token, f.Stage+1, i+1, f.Try), Command: cmd,
+			Line: func(l string) {
+				if l = strings.TrimSpace(l); l != "" {
+					tail = l
+					pipeline.Log(ctx, host+": "+l)
+				}
+			},
+			Kill: func(cause error) bool { return !errors.Is(cause, pipeline.ErrStopping) },
+		})
 		if errors.Is(err, remote.ErrUnknownOutcome) {
 			return pipeline.AskPerson(fmt.Errorf("command %d on %s was %w", i+1, host, err))
 		}
