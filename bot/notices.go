@@ -182,8 +182,8 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		o, ok := parseOrigin(r.Origin)
-		if !ok && (ev.Kind == pipeline.EvProposed) {
-			o, ok = n.public() // asked over the API or the command line: who shall approve it hears of it here
+		if !ok && (ev.Kind == pipeline.EvProposed || r.Origin == pipeline.Everybody) {
+			o, ok = n.public() // who shall approve what was asked over the API or the command line hears of it here
 		}
 		line := command.Notice(ctx, n.b.Engine, r, ev)
 		if ok && line != "" {

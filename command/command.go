@@ -23,6 +23,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/tasklog"
 )
 
 // Verb is one command, as data.
@@ -106,6 +107,7 @@ type Env struct {
 	Exec      func(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error)
 	Access    *access.Access // tokens and the audit record; nil: neither is kept
 	Limiter   *access.Limiter
+	Tasks     *tasklog.Log // repositories of one-off tasks; may be nil
 	Approvals Approvals
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
@@ -126,7 +128,7 @@ type Table struct {
 func Verbs() []Verb {
 	return []Verb{
 		deploy(), redeploy(), destroy(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), steps(), run(), audit(), token(), whoami(), help(), version(),
+		retry(), skip(), cancel(), undo(), steps(), run(), task(), audit(), token(), whoami(), help(), version(),
 	}
 }
 

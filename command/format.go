@@ -8,6 +8,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -96,6 +97,11 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 // Notice says in one line what an event means to the person who asked; "" for events that are no notice. The words
 // "failed at stage N/M STEP" and "is ready" are contract.
 func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
+	if tasklog.IsTask(r) {
+		if line := taskNotice(ctx, e, r, ev); line != "" {
+			return line
+		}
+	}
 	at := fmt.Sprintf("stage %d/%d %s", min(ev.Stage+1, len(r.Steps)), len(r.Steps), ev.Step)
 	switch ev.Kind {
 	case pipeline.EvFailed:
@@ -149,6 +155,30 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		return fmt.Sprintf("%s is undone: %s.", r.Host, ev.Text)
 	case pipeline.EvUndoFailed:
 		return fmt.Sprintf("%s could not be undone wholly: %s. `undo %s` tries again.", r.Host, ev.Text, r.Host)
+	}
+	return ""
+}
+
+// taskNotice says what became of a reviewed task, "" for what is said of it as of every run.
+func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
+	what := "its repository"
+	if t, err := tasklog.Of(ctx, e, r); err == nil && t.ID != "" {
+		what = fmt.Sprintf("“%s” by %s (%s)", clip(t.Name, 100), t.Author, t.Short())
+	}
+	ends := fmt.Sprintf("`task retry %s` runs it again, `task done %s` goes on without.", r.Host, r.Host)
+	switch ev.Kind {
+	case pipeline.EvFailed:
+		if tasklog.IsCheck(r) {
+			return fmt.Sprintf("%s: no task runs: %s.", r.Host, strings.TrimSuffix(ev.Text, "."))
+		}
+		return fmt.Sprintf("%s: the task failed after %s: %s. %s", r.Host, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), ends)
+	case pipeline.EvAsking:
+		return fmt.Sprintf("%s: nobody knows what became of the task %s: %s. %s", r.Host, what, strings.TrimSuffix(ev.Text, "."), ends)
+	case pipeline.EvReady:
+		if tasklog.IsCheck(r) {
+			return r.Host + ": the repository of tasks is in order again."
+		}
+		return fmt.Sprintf("%s: the task %s is done, in %s.", r.Host, what, Short(ev.Took))
 	}
 	return ""
 }

@@ -3,9 +3,11 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 )
 
 func hosts() Verb {
@@ -19,6 +21,7 @@ func hosts() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
+			list = slices.DeleteFunc(list, func(r pipeline.Run) bool { return tasklog.IsTask(r) })
 			if len(list) == 0 {
 				return say("no host is on record yet; `help deploy` says how to begin"), nil
 			}

@@ -24,6 +24,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 )
@@ -43,6 +44,7 @@ type Config struct {
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
+	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 
 	file string
@@ -301,6 +303,15 @@ func (c *Config) validate() error {
 		} else {
 			rel(&ch.XMPP.CA)
 		}
+	}
+	for i := range c.Tasks {
+		t := &c.Tasks[i]
+		if !strings.Contains(t.Repo, ":") { // a path, not a URL or host:path
+			rel(&t.Repo)
+		}
+		rel(&t.AllowedSigners)
+		rel(&t.Key)
+		rel(&t.KnownHosts)
 	}
 	if w := c.Workers.ESX; w != nil {
 		rel(&w.CA)

@@ -14,6 +14,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
+// Everybody is the Origin of a run that no person asked for: its notices go where everybody hears them.
+const Everybody = "everybody"
+
 // Request asks for a run.
 type Request struct {
 	Clipboard *clipboard.Clipboard // its secrets are sealed before it is stored

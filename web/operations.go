@@ -44,6 +44,9 @@ func (s *Server) routes() http.Handler {
 	if s.Pages != nil {
 		mux.HandleFunc("GET /p/{key}", s.Pages.serve)
 	}
+	if s.Hook != nil {
+		mux.Handle("/hooks/git", s.Hook) // who may call it proves that by a signature
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, &Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: "there is nothing at " + r.URL.Path, Hint: "/openapi.json lists what there is"})
 	})

@@ -59,6 +59,7 @@ type Config struct {
 	// Hosts and Pool are for POST /v1/exec; nil: there is none.
 	Hosts    func(context.Context, []ExecHost) ([]fleet.Host, error)
 	Pool     *remote.Pool
+	Hook     http.Handler // of /hooks/git; nil: there is none
 	Version  string
 	Log      *slog.Logger
 	Listened func(addr string) // told the address when it is served: with port 0 nobody else knows

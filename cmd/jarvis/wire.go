@@ -24,6 +24,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
+	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 )
@@ -40,6 +41,7 @@ type app struct {
 	metrics *web.Metrics
 	pages   *web.Pages
 	pool    *remote.Pool
+	tasks   *tasklog.Log
 	table   *command.Table
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
@@ -66,6 +68,10 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if a.workers, err = all.Build(conf.Workers, conf.Data); err != nil {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
+	if a.tasks, err = tasklog.New(conf.Tasks, conf.Data); err != nil {
+		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+	}
+	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
 		return nil, err
 	}
@@ -74,6 +80,9 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	}
 	a.limiter = access.NewLimiter(conf.Limit)
 	a.pool = remote.NewPool(remote.PoolConfig{})
+	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Log: log}); err != nil {
+		return nil, err
+	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
 		return nil, err
@@ -83,7 +92,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
 	if a.workers.LDAP != nil {
 		env.InDirectory = a.workers.LDAP.InProduction
 		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {
@@ -179,6 +188,21 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 	return out, nil
 }
 
+// named finds hosts on record, for tasks.
+func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
+	var list []web.ExecHost
+	for _, word := range names {
+		expanded, err := fleet.Expand(word)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range expanded {
+			list = append(list, web.ExecHost{Name: n})
+		}
+	}
+	return a.hosts(ctx, list)
+}
+
 func (a *app) close() {
 	if a.pool != nil {
 		a.pool.Close()
@@ -239,14 +263,14 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Version: version, Log: a.log,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Hook: a.tasks.Hook(), Version: version, Log: a.log,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}

@@ -30,6 +30,7 @@ _jarvis() {
 		'undo:takes back what a host'\''s last run did, last step first.'
 		'steps:lists the steps that exist here, and the pipelines.'
 		'run:runs one command on hosts of the record; its words reach it as they are, no shell reads them.'
+		'task:lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome.'
 		'audit:shows the newest commands\: who, from where, what, and what came of it.'
 		'token:makes, lists and revokes your tokens for the HTTP API.'
 		'whoami:says who I take you for, and what you may do.'

@@ -1,0 +1,183 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
+)
+
+func task() Verb {
+	repo := Param{Name: "repo", In: InPath, Doc: "name of the repository", Required: true}
+	act := func(word string) API {
+		return API{Method: "POST", Path: "/v1/tasks/{repo}/" + word, Prefix: []string{word}, Params: []Param{repo}, Accepted: true}
+	}
+	return Verb{
+		Name: "task", Usage: "[list | show ID | run | retry | done] [REPO]", Role: access.View, Max: 3, Acts: true,
+		Doc:     "lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome",
+		Example: "task retry infra",
+		API: []API{
+			{Method: "GET", Path: "/v1/tasks", Prefix: []string{"list"}, Gives: []tasklog.Status{}},
+			{Method: "GET", Path: "/v1/tasks/{id}", Prefix: []string{"show"}, Gives: tasklog.Pending{}, Params: []Param{{Name: "id", In: InPath, Doc: "commit and position of a task, or the beginning of that", Required: true}}},
+			act("run"), act("retry"), act("done"),
+		},
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			if e.Tasks == nil || len(e.Tasks.Names()) == 0 {
+				return Answer{}, &UserError{Msg: "no repository of tasks is configured", Hint: "`tasks:` in jarvis.yaml names them", Kind: ErrNotFound}
+			}
+			what, rest := "list", c.Args
+			if len(rest) > 0 {
+				what, rest = rest[0], rest[1:]
+			}
+			if what == "show" {
+				return showTask(ctx, e, rest)
+			}
+			if len(rest) > 1 {
+				rest = []string{"", ""} // too many words
+			}
+			name := strings.Join(rest, "")
+			switch what {
+			case "list":
+				return listTasks(ctx, e, name)
+			case "run", "retry", "done":
+			default:
+				v, _ := e.Table.Find("task")
+				return Answer{}, &UserError{Msg: "`task` is used as: task " + v.Usage, Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
+			}
+			if !c.Person.Has(access.Deploy) {
+				return Answer{}, &UserError{Msg: fmt.Sprintf("`task %s` needs the role %q", what, access.Deploy), Kind: ErrDenied}
+			}
+			r, err := oneRepo(e, name)
+			if err != nil {
+				return Answer{}, err
+			}
+			if what == "run" {
+				r.Poke()
+				return say("looking into %s now.", r.Name()), nil
+			}
+			do, words := r.Retry, "%s goes on at %s."
+			if what == "done" {
+				do, words = r.Done, "%s: it counts as done; it stood at %s."
+			}
+			run, err := do(ctx, c.Person.Name)
+			var trouble *tasklog.Trouble
+			if errors.As(err, &trouble) {
+				return Answer{}, &UserError{Msg: trouble.Error()}
+			} else if errors.Is(err, pipeline.ErrNotFound) {
+				return Answer{}, &UserError{Msg: "no task of " + r.Name() + " has been run here yet", Kind: ErrNotFound}
+			} else if err != nil {
+				return Answer{}, err
+			}
+			a := say(words, run.Host, run.Where())
+			a.Run, a.Data = &run, run
+			return a, nil
+		},
+	}
+}
+
+func oneRepo(e *Env, name string) (*tasklog.Repo, error) {
+	r, err := e.Tasks.Find(name)
+	if err == nil {
+		return r, nil
+	}
+	if name == "" {
+		return nil, &UserError{Msg: "which one? there is " + strings.Join(e.Tasks.Names(), ", "), Kind: ErrUsage}
+	}
+	return nil, &UserError{Msg: err.Error(), Kind: ErrNotFound}
+}
+
+func showTask(ctx context.Context, e *Env, words []string) (Answer, error) {
+	if len(words) == 0 || len(words) > 2 {
+		return Answer{}, &UserError{Msg: "`task show` is used as: task show ID [REPO]", Hint: "`task list` shows the IDs", Kind: ErrUsage}
+	}
+	names := e.Tasks.Names()
+	if len(words) == 2 {
+		names = words[1:]
+	}
+	var last error
+	for _, n := range names {
+		r, err := oneRepo(e, n)
+		if err != nil {
+			return Answer{}, err
+		}
+		p, err := r.Show(ctx, words[0])
+		if err != nil {
+			last = err
+			continue
+		}
+		a := say("%s, by %s, %s line %d, commit %.12s:", p.Task.Name, p.Author, p.File, p.Line, p.Commit)
+		for _, l := range strings.Split(strings.TrimRight(p.Task.Shell, "\n"), "\n") {
+			a.Lines = append(a.Lines, "  "+clip(l, 400))
+		}
+		if len(p.Task.Hosts) > 0 {
+			a.Lines = append(a.Lines, "on "+strings.Join(p.Task.Hosts, ", "))
+		}
+		a.Data = p
+		return a, nil
+	}
+	return Answer{}, &UserError{Msg: last.Error(), Hint: "`task list` shows what there is", Kind: ErrNotFound}
+}
+
+// tasksShown is how many that were started `task list` tells of in each repository.
+const tasksShown = 10
+
+func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
+	names := e.Tasks.Names()
+	if name != "" {
+		names = []string{name}
+	}
+	a := Answer{}
+	var data []tasklog.Status
+	for _, n := range names {
+		r, err := oneRepo(e, n)
+		if err != nil {
+			return Answer{}, err
+		}
+		s, err := r.Status(ctx, tasksShown)
+		if err != nil {
+			return Answer{}, err
+		}
+		data = append(data, s)
+		head := fmt.Sprintf("%s (%s): ", s.Name, s.Env)
+		switch {
+		case s.Trouble != "":
+			head += s.Trouble
+		case s.Looked.IsZero():
+			head += "not fetched yet"
+		case len(s.Pending) == 0:
+			head += "nothing waits"
+		default:
+			head += fmt.Sprintf("%d %s", len(s.Pending), plural(len(s.Pending), "task")) + map[bool]string{true: " waits", false: " wait"}[len(s.Pending) == 1]
+		}
+		a.Lines = append(a.Lines, head)
+		started := map[string]bool{}
+		for _, t := range s.Started {
+			started[t.ID] = true
+		}
+		for _, p := range s.Pending {
+			if !started[p.ID()] {
+				a.Lines = append(a.Lines, fmt.Sprintf("  %s %s, by %s, %s ago: waits", p.Short(), clip(p.Task.Name, 80), p.Author, Short(e.Now().Sub(p.At))))
+			}
+		}
+		for _, t := range s.Started {
+			state := "is about to start"
+			if run, err := e.Engine.Get(ctx, t.Run); err == nil {
+				state = string(run.State)
+				switch run.State {
+				case pipeline.Ready:
+					state = "done"
+				case pipeline.Failed, pipeline.Asking, pipeline.Cancelled:
+					state += ": " + run.Error
+				}
+				state += fmt.Sprintf(", run %d, %s ago", run.ID, Short(e.Now().Sub(run.Started)))
+			}
+			a.Lines = append(a.Lines, fmt.Sprintf("  %s %s, by %s: %s", t.Short(), clip(t.Name, 80), t.Author, state))
+		}
+	}
+	a.Data = data
+	return a, nil
+}

@@ -1,0 +1,135 @@
+package tasklog
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+// Config is one repository of tasks.
+type Config struct {
+	Name     string `yaml:"name" doc:"what people call it; also the host name of its runs" default:"the repository's own name"`
+	Repo     string `yaml:"repo" doc:"URL or path of the git repository"`
+	Branch   string `yaml:"branch" doc:"the branch of what is wanted; empty: main, or master" default:""`
+	Done     string `yaml:"done" doc:"the branch of what has been done, which Jarvis moves" default:"done"`
+	Env      string `yaml:"env" doc:"environment: envs/ENV/tasks.yaml, or tasks.yaml when that is not there" default:"default"`
+	Every    string `yaml:"every" doc:"how often it is fetched" default:"1m"`
+	MaxTasks int    `yaml:"max_tasks" doc:"more new tasks than this are refused" default:"5"`
+	Where    string `yaml:"where" doc:"local: tasks without hosts run on this machine; ssh: a task must name its hosts" default:"local"`
+	User     string `yaml:"user" doc:"user of this machine that local tasks run as; empty: the server's own"`
+	Failed   string `yaml:"after_failure" doc:"stop: a failed task holds the ones behind it; go_on: it counts as done" default:"stop"`
+
+	RequireSigned  bool   `yaml:"require_signed" doc:"a commit with tasks must be signed by a key of allowed_signers"`
+	AllowedSigners string `yaml:"allowed_signers" doc:"file of who may sign, as in ALLOWED SIGNERS of ssh-keygen(1)"`
+	Key            string `yaml:"key" doc:"private key file for git over SSH (a deploy key that may write)"`
+	KnownHosts     string `yaml:"known_hosts" doc:"host keys of the git server" default:"~/.ssh/known_hosts"`
+
+	HookSecret clipboard.Secret `yaml:"hook_secret" doc:"secret of the webhook /hooks/git, with which GitHub, Gitea or GitLab sign; empty: no webhook"`
+	Approval   string           `yaml:"approval" doc:"how long a task with needs_approval waits for a second person" default:"24h"`
+
+	every, approval time.Duration
+}
+
+// Where tasks without hosts run.
+const (
+	Local = "local"
+	SSH   = "ssh"
+)
+
+const goOn = "go_on"
+
+var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// complete fills in defaults and says what is wrong.
+func (c *Config) complete() error {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	if c.Repo == "" {
+		return fmt.Errorf("an entry of `tasks` has no repo")
+	}
+	if !strings.Contains(c.Repo, ":") { // a path, not a URL or host:path
+		var err error
+		if c.Repo, err = filepath.Abs(c.Repo); err != nil {
+			return err
+		}
+	}
+	if c.Name == "" {
+		base := path.Base(strings.TrimSuffix(strings.TrimRight(strings.ReplaceAll(c.Repo, ":", "/"), "/"), ".git"))
+		c.Name = strings.ReplaceAll(strings.ToLower(base), "_", "-")
+	}
+	if !label.MatchString(c.Name) {
+		return fmt.Errorf("tasks: the name %q must be letters, digits and -; set `name`", c.Name)
+	}
+	def(&c.Done, "done")
+	def(&c.Env, "default")
+	def(&c.Where, Local)
+	def(&c.Failed, "stop")
+	if c.MaxTasks == 0 {
+		c.MaxTasks = 5
+	}
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("tasks of %s: %s", c.Name, fmt.Sprintf(format, args...))
+	}
+	if strings.ContainsAny(c.Env, "/\\") || strings.HasPrefix(c.Env, ".") {
+		return wrong("env is %q, which is no folder's name", c.Env)
+	}
+	for _, ref := range []string{c.Branch, c.Done} {
+		if ref != "" && !refName.MatchString(ref) {
+			return wrong("%q is no branch's name", ref)
+		}
+	}
+	if c.Where != Local && c.Where != SSH {
+		return wrong("where is %q; it is local or ssh", c.Where)
+	}
+	if c.Failed != "stop" && c.Failed != goOn {
+		return wrong("after_failure is %q; it is stop or go_on", c.Failed)
+	}
+	if c.User != "" {
+		if _, err := user.Lookup(c.User); err != nil {
+			return wrong("%v", err)
+		}
+		if os.Getuid() != 0 {
+			return wrong("only root can run them as user %s", c.User)
+		}
+	}
+	if c.RequireSigned && c.AllowedSigners == "" {
+		return wrong("require_signed needs allowed_signers")
+	}
+	for _, f := range []string{c.AllowedSigners, c.Key} {
+		if f == "" {
+			continue
+		}
+		if _, err := os.Stat(f); err != nil {
+			return wrong("%v", err)
+		}
+	}
+	if c.KnownHosts == "" {
+		if home, err := os.UserHomeDir(); err == nil {
+			c.KnownHosts = filepath.Join(home, ".ssh", "known_hosts")
+		}
+	}
+	for _, d := range []struct {
+		key, text, usual string
+		to               *time.Duration
+	}{{"every", c.Every, "1m", &c.every}, {"approval", c.Approval, "24h", &c.approval}} {
+		def(&d.text, d.usual)
+		v, err := time.ParseDuration(d.text)
+		if err != nil || v <= 0 {
+			return wrong("%s is %q; write it as 30s, 5m or 2h", d.key, d.text)
+		}
+		*d.to = v
+	}
+	return nil
+}
+
+var refName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)

@@ -1,0 +1,233 @@
+package tasklog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// git is a bare copy of one repository.
+type git struct {
+	cfg *Config
+	dir string
+}
+
+// gitTimeout bounds one git command; a first clone of a big repository takes the longest.
+const gitTimeout = 15 * time.Minute
+
+// command gives a git command with nobody's configuration, no hooks and no prompts.
+func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
+	conf := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "user.name=jarvis", "-c", "user.email=jarvis@localhost",
+		"-c", "safe.directory=*", "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners, "-C", g.dir}
+	cmd := exec.CommandContext(ctx, "git", append(conf, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it remove its lock files
+	cmd.WaitDelay = 5 * time.Second
+	ssh := "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + remote.Quote(g.cfg.KnownHosts)
+	if g.cfg.Key != "" {
+		ssh += " -o IdentitiesOnly=yes -i " + remote.Quote(g.cfg.Key)
+	}
+	// What a hook or a shell around us set would lead git elsewhere.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") })
+	cmd.Env = append(cmd.Env, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND="+ssh, "GIT_ASKPASS=/bin/false", "LC_ALL=C")
+	return cmd
+}
+
+// gitError is what git said.
+type gitError struct {
+	verb, text string
+}
+
+func (e *gitError) Error() string { return "git " + e.verb + ": " + e.text }
+
+// run gives what a git command prints, without the last newline.
+func (g *git) run(ctx context.Context, args ...string) (string, error) {
+	return g.feed(ctx, "", args...)
+}
+
+func (g *git) feed(ctx context.Context, stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
+	defer cancel()
+	cmd := g.command(ctx, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", errors.New("git is not installed; `apt-get install git`")
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		text := strings.TrimSpace(errs.String())
+		if text == "" {
+			text = err.Error()
+		}
+		return "", &gitError{args[0], strings.Join(strings.Fields(text), " ")}
+	}
+	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// fetch brings the copy up to date, making it first.
+func (g *git) fetch(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(g.dir, "HEAD")); err != nil {
+		if err := os.MkdirAll(g.dir, 0o700); err != nil {
+			return err
+		}
+		if _, err := g.run(ctx, "init", "--quiet", "--bare"); err != nil {
+			return err
+		}
+	}
+	_, err := g.run(ctx, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--", g.cfg.Repo, "+refs/heads/*:refs/remotes/origin/*", "+refs/jarvis/*:refs/jarvis/*")
+	return err
+}
+
+// commit gives the commit that a ref names; "" when there is none.
+func (g *git) commit(ctx context.Context, ref string) (string, error) {
+	out, err := g.run(ctx, "rev-parse", "--verify", "--quiet", ref+"^{commit}")
+	var ge *gitError
+	if errors.As(err, &ge) {
+		return "", nil
+	}
+	return out, err
+}
+
+// heads gives the commits of the branches of what is wanted and of what is done; "" for one that is not there.
+func (g *git) heads(ctx context.Context) (wanted, done string, err error) {
+	names := []string{g.cfg.Branch}
+	if g.cfg.Branch == "" {
+		names = []string{"main", "master"}
+	}
+	for _, n := range names {
+		if wanted, err = g.commit(ctx, "refs/remotes/origin/"+n); err != nil || wanted != "" {
+			break
+		}
+	}
+	if err == nil {
+		done, err = g.commit(ctx, "refs/remotes/origin/"+g.cfg.Done)
+	}
+	return wanted, done, err
+}
+
+// lines gives what a command prints, line by line.
+func (g *git) lines(ctx context.Context, args ...string) ([]string, error) {
+	out, err := g.run(ctx, args...)
+	if err != nil || out == "" {
+		return nil, err
+	}
+	return strings.Split(out, "\n"), nil
+}
+
+// file gives a file of a commit; ok is false when it is not there.
+func (g *git) file(ctx context.Context, commit, name string) (text []byte, ok bool, err error) {
+	kind, err := g.run(ctx, "ls-tree", commit, "--", name)
+	if err != nil || !strings.Contains(kind, " blob ") {
+		return nil, false, err
+	}
+	out, err := g.run(ctx, "cat-file", "blob", commit+":"+name)
+	return []byte(out + "\n"), err == nil, err
+}
+
+// checkout makes a folder with a commit's files, as a clone that shares the copy's objects.
+func (g *git) checkout(ctx context.Context, commit, dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if _, err := g.run(ctx, "clone", "--quiet", "--shared", "--no-checkout", "--", g.dir, dir); err != nil {
+		return err
+	}
+	at := git{cfg: g.cfg, dir: dir}
+	_, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit)
+	return err
+}
+
+// claimRef is the ref that says who runs a task.
+func (g *git) claimRef(id string) string { return "refs/jarvis/" + g.cfg.Env + "/" + id }
+
+// emptyTree is the hash of a tree with nothing in it.
+const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+// claim makes the task's ref on the server, if nobody has. by says who has it now.
+func (g *git) claim(ctx context.Context, id, me string) (by string, err error) {
+	if by, err = g.claimedBy(ctx, id); err != nil || by != "" {
+		return by, err
+	}
+	if _, err := g.feed(ctx, "", "hash-object", "-w", "-t", "tree", "--stdin"); err != nil { // the empty one
+		return "", err
+	}
+	commit, err := g.feed(ctx, me+"\n\nclaims the task "+id+", so that no other server runs it\n", "commit-tree", emptyTree)
+	if err != nil {
+		return "", err
+	}
+	ref := g.claimRef(id)
+	_, perr := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	if err := g.fetch(ctx); err != nil {
+		return "", errors.Join(perr, err)
+	}
+	if by, err = g.claimedBy(ctx, id); err != nil || by != "" {
+		return by, err
+	}
+	return "", perr // it was refused, and not because somebody has it
+}
+
+// claimedBy gives who claimed a task, as far as the last fetch saw.
+func (g *git) claimedBy(ctx context.Context, id string) (string, error) {
+	c, err := g.commit(ctx, g.claimRef(id))
+	if err != nil || c == "" {
+		return "", err
+	}
+	return g.run(ctx, "log", "-1", "--format=%s", c)
+}
+
+// Trailers of the commits on the done branch.
+const (
+	trailerTask    = "Jarvis-Task"
+	trailerOutcome = "Jarvis-Outcome"
+)
+
+// moveDone puts a commit on the done branch, and takes the claims of its tasks away, in one push. merge is the commit of
+// the wanted branch that is now done as a whole; "" while tasks of it are left. ErrMoved when somebody else moved it.
+func (g *git) moveDone(ctx context.Context, done, merge, message string, claims []string) error {
+	tree, args := done+"^{tree}", []string{"commit-tree", "-p", done}
+	if merge != "" {
+		tree = merge + "^{tree}"
+		args = append(args, "-p", merge)
+	}
+	hash, err := g.run(ctx, "rev-parse", tree)
+	if err != nil {
+		return err
+	}
+	commit, err := g.feed(ctx, message, append(args, hash)...)
+	if err != nil {
+		return err
+	}
+	branch := "refs/heads/" + g.cfg.Done
+	push := []string{"push", "--quiet", "--no-verify", "--atomic", "--force-with-lease=" + branch + ":" + done, "--", g.cfg.Repo, commit + ":" + branch}
+	for _, id := range claims {
+		if by, err := g.claimedBy(ctx, id); err == nil && by != "" {
+			push = append(push, ":"+g.claimRef(id))
+		}
+	}
+	if _, err := g.run(ctx, push...); err != nil {
+		if ferr := g.fetch(ctx); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		if _, now, herr := g.heads(ctx); herr == nil && now != done {
+			return errMoved
+		}
+		return fmt.Errorf("the branch %s can not be moved: %w", g.cfg.Done, err)
+	}
+	return g.fetch(ctx)
+}
+
+// errMoved: somebody else moved the done branch meanwhile.
+var errMoved = errors.New("somebody else moved it")

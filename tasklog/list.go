@@ -1,0 +1,200 @@
+package tasklog
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Task is one entry of a task list.
+type Task struct {
+	Name          string            `yaml:"name" json:"name"`
+	Shell         string            `yaml:"shell" json:"shell"`                                       // for bash
+	Hosts         []string          `yaml:"hosts,omitempty" json:"hosts,omitempty"`                   // runs there, over SSH; otherwise here
+	Sudo          bool              `yaml:"sudo,omitempty" json:"sudo,omitempty"`                     // as root, by sudo
+	Timeout       string            `yaml:"timeout,omitempty" json:"timeout,omitempty"`               // as 10m; an hour if not given
+	Env           map[string]string `yaml:"env,omitempty" json:"env,omitempty"`                       // more of the environment
+	NeedsApproval bool              `yaml:"needs_approval,omitempty" json:"needs_approval,omitempty"` // by a second person, before it runs
+}
+
+const (
+	defaultTimeout = time.Hour
+	longestTimeout = 24 * time.Hour
+	longestShell   = 32 << 10 // bytes, so that the run's clipboard holds it
+)
+
+func (t *Task) timeout() time.Duration {
+	if d, err := time.ParseDuration(t.Timeout); err == nil {
+		return d
+	}
+	return defaultTimeout
+}
+
+// key is equal for equal tasks.
+func (t *Task) key() string {
+	b, err := yaml.Marshal(t)
+	if err != nil {
+		return t.Name + "\x00" + t.Shell
+	}
+	return string(b)
+}
+
+// listError says what is wrong with a task list.
+type listError struct {
+	file string
+	line int
+	msg  string
+}
+
+func (e *listError) Error() string {
+	if e.line == 0 {
+		return e.file + ": " + e.msg
+	}
+	return fmt.Sprintf("%s, line %d: %s", e.file, e.line, e.msg)
+}
+
+// entry is a task and where it stands in its file.
+type entry struct {
+	task Task
+	line int
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// parseList reads a tasks.yaml: a list of `- task: {name, shell, …}`. An empty file is an empty list.
+func parseList(file string, text []byte) ([]entry, error) {
+	fail := func(n *yaml.Node, format string, args ...any) error {
+		line := 0
+		if n != nil {
+			line = n.Line
+		}
+		return &listError{file, line, fmt.Sprintf(format, args...)}
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		var le *yaml.LoadError
+		if errors.As(err, &le) {
+			return nil, &listError{file, le.Mark.Line, "this is not YAML: " + le.Message}
+		}
+		return nil, &listError{file, 0, "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+	}
+	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
+		return nil, nil
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.SequenceNode {
+		return nil, fail(root, "the file must be a list of `- task:` entries")
+	}
+	var out []entry
+	for i, item := range root.Content {
+		if item.Kind != yaml.MappingNode || len(item.Content) != 2 || item.Content[0].Value != "task" || item.Content[1].Kind != yaml.MappingNode {
+			return nil, fail(item, "entry %d is not `task:` with name and shell below it", i+1)
+		}
+		body := item.Content[1]
+		e := entry{line: item.Line}
+		for k := 0; k+1 < len(body.Content); k += 2 {
+			key, value := body.Content[k], body.Content[k+1]
+			if !slices.Contains(taskKeys, key.Value) {
+				return nil, fail(key, "a task has no key %q; it has %s", key.Value, strings.Join(taskKeys, ", "))
+			}
+			if value.Kind == yaml.AliasNode {
+				return nil, fail(value, "aliases are not read here")
+			}
+		}
+		// The key names the trouble better than a type of Go does.
+		if err := body.Decode(&e.task); err != nil {
+			return nil, fail(body, "entry %d: %s", i+1, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " "))
+		}
+		t := &e.task
+		switch {
+		case strings.TrimSpace(t.Name) == "":
+			return nil, fail(item, "entry %d has no name", i+1)
+		case strings.TrimSpace(t.Shell) == "":
+			return nil, fail(item, "%q has no shell: what is to be run", t.Name)
+		case len(t.Shell) > longestShell:
+			return nil, fail(item, "the shell of %q has %d bytes, and %d is the most; put it into scripts/ and call it", t.Name, len(t.Shell), longestShell)
+		case strings.ContainsRune(t.Shell, 0):
+			return nil, fail(item, "the shell of %q holds a NUL", t.Name)
+		}
+		if t.Timeout != "" {
+			if d, err := time.ParseDuration(t.Timeout); err != nil || d <= 0 || d > longestTimeout {
+				return nil, fail(item, "the timeout of %q is %q; write it as 30s, 10m or 2h, at most 24h", t.Name, t.Timeout)
+			}
+		}
+		for name, v := range t.Env {
+			if !envName.MatchString(name) || strings.ContainsRune(v, 0) {
+				return nil, fail(item, "%q sets %q in its environment, which is no variable's name", t.Name, name)
+			}
+		}
+		for _, h := range t.Hosts {
+			if h == "" || strings.HasPrefix(h, "-") || strings.ContainsAny(h, " \t\n/") {
+				return nil, fail(item, "%q names the host %q", t.Name, h)
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+var taskKeys = []string{"name", "shell", "hosts", "sudo", "timeout", "env", "needs_approval"}
+
+// hunk is a place where two lists differ: old[a:b] became new[c:d].
+type hunk struct{ a, b, c, d int }
+
+// diff aligns two lists by their longest common subsequence and gives what is left: same pairs by index, and hunks.
+func diff(old, now []string) (same [][2]int, hunks []hunk) {
+	// What is equal at both ends needs no table: a log grows at its end.
+	head := 0
+	for head < len(old) && head < len(now) && old[head] == now[head] {
+		same = append(same, [2]int{head, head})
+		head++
+	}
+	tail := 0
+	for tail < len(old)-head && tail < len(now)-head && old[len(old)-1-tail] == now[len(now)-1-tail] {
+		tail++
+	}
+	x, y := old[head:len(old)-tail], now[head:len(now)-tail]
+	long := make([][]int, len(x)+1)
+	for i := range long {
+		long[i] = make([]int, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		for j := len(y) - 1; j >= 0; j-- {
+			if x[i] == y[j] {
+				long[i][j] = long[i+1][j+1] + 1
+			} else {
+				long[i][j] = max(long[i+1][j], long[i][j+1])
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(x) || j < len(y) {
+		if i < len(x) && j < len(y) && x[i] == y[j] {
+			same = append(same, [2]int{head + i, head + j})
+			i, j = i+1, j+1
+			continue
+		}
+		h := hunk{a: head + i, c: head + j}
+		for i < len(x) || j < len(y) {
+			if i < len(x) && j < len(y) && x[i] == y[j] {
+				break
+			}
+			if j == len(y) || i < len(x) && long[i+1][j] >= long[i][j+1] {
+				i++
+			} else {
+				j++
+			}
+		}
+		h.b, h.d = head+i, head+j
+		hunks = append(hunks, h)
+	}
+	for k := range tail {
+		same = append(same, [2]int{len(old) - tail + k, len(now) - tail + k})
+	}
+	return same, hunks
+}

@@ -1,0 +1,246 @@
+package tasklog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Pending is a task that is wanted and not done.
+type Pending struct {
+	Task     Task      `json:"task"`
+	Commit   string    `json:"commit"`   // of the wanted branch, that brought it
+	Position int       `json:"position"` // in its list then, from 1
+	File     string    `json:"file"`
+	Line     int       `json:"line"`
+	Author   string    `json:"author"`
+	At       time.Time `json:"at"` // of the commit
+}
+
+// ID names a task: its commit and its position.
+func (p *Pending) ID() string { return fmt.Sprintf("%s-%d", p.Commit, p.Position) }
+
+// Short is the ID for people.
+func (p *Pending) Short() string {
+	return fmt.Sprintf("%s-%d", p.Commit[:min(8, len(p.Commit))], p.Position)
+}
+
+// Trouble says why nothing runs, and what to do.
+type Trouble struct{ Msg string }
+
+func (t *Trouble) Error() string { return t.Msg }
+
+func troublef(format string, args ...any) error { return &Trouble{fmt.Sprintf(format, args...)} }
+
+// plan is what is to be done in a repository.
+type plan struct {
+	wanted, done string
+	pending      []Pending
+	merge        []string            // commits of the wanted branch that done has not, oldest first
+	tasks        map[string][]string // by commit: the ids of the tasks it brought and that are still wanted
+	finished     map[string]bool     // ids that the done branch names
+}
+
+// step is a task on its way through the commits.
+type walked struct {
+	id string // "" when it is part of done
+	p  Pending
+}
+
+// plan reads what was fetched. The error is a *Trouble when the repository is not in order.
+func (l *Repo) plan(ctx context.Context) (*plan, error) {
+	g := l.git
+	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}}
+	var err error
+	if p.wanted, p.done, err = g.heads(ctx); err != nil {
+		return nil, err
+	}
+	branch := l.cfg.Branch
+	if branch == "" {
+		branch = "main"
+	}
+	switch {
+	case p.wanted == "":
+		return nil, troublef("there is no branch %s in %s", branch, l.cfg.Repo)
+	case p.done == "":
+		return nil, troublef("there is no branch %[1]s in %[2]s, so nobody knows what has been run; `git push origin COMMIT:refs/heads/%[1]s` says that all up to COMMIT has been", l.cfg.Done, l.cfg.Repo)
+	}
+	// What done has and the wanted branch has not may be merges and our own marks, and nothing else.
+	strays, err := g.lines(ctx, "log", "--no-merges", "--format=%H%x09%an%x09%s%x09%(trailers:key="+trailerTask+",valueonly,separator=%x2c)", p.wanted+".."+p.done)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range strays {
+		f := strings.Split(s, "\t")
+		if len(f) < 4 || f[3] == "" {
+			return nil, troublef("the branch %s holds the commit %.8s by %s (%s), which the wanted branch does not: its history was rewritten, or somebody committed to %[1]s; push the history back, or move %[1]s yourself to what has been run",
+				l.cfg.Done, f[0], f[1], f[2])
+		}
+	}
+	// Of a commit with several tasks, those that are done are named behind the last merge.
+	marks, err := g.lines(ctx, "log", "--first-parent", "-n", "1000", "--format=%(trailers:key="+trailerTask+",valueonly)", p.wanted+".."+p.done)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range marks {
+		if m != "" {
+			p.finished[m] = true
+		}
+	}
+	if p.merge, err = g.lines(ctx, "rev-list", "--first-parent", "--reverse", p.done+".."+p.wanted); err != nil || len(p.merge) == 0 {
+		return p, err
+	}
+	base, err := g.commit(ctx, p.merge[0]+"^1")
+	if err != nil {
+		return nil, err
+	}
+	var list []walked
+	if base != "" {
+		if contained, err := g.run(ctx, "merge-base", base, p.done); err != nil || contained != base {
+			return nil, troublef("the histories of %s and the wanted branch have nothing in common: it was rewritten; push the history back, or move %[1]s yourself to what has been run", l.cfg.Done)
+		}
+		_, entries, err := l.list(ctx, base)
+		if err != nil {
+			entries = nil // what is done need not be right any more
+		}
+		for _, e := range entries {
+			list = append(list, walked{p: Pending{Task: e.task}})
+		}
+	}
+	for i, c := range p.merge {
+		file, entries, err := l.list(ctx, c)
+		if err != nil {
+			if _, isList := err.(*listError); isList && i < len(p.merge)-1 {
+				continue // a later commit may have put it right; its tasks are that commit's
+			} else if isList {
+				return nil, troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
+			}
+			return nil, err
+		}
+		if list, err = l.next(ctx, list, file, entries, c, p.finished); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range list {
+		if w.id == "" {
+			continue
+		}
+		p.tasks[w.p.Commit] = append(p.tasks[w.p.Commit], w.id)
+		if !p.finished[w.id] {
+			p.pending = append(p.pending, w.p)
+		}
+	}
+	slices.SortStableFunc(p.pending, func(a, b Pending) int {
+		return slices.Index(p.merge, a.Commit) - slices.Index(p.merge, b.Commit)
+	})
+	if n := len(p.pending); n > l.cfg.MaxTasks {
+		return nil, troublef("%d tasks are new, and max_tasks is %d: cowardly refusing to run any; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
+	}
+	if l.cfg.Where == SSH {
+		for _, t := range p.pending {
+			if len(t.Task.Hosts) == 0 {
+				return nil, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
+			}
+		}
+	}
+	return p, l.signed(ctx, p)
+}
+
+// next takes the walk one commit further.
+func (l *Repo) next(ctx context.Context, list []walked, file string, entries []entry, commit string, finished map[string]bool) ([]walked, error) {
+	old, now := make([]string, len(list)), make([]string, len(entries))
+	for i := range list {
+		old[i] = list[i].p.Task.key()
+	}
+	for i := range entries {
+		now[i] = entries[i].task.key()
+	}
+	out := make([]walked, len(entries))
+	same, hunks := diff(old, now)
+	for _, s := range same {
+		out[s[1]] = list[s[0]]
+	}
+	var author string
+	var at time.Time
+	for _, h := range hunks {
+		for _, w := range list[h.a:h.b] {
+			if h.d > h.c && (w.id == "" || finished[w.id]) {
+				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
+			}
+		}
+		for i := h.c; i < h.d; i++ {
+			if author == "" {
+				author, at = l.author(ctx, commit), l.date(ctx, commit)
+			}
+			p := Pending{Task: entries[i].task, Commit: commit, Position: i + 1, File: file, Line: entries[i].line, Author: author, At: at}
+			out[i] = walked{id: p.ID(), p: p}
+		}
+	}
+	return out, nil
+}
+
+// list reads the task list of a commit.
+func (l *Repo) list(ctx context.Context, commit string) (file string, entries []entry, err error) {
+	for _, file = range []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"} {
+		text, ok, err := l.git.file(ctx, commit, file)
+		if err != nil {
+			return file, nil, err
+		}
+		if ok {
+			entries, err = parseList(file, text)
+			return file, entries, err
+		}
+	}
+	return "tasks.yaml", nil, nil
+}
+
+// author gives who wrote a commit; of a merge, who wrote what it brought.
+func (l *Repo) author(ctx context.Context, commit string) string {
+	if c, err := l.git.commit(ctx, commit+"^2"); err == nil && c != "" {
+		commit = c
+	}
+	name, err := l.git.run(ctx, "log", "-1", "--format=%an", commit)
+	if err != nil || name == "" {
+		return "somebody"
+	}
+	return name
+}
+
+func (l *Repo) date(ctx context.Context, commit string) time.Time {
+	s, _ := l.git.run(ctx, "log", "-1", "--format=%ct", commit)
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return time.Unix(n, 0)
+}
+
+// signed checks the signatures of the commits that bring tasks.
+func (l *Repo) signed(ctx context.Context, p *plan) error {
+	if !l.cfg.RequireSigned {
+		return nil
+	}
+	for _, c := range p.merge {
+		if !slices.ContainsFunc(p.pending, func(t Pending) bool { return t.Commit == c }) {
+			continue
+		}
+		if _, err := l.git.run(ctx, "verify-commit", c); err != nil {
+			return troublef("the commit %.8s by %s is not signed by a key of %s", c, l.author(ctx, c), l.cfg.AllowedSigners)
+		}
+	}
+	return nil
+}
+
+// passed gives what the done branch may merge now that the tasks in finished are done: the last commit before the next
+// task that waits; "" when none is.
+func (p *plan) passed() (merge string) {
+	for _, c := range p.merge {
+		for _, id := range p.tasks[c] {
+			if !p.finished[id] {
+				return merge
+			}
+		}
+		merge = c
+	}
+	return merge
+}
