@@ -113,7 +113,7 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		}
 		return fmt.Sprintf("%s failed at %s after %s: %s. %s", r.Host, at, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), end)
 	case pipeline.EvProposed:
-		if r.Origin != "" && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":")) {
+		if r.Origin != "" && r.Origin != pipeline.Everybody && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":")) {
 			return "" // the answer said it, where he asked
 		}
 		if r.State == pipeline.Proposed {

@@ -6,14 +6,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,49 +30,6 @@ import (
 	godns "github.com/miekg/dns"
 )
 
-func number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
-	}
-	return otherwise
-}
-
-// process is the real program, killed and started again.
-type process struct {
-	t    *testing.T
-	bin  string
-	conf string
-	log  *os.File
-
-	mu  sync.Mutex
-	cmd *exec.Cmd
-}
-
-func (p *process) start() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cmd = exec.Command(p.bin, "--config", p.conf, "serve")
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *process) kill() { p.end(syscall.SIGKILL) }
-
-func (p *process) end(sig syscall.Signal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.cmd.Process.Signal(sig)
-	_ = p.cmd.Wait()
-}
-
-// cli runs one command line in the real program.
-func (p *process) cli(ctx context.Context, args ...string) ([]byte, error) {
-	return exec.CommandContext(ctx, p.bin, append([]string{"--config", p.conf}, args...)...).Output()
-}
-
 // TestCrash has a hundred deployments in flight on three providers, which play their faults, and kills the process with
 // -9 again and again, between and inside steps and while it starts. In the end every run is ready, no machine was made
 // twice, every step finished once, the commands on the hosts ran once, and alice has heard of every host. Then all is
@@ -83,10 +38,7 @@ func TestCrash(t *testing.T) {
 	runs, kills := number("JARVIS_CRASH_RUNS", 150), number("JARVIS_CRASH_KILLS", 50)
 	ctx := t.Context()
 	dir := t.TempDir()
-	bin := filepath.Join(dir, "jarvis")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
-	}
+	bin := buildJarvis(t)
 	port := must[int](t)(freePort())
 	w := must[*lab.World](t)(lab.Start(ctx, lab.Options{Block: 79, Port: port}))
 	t.Cleanup(w.Stop)

@@ -53,10 +53,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // TestManyHostsOnATerminal has what asks and what moves: a passphrase, a password, progress.
 func TestManyHostsOnATerminal(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "jarvis")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := buildJarvis(t)
 	r := newRow(t, 3, 94)
 	id := filepath.Join(r.home, ".ssh", "id")
 	locked := filepath.Join(r.home, "locked")

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
@@ -188,19 +189,39 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 	return out, nil
 }
 
-// named finds hosts on record, for tasks.
+// named finds the hosts of tasks: names and clusters on record, and what the server's own ~/.ssh knows.
 func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
-	var list []web.ExecHost
+	r, err := newResolver(&manyFlags{Connect: millis(10 * time.Second)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	var out []fleet.Host
 	for _, word := range names {
 		expanded, err := fleet.Expand(word)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range expanded {
-			list = append(list, web.ExecHost{Name: n})
+			list, err := a.hosts(ctx, []web.ExecHost{{Name: n}})
+			var user *command.UserError
+			if errors.As(err, &user) && errors.Is(user.Kind, command.ErrNotFound) && !strings.HasPrefix(n, "@") {
+				t, err := r.target(n, 0)
+				if err != nil {
+					return nil, err
+				}
+				t.Agent = nil // it is a person's
+				t.Signers = append(t.Signers, a.workers.SSH.Signer())
+				out = append(out, fleet.Host{Name: n, Target: t})
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, list...)
 		}
 	}
-	return a.hosts(ctx, list)
+	return out, nil
 }
 
 func (a *app) close() {

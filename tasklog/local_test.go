@@ -1,0 +1,128 @@
+package tasklog
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var errStop = errors.New("stop")
+
+func newJob(t *testing.T, shell string) *job {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "checkout"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &job{dir: filepath.Join(dir, "job"), cwd: filepath.Join(dir, "checkout"), shell: shell, env: []string{"PATH=" + os.Getenv("PATH"), "ONLY=this"}}
+}
+
+func always(v bool) func(error) bool { return func(error) bool { return v } }
+
+func TestALocalJob(t *testing.T) {
+	j := newJob(t, "pwd; env | grep -c .; echo \"$ONLY\"; echo begin >> began; printf 'no newline'; exit 7")
+	var lines []string
+	line := func(l string) { lines = append(lines, l) }
+	for range 3 { // however often it is asked for
+		exit, err := j.run(t.Context(), line, always(true))
+		if exit != 7 || err != nil {
+			t.Fatalf("run = %d, %v, %q", exit, err, lines)
+		}
+	}
+	if got := strings.Join(lines, "|"); !strings.HasPrefix(got, j.cwd+"|") || !strings.HasSuffix(got, "|this|no newline") || len(lines) != 4 {
+		t.Errorf("it says %q", lines)
+	}
+	if b, _ := os.ReadFile(filepath.Join(j.cwd, "began")); string(b) != "begin\n" {
+		t.Errorf("it began %q", b)
+	}
+}
+
+func TestALocalJobOutlivesUs(t *testing.T) {
+	j := newJob(t, "echo one; sleep 1; echo two; echo begin >> began")
+	var lines []string
+	line := func(l string) { lines = append(lines, l) }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(500*time.Millisecond, func() { cancel(errStop) })
+	if _, err := j.run(ctx, line, always(false)); !errors.Is(err, errStop) {
+		t.Fatal(err)
+	}
+	exit, err := j.run(t.Context(), line, always(false))
+	if exit != 0 || err != nil || strings.Join(lines, "|") != "one|two" {
+		t.Errorf("taken up again: %d, %v, %q", exit, err, lines)
+	}
+	if b, _ := os.ReadFile(filepath.Join(j.cwd, "began")); string(b) != "begin\n" {
+		t.Errorf("it began %q", b)
+	}
+}
+
+func TestALocalJobIsEnded(t *testing.T) {
+	j := newJob(t, "sleep 300 & echo $! > child; sleep 300")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errTooLong)
+	defer cancel()
+	if _, err := j.run(ctx, func(string) {}, always(true)); !errors.Is(err, errTooLong) {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(j.cwd, "child"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	for range 100 {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("what it started runs on")
+}
+
+// What dies with its wrapper has no known outcome, and is not started again.
+func TestALocalJobWhoseOutcomeNobodyKnows(t *testing.T) {
+	j := newJob(t, "echo begin >> began; sleep 300")
+	go func() {
+		for {
+			if b, err := os.ReadFile(filepath.Join(j.cwd, "began")); err == nil && len(b) > 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		b, _ := os.ReadFile(filepath.Join(j.dir, "pid"))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+	}()
+	for range 3 {
+		if _, err := j.run(t.Context(), func(string) {}, always(true)); !errors.Is(err, errUnknown) {
+			t.Fatal(err)
+		}
+	}
+	if b, _ := os.ReadFile(filepath.Join(j.cwd, "began")); string(b) != "begin\n" {
+		t.Errorf("it began %q", b)
+	}
+}
+
+func TestALocalJobOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("only root can run as another user; run the tests as root")
+	}
+	j := newJob(t, "id -un; id -u; touch mine")
+	j.user = "nobody"
+	for d := filepath.Dir(j.cwd); d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := own("nobody", j.cwd); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	exit, err := j.run(t.Context(), func(l string) { lines = append(lines, l) }, always(true))
+	if exit != 0 || err != nil || len(lines) < 2 || lines[0] != "nobody" || lines[1] != "65534" {
+		t.Errorf("run = %d, %v, %q", exit, err, lines)
+	}
+}

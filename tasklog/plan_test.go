@@ -1,0 +1,302 @@
+package tasklog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a git server's repository and somebody's clone of it.
+type world struct {
+	t          *testing.T
+	bare, work string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, bare: filepath.Join(t.TempDir(), "tasks.git"), work: filepath.Join(t.TempDir(), "work")}
+	t.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+	for k, v := range map[string]string{"AUTHOR": "Alice", "COMMITTER": "Alice"} {
+		t.Setenv("GIT_"+k+"_NAME", v)
+		t.Setenv("GIT_"+k+"_EMAIL", "alice@example.org")
+	}
+	w.sh("git init -q --bare -b master " + w.bare + " && git clone -q " + w.bare + " " + w.work + " 2>&1 && cd " + w.work + " && git checkout -q -b master 2>&1; cd " + w.work + ` && mkdir -p envs/default && printf -- '---\n' > envs/default/tasks.yaml && git add -A && git commit -qm start && git push -q origin master master:done`)
+	return w
+}
+
+func (w *world) sh(script string) string {
+	w.t.Helper()
+	cmd := exec.Command("sh", "-ec", script)
+	if _, err := os.Stat(w.work); err == nil {
+		cmd.Dir = w.work
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// entries writes tasks as YAML.
+func entries(names ...string) string {
+	s := ""
+	for _, n := range names {
+		s += fmt.Sprintf("- task:\n    name: %s\n    shell: echo %s\n", n, n)
+	}
+	return s
+}
+
+func (w *world) list(text string) string {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.work, "envs/default/tasks.yaml"), []byte("---\n"+text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.sh("git add -A; git commit -qm change; git push -q origin HEAD:master; git rev-parse HEAD")
+}
+
+func (w *world) repo(change func(*Config)) *Repo {
+	w.t.Helper()
+	c := Config{Repo: w.bare, Name: "infra"}
+	if change != nil {
+		change(&c)
+	}
+	l, err := New([]Config{c}, w.t.TempDir())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l.repos[0]
+}
+
+// waiting gives the names of what waits, or what is wrong.
+func waiting(r *Repo) string {
+	p, err := r.refresh(context.Background())
+	if err != nil {
+		var trouble *Trouble
+		if errors.As(err, &trouble) {
+			return "trouble: " + err.Error()
+		}
+		return "! " + err.Error()
+	}
+	var names []string
+	for _, t := range p.pending {
+		names = append(names, fmt.Sprintf("%s/%d", t.Task.Name, t.Position))
+	}
+	return strings.Join(names, " ")
+}
+
+func (r *Repo) finishAll(t *testing.T) {
+	t.Helper()
+	for {
+		p, err := r.refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.pending) == 0 {
+			return
+		}
+		if err := r.markDone(t.Context(), spec{ID: p.pending[0].ID(), Task: p.pending[0].Task}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWhatWaits has every way in which people change a list.
+func TestWhatWaits(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  func(*Config)
+		do   func(w *world, r *Repo)
+		want string // a regular expression
+	}{
+		{"nothing new", nil, func(*world, *Repo) {}, "^$"},
+		{"one", nil, func(w *world, _ *Repo) { w.list(entries("a")) }, "^a/1$"},
+		{"several in one commit, and more in the next", nil, func(w *world, _ *Repo) { w.list(entries("a", "b")); w.list(entries("a", "b", "c")) }, "^a/1 b/2 c/3$"},
+		{"two that are equal", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list(entries("a", "a")) }, "^a/1 a/2$"},
+		{"an equal one later", nil, func(w *world, r *Repo) { w.list(entries("a", "b")); r.finishAll(w.t); w.list(entries("a", "b", "a")) }, "^a/3$"},
+		{"the first of two is done", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b"))
+			p, _ := r.refresh(context.Background())
+			if err := r.markDone(context.Background(), spec{ID: p.pending[0].ID()}, "exit 0"); err != nil {
+				w.t.Error(err)
+			}
+		}, "^b/2$"},
+		{"old ones are cleared away", nil, func(w *world, r *Repo) { w.list(entries("a", "b")); r.finishAll(w.t); w.list(""); w.list(entries("c")) }, "^c/1$"},
+		{"at the top of the list", nil, func(w *world, r *Repo) { w.list(entries("a")); r.finishAll(w.t); w.list(entries("b", "a")) }, "^b/1$"},
+		{"taken back before it ran", nil, func(w *world, _ *Repo) { w.list(entries("a", "b")); w.list(entries("b")) }, "^b/2$"},
+		{"mended before it ran", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list(entries("a2")) }, "^a2/1$"},
+		{"edited after it ran", nil, func(w *world, r *Repo) { w.list(entries("a", "b")); r.finishAll(w.t); w.list(entries("a2", "b")) }, "^trouble: the task \"a\" was edited after it ran .*by Alice.; put the old text back"},
+		{"a pull request, merged", nil, func(w *world, _ *Repo) {
+			w.sh("git checkout -q -b pr")
+			w.sh("printf -- '---\n" + strings.ReplaceAll(entries("a"), "\n", "\\n") + "' > envs/default/tasks.yaml; git commit -qam a --author 'Bob <b@x>'")
+			w.sh("git checkout -q master; git merge -q --no-ff -m 'Merge pull request' pr; git push -q origin master")
+		}, "^a/1$"},
+		{"done is moved by Finglonger", nil, func(w *world, _ *Repo) {
+			w.list(entries("a"))
+			w.sh("git fetch -q; git checkout -q -b done origin/done; git merge -q --no-ff -m m master; git push -q origin done; git checkout -q master")
+			w.list(entries("a", "b"))
+		}, "^b/2$"},
+		{"done is moved by hand, forward", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.sh("git push -q origin master:done"); w.list(entries("a", "b")) }, "^b/2$"},
+		{"too many", nil, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^trouble: 6 tasks are new, and max_tasks is 5: cowardly"},
+		{"not too many", func(c *Config) { c.MaxTasks = 6 }, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^a/1 b/2 c/3 d/4 e/5 f/6$"},
+		{"another environment", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) { w.list(entries("a")) }, "^$"},
+		{"a list at the top", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
+			w.sh("printf -- '" + strings.ReplaceAll(entries("t"), "\n", "\\n") + "' > tasks.yaml; git add -A; git commit -qm t; git push -q origin master")
+		}, "^t/1$"},
+		{"not YAML", nil, func(w *world, _ *Repo) { w.list("- task: {name: 'a") }, `^trouble: envs/default/tasks.yaml, line 3: this is not YAML: .* \(commit [0-9a-f]{8} by Alice\)$`},
+		{"not YAML for a while", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list("- task: {name: 'a"); w.list(entries("a", "b")) }, "^a/1 b/2$"},
+		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; it has name, shell`},
+		{"no shell", nil, func(w *world, _ *Repo) { w.list("- task: {name: a}") }, `"a" has no shell`},
+		{"a timeout that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, timeout: soon}") }, `the timeout of "a" is "soon"; write it as 30s`},
+		{"history is rewritten", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.sh("git commit -q --amend -m other; git push -qf origin master")
+		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .change., which the wanted branch does not: its history was rewritten"},
+		{"somebody commits to done", nil, func(w *world, _ *Repo) {
+			w.sh("git checkout -q -b done; echo x > x; git add x; git commit -qm 'by hand'; git push -q origin done; git checkout -q master")
+			w.list(entries("a"))
+		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .by hand.,"},
+		{"another history altogether", nil, func(w *world, _ *Repo) {
+			w.sh("git checkout -q --orphan new; git commit -qm new; git push -qf origin new:master")
+		}, "^trouble: the branch done holds the commit"},
+		{"no done", nil, func(w *world, _ *Repo) { w.sh("git push -q origin :done") }, "^trouble: there is no branch done .* `git push origin COMMIT:refs/heads/done`"},
+		{"no main", func(c *Config) { c.Branch = "wanted" }, func(*world, *Repo) {}, "^trouble: there is no branch wanted"},
+		{"hosts only", func(c *Config) { c.Where = SSH }, func(w *world, _ *Repo) { w.list(entries("a")) }, `^trouble: "a" .* names no hosts`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.repo(c.cfg)
+			c.do(w, r)
+			if got := waiting(r); !regexp.MustCompile(c.want).MatchString(got) {
+				t.Errorf("%s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// What a repository holds when all is done, Finglonger would find done as well.
+func TestDoneTellsTheTruth(t *testing.T) {
+	w := newWorld(t)
+	r := w.repo(nil)
+	w.list(entries("a", "b"))
+	w.list(entries("a", "b", "c"))
+	r.finishAll(t)
+	w.sh("git fetch -q --prune")
+	if got := w.sh("git diff origin/master origin/done; git rev-list origin/done..origin/master; git ls-remote origin 'refs/jarvis/*'"); got != "" {
+		t.Errorf("left: %s", got)
+	}
+	if got := w.sh("git log --first-parent --reverse --format='%s|%(trailers:key=Jarvis-Outcome,valueonly,separator=%x2c)|%p' origin/done | sed -E 's/[0-9a-f]{7,}/X/g'"); got != "start||\nDone: a|exit 0|X\nMerge X: b|exit 0|X X\nMerge X: c|exit 0|X X" {
+		t.Error(got)
+	}
+}
+
+// Two servers ask for one task; the git server gives it to one.
+func TestAClaimIsForOne(t *testing.T) {
+	w := newWorld(t)
+	w.list(entries("a"))
+	const n = 6
+	got := make(chan string, n)
+	var id string
+	repos := make([]*Repo, n)
+	for i := range repos {
+		repos[i] = w.repo(nil)
+		p, err := repos[i].refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = p.pending[0].ID()
+	}
+	for i, r := range repos {
+		go func() {
+			by, err := r.git.claim(t.Context(), id, fmt.Sprint("server ", i))
+			if err != nil {
+				by = err.Error()
+			}
+			got <- by
+		}()
+	}
+	first := <-got
+	for range n - 1 {
+		if by := <-got; by != first {
+			t.Errorf("%q and %q", first, by)
+		}
+	}
+	if !strings.HasPrefix(first, "server ") {
+		t.Error(first)
+	}
+}
+
+// Only what a key of the list has signed runs.
+func TestSignedCommits(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	key, signers := filepath.Join(dir, "key"), filepath.Join(dir, "signers")
+	w.sh("ssh-keygen -q -t ed25519 -N '' -f " + key + "; ssh-keygen -q -t ed25519 -N '' -f " + key + "2; printf 'alice@example.org %s\\n' \"$(cut -d' ' -f1,2 " + key + ".pub)\" > " + signers)
+	r := w.repo(func(c *Config) { c.RequireSigned, c.AllowedSigners = true, signers })
+	w.list(entries("a"))
+	if got := waiting(r); !strings.Contains(got, "by Alice is not signed by a key of") {
+		t.Error(got)
+	}
+	w.sh("git config gpg.format ssh; git config user.signingkey " + key + "2; git commit -q --amend -S -m signed; git push -qf origin HEAD:master")
+	if got := waiting(r); !strings.Contains(got, "by Alice is not signed by a key of") {
+		t.Error("signed by another:", got)
+	}
+	w.sh("git config user.signingkey " + key + "; git commit -q --amend -S -m signed; git push -qf origin HEAD:master")
+	if got := waiting(r); got != "a/1" {
+		t.Error("signed:", got)
+	}
+}
+
+func FuzzTaskList(f *testing.F) {
+	f.Add("---\n" + entries("a", "b"))
+	f.Add("- task: {name: a, shell: b, hosts: [x], env: {A: b}, timeout: 3s, needs_approval: true}")
+	f.Add("[]")
+	f.Add("- &a [*a]")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseList("tasks.yaml", []byte(text))
+		if err != nil && list != nil {
+			t.Error("both a list and an error")
+		}
+		for _, e := range list {
+			if e.task.Name == "" || e.task.Shell == "" || e.line < 1 {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
+
+func FuzzDiff(f *testing.F) {
+	f.Add("abc", "abxc")
+	f.Add("aa", "a")
+	f.Fuzz(func(t *testing.T, old, now string) {
+		a, b := strings.Split(old, ""), strings.Split(now, "")
+		if len(a) > 200 || len(b) > 200 {
+			return
+		}
+		same, hunks := diff(a, b)
+		n, m := len(same), len(same)
+		for _, s := range same {
+			if a[s[0]] != b[s[1]] {
+				t.Fatal("they are not the same")
+			}
+		}
+		for _, h := range hunks {
+			if h.a > h.b || h.c > h.d || h.a == h.b && h.c == h.d {
+				t.Fatalf("%+v", h)
+			}
+			n, m = n+h.b-h.a, m+h.d-h.c
+		}
+		if n != len(a) || m != len(b) {
+			t.Fatalf("%d of %d, %d of %d", n, len(a), m, len(b))
+		}
+	})
+}
