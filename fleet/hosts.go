@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -108,47 +107,6 @@ func ReadHosts(r io.Reader) ([]string, error) {
 }
 
 // What a host may be called: a name of DNS or of ~/.ssh/config; and an IPv6 address with a zone.
-var (
-	hostName = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
-	zoned    = regexp.MustCompile(`^[0-9A-Fa-f:.]+%[0-9A-Za-z._-]+$`)
-)
-
-// SplitHost takes [user@]host[:port] apart. An IPv6 address with a port is in brackets.
-func SplitHost(s string) (user, host, port string, err error) {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		user, s = s[:i], s[i+1:]
-	}
-	switch {
-	case strings.HasPrefix(s, "["):
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return "", "", "", fmt.Errorf("%q: a bracket is not closed", s)
-		}
-		host = s[1:end]
-		if rest := s[end+1:]; strings.HasPrefix(rest, ":") {
-			port = rest[1:]
-		} else if rest != "" {
-			return "", "", "", fmt.Errorf("%q is no host", s)
-		}
-	case strings.Count(s, ":") == 1:
-		host, port, err = net.SplitHostPort(s)
-		if err != nil {
-			return "", "", "", fmt.Errorf("%q is no host", s)
-		}
-	default:
-		host = s
-	}
-	if !hostName.MatchString(host) && net.ParseIP(host) == nil && !zoned.MatchString(host) {
-		return "", "", "", fmt.Errorf("%q is no host; it is [user@]host[:port]", s)
-	}
-	if port != "" {
-		if n, perr := strconv.Atoi(port); perr != nil || n < 1 || n > 65535 {
-			return "", "", "", fmt.Errorf("%q: %q is no port", s, port)
-		}
-	}
-	return user, host, port, nil
-}
-
 // Fold writes names the short way round: web[1-3,7].example.org.
 func Fold(names []string) string {
 	type group struct {

@@ -38,18 +38,6 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-func TestSplitHost(t *testing.T) {
-	for s, want := range map[string]string{
-		"web": "|web|", "root@web": "root|web|", "root@web:2222": "root|web|2222", "a@b@web": "a@b|web|", "[::1]:22": "|::1|22", "::1": "|::1|", "x@[fe80::1]": "x|fe80::1|",
-		"": "!", "web:0": "!", "web:x": "!", "-oProxyCommand=x": "!", "a b": "!", "[::1": "!", "[::1]x": "!", "u@": "!",
-	} {
-		user, host, port, err := fleet.SplitHost(s)
-		if got := user + "|" + host + "|" + port; (want == "!") != (err != nil) || err == nil && got != want {
-			t.Errorf("%q: %s, %v", s, got, err)
-		}
-	}
-}
-
 func TestFold(t *testing.T) {
 	for _, c := range [][]string{
 		{"web[1-3]", "web1", "web2", "web3"},

@@ -144,7 +144,11 @@ func TestWhatWaits(t *testing.T) {
 			w.sh("git fetch -q; git checkout -q -b done origin/done; git merge -q --no-ff -m m master; git push -q origin done; git checkout -q master")
 			w.list(entries("a", "b"))
 		}, "^b/2$"},
-		{"done is moved by hand, forward", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.sh("git push -q origin master:done"); w.list(entries("a", "b")) }, "^b/2$"},
+		{"done is moved by hand, forward", nil, func(w *world, _ *Repo) {
+			w.list(entries("a"))
+			w.sh("git push -q origin master:done")
+			w.list(entries("a", "b"))
+		}, "^b/2$"},
 		{"too many", nil, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^trouble: 6 tasks are new, and max_tasks is 5: cowardly"},
 		{"not too many", func(c *Config) { c.MaxTasks = 6 }, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^a/1 b/2 c/3 d/4 e/5 f/6$"},
 		{"another environment", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) { w.list(entries("a")) }, "^$"},

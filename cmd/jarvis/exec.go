@@ -98,7 +98,7 @@ func (c *execCmd) each(ctx context.Context, t *term, cmd remote.Command, o fleet
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	cmd.Sudo = r.sudo()
 	p := newPrinter(t, &c.manyFlags)
 	p.start("running", hosts)
@@ -134,7 +134,7 @@ func (m *manyFlags) resolve(t *term) ([]fleet.Host, *resolver, error) {
 	}
 	hosts, err := r.hosts(words)
 	if err != nil {
-		r.close()
+		r.Close()
 		return nil, nil, err
 	}
 	return hosts, r, nil
@@ -171,7 +171,7 @@ func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, 
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	p := newPrinter(t, m)
 	o := m.options()
 	o.Opened = p.opened

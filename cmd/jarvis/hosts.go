@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -115,47 +112,33 @@ func (m *manyFlags) names(t *term) ([]string, error) {
 	return once, nil
 }
 
-// resolver makes targets of words, by ~/.ssh/config and what the flags say.
+// resolver makes targets of words, by ~/.ssh and what the flags say.
 type resolver struct {
-	flags    *manyFlags
-	conf     *remote.SSHConfig
-	signers  []gossh.Signer // of -k
-	agent    *remote.Agent
-	password func() (string, error)
-	known    map[string]remote.HostKeys
-	files    map[string]gossh.Signer // key files read
-	sshfp    *remote.SSHFP
+	*remote.Resolver
+	flags *manyFlags
 }
 
 func newResolver(m *manyFlags, t *term) (*resolver, error) {
-	r := &resolver{flags: m, known: map[string]remote.HostKeys{}, files: map[string]gossh.Signer{}, sshfp: &remote.SSHFP{}}
-	var err error
-	if r.conf, err = remote.DefaultSSHConfig(); err != nil {
+	rr, err := remote.NewResolver()
+	if err != nil {
 		return nil, usage("%v", err)
 	}
+	r := &resolver{rr, m}
+	r.User, r.Timeout, r.AcceptNew = m.User, time.Duration(m.Connect), m.HostKey == "accept-new"
 	if m.Key != "" {
 		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
 		if err != nil {
 			return nil, usage("%v", err)
 		}
-		r.signers = []gossh.Signer{s}
-	}
-	if sock := os.Getenv("SSH_AUTH_SOCK"); sock != "" {
-		r.agent = remote.NewAgent(sock)
+		r.Keys = []gossh.Signer{s}
 	}
 	if m.Password {
-		r.password = sync.OnceValues(func() (string, error) { return t.secret("password") })
-		if _, err := r.password(); err != nil {
+		r.Password = sync.OnceValues(func() (string, error) { return t.secret("password") })
+		if _, err := r.Password(); err != nil {
 			return nil, usage("%v", err)
 		}
 	}
 	return r, nil
-}
-
-func (r *resolver) close() {
-	if r.agent != nil {
-		_ = r.agent.Close()
-	}
 }
 
 // sudo says how commands become root; nil: not at all.
@@ -163,121 +146,14 @@ func (r *resolver) sudo() *remote.Sudo {
 	if !r.flags.Sudo {
 		return nil
 	}
-	return &remote.Sudo{Password: r.password}
-}
-
-const maxJumps = 8
-
-func (r *resolver) target(word string, depth int) (remote.Target, error) {
-	user, host, port, err := fleet.SplitHost(word)
-	if err != nil {
-		return remote.Target{}, err
-	}
-	if depth > maxJumps {
-		return remote.Target{}, fmt.Errorf("%s: more than %d jump hosts one behind the other; does ProxyJump go in a circle?", word, maxJumps)
-	}
-	if user == "" && depth == 0 {
-		user = r.flags.User
-	}
-	h := r.conf.Host(host, user)
-	t := remote.Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: time.Duration(r.flags.Connect), Password: r.password}
-	if r.agent != nil && !(r.flags.Key != "" || h.IdentitiesOnly) {
-		t.Agent = r.agent.Signers
-	}
-	if t.Signers, err = r.keys(h); err != nil {
-		return t, err
-	}
-	t.HostKeys = r.hostKeys(h)
-	if h.HostKeyAlias != "" {
-		t.HostKeys = remote.Alias{Name: joinPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
-	}
-	for _, j := range strings.Split(h.ProxyJump, ",") {
-		if j == "" {
-			continue
-		}
-		jump, err := r.target(strings.TrimPrefix(j, "ssh://"), depth+1)
-		if err != nil {
-			return t, err
-		}
-		if t.Jump != nil && jump.Jump == nil {
-			jump.Jump = t.Jump
-		}
-		t.Jump = &jump
-	}
-	return t, nil
-}
-
-func joinPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]:" + port
-	}
-	return host + ":" + port
-}
-
-// keys gives those for a host: -k alone, or what the configuration names, or the usual files.
-func (r *resolver) keys(h remote.HostConfig) ([]gossh.Signer, error) {
-	if r.signers != nil {
-		return r.signers, nil
-	}
-	named := len(h.IdentityFiles) > 0
-	files := h.IdentityFiles
-	if !named {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, nil
-		}
-		for _, n := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
-			files = append(files, filepath.Join(home, ".ssh", n))
-		}
-	}
-	var out []gossh.Signer
-	for _, f := range files {
-		s, read := r.files[f]
-		if !read {
-			var err error
-			s, err = remote.LoadKey(f, nil)
-			switch {
-			case errors.Is(err, os.ErrNotExist), errors.Is(err, remote.ErrPassphrase): // the agent may have it; -k asks
-			case err != nil:
-				return nil, err
-			}
-			r.files[f] = s
-		}
-		if s != nil {
-			out = append(out, s)
-		}
-	}
-	for _, file := range h.Certificates {
-		for _, s := range out {
-			if c, err := remote.LoadCertificate(s, file); err == nil { // it is for this key
-				out = append([]gossh.Signer{c}, out...)
-				break
-			}
-		}
-	}
-	return out, nil
-}
-
-// hostKeys gives what vouches for a host: known_hosts, then signed DNS.
-func (r *resolver) hostKeys(h remote.HostConfig) remote.HostKeys {
-	key := strings.Join(h.KnownHosts, "\x00")
-	if k := r.known[key]; k != nil {
-		return k
-	}
-	var k remote.HostKeys = remote.FirstOf{remote.NewKnownHosts(h.KnownHosts...), r.sshfp}
-	if r.flags.HostKey == "accept-new" && len(h.KnownHosts) > 0 {
-		_ = os.MkdirAll(filepath.Dir(h.KnownHosts[0]), 0o700)
-		k = &remote.AcceptNew{Known: k, File: h.KnownHosts[0]}
-	}
-	r.known[key] = k
-	return k
+	return &remote.Sudo{Password: r.Password}
 }
 
 // hosts resolves all words.
 func (r *resolver) hosts(words []string) ([]fleet.Host, error) {
 	out := make([]fleet.Host, 0, len(words))
 	for _, w := range words {
-		t, err := r.target(w, 0)
+		t, err := r.Target(w)
 		if err != nil {
 			return nil, usage("%v", err)
 		}

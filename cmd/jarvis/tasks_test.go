@@ -267,7 +267,7 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 `)
 	hook()
 	for _, name := range []string{"Hello world job", "Copy config.js to .*", "Restart nova-api on compute1", "Some task that takes a while", "Something we care about the status of"} {
-		hear(t, `PRIVMSG #ops :infra: the task “` + name + `” by alice \([0-9a-f]{8}-[1-5]\) is done, in `)
+		hear(t, `PRIVMSG #ops :infra: the task “`+name+`” by alice \([0-9a-f]{8}-[1-5]\) is done, in `)
 	}
 	if got := r.read(1, "var/www/html/myapp/config.js") + r.read(1, "root/nova-api"); got != "config\nrestarted\n" {
 		t.Errorf("on the host is %q", got)
@@ -290,7 +290,7 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 	t.Run("a failure holds what is behind it", func(t *testing.T) {
 		repo.add("fails", "- task: {name: bad, shell: echo oh no; exit 4}\n- task: {name: good, shell: 'true'}\n")
 		hook()
-		hear(t, `PRIVMSG #ops :infra: the task failed after .*: “bad” by alice ended with exit code 4: oh no\. ` + "`task retry infra` runs it again")
+		hear(t, `PRIVMSG #ops :infra: the task failed after .*: “bad” by alice ended with exit code 4: oh no\. `+"`task retry infra` runs it again")
 		bob.Say("#ops", "jarvis: task")
 		hear(t, `infra \(default\): 2 tasks wait`)
 		hear(t, `good, by alice, .* ago: waits`)

@@ -53,11 +53,11 @@ func (c *execCmd) warm(ctx context.Context, t *term, o fleet.ExecOptions) (done 
 	if err != nil {
 		return true, err
 	}
-	defer r.close()
+	defer r.Close()
 	for _, w := range words {
 		h := web.ExecHost{Name: w}
 		if !strings.HasPrefix(w, "@") {
-			target, err := r.target(w, 0)
+			target, err := r.Target(w)
 			if err != nil {
 				return true, usage("%v", err)
 			}

@@ -195,7 +195,7 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.close()
+	defer r.Close()
 	var out []fleet.Host
 	for _, word := range names {
 		expanded, err := fleet.Expand(word)
@@ -206,7 +206,7 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 			list, err := a.hosts(ctx, []web.ExecHost{{Name: n}})
 			var user *command.UserError
 			if errors.As(err, &user) && errors.Is(user.Kind, command.ErrNotFound) && !strings.HasPrefix(n, "@") {
-				t, err := r.target(n, 0)
+				t, err := r.Target(n)
 				if err != nil {
 					return nil, err
 				}

@@ -1,0 +1,221 @@
+package converge
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// User is an account of the host itself.
+type User struct {
+	Name   string
+	Absent bool     // it shall not be there; its home stays
+	UID    int      // 0: any
+	Group  string   // primary; "": as useradd does
+	Groups []string // more groups it shall be in; others stay
+	Home   string   // "": as useradd does
+	Shell  string   // "": as useradd does
+	System bool
+}
+
+// ID implements Resource.
+func (u User) ID() string { return "user " + u.Name }
+
+// line gives the fields of an entry of /etc/passwd or /etc/group; nil when there is none.
+func (n *Node) line(file, name string) ([]string, error) {
+	r, err := n.fact("cat", file)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range strings.Split(r.text, "\n") {
+		if f := strings.Split(l, ":"); f[0] == name && len(f) > 3 {
+			return f, nil
+		}
+	}
+	return nil, nil
+}
+
+// Plan implements Resource.
+func (u User) Plan(n *Node) ([]Action, error) {
+	if err := checkName("user", u.Name); err != nil {
+		return nil, err
+	}
+	have, err := n.line("/etc/passwd", u.Name)
+	groups, gerr := n.fact("cat", "/etc/group")
+	if err != nil || gerr != nil {
+		return nil, ErrPending
+	}
+	name := quote(u.Name)
+	if u.Absent {
+		if have == nil {
+			return nil, nil
+		}
+		return []Action{{Desc: "remove the user " + u.Name, Script: "userdel " + name}}, nil
+	}
+	flags := ""
+	add := func(flag, value string) { flags += " " + flag + " " + quote(value) }
+	if have == nil {
+		if u.UID != 0 {
+			add("-u", strconv.Itoa(u.UID))
+		}
+		if u.Group != "" {
+			add("-g", u.Group)
+		}
+		if u.Home != "" {
+			add("-d", u.Home)
+		}
+		if u.Shell != "" {
+			add("-s", u.Shell)
+		}
+		if len(u.Groups) > 0 {
+			add("-G", strings.Join(u.Groups, ","))
+		}
+		if u.System {
+			flags += " -r"
+		}
+		return []Action{{Desc: "create the user " + u.Name, Script: "useradd -m" + flags + " " + name}}, nil
+	}
+	var diff []string
+	differs := func(what, flag, is, want string) {
+		if want != "" && is != want {
+			add(flag, want)
+			diff = append(diff, fmt.Sprintf("-%s: %s\n+%[1]s: %[3]s\n", what, is, want))
+		}
+	}
+	if u.UID != 0 {
+		differs("uid", "-u", have[2], strconv.Itoa(u.UID))
+	}
+	if len(have) > 6 {
+		differs("home", "-d", have[5], u.Home)
+		differs("shell", "-s", have[6], u.Shell)
+	}
+	var missing []string
+	for _, l := range strings.Split(groups.text, "\n") {
+		f := strings.Split(l, ":")
+		if len(f) > 3 && f[0] == u.Group && f[2] != have[3] {
+			add("-g", u.Group)
+			diff = append(diff, fmt.Sprintf("+group: %s\n", u.Group))
+		}
+		if len(f) > 3 && slices.Contains(u.Groups, f[0]) && !slices.Contains(strings.Split(f[3], ","), u.Name) {
+			missing = append(missing, f[0])
+		}
+	}
+	if len(missing) > 0 {
+		flags += " -a -G " + quote(strings.Join(missing, ","))
+		diff = append(diff, "+groups: "+strings.Join(missing, ", ")+"\n")
+	}
+	for _, g := range u.Groups {
+		if !strings.Contains("\n"+groups.text, "\n"+g+":") {
+			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
+		}
+	}
+	if flags == "" {
+		return nil, nil
+	}
+	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: "usermod" + flags + " " + name}}, nil
+}
+
+// Group is a group of the host itself.
+type Group struct {
+	Name   string
+	Absent bool
+	GID    int // 0: any
+	System bool
+}
+
+// ID implements Resource.
+func (g Group) ID() string { return "group " + g.Name }
+
+// Plan implements Resource.
+func (g Group) Plan(n *Node) ([]Action, error) {
+	if err := checkName("group", g.Name); err != nil {
+		return nil, err
+	}
+	have, err := n.line("/etc/group", g.Name)
+	if err != nil {
+		return nil, err
+	}
+	name := quote(g.Name)
+	switch {
+	case g.Absent && have != nil:
+		return []Action{{Desc: "remove the group " + g.Name, Script: "groupdel " + name}}, nil
+	case g.Absent:
+		return nil, nil
+	case have == nil:
+		flags := ""
+		if g.GID != 0 {
+			flags += fmt.Sprintf(" -g %d", g.GID)
+		}
+		if g.System {
+			flags += " -r"
+		}
+		return []Action{{Desc: "create the group " + g.Name, Script: "groupadd" + flags + " " + name}}, nil
+	case g.GID != 0 && have[2] != strconv.Itoa(g.GID):
+		return []Action{{Desc: "change the group " + g.Name, Diff: fmt.Sprintf("-gid: %s\n+gid: %d\n", have[2], g.GID), Script: fmt.Sprintf("groupmod -g %d %s", g.GID, name)}}, nil
+	}
+	return nil, nil
+}
+
+// AuthorizedKey is a public key that may log in as a user.
+type AuthorizedKey struct {
+	User   string
+	Key    string // as in authorized_keys: "ssh-ed25519 AAAA… alice"
+	Absent bool
+}
+
+// ID implements Resource.
+func (k AuthorizedKey) ID() string { return "key " + k.comment() + " of " + k.User }
+
+func (k AuthorizedKey) comment() string {
+	f := strings.Fields(k.Key)
+	if len(f) > 2 {
+		return f[len(f)-1]
+	}
+	if len(f) == 2 {
+		return "…" + f[1][max(0, len(f[1])-12):]
+	}
+	return "?"
+}
+
+// Plan implements Resource.
+func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
+	if err := checkName("user", k.User); err != nil {
+		return nil, err
+	}
+	f := strings.Fields(k.Key)
+	if len(f) < 2 || strings.Contains(k.Key, "\n") {
+		return nil, fmt.Errorf("%q is no line of authorized_keys", clip(k.Key))
+	}
+	r, err := n.fact("keys", k.User)
+	if err != nil {
+		return nil, err
+	}
+	if r.text == "" {
+		if k.Absent {
+			return nil, nil
+		}
+		// The user may be about to be made.
+		return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Diff: "+" + k.Key + "\n", Script: k.add()}}, nil
+	}
+	there := slices.ContainsFunc(strings.Split(r.text, "\n")[1:], func(l string) bool { return strings.Contains(" "+l+" ", " "+f[1]+" ") })
+	switch {
+	case k.Absent && there:
+		return []Action{{Desc: "no longer let " + k.comment() + " log in as " + k.User, Diff: "-" + k.Key + "\n",
+			Script: k.home() + "t=$(mktemp \"$d/.converge.XXXXXX\") || exit\ngrep -vF -- " + quote(f[1]) + " \"$d/authorized_keys\" > \"$t\"\nchown \"$o\" \"$t\" && chmod 600 \"$t\" && mv -f \"$t\" \"$d/authorized_keys\""}}, nil
+	case !k.Absent && !there:
+		return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Diff: "+" + k.Key + "\n", Script: k.add()}}, nil
+	}
+	return nil, nil
+}
+
+func (k AuthorizedKey) home() string {
+	return "h=$(getent passwd " + quote(k.User) + " | cut -d: -f6)\n[ -n \"$h\" ] || { echo 'there is no user '" + quote(k.User) + " >&2; exit 1; }\no=$(id -u " + quote(k.User) + "):$(id -g " + quote(k.User) + ") d=$h/.ssh\n"
+}
+
+func (k AuthorizedKey) add() string {
+	return k.home() + `mkdir -p "$d" && chown "$o" "$d" && chmod 700 "$d" || exit
+t=$(mktemp "$d/.converge.XXXXXX") || exit
+{ cat "$d/authorized_keys" 2> /dev/null; printf '%s\n' ` + quote(k.Key) + `; } > "$t"
+chown "$o" "$t" && chmod 600 "$t" && mv -f "$t" "$d/authorized_keys"`
+}

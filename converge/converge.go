@@ -1,0 +1,323 @@
+package converge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Host runs shell scripts, as root unless nothing that is wanted needs that.
+type Host interface {
+	// Sh runs a POSIX shell script and gives what it printed and its exit code. err is for what kept it from running to
+	// its end, not for a code other than 0.
+	Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error)
+}
+
+// Target is a host to be.
+type Target struct {
+	Name   string
+	Groups []string          // what it belongs to; Node.In asks
+	Props  map[string]string // what else is known of it; Node.Prop asks
+	// Dial connects; close is called when all is over.
+	Dial func(ctx context.Context) (h Host, close func(), err error)
+}
+
+// Configurator says what a host shall be like. It is called several times, for many hosts at once, and must want the
+// same whenever it sees the same. An error that Node.Read gave is to be handed up.
+type Configurator func(n *Node) error
+
+// Resource is one thing that a host shall have or be.
+type Resource interface {
+	// ID names it: "user alice". What has the same ID twice is a mistake.
+	ID() string
+	// Plan compares what is with what shall be, and gives what is to be done. It reads by the Node only; ErrPending from
+	// there is to be handed up.
+	Plan(n *Node) ([]Action, error)
+}
+
+// Action is something to do on a host.
+type Action struct {
+	Desc   string `json:"desc"`           // "create the user alice"
+	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
+	Script string `json:"-"`              // run by sh; safe to repeat
+	// After is a script that is run once, behind all other actions of the host, when this action was: "systemctl reload nginx".
+	After string `json:"-"`
+}
+
+// Options of Run.
+type Options struct {
+	Check    bool          // only say what is missing
+	Limit    []string      // names and patterns (path.Match) of hosts, or groups as @web; nil: all
+	Parallel int           // hosts at once; 64
+	Cycles   int           // analyze and modify so often at most; 10
+	Timeout  time.Duration // of one exchange with a host; 10 min
+	// TrustReads lets scripts of Node.Read run where they can not be kept from writing.
+	TrustReads bool
+	// Confirm is shown what is to be done, and says whether it shall be. nil: yes.
+	Confirm func(ctx context.Context, plan []HostPlan) (bool, error)
+	// Progress is told what happens, one event at a time. nil: nobody is.
+	Progress func(Event)
+}
+
+// HostPlan is what is to be done on a host.
+type HostPlan struct {
+	Host    string   `json:"host"`
+	Actions []Action `json:"actions"`
+}
+
+// Event is something that happened.
+type Event struct {
+	Kind   string // "analyzed", "done", "failed", "stable"
+	Host   string
+	Action *Action // of done, and of failed when an action did
+	Err    error   // of failed
+	Left   int     // hosts that this phase is not yet over for
+	All    int
+}
+
+// Report is what came of it.
+type Report struct {
+	Cycles    int           `json:"cycles"`    // how often it was analyzed
+	Confirmed bool          `json:"confirmed"` // false: Confirm said no, or Check was set and something is missing
+	Took      time.Duration `json:"took"`
+	Hosts     []HostReport  `json:"hosts"`
+}
+
+// HostReport is what came of one host.
+type HostReport struct {
+	Host      string   `json:"host"`
+	Stable    bool     `json:"stable"`              // nothing is missing
+	Done      []Action `json:"done,omitempty"`      // in order
+	Missing   []Action `json:"missing,omitempty"`   // with Check, after a no, or when it never settles
+	Unsettled []string `json:"unsettled,omitempty"` // resources that wanted something in every cycle
+	Error     string   `json:"error,omitempty"`     // why it was left out
+	Exchanges int      `json:"exchanges"`           // scripts sent to it
+}
+
+// Failed lists the hosts that are not as they shall be, and were to be brought there.
+func (r *Report) Failed() []HostReport {
+	var out []HostReport
+	for _, h := range r.Hosts {
+		if h.Error != "" || len(h.Unsettled) > 0 {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Changed counts the actions that were done.
+func (r *Report) Changed() int {
+	n := 0
+	for _, h := range r.Hosts {
+		n += len(h.Done)
+	}
+	return n
+}
+
+// Run brings hosts to where configure wants them. The error is for what concerns all of them: ctx ended, Limit fits none,
+// Confirm failed. What failed on a host stands in the report.
+func Run(ctx context.Context, targets []Target, configure Configurator, o Options) (*Report, error) {
+	began := time.Now()
+	r := &runner{o: o, configure: configure}
+	if r.o.Parallel <= 0 {
+		r.o.Parallel = 64
+	}
+	if r.o.Cycles <= 0 {
+		r.o.Cycles = 10
+	}
+	if r.o.Timeout <= 0 {
+		r.o.Timeout = 10 * time.Minute
+	}
+	for _, t := range targets {
+		if !limited(t, o.Limit) {
+			continue
+		}
+		if slices.ContainsFunc(r.nodes, func(n *Node) bool { return n.target.Name == t.Name }) {
+			return nil, fmt.Errorf("two hosts are called %s", t.Name)
+		}
+		r.nodes = append(r.nodes, &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads})
+	}
+	if len(r.nodes) == 0 {
+		return nil, fmt.Errorf("no host is meant: there are %d, and the limit is %q", len(targets), o.Limit)
+	}
+	defer r.close()
+	report := &Report{}
+	err := r.run(ctx, report)
+	for _, n := range r.nodes {
+		report.Hosts = append(report.Hosts, n.report)
+	}
+	report.Took = time.Since(began)
+	return report, err
+}
+
+func limited(t Target, limit []string) bool {
+	for _, l := range limit {
+		if group, ok := strings.CutPrefix(l, "@"); ok && slices.Contains(t.Groups, group) {
+			return true
+		}
+		if ok, err := path.Match(l, t.Name); ok && err == nil || l == t.Name {
+			return true
+		}
+	}
+	return len(limit) == 0
+}
+
+type runner struct {
+	o         Options
+	configure Configurator
+	nodes     []*Node
+	mu        sync.Mutex // of Progress
+}
+
+func (r *runner) close() {
+	for _, n := range r.nodes {
+		if n.close != nil {
+			n.close()
+		}
+	}
+}
+
+// live gives the hosts that are not left out.
+func (r *runner) live() []*Node {
+	return slices.DeleteFunc(slices.Clone(r.nodes), func(n *Node) bool { return n.report.Error != "" })
+}
+
+// each works on hosts at once, and leaves out those where it fails.
+func (r *runner) each(ctx context.Context, nodes []*Node, kind string, work func(*Node) error) {
+	slots := make(chan struct{}, r.o.Parallel)
+	var wg sync.WaitGroup
+	left := len(nodes)
+	for _, n := range nodes {
+		slots <- struct{}{}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer func() { <-slots }()
+			err := ctx.Err()
+			if err == nil {
+				err = work(n)
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			left--
+			ev := Event{Kind: kind, Host: n.target.Name, Left: left, All: len(nodes)}
+			if err != nil {
+				n.report.Error = err.Error()
+				ev.Kind, ev.Err = "failed", err
+			}
+			r.tell(ev)
+		}()
+	}
+	wg.Wait()
+}
+
+func (r *runner) tell(ev Event) {
+	if r.o.Progress != nil {
+		r.o.Progress(ev)
+	}
+}
+
+func (r *runner) run(ctx context.Context, report *Report) error {
+	wanted := map[*Node]map[string]int{} // in how many cycles a resource wanted something
+	for report.Cycles = 1; ; report.Cycles++ {
+		r.each(ctx, r.live(), "analyzed", func(n *Node) error { return n.analyze(ctx, r.configure) })
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var plan []HostPlan
+		var busy []*Node
+		for _, n := range r.live() {
+			n.report.Missing = nil
+			n.report.Stable = len(n.steps) == 0
+			if n.report.Stable {
+				continue
+			}
+			if wanted[n] == nil {
+				wanted[n] = map[string]int{}
+			}
+			for _, id := range n.ids() {
+				wanted[n][id]++
+			}
+			busy = append(busy, n)
+			plan = append(plan, HostPlan{n.target.Name, n.actions()})
+		}
+		if len(busy) == 0 {
+			report.Confirmed = true
+			return nil
+		}
+		if report.Cycles > r.o.Cycles {
+			for _, n := range busy {
+				n.report.Missing = n.actions()
+				for _, id := range n.ids() {
+					if wanted[n][id] == report.Cycles {
+						n.report.Unsettled = append(n.report.Unsettled, id)
+					}
+				}
+				if n.report.Unsettled == nil {
+					n.report.Unsettled = n.ids()
+				}
+			}
+			return nil
+		}
+		yes := !r.o.Check
+		if yes && r.o.Confirm != nil {
+			var err error
+			if yes, err = r.o.Confirm(ctx, plan); err != nil {
+				return err
+			}
+		}
+		if !yes {
+			for _, n := range busy {
+				n.report.Missing = n.actions()
+			}
+			return nil
+		}
+		report.Confirmed = true
+		r.each(ctx, busy, "stable", func(n *Node) error { return r.modify(ctx, n) })
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// modify runs the actions of a host, in order.
+func (r *runner) modify(ctx context.Context, n *Node) error {
+	list := n.actions()
+	var after []string
+	for _, a := range list {
+		if a.After != "" && !slices.Contains(after, a.After) {
+			after = append(after, a.After)
+		}
+	}
+	for _, s := range after {
+		list = append(list, Action{Desc: "run " + s, Script: s})
+	}
+	n.forget() // what was read is no longer so
+	for _, a := range list {
+		_, stderr, exit, err := n.sh(ctx, a.Script)
+		if err == nil && exit != 0 {
+			err = errors.New(lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Desc, err)
+		}
+		r.mu.Lock()
+		n.report.Done = append(n.report.Done, a)
+		r.tell(Event{Kind: "done", Host: n.target.Name, Action: &a})
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+func lastLine(s, otherwise string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if l := strings.TrimSpace(lines[len(lines)-1]); l != "" {
+		return l
+	}
+	return otherwise
+}

@@ -1,0 +1,251 @@
+package converge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrPending: what was asked for is not read yet. Hand it up: the configurator is called again when it is.
+var ErrPending = errors.New("not read yet")
+
+// Node is a host while it is analyzed. Its methods are for the configurator and for resources' Plan.
+type Node struct {
+	target  Target
+	host    Host
+	close   func()
+	report  HostReport
+	timeout time.Duration
+	trust   bool
+
+	facts map[fact]reading // what is known in this phase
+	asked []fact           // what is not, in order
+	steps []step           // what this analysis found
+	seen  map[string]bool  // ids of what is wanted
+	errs  []error
+}
+
+// step is an action and the resource that wants it.
+type step struct {
+	id     string
+	action Action
+}
+
+// fact is something that can be read: an item of a kind of thing.
+type fact struct{ kind, item string }
+
+type reading struct {
+	text string
+	exit int
+}
+
+// Name gives the host's name.
+func (n *Node) Name() string { return n.target.Name }
+
+// In reports whether the host belongs to a group.
+func (n *Node) In(group string) bool { return slices.Contains(n.target.Groups, group) }
+
+// Prop gives what is known of the host under a name; "" if nothing is.
+func (n *Node) Prop(name string) string { return n.target.Props[name] }
+
+// Want says that the host shall have something.
+func (n *Node) Want(list ...Resource) {
+	for _, r := range list {
+		id := r.ID()
+		if n.seen[id] {
+			n.errs = append(n.errs, fmt.Errorf("%s is wanted twice", id))
+			continue
+		}
+		n.seen[id] = true
+		actions, err := r.Plan(n)
+		if errors.Is(err, ErrPending) {
+			continue // it has noted what it must know
+		}
+		if err != nil {
+			n.errs = append(n.errs, fmt.Errorf("%s: %w", id, err))
+			continue
+		}
+		for _, a := range actions {
+			n.steps = append(n.steps, step{id, a})
+		}
+	}
+}
+
+// Read gives what a shell script prints on the host; an exit code other than 0 is an error. The script must only read:
+// where the host lets us, it can not write to any file system. ErrPending until it is read.
+func (n *Node) Read(script string) (string, error) {
+	r, err := n.fact("script", script)
+	if err == nil && r.exit != 0 {
+		err = fmt.Errorf("%q ended with exit code %d: %s", clip(script), r.exit, clip(lastLine(r.text, "no output")))
+	}
+	return r.text, err
+}
+
+func clip(s string) string {
+	s, _, more := strings.Cut(s, "\n")
+	if more || len(s) > 200 {
+		s = strings.ToValidUTF8(s[:min(len(s), 200)], "") + "…"
+	}
+	return s
+}
+
+// fact gives something known, or notes that it is to be read.
+func (n *Node) fact(kind, item string) (reading, error) {
+	f := fact{kind, item}
+	if r, ok := n.facts[f]; ok {
+		return r, nil
+	}
+	if !slices.Contains(n.asked, f) {
+		n.asked = append(n.asked, f)
+	}
+	return reading{}, ErrPending
+}
+
+func (n *Node) forget() { n.facts = nil }
+
+func (n *Node) ids() []string {
+	var out []string
+	for _, s := range n.steps {
+		if !slices.Contains(out, s.id) {
+			out = append(out, s.id)
+		}
+	}
+	return out
+}
+
+func (n *Node) actions() []Action {
+	out := make([]Action, len(n.steps))
+	for i, s := range n.steps {
+		out[i] = s.action
+	}
+	return out
+}
+
+// sh runs a script on the host.
+func (n *Node) sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timeout, fmt.Errorf("it took longer than %s", n.timeout))
+	defer cancel()
+	n.report.Exchanges++
+	stdout, stderr, exit, err = n.host.Sh(ctx, script)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return stdout, stderr, exit, err
+}
+
+// maxRounds bounds how often a configurator may find that it must know more.
+const maxRounds = 20
+
+// analyze calls the configurator until it knows all it wants to know.
+func (n *Node) analyze(ctx context.Context, configure Configurator) error {
+	if n.host == nil {
+		h, done, err := n.target.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		n.host, n.close = h, done
+	}
+	n.facts = map[fact]reading{}
+	for range maxRounds {
+		n.steps, n.asked, n.errs, n.seen = nil, nil, nil, map[string]bool{}
+		if err := configure(n); err != nil && !errors.Is(err, ErrPending) {
+			return err
+		} else if errors.Is(err, ErrPending) && len(n.asked) == 0 {
+			return errors.New("the configurator says that it waits for something, and asked for nothing")
+		}
+		if len(n.errs) > 0 {
+			return errors.Join(n.errs...)
+		}
+		if len(n.asked) == 0 {
+			return nil
+		}
+		if err := n.read(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the configurator wants to know more after every answer, %d times by now; does it read something else each time?", maxRounds)
+}
+
+// read gets all that was asked for, in one exchange.
+func (n *Node) read(ctx context.Context) error {
+	var kinds []string
+	items := map[string][]string{}
+	for _, f := range n.asked {
+		if !slices.Contains(kinds, f.kind) {
+			kinds = append(kinds, f.kind)
+		}
+		items[f.kind] = append(items[f.kind], f.item)
+	}
+	var inner strings.Builder
+	inner.WriteString(helpers)
+	for _, k := range kinds {
+		inner.WriteString(readers[k](items[k]))
+	}
+	script := inner.String()
+	const cannot = 77
+	if !n.trust {
+		script = fmt.Sprintf(readOnly, quote(script), cannot)
+	}
+	stdout, stderr, exit, err := n.sh(ctx, "export LC_ALL=C\n"+script)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the host's state: %w", err)
+	case exit == cannot && !n.trust:
+		return errors.New("its file systems can not be made read-only for the analysis (that needs root and `unshare`); TrustReads goes without")
+	case exit != 0:
+		return fmt.Errorf("read the host's state: %s", lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+	}
+	if i := strings.Index(stderr, "Read-only file system"); i >= 0 && !n.trust {
+		start := strings.LastIndexByte(stderr[:i], '\n') + 1
+		return fmt.Errorf("a script that may only read tried to write: %s", clip(stderr[start:]))
+	}
+	for _, f := range n.asked {
+		n.facts[f] = reading{}
+	}
+	return n.parse(stdout, stderr)
+}
+
+// parse reads the answers: "KIND EXIT LENGTH ITEMLENGTH\n", the item, what was read.
+func (n *Node) parse(out, stderr string) error {
+	for out != "" {
+		head, rest, ok := strings.Cut(out, "\n")
+		f := strings.Fields(head)
+		if !ok || len(f) != 4 {
+			return fmt.Errorf("the host's answer is cut off: %s", lastLine(stderr, clip(head)))
+		}
+		exit, e1 := strconv.Atoi(f[1])
+		length, e2 := strconv.Atoi(f[2])
+		name, e3 := strconv.Atoi(f[3])
+		if e1 != nil || e2 != nil || e3 != nil || name < 0 || length < 0 || len(rest) < name+length+1 {
+			return errors.New("the host's answer is cut off")
+		}
+		text := rest[name : name+length]
+		if exit != 0 && text == "" {
+			text = stderr
+		}
+		n.facts[fact{f[0], rest[:name]}] = reading{text, exit}
+		out = rest[name+length+1:]
+	}
+	return nil
+}
+
+// helpers are for the readers: answer KIND EXIT ITEM TEXT.
+const helpers = `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$2" "${#4}" "${#3}" "$3" "$4"; }
+`
+
+// readOnly runs a script with all file systems read-only. What is mounted is listed before, for /proc becomes so too.
+const readOnly = `command -v unshare > /dev/null && [ "$(id -u)" = 0 ] || exit 77
+exec unshare --mount --propagation private sh -c '
+mounts=$(while read -r _ m _; do printf "%%s\n" "$m"; done < /proc/self/mounts | sort -u)
+for m in $mounts; do
+  m=$(printf "%%b" "$m")
+  case $m in /dev|/dev/*) continue ;; esac
+  mount -o remount,bind,ro "$m" 2> /dev/null || mount -o remount,ro "$m" 2> /dev/null
+done
+if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; exit %[2]d; fi
+eval "$1"
+' sh %[1]s`

@@ -1,0 +1,288 @@
+package converge_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/converge"
+	"github.com/jarvisops/jarvis/lab/real"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+func newKey(t *testing.T) (s gossh.Signer, private string) {
+	t.Helper()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKey(priv, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = gossh.NewSignerFromKey(priv); err != nil {
+		t.Fatal(err)
+	}
+	return s, string(pem.EncodeToMemory(block))
+}
+
+// start boots hosts that run OpenSSH.
+func start(t *testing.T, n int) (targets []converge.Target, hosts []*real.Host) {
+	t.Helper()
+	user, _ := newKey(t)
+	for i := range n {
+		key, text := newKey(t)
+		addr := fmt.Sprintf("127.96.0.%d:22", i+1)
+		h, err := real.StartHost(t.Context(), addr, fmt.Sprintf("#cloud-config\nhostname: web%d\nssh_keys:\n  ed25519_private: %s\n  ed25519_public: %s\nssh_authorized_keys: [%q]\nchpasswd:\n  users: [{name: root, password: \"*\", type: hash}]\n",
+			i+1, strconv.Quote(text), strings.TrimSpace(string(gossh.MarshalAuthorizedKey(key.PublicKey()))), strings.TrimSpace(string(gossh.MarshalAuthorizedKey(user.PublicKey())))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Stop)
+		hosts = append(hosts, h)
+		targets = append(targets, converge.Target{Name: fmt.Sprintf("web%d", i+1), Groups: []string{"web"}, Props: map[string]string{"number": fmt.Sprint(i + 1)}, Dial: func(ctx context.Context) (converge.Host, func(), error) {
+			c, err := remote.Dial(ctx, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: remote.Pinned{key.PublicKey()}})
+			if err != nil {
+				return nil, nil, err
+			}
+			return remote.Shell{Client: c}, func() { _ = c.Close() }, nil
+		}})
+	}
+	return targets, hosts
+}
+
+func read(h *real.Host, name string) string {
+	b, err := os.ReadFile(filepath.Join(h.Root, name))
+	if err != nil {
+		return "! " + err.Error()
+	}
+	return string(b)
+}
+
+func up(t *testing.T, targets []converge.Target, f converge.Configurator, o converge.Options) *converge.Report {
+	t.Helper()
+	r, err := converge.Run(t.Context(), targets, f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestUp is Optimus's example: three hosts, three users, present and absent.
+func TestUp(t *testing.T) {
+	targets, hosts := start(t, 3)
+	users := func(n *converge.Node) error {
+		n.Want(converge.User{Name: "alice", Shell: "/bin/bash"}, converge.User{Name: "bob"}, converge.User{Name: "mallory", Absent: true})
+		return nil
+	}
+	for _, h := range hosts[:2] {
+		passwd := read(h, "etc/passwd")
+		if err := os.WriteFile(filepath.Join(h.Root, "etc/passwd"), []byte(passwd+"mallory:x:6666:6666::/nonexistent:/bin/sh\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := 0
+	confirm := func(_ context.Context, plan []converge.HostPlan) (bool, error) {
+		asked++
+		if asked == 1 && (len(plan) != 3 || len(plan[0].Actions) != 3 || plan[0].Actions[2].Desc != "remove the user mallory" || len(plan[2].Actions) != 2) {
+			t.Errorf("it would do %+v", plan)
+		}
+		return true, nil
+	}
+	if r := up(t, targets, users, converge.Options{Check: true, Confirm: confirm}); r.Changed() != 0 || len(r.Hosts[0].Missing) != 3 || asked != 0 {
+		t.Errorf("check: %+v", r)
+	}
+	r := up(t, targets, users, converge.Options{Confirm: confirm})
+	if r.Changed() != 8 || len(r.Failed()) != 0 || r.Cycles != 2 || asked != 1 {
+		t.Errorf("first: %+v", r)
+	}
+	for i, h := range hosts {
+		p := read(h, "etc/passwd")
+		if !strings.Contains(p, "\nalice:") || !strings.Contains(p, "\nbob:") || strings.Contains(p, "mallory") || !strings.Contains(p, ":/bin/bash") {
+			t.Errorf("web%d has\n%s", i+1, p)
+		}
+	}
+	r = up(t, targets, users, converge.Options{Confirm: confirm})
+	if r.Changed() != 0 || r.Cycles != 1 || !r.Hosts[0].Stable || r.Hosts[0].Exchanges != 1 {
+		t.Errorf("second: %+v", r)
+	}
+	if r := up(t, targets, users, converge.Options{Limit: []string{"web[12]"}}); len(r.Hosts) != 2 {
+		t.Errorf("limit: %+v", r)
+	}
+
+	t.Run("one that is broken is left out", func(t *testing.T) {
+		if err := os.Rename(filepath.Join(hosts[1].Root, "usr/sbin/useradd"), filepath.Join(hosts[1].Root, "usr/sbin/useradd.away")); err != nil {
+			t.Fatal(err)
+		}
+		gone := targets[2]
+		gone.Name, gone.Dial = "gone", func(context.Context) (converge.Host, func(), error) { return nil, nil, errors.New("it is not there") }
+		r := up(t, append(targets, gone), func(n *converge.Node) error { n.Want(converge.User{Name: "carol"}); return nil }, converge.Options{})
+		failed := r.Failed()
+		if len(failed) != 2 || failed[0].Host != "web2" || !strings.Contains(failed[0].Error, "create the user carol: ") || failed[1].Error != "it is not there" || r.Changed() != 2 {
+			t.Errorf("%+v", r)
+		}
+		if !strings.Contains(read(hosts[0], "etc/passwd"), "carol") || !strings.Contains(read(hosts[2], "etc/passwd"), "carol") {
+			t.Error("the others did not converge")
+		}
+		b, err := json.Marshal(r)
+		if err != nil || !strings.Contains(string(b), `"host":"web2","stable":false,"error":"create the user carol`) {
+			t.Errorf("%s %v", b, err)
+		}
+	})
+	t.Run("who writes while analyzing fails loudly", func(t *testing.T) {
+		for what, f := range map[string]converge.Configurator{
+			"a script": func(n *converge.Node) error { _, err := n.Read("date > /root/wrote; echo so"); return err },
+			"a guard": func(n *converge.Node) error {
+				n.Want(converge.Command{Name: "x", Run: "true", Unless: "touch /tmp/wrote /var/wrote"})
+				return nil
+			},
+			"a kernel parameter": func(n *converge.Node) error { _, err := n.Read("echo 1 > /proc/sys/vm/swappiness"); return err },
+		} {
+			r := up(t, targets[:1], f, converge.Options{})
+			if len(r.Failed()) != 1 || !strings.Contains(r.Hosts[0].Error, "a script that may only read tried to write: ") {
+				t.Errorf("%s: %+v", what, r)
+			}
+		}
+		for _, name := range []string{"root/wrote", "tmp/wrote", "var/wrote"} {
+			if got := read(hosts[0], name); !strings.HasPrefix(got, "! ") {
+				t.Errorf("%s was written", name)
+			}
+		}
+	})
+	t.Run("what never settles is named", func(t *testing.T) {
+		r := up(t, targets[:1], func(n *converge.Node) error {
+			n.Want(converge.Line{Path: "/etc/motd", Line: "ours"}, converge.File{Path: "/etc/motd", Content: "theirs\n"}, converge.Directory{Path: "/srv/x"})
+			return nil
+		}, converge.Options{Cycles: 4})
+		if h := r.Hosts[0]; h.Stable || len(h.Unsettled) == 0 || !strings.Contains(strings.Join(h.Unsettled, " "), "/etc/motd") || strings.Contains(strings.Join(h.Unsettled, " "), "/srv/x") {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// TestResources brings each kind of resource to where it is wanted, finds it there, and away again.
+func TestResources(t *testing.T) {
+	targets, hosts := start(t, 1)
+	h := hosts[0]
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7Xk4D5gQ2h5o1hRk1Y2o0b2Zv0o3yqg1rY9p3m0x0y alice@example.org"
+	for _, c := range []struct {
+		want, away converge.Resource
+		file, has  string
+	}{
+		{converge.Group{Name: "ops", GID: 4242}, converge.Group{Name: "ops", Absent: true}, "etc/group", "ops:x:4242:"},
+		{converge.User{Name: "dora", UID: 4243, Shell: "/bin/sh", Home: "/srv/dora", Groups: []string{"users"}}, converge.User{Name: "dora", Absent: true}, "etc/passwd", "dora:x:4243:"},
+		{converge.AuthorizedKey{User: "root", Key: key}, converge.AuthorizedKey{User: "root", Key: key, Absent: true}, "root/.ssh/authorized_keys", key},
+		{converge.File{Path: "/etc/it's a file", Content: "one\ntwo 'x' $y\n", Mode: "0640", Group: "adm"}, converge.File{Path: "/etc/it's a file", Absent: true}, "etc/it's a file", "two 'x' $y"},
+		{converge.File{Path: "/etc/made", Template: "{{range .}}- {{.}}\n{{end}}", Data: []int{1, 2}}, nil, "etc/made", "- 1\n- 2\n"},
+		{converge.Line{Path: "/etc/hosts.extra", Line: "PORT=22", Instead: "PORT="}, converge.Line{Path: "/etc/hosts.extra", Line: "PORT=22", Absent: true}, "etc/hosts.extra", "PORT=22\n"},
+		{converge.Directory{Path: "/srv/a/b c", Mode: "2750"}, converge.Directory{Path: "/srv/a/b c", Absent: true}, "", ""},
+		{converge.Link{Path: "/srv/link", To: "../etc/hosts"}, converge.Link{Path: "/srv/link", Absent: true}, "srv/link", ""},
+		{converge.Sysctl{Key: "kernel.hostname.extra", Value: "x"}, nil, "", ""},
+		{converge.Mount{Path: "/srv/mem", Device: "tmpfs", Type: "tmpfs", Options: "size=1m"}, converge.Mount{Path: "/srv/mem", Absent: true}, "etc/fstab", "tmpfs /srv/mem tmpfs size=1m 0 0"},
+		{converge.Command{Name: "mark", Run: "echo done > /srv/mark", Unless: "test -e /srv/mark"}, nil, "srv/mark", "done"},
+	} {
+		if _, ok := c.want.(converge.Sysctl); ok {
+			continue // the hosts share this machine's kernel
+		}
+		t.Run(c.want.ID(), func(t *testing.T) {
+			run := func(r converge.Resource, changed bool) {
+				t.Helper()
+				rep := up(t, targets, func(n *converge.Node) error { n.Want(r); return nil }, converge.Options{})
+				if len(rep.Failed()) > 0 || (rep.Changed() > 0) != changed {
+					t.Fatalf("%s: %+v", r.ID(), rep)
+				}
+			}
+			run(c.want, true)
+			run(c.want, false)
+			if c.file != "" && c.has != "" && !strings.Contains(read(h, c.file), c.has) {
+				t.Errorf("%s holds\n%s", c.file, read(h, c.file))
+			}
+			if c.away != nil {
+				run(c.away, true)
+				run(c.away, false)
+				if c.has != "" && strings.Contains(read(h, c.file), c.has) {
+					t.Errorf("it is still there: %s", read(h, c.file))
+				}
+			}
+		})
+	}
+	t.Run("an edit shows its diff, keeps what it does not know, and tells the service once", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(h.Root, "etc/app.conf"), []byte("a\nb\nc\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reload := "echo reloaded >> /srv/reloads"
+		var diff string
+		rep := up(t, targets, func(n *converge.Node) error {
+			n.Want(converge.File{Path: "/etc/app.conf", Content: "a\nB\nc\n", OnChange: reload}, converge.Line{Path: "/etc/app2.conf", Line: "x", OnChange: reload})
+			return nil
+		}, converge.Options{Confirm: func(_ context.Context, p []converge.HostPlan) (bool, error) {
+			diff = p[0].Actions[0].Diff
+			return true, nil
+		}})
+		if rep.Changed() != 3 || diff != "@@ line 2 @@\n a\n-b\n+B\n c\n" {
+			t.Errorf("%+v\n%s", rep, diff)
+		}
+		info, err := os.Stat(filepath.Join(h.Root, "etc/app.conf"))
+		if err != nil || info.Mode().Perm() != 0o600 || read(h, "srv/reloads") != "reloaded\n" {
+			t.Errorf("%v %v, %q", info.Mode(), err, read(h, "srv/reloads"))
+		}
+	})
+	t.Run("one exchange however much is asked", func(t *testing.T) {
+		rep := up(t, targets, func(n *converge.Node) error {
+			if _, err := n.Read("cat /etc/debian_version"); err != nil {
+				return err
+			}
+			for i := range 50 {
+				n.Want(converge.File{Path: fmt.Sprintf("/srv/f%d", i), Content: fmt.Sprint(i)}, converge.User{Name: fmt.Sprintf("u%d", i), Absent: true})
+			}
+			return nil
+		}, converge.Options{Check: true})
+		if len(rep.Failed()) > 0 || len(rep.Hosts[0].Missing) != 50 || rep.Hosts[0].Exchanges != 2 { // what is behind the first Read comes with the second
+			t.Errorf("%+v", rep)
+		}
+	})
+	t.Run("stopped in the middle", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var n atomic.Int32
+		rep, err := converge.Run(ctx, targets, func(n *converge.Node) error {
+			n.Want(converge.Command{Name: "slow", Run: "sleep 60", Unless: "false"})
+			return nil
+		}, converge.Options{Confirm: func(context.Context, []converge.HostPlan) (bool, error) {
+			time.AfterFunc(300*time.Millisecond, cancel)
+			n.Add(1)
+			return true, nil
+		}})
+		if !errors.Is(err, context.Canceled) || len(rep.Failed()) != 1 || rep.Took > 10*time.Second {
+			t.Errorf("%v %+v", err, rep)
+		}
+	})
+	t.Run("wrong wishes are named", func(t *testing.T) {
+		for _, r := range []converge.Resource{
+			converge.File{Path: "relative"}, converge.File{Path: "/x", Mode: "rw"}, converge.User{Name: "a b"}, converge.User{Name: "-x"}, converge.AuthorizedKey{User: "root", Key: "x"},
+			converge.Cron{Name: "x", When: "never", Command: "true"}, converge.Command{Name: "x"}, converge.Checkout{Path: "/x", Repo: "y", Commit: "main"}, converge.File{Path: "/etc"},
+			converge.Mount{Path: "/x", Device: "a b", Type: "t"}, converge.File{Path: "/x", Template: "{{.Nothing}}", Data: map[string]string{}},
+		} {
+			rep := up(t, targets, func(n *converge.Node) error { n.Want(r); return nil }, converge.Options{})
+			if len(rep.Failed()) != 1 || !strings.HasPrefix(rep.Hosts[0].Error, r.ID()+": ") {
+				t.Errorf("%+v: %+v", r, rep)
+			}
+		}
+		rep := up(t, targets, func(n *converge.Node) error { n.Want(converge.User{Name: "x"}, converge.User{Name: "x"}); return nil }, converge.Options{})
+		if rep.Hosts[0].Error != "user x is wanted twice" {
+			t.Errorf("%+v", rep)
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package converge
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// message is a line of the protocol between a program and whoever has the connection to the host, one JSON object each:
+//
+//	program:  {"id":1,"sh":"…"}   {"log":"…"}   {"report":{…}}
+//	driver:   {"host":{"name":"loki","groups":["web"],"props":{…}}}   {"id":1,"stdout":"…","stderr":"…","exit":0,"error":"…"}
+type message struct {
+	ID     int         `json:"id,omitempty"`
+	Sh     string      `json:"sh,omitempty"`
+	Stdout string      `json:"stdout,omitempty"`
+	Stderr string      `json:"stderr,omitempty"`
+	Exit   int         `json:"exit,omitempty"`
+	Error  string      `json:"error,omitempty"`
+	Log    string      `json:"log,omitempty"`
+	Host   *hostFacts  `json:"host,omitempty"`
+	Report *HostReport `json:"report,omitempty"`
+}
+
+type hostFacts struct {
+	Name   string            `json:"name"`
+	Groups []string          `json:"groups,omitempty"`
+	Props  map[string]string `json:"props,omitempty"`
+}
+
+// maxMessage bounds one line of the protocol.
+const maxMessage = 64 << 20
+
+func lineReader(r io.Reader) *bufio.Scanner {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 64<<10), maxMessage)
+	return sc
+}
+
+// Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin to
+// where configure wants it, over whoever started it. It does not return.
+func Main(configure Configurator) {
+	if err := serve(context.Background(), os.Stdin, os.Stdout, configure); err != nil {
+		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator) error {
+	h := &stdioHost{in: lineReader(in), out: json.NewEncoder(out)}
+	first, err := h.read()
+	if err != nil {
+		return err
+	}
+	if first.Host == nil {
+		return errors.New("this program is started by the step converge:apply, which tells it the host")
+	}
+	t := Target{Name: first.Host.Name, Groups: first.Host.Groups, Props: first.Host.Props, Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
+	o := Options{Progress: func(e Event) {
+		if e.Kind == "done" {
+			h.send(message{Log: e.Action.Desc + "\n" + e.Action.Diff})
+		}
+	}}
+	report, err := Run(ctx, []Target{t}, configure, o)
+	if err != nil {
+		return err
+	}
+	h.send(message{Report: &report.Hosts[0]})
+	return h.err
+}
+
+// stdioHost is a host that somebody else has the connection to.
+type stdioHost struct {
+	mu  sync.Mutex
+	in  *bufio.Scanner
+	out *json.Encoder
+	id  int
+	err error
+}
+
+func (h *stdioHost) send(m message) {
+	if err := h.out.Encode(m); err != nil && h.err == nil {
+		h.err = err
+	}
+}
+
+func (h *stdioHost) read() (message, error) {
+	var m message
+	if !h.in.Scan() {
+		if err := h.in.Err(); err != nil {
+			return m, err
+		}
+		return m, io.ErrUnexpectedEOF
+	}
+	return m, json.Unmarshal(h.in.Bytes(), &m)
+}
+
+// Sh implements Host.
+func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string, exit int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.id++
+	h.send(message{ID: h.id, Sh: script})
+	if h.err != nil {
+		return "", "", 0, h.err
+	}
+	m, err := h.read()
+	if err != nil {
+		return "", "", 0, err
+	}
+	if m.ID != h.id {
+		return "", "", 0, fmt.Errorf("the answer %d is not for the question %d", m.ID, h.id)
+	}
+	if m.Error != "" {
+		return "", "", 0, errors.New(m.Error)
+	}
+	return m.Stdout, m.Stderr, m.Exit, nil
+}
+
+// Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
+// log go to log.
+func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
+	enc, sc := json.NewEncoder(out), lineReader(in)
+	if err := enc.Encode(message{Host: &hostFacts{t.Name, t.Groups, t.Props}}); err != nil {
+		return HostReport{}, fmt.Errorf("tell the program the host: %w", err)
+	}
+	for sc.Scan() {
+		var m message
+		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {
+			return HostReport{}, fmt.Errorf("the program said %q, which is no message: it must print nothing itself", clip(sc.Text()))
+		}
+		switch {
+		case m.Report != nil:
+			return *m.Report, nil
+		case m.Log != "":
+			log(m.Log)
+		case m.Sh != "":
+			a := message{ID: m.ID}
+			var err error
+			if a.Stdout, a.Stderr, a.Exit, err = h.Sh(ctx, m.Sh); err != nil {
+				a.Error = err.Error()
+			}
+			if err := enc.Encode(a); err != nil {
+				return HostReport{}, fmt.Errorf("answer the program: %w", err)
+			}
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return HostReport{}, err
+	}
+	return HostReport{}, errors.New("the program ended without a report")
+}

@@ -1,0 +1,79 @@
+// Command converge brings the hosts of a list to where the function below wants them. It is a start for a program of your
+// own: change configure, and run
+//
+//	go run ./examples/converge root@web1 root@web2            # says what is missing, asks, and does it
+//	go run ./examples/converge -check root@web1               # says what is missing
+//
+// Hosts must be in ~/.ssh/known_hosts; keys come from ~/.ssh and the agent.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/jarvisops/jarvis/converge"
+	"github.com/jarvisops/jarvis/remote"
+)
+
+func configure(n *converge.Node) error {
+	n.Want(
+		converge.User{Name: "alice", Shell: "/bin/bash"},
+		converge.User{Name: "bob"},
+		converge.User{Name: "mallory", Absent: true},
+		converge.File{Path: "/etc/motd", Content: "This is " + n.Name() + ".\n", Mode: "0644"},
+	)
+	return nil
+}
+
+func main() {
+	check := flag.Bool("check", false, "only say what is missing")
+	yes := flag.Bool("yes", false, "do not ask")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	known, err := remote.NewResolver()
+	fail(err)
+	defer known.Close()
+	var targets []converge.Target
+	for _, word := range flag.Args() {
+		targets = append(targets, converge.Target{Name: word, Dial: func(ctx context.Context) (converge.Host, func(), error) {
+			t, err := known.Target(word)
+			if err != nil {
+				return nil, nil, err
+			}
+			c, err := remote.Dial(ctx, t)
+			return remote.Shell{Client: c}, func() { _ = c.Close() }, err
+		}})
+	}
+	report, err := converge.Run(ctx, targets, configure, converge.Options{Check: *check, Confirm: func(_ context.Context, plan []converge.HostPlan) (bool, error) {
+		for _, h := range plan {
+			for _, a := range h.Actions {
+				fmt.Printf("%s: %s\n%s", h.Host, a.Desc, a.Diff)
+			}
+		}
+		answer := "y"
+		if !*yes {
+			fmt.Print("Do this? [y/N] ")
+			_, _ = fmt.Scanln(&answer)
+		}
+		return strings.HasPrefix(answer, "y"), nil
+	}})
+	fail(err)
+	for _, h := range report.Hosts {
+		fmt.Printf("%s: %d done, %d missing %s\n", h.Host, len(h.Done), len(h.Missing), h.Error)
+	}
+	if len(report.Failed()) > 0 {
+		os.Exit(1)
+	}
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
