@@ -323,6 +323,9 @@ func (c *Config) validate() error {
 		rel(&w.Key)
 		rel(&w.KnownHosts)
 	}
+	if w := c.Workers.Converge; w != nil {
+		rel(&w.Dir)
+	}
 	if w := c.Workers.External; w != nil {
 		rel(&w.Dir)
 	}

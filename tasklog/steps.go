@@ -27,6 +27,12 @@ func (l *Log) Steps() []pipeline.Step {
 			if err := c.Decode("task", &s); err != nil {
 				return pipeline.Permanent(err)
 			}
+			// Anybody who may deploy can name a step; only what came out of git and a review has this pipeline.
+			if run, err := l.world.Engine.Get(ctx, pipeline.FactsOf(ctx).Run); err != nil {
+				return err
+			} else if !IsTask(run) {
+				return pipeline.Permanentf("this step is for reviewed tasks from git only; `task list` shows them")
+			}
 			r := l.find(s.Repo)
 			if r == nil {
 				return pipeline.Permanentf("the repository of tasks %s is no longer configured", s.Repo)

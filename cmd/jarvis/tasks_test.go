@@ -311,6 +311,20 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 		bob.Say("#ops", "jarvis: "+regexp.MustCompile(`approve [0-9]+`).FindString(line))
 		hear(t, `the task “careful” by alice .* is done`)
 	})
+	t.Run("nobody runs what was not reviewed", func(t *testing.T) {
+		forged := filepath.Join(dir, "forged.yaml")
+		text := "instance:\n  hostname: forged\n  provider: esx\n  task: {repo: infra, id: x-1, name: x, shell: touch " + dir + "/forged}\nsteps: [task:run]\n"
+		if err := os.WriteFile(forged, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errs := jarvis(t, "", "--config", conf, "deploy", forged)
+		if code == 0 || !strings.Contains(out+errs, "this step is for reviewed tasks from git only") {
+			t.Errorf("exit %d %s %s", code, out, errs)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "forged")); err == nil {
+			t.Error("it ran")
+		}
+	})
 	t.Run("trouble is said once, and over when it is mended", func(t *testing.T) {
 		repo.add("broken", "- task: {name: 'x\n")
 		hook()

@@ -15,8 +15,10 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
+	"github.com/jarvisops/jarvis/workers/converge"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/ec2"
 	"github.com/jarvisops/jarvis/workers/esx"
@@ -69,20 +71,26 @@ func stepsDoc() (steps, providers string, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	set, err := all.Build(all.Config{
-		Linode:  &linode.Config{Token: "nobody's"},
-		EC2:     &ec2.Config{Region: "us-east-1"},
-		Monitor: &monitor.Config{Alertmanager: monitor.Alertmanager{URL: "https://alerts.example.org"}},
-		Keys:    &keys.Config{Gitolite: keys.Gitolite{Admin: "ssh://git@git.example.org/gitolite-admin"}},
-		ESX:     &esx.Config{URL: clipboard.Secret("https://user:password@vcenter/sdk")},
-		DNS:     &dns.Config{},
-		LDAP:    &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
+		Linode:   &linode.Config{Token: "nobody's"},
+		EC2:      &ec2.Config{Region: "us-east-1"},
+		Monitor:  &monitor.Config{Alertmanager: monitor.Alertmanager{URL: "https://alerts.example.org"}},
+		Keys:     &keys.Config{Gitolite: keys.Gitolite{Admin: "ssh://git@git.example.org/gitolite-admin"}},
+		ESX:      &esx.Config{URL: clipboard.Secret("https://user:password@vcenter/sdk")},
+		DNS:      &dns.Config{},
+		LDAP:     &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
+		Converge: &converge.Config{Dir: dir},
 	}, dir)
 	if err != nil {
 		return "", "", err
 	}
 	defer set.Close()
+	tasks, err := tasklog.New(nil, dir)
+	if err != nil {
+		return "", "", err
+	}
+	set.Registry.Add(tasks.Steps()...)
 	var b strings.Builder
-	b.WriteString("# Steps\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nA key with `?` is read when it is there. *Resume* says what happens to a step that was under way when Jarvis died: *again* repeats\nit, *probe* looks for what the earlier try made and adopts it, *ask* waits for a person. `dnswizard:` stands for `dns:`,\n`ldapworker:` for `ldap:`, `sp:` for the clipboard's provider. Programs of your own are steps too: [external.md](external.md).\n\n| step | what it does | needs | gives | time | resume | undo |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("# Steps\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nA key with `?` is read when it is there. *Resume* says what happens to a step that was under way when Jarvis died: *again* repeats\nit, *probe* looks for what the earlier try made and adopts it, *ask* waits for a person. `dnswizard:` stands for `dns:`,\n`ldapworker:` for `ldap:`, `sp:` for the clipboard's provider. Programs of your own are steps too: [external.md](external.md).\n`task:` steps belong to [reviewed tasks](tasks.md) and refuse to work in any other run.\n\n| step | what it does | needs | gives | time | resume | undo |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range set.Registry.Steps() {
 		undo := ""
 		if s.Undo != nil {

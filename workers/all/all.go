@@ -3,9 +3,13 @@
 package all
 
 import (
+	"context"
 	"slices"
 
+	"github.com/jarvisops/jarvis/clipboard"
+	lib "github.com/jarvisops/jarvis/converge"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/workers/converge"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/ec2"
 	"github.com/jarvisops/jarvis/workers/esx"
@@ -27,6 +31,7 @@ type Config struct {
 	SSH      *ssh.Config      `yaml:"ssh" doc:"how to reach new hosts; always on"`
 	Monitor  *monitor.Config  `yaml:"monitor" doc:"Icinga 2 and Alertmanager"`
 	Keys     *keys.Config     `yaml:"keys" doc:"where hosts' deploy keys go; the rest of the worker is always on"`
+	Converge *converge.Config `yaml:"converge" doc:"programs of your own that say what hosts shall be like"`
 	External *external.Config `yaml:"external" doc:"steps that are programs of your own"`
 }
 
@@ -118,6 +123,17 @@ func Build(cfg Config, data string) (*Set, error) {
 		r.Add(w.Steps()...)
 	}
 	r.Alias("ldapworker", "ldap")
+	if cfg.Converge != nil {
+		c := *cfg.Converge
+		c.Shell = func(ctx context.Context, cb *clipboard.Clipboard) (lib.Host, func(), error) {
+			return s.SSH.Shell(ctx, cb)
+		}
+		w, err := converge.New(c)
+		if err != nil {
+			return nil, err
+		}
+		r.Add(w.Steps()...)
+	}
 	if cfg.External != nil && cfg.External.Dir != "" {
 		w, err := external.New(*cfg.External)
 		if err != nil {

@@ -241,6 +241,15 @@ func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*remote.Clie
 	return cl, w.classify(ctx, addr, err)
 }
 
+// Shell connects to the clipboard's host and runs scripts there, for package converge.
+func (w *Worker) Shell(ctx context.Context, c *clipboard.Clipboard) (remote.Shell, func(), error) {
+	cl, err := w.dial(ctx, c)
+	if err != nil {
+		return remote.Shell{}, nil, err
+	}
+	return remote.Shell{Client: cl}, func() { _ = cl.Close() }, nil
+}
+
 // classify says what an error of Dial means to a step.
 func (w *Worker) classify(ctx context.Context, addr string, err error) error {
 	var wrong *remote.HostKeyError

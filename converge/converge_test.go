@@ -1,0 +1,108 @@
+package converge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestDiff(t *testing.T) {
+	for _, c := range []struct{ old, now, want string }{
+		{"", "", ""},
+		{"a\n", "a\n", ""},
+		{"", "a\nb\n", "@@ line 1 @@\n+a\n+b\n"},
+		{"a\n", "", "@@ line 1 @@\n-a\n"},
+		{"1\n2\n3\n4\n5\n6\n7\n8\n", "1\n2\n3\n4\nfive\n6\n7\n8\n", "@@ line 5 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"},
+		{"a\n", "a", "@@ line 1 @@\n-a\n+a (no newline at the end)\n"},
+		{"x\n1\n2\n3\n4\n5\n6\n7\n8\n9\ny\n", "X\n1\n2\n3\n4\n5\n6\n7\n8\n9\nY\n", "@@ line 1 @@\n-x\n+X\n 1\n 2\n 3\n…\n 7\n 8\n 9\n-y\n+Y\n"},
+	} {
+		if got := Diff(c.old, c.now); got != c.want {
+			t.Errorf("Diff(%q, %q) =\n%s\nwant\n%s", c.old, c.now, got, c.want)
+		}
+	}
+}
+
+func TestEdit(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		l    Line
+		want string
+	}{
+		{"", Line{Line: "a"}, "a\n"},
+		{"a\n", Line{Line: "a"}, "a\n"},
+		{"a", Line{Line: "b"}, "a\nb\n"},
+		{"#Port 22\nPort 2\nx\n", Line{Line: "Port 22", Instead: "Port "}, "#Port 22\nPort 22\nx\n"},
+		{"a\nb\na\n", Line{Line: "a", Absent: true}, "b\n"},
+		{"b", Line{Line: "a", Absent: true}, "b"},
+		{"a\n", Line{Line: "a", Absent: true}, ""},
+	} {
+		if got := edit(c.text, c.l); got != c.want {
+			t.Errorf("edit(%q, %+v) = %q, want %q", c.text, c.l, got, c.want)
+		}
+	}
+}
+
+// fake is a host that answers with what it is told to.
+type fake func(script string) (stdout, stderr string, exit int, err error)
+
+func (f fake) Sh(_ context.Context, script string) (string, string, int, error) { return f(script) }
+
+// A host whose answer is cut off, or none, is left out, and not taken for an empty one.
+func TestAnswersThatAreNone(t *testing.T) {
+	for _, out := range []string{"script 0 5 4\nabcd1", "script 0 x 4\n", "nonsense", "script 0 999999999 4\nabcd", "script 0 -1 4\nabcd\n"} {
+		target := Target{Name: "x", Dial: func(context.Context) (Host, func(), error) {
+			return fake(func(string) (string, string, int, error) { return out, "", 0, nil }), func() {}, nil
+		}}
+		r, err := Run(t.Context(), []Target{target}, func(n *Node) error { _, err := n.Read("abcd"); return err }, Options{TrustReads: true})
+		if err != nil || !strings.Contains(r.Hosts[0].Error, "cut off") {
+			t.Errorf("%q: %v %+v", out, err, r)
+		}
+	}
+}
+
+// A program and its driver talk over pipes.
+func TestDrive(t *testing.T) {
+	toProgram, fromDriver := io.Pipe()
+	toDriver, fromProgram := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- serve(t.Context(), toProgram, fromProgram, func(n *Node) error {
+			v, err := n.Read("abcd")
+			if err != nil {
+				return err
+			}
+			if v != "so\n" && n.Prop("x") == "y" && n.In("web") {
+				n.steps = append(n.steps, step{"it", Action{Desc: "make it so", Diff: "+so\n", Script: "make"}})
+			}
+			return nil
+		})
+		_ = fromProgram.Close()
+	}()
+	state := "no\n"
+	h := fake(func(script string) (string, string, int, error) {
+		if script == "make" {
+			state = "so\n"
+			return "", "", 0, nil
+		}
+		return "script 0 3 4\nabcd" + state + "\n", "", 0, nil
+	})
+	var log []string
+	r, err := Drive(t.Context(), toDriver, fromDriver, Target{Name: "loki", Groups: []string{"web"}, Props: map[string]string{"x": "y"}}, h, func(l string) { log = append(log, l) })
+	if err != nil || !r.Stable || len(r.Done) != 1 || r.Host != "loki" || strings.Join(log, "|") != "make it so\n+so\n" {
+		t.Errorf("%v %+v %q", err, r, log)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	// A program that ends without a word, or says something else.
+	for _, said := range []string{"", "hello\n"} {
+		if _, err := Drive(t.Context(), strings.NewReader(said), io.Discard, Target{}, h, func(string) {}); err == nil {
+			t.Errorf("%q passes for a report", said)
+		}
+	}
+	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil); err == nil || errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}

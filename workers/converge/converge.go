@@ -1,0 +1,165 @@
+// Package converge is the step converge:apply: it runs a program that was built with the library
+// github.com/jarvisops/jarvis/converge on the clipboard's host. The program has neither key nor address: it speaks on
+// stdin and stdout, and its scripts go over Jarvis's own connection. workers/all calls New.
+package converge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/converge"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Config of the worker.
+type Config struct {
+	Dir   string                                                                                       `yaml:"dir" doc:"folder of programs; the clipboard's key converge names one of them"`
+	Shell func(ctx context.Context, c *clipboard.Clipboard) (h converge.Host, close func(), err error) `yaml:"-"` // the clipboard's host
+}
+
+// Worker runs programs.
+type Worker struct{ cfg Config }
+
+// New checks the configuration.
+func New(cfg Config) (*Worker, error) {
+	st, err := os.Stat(cfg.Dir)
+	if err != nil || !st.IsDir() {
+		return nil, fmt.Errorf("workers.converge.dir is %q, which is not a folder", cfg.Dir)
+	}
+	cfg.Dir, err = filepath.Abs(cfg.Dir)
+	return &Worker{cfg}, err
+}
+
+var programName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+
+// program gives the file that the clipboard names.
+func (w *Worker) program(c *clipboard.Clipboard) (string, error) {
+	name, err := c.String("converge")
+	if err != nil {
+		return "", pipeline.Permanent(err)
+	}
+	if !programName.MatchString(name) {
+		return "", pipeline.Permanentf("converge is %q, which is no program's name", name)
+	}
+	file := filepath.Join(w.cfg.Dir, name)
+	st, err := os.Stat(file)
+	switch {
+	case err != nil || !st.Mode().IsRegular():
+		return "", pipeline.Permanentf("there is no program %s in %s", name, w.cfg.Dir)
+	case st.Mode()&0o111 == 0:
+		return "", pipeline.Permanentf("%s is not executable; chmod +x it", file)
+	case st.Mode()&0o002 != 0:
+		return "", pipeline.Permanentf("%s may be written by everybody; chmod o-w it", file)
+	}
+	return file, nil
+}
+
+// Steps gives the worker's steps.
+func (w *Worker) Steps() []pipeline.Step {
+	return []pipeline.Step{{
+		Name: "converge:apply", Doc: "brings the host to where a program of yours wants it",
+		Needs: []string{"converge", "ipaddress", "hostkeys", "hostname"}, Gives: []string{"converged"}, Timeout: 2 * time.Hour,
+		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
+			file, err := w.program(c)
+			return "would run " + file, err
+		},
+		Do: w.apply, // the program looks for what is there first, so it is safe to repeat
+	}}
+}
+
+func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
+	file, err := w.program(c)
+	if err != nil {
+		return err
+	}
+	h, done, err := w.cfg.Shell(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	cmd := exec.CommandContext(ctx, file)
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	var errs bytes.Buffer
+	cmd.Stderr = &limited{&errs, 64 << 10}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return pipeline.Permanentf("start %s: %v", file, err)
+	}
+	pipeline.Progress(ctx, "analyzing with "+filepath.Base(file))
+	report, derr := converge.Drive(ctx, out, in, w.target(c), h, func(l string) {
+		for i, l := range strings.Split(strings.TrimSpace(l), "\n") {
+			if i == 0 {
+				pipeline.Progress(ctx, l)
+			} else {
+				pipeline.Log(ctx, "  "+l)
+			}
+		}
+	})
+	_ = in.Close()
+	werr := cmd.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if derr != nil {
+		said := strings.TrimSpace(errs.String())
+		if said == "" && werr != nil {
+			said = werr.Error()
+		}
+		return fmt.Errorf("%s: %w: %s", filepath.Base(file), derr, said)
+	}
+	switch {
+	case report.Error != "":
+		return errors.New(report.Error)
+	case len(report.Unsettled) > 0:
+		return pipeline.Permanentf("what never settles: %s", strings.Join(report.Unsettled, ", "))
+	}
+	return c.Set("converged", fmt.Sprintf("%d done by %s", len(report.Done), filepath.Base(file)))
+}
+
+// target is what the program is told of the host: its name, and the plain values of its clipboard.
+func (w *Worker) target(c *clipboard.Clipboard) converge.Target {
+	t := converge.Target{Name: c.Get("hostname"), Props: map[string]string{}}
+	for _, k := range c.Keys() {
+		if v := c.Get(k); v != "" { // a list or a secret is none
+			t.Props[k] = v
+		}
+	}
+	if c.Has("groups") {
+		t.Groups, _ = c.Strings("groups")
+	}
+	return t
+}
+
+// limited keeps the beginning of what is written.
+type limited struct {
+	b    *bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.left -= n
+	l.b.Write(p[:n])
+	return len(p), nil
+}
