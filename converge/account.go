@@ -16,7 +16,7 @@ type User struct {
 	Groups []string // more groups it shall be in; others stay
 	Home   string   // "": as useradd does
 	Shell  string   // "": as useradd does
-	System bool
+	System bool     // an account of a service: with a low number, and no home is made
 }
 
 // ID implements Resource.
@@ -71,10 +71,11 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		if len(u.Groups) > 0 {
 			add("-G", strings.Join(u.Groups, ","))
 		}
+		home := " -m"
 		if u.System {
-			flags += " -r"
+			home = " -r"
 		}
-		return []Action{{Desc: "create the user " + u.Name, Script: "useradd -m" + flags + " " + name}}, nil
+		return []Action{{Desc: "create the user " + u.Name, Script: "useradd" + home + flags + " " + name}}, nil
 	}
 	var diff []string
 	differs := func(what, flag, is, want string) {

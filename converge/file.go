@@ -151,6 +151,7 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		}
 		return nil, nil
 	}
+	n.will("cat", f.Path, content)
 	a := Action{Desc: "write " + f.Path, Script: writeFile(f.Path, content, acc), After: f.OnChange}
 	switch {
 	case f.Secret:
@@ -218,15 +219,16 @@ func (l Line) Plan(n *Node) ([]Action, error) {
 	if strings.Contains(l.Line, "\n") {
 		return nil, fmt.Errorf("%q is more than one line", clip(l.Line))
 	}
-	r, err := n.fact("cat", l.Path)
+	old, err := n.text("cat", l.Path)
 	if err != nil {
 		return nil, err
 	}
-	now := edit(r.text, l)
-	if now == r.text {
+	now := edit(old, l)
+	if now == old {
 		return nil, nil
 	}
-	return []Action{{Desc: "edit " + l.Path, Diff: Diff(r.text, now), Script: writeFile(l.Path, now, access{}), After: l.OnChange}}, nil
+	n.will("cat", l.Path, now)
+	return []Action{{Desc: "edit " + l.Path, Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}), After: l.OnChange}}, nil
 }
 
 func edit(text string, l Line) string {

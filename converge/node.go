@@ -27,6 +27,7 @@ type Node struct {
 	steps []step           // what this analysis found
 	seen  map[string]bool  // ids of what is wanted
 	errs  []error
+	texts map[fact]string // what files will hold when the actions so far are done
 }
 
 // step is an action and the resource that wants it.
@@ -105,6 +106,18 @@ func (n *Node) fact(kind, item string) (reading, error) {
 	return reading{}, ErrPending
 }
 
+// text gives what something of a kind holds, or will hold when the actions so far are done: two resources may edit one file.
+func (n *Node) text(kind, item string) (string, error) {
+	if s, ok := n.texts[fact{kind, item}]; ok {
+		return s, nil
+	}
+	r, err := n.fact(kind, item)
+	return r.text, err
+}
+
+// will notes what something is going to hold.
+func (n *Node) will(kind, item, text string) { n.texts[fact{kind, item}] = text }
+
 func (n *Node) forget() { n.facts = nil }
 
 func (n *Node) ids() []string {
@@ -151,7 +164,7 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 	}
 	n.facts = map[fact]reading{}
 	for range maxRounds {
-		n.steps, n.asked, n.errs, n.seen = nil, nil, nil, map[string]bool{}
+		n.steps, n.asked, n.errs, n.seen, n.texts = nil, nil, nil, map[string]bool{}, map[fact]string{}
 		if err := configure(n); err != nil && !errors.Is(err, ErrPending) {
 			return err
 		} else if errors.Is(err, ErrPending) && len(n.asked) == 0 {

@@ -127,7 +127,7 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 			return nil, fmt.Errorf("%q does not fit into fstab", f)
 		}
 	}
-	tab, err := n.fact("cat", "/etc/fstab")
+	tab, err := n.text("cat", "/etc/fstab")
 	now, nerr := n.fact("mounts", "now")
 	if err != nil || nerr != nil {
 		return nil, ErrPending
@@ -135,7 +135,7 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	want := strings.Join([]string{m.Device, m.Path, m.Type, options, "0", "0"}, " ")
 	var lines []string
 	found := false
-	for _, l := range strings.Split(strings.TrimSuffix(tab.text, "\n"), "\n") {
+	for _, l := range strings.Split(strings.TrimSuffix(tab, "\n"), "\n") {
 		f := strings.Fields(l)
 		if len(f) > 1 && f[1] == m.Path && !strings.HasPrefix(f[0], "#") {
 			if m.Absent || found {
@@ -157,8 +157,9 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 		return len(f) > 1 && f[1] == m.Path
 	})
 	var out []Action
-	if text != tab.text && (tab.text != "" || !m.Absent) {
-		out = append(out, Action{Desc: "edit /etc/fstab", Diff: Diff(tab.text, text), Script: writeFile("/etc/fstab", text, access{})})
+	if text != tab && (tab != "" || !m.Absent) {
+		n.will("cat", "/etc/fstab", text)
+		out = append(out, Action{Desc: "edit /etc/fstab", Diff: Diff(tab, text), Script: writeFile("/etc/fstab", text, access{})})
 	}
 	switch {
 	case m.Absent && mounted:
@@ -196,15 +197,15 @@ func (c Cron) Plan(n *Node) ([]Action, error) {
 	if c.Name == "" || strings.Contains(c.Name+c.When+c.Command, "\n") || !c.Absent && (len(strings.Fields(c.When)) != 5 && !strings.HasPrefix(c.When, "@") || c.Command == "") {
 		return nil, fmt.Errorf("it must have a name, five fields or @daily as when, and a command, each on one line")
 	}
-	r, err := n.fact("cron", c.user())
+	was, err := n.text("cron", c.user())
 	if err != nil {
 		return nil, err
 	}
 	mark := "# converge: " + c.Name
 	var lines []string
 	found := false
-	old := strings.Split(strings.TrimSuffix(r.text, "\n"), "\n")
-	if r.text == "" {
+	old := strings.Split(strings.TrimSuffix(was, "\n"), "\n")
+	if was == "" {
 		old = nil
 	}
 	for i := 0; i < len(old); i++ {
@@ -225,10 +226,11 @@ func (c Cron) Plan(n *Node) ([]Action, error) {
 	if len(lines) > 0 {
 		text = strings.Join(lines, "\n") + "\n"
 	}
-	if text == r.text {
+	if text == was {
 		return nil, nil
 	}
-	return []Action{{Desc: "edit the crontab of " + c.user(), Diff: Diff(r.text, text), Script: "crontab -u " + quote(c.user()) + " - <<'CONVERGE'\n" + text + "CONVERGE"}}, nil
+	n.will("cron", c.user(), text)
+	return []Action{{Desc: "edit the crontab of " + c.user(), Diff: Diff(was, text), Script: "crontab -u " + quote(c.user()) + " - <<'CONVERGE'\n" + text + "CONVERGE"}}, nil
 }
 
 // Sysctl is a kernel parameter, now and at boot.

@@ -12,9 +12,9 @@ import (
 )
 
 // openSSHFleet starts n OpenSSH servers that share this machine's programs; each sees a directory of its own at target,
-// in memory, since the disks of rented machines write at another speed each time, and a home without the start-up files
+// in memory (and what more makes of it), since the disks of rented machines write at another speed each time, and a home without the start-up files
 // of ours. It needs root.
-func (t *bench) openSSHFleet(n int, target string) (addrs []string, id string) {
+func (t *bench) openSSHFleet(n int, target, more string) (addrs []string, id string) {
 	t.Helper()
 	dir := t.TempDir()
 	sh := func(args ...string) {
@@ -43,7 +43,7 @@ func (t *bench) openSSHFleet(n int, target string) (addrs []string, id string) {
 	known := ""
 	for i := range n {
 		ip := fmt.Sprintf("127.32.0.%d", i+1)
-		cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", "mount -t tmpfs none "+target+"; mount -t tmpfs none /root; exec /usr/sbin/sshd -D -f "+key("cfg")+" -o ListenAddress="+ip+":2222")
+		cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", "mount -t tmpfs none "+target+"; mount -t tmpfs none /root; "+more+" exec /usr/sbin/sshd -D -f "+key("cfg")+" -o ListenAddress="+ip+":2222")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
@@ -77,7 +77,7 @@ func (t *bench) files(jarvis string) {
 	if err := os.MkdirAll(filepath.Join(t.home, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	addrs, id := t.openSSHFleet(n, target)
+	addrs, id := t.openSSHFleet(n, target, "")
 	conf := filepath.Join(t.home, ".ssh", "config")
 	src := t.TempDir()
 	sh := func(script string) {

@@ -269,6 +269,16 @@ func TestResources(t *testing.T) {
 			t.Errorf("%v %+v", err, rep)
 		}
 	})
+	t.Run("many edits of one file at once", func(t *testing.T) {
+		rep := up(t, targets, func(n *converge.Node) error {
+			n.Want(converge.File{Path: "/etc/many", Content: "0\n"}, converge.Line{Path: "/etc/other", Line: "1"}, converge.Line{Path: "/etc/other", Line: "2"},
+				converge.Mount{Path: "/srv/m1", Device: "tmpfs", Type: "tmpfs"}, converge.Mount{Path: "/srv/m2", Device: "tmpfs", Type: "tmpfs"})
+			return nil
+		}, converge.Options{})
+		if len(rep.Failed()) > 0 || rep.Cycles != 2 || read(h, "etc/other") != "1\n2\n" || !strings.Contains(read(h, "etc/fstab"), "/srv/m1") || !strings.Contains(read(h, "etc/fstab"), "/srv/m2") {
+			t.Errorf("%+v %q %q", rep, read(h, "etc/other"), read(h, "etc/fstab"))
+		}
+	})
 	t.Run("wrong wishes are named", func(t *testing.T) {
 		for _, r := range []converge.Resource{
 			converge.File{Path: "relative"}, converge.File{Path: "/x", Mode: "rw"}, converge.User{Name: "a b"}, converge.User{Name: "-x"}, converge.AuthorizedKey{User: "root", Key: "x"},
