@@ -33,11 +33,11 @@ generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip BenchmarkRemote -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 20m
 
-bench-remote: ## the same for `jarvis exec`, beside pssh, pdsh, clush, rsync and ansible, which it installs
+bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush, rsync and ansible, which it installs
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
-	go test ./cmd/jarvis -run '^$$' -bench BenchmarkRemote -benchtime 1x -timeout 30m
+	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 60m
 
 crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m

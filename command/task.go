@@ -146,6 +146,8 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 		switch {
 		case s.Trouble != "":
 			head += s.Trouble
+		case s.Elsewhere != "":
+			head += s.Elsewhere
 		case s.Looked.IsZero():
 			head += "not fetched yet"
 		case len(s.Pending) == 0:

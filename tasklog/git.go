@@ -26,7 +26,7 @@ const gitTimeout = 15 * time.Minute
 
 // command gives a git command with nobody's configuration, no hooks and no prompts.
 func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
-	conf := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "user.name=jarvis", "-c", "user.email=jarvis@localhost",
+	conf := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "-c", "user.name=jarvis", "-c", "user.email=jarvis@localhost",
 		"-c", "safe.directory=*", "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners, "-C", g.dir}
 	cmd := exec.CommandContext(ctx, "git", append(conf, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it remove its lock files

@@ -45,10 +45,13 @@ type Repo struct {
 	poke chan struct{}
 	busy sync.Mutex // one at a time works with the copy
 
-	mu      sync.Mutex
-	last    *plan
-	trouble error
-	looked  time.Time
+	running func(ctx context.Context) string // the id of the task that runs now, or may; "" when none does
+
+	mu        sync.Mutex
+	last      *plan
+	trouble   error
+	elsewhere string // who else has the next task
+	looked    time.Time
 }
 
 // New checks the configuration; data is the folder for copies and jobs.
@@ -67,6 +70,7 @@ func New(cfg []Config, data string) (*Log, error) {
 		}
 		r := &Repo{cfg: c, log: l, dir: filepath.Join(data, "tasks", c.Name), poke: make(chan struct{}, 1)}
 		r.git = &git{cfg: &r.cfg, dir: filepath.Join(r.dir, "git")}
+		r.running = r.runs
 		l.repos = append(l.repos, r)
 	}
 	return l, nil
@@ -176,6 +180,11 @@ func (r *Repo) follow(ctx context.Context) {
 			case <-r.poke:
 				waiting = false
 			case <-changed:
+				// A busy engine changes thousands of times a second.
+				select {
+				case <-ctx.Done():
+				case <-time.After(breath):
+				}
 				run, err := r.newest(ctx)
 				waiting = err != nil || run.State == state || run.State.Moving()
 				if err == nil {
@@ -187,9 +196,25 @@ func (r *Repo) follow(ctx context.Context) {
 	}
 }
 
+// breath is how long we wait before we look what an event was about.
+const breath = 100 * time.Millisecond
+
 // newest gives the newest run of the repository.
 func (r *Repo) newest(ctx context.Context) (pipeline.Run, error) {
 	return r.log.world.Engine.Find(ctx, r.fqdn())
+}
+
+// runs gives the id of the task that runs now, or whose outcome nobody knows. A failed one may be changed by a commit.
+func (r *Repo) runs(ctx context.Context) string {
+	run, err := r.newest(ctx)
+	if err != nil || run.Pipeline != taskPipeline || !run.State.Live() || run.State == pipeline.Failed && run.Step() != "task:done" || run.State == pipeline.Proposed {
+		return ""
+	}
+	s, err := r.spec(ctx, run.ID)
+	if err != nil {
+		return ""
+	}
+	return s.ID
 }
 
 // fqdn is under what the engine knows the repository: no host of the world has the domain "task".
@@ -202,7 +227,7 @@ func (r *Repo) refresh(ctx context.Context) (*plan, error) {
 	err := r.git.fetch(ctx)
 	var p *plan
 	if err == nil {
-		p, err = r.plan(ctx)
+		p, err = r.plan(ctx, r.running(ctx))
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -241,10 +266,40 @@ func (r *Repo) look(ctx context.Context) error {
 		return nil
 	}
 	next := p.pending[0]
-	if err == nil && run.State != pipeline.Ready && r.is(ctx, run, &next) {
-		return nil // it was given up, and holds the others until a person decides
+	if _, begun, err := r.runOf(ctx, &next); begun || err != nil {
+		return err // it was given up, and holds the others until a person decides
 	}
 	return r.begin(ctx, next)
+}
+
+// runOf gives the run of a task that was begun here.
+func (r *Repo) runOf(ctx context.Context, t *Pending) (run pipeline.Run, begun bool, err error) {
+	var id int64
+	err = r.log.world.DB.QueryRow(ctx, "SELECT run FROM tasks WHERE repo = ? AND env = ? AND commit_id = ? AND position = ? AND run > 0", r.cfg.Name, r.cfg.Env, t.Commit, t.Position).Scan(&id)
+	if errors.Is(err, store.ErrNoRows) {
+		return run, false, nil
+	} else if err != nil {
+		return run, false, err
+	}
+	run, err = r.log.world.Engine.Get(ctx, id)
+	return run, err == nil, err
+}
+
+// current gives the run that a person means: what holds the repository now, or the first that waits, or the newest.
+func (r *Repo) current(ctx context.Context) (pipeline.Run, error) {
+	run, err := r.newest(ctx)
+	if err == nil && run.State.Live() {
+		return run, nil
+	}
+	r.mu.Lock()
+	p := r.last
+	r.mu.Unlock()
+	if p != nil && len(p.pending) > 0 {
+		if first, begun, ferr := r.runOf(ctx, &p.pending[0]); begun || ferr != nil {
+			return first, ferr
+		}
+	}
+	return run, err
 }
 
 // unblock lets a failed run go when what failed is no longer so.
@@ -265,7 +320,11 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 		_, err := e.Cancel(ctx, run.ID, "a commit that takes it back")
 		return err
 	}
-	if r.cfg.Failed == goOn {
+	if run.Step() == "task:check" { // it has not begun
+		_, err := e.Retry(ctx, run.ID, "", "jarvis")
+		return err
+	}
+	if r.cfg.Failed == goOn && run.Step() == "task:run" {
 		_, err := e.Skip(ctx, run.ID, "jarvis, as after_failure says")
 		return err
 	}
@@ -359,8 +418,13 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", t.Short(), err)
 	}
+	r.mu.Lock()
+	r.elsewhere = ""
 	if by != me {
-		r.log.world.Log.Info("another server runs the task", "repo", r.cfg.Name, "task", t.Short(), "server", by)
+		r.elsewhere = fmt.Sprintf("“%s” (%s) is run by another server, %s; if that one is gone for good, `git push %s :%s` frees the task", t.Task.Name, t.Short(), by, hideSecret(r.cfg.Repo), r.git.claimRef(t.ID()))
+	}
+	r.mu.Unlock()
+	if by != me {
 		return nil
 	}
 	// A claim is taken away in the push that moves done; so what we saw before may be old.

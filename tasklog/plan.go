@@ -50,8 +50,9 @@ type walked struct {
 	p  Pending
 }
 
-// plan reads what was fetched. The error is a *Trouble when the repository is not in order.
-func (l *Repo) plan(ctx context.Context) (*plan, error) {
+// plan reads what was fetched. The error is a *Trouble when the repository is not in order; then the plan, if there is one,
+// goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
+func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
 	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}}
 	var err error
@@ -116,14 +117,42 @@ func (l *Repo) plan(ctx context.Context) (*plan, error) {
 			if _, isList := err.(*listError); isList && i < len(p.merge)-1 {
 				continue // a later commit may have put it right; its tasks are that commit's
 			} else if isList {
-				return nil, troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
+				err = troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
 			}
-			return nil, err
+			return l.until(p, i, list, err)
 		}
-		if list, err = l.next(ctx, list, file, entries, c, p.finished); err != nil {
-			return nil, err
+		now, err := l.next(ctx, list, file, entries, c, p.finished, running)
+		if err != nil {
+			return l.until(p, i, list, err)
+		}
+		list = now
+	}
+	p.sort(list)
+	if n := len(p.pending); n > l.cfg.MaxTasks {
+		return p, troublef("%d tasks are new, and max_tasks is %d: cowardly refusing to run any; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
+	}
+	if l.cfg.Where == SSH {
+		for _, t := range p.pending {
+			if len(t.Task.Hosts) == 0 {
+				return p, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
+			}
 		}
 	}
+	return p, l.signed(ctx, p)
+}
+
+// until ends a plan before the commit where the trouble is.
+func (l *Repo) until(p *plan, i int, list []walked, err error) (*plan, error) {
+	if _, trouble := err.(*Trouble); !trouble {
+		return nil, err
+	}
+	p.merge = p.merge[:i]
+	p.sort(list)
+	return p, err
+}
+
+// sort puts what the walk found into the plan.
+func (p *plan) sort(list []walked) {
 	for _, w := range list {
 		if w.id == "" {
 			continue
@@ -136,21 +165,10 @@ func (l *Repo) plan(ctx context.Context) (*plan, error) {
 	slices.SortStableFunc(p.pending, func(a, b Pending) int {
 		return slices.Index(p.merge, a.Commit) - slices.Index(p.merge, b.Commit)
 	})
-	if n := len(p.pending); n > l.cfg.MaxTasks {
-		return nil, troublef("%d tasks are new, and max_tasks is %d: cowardly refusing to run any; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
-	}
-	if l.cfg.Where == SSH {
-		for _, t := range p.pending {
-			if len(t.Task.Hosts) == 0 {
-				return nil, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
-			}
-		}
-	}
-	return p, l.signed(ctx, p)
 }
 
 // next takes the walk one commit further.
-func (l *Repo) next(ctx context.Context, list []walked, file string, entries []entry, commit string, finished map[string]bool) ([]walked, error) {
+func (l *Repo) next(ctx context.Context, list []walked, file string, entries []entry, commit string, finished map[string]bool, running string) ([]walked, error) {
 	old, now := make([]string, len(list)), make([]string, len(entries))
 	for i := range list {
 		old[i] = list[i].p.Task.key()
@@ -167,6 +185,9 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 	var at time.Time
 	for _, h := range hunks {
 		for _, w := range list[h.a:h.b] {
+			if running != "" && w.id == running && !finished[w.id] {
+				return nil, troublef("the task %q was changed or taken back while it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
+			}
 			if h.d > h.c && (w.id == "" || finished[w.id]) {
 				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}

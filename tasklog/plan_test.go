@@ -73,6 +73,7 @@ func (w *world) repo(change func(*Config)) *Repo {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	l.repos[0].running = func(context.Context) string { return "" }
 	return l.repos[0]
 }
 
@@ -200,6 +201,37 @@ func TestDoneTellsTheTruth(t *testing.T) {
 	}
 	if got := w.sh("git log --first-parent --reverse --format='%s|%(trailers:key=Jarvis-Outcome,valueonly,separator=%x2c)|%p' origin/done | sed -E 's/[0-9a-f]{7,}/X/g'"); got != "start||\nDone: a|exit 0|X\nMerge X: b|exit 0|X X\nMerge X: c|exit 0|X X" {
 		t.Error(got)
+	}
+}
+
+// What somebody pushes while a task runs can not keep it from being marked as done, and nothing behind it starts.
+func TestTroubleBehindATaskThatRan(t *testing.T) {
+	for name, push := range map[string]func(w *world){
+		"too many": func(w *world) { w.list(entries("a", "b", "c", "d", "e", "f", "g")) },
+		"no YAML":  func(w *world) { w.list(entries("a") + "- task: {name: 'x") },
+		"an edit":  func(w *world) { w.list(entries("a", "b")); w.list(entries("a2", "b")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.repo(nil)
+			w.list(entries("a"))
+			p, err := r.refresh(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ran := spec{ID: p.pending[0].ID(), Task: p.pending[0].Task}
+			r.running = func(context.Context) string { return ran.ID }
+			push(w)
+			if err := r.markDone(t.Context(), ran, "exit 0"); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.sh("git fetch -q; git log -1 --format='%(trailers:key=Jarvis-Task,valueonly)' origin/done"); got != ran.ID {
+				t.Errorf("done says %q", got)
+			}
+			if got := waiting(r); !strings.HasPrefix(got, "trouble: ") && name != "taken back" {
+				t.Error(got)
+			}
+		})
 	}
 }
 

@@ -12,14 +12,16 @@ import (
 
 // Status is where a repository stands.
 type Status struct {
-	Name    string        `json:"name"`
-	Repo    string        `json:"repo"`
-	Env     string        `json:"env"`
-	Looked  time.Time     `json:"looked,omitzero"`   // when it was fetched last
-	Trouble string        `json:"trouble,omitempty"` // why nothing runs
-	Pending []Pending     `json:"pending"`
-	Started []Started     `json:"started"` // newest first
-	Run     *pipeline.Run `json:"run,omitempty"`
+	Name    string    `json:"name"`
+	Repo    string    `json:"repo"`
+	Env     string    `json:"env"`
+	Looked  time.Time `json:"looked,omitzero"`   // when it was fetched last
+	Trouble string    `json:"trouble,omitempty"` // why nothing runs
+	// Elsewhere says that another server has the next task.
+	Elsewhere string        `json:"elsewhere,omitempty"`
+	Pending   []Pending     `json:"pending"`
+	Started   []Started     `json:"started"` // newest first
+	Run       *pipeline.Run `json:"run,omitempty"`
 }
 
 // Started is a task that was begun here.
@@ -46,6 +48,9 @@ func (r *Repo) Status(ctx context.Context, limit int) (Status, error) {
 	}
 	if r.last != nil {
 		s.Pending = append(s.Pending, r.last.pending...)
+	}
+	if len(s.Pending) > 0 {
+		s.Elsewhere = r.elsewhere
 	}
 	r.mu.Unlock()
 	if run, err := r.newest(ctx); err == nil {
@@ -135,7 +140,7 @@ func (r *Repo) Show(ctx context.Context, id string) (Pending, error) {
 
 // Retry runs what failed, or whose outcome nobody knows, again.
 func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
-	run, err := r.newest(ctx)
+	run, err := r.current(ctx)
 	if err != nil {
 		return run, err
 	}
@@ -145,7 +150,7 @@ func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
 // Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs.
 func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
 	e := r.log.world.Engine
-	run, err := r.newest(ctx)
+	run, err := r.current(ctx)
 	if err != nil {
 		return run, err
 	}
@@ -153,17 +158,17 @@ func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
 	if err != nil {
 		return run, err
 	}
-	if s.ID == "" || run.State != pipeline.Failed && run.State != pipeline.Asking && run.State != pipeline.Cancelled {
+	if s.ID == "" || run.State != pipeline.Failed && run.State != pipeline.Asking && run.State != pipeline.Cancelled && run.State != pipeline.Undone {
 		return run, &pipeline.StateError{Run: run, Want: "call done the task of", Why: "no task of it failed, asks or was given up"}
 	}
-	if run.State != pipeline.Cancelled && run.Step() == "task:run" {
+	if run.State.Live() && run.Step() == "task:run" {
 		return e.Skip(ctx, run.ID, by)
 	}
 	if err := r.markDone(ctx, s, "said to be done by "+by); err != nil {
 		return run, err
 	}
 	r.Poke()
-	if run.State == pipeline.Cancelled {
+	if !run.State.Live() {
 		return run, nil
 	}
 	return e.Cancel(ctx, run.ID, by+", who says that it is done")

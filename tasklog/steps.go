@@ -37,20 +37,25 @@ func (l *Log) Steps() []pipeline.Step {
 			if r == nil {
 				return pipeline.Permanentf("the repository of tasks %s is no longer configured", s.Repo)
 			}
-			return do(r, ctx, c, s)
+			err := do(r, ctx, c, s)
+			var ge *gitError
+			if errors.As(err, &ge) && ctx.Err() == nil {
+				return pipeline.Wait(20*time.Second, ge.Error()) // the server is away, or refuses: people mend that
+			}
+			return err
 		}
 	}
 	return []pipeline.Step{
 		{
 			Name: "task:check", Doc: "makes sure that the repository is in order and the task still wanted",
-			Needs: []string{"task"}, Timeout: 10 * time.Minute, Do: with((*Repo).check),
+			Needs: []string{"task"}, Timeout: time.Hour, Do: with((*Repo).check),
 		},
 		{
 			Name: "task:run", Doc: "runs a reviewed task, here or on its hosts, once",
 			Needs: []string{"task"}, Gives: []string{"task_outcome"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
 		},
 		{
-			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: 10 * time.Minute, Do: with((*Repo).finish),
+			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: time.Hour, Do: with((*Repo).finish),
 		},
 	}
 }
@@ -266,14 +271,28 @@ func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error
 	if errors.As(err, &trouble) {
 		return pipeline.Permanent(err)
 	}
+	if err == nil {
+		r.clear(pipeline.FactsOf(ctx).Run)
+	}
 	return err
+}
+
+// clear removes the folders of a run whose outcome is in git and whose output is on record.
+func (r *Repo) clear(run int64) {
+	old, err := filepath.Glob(filepath.Join(r.dir, "runs", fmt.Sprintf("%d-*", run)))
+	if err != nil {
+		return
+	}
+	for _, dir := range old {
+		_ = os.RemoveAll(dir)
+	}
 }
 
 // markDone moves the branch of what is done behind a task.
 func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 	for range 5 {
 		p, err := r.refresh(ctx)
-		if err != nil {
+		if p == nil { // what somebody pushed meanwhile keeps the next task, and not this one's mark
 			return err
 		}
 		if !slices.ContainsFunc(p.pending, func(t Pending) bool { return t.ID() == s.ID }) {
