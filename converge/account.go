@@ -41,10 +41,24 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	if err := checkName("user", u.Name); err != nil {
 		return nil, err
 	}
+	for _, g := range append([]string{u.Group}, u.Groups...) {
+		if g == "" {
+			continue
+		}
+		if err := checkName("group", g); err != nil {
+			return nil, err
+		}
+	}
 	have, err := n.line("/etc/passwd", u.Name)
 	groups, gerr := n.fact("cat", "/etc/group")
 	if err != nil || gerr != nil {
 		return nil, ErrPending
+	}
+	for _, g := range append([]string{u.Group}, u.Groups...) {
+		_, made := n.texts[fact{"group", g}]
+		if g != "" && !u.Absent && !made && !strings.Contains("\n"+groups.text, "\n"+g+":") {
+			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
+		}
 	}
 	name := quote(u.Name)
 	if u.Absent {
@@ -92,6 +106,11 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		differs("shell", "-s", have[6], u.Shell)
 	}
 	var missing []string
+	for _, g := range u.Groups {
+		if _, made := n.texts[fact{"group", g}]; made {
+			missing = append(missing, g)
+		}
+	}
 	for _, l := range strings.Split(groups.text, "\n") {
 		f := strings.Split(l, ":")
 		if len(f) > 3 && f[0] == u.Group && f[2] != have[3] {
@@ -105,11 +124,6 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	if len(missing) > 0 {
 		flags += " -a -G " + quote(strings.Join(missing, ","))
 		diff = append(diff, "+groups: "+strings.Join(missing, ", ")+"\n")
-	}
-	for _, g := range u.Groups {
-		if !strings.Contains("\n"+groups.text, "\n"+g+":") {
-			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
-		}
 	}
 	if flags == "" {
 		return nil, nil
@@ -144,6 +158,7 @@ func (g Group) Plan(n *Node) ([]Action, error) {
 	case g.Absent:
 		return nil, nil
 	case have == nil:
+		n.will("group", g.Name, "made")
 		flags := ""
 		if g.GID != 0 {
 			flags += fmt.Sprintf(" -g %d", g.GID)

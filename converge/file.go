@@ -166,7 +166,9 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.Diff = Diff(old.text, content)
+		if a.Diff = Diff(old.text, content); old.exit != 0 {
+			a.Diff = "(" + old.text + ")\n"
+		}
 	}
 	return []Action{a}, nil
 }
@@ -177,14 +179,14 @@ const maxDiff = 256 << 10
 // writeFile gives a script that replaces a file; what is not said of mode and owner stays as it is.
 func writeFile(path, content string, a access) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "p=%s\nt=$(mktemp \"${p%%/*}/.converge.XXXXXX\") || exit\ntrap 'rm -f -- \"$t\"' EXIT\nbase64 -d > \"$t\" <<'CONVERGE' || exit\n", quote(path))
+	fmt.Fprintf(&b, "p=%s\n[ ! -L \"$p\" ] || p=$(readlink -f -- \"$p\") || exit\nt=$(mktemp \"${p%%/*}/.converge.XXXXXX\") || exit\ntrap 'rm -f -- \"$t\"' EXIT\nbase64 -d > \"$t\" <<'CONVERGE' || exit\n", quote(path))
 	text := base64.StdEncoding.EncodeToString([]byte(content))
 	for len(text) > 76 {
 		b.WriteString(text[:76] + "\n")
 		text = text[76:]
 	}
 	b.WriteString(text + "\nCONVERGE\n")
-	b.WriteString("if [ -e \"$p\" ]; then chown --reference=\"$p\" \"$t\" && chmod --reference=\"$p\" \"$t\"; else chmod 0644 \"$t\"; fi || exit\n")
+	b.WriteString("if [ -e \"$p\" ]; then cp --attributes-only --preserve=all -- \"$p\" \"$t\" && touch -- \"$t\"; else chmod 0644 \"$t\"; fi || exit\n")
 	if a.owner != "" || a.group != "" {
 		who := a.owner
 		if a.group != "" {

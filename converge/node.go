@@ -112,6 +112,9 @@ func (n *Node) text(kind, item string) (string, error) {
 		return s, nil
 	}
 	r, err := n.fact(kind, item)
+	if err == nil && r.exit != 0 {
+		err = fmt.Errorf("%s can not be edited: %s", item, lastLine(r.text, "it can not be read"))
+	}
 	return r.text, err
 }
 
@@ -201,7 +204,11 @@ func (n *Node) read(ctx context.Context) error {
 	script := inner.String()
 	const cannot = 77
 	if !n.trust {
-		script = fmt.Sprintf(readOnly, quote(script), cannot)
+		end := "CONVERGE"
+		for strings.Contains(script, end) {
+			end += "_"
+		}
+		script = fmt.Sprintf(readOnly, cannot, end, script)
 	}
 	stdout, stderr, exit, err := n.sh(ctx, "export LC_ALL=C\n"+script)
 	switch {
@@ -250,8 +257,9 @@ func (n *Node) parse(out, stderr string) error {
 const helpers = `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$2" "${#4}" "${#3}" "$3" "$4"; }
 `
 
-// readOnly runs a script with all file systems read-only. What is mounted is listed before, for /proc becomes so too.
-const readOnly = `command -v unshare > /dev/null && [ "$(id -u)" = 0 ] || exit 77
+// readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.
+// What is mounted is listed before anything is remounted.
+const readOnly = `command -v unshare > /dev/null && [ "$(id -u)" = 0 ] || exit %[1]d
 exec unshare --mount --propagation private sh -c '
 mounts=$(while read -r _ m _; do printf "%%s\n" "$m"; done < /proc/self/mounts | sort -u)
 for m in $mounts; do
@@ -259,6 +267,10 @@ for m in $mounts; do
   case $m in /dev|/dev/*) continue ;; esac
   mount -o remount,bind,ro "$m" 2> /dev/null || mount -o remount,ro "$m" 2> /dev/null
 done
-if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; exit %[2]d; fi
-eval "$1"
-' sh %[1]s`
+if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; exit %[1]d; fi
+s=$(cat; printf .)
+eval "${s%%.}" < /dev/null
+' <<'%[2]s'
+%[3]s
+%[2]s
+`

@@ -8,10 +8,17 @@ import (
 // readers write the script that reads all items of a kind. What it does not answer for is not there: an empty reading.
 var readers = map[string]func(items []string) string{
 	"script": each(`out=$(sh -c "$i" < /dev/null; e=$?; printf .; exit $e); e=$?; answer script $e "$i" "${out%.}"`),
-	"cat":    each(`if [ -f "$i" ]; then out=$(head -c 1048576 -- "$i" && printf .) || exit; answer cat 0 "$i" "${out%.}"; fi`),
-	"stat":   all(`stat -c '%f %U %G %s %n' -- "$@" 2> /dev/null | while read -r f u g s n; do answer stat 0 "$n" "$f $u $g $s"; done`),
-	"sum":    all(`sha256sum -- "$@" 2> /dev/null | while read -r h n; do answer sum 0 "$n" "$h"; done`),
-	"link":   each(`if [ -L "$i" ]; then answer link 0 "$i" "$(readlink -- "$i")"; fi`),
+	"cat": each(`if [ -f "$i" ]; then
+  size=$(($(wc -c < "$i")))
+  if [ "$size" -gt 1048576 ]; then answer cat 1 "$i" "it is larger than 1 MiB"; else
+    out=$(cat -- "$i" && printf .) || exit
+    out=${out%.}
+    if [ "${#out}" -eq "$size" ]; then answer cat 0 "$i" "$out"; else answer cat 2 "$i" "it holds NUL bytes"; fi
+  fi
+fi`),
+	"stat": all(`stat -c '%f %U %G %s %n' -- "$@" 2> /dev/null | while read -r f u g s n; do answer stat 0 "$n" "$f $u $g $s"; done`),
+	"sum":  all(`sha256sum -- "$@" 2> /dev/null | while read -r h n; do answer sum 0 "$n" "$h"; done`),
+	"link": each(`if [ -L "$i" ]; then answer link 0 "$i" "$(readlink -- "$i")"; fi`),
 	// Home and keys of a user.
 	"keys": each(`h=$(getent passwd "$i" | cut -d: -f6); [ -z "$h" ] || answer keys 0 "$i" "$h
 $(cat -- "$h/.ssh/authorized_keys" 2> /dev/null)"`),

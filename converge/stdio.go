@@ -127,9 +127,8 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 // log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
 	enc, sc := json.NewEncoder(out), lineReader(in)
-	if err := enc.Encode(message{Host: &hostFacts{t.Name, t.Groups, t.Props}}); err != nil {
-		return HostReport{}, fmt.Errorf("tell the program the host: %w", err)
-	}
+	// A program that reads no more has ended, or will; what it says until then counts.
+	_ = enc.Encode(message{Host: &hostFacts{t.Name, t.Groups, t.Props}})
 	for sc.Scan() {
 		var m message
 		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {
@@ -146,9 +145,7 @@ func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, l
 			if a.Stdout, a.Stderr, a.Exit, err = h.Sh(ctx, m.Sh); err != nil {
 				a.Error = err.Error()
 			}
-			if err := enc.Encode(a); err != nil {
-				return HostReport{}, fmt.Errorf("answer the program: %w", err)
-			}
+			_ = enc.Encode(a)
 		}
 	}
 	if err := sc.Err(); err != nil {

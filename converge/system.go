@@ -307,7 +307,7 @@ func (c Checkout) Plan(n *Node) ([]Action, error) {
 	}
 	git := as + "git -C " + quote(c.Path) + " "
 	script := make + " || exit\n" + git + "init -q || exit\n" + git + "config remote.origin.url " + quote(c.Repo) + " && " + git + "config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' || exit\n" +
-		git + "fetch -q origin && " + git + "checkout -q --force --detach " + c.Commit
+		git + "fetch -q --tags origin && " + git + "checkout -q --force --detach " + c.Commit
 	was, _, _ := strings.Cut(r.text, " ")
 	return []Action{{Desc: fmt.Sprintf("check out %.12s of %s at %s", c.Commit, c.Repo, c.Path), Diff: Diff(was, c.Commit), Script: script}}, nil
 }

@@ -279,6 +279,55 @@ func TestResources(t *testing.T) {
 			t.Errorf("%+v %q %q", rep, read(h, "etc/other"), read(h, "etc/fstab"))
 		}
 	})
+	t.Run("what can not be edited is left as it is", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(h.Root, "etc/big"), []byte(strings.Repeat("0123456789abcde\n", 70_000)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.Root, "etc/binary"), []byte("a\x00b\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../etc/pointed", filepath.Join(h.Root, "etc/pointer")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.Root, "etc/pointed"), []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{"/etc/big": "it is larger than 1 MiB", "/etc/binary": "it holds NUL bytes", "/etc/pointer": ""} {
+			rep := up(t, targets, func(n *converge.Node) error { n.Want(converge.Line{Path: path, Line: "y"}); return nil }, converge.Options{})
+			if !strings.Contains(rep.Hosts[0].Error, want) || (rep.Hosts[0].Error == "") != (want == "") {
+				t.Errorf("%s: %+v", path, rep)
+			}
+		}
+		info, err := os.Lstat(filepath.Join(h.Root, "etc/pointer"))
+		if err != nil || info.Mode()&os.ModeSymlink == 0 || read(h, "etc/pointed") != "x\ny\n" {
+			t.Errorf("the link is %v, and behind it is %q", info.Mode(), read(h, "etc/pointed"))
+		}
+	})
+	t.Run("a group and who is in it", func(t *testing.T) {
+		both := func(n *converge.Node) error {
+			n.Want(converge.Group{Name: "crew"}, converge.User{Name: "eve", Groups: []string{"crew"}}, converge.User{Name: "games", Groups: []string{"crew"}})
+			return nil
+		}
+		for i, changed := range []int{3, 0} {
+			if rep := up(t, targets, both, converge.Options{}); len(rep.Failed()) > 0 || rep.Changed() != changed {
+				t.Errorf("%d: %+v", i, rep)
+			}
+		}
+		if !strings.Contains(read(h, "etc/group"), ":games,eve\n") && !strings.Contains(read(h, "etc/group"), ":eve,games\n") {
+			t.Error(read(h, "etc/group"))
+		}
+	})
+	t.Run("more than an argument may hold", func(t *testing.T) {
+		rep := up(t, targets, func(n *converge.Node) error {
+			for i := range 3000 {
+				n.Want(converge.File{Path: fmt.Sprintf("/srv/a-rather-long-name-of-a-file-that-is-not-there-%05d", i), Absent: true})
+			}
+			return nil
+		}, converge.Options{})
+		if len(rep.Failed()) > 0 || !rep.Hosts[0].Stable {
+			t.Errorf("%+v", rep)
+		}
+	})
 	t.Run("wrong wishes are named", func(t *testing.T) {
 		for _, r := range []converge.Resource{
 			converge.File{Path: "relative"}, converge.File{Path: "/x", Mode: "rw"}, converge.User{Name: "a b"}, converge.User{Name: "-x"}, converge.AuthorizedKey{User: "root", Key: "x"},
