@@ -1,14 +1,14 @@
-// Command converge brings the hosts of a list to where the function below wants them. It is a start for a program of your
-// own: change configure, and run
+// Command converge brings hosts to where the function below wants them. It is a start for a program of your own:
 //
-//	go run ./examples/converge root@web1 root@web2            # says what is missing, asks, and does it
-//	go run ./examples/converge -check root@web1               # says what is missing
+//	go run ./examples/converge -check root@web1 root@web2    # says what is missing
+//	go run ./examples/converge root@web1 root@web2           # shows it, asks, and does it
 //
 // Hosts must be in ~/.ssh/known_hosts; keys come from ~/.ssh and the agent.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +32,7 @@ func configure(n *converge.Node) error {
 func main() {
 	check := flag.Bool("check", false, "only say what is missing")
 	yes := flag.Bool("yes", false, "do not ask")
+	limit := flag.String("limit", "", "only these hosts: names or patterns")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -49,23 +50,22 @@ func main() {
 			return remote.Shell{Client: c}, func() { _ = c.Close() }, err
 		}})
 	}
-	report, err := converge.Run(ctx, targets, configure, converge.Options{Check: *check, Confirm: func(_ context.Context, plan []converge.HostPlan) (bool, error) {
+	confirm := func(_ context.Context, plan []converge.HostPlan) (bool, error) {
+		answer := "y"
 		for _, h := range plan {
 			for _, a := range h.Actions {
 				fmt.Printf("%s: %s\n%s", h.Host, a.Desc, a.Diff)
 			}
 		}
-		answer := "y"
 		if !*yes {
 			fmt.Print("Do this? [y/N] ")
 			_, _ = fmt.Scanln(&answer)
 		}
 		return strings.HasPrefix(answer, "y"), nil
-	}})
-	fail(err)
-	for _, h := range report.Hosts {
-		fmt.Printf("%s: %d done, %d missing %s\n", h.Host, len(h.Done), len(h.Missing), h.Error)
 	}
+	report, err := converge.Run(ctx, targets, configure, converge.Options{Check: *check, Limit: strings.Fields(*limit), Confirm: confirm})
+	fail(err)
+	fail(json.NewEncoder(os.Stdout).Encode(report))
 	if len(report.Failed()) > 0 {
 		os.Exit(1)
 	}
