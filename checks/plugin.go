@@ -1,0 +1,240 @@
+package checks
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Status is the outcome of a check, with the numbers of the Monitoring Plugins Development Guidelines.
+type Status int
+
+// The statuses, as a plugin's exit code has them.
+const (
+	OK Status = iota
+	Warning
+	Critical
+	Unknown
+)
+
+func (s Status) String() string {
+	if s < OK || s > Unknown {
+		return "UNKNOWN"
+	}
+	return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[s]
+}
+
+// Output is what a plugin said.
+type Output struct {
+	Line string   // the first line, without performance data
+	Long string   // the lines behind it
+	Perf []Metric // the performance data, in order
+	// Garbled is performance data that no metric could be made of.
+	Garbled string
+}
+
+// Metric is one value of performance data: 'label'=value[UOM];[warn];[crit];[min];[max]
+type Metric struct {
+	Label    string
+	Value    float64 // NaN: the plugin could not determine it ("U")
+	Unit     string  // as the plugin wrote it: "", "s", "ms", "us", "%", "B", "KB", "MB", "GB", "TB", "c"
+	Warn     *Range
+	Crit     *Range
+	Min, Max *float64
+}
+
+// Range says which values raise an alert: those outside of it, or with Inside those in it.
+type Range struct {
+	From, To float64 // -Inf and +Inf where it is open
+	Inside   bool    // "@": alert inside
+}
+
+// Alerts reports whether a value raises an alert.
+func (r Range) Alerts(v float64) bool {
+	in := v >= r.From && v <= r.To
+	return in == r.Inside
+}
+
+// String writes the range as plugins do.
+func (r Range) String() string {
+	s := ""
+	if r.Inside {
+		s = "@"
+	}
+	switch {
+	case math.IsInf(r.From, -1):
+		s += "~:"
+	case r.From != 0:
+		s += number(r.From) + ":"
+	}
+	if math.IsInf(r.To, 1) {
+		if r.From == 0 {
+			s += "0:"
+		}
+		return s
+	}
+	return s + number(r.To)
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// ParseOutput reads what a plugin printed: text|perfdata on the first line; then long text, and behind another | more
+// performance data, to the end.
+func ParseOutput(stdout string) Output {
+	var o Output
+	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
+	line, perf, _ := strings.Cut(first, "|")
+	o.Line = strings.TrimSpace(line)
+	long, more, _ := strings.Cut(rest, "|")
+	o.Long = strings.TrimRight(long, " \n")
+	o.Perf, o.Garbled = ParsePerf(perf + " " + strings.ReplaceAll(more, "\n", " "))
+	return o
+}
+
+// ParsePerf reads performance data. What is no metric is given back as garbled; the rest counts.
+func ParsePerf(s string) (out []Metric, garbled string) {
+	var bad []string
+	for s = strings.TrimLeft(s, " \t"); s != ""; s = strings.TrimLeft(s, " \t") {
+		label, rest, ok := cutLabel(s)
+		if !ok {
+			word, after, _ := strings.Cut(s, " ")
+			bad = append(bad, word)
+			s = after
+			continue
+		}
+		value, after, _ := strings.Cut(rest, " ")
+		s = after
+		m, err := parseMetric(label, value)
+		if err != nil {
+			bad = append(bad, label+"="+value)
+			continue
+		}
+		out = append(out, m)
+	}
+	return out, strings.Join(bad, " ")
+}
+
+// cutLabel takes a label and its equals sign off; a quoted one may hold anything, and ” for a quote.
+func cutLabel(s string) (label, rest string, ok bool) {
+	if !strings.HasPrefix(s, "'") {
+		label, rest, ok = strings.Cut(s, "=")
+		if strings.ContainsAny(label, " \t'") || label == "" {
+			return "", "", false
+		}
+		return label, rest, ok
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		if s[i] != '\'' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+1 < len(s) && s[i+1] == '\'' {
+			b.WriteByte('\'')
+			i++
+			continue
+		}
+		if i+1 < len(s) && s[i+1] == '=' && b.Len() > 0 {
+			return b.String(), s[i+2:], true
+		}
+		return "", "", false
+	}
+	return "", "", false
+}
+
+func parseMetric(label, text string) (Metric, error) {
+	m := Metric{Label: label}
+	f := strings.Split(text, ";")
+	if len(f) > 5 {
+		f = f[:5] // some plugins write one more
+	}
+	if strings.HasPrefix(f[0], "U") {
+		m.Value = math.NaN()
+	} else {
+		n := 0
+		for n < len(f[0]) && strings.IndexByte("+-0123456789.,eE", f[0][n]) >= 0 {
+			// An E begins a unit unless a number goes on behind it.
+			if (f[0][n] == 'e' || f[0][n] == 'E') && (n+1 == len(f[0]) || strings.IndexByte("+-0123456789", f[0][n+1]) < 0) {
+				break
+			}
+			n++
+		}
+		v, err := parseNumber(f[0][:n])
+		if err != nil {
+			return m, err
+		}
+		m.Value, m.Unit = v, f[0][n:]
+		if len(m.Unit) > 16 {
+			return m, fmt.Errorf("%q is no unit", m.Unit)
+		}
+	}
+	for i, field := range f[1:] {
+		if field == "" {
+			continue
+		}
+		if i < 2 {
+			r, err := ParseRange(field)
+			if err != nil {
+				continue // the value counts all the same
+			}
+			if i == 0 {
+				m.Warn = &r
+			} else {
+				m.Crit = &r
+			}
+			continue
+		}
+		v, err := parseNumber(field)
+		if err != nil {
+			continue
+		}
+		if i == 2 {
+			m.Min = &v
+		} else {
+			m.Max = &v
+		}
+	}
+	return m, nil
+}
+
+// parseNumber reads a number; plugins in some locales write a comma.
+func parseNumber(s string) (float64, error) {
+	v, err := strconv.ParseFloat(strings.Replace(s, ",", ".", 1), 64)
+	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+		err = fmt.Errorf("%q is no number", s)
+	}
+	return v, err
+}
+
+// ParseRange reads a threshold: 10, 10:, ~:10, 10:20, @10:20.
+func ParseRange(s string) (Range, error) {
+	r := Range{From: 0, To: math.Inf(1)}
+	text := strings.TrimPrefix(s, "@")
+	r.Inside = text != s
+	from, to, both := strings.Cut(text, ":")
+	if !both {
+		from, to = "0", text
+	}
+	var err error
+	switch from {
+	case "~":
+		r.From = math.Inf(-1)
+	case "":
+	default:
+		if r.From, err = parseNumber(from); err != nil {
+			return r, fmt.Errorf("%q is no range as 10, 10:, ~:10, 10:20 or @10:20", s)
+		}
+	}
+	if to != "" {
+		if r.To, err = parseNumber(to); err != nil {
+			return r, fmt.Errorf("%q is no range as 10, 10:, ~:10, 10:20 or @10:20", s)
+		}
+	} else if !both {
+		return r, fmt.Errorf("a range is empty")
+	}
+	if r.From > r.To {
+		return r, fmt.Errorf("%q is no range: %s is more than %s", s, from, to)
+	}
+	return r, nil
+}
