@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
-	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/pipeline"
-	"github.com/jarvisops/jarvis/remote"
 )
 
 // Steps gives the steps of a task's run.
@@ -73,188 +68,6 @@ func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error 
 		return pipeline.Permanentf("it is no longer wanted, or is done by now")
 	}
 	return nil
-}
-
-// execute runs the task; a person who says `retry` runs it again, nothing else does.
-func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout(), errTooLong)
-	defer cancel()
-	pipeline.Log(ctx, fmt.Sprintf("“%s” by %s (%.8s, %s line %d)", s.Name, s.Author, s.Commit, s.File, s.Line))
-	run := r.here
-	if len(s.Hosts) > 0 {
-		run = r.there
-	}
-	err := run(ctx, s)
-	if errors.Is(context.Cause(ctx), errTooLong) {
-		return pipeline.Permanentf("it took longer than %s, and was ended", s.timeout())
-	}
-	if err != nil {
-		return err
-	}
-	return c.Set("task_outcome", "exit 0")
-}
-
-var errTooLong = errors.New("it took too long")
-
-// kill: a cancel or a timeout ends the task; a stop of Jarvis leaves it, to be taken up again.
-func kill(cause error) bool { return !errors.Is(cause, pipeline.ErrStopping) }
-
-// here runs it on this machine.
-func (r *Repo) here(ctx context.Context, s spec) error {
-	f := pipeline.FactsOf(ctx)
-	dir := filepath.Join(r.dir, "runs", fmt.Sprintf("%d-%d", f.Run, f.Try))
-	j := &job{dir: dir, cwd: dir + ".checkout", user: r.cfg.User, shell: s.Shell, env: r.environment(s)}
-	if s.Sudo && r.cfg.User == "" && os.Getuid() != 0 {
-		j.shell = "sudo -n bash <<'JARVIS_SUDO'\n" + s.Shell + "\nJARVIS_SUDO\n"
-	} else if s.Sudo {
-		j.user = ""
-	}
-	if _, err := os.Stat(dir); err != nil {
-		r.busy.Lock()
-		err := r.git.checkout(ctx, s.Commit, j.cwd)
-		r.busy.Unlock()
-		if err != nil {
-			return fmt.Errorf("check out %.8s: %w", s.Commit, err)
-		}
-		if j.user != "" {
-			if err := r.handOver(j); err != nil {
-				return err
-			}
-		}
-	}
-	tail := ""
-	exit, err := j.run(ctx, func(line string) {
-		if strings.TrimSpace(line) != "" {
-			tail = line
-		}
-		pipeline.Progress(ctx, line)
-	}, kill)
-	switch {
-	case errors.Is(err, errUnknown):
-		return pipeline.AskPerson(fmt.Errorf("“%s” was %w", s.Name, err))
-	case err != nil:
-		return err
-	}
-	_ = os.RemoveAll(j.cwd)
-	if exit != 0 {
-		return pipeline.Permanentf("“%s” by %s ended with exit code %d: %s", s.Name, s.Author, exit, tail)
-	}
-	return nil
-}
-
-// handOver gives the checkout to the user that the task runs as, and lets him come to it.
-func (r *Repo) handOver(j *job) error {
-	for _, dir := range []string{filepath.Dir(filepath.Dir(r.dir)), filepath.Dir(r.dir), r.dir, filepath.Join(r.dir, "runs")} {
-		info, err := os.Stat(dir)
-		if errors.Is(err, os.ErrNotExist) {
-			err = os.MkdirAll(dir, 0o711)
-		} else if err == nil {
-			err = os.Chmod(dir, info.Mode().Perm()|0o011)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return filepath.WalkDir(j.cwd, func(p string, _ os.DirEntry, err error) error {
-		return errors.Join(err, own(j.user, p))
-	})
-}
-
-// environment is all that a local task finds in its environment.
-func (r *Repo) environment(s spec) []string {
-	u, err := user.Current()
-	if r.cfg.User != "" && !s.Sudo {
-		u, err = user.Lookup(r.cfg.User)
-	}
-	if err != nil {
-		u = &user.User{Username: "root", HomeDir: "/root"}
-	}
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + u.HomeDir, "USER=" + u.Username, "LOGNAME=" + u.Username,
-		"SHELL=/bin/bash", "LANG=C.UTF-8", "JARVIS_TASK=" + s.ID, "JARVIS_REPO=" + s.Repo}
-	for k, v := range s.Env {
-		env = append(env, k+"="+v)
-	}
-	return env
-}
-
-// there runs it on its hosts, on all at once.
-func (r *Repo) there(ctx context.Context, s spec) error {
-	hosts, err := r.log.world.Hosts(ctx, s.Hosts)
-	if err != nil {
-		return pipeline.Permanent(err)
-	}
-	f := pipeline.FactsOf(ctx)
-	var script strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
-		fmt.Fprintf(&script, "export %s=%s\n", k, remote.Quote(s.Env[k]))
-	}
-	script.WriteString("exec bash -c " + remote.Quote(s.Shell))
-	var mu sync.Mutex
-	outcomes := make([]string, len(hosts))
-	var unknown, failed, errs []error
-	var wg sync.WaitGroup
-	for i, h := range hosts {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			tail := ""
-			exit, err := r.onHost(ctx, h, remote.Job{
-				ID: fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, f.Try), Command: script.String(), Sudo: sudo(s), Kill: kill,
-				Line: func(l string) {
-					if strings.TrimSpace(l) != "" {
-						tail = l
-					}
-					pipeline.Progress(ctx, h.Name+": "+l)
-				},
-			})
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case errors.Is(err, remote.ErrUnknownOutcome):
-				unknown = append(unknown, fmt.Errorf("on %s it was %w", h.Name, err))
-			case err != nil:
-				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-			case exit != 0:
-				failed = append(failed, fmt.Errorf("on %s it ended with exit code %d: %s", h.Name, exit, tail))
-			default:
-				outcomes[i] = "exit 0"
-			}
-		}()
-	}
-	wg.Wait()
-	switch {
-	case len(errs) > 0:
-		return errs[0] // tried again: where it has run it is not started a second time
-	case len(unknown) > 0:
-		return pipeline.AskPerson(fmt.Errorf("“%s”: %w", s.Name, oneLine(append(unknown, failed...))))
-	case len(failed) > 0:
-		return pipeline.Permanent(fmt.Errorf("“%s” by %s: %w", s.Name, s.Author, oneLine(failed)))
-	}
-	return nil
-}
-
-func (r *Repo) onHost(ctx context.Context, h fleet.Host, j remote.Job) (int, error) {
-	c, release, err := r.log.world.Pool.Get(ctx, h.Target)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	return c.Job(ctx, j)
-}
-
-func sudo(s spec) *remote.Sudo {
-	if s.Sudo {
-		return &remote.Sudo{}
-	}
-	return nil
-}
-
-func oneLine(errs []error) error {
-	var all []string
-	for _, e := range errs {
-		all = append(all, e.Error())
-	}
-	return errors.New(strings.Join(all, "; "))
 }
 
 // finish says in git that the task is done. Without an outcome a person said so.

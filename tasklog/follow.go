@@ -1,0 +1,236 @@
+package tasklog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// follow looks into the repository at its times, when it is poked, and when a run of it has ended.
+func (r *Repo) follow(ctx context.Context) {
+	changed, done := r.log.world.Engine.Changed()
+	defer done()
+	var state pipeline.State
+	said := ""
+	for {
+		err := r.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err == nil && said != "":
+			r.log.world.Log.Info("tasks can be looked for again", "repo", r.cfg.Name)
+			said = ""
+		case err != nil && err.Error() != said: // once, not every minute
+			said = err.Error()
+			r.log.world.Log.Error("look for tasks", "repo", r.cfg.Name, "err", err)
+		}
+		if run, err := r.newest(ctx); err == nil {
+			state = run.State
+		}
+		next := time.NewTimer(r.cfg.every)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				next.Stop()
+				return
+			case <-next.C:
+				waiting = false
+			case <-r.poke:
+				waiting = false
+			case <-changed:
+				// A busy engine changes thousands of times a second.
+				select {
+				case <-ctx.Done():
+				case <-time.After(breath):
+				}
+				run, err := r.newest(ctx)
+				waiting = err != nil || run.State == state || run.State.Moving()
+				if err == nil {
+					state = run.State
+				}
+			}
+		}
+		next.Stop()
+	}
+}
+
+// breath is how long we wait before we look what an event was about.
+const breath = 100 * time.Millisecond
+
+// refresh fetches and plans.
+func (r *Repo) refresh(ctx context.Context) (*plan, error) {
+	r.busy.Lock()
+	defer r.busy.Unlock()
+	err := r.git.fetch(ctx)
+	var p *plan
+	if err == nil {
+		p, err = r.plan(ctx, r.running(ctx))
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.trouble, r.looked = p, err, time.Now()
+	return p, err
+}
+
+// look starts what is to be started, if anything.
+func (r *Repo) look(ctx context.Context) error {
+	run, err := r.newest(ctx)
+	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
+		return err
+	}
+	if err == nil && run.State.Live() && run.State != pipeline.Failed {
+		return nil
+	}
+	failed := err == nil && run.State == pipeline.Failed
+	p, perr := r.refresh(ctx)
+	var trouble *Trouble
+	if perr != nil && !errors.As(perr, &trouble) {
+		return perr // the server is away, or the like: the next look may see more
+	}
+	if failed {
+		return r.unblock(ctx, run, p, trouble)
+	}
+	if trouble != nil {
+		return r.report(ctx, trouble)
+	}
+	if len(p.pending) == 0 {
+		if merge := p.passed(); merge != "" {
+			return r.catchUp(ctx, p, merge)
+		}
+		return nil
+	}
+	next := p.pending[0]
+	if _, begun, err := r.runOf(ctx, &next); begun || err != nil {
+		return err // it was given up, and holds the others until a person decides
+	}
+	return r.begin(ctx, next)
+}
+
+// unblock lets a failed run go when what failed is no longer so.
+func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *Trouble) error {
+	e := r.log.world.Engine
+	if run.Pipeline == checkPipeline {
+		if trouble != nil && trouble.Error() == run.Error {
+			return nil
+		}
+		_, err := e.Retry(ctx, run.ID, "", "jarvis")
+		return err
+	}
+	if trouble != nil {
+		return nil // `task list` shows it; one thing after the other
+	}
+	if !slices.ContainsFunc(p.pending, func(t Pending) bool { return r.is(ctx, run, &t) }) {
+		// Reviewed away, or said to be done in git.
+		_, err := e.Cancel(ctx, run.ID, "a commit that takes it back")
+		return err
+	}
+	if run.Step() == "task:check" { // it has not begun
+		_, err := e.Retry(ctx, run.ID, "", "jarvis")
+		return err
+	}
+	if r.cfg.Failed == goOn && run.Step() == "task:run" {
+		_, err := e.Skip(ctx, run.ID, "jarvis, as after_failure says")
+		return err
+	}
+	return nil
+}
+
+// report starts a run that fails with what is wrong.
+func (r *Repo) report(ctx context.Context, t *Trouble) error {
+	if run, err := r.newest(ctx); err == nil && run.Pipeline == checkPipeline && run.State == pipeline.Cancelled {
+		if old, err := r.spec(ctx, run.ID); err == nil && old.Name == t.Error() {
+			return nil // somebody has seen it, and put it away
+		}
+	}
+	q, err := r.request(spec{Task: Task{Name: t.Error(), Shell: "-"}}, checkPipeline, "task:check")
+	if err != nil {
+		return err
+	}
+	_, err = r.log.world.Engine.Start(ctx, q)
+	return busyIsFine(err)
+}
+
+func busyIsFine(err error) error {
+	var busy *pipeline.BusyError
+	if errors.As(err, &busy) {
+		return nil
+	}
+	return err
+}
+
+// begin claims a task and starts its run.
+func (r *Repo) begin(ctx context.Context, t Pending) error {
+	me := r.me()
+	r.busy.Lock()
+	by, err := r.git.claim(ctx, t.ID(), me)
+	r.busy.Unlock()
+	if err != nil {
+		return fmt.Errorf("claim %s: %w", t.Short(), err)
+	}
+	r.mu.Lock()
+	r.elsewhere = ""
+	if by != me {
+		r.elsewhere = fmt.Sprintf("“%s” (%s) is run by another server, %s; if that one is gone for good, `git push %s :%s` frees the task", t.Task.Name, t.Short(), by, hideSecret(r.cfg.Repo), r.git.claimRef(t.ID()))
+	}
+	r.mu.Unlock()
+	if by != me {
+		return nil
+	}
+	// A claim is taken away in the push that moves done; so what we saw before may be old.
+	p, err := r.refresh(ctx)
+	if err != nil || len(p.pending) == 0 || p.pending[0].ID() != t.ID() {
+		return err
+	}
+	s := spec{ID: t.ID(), Commit: t.Commit, File: t.File, Line: t.Line, Author: t.Author, Task: t.Task}
+	q, err := r.request(s, taskPipeline, "task:check", "task:run", "task:done")
+	if err != nil {
+		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)})
+	}
+	q.Key = strings.Join([]string{"task", r.cfg.Name, r.cfg.Env, t.ID()}, ":")
+	if t.Task.NeedsApproval {
+		q.Approval = &pipeline.NeedApproval{Why: fmt.Sprintf("the task “%s” says so", t.Task.Name), For: r.cfg.approval}
+	}
+	w := r.log.world
+	row := []any{r.cfg.Name, r.cfg.Env, t.Commit, t.Position, t.Task.Name, t.Author, time.Now().UnixMilli()}
+	if err := w.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO tasks (repo, env, commit_id, position, name, author, run, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING", row...)
+		return err
+	}); err != nil {
+		return err
+	}
+	run, err := w.Engine.Start(ctx, q)
+	if err != nil {
+		return busyIsFine(err)
+	}
+	return w.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE tasks SET run = ? WHERE repo = ? AND env = ? AND commit_id = ? AND position = ?", run.ID, r.cfg.Name, r.cfg.Env, t.Commit, t.Position)
+		return err
+	})
+}
+
+// me names this installation; two servers never share it.
+func (r *Repo) me() string {
+	token, _, _ := strings.Cut(strings.TrimPrefix(r.log.world.Engine.Token(0), "jarvis-"), "-")
+	return "jarvis " + token
+}
+
+// catchUp merges commits that bring no tasks.
+func (r *Repo) catchUp(ctx context.Context, p *plan, merge string) error {
+	r.busy.Lock()
+	defer r.busy.Unlock()
+	err := r.git.moveDone(ctx, p.done, merge, fmt.Sprintf("Merge %.8s: no tasks for %s\n", merge, r.cfg.Env), nil)
+	if errors.Is(err, errMoved) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,118 @@
+package tasklog
+
+import (
+	"context"
+	"errors"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// newest gives the newest run of the repository.
+func (r *Repo) newest(ctx context.Context) (pipeline.Run, error) {
+	return r.log.world.Engine.Find(ctx, r.fqdn())
+}
+
+// runs gives the id of the task that runs now, or whose outcome nobody knows. A failed one may be changed by a commit.
+func (r *Repo) runs(ctx context.Context) string {
+	run, err := r.newest(ctx)
+	if err != nil || run.Pipeline != taskPipeline || !run.State.Live() || run.State == pipeline.Failed && run.Step() != "task:done" || run.State == pipeline.Proposed {
+		return ""
+	}
+	s, err := r.spec(ctx, run.ID)
+	if err != nil {
+		return ""
+	}
+	return s.ID
+}
+
+// fqdn is under what the engine knows the repository: no host of the world has the domain "task".
+func (r *Repo) fqdn() string { return r.cfg.Name + ".task" }
+
+// runOf gives the run of a task that was begun here.
+func (r *Repo) runOf(ctx context.Context, t *Pending) (run pipeline.Run, begun bool, err error) {
+	var id int64
+	err = r.log.world.DB.QueryRow(ctx, "SELECT run FROM tasks WHERE repo = ? AND env = ? AND commit_id = ? AND position = ? AND run > 0", r.cfg.Name, r.cfg.Env, t.Commit, t.Position).Scan(&id)
+	if errors.Is(err, store.ErrNoRows) {
+		return run, false, nil
+	} else if err != nil {
+		return run, false, err
+	}
+	run, err = r.log.world.Engine.Get(ctx, id)
+	return run, err == nil, err
+}
+
+// current gives the run that a person means: what holds the repository now, or the first that waits, or the newest.
+func (r *Repo) current(ctx context.Context) (pipeline.Run, error) {
+	run, err := r.newest(ctx)
+	if err == nil && run.State.Live() {
+		return run, nil
+	}
+	r.mu.Lock()
+	p := r.last
+	r.mu.Unlock()
+	if p != nil && len(p.pending) > 0 {
+		if first, begun, ferr := r.runOf(ctx, &p.pending[0]); begun || ferr != nil {
+			return first, ferr
+		}
+	}
+	return run, err
+}
+
+// is reports whether a run is that of a task.
+func (r *Repo) is(ctx context.Context, run pipeline.Run, t *Pending) bool {
+	s, err := r.spec(ctx, run.ID)
+	return err == nil && s.ID == t.ID()
+}
+
+// The names under which times are compared.
+const (
+	taskPipeline  = "task"
+	checkPipeline = "task/check"
+)
+
+// spec is what a run's clipboard says of its task.
+type spec struct {
+	Repo   string `yaml:"repo" json:"repo"`
+	ID     string `yaml:"id,omitempty" json:"id,omitempty"`
+	Commit string `yaml:"commit,omitempty" json:"commit,omitempty"`
+	File   string `yaml:"file,omitempty" json:"file,omitempty"`
+	Line   int    `yaml:"line,omitempty" json:"line,omitempty"`
+	Author string `yaml:"author,omitempty" json:"author,omitempty"`
+	Task   `yaml:",inline"`
+}
+
+func (r *Repo) spec(ctx context.Context, run int64) (spec, error) {
+	return specOf(ctx, r.log.world.Engine, run)
+}
+
+func specOf(ctx context.Context, e *pipeline.Engine, run int64) (spec, error) {
+	var s spec
+	text, err := e.Clipboard(ctx, run)
+	if err != nil {
+		return s, err
+	}
+	c, err := clipboard.Parse([]byte(text))
+	if err != nil {
+		return s, err
+	}
+	return s, c.Decode("task", &s)
+}
+
+// request makes a run's request.
+func (r *Repo) request(s spec, name string, steps ...string) (pipeline.Request, error) {
+	s.Repo = r.cfg.Name
+	text, err := yaml.Marshal(map[string]any{"instance": map[string]any{"hostname": r.cfg.Name, "fqdn": r.fqdn(), "provider": "task", "task": s}})
+	if err != nil {
+		return pipeline.Request{}, err
+	}
+	c, err := clipboard.Parse(text)
+	by := "git"
+	if s.Author != "" {
+		by = s.Author
+	}
+	return pipeline.Request{Clipboard: c, Pipeline: name, Steps: steps, By: by, Origin: pipeline.Everybody}, err
+}
