@@ -174,6 +174,11 @@ func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipe
 		return fmt.Sprintf("%s: the task failed after %s: %s. %s", r.Host, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), ends)
 	case pipeline.EvAsking:
 		return fmt.Sprintf("%s: nobody knows what became of the task %s: %s. %s", r.Host, what, strings.TrimSuffix(ev.Text, "."), ends)
+	case pipeline.EvCancelled:
+		if tasklog.IsCheck(r) {
+			return ""
+		}
+		return fmt.Sprintf("%s: the task %s was %s; it may have half happened. %s", r.Host, what, strings.TrimSuffix(ev.Text, "; nothing is left standing that `undo` could remove"), ends)
 	case pipeline.EvReady:
 		if tasklog.IsCheck(r) {
 			return r.Host + ": the repository of tasks is in order again."

@@ -387,7 +387,7 @@ func (e *Engine) turnMembers(ctx context.Context, r *Run) error {
 // holds the run writes nothing more.
 func (e *Engine) endCancelled(ctx context.Context, r *Run) error {
 	now := time.Now()
-	text := "nothing is left standing"
+	text := "nothing is left standing that `undo` could remove"
 	if left := e.standing(r); len(left) > 0 {
 		text = "left standing: whatever " + strings.Join(left, ", ") + " made"
 	}

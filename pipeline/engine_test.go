@@ -384,7 +384,7 @@ func TestCancelStopsTheStepAndSaysWhatStands(t *testing.T) {
 		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
 			t.Fatal(err)
 		}
-		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; nothing is left standing" {
+		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; nothing is left standing that `undo` could remove" {
 			t.Errorf("error = %q", r.Error)
 		}
 		if got := strings.Count(w.kinds(r.ID), "cancelled"); got != 1 {
