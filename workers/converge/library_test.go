@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -173,10 +174,101 @@ func TestUp(t *testing.T) {
 	})
 }
 
+// initScript puts a service of SysV init on a host; it sleeps.
+func initScript(t *testing.T, h *real.Host) {
+	t.Helper()
+	text := `#!/bin/sh
+### BEGIN INIT INFO
+# Provides: napd
+# Required-Start:
+# Required-Stop:
+# Default-Start: 2 3 4 5
+# Default-Stop: 0 1 6
+# Short-Description: naps
+### END INIT INFO
+case $1 in
+start) touch /run/napd ;;
+stop) rm -f /run/napd ;;
+status) [ -e /run/napd ] || exit 3 ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(h.Root, "etc/init.d/napd"), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// aptRepository gives a host a package that is in no list yet, in a repository of its own.
+func aptRepository(t *testing.T, h *real.Host) {
+	t.Helper()
+	script := `mkdir -p deb/DEBIAN deb/usr/share/jarvis-thing repo
+printf 'Package: jarvis-thing\nVersion: 1.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: a thing\n' > deb/DEBIAN/control
+echo thing > deb/usr/share/jarvis-thing/file
+dpkg-deb -b deb repo/jarvis-thing_1.0-1_all.deb > /dev/null
+cd repo
+{ cat ../deb/DEBIAN/control; printf 'Filename: ./jarvis-thing_1.0-1_all.deb\nSize: %s\nSHA256: %s\n\n' "$(stat -c %s ./*.deb)" "$(sha256sum ./*.deb | cut -d' ' -f1)"; } > Packages
+mkdir -p "$1/srv/repo" && cp ./* "$1/srv/repo/"
+rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/srv/repo ./' > "$1/etc/apt/sources.list"
+`
+	cmd := exec.Command("sh", "-ec", script, "sh", h.Root)
+	cmd.Dir = t.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+}
+
+// here is this machine as a host; only what writes below a test's own folder may be wanted of it.
+type here struct{}
+
+func (here) Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", script)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	var ee *exec.ExitError
+	if errors.As(err, &ee) {
+		err = nil
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode(), err
+}
+
+// TestCheckout has git bring a repository to a commit, and then to the next.
+func TestCheckout(t *testing.T) {
+	repo, path := t.TempDir(), filepath.Join(t.TempDir(), "checkout")
+	git := func(script string) string {
+		t.Helper()
+		cmd := exec.Command("sh", "-ec", script)
+		cmd.Dir = repo
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@x", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@x")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v %s", script, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	target := []converge.Target{{Name: "here", Dial: func(context.Context) (converge.Host, func(), error) { return here{}, func() {}, nil }}}
+	first := git("git init -q; echo 1 > f; git add f; git commit -qm one; git rev-parse HEAD")
+	second := git("echo 2 > f; git commit -qam two; git rev-parse HEAD")
+	for i, commit := range []string{first, first, second} {
+		r := up(t, target, func(n *converge.Node) error {
+			n.Want(converge.Checkout{Path: path, Repo: "file://" + repo, Commit: commit})
+			return nil
+		}, converge.Options{})
+		if len(r.Failed()) > 0 || (r.Changed() == 0) != (i == 1) {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if b, _ := os.ReadFile(filepath.Join(path, "f")); string(b) != "2\n" {
+		t.Errorf("it holds %q", b)
+	}
+}
+
 // TestResources brings each kind of resource to where it is wanted, finds it there, and away again.
 func TestResources(t *testing.T) {
 	targets, hosts := start(t, 1)
 	h := hosts[0]
+	initScript(t, h)
+	aptRepository(t, h)
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7Xk4D5gQ2h5o1hRk1Y2o0b2Zv0o3yqg1rY9p3m0x0y alice@example.org"
 	for _, c := range []struct {
 		want, away converge.Resource
@@ -190,13 +282,12 @@ func TestResources(t *testing.T) {
 		{converge.Line{Path: "/etc/hosts.extra", Line: "PORT=22", Instead: "PORT="}, converge.Line{Path: "/etc/hosts.extra", Line: "PORT=22", Absent: true}, "etc/hosts.extra", "PORT=22\n"},
 		{converge.Directory{Path: "/srv/a/b c", Mode: "2750"}, converge.Directory{Path: "/srv/a/b c", Absent: true}, "", ""},
 		{converge.Link{Path: "/srv/link", To: "../etc/hosts"}, converge.Link{Path: "/srv/link", Absent: true}, "srv/link", ""},
-		{converge.Sysctl{Key: "kernel.hostname.extra", Value: "x"}, nil, "", ""},
+		{converge.Sysctl{Key: "kernel.domainname", Value: "example.org"}, nil, "etc/sysctl.d/90-kernel.domainname.conf", "kernel.domainname = example.org"},
+		{converge.Service{Name: "napd"}, converge.Service{Name: "napd", Stopped: true, Disabled: true}, "", ""},
+		{converge.Package{Name: "jarvis-thing"}, converge.Package{Name: "jarvis-thing", Absent: true}, "var/lib/dpkg/status", "Package: jarvis-thing\nStatus: install ok installed"},
 		{converge.Mount{Path: "/srv/mem", Device: "tmpfs", Type: "tmpfs", Options: "size=1m"}, converge.Mount{Path: "/srv/mem", Absent: true}, "etc/fstab", "tmpfs /srv/mem tmpfs size=1m 0 0"},
 		{converge.Command{Name: "mark", Run: "echo done > /srv/mark", Unless: "test -e /srv/mark"}, nil, "srv/mark", "done"},
 	} {
-		if _, ok := c.want.(converge.Sysctl); ok {
-			continue // the hosts share this machine's kernel
-		}
 		t.Run(c.want.ID(), func(t *testing.T) {
 			run := func(r converge.Resource, changed bool) {
 				t.Helper()
