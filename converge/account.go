@@ -24,11 +24,11 @@ func (u User) ID() string { return "user " + u.Name }
 
 // line gives the fields of an entry of /etc/passwd or /etc/group; nil when there is none.
 func (n *Node) line(file, name string) ([]string, error) {
-	r, err := n.fact("cat", file)
+	text, err := n.text("cat", file)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range strings.Split(r.text, "\n") {
+	for _, l := range strings.Split(text, "\n") {
 		if f := strings.Split(l, ":"); f[0] == name && len(f) > 3 {
 			return f, nil
 		}
@@ -50,13 +50,13 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		}
 	}
 	have, err := n.line("/etc/passwd", u.Name)
-	groups, gerr := n.fact("cat", "/etc/group")
-	if err != nil || gerr != nil {
-		return nil, ErrPending
+	groups, gerr := n.text("cat", "/etc/group")
+	if err := first(err, gerr); err != nil {
+		return nil, err
 	}
 	for _, g := range append([]string{u.Group}, u.Groups...) {
 		_, made := n.texts[fact{"group", g}]
-		if g != "" && !u.Absent && !made && !strings.Contains("\n"+groups.text, "\n"+g+":") {
+		if g != "" && !u.Absent && !made && !strings.Contains("\n"+groups, "\n"+g+":") {
 			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
 		}
 	}
@@ -111,7 +111,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 			missing = append(missing, g)
 		}
 	}
-	for _, l := range strings.Split(groups.text, "\n") {
+	for _, l := range strings.Split(groups, "\n") {
 		f := strings.Split(l, ":")
 		if len(f) > 3 && f[0] == u.Group && f[2] != have[3] {
 			add("-g", u.Group)
@@ -218,20 +218,28 @@ func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
 	switch {
 	case k.Absent && there:
 		return []Action{{Desc: "no longer let " + k.comment() + " log in as " + k.User, Diff: "-" + k.Key + "\n",
-			Script: k.home() + "t=$(mktemp \"$d/.converge.XXXXXX\") || exit\ngrep -vF -- " + quote(f[1]) + " \"$d/authorized_keys\" > \"$t\"\nchown \"$o\" \"$t\" && chmod 600 \"$t\" && mv -f \"$t\" \"$d/authorized_keys\""}}, nil
+			Script: k.edit("grep -vF -- " + quote(f[1]) + " \"$d/authorized_keys\" || [ $? = 1 ]")}}, nil
 	case !k.Absent && !there:
 		return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Diff: "+" + k.Key + "\n", Script: k.add()}}, nil
 	}
 	return nil, nil
 }
 
-func (k AuthorizedKey) home() string {
-	return "h=$(getent passwd " + quote(k.User) + " | cut -d: -f6)\n[ -n \"$h\" ] || { echo 'there is no user '" + quote(k.User) + " >&2; exit 1; }\no=$(id -u " + quote(k.User) + "):$(id -g " + quote(k.User) + ") d=$h/.ssh\n"
+// edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less in it,
+// nobody might come in any more.
+func (k AuthorizedKey) edit(command string) string {
+	return "u=" + quote(k.User) + `
+h=$(getent passwd "$u" | cut -d: -f6)
+[ -n "$h" ] || { echo "there is no user $u" >&2; exit 1; }
+o=$(id -u "$u"):$(id -g "$u") d=$h/.ssh
+mkdir -p "$d" && chown "$o" "$d" && chmod 700 "$d" || exit
+t=$(mktemp "$d/.converge.XXXXXX") || exit
+trap 'rm -f -- "$t"' EXIT
+{ ` + command + `; } > "$t" || exit
+chown "$o" "$t" && chmod 600 "$t" && mv -f "$t" "$d/authorized_keys"`
 }
 
+// add writes the keys that are there, the last one with a newline behind it, and the new one.
 func (k AuthorizedKey) add() string {
-	return k.home() + `mkdir -p "$d" && chown "$o" "$d" && chmod 700 "$d" || exit
-t=$(mktemp "$d/.converge.XXXXXX") || exit
-{ cat "$d/authorized_keys" 2> /dev/null; printf '%s\n' ` + quote(k.Key) + `; } > "$t"
-chown "$o" "$t" && chmod 600 "$t" && mv -f "$t" "$d/authorized_keys"`
+	return k.edit(`{ [ ! -e "$d/authorized_keys" ] || awk 1 "$d/authorized_keys"; } && printf '%s\n' ` + quote(k.Key))
 }

@@ -3,6 +3,7 @@ package converge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -61,6 +62,38 @@ func TestAnswersThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// What can not be read is an error of its host, also beside something that is not read yet, and never passes for a wish
+// that is met.
+func TestWhatCanNotBeReadIsSaid(t *testing.T) {
+	answer := func(kind string, exit int, item, text string) string {
+		return fmt.Sprintf("%s %d %d %d\n%s%s\n", kind, exit, len(text), len(item), item, text)
+	}
+	host := fake(func(string) (string, string, int, error) {
+		return answer("cat", 1, "/etc/fstab", "it is larger than 1 MiB") + answer("cat", 1, "/etc/passwd", "it is larger than 1 MiB") + answer("stat", 0, "/etc/x", "what is this"), "", 0, nil
+	})
+	target := []Target{{Name: "x", Dial: func(context.Context) (Host, func(), error) { return host, func() {}, nil }}}
+	for _, c := range []struct {
+		r    Resource
+		want string
+	}{
+		{Mount{Path: "/srv/x", Device: "a", Type: "b"}, "mount /srv/x: /etc/fstab can not be edited: it is larger than 1 MiB"},
+		{User{Name: "alice"}, "user alice: /etc/passwd can not be edited: it is larger than 1 MiB"},
+		{File{Path: "/etc/x"}, "file /etc/x: stat of /etc/x says"},
+		{waiter{}, "waiter waits for something, and asked for nothing"},
+	} {
+		r, err := Run(t.Context(), target, func(n *Node) error { n.Want(c.r); return nil }, Options{TrustReads: true})
+		if err != nil || r.Hosts[0].Stable || !strings.HasPrefix(r.Hosts[0].Error, c.want) {
+			t.Errorf("%s: %v %+v", c.r.ID(), err, r)
+		}
+	}
+}
+
+// waiter is a resource that waits for ever.
+type waiter struct{}
+
+func (waiter) ID() string                   { return "waiter" }
+func (waiter) Plan(*Node) ([]Action, error) { return nil, ErrPending }
 
 // A program and its driver talk over pipes.
 func TestDrive(t *testing.T) {

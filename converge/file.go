@@ -129,8 +129,8 @@ func (f File) Plan(n *Node) ([]Action, error) {
 	}
 	s, err := n.stat(f.Path)
 	sum, serr := n.fact("sum", f.Path)
-	if err != nil || serr != nil {
-		return nil, ErrPending
+	if err := first(err, serr); err != nil {
+		return nil, err
 	}
 	if f.Absent {
 		if s == nil {
@@ -329,8 +329,8 @@ func (l Link) Plan(n *Node) ([]Action, error) {
 	}
 	s, err := n.stat(l.Path)
 	r, lerr := n.fact("link", l.Path)
-	if err != nil || lerr != nil {
-		return nil, ErrPending
+	if err := first(err, lerr); err != nil {
+		return nil, err
 	}
 	switch {
 	case s != nil && !s.is(sIFLNK):

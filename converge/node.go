@@ -24,6 +24,7 @@ type Node struct {
 
 	facts map[fact]reading // what is known in this phase
 	asked []fact           // what is not, in order
+	waits []string         // ids of what waits for that
 	steps []step           // what this analysis found
 	seen  map[string]bool  // ids of what is wanted
 	errs  []error
@@ -64,7 +65,8 @@ func (n *Node) Want(list ...Resource) {
 		n.seen[id] = true
 		actions, err := r.Plan(n)
 		if errors.Is(err, ErrPending) {
-			continue // it has noted what it must know
+			n.waits = append(n.waits, id) // it has noted what it must know
+			continue
 		}
 		if err != nil {
 			n.errs = append(n.errs, fmt.Errorf("%s: %w", id, err))
@@ -118,6 +120,19 @@ func (n *Node) text(kind, item string) (string, error) {
 	return r.text, err
 }
 
+// first gives the first error that is more than something not read yet; then that.
+func first(errs ...error) (pending error) {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, ErrPending) {
+			return err
+		}
+		if err != nil {
+			pending = err
+		}
+	}
+	return pending
+}
+
 // will notes what something is going to hold.
 func (n *Node) will(kind, item, text string) { n.texts[fact{kind, item}] = text }
 
@@ -167,7 +182,7 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 	}
 	n.facts = map[fact]reading{}
 	for range maxRounds {
-		n.steps, n.asked, n.errs, n.seen, n.texts = nil, nil, nil, map[string]bool{}, map[fact]string{}
+		n.steps, n.asked, n.waits, n.errs, n.seen, n.texts = nil, nil, nil, nil, map[string]bool{}, map[fact]string{}
 		if err := configure(n); err != nil && !errors.Is(err, ErrPending) {
 			return err
 		} else if errors.Is(err, ErrPending) && len(n.asked) == 0 {
@@ -175,6 +190,9 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 		}
 		if len(n.errs) > 0 {
 			return errors.Join(n.errs...)
+		}
+		if len(n.asked) == 0 && len(n.waits) > 0 { // it must not pass for what is as it shall be
+			return fmt.Errorf("%s waits for something, and asked for nothing", n.waits[0])
 		}
 		if len(n.asked) == 0 {
 			return nil

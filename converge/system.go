@@ -23,8 +23,8 @@ func (p Package) Plan(n *Node) ([]Action, error) {
 	}
 	have, err := n.fact("package", p.Name)
 	manager, merr := n.fact("manager", "packages")
-	if err != nil || merr != nil {
-		return nil, ErrPending
+	if err := first(err, merr); err != nil {
+		return nil, err
 	}
 	var install, remove, at string
 	switch manager.text {
@@ -129,8 +129,8 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	}
 	tab, err := n.text("cat", "/etc/fstab")
 	now, nerr := n.fact("mounts", "now")
-	if err != nil || nerr != nil {
-		return nil, ErrPending
+	if err := first(err, nerr); err != nil {
+		return nil, err
 	}
 	want := strings.Join([]string{m.Device, m.Path, m.Type, options, "0", "0"}, " ")
 	var lines []string
@@ -250,8 +250,8 @@ func (s Sysctl) Plan(n *Node) ([]Action, error) {
 	file := "/etc/sysctl.d/90-" + s.Key + ".conf"
 	now, err := n.fact("sysctl", s.Key)
 	boot, berr := n.fact("cat", file)
-	if err != nil || berr != nil {
-		return nil, ErrPending
+	if err := first(err, berr); err != nil {
+		return nil, err
 	}
 	var out []Action
 	if text := s.Key + " = " + s.Value + "\n"; boot.text != text {
@@ -287,8 +287,8 @@ func (c Checkout) Plan(n *Node) ([]Action, error) {
 	}
 	s, err := n.stat(c.Path)
 	r, gerr := n.fact("git", c.Path)
-	if err != nil || gerr != nil {
-		return nil, ErrPending
+	if err := first(err, gerr); err != nil {
+		return nil, err
 	}
 	if r.text == c.Commit+" "+c.Repo {
 		return nil, nil

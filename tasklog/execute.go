@@ -48,7 +48,7 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	dir := filepath.Join(r.dir, "runs", fmt.Sprintf("%d-%d", f.Run, f.Try))
 	j := &job{dir: dir, cwd: dir + ".checkout", user: r.cfg.User, shell: s.Shell, env: r.environment(s)}
 	if s.Sudo && r.cfg.User == "" && os.Getuid() != 0 {
-		j.shell = "sudo -n bash <<'JARVIS_SUDO'\n" + s.Shell + "\nJARVIS_SUDO\n"
+		j.shell = "exec sudo -n bash -c " + remote.Quote(exports(s)+s.Shell) // sudo takes the environment away
 	} else if s.Sudo {
 		j.user = ""
 	}
@@ -120,6 +120,15 @@ func (r *Repo) environment(s spec) []string {
 	return env
 }
 
+// exports sets the task's own environment in a shell.
+func exports(s spec) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
+		fmt.Fprintf(&b, "export %s=%s\n", k, remote.Quote(s.Env[k]))
+	}
+	return b.String()
+}
+
 // there runs it on its hosts, on all at once.
 func (r *Repo) there(ctx context.Context, s spec) error {
 	hosts, err := r.log.world.Hosts(ctx, s.Hosts)
@@ -127,11 +136,7 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 		return pipeline.Permanent(err)
 	}
 	f := pipeline.FactsOf(ctx)
-	var script strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
-		fmt.Fprintf(&script, "export %s=%s\n", k, remote.Quote(s.Env[k]))
-	}
-	script.WriteString("exec bash -c " + remote.Quote(s.Shell))
+	script := exports(s) + "exec bash -c " + remote.Quote(s.Shell)
 	var mu sync.Mutex
 	outcomes := make([]string, len(hosts))
 	var unknown, failed, errs []error
@@ -142,7 +147,7 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 			defer wg.Done()
 			tail := ""
 			exit, err := r.onHost(ctx, h, remote.Job{
-				ID: fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, f.Try), Command: script.String(), Sudo: sudo(s), Kill: kill,
+				ID: fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, f.Try), Command: script, Sudo: sudo(s), Kill: kill,
 				Line: func(l string) {
 					if strings.TrimSpace(l) != "" {
 						tail = l

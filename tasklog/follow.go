@@ -120,8 +120,8 @@ func (r *Repo) look(ctx context.Context) error {
 func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *Trouble) error {
 	e := r.log.world.Engine
 	if run.Pipeline == checkPipeline {
-		if trouble != nil && trouble.Error() == run.Error {
-			return nil
+		if trouble != nil && sameText(run.Error, trouble.Error()) {
+			return nil // said once
 		}
 		_, err := e.Retry(ctx, run.ID, "", "jarvis")
 		return err
@@ -233,4 +233,11 @@ func (r *Repo) catchUp(ctx context.Context, p *plan, merge string) error {
 		return nil
 	}
 	return err
+}
+
+// sameText reports whether a run's error is a text, which the record keeps in one line of bounded length.
+func sameText(kept, text string) bool {
+	text = strings.Join(strings.Fields(text), " ")
+	short, cut := strings.CutSuffix(kept, "…")
+	return kept == text || cut && strings.HasPrefix(text, short)
 }

@@ -336,3 +336,19 @@ func FuzzDiff(f *testing.F) {
 		}
 	})
 }
+
+// The record shortens what is wrong; it is the same trouble all the same, and is not said again every minute.
+func TestTheSameTroubleIsSaidOnce(t *testing.T) {
+	long := "a  name\twith   spaces, " + strings.Repeat("and much more ", 80)
+	kept := strings.Join(strings.Fields(long), " ")
+	for _, c := range []struct {
+		kept, text string
+		want       bool
+	}{
+		{kept, long, true}, {kept[:600] + "…", long, true}, {kept[:600] + "…", "another " + long, false}, {"a", "b", false}, {"a", "ab", false},
+	} {
+		if got := sameText(c.kept, c.text); got != c.want {
+			t.Errorf("sameText(%.30q, %.30q) = %v", c.kept, c.text, got)
+		}
+	}
+}

@@ -408,6 +408,41 @@ func TestResources(t *testing.T) {
 			t.Error(read(h, "etc/group"))
 		}
 	})
+	t.Run("keys that are there stay whole", func(t *testing.T) {
+		file := filepath.Join(h.Root, "root/.ssh/authorized_keys")
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.WriteFile(file, before, 0o600) }()
+		whole := strings.TrimSuffix(string(before), "\n")
+		if err := os.WriteFile(file, []byte(whole), 0o600); err != nil { // as editors leave it
+			t.Fatal(err)
+		}
+		want := func(n *converge.Node) error { n.Want(converge.AuthorizedKey{User: "root", Key: key}); return nil }
+		if rep := up(t, targets, want, converge.Options{}); len(rep.Failed()) > 0 || read(h, "root/.ssh/authorized_keys") != whole+"\n"+key+"\n" {
+			t.Errorf("%+v %q", rep, read(h, "root/.ssh/authorized_keys"))
+		}
+		// On a full disk nothing is replaced.
+		if err := os.WriteFile(file, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		full := func(n *converge.Node) error {
+			n.Want(converge.Command{Name: "fill", Unless: "false", Run: "mount -t tmpfs -o size=4k none /root/.ssh && { cat > /root/.ssh/authorized_keys; head -c 4096 /dev/zero > /root/.ssh/authorized_keys; true; } < /dev/null"})
+			n.Want(converge.AuthorizedKey{User: "root", Key: key})
+			return nil
+		}
+		open, hangUp, err := targets[0].Dial(t.Context()) // nobody logs in while the keys are hidden
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp()
+		rep := up(t, targets, full, converge.Options{Cycles: 1})
+		said, _, exit, err := open.Sh(t.Context(), "[ $(($(wc -c < /root/.ssh/authorized_keys))) -eq 4096 ]; e=$?; ls -A /root/.ssh; umount /root/.ssh; exit $e")
+		if len(rep.Failed()) != 1 || !strings.Contains(rep.Hosts[0].Error, "No space left on device") || err != nil || exit != 0 || said != "authorized_keys\n" {
+			t.Errorf("%+v; exit %d %v; there is %q", rep, exit, err, said)
+		}
+	})
 	t.Run("more than an argument may hold", func(t *testing.T) {
 		rep := up(t, targets, func(n *converge.Node) error {
 			for i := range 3000 {
