@@ -1,8 +1,6 @@
 package checks
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -15,7 +13,7 @@ import (
 type Schedule struct {
 	text   string
 	cron   cron.Schedule // nil: every
-	every  time.Duration
+	every  time.Duration // with neither it is never due: it runs when an action wants it
 	jitter time.Duration
 	// Of cron: the zone, and whether the hour is a fixed one, that must not come twice when clocks go back.
 	zone  *time.Location
@@ -73,17 +71,19 @@ func (s Schedule) String() string { return s.text }
 // Next gives the first time behind t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
-	sum := sha256.Sum256([]byte(key))
-	part := float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53) // 0 to 1
+	if s.cron == nil && s.every == 0 {
+		return time.Time{}
+	}
+	share := part(key)
 	if s.cron == nil {
-		offset := time.Duration(part * float64(s.every))
+		offset := time.Duration(share * float64(s.every))
 		n := t.Add(-offset).Truncate(s.every).Add(s.every).Add(offset)
 		for !n.After(t) {
 			n = n.Add(s.every)
 		}
 		return n
 	}
-	shift := time.Duration(part * float64(s.jitter))
+	shift := time.Duration(share * float64(s.jitter))
 	n := s.cron.Next(t.Add(-shift))
 	for !n.IsZero() && s.fixed && second(n.In(s.zone)) {
 		n = s.cron.Next(n)
@@ -104,3 +104,6 @@ func second(t time.Time) bool {
 	_, then := t.Add(-time.Duration(before-now) * time.Second).Zone()
 	return then == before
 }
+
+// same reports whether two schedules are due at the same times.
+func (s Schedule) same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }

@@ -8,20 +8,21 @@ import (
 // State is where a check on a host stands, after its last result.
 type State struct {
 	Status   Status    `json:"status"`   // of the last result
-	Hard     Status    `json:"hard"`     // the last that was believed: what people are told of
+	Hard     Status    `json:"hard"`     // the last that was believed
+	Told     Status    `json:"told"`     // the last that people and actions were told of
 	Attempt  int       `json:"attempt"`  // how often in a row it has been a problem, at most the attempts that make it hard; 0: OK
 	Since    time.Time `json:"since"`    // of the hard status
 	Count    int       `json:"count"`    // results in a row with this status
 	Flapping bool      `json:"flapping"` // it changes too often for each change to be said
-	// history has a bit for each of the last results that had another status than the one before; the newest is bit 0.
-	history uint32
-	seen    int // results that history knows, at most flapWindow
+	// Changed has a bit for each of the last results that had another status than the one before; the newest is bit 0.
+	Changed uint32 `json:"changed"`
+	Seen    int    `json:"seen"` // results that Changed knows, at most flapWindow+1
 }
 
 // Transition is what a result changed.
 type Transition string
 
-// The transitions. Problem, Change and Recovery are of hard states.
+// The transitions. Problem, Change and Recovery are of hard states, and from what was told last.
 const (
 	Problem  Transition = "problem"  // it was OK, and is not
 	Change   Transition = "change"   // from one problem to another
@@ -38,16 +39,16 @@ const (
 	flapLow    = 0.25
 )
 
-// Apply takes a result in. A problem is hard at the attempts-th result in a row that is one; being OK is hard at once. While
-// a check flaps, it says nothing else.
-func (s *State) Apply(status Status, at time.Time, attempts int) []Transition {
-	changed := s.seen > 0 && status != s.Status
-	s.history = s.history << 1 & (1<<flapWindow - 1)
+// Apply takes a result in. A problem is hard at the attempts-th result in a row that is one; being OK is hard at once. It
+// gives Flaps or Steady when that begins or ends, and "" otherwise; what else is to be told, Tell says.
+func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
+	changed := s.Seen > 0 && status != s.Status
+	s.Changed = s.Changed << 1 & (1<<flapWindow - 1)
 	if changed {
-		s.history |= 1
+		s.Changed |= 1
 		s.Count = 0
 	}
-	s.seen = min(s.seen+1, flapWindow+1)
+	s.Seen = min(s.Seen+1, flapWindow+1)
 	s.Count++
 	s.Status = status
 	if status == OK {
@@ -58,41 +59,44 @@ func (s *State) Apply(status Status, at time.Time, attempts int) []Transition {
 	if s.Since.IsZero() {
 		s.Since = at // until the first problem or OK is believed it counts as OK
 	}
-	var out []Transition
+	if status != s.Hard && (status == OK || s.Attempt >= attempts) {
+		s.Hard, s.Since = status, at
+	}
 	if ratio := s.changes(); s.Flapping && ratio < flapLow {
 		s.Flapping = false
-		out = append(out, Steady)
+		return Steady
 	} else if !s.Flapping && ratio >= flapHigh {
 		s.Flapping = true
-		out = append(out, Flaps)
+		return Flaps
 	}
-	if status == s.Hard || status != OK && s.Attempt < attempts {
-		return out
+	return ""
+}
+
+// Tell gives what is to be told now, and counts it as told; "" when people know where it stands, or while it flaps. Whoever
+// holds it back (a downtime, say) does not call it, and it is told later.
+func (s *State) Tell() Transition {
+	if s.Flapping || s.Hard == s.Told {
+		return ""
 	}
-	was := s.Hard
-	s.Hard, s.Since = status, at
-	if s.Flapping {
-		return out
-	}
+	was := s.Told
+	s.Told = s.Hard
 	switch {
-	case status == OK:
-		out = append(out, Recovery)
+	case s.Hard == OK:
+		return Recovery
 	case was == OK:
-		out = append(out, Problem)
-	default:
-		out = append(out, Change)
+		return Problem
 	}
-	return out
+	return Change
 }
 
 // changes gives how much of the last results were changes, 0 to 1.
 func (s *State) changes() float64 {
-	if bits.OnesCount32(s.history) == 0 {
+	if bits.OnesCount32(s.Changed) == 0 {
 		return 0
 	}
 	sum := 0.0
 	for i := range flapWindow {
-		if s.history>>i&1 == 1 {
+		if s.Changed>>i&1 == 1 {
 			sum += 1.2 - 0.4*float64(i)/(flapWindow-1)
 		}
 	}

@@ -21,7 +21,7 @@ func TestStates(t *testing.T) {
 		{"another kind of bad", "OCCCWWCC", 3, "4problem 5change 7change"},
 		{"soft problems of two kinds count together", "OWCW", 3, "4problem"},
 		{"unknown is a problem", "OUUUO", 3, "4problem 5recovery"},
-		{"flaps, and is quiet meanwhile", strings.Repeat("OC", 10) + strings.Repeat("O", 20), 1, "2problem 3recovery 4problem 5recovery 6problem 7flapping 36steady"},
+		{"flaps, and is quiet meanwhile", strings.Repeat("OC", 10) + strings.Repeat("O", 20), 1, "2problem 3recovery 4problem 5recovery 6problem 7flapping 36steady 36recovery"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var s State
@@ -29,8 +29,10 @@ func TestStates(t *testing.T) {
 			at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			for i, r := range c.results {
 				status := Status(strings.IndexRune("OWCU", r))
-				for _, tr := range s.Apply(status, at.Add(time.Duration(i)*time.Minute), c.attempts) {
-					got = append(got, fmt.Sprint(i+1, tr))
+				for _, tr := range []Transition{s.Apply(status, at.Add(time.Duration(i)*time.Minute), c.attempts), s.Tell()} {
+					if tr != "" {
+						got = append(got, fmt.Sprint(i+1, tr))
+					}
 				}
 			}
 			if strings.Join(got, " ") != c.want {

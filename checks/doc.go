@@ -1,0 +1,16 @@
+// Package checks runs tasks on a schedule on remote hosts, and keeps what came of them.
+//
+//	jarvis.yaml, checks.d ─┐
+//	table check_defs ──────┴─► catalog ─► pairs (task, host) ─► one heap by due time ─► runs, bounded per host and in all
+//	                                          ▲                                              │ remote.Pool: one connection per host
+//	                                          │ due again                                    ▼
+//	     last N in memory ◄── writer: results, states, what follows: one transaction ◄── results
+//	                                          │
+//	                     outbox ─► notices (grouped) · tasks · commands · webhooks      followers by result: roll-ups, Graphite
+//
+// Monitor.Run owns all goroutines: the loop that watches the heap, one for each check that runs, the writer, and those that
+// empty the outbox and follow results. A pair goes back into the heap when its result is committed, so nothing runs twice at
+// once, and a crash loses only what was not yet acknowledged, which runs again.
+//
+// Chat and HTTP are not known here: bot follows Notices, command asks, and wiring hands in what actions may do.
+package checks

@@ -1,0 +1,106 @@
+package checks
+
+import (
+	"context"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+const (
+	forgetPeriod = time.Minute
+	forgetPiece  = 1000                  // rows in one transaction
+	forgetPause  = 20 * time.Millisecond // between two, for others to write
+)
+
+// forget takes away what need not be kept, in small pieces: nobody waits for it longer than for one.
+func (m *Monitor) forget(ctx context.Context) {
+	t := time.NewTicker(forgetPeriod)
+	defer t.Stop()
+	next := 0 // of the pairs whose results are counted
+	for {
+		if err := m.forgetAll(ctx, &next); err != nil && ctx.Err() == nil {
+			m.Log.Error("take away what is old", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
+	now := m.now()
+	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMilli() }
+	ahead := now.Add(day).UnixMilli() // by a clock that was wrong
+	rolled, err := m.mark(ctx, markRollUp)
+	if err != nil {
+		return err
+	}
+	keep := m.cfg.Keep
+	// Results stand in the order of their time, so the old ones are at the head: no more than a piece of it is read.
+	err = m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE id <= ? ORDER BY id LIMIT ?) AND (at < ? OR at > ?)", rolled, forgetPiece, ago(keep.Results), ahead)
+	if err != nil {
+		return err
+	}
+	for i, d := range []time.Duration{keep.Minutes, keep.Hours, keep.Days} {
+		if err := m.pieces(ctx, "DELETE FROM check_metrics WHERE (pair, label, step, at) IN (SELECT pair, label, step, at FROM check_metrics WHERE step = ? AND at < ? ORDER BY at LIMIT ?)",
+			int64(rollSteps[i]/time.Second), ago(d), forgetPiece); err != nil {
+			return err
+		}
+	}
+	if err := m.pieces(ctx, "DELETE FROM check_outbox WHERE id IN (SELECT id FROM check_outbox ORDER BY id LIMIT ?) AND done > 0 AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
+		return err
+	}
+	if err := m.pieces(ctx, "DELETE FROM check_notices WHERE id IN (SELECT id FROM check_notices ORDER BY id LIMIT ?) AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
+		return err
+	}
+	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.Results), forgetPiece); err != nil {
+		return err
+	}
+	return m.forgetCount(ctx, rolled, next)
+}
+
+// pieces runs a statement until it finds less than a piece.
+func (m *Monitor) pieces(ctx context.Context, q string, args ...any) error {
+	for {
+		var n int64
+		err := m.DB.Write(ctx, func(tx store.Tx) (err error) {
+			n, err = tx.Exec(ctx, q, args...)
+			return err
+		})
+		if err != nil || n < forgetPiece {
+			return err
+		}
+		t := time.NewTimer(forgetPause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// forgetCount takes away what a check has beyond keep.count; each round looks at a part of the checks, and at all in an hour.
+func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) error {
+	if m.cfg.Keep.Count <= 0 {
+		return nil
+	}
+	m.mu.Lock()
+	var ids []int64
+	for id := range m.byID {
+		ids = append(ids, id)
+	}
+	m.mu.Unlock()
+	for range len(ids)/60 + 1 {
+		id := ids[*next%len(ids)]
+		*next++
+		if err := m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE pair = ? AND id <= ? AND id <= (SELECT id FROM check_results WHERE pair = ? ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)",
+			id, rolled, id, m.cfg.Keep.Count, forgetPiece); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package checks
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+const (
+	graphitePeriod = 5 * time.Second
+	graphiteTime   = 10 * time.Second // to connect, and to write
+	graphiteChunk  = 5000             // results in one go
+)
+
+// graphites follows the results, and sends their performance data to each Graphite that an action names, from where it was
+// last. What a server took and did not store when it died is lost to it; the record has it.
+func (m *Monitor) graphites(ctx context.Context) {
+	t := time.NewTicker(graphitePeriod)
+	defer t.Stop()
+	failing := map[string]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		m.mu.Lock()
+		cat := m.cat
+		m.mu.Unlock()
+		for _, a := range cat.actions {
+			if a.Graphite == "" {
+				continue
+			}
+			n, err := graphiteChunk, error(nil)
+			for err == nil && n == graphiteChunk && ctx.Err() == nil {
+				n, err = m.toGraphite(ctx, a)
+			}
+			if err != nil && ctx.Err() == nil && !failing[a.Name] {
+				m.Log.Warn("Graphite takes nothing; it is tried again from where it was", "action", a.Name, "err", err)
+			}
+			failing[a.Name] = err != nil
+		}
+	}
+}
+
+func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) {
+	name := "graphite " + a.Name
+	after, err := m.mark(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if after == 0 { // a new one begins with what is new
+		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM check_results").Scan(&after); err != nil || after == 0 {
+			return 0, err
+		}
+		return 0, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, name, after) })
+	}
+	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, perf FROM check_results WHERE id > ? ORDER BY id LIMIT ?", after, graphiteChunk)
+	if err != nil {
+		return 0, err
+	}
+	var b strings.Builder
+	err = func() error {
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var pair, at int64
+			var perf string
+			if err := rows.Scan(&after, &pair, &at, &perf); err != nil {
+				return err
+			}
+			n++
+			m.mu.Lock()
+			p := m.byID[pair]
+			m.mu.Unlock()
+			if perf != "" && p != nil && a.follows(p.Key, onResult) {
+				graphiteLines(&b, cmp.Or(a.Prefix, "jarvis"), p.Key, perf, at/1000)
+			}
+		}
+		return rows.Err()
+	}()
+	if err != nil || n == 0 {
+		return n, err
+	}
+	if b.Len() > 0 {
+		if err := sendGraphite(ctx, a.Graphite, b.String()); err != nil {
+			return 0, err
+		}
+	}
+	return n, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, name, after) })
+}
+
+// graphiteLines writes the plaintext protocol: path value timestamp.
+func graphiteLines(b *strings.Builder, prefix string, k Key, perf string, at int64) {
+	list, _ := ParsePerf(perf)
+	for _, x := range list {
+		if !math.IsNaN(x.Value) {
+			fmt.Fprintf(b, "%s.%s.%s.%s %s %d\n", prefix, graphiteName(k.Host), graphiteName(k.Task), graphiteName(x.Label), strconv.FormatFloat(x.Value, 'f', -1, 64), at)
+		}
+	}
+}
+
+// graphiteName makes one part of a path.
+func graphiteName(s string) string {
+	if s == "/" {
+		return "root"
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '_'
+	}, strings.Trim(s, "/"))
+}
+
+func sendGraphite(ctx context.Context, addr, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, graphiteTime)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	deadline, _ := ctx.Deadline()
+	_ = c.SetDeadline(deadline)
+	w := bufio.NewWriterSize(c, 64<<10)
+	if _, err := w.WriteString(text); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		if err := t.CloseWrite(); err != nil {
+			return err
+		}
+		// It closes when it has read all.
+		_, err = io.Copy(io.Discard, io.LimitReader(c, 1))
+	}
+	return err
+}

@@ -1,0 +1,248 @@
+package checks
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// Run runs what is due until ctx ends. What runs then is ended on its host, has no result, and is due again at the next start.
+func (m *Monitor) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){m.loop, m.write, m.act, m.tellPeople, m.rollUp, m.forget, m.graphites, m.watch} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f(ctx)
+		}()
+	}
+	wg.Wait()
+	m.runs.Wait()
+	m.writeRest()
+	return nil
+}
+
+// loop starts what is due. It wakes at least once a second: a clock that is set says nothing.
+func (m *Monitor) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	clock := m.newClock()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		case <-timer.C:
+		}
+		m.mu.Lock()
+		now := m.now()
+		if step := clock.step(now); step < -smallStep {
+			m.Log.Warn("the clock was set back", "by", -step)
+			m.afterStepBack(now)
+		} else if step > smallStep {
+			m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
+		}
+		for len(m.due) > 0 && !m.due[0].due.After(now) {
+			m.begin(ctx, heap.Pop(&m.due).(*pair), now)
+		}
+		wait := time.Second
+		if len(m.due) > 0 {
+			wait = min(wait, m.due[0].due.Sub(now))
+		}
+		m.mu.Unlock()
+		timer.Reset(wait)
+	}
+}
+
+// clock finds steps of the wall clock beside the monotonic one.
+type clock struct {
+	began time.Time // with the monotonic clock
+	wall  time.Time
+}
+
+func (m *Monitor) newClock() *clock { return &clock{time.Now(), m.now()} }
+
+func (c *clock) step(now time.Time) time.Duration {
+	passed := time.Since(c.began)
+	step := now.Sub(c.wall) - passed
+	c.began, c.wall = c.began.Add(passed), now
+	return step
+}
+
+// afterStepBack moves what would now be due too late. mu is held.
+func (m *Monitor) afterStepBack(now time.Time) {
+	for _, p := range append([]*pair(nil), m.due...) {
+		due := now.Add(m.cfg.Host.Retry)
+		if p.Task != hostTask {
+			due = p.next(now)
+		}
+		if due.Before(p.due) {
+			m.due.at(p, due)
+		}
+	}
+}
+
+// begin has a pair run, or says why it does not. mu is held.
+func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
+	if !p.live || p.busy {
+		return
+	}
+	if late := now.Sub(p.due); late > smallStep && p.Task != hostTask {
+		// Only a clock that was set, or a machine that slept, makes the loop so late.
+		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
+			m.due.at(p, due)
+			return
+		}
+	}
+	p.busy = true
+	h := p.where
+	if h.down && p.Task != hostTask {
+		m.finish(finished{p: p, due: p.due, at: now, out: outcome{unreachable: true, text: h.why}})
+		return
+	}
+	h.queue = append(h.queue, p)
+	m.dispatch(ctx, h)
+}
+
+// dispatch starts what a host has room for. mu is held.
+func (m *Monitor) dispatch(ctx context.Context, h *host) {
+	for len(h.queue) > 0 && h.running < m.cfg.PerHost {
+		if m.running >= m.cfg.AtOnce {
+			if !h.waits {
+				h.waits = true
+				m.waiting = append(m.waiting, h)
+			}
+			return
+		}
+		p := h.queue[0]
+		h.queue = h.queue[1:]
+		if !p.live {
+			p.busy = false
+			continue
+		}
+		h.running++
+		m.running++
+		task := Task{}
+		if p.task != nil {
+			task = *p.task
+		}
+		due, owed := p.due, p.owed
+		p.owed = nil
+		m.runs.Add(1)
+		go func() {
+			defer m.runs.Done()
+			began := m.now()
+			m.stats.begun(time.Now(), began.Sub(due))
+			out := m.run(ctx, p, task)
+			m.stats.ended(time.Now(), out.took)
+			m.ended(ctx, h, finished{p: p, due: due, at: began, out: out, owed: owed})
+		}()
+	}
+}
+
+// ended takes in what a run gave, and lets the next have its place.
+func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h.running--
+	m.running--
+	if ctx.Err() != nil {
+		return // it runs again at the next start
+	}
+	p := f.p
+	switch {
+	case f.out.unreachable:
+		p.owed, f.owed = append(f.owed, p.owed...), nil // they wait for the host
+		if !h.down {
+			h.down, h.target = true, nil
+			if p.Task != hostTask && !h.pair.busy { // one attempt, and one result that says so
+				h.pair.busy = true
+				m.finish(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
+			}
+			for _, q := range h.queue {
+				m.finish(finished{p: q, due: q.due, at: f.at, out: outcome{unreachable: true, text: f.out.text}})
+			}
+			h.queue = nil
+		}
+		h.why = f.out.text
+	case h.down && p.Task == hostTask:
+		h.down, h.why = false, ""
+		m.returned(h)
+	}
+	m.finish(f)
+	m.dispatch(ctx, h)
+	for len(m.waiting) > 0 && m.running < m.cfg.AtOnce {
+		next := m.waiting[0]
+		m.waiting = m.waiting[1:]
+		next.waits = false
+		m.dispatch(ctx, next)
+	}
+}
+
+// returned has the checks of a host that is back run soon, if they have not run since. mu is held.
+func (m *Monitor) returned(h *host) {
+	now := m.now()
+	for _, p := range m.pairs {
+		if p.where == h && p.live && p.Task != hostTask && !p.busy && (p.stand.Down || len(p.owed) > 0) {
+			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
+				m.due.at(p, t)
+			}
+		}
+	}
+	poke(m.wake)
+}
+
+// finish hands a result to the writer. mu is held.
+func (m *Monitor) finish(f finished) {
+	f.p.ended = true
+	m.done = append(m.done, f)
+	poke(m.results)
+}
+
+// reschedule puts a pair whose result is committed back into the heap. mu is held.
+func (m *Monitor) reschedule(p *pair) {
+	p.busy = false
+	if !p.live {
+		return
+	}
+	now := m.now()
+	switch {
+	case p.Task == hostTask:
+		if p.where.down {
+			m.due.at(p, now.Add(m.cfg.Host.Retry))
+		}
+	case p.again, len(p.owed) > 0 && !p.where.down:
+		m.due.at(p, now)
+	case p.stand.Down && !p.where.down: // the host came back meanwhile
+		m.due.at(p, now.Add(p.spread(soon/3)))
+	default:
+		m.due.at(p, p.next(now))
+	}
+	p.again = false
+	if p.index == 0 {
+		poke(m.wake)
+	}
+}
+
+// RunNow has a check run now, beside its schedule.
+func (m *Monitor) RunNow(k Key) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.pairs[k]
+	if p == nil || !p.live {
+		return &NoCheckError{k}
+	}
+	m.soon(p)
+	return nil
+}
+
+// soon has a pair run now, or when it no longer does. mu is held.
+func (m *Monitor) soon(p *pair) {
+	if p.busy {
+		p.again = true
+		return
+	}
+	m.due.at(p, m.now())
+	poke(m.wake)
+}

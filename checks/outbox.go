@@ -1,0 +1,218 @@
+package checks
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+const (
+	actPeriod = 5 * time.Second // tried again so often, where it is due
+	actAtOnce = 8
+	// giveUp is how long an action is tried.
+	giveUp       = 24 * time.Hour
+	webhookTime  = 10 * time.Second
+	longestRetry = time.Hour
+)
+
+type outboxRow struct {
+	id     int64
+	at     time.Time
+	action string
+	tries  int
+	Event
+}
+
+// act does what is in the outbox, each at least once, until ctx ends.
+func (m *Monitor) act(ctx context.Context) {
+	again := time.NewTicker(actPeriod)
+	defer again.Stop()
+	for {
+		rows, err := m.openRows(ctx, rowDo, 64)
+		if err != nil && ctx.Err() == nil {
+			m.Log.Error("read what is to be done", "err", err)
+		}
+		var wg sync.WaitGroup
+		room := make(chan struct{}, actAtOnce)
+		did := false
+		for _, r := range rows {
+			m.mu.Lock()
+			waits := m.acting[r.id]
+			m.mu.Unlock()
+			if waits {
+				continue
+			}
+			did = true
+			room <- struct{}{}
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				defer func() { <-room }()
+				m.doRow(ctx, r)
+			}()
+		}
+		wg.Wait()
+		if did && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.outbox:
+		case <-again.C:
+		}
+	}
+}
+
+func (m *Monitor) openRows(ctx context.Context, kind string, limit int) ([]outboxRow, error) {
+	rows, err := m.DB.Query(ctx, "SELECT id, at, action, tries, event FROM check_outbox WHERE done = 0 AND kind = ? AND next <= ? ORDER BY next, id LIMIT ?", kind, m.now().UnixMilli(), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []outboxRow
+	for rows.Next() {
+		var r outboxRow
+		var at int64
+		var event string
+		if err := rows.Scan(&r.id, &at, &r.action, &r.tries, &event); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(event), &r.Event); err != nil {
+			return nil, fmt.Errorf("row %d of the outbox: %w", r.id, err)
+		}
+		r.at = time.UnixMilli(at)
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) error {
+	_, xerr := tx.Exec(ctx, "UPDATE check_outbox SET done = ?, err = ? WHERE id = ?", now, err, id)
+	return xerr
+}
+
+var errLater = errors.New("its result says that it is done")
+
+// doRow does one, and notes what came of it.
+func (m *Monitor) doRow(ctx context.Context, r outboxRow) {
+	err := m.doAction(ctx, r)
+	if errors.Is(err, errLater) || ctx.Err() != nil {
+		return
+	}
+	now := m.now()
+	text := ""
+	if err != nil {
+		text = clip(oneLine(err), maxLine)
+	}
+	var gone *goneError
+	over := err == nil || errors.As(err, &gone) || now.Sub(r.at) > giveUp
+	if err != nil && over {
+		m.Log.Error("an action was given up", "action", r.action, "check", r.Key.String(), "err", text)
+	} else if err != nil && r.tries == 0 {
+		m.Log.Warn("an action failed; it is tried again", "action", r.action, "check", r.Key.String(), "err", text)
+	}
+	werr := m.DB.Write(ctx, func(tx store.Tx) error {
+		if over {
+			return outboxDone(ctx, tx, r.id, now.UnixMilli(), text)
+		}
+		wait := min(actPeriod<<min(r.tries, 20), longestRetry)
+		_, err := tx.Exec(ctx, "UPDATE check_outbox SET tries = tries + 1, next = ?, err = ? WHERE id = ?", now.Add(wait).UnixMilli(), text, r.id)
+		return err
+	})
+	if werr != nil && ctx.Err() == nil {
+		m.Log.Error("note what came of an action", "err", werr)
+		t := time.NewTimer(time.Second) // the database is away; it is done again
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+}
+
+// goneError: what an action was to do is no longer declared.
+type goneError struct{ what string }
+
+func (e *goneError) Error() string { return e.what + " is no longer declared" }
+
+func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
+	m.mu.Lock()
+	var a *action
+	for _, x := range m.cat.actions {
+		if x.Name == r.action {
+			a = x
+		}
+	}
+	m.mu.Unlock()
+	switch {
+	case a == nil:
+		return &goneError{"the action " + r.action}
+	case a.Task != "":
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		p := m.pairs[Key{a.Task, cmp.Or(a.TaskHost, r.Host)}]
+		if p == nil || !p.live {
+			return &goneError{"the check " + Key{a.Task, cmp.Or(a.TaskHost, r.Host)}.String()}
+		}
+		m.acting[r.id] = true
+		p.owed = append(p.owed, r.id)
+		m.soon(p)
+		return errLater
+	case a.Run != "":
+		if m.Do == nil {
+			return errors.New("this bot takes no commands from actions")
+		}
+		return m.Do(ctx, strings.ReplaceAll(strings.ReplaceAll(a.Run, "{host}", r.Host), "{task}", r.Task), fmt.Sprintf("check-action-%d", r.id))
+	case a.Webhook != "":
+		return postEvent(ctx, string(a.Webhook), r)
+	}
+	return &goneError{"what the action " + r.action + " did"}
+}
+
+// webhook is what a receiver is told. The same id may come again.
+type webhook struct {
+	ID     int64  `json:"id"`
+	Action string `json:"action"`
+	Word   string `json:"word"` // the status as a word
+	Event
+}
+
+var webhooks = &http.Client{Timeout: webhookTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+func postEvent(ctx context.Context, url string, r outboxRow) error {
+	body, err := json.Marshal(webhook{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("its URL is none") // the error would hold it, and it is a secret
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "jarvis")
+	res, err := webhooks.Do(req)
+	if err != nil {
+		var inner interface{ Unwrap() error }
+		if errors.As(err, &inner) && inner.Unwrap() != nil {
+			err = inner.Unwrap() // without the URL
+		}
+		return fmt.Errorf("the webhook: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("the webhook answered %s", res.Status)
+	}
+	return nil
+}

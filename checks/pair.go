@@ -1,0 +1,184 @@
+package checks
+
+import (
+	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// Standing is what is known of a pair, as it is on record.
+type Standing struct {
+	State
+	At   time.Time     `json:"at,omitzero"`  // when it ran last
+	Due  time.Time     `json:"due,omitzero"` // and when it should have
+	Took time.Duration `json:"took"`
+	Exit int           `json:"exit"`
+	Line string        `json:"line"`
+	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	// Down: it did not run, because its host could not be reached.
+	Down bool `json:"down,omitempty"`
+	Ack  *Ack `json:"ack,omitempty"`
+}
+
+// Ack says that a person knows of a problem. It ends with the problem.
+type Ack struct {
+	By    string    `json:"by"`
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until,omitzero"` // zero: as long as the problem lasts
+	Why   string    `json:"why,omitempty"`
+}
+
+// pair is a task on a host. Monitor.mu guards it; Standing is changed by whoever holds Monitor.commit as well.
+type pair struct {
+	plan
+	id    int64
+	live  bool  // it is declared
+	where *host // that runs it: its own, or the task's From
+	stand Standing
+
+	due   time.Time
+	index int  // in the heap; -1: not there
+	busy  bool // waits for a place, runs, or its result is not committed
+	ended bool // its result is not committed
+	again bool // somebody asked for it while it was busy
+
+	owed []int64 // rows of the outbox that ask for a run
+
+	recent []Brief // the newest last
+	loaded bool    // recent has what the record has
+}
+
+// Brief is one of the last results of a pair.
+type Brief struct {
+	At     time.Time     `json:"at"`
+	Status Status        `json:"status"`
+	Took   time.Duration `json:"took"`
+	Line   string        `json:"line"`
+}
+
+// host is where checks run.
+type host struct {
+	name string
+	pair *pair // whether it answers at all
+
+	target  *remote.Target // nil: not asked for since the record changed
+	running int
+	queue   []*pair
+	waits   bool // it is in Monitor.waiting
+	down    bool
+	why     string          // of down
+	plugins map[string]bool // by hash: they are there
+}
+
+const notQueued = -1
+
+// dueHeap is a container/heap of pairs.
+type dueHeap []*pair
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	p := x.(*pair)
+	p.index = len(*h)
+	*h = append(*h, p)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	p := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	p.index = notQueued
+	return p
+}
+
+// at puts a pair into the heap, or moves it there. The zero time is never.
+func (h *dueHeap) at(p *pair, due time.Time) {
+	if due.IsZero() {
+		h.remove(p)
+		return
+	}
+	p.due = due
+	if p.index == notQueued {
+		heap.Push(h, p)
+	} else {
+		heap.Fix(h, p.index)
+	}
+}
+
+func (h *dueHeap) remove(p *pair) {
+	if p.index != notQueued {
+		heap.Remove(h, p.index)
+	}
+}
+
+const (
+	// smallStep of a clock: nothing is done about it, neither forwards (what was due meanwhile runs now) nor backwards (what
+	// ran does not run again).
+	smallStep = time.Minute
+	// largestStep back for which what has a fixed hour waits until that comes a second time.
+	largestStep = 25 * time.Hour
+	// soon is the time over which a server's start, or a host's return, spreads what is to run at once.
+	soon = 30 * time.Second
+)
+
+// next gives when a pair is due after it ran, or after the clock stepped.
+func (p *pair) next(now time.Time) time.Time {
+	from := now
+	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.fixed && ahead < largestStep) {
+		from = p.stand.Due
+	}
+	return p.schedule.Next(from, p.String())
+}
+
+// first gives when a pair is due after a start. alive is when the server was last known to work: what was due before that had
+// begun and was not acknowledged.
+func (p *pair) first(now, alive time.Time, policy string) time.Time {
+	if p.stand.Due.IsZero() {
+		n := p.schedule.Next(now, p.String())
+		if p.schedule.every > 0 { // every so often: the first time soon
+			if s := now.Add(p.spread(soon)); s.Before(n) {
+				return s
+			}
+		}
+		return n
+	}
+	if p.stand.Due.After(now) {
+		return p.next(now)
+	}
+	return p.missed(p.schedule.Next(p.stand.Due, p.String()), now, alive, policy)
+}
+
+// missed says when a pair runs that was due while nothing ran.
+func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
+	switch {
+	case due.IsZero(), due.After(now):
+		return due
+	case !due.After(alive), now.Sub(due) < smallStep:
+		return now
+	case policy == once:
+		return now.Add(p.spread(soon))
+	}
+	return p.schedule.Next(now, p.String())
+}
+
+// spread gives each pair its own part of d, always the same.
+func (p *pair) spread(d time.Duration) time.Duration {
+	return time.Duration(part(p.String()) * float64(d))
+}
+
+// part gives a number from 0 to 1 that belongs to a key.
+func part(key string) float64 {
+	sum := sha256.Sum256([]byte(key))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}

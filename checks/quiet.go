@@ -1,0 +1,288 @@
+package checks
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Downtime is a time in which nothing is told of some checks. They run all the same.
+type Downtime struct {
+	ID    int64     `json:"id"`
+	Task  string    `json:"task"` // a name or pattern; "*": all
+	Host  string    `json:"host"`
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+	By    string    `json:"by"`
+	Why   string    `json:"why,omitempty"`
+}
+
+func (d *Downtime) covers(k Key, now time.Time) bool {
+	return !now.Before(d.From) && now.Before(d.Until) && match(d.Host, k.Host) && match(d.Task, k.Task)
+}
+
+// quiet is why nothing is told of a host while it is deployed.
+type quiet struct {
+	run   int64
+	until time.Time // zero: the run goes on
+}
+
+// settleDown is how long a host has behind a deployment until problems are told: services come up.
+const settleDown = 2 * time.Minute
+
+// quiet says why nothing is told of a pair now. mu is held.
+func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes bool) {
+	if st.Down || p.Task != hostTask && p.where != nil && p.where.down {
+		return "its host can not be reached", true
+	}
+	if q, ok := m.deploying[p.Host]; ok && (q.until.IsZero() || now.Before(q.until)) {
+		return fmt.Sprintf("run %d works on it", q.run), true
+	}
+	for i := range m.downtimes {
+		if d := &m.downtimes[i]; d.covers(p.Key, now) {
+			return fmt.Sprintf("downtime %d by %s until %s", d.ID, d.By, d.Until.Format("15:04")), true
+		}
+	}
+	return "", false
+}
+
+// readDeploying asks the engine which hosts are worked on.
+func (m *Monitor) readDeploying(ctx context.Context) error {
+	runs, err := m.Engine.Live(ctx, maxRecord)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	moving := map[string]bool{}
+	for _, r := range runs {
+		if r.State.Moving() {
+			moving[r.Host] = true
+			m.deploying[r.Host] = quiet{run: r.ID}
+		}
+	}
+	for h, q := range m.deploying {
+		switch {
+		case moving[h]:
+		case q.until.IsZero():
+			q.until = now.Add(settleDown)
+			m.deploying[h] = q
+		case !now.Before(q.until):
+			delete(m.deploying, h)
+		}
+	}
+	return nil
+}
+
+func (m *Monitor) readDowntimes(ctx context.Context) error {
+	rows, err := m.DB.Query(ctx, "SELECT id, task, host, begins, ends, by_whom, why FROM check_downtimes WHERE ends > ? ORDER BY id", m.now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []Downtime
+	for rows.Next() {
+		var d Downtime
+		var from, until int64
+		if err := rows.Scan(&d.ID, &d.Task, &d.Host, &from, &until, &d.By, &d.Why); err != nil {
+			return err
+		}
+		d.From, d.Until = time.UnixMilli(from), time.UnixMilli(until)
+		out = append(out, d)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.downtimes = out
+	return rows.Err()
+}
+
+// Silence begins a downtime.
+func (m *Monitor) Silence(ctx context.Context, d Downtime) (Downtime, error) {
+	d.Task, d.Host = cmp.Or(d.Task, "*"), cmp.Or(d.Host, "*")
+	if err := cmp.Or(glob(d.Task), glob(d.Host)); err != nil {
+		return d, err
+	}
+	if d.From.IsZero() {
+		d.From = m.now()
+	}
+	d.Why = clip(d.Why, maxLine)
+	err := m.DB.Write(ctx, func(tx store.Tx) error {
+		return tx.QueryRow(ctx, "INSERT INTO check_downtimes (task, host, begins, ends, by_whom, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+			d.Task, d.Host, d.From.UnixMilli(), d.Until.UnixMilli(), d.By, d.Why).Scan(&d.ID)
+	})
+	if err != nil {
+		return d, err
+	}
+	return d, m.readDowntimes(ctx)
+}
+
+// EndSilence ends a downtime now.
+func (m *Monitor) EndSilence(ctx context.Context, id int64) (Downtime, error) {
+	m.mu.Lock()
+	i := slices.IndexFunc(m.downtimes, func(d Downtime) bool { return d.ID == id && m.now().Before(d.Until) })
+	var d Downtime
+	if i >= 0 {
+		d = m.downtimes[i]
+	}
+	m.mu.Unlock()
+	if i < 0 {
+		return d, fmt.Errorf("%w: downtime %d", ErrNotFound, id)
+	}
+	err := m.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE check_downtimes SET ends = ? WHERE id = ?", m.now().UnixMilli(), id)
+		return err
+	})
+	if err != nil {
+		return d, err
+	}
+	return d, m.readDowntimes(ctx)
+}
+
+// Downtimes gives those that are, or are to come.
+func (m *Monitor) Downtimes() []Downtime {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	out := []Downtime{}
+	for _, d := range m.downtimes {
+		if now.Before(d.Until) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Acknowledge notes that a person knows of problems: nothing is told of them until they end, or until the time is over. It
+// gives the checks that it counts for; those that are no problem are left out.
+func (m *Monitor) Acknowledge(ctx context.Context, keys []Key, a Ack) ([]Key, error) {
+	a.At, a.Why = m.now(), clip(a.Why, maxLine)
+	return m.change(ctx, keys, func(st *Standing) bool {
+		if st.Status == OK && st.Hard == OK {
+			return false
+		}
+		st.Ack = &a
+		return true
+	})
+}
+
+// Unacknowledge takes acknowledgements back; what is still a problem is told again.
+func (m *Monitor) Unacknowledge(ctx context.Context, keys []Key) ([]Key, error) {
+	return m.change(ctx, keys, func(st *Standing) bool {
+		if st.Ack == nil {
+			return false
+		}
+		st.Ack = nil
+		if st.Hard != OK {
+			st.Told = OK
+		}
+		return true
+	})
+}
+
+// change changes Standings, on record and in memory.
+func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool) ([]Key, error) {
+	m.commit.Lock()
+	defer m.commit.Unlock()
+	var batch []settled
+	var changed []Key
+	m.mu.Lock()
+	for _, k := range keys {
+		if p := m.pairs[k]; p != nil && p.live {
+			if s := (settled{p: p, stand: p.stand}); f(&s.stand) {
+				batch, changed = append(batch, s), append(changed, k)
+			}
+		}
+	}
+	m.mu.Unlock()
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	if err := m.store(ctx, batch); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.takeOver(batch)
+	return changed, nil
+}
+
+// watch follows the files, and the engine's record.
+func (m *Monitor) watch(ctx context.Context) {
+	var moved <-chan struct{}
+	var after int64
+	if m.Engine != nil {
+		ch, done := m.Engine.Changed()
+		defer done()
+		moved = ch
+		var err error
+		if after, err = m.Engine.LastEvent(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("follow the record", "err", err)
+		}
+		if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("look for deployments", "err", err)
+		}
+	}
+	look := time.NewTicker(lookPeriod)
+	defer look.Stop()
+	files := m.stamp()
+	for {
+		again := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-moved:
+			news, err := m.Engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: recordChanges, Limit: 1000})
+			if err != nil && ctx.Err() == nil {
+				m.Log.Error("follow the record", "err", err)
+			}
+			if len(news) > 0 {
+				after, again = news[len(news)-1].ID, true
+			}
+		case <-m.changed:
+			again = true
+		case <-look.C:
+			if now := m.stamp(); now != files {
+				files, again = now, true
+			}
+		}
+		if m.Engine != nil {
+			if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
+				m.Log.Error("look for deployments", "err", err)
+			}
+		}
+		if again {
+			m.again(ctx)
+		}
+	}
+}
+
+// recordChanges are the events behind which hosts may be there, or be gone.
+var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted}
+
+// lookPeriod is how often files are looked at.
+const lookPeriod = 5 * time.Second
+
+// again reads everything again. What is wrong now leaves what ran before.
+func (m *Monitor) again(ctx context.Context) {
+	err := m.refresh(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	m.mu.Lock()
+	was := m.trouble
+	m.trouble = ""
+	if err != nil {
+		m.trouble = oneLine(err)
+	}
+	now := m.trouble
+	m.mu.Unlock()
+	if now != "" && now != was {
+		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
+	}
+}

@@ -1,0 +1,343 @@
+package checks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// View is a check on a host, as people see it.
+type View struct {
+	Key
+	Standing
+	Word     string    `json:"word"` // the status as a word
+	Hidden   string    `json:"quiet,omitempty"`
+	Schedule string    `json:"schedule,omitempty"`
+	Next     time.Time `json:"next,omitzero"`
+	Attempts int       `json:"attempts"`
+	Running  bool      `json:"running,omitempty"`
+	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
+}
+
+// Filter chooses checks. Empty fields choose all.
+type Filter struct {
+	Task   string // a name or pattern
+	Host   string // a name or pattern, @group or @cluster
+	Status string // "problem", or a status as a word, in any case
+}
+
+// Problems is the Filter.Status of whatever is not OK.
+const Problems = "problem"
+
+// List gives checks from memory, those in trouble first, then by host and task.
+func (m *Monitor) List(f Filter) ([]View, error) {
+	status := strings.ToUpper(f.Status)
+	if f.Status != "" && f.Status != Problems && !slices.Contains([]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}, status) {
+		return nil, fmt.Errorf("%w: %q is no status; there are problem, ok, warning, critical and unknown", ErrInvalid, f.Status)
+	}
+	for _, g := range []string{cmp.Or(f.Task, "*"), strings.TrimPrefix(cmp.Or(f.Host, "*"), "@")} {
+		if err := glob(g); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	var of map[string]bool
+	if strings.HasPrefix(f.Host, "@") {
+		of = m.group(f.Host[1:])
+	}
+	out := []View{}
+	for _, p := range m.pairs {
+		switch {
+		case !p.live, p.Task == hostTask && p.stand.Status == OK && p.stand.Hard == OK && f.Task != hostTask:
+			continue // that a host answers goes without saying
+		case f.Task != "" && !match(f.Task, p.Task):
+			continue
+		case of != nil && !of[p.Host], of == nil && f.Host != "" && !match(f.Host, p.Host):
+			continue
+		case f.Status == Problems && p.stand.Status == OK, f.Status != "" && f.Status != Problems && p.stand.Status.String() != status:
+			continue
+		}
+		out = append(out, m.view(p, now))
+	}
+	slices.SortFunc(out, func(a, b View) int {
+		return cmp.Or(cmp.Compare(rank(a.Status), rank(b.Status)), strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
+	})
+	return out, nil
+}
+
+// rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
+func rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
+
+// group gives the hosts of a group or cluster. mu is held.
+func (m *Monitor) group(name string) map[string]bool {
+	out := map[string]bool{}
+	own := false
+	for _, h := range m.cat.defs.Hosts {
+		if slices.Contains(h.Groups, name) {
+			out[h.Name], own = true, true
+		}
+	}
+	if !own {
+		for _, h := range m.rec.clusters[name] {
+			out[h] = true
+		}
+	}
+	return out
+}
+
+func (m *Monitor) view(p *pair, now time.Time) View {
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.schedule.String(), Attempts: p.attempts, Running: p.busy}
+	if p.stand.At.IsZero() {
+		v.Word = "PENDING"
+	}
+	if p.index != notQueued {
+		v.Next = p.due
+	}
+	v.Hidden, _ = m.quiet(p, &p.stand, now)
+	return v
+}
+
+// Show gives one check with its last results.
+func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
+	m.mu.Lock()
+	p := m.pairs[k]
+	if p == nil || !p.live {
+		m.mu.Unlock()
+		return View{}, &NoCheckError{k}
+	}
+	loaded := p.loaded
+	m.mu.Unlock()
+	if !loaded {
+		if err := m.loadRecent(ctx, p); err != nil {
+			return View{}, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := m.view(p, m.now())
+	v.Recent = slices.Clone(p.recent)
+	return v, nil
+}
+
+// loadRecent reads what ran before this process did.
+func (m *Monitor) loadRecent(ctx context.Context, p *pair) error {
+	m.commit.Lock()
+	defer m.commit.Unlock()
+	list, err := m.Results(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.cfg.Recent})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.recent, p.loaded = p.recent[:0], true
+	for _, r := range slices.Backward(list) {
+		p.recent = append(p.recent, Brief{r.At, r.Status, r.Took, r.Line})
+	}
+	return nil
+}
+
+// Result is what came of one run, as it is on record.
+type Result struct {
+	ID int64 `json:"id"`
+	Key
+	At     time.Time     `json:"at"`
+	Due    time.Time     `json:"due"`
+	Took   time.Duration `json:"took"`
+	Status Status        `json:"status"`
+	Word   string        `json:"word"`
+	Soft   bool          `json:"soft,omitempty"`  // not believed yet
+	Quiet  bool          `json:"quiet,omitempty"` // in a downtime, in a deployment, or its host was down
+	Exit   int           `json:"exit"`
+	Signal string        `json:"signal,omitempty"`
+	Line   string        `json:"line"`
+	Long   string        `json:"long,omitempty"`
+	Perf   string        `json:"perf,omitempty"`
+}
+
+// ResultFilter chooses results, the newest first.
+type ResultFilter struct {
+	Keys     []Key // of these checks; nil: of all
+	Problems bool  // only those that are not OK
+	Before   int64 // only with a lower id; 0: from the newest on
+	Limit    int   // 0: 100
+}
+
+const maxResults = 10_000
+
+// Results reads the record.
+func (m *Monitor) Results(ctx context.Context, f ResultFilter) ([]Result, error) {
+	if f.Limit <= 0 {
+		f.Limit = 100
+	}
+	f.Limit = min(f.Limit, maxResults)
+	where, args := []string{"1 = 1"}, []any{}
+	if f.Before > 0 {
+		where, args = append(where, "id < ?"), append(args, f.Before)
+	}
+	if f.Problems {
+		where = append(where, "status > 0")
+	}
+	ids := map[int64]Key{}
+	if f.Keys != nil {
+		m.mu.Lock()
+		for _, k := range f.Keys {
+			if p := m.pairs[k]; p != nil {
+				ids[p.id] = k
+			}
+		}
+		m.mu.Unlock()
+		if len(ids) == 0 {
+			return []Result{}, nil
+		}
+	}
+	// Each check's newest are one range of an index; many of them are merged here, so that no query reads all there is.
+	list := []Result{}
+	one := func(cond string, more ...any) error {
+		got, err := m.readResults(ctx, strings.Join(append(where, cond), " AND "), append(slices.Clone(args), more...), f.Limit)
+		list = append(list, got...)
+		return err
+	}
+	if f.Keys == nil {
+		if err := one("1 = 1"); err != nil {
+			return nil, err
+		}
+	}
+	for id := range ids {
+		if err := one("pair = ?", id); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(list, func(a, b Result) int { return cmp.Compare(b.ID, a.ID) })
+	return list[:min(len(list), f.Limit)], nil
+}
+
+func (m *Monitor) readResults(ctx context.Context, where string, args []any, limit int) ([]Result, error) {
+	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []Result
+	for rows.Next() {
+		var r Result
+		var pair, at, due, took int64
+		var status, soft, quiet int
+		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perf); err != nil {
+			return nil, err
+		}
+		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
+		r.Status, r.Soft, r.Quiet = Status(status), soft == 1, quiet == 1
+		r.Word = r.Status.String()
+		m.mu.Lock()
+		if p := m.byID[pair]; p != nil {
+			r.Key = p.Key
+		}
+		m.mu.Unlock()
+		out = append(out, r)
+	}
+	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+// Point is performance data over a time.
+type Point struct {
+	At   time.Time `json:"at"`
+	Mean float64   `json:"mean"`
+	Min  float64   `json:"min"`
+	Max  float64   `json:"max"`
+	N    int64     `json:"n"`
+}
+
+// Series is the points of one value of a check.
+type Series struct {
+	Label  string  `json:"label"`
+	Unit   string  `json:"unit,omitempty"`
+	Points []Point `json:"points"`
+}
+
+// Steps of the roll-ups.
+var rollSteps = []time.Duration{5 * time.Minute, time.Hour, day}
+
+// Metrics gives the roll-ups of a check from a time on, by the step; step 0 takes the finest that is kept for so long.
+func (m *Monitor) Metrics(ctx context.Context, k Key, step time.Duration, from time.Time) ([]Series, error) {
+	m.mu.Lock()
+	p := m.pairs[k]
+	m.mu.Unlock()
+	if p == nil {
+		return nil, &NoCheckError{k}
+	}
+	if step == 0 {
+		switch age := m.now().Sub(from); {
+		case age <= 2*day:
+			step = rollSteps[0]
+		case age <= 60*day:
+			step = rollSteps[1]
+		default:
+			step = rollSteps[2]
+		}
+	}
+	if !slices.Contains(rollSteps, step) {
+		return nil, fmt.Errorf("%w: the steps are 5m, 1h and 24h", ErrInvalid)
+	}
+	rows, err := m.DB.Query(ctx, "SELECT label, at, n, low, high, total, unit FROM check_metrics WHERE pair = ? AND step = ? AND at >= ? ORDER BY label, at", p.id, int64(step/time.Second), from.UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	out := []Series{}
+	for rows.Next() {
+		var label, unit string
+		var at int64
+		var pt Point
+		var total float64
+		if err := rows.Scan(&label, &at, &pt.N, &pt.Min, &pt.Max, &total, &unit); err != nil {
+			return nil, err
+		}
+		pt.At, pt.Mean = time.UnixMilli(at), total/float64(pt.N)
+		if len(out) == 0 || out[len(out)-1].Label != label {
+			out = append(out, Series{Label: label})
+		}
+		s := &out[len(out)-1]
+		s.Unit, s.Points = unit, append(s.Points, pt)
+	}
+	return out, rows.Err()
+}
+
+// Done is an action that was done, or is to be.
+type Done struct {
+	ID     int64     `json:"id"`
+	At     time.Time `json:"at"`
+	Action string    `json:"action"`
+	Event  string    `json:"event"`
+	Done   time.Time `json:"done,omitzero"`
+	Tries  int       `json:"tries,omitempty"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// Acted gives the last actions, the newest first.
+func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
+	rows, err := m.DB.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox ORDER BY id DESC LIMIT ?", limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	out := []Done{}
+	for rows.Next() {
+		var d Done
+		var at, done int64
+		if err := rows.Scan(&d.ID, &at, &d.Action, &d.Event, &done, &d.Tries, &d.Error); err != nil {
+			return nil, err
+		}
+		d.At = time.UnixMilli(at)
+		if done > 0 {
+			d.Done = time.UnixMilli(done)
+		}
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}

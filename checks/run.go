@@ -1,0 +1,212 @@
+package checks
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/remote"
+)
+
+// outcome is what came of a run.
+type outcome struct {
+	exit           int
+	signal         string
+	stdout, stderr string
+	took           time.Duration
+	text           string // why there is no exit code, or none that counts
+	unreachable    bool   // the host: nothing was run
+}
+
+const defaultTimeout = 30 * time.Second
+
+// overSSH runs a task on its host.
+func (m *Monitor) overSSH(ctx context.Context, p *pair, t Task) outcome {
+	began := time.Now()
+	out := m.onHost(ctx, p, t)
+	out.took = time.Since(began)
+	return out
+}
+
+func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
+	target, err := m.target(ctx, p.where)
+	if err != nil {
+		return outcome{unreachable: true, text: oneLine(err)}
+	}
+	// That it can be reached is asked first: it is another thing than what becomes of the command.
+	_, release, err := m.Pool.Get(ctx, target)
+	if err != nil {
+		return outcome{unreachable: true, text: oneLine(err)}
+	}
+	release()
+	if p.Task == hostTask {
+		return outcome{stdout: "it answers"}
+	}
+	timeout := cmp.Or(t.Timeout, defaultTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
+	defer cancel()
+	cmd := remote.Command{Line: t.Command, Env: t.Env}
+	if t.Sudo {
+		cmd.Sudo = &remote.Sudo{}
+	}
+	if t.From != "" {
+		if cmd.Env, err = m.about(ctx, p, t.Env); err != nil {
+			return outcome{text: oneLine(err)}
+		}
+	}
+	if t.Plugin != "" {
+		file, err := m.bring(ctx, p.where, target, t.Plugin)
+		if err != nil {
+			return outcome{text: oneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
+		}
+		cmd.Line, cmd.Args = "", append([]string{file}, t.Args...)
+	}
+	res, err := m.Pool.Run(ctx, target, cmd)
+	if err != nil {
+		return outcome{text: oneLine(err)}
+	}
+	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
+		m.lost(p.where, path.Dir(cmd.Args[0])) // somebody removed it
+	}
+	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
+}
+
+// about gives the environment of a task that runs elsewhere.
+func (m *Monitor) about(ctx context.Context, p *pair, env map[string]string) (map[string]string, error) {
+	m.mu.Lock()
+	word := m.wordOf(p.Host)
+	m.mu.Unlock()
+	t, err := m.Target(ctx, word)
+	if err != nil {
+		return nil, err
+	}
+	addr, _, err := net.SplitHostPort(t.Addr)
+	if err != nil {
+		addr = t.Addr
+	}
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env["JARVIS_HOST"], env["JARVIS_ADDRESS"] = p.Host, addr
+	return env, nil
+}
+
+// wordOf gives what Target is asked for. mu is held.
+func (m *Monitor) wordOf(name string) string {
+	return cmp.Or(m.cat.hosts[name].Address, name)
+}
+
+// target gives how a host is reached; it is asked for again when the record changes, and when the host could not be reached.
+func (m *Monitor) target(ctx context.Context, h *host) (remote.Target, error) {
+	m.mu.Lock()
+	t, word := h.target, m.wordOf(h.name)
+	m.mu.Unlock()
+	if t != nil {
+		return *t, nil
+	}
+	got, err := m.Target(ctx, word)
+	if err != nil {
+		return remote.Target{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h.target = &got
+	return got, nil
+}
+
+// Bounds of what is kept of a result, in bytes.
+const (
+	maxLine = 1 << 10
+	maxLong = 8 << 10
+	maxPerf = 8 << 10
+)
+
+// judged is what a result says.
+type judged struct {
+	status           Status
+	line, long, perf string
+}
+
+// judge says what an outcome means.
+func (p *plan) judge(out outcome) judged {
+	if p.Task == hostTask {
+		if out.unreachable {
+			return judged{status: Critical, line: clip(out.text, maxLine)}
+		}
+		return judged{status: OK, line: out.stdout}
+	}
+	if out.unreachable {
+		return judged{status: Unknown, line: clip("the host can not be reached: "+out.text, maxLine)}
+	}
+	if out.text != "" {
+		return judged{status: Unknown, line: clip(out.text, maxLine), long: clip(out.stdout, maxLong)}
+	}
+	o := ParseOutput(out.stdout)
+	j := judged{line: clip(o.Line, maxLine), long: clip(o.Long, maxLong), perf: perfText(out.stdout)}
+	if e := strings.TrimSpace(out.stderr); e != "" {
+		if j.line == "" {
+			first, _, _ := strings.Cut(e, "\n")
+			j.line = clip(first, maxLine)
+		}
+		j.long = clip(strings.TrimLeft(j.long+"\nstderr: "+e, "\n"), maxLong)
+	}
+	var task Task
+	if p.task != nil {
+		task = *p.task
+	}
+	switch {
+	case out.signal != "":
+		j.status, j.line = Unknown, clip("it was ended by SIG"+out.signal+": "+j.line, maxLine)
+	case len(task.Expect.Exit) > 0 || p.expect != nil:
+		want := task.Expect.Exit
+		if len(want) == 0 {
+			want = []int{0}
+		}
+		if !slices.Contains(want, out.exit) {
+			j.status, j.line = Critical, clip(fmt.Sprintf("exit %d: %s", out.exit, j.line), maxLine)
+		} else if p.expect != nil && !p.expect.MatchString(out.stdout) {
+			j.status, j.line = Critical, clip("its output is not as expected: "+j.line, maxLine)
+		}
+	case out.exit >= 0 && out.exit <= int(Unknown):
+		j.status = Status(out.exit)
+	default:
+		j.status, j.line = Unknown, clip(fmt.Sprintf("exit %d: %s", out.exit, j.line), maxLine)
+	}
+	if j.line == "" {
+		j.line = fmt.Sprintf("exit %d, and no output", out.exit)
+	}
+	return j
+}
+
+// perfText gives the performance data as it was written, on one line.
+func perfText(stdout string) string {
+	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
+	_, perf, _ := strings.Cut(first, "|")
+	_, more, _ := strings.Cut(rest, "|")
+	text := strings.Join(strings.Fields(perf+" "+more), " ")
+	if len(text) > maxPerf {
+		text = text[:strings.LastIndexByte(text[:maxPerf+1], ' ')+1]
+	}
+	return clip(text, maxPerf)
+}
+
+// clip makes text fit for the record, and for a terminal: valid UTF-8, without control characters, not too long.
+func clip(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
+	}
+	return strings.TrimSpace(s)
+}

@@ -1,0 +1,130 @@
+package checks
+
+import (
+	"sync"
+	"time"
+)
+
+// Stats is how the checks go.
+type Stats struct {
+	Node      string `json:"node"`
+	Hosts     int    `json:"hosts"`
+	Down      int    `json:"down"` // hosts that can not be reached
+	Checks    int    `json:"checks"`
+	Problems  int    `json:"problems"`
+	Running   int    `json:"running"`
+	Queued    int    `json:"queued"`    // due, and without a place
+	Unwritten int    `json:"unwritten"` // results that are not committed
+	// Of the last minute.
+	Started int           `json:"started"`
+	Written int           `json:"written"`
+	Lag     time.Duration `json:"lag"` // from when it was due to when it began: the mean
+	MaxLag  time.Duration `json:"max_lag"`
+	Took    time.Duration `json:"took"` // the mean
+	Trouble string        `json:"trouble,omitempty"`
+	Idle    []string      `json:"idle,omitempty"` // host_tasks that stand for no host
+}
+
+// stats counts by the second, over a minute.
+type stats struct {
+	mu      sync.Mutex
+	seconds [60]slot
+}
+
+type slot struct {
+	at      int64
+	started int
+	lag     time.Duration
+	maxLag  time.Duration
+	ended   int
+	took    time.Duration
+	written int
+}
+
+func (s *stats) at(now time.Time) *slot {
+	t := now.Unix()
+	x := &s.seconds[t%60]
+	if x.at != t {
+		*x = slot{at: t}
+	}
+	return x
+}
+
+func (s *stats) begun(now time.Time, lag time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.at(now)
+	x.started++
+	lag = max(lag, 0)
+	x.lag += lag
+	x.maxLag = max(x.maxLag, lag)
+}
+
+func (s *stats) ended(now time.Time, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.at(now)
+	x.ended++
+	x.took += took
+}
+
+func (s *stats) committed(now time.Time, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at(now).written += n
+}
+
+func (s *stats) into(out *Stats, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sum slot
+	for _, x := range s.seconds {
+		if now.Unix()-x.at >= 60 {
+			continue
+		}
+		sum.started += x.started
+		sum.lag += x.lag
+		sum.maxLag = max(sum.maxLag, x.maxLag)
+		sum.ended += x.ended
+		sum.took += x.took
+		sum.written += x.written
+	}
+	out.Started, out.Written, out.MaxLag = sum.started, sum.written, sum.maxLag
+	if sum.started > 0 {
+		out.Lag = sum.lag / time.Duration(sum.started)
+	}
+	if sum.ended > 0 {
+		out.Took = sum.took / time.Duration(sum.ended)
+	}
+}
+
+// Stats gives how the checks go.
+func (m *Monitor) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Stats{Node: m.cfg.Node, Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
+	if m.stuck != nil {
+		s.Trouble = "the database takes no results since " + m.stuckAt.Format("15:04:05") + ": " + oneLine(m.stuck)
+	}
+	for _, h := range m.hosts {
+		if !h.pair.live {
+			continue
+		}
+		s.Hosts++
+		s.Queued += len(h.queue)
+		if h.down {
+			s.Down++
+		}
+	}
+	for _, p := range m.pairs {
+		if !p.live || p.Task == hostTask {
+			continue
+		}
+		s.Checks++
+		if p.stand.Status != OK {
+			s.Problems++
+		}
+	}
+	m.stats.into(&s, time.Now())
+	return s
+}

@@ -1,0 +1,366 @@
+package checks
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// finished is a result that is not committed.
+type finished struct {
+	p   *pair
+	due time.Time
+	at  time.Time
+	out outcome
+	// owed are the rows of the outbox that asked for it.
+	owed []int64
+}
+
+const (
+	batchTime = 100 * time.Millisecond // results wait so long for others
+	batchSize = 1000
+	// sweepPeriod is how often it is looked whether something that was withheld is to be told.
+	sweepPeriod = time.Second
+	// alivePeriod is how often it is noted that this server works.
+	alivePeriod = 5 * time.Second
+	maxBackoff  = 10 * time.Second
+)
+
+// write commits results until ctx ends. While the database takes none, each pair waits for its own: no more than one of each
+// is ever in memory.
+func (m *Monitor) write(ctx context.Context) {
+	tick := time.NewTicker(sweepPeriod)
+	defer tick.Stop()
+	var noted time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-m.results:
+			m.gather(ctx)
+		}
+		for more := true; more; {
+			more = m.commitSome(ctx)
+		}
+		if time.Since(noted) >= alivePeriod {
+			noted = time.Now()
+			m.noteAlive(ctx)
+		}
+	}
+}
+
+// writeRest commits what ended before everything stopped.
+func (m *Monitor) writeRest() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for m.commitSome(ctx) {
+	}
+}
+
+// gather waits for company.
+func (m *Monitor) gather(ctx context.Context) {
+	m.mu.Lock()
+	n := len(m.done)
+	m.mu.Unlock()
+	if n >= batchSize {
+		return
+	}
+	t := time.NewTimer(batchTime)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (m *Monitor) noteAlive(ctx context.Context) {
+	err := m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markAlive, m.now().UnixMilli()) })
+	if err != nil && ctx.Err() == nil {
+		m.Log.Debug("note that checks run", "err", err)
+	}
+}
+
+// settled is what a transaction writes of one pair, and what is taken over behind it.
+type settled struct {
+	f      *finished // nil: nothing ran
+	j      judged
+	p      *pair
+	stand  Standing
+	quiet  bool
+	events []row
+}
+
+// row is one of the outbox.
+type row struct {
+	kind   string
+	action string
+	event  string
+}
+
+// Kinds of rows: those that are gathered and said, and those that are done one by one.
+const (
+	rowNotice = "notice"
+	rowDo     = "do"
+)
+
+// commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
+// this waits a while.
+func (m *Monitor) commitSome(ctx context.Context) (more bool) {
+	m.commit.Lock()
+	batch := m.settle()
+	if len(batch) == 0 {
+		m.commit.Unlock()
+		return false
+	}
+	err := m.store(ctx, batch)
+	m.mu.Lock()
+	if err == nil {
+		m.takeOver(batch)
+		more = len(m.done) > 0
+	}
+	since := m.stuckAt
+	m.mu.Unlock()
+	m.commit.Unlock()
+	switch {
+	case err == nil && !since.IsZero():
+		m.Log.Info("results are committed again", "after", m.now().Sub(since).Round(time.Second))
+		m.noStuck(nil)
+	case err != nil && ctx.Err() == nil:
+		if since.IsZero() {
+			m.Log.Error("results can not be committed; checks wait for the database", "err", err)
+			since = m.now()
+		}
+		m.noStuck(err)
+		wait := min(max(m.now().Sub(since)/4, batchTime), maxBackoff)
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+			return true
+		}
+	}
+	return more
+}
+
+// noStuck notes since when the database takes nothing; nil: it does.
+func (m *Monitor) noStuck(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stuck = err
+	if err == nil {
+		m.stuckAt = time.Time{}
+	} else if m.stuckAt.IsZero() {
+		m.stuckAt = m.now()
+	}
+}
+
+// settle computes what a batch of results comes to, and what was withheld and no longer is. commit is held.
+func (m *Monitor) settle() []settled {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	list := m.done[:min(len(m.done), batchSize)]
+	var out []settled
+	for i := range list {
+		out = append(out, m.settleResult(&list[i], now))
+	}
+	if now.Sub(m.swept).Abs() < sweepPeriod {
+		return out
+	}
+	m.swept = now
+	for p := range m.withheld {
+		if p.ended {
+			continue // what is to be told comes with its result
+		}
+		s := settled{p: p, stand: p.stand}
+		if m.tell(&s, now, "") {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (m *Monitor) settleResult(f *finished, now time.Time) settled {
+	p := f.p
+	s := settled{f: f, p: p, stand: p.stand, j: p.judge(f.out)}
+	st := &s.stand
+	flap := st.Apply(s.j.status, f.at, p.attempts)
+	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.exit, s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask
+	if st.Due.IsZero() {
+		st.Due = f.at
+	}
+	m.tell(&s, now, flap)
+	return s
+}
+
+// tell finds what is to be told of a pair now, and reports whether that changes anything. mu is held.
+func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool) {
+	st := &s.stand
+	if a := st.Ack; a != nil && (st.Hard == OK && st.Status == OK || !a.Until.IsZero() && !now.Before(a.Until)) {
+		st.Ack, changed = nil, true
+		if st.Hard != OK {
+			st.Told = OK // it is told again
+		}
+	}
+	_, s.quiet = m.quiet(s.p, st, now)
+	if s.quiet || !s.p.live {
+		return changed
+	}
+	var transitions []Transition
+	if flap != "" {
+		transitions = append(transitions, flap)
+	}
+	if st.Ack == nil || st.Hard == OK {
+		if t := st.Tell(); t != "" {
+			transitions = append(transitions, t)
+		}
+	}
+	for _, t := range transitions {
+		changed = true
+		s.say(m.cat, string(t))
+	}
+	if s.f != nil && st.Status != OK && st.Status == st.Hard && st.Ack == nil {
+		for _, a := range m.cat.actions {
+			if a.Stays == st.Count && a.follows(s.p.Key, onStays) {
+				s.add(a, onStays)
+			}
+		}
+	}
+	return changed
+}
+
+// say notes what follows on a transition.
+func (s *settled) say(c *catalog, on string) {
+	if !c.notifies() {
+		s.add(nil, on)
+	}
+	for _, a := range c.actions {
+		if a.follows(s.p.Key, on) {
+			s.add(a, on)
+		}
+	}
+}
+
+// Event is what an action is about.
+type Event struct {
+	Key
+	On      string        `json:"on"`      // problem, change, recovery, flapping, steady, stays
+	Status  Status        `json:"status"`  // told now
+	Was     time.Duration `json:"was"`     // how long it was what it no longer is
+	Since   time.Time     `json:"since"`   // of the status
+	Count   int           `json:"count"`   // results in a row
+	Line    string        `json:"line"`    // what the check said
+	Checked time.Time     `json:"checked"` // and when
+}
+
+// add notes one; without an action it is said in the first channel.
+func (s *settled) add(a *action, on string) {
+	st := &s.stand
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Line: st.Line, Checked: st.At}
+	if old := s.p.stand.Since; !old.IsZero() {
+		e.Was = st.Since.Sub(old)
+	}
+	if on == onStays {
+		e.Was = st.At.Sub(st.Since)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return // a struct of plain values
+	}
+	r := row{kind: rowNotice, event: string(b)}
+	if a != nil {
+		r.action = a.Name
+		if len(a.Notify) == 0 {
+			r.kind = rowDo
+		}
+	}
+	s.events = append(s.events, r)
+}
+
+// store writes a batch in one transaction.
+func (m *Monitor) store(ctx context.Context, batch []settled) error {
+	now := m.now().UnixMilli()
+	states := make([]string, len(batch))
+	for i := range batch {
+		b, err := json.Marshal(batch[i].stand)
+		if err != nil {
+			return err
+		}
+		states[i] = string(b)
+	}
+	return m.DB.Write(ctx, func(tx store.Tx) error {
+		for i := range batch {
+			s := &batch[i]
+			if f := s.f; f != nil {
+				soft, quiet := 0, 0
+				if s.stand.Soft() {
+					soft = 1
+				}
+				if s.quiet {
+					quiet = 1
+				}
+				if _, err := tx.Exec(ctx, "INSERT INTO check_results (pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+					s.p.id, f.at.UnixMilli(), s.stand.Due.UnixMilli(), f.out.took.Microseconds(), int(s.j.status), soft, quiet, f.out.exit, f.out.signal, s.j.line, s.j.long, s.j.perf); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(ctx, "UPDATE check_pairs SET state = ? WHERE id = ?", states[i], s.p.id); err != nil {
+				return err
+			}
+			if s.f != nil {
+				for _, id := range s.f.owed {
+					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
+						return err
+					}
+				}
+			}
+			for _, e := range s.events {
+				if _, err := tx.Exec(ctx, "INSERT INTO check_outbox (at, kind, action, event, done, tries, next, err) VALUES (?, ?, ?, ?, 0, 0, 0, '')", now, e.kind, e.action, e.event); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// takeOver makes memory what the record is. commit and mu are held.
+func (m *Monitor) takeOver(batch []settled) {
+	events, results := false, 0
+	for i := range batch {
+		s := &batch[i]
+		p := s.p
+		p.stand = s.stand
+		events = events || len(s.events) > 0
+		if s.f != nil {
+			results++
+			for _, id := range s.f.owed {
+				delete(m.acting, id)
+			}
+			p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
+			if extra := len(p.recent) - m.cfg.Recent; extra > 0 {
+				p.recent = append(p.recent[:0], p.recent[extra:]...)
+			}
+		}
+		if p.mayTell() {
+			m.withheld[p] = true
+		} else {
+			delete(m.withheld, p)
+		}
+	}
+	for i := range m.done[:results] {
+		m.done[i].p.ended = false
+		m.reschedule(m.done[i].p)
+	}
+	m.done = append(m.done[:0:0], m.done[results:]...)
+	m.stats.committed(time.Now(), results)
+	if events {
+		poke(m.outbox)
+		poke(m.gathering)
+	}
+}
