@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
@@ -65,8 +66,16 @@ type Multiliner interface{ Multiline() bool }
 // LinkChecker is a Frontend that can say whether it has a link, for metrics.
 type LinkChecker interface{ Up() bool }
 
-// Announcer is a Frontend with a place for what is said to everybody: its first channel or room. "": it has none.
-type Announcer interface{ Announce() string }
+// Roomer is a Frontend with channels or rooms. What is said to everybody goes to the first.
+type Roomer interface{ Rooms() []string }
+
+// Feed is what has something to say beside the engine. A *checks.Monitor is one.
+type Feed interface {
+	// Notices gives those behind an id, in the order of their ids.
+	Notices(ctx context.Context, after int64, limit int) ([]checks.Notice, error)
+	// NewNotices gives a channel that has something when there are new ones, and what ends that.
+	NewNotices() (<-chan struct{}, func())
+}
 
 // Config of a Bot. Table, Engine, DB and Access must be set.
 type Config struct {
@@ -76,6 +85,8 @@ type Config struct {
 	DB        *store.DB
 	Access    *access.Access
 	Frontends []Frontend
+	// Checks has notices of its own; may be nil.
+	Checks Feed
 	// Page stores a long answer and gives its address. Nil: long answers are told in private.
 	Page func(ctx context.Context, lines []string) (string, error)
 	Log  *slog.Logger

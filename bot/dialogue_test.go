@@ -18,6 +18,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -43,6 +44,7 @@ type stage struct {
 func (s *stage) Name() string    { return s.name }
 func (s *stage) Network() string { return "irc" }
 func (s *stage) Nick() string    { return "jarvis" }
+func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops"}}[s.name] }
 func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
 	s.mu.Lock()
 	s.in = in
@@ -136,6 +138,7 @@ const ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkm
 //	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know
 //	! down | up      the first chat network is away, and back
 //	! pages          long answers can be put on a page
+//	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
 //	< reply          what the bot said; go test ./bot -update writes it
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
@@ -189,7 +192,23 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
+	var defs checks.Config
+	if strings.Contains(script, "! checks") {
+		defs.Hosts = []checks.Host{{Name: "loki"}}
+		defs.Tasks = []checks.Task{{Name: "disk", Command: "check_disk"}, {Name: "load", Command: "check_load"}}
+		defs.HostTasks = []checks.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}
+	}
+	monitor, err := checks.New(defs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = monitor.Open(ctx, checks.World{DB: db, Engine: e, Target: func(context.Context, string) (remote.Target, error) {
+		return remote.Target{}, errors.New("dial tcp 203.0.113.5:22: connection refused")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Checks: monitor, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]
@@ -202,7 +221,7 @@ func play(t *testing.T, dir, script string) string {
 			line("you said " + remote.Quote(args...))
 			return remote.Result{}, nil
 		}})
-	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s, other},
+	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s, other}, Checks: monitor,
 		Page: func(context.Context, []string) (string, error) {
 			if !s.pages {
 				return "", errors.New("no pages here")
@@ -213,7 +232,7 @@ func play(t *testing.T, dir, script string) string {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context) error{e.Run, b.Run} {
+	for _, f := range []func(context.Context) error{e.Run, b.Run, monitor.Run} {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

@@ -3,11 +3,13 @@ package bot
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
@@ -106,6 +108,12 @@ const answerFirst = 100 * time.Millisecond
 func (n *notices) run(ctx context.Context) {
 	changed, done := n.b.Engine.Changed()
 	defer done()
+	var checked <-chan struct{}
+	if n.b.Checks != nil {
+		ch, done := n.b.Checks.NewNotices()
+		defer done()
+		checked = ch
+	}
 	wake := map[string]chan struct{}{}
 	var wg sync.WaitGroup
 	for _, f := range n.b.Frontends {
@@ -130,6 +138,11 @@ func (n *notices) run(ctx context.Context) {
 	defer again.Stop()
 	for {
 		more, err := n.collect(ctx)
+		if err == nil && n.b.Checks != nil {
+			var also bool
+			also, err = n.collectChecks(ctx)
+			more = more || also
+		}
 		if err != nil && ctx.Err() == nil {
 			n.b.Log.Error("collect notices", "err", err)
 		}
@@ -140,6 +153,7 @@ func (n *notices) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-checked:
 		case <-changed:
 			// The answer to a command is said before the notice of what it did.
 			select {
@@ -202,11 +216,61 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 	})
 }
 
+// collectChecks does the same with what the checks have to say. The ids of their rows are negative: they are of no event.
+func (n *notices) collectChecks(ctx context.Context) (more bool, err error) {
+	var cursor int64
+	err = n.b.DB.QueryRow(ctx, "SELECT event FROM followers WHERE name = 'checks'").Scan(&cursor)
+	if err != nil && !errors.Is(err, store.ErrNoRows) {
+		return false, err
+	}
+	list, err := n.b.Checks.Notices(ctx, cursor, 200)
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	places := make([]origin, len(list))
+	for i, x := range list {
+		places[i], _ = n.placeOf(ctx, x)
+	}
+	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
+		for i, x := range list {
+			o := places[i]
+			if o.frontend == "" {
+				continue // there is no channel at all; `checks` tells
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, 0, ?, ?, '', ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
+				-x.ID, o.frontend, o.place, x.Line, o.direct, x.Person, time.Now().UnixMilli()); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, "INSERT INTO followers (name, event) VALUES ('checks', ?) ON CONFLICT (name) DO UPDATE SET event = excluded.event", list[len(list)-1].ID)
+		return err
+	})
+}
+
+// placeOf gives where a check's notice is said: a person's seat, a channel, or what is for everybody when those are not known.
+func (n *notices) placeOf(ctx context.Context, x checks.Notice) (origin, bool) {
+	if x.Person != "" {
+		var o origin
+		err := n.b.DB.QueryRow(ctx, "SELECT frontend, nick, direct FROM seats WHERE person = ?", x.Person).Scan(&o.frontend, &o.nick, &o.direct)
+		if o.place = o.direct; err == nil && slices.ContainsFunc(n.b.Frontends, func(f Frontend) bool { return f.Name() == o.frontend }) {
+			return o, true
+		}
+	}
+	if x.Channel != "" {
+		for _, f := range n.b.Frontends {
+			if r, ok := f.(Roomer); ok && slices.Contains(r.Rooms(), x.Channel) {
+				return origin{f.Name(), x.Channel, "", ""}, true
+			}
+		}
+	}
+	return n.public()
+}
+
 // public gives the first place that is for everybody.
 func (n *notices) public() (origin, bool) {
 	for _, f := range n.b.Frontends {
-		if a, ok := f.(Announcer); ok && a.Announce() != "" {
-			return origin{f.Name(), a.Announce(), "", ""}, true
+		if r, ok := f.(Roomer); ok && len(r.Rooms()) > 0 {
+			return origin{f.Name(), r.Rooms()[0], "", ""}, true
 		}
 	}
 	return origin{}, false

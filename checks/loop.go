@@ -225,16 +225,21 @@ func (m *Monitor) reschedule(p *pair) {
 	}
 }
 
-// RunNow has a check run now, beside its schedule.
-func (m *Monitor) RunNow(k Key) error {
+// RunNow has a check run now, beside its schedule. The channel is closed when there is a result; that of a run which is under
+// way counts.
+func (m *Monitor) RunNow(k Key) (<-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.pairs[k]
 	if p == nil || !p.live {
-		return &NoCheckError{k}
+		return nil, &NoCheckError{k}
 	}
-	m.soon(p)
-	return nil
+	done := make(chan struct{})
+	p.waiters = append(p.waiters, done)
+	if !p.busy {
+		m.soon(p)
+	}
+	return done, nil
 }
 
 // soon has a pair run now, or when it no longer does. mu is held.

@@ -379,7 +379,7 @@ func TestAcknowledgedAndSilenced(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		g.wantLines(problem)
 		time.Sleep(time.Hour)
-		after := "disk is WARNING on loki: nearly full. `check show disk on loki`"
+		after := "disk is still WARNING on loki: nearly full. `check show disk on loki`"
 		g.wantLines(problem, after)
 		// In a downtime nothing is said; what is left of it is said behind it.
 		d, err := g.Silence(ctx, Downtime{Host: "lo*", Until: g.wall().Add(time.Hour), By: "alice"})

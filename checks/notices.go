@@ -209,7 +209,7 @@ func (b *bunch) line() string {
 		case b.on == string(Recovery):
 			return fmt.Sprintf("answer again: %s", names)
 		case b.on == string(Problem) && n == 1:
-			return fmt.Sprintf("%s can not be reached%s", names, said)
+			return fmt.Sprintf("%s %scan not be reached%s", names, still(e.Again), said)
 		case b.on == string(Problem):
 			return fmt.Sprintf("can not be reached: %s. `checks %s`", names, hostTask)
 		}
@@ -224,7 +224,14 @@ func (b *bunch) line() string {
 	case onStays:
 		return fmt.Sprintf("%s is still %s on %s%s%s.%s", b.task, b.status, names, was, said, more)
 	}
-	return fmt.Sprintf("%s is %s on %s%s.%s", b.task, b.status, names, strings.TrimRight(said, "."), more)
+	return fmt.Sprintf("%s is %s%s on %s%s.%s", b.task, still(e.Again), b.status, names, strings.TrimRight(said, "."), more)
+}
+
+func still(again bool) string {
+	if again {
+		return "still "
+	}
+	return ""
 }
 
 // summary is one line for very many.

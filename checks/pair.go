@@ -45,7 +45,8 @@ type pair struct {
 	ended bool // its result is not committed
 	again bool // somebody asked for it while it was busy
 
-	owed []int64 // rows of the outbox that ask for a run
+	owed    []int64         // rows of the outbox that ask for a run
+	waiters []chan struct{} // people who do
 
 	recent []Brief // the newest last
 	loaded bool    // recent has what the record has

@@ -3,6 +3,7 @@ package checks
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -105,8 +106,8 @@ func (m *Monitor) readDowntimes(ctx context.Context) error {
 // Silence begins a downtime.
 func (m *Monitor) Silence(ctx context.Context, d Downtime) (Downtime, error) {
 	d.Task, d.Host = cmp.Or(d.Task, "*"), cmp.Or(d.Host, "*")
-	if err := cmp.Or(glob(d.Task), glob(d.Host)); err != nil {
-		return d, err
+	if err := errors.Join(glob(d.Task), glob(d.Host)); err != nil {
+		return d, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if d.From.IsZero() {
 		d.From = m.now()

@@ -3,6 +3,7 @@ package checks
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -313,10 +314,10 @@ type Done struct {
 	ID     int64     `json:"id"`
 	At     time.Time `json:"at"`
 	Action string    `json:"action"`
-	Event  string    `json:"event"`
-	Done   time.Time `json:"done,omitzero"`
-	Tries  int       `json:"tries,omitempty"`
-	Error  string    `json:"error,omitempty"`
+	Event
+	Done  time.Time `json:"done,omitzero"`
+	Tries int       `json:"tries,omitempty"`
+	Error string    `json:"error,omitempty"`
 }
 
 // Acted gives the last actions, the newest first.
@@ -330,7 +331,11 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 	for rows.Next() {
 		var d Done
 		var at, done int64
-		if err := rows.Scan(&d.ID, &at, &d.Action, &d.Event, &done, &d.Tries, &d.Error); err != nil {
+		var event string
+		if err := rows.Scan(&d.ID, &at, &d.Action, &event, &done, &d.Tries, &d.Error); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(event), &d.Event); err != nil {
 			return nil, err
 		}
 		d.At = time.UnixMilli(at)

@@ -77,6 +77,12 @@ func (m *Monitor) gather(ctx context.Context) {
 }
 
 func (m *Monitor) noteAlive(ctx context.Context) {
+	m.mu.Lock()
+	idle := len(m.cat.plans) == 0
+	m.mu.Unlock()
+	if idle {
+		return
+	}
 	err := m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markAlive, m.now().UnixMilli()) })
 	if err != nil && ctx.Err() == nil {
 		m.Log.Debug("note that checks run", "err", err)
@@ -90,6 +96,7 @@ type settled struct {
 	p      *pair
 	stand  Standing
 	quiet  bool
+	again  bool // it was told before, and acknowledged for a time
 	events []row
 }
 
@@ -205,6 +212,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 		st.Ack, changed = nil, true
 		if st.Hard != OK {
 			st.Told = OK // it is told again
+			s.again = true
 		}
 	}
 	_, s.quiet = m.quiet(s.p, st, now)
@@ -249,19 +257,20 @@ func (s *settled) say(c *catalog, on string) {
 // Event is what an action is about.
 type Event struct {
 	Key
-	On      string        `json:"on"`      // problem, change, recovery, flapping, steady, stays
-	Status  Status        `json:"status"`  // told now
-	Was     time.Duration `json:"was"`     // how long it was what it no longer is
-	Since   time.Time     `json:"since"`   // of the status
-	Count   int           `json:"count"`   // results in a row
-	Line    string        `json:"line"`    // what the check said
-	Checked time.Time     `json:"checked"` // and when
+	On      string        `json:"on"`              // problem, change, recovery, flapping, steady, stays
+	Status  Status        `json:"status"`          // told now
+	Was     time.Duration `json:"was"`             // how long it was what it no longer is
+	Since   time.Time     `json:"since"`           // of the status
+	Count   int           `json:"count"`           // results in a row
+	Again   bool          `json:"again,omitempty"` // it was acknowledged for a time, and that is over
+	Line    string        `json:"line"`            // what the check said
+	Checked time.Time     `json:"checked"`         // and when
 }
 
 // add notes one; without an action it is said in the first channel.
 func (s *settled) add(a *action, on string) {
 	st := &s.stand
-	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Line: st.Line, Checked: st.At}
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Again: s.again, Line: st.Line, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
 	}
@@ -342,6 +351,10 @@ func (m *Monitor) takeOver(batch []settled) {
 			for _, id := range s.f.owed {
 				delete(m.acting, id)
 			}
+			for _, w := range p.waiters {
+				close(w)
+			}
+			p.waiters = nil
 			p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
 			if extra := len(p.recent) - m.cfg.Recent; extra > 0 {
 				p.recent = append(p.recent[:0], p.recent[extra:]...)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -38,6 +39,7 @@ type Verb struct {
 	Hidden  bool   // not in help
 	Acts    bool   // changes something: a client may wait for what came of it
 	API     []API  // its operations over HTTP
+	Short   string // it is a shorter word for this one, which has the operations
 	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
 }
 
@@ -108,6 +110,7 @@ type Env struct {
 	Access    *access.Access // tokens and the audit record; nil: neither is kept
 	Limiter   *access.Limiter
 	Tasks     *tasklog.Log // repositories of one-off tasks; may be nil
+	Checks    *checks.Monitor
 	Approvals Approvals
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
@@ -128,7 +131,7 @@ type Table struct {
 func Verbs() []Verb {
 	return []Verb{
 		deploy(), redeploy(), destroy(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), steps(), run(), task(), audit(), token(), whoami(), help(), version(),
+		retry(), skip(), cancel(), undo(), steps(), run(), task(), check(), checksVerb(), ack(), audit(), token(), whoami(), help(), version(),
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -45,6 +46,7 @@ type Config struct {
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
+	Checks    checks.Config                  `yaml:"checks" doc:"scheduled checks of hosts"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 
 	file string
@@ -235,8 +237,8 @@ func path(key, k string) string {
 }
 
 func field(t reflect.Type, name string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); tag(f) == name {
+	for _, f := range reflect.VisibleFields(t) { // what is inlined too
+		if tag(f) == name {
 			return f, true
 		}
 	}
@@ -254,8 +256,8 @@ func tag(f reflect.StructField) string {
 
 func keysOf(t reflect.Type) []string {
 	var out []string
-	for i := range t.NumField() {
-		if k := tag(t.Field(i)); k != "" {
+	for _, f := range reflect.VisibleFields(t) {
+		if k := tag(f); k != "" {
 			out = append(out, k)
 		}
 	}
@@ -312,6 +314,11 @@ func (c *Config) validate() error {
 		rel(&t.AllowedSigners)
 		rel(&t.Key)
 		rel(&t.KnownHosts)
+	}
+	rel(&c.Checks.Dir)
+	rel(&c.Checks.Plugins)
+	if err := c.Checks.Check(); err != nil {
+		return fail("checks: %v", err)
 	}
 	if w := c.Workers.ESX; w != nil {
 		rel(&w.CA)

@@ -17,8 +17,7 @@ func Markdown() string {
 }
 
 func rows(b *strings.Builder, t reflect.Type, prefix string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
 		key := tag(f)
 		if key == "" {
 			continue

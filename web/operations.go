@@ -14,7 +14,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -33,6 +36,14 @@ func (s *Server) routes() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.authenticate(inner))
+	if s.Checks != nil {
+		alf := http.NewServeMux()
+		s.alf(alf)
+		mux.Handle("/alf/", s.authenticate(alf))
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(s.Checks.Collector())
+		inner.Handle("GET /v1/checks-metrics", s.viewers(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
+	}
 	mux.Handle("GET /openapi.json", inner)
 	mux.Handle("GET /openapi.yaml", inner)
 	mux.Handle("GET /openapi-3.0.json", inner)
@@ -51,6 +62,17 @@ func (s *Server) routes() http.Handler {
 		s.problem(w, r, &Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: "there is nothing at " + r.URL.Path, Hint: "/openapi.json lists what there is"})
 	})
 	return mux
+}
+
+// viewers lets those in who may look: the names of hosts are not for everybody, as /metrics is.
+func (s *Server) viewers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := callerOf(r.Context()); !c.person.Has(access.View) {
+			s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("this needs the role %q", access.View), Kind: command.ErrDenied}))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -59,7 +60,8 @@ type Config struct {
 	// Hosts and Pool are for POST /v1/exec; nil: there is none.
 	Hosts    func(context.Context, []ExecHost) ([]fleet.Host, error)
 	Pool     *remote.Pool
-	Hook     http.Handler // of /hooks/git; nil: there is none
+	Checks   *checks.Monitor // for Alf's clients, and for Prometheus; nil: neither is served
+	Hook     http.Handler    // of /hooks/git; nil: there is none
 	Version  string
 	Log      *slog.Logger
 	Listened func(addr string) // told the address when it is served: with port 0 nobody else knows

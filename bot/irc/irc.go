@@ -103,7 +103,7 @@ func (f *Frontend) doubted(place, line string) bool {
 var (
 	_ bot.Frontend    = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
-	_ bot.Announcer   = (*Frontend)(nil)
+	_ bot.Roomer      = (*Frontend)(nil)
 )
 
 // item is one line for the outbox, cut already.
@@ -162,13 +162,14 @@ func (f *Frontend) Network() string { return "irc" }
 // Up reports whether there is a link.
 func (f *Frontend) Up() bool { return f.link.Get() != nil }
 
-// Announce gives the first channel.
-func (f *Frontend) Announce() string {
-	if len(f.cfg.Channels) == 0 {
-		return ""
+// Rooms gives the channels of the configuration.
+func (f *Frontend) Rooms() []string {
+	var out []string
+	for _, c := range f.cfg.Channels {
+		name, _, _ := strings.Cut(c, " ") // the key of a channel stands behind its name
+		out = append(out, name)
 	}
-	name, _, _ := strings.Cut(f.cfg.Channels[0], " ")
-	return name
+	return out
 }
 
 // Nick gives what the bot is called now; the configured nick while there is no link.

@@ -85,7 +85,7 @@ var (
 	_ bot.Frontend    = (*Frontend)(nil)
 	_ bot.Multiliner  = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
-	_ bot.Announcer   = (*Frontend)(nil)
+	_ bot.Roomer      = (*Frontend)(nil)
 )
 
 // New checks the configuration; Run connects.
@@ -146,12 +146,13 @@ func (f *Frontend) Multiline() bool { return true }
 // Up reports whether there is a link.
 func (f *Frontend) Up() bool { return f.link.Get() != nil }
 
-// Announce gives the first room.
-func (f *Frontend) Announce() string {
-	if len(f.rooms) == 0 {
-		return ""
+// Rooms gives the addresses of the configured rooms.
+func (f *Frontend) Rooms() []string {
+	var out []string
+	for _, r := range f.rooms {
+		out = append(out, r.addr.String())
 	}
-	return f.rooms[0].addr.String()
+	return out
 }
 
 // Run keeps a connection until ctx ends.

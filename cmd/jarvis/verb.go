@@ -52,6 +52,9 @@ func takesFile(v command.Verb) bool {
 // namesFile reports whether the last argument is a file. For deploy it is when it is nothing else; the others also take
 // hosts on record, so there a file is what looks like one.
 func namesFile(v command.Verb, args []string) bool {
+	if v.Name == "check" {
+		return len(args) == 4 && args[0] == "define" && !strings.HasPrefix(args[3], "{")
+	}
 	if !takesFile(v) || len(args) == 0 {
 		return false
 	}

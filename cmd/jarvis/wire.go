@@ -18,6 +18,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
@@ -43,7 +44,12 @@ type app struct {
 	pages   *web.Pages
 	pool    *remote.Pool
 	tasks   *tasklog.Log
+	checks  *checks.Monitor
 	table   *command.Table
+
+	mu       sync.Mutex
+	resolver *resolver // of checks
+	resolved time.Time
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
 }
@@ -72,6 +78,9 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if a.tasks, err = tasklog.New(conf.Tasks, conf.Data); err != nil {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
+	if a.checks, err = checks.New(conf.Checks); err != nil {
+		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
 		return nil, err
@@ -84,6 +93,9 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Log: log}); err != nil {
 		return nil, err
 	}
+	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Do: a.do, Log: log}); err != nil {
+		return nil, err
+	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
 		return nil, err
@@ -93,7 +105,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
 	if a.workers.LDAP != nil {
 		env.InDirectory = a.workers.LDAP.InProduction
 		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {
@@ -206,12 +218,10 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 			list, err := a.hosts(ctx, []web.ExecHost{{Name: n}})
 			var user *command.UserError
 			if errors.As(err, &user) && errors.Is(user.Kind, command.ErrNotFound) && !strings.HasPrefix(n, "@") {
-				t, err := r.Target(n)
+				t, err := a.asServer(r, n)
 				if err != nil {
 					return nil, err
 				}
-				t.Agent = nil // it is a person's
-				t.Signers = append(t.Signers, a.workers.SSH.Signer())
 				out = append(out, fleet.Host{Name: n, Target: t})
 				continue
 			}
@@ -224,9 +234,56 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 	return out, nil
 }
 
+// target says how checks reach a host: as the record knows it, or as ssh on this machine would.
+func (a *app) target(ctx context.Context, word string) (remote.Target, error) {
+	r, err := a.engine.Find(ctx, word)
+	switch {
+	case err == nil && a.engine.Value(r, "ipaddress") != "" && len(a.engine.Values(r, "hostkeys")) > 0:
+		return a.workers.SSH.Target(a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"))
+	case err != nil && !errors.Is(err, pipeline.ErrNotFound):
+		return remote.Target{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.resolver == nil || time.Since(a.resolved) > resolverAge {
+		fresh, err := newResolver(&manyFlags{Connect: millis(10 * time.Second)}, nil)
+		if err != nil {
+			return remote.Target{}, err
+		}
+		if a.resolver != nil {
+			a.resolver.Close()
+		}
+		a.resolver, a.resolved = fresh, time.Now()
+	}
+	return a.asServer(a.resolver, word)
+}
+
+// resolverAge is how long what ~/.ssh says is believed.
+const resolverAge = time.Minute
+
+// asServer gives the target of a host by this machine's ~/.ssh, with the server's own key and without a person's agent.
+func (a *app) asServer(r *resolver, word string) (remote.Target, error) {
+	t, err := r.Target(word)
+	if err != nil {
+		return t, err
+	}
+	t.Agent = nil
+	t.Signers = append(t.Signers, a.workers.SSH.Signer())
+	return t, nil
+}
+
+// do runs a command for an action of the checks. The key says whether it ran already: a run that it started is one.
+func (a *app) do(ctx context.Context, line, key string) error {
+	_, err := a.table.Do(ctx, command.Call{Words: command.SplitWords(line), Person: access.Person{Name: "checks", Roles: []string{access.Deploy}}, Asker: "checks", Via: "checks", Origin: pipeline.Everybody, Free: true, Key: key})
+	return err
+}
+
 func (a *app) close() {
 	if a.pool != nil {
 		a.pool.Close()
+	}
+	if a.resolver != nil {
+		a.resolver.Close()
 	}
 	if a.workers != nil {
 		a.workers.Close()
@@ -264,7 +321,7 @@ func frontend(conf *config.Config, ch config.Chat, log *slog.Logger) (bot.Fronte
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
 func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
-	conf := bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Log: a.log}
+	conf := bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Checks: a.checks, Log: a.log}
 	if a.conf.HTTP.URL != "" {
 		conf.Page = a.pages.Put
 	}
@@ -284,14 +341,14 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Hook: a.tasks.Hook(), Version: version, Log: a.log,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Version: version, Log: a.log,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}

@@ -2,7 +2,7 @@
 _jarvis() {
 	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} words= hosts=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "serve demo step config exec upload sync fetch lock completion deploy redeploy destroy approve deny plan status hosts history log show retry skip cancel undo steps run task audit token whoami version --help --config --server" -- "$cur"))
+		COMPREPLY=($(compgen -W "serve demo step config exec upload sync fetch lock completion deploy redeploy destroy approve deny plan status hosts history log show retry skip cancel undo steps run task check checks ack audit token whoami version --help --config --server" -- "$cur"))
 		return
 	fi
 	case $verb in
@@ -34,6 +34,9 @@ _jarvis() {
 	steps) words="--json --no-wait" hosts=yes ;;
 	run) words="--json --no-wait" hosts=yes ;;
 	task) words="--json --no-wait" hosts=yes ;;
+	check) words="--json --no-wait" hosts=yes ;;
+	checks) words="--json --no-wait" hosts=yes ;;
+	ack) words="--json --no-wait" hosts=yes ;;
 	audit) words="--json --no-wait" hosts=yes ;;
 	token) words="--json --no-wait" hosts=yes ;;
 	whoami) words="--json --no-wait" hosts=yes ;;

@@ -1,0 +1,209 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
+)
+
+// checkWord is one thing that `check` can do: how it is used, who may, and the handler.
+type checkWord struct {
+	name, usage, role string
+	run               func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
+}
+
+func checkWords() []checkWord {
+	return []checkWord{
+		{"list", "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", access.View, listChecks},
+		{"show", "TASK on HOST", access.View, showCheck},
+		{"history", "[TASK] [on HOST] [is problem] [last NUMBER] [before ID]", access.View, checkHistory},
+		{"metrics", "TASK on HOST [for 24h] [by 5m|1h|24h]", access.View, checkMetrics},
+		{"stats", "", access.View, checkStats},
+		{"run", "TASK on HOST", access.Deploy, runChecks},
+		{"ack", "TASK on HOST [for 2h] [because …]", access.Deploy, ackChecks},
+		{"unack", "TASK on HOST", access.Deploy, unackChecks},
+		{"silence", "[TASK on] HOST for 2h [because …]", access.Deploy, silenceChecks},
+		{"unsilence", "NUMBER", access.Deploy, unsilenceChecks},
+		{"downtimes", "", access.View, listDowntimes},
+		{"actions", "[NUMBER]", access.View, listActions},
+		{"defined", "[KIND]", access.View, listDefinitions},
+		{"define", "KIND NAME FILE", access.Run, define},
+		{"undefine", "KIND NAME", access.Run, undefine},
+	}
+}
+
+func check() Verb {
+	task := Param{Name: "task", In: InPath, Doc: "name of a task; host: whether the host answers at all", Required: true}
+	onHost := Param{Name: "host", In: InPath, Doc: "name of a host", Required: true, Word: "on"}
+	one := []Param{task, onHost}
+	oneWith := func(more ...Param) []Param { return append(append([]Param(nil), one...), more...) }
+	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, host_task, action, contact or node", Required: true}
+	name := Param{Name: "name", In: InPath, Doc: "its name", Required: true}
+	forTime := Param{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for"}
+	because := Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
+	anyTask := Param{Name: "task", In: InQuery, Doc: "name of a task, * and ? allowed"}
+	anyHost := Param{Name: "host", In: InQuery, Doc: "name of a host, * and ? allowed; @group or @cluster", Word: "on"}
+	const path = "/v1/checks/{host}/{task}"
+	return Verb{
+		Name: "check", Usage: checkUsage(), Role: access.View, Min: 1, Max: -1, Acts: true,
+		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
+		Example: "check show disk on loki",
+		API: []API{
+			{Method: "GET", Path: "/v1/checks", Prefix: []string{"list"}, Gives: []checks.View{}, Params: []Param{anyTask, anyHost, {Name: "status", In: InQuery, Doc: "problem, ok, warning, critical or unknown", Word: "is"}}},
+			{Method: "GET", Path: path, Prefix: []string{"show"}, Gives: checks.View{}, Params: one},
+			{Method: "GET", Path: path + "/metrics", Prefix: []string{"metrics"}, Gives: []checks.Series{}, Params: oneWith(
+				Param{Name: "for", In: InQuery, Doc: "how far back, as in 24h or 30d; 24h without it", Word: "for"}, Param{Name: "by", In: InQuery, Doc: "5m, 1h or 24h; without it what fits", Word: "by"})},
+			{Method: "GET", Path: "/v1/checks-results", Prefix: []string{"history"}, Gives: []checks.Result{}, Params: []Param{anyTask, anyHost,
+				{Name: "status", In: InQuery, Doc: "problem: only what was not OK", Word: "is"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
+				{Name: "before", In: InQuery, Doc: "only results with a lower id: the next page", Word: "before", Kind: Number}}},
+			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
+			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []checks.Key{}, Params: oneWith(forTime, because)},
+			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []checks.Key{}, Params: one},
+			{Method: "GET", Path: "/v1/checks-stats", Prefix: []string{"stats"}, Gives: checks.Stats{}},
+			{Method: "GET", Path: "/v1/checks-downtimes", Prefix: []string{"downtimes"}, Gives: []checks.Downtime{}},
+			{Method: "POST", Path: "/v1/checks-downtimes", Prefix: []string{"silence"}, Gives: checks.Downtime{}, Params: []Param{
+				{Name: "task", In: InBody, Doc: "name of a task, * and ? allowed; without it all"}, {Name: "host", In: InBody, Doc: "name of a host, * and ? allowed", Word: "on", Required: true},
+				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for", Required: true}, because}},
+			{Method: "DELETE", Path: "/v1/checks-downtimes/{downtime}", Prefix: []string{"unsilence"}, Gives: checks.Downtime{}, Params: []Param{{Name: "downtime", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
+			{Method: "GET", Path: "/v1/checks-actions", Prefix: []string{"actions"}, Gives: []checks.Done{}, Params: []Param{{Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it", Kind: Number}}},
+			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []checks.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
+			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is, as YAML or JSON; its keys are those of jarvis.yaml", Kind: Document, Required: true}}},
+			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
+		},
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			return runCheckWord(ctx, e, c, c.Args[0], c.Args[1:])
+		},
+	}
+}
+
+func checkUsage() string {
+	var words []string
+	for _, w := range checkWords() {
+		words = append(words, strings.TrimSpace(w.name+" "+w.usage))
+	}
+	return strings.Join(words, " | ")
+}
+
+func checksVerb() Verb {
+	return Verb{
+		Name: "checks", Usage: "[TASK | HOST] [on HOST] [is STATUS]", Role: access.View, Max: 5, Short: "check list",
+		Doc:     "lists what is wrong with the hosts now; with a name, how that check or host stands",
+		Example: "checks disk",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			return runCheckWord(ctx, e, c, "list", c.Args)
+		},
+	}
+}
+
+func ack() Verb {
+	return Verb{
+		Name: "ack", Usage: "TASK on HOST [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Short: "check ack",
+		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over",
+		Example: "ack disk on loki for 2h",
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			return runCheckWord(ctx, e, c, "ack", c.Args)
+		},
+	}
+}
+
+func runCheckWord(ctx context.Context, e *Env, c *Call, word string, args []string) (Answer, error) {
+	if e.Checks == nil {
+		return Answer{}, &UserError{Msg: "no checks run here", Kind: ErrNotFound}
+	}
+	var names []string
+	for _, w := range checkWords() {
+		names = append(names, w.name)
+		if w.name != word {
+			continue
+		}
+		if !c.Person.Has(w.role) {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("`check %s` needs the role %q, which %s does not have", word, w.role, c.Person.Name), Kind: ErrDenied}
+		}
+		a, err := w.run(ctx, e, c, args)
+		return a, explainCheck(err)
+	}
+	return Answer{}, &UserError{Msg: fmt.Sprintf("`check` knows no word %q", clip(word, 40)), Hint: "there are " + strings.Join(names, ", "), Kind: ErrUsage}
+}
+
+func checkUse(word string) error {
+	for _, w := range checkWords() {
+		if w.name == word {
+			return &UserError{Msg: fmt.Sprintf("`check %s` is used as: check %s", word, strings.TrimSpace(word+" "+w.usage)), Kind: ErrUsage}
+		}
+	}
+	return ErrUsage
+}
+
+func explainCheck(err error) error {
+	var none *checks.NoCheckError
+	switch {
+	case errors.As(err, &none):
+		return &UserError{Msg: none.Error(), Hint: "`checks` lists what there is", Kind: ErrNotFound}
+	case errors.Is(err, checks.ErrInvalid), errors.Is(err, checks.ErrInFile):
+		return &UserError{Msg: strings.TrimPrefix(strings.TrimPrefix(err.Error(), checks.ErrInvalid.Error()+": "), checks.ErrInFile.Error()+": "), Kind: ErrUsage}
+	case errors.Is(err, checks.ErrNotFound):
+		return &UserError{Msg: "there is no " + strings.TrimPrefix(err.Error(), checks.ErrNotFound.Error()+": "), Kind: ErrNotFound}
+	}
+	return err
+}
+
+// clauses takes apart: [TASK] [on HOST] and word-value pairs; "because" takes the rest of the line.
+func clauses(args []string, words ...string) (task string, with map[string]string, ok bool) {
+	with = map[string]string{}
+	for i := 0; i < len(args); i++ {
+		word := args[i]
+		known := false
+		for _, w := range words {
+			known = known || w == word
+		}
+		switch {
+		case known && i+1 < len(args) && with[word] == "":
+			i++
+			with[word] = args[i]
+			if word == "because" {
+				with[word] = strings.Join(args[i:], " ")
+				return task, with, true
+			}
+		case i == 0 && !known:
+			task = word
+		default:
+			return "", nil, false
+		}
+	}
+	return task, with, true
+}
+
+// period reads a time as people write it: 2h, 90m, 3d.
+func period(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		d, err = time.ParseDuration(days + "h")
+		d *= 24
+	}
+	if err != nil || d <= 0 || d > 10*365*24*time.Hour {
+		return 0, &UserError{Msg: fmt.Sprintf("%q is no time", clip(s, 40)), Hint: "write 30m, 2h or 3d", Kind: ErrUsage}
+	}
+	return d, nil
+}
+
+// chosen gives the checks that TASK on HOST stands for, patterns allowed.
+func chosen(e *Env, task, host string) ([]checks.View, error) {
+	list, err := e.Checks.List(checks.Filter{Task: task, Host: host})
+	if err == nil && len(list) == 0 {
+		err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: host}}
+	}
+	return list, err
+}
+
+func keysOf(list []checks.View) []checks.Key {
+	var out []checks.Key
+	for _, v := range list {
+		out = append(out, v.Key)
+	}
+	return out
+}

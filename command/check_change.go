@@ -1,0 +1,202 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks"
+)
+
+// runWait is how long `check run` waits for results.
+const runWait = time.Minute
+
+func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on")
+	if !ok || task == "" || with["on"] == "" {
+		return Answer{}, checkUse("run")
+	}
+	list, err := chosen(e, task, with["on"])
+	if err != nil {
+		return Answer{}, err
+	}
+	keys := keysOf(list)
+	if len(keys) > maxChosen {
+		return Answer{}, &UserError{Msg: fmt.Sprintf("that is %d checks", len(list)), Hint: "name fewer", Kind: ErrUsage}
+	}
+	var waits []<-chan struct{}
+	for _, k := range keys {
+		done, err := e.Checks.RunNow(k)
+		if err != nil {
+			return Answer{}, err
+		}
+		waits = append(waits, done)
+	}
+	ctx, cancel := context.WithTimeout(ctx, runWait)
+	defer cancel()
+	a := Answer{}
+	var views []checks.View
+	for i, k := range keys {
+		over := true
+		select {
+		case <-waits[i]:
+		case <-ctx.Done():
+			over = false
+		}
+		v, err := e.Checks.Show(context.WithoutCancel(ctx), k)
+		if err != nil {
+			return Answer{}, err
+		}
+		views = append(views, v)
+		if over {
+			a.Lines = append(a.Lines, e.checkLine(v))
+		} else {
+			a.Lines = append(a.Lines, fmt.Sprintf("%s still runs; `check show %s` tells what comes of it", k, k))
+		}
+	}
+	a.Data = views
+	return a, nil
+}
+
+func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on", "for", "because")
+	if !ok || task == "" || with["on"] == "" {
+		return Answer{}, checkUse("ack")
+	}
+	list, err := chosen(e, task, with["on"])
+	if err != nil {
+		return Answer{}, err
+	}
+	ack := checks.Ack{By: c.Person.Name, Why: with["because"]}
+	until := "until it is OK"
+	if with["for"] != "" {
+		d, err := period(with["for"])
+		if err != nil {
+			return Answer{}, err
+		}
+		ack.Until = e.Now().Add(d)
+		until = "until " + ack.Until.Format("15:04") + " or until it is OK"
+		if d > 20*time.Hour {
+			until = "until " + ack.Until.Format("2006-01-02 15:04") + " or until it is OK"
+		}
+	}
+	keys, err := e.Checks.Acknowledge(ctx, keysOf(list), ack)
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(keys) == 0 {
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s is OK; there is nothing to acknowledge", task, with["on"])}
+	}
+	a := say("I say no more of %s %s.", keyNames(keys), until)
+	a.Data = keys
+	return a, nil
+}
+
+func keyNames(keys []checks.Key) string {
+	if len(keys) <= 3 {
+		var names []string
+		for _, k := range keys {
+			names = append(names, k.String())
+		}
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%d checks", len(keys))
+}
+
+func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on")
+	if !ok || task == "" || with["on"] == "" {
+		return Answer{}, checkUse("unack")
+	}
+	list, err := chosen(e, task, with["on"])
+	if err != nil {
+		return Answer{}, err
+	}
+	keys, err := e.Checks.Unacknowledge(ctx, keysOf(list))
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(keys) == 0 {
+		return Answer{}, &UserError{Msg: "nothing of that is acknowledged"}
+	}
+	a := say("what is still wrong with %s is said again.", keyNames(keys))
+	a.Data = keys
+	return a, nil
+}
+
+func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	first, with, ok := clauses(args, "on", "for", "because")
+	d := checks.Downtime{Task: first, Host: with["on"], By: c.Person.Name, Why: with["because"]}
+	if d.Host == "" {
+		d.Task, d.Host = "", first
+	}
+	if !ok || d.Host == "" || with["for"] == "" {
+		return Answer{}, checkUse("silence")
+	}
+	long, err := period(with["for"])
+	if err != nil {
+		return Answer{}, err
+	}
+	d.Until = e.Now().Add(long)
+	if _, err := chosen(e, d.Task, d.Host); err != nil {
+		return Answer{}, err
+	}
+	if d, err = e.Checks.Silence(ctx, d); err != nil {
+		return Answer{}, err
+	}
+	what := d.Host
+	if d.Task != "*" {
+		what = d.Task + " on " + d.Host
+	}
+	a := say("I say nothing of %s until %s; `check unsilence %d` ends that.", what, d.Until.Format("2006-01-02 15:04"), d.ID)
+	a.Data = d
+	return a, nil
+}
+
+func unsilenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	if len(args) != 1 {
+		return Answer{}, checkUse("unsilence")
+	}
+	n, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil {
+		return Answer{}, checkUse("unsilence")
+	}
+	d, err := e.Checks.EndSilence(ctx, n)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := say("downtime %d is over; what is wrong now is said.", d.ID)
+	a.Data = d
+	return a, nil
+}
+
+func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	if len(args) < 3 || c.File != nil && len(args) != 3 {
+		return Answer{}, checkUse("define")
+	}
+	text := string(c.File)
+	if c.File == nil {
+		text = strings.Join(args[2:], " ") // in chat: {command: check_disk -w 10%}
+		if !strings.HasPrefix(text, "{") {
+			return Answer{}, &UserError{Msg: "in chat a definition is one line", Hint: "as in `check define task disk {command: check_disk -w 10%}`", Kind: ErrUsage}
+		}
+	}
+	if err := e.Checks.Define(ctx, checks.Definition{Kind: args[0], Name: args[1], YAML: text, By: c.Person.Name}); err != nil {
+		return Answer{}, err
+	}
+	s := e.Checks.Stats()
+	return say("%s %s counts now: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+}
+
+func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	if len(args) != 2 {
+		return Answer{}, checkUse("undefine")
+	}
+	if err := e.Checks.Remove(ctx, args[0], args[1]); err != nil {
+		return Answer{}, err
+	}
+	s := e.Checks.Stats()
+	return say("%s %s is gone: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+}

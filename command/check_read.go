@@ -1,0 +1,330 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks"
+)
+
+func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	word, with, ok := clauses(args, "on", "is")
+	if !ok {
+		return Answer{}, checkUse("list")
+	}
+	f := checks.Filter{Task: word, Host: with["on"], Status: with["is"]}
+	if word != "" && with["on"] == "" {
+		// One word may be a task or a host.
+		if tasks, err := e.Checks.List(f); err != nil || len(tasks) == 0 {
+			f.Task, f.Host = "", word
+		}
+	}
+	all, err := e.Checks.List(f)
+	if err != nil {
+		return Answer{}, err
+	}
+	s := e.Checks.Stats()
+	if len(all) == 0 {
+		if s.Checks == 0 {
+			a := say("no checks are declared")
+			a.Data = all
+			return withTrouble(a, s), nil
+		}
+		what := strings.Join(args, " ")
+		if word != "" && f.Status == "" {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(what, 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
+		}
+		a := say("none of %d checks on %s", s.Checks, hostsWord(s.Hosts))
+		a.Data = all
+		return withTrouble(a, s), nil
+	}
+	bad, pending := 0, 0
+	for _, v := range all {
+		if v.Status != checks.OK {
+			bad++
+		}
+		if v.At.IsZero() {
+			pending++
+		}
+	}
+	a := Answer{Data: all}
+	head := fmt.Sprintf("all %d %s OK", len(all), isAre(len(all)))
+	if pending == len(all) {
+		head = fmt.Sprintf("%d %s not run yet", pending, map[bool]string{true: "has", false: "have"}[pending == 1])
+	} else if pending > 0 {
+		head = fmt.Sprintf("%d %s OK, %d not run yet", len(all)-pending, isAre(len(all)-pending), pending)
+	}
+	if bad > 0 {
+		head = fmt.Sprintf("%d of %d checks %s not OK", bad, len(all), isAre(bad))
+	}
+	if len(args) == 0 {
+		head += " on " + hostsWord(s.Hosts)
+		if s.Down > 0 {
+			head += fmt.Sprintf(", %d of them can not be reached", s.Down)
+		}
+	}
+	a.Lines = append(a.Lines, head)
+	for _, v := range all {
+		// Without a name only what is wrong is worth a line.
+		if v.Status != checks.OK || len(args) > 0 {
+			a.Lines = append(a.Lines, e.checkLine(v))
+		}
+	}
+	return withTrouble(a, s), nil
+}
+
+func withTrouble(a Answer, s checks.Stats) Answer {
+	if s.Trouble != "" {
+		a.Lines = append(a.Lines, "trouble: "+s.Trouble)
+	}
+	for _, i := range s.Idle {
+		a.Lines = append(a.Lines, "no host is meant by "+i)
+	}
+	return a
+}
+
+func hostsWord(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "host")) }
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// checkLine tells of one check in a line: CRITICAL disk on loki, for 12m: DISK CRITICAL - …
+func (e *Env) checkLine(v checks.View) string {
+	l := fmt.Sprintf("%s %s", v.Word, v.Key)
+	if v.At.IsZero() {
+		if !v.Next.IsZero() {
+			return l + ": runs in " + Short(max(v.Next.Sub(e.Now()), 0))
+		}
+		return l
+	}
+	if v.Hard == v.Status && !v.Since.IsZero() {
+		l += ", for " + Short(e.Now().Sub(v.Since))
+	}
+	var marks []string
+	if v.Soft() {
+		marks = append(marks, fmt.Sprintf("soft, %d of %d", v.Attempt, v.Attempts))
+	}
+	if v.Flapping {
+		marks = append(marks, "flapping")
+	}
+	if v.Ack != nil {
+		m := "acknowledged by " + v.Ack.By
+		if v.Ack.Why != "" {
+			m += ": " + v.Ack.Why
+		}
+		marks = append(marks, m)
+	}
+	if v.Hidden != "" && !v.Down { // its line says that
+		marks = append(marks, v.Hidden)
+	}
+	if len(marks) > 0 {
+		l += " (" + strings.Join(marks, "; ") + ")"
+	}
+	return l + ": " + clip(v.Line, 200)
+}
+
+func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on")
+	if !ok || task == "" || with["on"] == "" {
+		return Answer{}, checkUse("show")
+	}
+	v, err := e.Checks.Show(ctx, checks.Key{Task: task, Host: with["on"]})
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: v, Lines: []string{e.checkLine(v)}}
+	if !v.At.IsZero() {
+		l := fmt.Sprintf("ran %s ago, took %s", Short(e.Now().Sub(v.At)), Short(v.Took))
+		if !v.Next.IsZero() {
+			l += ", again in " + Short(max(v.Next.Sub(e.Now()), 0))
+		}
+		if v.Schedule != "" {
+			l += " (" + v.Schedule + ")"
+		}
+		a.Lines = append(a.Lines, l)
+	}
+	if v.Perf != "" {
+		a.Lines = append(a.Lines, "values: "+clip(v.Perf, 400))
+	}
+	if len(v.Recent) > 1 {
+		var b strings.Builder
+		for _, r := range v.Recent {
+			b.WriteByte("owCU"[r.Status])
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("last %d, oldest first: %s", len(v.Recent), b.String()))
+	}
+	return a, nil
+}
+
+func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on", "is", "last", "before")
+	if !ok || with["is"] != "" && with["is"] != checks.Problems {
+		return Answer{}, checkUse("history")
+	}
+	f := checks.ResultFilter{Limit: 20, Problems: with["is"] != ""}
+	for word, into := range map[string]func(int64){"last": func(n int64) { f.Limit = int(n) }, "before": func(n int64) { f.Before = n }} {
+		if with[word] == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(with[word], 10, 64)
+		if err != nil || n < 1 {
+			return Answer{}, checkUse("history")
+		}
+		into(n)
+	}
+	if task != "" || with["on"] != "" {
+		list, err := chosen(e, task, with["on"])
+		if err != nil {
+			return Answer{}, err
+		}
+		if len(list) > maxChosen {
+			return Answer{}, &UserError{Msg: fmt.Sprintf("that is %d checks", len(list)), Hint: "name a task and a host", Kind: ErrUsage}
+		}
+		f.Keys = keysOf(list)
+	}
+	list, err := e.Checks.Results(ctx, f)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: list}
+	if len(list) == 0 {
+		a.Lines = []string{"nothing is on record for that"}
+	}
+	for _, r := range list {
+		l := fmt.Sprintf("%s %s %s, took %s: %s", r.At.Format("2006-01-02 15:04:05"), r.Word, r.Key, Short(r.Took), clip(r.Line, 200))
+		if r.Quiet {
+			l += " (quiet)"
+		}
+		a.Lines = append(a.Lines, l)
+	}
+	return a, nil
+}
+
+// maxChosen bounds how many checks one question is about.
+const maxChosen = 1000
+
+func checkMetrics(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	task, with, ok := clauses(args, "on", "for", "by")
+	if !ok || task == "" || with["on"] == "" {
+		return Answer{}, checkUse("metrics")
+	}
+	back, step := 24*time.Hour, time.Duration(0)
+	var err error
+	if with["for"] != "" {
+		if back, err = period(with["for"]); err != nil {
+			return Answer{}, err
+		}
+	}
+	if with["by"] != "" {
+		if step, err = period(with["by"]); err != nil {
+			return Answer{}, err
+		}
+	}
+	list, err := e.Checks.Metrics(ctx, checks.Key{Task: task, Host: with["on"]}, step, e.Now().Add(-back))
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: list}
+	if len(list) == 0 {
+		a.Lines = []string{"no values are summed up for that"}
+	}
+	for _, s := range list {
+		low, high, sum, n := s.Points[0].Min, s.Points[0].Max, 0.0, int64(0)
+		for _, p := range s.Points {
+			low, high, sum, n = min(low, p.Min), max(high, p.Max), sum+p.Mean*float64(p.N), n+p.N
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s: mean %.4g%s, lowest %.4g%s, highest %.4g%s in %s (%d values)", clip(s.Label, 80), sum/float64(n), s.Unit, low, s.Unit, high, s.Unit, Short(back), n))
+	}
+	return a, nil
+}
+
+func checkStats(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	if len(args) > 0 {
+		return Answer{}, checkUse("stats")
+	}
+	s := e.Checks.Stats()
+	a := say("%d checks on %s, %d not OK, %d hosts down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
+		s.Checks, hostsWord(s.Hosts), s.Problems, s.Down, s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
+	a.Data = s
+	return withTrouble(a, s), nil
+}
+
+func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	list := e.Checks.Downtimes()
+	a := Answer{Data: list}
+	if len(list) == 0 {
+		a.Lines = []string{"nothing is silenced"}
+	}
+	for _, d := range list {
+		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, d.Until.Format("2006-01-02 15:04"), d.By)
+		if d.Why != "" {
+			l += ": " + d.Why
+		}
+		a.Lines = append(a.Lines, l)
+	}
+	return a, nil
+}
+
+func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	n := 20
+	if len(args) > 0 {
+		var err error
+		if n, err = strconv.Atoi(args[0]); err != nil || n < 1 || n > 1000 || len(args) > 1 {
+			return Answer{}, checkUse("actions")
+		}
+	}
+	list, err := e.Checks.Acted(ctx, n)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: list}
+	if len(list) == 0 {
+		a.Lines = []string{"no action was needed yet"}
+	}
+	for _, d := range list {
+		name := d.Action
+		if name == "" {
+			name = "notice"
+		}
+		state := "done"
+		switch {
+		case d.Done.IsZero() && d.Error != "":
+			state = fmt.Sprintf("failed %d times, is tried again: %s", d.Tries, d.Error)
+		case d.Done.IsZero():
+			state = "under way"
+		case d.Error != "":
+			state = "given up: " + d.Error
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", d.At.Format("2006-01-02 15:04:05"), name, d.On, d.Key, state))
+	}
+	return a, nil
+}
+
+func listDefinitions(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	if len(args) > 1 {
+		return Answer{}, checkUse("defined")
+	}
+	list, err := e.Checks.Definitions(ctx, strings.Join(args, ""))
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: list}
+	if len(list) == 0 {
+		a.Lines = []string{"nothing of that kind is declared"}
+	}
+	for _, d := range list {
+		from := "in a file"
+		if d.By != "" {
+			from = fmt.Sprintf("by %s, %s", d.By, d.At.Format("2006-01-02"))
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s (%s)", d.Kind, d.Name, from))
+	}
+	return a, nil
+}
