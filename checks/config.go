@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -213,19 +214,30 @@ func (c *Config) load() (*Defs, error) {
 			return nil, err
 		}
 		var d Defs
-		if len(strings.TrimSpace(string(b))) > 0 {
-			err = yaml.Load(b, &d, yaml.WithKnownFields())
+		if len(bytes.TrimSpace(b)) > 0 {
+			err = readYAML(b, &d)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s", f, oneLine(err))
+			return nil, fmt.Errorf("%s: %w", f, err)
 		}
 		all.add(&d)
 	}
 	return all, nil
 }
 
+// readYAML reads a document into a struct; keys that it does not have are errors.
+func readYAML(b []byte, into any) error {
+	err := yaml.Load(b, into, yaml.WithKnownFields())
+	if err == nil {
+		return nil
+	}
+	return errors.New(noField.ReplaceAllString(oneLine(err), `there is no key "$1" here`))
+}
+
+var noField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " ")
+	return strings.Join(strings.Fields(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: ")), " ")
 }
 
 func (d *Defs) clone() *Defs {

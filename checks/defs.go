@@ -84,38 +84,37 @@ func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
 func parseDef(kind, name, text string) (*Defs, error) {
 	var d Defs
 	var err error
-	strict := yaml.WithKnownFields()
 	switch kind {
 	case KindHost:
 		d.Hosts = make([]Host, 1)
-		err = yaml.Load([]byte(text), &d.Hosts[0], strict)
+		err = readYAML([]byte(text), &d.Hosts[0])
 		d.Hosts[0].Name = name
 	case KindTask:
 		d.Tasks = make([]Task, 1)
-		err = yaml.Load([]byte(text), &d.Tasks[0], strict)
+		err = readYAML([]byte(text), &d.Tasks[0])
 		d.Tasks[0].Name = name
 	case KindSchedule:
 		d.Schedules = make([]NamedSchedule, 1)
-		err = yaml.Load([]byte(text), &d.Schedules[0], strict)
+		err = readYAML([]byte(text), &d.Schedules[0])
 		d.Schedules[0].Name = name
 	case KindHostTask:
 		d.HostTasks = make([]HostTask, 1)
-		err = yaml.Load([]byte(text), &d.HostTasks[0], strict)
+		err = readYAML([]byte(text), &d.HostTasks[0])
 		d.HostTasks[0].Name = name
 	case KindAction:
 		d.Actions = make([]Action, 1)
-		err = yaml.Load([]byte(text), &d.Actions[0], strict)
+		err = readYAML([]byte(text), &d.Actions[0])
 		d.Actions[0].Name = name
 		if a := d.Actions[0]; err == nil && (a.Webhook != "" || a.Run != "") {
 			err = errors.New("webhook and run are for files only: they hold secrets, and act in the name of the bot")
 		}
 	case KindContact:
 		d.Contacts = make([]Contact, 1)
-		err = yaml.Load([]byte(text), &d.Contacts[0], strict)
+		err = readYAML([]byte(text), &d.Contacts[0])
 		d.Contacts[0].Name = name
 	case KindNode:
 		d.Nodes = make([]Node, 1)
-		err = yaml.Load([]byte(text), &d.Nodes[0], strict)
+		err = readYAML([]byte(text), &d.Nodes[0])
 		d.Nodes[0].Name = name
 	default:
 		return nil, fmt.Errorf("%w: there is no kind %q; there are %s", ErrInvalid, kind, strings.Join(Kinds, ", "))

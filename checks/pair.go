@@ -133,6 +133,9 @@ const (
 	soon = 30 * time.Second
 )
 
+// onDemand reports whether only an action, or a person who names it, has a check run.
+func (p *pair) onDemand() bool { return p.Task != hostTask && p.schedule.never() }
+
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
 	from := now

@@ -57,6 +57,8 @@ func (m *Monitor) List(f Filter) ([]View, error) {
 		switch {
 		case !p.live, p.Task == hostTask && p.stand.Status == OK && p.stand.Hard == OK && f.Task != hostTask:
 			continue // that a host answers goes without saying
+		case p.onDemand() && f.Task != p.Task:
+			continue
 		case f.Task != "" && !match(f.Task, p.Task):
 			continue
 		case of != nil && !of[p.Host], of == nil && f.Host != "" && !match(f.Host, p.Host):

@@ -42,7 +42,7 @@ func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
 	// That it can be reached is asked first: it is another thing than what becomes of the command.
 	_, release, err := m.Pool.Get(ctx, target)
 	if err != nil {
-		return outcome{unreachable: true, text: oneLine(err)}
+		return outcome{unreachable: true, text: strings.TrimPrefix(oneLine(err), "unreachable: ")}
 	}
 	release()
 	if p.Task == hostTask {
@@ -163,26 +163,34 @@ func (p *plan) judge(out outcome) judged {
 	}
 	switch {
 	case out.signal != "":
-		j.status, j.line = Unknown, clip("it was ended by SIG"+out.signal+": "+j.line, maxLine)
+		j.status, j.line = Unknown, because("it was ended by SIG"+out.signal, j.line)
 	case len(task.Expect.Exit) > 0 || p.expect != nil:
 		want := task.Expect.Exit
 		if len(want) == 0 {
 			want = []int{0}
 		}
 		if !slices.Contains(want, out.exit) {
-			j.status, j.line = Critical, clip(fmt.Sprintf("exit %d: %s", out.exit, j.line), maxLine)
+			j.status, j.line = Critical, because(fmt.Sprintf("exit %d", out.exit), j.line)
 		} else if p.expect != nil && !p.expect.MatchString(out.stdout) {
-			j.status, j.line = Critical, clip("its output is not as expected: "+j.line, maxLine)
+			j.status, j.line = Critical, because("its output is not as expected", j.line)
 		}
 	case out.exit >= 0 && out.exit <= int(Unknown):
 		j.status = Status(out.exit)
 	default:
-		j.status, j.line = Unknown, clip(fmt.Sprintf("exit %d: %s", out.exit, j.line), maxLine)
+		j.status, j.line = Unknown, because(fmt.Sprintf("exit %d", out.exit), j.line)
 	}
 	if j.line == "" {
 		j.line = fmt.Sprintf("exit %d, and no output", out.exit)
 	}
 	return j
+}
+
+// because puts a reason before what a check said, if it said anything.
+func because(reason, said string) string {
+	if said == "" {
+		return reason
+	}
+	return clip(reason+": "+said, maxLine)
 }
 
 // perfText gives the performance data as it was written, on one line.

@@ -71,7 +71,7 @@ func (s Schedule) String() string { return s.text }
 // Next gives the first time behind t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
-	if s.cron == nil && s.every == 0 {
+	if s.never() {
 		return time.Time{}
 	}
 	share := part(key)
@@ -107,3 +107,5 @@ func second(t time.Time) bool {
 
 // same reports whether two schedules are due at the same times.
 func (s Schedule) same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }
+
+func (s Schedule) never() bool { return s.cron == nil && s.every == 0 }

@@ -117,7 +117,7 @@ func (m *Monitor) Stats() Stats {
 		}
 	}
 	for _, p := range m.pairs {
-		if !p.live || p.Task == hostTask {
+		if !p.live || p.Task == hostTask || p.onDemand() {
 			continue
 		}
 		s.Checks++

@@ -317,9 +317,6 @@ func (c *Config) validate() error {
 	}
 	rel(&c.Checks.Dir)
 	rel(&c.Checks.Plugins)
-	if err := c.Checks.Check(); err != nil {
-		return fail("checks: %v", err)
-	}
 	if w := c.Workers.ESX; w != nil {
 		rel(&w.CA)
 	}

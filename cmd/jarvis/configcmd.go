@@ -58,6 +58,9 @@ func checkParts(conf *config.Config) error {
 	if _, err := command.NewFetch(conf.Sources.URLs); err != nil {
 		return err
 	}
+	if err := conf.Checks.Check(); err != nil {
+		return fmt.Errorf("checks: %w", err)
+	}
 	for _, ch := range conf.Chat {
 		if _, err := frontend(conf, ch, nil); err != nil {
 			return err

@@ -43,14 +43,14 @@ func base(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "jarvis-lab", "bookworm-1")
+	dir := filepath.Join(cache, "jarvis-lab", "bookworm-2")
 	if _, err := os.Stat(filepath.Join(dir, ".done")); err == nil {
 		return dir, nil
 	}
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Dir(dir), 0o755)); err != nil {
 		return "", err
 	}
-	args := []string{"--quiet", "--variant=minbase", "--include=openssh-server,sudo,tini,busybox,procps", `--aptopt=Acquire::Languages "none"`, "bookworm", dir}
+	args := []string{"--quiet", "--variant=minbase", "--include=openssh-server,sudo,tini,busybox,procps,monitoring-plugins-basic", `--aptopt=Acquire::Languages "none"`, "bookworm", dir}
 	for _, sources := range []string{"/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"} {
 		if b, err := os.ReadFile(sources); err == nil && strings.Contains(string(b), "bookworm") {
 			args = append(args, sources)
