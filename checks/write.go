@@ -33,7 +33,6 @@ const (
 func (m *Monitor) write(ctx context.Context) {
 	tick := time.NewTicker(sweepPeriod)
 	defer tick.Stop()
-	var noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,10 +44,9 @@ func (m *Monitor) write(ctx context.Context) {
 		for more := true; more; {
 			more = m.commitSome(ctx)
 		}
-		if time.Since(noted) >= alivePeriod {
-			noted = time.Now()
-			m.noteAlive(ctx)
-		}
+		m.commit.Lock()
+		m.noteAlive(ctx)
+		m.commit.Unlock()
 	}
 }
 
@@ -76,18 +74,20 @@ func (m *Monitor) gather(ctx context.Context) {
 	}
 }
 
+// noteAlive notes that this server works, when no result has done so for a while.
 func (m *Monitor) noteAlive(ctx context.Context) {
 	m.mu.Lock()
 	idle := len(m.cat.plans) == 0
 	m.mu.Unlock()
-	if idle {
+	if idle || !m.aliveDue() {
 		return
 	}
-	err := m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markAlive, m.now().UnixMilli()) })
-	if err != nil && ctx.Err() == nil {
+	if err := m.store(ctx, nil); err != nil && ctx.Err() == nil {
 		m.Log.Debug("note that checks run", "err", err)
 	}
 }
+
+func (m *Monitor) aliveDue() bool { return m.now().Sub(m.noted).Abs() >= alivePeriod }
 
 // settled is what a transaction writes of one pair, and what is taken over behind it.
 type settled struct {
@@ -291,9 +291,18 @@ func (s *settled) add(a *action, on string) {
 	s.events = append(s.events, r)
 }
 
-// store writes a batch in one transaction.
-func (m *Monitor) store(ctx context.Context, batch []settled) error {
-	now := m.now().UnixMilli()
+// store writes a batch in one transaction, and now and then that this server works. commit is held.
+func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
+	at := m.now()
+	now := at.UnixMilli()
+	alive := m.aliveDue()
+	if alive {
+		defer func() {
+			if err == nil {
+				m.noted = at
+			}
+		}()
+	}
 	states := make([]string, len(batch))
 	for i := range batch {
 		b, err := json.Marshal(batch[i].stand)
@@ -303,6 +312,11 @@ func (m *Monitor) store(ctx context.Context, batch []settled) error {
 		states[i] = string(b)
 	}
 	return m.DB.Write(ctx, func(tx store.Tx) error {
+		if alive {
+			if err := setMark(ctx, tx, markAlive, now); err != nil {
+				return err
+			}
+		}
 		for i := range batch {
 			s := &batch[i]
 			if f := s.f; f != nil {
