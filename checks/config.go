@@ -70,7 +70,7 @@ type Host struct {
 // Task is a command, or a plugin that is brought to the host.
 type Task struct {
 	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
-	Command  string            `yaml:"command,omitempty" json:"command,omitempty" doc:"a line for the login shell of the host"`
+	Command  string            `yaml:"command,omitempty" json:"command,omitempty" doc:"a line for sh on the host"`
 	Plugin   string            `yaml:"plugin,omitempty" json:"plugin,omitempty" doc:"instead of command: a file in checks.plugins, which is brought to the host once"`
 	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them"`
 	Env      map[string]string `yaml:"env,omitempty" json:"env,omitempty" doc:"environment; whoever may list processes on the host can read it"`

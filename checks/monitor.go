@@ -138,6 +138,9 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 const (
 	markAlive  = "alive"   // when this server was last known to work
 	markRollUp = "roll-up" // the last result that the roll-ups have
+	// The range that is being added ends with this result, and the pairs up to this one have it.
+	markRollUpTo   = "roll-up to"
+	markRollUpPair = "roll-up pair"
 )
 
 func (m *Monitor) mark(ctx context.Context, name string) (v int64, err error) {

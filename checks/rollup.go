@@ -1,16 +1,21 @@
 package checks
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/store"
 )
 
 const (
-	rollPeriod = time.Minute
-	rollChunk  = 5000 // results in one go
+	rollPeriod = 5 * time.Minute  // that of the finest sums: each is mostly written once
+	rollAfter  = 10 * time.Second // behind its end: results come late
+	rollRange  = 100_000          // results in one go
+	rollPiece  = 1000             // sums in one transaction
 )
 
 type rollKey struct {
@@ -26,82 +31,130 @@ type rolled struct {
 	unit             string
 }
 
-// rollUp follows the results, and adds their performance data to sums by 5 minutes, hour and day: each once, because the sums
-// and how far they are go into one transaction.
+// rollUp follows the results, and adds their performance data to sums by 5 minutes, hour and day.
 func (m *Monitor) rollUp(ctx context.Context) {
-	t := time.NewTicker(rollPeriod)
+	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
-		for more := true; more && ctx.Err() == nil; {
-			n, err := m.rollSome(ctx)
-			if err != nil && ctx.Err() == nil {
-				m.Log.Error("sum up performance data", "err", err)
-			}
-			more = err == nil && n == rollChunk
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = m.rollSome(ctx); err != nil && ctx.Err() == nil {
+				m.Log.Error("sum up performance data", "err", err)
+			}
+		}
+		now := m.now()
+		t.Reset(now.Truncate(rollPeriod).Add(rollPeriod + rollAfter).Sub(now))
 	}
 }
 
-func (m *Monitor) rollSome(ctx context.Context) (n int, err error) {
+// rollSome adds a range of results to the sums, each once: the sums are written pair by pair in small transactions, and with
+// each goes how far it is. After a crash the same range is read again, and the pairs that have it are left out.
+func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
 	after, err := m.mark(ctx, markRollUp)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, perf FROM check_results WHERE id > ? ORDER BY id LIMIT ?", after, rollChunk)
+	upTo, err := m.mark(ctx, markRollUpTo)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	sums := map[rollKey]*rolled{}
-	err = func() error {
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var pair, at int64
-			var perf string
-			if err := rows.Scan(&after, &pair, &at, &perf); err != nil {
+	pair, err := m.mark(ctx, markRollUpPair)
+	if err != nil {
+		return false, err
+	}
+	if upTo <= after { // a new range
+		pair = 0
+		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM check_results WHERE id > ? ORDER BY id LIMIT ?) AS r", after, rollRange).Scan(&upTo); err != nil || upTo == 0 {
+			return false, err
+		}
+		err := m.DB.Write(ctx, func(tx store.Tx) error {
+			if err := setMark(ctx, tx, markRollUpPair, 0); err != nil {
 				return err
 			}
-			n++
-			if perf == "" {
+			return setMark(ctx, tx, markRollUpTo, upTo)
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	sums, n, err := m.sum(ctx, after, upTo)
+	if err != nil {
+		return false, err
+	}
+	keys := slices.Collect(maps.Keys(sums))
+	slices.SortFunc(keys, func(a, b rollKey) int { return cmp.Compare(a.pair, b.pair) })
+	for len(keys) > 0 && keys[0].pair <= pair {
+		keys = keys[1:]
+	}
+	for len(keys) > 0 {
+		// A pair's sums stay together.
+		k := min(rollPiece, len(keys))
+		for k < len(keys) && keys[k].pair == keys[k-1].pair {
+			k++
+		}
+		piece := keys[:k]
+		keys = keys[k:]
+		err := m.DB.Write(ctx, func(tx store.Tx) error {
+			for _, k := range piece {
+				if err := sums[k].add(ctx, tx, k); err != nil {
+					return err
+				}
+			}
+			return setMark(ctx, tx, markRollUpPair, piece[len(piece)-1].pair)
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return n == rollRange, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markRollUp, upTo) })
+}
+
+// sum adds up the performance data of a range of results.
+func (m *Monitor) sum(ctx context.Context, after, upTo int64) (sums map[rollKey]*rolled, n int, err error) {
+	rows, err := m.DB.Query(ctx, "SELECT pair, at, perf FROM check_results WHERE id > ? AND id <= ? ORDER BY id", after, upTo)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	sums = map[rollKey]*rolled{}
+	for rows.Next() {
+		var pair, at int64
+		var perf string
+		if err := rows.Scan(&pair, &at, &perf); err != nil {
+			return nil, 0, err
+		}
+		n++
+		list, _ := ParsePerf(perf)
+		for _, x := range list {
+			if math.IsNaN(x.Value) {
 				continue
 			}
-			list, _ := ParsePerf(perf)
-			for _, x := range list {
-				if math.IsNaN(x.Value) {
-					continue
+			for _, step := range rollSteps {
+				k := rollKey{pair, clip(x.Label, 200), int64(step / time.Second), at - at%step.Milliseconds()}
+				s := sums[k]
+				if s == nil {
+					s = &rolled{low: x.Value, high: x.Value, unit: x.Unit}
+					sums[k] = s
 				}
-				for _, step := range rollSteps {
-					k := rollKey{pair, clip(x.Label, 200), int64(step / time.Second), at - at%step.Milliseconds()}
-					s := sums[k]
-					if s == nil {
-						s = &rolled{low: x.Value, high: x.Value, unit: x.Unit}
-						sums[k] = s
-					}
-					s.n++
-					s.total += x.Value
-					s.low, s.high = min(s.low, x.Value), max(s.high, x.Value)
-				}
+				s.n++
+				s.total += x.Value
+				s.low, s.high = min(s.low, x.Value), max(s.high, x.Value)
 			}
 		}
-		return rows.Err()
-	}()
-	if err != nil || n == 0 {
-		return n, err
 	}
-	return n, m.DB.Write(ctx, func(tx store.Tx) error {
-		for k, s := range sums {
-			if _, err := tx.Exec(ctx, `INSERT INTO check_metrics (pair, label, step, at, n, low, high, total, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-				ON CONFLICT (pair, label, step, at) DO UPDATE SET n = check_metrics.n + excluded.n, total = check_metrics.total + excluded.total, unit = excluded.unit,
-				low = CASE WHEN excluded.low < check_metrics.low THEN excluded.low ELSE check_metrics.low END,
-				high = CASE WHEN excluded.high > check_metrics.high THEN excluded.high ELSE check_metrics.high END`,
-				k.pair, k.label, k.step, k.at, s.n, s.low, s.high, s.total, s.unit); err != nil {
-				return err
-			}
-		}
-		return setMark(ctx, tx, markRollUp, after)
-	})
+	return sums, n, rows.Err()
+}
+
+func (s *rolled) add(ctx context.Context, tx store.Tx, k rollKey) error {
+	_, err := tx.Exec(ctx, `INSERT INTO check_metrics (pair, label, step, at, n, low, high, total, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (pair, label, step, at) DO UPDATE SET n = check_metrics.n + excluded.n, total = check_metrics.total + excluded.total, unit = excluded.unit,
+		low = CASE WHEN excluded.low < check_metrics.low THEN excluded.low ELSE check_metrics.low END,
+		high = CASE WHEN excluded.high > check_metrics.high THEN excluded.high ELSE check_metrics.high END`,
+		k.pair, k.label, k.step, k.at, s.n, s.low, s.high, s.total, s.unit)
+	return err
 }

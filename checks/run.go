@@ -51,28 +51,32 @@ func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
 	timeout := cmp.Or(t.Timeout, defaultTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
-	cmd := remote.Command{Line: t.Command, Env: t.Env}
-	if t.Sudo {
-		cmd.Sudo = &remote.Sudo{}
-	}
+	line, env := t.Command, t.Env
 	if t.From != "" {
-		if cmd.Env, err = m.about(ctx, p, t.Env); err != nil {
+		if env, err = m.about(ctx, p, t.Env); err != nil {
 			return outcome{text: oneLine(err)}
 		}
 	}
+	var dir string
 	if t.Plugin != "" {
 		file, err := m.bring(ctx, p.where, target, t.Plugin)
 		if err != nil {
 			return outcome{text: oneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
 		}
-		cmd.Line, cmd.Args = "", append([]string{file}, t.Args...)
+		dir = path.Dir(file)
+		line = "exec " + remote.Quote(append([]string{file}, t.Args...)...)
 	}
-	res, err := m.Pool.Run(ctx, target, cmd)
+	var res remote.Result
+	if t.Sudo {
+		res, err = m.Pool.Run(ctx, target, remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: &remote.Sudo{}})
+	} else {
+		res, err = m.Pool.Quick(ctx, target, line, env)
+	}
 	if err != nil {
 		return outcome{text: oneLine(err)}
 	}
 	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
-		m.lost(p.where, path.Dir(cmd.Args[0])) // somebody removed it
+		m.lost(p.where, dir) // somebody removed it
 	}
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
 }

@@ -71,6 +71,9 @@ type Client struct {
 	mu     sync.Mutex
 	active int           // sessions open
 	freed  chan struct{} // closed when one ends
+	quick  []*quickShell // free ones
+	// noQuick: the host gives no shell that stays open.
+	noQuick bool
 }
 
 // Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost, or is a *HostKeyError.

@@ -182,11 +182,12 @@ func (c *Client) session(ctx context.Context) (*gossh.Session, error) {
 			return s, nil
 		}
 		others, freed := c.free()
+		shells := c.closeQuick() // they are only for speed
 		var full *gossh.OpenChannelError
 		if !errors.As(err, &full) {
 			return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
 		}
-		if others > 0 {
+		if others > 0 || shells {
 			alone = 0
 		} else if alone++; alone > 10 { // the host may still be clearing up behind the last one
 			return nil, fmt.Errorf("%s opens no session: %s", c.addr, full.Message)

@@ -1,0 +1,370 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs each line in a subshell with nothing on stdin. Both streams
+// say by the mark where its output begins and ends: nothing else is as improbable as the mark.
+const quickScript = `while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
+printf '%s\n' "$jarvis_mark"
+( JARVIS_RUN=$jarvis_run; export JARVIS_RUN; eval "$jarvis_line" ) < /dev/null
+jarvis_status=$?
+printf '\n%s\n' "$jarvis_mark" >&2
+printf '\n%s %s\n' "$jarvis_mark" "$jarvis_status"
+done`
+
+const quickStart = 5 * time.Second // a shell that says nothing for so long is none
+
+// Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A session
+// for each would cost the host its own sshd process and login shell, many times what the command does. Calls at the same time
+// have a shell each.
+//
+// What the line leaves running may hold its streams as long as it likes; the shell is not used again when it speaks up. A line
+// with a newline, or a host that gives no shell, has a session of its own. Errors are as those of Run.
+func (c *Client) Quick(ctx context.Context, line string, env map[string]string) (Result, error) {
+	request, ok := quickRequest(line, env)
+	c.mu.Lock()
+	ok = ok && !c.noQuick
+	c.mu.Unlock()
+	if !ok {
+		return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
+	}
+	q, err := c.quickShell(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	job := &quickJob{mark: rand.Text(), run: rand.Text(), began: make(chan struct{}), done: make(chan struct{})}
+	if !q.begin(job, request) {
+		return Result{}, fmt.Errorf("%w: the shell has ended", errNotOpened)
+	}
+	start := time.NewTimer(quickStart)
+	defer start.Stop()
+	select {
+	case <-job.began:
+	case <-q.dead:
+		if q.used {
+			return Result{}, fmt.Errorf("%w: the shell has ended", ErrLost)
+		}
+		return c.notQuick(ctx, q, line, env)
+	case <-start.C:
+		if !q.used {
+			return c.notQuick(ctx, q, line, env)
+		}
+	case <-ctx.Done():
+	}
+	select {
+	case <-job.done:
+		c.quickDone(q)
+		return job.result(), nil
+	case <-q.dead:
+		return Result{}, fmt.Errorf("%w: the shell has ended", ErrLost)
+	case <-ctx.Done():
+	}
+	c.quickKill(q, job)
+	return Result{}, context.Cause(ctx)
+}
+
+// Quick runs a line as Client.Quick does. When the connection is dead before it began, it is opened once more.
+func (p *Pool) Quick(ctx context.Context, t Target, line string, env map[string]string) (Result, error) {
+	for again := false; ; again = true {
+		c, release, err := p.Get(ctx, t)
+		if err != nil {
+			return Result{}, err
+		}
+		res, err := c.Quick(ctx, line, env)
+		release()
+		if again || !errors.Is(err, errNotOpened) {
+			return res, err
+		}
+		p.Drop(t, c)
+	}
+}
+
+// plainLine is a program with arguments that no shell would change: it may take the place of the subshell.
+var plainLine = regexp.MustCompile(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
+
+// quickRequest writes a line as the script wants it: one line.
+func quickRequest(line string, env map[string]string) (string, bool) {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(&b, "%s=%s; export %s; ", k, Quote(env[k]), k)
+	}
+	if plainLine.MatchString(line) {
+		b.WriteString("exec ")
+	}
+	b.WriteString(line)
+	text := b.String()
+	return text, !strings.ContainsAny(text, "\n\x00")
+}
+
+// notQuick gives up shells on this host, and runs the line as it always goes.
+func (c *Client) notQuick(ctx context.Context, q *quickShell, line string, env map[string]string) (Result, error) {
+	c.mu.Lock()
+	c.noQuick = true
+	c.mu.Unlock()
+	q.close()
+	return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
+}
+
+// quickShell is a shell that stays open. It has at most one job.
+type quickShell struct {
+	session *gossh.Session
+	stdin   io.WriteCloser
+	dead    chan struct{} // closed when it has ended
+	used    bool          // it has run something
+
+	mu    sync.Mutex
+	job   *quickJob
+	stray bool // something wrote while nothing ran
+}
+
+// quickShell gives one that is free, or opens one.
+func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
+	c.mu.Lock()
+	for n := len(c.quick); n > 0; n = len(c.quick) {
+		q := c.quick[n-1]
+		c.quick = c.quick[:n-1]
+		select {
+		case <-q.dead:
+			continue
+		default:
+		}
+		c.mu.Unlock()
+		return q, nil
+	}
+	c.mu.Unlock()
+	s, err := c.session(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+	q := &quickShell{session: s, dead: make(chan struct{})}
+	s.Stdout, s.Stderr = quickStream{q, false}, quickStream{q, true}
+	if q.stdin, err = s.StdinPipe(); err == nil {
+		err = s.Start("exec sh -c " + Quote(quickScript))
+	}
+	if err != nil {
+		_ = s.Close()
+		c.free()
+		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
+	}
+	go func() {
+		_ = s.Wait()
+		close(q.dead)
+		c.free()
+	}()
+	return q, nil
+}
+
+// quickDone keeps a shell for the next.
+func (c *Client) quickDone(q *quickShell) {
+	q.used = true
+	q.mu.Lock()
+	q.job = nil
+	stray := q.stray
+	q.mu.Unlock()
+	if stray {
+		q.close()
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quick = append(c.quick, q)
+}
+
+// closeQuick gives back the sessions of shells that nobody uses, and reports whether there were any.
+func (c *Client) closeQuick() bool {
+	c.mu.Lock()
+	list := c.quick
+	c.quick = nil
+	c.mu.Unlock()
+	for _, q := range list {
+		q.close()
+	}
+	return len(list) > 0
+}
+
+// quickKill ends a job on the host. When its shell survives, it is closed all the same: what is left may still write.
+func (c *Client) quickKill(q *quickShell, job *quickJob) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
+	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", job.run}}
+	go func() {
+		defer cancel()
+		_, _ = c.Run(ctx, kill)
+	}()
+	select {
+	case <-job.done:
+	case <-q.dead:
+	case <-time.After(killGrace + killGrace/2):
+	}
+	q.close()
+}
+
+// close ends the shell: it reads the end of its input.
+func (q *quickShell) close() {
+	_ = q.stdin.Close()
+	_ = q.session.Close()
+}
+
+// begin hands a job over; false when the shell has ended before.
+func (q *quickShell) begin(j *quickJob, request string) bool {
+	q.mu.Lock()
+	q.job = j
+	q.mu.Unlock()
+	_, err := io.WriteString(q.stdin, j.mark+"\n"+j.run+"\n"+request+"\n")
+	return err == nil
+}
+
+// quickJob is a line that runs.
+type quickJob struct {
+	mark  string // where its output begins and ends
+	run   string // in the environment of all it starts
+	began chan struct{}
+	done  chan struct{}
+
+	begun    bool
+	out, err quickText
+	status   int
+	ended    [2]bool // stdout, stderr
+}
+
+// quickText keeps the beginning of a stream, and its end to find the mark in.
+type quickText struct {
+	kept []byte // at most MaxOutputBytes
+	tail []byte
+}
+
+const quickTail = 4 << 10
+
+func (t *quickText) add(p []byte) {
+	t.tail = append(t.tail, p...)
+	if extra := len(t.tail) - quickTail; extra > 0 {
+		t.keep(t.tail[:extra])
+		t.tail = append(t.tail[:0], t.tail[extra:]...)
+	}
+}
+
+func (t *quickText) keep(p []byte) {
+	t.kept = append(t.kept, p[:min(len(p), MaxOutputBytes-len(t.kept))]...)
+}
+
+// upTo takes the tail before i for the rest of the stream.
+func (t *quickText) upTo(i int) {
+	t.keep(t.tail[:i])
+	t.tail = nil
+}
+
+// quickStream is one stream of a shell.
+type quickStream struct {
+	q   *quickShell
+	err bool
+}
+
+func (w quickStream) Write(p []byte) (int, error) {
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	j := w.q.job
+	switch {
+	case j == nil, w.err && j.ended[1], !w.err && j.ended[0]:
+		w.q.stray = true
+	case w.err:
+		j.onStderr(p)
+	default:
+		j.onStdout(p, &w.q.stray)
+	}
+	return len(p), nil
+}
+
+// ReadFrom keeps an open shell from costing the 32 KiB of io.Copy for each stream.
+func (w quickStream) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := make([]byte, 1<<10)
+	for {
+		k, err := r.Read(buf)
+		n += int64(k)
+		if k > 0 {
+			_, _ = w.Write(buf[:k])
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+	}
+}
+
+func (j *quickJob) onStdout(p []byte, stray *bool) {
+	j.out.add(p)
+	if !j.begun {
+		i := bytes.Index(j.out.tail, []byte(j.mark+"\n"))
+		if i < 0 {
+			return
+		}
+		if i > 0 {
+			*stray = true // of something that an earlier job left
+		}
+		j.out.tail = j.out.tail[i+len(j.mark)+1:]
+		j.out.kept = nil
+		j.begun = true
+		close(j.began)
+	}
+	end := []byte("\n" + j.mark + " ")
+	i := bytes.Index(j.out.tail, end)
+	if i < 0 {
+		return
+	}
+	digits, _, whole := bytes.Cut(j.out.tail[i+len(end):], []byte("\n"))
+	if !whole {
+		return
+	}
+	var err error
+	if j.status, err = strconv.Atoi(string(digits)); err != nil {
+		return
+	}
+	j.out.upTo(i)
+	j.end(0)
+}
+
+func (j *quickJob) onStderr(p []byte) {
+	j.err.add(p)
+	if i := bytes.Index(j.err.tail, []byte("\n"+j.mark+"\n")); i >= 0 {
+		j.err.upTo(i)
+		j.end(1)
+	}
+}
+
+func (j *quickJob) end(stream int) {
+	j.ended[stream] = true
+	if j.ended[0] && j.ended[1] {
+		close(j.done)
+	}
+}
+
+// firstSignal is how a shell says that a signal ended a command: 128 and its number.
+const firstSignal = 128
+
+var signalNames = map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM"}
+
+func (j *quickJob) result() Result {
+	r := Result{Exit: j.status, Stdout: string(j.out.kept), Stderr: string(j.err.kept)}
+	if name := signalNames[j.status-firstSignal]; name != "" {
+		r.Signal = name
+	}
+	return r
+}
