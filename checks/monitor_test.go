@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -23,6 +25,8 @@ type ground struct {
 	dir  string
 	cfg  Config
 	stop func()
+	// registry: there is an engine with these steps; nil: there is none.
+	registry *pipeline.Registry
 
 	mu      sync.Mutex
 	offset  time.Duration // of the wall clock
@@ -62,18 +66,35 @@ func (g *ground) start() {
 	}
 	m.run = g.run
 	g.Monitor = m
-	if err := m.Open(g.t.Context(), World{DB: db, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
+	services := []func(context.Context) error{m.Run}
+	var engine *pipeline.Engine
+	if g.registry != nil {
+		key, err := clipboard.NewKey()
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if engine, err = pipeline.New(g.t.Context(), pipeline.Config{DB: db, Registry: g.registry, Key: key}); err != nil {
+			g.t.Fatal(err)
+		}
+		services = append(services, engine.Run)
+	}
+	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
 		g.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = m.Run(ctx)
-	}()
+	var wg sync.WaitGroup
+	for _, f := range services {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := f(ctx); err != nil {
+				g.t.Error(err)
+			}
+		}()
+	}
 	g.stop = func() {
 		cancel()
-		<-done
+		wg.Wait()
 		if err := db.Close(); err != nil {
 			g.t.Error(err)
 		}
@@ -573,5 +594,46 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 		if err != nil || len(res) != 2 {
 			t.Errorf("%d results on record, %v", len(res), err)
 		}
+	})
+}
+
+// A deployment keeps its own host quiet while it runs, and a moment longer; what is wrong then is said.
+func TestADeploymentIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, "tasks: [{name: disk, command: x, schedule: '@every 10s', attempts: 1}]\nhost_tasks: [{tasks: [disk], hosts: ['*', thor]}]\n")
+		reg := pipeline.NewRegistry()
+		reg.Add(pipeline.Step{Name: "esx:deploy", Doc: "deploys", Timeout: time.Hour, Gives: []string{"ipaddress"}, Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Minute):
+			}
+			return c.Set("ipaddress", "192.0.2.1")
+		}})
+		g.registry = reg
+		g.start()
+		g.says(func(k Key, _ int) outcome { return outcome{exit: 2, stdout: "full"} })
+		deploy := func() {
+			c, err := clipboard.Parse([]byte("instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ESX\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.Engine.Start(t.Context(), pipeline.Request{Pipeline: "deploy/esx", Clipboard: c, Steps: []string{"esx:deploy"}, By: "alice"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deploy()
+		time.Sleep(10 * time.Minute)
+		thor := "disk is CRITICAL on thor: full. `check show disk on thor`"
+		g.wantLines(thor)
+		time.Sleep(11 * time.Minute)
+		if list, err := g.List(Filter{Host: "loki"}); err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Hidden, "run 1 works on it") {
+			t.Errorf("%+v %v", list, err)
+		}
+		g.wantLines(thor) // it came on record, and is given two minutes
+		time.Sleep(3 * time.Minute)
+		loki := "disk is CRITICAL on loki: full. `check show disk on loki`"
+		g.wantLines(thor, loki)
+		g.stop()
 	})
 }
