@@ -33,11 +33,15 @@ generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks' -benchtime 1x -timeout 20m
 
 bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush, rsync and ansible, which it installs
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
 	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 60m
+
+bench-checks: ## the same for scheduled checks, beside Icinga 2 with check_by_ssh, which it installs, and for ten million results
+	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends icinga2-bin icinga2-common monitoring-plugins-basic openssh-server
+	$(SUDO) go test ./cmd/jarvis ./checks -p 1 -run '^$$' -bench 'BenchmarkChecks|BenchmarkRecord' -benchtime 1x -timeout 60m
 
 crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m
@@ -47,4 +51,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build setup test check generate bench bench-remote crash fuzz
+.PHONY: help demo build setup test check generate bench bench-remote bench-checks crash fuzz

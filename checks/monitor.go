@@ -78,7 +78,7 @@ func New(cfg Config) (*Monitor, error) {
 	}
 	cfg.defaults()
 	m := &Monitor{cfg: cfg, pairs: map[Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1)}
 	m.run = m.overSSH
 	return m, nil
 }
@@ -164,7 +164,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec, err := m.readRecord(ctx)
+	rec, err := m.readRecord(ctx, defs)
 	if err != nil {
 		return err
 	}
@@ -301,9 +301,9 @@ func (p *pair) mayTell() bool {
 }
 
 // readRecord asks the engine for hosts with an address, and for clusters.
-func (m *Monitor) readRecord(ctx context.Context) (record, error) {
+func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	rec := record{clusters: map[string][]string{}}
-	if m.Engine == nil {
+	if m.Engine == nil || len(defs.HostTasks) == 0 {
 		return rec, nil
 	}
 	runs, err := m.Engine.Hosts(ctx, maxRecord)

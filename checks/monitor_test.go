@@ -2,10 +2,15 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +32,8 @@ type ground struct {
 	stop func()
 	// registry: there is an engine with these steps; nil: there is none.
 	registry *pipeline.Registry
+	// do is World.Do.
+	do func(ctx context.Context, line, key string) error
 
 	mu      sync.Mutex
 	offset  time.Duration // of the wall clock
@@ -78,7 +85,7 @@ func (g *ground) start() {
 		}
 		services = append(services, engine.Run)
 	}
-	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
+	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Do: g.do, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
 		g.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -636,4 +643,143 @@ func TestADeploymentIsQuiet(t *testing.T) {
 		g.wantLines(thor, loki)
 		g.stop()
 	})
+}
+
+// A command of the bot is given until it is taken, always with the same key; what stays is said again.
+func TestWhatFollowsIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, `
+tasks:
+  - {name: disk, command: x, schedule: "@every 10s", attempts: 1}
+  - {name: mend, command: x}
+contacts: [{name: ops, channel: "#ops"}, {name: alice, person: alice}]
+actions:
+  - {name: tell, notify: [ops]}
+  - {name: wake, on: [stays], stays: 30, notify: [alice]}
+  - {name: again, on: [problem], hosts: ["lo*"], run: "redeploy {host}"}
+  - {name: mend, on: [problem], task: mend, task_host: thor}
+host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
+`)
+		var asked []string
+		g.do = func(_ context.Context, line, key string) error {
+			asked = append(asked, line+" "+key)
+			if len(asked) < 3 {
+				return errors.New("the directory does not answer")
+			}
+			return nil
+		}
+		g.start()
+		g.says(func(k Key, _ int) outcome {
+			if k.Task == "disk" {
+				return outcome{exit: 2, stdout: "full"}
+			}
+			return outcome{stdout: "mended"}
+		})
+		time.Sleep(10 * time.Minute)
+		if len(asked) != 3 || !strings.HasPrefix(asked[0], "redeploy loki check-action-") || asked[0] != asked[2] {
+			t.Errorf("%q", asked)
+		}
+		if n := len(g.times(Key{"mend", "thor"})); n < 1 || n > 2 {
+			t.Errorf("mend ran %d times on thor for two problems", n)
+		}
+		if n := len(g.times(Key{"mend", "loki"})); n != 0 {
+			t.Errorf("mend ran %d times on loki", n)
+		}
+		g.wantLines("#ops disk is CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`")
+		list, err := g.Acted(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range list {
+			if d.Done.IsZero() || d.Error != "" {
+				t.Errorf("%+v", d)
+			}
+		}
+		g.stop()
+	})
+}
+
+func TestGraphite(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	got := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, _ := io.ReadAll(c)
+			_ = c.Close()
+			got <- string(b)
+		}
+	}()
+	g := newGround(t, fmt.Sprintf(`
+hosts: [{name: web.example.org}]
+tasks: [{name: disk, command: x, schedule: "@every 1s"}]
+actions: [{name: graphs, on: [result], graphite: "%s"}]
+host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
+`, l.Addr()))
+	g.says(func(_ Key, n int) outcome {
+		return outcome{stdout: fmt.Sprintf("DISK OK | /=%dMB;10;20 '/var log'=5%% x=U", n)}
+	})
+	g.start()
+	defer func() { g.stop() }()
+	line := regexp.MustCompile(`^jarvis\.web_example_org\.disk\.root (\d+) \d{10}$`)
+	last := 0
+	for last < 4 {
+		select {
+		case text := <-got:
+			for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
+				if m := line.FindStringSubmatch(l); m != nil {
+					n, _ := strconv.Atoi(m[1])
+					if last > 0 && n != last+1 {
+						t.Errorf("behind %d came %d", last, n)
+					}
+					last = n
+				} else if !strings.HasPrefix(l, "jarvis.web_example_org.disk.var_log 5 ") {
+					t.Errorf("%q", l)
+				}
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("Graphite got nothing")
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		task Task
+		out  outcome
+		want Status
+		line string
+	}{
+		{"a plugin", Task{}, outcome{exit: 1, stdout: "DISK WARNING - 5% | /=5%"}, Warning, "DISK WARNING - 5%"},
+		{"a program that says nothing", Task{}, outcome{}, OK, "exit 0, and no output"},
+		{"an exit code that no plugin has", Task{}, outcome{exit: 7, stdout: "hm"}, Unknown, "exit 7: hm"},
+		{"not there", Task{}, outcome{exit: 127, stderr: "sh: 1: check_x: not found\n"}, Unknown, "exit 127: sh: 1: check_x: not found"},
+		{"killed", Task{}, outcome{exit: 137, signal: "KILL"}, Unknown, "it was ended by SIGKILL"},
+		{"too late", Task{}, outcome{text: "it did not end within 30s", stdout: "half"}, Unknown, "it did not end within 30s"},
+		{"unreachable", Task{}, outcome{unreachable: true, text: "connection refused"}, Unknown, "the host can not be reached: connection refused"},
+		{"unreachable probe", Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, Unknown, "probe1 can not be reached: connection refused"},
+		{"an expected exit", Task{Expect: Expect{Exit: []int{0, 3}}}, outcome{exit: 3, stdout: "x"}, OK, "x"},
+		{"another exit", Task{Expect: Expect{Exit: []int{0}}}, outcome{exit: 1, stdout: "x"}, Critical, "exit 1: x"},
+		{"expected output", Task{Expect: Expect{Output: "^fin"}}, outcome{stdout: "finished\n"}, OK, "finished"},
+		{"other output", Task{Expect: Expect{Output: "^fin"}}, outcome{stdout: "began\n"}, Critical, "its output is not as expected: began"},
+		{"expected output, and a bad exit", Task{Expect: Expect{Output: "^fin"}}, outcome{exit: 1, stdout: "fin"}, Critical, "exit 1: fin"},
+		{"what a terminal would do", Task{}, outcome{stdout: "\x1b[31mred\x07\x9b\n"}, OK, "[31mred\uFFFD"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.task.Name = "x"
+			p := plan{Key: Key{"x", "loki"}, task: &c.task, expect: c.task.expect()}
+			j := p.judge(c.out)
+			if j.status != c.want || j.line != c.line {
+				t.Errorf("%s %q, want %s %q", j.status, j.line, c.want, c.line)
+			}
+		})
+	}
 }

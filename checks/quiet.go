@@ -233,7 +233,7 @@ func (m *Monitor) watch(ctx context.Context) {
 	defer look.Stop()
 	files := m.stamp()
 	for {
-		again := false
+		again, live := false, false
 		select {
 		case <-ctx.Done():
 			return
@@ -243,16 +243,15 @@ func (m *Monitor) watch(ctx context.Context) {
 				m.Log.Error("follow the record", "err", err)
 			}
 			if len(news) > 0 {
-				after, again = news[len(news)-1].ID, true
+				after, again, live = news[len(news)-1].ID, true, true
 			}
-		case <-m.changed:
-			again = true
 		case <-look.C:
+			live = true // two minutes behind a deployment are over at some time
 			if now := m.stamp(); now != files {
 				files, again = now, true
 			}
 		}
-		if m.Engine != nil {
+		if live && m.Engine != nil {
 			if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
 				m.Log.Error("look for deployments", "err", err)
 			}

@@ -147,7 +147,11 @@ func (p *plan) judge(out outcome) judged {
 		return judged{status: OK, line: out.stdout}
 	}
 	if out.unreachable {
-		return judged{status: Unknown, line: clip("the host can not be reached: "+out.text, maxLine)}
+		who := "the host"
+		if p.task != nil && p.task.From != "" {
+			who = p.task.From
+		}
+		return judged{status: Unknown, line: because(who+" can not be reached", out.text)}
 	}
 	if out.text != "" {
 		return judged{status: Unknown, line: clip(out.text, maxLine), long: clip(out.stdout, maxLong)}
