@@ -199,25 +199,57 @@ func (m *Monitor) Results(ctx context.Context, f ResultFilter) ([]Result, error)
 			return []Result{}, nil
 		}
 	}
-	// Each check's newest are one range of an index; many of them are merged here, so that no query reads all there is.
-	list := []Result{}
-	one := func(cond string, more ...any) error {
-		got, err := m.readResults(ctx, strings.Join(append(where, cond), " AND "), append(slices.Clone(args), more...), f.Limit)
-		list = append(list, got...)
-		return err
-	}
-	if f.Keys == nil {
-		if err := one("1 = 1"); err != nil {
-			return nil, err
+	cond := strings.Join(where, " AND ")
+	switch len(ids) {
+	case 0:
+		return m.readResults(ctx, cond, args, f.Limit)
+	case 1:
+		for id := range ids {
+			return m.readResults(ctx, cond+" AND pair = ?", append(args, id), f.Limit)
 		}
 	}
+	// Each check's newest are one range of an index, and merged here: no query reads all there is, and the rows are read of
+	// those alone that are given.
+	var newest []int64
 	for id := range ids {
-		if err := one("pair = ?", id); err != nil {
+		list, err := m.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
+		if err != nil {
 			return nil, err
 		}
+		newest = append(newest, list...)
 	}
-	slices.SortFunc(list, func(a, b Result) int { return cmp.Compare(b.ID, a.ID) })
-	return list[:min(len(list), f.Limit)], nil
+	slices.Sort(newest)
+	newest = newest[max(0, len(newest)-f.Limit):]
+	list := []Result{}
+	for part := range slices.Chunk(newest, 500) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		got, err := m.readResults(ctx, "id IN (?"+strings.Repeat(", ?", len(part)-1)+")", args, len(part))
+		if err != nil {
+			return nil, err
+		}
+		list = append(got, list...)
+	}
+	return list, nil
+}
+
+func (m *Monitor) readIDs(ctx context.Context, where string, args []any, limit int) ([]int64, error) {
+	rows, err := m.DB.Query(ctx, "SELECT id FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, rows.Err()
 }
 
 func (m *Monitor) readResults(ctx context.Context, where string, args []any, limit int) ([]Result, error) {
@@ -226,7 +258,7 @@ func (m *Monitor) readResults(ctx context.Context, where string, args []any, lim
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []Result
+	out := []Result{}
 	for rows.Next() {
 		var r Result
 		var pair, at, due, took int64

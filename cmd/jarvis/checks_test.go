@@ -363,3 +363,68 @@ actions:
 		t.Error(out)
 	}
 }
+
+// TestChecksOnPostgres has the same on the other database, through a restart.
+func TestChecksOnPostgres(t *testing.T) {
+	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
+	t.Cleanup(pg.Stop)
+	url := must[string](t)(pg.Database(t.Context()))
+	newRow(t, 1, 102)
+	conf := filepath.Join(t.TempDir(), "jarvis.yaml")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, `
+database: %q
+listen: ""
+checks:
+  gather: 1s
+  keep: {count: 3}
+  tasks:
+    - {name: load, command: /usr/lib/nagios/plugins/check_load -w 1000 -c 2000, schedule: "@every 1s"}
+    - {name: bad, command: exit 2, schedule: "@every 1s", attempts: 1}
+  actions: [{name: mend, on: [problem], task: load}]
+  host_tasks: [{tasks: [load, bad], hosts: [web1]}]
+`, url), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do := func(want string, args ...string) {
+		t.Helper()
+		code, out, errs := jarvis(t, "", append([]string{"--config", conf}, args...)...)
+		if code != 0 || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%v: exit %d, %s%s, want %s", args, code, out, errs, want)
+		}
+	}
+	stop, log := serveInProcess(t, conf)
+	do(`^OK load on web1`, "check", "run", "load", "on", "web1")
+	do(`^CRITICAL bad on web1`, "check", "run", "bad", "on", "web1")
+	do(`I say no more of bad on web1`, "ack", "bad", "on", "web1", "for", "2h")
+	do(`I say nothing of web1`, "check", "silence", "web1", "for", "1h")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(conf), "up.yaml"), []byte("command: uptime\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(`task up counts now`, "check", "define", "task", "up", filepath.Join(filepath.Dir(conf), "up.yaml"))
+	for range 600 {
+		if _, out, _ := jarvis(t, "", "--config", conf, "check", "history", "load", "on", "web1", "last", "100"); strings.Count(out, "OK load") >= 6 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	do(`mend, problem of bad on web1: done`, "check", "actions")
+	stop()
+	_, again := serveInProcess(t, conf)
+	do(`acknowledged by`, "check", "show", "bad", "on", "web1")
+	do(`1: \* on web1 until`, "check", "downtimes")
+	do(`task up \(by`, "check", "defined")
+	for range 600 {
+		if _, out, _ := jarvis(t, "", "--config", conf, "check", "metrics", "load", "on", "web1"); strings.Contains(out, "load15: mean") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	do(`load1: mean .* lowest .* highest .* values\)`, "check", "metrics", "load", "on", "web1")
+	do(`bad on web1`, "check", "history", "is", "problem")
+	do(`task up is gone`, "check", "undefine", "task", "up")
+	for _, l := range []*syncBuffer{log, again} {
+		if strings.Contains(l.String(), "level=ERROR") {
+			t.Error(l)
+		}
+	}
+}
