@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -262,21 +260,4 @@ func (m *Monitor) filesName() string {
 		return "jarvis.yaml or " + m.cfg.Dir
 	}
 	return "jarvis.yaml"
-}
-
-// stamp tells whether a file that declares something has changed.
-func (m *Monitor) stamp() string {
-	var b strings.Builder
-	for _, dir := range []string{m.cfg.Dir, m.cfg.Plugins} {
-		if dir == "" {
-			continue
-		}
-		list, _ := os.ReadDir(dir)
-		for _, e := range list {
-			if st, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
-				fmt.Fprintln(&b, e.Name(), st.Size(), st.ModTime().UnixNano(), st.Mode())
-			}
-		}
-	}
-	return b.String()
 }

@@ -123,9 +123,9 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		h.running++
 		m.running++
-		task := Task{}
+		j := job{Key: p.Key, where: h}
 		if p.task != nil {
-			task = *p.task
+			j.task = *p.task
 		}
 		due, owed := p.due, p.owed
 		p.owed = nil
@@ -134,7 +134,7 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 			defer m.runs.Done()
 			began := m.now()
 			m.stats.begun(time.Now(), began.Sub(due))
-			out := m.run(ctx, p, task)
+			out := m.run(ctx, j)
 			m.stats.ended(time.Now(), out.took)
 			m.ended(ctx, h, finished{p: p, due: due, at: began, out: out, owed: owed})
 		}()

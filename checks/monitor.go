@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ type World struct {
 type Monitor struct {
 	World
 	cfg Config
-	run func(ctx context.Context, p *pair, t Task) outcome // tests put their own here
+	run func(context.Context, job) outcome // tests put their own here
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
@@ -67,7 +66,6 @@ type Monitor struct {
 	results   chan struct{} // done has some
 	outbox    chan struct{} // something is to be done
 	gathering chan struct{} // something is to be said
-	changed   chan struct{} // what is declared may have changed
 	news      fan           // notices were written
 }
 
@@ -155,184 +153,6 @@ func setMark(ctx context.Context, tx store.Tx, name string, v int64) error {
 	_, err := tx.Exec(ctx, "INSERT INTO check_marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, v)
 	return err
 }
-
-// refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
-func (m *Monitor) refresh(ctx context.Context) error {
-	m.commit.Lock()
-	defer m.commit.Unlock()
-	defs, err := m.declared(ctx)
-	if err != nil {
-		return err
-	}
-	rec, err := m.readRecord(ctx, defs)
-	if err != nil {
-		return err
-	}
-	cat, err := newCatalog(defs, rec, m.cfg.Node)
-	if err != nil {
-		return err
-	}
-	var fresh []Key
-	m.mu.Lock()
-	for k := range cat.plans {
-		if m.pairs[k] == nil {
-			fresh = append(fresh, k)
-		}
-		if hk := (Key{hostTask, cat.whereOf(k)}); m.pairs[hk] == nil {
-			fresh = append(fresh, hk)
-		}
-	}
-	m.mu.Unlock()
-	slices.SortFunc(fresh, func(a, b Key) int { return cmpKeys(a, b) })
-	made, err := m.addPairs(ctx, slices.Compact(fresh))
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range made {
-		m.pairs[p.Key], m.byID[p.id] = p, p
-	}
-	m.adopt(cat, rec)
-	return nil
-}
-
-// addPairs gives pairs their numbers.
-func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
-	var out []*pair
-	for part := range slices.Chunk(keys, 1000) {
-		var list []*pair
-		err := m.DB.Write(ctx, func(tx store.Tx) error {
-			list = list[:0]
-			for _, k := range part {
-				p := &pair{plan: plan{Key: k}, index: notQueued}
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, '') RETURNING id", k.Task, k.Host).Scan(&p.id); err != nil {
-					return err
-				}
-				list = append(list, p)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
-	}
-	return out, nil
-}
-
-func (c *catalog) whereOf(k Key) string {
-	if p := c.plans[k]; p.task.From != "" {
-		return p.task.From
-	}
-	return k.Host
-}
-
-// adopt makes a catalog the one that counts. mu is held.
-func (m *Monitor) adopt(cat *catalog, rec record) {
-	now := m.now()
-	m.cat, m.rec = cat, rec
-	for _, h := range m.hosts {
-		h.target = nil
-	}
-	live := map[*host]bool{}
-	for k, plan := range cat.plans {
-		p := m.pairs[k]
-		was, before := p.live, p.schedule
-		p.plan, p.live = plan, true
-		p.where = m.host(cat.whereOf(k))
-		live[p.where] = true
-		if p.busy || was && before.same(plan.schedule) {
-			continue
-		}
-		m.due.at(p, p.first(now, m.alive, m.policy(p)))
-	}
-	for k, p := range m.pairs {
-		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
-			p.live = false
-			m.due.remove(p)
-		}
-	}
-	for _, h := range m.hosts {
-		h.pair.live = live[h]
-		h.pair.attempts = m.cfg.Host.Attempts
-		switch {
-		case !h.pair.live:
-			m.due.remove(h.pair)
-		case h.down && !h.pair.busy && h.pair.index == notQueued:
-			m.due.at(h.pair, now)
-		}
-	}
-	m.watchWithheld()
-	poke(m.wake)
-}
-
-// host gives one, as the record left it. mu is held.
-func (m *Monitor) host(name string) *host {
-	h := m.hosts[name]
-	if h == nil {
-		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}}
-		h.pair.where = h
-		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
-		m.hosts[name] = h
-	}
-	return h
-}
-
-func (m *Monitor) policy(p *pair) string {
-	if p.task != nil && p.task.CatchUp != "" {
-		return p.task.CatchUp
-	}
-	return m.cfg.CatchUp
-}
-
-// watchWithheld notes which pairs may have something to tell although they do not run. mu is held.
-func (m *Monitor) watchWithheld() {
-	clear(m.withheld)
-	for _, p := range m.pairs {
-		if p.mayTell() {
-			m.withheld[p] = true
-		}
-	}
-}
-
-func (p *pair) mayTell() bool {
-	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
-}
-
-// readRecord asks the engine for hosts with an address, and for clusters.
-func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
-	rec := record{clusters: map[string][]string{}}
-	if m.Engine == nil || len(defs.HostTasks) == 0 {
-		return rec, nil
-	}
-	runs, err := m.Engine.Hosts(ctx, maxRecord)
-	if err != nil {
-		return rec, err
-	}
-	names := map[int64]string{}
-	for _, r := range runs {
-		if r.State == pipeline.Undone || m.Engine.Value(r, "ipaddress") == "" || !defName.MatchString(r.Host) {
-			continue
-		}
-		rec.hosts = append(rec.hosts, r.Host)
-		if r.Cluster == 0 {
-			continue
-		}
-		if _, ok := names[r.Cluster]; !ok {
-			cl, err := m.Engine.ClusterOf(ctx, r)
-			if err != nil {
-				return rec, err
-			}
-			names[r.Cluster] = cl.Name
-		}
-		rec.clusters[names[r.Cluster]] = append(rec.clusters[names[r.Cluster]], r.Host)
-	}
-	return rec, nil
-}
-
-// maxRecord is how many hosts of the record are known.
-const maxRecord = 100_000
 
 func poke(ch chan struct{}) {
 	select {

@@ -100,7 +100,7 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 	return 0, nil
 }
 
-// heap of events that are said in one line.
+// bunch is events that are said in one line.
 type bunch struct {
 	on     string
 	task   string

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -211,78 +210,4 @@ func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool
 	defer m.mu.Unlock()
 	m.takeOver(batch)
 	return changed, nil
-}
-
-// watch follows the files, and the engine's record.
-func (m *Monitor) watch(ctx context.Context) {
-	var moved <-chan struct{}
-	var after int64
-	if m.Engine != nil {
-		ch, done := m.Engine.Changed()
-		defer done()
-		moved = ch
-		var err error
-		if after, err = m.Engine.LastEvent(ctx); err != nil && ctx.Err() == nil {
-			m.Log.Error("follow the record", "err", err)
-		}
-		if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
-			m.Log.Error("look for deployments", "err", err)
-		}
-	}
-	look := time.NewTicker(lookPeriod)
-	defer look.Stop()
-	files := m.stamp()
-	for {
-		again, live := false, false
-		select {
-		case <-ctx.Done():
-			return
-		case <-moved:
-			news, err := m.Engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: recordChanges, Limit: 1000})
-			if err != nil && ctx.Err() == nil {
-				m.Log.Error("follow the record", "err", err)
-			}
-			if len(news) > 0 {
-				after, again, live = news[len(news)-1].ID, true, true
-			}
-		case <-look.C:
-			live = true // two minutes behind a deployment are over at some time
-			if now := m.stamp(); now != files {
-				files, again = now, true
-			}
-		}
-		if live && m.Engine != nil {
-			if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
-				m.Log.Error("look for deployments", "err", err)
-			}
-		}
-		if again {
-			m.again(ctx)
-		}
-	}
-}
-
-// recordChanges are the events behind which hosts may be there, or be gone.
-var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted}
-
-// lookPeriod is how often files are looked at.
-const lookPeriod = 5 * time.Second
-
-// again reads everything again. What is wrong now leaves what ran before.
-func (m *Monitor) again(ctx context.Context) {
-	err := m.refresh(ctx)
-	if ctx.Err() != nil {
-		return
-	}
-	m.mu.Lock()
-	was := m.trouble
-	m.trouble = ""
-	if err != nil {
-		m.trouble = oneLine(err)
-	}
-	now := m.trouble
-	m.mu.Unlock()
-	if now != "" && now != was {
-		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
-	}
 }

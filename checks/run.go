@@ -26,16 +26,24 @@ type outcome struct {
 
 const defaultTimeout = 30 * time.Second
 
+// job is one run of a pair. The pair itself may change meanwhile.
+type job struct {
+	Key
+	where *host
+	task  Task // the zero Task: whether the host answers
+}
+
 // overSSH runs a task on its host.
-func (m *Monitor) overSSH(ctx context.Context, p *pair, t Task) outcome {
+func (m *Monitor) overSSH(ctx context.Context, j job) outcome {
 	began := time.Now()
-	out := m.onHost(ctx, p, t)
+	out := m.onHost(ctx, j)
 	out.took = time.Since(began)
 	return out
 }
 
-func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
-	target, err := m.target(ctx, p.where)
+func (m *Monitor) onHost(ctx context.Context, j job) outcome {
+	t := j.task
+	target, err := m.target(ctx, j.where)
 	if err != nil {
 		return outcome{unreachable: true, text: oneLine(err)}
 	}
@@ -45,7 +53,7 @@ func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
 		return outcome{unreachable: true, text: strings.TrimPrefix(oneLine(err), "unreachable: ")}
 	}
 	release()
-	if p.Task == hostTask {
+	if j.Task == hostTask {
 		return outcome{stdout: "it answers"}
 	}
 	timeout := cmp.Or(t.Timeout, defaultTimeout)
@@ -53,13 +61,13 @@ func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
 	defer cancel()
 	line, env := t.Command, t.Env
 	if t.From != "" {
-		if env, err = m.about(ctx, p, t.Env); err != nil {
+		if env, err = m.about(ctx, j); err != nil {
 			return outcome{text: oneLine(err)}
 		}
 	}
 	var dir string
 	if t.Plugin != "" {
-		file, err := m.bring(ctx, p.where, target, t.Plugin)
+		file, err := m.bring(ctx, j.where, target, t.Plugin)
 		if err != nil {
 			return outcome{text: oneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
 		}
@@ -76,15 +84,15 @@ func (m *Monitor) onHost(ctx context.Context, p *pair, t Task) outcome {
 		return outcome{text: oneLine(err)}
 	}
 	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
-		m.lost(p.where, dir) // somebody removed it
+		m.lost(j.where, dir) // somebody removed it
 	}
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
 }
 
 // about gives the environment of a task that runs elsewhere.
-func (m *Monitor) about(ctx context.Context, p *pair, env map[string]string) (map[string]string, error) {
+func (m *Monitor) about(ctx context.Context, j job) (map[string]string, error) {
 	m.mu.Lock()
-	word := m.wordOf(p.Host)
+	word := m.wordOf(j.Host)
 	m.mu.Unlock()
 	t, err := m.Target(ctx, word)
 	if err != nil {
@@ -94,11 +102,11 @@ func (m *Monitor) about(ctx context.Context, p *pair, env map[string]string) (ma
 	if err != nil {
 		addr = t.Addr
 	}
-	env = maps.Clone(env)
+	env := maps.Clone(j.task.Env)
 	if env == nil {
 		env = map[string]string{}
 	}
-	env["JARVIS_HOST"], env["JARVIS_ADDRESS"] = p.Host, addr
+	env["JARVIS_HOST"], env["JARVIS_ADDRESS"] = j.Host, addr
 	return env, nil
 }
 

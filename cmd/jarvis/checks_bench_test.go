@@ -30,11 +30,11 @@ func BenchmarkChecks(b *testing.B) {
 // checkBench is an sshd on very many addresses.
 type checkBench struct {
 	*testing.B
-	n            int
-	home, bin    string
-	sshd         *exec.Cmd
-	hosts        []string
-	plugin, user string
+	n         int
+	home, bin string
+	sshd      *exec.Cmd
+	hosts     []string
+	plugin    string
 }
 
 // rate is what a monitor did in a time, and what it cost.

@@ -56,7 +56,7 @@ func (p *process) until(what string, f func(s checks.Stats) bool) checks.Stats {
 // TestChecksThroughKills kills the server with -9 at random moments. What is on record ran; what ran and is not on record was
 // not acknowledged when the server died, and ran again; what had to be told is told.
 func TestChecksThroughKills(t *testing.T) {
-	kills := number("JARVIS_CHECK_KILLS", 12)
+	kills := number("JARVIS_CHECK_KILLS", 8)
 	bin := buildJarvis(t)
 	r := newRow(t, 2, 100) // behind the build: it changes HOME, where Go keeps its modules
 	data := filepath.Join(t.TempDir(), "data")

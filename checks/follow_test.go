@@ -1,0 +1,245 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+func TestSaidOnceAndTogether(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 2}]
+host_tasks: [{tasks: [disk], hosts: ["web[01-14]", loki]}]
+`, func(t *testing.T, g *ground) {
+		time.Sleep(90 * time.Second)
+		g.says(func(k Key, _ int) outcome {
+			if k.Host == "loki" {
+				return outcome{stdout: "DISK OK"}
+			}
+			return outcome{exit: 2, stdout: "DISK CRITICAL - / is full"}
+		})
+		time.Sleep(time.Minute)
+		g.wantLines() // soft
+		time.Sleep(5 * time.Minute)
+		g.wantLines("disk is CRITICAL on 14 hosts: web[01-14]. `checks disk`")
+		g.says(func(k Key, _ int) outcome {
+			if k.Host == "web03" {
+				return outcome{exit: 2, stdout: "DISK CRITICAL - / is full"}
+			}
+			return outcome{stdout: "DISK OK"}
+		})
+		time.Sleep(5 * time.Minute)
+		g.wantLines("disk is CRITICAL on 14 hosts: web[01-14]. `checks disk`", "disk is OK again on 13 hosts: web[01-02,04-14]")
+		g.says(func(Key, int) outcome { return outcome{stdout: "DISK OK"} })
+		time.Sleep(2 * time.Minute)
+		if got := g.lines(); len(got) != 3 || got[2] != "disk is OK again on web03 after 10m" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestAcknowledgedAndSilenced(t *testing.T) {
+	bubble(t, simple, func(t *testing.T, g *ground) {
+		ctx := t.Context()
+		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		time.Sleep(time.Minute)
+		problem := "disk is CRITICAL on loki: full. `check show disk on loki`"
+		g.wantLines(problem)
+		if keys, err := g.Acknowledge(ctx, []Key{diskLoki}, Ack{By: "alice", Until: g.wall().Add(2 * time.Hour)}); err != nil || len(keys) != 1 {
+			t.Fatal(keys, err)
+		}
+		g.says(func(Key, int) outcome { return outcome{exit: 1, stdout: "nearly full"} })
+		time.Sleep(time.Hour)
+		g.wantLines(problem) // a change is kept back
+		// A restart forgets none of it.
+		g.stop()
+		g.start()
+		time.Sleep(30 * time.Minute)
+		g.wantLines(problem)
+		time.Sleep(time.Hour)
+		after := "disk is still WARNING on loki: nearly full. `check show disk on loki`"
+		g.wantLines(problem, after)
+		// In a downtime nothing is said; what is left of it is said behind it.
+		d, err := g.Silence(ctx, Downtime{Host: "lo*", Until: g.wall().Add(time.Hour), By: "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.says(func(Key, int) outcome { return outcome{stdout: "fine"} })
+		time.Sleep(20 * time.Minute)
+		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		time.Sleep(20 * time.Minute)
+		g.wantLines(problem, after)
+		if _, err := g.EndSilence(ctx, d.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		g.wantLines(problem, after, problem)
+		// Being well ends an acknowledgement.
+		if keys, err := g.Acknowledge(ctx, []Key{diskLoki}, Ack{By: "alice"}); err != nil || len(keys) != 1 {
+			t.Fatal(keys, err)
+		}
+		g.says(func(Key, int) outcome { return outcome{stdout: "fine"} })
+		time.Sleep(time.Minute)
+		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		time.Sleep(time.Minute)
+		got := g.lines()
+		if len(got) != 5 || !strings.HasPrefix(got[3], "disk is OK again on loki after") || got[4] != problem {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestADeploymentIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, "tasks: [{name: disk, command: x, schedule: '@every 10s', attempts: 1}]\nhost_tasks: [{tasks: [disk], hosts: ['*', thor]}]\n")
+		reg := pipeline.NewRegistry()
+		reg.Add(pipeline.Step{Name: "esx:deploy", Doc: "deploys", Timeout: time.Hour, Gives: []string{"ipaddress"}, Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Minute):
+			}
+			return c.Set("ipaddress", "192.0.2.1")
+		}})
+		g.registry = reg
+		g.start()
+		g.says(func(k Key, _ int) outcome { return outcome{exit: 2, stdout: "full"} })
+		deploy := func() {
+			c, err := clipboard.Parse([]byte("instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ESX\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.Engine.Start(t.Context(), pipeline.Request{Pipeline: "deploy/esx", Clipboard: c, Steps: []string{"esx:deploy"}, By: "alice"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deploy()
+		time.Sleep(10 * time.Minute)
+		thor := "disk is CRITICAL on thor: full. `check show disk on thor`"
+		g.wantLines(thor)
+		time.Sleep(11 * time.Minute)
+		if list, err := g.List(Filter{Host: "loki"}); err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Hidden, "run 1 works on it") {
+			t.Errorf("%+v %v", list, err)
+		}
+		g.wantLines(thor) // it came on record, and is given two minutes
+		time.Sleep(3 * time.Minute)
+		loki := "disk is CRITICAL on loki: full. `check show disk on loki`"
+		g.wantLines(thor, loki)
+		g.stop()
+	})
+}
+
+func TestWhatFollowsIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, `
+tasks:
+  - {name: disk, command: x, schedule: "@every 10s", attempts: 1}
+  - {name: mend, command: x}
+contacts: [{name: ops, channel: "#ops"}, {name: alice, person: alice}]
+actions:
+  - {name: tell, notify: [ops]}
+  - {name: wake, on: [stays], stays: 30, notify: [alice]}
+  - {name: again, on: [problem], hosts: ["lo*"], run: "redeploy {host}"}
+  - {name: mend, on: [problem], task: mend, task_host: thor}
+host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
+`)
+		var asked []string
+		g.do = func(_ context.Context, line, key string) error {
+			asked = append(asked, line+" "+key)
+			if len(asked) < 3 {
+				return errors.New("the directory does not answer")
+			}
+			return nil
+		}
+		g.start()
+		g.says(func(k Key, _ int) outcome {
+			if k.Task == "disk" {
+				return outcome{exit: 2, stdout: "full"}
+			}
+			return outcome{stdout: "mended"}
+		})
+		time.Sleep(10 * time.Minute)
+		if len(asked) != 3 || !strings.HasPrefix(asked[0], "redeploy loki check-action-") || asked[0] != asked[2] {
+			t.Errorf("%q", asked)
+		}
+		if n := len(g.times(Key{"mend", "thor"})); n < 1 || n > 2 {
+			t.Errorf("mend ran %d times on thor for two problems", n)
+		}
+		if n := len(g.times(Key{"mend", "loki"})); n != 0 {
+			t.Errorf("mend ran %d times on loki", n)
+		}
+		g.wantLines("#ops disk is CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`")
+		list, err := g.Acted(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range list {
+			if d.Done.IsZero() || d.Error != "" {
+				t.Errorf("%+v", d)
+			}
+		}
+		g.stop()
+	})
+}
+
+func TestGraphite(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	got := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, _ := io.ReadAll(c)
+			_ = c.Close()
+			got <- string(b)
+		}
+	}()
+	g := newGround(t, fmt.Sprintf(`
+hosts: [{name: web.example.org}]
+tasks: [{name: disk, command: x, schedule: "@every 1s"}]
+actions: [{name: graphs, on: [result], graphite: "%s"}]
+host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
+`, l.Addr()))
+	g.says(func(_ Key, n int) outcome {
+		return outcome{stdout: fmt.Sprintf("DISK OK | /=%dMB;10;20 '/var log'=5%% x=U", n)}
+	})
+	g.start()
+	defer func() { g.stop() }()
+	line := regexp.MustCompile(`^jarvis\.web_example_org\.disk\.root (\d+) \d{10}$`)
+	last := 0
+	for last < 4 {
+		select {
+		case text := <-got:
+			for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
+				if m := line.FindStringSubmatch(l); m != nil {
+					n, _ := strconv.Atoi(m[1])
+					if last > 0 && n != last+1 {
+						t.Errorf("behind %d came %d", last, n)
+					}
+					last = n
+				} else if !strings.HasPrefix(l, "jarvis.web_example_org.disk.var_log 5 ") {
+					t.Errorf("%q", l)
+				}
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("Graphite got nothing")
+		}
+	}
+}

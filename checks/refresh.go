@@ -1,0 +1,283 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
+func (m *Monitor) refresh(ctx context.Context) error {
+	m.commit.Lock()
+	defer m.commit.Unlock()
+	defs, err := m.declared(ctx)
+	if err != nil {
+		return err
+	}
+	rec, err := m.readRecord(ctx, defs)
+	if err != nil {
+		return err
+	}
+	cat, err := newCatalog(defs, rec, m.cfg.Node)
+	if err != nil {
+		return err
+	}
+	var fresh []Key
+	m.mu.Lock()
+	for k := range cat.plans {
+		if m.pairs[k] == nil {
+			fresh = append(fresh, k)
+		}
+		if hk := (Key{hostTask, cat.whereOf(k)}); m.pairs[hk] == nil {
+			fresh = append(fresh, hk)
+		}
+	}
+	m.mu.Unlock()
+	slices.SortFunc(fresh, func(a, b Key) int { return cmpKeys(a, b) })
+	made, err := m.addPairs(ctx, slices.Compact(fresh))
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range made {
+		m.pairs[p.Key], m.byID[p.id] = p, p
+	}
+	m.adopt(cat, rec)
+	return nil
+}
+
+// addPairs gives pairs their numbers.
+func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
+	var out []*pair
+	for part := range slices.Chunk(keys, 1000) {
+		var list []*pair
+		err := m.DB.Write(ctx, func(tx store.Tx) error {
+			list = list[:0]
+			for _, k := range part {
+				p := &pair{plan: plan{Key: k}, index: notQueued}
+				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, '') RETURNING id", k.Task, k.Host).Scan(&p.id); err != nil {
+					return err
+				}
+				list = append(list, p)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+func (c *catalog) whereOf(k Key) string {
+	if p := c.plans[k]; p.task.From != "" {
+		return p.task.From
+	}
+	return k.Host
+}
+
+// adopt makes a catalog the one that counts. mu is held.
+func (m *Monitor) adopt(cat *catalog, rec record) {
+	now := m.now()
+	m.cat, m.rec = cat, rec
+	for _, h := range m.hosts {
+		h.target = nil
+	}
+	live := map[*host]bool{}
+	for k, plan := range cat.plans {
+		p := m.pairs[k]
+		was, before := p.live, p.schedule
+		p.plan, p.live = plan, true
+		p.where = m.host(cat.whereOf(k))
+		live[p.where] = true
+		if p.busy || was && before.same(plan.schedule) {
+			continue
+		}
+		m.due.at(p, p.first(now, m.alive, m.policy(p)))
+	}
+	for k, p := range m.pairs {
+		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
+			p.live = false
+			m.due.remove(p)
+		}
+	}
+	for _, h := range m.hosts {
+		h.pair.live = live[h]
+		h.pair.attempts = m.cfg.Host.Attempts
+		switch {
+		case !h.pair.live:
+			m.due.remove(h.pair)
+		case h.down && !h.pair.busy && h.pair.index == notQueued:
+			m.due.at(h.pair, now)
+		}
+	}
+	m.watchWithheld()
+	poke(m.wake)
+}
+
+// host gives one, as the record left it. mu is held.
+func (m *Monitor) host(name string) *host {
+	h := m.hosts[name]
+	if h == nil {
+		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}}
+		h.pair.where = h
+		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
+		m.hosts[name] = h
+	}
+	return h
+}
+
+func (m *Monitor) policy(p *pair) string {
+	if p.task != nil && p.task.CatchUp != "" {
+		return p.task.CatchUp
+	}
+	return m.cfg.CatchUp
+}
+
+// watchWithheld notes which pairs may have something to tell although they do not run. mu is held.
+func (m *Monitor) watchWithheld() {
+	clear(m.withheld)
+	for _, p := range m.pairs {
+		if p.mayTell() {
+			m.withheld[p] = true
+		}
+	}
+}
+
+func (p *pair) mayTell() bool {
+	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
+}
+
+// readRecord asks the engine for hosts with an address, and for clusters.
+func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
+	rec := record{clusters: map[string][]string{}}
+	if m.Engine == nil || len(defs.HostTasks) == 0 {
+		return rec, nil
+	}
+	runs, err := m.Engine.Hosts(ctx, maxRecord)
+	if err != nil {
+		return rec, err
+	}
+	names := map[int64]string{}
+	for _, r := range runs {
+		if r.State == pipeline.Undone || m.Engine.Value(r, "ipaddress") == "" || !defName.MatchString(r.Host) {
+			continue
+		}
+		rec.hosts = append(rec.hosts, r.Host)
+		if r.Cluster == 0 {
+			continue
+		}
+		if _, ok := names[r.Cluster]; !ok {
+			cl, err := m.Engine.ClusterOf(ctx, r)
+			if err != nil {
+				return rec, err
+			}
+			names[r.Cluster] = cl.Name
+		}
+		rec.clusters[names[r.Cluster]] = append(rec.clusters[names[r.Cluster]], r.Host)
+	}
+	return rec, nil
+}
+
+// maxRecord is how many hosts of the record are known.
+const maxRecord = 100_000
+
+// watch follows the files, and the engine's record.
+func (m *Monitor) watch(ctx context.Context) {
+	var moved <-chan struct{}
+	var after int64
+	if m.Engine != nil {
+		ch, done := m.Engine.Changed()
+		defer done()
+		moved = ch
+		var err error
+		if after, err = m.Engine.LastEvent(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("follow the record", "err", err)
+		}
+		if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
+			m.Log.Error("look for deployments", "err", err)
+		}
+	}
+	look := time.NewTicker(lookPeriod)
+	defer look.Stop()
+	files := m.stamp()
+	for {
+		again, live := false, false
+		select {
+		case <-ctx.Done():
+			return
+		case <-moved:
+			news, err := m.Engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: recordChanges, Limit: 1000})
+			if err != nil && ctx.Err() == nil {
+				m.Log.Error("follow the record", "err", err)
+			}
+			if len(news) > 0 {
+				after, again, live = news[len(news)-1].ID, true, true
+			}
+		case <-look.C:
+			live = true // two minutes behind a deployment are over at some time
+			if now := m.stamp(); now != files {
+				files, again = now, true
+			}
+		}
+		if live && m.Engine != nil {
+			if err := m.readDeploying(ctx); err != nil && ctx.Err() == nil {
+				m.Log.Error("look for deployments", "err", err)
+			}
+		}
+		if again {
+			m.again(ctx)
+		}
+	}
+}
+
+// recordChanges are the events behind which hosts may be there, or be gone.
+var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted}
+
+// lookPeriod is how often files are looked at.
+const lookPeriod = 5 * time.Second
+
+// again reads everything again. What is wrong now leaves what ran before.
+func (m *Monitor) again(ctx context.Context) {
+	err := m.refresh(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	m.mu.Lock()
+	was := m.trouble
+	m.trouble = ""
+	if err != nil {
+		m.trouble = oneLine(err)
+	}
+	now := m.trouble
+	m.mu.Unlock()
+	if now != "" && now != was {
+		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
+	}
+}
+
+// stamp tells whether a file that declares something has changed.
+func (m *Monitor) stamp() string {
+	var b strings.Builder
+	for _, dir := range []string{m.cfg.Dir, m.cfg.Plugins} {
+		if dir == "" {
+			continue
+		}
+		list, _ := os.ReadDir(dir)
+		for _, e := range list {
+			if st, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
+				fmt.Fprintln(&b, e.Name(), st.Size(), st.ModTime().UnixNano(), st.Mode())
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,106 @@
+package checks
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// settleResult takes a result into a pair's Standing, and finds what follows. mu is held.
+func (m *Monitor) settleResult(f *finished, now time.Time) settled {
+	p := f.p
+	s := settled{f: f, p: p, stand: p.stand, j: p.judge(f.out)}
+	st := &s.stand
+	flap := st.Apply(s.j.status, f.at, p.attempts)
+	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.exit, s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask
+	if st.Due.IsZero() {
+		st.Due = f.at
+	}
+	m.tell(&s, now, flap)
+	return s
+}
+
+// tell finds what is to be told of a pair now, and reports whether that changes anything. mu is held.
+func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool) {
+	st := &s.stand
+	if a := st.Ack; a != nil && (st.Hard == OK && st.Status == OK || !a.Until.IsZero() && !now.Before(a.Until)) {
+		st.Ack, changed = nil, true
+		if st.Hard != OK {
+			st.Told = OK // it is told again
+			s.again = true
+		}
+	}
+	_, s.quiet = m.quiet(s.p, st, now)
+	if s.quiet || !s.p.live {
+		return changed
+	}
+	var transitions []Transition
+	if flap != "" {
+		transitions = append(transitions, flap)
+	}
+	if st.Ack == nil || st.Hard == OK {
+		if t := st.Tell(); t != "" {
+			transitions = append(transitions, t)
+		}
+	}
+	for _, t := range transitions {
+		changed = true
+		s.say(m.cat, string(t))
+	}
+	if s.f != nil && st.Status != OK && st.Status == st.Hard && st.Ack == nil {
+		for _, a := range m.cat.actions {
+			if a.Stays == st.Count && a.follows(s.p.Key, onStays) {
+				s.add(a, onStays)
+			}
+		}
+	}
+	return changed
+}
+
+// say notes what follows on a transition.
+func (s *settled) say(c *catalog, on string) {
+	if !c.notifies() {
+		s.add(nil, on)
+	}
+	for _, a := range c.actions {
+		if a.follows(s.p.Key, on) {
+			s.add(a, on)
+		}
+	}
+}
+
+// Event is what an action is about.
+type Event struct {
+	Key
+	On      string        `json:"on"`              // problem, change, recovery, flapping, steady, stays
+	Status  Status        `json:"status"`          // told now
+	Was     time.Duration `json:"was"`             // how long it was what it no longer is
+	Since   time.Time     `json:"since"`           // of the status
+	Count   int           `json:"count"`           // results in a row
+	Again   bool          `json:"again,omitempty"` // it was acknowledged for a time, and that is over
+	Line    string        `json:"line"`            // what the check said
+	Checked time.Time     `json:"checked"`         // and when
+}
+
+// add notes one; without an action it is said in the first channel.
+func (s *settled) add(a *action, on string) {
+	st := &s.stand
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Again: s.again, Line: st.Line, Checked: st.At}
+	if old := s.p.stand.Since; !old.IsZero() {
+		e.Was = st.Since.Sub(old)
+	}
+	if on == onStays {
+		e.Was = st.At.Sub(st.Since)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return // a struct of plain values
+	}
+	r := row{kind: rowNotice, event: string(b)}
+	if a != nil {
+		r.action = a.Name
+		if len(a.Notify) == 0 {
+			r.kind = rowDo
+		}
+	}
+	s.events = append(s.events, r)
+}

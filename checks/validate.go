@@ -1,0 +1,294 @@
+package checks
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/fleet"
+)
+
+// Check says what is wrong with what is written, as one sentence.
+func (c *Config) Check() error {
+	if c.CatchUp != "" && c.CatchUp != skip && c.CatchUp != once {
+		return fmt.Errorf("catch_up is %q; it is skip or once", c.CatchUp)
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+		if d.d < 0 {
+			return fmt.Errorf("%s is %s; it can not be negative", d.name, d.d)
+		}
+	}
+	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
+		return fmt.Errorf("keep.results is %s; the roll-ups need an hour", c.Keep.Results)
+	}
+	all, err := c.load()
+	if err != nil {
+		return err
+	}
+	return all.check(c.Plugins)
+}
+
+var defName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// check says what is wrong in a sentence. What is on record is not known here.
+func (d *Defs) check(plugins string) error {
+	seen := map[string]bool{}
+	unique := func(kind, name string) error {
+		if !defName.MatchString(name) {
+			return fmt.Errorf("a %s is called %q; a name is of letters, digits, dots, dashes and underscores", kind, name)
+		}
+		if seen[kind+" "+name] {
+			return fmt.Errorf("there are two %ss called %s", kind, name)
+		}
+		seen[kind+" "+name] = true
+		return nil
+	}
+	for _, h := range d.Hosts {
+		if err := unique(KindHost, h.Name); err != nil {
+			return err
+		}
+		for _, g := range h.Groups {
+			if !defName.MatchString(g) {
+				return fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+			}
+		}
+	}
+	for _, s := range d.Schedules {
+		if err := unique(KindSchedule, s.Name); err != nil {
+			return err
+		}
+		if _, err := ParseSchedule(s.When, 0); err != nil {
+			return fmt.Errorf("schedule %s: %w", s.Name, err)
+		}
+	}
+	for _, t := range d.Tasks {
+		if err := unique(KindTask, t.Name); err != nil {
+			return err
+		}
+		if err := d.checkTask(&t, plugins); err != nil {
+			return fmt.Errorf("task %s: %w", t.Name, err)
+		}
+	}
+	for _, c := range d.Contacts {
+		if err := unique(KindContact, c.Name); err != nil {
+			return err
+		}
+		if (c.Person == "") == (c.Channel == "") {
+			return fmt.Errorf("contact %s names a person or a channel", c.Name)
+		}
+	}
+	for _, n := range d.Nodes {
+		if err := unique(KindNode, n.Name); err != nil {
+			return err
+		}
+	}
+	for i, ht := range d.HostTasks {
+		label := ht.label()
+		if ht.Name != "" {
+			if err := unique(KindHostTask, ht.Name); err != nil {
+				return err
+			}
+		}
+		if len(ht.Tasks) == 0 || len(ht.Hosts) == 0 {
+			return fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
+		}
+		for _, t := range ht.Tasks {
+			if err := glob(t); err != nil {
+				return fmt.Errorf("host_tasks (%s): %w", label, err)
+			}
+			if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return match(t, x.Name) }) {
+				return fmt.Errorf("host_tasks (%s): there is no task %s", label, t)
+			}
+		}
+		for _, h := range ht.Hosts {
+			if err := checkHostWord(h); err != nil {
+				return fmt.Errorf("host_tasks (%s): %w", label, err)
+			}
+		}
+		if ht.Schedule != "" {
+			if _, err := d.schedule(ht.Schedule, 0); err != nil {
+				return fmt.Errorf("host_tasks (%s): %w", label, err)
+			}
+		}
+		if ht.Attempts < 0 {
+			return fmt.Errorf("host_tasks (%s): attempts is negative", label)
+		}
+	}
+	for _, a := range d.Actions {
+		if err := unique(KindAction, a.Name); err != nil {
+			return err
+		}
+		if err := d.checkAction(&a); err != nil {
+			return fmt.Errorf("action %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+func (ht *HostTask) label() string {
+	if ht.Name != "" {
+		return ht.Name
+	}
+	return strings.Join(ht.Tasks, ", ") + " on " + strings.Join(ht.Hosts, ", ")
+}
+
+func (d *Defs) checkTask(t *Task, plugins string) error {
+	switch {
+	case t.Name == hostTask:
+		return errors.New("this name is taken: it is the check whether a host answers at all")
+	case (t.Command == "") == (t.Plugin == ""):
+		return errors.New("it has either a command or a plugin")
+	case t.Command != "" && len(t.Args) > 0:
+		return errors.New("args are for a plugin; a command has them in its line")
+	case t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0:
+		return errors.New("timeout, jitter and attempts can not be negative")
+	case t.Timeout > day:
+		return fmt.Errorf("its timeout %s is more than a day", t.Timeout)
+	case t.CatchUp != "" && t.CatchUp != skip && t.CatchUp != once:
+		return fmt.Errorf("catch_up is %q; it is skip or once", t.CatchUp)
+	case t.Plugin != "" && (t.Plugin != path.Base(t.Plugin) || strings.HasPrefix(t.Plugin, ".")):
+		return fmt.Errorf("plugin is %q; it is the name of a file in checks.plugins", t.Plugin)
+	}
+	if t.Plugin != "" {
+		if plugins == "" {
+			return errors.New("it has a plugin, and checks.plugins names no folder")
+		}
+		if st, err := os.Stat(filepath.Join(plugins, t.Plugin)); err != nil {
+			return err
+		} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+			return fmt.Errorf("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
+		}
+	}
+	for k, v := range t.Env {
+		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
+			return fmt.Errorf("env: %q is no name of a variable", k)
+		}
+	}
+	if _, err := regexp.Compile(t.Expect.Output); err != nil {
+		return fmt.Errorf("expect.output: %w", err)
+	}
+	_, err := d.schedule(t.Schedule, t.Jitter)
+	return err
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+const everyMinute = "@every 1m"
+
+// schedule finds one by name, or parses it.
+func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
+	if text == "" {
+		text = everyMinute
+	}
+	for _, s := range d.Schedules {
+		if s.Name == text {
+			text = s.When
+		}
+	}
+	if defName.MatchString(text) {
+		return Schedule{}, fmt.Errorf("there is no schedule %s", text)
+	}
+	return ParseSchedule(text, jitter)
+}
+
+// What an action may follow on, beside the transitions.
+const (
+	onStays  = "stays"
+	onResult = "result"
+)
+
+func (d *Defs) checkAction(a *Action) error {
+	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), onStays, onResult}
+	for _, on := range a.On {
+		if !slices.Contains(ons, on) {
+			return fmt.Errorf("on is %q; there are %s", on, strings.Join(ons, ", "))
+		}
+	}
+	does := 0
+	for _, yes := range []bool{len(a.Notify) > 0, a.Task != "", a.Run != "", a.Webhook != "", a.Graphite != ""} {
+		if yes {
+			does++
+		}
+	}
+	if does != 1 {
+		return errors.New("it does one thing: notify, task, run, webhook or graphite")
+	}
+	each := slices.Contains(a.On, onResult)
+	switch {
+	case slices.Contains(a.On, onStays) != (a.Stays > 0):
+		return errors.New("on: [stays] and stays: NUMBER go together")
+	case (a.Graphite != "") != each:
+		return errors.New("on: [result] and graphite go together: nothing else should happen as often")
+	case a.TaskHost != "" && a.Task == "":
+		return errors.New("task_host is for a task")
+	case a.Prefix != "" && (a.Graphite == "" || !defName.MatchString(a.Prefix)):
+		return errors.New("prefix is the beginning of names in Graphite, as in jarvis")
+	}
+	if a.Webhook != "" && !strings.HasPrefix(string(a.Webhook), "https://") && !strings.HasPrefix(string(a.Webhook), "http://") {
+		return errors.New("webhook is no https:// URL")
+	}
+	for _, n := range a.Notify {
+		if !slices.ContainsFunc(d.Contacts, func(c Contact) bool { return c.Name == n }) {
+			return fmt.Errorf("there is no contact %s", n)
+		}
+	}
+	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
+		return fmt.Errorf("there is no task %s", a.Task)
+	}
+	for _, t := range a.Tasks {
+		if err := glob(t); err != nil {
+			return err
+		}
+	}
+	for _, h := range a.Hosts {
+		if err := checkHostWord(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkHostWord(w string) error {
+	w = strings.TrimPrefix(w, "!")
+	if name, ok := strings.CutPrefix(w, "@"); ok {
+		if !defName.MatchString(name) {
+			return fmt.Errorf("%q is no group or cluster", w)
+		}
+		return nil
+	}
+	names, err := fleet.Expand(w)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if strings.ContainsAny(n, "*?") {
+			if err := glob(n); err != nil {
+				return err
+			}
+		} else if !defName.MatchString(n) {
+			return fmt.Errorf("%q is no name of a host", n)
+		}
+	}
+	return nil
+}
+
+func glob(pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+		return fmt.Errorf("%q is no pattern", pattern)
+	}
+	return nil
+}
+
+func match(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
