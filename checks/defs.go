@@ -58,6 +58,15 @@ func (m *Monitor) declared(ctx context.Context) (*Defs, error) {
 	return all, all.check(m.cfg.Plugins)
 }
 
+// files gives what files declare; what is wrong with them is a sentence for people.
+func (m *Monitor) files() (*Defs, error) {
+	d, err := m.cfg.load()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return d, nil
+}
+
 // made gives what the API has made.
 func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
 	rows, err := m.DB.Query(ctx, "SELECT kind, name, yaml, by_whom, at FROM check_defs ORDER BY kind, name")
@@ -163,7 +172,7 @@ func (d *Defs) has(kind, name string) bool {
 
 // Definitions gives what is declared, of one kind or ("") of all: in files first.
 func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, error) {
-	files, err := m.cfg.load()
+	files, err := m.files()
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +214,7 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 	if err != nil {
 		return err
 	}
-	files, err := m.cfg.load()
+	files, err := m.files()
 	if err != nil {
 		return err
 	}
@@ -222,9 +231,9 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 func (m *Monitor) redefine(ctx context.Context, kind, name string, one *Defs, write func(store.Tx) error) error {
 	m.defining.Lock()
 	defer m.defining.Unlock()
-	files, err := m.cfg.load()
+	files, err := m.files()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return err
 	}
 	if files.has(kind, name) {
 		return fmt.Errorf("%w: %s %s is declared in %s; change it there", ErrInFile, kind, name, m.filesName())

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -242,4 +244,50 @@ host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 			t.Fatal("Graphite got nothing")
 		}
 	}
+}
+
+// What is old goes, the newest of each check stay as far as they may, and a check that is no longer declared goes with its last
+// result.
+func TestRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, "tasks: [{name: disk, command: x, schedule: '@every 1m'}, {name: often, command: x, schedule: '@every 10s'}]\nhost_tasks: [{tasks: ['*'], hosts: [loki]}]\n")
+		g.cfg.Keep = Keep{Results: time.Hour, Count: 120, Minutes: 2 * time.Hour, Hours: 3 * time.Hour}
+		g.start()
+		time.Sleep(3*time.Hour + 30*time.Second)
+		count := func(q string) (n int) {
+			t.Helper()
+			if err := g.DB.QueryRow(t.Context(), "SELECT count(*) FROM "+q).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := count("check_results r JOIN check_pairs p ON p.id = r.pair WHERE p.task = 'disk'"); n < 59 || n > 63 {
+			t.Errorf("%d results of an hour, one a minute", n)
+		}
+		if n := count("check_results r JOIN check_pairs p ON p.id = r.pair WHERE p.task = 'often'"); n < 120 || n > 145 {
+			t.Errorf("%d results where 120 may be", n)
+		}
+		if n := count("check_metrics m JOIN check_pairs p ON p.id = m.pair WHERE p.task = 'disk' AND m.step = 300"); n < 23 || n > 26 {
+			t.Errorf("%d sums of five minutes in two hours", n)
+		}
+		list, err := g.Metrics(t.Context(), diskLoki, time.Hour, g.wall().Add(-24*time.Hour))
+		if err != nil || len(list) != 1 || len(list[0].Points) < 3 {
+			t.Fatalf("%+v %v", list, err)
+		}
+		if p := list[0].Points[1]; p.N < 59 || p.N > 61 || p.Mean != 1 {
+			t.Errorf("an hour sums up %+v", p)
+		}
+		g.stop()
+		if err := os.WriteFile(filepath.Join(g.cfg.Dir, "checks.yaml"), []byte("tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g.cfg.Keep = Keep{Results: time.Hour, Minutes: time.Hour, Hours: time.Hour, Days: time.Hour}
+		g.step(26 * time.Hour)
+		g.start()
+		time.Sleep(10 * time.Minute)
+		if n := count("check_pairs WHERE task = 'often'"); n != 0 {
+			t.Error("what is no longer declared, and of which nothing is on record, is still there")
+		}
+		g.stop()
+	})
 }

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/store"
@@ -59,7 +60,49 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.Results), forgetPiece); err != nil {
 		return err
 	}
+	if err := m.forgetPairs(ctx); err != nil {
+		return err
+	}
 	return m.forgetCount(ctx, rolled, next)
+}
+
+// forgetPairs takes away checks that are no longer declared, and have nothing on record any more.
+func (m *Monitor) forgetPairs(ctx context.Context) error {
+	m.commit.Lock() // nobody declares them meanwhile
+	defer m.commit.Unlock()
+	const round = 100
+	var list []*pair
+	m.mu.Lock()
+	for _, p := range m.pairs {
+		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != hostTask || h == nil || h.running == 0 && len(h.queue) == 0) {
+			list = append(list, p)
+		}
+	}
+	m.mu.Unlock()
+	for _, p := range list {
+		var n int
+		if err := m.DB.QueryRow(ctx, "SELECT (SELECT count(*) FROM (SELECT 1 FROM check_results WHERE pair = ? LIMIT 1) AS r) + (SELECT count(*) FROM (SELECT 1 FROM check_metrics WHERE pair = ? LIMIT 1) AS s)", p.id, p.id).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			continue
+		}
+		if err := m.DB.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM check_pairs WHERE id = ?", p.id)
+			return err
+		}); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		delete(m.pairs, p.Key)
+		delete(m.byID, p.id)
+		delete(m.withheld, p)
+		if p.Task == hostTask {
+			delete(m.hosts, p.Host)
+		}
+		m.mu.Unlock()
+	}
+	return nil
 }
 
 // pieces runs a statement until it finds less than a piece.
@@ -94,6 +137,7 @@ func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) erro
 		ids = append(ids, id)
 	}
 	m.mu.Unlock()
+	slices.Sort(ids) // each round goes on where the last one ended
 	for range len(ids)/60 + 1 {
 		id := ids[*next%len(ids)]
 		*next++

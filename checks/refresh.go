@@ -54,7 +54,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	return nil
 }
 
-// addPairs gives pairs their numbers.
+// addPairs gives pairs their numbers; those that have one already, because a try before this one broke off, keep it.
 func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
 	var out []*pair
 	for part := range slices.Chunk(keys, 1000) {
@@ -63,7 +63,7 @@ func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
 			list = list[:0]
 			for _, k := range part {
 				p := &pair{plan: plan{Key: k}, index: notQueued}
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, '') RETURNING id", k.Task, k.Host).Scan(&p.id); err != nil {
+				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, '') ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id", k.Task, k.Host).Scan(&p.id); err != nil {
 					return err
 				}
 				list = append(list, p)
