@@ -202,8 +202,16 @@ func (c *Config) load() (*Defs, error) {
 // readYAML reads a document into a struct; keys that it does not have are errors.
 func readYAML(b []byte, into any) error {
 	err := yaml.Load(b, into, yaml.WithKnownFields())
-	if err == nil {
+	var le *yaml.LoadError
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &le) && le.Mark.Line > 0 && !noField.MatchString(err.Error()):
+		what := "this is not YAML"
+		if strings.HasPrefix(le.Message, "cannot construct") {
+			what = "a value is of the wrong kind"
+		}
+		return fmt.Errorf("line %d: %s: %s", le.Mark.Line, what, le.Message)
 	}
 	return errors.New(noField.ReplaceAllString(oneLine(err), `there is no key "$1" here`))
 }

@@ -22,6 +22,7 @@ import (
 // say by the mark where its output begins and ends: nothing else is as improbable as the mark.
 const quickScript = `while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
 printf '%s\n' "$jarvis_mark"
+printf '%s\n' "$jarvis_mark" >&2
 ( JARVIS_RUN=$jarvis_run; export JARVIS_RUN; eval "$jarvis_line" ) < /dev/null
 jarvis_status=$?
 printf '\n%s\n' "$jarvis_mark" >&2
@@ -57,12 +58,12 @@ func (c *Client) Quick(ctx context.Context, line string, env map[string]string) 
 	select {
 	case <-job.began:
 	case <-q.dead:
-		if q.used {
+		if q.wasUsed() {
 			return Result{}, fmt.Errorf("%w: the shell has ended", ErrLost)
 		}
 		return c.notQuick(ctx, q, line, env)
 	case <-start.C:
-		if !q.used {
+		if !q.wasUsed() {
 			return c.notQuick(ctx, q, line, env)
 		}
 	case <-ctx.Done():
@@ -126,10 +127,10 @@ type quickShell struct {
 	session *gossh.Session
 	stdin   io.WriteCloser
 	dead    chan struct{} // closed when it has ended
-	used    bool          // it has run something
 
 	mu    sync.Mutex
 	job   *quickJob
+	used  bool // it has run something
 	stray bool // something wrote while nothing ran
 }
 
@@ -156,7 +157,7 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 		return nil, err
 	}
 	q := &quickShell{session: s, dead: make(chan struct{})}
-	s.Stdout, s.Stderr = quickStream{q, false}, quickStream{q, true}
+	s.Stdout, s.Stderr = quickStream{q, 0}, quickStream{q, 1}
 	if q.stdin, err = s.StdinPipe(); err == nil {
 		err = s.Start("exec sh -c " + Quote(quickScript))
 	}
@@ -173,11 +174,16 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 	return q, nil
 }
 
+func (q *quickShell) wasUsed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.used
+}
+
 // quickDone keeps a shell for the next.
 func (c *Client) quickDone(q *quickShell) {
-	q.used = true
 	q.mu.Lock()
-	q.job = nil
+	q.used, q.job = true, nil
 	stray := q.stray
 	q.mu.Unlock()
 	if stray {
@@ -239,16 +245,15 @@ type quickJob struct {
 	began chan struct{}
 	done  chan struct{}
 
-	begun    bool
-	out, err quickText
-	status   int
-	ended    [2]bool // stdout, stderr
+	streams [2]quickText // stdout, stderr
+	status  int
 }
 
-// quickText keeps the beginning of a stream, and its end to find the mark in.
+// quickText is one stream of a job: the beginning of what it says, and the end to find the mark in.
 type quickText struct {
-	kept []byte // at most MaxOutputBytes
-	tail []byte
+	kept         []byte // at most MaxOutputBytes
+	tail         []byte
+	begun, ended bool
 }
 
 const quickTail = 4 << 10
@@ -265,29 +270,68 @@ func (t *quickText) keep(p []byte) {
 	t.kept = append(t.kept, p[:min(len(p), MaxOutputBytes-len(t.kept))]...)
 }
 
-// upTo takes the tail before i for the rest of the stream.
-func (t *quickText) upTo(i int) {
+// begin looks for the mark that a job's output stands behind, and reports what is before that.
+func (t *quickText) begin(mark string) (before int, ok bool) {
+	i := bytes.Index(t.tail, []byte(mark+"\n"))
+	if i < 0 {
+		return 0, false
+	}
+	before = len(t.kept) + i
+	t.tail, t.kept, t.begun = t.tail[i+len(mark)+1:], nil, true
+	return before, true
+}
+
+// end looks for the mark behind which a job's output ends, with what stands beside it on its line.
+func (t *quickText) end(mark string) (beside string, ok bool) {
+	head := []byte("\n" + mark)
+	i := bytes.Index(t.tail, head)
+	if i < 0 {
+		return "", false
+	}
+	line, _, whole := bytes.Cut(t.tail[i+len(head):], []byte("\n"))
+	if !whole {
+		return "", false
+	}
+	beside = string(line)
 	t.keep(t.tail[:i])
-	t.tail = nil
+	t.tail, t.ended = nil, true
+	return beside, true
 }
 
 // quickStream is one stream of a shell.
 type quickStream struct {
-	q   *quickShell
-	err bool
+	q *quickShell
+	n int // of quickJob.streams
 }
 
 func (w quickStream) Write(p []byte) (int, error) {
-	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
-	j := w.q.job
-	switch {
-	case j == nil, w.err && j.ended[1], !w.err && j.ended[0]:
-		w.q.stray = true
-	case w.err:
-		j.onStderr(p)
-	default:
-		j.onStdout(p, &w.q.stray)
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.job
+	if j == nil || j.streams[w.n].ended {
+		q.stray = q.stray || q.used // what a login shell says before all else is nobody's
+		return len(p), nil
+	}
+	t := &j.streams[w.n]
+	t.add(p)
+	if !t.begun {
+		before, ok := t.begin(j.mark)
+		if !ok {
+			return len(p), nil
+		}
+		q.stray = q.stray || q.used && before > 0 // of something that an earlier job left
+		if w.n == 0 {
+			close(j.began)
+		}
+	}
+	if beside, ok := t.end(j.mark); ok {
+		if w.n == 0 {
+			j.status, _ = strconv.Atoi(strings.TrimSpace(beside))
+		}
+		if j.streams[0].ended && j.streams[1].ended {
+			close(j.done)
+		}
 	}
 	return len(p), nil
 }
@@ -309,60 +353,13 @@ func (w quickStream) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-func (j *quickJob) onStdout(p []byte, stray *bool) {
-	j.out.add(p)
-	if !j.begun {
-		i := bytes.Index(j.out.tail, []byte(j.mark+"\n"))
-		if i < 0 {
-			return
-		}
-		if i > 0 {
-			*stray = true // of something that an earlier job left
-		}
-		j.out.tail = j.out.tail[i+len(j.mark)+1:]
-		j.out.kept = nil
-		j.begun = true
-		close(j.began)
-	}
-	end := []byte("\n" + j.mark + " ")
-	i := bytes.Index(j.out.tail, end)
-	if i < 0 {
-		return
-	}
-	digits, _, whole := bytes.Cut(j.out.tail[i+len(end):], []byte("\n"))
-	if !whole {
-		return
-	}
-	var err error
-	if j.status, err = strconv.Atoi(string(digits)); err != nil {
-		return
-	}
-	j.out.upTo(i)
-	j.end(0)
-}
-
-func (j *quickJob) onStderr(p []byte) {
-	j.err.add(p)
-	if i := bytes.Index(j.err.tail, []byte("\n"+j.mark+"\n")); i >= 0 {
-		j.err.upTo(i)
-		j.end(1)
-	}
-}
-
-func (j *quickJob) end(stream int) {
-	j.ended[stream] = true
-	if j.ended[0] && j.ended[1] {
-		close(j.done)
-	}
-}
-
 // firstSignal is how a shell says that a signal ended a command: 128 and its number.
 const firstSignal = 128
 
 var signalNames = map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM"}
 
 func (j *quickJob) result() Result {
-	r := Result{Exit: j.status, Stdout: string(j.out.kept), Stderr: string(j.err.kept)}
+	r := Result{Exit: j.status, Stdout: string(j.streams[0].kept), Stderr: string(j.streams[1].kept)}
 	if name := signalNames[j.status-firstSignal]; name != "" {
 		r.Signal = name
 	}

@@ -29,8 +29,8 @@ func FuzzQuickStream(f *testing.F) {
 			}
 		}
 		out := append([]byte(mark+"\n"), content...)
-		feed(quickStream{q, false}, append(out, "\n"+mark+" "+string([]byte{'0' + status/100, '0' + status/10%10, '0' + status%10})+"\n"...))
-		feed(quickStream{q, true}, append(bytes.Clone(content), "\n"+mark+"\n"...))
+		feed(quickStream{q, 0}, append(out, "\n"+mark+" "+string([]byte{'0' + status/100, '0' + status/10%10, '0' + status%10})+"\n"...))
+		feed(quickStream{q, 1}, append(append([]byte(mark+"\n"), content...), "\n"+mark+"\n"...))
 		select {
 		case <-j.done:
 		default:

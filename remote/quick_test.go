@@ -135,6 +135,23 @@ func TestQuickOnOpenSSH(t *testing.T) {
 			t.Errorf("%q %v", res.Stdout, err)
 		}
 	})
+	t.Run("a login shell that has much to say", func(t *testing.T) {
+		inside(t, h, "useradd -m -s /bin/bash -p '*' talky; mkdir -p /home/talky/.ssh; cp /root/.ssh/authorized_keys /home/talky/.ssh; printf 'echo welcome\\necho be good >&2\\n' > /home/talky/.bashrc; chown -R talky: /home/talky")
+		target := target
+		target.User = "talky"
+		c := connect(t, target)
+		same := map[string]bool{}
+		for range 5 {
+			res, err := c.Quick(t.Context(), "echo fine; echo $$", nil)
+			if err != nil || !strings.HasPrefix(res.Stdout, "fine\n") || res.Stderr != "" {
+				t.Errorf("%+v %v", res, err)
+			}
+			same[res.Stdout] = true
+		}
+		if len(same) != 1 {
+			t.Errorf("%d shells did that", len(same))
+		}
+	})
 	t.Run("a host with a shell of its own kind", func(t *testing.T) {
 		inside(t, h, "printf '#!/bin/sh\\nexit 42\\n' > /usr/local/bin/odd; chmod 755 /usr/local/bin/odd; useradd -m -p '*' -s /usr/local/bin/odd odd; mkdir -p /home/odd/.ssh; cp /root/.ssh/authorized_keys /home/odd/.ssh; chown -R odd: /home/odd/.ssh")
 		target := target
