@@ -216,6 +216,9 @@ func (m *Monitor) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-moved:
+			if !m.declares() {
+				continue // a server without checks has other things to do
+			}
 			news, err := m.Engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: recordChanges, Limit: 1000})
 			if err != nil && ctx.Err() == nil {
 				m.Log.Error("follow the record", "err", err)
@@ -238,6 +241,13 @@ func (m *Monitor) watch(ctx context.Context) {
 			m.again(ctx)
 		}
 	}
+}
+
+// declares reports whether there is anything to check.
+func (m *Monitor) declares() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.cat.defs.HostTasks) > 0
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.

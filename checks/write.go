@@ -76,10 +76,7 @@ func (m *Monitor) gather(ctx context.Context) {
 
 // noteAlive notes that this server works, when no result has done so for a while.
 func (m *Monitor) noteAlive(ctx context.Context) {
-	m.mu.Lock()
-	idle := len(m.cat.plans) == 0
-	m.mu.Unlock()
-	if idle || !m.aliveDue() {
+	if !m.declares() || !m.aliveDue() {
 		return
 	}
 	if err := m.store(ctx, nil); err != nil && ctx.Err() == nil {
