@@ -123,7 +123,7 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		h.running++
 		m.running++
-		j := job{Key: p.Key, where: h}
+		j := job{Key: p.Key, where: h, cut: p.cut}
 		if p.task != nil {
 			j.task = *p.task
 		}
@@ -151,6 +151,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
 		return // it runs again at the next start
 	}
 	p := f.p
+	p.cut = p.cut && f.out.unreachable
 	switch {
 	case f.out.unreachable:
 		p.owed, f.owed = append(f.owed, p.owed...), nil // they wait for the host

@@ -117,7 +117,7 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		p := &pair{index: notQueued}
+		p := &pair{index: notQueued, known: true}
 		var state string
 		if err := rows.Scan(&p.id, &p.Task, &p.Host, &state); err != nil {
 			return err

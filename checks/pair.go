@@ -43,6 +43,8 @@ type pair struct {
 	index int  // in the heap; -1: not there
 	busy  bool // waits for a place, runs, or its result is not committed
 	ended bool // its result is not committed
+	known bool // it was on record when this server started
+	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
 	owed    []int64         // rows of the outbox that ask for a run
@@ -149,6 +151,7 @@ func (p *pair) next(now time.Time) time.Time {
 // begun and was not acknowledged.
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
+		p.cut = p.known
 		n := p.schedule.Next(now, p.String())
 		if p.schedule.every > 0 { // every so often: the first time soon
 			if s := now.Add(p.spread(soon)); s.Before(n) {
@@ -160,7 +163,9 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.After(now) {
 		return p.next(now)
 	}
-	return p.missed(p.schedule.Next(p.stand.Due, p.String()), now, alive, policy)
+	due := p.schedule.Next(p.stand.Due, p.String())
+	p.cut = !due.IsZero() && !due.After(alive.Add(2*alivePeriod))
+	return p.missed(due, now, alive, policy)
 }
 
 // missed says when a pair runs that was due while nothing ran.

@@ -31,6 +31,7 @@ type job struct {
 	Key
 	where *host
 	task  Task // the zero Task: whether the host answers
+	cut   bool // an earlier server's run of it may not have ended
 }
 
 // overSSH runs a task on its host.
@@ -59,12 +60,20 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	timeout := cmp.Or(t.Timeout, defaultTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
-	line, env := t.Command, t.Env
-	if t.From != "" {
-		if env, err = m.about(ctx, j); err != nil {
-			return outcome{text: oneLine(err)}
+	env, err := m.environment(ctx, j)
+	if err != nil {
+		return outcome{text: oneLine(err)}
+	}
+	var sudo *remote.Sudo
+	if t.Sudo {
+		sudo = &remote.Sudo{}
+	}
+	if j.cut {
+		if err := m.Pool.End(ctx, target, checkMark+"="+env[checkMark], sudo); err != nil {
+			return outcome{text: oneLine(fmt.Errorf("end what the last server left running: %w", err))}
 		}
 	}
+	line := t.Command
 	var dir string
 	if t.Plugin != "" {
 		file, err := m.bring(ctx, j.where, target, t.Plugin)
@@ -75,8 +84,8 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		line = "exec " + remote.Quote(append([]string{file}, t.Args...)...)
 	}
 	var res remote.Result
-	if t.Sudo {
-		res, err = m.Pool.Run(ctx, target, remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: &remote.Sudo{}})
+	if sudo != nil {
+		res, err = m.Pool.Run(ctx, target, remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: sudo})
 	} else {
 		res, err = m.Pool.Quick(ctx, target, line, env)
 	}
@@ -89,8 +98,16 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
 }
 
-// about gives the environment of a task that runs elsewhere.
-func (m *Monitor) about(ctx context.Context, j job) (map[string]string, error) {
+// checkMark is the variable by which a run is known on its host, also to a server that was started since.
+const checkMark = "JARVIS_CHECK"
+
+// environment gives that of a task, and for one that runs elsewhere which host it is about.
+func (m *Monitor) environment(ctx context.Context, j job) (map[string]string, error) {
+	env := map[string]string{checkMark: m.cfg.Node + "/" + j.Key.Task + "/" + j.Key.Host}
+	maps.Copy(env, j.task.Env)
+	if j.task.From == "" {
+		return env, nil
+	}
 	m.mu.Lock()
 	word := m.wordOf(j.Host)
 	m.mu.Unlock()
@@ -101,10 +118,6 @@ func (m *Monitor) about(ctx context.Context, j job) (map[string]string, error) {
 	addr, _, err := net.SplitHostPort(t.Addr)
 	if err != nil {
 		addr = t.Addr
-	}
-	env := maps.Clone(j.task.Env)
-	if env == nil {
-		env = map[string]string{}
 	}
 	env["JARVIS_HOST"], env["JARVIS_ADDRESS"] = j.Host, addr
 	return env, nil

@@ -210,7 +210,7 @@ func (c *Client) closeQuick() bool {
 // quickKill ends a job on the host. When its shell survives, it is closed all the same: what is left may still write.
 func (c *Client) quickKill(q *quickShell, job *quickJob) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
-	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", job.run}}
+	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + job.run}}
 	go func() {
 		defer cancel()
 		_, _ = c.Run(ctx, kill)

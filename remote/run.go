@@ -214,9 +214,9 @@ func (c *Client) free() (others int, freed <-chan struct{}) {
 // killGrace is how long a command may take to end after TERM.
 const killGrace = 2 * time.Second
 
-// killScript ends all processes that carry a mark in their environment. Signals over SSH (RFC 4254 §6.9) are sent
+// killMarked ends all processes that carry a mark in their environment. Signals over SSH (RFC 4254 §6.9) are sent
 // too, but OpenSSH takes none for root, and none arrives behind sudo.
-const killMarked = `m="JARVIS_RUN=$1"
+const killMarked = `m=$1
 find_all() { grep -ls "$m" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
 p=$(find_all)
 [ -n "$p" ] || { sleep 0.2; p=$(find_all); }
@@ -226,6 +226,16 @@ for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; p=$(find_all); [ -n "$p" ] || exit 
 kill -KILL $p 2>/dev/null
 exit 0`
 
+// runMark is the name that a command's mark has in its environment.
+const runMark = "JARVIS_RUN="
+
+// End ends all processes on the host that have NAME=value in their environment, TERM first and KILL after two seconds: those of
+// a command, say, that a server started which died since. What other users run it ends only with sudo; nil: without.
+func (p *Pool) End(ctx context.Context, t Target, mark string, sudo *Sudo) error {
+	_, err := p.Run(ctx, t, Command{Args: []string{"sh", "-c", killMarked, "jarvis", mark}, Sudo: sudo})
+	return err
+}
+
 // end ends a command on the host, and then its session.
 func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark string) {
 	_ = s.Signal(gossh.SIGTERM)
@@ -233,7 +243,7 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() }) // a half-open connection never answers
 	defer stop()
-	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", mark}, Sudo: cmd.Sudo}
+	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + mark}, Sudo: cmd.Sudo}
 	go func() { _, _ = c.Run(ctx, kill) }()
 	select {
 	case <-done:
@@ -249,7 +259,7 @@ func (cmd Command) shell(mark string) string {
 	if len(args) == 0 {
 		args = []string{"sh", "-c", cmd.Line}
 	}
-	env := []string{"env", "JARVIS_RUN=" + mark}
+	env := []string{"env", runMark + mark}
 	for _, k := range slices.Sorted(maps.Keys(cmd.Env)) {
 		env = append(env, k+"="+cmd.Env[k])
 	}

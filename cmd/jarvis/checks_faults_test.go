@@ -66,6 +66,7 @@ func TestChecksThroughKills(t *testing.T) {
     - {name: a, command: "echo x >> /ran-a", schedule: "@every 1s"}
     - {name: b, command: "echo x >> /ran-b; sleep 0.3", schedule: "@every 1s"}
     - {name: c, command: "echo x >> /ran-c", schedule: "*/2 * * * * *"}
+    - {name: long, command: "pgrep -f 'sleep 3.1[4]' >> /overlap; sleep 3.14", schedule: "@every 1s"}
     - {name: flag, command: "test ! -e /flag", schedule: "@every 1s", attempts: 1}
   host_tasks: [{tasks: ["*"], hosts: ["web[1-2]"]}]
 `)
@@ -78,7 +79,7 @@ func TestChecksThroughKills(t *testing.T) {
 		p.kill()
 	}
 	p.start()
-	p.until("all runs again", func(s checks.Stats) bool { return s.Checks == 8 && s.Started > 16 && s.Problems == 1 })
+	p.until("all runs again", func(s checks.Stats) bool { return s.Checks == 10 && s.Started > 16 && s.Problems == 1 })
 	r.inside(t, 1, "rm /flag")
 	p.until("all is well", func(s checks.Stats) bool { return s.Problems == 0 })
 	time.Sleep(3 * time.Second)
@@ -94,6 +95,11 @@ func TestChecksThroughKills(t *testing.T) {
 		t.Logf("%s: ran %d times, %d on record", k, ran, n)
 		if n > ran || ran-n > kills+1 || n != distinct || n < kills/2 {
 			t.Errorf("%s: ran %d times, and %d results (%d at different times) are on record after %d kills", k, ran, n, distinct, kills)
+		}
+	}
+	for i := range 2 {
+		if got := r.read(i+1, "overlap"); got != "" {
+			t.Errorf("on web%d it ran twice at once: %q", i+1, got)
 		}
 	}
 	var lines []string
