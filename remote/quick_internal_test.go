@@ -16,9 +16,7 @@ func FuzzQuickStream(f *testing.F) {
 		if bytes.Contains(content, []byte(mark)) {
 			t.Skip()
 		}
-		if cut <= 0 {
-			cut = 1
-		}
+		cut = max(cut, len(content)/200, 1)
 		j := &quickJob{mark: mark, began: make(chan struct{}), done: make(chan struct{})}
 		q := &quickShell{job: j}
 		feed := func(w quickStream, b []byte) {
