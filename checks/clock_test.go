@@ -168,3 +168,23 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 		}
 	})
 }
+
+// The same for the first time that it ever runs.
+func TestTheFirstRunIsCutShort(t *testing.T) {
+	bubble(t, `
+tasks: [{name: daily, command: x, schedule: "TZ=UTC 30 2 * * *", timeout: 2h}]
+host_tasks: [{tasks: ["*"], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+		daily := Key{"daily", "loki"}
+		g.says(func(Key, int) outcome { return outcome{took: time.Hour} })
+		time.Sleep(3 * time.Hour)
+		g.stop() // it runs, and has no result
+		g.forgetRuns()
+		g.says(func(Key, int) outcome { return outcome{} })
+		g.start()
+		time.Sleep(2 * time.Minute)
+		if n := len(g.times(daily)); n != 1 {
+			t.Errorf("it ran %d times after the start", n)
+		}
+	})
+}

@@ -38,7 +38,10 @@ func (m *Monitor) act(ctx context.Context) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		rows, err := m.openRows(ctx, rowDo, 64)
+		m.mu.Lock()
+		waiting := len(m.acting) // for hosts that are down: they keep nobody else from being done
+		m.mu.Unlock()
+		rows, err := m.openRows(ctx, rowDo, 64+waiting)
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("read what is to be done", "err", err)
 		}

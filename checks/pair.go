@@ -12,8 +12,9 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	State
-	At   time.Time     `json:"at,omitzero"`  // when it ran last
-	Due  time.Time     `json:"due,omitzero"` // and when it should have
+	Made time.Time     `json:"made,omitzero"` // when the check was first declared
+	At   time.Time     `json:"at,omitzero"`   // when it ran last
+	Due  time.Time     `json:"due,omitzero"`  // and when it should have
 	Took time.Duration `json:"took"`
 	Exit int           `json:"exit"`
 	Line string        `json:"line"`
@@ -152,6 +153,9 @@ func (p *pair) next(now time.Time) time.Time {
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known
+		if p.known && p.schedule.cron != nil && !p.stand.Made.IsZero() { // it may have run, and died before its first result
+			return p.missed(p.schedule.Next(p.stand.Made, p.String()), now, alive, policy)
+		}
 		n := p.schedule.Next(now, p.String())
 		if p.schedule.every > 0 { // every so often: the first time soon
 			if s := now.Add(p.spread(soon)); s.Before(n) {

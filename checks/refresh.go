@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,14 +57,19 @@ func (m *Monitor) refresh(ctx context.Context) error {
 
 // addPairs gives pairs their numbers; those that have one already, because a try before this one broke off, keep it.
 func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
+	made := Standing{Made: m.now()}
+	state, err := json.Marshal(made)
+	if err != nil {
+		return nil, err
+	}
 	var out []*pair
 	for part := range slices.Chunk(keys, 1000) {
 		var list []*pair
 		err := m.DB.Write(ctx, func(tx store.Tx) error {
 			list = list[:0]
 			for _, k := range part {
-				p := &pair{plan: plan{Key: k}, index: notQueued}
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, '') ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id", k.Task, k.Host).Scan(&p.id); err != nil {
+				p := &pair{plan: plan{Key: k}, index: notQueued, stand: made}
+				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, ?) ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id", k.Task, k.Host, string(state)).Scan(&p.id); err != nil {
 					return err
 				}
 				list = append(list, p)

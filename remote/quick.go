@@ -18,8 +18,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs each line in a subshell with nothing on stdin. Both streams
-// say by the mark where its output begins and ends: nothing else is as improbable as the mark.
+// quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs
+// each line in a subshell with nothing on stdin. Both streams say by the mark where its output begins and ends: nothing else is
+// as improbable as the mark.
 const quickScript = `while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
 printf '%s\n' "$jarvis_mark"
 printf '%s\n' "$jarvis_mark" >&2
@@ -45,28 +46,16 @@ func (c *Client) Quick(ctx context.Context, line string, env map[string]string) 
 	if !ok {
 		return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
 	}
-	q, err := c.quickShell(ctx)
-	if err != nil {
-		return Result{}, err
-	}
-	job := &quickJob{mark: rand.Text(), run: rand.Text(), began: make(chan struct{}), done: make(chan struct{})}
-	if !q.begin(job, request) {
-		return Result{}, fmt.Errorf("%w: the shell has ended", errNotOpened)
-	}
-	start := time.NewTimer(quickStart)
-	defer start.Stop()
-	select {
-	case <-job.began:
-	case <-q.dead:
-		if q.wasUsed() {
-			return Result{}, fmt.Errorf("%w: the shell has ended", ErrLost)
+	var q *quickShell
+	job := newQuickJob()
+	for begun := false; !begun; {
+		var err error
+		if q, err = c.quickShell(ctx); errors.Is(err, errNoShell) {
+			return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
+		} else if err != nil {
+			return Result{}, err
 		}
-		return c.notQuick(ctx, q, line, env)
-	case <-start.C:
-		if !q.wasUsed() {
-			return c.notQuick(ctx, q, line, env)
-		}
-	case <-ctx.Done():
+		begun = q.begin(job, request) // a shell that has ended since took no whole line, and ran nothing
 	}
 	select {
 	case <-job.done:
@@ -113,14 +102,8 @@ func quickRequest(line string, env map[string]string) (string, bool) {
 	return text, !strings.ContainsAny(text, "\n\x00")
 }
 
-// notQuick gives up shells on this host, and runs the line as it always goes.
-func (c *Client) notQuick(ctx context.Context, q *quickShell, line string, env map[string]string) (Result, error) {
-	c.mu.Lock()
-	c.noQuick = true
-	c.mu.Unlock()
-	q.close()
-	return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
-}
+// errNoShell: the host gives no shell that stays open.
+var errNoShell = errors.New("the host gives no shell")
 
 // quickShell is a shell that stays open. It has at most one job.
 type quickShell struct {
@@ -130,7 +113,7 @@ type quickShell struct {
 
 	mu    sync.Mutex
 	job   *quickJob
-	used  bool // it has run something
+	ready bool // it has answered
 	stray bool // something wrote while nothing ran
 }
 
@@ -171,19 +154,45 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 		close(q.dead)
 		c.free()
 	}()
+	if err := q.greet(ctx); err != nil {
+		q.close()
+		if errors.Is(err, errNoShell) {
+			c.mu.Lock()
+			c.noQuick = true
+			c.mu.Unlock()
+		}
+		return nil, err
+	}
 	return q, nil
 }
 
-func (q *quickShell) wasUsed() bool {
+// greet has the shell do nothing, before it is given anything to do: what it was given late, it would run late.
+func (q *quickShell) greet(ctx context.Context) error {
+	job := newQuickJob()
+	if !q.begin(job, ":") {
+		return errNoShell
+	}
+	t := time.NewTimer(quickStart)
+	defer t.Stop()
+	select {
+	case <-job.done:
+	case <-q.dead:
+		return errNoShell
+	case <-t.C:
+		return errNoShell
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.used
+	q.ready, q.job = true, nil
+	return nil
 }
 
 // quickDone keeps a shell for the next.
 func (c *Client) quickDone(q *quickShell) {
 	q.mu.Lock()
-	q.used, q.job = true, nil
+	q.job = nil
 	stray := q.stray
 	q.mu.Unlock()
 	if stray {
@@ -240,13 +249,16 @@ func (q *quickShell) begin(j *quickJob, request string) bool {
 
 // quickJob is a line that runs.
 type quickJob struct {
-	mark  string // where its output begins and ends
-	run   string // in the environment of all it starts
-	began chan struct{}
-	done  chan struct{}
+	mark string // where its output begins and ends
+	run  string // in the environment of all it starts
+	done chan struct{}
 
 	streams [2]quickText // stdout, stderr
 	status  int
+}
+
+func newQuickJob() *quickJob {
+	return &quickJob{mark: rand.Text(), run: rand.Text(), done: make(chan struct{})}
 }
 
 // quickText is one stream of a job: the beginning of what it says, and the end to find the mark in.
@@ -310,7 +322,7 @@ func (w quickStream) Write(p []byte) (int, error) {
 	defer q.mu.Unlock()
 	j := q.job
 	if j == nil || j.streams[w.n].ended {
-		q.stray = q.stray || q.used // what a login shell says before all else is nobody's
+		q.stray = q.stray || q.ready // what a login shell says before all else is nobody's
 		return len(p), nil
 	}
 	t := &j.streams[w.n]
@@ -320,10 +332,7 @@ func (w quickStream) Write(p []byte) (int, error) {
 		if !ok {
 			return len(p), nil
 		}
-		q.stray = q.stray || q.used && before > 0 // of something that an earlier job left
-		if w.n == 0 {
-			close(j.began)
-		}
+		q.stray = q.stray || q.ready && before > 0 // of something that an earlier job left
 	}
 	if beside, ok := t.end(j.mark); ok {
 		if w.n == 0 {

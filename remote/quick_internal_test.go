@@ -14,10 +14,10 @@ func FuzzQuickStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, cut int, status uint8) {
 		const mark = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		if bytes.Contains(content, []byte(mark)) {
-			t.Skip()
+			return // no output has a mark that it does not know
 		}
 		cut = max(cut, len(content)/200, 1)
-		j := &quickJob{mark: mark, began: make(chan struct{}), done: make(chan struct{})}
+		j := &quickJob{mark: mark, done: make(chan struct{})}
 		q := &quickShell{job: j}
 		feed := func(w quickStream, b []byte) {
 			for len(b) > 0 {

@@ -152,6 +152,20 @@ func TestQuickOnOpenSSH(t *testing.T) {
 			t.Errorf("%d shells did that", len(same))
 		}
 	})
+	t.Run("a login shell that takes very long runs a line once", func(t *testing.T) {
+		inside(t, h, "useradd -m -s /bin/bash -p '*' lazy; mkdir -p /home/lazy/.ssh; cp /root/.ssh/authorized_keys /home/lazy/.ssh; echo 'sleep 6' > /home/lazy/.bashrc; chown -R lazy: /home/lazy")
+		target := target
+		target.User = "lazy"
+		c := connect(t, target)
+		res, err := c.Quick(t.Context(), "echo x >> ran; cat ran", nil)
+		if err != nil || res.Stdout != "x\n" {
+			t.Fatalf("%+v %v", res, err)
+		}
+		res, err = c.Quick(t.Context(), "cat ran", nil) // by now the late shell has read all it was given
+		if err != nil || res.Stdout != "x\n" {
+			t.Errorf("%+v %v", res, err)
+		}
+	})
 	t.Run("a host with a shell of its own kind", func(t *testing.T) {
 		inside(t, h, "printf '#!/bin/sh\\nexit 42\\n' > /usr/local/bin/odd; chmod 755 /usr/local/bin/odd; useradd -m -p '*' -s /usr/local/bin/odd odd; mkdir -p /home/odd/.ssh; cp /root/.ssh/authorized_keys /home/odd/.ssh; chown -R odd: /home/odd/.ssh")
 		target := target
