@@ -6,7 +6,8 @@
 //	                       └── Bytes ──► the same bytes, but for what was set
 //
 // The text is the truth: an edit replaces the lines of one key and leaves every other byte, comment and unknown
-// key as it was. The parsed tree only tells where things stand. Steps read and write the keys under `instance`.
+// key as it was. The parsed tree tells where things stand, and proves each edit: the new text must mean exactly what was
+// wanted, or the document is written anew. Steps read and write the keys under `instance`.
 //
 // Everybody above calls this package; it imports nothing of ours, starts no goroutine and does not log.
 // A Clipboard is not safe for concurrent use.
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -30,75 +32,88 @@ const (
 
 // Clipboard is one parsed document. Make one with Parse; the zero value is not usable.
 type Clipboard struct {
-	src     []byte
-	root    *yaml.Node        // the top mapping; nil when src was edited since the last parse
-	sealed  map[string]string // clear text → the sealed text it came from, so that sealing again changes nothing
-	secrets []string          // every clear secret seen, for Redact
+	src    []byte
+	root   *yaml.Node        // the top mapping of src
+	sealed map[string]string // clear text → the sealed text it came from, so that sealing again changes nothing
+	sticky map[string]bool   // paths of what is, or ever was, a secret here; see Seal
+	masker Masker            // every clear secret seen
 }
 
-// Parse reads one document. The error is a *SyntaxError with line, column and, where it helps, the likely fix.
-// It refuses what DESIGN section 4 refuses: broken YAML, duplicate keys, too many aliases, more than MaxBytes,
-// several documents, a top level that is not a mapping, and a `!secret` that it could not seal.
+// Parse reads one document. The error is a *SyntaxError with line, column and, where it helps, the likely fix; it never
+// shows a secret.
+// It refuses broken YAML, duplicate keys, too many aliases, more than MaxBytes, several documents, a top level that is not
+// a mapping, characters of which programs disagree whether they end a line, and a `!secret` that could not be sealed or
+// masked.
 func Parse(src []byte) (*Clipboard, error) {
+	c, err := parseAny(src)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.refuseShort(nil); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parseAny is Parse for what is on record, which may hold secrets that would be too short today.
+func parseAny(src []byte) (*Clipboard, error) {
 	if len(src) > MaxBytes {
 		return nil, &SyntaxError{Msg: fmt.Sprintf("the clipboard has %d bytes; at most %d are taken", len(src), MaxBytes)}
 	}
 	if err := looksLikeSomethingElse(src); err != nil {
 		return nil, err
 	}
-	c := &Clipboard{src: bytes.Clone(src)}
-	if err := c.load(true); err != nil {
-		return nil, err
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // a byte order mark says only that this is UTF-8
+	root, err := load(src)
+	if err != nil {
+		return nil, maskTagged(src, err)
 	}
+	c := &Clipboard{src: bytes.Clone(src), root: root}
+	c.note()
 	return c, nil
 }
 
-// load parses src. strict also applies the checks for what comes from outside.
-func (c *Clipboard) load(strict bool) error {
-	dec, err := yaml.NewLoader(bytes.NewReader(c.src))
+// load parses src and applies what a clipboard does not allow.
+func load(src []byte) (*yaml.Node, error) {
+	if err := refuseOddBreaks(src); err != nil {
+		return nil, err
+	}
+	dec, err := yaml.NewLoader(bytes.NewReader(src))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var doc yaml.Node
 	if err := dec.Load(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			return &SyntaxError{Msg: "the clipboard is empty", Hint: "it needs at least `instance:` with hostname and provider"}
+			return nil, errEmpty()
 		}
-		return syntaxError(c.src, err)
+		return nil, syntaxError(src, err)
 	}
 	root := &doc
 	if root.Kind == yaml.DocumentNode {
 		if len(root.Content) == 0 {
-			return &SyntaxError{Msg: "the clipboard is empty", Hint: "it needs at least `instance:` with hostname and provider"}
+			return nil, errEmpty()
 		}
 		root = root.Content[0]
 	}
 	if root.Kind != yaml.MappingNode {
-		return &SyntaxError{Line: root.Line, Column: root.Column, Msg: "this is not a clipboard: the top level must be a mapping with the key `instance`"}
+		return nil, &SyntaxError{Line: root.Line, Column: root.Column, Msg: "this is not a clipboard: the top level must be a mapping with the key `instance`"}
 	}
-	if strict {
-		var second yaml.Node
-		if err := dec.Load(&second); err == nil {
-			return &SyntaxError{Line: max(second.Line, 1), Msg: "there is more than one YAML document in it", Hint: "put one host in one clipboard"}
-		}
-		if err := check(root); err != nil {
-			return err
-		}
+	var second yaml.Node
+	if err := dec.Load(&second); err == nil {
+		return nil, &SyntaxError{Line: max(second.Line, 1), Msg: "there is more than one YAML document in it", Hint: "put one host in one clipboard"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, syntaxError(src, err)
 	}
-	c.root = root
-	return nil
+	return root, check(root)
 }
 
-// tree gives the parsed top mapping, parsing again after an edit.
-func (c *Clipboard) tree() *yaml.Node {
-	if c.root == nil {
-		if err := c.load(false); err != nil {
-			// Every edit is verified before it is kept, so the text always parses.
-			panic(fmt.Sprintf("clipboard: an accepted edit broke the document: %v", err))
-		}
-	}
-	return c.root
+func errEmpty() error {
+	return &SyntaxError{Msg: "the clipboard is empty", Hint: "it needs at least `instance:` with hostname and provider"}
 }
+
+// tree gives the parsed top mapping. It is shared with clones: nobody changes it.
+func (c *Clipboard) tree() *yaml.Node { return c.root }
 
 // Bytes gives the document as it stands. The caller must not change the slice.
 func (c *Clipboard) Bytes() []byte { return c.src }
@@ -108,27 +123,24 @@ func (c *Clipboard) Text() string { return string(c.src) }
 
 // Clone gives an independent copy.
 func (c *Clipboard) Clone() *Clipboard {
-	d := &Clipboard{src: bytes.Clone(c.src), root: c.root, secrets: append([]string(nil), c.secrets...)}
-	if c.sealed != nil {
-		d.sealed = make(map[string]string, len(c.sealed))
-		for k, v := range c.sealed {
-			d.sealed[k] = v
-		}
-	}
-	return d
+	return &Clipboard{src: bytes.Clone(c.src), root: c.root, sealed: maps.Clone(c.sealed), sticky: maps.Clone(c.sticky), masker: c.masker}
 }
 
 // Replace puts another whole document in place of this one, as an external worker does. Whatever is wrong with
-// src leaves the clipboard as it was.
+// src leaves the clipboard as it was. What was a secret stays one, whatever src says of it: Seal sees to it.
 func (c *Clipboard) Replace(src []byte) error {
-	n, err := Parse(src)
+	n, err := parseAny(src)
 	if err != nil {
 		return err
 	}
 	if child(n.root, "instance") == nil {
 		return &SyntaxError{Msg: "the key `instance` is gone: print the whole clipboard, not a part of it"}
 	}
+	if err := n.refuseShort(c.sealed); err != nil {
+		return err
+	}
 	c.src, c.root = n.src, n.root
+	c.note()
 	return nil
 }
 

@@ -120,11 +120,11 @@ func (c *Clipboard) member(root, item *yaml.Node) (*Clipboard, Instance, error) 
 			out.Content = append(out.Content, plain(k), plain(root.Content[i+1]))
 		}
 	}
-	b, err := yaml.Dump(out, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	b, err := dump(out)
 	if err != nil {
 		return nil, Instance{}, err
 	}
-	m, err := Parse(b)
+	m, err := parseAny(b) // the whole was Parsed
 	if err != nil {
 		return nil, Instance{}, err
 	}
@@ -222,11 +222,8 @@ func (c *Clipboard) Put(r Ref, value string) error {
 	if !safe.MatchString(value) || strings.Contains(value, ": ") || strings.HasSuffix(value, ":") || len(value) > 4096 {
 		return fmt.Errorf("the value of ${%s.%s} holds characters that can not go into another host's clipboard", r.Host, r.Name)
 	}
-	c.tree()
-	old, oldRoot := c.src, c.root
-	c.src, c.root = []byte(strings.ReplaceAll(string(c.src), "${"+r.Host+"."+r.Name+"}", value)), nil
-	if err := c.load(true); err != nil {
-		c.src, c.root = old, oldRoot
+	text := strings.ReplaceAll(string(c.src), "${"+r.Host+"."+r.Name+"}", value)
+	if err := c.accept([]byte(text), nil); err != nil {
 		return fmt.Errorf("put ${%s.%s}: %w", r.Host, r.Name, err)
 	}
 	return nil

@@ -84,7 +84,6 @@ func TestClusterErrorsSayWhichHostAndWhere(t *testing.T) {
 		"no list":           {"instances: web1\n", "line 1, column 12: `instances` must be a list of hosts"},
 		"both":              {"instance:\n  hostname: a\ninstances:\n- hostname: b\n", "both `instance` and `instances`"},
 		"bad member":        {"instances:\n- hostname: web1\n  provider: ESX\n- hostname: web_2\n  provider: ESX\n", `line 4: host 2 (web_2): "hostname" is wrong: "web_2" is not a host name`},
-		"no provider":       {"instances:\n- hostname: web1\n", `line 2: host 1 (web1): "provider" is missing`},
 		"not a host":        {"instances:\n- web1\n", "line 2: host 1: must be a mapping"},
 		"twice":             {"instances:\n- {hostname: web1, provider: ESX}\n- {hostname: web1, provider: EC2}\n", "line 3: web1 is here a second time; the first is in line 2"},
 		"unknown policy":    {"on_failure: panic\ninstances:\n- {hostname: web1, provider: ESX}\n", "`on_failure` is \"panic\" (hold, undo or continue)"},

@@ -14,7 +14,7 @@ import (
 type Instance struct {
 	Hostname string   // one DNS label, lower case
 	FQDN     string   // hostname.domain; Hostname when the clipboard gives none
-	Provider string   // linode, ec2, esx: lower case
+	Provider string   // linode, ec2, esx: lower case; "" when the clipboard names none
 	Steps    []string // the clipboard's own pipeline; nil when it names none
 }
 
@@ -38,6 +38,9 @@ func (c *Clipboard) Instance() (Instance, error) {
 	if c.Keys() == nil {
 		return in, &SyntaxError{Line: n.Line, Column: n.Column, Msg: "`instance` must be a mapping", Hint: "indent the host's keys below it"}
 	}
+	if err := c.refuseSecretNames(); err != nil {
+		return in, err
+	}
 	host, err := c.String("hostname")
 	if err != nil {
 		return in, err
@@ -60,13 +63,15 @@ func (c *Clipboard) Instance() (Instance, error) {
 			return in, c.wrong("fqdn", fmt.Sprintf("%q does not start with the hostname %q", f, host))
 		}
 	}
-	p, err := c.String("provider")
-	if err != nil {
-		return in, err
-	}
-	in.Provider = strings.ToLower(p)
-	if !plainKey.MatchString(in.Provider) {
-		return in, c.wrong("provider", fmt.Sprintf("%q is not a provider's name: Linode, EC2 or ESX", p))
+	if c.Has("provider") {
+		p, err := c.String("provider")
+		if err != nil {
+			return in, err
+		}
+		in.Provider = strings.ToLower(p)
+		if !plainKey.MatchString(in.Provider) {
+			return in, c.wrong("provider", fmt.Sprintf("%q is not a provider's name: Linode, EC2 or ESX", p))
+		}
 	}
 	if c.Has("sshpubkey") {
 		keys, err := c.Strings("sshpubkey")
@@ -98,6 +103,21 @@ func (c *Clipboard) Instance() (Instance, error) {
 	}
 	return in, nil
 }
+
+// openKeys are the keys that are read by everybody, in chat and in names of things: none can be a secret.
+var openKeys = []string{"hostname", "fqdn", "provider", "sshpubkey"}
+
+func (c *Clipboard) refuseSecretNames() error {
+	for _, key := range openKeys {
+		if n := c.node(key); n != nil && (isSecret(n) || slices.ContainsFunc(n.Content, isSecret)) {
+			return c.wrong(key, "it cannot be a secret, for everybody who works with the host sees it; leave out `!secret`")
+		}
+	}
+	return nil
+}
+
+// NoProvider is what a pipeline says that needs a provider when the clipboard names none.
+func NoProvider() error { return &KeyError{Key: "provider", Err: ErrMissing} }
 
 func (c *Clipboard) wrong(key, msg string) error {
 	line := 0

@@ -94,7 +94,7 @@ func (c *Clipboard) Int(key string) (int, error) {
 	}
 	i, err := strconv.Atoi(strings.TrimSpace(s))
 	if err != nil {
-		return 0, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be a whole number, not %q", s)}
+		return 0, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be a whole number, not %q", c.Redact(s))}
 	}
 	return i, nil
 }
@@ -107,7 +107,7 @@ func (c *Clipboard) Addr(key string) (netip.Addr, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return netip.Addr{}, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be an IP address, not %q", s)}
+		return netip.Addr{}, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be an IP address, not %q", c.Redact(s))}
 	}
 	return a, nil
 }
@@ -145,7 +145,7 @@ func (c *Clipboard) Decode(key string, v any) error {
 		return &KeyError{Key: key, Err: ErrMissing}
 	}
 	if err := n.Decode(v); err != nil {
-		return &KeyError{Key: key, Line: n.Line, Err: errors.New("has the wrong shape: " + strings.TrimPrefix(err.Error(), "yaml: "))}
+		return &KeyError{Key: key, Line: n.Line, Err: errors.New("has the wrong shape: " + c.Redact(strings.TrimPrefix(err.Error(), "yaml: ")))}
 	}
 	return nil
 }

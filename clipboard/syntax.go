@@ -84,11 +84,11 @@ func syntaxError(src []byte, err error) error {
 
 // lineAt gives line n (from 1) of src without its end, or "".
 func lineAt(src []byte, n int) string {
-	lines := strings.Split(string(src), "\n")
+	lines := split(src).lines
 	if n < 1 || n > len(lines) {
 		return ""
 	}
-	return strings.TrimSuffix(lines[n-1], "\r")
+	return lines[n-1].text
 }
 
 // check applies what YAML allows and a clipboard does not.
@@ -113,7 +113,10 @@ func check(root *yaml.Node) error {
 		}
 		anchored = anchored || n.Anchor != ""
 		flow = flow || n.Style&yaml.FlowStyle != 0
-		if n.Tag == tagSecret || n.Tag == tagSealed {
+		if near := nearTag(n.Tag); near != "" {
+			return at(fmt.Sprintf("the tag %s means nothing", n.Tag), "did you mean "+near+"? As it stands, the value would be shown in clear")
+		}
+		if isSecret(n) {
 			switch {
 			case n.Kind != yaml.ScalarNode:
 				return at("`!secret` takes a single value, not a list or mapping", "mark each value")
@@ -129,7 +132,7 @@ func check(root *yaml.Node) error {
 			seen := map[string]int{}
 			for i := 0; i+1 < len(n.Content); i += 2 {
 				k := n.Content[i]
-				if k.Kind != yaml.ScalarNode {
+				if k.Kind != yaml.ScalarNode || isSecret(k) {
 					return &SyntaxError{Line: k.Line, Column: k.Column, Msg: "a key must be a plain word"}
 				}
 				if k.Tag == "!!merge" {
@@ -149,4 +152,29 @@ func check(root *yaml.Node) error {
 		return nil
 	}
 	return walk(root, 0, false, false)
+}
+
+// nearTag gives the tag of secrets that a tag is probably meant to be, "" for all others.
+func nearTag(tag string) string {
+	if !strings.HasPrefix(tag, "!") || strings.HasPrefix(tag, "!!") || tag == tagSecret || tag == tagSealed || len(tag) < 4 {
+		return ""
+	}
+	low := strings.ToLower(strings.TrimPrefix(tag, "!"))
+	for _, word := range []string{"secret", "secrets", "password", "sealed"} {
+		if low == word || typo(low, word) {
+			return tagSecret
+		}
+	}
+	return ""
+}
+
+// typo reports whether a becomes b by one letter more, less, other, or two that changed places.
+func typo(a, b string) bool {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }

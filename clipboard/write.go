@@ -1,17 +1,17 @@
 package clipboard
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v4"
 )
 
 // Set writes a key under instance: a string, bool, int, []string, or anything yaml can encode. Only the lines of
-// that key change; a comment behind the value stays. Setting what is there already changes no byte.
+// that key change; a comment after the value stays. Setting what is there already changes no byte. A key that was a
+// secret stays one: Seal sees to it.
 func (c *Clipboard) Set(key string, value any) error {
 	text, err := render(value)
 	if err != nil {
@@ -20,291 +20,157 @@ func (c *Clipboard) Set(key string, value any) error {
 	return c.put(key, text)
 }
 
-// SetSecret writes a key whose value is a secret. It is sealed before it leaves the step.
+// SetSecret writes a key whose value is a secret. It is sealed before it leaves the step. The error is
+// ErrShortSecret for one that could not be masked.
 func (c *Clipboard) SetSecret(key string, s Secret) error {
-	c.learn(string(s))
+	if short(string(s)) {
+		return fmt.Errorf("set %q: %w", key, ErrShortSecret)
+	}
+	c.masker.Add(string(s))
 	return c.put(key, []string{tagSecret + " " + quote(string(s))})
 }
 
 // Delete removes a key under instance; a key that is not there is no error.
 func (c *Clipboard) Delete(key string) error {
-	m := c.instance()
-	i := index(m, key)
+	i := index(c.instance(), key)
 	if i < 0 {
 		return nil
 	}
-	return c.edit(func(d *document) error {
+	want := copyTree(c.tree())
+	m := ownInstance(want)
+	if m == nil {
+		return errNoInstance(key)
+	}
+	anchored := hasAnchor(m.Content[i+1])
+	m.Content = append(m.Content[:i:i], m.Content[i+2:]...)
+	if anchored {
+		expand(want)
+	}
+	return c.edit(want, func(d *document) bool {
+		if !c.inBlock() {
+			return false
+		}
 		first, last := d.extent(c.tree(), "instance", i)
-		d.lines = append(d.lines[:first:first], d.lines[last+1:]...)
-		return nil
+		d.replace(first, last+1)
+		return true
 	})
 }
 
-// put replaces or appends key under instance with the rendered value: text[0] stands behind the colon, the rest
+func errNoInstance(key string) error {
+	return fmt.Errorf("change %q: the clipboard has no `instance`, or it is no mapping", key)
+}
+
+// put replaces or appends key under instance with the rendered value: text[0] stands after the colon, the rest
 // below it, indented one level deeper than the key.
 func (c *Clipboard) put(key string, text []string) error {
 	if !plainKey.MatchString(key) {
 		return fmt.Errorf("set %q: a key has letters, digits, - and _ only", key)
 	}
+	value := valueOf(text)
+	if value == nil {
+		return fmt.Errorf("set %q: the value cannot be written as YAML", key)
+	}
+	i := index(c.instance(), key)
+	if i >= 0 && equal(c.instance().Content[i+1], value) {
+		return nil
+	}
+	want := copyTree(c.tree())
+	m := ownInstance(want)
+	if m == nil {
+		return errNoInstance(key)
+	}
+	if i < 0 {
+		m.Content = append(m.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, value)
+		return c.edit(want, func(d *document) bool { return c.appendKey(d, key, text) })
+	}
+	anchored := hasAnchor(m.Content[i+1])
+	m.Content[i+1] = value
+	if anchored {
+		expand(want) // others may stand for what is gone
+	}
+	return c.edit(want, func(d *document) bool { return c.replaceKey(d, i, text) })
+}
+
+// inBlock reports whether instance is written key by key, each on lines of its own.
+func (c *Clipboard) inBlock() bool {
+	root := c.tree()
+	i := index(root, "instance")
+	if i < 0 || root.Style&yaml.FlowStyle != 0 {
+		return false
+	}
+	m := root.Content[i+1]
+	return m.Kind == yaml.MappingNode && m.Style&yaml.FlowStyle == 0 && len(m.Content) > 0
+}
+
+// appendKey writes a new key after the last one.
+func (c *Clipboard) appendKey(d *document, key string, text []string) bool {
+	if !c.inBlock() {
+		return false
+	}
 	m := c.instance()
-	if m != nil && m.Kind == yaml.MappingNode {
-		if i := index(m, key); i >= 0 && same(m.Content[i+1], text) {
+	_, last := d.extent(c.tree(), "instance", len(m.Content)-2)
+	indent := strings.Repeat(" ", max(0, m.Content[0].Column-1))
+	d.replace(last+1, last+1, entry(indent, key+":", text, "")...)
+	return true
+}
+
+// replaceKey writes the key at position i anew.
+func (c *Clipboard) replaceKey(d *document, i int, text []string) bool {
+	if !c.inBlock() {
+		return false
+	}
+	m := c.instance()
+	k, v := m.Content[i], m.Content[i+1]
+	first, last := d.extent(c.tree(), "instance", i)
+	line := d.lines[first].text
+	colon := byteColumn(line, k.Column) + len(keyText(line, k))
+	comment := ""
+	if v.Kind == yaml.ScalarNode && v.Line == k.Line && v.LineComment != "" && first == last {
+		comment = v.LineComment
+	}
+	indent := line[:byteColumn(line, k.Column)]
+	d.replace(first, last+1, entry(indent, line[len(indent):colon], text, comment)...)
+	return true
+}
+
+// edit replaces the document by one that means exactly what want means, and is the one place that does. It first tries
+// change on the lines, which keeps every other byte. YAML has forms in which a line does not tell where a value ends;
+// then, and whenever the changed lines turn out to mean something else, the document is written anew from want.
+func (c *Clipboard) edit(want *yaml.Node, change func(*document) bool) error {
+	if d := split(c.src); change(d) {
+		if c.accept(d.join(), want) == nil {
 			return nil
 		}
 	}
-	before, keys := c.src, len(c.Keys())
-	if c.Has(key) || index(m, key) >= 0 {
-		keys--
+	out, err := dump(want)
+	if err != nil {
+		return fmt.Errorf("write the clipboard: %w", err)
 	}
-	if err := c.editKey(key, text); err != nil {
-		return err
-	}
-	if c.holds(key, text, keys+1) {
-		return nil
-	}
-	// YAML has forms that lines do not tell apart (explicit `? key`); write such a document anew and try again.
-	c.src, c.root = before, nil
-	if err := c.toBlock(); err != nil {
-		return err
-	}
-	if err := c.editKey(key, text); err != nil {
-		return err
-	}
-	if !c.holds(key, text, keys+1) {
-		c.src, c.root = before, nil
-		return fmt.Errorf("set %q: this document's form does not allow it; write it in plain block style", key)
+	if err := c.accept(out, want); err != nil {
+		return fmt.Errorf("change the clipboard: %w; write it in plain block style", err)
 	}
 	return nil
 }
 
-// holds reports whether key has the rendered value and instance has n keys.
-func (c *Clipboard) holds(key string, text []string, n int) bool {
-	m := c.instance()
-	i := index(m, key)
-	return i >= 0 && same(m.Content[i+1], text) && (len(m.Content)/2 == n || m.Content[0].Value == "_")
-}
-
-// editKey is put without its safety net.
-func (c *Clipboard) editKey(key string, text []string) error {
-	return c.edit(func(d *document) error {
-		root := c.tree()
-		m := c.instance()
-		if m == nil {
-			return fmt.Errorf("set %q: the clipboard has no `instance`", key)
-		}
-		if m.Kind != yaml.MappingNode || len(m.Content) == 0 || m.Style&yaml.FlowStyle != 0 || root.Style&yaml.FlowStyle != 0 || index(root, "instance") < 0 || root.Content[index(root, "instance")+1].Kind == yaml.AliasNode {
-			return errNotBlock
-		}
-		i := index(m, key)
-		if i < 0 {
-			_, last := d.extent(root, "instance", len(m.Content)-2)
-			indent := strings.Repeat(" ", m.Content[0].Column-1)
-			d.insert(last+1, entry(indent, key+":", text, ""))
-			return nil
-		}
-		k, v := m.Content[i], m.Content[i+1]
-		first, last := d.extent(root, "instance", i)
-		line := d.lines[first]
-		colon := byteColumn(line, k.Column) + len(keyText(line, k))
-		comment := ""
-		if v.Kind == yaml.ScalarNode && v.Line == k.Line && v.LineComment != "" && first == last {
-			comment = v.LineComment
-		}
-		indent := line[:byteColumn(line, k.Column)]
-		repl := entry(indent, line[len(indent):colon], text, comment)
-		d.lines = append(d.lines[:first:first], append(repl, d.lines[last+1:]...)...)
-		return nil
-	})
-}
-
-// errNotBlock says that an edit met flow style; edit then writes the whole document anew in block style.
-var errNotBlock = fmt.Errorf("not in block style")
-
-// edit runs change on the lines and keeps the result only if it parses.
-func (c *Clipboard) edit(change func(*document) error) error {
-	c.tree()
-	for try := 0; ; try++ {
-		d := split(c.src)
-		err := change(d)
-		if err == errNotBlock && try == 0 {
-			if err := c.toBlock(); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		old, oldRoot := c.src, c.root
-		c.src, c.root = d.join(), nil
-		if len(c.src) > MaxBytes {
-			c.src, c.root = old, oldRoot
-			return fmt.Errorf("the clipboard would grow beyond %d bytes", MaxBytes)
-		}
-		if err := c.load(false); err != nil {
-			c.src, c.root = old, oldRoot
-			return fmt.Errorf("edit the clipboard: %w", err)
-		}
-		return nil
+// accept takes src when it is a document that means what want means (nil: anything); otherwise the clipboard stays as it
+// was.
+func (c *Clipboard) accept(src []byte, want *yaml.Node) error {
+	if len(src) > MaxBytes {
+		return fmt.Errorf("it would grow beyond %d bytes", MaxBytes)
 	}
-}
-
-// toBlock rewrites a document whose instance is in flow style ({…}, JSON) or empty as block YAML.
-func (c *Clipboard) toBlock() error {
-	c.root = nil // a tree of our own: a clone may share the one we have
-	root := c.tree()
-	root.Style &^= yaml.FlowStyle
-	i := index(root, "instance")
-	if i < 0 {
-		return fmt.Errorf("the clipboard has no `instance`")
-	}
-	m := root.Content[i+1]
-	switch {
-	case m.Kind == yaml.AliasNode:
-		cp := *m.Alias
-		cp.Anchor = ""
-		root.Content[i+1] = &cp
-		m = &cp
-	case m.Kind == yaml.ScalarNode && m.Value == "":
-		*m = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	case m.Kind != yaml.MappingNode:
-		return fmt.Errorf("`instance` must be a mapping")
-	}
-	m.Style &^= yaml.FlowStyle
-	if len(m.Content) == 0 {
-		// An empty block mapping cannot be written; a first key makes it one.
-		m.Content = append(m.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "_"}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: ""})
-	}
-	out, err := yaml.Dump(root, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	root, err := load(src)
 	if err != nil {
-		return fmt.Errorf("write the clipboard in block style: %w", err)
+		return err
 	}
-	c.src, c.root = out, nil
-	return c.load(false)
-}
-
-// document is the text as lines without their ends.
-type document struct {
-	lines []string
-	eol   string
-	final bool // the last line had an end
-}
-
-func split(src []byte) *document {
-	d := &document{eol: "\n"}
-	if i := bytes.IndexByte(src, '\n'); i > 0 && src[i-1] == '\r' {
-		d.eol = "\r\n"
+	if want != nil && !equal(root, want) {
+		return fmt.Errorf("this document's form does not allow it")
 	}
-	s := string(src)
-	if strings.HasSuffix(s, "\n") {
-		d.final = true
-		s = strings.TrimSuffix(s, "\n")
-		s = strings.TrimSuffix(s, "\r")
-	}
-	d.lines = strings.Split(s, "\n")
-	return d
-}
-
-func (d *document) join() []byte {
-	var b bytes.Buffer
-	for i, l := range d.lines {
-		b.WriteString(l)
-		if i < len(d.lines)-1 {
-			// Lines that were not touched still carry their own \r.
-			if d.eol == "\r\n" && !strings.HasSuffix(l, "\r") {
-				b.WriteByte('\r')
-			}
-			b.WriteByte('\n')
-		}
-	}
-	if d.final {
-		b.WriteString(d.eol)
-	}
-	return b.Bytes()
-}
-
-func (d *document) insert(at int, lines []string) {
-	if at >= len(d.lines) {
-		d.final = true
-	}
-	d.lines = append(d.lines[:at:at], append(lines, d.lines[at:]...)...)
-}
-
-// extent gives the first and last line (from 0) of entry i in the mapping under the top-level key.
-func (d *document) extent(root *yaml.Node, top string, i int) (first, last int) {
-	t := index(root, top)
-	m := root.Content[t+1]
-	end := len(d.lines)
-	if t+2 < len(root.Content) {
-		end = root.Content[t+2].Line - 1
-	}
-	if i+2 < len(m.Content) {
-		end = m.Content[i+2].Line - 1
-	}
-	k := m.Content[i]
-	first = k.Line - 1
-	last = min(end, len(d.lines)) - 1
-	for _, l := range d.lines[first:max(first, last)] {
-		if keepBlank.MatchString(l) {
-			return first, last // `|+` keeps the blank lines behind it: they are part of the value
-		}
-	}
-	for last > first {
-		l := d.lines[last]
-		t := strings.TrimLeft(l, " \t")
-		t = strings.TrimSuffix(t, "\r")
-		indent := len(l) - len(strings.TrimLeft(l, " "))
-		if t == "" || strings.HasPrefix(t, "#") && indent < k.Column || (strings.HasPrefix(l, "...") || strings.HasPrefix(l, "---")) {
-			last--
-			continue
-		}
-		break
-	}
-	return first, last
-}
-
-// entry lays out `key: value` with the lines below it.
-func entry(indent, key string, text []string, comment string) []string {
-	head := indent + key
-	if text[0] != "" {
-		head += " " + text[0]
-	}
-	if comment != "" {
-		head += " " + comment
-	}
-	out := []string{head}
-	for _, l := range text[1:] {
-		out = append(out, indent+"  "+l)
-	}
-	return out
-}
-
-// keyText gives the key as written, quotes and colon included.
-func keyText(line string, k *yaml.Node) string {
-	rest := line[byteColumn(line, k.Column):]
-	n := len(k.Value)
-	if k.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-		n = 1 + strings.IndexByte(rest[1:], rest[0]) + 1
-	}
-	if i := strings.IndexByte(rest[min(n, len(rest)):], ':'); i >= 0 {
-		n += i + 1
-	}
-	return rest[:min(n, len(rest))]
-}
-
-// byteColumn turns a column in characters (from 1) into a byte offset.
-func byteColumn(line string, col int) int {
-	n := 0
-	for i := range line {
-		if n++; n == col {
-			return i
-		}
-	}
-	return len(line)
+	c.src, c.root = src, root
+	c.note()
+	return nil
 }
 
 var (
-	keepBlank  = regexp.MustCompile(`[|>][0-9]?\+`)
 	plainKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 	plainValue = regexp.MustCompile(`^[A-Za-z0-9/$][A-Za-z0-9 ._/:@+=$,*-]*$`)
 )
@@ -328,7 +194,11 @@ func render(v any) ([]string, error) {
 		}
 		return out, nil
 	}
-	b, err := yaml.Dump(v, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	var n yaml.Node
+	if err := n.Encode(v); err != nil {
+		return nil, err
+	}
+	b, err := dump(&n)
 	if err != nil {
 		return nil, err
 	}
@@ -337,6 +207,15 @@ func render(v any) ([]string, error) {
 		return lines, nil
 	}
 	return append([]string{""}, lines...), nil
+}
+
+// valueOf parses what render gave; nil when it is no YAML.
+func valueOf(text []string) *yaml.Node {
+	root, err := load([]byte("v: " + strings.Join(text, "\n  ") + "\n"))
+	if err != nil || len(root.Content) != 2 {
+		return nil
+	}
+	return root.Content[1]
 }
 
 // scalar writes a string so that it is read back as the same string.
@@ -350,34 +229,30 @@ func scalar(s string) string {
 	return quote(s)
 }
 
-// quote writes a double-quoted scalar on one line; a JSON string is one (YAML 1.2 §7.3.1).
+// quote writes a double-quoted scalar on one line (YAML 1.2 §7.3.1). Whatever is not plainly visible is escaped, so
+// that no reader finds the end of a line in it.
 func quote(s string) string {
 	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a string always encodes
-	}
-	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\x7f", `\u007f`)
-}
-
-// same reports whether the node already holds the rendered value.
-func same(n *yaml.Node, text []string) bool {
-	var want yaml.Node
-	if err := yaml.Unmarshal([]byte("v: "+strings.Join(text, "\n  ")), &want); err != nil || len(want.Content) == 0 || len(want.Content[0].Content) < 2 {
-		return false
-	}
-	return equal(deref(n), want.Content[0].Content[1])
-}
-
-func equal(a, b *yaml.Node) bool {
-	if a.Kind != b.Kind || a.Tag != b.Tag || a.Value != b.Value || len(a.Content) != len(b.Content) {
-		return false
-	}
-	for i := range a.Content {
-		if !equal(deref(a.Content[i]), deref(b.Content[i])) {
-			return false
+	b.WriteByte('"')
+	for _, r := range strings.ToValidUTF8(s, "\ufffd") {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == ' ' || unicode.IsGraphic(r) && !unicode.IsSpace(r):
+			b.WriteRune(r)
+		case r <= 0xffff:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
 		}
 	}
-	return true
+	b.WriteByte('"')
+	return b.String()
 }

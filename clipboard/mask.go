@@ -1,0 +1,185 @@
+package clipboard
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// MinSecret is how many characters a secret has at least: a shorter one could not be masked without hiding half the
+// language.
+const MinSecret = 8
+
+// ErrShortSecret is why a secret is refused.
+var ErrShortSecret = errors.New("a secret must have at least 8 characters: a shorter one could not be masked where it shows up")
+
+func short(s string) bool { return utf8.RuneCountInString(s) < MinSecret }
+
+// Masker replaces secrets by Mask in any text, also where they are quoted or encoded: for a shell, as JSON or YAML, in a
+// URL, as HTML, hex, or base64, there also in the middle of something longer. The zero value knows no secret. A copy is
+// independent. Not safe for concurrent use.
+type Masker struct {
+	secrets []string // longest first
+	forms   *strings.Replacer
+	quoted  []*regexp.Regexp
+}
+
+// Add teaches one secret; of many lines, also each line by itself, for logs come line by line.
+func (m *Masker) Add(secret string) {
+	list := slices.Clone(m.secrets)
+	add := func(s string, least int) {
+		if len(s) >= least && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	add(secret, 4) // records from before MinSecret
+	for _, l := range strings.Split(secret, "\n") {
+		if l = strings.TrimSpace(l); !strings.HasPrefix(l, "-----") {
+			add(l, MinSecret)
+		}
+	}
+	if len(list) == len(m.secrets) {
+		return
+	}
+	sort.SliceStable(list, func(i, j int) bool { return len(list[i]) > len(list[j]) })
+	*m = Masker{secrets: list}
+}
+
+// Secrets gives what was added, longest first.
+func (m *Masker) Secrets() []string { return slices.Clone(m.secrets) }
+
+// Mask gives s without the secrets.
+func (m *Masker) Mask(s string) string {
+	if len(m.secrets) == 0 || s == "" {
+		return s
+	}
+	if m.forms == nil {
+		m.forms = replacer(m.secrets)
+	}
+	s = m.forms.Replace(s)
+	if !strings.ContainsAny(s, escapes) {
+		return s
+	}
+	if m.quoted == nil {
+		for _, sec := range m.secrets {
+			m.quoted = append(m.quoted, anyQuoting(sec))
+		}
+	}
+	for _, re := range m.quoted {
+		s = re.ReplaceAllLiteralString(s, Mask)
+	}
+	return s
+}
+
+// Shows reports whether s holds a secret in any form.
+func (m *Masker) Shows(s string) bool { return m.Mask(s) != s }
+
+// replacer finds what a secret is as a whole when it is encoded; the longest form first, so that nothing of it stays.
+func replacer(secrets []string) *strings.Replacer {
+	var all []string
+	for _, s := range secrets {
+		all = append(all, s)
+		if len(s) < MinSecret {
+			continue
+		}
+		h := hex.EncodeToString([]byte(s))
+		all = append(all, h, strings.ToUpper(h))
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			all = append(all, in64(s, enc)...)
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return len(all[i]) > len(all[j]) })
+	pairs := make([]string, 0, 2*len(all))
+	for _, f := range all {
+		if len(f) >= MinSecret || slices.Contains(secrets, f) {
+			pairs = append(pairs, f, Mask)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// escapes begin every form in which a program writes a character otherwise than as it is.
+const escapes = `\%&'"+`
+
+// anyQuoting finds a secret with each of its characters that is no letter or digit written in any of the ways in which
+// programs quote it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
+func anyQuoting(secret string) *regexp.Regexp {
+	var b strings.Builder
+	for _, r := range secret {
+		if r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
+			b.WriteRune(r)
+			continue
+		}
+		ways := []string{`\\{0,4}` + regexp.QuoteMeta(string(r)), fmt.Sprintf(`\\{1,2}[uU](?i:0{0,4}%04x)`, r), fmt.Sprintf(`(?i:&#x0*%x;)`, r), fmt.Sprintf(`&#0*%d;`, r)}
+		percent, hexes, octal := "", "", ""
+		for _, c := range []byte(string(r)) {
+			percent += fmt.Sprintf(`%%(?:25)?(?i:%02x)`, c) // also escaped twice
+			hexes += fmt.Sprintf(`\\{1,2}x(?i:%02x)`, c)
+			octal += fmt.Sprintf(`\\{1,2}0?%03o`, c)
+		}
+		ways = append(ways, percent, hexes, octal)
+		if r > 0xffff {
+			hi, lo := utf16.EncodeRune(r)
+			ways = append(ways, fmt.Sprintf(`(?i:\\u%04x\\u%04x)`, hi, lo))
+		} else if r < 0x100 {
+			ways = append(ways, fmt.Sprintf(`\\{1,2}x(?i:%02x)`, r)) // YAML and Python name the character, not its bytes
+		}
+		ways = append(ways, otherNames[r]...)
+		b.WriteString("(?:" + strings.Join(ways, "|") + ")")
+	}
+	return regexp.MustCompile(b.String())
+}
+
+// otherNames are what some characters are called besides.
+var otherNames = map[rune][]string{
+	' ': {`\+`}, '\'': {`'\\''`, `'"'"'`, `''`, `&apos;`}, '"': {`&quot;`, `""`}, '&': {`&amp;`}, '<': {`&lt;`}, '>': {`&gt;`},
+	'\n': {`\\{1,2}n`}, '\t': {`\\{1,2}t`}, '\r': {`\\{1,2}r`}, '\a': {`\\{1,2}a`}, '\x1b': {`\\{1,2}e`, `\\{1,2}E`}, '\u0085': {`\\N`}, '\u00a0': {`\\_`},
+}
+
+// in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the three
+// places in a group (`user:secret` of an Authorization header), and in a long text that is wrapped, each line counts.
+func in64(s string, enc *base64.Encoding) []string {
+	var forms []string
+	for at := range 3 {
+		whole := enc.EncodeToString([]byte(strings.Repeat("\x00", at) + s))
+		from, to := (at*8+5)/6, (at+len(s))*8/6
+		forms = append(forms, whole[from:to])
+	}
+	whole := enc.EncodeToString([]byte(s))
+	for _, width := range []int{64, 76} {
+		if len(whole) <= width {
+			continue
+		}
+		for l := range slices.Chunk([]byte(whole), width) {
+			if len(l) >= 16 {
+				forms = append(forms, string(l))
+			}
+		}
+	}
+	return forms
+}
+
+// taggedText finds secrets in a text that may be no YAML at all.
+var taggedText = regexp.MustCompile(`!secret[ \t]+([^\r\n]+)`)
+
+// maskTagged takes what looks like a secret out of an error about src.
+func maskTagged(src []byte, err error) error {
+	var e *SyntaxError
+	if !errors.As(err, &e) {
+		return err
+	}
+	var m Masker
+	for _, found := range taggedText.FindAllSubmatch(src, -1) {
+		v := strings.TrimSpace(string(found[1]))
+		m.Add(v)
+		m.Add(strings.Trim(v, `"'`))
+	}
+	return &SyntaxError{Line: e.Line, Column: e.Column, Msg: m.Mask(e.Msg), Hint: m.Mask(e.Hint)}
+}
