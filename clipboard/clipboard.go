@@ -36,7 +36,7 @@ type Clipboard struct {
 	root   *yaml.Node        // the top mapping of src
 	sealed map[string]string // clear text → the sealed text it came from, so that sealing again changes nothing
 	sticky map[string]bool   // paths of what is, or ever was, a secret here; see Seal
-	masker Masker            // every clear secret seen
+	masker *Masker           // every clear secret seen
 }
 
 // Parse reads one document. The error is a *SyntaxError with line, column and, where it helps, the likely fix; it never
@@ -68,7 +68,7 @@ func parseAny(src []byte) (*Clipboard, error) {
 	if err != nil {
 		return nil, maskTagged(src, err)
 	}
-	c := &Clipboard{src: bytes.Clone(src), root: root}
+	c := &Clipboard{src: bytes.Clone(src), root: root, masker: &Masker{}}
 	c.note()
 	return c, nil
 }
@@ -123,7 +123,7 @@ func (c *Clipboard) Text() string { return string(c.src) }
 
 // Clone gives an independent copy.
 func (c *Clipboard) Clone() *Clipboard {
-	return &Clipboard{src: bytes.Clone(c.src), root: c.root, sealed: maps.Clone(c.sealed), sticky: maps.Clone(c.sticky), masker: c.masker}
+	return &Clipboard{src: bytes.Clone(c.src), root: c.root, sealed: maps.Clone(c.sealed), sticky: maps.Clone(c.sticky), masker: c.masker.Clone()}
 }
 
 // Replace puts another whole document in place of this one, as an external worker does. Whatever is wrong with

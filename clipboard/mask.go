@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -23,17 +25,33 @@ var ErrShortSecret = errors.New("a secret must have at least 8 characters: a sho
 func short(s string) bool { return utf8.RuneCountInString(s) < MinSecret }
 
 // Masker replaces secrets by Mask in any text, also where they are quoted or encoded: for a shell, as JSON or YAML, in a
-// URL, as HTML, hex, or base64, there also in the middle of something longer. The zero value knows no secret. A copy is
-// independent. Not safe for concurrent use.
-type Masker struct {
-	secrets []string // longest first
-	forms   *strings.Replacer
-	quoted  []*regexp.Regexp
+// URL, as HTML, hex, or base64, there also in the middle of something longer. The zero value knows no secret. Safe for
+// concurrent use: a step may make a secret while its lines are masked.
+type Masker struct{ known atomic.Pointer[secrets] }
+
+// secrets is what a Masker knows at one time, and what finds it; made when first needed.
+type secrets struct {
+	list   []string // longest first
+	once   [2]sync.Once
+	forms  *strings.Replacer
+	quoted []*regexp.Regexp
+}
+
+// Clone gives a masker that knows the same, and learns by itself from then on.
+func (m *Masker) Clone() *Masker {
+	c := &Masker{}
+	c.known.Store(m.known.Load())
+	return c
 }
 
 // Add teaches one secret; of many lines, also each line by itself, for logs come line by line.
 func (m *Masker) Add(secret string) {
-	list := slices.Clone(m.secrets)
+	old := m.known.Load()
+	var list []string
+	if old != nil {
+		list = slices.Clone(old.list)
+	}
+	had := len(list)
 	add := func(s string, least int) {
 		if len(s) >= least && !slices.Contains(list, s) {
 			list = append(list, s)
@@ -45,34 +63,40 @@ func (m *Masker) Add(secret string) {
 			add(l, MinSecret)
 		}
 	}
-	if len(list) == len(m.secrets) {
+	if len(list) == had {
 		return
 	}
 	sort.SliceStable(list, func(i, j int) bool { return len(list[i]) > len(list[j]) })
-	*m = Masker{secrets: list}
+	if !m.known.CompareAndSwap(old, &secrets{list: list}) {
+		m.Add(secret)
+	}
 }
 
 // Secrets gives what was added, longest first.
-func (m *Masker) Secrets() []string { return slices.Clone(m.secrets) }
+func (m *Masker) Secrets() []string {
+	if k := m.known.Load(); k != nil {
+		return slices.Clone(k.list)
+	}
+	return nil
+}
 
 // Mask gives s without the secrets.
 func (m *Masker) Mask(s string) string {
-	if len(m.secrets) == 0 || s == "" {
+	k := m.known.Load()
+	if k == nil || s == "" {
 		return s
 	}
-	if m.forms == nil {
-		m.forms = replacer(m.secrets)
-	}
-	s = m.forms.Replace(s)
+	k.once[0].Do(func() { k.forms = replacer(k.list) })
+	s = k.forms.Replace(s)
 	if !strings.ContainsAny(s, escapes) {
 		return s
 	}
-	if m.quoted == nil {
-		for _, sec := range m.secrets {
-			m.quoted = append(m.quoted, anyQuoting(sec))
+	k.once[1].Do(func() {
+		for _, sec := range k.list {
+			k.quoted = append(k.quoted, anyQuoting(sec))
 		}
-	}
-	for _, re := range m.quoted {
+	})
+	for _, re := range k.quoted {
 		s = re.ReplaceAllLiteralString(s, Mask)
 	}
 	return s

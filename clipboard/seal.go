@@ -281,8 +281,8 @@ func swap(d *document, found []*yaml.Node) bool {
 // Redact replaces every secret that this clipboard has seen in clear with Mask.
 func (c *Clipboard) Redact(s string) string { return c.masker.Mask(s) }
 
-// Masker gives a masker that knows every secret that this clipboard has seen in clear.
-func (c *Clipboard) Masker() Masker { return c.masker }
+// Masker gives a masker that knows every secret that this clipboard has seen in clear. It goes on learning with it.
+func (c *Clipboard) Masker() *Masker { return c.masker }
 
 func (c *Clipboard) remember(plain, sealed string) {
 	if c.sealed == nil {

@@ -52,7 +52,7 @@ func (e *Env) reason(ctx context.Context, verb string, q pipeline.Request) (stri
 	}
 	destroys := verb == "destroy"
 	for _, s := range q.Steps {
-		destroys = destroys || strings.HasPrefix(q.Pipeline, "own/") && strings.HasSuffix(s, ":destroy")
+		destroys = destroys || ownSteps(q.Pipeline) && strings.HasSuffix(s, ":destroy")
 	}
 	if destroys {
 		return "it destroys " + in.Hostname, nil

@@ -30,20 +30,26 @@ func Short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// provider gives the provider's name as people write it.
+// provider gives the provider's name of a pipeline as people write it; "" when it has none. One that is not built in is
+// given as it is.
 func provider(pipelineName string) string {
-	_, p, ok := strings.Cut(pipelineName, "/")
-	if !ok {
-		return pipelineName
-	}
-	p, _, _ = strings.Cut(p, "-") // esx-network
-	switch p {
+	_, p, _ := strings.Cut(pipelineName, "/")
+	short, _, _ := strings.Cut(p, "-") // esx-network
+	switch short {
 	case "esx", "ec2":
-		return strings.ToUpper(p)
-	case "":
-		return "?"
+		return strings.ToUpper(short)
+	case "linode":
+		return "Linode"
 	}
-	return strings.ToUpper(p[:1]) + p[1:]
+	return p
+}
+
+// on gives " on Linode", or "" for a host without a provider.
+func on(pipelineName string) string {
+	if p := provider(pipelineName); p != "" {
+		return " on " + p
+	}
+	return ""
 }
 
 // StatusLine says in one line where a run stands. line is the last progress of a step under way; usual the usual

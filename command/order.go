@@ -63,7 +63,7 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 	q := pipeline.Request{Clipboard: cb, Pipeline: verb + "/" + in.Provider, By: c.Person.Name, Origin: c.Origin}
 	if !c.Person.Has(access.Run) {
 		if in.Steps != nil {
-			return q, &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of " + in.Provider, Kind: ErrDenied}
+			return q, &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of the provider", Kind: ErrDenied}
 		}
 		for _, key := range cb.Keys() {
 			if slices.Contains(e.Engine.Registry().Given(), key) {
@@ -77,15 +77,24 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 		}
 	}
 	if q.Steps = in.Steps; q.Steps != nil {
-		q.Pipeline = "own/" + in.Provider
+		q.Pipeline = strings.TrimSuffix("own/"+in.Provider, "/")
 		return q, nil
 	}
 	return q, e.choose(&q, verb, in.Provider, cb)
 }
 
+// ownSteps reports whether a pipeline is what the clipboard itself lists.
+func ownSteps(pipelineName string) bool {
+	verb, _, _ := strings.Cut(pipelineName, "/")
+	return verb == "own"
+}
+
 // choose takes the pipeline that the configuration names for the verb and the provider.
 func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipboard) error {
 	list := e.Pipelines[verb]
+	if name == "" {
+		return clipboard.NoProvider()
+	}
 	if boot := cb.Get("boot"); boot != "" && list[name+"-"+boot] != nil {
 		name += "-" + boot
 	}

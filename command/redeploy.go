@@ -67,9 +67,9 @@ func fresh(e *Env, c *Call, verb string, cb *clipboard.Clipboard, keep []string)
 	if err != nil {
 		return q, err
 	}
-	if strings.HasPrefix(q.Pipeline, "own/") && verb == "destroy" {
+	if verb == "destroy" && ownSteps(q.Pipeline) {
 		// The clipboard's own steps made the host; what takes it down is the provider's list.
-		if err := e.choose(&q, verb, strings.TrimPrefix(q.Pipeline, "own/"), cb); err != nil {
+		if err := e.choose(&q, verb, strings.ToLower(cb.Get("provider")), cb); err != nil {
 			return q, err
 		}
 	}

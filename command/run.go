@@ -49,14 +49,15 @@ func run() Verb {
 					room <- struct{}{}
 					defer func() { <-room }()
 					out[i].Host = r.Host
+					secrets := e.Engine.Masker(r)
 					res, err := e.Exec(ctx, r, c.Args[1:], func(l string) {
 						if len(out[i].Lines) < 1000 {
-							out[i].Lines = append(out[i].Lines, clip(l, 2000))
+							out[i].Lines = append(out[i].Lines, clip(secrets.Mask(l), 2000))
 						}
 					})
 					out[i].Exit = res.Exit
 					if err != nil {
-						out[i].Error = clip(err.Error(), 300)
+						out[i].Error = clip(secrets.Mask(err.Error()), 300)
 					}
 				}()
 			}

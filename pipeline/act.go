@@ -164,6 +164,10 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 		return nil, &BusyError{busy}
 	}
 	c := q.Clipboard.Clone()
+	all := c
+	if opened, err := c.OpenAll(e.key); err == nil {
+		all = opened
+	}
 	out := make([]PlanLine, 0, len(steps))
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
@@ -172,7 +176,7 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 			if err != nil {
 				text = "would fail: " + oneLine(err)
 			}
-			line.Text = c.Redact(text)
+			line.Text = all.Redact(text)
 		}
 		out = append(out, line)
 	}
@@ -252,11 +256,13 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 	})
 }
 
-// provider is the one that sp: stands for: "deploy/esx-network" is on esx.
+// provider is the one that sp: stands for, as the clipboard names it; "" when it names none.
 func (r *Run) provider() string {
-	_, p, _ := strings.Cut(r.Pipeline, "/")
-	p, _, _ = strings.Cut(p, "-")
-	return p
+	c, err := clipboard.Parse([]byte(r.clipboard))
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(c.Get("provider"))
 }
 
 // Skip goes on behind the stage at which the run failed or asks; behind the last one the run is ready. A *NeedsError when a later step needs what the

@@ -173,6 +173,18 @@ func (e *Engine) Clipboard(ctx context.Context, id int64) (string, error) {
 	return c.Masked(), nil
 }
 
+// Masker gives what hides the secrets of a run's clipboard in whatever is said about its host.
+func (e *Engine) Masker(r Run) *clipboard.Masker {
+	c, err := clipboard.Parse([]byte(r.clipboard))
+	if err != nil {
+		return &clipboard.Masker{}
+	}
+	if all, err := c.OpenAll(e.key); err == nil {
+		c = all
+	}
+	return c.Masker()
+}
+
 // Stored gives a run's clipboard as it is on record, secrets sealed: for a run that follows it.
 func (e *Engine) Stored(ctx context.Context, id int64) (*clipboard.Clipboard, error) {
 	r, err := e.load(ctx, id)
