@@ -167,6 +167,20 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
+// documents are what some addresses have besides a plain host.
+var documents = map[string]string{
+	"own":      "instance:\n  hostname: own\nsteps: [keys:create]\n",
+	"cloud":    "instance:\n  hostname: cloud\n  provider: my-cloud\nsteps: [keys:create]\n",
+	"sp":       "instance:\n  hostname: sp\nsteps: [\"sp:deploy\"]\n",
+	"nobody":   "instance:\n  hostname: nobody\n",
+	"pair":     "instances:\n- {hostname: pair1}\n- {hostname: pair2, provider: my-cloud}\nsteps: [keys:create]\n",
+	"named":    "instance:\n  hostname: !secret Correct Horse Battery\n  provider: ESX\n",
+	"short":    "instance:\n  hostname: short\n  provider: ESX\n  pw: !secret abc\n",
+	"misspelt": "instance:\n  hostname: misspelt\n  provider: ESX\n  pw: !secert hunter22\n",
+	"ls":       "# a\u2028b\ninstance:\n  hostname: ls\n  provider: ESX\n  pw: !secret hunter22\n",
+	"cr":       "instance:\r  hostname: cr\r  provider: ESX\r  pw: !secret hunter22\r",
+}
+
 func play(t *testing.T, dir, script string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	db, err := store.Open(ctx, store.Options{Dir: dir})
@@ -214,6 +228,9 @@ func play(t *testing.T, dir, script string) string {
 			host := u[strings.LastIndexByte(u, '/')+1:]
 			if host == "bad" {
 				return []byte("instance:\n  hostname: 'loki\n"), nil
+			}
+			if doc, ok := documents[host]; ok {
+				return []byte(doc), nil
 			}
 			return fmt.Appendf(nil, "instance:\n  hostname: %s\n  fqdn: %s.websages.com\n  provider: ESX\n  token: !secret hunter22\n", host, host), nil
 		},

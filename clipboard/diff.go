@@ -16,7 +16,7 @@ func Diff(old, new *Clipboard) string {
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
 	var out strings.Builder
-	line := func(mark, s string) { out.WriteString(mark + strings.TrimSuffix(s, "\r") + "\n") }
+	line := func(mark, s string) { out.WriteString(mark + s + "\n") }
 	if len(a)*len(b) > 1_000_000 {
 		for _, l := range a {
 			line("- ", l)

@@ -223,7 +223,7 @@ func (c *Clipboard) HasSealed() bool {
 	return found
 }
 
-// Masked gives the text as people may see it: every secret, clear or sealed, as Mask.
+// Masked gives the text as people may see it: every secret, clear or sealed, as Mask, and lines that end with \n alone.
 func (c *Clipboard) Masked() string {
 	d := c.Clone()
 	for _, tag := range []string{tagSealed, tagSecret} {
@@ -235,8 +235,10 @@ func (c *Clipboard) Masked() string {
 			return "(the clipboard could not be masked)"
 		}
 	}
-	return d.Redact(d.Text())
+	return lineEnds.Replace(d.Redact(d.Text()))
 }
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // retag has f change the values with the given tag, where wanted.
 func (c *Clipboard) retag(tag string, wanted func(path string) bool, f func(*yaml.Node) error) error {

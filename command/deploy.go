@@ -41,7 +41,7 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 		}
 		var hosts []string
 		for _, r := range cl.Runs {
-			hosts = append(hosts, r.Host+on(r.Pipeline))
+			hosts = append(hosts, r.Host+on(e.Engine, r))
 		}
 		if need := o.requests[0].Approval; need != nil {
 			a := say("%s: %d hosts (%s), runs %d to %d. %s", cl.Name, len(cl.Runs), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, waitsFor(need.Why, cl.Name, e.Now().Add(need.For)))
@@ -56,7 +56,7 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	if err != nil {
 		return Answer{}, err
 	}
-	line := fmt.Sprintf("%s%s, %d %s, run %d.", r.FQDN, on(r.Pipeline), len(r.Steps), plural(len(r.Steps), "stage"), r.ID)
+	line := fmt.Sprintf("%s%s, %d %s, run %d.", r.FQDN, on(e.Engine, r), len(r.Steps), plural(len(r.Steps), "stage"), r.ID)
 	if need := o.requests[0].Approval; need != nil {
 		a := say("%s %s", line, waitsFor(need.Why, fmt.Sprint(r.ID), e.Now().Add(need.For)))
 		a.Run, a.Data = &r, r

@@ -30,24 +30,29 @@ func Short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// provider gives the provider's name of a pipeline as people write it; "" when it has none. One that is not built in is
-// given as it is.
+// provider gives the provider's name of a pipeline as people write it; "" when it has none.
 func provider(pipelineName string) string {
 	_, p, _ := strings.Cut(pipelineName, "/")
-	short, _, _ := strings.Cut(p, "-") // esx-network
-	switch short {
-	case "esx", "ec2":
-		return strings.ToUpper(short)
-	case "linode":
-		return "Linode"
+	if short, _, _ := strings.Cut(p, "-"); pretty(short) != short { // esx-network
+		p = short
 	}
-	return p
+	return pretty(p)
 }
 
-// on gives " on Linode", or "" for a host without a provider.
-func on(pipelineName string) string {
-	if p := provider(pipelineName); p != "" {
-		return " on " + p
+// pretty gives a provider's own way to write its name. One that is not built in is given as it is.
+func pretty(provider string) string {
+	for _, known := range []string{"Linode", "EC2", "ESX"} {
+		if strings.EqualFold(known, provider) {
+			return known
+		}
+	}
+	return provider
+}
+
+// on gives " on Linode", or "" for a host whose clipboard names no provider.
+func on(e *pipeline.Engine, r pipeline.Run) string {
+	if p := e.Value(r, "provider"); p != "" {
+		return " on " + pretty(p)
 	}
 	return ""
 }
