@@ -173,7 +173,7 @@ var documents = map[string]string{
 	"cloud":    "instance:\n  hostname: cloud\n  provider: my-cloud\nsteps: [keys:create]\n",
 	"sp":       "instance:\n  hostname: sp\nsteps: [\"sp:deploy\"]\n",
 	"nobody":   "instance:\n  hostname: nobody\n",
-	"pair":     "instances:\n- {hostname: pair1}\n- {hostname: pair2, provider: my-cloud}\nsteps: [keys:create]\n",
+	"pair":     "cluster: pair\ninstances:\n- {hostname: pair1}\nsteps: [keys:create]\n",
 	"named":    "instance:\n  hostname: !secret Correct Horse Battery\n  provider: ESX\n",
 	"short":    "instance:\n  hostname: short\n  provider: ESX\n  pw: !secret abc\n",
 	"misspelt": "instance:\n  hostname: misspelt\n  provider: ESX\n  pw: !secert hunter22\n",
