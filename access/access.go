@@ -38,6 +38,12 @@ type PersonConfig struct {
 type Person struct {
 	Name  string   `json:"name"`
 	Roles []string `json:"roles"`
+	// Behind are others who speak through this one: who made the token that is used, and for whom. Who approves what
+	// somebody asked for must be none of them.
+	Behind []string `json:"behind,omitempty"`
+	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root. That may be
+	// anybody, so it is nobody's second person.
+	Unnamed bool `json:"unnamed,omitempty"`
 }
 
 // Has reports whether the person has a role: admin has every role, deploy and run can view, and "" everybody has.
@@ -72,10 +78,15 @@ func New(ctx context.Context, people []PersonConfig, db *store.DB) (*Access, err
 // Check says what is wrong with a list of people.
 func Check(people []PersonConfig) error {
 	seen := map[string]string{}
+	names := map[string]string{}
 	for _, p := range people {
 		if p.Name == "" {
 			return errors.New("people: an entry has no name")
 		}
+		if other, dup := names[strings.ToLower(p.Name)]; dup {
+			return fmt.Errorf("people: %s and %s have one name, and would count as one person; write one entry with all that they are", other, p.Name)
+		}
+		names[strings.ToLower(p.Name)] = p.Name
 		for _, r := range p.Roles {
 			if !slices.Contains(Roles, r) {
 				return fmt.Errorf("people: %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
@@ -156,22 +167,20 @@ func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error)
 	if f.Before == 0 {
 		f.Before = math.MaxInt64
 	}
-	rows, err := a.db.Query(ctx, "SELECT id, at, who, via, line, outcome FROM audit WHERE id < ? AND (? = '' OR who = ?) ORDER BY id DESC LIMIT ?", f.Before, f.Who, f.Who, f.Limit)
-	if err != nil {
-		return nil, err
+	q, args := "SELECT id, at, who, via, line, outcome FROM audit WHERE id < ?", []any{f.Before}
+	if f.Who != "" { // a statement of its own, so that it finds its index
+		q += " AND who = ?"
+		args = append(args, f.Who)
 	}
-	var out []Record
-	for rows.Next() {
+	out, err := store.Collect(ctx, a.db, func(row store.Row) (Record, error) {
 		var r Record
 		var at int64
-		if err := rows.Scan(&r.ID, &at, &r.Who, &r.Via, &r.Line, &r.Outcome); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
+		err := row.Scan(&r.ID, &at, &r.Who, &r.Via, &r.Line, &r.Outcome)
 		r.At = time.UnixMilli(at)
-		out = append(out, r)
-	}
+		return r, err
+	}, q+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
 	slices.Reverse(out)
-	return out, errors.Join(rows.Err(), rows.Close())
+	return out, err
 }
 
 func migrations(postgres bool) []store.Migration {
@@ -184,14 +193,19 @@ CREATE TABLE tokens (
 );
 
 CREATE INDEX audit_who ON audit (who, id)`})
+	list = append(list, store.Migration{Name: "access/4-behind", SQL: `ALTER TABLE tokens ADD COLUMN behind TEXT NOT NULL DEFAULT ''`})
 	if postgres {
 		return append(list, store.Migration{Name: "access/2", SQL: `
 CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql;
 
-CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`})
+CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`},
+			store.Migration{Name: "access/5-truncate", SQL: `CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`})
 	}
 	return append(list, store.Migration{Name: "access/2", SQL: `
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
 
-CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`})
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`},
+		// INSERT OR REPLACE deletes a row without a word to the trigger above.
+		store.Migration{Name: "access/5-replace", SQL: `
+CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`})
 }

@@ -22,7 +22,8 @@ type Token struct {
 	Person  string    `json:"person"`
 	Name    string    `json:"name"` // what it is for
 	Roles   []string  `json:"roles"`
-	By      string    `json:"by"` // who made it
+	By      string    `json:"by"`               // who made it
+	Behind  []string  `json:"behind,omitempty"` // who made the token that made it, and so on
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Used    time.Time `json:"used,omitzero"` // to the minute
@@ -64,8 +65,8 @@ func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
 	secret := TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 	t.Created = time.Now()
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
-			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
+		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
+			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
 	})
 	if err != nil {
 		return t, "", fmt.Errorf("store the token: %w", err)
@@ -78,14 +79,17 @@ func hash(secret string) string {
 	return hex.EncodeToString(h[:])
 }
 
-const tokenColumns = "id, person, name, roles, by_whom, created, expires, used, revoked"
+const tokenColumns = "id, person, name, roles, by_whom, behind, created, expires, used, revoked"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
-	var roles string
+	var roles, behind string
 	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &created, &expires, &used, &revoked)
+	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &created, &expires, &used, &revoked)
 	t.Roles = strings.Fields(roles)
+	if behind != "" {
+		t.Behind = strings.Split(behind, "\n")
+	}
 	t.Created, t.Expires = time.UnixMilli(created), time.UnixMilli(expires)
 	if used > 0 {
 		t.Used = time.UnixMilli(used)
@@ -152,12 +156,18 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 			return err
 		})
 	}
-	return p.Narrow(t.Roles), nil
+	out := p.Narrow(t.Roles)
+	for _, name := range append([]string{t.By}, t.Behind...) {
+		if !strings.EqualFold(name, p.Name) {
+			out.Behind = append(out.Behind, name)
+		}
+	}
+	return out, nil
 }
 
 // Narrow gives the person with only those of the roles that he has.
 func (p Person) Narrow(roles []string) Person {
-	out := Person{Name: p.Name, Roles: []string{}}
+	out := Person{Name: p.Name, Roles: []string{}, Behind: p.Behind, Unnamed: p.Unnamed}
 	for _, r := range roles {
 		if p.Has(r) && !slices.Contains(out.Roles, r) {
 			out.Roles = append(out.Roles, r)

@@ -80,7 +80,7 @@ func BenchmarkAnswer(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: c, Pipeline: "bench", Steps: slices.Repeat([]string{"bench:work"}, 100), By: "alice"}); err != nil {
+		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: c, Kind: pipeline.Kind{Verb: "bench"}, Steps: slices.Repeat([]string{"bench:work"}, 100), By: "alice"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -234,7 +234,7 @@ func play(t *testing.T, dir, script string) string {
 			}
 			return fmt.Appendf(nil, "instance:\n  hostname: %s\n  fqdn: %s.websages.com\n  provider: ESX\n  token: !secret hunter22\n", host, host), nil
 		},
-		Exec: func(_ context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error) {
+		Exec: func(_ context.Context, _ pipeline.Standing, args []string, line func(string)) (remote.Result, error) {
 			line("you said " + remote.Quote(args...))
 			return remote.Result{}, nil
 		}})

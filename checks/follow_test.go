@@ -122,7 +122,7 @@ func TestADeploymentIsQuiet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := g.Engine.Start(t.Context(), pipeline.Request{Pipeline: "deploy/esx", Clipboard: c, Steps: []string{"esx:deploy"}, By: "alice"}); err != nil {
+			if _, err := g.Engine.Start(t.Context(), pipeline.Request{Kind: pipeline.Kind{Verb: "deploy", Provider: "esx"}, Clipboard: c, Steps: []string{"esx:deploy"}, By: "alice"}); err != nil {
 				t.Fatal(err)
 			}
 		}

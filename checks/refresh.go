@@ -169,13 +169,13 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	if m.Engine == nil || len(defs.HostTasks) == 0 {
 		return rec, nil
 	}
-	runs, err := m.Engine.Hosts(ctx, maxRecord)
+	runs, err := m.Engine.Hosts(ctx, "", maxRecord)
 	if err != nil {
 		return rec, err
 	}
 	names := map[int64]string{}
 	for _, r := range runs {
-		if r.State == pipeline.Undone || m.Engine.Value(r, "ipaddress") == "" || !defName.MatchString(r.Host) {
+		if r.Reach.Addr == "" || !defName.MatchString(r.Host) {
 			continue
 		}
 		rec.hosts = append(rec.hosts, r.Host)
@@ -183,7 +183,7 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 			continue
 		}
 		if _, ok := names[r.Cluster]; !ok {
-			cl, err := m.Engine.ClusterOf(ctx, r)
+			cl, err := m.Engine.ClusterOf(ctx, r.Run)
 			if err != nil {
 				return rec, err
 			}

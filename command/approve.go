@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,13 +53,16 @@ func (e *Env) reason(ctx context.Context, verb string, q pipeline.Request) (stri
 	}
 	destroys := verb == "destroy"
 	for _, s := range q.Steps {
-		destroys = destroys || ownSteps(q.Pipeline) && strings.HasSuffix(s, ":destroy")
+		destroys = destroys || q.Kind.Verb == pipeline.VerbOwn && strings.HasSuffix(s, ":destroy")
 	}
 	if destroys {
 		return "it destroys " + in.Hostname, nil
 	}
 	switch r, err := e.Engine.InProduction(ctx, in.FQDN); {
 	case err == nil:
+		if r.FQDN != in.FQDN {
+			return fmt.Sprintf("%s, which has the same short name, is in production since run %d", r.FQDN, r.ID), nil
+		}
 		return fmt.Sprintf("%s is in production since run %d", in.Hostname, r.ID), nil
 	case !errors.Is(err, pipeline.ErrNotFound):
 		return "", err
@@ -87,19 +91,35 @@ func waitsFor(why, name string, until time.Time) string {
 
 func approve() Verb {
 	return Verb{
-		Name: "approve", Usage: "RUN | HOST | CLUSTER", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Name: "approve", Usage: "RUN [because REASON]", Role: access.Deploy, Min: 1, Max: -1, Acts: true,
 		Doc:     "lets go ahead what somebody else asked for, and what waits for a second person",
-		Example: "approve 12",
-		API:     []API{runAPI("approve")},
+		Example: "approve 12 because the change is agreed",
+		API:     []API{runAPI("approve", becauseParam())},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, cl, err := findAsked(ctx, e, c.Args[0])
+			reason, err := reasonOf(c, "approve RUN [because REASON]")
 			if err != nil {
 				return Answer{}, err
 			}
-			if cl != nil {
-				return e.approveCluster(ctx, *cl, c.Person.Name)
+			if c.Person.Unnamed {
+				return Answer{}, &UserError{Msg: "an approval is a second person's, and " + c.Person.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `local: " + c.Person.Name + "`", Kind: ErrDenied}
 			}
-			r, p, err := e.Engine.Approve(ctx, r.ID, c.Person.Name)
+			// A number, and nothing else: a name may mean another run by now than the one that was looked at.
+			id, err := strconv.ParseInt(c.Args[0], 10, 64)
+			if err != nil {
+				return Answer{}, e.whichRun(ctx, c.Args[0])
+			}
+			r, err := find(ctx, e, strconv.FormatInt(id, 10))
+			if err != nil {
+				return Answer{}, err
+			}
+			if r.Cluster != 0 { // it was asked for as one
+				whole, err := e.Engine.ClusterOf(ctx, r)
+				if err != nil {
+					return Answer{}, err
+				}
+				return e.approveCluster(ctx, whole, who(c), reason)
+			}
+			r, p, err := e.Engine.Approve(ctx, r.ID, who(c), reason)
 			if err != nil {
 				return Answer{}, err
 			}
@@ -113,27 +133,50 @@ func approve() Verb {
 	}
 }
 
-// findAsked gives what was asked for as one: a run, or the whole cluster that it belongs to.
-func findAsked(ctx context.Context, e *Env, word string) (pipeline.Run, *pipeline.Cluster, error) {
-	r, cl, err := findAny(ctx, e, word)
-	if err != nil || cl != nil || r.Cluster == 0 {
-		return r, cl, err
-	}
-	whole, err := e.Engine.ClusterOf(ctx, r)
-	return r, &whole, err
+// who is a call's person as the engine knows people.
+func who(c *Call) pipeline.Who { return pipeline.Who{Name: c.Person.Name, Behind: c.Person.Behind} }
+
+func becauseParam() Param {
+	return Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
 }
 
-func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by string) (Answer, error) {
+// reasonOf takes the words after `because` off a call's arguments.
+func reasonOf(c *Call, usage string) (string, error) {
+	if len(c.Args) == 1 {
+		return "", nil
+	}
+	if !strings.EqualFold(c.Args[1], "because") || len(c.Args) == 2 {
+		return "", &UserError{Msg: "it is used as: " + usage, Hint: "as in `approve 12 because the change is agreed`", Kind: ErrUsage}
+	}
+	return clip(strings.Join(c.Args[2:], " "), 300), nil
+}
+
+// whichRun says which number somebody may mean who approves a name.
+func (e *Env) whichRun(ctx context.Context, name string) error {
+	u := &UserError{Msg: "`approve` takes the number of a run, for a name may mean another one by now", Kind: ErrUsage}
+	h, err := findHost(ctx, e, name)
+	if err != nil {
+		return u
+	}
+	if r, err := e.Engine.Proposal(ctx, h); err == nil {
+		u.Hint = fmt.Sprintf("run %d, %s by %s, waits: `approve %d`", r.ID, r.Pipeline, r.By, r.ID)
+	} else if a, err := e.Engine.Pending(ctx, h.ID); err == nil {
+		u.Hint = fmt.Sprintf("to undo run %d, by %s, waits: `approve %d`", h.ID, a.By, h.ID)
+	}
+	return u
+}
+
+func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by pipeline.Who, reason string) (Answer, error) {
 	if p, err := e.Engine.Pending(ctx, cl.Runs[0].ID); err == nil && p.What == pipeline.ToUndo && p.Cluster > 0 {
-		if _, _, err := e.Engine.Approve(ctx, cl.Runs[0].ID, by); err != nil {
+		if _, _, err := e.Engine.Approve(ctx, cl.Runs[0].ID, by, reason); err != nil {
 			return Answer{}, err
 		}
-		a := say("%s: taking back %d hosts.", cl.Name, len(cl.Runs))
+		a := say("%s: taking back %d %s.", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"))
 		a.Data, a.Cluster = cl, &cl
 		return a, nil
 	}
 	return eachMember(cl, "approved", func(r pipeline.Run) (pipeline.Run, error) {
-		r, _, err := e.Engine.Approve(ctx, r.ID, by)
+		r, _, err := e.Engine.Approve(ctx, r.ID, by, reason)
 		return r, err
 	})
 }

@@ -14,17 +14,20 @@ func cancel() Verb {
 		Example: "cancel loki",
 		API:     []API{runAPI("cancel")},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			r, cl, err := findAny(ctx, e, c.Args[0])
+			r, cl, err := findLive(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
 			}
 			if cl != nil {
-				return eachMember(*cl, "stopping", func(r pipeline.Run) (pipeline.Run, error) { return e.Engine.Cancel(ctx, r.ID, c.Person.Name) })
+				return eachMember(*cl, "stopping", func(r pipeline.Run) (pipeline.Run, error) { return e.Engine.Cancel(ctx, r.ID, who(c)) })
 			}
-			if r, err = e.Engine.Cancel(ctx, r.ID, c.Person.Name); err != nil {
+			if r, err = e.Engine.Cancel(ctx, r.ID, who(c)); err != nil {
 				return Answer{}, err
 			}
 			a := say("%s: stopping at %s.", r.Host, r.Where())
+			if !r.HasBegun() {
+				a = say("%s: run %d does not start.", r.Host, r.ID)
+			}
 			a.Run, a.Data = &r, r
 			return a, nil
 		},

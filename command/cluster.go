@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jarvisops/jarvis/pipeline"
@@ -22,6 +23,22 @@ func findAny(ctx context.Context, e *Env, name string) (pipeline.Run, *pipeline.
 	return r, &c, nil
 }
 
+// findLive is findAny for words that end something: about a host, they mean what waits for an approval, if anything does.
+func findLive(ctx context.Context, e *Env, name string) (pipeline.Run, *pipeline.Cluster, error) {
+	r, cl, err := findAny(ctx, e, name)
+	if _, nerr := strconv.ParseInt(name, 10, 64); err != nil || cl != nil || nerr == nil {
+		return r, cl, err
+	}
+	h, err := e.Engine.FindHost(ctx, r.FQDN)
+	if err != nil {
+		return r, nil, err
+	}
+	if p, perr := e.Engine.Proposal(ctx, h); perr == nil {
+		return p, nil, nil
+	}
+	return r, nil, nil
+}
+
 // clusterLine says in one line where a cluster and each of its hosts stand.
 func clusterLine(c pipeline.Cluster) string {
 	ready := 0
@@ -35,9 +52,9 @@ func clusterLine(c pipeline.Cluster) string {
 			each = append(each, fmt.Sprintf("%s failed at %s", r.Host, r.Where()))
 		case r.State == pipeline.Asking:
 			each = append(each, fmt.Sprintf("%s waits for you at %s", r.Host, r.Where()))
-		case r.State == pipeline.Waiting && strings.HasPrefix(r.Why, "at the barrier"):
+		case r.State == pipeline.Waiting && r.Waits == pipeline.ForBarrier:
 			each = append(each, fmt.Sprintf("%s %s at the barrier", r.Host, r.Where()))
-		case r.State == pipeline.Waiting && strings.HasPrefix(r.Why, c.Name+" holds"):
+		case r.State == pipeline.Waiting && r.Waits == pipeline.ForHold:
 			each = append(each, fmt.Sprintf("%s held before %s", r.Host, r.Where()))
 		case r.State.Moving() && r.State != pipeline.Undoing:
 			each = append(each, r.Host+" "+r.Where())

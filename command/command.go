@@ -66,6 +66,8 @@ type Answer struct {
 	Run   *pipeline.Run `json:"run,omitempty"` // the run that was started or moved: a client may follow it
 	// Cluster is the one that was started or moved.
 	Cluster *pipeline.Cluster `json:"cluster,omitempty"`
+	// Since is the newest event before the run was moved: a client that follows it from there hears nothing old.
+	Since int64 `json:"since,omitempty"`
 }
 
 func say(format string, args ...any) Answer {
@@ -106,7 +108,7 @@ type Env struct {
 	Fetch     func(ctx context.Context, url string) ([]byte, error)
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console
-	Exec      func(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error)
+	Exec      func(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error)
 	Access    *access.Access // tokens and the audit record; nil: neither is kept
 	Limiter   *access.Limiter
 	Tasks     *tasklog.Log // repositories of one-off tasks; may be nil
@@ -248,7 +250,18 @@ func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 	if len(c.Args) < v.Min || v.Max >= 0 && len(c.Args) > v.Max {
 		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` is used as: %s", v.Name, strings.TrimSpace(v.Name+" "+v.Usage)), Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
 	}
-	return v.Run(ctx, t.env, c)
+	if !v.Acts {
+		return v.Run(ctx, t.env, c)
+	}
+	since, err := t.env.Engine.LastEvent(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, err := v.Run(ctx, t.env, c)
+	if a.Run != nil {
+		a.Since = since
+	}
+	return a, err
 }
 
 // explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and only

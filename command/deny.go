@@ -7,24 +7,38 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
+// findAsked gives what was asked for as one: a run, or the whole cluster that it belongs to.
+func findAsked(ctx context.Context, e *Env, word string) (pipeline.Run, *pipeline.Cluster, error) {
+	r, cl, err := findLive(ctx, e, word)
+	if err != nil || cl != nil || r.Cluster == 0 {
+		return r, cl, err
+	}
+	whole, err := e.Engine.ClusterOf(ctx, r)
+	return r, &whole, err
+}
+
 func deny() Verb {
 	return Verb{
-		Name: "deny", Usage: "RUN | HOST | CLUSTER", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
+		Name: "deny", Usage: "RUN | HOST | CLUSTER [because REASON]", Role: access.Deploy, Min: 1, Max: -1, Acts: true,
 		Doc:     "refuses what waits for a second person; the one who asked may take it back so",
 		Example: "deny 12",
-		API:     []API{runAPI("deny")},
+		API:     []API{runAPI("deny", becauseParam())},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			reason, err := reasonOf(c, "deny RUN [because REASON]")
+			if err != nil {
+				return Answer{}, err
+			}
 			r, cl, err := findAsked(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
 			}
 			if cl != nil {
 				return eachMember(*cl, "denied", func(r pipeline.Run) (pipeline.Run, error) {
-					_, err := e.Engine.Deny(ctx, r.ID, c.Person.Name)
+					_, err := e.Engine.Deny(ctx, r.ID, who(c), reason)
 					return r, err
 				})
 			}
-			p, err := e.Engine.Deny(ctx, r.ID, c.Person.Name)
+			p, err := e.Engine.Deny(ctx, r.ID, who(c), reason)
 			if err != nil {
 				return Answer{}, err
 			}

@@ -44,7 +44,7 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 			hosts = append(hosts, r.Host+on(e.Engine, r))
 		}
 		if need := o.requests[0].Approval; need != nil {
-			a := say("%s: %d %s (%s), runs %d to %d. %s", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, waitsFor(need.Why, cl.Name, e.Now().Add(need.For)))
+			a := say("%s: %d %s (%s), runs %d to %d. %s", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, waitsFor(need.Why, fmt.Sprint(cl.Runs[0].ID), e.Now().Add(need.For)))
 			a.Data, a.Cluster = cl, &cl
 			return a, nil
 		}

@@ -30,10 +30,9 @@ func Short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// provider gives the provider's name of a pipeline as people write it; "" when it has none.
-func provider(pipelineName string) string {
-	_, p, _ := strings.Cut(pipelineName, "/")
-	if short, _, _ := strings.Cut(p, "-"); pretty(short) != short { // esx-network
+// listed gives the provider's name of a list of steps, esx-network, as people write it.
+func listed(p string) string {
+	if short, _, _ := strings.Cut(p, "-"); pretty(short) != short {
 		p = short
 	}
 	return pretty(p)
@@ -77,7 +76,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	case pipeline.Waiting:
 		fmt.Fprintf(&b, "%s, %s — %s", r.Where(), took, r.Why)
 	case pipeline.Failed:
-		if strings.HasPrefix(r.Error, "could not undo") {
+		if r.Ending == pipeline.EndUndonePart {
 			fmt.Fprintf(&b, "is not wholly undone: %s", r.Error)
 			break
 		}
@@ -92,10 +91,10 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 			b.WriteString(" — " + r.Why)
 		}
 	case pipeline.Ready:
-		fmt.Fprintf(&b, "is %s, since %s, after %s", over(r), Short(now.Sub(r.Ended)), Short(r.Ended.Sub(r.Started)))
+		fmt.Fprintf(&b, "is %s, since %s, after %s", over(r), Short(now.Sub(r.Ended)), Short(r.Took(now)))
 	case pipeline.Cancelled:
 		b.WriteString(r.Error)
-		if !strings.HasSuffix(r.Error, "nothing was done") { // an approval that nobody gave
+		if r.HasBegun() {
 			b.WriteString(". It stood at " + r.Where())
 		}
 	case pipeline.Undone:
@@ -117,6 +116,9 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 	switch ev.Kind {
 	case pipeline.EvFailed:
 		end := fmt.Sprintf("`retry %s` goes on from there; `undo %s` removes what it made.", r.Host, r.Host)
+		if !e.Undoable(r) {
+			end = fmt.Sprintf("`retry %s` goes on from there; there is nothing that `undo` could remove.", r.Host)
+		}
 		if r.Cluster != 0 {
 			if cl, err := e.ClusterOf(ctx, r); err == nil && cl.OnFailure == clipboard.UndoAll {
 				end = fmt.Sprintf("So %s takes back all its hosts.", cl.Name)
@@ -134,8 +136,8 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 	case pipeline.EvApproved:
 		return fmt.Sprintf("%s: run %d is approved %s, and goes on.", r.Host, r.ID, ev.Text)
 	case pipeline.EvDenied:
-		if ev.Text == "denied by "+r.By && ev.Diff == pipeline.ToStart {
-			return "" // he took it back himself, and was answered
+		if r.Ending == pipeline.EndWithdrawn && ev.Diff == pipeline.ToStart {
+			return "" // whoever asked took it back, and was answered
 		}
 		if ev.Diff == pipeline.ToUndo {
 			return fmt.Sprintf("%s: run %d is not taken back: %s.", r.Host, r.ID, ev.Text)
@@ -199,9 +201,33 @@ func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipe
 	return ""
 }
 
+// endings are the words for how runs end, where their state does not say it.
+var endings = map[pipeline.Ending]string{
+	pipeline.EndDestroyed: "destroyed", pipeline.EndUndonePart: "undone in part", pipeline.EndDenied: "never began, it was denied",
+	pipeline.EndWithdrawn: "never began, it was withdrawn", pipeline.EndExpired: "never began, nobody approved it in time",
+}
+
+// stateWord says in a word or two where a run stands.
+func stateWord(r pipeline.Run) string {
+	if w, ok := endings[r.Ending]; ok {
+		return w
+	}
+	return string(r.State)
+}
+
+// ReadyLine says that a run came to the end of its pipeline, in the words that are contract.
+func ReadyLine(r pipeline.Run) string {
+	return fmt.Sprintf("%s is %s, %d %s in %s", r.Host, over(r), len(r.Steps), plural(len(r.Steps), "stage"), Short(r.Took(r.Ended)))
+}
+
+// proposalRemark says what waits for an approval about a host.
+func proposalRemark(p pipeline.Run) string {
+	return fmt.Sprintf("run %d, %s by %s, waits for a second person: `approve %d`", p.ID, p.Pipeline, p.By, p.ID)
+}
+
 // over is what a host is when its run has come to the end of its pipeline.
 func over(r pipeline.Run) string {
-	if strings.HasPrefix(r.Pipeline, "destroy/") {
+	if r.Ending == pipeline.EndDestroyed {
 		return "destroyed"
 	}
 	return "ready"

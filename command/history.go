@@ -24,13 +24,13 @@ func history() Verb {
 			}
 			a := Answer{Data: list}
 			for _, r := range list {
-				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), r.State)
-				if r.State != pipeline.Ready {
+				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), stateWord(r))
+				if r.State != pipeline.Ready && r.HasBegun() {
 					line += " at " + r.Where()
 				}
 				line += ", by " + r.By
-				if !r.Ended.IsZero() {
-					line += ", took " + Short(r.Ended.Sub(r.Started))
+				if !r.Ended.IsZero() && r.HasBegun() {
+					line += ", took " + Short(r.Took(e.Now()))
 				}
 				a.Lines = append(a.Lines, line)
 			}

@@ -60,7 +60,7 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 	if err != nil {
 		return pipeline.Request{}, err
 	}
-	q := pipeline.Request{Clipboard: cb, Pipeline: verb + "/" + in.Provider, By: c.Person.Name, Origin: c.Origin}
+	q := pipeline.Request{Clipboard: cb, Kind: pipeline.Kind{Verb: verb, Provider: in.Provider}, By: c.Person.Name, Behind: c.Person.Behind, Origin: c.Origin}
 	if !c.Person.Has(access.Run) {
 		if in.Steps != nil {
 			return q, &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of the provider", Kind: ErrDenied}
@@ -77,16 +77,10 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 		}
 	}
 	if q.Steps = in.Steps; q.Steps != nil {
-		q.Pipeline = strings.TrimSuffix("own/"+in.Provider, "/")
+		q.Kind.Verb = pipeline.VerbOwn
 		return q, nil
 	}
 	return q, e.choose(&q, verb, in.Provider, cb)
-}
-
-// ownSteps reports whether a pipeline is what the clipboard itself lists.
-func ownSteps(pipelineName string) bool {
-	verb, _, _ := strings.Cut(pipelineName, "/")
-	return verb == "own"
 }
 
 // choose takes the pipeline that the configuration names for the verb and the provider.
@@ -95,16 +89,17 @@ func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipb
 	if name == "" {
 		return clipboard.NoProvider()
 	}
+	q.Kind = pipeline.Kind{Verb: verb, Provider: name}
+	q.Steps = list[name]
 	if boot := cb.Get("boot"); boot != "" && list[name+"-"+boot] != nil {
-		name += "-" + boot
+		q.Kind.Variant, q.Steps = boot, list[name+"-"+boot]
 	}
-	q.Pipeline = verb + "/" + name
-	if q.Steps = list[name]; q.Steps != nil {
+	if q.Steps != nil {
 		return nil
 	}
 	var have []string
 	for p := range list {
-		if p := provider("/" + p); !slices.Contains(have, p) {
+		if p := listed(p); !slices.Contains(have, p) {
 			have = append(have, p)
 		}
 	}
@@ -113,7 +108,7 @@ func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipb
 	case len(have) == 0:
 		return &UserError{Msg: fmt.Sprintf("no provider is configured, so nothing can %s", verb), Hint: "name one under workers in jarvis.yaml", Kind: ErrUsage}
 	case pipeline.Nearest(name, []string{"linode", "ec2", "esx"}) == name:
-		return &UserError{Msg: fmt.Sprintf("the provider %s is not configured here; there is %s", provider("/"+name), strings.Join(have, ", ")), Kind: ErrUsage}
+		return &UserError{Msg: fmt.Sprintf("the provider %s is not configured here; there is %s", pretty(name), strings.Join(have, ", ")), Kind: ErrUsage}
 	}
 	return &UserError{Msg: fmt.Sprintf("I know no provider %q; there is %s", clip(cb.Get("provider"), 40), strings.Join(have, ", ")), Kind: ErrUsage}
 }

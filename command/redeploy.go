@@ -67,7 +67,7 @@ func fresh(e *Env, c *Call, verb string, cb *clipboard.Clipboard, keep []string)
 	if err != nil {
 		return q, err
 	}
-	if verb == "destroy" && ownSteps(q.Pipeline) {
+	if verb == "destroy" && q.Kind.Verb == pipeline.VerbOwn {
 		// The clipboard's own steps made the host; what takes it down is the provider's list.
 		if err := e.choose(&q, verb, strings.ToLower(cb.Get("provider")), cb); err != nil {
 			return q, err

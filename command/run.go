@@ -28,13 +28,13 @@ func run() Verb {
 			{Name: "command", In: InBody, Doc: "the command and its arguments, as they are: no shell reads them", Required: true, Kind: List},
 		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			var list []pipeline.Run
+			var list []pipeline.Standing
 			for _, name := range strings.Split(c.Args[0], ",") {
-				r, err := find(ctx, e, name)
+				r, err := findHost(ctx, e, name)
 				if err != nil {
 					return Answer{}, err
 				}
-				if e.Engine.Value(r, "ipaddress") == "" || len(e.Engine.Values(r, "hostkeys")) == 0 {
+				if !r.Reach.OK() {
 					return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
 				}
 				list = append(list, r)
@@ -49,7 +49,7 @@ func run() Verb {
 					room <- struct{}{}
 					defer func() { <-room }()
 					out[i].Host = r.Host
-					secrets := e.Engine.Masker(r)
+					secrets := e.Engine.Masker(r.Run)
 					res, err := e.Exec(ctx, r, c.Args[1:], func(l string) {
 						if len(out[i].Lines) < 1000 {
 							out[i].Lines = append(out[i].Lines, clip(secrets.Mask(l), 2000))

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -31,7 +32,13 @@ func status() Verb {
 					a.Data = cl
 					return a, nil
 				}
-				a := say("%s", e.statusLine(ctx, r))
+				line := e.statusLine(ctx, r)
+				if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
+					if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
+						line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
+					}
+				}
+				a := say("%s", line)
 				a.Data, a.Run = r, &r
 				return a, nil
 			}
@@ -59,7 +66,16 @@ func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {
 	return StatusLine(r, e.Engine.Line(r.ID), u.Stage(r.Stage, r.Step()), e.Now())
 }
 
-// find gives the newest run of a host, or says that there is none.
+// findHost gives where a host stands, by its name or the number of one of its runs.
+func findHost(ctx context.Context, e *Env, name string) (pipeline.Standing, error) {
+	r, err := find(ctx, e, name)
+	if err != nil {
+		return pipeline.Standing{}, err
+	}
+	return e.Engine.FindHost(ctx, r.FQDN)
+}
+
+// find gives the run that a host stands by, or the run of that number, or says that there is none.
 func find(ctx context.Context, e *Env, name string) (pipeline.Run, error) {
 	r, err := e.Engine.Find(ctx, name)
 	if err == pipeline.ErrNotFound {

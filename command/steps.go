@@ -37,7 +37,7 @@ func steps() Verb {
 			if len(c.Args) == 0 {
 				for verb, byProvider := range e.Pipelines {
 					for p, list := range byProvider {
-						a.Lines = append(a.Lines, fmt.Sprintf("%s on %s: %s", verb, provider("/"+p), strings.Join(list, " ")))
+						a.Lines = append(a.Lines, fmt.Sprintf("%s on %s: %s", verb, listed(p), strings.Join(list, " ")))
 					}
 				}
 			}

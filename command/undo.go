@@ -24,10 +24,15 @@ func undo() Verb {
 				return e.askUndo(ctx, c, r, cl, why)
 			}
 			if cl != nil {
-				if err := e.Engine.UndoCluster(ctx, cl.ID); err != nil {
+				left, err := e.Engine.UndoCluster(ctx, cl.ID)
+				if err != nil {
 					return Answer{}, err
 				}
-				a := say("%s: taking back %d hosts; those under way stop first.", cl.Name, len(cl.Runs))
+				n := len(cl.Runs) - len(left)
+				a := say("%s: taking back %d %s; those under way stop first.", cl.Name, n, plural(n, "host"))
+				for _, l := range left {
+					a.Lines = append(a.Lines, fmt.Sprintf("%s: not %s: %s.", cl.Name, l.Host, l.Why))
+				}
 				a.Data, a.Cluster = cl, cl
 				return a, nil
 			}
@@ -65,13 +70,13 @@ func (e *Env) undoNeeds(r pipeline.Run, cl *pipeline.Cluster) string {
 func (e *Env) askUndo(ctx context.Context, c *Call, r pipeline.Run, cl *pipeline.Cluster, why string) (Answer, error) {
 	need := pipeline.NeedApproval{Why: why, For: e.Approvals.Expires}
 	if cl != nil {
-		p, err := e.Engine.AskUndo(ctx, cl.Runs[0], cl.ID, c.Person.Name, need)
+		p, err := e.Engine.AskUndo(ctx, cl.Runs[0], cl.ID, who(c), need)
 		if err != nil {
 			return Answer{}, err
 		}
-		return say("%s: to undo. %s", cl.Name, waitsFor(p.Why, cl.Name, p.Expires)), nil
+		return say("%s: to undo. %s", cl.Name, waitsFor(p.Why, fmt.Sprint(cl.Runs[0].ID), p.Expires)), nil
 	}
-	p, err := e.Engine.AskUndo(ctx, r, 0, c.Person.Name, need)
+	p, err := e.Engine.AskUndo(ctx, r, 0, who(c), need)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -22,7 +22,7 @@ func whoami() Verb {
 				roles = plural(len(c.Person.Roles), "role") + " " + strings.Join(c.Person.Roles, ", ")
 			}
 			a := say("you are %s, with the %s", c.Person.Name, roles)
-			a.Data = access.Person{Name: c.Person.Name, Roles: c.Person.Roles}
+			a.Data = c.Person
 			return a, nil
 		},
 	}

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,12 +16,33 @@ import (
 // Everybody is the Origin of a run that no person asked for: its notices go where everybody hears them.
 const Everybody = "everybody"
 
+// Who asks for something: a person, by whatever way in.
+type Who struct {
+	Name string
+	// Behind are others who count as asking too: who made the token that was used, and for whom. What one of them asked
+	// for, another of them does not approve.
+	Behind []string
+}
+
+// is reports whether the two are, or may be, one person.
+func (w Who) is(o Who) bool {
+	for _, a := range append([]string{w.Name}, w.Behind...) {
+		for _, b := range append([]string{o.Name}, o.Behind...) {
+			if strings.EqualFold(a, b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Request asks for a run.
 type Request struct {
 	Clipboard *clipboard.Clipboard // its secrets are sealed before it is stored
-	Pipeline  string               // "deploy/esx": the name under which times are compared
+	Kind      Kind                 // times are compared among runs of one kind
 	Steps     []string             // names as people write them; resolved and checked here
 	By        string               // who asks
+	Behind    []string             // see Who
 	Origin    string               // where to tell the asker
 	Approval  *NeedApproval        // nil: it may start at once
 	Key       string               // of a client that may ask twice for the same run: the second time it gets the first one's
@@ -36,7 +56,7 @@ func (e *Engine) prepare(q Request) (clipboard.Instance, []Step, error) {
 		return in, nil, err
 	}
 	if len(q.Steps) == 0 {
-		return in, nil, fmt.Errorf("the pipeline %s has no steps", q.Pipeline)
+		return in, nil, fmt.Errorf("the pipeline %s has no steps", q.Kind)
 	}
 	steps, err := e.reg.Check(q.Steps, q.Clipboard, in.Provider)
 	return in, steps, err
@@ -64,7 +84,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 		return *cmp.Or(first, &Run{}), rerr
 	}
 	// On PostgreSQL two requests for one host can pass the check above together; the index lets one through.
-	if busy, berr := scanRun(e.db.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", in.FQDN)); berr == nil {
+	if busy, berr := holder(ctx, e.db, in.FQDN); berr == nil && store.Unstorable(err) {
 		return Run{}, &BusyError{busy}
 	}
 	return Run{}, err
@@ -84,7 +104,7 @@ func (e *Engine) repeated(ctx context.Context, q Request) (*Run, error) {
 	}
 	var id int64
 	var hash string
-	err := e.db.QueryRow(ctx, "SELECT id, request_hash FROM runs WHERE request_key = ?", q.Key).Scan(&id, &hash)
+	err := e.db.QueryRow(ctx, "SELECT id, request_hash FROM runs WHERE request_key = ? AND request_key <> ''", q.Key).Scan(&id, &hash)
 	if errors.Is(err, store.ErrNoRows) {
 		return nil, nil
 	} else if err != nil {
@@ -111,41 +131,29 @@ func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, er
 	if q.Approval != nil {
 		state = Proposed
 	}
-	return Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: state, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}, nil
+	return Run{Host: in.Hostname, FQDN: in.FQDN, Kind: q.Kind, Pipeline: q.Kind.String(), Steps: names, State: state, By: q.By, Behind: q.Behind, Origin: q.Origin, epoch: 1, undoAt: -1, clipboard: c.Text()}, nil
 }
 
 // insertRun puts a run on record and makes its job, or asks for its approval. A *BusyError when another run holds the
 // host.
 func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) error {
-	busy, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", r.FQDN))
-	if err == nil {
-		return &BusyError{busy}
-	} else if !errors.Is(err, store.ErrNoRows) {
-		return err
-	}
-	list, err := json.Marshal(r.Steps)
-	if err != nil {
+	if err := free(ctx, tx, r); err != nil {
 		return err
 	}
 	r.Started = time.Now()
 	r.StageAt = r.Started
-	now := r.Started.UnixMilli()
-	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, pipeline, steps, stage, state, live, under, attempts, turn, undo_at, undoing, clipboard, err, why, by_whom, origin, cancel_by, tries, started, stage_at, wake, ended, cluster, request_key, request_hash)
-		VALUES (?, ?, ?, ?, 0, ?, 1, 0, 0, 1, -1, 0, ?, '', '', ?, ?, '', 0, ?, ?, 0, 0, ?, ?, ?) RETURNING id`,
-		r.Host, r.FQDN, r.Pipeline, string(list), string(r.State), r.clipboard, r.By, r.Origin, now, now, r.Cluster, q.Key, q.Hash).Scan(&r.ID)
-	if err != nil {
-		return err
-	}
+	what := r.Pipeline + " by " + r.By
 	if q.Approval != nil {
-		if err := insertApproval(ctx, tx, Approval{Run: r.ID, Cluster: r.Cluster, What: ToStart, Why: q.Approval.Why, By: r.By, Asked: r.Started, Expires: r.Started.Add(q.Approval.For)}); err != nil {
+		if err := insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvProposed, Text: what + ": " + q.Approval.Why}); err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvProposed, Text: r.Pipeline + " by " + r.By + ": " + q.Approval.Why})
+		return insertApproval(ctx, tx, Approval{Run: r.ID, Cluster: r.Cluster, What: ToStart, Why: q.Approval.Why, By: r.By, Behind: r.Behind, Asked: r.Started, Expires: r.Started.Add(q.Approval.For)})
 	}
-	if err := insertEvent(ctx, tx, Event{Run: r.ID, At: r.Started, Kind: EvStarted, Text: r.Pipeline + " by " + r.By}); err != nil {
+	r.Began = r.Started
+	if err := insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvStarted, Text: what}); err != nil {
 		return err
 	}
-	return e.queue.insert(ctx, tx, carryArgs{r.ID, r.turn})
+	return e.queue.insert(ctx, tx, carryArgs{r.ID, r.epoch})
 }
 
 // PlanLine says what one stage would do.
@@ -160,7 +168,7 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if busy, err := scanRun(e.db.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", in.FQDN)); err == nil {
+	if busy, err := holder(ctx, e.db, in.FQDN); err == nil {
 		return nil, &BusyError{busy}
 	}
 	c := q.Clipboard.Clone()
@@ -183,109 +191,128 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	return out, nil
 }
 
-// again commits a change to a run that a person asked for, and a fresh job for it.
-func (e *Engine) again(ctx context.Context, id int64, change func(r *Run, tx store.Tx) (Event, error)) (Run, error) {
+// again commits a change to a run that a person asked for, and a fresh job for it when the run is to move. The run is locked
+// while it is looked at, so that of two words said at once the second finds what the first made.
+func (e *Engine) again(ctx context.Context, id int64, f func(tx store.Tx, r *Run, now time.Time) ([]Event, error)) (Run, error) {
 	var out Run
 	err := e.write(ctx, func(tx store.Tx) error {
-		r, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
-		if errors.Is(err, store.ErrNoRows) {
-			return ErrNotFound
-		} else if err != nil {
-			return err
-		}
-		if !r.State.Live() {
-			// It wants its host back; somebody else may have it.
-			busy, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", r.FQDN))
-			if err == nil {
-				return &BusyError{busy}
-			} else if !errors.Is(err, store.ErrNoRows) {
-				return err
-			}
-		}
-		ev, err := change(&r, tx)
+		r, err := lock(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		r.turn++
-		now := time.Now()
-		r.StageAt = now
-		undoing := 0
-		if r.undoing {
-			undoing = 1
-		}
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET stage = ?, state = ?, live = 1, under = ?, attempts = 0, turn = ?, undo_at = ?, undoing = ?, err = '', why = '', cancel_by = '', tries = ?, stage_at = ?, ended = 0 WHERE id = ?",
-			r.Stage, string(r.State), r.under, r.turn, r.undoAt, undoing, r.tries, now.UnixMilli(), r.ID)); err != nil {
+		next := r
+		events, err := f(tx, &next, time.Now())
+		if err != nil {
 			return err
 		}
-		ev.Run, ev.Stage, ev.Step = r.ID, r.Stage, r.Step()
-		if err := insertEvent(ctx, tx, ev); err != nil {
+		if !r.State.Live() && next.State.Live() { // it wants its host back; somebody else may have it
+			if err := free(ctx, tx, &r); err != nil {
+				return err
+			}
+		}
+		next.epoch++
+		if err := save(ctx, tx, &r, &next, events...); err != nil {
 			return err
 		}
-		out = r
-		return e.queue.insert(ctx, tx, carryArgs{r.ID, r.turn})
+		if out = next; !next.State.Moving() {
+			return nil
+		}
+		return e.queue.insert(ctx, tx, carryArgs{next.ID, next.epoch})
 	})
 	return out, err
 }
 
+// resumable says why a run cannot go on where it stopped; nil when it can.
+func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...State) error {
+	no := func(why string) error { return &StateError{Run: *r, Want: want, Why: why} }
+	switch {
+	case !r.HasBegun() && r.State == Proposed:
+		return no(fmt.Sprintf("it waits for a second person; `approve %d` or `deny %d`", r.ID, r.ID))
+	case !r.HasBegun():
+		return no("it never began (" + endingWords[r.Ending] + "); ask for it again, as a new run")
+	case r.Ending == EndUndonePart:
+		return no(fmt.Sprintf("it is taken back in part; `undo %s` goes on with that", r.Host))
+	case !slices.Contains(states, r.State):
+		return no("")
+	}
+	return notReplaced(ctx, tx, r, want)
+}
+
+var endingWords = map[Ending]string{EndDenied: "it was denied", EndWithdrawn: "it was withdrawn", EndExpired: "nobody approved it in time"}
+
+// notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to change.
+func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
+	var id int64
+	err := tx.QueryRow(ctx, "SELECT run FROM hosts WHERE fqdn = ?", r.FQDN).Scan(&id)
+	if err != nil || id <= r.ID {
+		return err
+	}
+	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN ('undone') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
+	switch {
+	case errors.Is(err, store.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case want == "undo":
+		return &StateError{Run: *r, Want: want, Why: fmt.Sprintf("run %d came after it and is %s; `undo %d` first", later.ID, later.State, later.ID)}
+	}
+	return &StateError{Run: *r, Want: want, Why: fmt.Sprintf("run %d came after it and is %s", later.ID, later.State)}
+}
+
+// goOn makes a run move again at a stage.
+func (r *Run) goOn(stage int, now time.Time) {
+	r.Stage, r.State, r.Ending, r.mark, r.attempts = stage, Running, "", notBegun, 0
+	r.Error, r.Waits, r.Why, r.cancelBy, r.StageAt, r.Ended = "", "", "", "", now, time.Time{}
+}
+
 // Retry goes on at the failed stage, or at an earlier one named by its step. A *StateError when the run neither
-// failed, asks, nor was cancelled.
+// failed, asks, nor was cancelled after it had begun; when it is being taken back; or when a later run replaced it.
 func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, error) {
-	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
-		if r.State != Failed && r.State != Asking && r.State != Cancelled {
-			return Event{}, &StateError{Run: *r, Want: "retry"}
+	return e.again(ctx, id, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
+		if err := resumable(ctx, tx, r, "retry", Failed, Asking, Cancelled); err != nil {
+			return nil, err
 		}
-		text := "by " + by
+		stage, text := r.Stage, "by "+by
 		if from != "" {
 			want := from
-			if s, err := e.reg.Lookup(from, r.provider()); err == nil {
+			if s, err := e.reg.Lookup(from, r.Provider); err == nil {
 				want = s.Name
 			}
-			i := slices.Index(r.Steps, want)
-			if i < 0 {
-				return Event{}, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("it has no stage %s; its stages are %s", from, strings.Join(r.Steps, ", "))}
+			stage = slices.Index(r.Steps, want)
+			if stage < 0 {
+				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("it has no stage %s; its stages are %s", from, strings.Join(r.Steps, ", "))}
 			}
-			if i > r.Stage {
-				return Event{}, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("%s comes after the stage it stopped at; `skip` goes on behind a stage", from)}
+			if stage > r.Stage {
+				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("%s comes after the stage it stopped at; `skip` goes on after a stage", from)}
 			}
-			r.Stage = i
-			text += " from " + r.Steps[i]
+			text += " from " + r.Steps[stage]
 		}
-		r.State, r.under = Running, 0
+		r.goOn(stage, now)
 		r.tries++
-		return Event{Kind: EvRetried, Text: text}, nil
+		return []Event{{At: now, Kind: EvRetried, Stage: r.shown(), Step: r.Step(), Text: text}}, nil
 	})
 }
 
-// provider is the one that sp: stands for, as the clipboard names it; "" when it names none.
-func (r *Run) provider() string {
-	c, err := clipboard.Parse([]byte(r.clipboard))
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(c.Get("provider"))
-}
-
-// Skip goes on behind the stage at which the run failed or asks; behind the last one the run is ready. A *NeedsError when a later step needs what the
-// skipped one would have given.
+// Skip goes on after the stage at which the run failed or asks; after the last one the run is ready. A *NeedsError when a
+// later step needs what the skipped one would have given; otherwise the errors of Retry.
 func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
-	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) {
-		if r.State != Failed && r.State != Asking {
-			return Event{}, &StateError{Run: *r, Want: "skip a stage of"}
+	return e.again(ctx, id, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
+		if err := resumable(ctx, tx, r, "skip a stage of", Failed, Asking); err != nil {
+			return nil, err
 		}
 		if r.Stage >= len(r.Steps) {
-			return Event{}, &StateError{Run: *r, Want: "skip a stage of", Why: "its stages are all done; what is left is to give back what they hold, and `retry` does"}
+			return nil, &StateError{Run: *r, Want: "skip a stage of", Why: "its stages are all done; what is left is to give back what they hold, and `retry` does"}
 		}
-		c, err := clipboard.Parse([]byte(r.clipboard))
+		doc, err := r.doc()
 		if err != nil {
-			return Event{}, err
+			return nil, err
 		}
-		if _, err := e.reg.Check(r.Steps[r.Stage+1:], c, ""); err != nil {
-			return Event{}, err
+		if _, err := e.reg.Check(r.Steps[r.Stage+1:], doc, ""); err != nil {
+			return nil, err
 		}
 		skipped := r.Steps[r.Stage]
-		r.Stage++
-		r.State, r.under = Running, 0
-		return Event{Kind: EvSkipped, Text: skipped + " skipped by " + by}, nil
+		r.goOn(r.Stage+1, now)
+		return []Event{{At: now, Kind: EvSkipped, Stage: r.Stage, Step: r.Step(), Text: skipped + " skipped by " + by}}, nil
 	})
 }
 
@@ -296,86 +323,80 @@ func (e *Engine) Undo(ctx context.Context, id int64, by string) (Run, error) {
 
 // undo begins an undo; waiting allows that of a run that waits and is in nobody's hands.
 func (e *Engine) undo(ctx context.Context, id int64, why string, waiting bool) (Run, error) {
-	return e.again(ctx, id, func(r *Run, tx store.Tx) (Event, error) { return e.beginUndo(ctx, tx, r, why, waiting) })
+	return e.again(ctx, id, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
+		if err := undoable(ctx, tx, r, waiting); err != nil {
+			return nil, err
+		}
+		return []Event{r.beginUndo(why, now)}, nil
+	})
 }
 
-func (e *Engine) beginUndo(ctx context.Context, tx store.Tx, r *Run, why string, waiting bool) (Event, error) {
-	if !r.State.Resting() && !(waiting && r.State == Waiting) {
-		return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is " + string(r.State) + "; `cancel` it first"}
+// undoable says why a run cannot be taken back; nil when it can.
+func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
+	no := func(why string) error { return &StateError{Run: *r, Want: "undo", Why: why} }
+	switch {
+	case !r.HasBegun() && r.State != Proposed:
+		return no("it never began (" + endingWords[r.Ending] + "), so there is nothing to take back")
+	case r.State == Undone:
+		return no("it is undone already")
+	case !r.State.Resting() && !(waiting && r.State == Waiting):
+		return no("it is " + string(r.State) + "; `cancel` it first")
 	}
-	if r.State == Undone {
-		return Event{}, &StateError{Run: *r, Want: "undo", Why: "it is undone already"}
-	}
-	// What a later run made of the host is not ours to pull from under it.
-	later, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND state NOT IN ('cancelled', 'undone') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
-	if err == nil {
-		return Event{}, &StateError{Run: *r, Want: "undo", Why: fmt.Sprintf("run %d came after it and is %s; `undo %d` first", later.ID, later.State, later.ID)}
-	} else if !errors.Is(err, store.ErrNoRows) {
-		return Event{}, err
-	}
-	r.undoAt = r.lastBegun()
-	r.State, r.undoing = Undoing, true
-	return Event{Kind: EvUndoStarted, Text: why}, nil
-}
-
-// lastBegun gives the last stage that may have done something, -1 for none.
-func (r *Run) lastBegun() int {
-	if r.Stage < len(r.Steps) && r.under == 0 {
-		return r.Stage - 1
-	}
-	return min(r.Stage, len(r.Steps)-1)
+	return notReplaced(ctx, tx, r, "undo")
 }
 
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in
-// the notice. An undo can not be cancelled: half of it is the worst of both.
-func (e *Engine) Cancel(ctx context.Context, id int64, by string) (Run, error) {
-	if a, err := e.Pending(ctx, id); err == nil && a.What == ToStart {
-		if err := e.close(ctx, a, "denied", by); err != nil {
-			return Run{}, err
-		}
-		return e.Get(ctx, id)
-	}
+// the notice. A proposal is withdrawn by who asked for it, and denied by everybody else. An undo cannot be cancelled: half
+// of it is the worst of both.
+func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 	var out Run
-	direct := false
 	err := e.write(ctx, func(tx store.Tx) error {
-		r, err := scanRun(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
-		if errors.Is(err, store.ErrNoRows) {
-			return ErrNotFound
-		} else if err != nil {
+		r, err := lock(ctx, tx, id)
+		if err != nil {
 			return err
 		}
+		out = r
+		no := func(why string) error { return &StateError{Run: r, Want: "cancel", Why: why} }
 		switch r.State {
+		case Proposed:
+			a, err := pendingIn(ctx, tx, r.ID)
+			if err != nil {
+				return err
+			}
+			return e.refuse(ctx, tx, a, &out, by, "")
 		case Undoing:
-			return &StateError{Run: r, Want: "cancel", Why: "it is being undone, and half of that is worse than all"}
+			return no("it is being undone, and half of that is worse than all")
 		case Ready, Cancelled, Undone:
-			return &StateError{Run: r, Want: "cancel", Why: "it is over: " + string(r.State)}
+			return no("it is over: " + string(r.State))
 		}
-		r.cancelBy = by
-		out, direct = r, true
-		if _, err := tx.Exec(ctx, "UPDATE runs SET cancel_by = ? WHERE id = ?", by, id); err != nil {
+		if r.Ending == EndUndonePart {
+			return no(fmt.Sprintf("it is taken back in part; `undo %s` goes on with that", r.Host))
+		}
+		if r.State.Moving() && (r.State == Running || e.carries(id)) {
+			// Whoever carries it, or is about to, sees the word at its next commit, or through its context.
+			out.cancelBy = by.Name
+			return save(ctx, tx, &r, &out, Event{Kind: EvCancelAsked, Stage: r.shown(), Step: r.Step(), Text: "by " + by.Name})
+		}
+		events, err := e.cancelled(tx, &out, by.Name)
+		if err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, Event{Run: id, Kind: EvCancelAsked, Stage: r.Stage, Step: r.Step(), Text: "by " + by})
+		return save(ctx, tx, &r, &out, events...)
 	})
-	if err != nil || !direct {
+	if err != nil {
 		return out, err
 	}
 	e.mu.Lock()
-	u := e.active[id]
-	if u != nil {
+	if u := e.active[id]; u != nil {
 		u.cancel(errCancelled)
 	}
 	e.mu.Unlock()
-	if u != nil {
-		return out, nil
-	}
-	if out.State == Running {
-		// A job is on its way and will see cancel_by; it may also have just begun.
-		return out, nil
-	}
-	err = e.endCancelled(ctx, &out)
-	if errors.Is(err, errStale) {
-		err = nil
-	}
-	return out, err
+	return out, nil
+}
+
+// carries reports whether a worker of this process has the run in its hands.
+func (e *Engine) carries(id int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.active[id] != nil
 }

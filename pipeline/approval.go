@@ -2,9 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/store"
@@ -22,6 +22,7 @@ type Approval struct {
 	What    string    `json:"what"` // ToStart or ToUndo
 	Why     string    `json:"why"`  // why one is needed
 	By      string    `json:"by"`   // who asks: not the one who approves
+	Behind  []string  `json:"asked_with,omitempty"`
 	Asked   time.Time `json:"asked"`
 	Expires time.Time `json:"expires"`
 }
@@ -38,103 +39,155 @@ type NeedApproval struct {
 	For time.Duration // how long it may wait
 }
 
-// SelfError: who asked can not approve.
+// SelfError: who asked cannot approve.
 type SelfError struct{ Approval Approval }
 
 func (e *SelfError) Error() string {
 	return fmt.Sprintf("you asked for run %d yourself; somebody else has to approve it", e.Approval.Run)
 }
 
-const approvalColumns = "id, run, cluster, what, why, by_whom, asked, expires"
+const approvalColumns = "id, run, cluster, what, why, by_whom, behind, asked, expires"
 
-func scanApproval(row interface{ Scan(...any) error }) (Approval, error) {
+func scanApproval(row store.Row) (Approval, error) {
 	var a Approval
+	var behind string
 	var asked, expires int64
-	err := row.Scan(&a.ID, &a.Run, &a.Cluster, &a.What, &a.Why, &a.By, &asked, &expires)
-	a.Asked, a.Expires = time.UnixMilli(asked), time.UnixMilli(expires)
+	err := row.Scan(&a.ID, &a.Run, &a.Cluster, &a.What, &a.Why, &a.By, &behind, &asked, &expires)
+	a.Asked, a.Expires = at(asked), at(expires)
+	if err == nil && behind != "" {
+		err = json.Unmarshal([]byte(behind), &a.Behind)
+	}
 	return a, err
 }
 
 func insertApproval(ctx context.Context, tx store.Tx, a Approval) error {
-	_, err := tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, why, by_whom, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', '')",
-		a.Run, a.Cluster, a.What, a.Why, a.By, a.Asked.UnixMilli(), a.Expires.UnixMilli())
+	behind, err := list(a.Behind)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, why, by_whom, behind, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')",
+		a.Run, a.Cluster, a.What, a.Why, a.By, behind, ms(a.Asked), ms(a.Expires))
 	return err
 }
 
-// decide closes a pending approval in a transaction; exactly one caller does.
-func decide(ctx context.Context, tx store.Tx, id int64, outcome, by string) error {
-	return exactlyOne(tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), by, id))
+// decide closes a pending approval; exactly one caller does. errStale when somebody else did.
+func decide(ctx context.Context, tx store.Tx, id int64, outcome, by, because string) error {
+	n, err := tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ?, because = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), by, because, id)
+	if err == nil && n != 1 {
+		return errStale
+	}
+	return err
 }
 
-// Pending gives what waits for an approval for a run. ErrNotFound when nothing does.
-func (e *Engine) Pending(ctx context.Context, run int64) (Approval, error) {
-	a, err := scanApproval(e.db.QueryRow(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND (run = ? OR cluster > 0 AND what = 'undo' AND cluster = (SELECT cluster FROM runs WHERE id = ?)) ORDER BY id LIMIT 1", run, run))
+// pendingIn gives what waits for an approval for a run, or for the undo of its cluster. ErrNotFound when nothing does.
+func pendingIn(ctx context.Context, q store.Querier, run int64) (Approval, error) {
+	a, err := scanApproval(q.QueryRow(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE run = ? AND outcome = ''", run))
+	if errors.Is(err, store.ErrNoRows) {
+		a, err = scanApproval(q.QueryRow(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what = 'undo' AND cluster > 0 AND cluster = (SELECT cluster FROM runs WHERE id = ?)", run))
+	}
 	if errors.Is(err, store.ErrNoRows) {
 		return a, ErrNotFound
 	}
 	return a, err
 }
 
-// Approve lets a run start, or be taken back. A *SelfError when the one who asked tries; a *StateError when nothing
-// waits, or when what would be taken back is no longer the host's newest run.
-func (e *Engine) Approve(ctx context.Context, id int64, by string) (Run, Approval, error) {
+// Pending gives what waits for an approval for a run. ErrNotFound when nothing does.
+func (e *Engine) Pending(ctx context.Context, run int64) (Approval, error) {
+	return pendingIn(ctx, e.db, run)
+}
+
+// because adds a reason to a sentence.
+func because(text, reason string) string {
+	if reason == "" {
+		return text
+	}
+	return text + ", because " + reason
+}
+
+// Approve lets a run start, or be taken back. A *SelfError when who asked tries, by whatever name; a *StateError when
+// nothing waits, or when what would be taken back is no longer what its host stands by.
+func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (Run, Approval, error) {
 	a, err := e.Pending(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return Run{}, a, e.notPending(ctx, id, "approve")
-	} else if err != nil {
+	case err != nil:
 		return Run{}, a, err
-	}
-	if strings.EqualFold(a.By, by) {
+	case (Who{a.By, a.Behind}).is(by):
 		return Run{}, a, &SelfError{a}
+	case time.Now().After(a.Expires):
+		return Run{}, a, errors.Join(e.expireOne(ctx, a), e.notPending(ctx, id, "approve"))
 	}
-	if time.Now().After(a.Expires) {
-		return Run{}, a, errors.Join(e.close(ctx, a, "expired", ""), e.notPending(ctx, id, "approve"))
-	}
+	said := because("by "+by.Name, reason)
 	if a.What == ToUndo && a.Cluster > 0 {
-		err := e.write(ctx, func(tx store.Tx) error {
-			if err := decide(ctx, tx, a.ID, "approved", by); err != nil {
-				return err
-			}
-			if err := insertEvent(ctx, tx, Event{Run: a.Run, Kind: EvApproved, Text: "by " + by}); err != nil {
-				return err
-			}
-			_, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ?", a.Cluster)
-			return err
-		})
-		if err == nil {
-			err = e.undoMembers(ctx, a.Cluster)
-		}
-		r, gerr := e.Get(ctx, a.Run)
-		return r, a, errors.Join(err, gerr)
+		r, err := e.approveClusterUndo(ctx, a, by, reason, said)
+		return r, a, err
 	}
-	r, err := e.again(ctx, a.Run, func(r *Run, tx store.Tx) (Event, error) {
-		if err := decide(ctx, tx, a.ID, "approved", by); err != nil {
-			return Event{}, err
+	r, err := e.again(ctx, a.Run, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
+		if err := decide(ctx, tx, a.ID, "approved", by.Name, reason); err != nil {
+			return nil, err
 		}
+		events := []Event{{At: now, Kind: EvApproved, Stage: r.shown(), Text: said}}
 		if a.What == ToUndo {
-			if err := insertEvent(ctx, tx, Event{Run: r.ID, Kind: EvApproved, Stage: r.Stage, Text: "by " + by}); err != nil {
-				return Event{}, err
+			if err := undoable(ctx, tx, r, false); err != nil {
+				return nil, err
 			}
-			return e.beginUndo(ctx, tx, r, "by "+a.By+", approved by "+by, false)
+			return append(events, r.beginUndo("by "+a.By+", approved by "+by.Name, now)), nil
 		}
 		if r.State != Proposed {
-			return Event{}, &StateError{Run: *r, Want: "approve"}
+			return nil, &StateError{Run: *r, Want: "approve"}
 		}
-		r.State = Running
-		return Event{Kind: EvApproved, Text: "by " + by}, nil
+		r.Began = now
+		r.goOn(0, now)
+		return events, nil
 	})
+	if errors.Is(err, errStale) {
+		err = e.notPending(ctx, id, "approve") // somebody else decided in the same moment
+	}
 	return r, a, err
 }
 
-// Deny refuses what waits: a run that was not to start is cancelled, one that was to be taken back stays.
-func (e *Engine) Deny(ctx context.Context, id int64, by string) (Approval, error) {
+func (e *Engine) approveClusterUndo(ctx context.Context, a Approval, by Who, reason, said string) (Run, error) {
+	err := e.write(ctx, func(tx store.Tx) error {
+		if err := decide(ctx, tx, a.ID, "approved", by.Name, reason); err != nil {
+			return err
+		}
+		if err := insertAll(ctx, tx, []Event{{Run: a.Run, Kind: EvApproved, Text: said}}); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ?", a.Cluster)
+		return err
+	})
+	if errors.Is(err, errStale) {
+		return Run{}, e.notPending(ctx, a.Run, "approve")
+	}
+	if err == nil {
+		_, err = e.undoMembers(ctx, a.Cluster)
+	}
+	r, gerr := e.Get(ctx, a.Run)
+	return r, errors.Join(err, gerr)
+}
+
+// Deny refuses what waits: a run that was not to start is over, one that was to be taken back stays. A *StateError when
+// nothing waits, or somebody decided otherwise in the same moment.
+func (e *Engine) Deny(ctx context.Context, id int64, by Who, reason string) (Approval, error) {
 	a, err := e.Pending(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return a, e.notPending(ctx, id, "deny")
 	} else if err != nil {
 		return a, err
 	}
-	return a, e.close(ctx, a, "denied", by)
+	err = e.write(ctx, func(tx store.Tx) error {
+		r, err := lock(ctx, tx, a.Run)
+		if err != nil {
+			return err
+		}
+		return e.refuse(ctx, tx, a, &r, by, reason)
+	})
+	if errors.Is(err, errStale) {
+		err = e.notPending(ctx, id, "deny")
+	}
+	return a, err
 }
 
 func (e *Engine) notPending(ctx context.Context, id int64, want string) error {
@@ -145,42 +198,61 @@ func (e *Engine) notPending(ctx context.Context, id int64, want string) error {
 	return &StateError{Run: r, Want: want, Why: "nothing about it waits for an approval; it is " + string(r.State)}
 }
 
-// close ends a pending approval without a yes.
-func (e *Engine) close(ctx context.Context, a Approval, outcome, by string) error {
-	text := map[string]string{
-		"denied":  "denied by " + by,
-		"expired": "nobody approved it until " + a.Expires.Format("15:04 on 2 January"),
-	}[outcome]
-	err := e.write(ctx, func(tx store.Tx) error {
-		if err := decide(ctx, tx, a.ID, outcome, by); err != nil {
-			return err
-		}
-		if a.What == ToStart {
-			if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'cancelled', live = 0, turn = turn + 1, err = ?, ended = ? WHERE id = ? AND state = 'proposed'", text+"; nothing was done", time.Now().UnixMilli(), a.Run)); err != nil {
-				return err
-			}
-		}
-		return insertEvent(ctx, tx, Event{Run: a.Run, Kind: EvDenied, Text: text, Diff: a.What})
-	})
-	if errors.Is(err, errStale) {
-		return nil // somebody else decided in the same moment
+// refuse ends a pending approval without a yes. r is the run as it is locked, and then as it is saved.
+func (e *Engine) refuse(ctx context.Context, tx store.Tx, a Approval, r *Run, by Who, reason string) error {
+	how, text := EndDenied, because("denied by "+by.Name, reason)
+	switch {
+	case by.Name == "":
+		how, text = EndExpired, "nobody approved it until "+a.Expires.Format("15:04 on 2 January")
+	case (Who{a.By, a.Behind}).is(by):
+		how, text = EndWithdrawn, because("withdrawn by "+by.Name, reason)
 	}
-	return err
+	if err := decide(ctx, tx, a.ID, string(how), by.Name, reason); err != nil {
+		return err
+	}
+	ev := Event{Run: a.Run, Kind: EvDenied, Text: text, Diff: a.What}
+	if a.What == ToUndo {
+		return insertAll(ctx, tx, []Event{ev})
+	}
+	if r.State != Proposed {
+		return errStale
+	}
+	next, now := *r, time.Now()
+	next.rest(Cancelled, how, now)
+	next.Error = text + "; nothing was done"
+	next.epoch++
+	events := []Event{ev}
+	all, err := e.allReady(ctx, tx, &next, now)
+	if err != nil {
+		return err
+	}
+	if err := save(ctx, tx, r, &next, append(events, all...)...); err != nil {
+		return err
+	}
+	*r = next
+	return nil
 }
 
 // AskUndo puts on record that somebody wants a run taken back which a second person has to approve. It is no error to
 // ask twice.
-func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by string, need NeedApproval) (Approval, error) {
+func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by Who, need NeedApproval) (Approval, error) {
 	if a, err := e.Pending(ctx, r.ID); err == nil {
 		return a, nil
 	}
 	now := time.Now()
-	a := Approval{Run: r.ID, Cluster: cluster, What: ToUndo, Why: need.Why, By: by, Asked: now, Expires: now.Add(need.For)}
+	a := Approval{Run: r.ID, Cluster: cluster, What: ToUndo, Why: need.Why, By: by.Name, Behind: by.Behind, Asked: now, Expires: now.Add(need.For)}
 	err := e.write(ctx, func(tx store.Tx) error {
+		held, err := lock(ctx, tx, r.ID)
+		if err == nil && cluster == 0 {
+			err = undoable(ctx, tx, &held, false)
+		}
+		if err != nil {
+			return err
+		}
 		if err := insertApproval(ctx, tx, a); err != nil {
 			return err
 		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvProposed, Stage: r.Stage, Text: "undo by " + by + ": " + need.Why})
+		return insertAll(ctx, tx, []Event{{Run: r.ID, At: now, Kind: EvProposed, Stage: r.shown(), Text: "undo by " + by.Name + ": " + need.Why}})
 	})
 	if err != nil {
 		if first, perr := e.Pending(ctx, r.ID); perr == nil {
@@ -207,34 +279,24 @@ func (e *Engine) expire(ctx context.Context) {
 }
 
 func (e *Engine) expireOnce(ctx context.Context) error {
-	rows, err := e.db.Query(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY id", time.Now().UnixMilli())
-	if err != nil {
-		return err
-	}
-	var list []Approval
-	for rows.Next() {
-		a, err := scanApproval(rows)
-		if err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		list = append(list, a)
-	}
-	errs := []error{rows.Err(), rows.Close()}
+	list, err := store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY id", time.Now().UnixMilli())
+	errs := []error{err}
 	for _, a := range list {
-		errs = append(errs, e.close(ctx, a, "expired", ""))
+		errs = append(errs, e.expireOne(ctx, a))
 	}
 	return errors.Join(errs...)
 }
 
-// InProduction gives the run that made a host what it is: its newest that became ready, when that did not destroy it.
-// ErrNotFound when there is none.
-func (e *Engine) InProduction(ctx context.Context, fqdn string) (Run, error) {
-	list, err := e.runs(ctx, "fqdn = ? AND state = 'ready' ORDER BY id DESC LIMIT 1", fqdn)
-	if err != nil {
-		return Run{}, err
+func (e *Engine) expireOne(ctx context.Context, a Approval) error {
+	err := e.write(ctx, func(tx store.Tx) error {
+		r, err := lock(ctx, tx, a.Run)
+		if err != nil {
+			return err
+		}
+		return e.refuse(ctx, tx, a, &r, Who{}, "")
+	})
+	if errors.Is(err, errStale) {
+		return nil // somebody decided in the same moment
 	}
-	if len(list) == 0 || strings.HasPrefix(list[0].Pipeline, "destroy/") {
-		return Run{}, ErrNotFound
-	}
-	return list[0], nil
+	return err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func (w *world) propose(need time.Duration, key, hash string) (pipeline.Run, error) {
-	return w.e.Start(w.t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/toy", Steps: []string{"test:set_a"}, By: "alice",
+	return w.e.Start(w.t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/toy"), Steps: []string{"test:set_a"}, By: "alice",
 		Approval: &pipeline.NeedApproval{Why: "it is in production", For: need}, Key: key, Hash: hash})
 }
 
@@ -33,7 +33,7 @@ func TestAProposedRunStartsOnceWhenSomebodyElseApproves(t *testing.T) {
 		w.stop()
 		w.start()
 		var self *pipeline.SelfError
-		if _, _, err := w.e.Approve(t.Context(), r.ID, "Alice"); !errors.As(err, &self) {
+		if _, _, err := w.e.Approve(t.Context(), r.ID, pipeline.Who{Name: "Alice"}, ""); !errors.As(err, &self) {
 			t.Errorf("approve by the asker = %v", err)
 		}
 		if now, err := w.e.Get(t.Context(), r.ID); err != nil || now.State != pipeline.Proposed || now.Stage != 0 {
@@ -46,7 +46,7 @@ func TestAProposedRunStartsOnceWhenSomebodyElseApproves(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				if _, _, err := w.e.Approve(t.Context(), r.ID, "bob"); err == nil {
+				if _, _, err := w.e.Approve(t.Context(), r.ID, pipeline.Who{Name: "bob"}, ""); err == nil {
 					mu.Lock()
 					yes++
 					mu.Unlock()
@@ -63,19 +63,19 @@ func TestAProposedRunStartsOnceWhenSomebodyElseApproves(t *testing.T) {
 		}
 		// The undo of what is ready, denied once and approved then.
 		need := pipeline.NeedApproval{Why: "it is in production", For: time.Hour}
-		if _, err := w.e.AskUndo(t.Context(), r, 0, "alice", need); err != nil {
+		if _, err := w.e.AskUndo(t.Context(), r, 0, pipeline.Who{Name: "alice"}, need); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.e.Deny(t.Context(), r.ID, "bob"); err != nil {
+		if _, err := w.e.Deny(t.Context(), r.ID, pipeline.Who{Name: "bob"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		if now, _ := w.e.Get(t.Context(), r.ID); now.State != pipeline.Ready {
 			t.Errorf("denied, it is %s", now.State)
 		}
-		if _, err := w.e.AskUndo(t.Context(), r, 0, "alice", need); err != nil {
+		if _, err := w.e.AskUndo(t.Context(), r, 0, pipeline.Who{Name: "alice"}, need); err != nil {
 			t.Fatal(err)
 		}
-		if _, a, err := w.e.Approve(t.Context(), r.ID, "bob"); err != nil || a.What != pipeline.ToUndo {
+		if _, a, err := w.e.Approve(t.Context(), r.ID, pipeline.Who{Name: "bob"}, ""); err != nil || a.What != pipeline.ToUndo {
 			t.Fatal(a, err)
 		}
 		w.wait(r.ID, pipeline.Undone)
@@ -92,7 +92,7 @@ func TestWhatNobodyApprovesEnds(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 		var state *pipeline.StateError
-		if _, _, err := w.e.Approve(t.Context(), r.ID, "bob"); !errors.As(err, &state) {
+		if _, _, err := w.e.Approve(t.Context(), r.ID, pipeline.Who{Name: "bob"}, ""); !errors.As(err, &state) {
 			t.Errorf("approve too late = %v", err)
 		}
 		r = w.wait(r.ID, pipeline.Cancelled)
@@ -103,7 +103,7 @@ func TestWhatNobodyApprovesEnds(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the host is not free: %v", err)
 		}
-		if _, err := w.e.Cancel(t.Context(), r.ID, "alice"); err != nil {
+		if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "alice"}); err != nil {
 			t.Fatal(err)
 		}
 		w.wait(r.ID, pipeline.Cancelled)
@@ -121,7 +121,7 @@ func TestAKeyStartsOneRun(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/toy", Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "h"})
+				r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/toy"), Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "h"})
 				if err != nil {
 					t.Error(err)
 				}
@@ -133,11 +133,11 @@ func TestAKeyStartsOneRun(t *testing.T) {
 			t.Fatalf("runs %v", ids)
 		}
 		w.wait(ids[0], pipeline.Ready)
-		if r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/toy", Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "h"}); err != nil || r.ID != ids[0] {
+		if r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/toy"), Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "h"}); err != nil || r.ID != ids[0] {
 			t.Errorf("later: %d, %v", r.ID, err)
 		}
 		var repeat *pipeline.RepeatError
-		if _, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/toy", Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "other"}); !errors.As(err, &repeat) {
+		if _, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/toy"), Steps: []string{"test:set_a"}, By: "alice", Key: "alice/k", Hash: "other"}); !errors.As(err, &repeat) {
 			t.Errorf("for something else = %v", err)
 		}
 	})

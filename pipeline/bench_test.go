@@ -147,7 +147,7 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int) f
 	}
 	steps := slices.Repeat([]string{"bench:step"}, stages)
 	for i := range runs {
-		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: clip4k(b, fmt.Sprintf("h%d", i)), Pipeline: "bench", Steps: steps, By: "bench"}); err != nil {
+		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: clip4k(b, fmt.Sprintf("h%d", i)), Kind: pipeline.Kind{Verb: "bench"}, Steps: steps, By: "bench"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -215,7 +215,7 @@ func BenchmarkWaitingRuns(b *testing.B) {
 		room <- struct{}{}
 		go func() {
 			defer func() { <-room; wg.Done() }()
-			if _, err := e.Start(ctx, pipeline.Request{Clipboard: clip4k(b, fmt.Sprintf("h%d", i)), Pipeline: "bench", Steps: []string{"bench:wait"}, By: "bench"}); err != nil {
+			if _, err := e.Start(ctx, pipeline.Request{Clipboard: clip4k(b, fmt.Sprintf("h%d", i)), Kind: pipeline.Kind{Verb: "bench"}, Steps: []string{"bench:wait"}, By: "bench"}); err != nil {
 				b.Error(err)
 			}
 		}()

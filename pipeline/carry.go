@@ -11,413 +11,499 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// errStale: the run has moved on under another turn; this job has nothing to say any more.
-var errStale = errors.New("the run has moved on")
+// verdict is what becomes of a job.
+type verdict struct {
+	over  bool          // this job has nothing to do any more: the run is at rest, or somebody else's
+	after time.Duration // the run waits; the job comes again then. 0 and not over: go on now
+}
 
-// carry takes a run through its steps until it waits (the pause is returned) or ends (0). An error means that the
-// database refused; the run then stands where its last commit left it.
-func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Duration, err error) {
-	// The record is written to the end even while we stop; the step hears of it through its own context.
+var (
+	goOn = verdict{}
+	over = verdict{over: true}
+)
+
+func again(d time.Duration) verdict { return verdict{after: max(d, 10*time.Millisecond)} }
+
+// carrier has one run in its hands, from take until let. It is used by one goroutine.
+type carrier struct {
+	*Engine
+	r       *Run
+	u       *underway
+	ctx     context.Context // of the record: it is written to the end even while we stop
+	stepCtx context.Context // of the steps: ends when somebody cancels, or we stop
+	// died: the record says that the step is under way, and this process did not begin it.
+	died bool
+}
+
+// carry takes a run through its steps until it waits or comes to rest. An error means that the database refused; the run
+// then stands where its last commit left it.
+func (e *Engine) carry(jobCtx context.Context, job carryArgs) (verdict, error) {
+	c, v, err := e.take(jobCtx, job)
+	if c == nil || err != nil {
+		return v, err
+	}
+	defer c.let()
+	for v = goOn; v == goOn && err == nil; {
+		v, err = c.move()
+	}
+	if errors.Is(err, errStale) {
+		return over, nil
+	}
+	return v, err
+}
+
+// take makes this worker the only one that carries the run. No carrier means that the job is somebody else's.
+func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict, error) {
 	ctx := context.WithoutCancel(jobCtx)
 	stepCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stopOnShutdown := context.AfterFunc(jobCtx, func() { cancel(ErrStopping) })
-	defer stopOnShutdown()
 	u := &underway{cancel: cancel}
 	e.mu.Lock()
 	if e.active[job.Run] != nil {
 		e.mu.Unlock()
-		return time.Second, nil
+		cancel(nil)
+		return nil, again(time.Second), nil
 	}
 	e.active[job.Run] = u
 	e.mu.Unlock()
-	defer func() {
-		e.mu.Lock()
-		delete(e.active, job.Run)
-		e.mu.Unlock()
-	}()
+	u.end = context.AfterFunc(jobCtx, func() { cancel(ErrStopping) })
+	c := &carrier{Engine: e, r: &Run{ID: job.Run}, u: u, ctx: ctx, stepCtx: stepCtx}
 	// Read after the run is in our hands: a cancel from now on reaches us through the context.
 	r, err := e.load(ctx, job.Run)
-	if err != nil {
-		return 0, err
+	if err != nil || r.epoch != job.Turn || !r.State.Moving() {
+		c.let()
+		return nil, over, err
 	}
-	if r.turn != job.Turn || !r.State.Moving() {
-		return 0, nil
-	}
-	defer func() {
-		if errors.Is(err, errStale) {
-			again, err = 0, nil
-		}
-	}()
-
-	if r.undoing {
-		return e.carryUndo(ctx, stepCtx, r, u)
-	}
-	crashed := r.State == Running && r.under == 1
-	for {
-		// Asked for before we held the run, or during a step that did not listen to its context.
-		if r.cancelBy != "" || errors.Is(context.Cause(stepCtx), errCancelled) {
-			return 0, e.endCancelled(ctx, r)
-		}
-		if r.Cluster > 0 {
-			again, end, err := e.gate(ctx, stepCtx, r, u)
-			if err != nil || end || again > 0 {
-				return again, err
-			}
-		}
-		if jobCtx.Err() != nil {
-			if r.under == 1 && !crashed {
-				// The mark says that the step is under way, but it never began: take the mark back.
-				return time.Second, e.write(ctx, func(tx store.Tx) error {
-					return exactlyOne(tx.Exec(ctx, "UPDATE runs SET under = 0 WHERE id = ? AND turn = ?", r.ID, r.turn))
-				})
-			}
-			return time.Second, nil
-		}
-		if r.Stage >= len(r.Steps) { // what is left is to give back what steps hold
-			again, end, err := e.release(ctx, stepCtx, r, u)
-			if err != nil || end || again > 0 {
-				return again, err
-			}
-			if turned, err := e.endReady(ctx, r); err != nil || !turned {
-				return 0, err
-			}
-			continue
-		}
-		step, err := e.reg.Lookup(r.Step(), "")
-		if err != nil {
-			return 0, e.fail(ctx, r, nil, err)
-		}
-		if crashed {
-			crashed = false
-			if step.Resume == Ask {
-				return 0, e.ask(ctx, r, nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
-			}
-			if err := e.write(ctx, func(tx store.Tx) error {
-				return insertEvent(ctx, tx, Event{Run: r.ID, Kind: EvResumed, Stage: r.Stage, Step: r.Step(), Text: "taken up again after a stop in its middle"})
-			}); err != nil {
-				return 0, err
-			}
-		}
-		// A step between two tries that is safe to repeat needs no mark: a crash now leaves it between two tries.
-		if r.under == 0 || r.under == 2 && step.Resume == Ask {
-			if err := e.begin(ctx, r); err != nil {
-				return 0, err
-			}
-		}
-		again, end, err := e.runStep(ctx, stepCtx, r, u, step)
-		if err != nil || end || again > 0 {
-			return again, err
-		}
-	}
+	c.r = r
+	c.died = r.State == Running && r.mark == underWay && !e.never(r)
+	return c, goOn, nil
 }
 
-// begin marks the stage as under way.
-func (e *Engine) begin(ctx context.Context, r *Run) error {
-	now := time.Now()
-	first := r.under == 0
-	err := e.write(ctx, func(tx store.Tx) error {
-		q := "UPDATE runs SET under = 1, state = 'running', why = '' WHERE id = ? AND turn = ?"
-		args := []any{r.ID, r.turn}
-		if first {
-			q = "UPDATE runs SET under = 1, state = 'running', why = '', stage_at = ? WHERE id = ? AND turn = ?"
-			args = []any{now.UnixMilli(), r.ID, r.turn}
+func (c *carrier) let() {
+	c.u.end()
+	c.u.cancel(nil)
+	c.mu.Lock()
+	delete(c.active, c.r.ID)
+	c.mu.Unlock()
+}
+
+// move takes the run one stage further, or says why it does not go on.
+func (c *carrier) move() (verdict, error) {
+	r := c.r
+	switch {
+	case r.undoing:
+		return c.undoNext()
+	case r.cancelBy != "" || errors.Is(context.Cause(c.stepCtx), errCancelled):
+		return c.endCancelled()
+	}
+	if v, err := c.gate(); v != goOn || err != nil || r.undoing {
+		return v, err
+	}
+	switch {
+	case errors.Is(context.Cause(c.stepCtx), ErrStopping):
+		return c.leave()
+	case r.Stage >= len(r.Steps): // what is left is to give back what steps hold
+		return c.finish()
+	}
+	step, err := c.reg.Lookup(r.Step(), "")
+	if err != nil {
+		return c.fail(nil, err)
+	}
+	if c.died {
+		c.died = false
+		if step.Resume == Ask {
+			return c.ask(nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
 		}
-		if err := exactlyOne(tx.Exec(ctx, q, args...)); err != nil {
-			return err
+		err := c.write(c.ctx, func(tx store.Tx) error {
+			return insertEvents(c.ctx, tx, r, []Event{{Kind: EvResumed, Stage: r.Stage, Step: r.Step(), Text: "taken up again after a stop in its middle"}})
+		})
+		if err != nil {
+			return over, err
 		}
+	}
+	return c.do(step)
+}
+
+// leave stops before a step that did not begin. A mark that says otherwise is taken back.
+func (c *carrier) leave() (verdict, error) {
+	if c.r.mark != underWay || c.died {
+		return again(time.Second), nil
+	}
+	return again(time.Second), c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+		n.mark = notBegun
+		return nil, nil
+	})
+}
+
+// begin marks the stage as under way. A step between two tries that is safe to repeat needs no mark: a crash now leaves
+// it between two tries.
+func (c *carrier) begin(step Step) error {
+	if c.r.mark == underWay || c.r.mark == betweenTries && step.Resume != Ask {
+		return nil
+	}
+	err := c.change(c.ctx, c.r, func(_ store.Tx, n *Run) ([]Event, error) {
+		first, now := n.mark == notBegun, time.Now()
+		n.mark, n.State, n.Waits, n.Why = underWay, Running, "", ""
 		if !first {
+			return nil, nil
+		}
+		n.StageAt = now
+		return []Event{{At: now, Kind: EvStep, Stage: n.Stage, Step: n.Step()}}, nil
+	})
+	if err != nil {
+		c.neverBegan(c.r) // that commit may be on disk although we were not told; the step did not run
+	}
+	return err
+}
+
+// do calls Do once and commits what came of it.
+func (c *carrier) do(step Step) (verdict, error) {
+	if err := c.begin(step); errors.Is(err, errCancelAsked) {
+		return c.reread()
+	} else if err != nil {
+		return over, err
+	}
+	s, err := c.open(c.r, step, false)
+	if err != nil {
+		return c.fail(nil, err)
+	}
+	err = c.call(s, step.Do)
+	if err == nil {
+		err = Permanent(s.view.Seal(c.key))
+	}
+	if err != nil {
+		return c.stumble(s, step, err)
+	}
+	return c.advance(s)
+}
+
+// call runs one function of a step, visible to status while it runs.
+func (c *carrier) call(s *stepRun, f func(context.Context, *clipboard.Clipboard) error) error {
+	defer c.use(c.u, s)()
+	return s.call(c.stepCtx, f)
+}
+
+// reread takes the run as it is on record after a cancel arrived between two of our commits.
+func (c *carrier) reread() (verdict, error) {
+	now, err := c.load(c.ctx, c.r.ID)
+	switch {
+	case err != nil:
+		return over, err
+	case now.epoch != c.r.epoch:
+		return over, nil
+	}
+	c.r.cancelBy = now.cancelBy
+	return goOn, nil
+}
+
+// outcome commits what a step has done. That is known, and stays known: while the database refuses, it is tried again
+// for as long as this process lives. A cancel that came in the same moment is seen after it. f may be called with no
+// transaction, to see what it would make of the run.
+func (c *carrier) outcome(f func(tx store.Tx, next *Run) ([]Event, error)) error {
+	was, tried := *c.r, false
+	return c.settle(func() error {
+		if tried && c.committed(&was, f) {
 			return nil
 		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvStep, Stage: r.Stage, Step: r.Step()})
+		tried = true
+		err := c.change(c.ctx, c.r, f)
+		if errors.Is(err, errCancelAsked) {
+			if _, err := c.reread(); err != nil {
+				return err
+			}
+			was = *c.r
+			err = c.change(c.ctx, c.r, f)
+		}
+		return err
 	})
-	if err == nil {
-		r.under, r.State, r.Why = 1, Running, ""
-		if first {
-			r.StageAt = now
-		}
-	}
-	return err
 }
 
-func exactlyOne(n int64, err error) error {
-	if err == nil && n != 1 {
-		return errStale
-	}
-	return err
-}
-
-// open makes the stepRun for one call: the step sees the secrets it names in Needs, and no other.
-func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
-	stored := r.parsed
-	if stored == nil || stored.Text() != r.clipboard {
-		var err error
-		if stored, err = clipboard.Parse([]byte(r.clipboard)); err != nil {
-			return nil, fmt.Errorf("read the clipboard: %w", err)
-		}
-		r.parsed = stored
-	}
-	keys := make([]string, 0, len(step.Needs)+len(step.Gives))
-	for _, k := range append(append(keys, step.Needs...), step.Gives...) {
-		keys = append(keys, strings.TrimSuffix(k, "?"))
-	}
-	view, err := stored.Open(e.key, keys)
+// committed reports whether a commit of ours went through although we were told that it failed: the connection broke
+// between the two.
+func (c *carrier) committed(was *Run, f func(tx store.Tx, next *Run) ([]Event, error)) bool {
+	now, err := c.load(c.ctx, was.ID)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	return &stepRun{e: e, run: r, step: step, stored: stored, view: view, alive: make(chan struct{}, 1),
-		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo, Try: r.tries}}, nil
+	next := *was
+	if _, err := f(nil, &next); err != nil || !now.reads(&next) || now.reads(was) {
+		return false
+	}
+	*c.r = *now
+	return true
 }
 
-// Token gives what tags everything that a run makes.
-func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
-
-// use makes s visible to status and to the writer of lines, until the returned function is called.
-func (e *Engine) use(u *underway, s *stepRun) func() {
-	e.mu.Lock()
-	u.step = s
-	e.mu.Unlock()
-	return func() {
-		e.mu.Lock()
-		u.step = nil
-		e.mu.Unlock()
-	}
-}
-
-// runStep calls Do once and commits what came of it. end means that the run is over or needs a person.
-func (e *Engine) runStep(ctx, stepCtx context.Context, r *Run, u *underway, step Step) (again time.Duration, end bool, err error) {
-	s, err := e.open(r, step, false)
-	if err != nil {
-		return 0, true, e.fail(ctx, r, nil, err)
-	}
-	free := e.use(u, s)
-	began := time.Now()
-	doErr := s.call(stepCtx, step.Do)
-	free()
-
-	if doErr == nil {
-		if err := s.view.Seal(e.key); err != nil {
-			return 0, true, e.fail(ctx, r, s, err)
-		}
-		end, err := e.advance(ctx, r, s)
-		return 0, end, err
-	}
-	return e.stumble(ctx, r, s, step, began, doErr)
+// reads reports whether two runs stand at the same place in the record.
+func (r *Run) reads(o *Run) bool {
+	return r.epoch == o.epoch && r.State == o.State && r.Stage == o.Stage && r.mark == o.mark && r.undoAt == o.undoAt && r.attempts == o.attempts && r.Why == o.Why && r.clipboard == o.clipboard
 }
 
 // stumble commits what an error of Do or Release means.
-func (e *Engine) stumble(ctx context.Context, r *Run, s *stepRun, step Step, began time.Time, doErr error) (again time.Duration, end bool, err error) {
+func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
+	r := c.r
 	var w *waitError
 	var ask *askError
 	switch {
 	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
-		return time.Second, false, e.write(ctx, func(tx store.Tx) error { return insertAll(ctx, tx, s.take()) })
+		return again(time.Second), c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
-		return 0, true, e.endCancelled(ctx, r)
+		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):
-		return time.Millisecond, false, nil // the gate takes it from here
+		return goOn, nil // the gate takes it from here
 	case errors.As(doErr, &ask):
-		return 0, true, e.ask(ctx, r, s, doErr)
+		return c.ask(s, doErr)
 	case errors.As(doErr, &w):
 		limit := step.Timeout
 		if limit == 0 {
 			limit = DefaultTimeout
 		}
 		if time.Since(r.StageAt) > limit {
-			return 0, true, e.fail(ctx, r, s, fmt.Errorf("gave up after %s: %s", limit, w.why))
+			return c.fail(s, fmt.Errorf("gave up after %s: %s", limit, w.why))
 		}
-		return max(w.d, 10*time.Millisecond), false, e.pause(ctx, r, s, max(w.d, 10*time.Millisecond), w.why, EvWaiting, r.attempts)
-	case IsPermanent(doErr), r.attempts >= len(e.retry):
-		return 0, true, e.fail(ctx, r, s, doErr)
-	default:
-		d := e.retry[r.attempts]
-		d += time.Duration(float64(d) * 0.2 * (float64(began.UnixNano()%100) / 100)) // spread, so that many do not return at once
-		why := fmt.Sprintf("try %d of %d in %s: %s", r.attempts+2, len(e.retry)+1, d.Round(100*time.Millisecond), s.mask(oneLine(doErr)))
-		return d, false, e.pause(ctx, r, s, d, why, EvRetrying, r.attempts+1)
+		// It got as far as waiting: what failed before counts no more. The step's Timeout ends what does both for ever.
+		return c.pause(s, w.d, ForHost, w.why, 0)
+	case IsPermanent(doErr), r.attempts >= len(c.retry):
+		return c.fail(s, doErr)
 	}
+	d := spread(c.retry[r.attempts])
+	why := fmt.Sprintf("try %d of %d in %s: %s", r.attempts+2, len(c.retry)+1, d.Round(100*time.Millisecond), oneLine(doErr))
+	return c.pause(s, d, ForRetry, why, r.attempts+1)
+}
+
+// spread makes a pause a little longer, so that many do not return at once.
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(float64(d)*0.2*(float64(time.Now().UnixNano()/1000%100)/100))
 }
 
 // advance commits a finished step: clipboard, stage and events in one transaction.
-func (e *Engine) advance(ctx context.Context, r *Run, s *stepRun) (end bool, err error) {
+func (c *carrier) advance(s *stepRun) (verdict, error) {
 	now := time.Now()
-	text := s.view.Text()
-	done := Event{Run: r.ID, At: now, Kind: EvDone, Stage: r.Stage, Step: r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(r.StageAt)}
+	text, before, after := s.view.Text(), reachOf(s.stored), reachOf(s.view)
+	done := Event{At: now, Kind: EvDone, Stage: c.r.Stage, Step: c.r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(c.r.StageAt)}
 	lines := s.take()
-	next := r.Stage + 1
-	last := next >= len(r.Steps)
-	end = last && !e.holds(r) && r.Cluster == 0
-	// A member of a cluster passes the gate before its next stage begins, and once more before it is ready.
-	under := 1
-	if last || r.Cluster > 0 {
-		under = 0
-	}
-	err = e.write(ctx, func(tx store.Tx) error {
-		var err error
-		if end {
-			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?",
-				text, next, now.UnixMilli(), now.UnixMilli(), r.ID, r.turn))
-		} else {
-			err = exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ?, stage = ?, state = 'running', under = ?, attempts = 0, why = '', stage_at = ? WHERE id = ? AND turn = ?",
-				text, next, under, now.UnixMilli(), r.ID, r.turn))
-		}
-		if err != nil {
-			return err
-		}
-		if err := insertAll(ctx, tx, lines); err != nil {
-			return err
-		}
-		if under == 1 {
-			return insertTwo(ctx, tx, done, Event{Run: r.ID, At: now, Kind: EvStep, Stage: next, Step: r.Steps[next]})
-		}
-		if err := insertEvent(ctx, tx, done); err != nil || !end {
-			return err
-		}
-		return e.recordReady(ctx, tx, r, now)
-	})
-	if err != nil {
-		return false, err
-	}
-	if end {
-		e.forgetUsual(r.Pipeline)
-		r.State = Ready
-	}
-	r.clipboard, r.Stage, r.StageAt, r.under, r.attempts, r.Why = text, next, now, under, 0, ""
-	r.parsed = s.view
-	return end, nil
-}
-
-// recordReady writes what a run that is ready leaves: its times, unless a stage was skipped, for they say nothing about
-// the usual; the notice; and that of its cluster when it is the last member.
-func (e *Engine) recordReady(ctx context.Context, tx store.Tx, r *Run, now time.Time) error {
-	if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done' AND NOT EXISTS (SELECT 1 FROM events WHERE run = ? AND kind = 'skipped')", r.Pipeline, r.ID, r.ID); err != nil {
-		return err
-	}
-	if err := insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvReady, Stage: len(r.Steps) - 1, Took: now.Sub(r.Started)}); err != nil || r.Cluster == 0 {
-		return err
-	}
-	return e.recordAllReady(ctx, tx, r, now)
-}
-
-// endReady commits that a run is ready whose stages are all done or skipped. turned reports that its cluster is being
-// undone meanwhile, so that it has to turn back instead.
-func (e *Engine) endReady(ctx context.Context, r *Run) (turned bool, err error) {
-	now := time.Now()
-	err = e.write(ctx, func(tx store.Tx) error {
-		if r.Cluster > 0 {
-			if turned, err = isUndoing(ctx, tx, r.Cluster); turned || err != nil {
-				return err
+	end := false
+	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {
+		events := append(lines[:len(lines):len(lines)], done)
+		gone := isDestroy(n.Step())
+		n.clipboard, n.parsed = text, s.view
+		n.Stage++
+		n.State, n.Waits, n.Why, n.attempts, n.StageAt, n.mark = Running, "", "", 0, now, notBegun
+		if tx != nil && (gone || !before.equal(after)) {
+			if err := noteReach(c.ctx, tx, n.FQDN, after); err != nil {
+				return nil, err
 			}
 		}
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'ready', live = 0, under = 0, attempts = 0, err = '', why = '', ended = ?, stage_at = ? WHERE id = ? AND turn = ?", now.UnixMilli(), now.UnixMilli(), r.ID, r.turn)); err != nil {
-			return err
+		// A member of a cluster passes the gate before its next stage begins, and once more before it is ready.
+		last := n.Stage >= len(n.Steps)
+		switch end = last && n.Cluster == 0 && n.cancelBy == "" && !c.holds(n); {
+		case end:
+			if tx != nil { // the usual times are made of what is on record
+				if err := insertEvents(c.ctx, tx, n, events); err != nil {
+					return nil, err
+				}
+			}
+			return c.ready(tx, n, now)
+		case !last && n.Cluster == 0 && n.cancelBy == "":
+			n.mark = underWay
+			events = append(events, Event{At: now, Kind: EvStep, Stage: n.Stage, Step: n.Step()})
 		}
-		return e.recordReady(ctx, tx, r, now)
+		return events, nil
 	})
-	e.forgetUsual(r.Pipeline)
-	return turned, err
+	if err != nil {
+		return c.unstored(err)
+	}
+	if end {
+		c.forgetUsual(c.r.Pipeline)
+		return over, nil
+	}
+	return goOn, nil
+}
+
+// unstored ends a run whose outcome no database can ever take, so that the step does not run again for it.
+func (c *carrier) unstored(err error) (verdict, error) {
+	if !errors.Is(err, errUnstorable) {
+		return over, err
+	}
+	return c.fail(nil, fmt.Errorf("it is done, but the record cannot take what it gave: %w", err))
+}
+
+// ready makes a run ready, and gives the events of that: its times, unless a stage was skipped, for they say nothing about
+// the usual; the notice; and that of its cluster when it is the last member.
+func (e *Engine) ready(tx store.Tx, n *Run, now time.Time) ([]Event, error) {
+	how := EndReady
+	if n.Verb == VerbDestroy {
+		how = EndDestroyed
+	}
+	n.rest(Ready, how, now)
+	n.mark, n.attempts, n.Error, n.StageAt = notBegun, 0, "", now
+	events := []Event{{At: now, Kind: EvReady, Stage: len(n.Steps) - 1, Took: n.Took(now)}}
+	if tx == nil {
+		return events, nil
+	}
+	ctx := context.Background() // the transaction's own ends it
+	if how == EndDestroyed {
+		if err := forgetReach(ctx, tx, n.FQDN); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done' AND NOT EXISTS (SELECT 1 FROM events WHERE run = ? AND kind = 'skipped')", n.Pipeline, n.ID, n.ID); err != nil {
+		return nil, err
+	}
+	all, err := e.allReady(ctx, tx, n, now)
+	return append(events, all...), err
+}
+
+// finish gives back what the steps hold and makes the run ready; its stages are all done or skipped.
+func (c *carrier) finish() (verdict, error) {
+	if v, err := c.release(); v != goOn || err != nil {
+		return v, err
+	}
+	now, turned := time.Now(), false
+	err := c.outcome(func(tx store.Tx, n *Run) (events []Event, err error) {
+		if turned = false; n.cancelBy != "" {
+			turned = true
+			return nil, nil
+		}
+		if n.Cluster > 0 && tx != nil {
+			if _, err := lock(c.ctx, tx, n.ID); err != nil { // always the run before its cluster
+				return nil, err
+			}
+			if turned, err = isUndoing(c.ctx, tx, n.Cluster); turned || err != nil {
+				return nil, err
+			}
+		}
+		return c.ready(tx, n, now)
+	})
+	c.forgetUsual(c.r.Pipeline)
+	if turned || err != nil {
+		return goOn, err
+	}
+	return over, nil
 }
 
 // pause commits that the run waits. A wait whose reason did not change writes nothing: ten thousand hosts that are
 // not up yet must not cost ten thousand commits a second.
-func (e *Engine) pause(ctx context.Context, r *Run, s *stepRun, d time.Duration, why string, kind EventKind, attempts int) error {
+func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, attempts int) (verdict, error) {
 	why = s.mask(why)
 	lines := s.take()
-	if r.State == Waiting && r.Why == why && r.attempts == attempts && len(lines) == 0 {
-		return nil
+	if r := c.r; r.State == Waiting && r.Waits == reason && r.Why == why && r.attempts == attempts && len(lines) == 0 {
+		return again(d), nil
 	}
 	now := time.Now()
-	err := e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'waiting', under = 2, attempts = ?, why = ?, wake = ? WHERE id = ? AND turn = ?", attempts, why, now.Add(d).UnixMilli(), r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Step: r.Step(), Text: why}))
-	})
-	if err == nil {
-		r.State, r.under, r.attempts, r.Why = Waiting, 2, attempts, why
+	kind := EvWaiting
+	if reason == ForRetry {
+		kind = EvRetrying
 	}
-	return err
+	err := c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+		n.State, n.mark, n.attempts, n.Waits, n.Why, n.Wake = Waiting, betweenTries, attempts, reason, why, now.Add(d)
+		return append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.Stage, Step: n.Step(), Text: why}), nil
+	})
+	if err != nil {
+		return c.unstored(err)
+	}
+	if c.r.cancelBy != "" {
+		return goOn, nil
+	}
+	return again(d), nil
 }
 
-// stop commits a state in which the run needs a person.
-func (e *Engine) stop(ctx context.Context, r *Run, s *stepRun, state State, kind EventKind, cause error) error {
-	msg := oneLine(cause)
-	var lines []Event
+// stop commits a state in which the run needs a person; or, when somebody said cancel meanwhile, that it is cancelled.
+func (c *carrier) stop(s *stepRun, state State, kind EventKind, cause error) (verdict, error) {
+	msg, lines := oneLine(cause), []Event(nil)
 	if s != nil {
 		msg, lines = s.mask(msg), s.take()
 	}
 	now := time.Now()
-	return e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, under = 2, err = ?, why = '' WHERE id = ? AND turn = ?", string(state), msg, r.ID, r.turn)); err != nil {
-			return err
+	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {
+		events := lines[:len(lines):len(lines)]
+		n.mark = betweenTries
+		if n.cancelBy != "" {
+			return append(events, Event{At: now, Kind: EvLog, Stage: n.shown(), Step: n.Step(), Text: msg}), nil
 		}
-		if state == Failed && r.Cluster > 0 {
+		n.rest(state, EndFailed, now)
+		n.Error = msg
+		if state == Failed && n.Cluster > 0 && tx != nil {
+			if _, err := lock(c.ctx, tx, n.ID); err != nil { // always the run before its cluster
+				return nil, err
+			}
 			// In the same transaction: whoever dies now, the cluster is undone.
-			if _, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ? AND on_failure = 'undo'", r.Cluster); err != nil {
-				return err
+			if _, err := tx.Exec(c.ctx, "UPDATE clusters SET undoing = 1 WHERE id = ? AND on_failure = 'undo'", n.Cluster); err != nil {
+				return nil, err
 			}
 		}
-		return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: min(r.Stage, len(r.Steps)-1), Step: r.Step(), Text: msg, Took: now.Sub(r.Started)}))
+		return append(events, Event{At: now, Kind: kind, Stage: n.shown(), Step: n.Step(), Text: msg, Took: n.Took(now)}), nil
 	})
+	switch {
+	case err != nil:
+		return over, err
+	case c.r.cancelBy != "":
+		return goOn, nil
+	case c.r.Cluster > 0:
+		c.turnMembers()
+	}
+	return over, nil
 }
 
-func (e *Engine) fail(ctx context.Context, r *Run, s *stepRun, cause error) error {
-	if err := e.stop(ctx, r, s, Failed, EvFailed, cause); err != nil || r.Cluster == 0 {
-		return err
-	}
-	return e.turnMembers(ctx, r)
+func (c *carrier) fail(s *stepRun, cause error) (verdict, error) {
+	return c.stop(s, Failed, EvFailed, cause)
 }
 
-func (e *Engine) ask(ctx context.Context, r *Run, s *stepRun, cause error) error {
-	if err := e.stop(ctx, r, s, Asking, EvAsking, cause); err != nil || r.Cluster == 0 {
-		return err
-	}
-	return e.turnMembers(ctx, r)
+func (c *carrier) ask(s *stepRun, cause error) (verdict, error) {
+	return c.stop(s, Asking, EvAsking, cause)
 }
 
 // turnMembers sees to a cluster that is being undone when one of its runs has come to rest.
-func (e *Engine) turnMembers(ctx context.Context, r *Run) error {
-	if err := e.undoMembers(ctx, r.Cluster); err != nil {
-		e.log.Error("undo the cluster", "run", r.ID, "err", err) // the run itself is at rest, and that is on record
+func (c *carrier) turnMembers() {
+	if _, err := c.undoMembers(c.ctx, c.r.Cluster); err != nil {
+		c.log.Error("undo the cluster", "run", c.r.ID, "err", err) // the run itself is at rest, and that is on record
 	}
-	return nil
 }
 
-// endCancelled commits the cancellation and says what is left standing. It raises the turn, so that whoever else
-// holds the run writes nothing more.
-func (e *Engine) endCancelled(ctx context.Context, r *Run) error {
+// endCancelled commits the cancellation and says what is left standing.
+func (c *carrier) endCancelled() (verdict, error) {
+	if c.r.cancelBy == "" { // we heard of it by the context alone
+		if v, err := c.reread(); err != nil || v != goOn {
+			return v, err
+		}
+	}
+	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy) })
+}
+
+// cancelled makes a run cancelled, and gives the events of that. It raises the epoch, so that whoever else holds the run
+// writes nothing more.
+func (e *Engine) cancelled(tx store.Tx, n *Run, by string) ([]Event, error) {
 	now := time.Now()
-	text := "nothing is left standing that `undo` could remove"
-	if left := e.standing(r); len(left) > 0 {
-		text = "left standing: whatever " + strings.Join(left, ", ") + " made"
+	text := "cancelled by " + by + "; nothing is left standing that `undo` could remove"
+	if left := e.leftStanding(n); len(left) > 0 {
+		text = "cancelled by " + by + "; left standing: whatever " + strings.Join(left, ", ") + " made"
 	}
-	by := r.cancelBy
-	return e.write(ctx, func(tx store.Tx) error {
-		if by == "" {
-			if err := tx.QueryRow(ctx, "SELECT cancel_by FROM runs WHERE id = ?", r.ID).Scan(&by); err != nil {
-				return err
-			}
-		}
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'cancelled', live = 0, under = 2, turn = turn + 1, why = '', err = ?, ended = ? WHERE id = ? AND turn = ?", "cancelled by "+by+"; "+text, now.UnixMilli(), r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvCancelled, Stage: r.Stage, Step: r.Step(), Text: "cancelled by " + by + "; " + text, Took: now.Sub(r.Started)})
-	})
+	n.rest(Cancelled, EndCancelled, now)
+	if n.mark == underWay {
+		n.mark = betweenTries
+	}
+	n.Error = text
+	n.epoch++
+	events := []Event{{At: now, Kind: EvCancelled, Stage: n.shown(), Step: n.Step(), Text: text, Took: n.Took(now)}}
+	if tx == nil {
+		return events, nil
+	}
+	all, err := e.allReady(context.Background(), tx, n, now)
+	return append(events, all...), err
 }
 
-// standing lists the begun steps that have something to undo, in order.
-func (e *Engine) standing(r *Run) []string {
+// leftStanding lists the begun steps that have something to undo, in order.
+func (e *Engine) leftStanding(r *Run) []string {
 	var left []string
-	for i := 0; i <= r.Stage && i < len(r.Steps); i++ {
-		if i == r.Stage && r.under == 0 {
-			break
-		}
-		if s, err := e.reg.Lookup(r.Steps[i], ""); err == nil && s.Undo != nil {
+	for _, name := range r.Steps[:r.lastBegun()+1] {
+		if s, err := e.reg.Lookup(name, ""); err == nil && s.Undo != nil {
 			left = append(left, s.Name)
 		}
 	}
 	return left
 }
+
+// Undoable reports whether `undo` would have anything to take back.
+func (e *Engine) Undoable(r Run) bool { return len(e.leftStanding(&r)) > 0 }
 
 // oneLine gives an error as one line of bounded length, as chat shows it.
 func oneLine(err error) string {

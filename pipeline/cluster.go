@@ -51,7 +51,7 @@ func (e *Engine) prepareCluster(cl clipboard.Cluster, members []Request) ([]Run,
 	for _, b := range cl.Barriers {
 		found := false
 		for i, r := range runs {
-			if s, err := e.reg.Lookup(b, r.provider()); err == nil && slices.Contains(runs[i].Steps, s.Name) {
+			if s, err := e.reg.Lookup(b, r.Provider); err == nil && slices.Contains(runs[i].Steps, s.Name) {
 				found = true
 				if !slices.Contains(barriers, s.Name) {
 					barriers = append(barriers, s.Name)
@@ -177,7 +177,7 @@ func (e *Engine) cluster(ctx context.Context, where string, args ...any) (*Clust
 	if err := json.Unmarshal([]byte(barriers), &c.Barriers); err != nil {
 		return nil, err
 	}
-	c.Runs, err = e.runs(ctx, "cluster = ? ORDER BY id", c.ID)
+	c.Runs, err = e.runs(ctx, "cluster = ? AND cluster > 0 ORDER BY id", c.ID)
 	return &c, err
 }
 
@@ -199,173 +199,169 @@ func (e *Engine) ClusterOf(ctx context.Context, r Run) (Cluster, error) {
 	return *c, nil
 }
 
-// gate is where a member of a cluster may have to wait, or to turn back, before it goes on. end means that carry is
-// over for this job.
-func (e *Engine) gate(ctx, stepCtx context.Context, r *Run, u *underway) (again time.Duration, end bool, err error) {
-	c, err := e.cluster(ctx, "id = ?", r.Cluster)
+// gate is where a member of a cluster may have to wait, or to turn back, before it goes on. For a host by itself it is
+// open.
+func (c *carrier) gate() (verdict, error) {
+	r := c.r
+	if r.Cluster == 0 {
+		return goOn, nil
+	}
+	cl, err := c.cluster(c.ctx, "id = ?", r.Cluster)
 	if err != nil {
-		return 0, false, err
+		return over, err
 	}
-	if c.undoing {
-		if err := e.turnBack(ctx, r, c); err != nil {
-			return 0, false, err
-		}
-		again, err = e.carryUndo(ctx, stepCtx, r, u)
-		return again, true, err
+	if cl.undoing {
+		return goOn, c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+			return []Event{n.beginUndo("because the cluster "+cl.Name+" is undone", time.Now())}, nil
+		})
 	}
-	if r.under == 0 && r.Stage < len(r.Steps) {
-		if why := c.holdsUp(r); why != "" {
-			return e.holdUp(ctx, r, why)
-		}
-		why, err := e.fillIn(ctx, r, c)
-		if err != nil {
-			return 0, true, e.fail(ctx, r, nil, err)
-		}
-		if why != "" {
-			return e.holdUp(ctx, r, why)
-		}
+	if r.mark != notBegun || r.Stage >= len(r.Steps) {
+		return goOn, nil
 	}
-	return 0, false, nil
+	if reason, why := cl.holdsUp(r); why != "" {
+		return c.holdUp(reason, why)
+	}
+	why, err := c.fillIn(cl)
+	switch {
+	case errors.Is(err, errCancelAsked):
+		return c.reread()
+	case err != nil:
+		return c.fail(nil, err)
+	case why != "":
+		return c.holdUp(ForMember, why)
+	}
+	return goOn, nil
 }
 
 // holdsUp says why a member may not begin its stage yet; "" when it may.
-func (c *Cluster) holdsUp(r *Run) string {
-	barrier := slices.Contains(c.Barriers, r.Step())
-	var behind []string
-	for _, m := range c.Runs {
+func (cl *Cluster) holdsUp(r *Run) (Reason, string) {
+	barrier := slices.Contains(cl.Barriers, r.Step())
+	var late []string
+	for _, m := range cl.Runs {
 		stuck := m.State == Failed || m.State == Asking
 		switch {
 		case m.ID == r.ID, m.State == Cancelled, m.State == Undone, m.State == Undoing:
-		case stuck && c.OnFailure == clipboard.Hold:
-			return fmt.Sprintf("%s holds: %s %s at %s; `retry %s`, `skip %s` or `cancel %s`", c.Name, m.Host, map[State]string{Failed: "failed", Asking: "waits for a person"}[m.State], m.Where(), m.Host, m.Host, m.Host)
-		case stuck && c.OnFailure == clipboard.Continue:
+		case stuck && cl.OnFailure == clipboard.Hold:
+			return ForHold, fmt.Sprintf("%s holds: %s %s at %s; `retry %s`, `skip %s` or `cancel %s`", cl.Name, m.Host, map[State]string{Failed: "failed", Asking: "waits for a person"}[m.State], m.Where(), m.Host, m.Host, m.Host)
+		case stuck && cl.OnFailure == clipboard.Continue:
 		case barrier:
 			if at := slices.Index(m.Steps, r.Step()); at >= 0 && m.Stage < at {
-				behind = append(behind, m.Host)
+				late = append(late, m.Host)
 			}
 		}
 	}
-	if len(behind) > 0 {
-		return "at the barrier; waits for " + strings.Join(behind, ", ")
+	if len(late) > 0 {
+		return ForBarrier, "at the barrier; waits for " + strings.Join(late, ", ")
 	}
-	return ""
+	return "", ""
 }
 
 // holdUp commits that a member waits before its stage. The stage does not count as begun.
-func (e *Engine) holdUp(ctx context.Context, r *Run, why string) (time.Duration, bool, error) {
-	d := min(max(time.Since(r.StageAt)/8, 200*time.Millisecond), 5*time.Second)
-	if r.State == Waiting && r.Why == why {
-		return d, false, nil
+func (c *carrier) holdUp(reason Reason, why string) (verdict, error) {
+	d := min(max(time.Since(c.r.StageAt)/8, 200*time.Millisecond), 5*time.Second)
+	if c.r.State == Waiting && c.r.Why == why {
+		return again(d), nil
 	}
 	now := time.Now()
-	err := e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'waiting', why = ?, wake = ? WHERE id = ? AND turn = ?", why, now.Add(d).UnixMilli(), r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvWaiting, Stage: min(r.Stage, len(r.Steps)-1), Step: r.Step(), Text: why})
+	err := c.change(c.ctx, c.r, func(_ store.Tx, n *Run) ([]Event, error) {
+		n.State, n.Waits, n.Why, n.Wake = Waiting, reason, why, now.Add(d)
+		return []Event{{At: now, Kind: EvWaiting, Stage: n.shown(), Step: n.Step(), Text: why}}, nil
 	})
-	if err == nil {
-		r.State, r.Why = Waiting, why
+	if errors.Is(err, errCancelAsked) {
+		return c.reread()
 	}
-	return d, false, err
+	return again(d), err
 }
 
 // fillIn puts the values of earlier members in place of their references, as far as they are there. why says what the
 // stage has to wait for.
-func (e *Engine) fillIn(ctx context.Context, r *Run, c *Cluster) (why string, err error) {
+func (c *carrier) fillIn(cl *Cluster) (why string, err error) {
+	r := c.r
 	if !strings.Contains(r.clipboard, "${") {
 		return "", nil
 	}
-	doc, err := clipboard.Parse([]byte(r.clipboard))
+	before, err := r.doc()
 	if err != nil {
 		return "", err
 	}
-	step, err := e.reg.Lookup(r.Step(), "")
+	step, err := c.reg.Lookup(r.Step(), "")
 	if err != nil {
 		return "", err
 	}
-	before := doc.Clone()
-	for _, ref := range doc.Refs() {
-		i := slices.IndexFunc(c.Runs, func(m Run) bool { return m.Host == ref.Host })
+	doc := before.Clone()
+	for _, ref := range before.Refs() {
+		i := slices.IndexFunc(cl.Runs, func(m Run) bool { return m.Host == ref.Host })
 		if i < 0 {
 			continue // `${…}` that means something else to somebody else
 		}
-		m := c.Runs[i]
-		theirs, err := clipboard.Parse([]byte(m.clipboard))
+		m := &cl.Runs[i]
+		value, there, err := m.value(ref)
 		if err != nil {
 			return "", err
 		}
-		if !theirs.Has(ref.Name) {
-			switch {
-			case !needsKey(step, ref.Key):
-			case m.State == Cancelled || m.State == Undone || c.OnFailure == clipboard.Continue && (m.State == Failed || m.State == Asking):
-				return "", fmt.Errorf("it needs ${%s.%s}, and %s has not come so far: run %d is %s", ref.Host, ref.Name, ref.Host, m.ID, m.State)
-			case why == "":
-				why = fmt.Sprintf("waits for the %s of %s", ref.Name, ref.Host)
+		switch {
+		case there:
+			if err := doc.Put(ref, value); err != nil {
+				return "", err
 			}
-			continue
-		}
-		value, err := theirs.String(ref.Name)
-		if err != nil {
-			list, lerr := theirs.Strings(ref.Name)
-			if lerr != nil || len(list) == 0 {
-				return "", fmt.Errorf("${%s.%s}: %w", ref.Host, ref.Name, err)
-			}
-			value = list[0]
-		}
-		if err := doc.Put(ref, value); err != nil {
-			return "", err
+		case !needsKey(step, ref.Key):
+		case m.State == Cancelled || m.State == Undone || cl.OnFailure == clipboard.Continue && (m.State == Failed || m.State == Asking):
+			return "", fmt.Errorf("it needs ${%s.%s}, and %s has not come so far: run %d is %s", ref.Host, ref.Name, ref.Host, m.ID, m.State)
+		case why == "":
+			why = fmt.Sprintf("waits for the %s of %s", ref.Name, ref.Host)
 		}
 	}
 	if doc.Text() == before.Text() {
 		return why, nil
 	}
-	err = e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET clipboard = ? WHERE id = ? AND turn = ?", doc.Text(), r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, Kind: EvKept, Stage: r.Stage, Step: r.Step(), Text: "values of " + c.Name, Diff: clipboard.Diff(before, doc)})
+	return why, c.change(c.ctx, r, func(_ store.Tx, n *Run) ([]Event, error) {
+		n.clipboard, n.parsed = doc.Text(), doc
+		return []Event{{Kind: EvKept, Stage: n.Stage, Step: n.Step(), Text: "values of " + cl.Name, Diff: clipboard.Diff(before, doc)}}, nil
 	})
-	if err == nil {
-		r.clipboard, r.parsed = doc.Text(), nil
-	}
-	return why, err
 }
 
-// turnBack commits that a member begins to undo itself, because its cluster does.
-func (e *Engine) turnBack(ctx context.Context, r *Run, c *Cluster) error {
-	at := r.lastBegun()
-	err := e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = 'undoing', undoing = 1, undo_at = ?, attempts = 0, err = '', why = '', cancel_by = '', stage_at = ? WHERE id = ? AND turn = ?", at, time.Now().UnixMilli(), r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, Kind: EvUndoStarted, Stage: min(r.Stage, len(r.Steps)-1), Step: r.Step(), Text: "because the cluster " + c.Name + " is undone"})
-	})
-	if err == nil {
-		r.State, r.undoing, r.undoAt, r.attempts, r.StageAt = Undoing, true, at, 0, time.Now()
+// value gives what a reference to this member stands for. It is not there while it refers to another member itself.
+func (r *Run) value(ref clipboard.Ref) (value string, there bool, err error) {
+	doc, err := r.doc()
+	if err != nil || !doc.Has(ref.Name) {
+		return "", false, err
 	}
-	return err
+	if value, err = doc.String(ref.Name); err != nil {
+		list, lerr := doc.Strings(ref.Name)
+		if lerr != nil || len(list) == 0 {
+			return "", false, fmt.Errorf("${%s.%s}: %w", ref.Host, ref.Name, err)
+		}
+		value = list[0]
+	}
+	return value, !strings.Contains(value, "${"), nil
 }
 
-// UndoCluster takes back every member.
-func (e *Engine) UndoCluster(ctx context.Context, id int64) error {
+// Left is a member that an undo of its cluster leaves as it is, and why.
+type Left struct {
+	Host string
+	Why  string
+}
+
+// UndoCluster takes back every member that can be, and says which cannot.
+func (e *Engine) UndoCluster(ctx context.Context, id int64) ([]Left, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ?", id)
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return e.undoMembers(ctx, id)
 }
 
 // undoMembers sees to it that every member of a cluster that is being undone turns back: those under way at their gate,
 // the others at once. It may be called again.
-func (e *Engine) undoMembers(ctx context.Context, id int64) error {
+func (e *Engine) undoMembers(ctx context.Context, id int64) ([]Left, error) {
 	c, err := e.cluster(ctx, "id = ?", id)
 	if err != nil || !c.undoing {
-		return err
+		return nil, err
 	}
+	var left []Left
 	var errs []error
 	for _, m := range c.Runs {
 		switch m.State {
@@ -384,11 +380,14 @@ func (e *Engine) undoMembers(ctx context.Context, id int64) error {
 		}
 		_, err := e.undo(ctx, m.ID, "because the cluster "+c.Name+" is undone", true)
 		var state *StateError
-		if err != nil && !errors.As(err, &state) {
+		switch {
+		case errors.As(err, &state):
+			left = append(left, Left{m.Host, state.Why})
+		case err != nil:
 			errs = append(errs, fmt.Errorf("undo %s: %w", m.Host, err))
 		}
 	}
-	return errors.Join(errs...)
+	return left, errors.Join(errs...)
 }
 
 // isUndoing reads whether a cluster is being undone, in a transaction that ends a run: the row is held, so that whoever
@@ -404,35 +403,37 @@ func isUndoing(ctx context.Context, tx store.Tx, id int64) (bool, error) {
 
 // undoBroken goes on with clusters that were being undone when the process died.
 func (e *Engine) undoBroken(ctx context.Context) error {
-	rows, err := e.db.Query(ctx, "SELECT DISTINCT cluster FROM runs WHERE cluster IN (SELECT id FROM clusters WHERE undoing = 1) AND (state IN ('asking', 'ready') OR state = 'failed' AND NOT EXISTS (SELECT 1 FROM events WHERE run = runs.id AND kind = 'undo_failed'))")
-	if err != nil {
-		return err
-	}
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		ids = append(ids, id)
-	}
-	errs := []error{rows.Err(), rows.Close()}
+	ids, err := store.Collect(ctx, e.db, func(row store.Row) (id int64, err error) { return id, row.Scan(&id) },
+		"SELECT id FROM clusters WHERE undoing = 1 AND EXISTS (SELECT 1 FROM runs WHERE runs.cluster = clusters.id AND runs.cluster > 0 AND (state IN ('asking', 'ready') OR state = 'failed' AND ending <> 'undone_in_part'))")
+	errs := []error{err}
 	for _, id := range ids {
-		errs = append(errs, e.undoMembers(ctx, id))
+		_, err := e.undoMembers(ctx, id)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// recordAllReady writes the cluster's notice when its last member is ready. Members that were given up do not count.
-func (e *Engine) recordAllReady(ctx context.Context, tx store.Tx, r *Run, now time.Time) error {
+// allReady gives the cluster's notice when n was the last of its members to come to an end, and at least one is ready.
+// Members that were given up do not count.
+func (e *Engine) allReady(ctx context.Context, tx store.Tx, n *Run, now time.Time) ([]Event, error) {
+	if n.Cluster == 0 {
+		return nil, nil
+	}
+	// The last two may end in the same moment: one of them sees the other.
+	if _, err := isUndoing(ctx, tx, n.Cluster); err != nil {
+		return nil, err
+	}
 	var waiting, ready int
-	err := tx.QueryRow(ctx, "SELECT coalesce(sum(CASE WHEN state NOT IN ('ready', 'cancelled', 'undone') THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'ready' THEN 1 ELSE 0 END), 0) FROM runs WHERE cluster = ?", r.Cluster).Scan(&waiting, &ready)
-	if err != nil || waiting > 0 {
-		return err
+	err := tx.QueryRow(ctx, "SELECT coalesce(sum(CASE WHEN state NOT IN ('ready', 'cancelled', 'undone') THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN state = 'ready' THEN 1 ELSE 0 END), 0) FROM runs WHERE cluster = ? AND cluster > 0 AND id <> ?", n.Cluster, n.ID).Scan(&waiting, &ready)
+	if n.State == Ready {
+		ready++
+	}
+	if err != nil || waiting > 0 || ready == 0 {
+		return nil, err
 	}
 	var name string
-	if err := tx.QueryRow(ctx, "SELECT name FROM clusters WHERE id = ?", r.Cluster).Scan(&name); err != nil {
-		return err
+	if err := tx.QueryRow(ctx, "SELECT name FROM clusters WHERE id = ?", n.Cluster).Scan(&name); err != nil {
+		return nil, err
 	}
-	return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: EvAllReady, Stage: len(r.Steps) - 1, Text: fmt.Sprintf("%s is ready: %d of its hosts", name, ready), Took: now.Sub(r.Started)})
+	return []Event{{At: now, Kind: EvAllReady, Stage: n.shown(), Text: fmt.Sprintf("%s is ready: %d of its hosts", name, ready), Took: n.Took(now)}}, nil
 }

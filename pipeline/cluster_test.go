@@ -114,7 +114,7 @@ func members(t *testing.T, text string) (clipboard.Cluster, []pipeline.Request) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, pipeline.Request{Clipboard: m, Pipeline: "own/" + in.Provider, Steps: in.Steps, By: "alice"})
+		out = append(out, pipeline.Request{Clipboard: m, Kind: pipeline.Kind{Verb: "own", Provider: in.Provider}, Steps: in.Steps, By: "alice"})
 	}
 	return cl, out
 }

@@ -35,9 +35,15 @@ type Engine struct {
 	queue   queue
 	install string // this database's own id, part of every token
 
-	mu     sync.Mutex
-	active map[int64]*underway // runs a worker carries now
-	usual  map[string]Usual    // cache of Usual by pipeline
+	mu      sync.Mutex
+	active  map[int64]*underway // runs a worker carries now
+	unbegun map[int64]int64     // epoch of runs whose step did not start, whatever the record says
+	usual   map[string]Usual    // cache of Usual by pipeline
+
+	settled settled
+
+	patience  context.Context // ends when what the database does not take is to be given up
+	impatient context.CancelFunc
 
 	subMu sync.Mutex
 	subs  map[chan struct{}]struct{}
@@ -46,7 +52,8 @@ type Engine struct {
 // underway is a run in a worker's hands.
 type underway struct {
 	cancel context.CancelCauseFunc
-	step   *stepRun // nil between steps
+	end    func() bool // stops listening to the job
+	step   *stepRun    // nil between steps
 }
 
 // Causes of a cancelled step; ErrStopping is what a step finds in context.Cause when it will be taken up again.
@@ -59,7 +66,8 @@ var (
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry,
-		active: map[int64]*underway{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
+		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
+	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -71,6 +79,9 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	}
 	if err := e.db.Migrate(ctx, migrations(e.db.Postgres() != nil)); err != nil {
 		return nil, err
+	}
+	if err := e.backfill(ctx); err != nil {
+		return nil, fmt.Errorf("note how hosts are reached: %w", err)
 	}
 	var err error
 	if e.queue, err = newQueue(ctx, e.db, e, c.Workers); err != nil {
@@ -120,6 +131,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
+	defer e.impatient()
+	defer e.giveUp(10 * time.Second)()
 	err := e.queue.stop(end)
 	stop()
 	<-lines
@@ -139,23 +152,8 @@ func (e *Engine) takeUp(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM river_leader"); err != nil {
 			return err
 		}
-		// A stage's waiting begins anew: the time we were dead is not the host's fault.
-		if _, err := tx.Exec(ctx, "UPDATE runs SET turn = turn + 1, stage_at = CASE WHEN under = 2 THEN ? ELSE stage_at END WHERE live = 1 AND state IN ('running', 'waiting', 'undoing')", now.UnixMilli()); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, "SELECT id, turn FROM runs WHERE live = 1 AND state IN ('running', 'waiting', 'undoing') ORDER BY id")
+		jobs, err := takeUpRuns(ctx, tx, now)
 		if err != nil {
-			return err
-		}
-		var jobs []carryArgs
-		for rows.Next() {
-			var j carryArgs
-			if err := rows.Scan(&j.Run, &j.Turn); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-			jobs = append(jobs, j)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return err
 		}
 		for len(jobs) > 0 {
@@ -167,15 +165,6 @@ func (e *Engine) takeUp(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// write is a transaction after which followers look for new events.
-func (e *Engine) write(ctx context.Context, f func(store.Tx) error) error {
-	if err := e.db.Write(ctx, f); err != nil {
-		return err
-	}
-	e.poke()
-	return nil
 }
 
 // Changed gives a channel that holds a value whenever there may be new events, and a function that ends it. It never
@@ -205,21 +194,3 @@ func (e *Engine) poke() {
 
 // Registry gives the steps that exist here.
 func (e *Engine) Registry() *Registry { return e.reg }
-
-// insertEvent writes one row of the record.
-func insertEvent(ctx context.Context, tx store.Tx, ev Event) error {
-	if ev.At.IsZero() {
-		ev.At = time.Now()
-	}
-	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		ev.Run, ev.At.UnixMilli(), string(ev.Kind), ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
-	return err
-}
-
-// insertTwo writes two rows with one statement: a finished step and the begin of the next are the common case.
-func insertTwo(ctx context.Context, tx store.Tx, a, b Event) error {
-	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?)",
-		a.Run, a.At.UnixMilli(), string(a.Kind), a.Stage, a.Step, a.Text, a.Diff, a.Took.Milliseconds(),
-		b.Run, b.At.UnixMilli(), string(b.Kind), b.Stage, b.Step, b.Text, b.Diff, b.Took.Milliseconds())
-	return err
-}

@@ -107,9 +107,15 @@ func (w *world) clip(extra string) *clipboard.Clipboard {
 	return c
 }
 
+// kind reads "deploy/esx".
+func kind(s string) pipeline.Kind {
+	verb, provider, _ := strings.Cut(s, "/")
+	return pipeline.Kind{Verb: verb, Provider: provider}
+}
+
 func (w *world) deploy(steps ...string) pipeline.Run {
 	w.t.Helper()
-	r, err := w.e.Start(w.t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/esx", Steps: steps, By: "alice"})
+	r, err := w.e.Start(w.t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/esx"), Steps: steps, By: "alice"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -205,7 +211,7 @@ func TestErrorsAreTriedAgainThenFailAndRetryGoesOnThere(t *testing.T) {
 			t.Errorf("events = %s", got)
 		}
 		var busy *pipeline.BusyError
-		if _, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "x", Steps: []string{"test:first"}}); !errors.As(err, &busy) || busy.Run.ID != r.ID {
+		if _, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("x"), Steps: []string{"test:first"}}); !errors.As(err, &busy) || busy.Run.ID != r.ID {
 			t.Errorf("a second deploy = %v", err)
 		}
 		broken.Store(false)
@@ -302,7 +308,7 @@ func TestTimeoutSilenceAndPanicFailThatRunAlone(t *testing.T) {
 			if r.Error != want {
 				t.Errorf("%s: %q, want %q", step, r.Error, want)
 			}
-			if _, err := w.e.Cancel(t.Context(), r.ID, "alice"); err != nil {
+			if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "alice"}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -373,7 +379,7 @@ func TestCancelStopsTheStepAndSaysWhatStands(t *testing.T) {
 		w.start()
 		r := w.deploy("test:make", "test:hang")
 		<-began
-		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
+		if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; left standing: whatever test:make made" {
@@ -381,7 +387,7 @@ func TestCancelStopsTheStepAndSaysWhatStands(t *testing.T) {
 		}
 		r = w.deploy("test:wait")
 		w.wait(r.ID, pipeline.Waiting)
-		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
+		if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		if r = w.wait(r.ID, pipeline.Cancelled); r.Error != "cancelled by bob; nothing is left standing that `undo` could remove" {
@@ -406,7 +412,7 @@ func TestCancelIsNotOvertakenByTheNextStep(t *testing.T) {
 		w.start()
 		r := w.deploy("test:deaf", "test:second")
 		<-began
-		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
+		if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		close(goOn)
@@ -463,7 +469,7 @@ func TestSkipGoesOnUnlessSomethingIsMissing(t *testing.T) {
 		if _, err := w.e.Skip(t.Context(), r.ID, "bob"); !errors.As(err, &needs) {
 			t.Errorf("skip = %v", err)
 		}
-		if _, err := w.e.Cancel(t.Context(), r.ID, "bob"); err != nil {
+		if _, err := w.e.Cancel(t.Context(), r.ID, pipeline.Who{Name: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		r = w.wait(w.deploy("test:bad", "test:set_z").ID, pipeline.Failed)
@@ -529,7 +535,7 @@ func TestBadPipelinesAreRefusedBeforeTheyStart(t *testing.T) {
 			{"dns:update test:set_ipaddress", `test:set_ipaddress gives it, but comes later`},
 			{"", "has no steps"},
 		} {
-			_, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Pipeline: "deploy/esx", Steps: strings.Fields(c.steps)})
+			_, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/esx"), Steps: strings.Fields(c.steps)})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Start(%s) = %v, want %q", c.steps, err, c.want)
 			}
@@ -573,7 +579,7 @@ func TestManyRunsAtOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: c, Pipeline: "p", Steps: []string{"test:set_a", "test:set_b", "test:set_c"}, By: "x"})
+			r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: c, Kind: kind("p"), Steps: []string{"test:set_a", "test:set_b", "test:set_c"}, By: "x"})
 			if err != nil {
 				t.Fatal(err)
 			}

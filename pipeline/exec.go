@@ -77,6 +77,39 @@ func (s *stepRun) mask(line string) string {
 	return s.view.Redact(s.all.Redact(line))
 }
 
+// open makes the stepRun for one call: the step sees the secrets it names in Needs, and no other.
+func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
+	stored, err := r.doc()
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(step.Needs)+len(step.Gives))
+	for _, k := range append(append(keys, step.Needs...), step.Gives...) {
+		keys = append(keys, strings.TrimSuffix(k, "?"))
+	}
+	view, err := stored.Open(e.key, keys)
+	if err != nil {
+		return nil, err
+	}
+	return &stepRun{e: e, run: r, step: step, stored: stored, view: view, alive: make(chan struct{}, 1),
+		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo, Try: r.tries}}, nil
+}
+
+// Token gives what tags everything that a run makes.
+func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
+
+// use makes s visible to status and to the writer of lines, until the returned function is called.
+func (e *Engine) use(u *underway, s *stepRun) func() {
+	e.mu.Lock()
+	u.step = s
+	e.mu.Unlock()
+	return func() {
+		e.mu.Lock()
+		u.step = nil
+		e.mu.Unlock()
+	}
+}
+
 // take removes the lines that wait to be written.
 func (s *stepRun) take() []Event {
 	s.mu.Lock()
@@ -98,24 +131,33 @@ func (s *stepRun) Keep(ctx context.Context, c *clipboard.Clipboard) error {
 	if err := sealed.Seal(s.e.key); err != nil {
 		return err
 	}
-	diff := clipboard.Diff(s.stored, sealed)
-	err := s.e.write(ctx, func(tx store.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE runs SET clipboard = ? WHERE id = ? AND turn = ?", sealed.Text(), s.run.ID, s.run.turn)
-		if err != nil {
-			return err
+	diff, reach := clipboard.Diff(s.stored, sealed), reachOf(sealed)
+	moved := !reach.equal(reachOf(s.stored))
+	keep := func() error {
+		return s.e.change(ctx, s.run, func(tx store.Tx, n *Run) ([]Event, error) {
+			n.clipboard, n.parsed = sealed.Text(), sealed
+			if moved {
+				if err := noteReach(ctx, tx, n.FQDN, reach); err != nil {
+					return nil, err
+				}
+			}
+			return []Event{{Kind: EvKept, Stage: s.facts.Stage, Step: s.step.Name, Diff: diff}}, nil
+		})
+	}
+	err := keep()
+	if errors.Is(err, errCancelAsked) { // what is kept is needed all the more when the step is stopped
+		var now *Run
+		if now, err = s.e.load(ctx, s.run.ID); err == nil {
+			s.run.cancelBy = now.cancelBy
+			err = keep()
 		}
-		if n == 0 {
-			return errStale
-		}
-		return insertEvent(ctx, tx, Event{Run: s.run.ID, Kind: EvKept, Stage: s.facts.Stage, Step: s.step.Name, Diff: diff})
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("keep the clipboard: %w", err)
 	}
 	s.mu.Lock()
 	s.stored, s.all = sealed, nil
 	s.mu.Unlock()
-	s.run.clipboard = sealed.Text()
 	return nil
 }
 
@@ -195,10 +237,15 @@ func (e *Engine) writeLines(ctx context.Context) {
 		case <-t.C:
 		}
 		var batch []Event
+		from := map[*stepRun][]Event{}
 		e.mu.Lock()
 		for _, u := range e.active {
-			if u.step != nil {
-				batch = append(batch, u.step.take()...)
+			if u.step == nil {
+				continue
+			}
+			if lines := u.step.take(); len(lines) > 0 {
+				from[u.step] = lines
+				batch = append(batch, lines...)
 			}
 		}
 		e.mu.Unlock()
@@ -206,17 +253,21 @@ func (e *Engine) writeLines(ctx context.Context) {
 			continue
 		}
 		err := e.write(ctx, func(tx store.Tx) error { return insertAll(ctx, tx, batch) })
-		if err != nil && ctx.Err() == nil {
+		if err == nil {
+			continue
+		}
+		if ctx.Err() == nil {
 			e.log.Error("write progress lines", "err", err)
+		}
+		for s, lines := range from {
+			s.giveBack(lines)
 		}
 	}
 }
 
-func insertAll(ctx context.Context, tx store.Tx, evs []Event) error {
-	for _, ev := range evs {
-		if err := insertEvent(ctx, tx, ev); err != nil {
-			return err
-		}
-	}
-	return nil
+// giveBack puts lines in front of those that wait to be written: the database did not take them.
+func (s *stepRun) giveBack(lines []Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = append(lines, s.pending...)
 }

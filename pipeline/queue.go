@@ -35,23 +35,23 @@ type queue interface {
 	stop(ctx context.Context) error
 }
 
-type carrier struct {
+type worker struct {
 	river.WorkerDefaults[carryArgs]
 	e *Engine
 }
 
 // Timeout: steps have their own.
-func (c *carrier) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
+func (c *worker) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
 
-func (c *carrier) Work(ctx context.Context, job *river.Job[carryArgs]) error {
-	again, err := c.e.carry(ctx, job.Args)
+func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
+	v, err := c.e.carry(ctx, job.Args)
 	if err != nil {
 		// The database refused us: nothing is lost, the run stands where its last commit left it.
 		c.e.log.Error("carry", "run", job.Args.Run, "err", err)
-		again = 2 * time.Second
+		v = again(2 * time.Second)
 	}
-	if again > 0 {
-		return river.JobSnooze(again)
+	if v.after > 0 {
+		return river.JobSnooze(v.after)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 		return nil, fmt.Errorf("prepare River's tables: %w", err)
 	}
 	ws := river.NewWorkers()
-	river.AddWorker(ws, &carrier{e: e})
+	river.AddWorker(ws, &worker{e: e})
 	c, err := river.NewClient(driver, &river.Config{
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
 		Workers:              ws,

@@ -35,34 +35,100 @@ func (s State) Moving() bool { return s == Running || s == Waiting || s == Undoi
 // does not rest: somebody was asked.
 func (s State) Resting() bool { return !s.Moving() && s != Proposed }
 
+// Ending says how a run came to rest; "" while it has not.
+type Ending string
+
+const (
+	EndReady      Ending = "ready"
+	EndDestroyed  Ending = "destroyed" // it is ready, and what it did was to take the host down
+	EndFailed     Ending = "failed"    // also while it asks
+	EndCancelled  Ending = "cancelled" // by a person, after it had begun
+	EndDenied     Ending = "denied"    // it never began: a person refused it
+	EndWithdrawn  Ending = "withdrawn" // it never began: who asked took it back
+	EndExpired    Ending = "expired"   // it never began: nobody approved it in time
+	EndUndone     Ending = "undone"
+	EndUndonePart Ending = "undone_in_part" // something could not be taken back: the run goes on to hold its host
+)
+
+// Reason says what a waiting run waits for.
+type Reason string
+
+const (
+	ForHost    Reason = "host"    // what its step said
+	ForRetry   Reason = "retry"   // the next try of a step that failed
+	ForBarrier Reason = "barrier" // the other members of its cluster
+	ForHold    Reason = "hold"    // a person, about another member of its cluster
+	ForMember  Reason = "member"  // a value of another member
+)
+
+// mark says whether the step of the stage under way may have done something.
+type mark int
+
+const (
+	notBegun     mark = iota
+	underWay          // found so by a process that did not begin it: somebody died in its middle
+	betweenTries      // it returned, and is not done
+)
+
+// What a run is asked for: a verb of the pipelines in the configuration, or the clipboard's own steps.
+const (
+	VerbOwn     = "own"
+	VerbDestroy = "destroy"
+)
+
+// Kind says what a run does: by which verb, at which provider, in which variant of its pipeline. Runs of one kind take
+// about the same time.
+type Kind struct {
+	Verb     string `json:"verb"`              // deploy, redeploy, destroy; own for the clipboard's own steps; task
+	Provider string `json:"provider"`          // linode, ec2, esx, in small letters; "" where no step needs one
+	Variant  string `json:"variant,omitempty"` // "network": how the machine boots
+}
+
+// String gives "deploy/esx-network", the name under which times are compared.
+func (k Kind) String() string {
+	s := k.Verb
+	if k.Provider != "" {
+		s += "/" + k.Provider
+	}
+	if k.Variant != "" {
+		s += "-" + k.Variant
+	}
+	return s
+}
+
 // Run is one execution of a pipeline for one host, as the record has it.
 type Run struct {
-	ID       int64     `json:"run"`
-	Host     string    `json:"host"`
-	FQDN     string    `json:"fqdn"`
-	Pipeline string    `json:"pipeline"` // "deploy/esx"
+	ID   int64  `json:"run"`
+	Host string `json:"host"`
+	FQDN string `json:"fqdn"`
+	Kind
+	Pipeline string    `json:"pipeline"` // Kind as one word: "deploy/esx"
 	Steps    []string  `json:"steps"`
 	Stage    int       `json:"stage"` // index of the stage under way, from 0; len(Steps) when ready
 	State    State     `json:"state"`
-	Error    string    `json:"error,omitempty"` // why it failed or asks, masked
-	Why      string    `json:"why,omitempty"`   // what it waits for, masked
-	By       string    `json:"by"`
-	Origin   string    `json:"origin,omitempty"`  // where the asker is to be told: "irc/libera/#ops/alice"
-	Cluster  int64     `json:"cluster,omitempty"` // 0: a host by itself
-	Started  time.Time `json:"started"`
+	Ending   Ending    `json:"ending,omitempty"`
+	Error    string    `json:"error,omitempty"`      // why it failed or asks, masked
+	Waits    Reason    `json:"waits_for,omitempty"`  // while it waits
+	Why      string    `json:"why,omitempty"`        // what it waits for, masked, for people
+	By       string    `json:"by"`                   // who asked
+	Behind   []string  `json:"asked_with,omitempty"` // who else counts as having asked: who made the asker's token
+	Origin   string    `json:"origin,omitempty"`     // where the asker is to be told: "irc/libera/#ops/alice"
+	Cluster  int64     `json:"cluster,omitempty"`    // 0: a host by itself
+	Started  time.Time `json:"started"`              // when it was asked for
+	Began    time.Time `json:"began,omitzero"`       // when it was allowed to start; zero for what never was
 	StageAt  time.Time `json:"stage_started"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Wake     time.Time `json:"wake,omitzero"` // when a waiting run goes on
 
-	turn      int64
-	under     int // 0: the stage has not begun; 1: its step is under way; 2: between two tries
+	epoch     int64 // of who may write it: raised by each person's word and each take-up
+	mark      mark
 	attempts  int
 	cancelBy  string
-	undoAt    int // the next stage to undo
+	undoing   bool
+	undoAt    int // the next stage to take back; -1 when none is
+	tries     int // how often a person said retry
 	clipboard string
 	parsed    *clipboard.Clipboard // clipboard, when it is parsed already
-	undoing   bool
-	tries     int // how often a person said retry
 }
 
 // Step gives the name of the stage under way, or "" when there is none.
@@ -76,6 +142,45 @@ func (r *Run) Step() string {
 // Where gives "stage 4/14 ssh:wait", the words that people and their tests look for.
 func (r *Run) Where() string {
 	return strings.TrimSpace(fmt.Sprintf("stage %d/%d %s", min(r.Stage+1, len(r.Steps)), len(r.Steps), r.Step()))
+}
+
+// HasBegun reports whether the run was ever allowed to start. What was not is a proposal: a remark, and no state of the
+// host.
+func (r *Run) HasBegun() bool { return !r.Began.IsZero() }
+
+// Took gives how long the run took, or takes so far: its wait for an approval does not count.
+func (r *Run) Took(now time.Time) time.Duration {
+	since := r.Began
+	if since.IsZero() {
+		since = r.Started
+	}
+	if !r.Ended.IsZero() {
+		now = r.Ended
+	}
+	return max(0, now.Sub(since))
+}
+
+// shown is the stage that an event is about.
+func (r *Run) shown() int { return max(0, min(r.Stage, len(r.Steps)-1)) }
+
+// lastBegun gives the last stage that may have done something, -1 for none.
+func (r *Run) lastBegun() int {
+	if r.Stage < len(r.Steps) && r.mark == notBegun {
+		return r.Stage - 1
+	}
+	return min(r.Stage, len(r.Steps)-1)
+}
+
+// doc parses the clipboard as it is on record; once for each text.
+func (r *Run) doc() (*clipboard.Clipboard, error) {
+	if r.parsed == nil || r.parsed.Text() != r.clipboard {
+		c, err := clipboard.Parse([]byte(r.clipboard))
+		if err != nil {
+			return nil, fmt.Errorf("read the clipboard: %w", err)
+		}
+		r.parsed = c
+	}
+	return r.parsed, nil
 }
 
 // EventKind says what happened.
@@ -149,7 +254,7 @@ type StateError struct {
 
 func (e *StateError) Error() string {
 	if e.Why != "" {
-		return fmt.Sprintf("can not %s run %d: %s", e.Want, e.Run.ID, e.Why)
+		return fmt.Sprintf("cannot %s run %d: %s", e.Want, e.Run.ID, e.Why)
 	}
-	return fmt.Sprintf("can not %s run %d: it is %s", e.Want, e.Run.ID, e.Run.State)
+	return fmt.Sprintf("cannot %s run %d: it is %s", e.Want, e.Run.ID, e.Run.State)
 }

@@ -1,6 +1,10 @@
 package pipeline
 
-import "github.com/jarvisops/jarvis/store"
+import (
+	"strings"
+
+	"github.com/jarvisops/jarvis/store"
+)
 
 // migrations of the record. Times are Unix milliseconds, so that both databases hold and compare the same.
 func migrations(postgres bool) []store.Migration {
@@ -51,7 +55,7 @@ CREATE INDEX clusters_name ON clusters (name, id);
 ALTER TABLE runs ADD COLUMN cluster BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX runs_cluster ON runs (cluster) WHERE cluster > 0`})
-	return append(list, store.Migration{Name: "pipeline/3-approvals", SQL: `
+	list = append(list, store.Migration{Name: "pipeline/3-approvals", SQL: `
 CREATE TABLE approvals (
 	id {{id}},
 	run BIGINT NOT NULL, cluster BIGINT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
@@ -66,4 +70,90 @@ ALTER TABLE runs ADD COLUMN request_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN request_hash TEXT NOT NULL DEFAULT '';
 
 CREATE UNIQUE INDEX runs_request_key ON runs (request_key) WHERE request_key <> ''`})
+	list = append(list, store.Migration{Name: "pipeline/4-record", SQL: dialect(record, postgres)})
+	if postgres {
+		// See settled.go. The default is worked out from the left, so the transaction has its number first.
+		list = append(list, store.Migration{Name: "pipeline/5-postgres", SQL: `
+ALTER TABLE events DROP COLUMN tx;
+
+ALTER TABLE events ALTER COLUMN id SET DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('events_id_seq') END`})
+	}
+	return list
+}
+
+// record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each
+// host a row of its own. A run that was never approved never began.
+const record = `
+ALTER TABLE runs RENAME COLUMN turn TO epoch;
+
+ALTER TABLE runs RENAME COLUMN under TO mark;
+
+ALTER TABLE runs ADD COLUMN verb TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN variant TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN ending TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN behind TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE runs ADD COLUMN began BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE approvals ADD COLUMN behind TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE approvals ADD COLUMN because TEXT NOT NULL DEFAULT '';
+
+UPDATE runs SET verb = CASE WHEN pipeline LIKE '%/%' THEN substr(pipeline, 1, {{position pipeline '/'}} - 1) ELSE pipeline END,
+	provider = CASE WHEN pipeline LIKE '%/%' AND pipeline NOT LIKE 'task/%' THEN substr(pipeline, {{position pipeline '/'}} + 1) ELSE '' END;
+
+UPDATE runs SET variant = 'network', provider = replace(provider, '-network', '') WHERE provider LIKE '%-network' AND verb <> 'own';
+
+UPDATE runs SET variant = 'check' WHERE pipeline = 'task/check';
+
+UPDATE runs SET began = started WHERE NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start');
+
+UPDATE runs SET began = (SELECT max(decided) FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved')
+	WHERE EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved');
+
+UPDATE runs SET ending = CASE
+	WHEN state = 'ready' AND verb = 'destroy' THEN 'destroyed'
+	WHEN state = 'ready' THEN 'ready'
+	WHEN state = 'undone' THEN 'undone'
+	WHEN state = 'failed' AND EXISTS (SELECT 1 FROM events WHERE events.run = runs.id AND kind = 'undo_failed'
+		AND NOT EXISTS (SELECT 1 FROM events AS later WHERE later.run = runs.id AND later.id > events.id AND later.kind IN ('retried', 'skipped'))) THEN 'undone_in_part'
+	WHEN state IN ('failed', 'asking') THEN 'failed'
+	WHEN state = 'cancelled' AND began > 0 THEN 'cancelled'
+	WHEN state = 'cancelled' AND EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND what = 'start' AND outcome = 'expired') THEN 'expired'
+	WHEN state = 'cancelled' AND EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND what = 'start' AND decided_by = runs.by_whom) THEN 'withdrawn'
+	WHEN state = 'cancelled' THEN 'denied'
+	ELSE '' END;
+
+UPDATE runs SET reason = CASE WHEN why LIKE 'at the barrier%' THEN 'barrier' WHEN why LIKE '% holds: %' THEN 'hold' WHEN why LIKE 'waits for the %' THEN 'member' WHEN why LIKE 'try %' THEN 'retry' ELSE 'host' END
+	WHERE state = 'waiting';
+
+CREATE TABLE hosts (
+	fqdn TEXT PRIMARY KEY, host TEXT NOT NULL, run BIGINT NOT NULL, newest BIGINT NOT NULL, task INTEGER NOT NULL,
+	address TEXT, hostkeys TEXT
+);
+
+CREATE INDEX hosts_host ON hosts (host, fqdn);
+
+CREATE INDEX runs_fqdn ON runs (fqdn, id);
+
+CREATE INDEX runs_state ON runs (state, id);
+
+DROP INDEX runs_host;
+
+INSERT INTO hosts (fqdn, host, run, newest, task)
+	SELECT fqdn, max(host), max(CASE WHEN began > 0 THEN id ELSE 0 END), max(id), max(CASE WHEN verb = 'task' THEN 1 ELSE 0 END) FROM runs GROUP BY fqdn`
+
+// dialect writes what the databases call differently.
+func dialect(sql string, postgres bool) string {
+	if postgres {
+		return strings.NewReplacer("{{position pipeline '/'}}", "position('/' in pipeline)").Replace(sql)
+	}
+	return strings.NewReplacer("{{position pipeline '/'}}", "instr(pipeline, '/')").Replace(sql)
 }

@@ -9,132 +9,167 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// carryUndo takes the run back, last step first. Each step taken back is a commit of its own.
-func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (time.Duration, error) {
-	for ; r.undoAt >= 0; r.undoAt-- {
-		if stepCtx.Err() != nil {
-			return time.Second, nil
-		}
-		step, err := e.reg.Lookup(r.Steps[r.undoAt], "")
-		if err == nil && step.Undo == nil {
-			continue
-		}
-		r.Stage = r.undoAt
-		var s *stepRun
-		if err == nil {
-			s, err = e.open(r, step, true)
-		}
-		if err == nil {
-			free := e.use(u, s)
-			err = s.call(stepCtx, step.Undo)
-			free()
-		}
-		kind, text := EvStepUndone, "undone"
-		var w *waitError
-		switch {
-		case err == nil:
-			if line := s.lastLine(); line != "" {
-				text = line
-			}
-			if err := s.view.Seal(e.key); err == nil {
-				r.clipboard = s.view.Text()
-			}
-		case errors.Is(err, ErrStopping), errors.Is(err, errCancelled):
-			return time.Second, nil
-		case stays(err, &text):
-			kind = EvStays
-		case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
-			return max(w.d, 10*time.Millisecond), e.pauseUndo(ctx, r, s, r.attempts, w.why)
-		case !IsPermanent(err) && r.attempts < len(e.retry):
-			d := e.retry[r.attempts]
-			return d, e.pauseUndo(ctx, r, s, r.attempts+1, oneLine(err))
-		default:
-			kind, text = EvUndoStuck, oneLine(err)
-		}
-		var lines []Event
-		if s != nil {
-			text, lines = s.mask(text), s.take()
-		}
-		now := time.Now()
-		err = e.write(ctx, func(tx store.Tx) error {
-			if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET undo_at = ?, attempts = 0, why = '', clipboard = ?, stage_at = ? WHERE id = ? AND turn = ?", r.undoAt-1, r.clipboard, now.UnixMilli(), r.ID, r.turn)); err != nil {
-				return err
-			}
-			return insertAll(ctx, tx, append(lines, Event{Run: r.ID, At: now, Kind: kind, Stage: r.undoAt, Step: step.Name, Text: text}))
-		})
-		if err != nil {
-			return 0, err
-		}
-		r.attempts, r.StageAt = 0, now
-	}
-	return 0, e.endUndo(ctx, r)
+// An undo takes a run back, last step first. undoAt is the next stage to take back; each one taken back is a commit of
+// its own. What could not be taken back keeps the run alive, and `undo` tries again.
+
+// beginUndo makes a run turn back, and gives the event of that.
+func (r *Run) beginUndo(why string, now time.Time) Event {
+	r.undoAt = r.lastBegun()
+	r.State, r.Ending, r.undoing = Undoing, "", true
+	r.attempts, r.Error, r.Waits, r.Why, r.cancelBy, r.StageAt, r.Ended = 0, "", "", "", "", now, time.Time{}
+	return Event{At: now, Kind: EvUndoStarted, Stage: r.shown(), Step: r.Step(), Text: why}
 }
 
-func (e *Engine) pauseUndo(ctx context.Context, r *Run, s *stepRun, attempts int, why string) error {
+// undoNext takes back one stage, or ends the undo.
+func (c *carrier) undoNext() (verdict, error) {
+	r := c.r
+	if r.undoAt < 0 {
+		return c.endUndo()
+	}
+	if errors.Is(context.Cause(c.stepCtx), ErrStopping) {
+		return again(time.Second), nil
+	}
+	step, err := c.reg.Lookup(r.Steps[r.undoAt], "")
+	if err == nil && step.Undo == nil {
+		r.undoAt--
+		return goOn, nil
+	}
+	// Without its step, or with a clipboard that does not open, no second try will do better.
+	if err != nil {
+		return c.tookBack(nil, EvUndoStuck, oneLine(err))
+	}
+	s, err := c.open(r, step, true)
+	if err != nil {
+		return c.tookBack(nil, EvUndoStuck, oneLine(err))
+	}
+	s.facts.Stage = r.undoAt
+	err = c.call(s, step.Undo)
+	var w *waitError
+	what, stays := AsStays(err)
+	switch {
+	case err == nil:
+		text := "undone"
+		if line := s.lastLine(); line != "" {
+			text = line
+		}
+		return c.tookBack(s, EvStepUndone, text)
+	case errors.Is(err, ErrStopping), errors.Is(err, errCancelled), errors.Is(err, errClusterUndo):
+		return again(time.Second), nil
+	case stays:
+		return c.tookBack(s, EvStays, what)
+	case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
+		return c.pauseUndo(s, w.d, r.attempts, w.why)
+	case !IsPermanent(err) && r.attempts < len(c.retry):
+		return c.pauseUndo(s, spread(c.retry[r.attempts]), r.attempts+1, oneLine(err))
+	}
+	return c.tookBack(s, EvUndoStuck, oneLine(err))
+}
+
+// tookBack commits what became of one stage.
+func (c *carrier) tookBack(s *stepRun, kind EventKind, text string) (verdict, error) {
+	var lines []Event
+	clip := c.r.clipboard
+	if s != nil {
+		text, lines = s.mask(text), s.take()
+		if kind == EvStepUndone && s.view.Seal(c.key) == nil {
+			clip = s.view.Text()
+		}
+	}
+	now := time.Now()
+	err := c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+		n.clipboard = clip
+		events := append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.undoAt, Step: n.Steps[n.undoAt], Text: text})
+		n.undoAt--
+		n.attempts, n.Why, n.StageAt = 0, "", now
+		return events, nil
+	})
+	return goOn, err
+}
+
+func (c *carrier) pauseUndo(s *stepRun, d time.Duration, attempts int, why string) (verdict, error) {
 	why = s.mask(why)
 	lines := s.take()
-	return e.write(ctx, func(tx store.Tx) error {
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET attempts = ?, why = ?, undo_at = ? WHERE id = ? AND turn = ?", attempts, why, r.undoAt, r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertAll(ctx, tx, lines)
+	return again(d), c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+		n.attempts, n.Why = attempts, why
+		return lines, nil
 	})
 }
 
-// stays reports whether err says what stays, and puts that into text.
-func stays(err error, text *string) bool {
-	what, ok := AsStays(err)
-	if ok {
-		*text = what
+// undoResult is what became of the stages since the undo began.
+type undoResult struct{ done, stuck, stays []string }
+
+func undoResults(ctx context.Context, tx store.Tx, run int64) (undoResult, error) {
+	var res undoResult
+	type row struct {
+		kind       EventKind
+		step, text string
 	}
-	return ok
+	rows, err := store.Collect(ctx, tx, func(r store.Row) (o row, err error) { return o, r.Scan(&o.kind, &o.step, &o.text) },
+		"SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'stays', 'undo_stuck') ORDER BY id", run, run)
+	for _, o := range rows {
+		switch o.kind {
+		case EvStepUndone:
+			res.done = append(res.done, o.step)
+		case EvStays:
+			res.stays = append(res.stays, o.text)
+		default:
+			res.stuck = append(res.stuck, o.step+" ("+o.text+")")
+		}
+	}
+	return res, err
 }
 
-// endUndo says what was taken back and what stays. What could not be taken back keeps the run alive: `undo` again.
-func (e *Engine) endUndo(ctx context.Context, r *Run) error {
+// String says it in one sentence, what needs a person first.
+func (u undoResult) String() string {
+	var parts []string
+	for _, p := range []struct {
+		words string
+		list  []string
+		sep   string
+	}{{"could not undo ", u.stuck, "; "}, {"took back ", u.done, ", "}, {"what stays: ", u.stays, ", "}} {
+		if len(p.list) > 0 {
+			parts = append(parts, p.words+strings.Join(p.list, p.sep))
+		}
+	}
+	if len(parts) == 0 {
+		return "there was nothing to undo"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// endUndo says what was taken back and what stays.
+func (c *carrier) endUndo() (verdict, error) {
 	now := time.Now()
-	return e.write(ctx, func(tx store.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'stays', 'undo_stuck') ORDER BY id", r.ID, r.ID)
-		if err != nil {
-			return err
-		}
-		var done, stuck, left []string
-		for rows.Next() {
-			var kind, step, text string
-			if err := rows.Scan(&kind, &step, &text); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-			switch EventKind(kind) {
-			case EvStepUndone:
-				done = append(done, step)
-			case EvStays:
-				left = append(left, text)
-			default:
-				stuck = append(stuck, step+" ("+text+")")
+	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {
+		var res undoResult
+		if tx != nil {
+			var err error
+			if res, err = undoResults(c.ctx, tx, n.ID); err != nil {
+				return nil, err
 			}
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return err
+		n.undoing, n.mark, n.Error = false, betweenTries, res.String()
+		if len(res.stuck) > 0 {
+			n.rest(Failed, EndUndonePart, now)
+			return []Event{{At: now, Kind: EvUndoFailed, Stage: n.shown(), Text: n.Error}}, nil
 		}
-		var parts []string
-		state, live, kind, ended := Undone, 0, EvUndone, now.UnixMilli()
-		if len(stuck) > 0 {
-			state, live, kind, ended = Failed, 1, EvUndoFailed, 0
-			parts = append(parts, "could not undo "+strings.Join(stuck, "; "))
+		n.rest(Undone, EndUndone, now)
+		if tx != nil {
+			// The host stands by this run still: what it made is gone, what was there before it as well.
+			if err := c.unreach(tx, n); err != nil {
+				return nil, err
+			}
 		}
-		if len(done) > 0 {
-			parts = append(parts, "took back "+strings.Join(done, ", "))
-		}
-		if len(left) > 0 {
-			parts = append(parts, "what stays: "+strings.Join(left, ", "))
-		}
-		text := "there was nothing to undo"
-		if len(parts) > 0 {
-			text = strings.Join(parts, "; ")
-		}
-		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET state = ?, live = ?, undoing = 0, under = 2, why = '', err = ?, ended = ? WHERE id = ? AND turn = ?", string(state), live, text, ended, r.ID, r.turn)); err != nil {
-			return err
-		}
-		return insertEvent(ctx, tx, Event{Run: r.ID, At: now, Kind: kind, Stage: r.Stage, Text: text})
+		return []Event{{At: now, Kind: EvUndone, Stage: n.shown(), Text: n.Error}}, nil
 	})
+	return over, err
+}
+
+// unreach forgets the address that an undone run gave its host.
+func (c *carrier) unreach(tx store.Tx, n *Run) error {
+	doc, err := n.doc()
+	if err == nil && reachOf(doc).Addr == "" && !c.tookDown(n) {
+		return nil // it never came so far: the machine of before is there
+	}
+	return forgetReach(c.ctx, tx, n.FQDN)
 }

@@ -54,6 +54,9 @@ type Querier interface {
 type Tx interface {
 	Querier
 	Exec(ctx context.Context, q string, args ...any) (rows int64, err error)
+	// ForUpdate ends a SELECT of rows that the transaction is going to change: on PostgreSQL nobody else changes them
+	// until it ends. On SQLite, where there is one writer, it is "".
+	ForUpdate() string
 	Raw() any
 }
 

@@ -18,7 +18,8 @@ type sqlTx struct {
 	stmts *stmts
 }
 
-func (t sqlTx) Raw() any { return t.tx }
+func (t sqlTx) Raw() any          { return t.tx }
+func (t sqlTx) ForUpdate() string { return "" }
 
 func (t sqlTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	st, err := t.stmts.get(ctx, t.tx, q)
@@ -124,7 +125,8 @@ type pgTx struct {
 	}
 }
 
-func (p pgTx) Raw() any { return p.tx }
+func (p pgTx) Raw() any          { return p.tx }
+func (p pgTx) ForUpdate() string { return " FOR UPDATE" }
 
 func (p pgTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	tag, err := p.tx.Exec(ctx, dollars(q), args...)

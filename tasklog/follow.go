@@ -119,7 +119,7 @@ func (r *Repo) look(ctx context.Context) error {
 // unblock lets a failed run go when what failed is no longer so.
 func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *Trouble) error {
 	e := r.log.world.Engine
-	if run.Pipeline == checkPipeline {
+	if IsCheck(run) {
 		if trouble != nil && sameText(run.Error, trouble.Error()) {
 			return nil // said once
 		}
@@ -131,7 +131,7 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 	}
 	if !slices.ContainsFunc(p.pending, func(t Pending) bool { return r.is(ctx, run, &t) }) {
 		// Reviewed away, or said to be done in git.
-		_, err := e.Cancel(ctx, run.ID, "a commit that takes it back")
+		_, err := e.Cancel(ctx, run.ID, pipeline.Who{Name: "a commit that takes it back"})
 		return err
 	}
 	if run.Step() == "task:check" { // it has not begun
@@ -147,12 +147,12 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 
 // report starts a run that fails with what is wrong.
 func (r *Repo) report(ctx context.Context, t *Trouble) error {
-	if run, err := r.newest(ctx); err == nil && run.Pipeline == checkPipeline && run.State == pipeline.Cancelled {
+	if run, err := r.newest(ctx); err == nil && IsCheck(run) && run.State == pipeline.Cancelled {
 		if old, err := r.spec(ctx, run.ID); err == nil && old.Name == t.Error() {
 			return nil // somebody has seen it, and put it away
 		}
 	}
-	q, err := r.request(spec{Task: Task{Name: t.Error(), Shell: "-"}}, checkPipeline, "task:check")
+	q, err := r.request(spec{Task: Task{Name: t.Error(), Shell: "-"}}, checkKind, "task:check")
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 		return err
 	}
 	s := spec{ID: t.ID(), Commit: t.Commit, File: t.File, Line: t.Line, Author: t.Author, Task: t.Task}
-	q, err := r.request(s, taskPipeline, "task:check", "task:run", "task:done")
+	q, err := r.request(s, taskKind, "task:check", "task:run", "task:done")
 	if err != nil {
 		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)})
 	}

@@ -13,13 +13,13 @@ import (
 
 // newest gives the newest run of the repository.
 func (r *Repo) newest(ctx context.Context) (pipeline.Run, error) {
-	return r.log.world.Engine.Find(ctx, r.fqdn())
+	return r.log.world.Engine.Newest(ctx, r.fqdn())
 }
 
 // runs gives the id of the task that runs now, or whose outcome nobody knows. A failed one may be changed by a commit.
 func (r *Repo) runs(ctx context.Context) string {
 	run, err := r.newest(ctx)
-	if err != nil || run.Pipeline != taskPipeline || !run.State.Live() || run.State == pipeline.Failed && run.Step() != "task:done" || run.State == pipeline.Proposed {
+	if err != nil || run.Kind != taskKind || !run.State.Live() || run.State == pipeline.Failed && run.Step() != "task:done" || run.State == pipeline.Proposed {
 		return ""
 	}
 	s, err := r.spec(ctx, run.ID)
@@ -68,10 +68,10 @@ func (r *Repo) is(ctx context.Context, run pipeline.Run, t *Pending) bool {
 	return err == nil && s.ID == t.ID()
 }
 
-// The names under which times are compared.
-const (
-	taskPipeline  = "task"
-	checkPipeline = "task/check"
+// Kinds of runs: of a task, and of what only says what is wrong with a repository.
+var (
+	taskKind  = pipeline.Kind{Verb: pipeline.VerbTask}
+	checkKind = pipeline.Kind{Verb: pipeline.VerbTask, Variant: "check"}
 )
 
 // spec is what a run's clipboard says of its task.
@@ -103,7 +103,7 @@ func specOf(ctx context.Context, e *pipeline.Engine, run int64) (spec, error) {
 }
 
 // request makes a run's request.
-func (r *Repo) request(s spec, name string, steps ...string) (pipeline.Request, error) {
+func (r *Repo) request(s spec, kind pipeline.Kind, steps ...string) (pipeline.Request, error) {
 	s.Repo = r.cfg.Name
 	text, err := yaml.Marshal(map[string]any{"instance": map[string]any{"hostname": r.cfg.Name, "fqdn": r.fqdn(), "provider": "task", "task": s}})
 	if err != nil {
@@ -114,5 +114,5 @@ func (r *Repo) request(s spec, name string, steps ...string) (pipeline.Request, 
 	if s.Author != "" {
 		by = s.Author
 	}
-	return pipeline.Request{Clipboard: c, Pipeline: name, Steps: steps, By: by, Origin: pipeline.Everybody}, err
+	return pipeline.Request{Clipboard: c, Kind: kind, Steps: steps, By: by, Origin: pipeline.Everybody}, err
 }

@@ -77,10 +77,10 @@ func (r *Repo) Status(ctx context.Context, limit int) (Status, error) {
 }
 
 // IsTask reports whether a run is of a repository of tasks.
-func IsTask(r pipeline.Run) bool { return r.Pipeline == taskPipeline || r.Pipeline == checkPipeline }
+func IsTask(r pipeline.Run) bool { return r.Verb == pipeline.VerbTask }
 
 // IsCheck reports whether a run only says what is wrong with a repository.
-func IsCheck(r pipeline.Run) bool { return r.Pipeline == checkPipeline }
+func IsCheck(r pipeline.Run) bool { return r.Kind == checkKind }
 
 // Of tells which task a run is of.
 func Of(ctx context.Context, e *pipeline.Engine, r pipeline.Run) (Started, error) {
@@ -171,5 +171,5 @@ func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
 	if !run.State.Live() {
 		return run, nil
 	}
-	return e.Cancel(ctx, run.ID, by+", who says that it is done")
+	return e.Cancel(ctx, run.ID, pipeline.Who{Name: by + ", who says that it is done"})
 }

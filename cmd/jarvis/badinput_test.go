@@ -201,7 +201,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		live := must[[]any](t)(func() ([]any, error) {
-			list, err := a.engine.Hosts(context.Background(), 10)
+			list, err := a.engine.Hosts(context.Background(), "", 10)
 			var out []any
 			for _, r := range list {
 				out = append(out, r)

@@ -26,7 +26,7 @@ type view interface {
 }
 
 // watch feeds a view with a run's events, and follows again when the server was restarted meanwhile.
-func watch(ctx context.Context, cl *web.Client, id int64, v view) error {
+func watch(ctx context.Context, cl *web.Client, id, last int64, v view) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
@@ -56,7 +56,6 @@ func watch(ctx context.Context, cl *web.Client, id int64, v view) error {
 			}
 		}
 	}()
-	var last int64
 	for tries := 0; ; tries++ {
 		err := cl.Follow(ctx, id, last, func(ev pipeline.Event) {
 			mu.Lock()
@@ -108,7 +107,7 @@ func (v *plainView) end(r web.RunView) {
 func outcome(r web.RunView) string {
 	switch r.State {
 	case pipeline.Ready:
-		return fmt.Sprintf("%s is ready, %d stages in %s", r.Host, len(r.Steps), command.Short(r.Ended.Sub(r.Started)))
+		return command.ReadyLine(r.Run)
 	case pipeline.Failed:
 		return fmt.Sprintf("%s failed at %s: %s", r.Host, r.Where(), r.Error)
 	}

@@ -101,9 +101,9 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 		return nil
 	}
 	if a.Cluster != nil {
-		return followCluster(ctx, t, cl, a.Cluster, c.JSON)
+		return followCluster(ctx, t, cl, a.Cluster, c.verb.Name, c.JSON)
 	}
-	return follow(ctx, t, cl, a.Run.ID, c.JSON)
+	return follow(ctx, t, cl, a, c.verb.Name, c.JSON)
 }
 
 // client gives one of the server that the command line names, or of the one on this machine.
@@ -159,7 +159,8 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 }
 
 // follow shows a run until it is at rest; Ctrl-C ends the showing, not the run.
-func follow(ctx context.Context, t *term, cl *web.Client, id int64, asJSON bool) error {
+func follow(ctx context.Context, t *term, cl *web.Client, a command.Answer, verb string, asJSON bool) error {
+	id := a.Run.ID
 	var v view = &plainView{out: t.out}
 	switch {
 	case asJSON:
@@ -167,7 +168,7 @@ func follow(ctx context.Context, t *term, cl *web.Client, id int64, asJSON bool)
 	case isTerminal(t.out):
 		v = &liveView{out: t.out}
 	}
-	err := watch(ctx, cl, id, v)
+	err := watch(ctx, cl, id, a.Since, v)
 	if ctx.Err() != nil {
 		if !asJSON {
 			_, _ = fmt.Fprintf(t.err, "\nstopped watching; run %d goes on (`jarvis status %d`, `jarvis cancel %d`)\n", id, id, id)
@@ -182,15 +183,28 @@ func follow(ctx context.Context, t *term, cl *web.Client, id int64, asJSON bool)
 		return err
 	}
 	v.end(r)
-	switch r.State {
-	case pipeline.Ready, pipeline.Undone, pipeline.Cancelled:
+	if wanted(verb, r.State) {
 		return nil
 	}
 	return &exitError{code: exitFailed}
 }
 
+// wanted reports whether a run has come to what the verb was said for: `jarvis deploy x && next` must not go on when
+// somebody cancelled or denied x.
+func wanted(verb string, s pipeline.State) bool {
+	switch verb {
+	case "cancel", "deny":
+		return s == pipeline.Cancelled
+	case "undo":
+		return s == pipeline.Undone
+	case "approve":
+		return s == pipeline.Ready || s == pipeline.Undone
+	}
+	return s == pipeline.Ready
+}
+
 // followCluster shows the stages of a cluster's hosts until all are at rest, or hold because one of them failed.
-func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Cluster, asJSON bool) error {
+func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Cluster, verb string, asJSON bool) error {
 	shown := map[int64]string{}
 	for {
 		rest, good := 0, 0
@@ -221,10 +235,10 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 				_, _ = fmt.Fprintf(t.out, "%s: %s\n", r.Host, line)
 			}
 			shown[r.ID] = line
-			if r.State.Resting() || strings.HasPrefix(r.Why, c.Name+" holds") {
+			if r.State.Resting() || r.Waits == pipeline.ForHold {
 				rest++
 			}
-			if r.State == pipeline.Ready || r.State == pipeline.Undone || r.State == pipeline.Cancelled {
+			if wanted(verb, r.State) {
 				good++
 			}
 		}

@@ -138,37 +138,24 @@ func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[strin
 }
 
 // exec runs a command on a host of the record, by the keys that its run learned.
-func (a *app) exec(ctx context.Context, r pipeline.Run, args []string, line func(string)) (remote.Result, error) {
-	t, err := a.workers.SSH.Target(a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"))
+func (a *app) exec(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error) {
+	t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
 	if err != nil {
 		return remote.Result{}, err
 	}
 	return a.pool.Run(ctx, t, remote.Command{Args: args, Stdout: line, Stderr: line})
 }
 
-// maxHosts is how many of the record `jarvis exec` knows by name.
-const maxHosts = 100_000
-
 // hosts finds those of `jarvis exec`: names and clusters on record, and addresses.
 func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, error) {
 	var out []fleet.Host
-	recorded := func(r pipeline.Run) error {
-		ip, keys := a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys")
-		if ip == "" || len(keys) == 0 {
-			return &command.UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
+	recorded := func(h pipeline.Standing) error {
+		if !h.Reach.OK() {
+			return &command.UserError{Msg: fmt.Sprintf("%s has no address and host key on record", h.Host), Hint: fmt.Sprintf("`status %s` says where it stands", h.Host)}
 		}
-		t, err := a.workers.SSH.Target(ip, keys)
-		out = append(out, fleet.Host{Name: r.Host, Target: t})
+		t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
+		out = append(out, fleet.Host{Name: h.Host, Target: t})
 		return err
-	}
-	// The record is read once for all: a question for each of a thousand hosts takes longer than their commands.
-	runs, err := a.engine.Hosts(ctx, maxHosts)
-	if err != nil {
-		return nil, err
-	}
-	byName := map[string]pipeline.Run{}
-	for _, r := range runs {
-		byName[r.Host], byName[r.FQDN] = r, r
 	}
 	for _, h := range list {
 		if name, ok := strings.CutPrefix(h.Name, "@"); ok {
@@ -177,17 +164,28 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 				return nil, &command.UserError{Msg: "there is no cluster " + name + " on record", Kind: command.ErrNotFound}
 			}
 			for _, r := range cl.Runs {
-				if err := recorded(r); err != nil {
+				member, err := a.engine.FindHost(ctx, r.FQDN)
+				if err == nil {
+					err = recorded(member)
+				}
+				if err != nil {
 					return nil, err
 				}
 			}
 			continue
 		}
-		if r, ok := byName[h.Name]; ok && a.engine.Value(r, "ipaddress") != "" {
-			if err := recorded(r); err != nil {
+		stands, err := a.engine.FindHost(ctx, h.Name)
+		if err == nil && (stands.Reach.OK() || h.Addr == "") {
+			if err := recorded(stands); err != nil {
 				return nil, err
 			}
 			continue
+		}
+		var many *pipeline.AmbiguousError
+		if errors.As(err, &many) && h.Addr == "" {
+			return nil, &command.UserError{Msg: many.Error(), Kind: command.ErrUsage}
+		} else if err != nil && !errors.Is(err, pipeline.ErrNotFound) && many == nil {
+			return nil, err
 		}
 		if h.Addr == "" {
 			return nil, &command.UserError{Msg: "there is no host " + h.Name + " on record", Kind: command.ErrNotFound}
@@ -236,10 +234,10 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 
 // target says how checks reach a host: as the record knows it, or as ssh on this machine would.
 func (a *app) target(ctx context.Context, word string) (remote.Target, error) {
-	r, err := a.engine.Find(ctx, word)
+	h, err := a.engine.FindHost(ctx, word)
 	switch {
-	case err == nil && a.engine.Value(r, "ipaddress") != "" && len(a.engine.Values(r, "hostkeys")) > 0:
-		return a.workers.SSH.Target(a.engine.Value(r, "ipaddress"), a.engine.Values(r, "hostkeys"))
+	case err == nil && h.Reach.OK():
+		return a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
 	case err != nil && !errors.Is(err, pipeline.ErrNotFound):
 		return remote.Target{}, err
 	}

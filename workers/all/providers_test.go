@@ -146,7 +146,7 @@ func (w *world) start(c *clipboard.Clipboard, tasks ...string) pipeline.Run {
 	for i, t := range tasks {
 		steps[i] = strings.Replace(t, "sp:", w.site.module+":", 1)
 	}
-	return must(w.engine.Start(w.Context(), pipeline.Request{Clipboard: c, Pipeline: "test/" + w.site.module, Steps: steps, By: "alice"}))(w.T)
+	return must(w.engine.Start(w.Context(), pipeline.Request{Clipboard: c, Kind: pipeline.Kind{Verb: "test", Provider: w.site.module}, Steps: steps, By: "alice"}))(w.T)
 }
 
 // until waits until the run stands still, or cond is true.
@@ -251,7 +251,7 @@ func TestProviders(t *testing.T) {
 			for typo, right := range w.site.typos {
 				r := w.failed(w.start(w.clipboard("loki", right[0], typo), "keys:create", "sp:deploy"), right[1])
 				w.Log(r.Error)
-				must(w.engine.Cancel(w.Context(), r.ID, "alice"))(w.T)
+				must(w.engine.Cancel(w.Context(), r.ID, pipeline.Who{Name: "alice"}))(w.T)
 			}
 			w.machines()
 		}, ""},
@@ -295,7 +295,7 @@ func TestProviders(t *testing.T) {
 			w.until(r, func(r pipeline.Run) bool {
 				return w.cloud.Chaos().Played()[lab.LostLate] == 1 && len(w.cloud.Machines()) == 1
 			})
-			must(w.engine.Cancel(w.Context(), r.ID, "alice"))(w.T)
+			must(w.engine.Cancel(w.Context(), r.ID, pipeline.Who{Name: "alice"}))(w.T)
 			r = w.until(r, func(r pipeline.Run) bool { return r.State == pipeline.Cancelled })
 			w.machines("loki")
 			w.undone(r)
@@ -340,7 +340,7 @@ func TestProviders(t *testing.T) {
 			w.cloud.Chaos().Next(lab.Slow, w.site.create, 1)
 			r := w.start(w.clipboard("loki"), whole...)
 			w.until(r, func(r pipeline.Run) bool { return w.cloud.Chaos().Played()[lab.Slow] == 1 })
-			must(w.engine.Cancel(w.Context(), r.ID, "alice"))(w.T)
+			must(w.engine.Cancel(w.Context(), r.ID, pipeline.Who{Name: "alice"}))(w.T)
 			r = w.until(r, func(r pipeline.Run) bool { return r.State == pipeline.Cancelled })
 			w.undone(r)
 			w.machines()

@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// EventFilter chooses events.
+type EventFilter struct {
+	After int64 // only those with a higher id
+	Run   int64 // 0: of every run
+	Kinds []EventKind
+	Limit int // 0 means 1000
+}
+
+// Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses none.
+func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
+	q, args := "SELECT id, run, at, kind, stage, step, text, diff, took FROM events WHERE id > ?", []any{f.After}
+	if e.db.Postgres() != nil {
+		settled, err := e.settled.upTo(ctx, e.db)
+		if err != nil {
+			return nil, err
+		}
+		q += " AND id <= ?"
+		args = append(args, settled)
+	}
+	if f.Run != 0 {
+		q += " AND run = ?"
+		args = append(args, f.Run)
+	}
+	if len(f.Kinds) > 0 {
+		q += " AND kind IN (?" + strings.Repeat(", ?", len(f.Kinds)-1) + ")"
+		for _, k := range f.Kinds {
+			args = append(args, k)
+		}
+	}
+	if f.Limit == 0 {
+		f.Limit = 1000
+	}
+	return store.Collect(ctx, e.db, scanEvent, q+" ORDER BY id LIMIT ?", append(args, f.Limit)...)
+}
+
+func scanEvent(row store.Row) (Event, error) {
+	var ev Event
+	var when, took int64
+	err := row.Scan(&ev.ID, &ev.Run, &when, &ev.Kind, &ev.Stage, &ev.Step, &ev.Text, &ev.Diff, &took)
+	ev.At, ev.Took = time.UnixMilli(when), time.Duration(took)*time.Millisecond
+	return ev, err
+}
+
+// LastEvent gives the id of the newest event, 0 when there is none.
+func (e *Engine) LastEvent(ctx context.Context) (id int64, err error) {
+	err = e.db.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM events").Scan(&id)
+	return id, err
+}

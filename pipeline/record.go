@@ -1,0 +1,239 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// The record of runs is written here and nowhere else: insert makes a row, save is the only one that changes it. Each
+// transaction that changes a run carries the events that say so.
+//
+// Two things fence a row. Its epoch says who may write it: a person's word and a take-up raise it, and whoever holds the
+// run under an older one writes nothing more. And a cancel that arrived since the run was read makes save fail with
+// errCancelAsked, so that no outcome is committed past it.
+
+// errStale: the run has moved on under another epoch; whoever finds this has nothing to say any more.
+var errStale = errors.New("the run has moved on")
+
+// errCancelAsked: somebody said cancel since the run was read.
+var errCancelAsked = errors.New("somebody said cancel meanwhile")
+
+const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster"
+
+func scan(row interface{ Scan(...any) error }) (Run, error) {
+	var r Run
+	var steps, behind string
+	var undoing int
+	var started, began, stageAt, wake, ended int64
+	err := row.Scan(&r.ID, &r.Host, &r.FQDN, &r.Verb, &r.Provider, &r.Variant, &r.Pipeline, &steps, &r.Stage, &r.State, &r.Ending, &r.mark, &r.attempts, &r.epoch, &r.undoAt, &undoing,
+		&r.clipboard, &r.Error, &r.Waits, &r.Why, &r.By, &behind, &r.Origin, &r.cancelBy, &r.tries, &started, &began, &stageAt, &wake, &ended, &r.Cluster)
+	if err != nil {
+		return r, err
+	}
+	r.undoing = undoing == 1
+	r.Started, r.Began, r.StageAt, r.Wake, r.Ended = at(started), at(began), at(stageAt), at(wake), at(ended)
+	if behind != "" {
+		err = json.Unmarshal([]byte(behind), &r.Behind)
+	}
+	return r, errors.Join(err, json.Unmarshal([]byte(steps), &r.Steps))
+}
+
+// Times are Unix milliseconds in the record; 0 is no time.
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// list encodes what a column holds several of.
+func list(v []string) (string, error) {
+	if v == nil {
+		return "", nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+// lock reads a run that the transaction is going to change: on PostgreSQL nobody else changes it until then, on SQLite
+// there is one writer anyway. ErrNotFound when there is none.
+func lock(ctx context.Context, tx store.Tx, id int64) (Run, error) {
+	r, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?"+tx.ForUpdate(), id))
+	if errors.Is(err, store.ErrNoRows) {
+		return r, ErrNotFound
+	}
+	return r, err
+}
+
+// holder gives the run that holds a host; ErrNotFound when none does.
+func holder(ctx context.Context, q store.Querier, fqdn string) (Run, error) {
+	r, err := scan(q.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND live = 1", fqdn))
+	if errors.Is(err, store.ErrNoRows) {
+		return r, ErrNotFound
+	}
+	return r, err
+}
+
+// free makes sure that no run holds the host of r, but r itself: a *BusyError when one does.
+func free(ctx context.Context, tx store.Tx, r *Run) error {
+	busy, err := holder(ctx, tx, r.FQDN)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && busy.ID == r.ID:
+		return nil
+	case err != nil:
+		return err
+	}
+	return &BusyError{busy}
+}
+
+// insert puts a new run on record, with its number in r, and its events.
+func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events ...Event) error {
+	steps, err := list(r.Steps)
+	if err != nil {
+		return err
+	}
+	behind, err := list(r.Behind)
+	if err != nil {
+		return err
+	}
+	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, verb, provider, variant, pipeline, steps, stage, state, live, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, request_key, request_hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 1, '', 0, 0, ?, -1, 0, ?, '', '', '', ?, ?, ?, '', 0, ?, ?, ?, 0, 0, ?, ?, ?) RETURNING id`,
+		r.Host, r.FQDN, r.Verb, r.Provider, r.Variant, r.Pipeline, steps, r.State, r.epoch, r.clipboard, r.By, behind, r.Origin, ms(r.Started), ms(r.Began), ms(r.StageAt), r.Cluster, key, hash).Scan(&r.ID)
+	if err != nil {
+		return err
+	}
+	if err := stand(ctx, tx, r); err != nil {
+		return err
+	}
+	return insertEvents(ctx, tx, r, events)
+}
+
+// save writes what became of a run, and the events that say so. was is the run as it was read; next as it is now. The
+// error is errStale or errCancelAsked when somebody wrote it since.
+func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) error {
+	q := "UPDATE runs SET stage = ?, state = ?, live = ?, ending = ?, mark = ?, attempts = ?, epoch = ?, undo_at = ?, undoing = ?, err = ?, reason = ?, why = ?, cancel_by = ?, tries = ?, began = ?, stage_at = ?, wake = ?, ended = ?"
+	args := []any{next.Stage, next.State, flag(next.State.Live()), next.Ending, next.mark, next.attempts, next.epoch, next.undoAt, flag(next.undoing), next.Error, next.Waits, next.Why, next.cancelBy, next.tries, ms(next.Began), ms(next.StageAt), ms(next.Wake), ms(next.Ended)}
+	if next.clipboard != was.clipboard {
+		q += ", clipboard = ?"
+		args = append(args, next.clipboard)
+	}
+	n, err := tx.Exec(ctx, q+" WHERE id = ? AND epoch = ? AND cancel_by = ?", append(args, was.ID, was.epoch, was.cancelBy)...)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return moved(ctx, tx, was)
+	}
+	if was.HasBegun() != next.HasBegun() {
+		if err := stand(ctx, tx, next); err != nil {
+			return err
+		}
+	}
+	return insertEvents(ctx, tx, next, events)
+}
+
+// moved says why a run could not be saved.
+func moved(ctx context.Context, tx store.Tx, was *Run) error {
+	var epoch int64
+	err := tx.QueryRow(ctx, "SELECT epoch FROM runs WHERE id = ?", was.ID).Scan(&epoch)
+	if err == nil && epoch == was.epoch {
+		return errCancelAsked
+	} else if err != nil && !errors.Is(err, store.ErrNoRows) {
+		return err
+	}
+	return errStale
+}
+
+// takeUpRuns makes every run that moves this process's own. It is save for all of them at once: a stage's waiting begins
+// again, because the time in which nobody lived is not the host's fault.
+func takeUpRuns(ctx context.Context, tx store.Tx, now time.Time) ([]carryArgs, error) {
+	const moving = "live = 1 AND state IN ('running', 'waiting', 'undoing')"
+	if _, err := tx.Exec(ctx, "UPDATE runs SET epoch = epoch + 1, stage_at = CASE WHEN mark = ? THEN ? ELSE stage_at END WHERE "+moving, betweenTries, ms(now)); err != nil {
+		return nil, err
+	}
+	return store.Collect(ctx, tx, func(row store.Row) (j carryArgs, err error) { return j, row.Scan(&j.Run, &j.Turn) }, "SELECT id, epoch FROM runs WHERE "+moving+" ORDER BY id")
+}
+
+// change commits what f makes of a run that the caller holds, and then makes r what is on record. f gets a copy, and may
+// be called more than once.
+func (e *Engine) change(ctx context.Context, r *Run, f func(tx store.Tx, next *Run) ([]Event, error)) error {
+	var next Run
+	err := e.write(ctx, func(tx store.Tx) error {
+		next = *r
+		events, err := f(tx, &next)
+		if err != nil {
+			return err
+		}
+		return save(ctx, tx, r, &next, events...)
+	})
+	if err == nil {
+		*r = next
+	}
+	return err
+}
+
+// rest puts a run to rest in a state.
+func (r *Run) rest(s State, how Ending, now time.Time) {
+	r.State, r.Ending, r.Waits, r.Why, r.Wake = s, how, "", "", time.Time{}
+	if !s.Live() {
+		r.Ended = now
+	}
+}
+
+// insertEvents writes rows of the record about a run, in one statement. What an event leaves out is that of the run.
+func insertEvents(ctx context.Context, tx store.Tx, r *Run, events []Event) error {
+	for i := range events {
+		ev := &events[i]
+		if ev.Run == 0 {
+			ev.Run = r.ID
+		}
+	}
+	return insertAll(ctx, tx, events)
+}
+
+// maxRows bounds one statement: each row has eight arguments.
+const maxRows = 50
+
+func insertAll(ctx context.Context, tx store.Tx, events []Event) error {
+	for len(events) > 0 {
+		n := min(len(events), maxRows)
+		if n > 2 && n < maxRows {
+			n = 1 // few shapes of statements are prepared: one row, two, and many
+		}
+		q := "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+		args := make([]any, 0, 8*n)
+		for i, ev := range events[:n] {
+			if i > 0 {
+				q += ", (?, ?, ?, ?, ?, ?, ?, ?)"
+			}
+			if ev.At.IsZero() {
+				ev.At = time.Now()
+			}
+			args = append(args, ev.Run, ev.At.UnixMilli(), ev.Kind, ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
+		}
+		if _, err := tx.Exec(ctx, q, args...); err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
+		events = events[n:]
+	}
+	return nil
+}
