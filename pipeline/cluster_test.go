@@ -147,6 +147,9 @@ func TestClusterSurvivesStops(t *testing.T) {
 			}},
 			pipeline.Step{Name: "t:fail", Needs: []string{"bad?"}, Do: func(_ context.Context, c *clipboard.Clipboard) error {
 				if c.Has("bad") {
+					if passed.Load() < 3 {
+						return pipeline.Wait(10*time.Millisecond, "the others")
+					}
 					return pipeline.Permanentf("it is bad")
 				}
 				return nil
