@@ -19,7 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -65,6 +65,9 @@ type DB struct {
 	lock  *lock
 	group *group
 	hold  *pgxpool.Conn // PostgreSQL: the session that holds the advisory lock
+
+	knownMu sync.Mutex
+	known   map[string]bool // names of the migrations that this program has
 }
 
 // Options to Open.
@@ -99,7 +102,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		db.SetMaxIdleConns(conns)
 		return db, db.PingContext(ctx)
 	}
-	db := &DB{lock: l}
+	db := &DB{lock: l, known: map[string]bool{}}
 	if db.write, err = open("&_txlock=immediate", 1); err == nil {
 		db.read, err = open("&_pragma=query_only(1)", 4)
 	}
@@ -119,7 +122,7 @@ func openPostgres(ctx context.Context, u string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
 	}
-	db := &DB{pool: pool}
+	db := &DB{pool: pool, known: map[string]bool{}}
 	if db.hold, err = pool.Acquire(ctx); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
@@ -190,41 +193,4 @@ func (db *DB) QueryRow(ctx context.Context, q string, args ...any) Row {
 		return pgQuerier{db.pool}.QueryRow(ctx, q, args...)
 	}
 	return db.read.QueryRowContext(ctx, q, args...)
-}
-
-// Migration is one step of a package's schema. Name is unique ("pipeline/1"); the text may hold several statements,
-// and {{id}} for "integer primary key that counts up".
-type Migration struct{ Name, SQL string }
-
-// Migrate applies what is not applied yet, each in a transaction.
-func (db *DB) Migrate(ctx context.Context, list []Migration) error {
-	id := "INTEGER PRIMARY KEY AUTOINCREMENT"
-	if db.pool != nil {
-		id = "BIGSERIAL PRIMARY KEY"
-	}
-	for _, m := range list {
-		err := db.Write(ctx, func(tx Tx) error {
-			if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"); err != nil {
-				return err
-			}
-			n, err := tx.Exec(ctx, "INSERT INTO jarvis_migrations (name) VALUES (?) ON CONFLICT DO NOTHING", m.Name)
-			if err != nil || n == 0 {
-				return err
-			}
-			text := strings.ReplaceAll(m.SQL, "{{id}}", id)
-			for _, stmt := range strings.Split(text, ";\n\n") {
-				if strings.TrimSpace(stmt) == "" {
-					continue
-				}
-				if _, err := tx.Exec(ctx, stmt); err != nil {
-					return fmt.Errorf("%w in %q", err, stmt)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("migrate the database to %s: %w", m.Name, err)
-		}
-	}
-	return nil
 }

@@ -329,6 +329,12 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	if err != nil {
 		return err
 	}
+	// The bot is the last that migrates, and nothing works yet.
+	if err := a.db.CheckSchema(ctx); errors.Is(err, store.ErrNewer) {
+		return &exitError{exitUsage, err.Error()}
+	} else if err != nil {
+		return err
+	}
 	for _, f := range fronts {
 		if l, ok := f.(bot.LinkChecker); ok {
 			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server.", map[string]string{"frontend": f.Name()}, func() float64 {
