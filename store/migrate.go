@@ -35,6 +35,11 @@ func (db *DB) Migrate(ctx context.Context, list []Migration) error {
 		db.known[m.Name] = true
 		db.knownMu.Unlock()
 		err := db.Write(ctx, func(tx Tx) error {
+			if db.pool != nil { // a large table takes its time
+				if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+					return err
+				}
+			}
 			if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"); err != nil {
 				return err
 			}
