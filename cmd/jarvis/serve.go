@@ -25,7 +25,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 type serveCmd struct {
-	Verbose bool `help:"Log more." short:"v"`
+	Verbose     bool `help:"Log more." short:"v"`
+	NewDatabase bool `help:"Begin a new database although files of an earlier one are in the data folder." name:"new-database"`
 }
 
 // gcPercent: the live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a
@@ -42,7 +43,7 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	log := newLog(t.err, c.Verbose)
-	a, err := newApp(ctx, conf, log)
+	a, err := openApp(ctx, &app{conf: conf, log: log, newDatabase: c.NewDatabase})
 	if errors.Is(err, store.ErrInUse) {
 		return &exitError{exitFailed, err.Error() + "; stop that one first"}
 	}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// How long the services may take to end. When the database is lost another server may begin the same steps ten seconds
+// after our last proof, and six of them are gone when we know; when it is a person who stops us, systemd and people
+// wait a little longer.
+const (
+	endWhenLost    = 3 * time.Second
+	endWhenStopped = 8 * time.Second
+)
+
+// outlive waits until the services have ended, and bounds that wait by what ended them: a database that is silent must
+// not keep us, and one that is lost must not see us work on. result gives what they returned, once they have.
+func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended <-chan struct{}, result func() error) error {
+	grace := endWhenStopped
+	select {
+	case <-ended:
+		if why := a.db.Why(); why != nil {
+			return &exitError{exitFailed, why.Error()}
+		}
+		return result()
+	case <-a.db.Lost():
+		grace = endWhenLost
+		cancel(a.db.Why())
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	lost := a.db.Lost()
+	for {
+		select {
+		case <-lost: // while we were ending: the shorter grace counts from now
+			lost = nil
+			if grace > endWhenLost {
+				grace = endWhenLost
+				t.Reset(grace)
+			}
+			continue
+		case <-ended:
+			if why := a.db.Why(); why != nil {
+				return &exitError{exitFailed, why.Error()}
+			}
+			return result()
+		case <-t.C:
+		}
+		break
+	}
+	a.stuck = true
+	if why := a.db.Why(); why != nil {
+		return &exitError{exitFailed, why.Error()}
+	}
+	return &exitError{exitFailed, fmt.Sprintf("not everything ended within %s, because the database or a step does not answer; stopped all the same, and what was under way is looked at when jarvis starts again", grace)}
+}
