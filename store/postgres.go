@@ -53,6 +53,9 @@ func poolConfig(u string) (*pgxpool.Config, error) {
 	if !said("pool_max_conns") {
 		cfg.MaxConns = int32(max(8, 2*runtime.NumCPU()) + 1) // one more for River, which keeps one to listen on
 	}
+	if !said("pool_ping_timeout") {
+		cfg.PingTimeout = renewEvery // an idle connection that says nothing goes
+	}
 	cc := cfg.ConnConfig
 	if !said("connect_timeout") {
 		cc.ConnectTimeout = connectTimeout

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -70,6 +71,30 @@ func (p *pulse) err() error {
 		return nil
 	}
 	return p.why
+}
+
+// because gives an operation's error its true reason when we ended it, or when it was ended while the database said
+// nothing: a canceled context explains nothing.
+func (p *pulse) because(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var t *Trouble
+	if errors.As(context.Cause(ctx), &t) {
+		return t
+	}
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.why != nil:
+		return p.why
+	case p.silent:
+		return silentTrouble("")
+	}
+	return err
 }
 
 // forRead and forAll give a context that also ends with the pulse; call the function when the work is done.

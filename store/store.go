@@ -154,7 +154,12 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 		return nil, explain(db.file, err)
 	}
 	fail := func(err error) (*DB, error) {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", db.file, explain(db.file, err)), db.Close())
+		err = explain(db.file, err)
+		var sick *Trouble // names the file itself
+		if !errors.As(err, &sick) {
+			err = fmt.Errorf("open %s: %w", db.file, err)
+		}
+		return nil, errors.Join(err, db.Close())
 	}
 	if size(db.file) == 0 {
 		// SQLite deletes the log of a file that is empty, and what was committed last with it.
@@ -293,21 +298,21 @@ func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
 	began := false
 	err := pgx.BeginTxFunc(c, db.pool, pgx.TxOptions{BeginQuery: db.begin}, func(tx pgx.Tx) error {
 		began = true
-		return f(pgTx{pgQuerier{tx, db.pulse.forAll}, tx})
+		return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
 	})
 	var pg *pgconn.PgError
 	if !began && errors.As(err, &pg) && pg.Code == "22012" { // the fence divides by the number of our rows
 		db.lose("another process took the database over", nil)
 		return db.pulse.err()
 	}
-	return db.met(because(c, err))
+	return db.met(db.pulse.because(c, err))
 }
 
 // Query reads outside any transaction; on SQLite it sees the last commit and never waits for a writer. It fails with a
 // *Trouble when the database keeps silent.
 func (db *DB) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 	if db.pool != nil {
-		return pgQuerier{db.pool, db.pulse.forRead}.Query(ctx, q, args...)
+		return pgQuerier{db.pool, db.pulse, db.pulse.forRead}.Query(ctx, q, args...)
 	}
 	rows, err := db.read.QueryContext(ctx, q, args...)
 	if err != nil {
@@ -319,7 +324,7 @@ func (db *DB) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 // QueryRow reads one row as Query does.
 func (db *DB) QueryRow(ctx context.Context, q string, args ...any) Row {
 	if db.pool != nil {
-		return pgQuerier{db.pool, db.pulse.forRead}.QueryRow(ctx, q, args...)
+		return pgQuerier{db.pool, db.pulse, db.pulse.forRead}.QueryRow(ctx, q, args...)
 	}
 	return sqlRow{db.read.QueryRowContext(ctx, q, args...), db}
 }

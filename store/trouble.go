@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,8 +114,13 @@ func explain(file string, err error) error {
 	switch {
 	case errors.As(err, &con):
 		return tell(NoAnswer, "the database does not answer", "look whether PostgreSQL runs, and at `database` in the configuration")
-	case errors.As(err, &path) && errors.Is(err, syscall.ENOSPC):
+	case !errors.As(err, &path):
+	case errors.Is(err, syscall.ENOSPC):
 		return tell(DiskFull, "the disk of the database is full", "make room on it")
+	case errors.Is(err, syscall.EROFS):
+		return tell(ReadOnly, "the database can be read but not written", "mount the disk for writing")
+	case errors.Is(err, fs.ErrPermission):
+		return tell(NoRights, "the database cannot be opened by this user", "give the data folder and all in it to the user who runs jarvis")
 	}
 	return err
 }
@@ -124,16 +128,4 @@ func explain(file string, err error) error {
 // silentTrouble is that of a database that says nothing.
 func silentTrouble(file string) *Trouble {
 	return &Trouble{Kind: NoAnswer, What: "the database does not answer", Do: "try again in a moment", File: file}
-}
-
-// because gives an operation's error its true reason when it was ended by us: a canceled context says nothing.
-func because(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	var t *Trouble
-	if errors.As(context.Cause(ctx), &t) {
-		return t
-	}
-	return err
 }

@@ -119,23 +119,24 @@ type pgQuerier struct {
 		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	}
-	bind func(context.Context) (context.Context, func())
+	pulse *pulse
+	bind  func(context.Context) (context.Context, func())
 }
 
 func (p pgQuerier) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 	c, done := p.bind(ctx)
 	r, err := p.q.Query(c, dollars(q), args...)
 	if err != nil {
-		err = explain("", because(c, err))
+		err = explain("", p.pulse.because(c, err))
 		done()
 		return nil, err
 	}
-	return pgRows{r, c, done}, nil
+	return pgRows{r, p.pulse, c, done}, nil
 }
 
 func (p pgQuerier) QueryRow(ctx context.Context, q string, args ...any) Row {
 	c, done := p.bind(ctx)
-	return pgRow{p.q.QueryRow(c, dollars(q), args...), c, done}
+	return pgRow{p.q.QueryRow(c, dollars(q), args...), p.pulse, c, done}
 }
 
 type pgTx struct {
@@ -151,23 +152,25 @@ func (p pgTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	c, done := p.bind(ctx)
 	defer done()
 	tag, err := p.tx.Exec(c, dollars(q), args...)
-	return tag.RowsAffected(), because(c, err)
+	return tag.RowsAffected(), p.pulse.because(c, err)
 }
 
 // pgRows ends its context when it is read to the end or closed.
 type pgRows struct {
 	pgx.Rows
-	ctx  context.Context
-	done func()
+	pulse *pulse
+	ctx   context.Context
+	done  func()
 }
 
 func (r pgRows) Close() error { r.Rows.Close(); r.done(); return nil }
-func (r pgRows) Err() error   { return explain("", because(r.ctx, r.Rows.Err())) }
+func (r pgRows) Err() error   { return explain("", r.pulse.because(r.ctx, r.Rows.Err())) }
 
 type pgRow struct {
 	pgx.Row
-	ctx  context.Context
-	done func()
+	pulse *pulse
+	ctx   context.Context
+	done  func()
 }
 
 func (r pgRow) Scan(dest ...any) error {
@@ -176,7 +179,7 @@ func (r pgRow) Scan(dest ...any) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoRows
 	}
-	return explain("", because(r.ctx, err))
+	return explain("", r.pulse.because(r.ctx, err))
 }
 
 var dollarCache sync.Map // string → string; the set of statements is fixed

@@ -82,8 +82,8 @@ func (p *Postgres) Stop() {
 // SQL runs statements as the superuser, in the database postgres.
 func (p *Postgres) SQL(ctx context.Context, stmt string) error { return p.psql(ctx, stmt) }
 
-// Pids gives the server's process and all its children.
-func (p *Postgres) Pids() ([]int, error) {
+// pids gives the server's process and all its children.
+func (p *Postgres) pids() ([]int, error) {
 	pids := []int{p.proc.cmd.Process.Pid}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0]))
 	if err != nil {
@@ -100,11 +100,14 @@ func (p *Postgres) Pids() ([]int, error) {
 // Freeze stops all processes of the server: the kernel still accepts connections, and nobody answers. The returned
 // function lets them go on.
 func (p *Postgres) Freeze() (thaw func(), err error) {
-	pids, err := p.Pids()
+	first := p.proc.cmd.Process.Pid
+	_ = syscall.Kill(first, syscall.SIGSTOP) // from now on it makes no new ones
+	pids, err := p.pids()
 	if err != nil {
+		_ = syscall.Kill(first, syscall.SIGCONT)
 		return nil, err
 	}
-	for _, pid := range pids { // the first makes no new ones once it is stopped
+	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
 	return func() {
