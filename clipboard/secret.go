@@ -82,7 +82,7 @@ func ReadKey(file string) (*Key, error) {
 	}
 	k, err := ParseKey(string(b))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+		return nil, fmt.Errorf("%s holds no age key of the form AGE-SECRET-KEY-1…", file)
 	}
 	return k, nil
 }

@@ -17,42 +17,39 @@ const (
 // outlive waits until the services have ended, and bounds that wait by what ended them: a database that is silent must
 // not keep us, and one that is lost must not see us work on. result gives what they returned, once they have.
 func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended <-chan struct{}, result func() error) error {
-	grace := endWhenStopped
-	select {
-	case <-ended:
+	said := func() error {
 		if why := a.db.Why(); why != nil {
 			return &exitError{exitFailed, why.Error()}
 		}
 		return result()
-	case <-a.db.Lost():
-		grace = endWhenLost
+	}
+	lost := a.db.Lost()
+	select {
+	case <-ended:
+		return said()
+	case <-lost:
 		cancel(a.db.Why())
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	lost := a.db.Lost()
-	for {
+	deadline := time.Now().Add(endWhenStopped)
+	for left := endWhenStopped; left > 0; left = time.Until(deadline) {
+		t := time.NewTimer(left)
 		select {
-		case <-lost: // while we were ending: the shorter grace counts from now
-			lost = nil
-			if grace > endWhenLost {
-				grace = endWhenLost
-				t.Reset(grace)
-			}
-			continue
 		case <-ended:
-			if why := a.db.Why(); why != nil {
-				return &exitError{exitFailed, why.Error()}
+			t.Stop()
+			return said()
+		case <-lost: // now, or while we were ending: then the shorter time counts from now
+			lost = nil
+			if d := time.Now().Add(endWhenLost); d.Before(deadline) {
+				deadline = d
 			}
-			return result()
 		case <-t.C:
 		}
-		break
+		t.Stop()
 	}
 	a.stuck = true
 	if why := a.db.Why(); why != nil {
 		return &exitError{exitFailed, why.Error()}
 	}
-	return &exitError{exitFailed, fmt.Sprintf("not everything ended within %s, because the database or a step does not answer; stopped all the same, and what was under way is looked at when jarvis starts again", grace)}
+	return &exitError{exitFailed, fmt.Sprintf("not everything ended within %s, because the database or a step does not answer; stopped all the same, and what was under way is looked at when jarvis starts again", endWhenStopped)}
 }

@@ -63,5 +63,8 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on at the next start")
 		return nil
 	}
+	if ctx.Err() != nil { // the exit code is that of an interrupt, and says nothing else
+		_, _ = fmt.Fprintln(t.err, "jarvis:", err)
+	}
 	return err
 }
