@@ -12,6 +12,8 @@ import (
 const (
 	endWhenLost    = 3 * time.Second
 	endWhenStopped = 8 * time.Second
+	// A step that takes its time to end is let end, when its outcome can be written.
+	endWhenHealthy = 25 * time.Second
 )
 
 // outlive waits until the services have ended, and bounds that wait by what ended them: a database that is silent must
@@ -31,7 +33,8 @@ func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended
 		cancel(a.db.Why())
 	case <-ctx.Done():
 	}
-	deadline := time.Now().Add(endWhenStopped)
+	began := time.Now()
+	deadline := began.Add(endWhenStopped)
 	for left := endWhenStopped; left > 0; left = time.Until(deadline) {
 		t := time.NewTimer(left)
 		select {
@@ -44,6 +47,9 @@ func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended
 				deadline = d
 			}
 		case <-t.C:
+			if lost != nil && time.Since(began) < endWhenHealthy && a.db.Healthy(context.WithoutCancel(ctx)) == nil {
+				deadline = began.Add(endWhenHealthy)
+			}
 		}
 		t.Stop()
 	}
@@ -51,5 +57,5 @@ func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended
 	if why := a.db.Why(); why != nil {
 		return &exitError{exitFailed, why.Error()}
 	}
-	return &exitError{exitFailed, fmt.Sprintf("not everything ended within %s, because the database or a step does not answer; stopped all the same, and what was under way is looked at when jarvis starts again", endWhenStopped)}
+	return &exitError{exitFailed, fmt.Sprintf("not everything ended within %s, because the database or a step does not answer; stopped all the same, and what was under way is looked at when jarvis starts again", time.Since(began).Round(time.Second))}
 }
