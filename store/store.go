@@ -80,7 +80,6 @@ type DB struct {
 
 	pool  *pgxpool.Pool
 	owner *owner
-	begin string // PostgreSQL: what a transaction begins with
 
 	pulse  *pulse
 	probes probes
@@ -217,6 +216,9 @@ func size(file string) int64 {
 	return st.Size()
 }
 
+// closeWithin bounds the wait for what is under way on PostgreSQL when the database is closed.
+const closeWithin = 3 * time.Second
+
 // Close waits for writes under way and releases the lock. On PostgreSQL it waits no longer than three seconds for them.
 func (db *DB) Close() error {
 	db.closing.Do(func() { db.closed = db.close() })
@@ -235,6 +237,10 @@ func (db *DB) close() error {
 	}
 	free := true
 	if db.pool != nil {
+		wait := closeWithin
+		if db.pulse.err() != nil { // what is under way has been ended, and another waits for us to be gone
+			wait = closeWithin / 6
+		}
 		closed := make(chan struct{})
 		go func() {
 			defer close(closed)
@@ -242,7 +248,7 @@ func (db *DB) close() error {
 		}()
 		select {
 		case <-closed:
-		case <-time.After(3 * time.Second):
+		case <-time.After(wait):
 			// Something is still under way: then the lock is not given back in order, and who comes next waits for its age.
 			free = false
 			errs = append(errs, silentTrouble(""))
@@ -296,7 +302,7 @@ func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
 	c, done := db.pulse.forAll(ctx)
 	defer done()
 	began := false
-	err := pgx.BeginTxFunc(c, db.pool, pgx.TxOptions{BeginQuery: db.begin}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(c, db.pool, pgx.TxOptions{BeginQuery: db.owner.begin()}, func(tx pgx.Tx) error {
 		began = true
 		return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
 	})
