@@ -184,28 +184,27 @@ func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error)
 }
 
 func migrations(postgres bool) []store.Migration {
-	list := []store.Migration{{Name: "access/1", SQL: `CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}
-	list = append(list, store.Migration{Name: "access/3-tokens", SQL: `
-CREATE TABLE tokens (
+	list := []store.Migration{{Name: "access/1", Stmts: []string{`CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}}
+	list = append(list, store.Migration{Name: "access/3-tokens", Stmts: []string{
+		`CREATE TABLE tokens (
 	id {{id}},
 	person TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, roles TEXT NOT NULL, by_whom TEXT NOT NULL,
 	created BIGINT NOT NULL, expires BIGINT NOT NULL, used BIGINT NOT NULL, revoked BIGINT NOT NULL
-);
-
-CREATE INDEX audit_who ON audit (who, id)`})
-	list = append(list, store.Migration{Name: "access/4-behind", SQL: `ALTER TABLE tokens ADD COLUMN behind TEXT NOT NULL DEFAULT ''`})
+)`,
+		`CREATE INDEX audit_who ON audit (who, id)`,
+	}})
+	list = append(list, store.Migration{Name: "access/4-behind", Stmts: []string{`ALTER TABLE tokens ADD COLUMN behind TEXT NOT NULL DEFAULT ''`}})
 	if postgres {
-		return append(list, store.Migration{Name: "access/2", SQL: `
-CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql;
-
-CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`},
-			store.Migration{Name: "access/5-truncate", SQL: `CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`})
+		return append(list, store.Migration{Name: "access/2", Stmts: []string{
+			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
+			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
+		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
 	}
-	return append(list, store.Migration{Name: "access/2", SQL: `
-CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
-
-CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`},
+	return append(list, store.Migration{Name: "access/2", Stmts: []string{
+		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
+		`CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
+	}}, store.Migration{Name: "access/5-replace", Stmts: []string{
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
-		store.Migration{Name: "access/5-replace", SQL: `
-CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`})
+		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
+	}})
 }

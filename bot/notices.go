@@ -26,19 +26,16 @@ type notices struct {
 }
 
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
-	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, []store.Migration{{Name: "bot/1", SQL: `
-CREATE TABLE notices (id {{id}}, event BIGINT NOT NULL UNIQUE, run BIGINT NOT NULL, frontend TEXT NOT NULL, place TEXT NOT NULL, nick TEXT NOT NULL, line TEXT NOT NULL, sent BIGINT NOT NULL);
-
-CREATE INDEX notices_unsent ON notices (frontend, id) WHERE sent = 0;
-
-CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`}, {Name: "bot/2-seats", SQL: `
-ALTER TABLE notices ADD COLUMN direct TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0;
-
-CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`}})
+	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, []store.Migration{{Name: "bot/1", Stmts: []string{
+		`CREATE TABLE notices (id {{id}}, event BIGINT NOT NULL UNIQUE, run BIGINT NOT NULL, frontend TEXT NOT NULL, place TEXT NOT NULL, nick TEXT NOT NULL, line TEXT NOT NULL, sent BIGINT NOT NULL)`,
+		`CREATE INDEX notices_unsent ON notices (frontend, id) WHERE sent = 0`,
+		`CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`,
+	}}, {Name: "bot/2-seats", Stmts: []string{
+		`ALTER TABLE notices ADD COLUMN direct TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0`,
+		`CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`,
+	}}})
 }
 
 // seen notes where a person spoke last: there he is told what can not be said where he asked.

@@ -4,43 +4,33 @@ import "github.com/jarvisops/jarvis/store"
 
 // Times are Unix milliseconds. Results are written in the order of their ids, by one writer, and their times grow with the
 // ids but for late ones: so retention takes them from the head, and followers keep an id.
-var migrations = []store.Migration{{Name: "checks/1", SQL: `
-CREATE TABLE check_defs (kind TEXT NOT NULL, name TEXT NOT NULL, yaml TEXT NOT NULL, by_whom TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (kind, name));
-
-CREATE TABLE check_pairs (id {{id}}, task TEXT NOT NULL, host TEXT NOT NULL, state TEXT NOT NULL, UNIQUE (host, task));
-
-CREATE TABLE check_results (
+var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
+	`CREATE TABLE check_defs (kind TEXT NOT NULL, name TEXT NOT NULL, yaml TEXT NOT NULL, by_whom TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (kind, name))`,
+	`CREATE TABLE check_pairs (id {{id}}, task TEXT NOT NULL, host TEXT NOT NULL, state TEXT NOT NULL, UNIQUE (host, task))`,
+	`CREATE TABLE check_results (
 	id {{id}},
 	pair BIGINT NOT NULL, at BIGINT NOT NULL, due BIGINT NOT NULL, took BIGINT NOT NULL,
 	status INTEGER NOT NULL, soft INTEGER NOT NULL, quiet INTEGER NOT NULL, exit INTEGER NOT NULL, sig TEXT NOT NULL,
 	line TEXT NOT NULL, long TEXT NOT NULL, perf TEXT NOT NULL
-);
-
-CREATE INDEX check_results_pair ON check_results (pair, id);
-
-CREATE INDEX check_results_problems ON check_results (id) WHERE status > 0;
-
-CREATE TABLE check_metrics (
+)`,
+	`CREATE INDEX check_results_pair ON check_results (pair, id)`,
+	`CREATE INDEX check_results_problems ON check_results (id) WHERE status > 0`,
+	`CREATE TABLE check_metrics (
 	pair BIGINT NOT NULL, label TEXT NOT NULL, step BIGINT NOT NULL, at BIGINT NOT NULL,
 	n BIGINT NOT NULL, low DOUBLE PRECISION NOT NULL, high DOUBLE PRECISION NOT NULL, total DOUBLE PRECISION NOT NULL, unit TEXT NOT NULL,
 	PRIMARY KEY (pair, label, step, at)
-);
-
-CREATE INDEX check_metrics_age ON check_metrics (step, at);
-
-CREATE TABLE check_downtimes (
+)`,
+	`CREATE INDEX check_metrics_age ON check_metrics (step, at)`,
+	`CREATE TABLE check_downtimes (
 	id {{id}},
 	task TEXT NOT NULL, host TEXT NOT NULL, begins BIGINT NOT NULL, ends BIGINT NOT NULL, by_whom TEXT NOT NULL, why TEXT NOT NULL
-);
-
-CREATE TABLE check_outbox (
+)`,
+	`CREATE TABLE check_outbox (
 	id {{id}},
 	at BIGINT NOT NULL, kind TEXT NOT NULL, action TEXT NOT NULL, event TEXT NOT NULL,
 	done BIGINT NOT NULL, tries INTEGER NOT NULL, next BIGINT NOT NULL, err TEXT NOT NULL
-);
-
-CREATE INDEX check_outbox_open ON check_outbox (kind, next, id) WHERE done = 0;
-
-CREATE TABLE check_notices (id {{id}}, at BIGINT NOT NULL, person TEXT NOT NULL, channel TEXT NOT NULL, line TEXT NOT NULL);
-
-CREATE TABLE check_marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`}}
+)`,
+	`CREATE INDEX check_outbox_open ON check_outbox (kind, next, id) WHERE done = 0`,
+	`CREATE TABLE check_notices (id {{id}}, at BIGINT NOT NULL, person TEXT NOT NULL, channel TEXT NOT NULL, line TEXT NOT NULL)`,
+	`CREATE TABLE check_marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`,
+}}}

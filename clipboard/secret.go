@@ -74,20 +74,22 @@ func ParseKey(s string) (*Key, error) {
 	return &Key{id}, nil
 }
 
-// LoadKey reads the key file, or makes it (mode 0600) when it is not there. What is sealed can be opened with this
-// file only: it belongs in the backup, away from the database.
-func LoadKey(file string) (*Key, error) {
+// ReadKey reads the key file; fs.ErrNotExist when it is not there.
+func ReadKey(file string) (*Key, error) {
 	b, err := os.ReadFile(file)
-	if err == nil {
-		k, err := ParseKey(string(b))
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
-		}
-		return k, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("read the age key: %w", err)
 	}
+	k, err := ParseKey(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no age key of the form AGE-SECRET-KEY-1…", file)
+	}
+	return k, nil
+}
+
+// MakeKey makes the key file (mode 0600), or reads it when somebody was faster. What is sealed can be opened with this
+// file only: it belongs in the backup, away from the database. Call it only where nothing is sealed with another key.
+func MakeKey(file string) (*Key, error) {
 	k, err := NewKey()
 	if err != nil {
 		return nil, err
@@ -104,12 +106,15 @@ func LoadKey(file string) (*Key, error) {
 		return nil, fmt.Errorf("write the age key: %w", err)
 	}
 	if err := os.Link(tmp.Name(), file); errors.Is(err, os.ErrExist) {
-		return LoadKey(file)
+		return ReadKey(file)
 	} else if err != nil {
 		return nil, fmt.Errorf("write the age key: %w", err)
 	}
 	return k, nil
 }
+
+// Recipient gives the key's public half, age1…: it says which key this is, and opens nothing.
+func (k *Key) Recipient() string { return k.id.Recipient().String() }
 
 // Seal encrypts a value; the text is base64 on one line.
 func (k *Key) Seal(plain string) (string, error) {

@@ -24,6 +24,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/tasklog"
 )
 
@@ -278,10 +279,15 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	var many *pipeline.AmbiguousError
 	var self *pipeline.SelfError
 	var repeat *pipeline.RepeatError
+	var sick *store.Trouble
 	var uerr *url.Error
 	switch {
 	case errors.As(err, &user):
 		return user
+	case errors.As(err, &sick):
+		// The rest is for who keeps the server, and names its files.
+		t.env.Log.Error("the database", "line", strings.Join(c.Words, " "), "err", err)
+		return &UserError{Msg: sick.What, Hint: "try again in a moment; the server's log says more"}
 	case errors.As(err, &syntax):
 		return &UserError{Msg: "the clipboard is not right: " + syntax.Error(), Kind: ErrUsage}
 	case errors.As(err, &key):

@@ -1,15 +1,11 @@
 package pipeline
 
-import (
-	"strings"
-
-	"github.com/jarvisops/jarvis/store"
-)
+import "github.com/jarvisops/jarvis/store"
 
 // migrations of the record. Times are Unix milliseconds, so that both databases hold and compare the same.
 func migrations(postgres bool) []store.Migration {
-	list := []store.Migration{{Name: "pipeline/1", SQL: `
-CREATE TABLE runs (
+	list := []store.Migration{{Name: "pipeline/1", Stmts: []string{
+		`CREATE TABLE runs (
 	id {{id}},
 	host TEXT NOT NULL, fqdn TEXT NOT NULL, pipeline TEXT NOT NULL, steps TEXT NOT NULL,
 	stage BIGINT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
@@ -17,108 +13,85 @@ CREATE TABLE runs (
 	clipboard TEXT NOT NULL, err TEXT NOT NULL, why TEXT NOT NULL,
 	by_whom TEXT NOT NULL, origin TEXT NOT NULL, cancel_by TEXT NOT NULL, tries INTEGER NOT NULL,
 	started BIGINT NOT NULL, stage_at BIGINT NOT NULL, wake BIGINT NOT NULL, ended BIGINT NOT NULL
-);
-
-CREATE UNIQUE INDEX runs_one_live_per_host ON runs (fqdn) WHERE live = 1;
-
-CREATE INDEX runs_host ON runs (host, id);
-
-CREATE INDEX runs_live ON runs (live, state) WHERE live = 1;
-
-CREATE TABLE events (
+)`,
+		`CREATE UNIQUE INDEX runs_one_live_per_host ON runs (fqdn) WHERE live = 1`,
+		`CREATE INDEX runs_host ON runs (host, id)`,
+		`CREATE INDEX runs_live ON runs (live, state) WHERE live = 1`,
+		`CREATE TABLE events (
 	id {{id}},
 	run BIGINT NOT NULL, at BIGINT NOT NULL, kind TEXT NOT NULL, stage BIGINT NOT NULL, step TEXT NOT NULL,
 	text TEXT NOT NULL, diff TEXT NOT NULL, took BIGINT NOT NULL
-);
-
-CREATE INDEX events_run ON events (run, id);
-
-CREATE TABLE timings (pipeline TEXT NOT NULL, stage BIGINT NOT NULL, step TEXT NOT NULL, run BIGINT NOT NULL, took BIGINT NOT NULL);
-
-CREATE INDEX timings_pipeline ON timings (pipeline, run);
-
-CREATE TABLE installation (id TEXT NOT NULL)`}}
+)`,
+		`CREATE INDEX events_run ON events (run, id)`,
+		`CREATE TABLE timings (pipeline TEXT NOT NULL, stage BIGINT NOT NULL, step TEXT NOT NULL, run BIGINT NOT NULL, took BIGINT NOT NULL)`,
+		`CREATE INDEX timings_pipeline ON timings (pipeline, run)`,
+		`CREATE TABLE installation (id TEXT NOT NULL)`,
+	}}}
 	if postgres {
 		// Sequence numbers are given out before the commit, so a follower could pass one by; with the transaction's
 		// number it reads only what no open transaction can still come before.
-		list = append(list, store.Migration{Name: "pipeline/1-postgres", SQL: `ALTER TABLE events ADD COLUMN tx xid8 NOT NULL DEFAULT pg_current_xact_id()`})
+		list = append(list, store.Migration{Name: "pipeline/1-postgres", Stmts: []string{`ALTER TABLE events ADD COLUMN tx xid8 NOT NULL DEFAULT pg_current_xact_id()`}})
 	}
-	list = append(list, store.Migration{Name: "pipeline/2-clusters", SQL: `
-CREATE TABLE clusters (
+	list = append(list, store.Migration{Name: "pipeline/2-clusters", Stmts: []string{
+		`CREATE TABLE clusters (
 	id {{id}},
 	name TEXT NOT NULL, barriers TEXT NOT NULL, on_failure TEXT NOT NULL, undoing INTEGER NOT NULL,
 	by_whom TEXT NOT NULL, started BIGINT NOT NULL
-);
-
-CREATE INDEX clusters_name ON clusters (name, id);
-
-ALTER TABLE runs ADD COLUMN cluster BIGINT NOT NULL DEFAULT 0;
-
-CREATE INDEX runs_cluster ON runs (cluster) WHERE cluster > 0`})
-	list = append(list, store.Migration{Name: "pipeline/3-approvals", SQL: `
-CREATE TABLE approvals (
+)`,
+		`CREATE INDEX clusters_name ON clusters (name, id)`,
+		`ALTER TABLE runs ADD COLUMN cluster BIGINT NOT NULL DEFAULT 0`,
+		`CREATE INDEX runs_cluster ON runs (cluster) WHERE cluster > 0`,
+	}})
+	list = append(list, store.Migration{Name: "pipeline/3-approvals", Stmts: []string{
+		`CREATE TABLE approvals (
 	id {{id}},
 	run BIGINT NOT NULL, cluster BIGINT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
 	by_whom TEXT NOT NULL, asked BIGINT NOT NULL, expires BIGINT NOT NULL,
 	decided BIGINT NOT NULL, decided_by TEXT NOT NULL, outcome TEXT NOT NULL
-);
-
-CREATE UNIQUE INDEX approvals_one_pending ON approvals (run) WHERE outcome = '';
-
-ALTER TABLE runs ADD COLUMN request_key TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN request_hash TEXT NOT NULL DEFAULT '';
-
-CREATE UNIQUE INDEX runs_request_key ON runs (request_key) WHERE request_key <> ''`})
-	list = append(list, store.Migration{Name: "pipeline/4-record", SQL: dialect(record, postgres)})
+)`,
+		`CREATE UNIQUE INDEX approvals_one_pending ON approvals (run) WHERE outcome = ''`,
+		`ALTER TABLE runs ADD COLUMN request_key TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN request_hash TEXT NOT NULL DEFAULT ''`,
+		`CREATE UNIQUE INDEX runs_request_key ON runs (request_key) WHERE request_key <> ''`,
+	}})
+	list = append(list, store.Migration{Name: "pipeline/4-record", Stmts: record(postgres)})
 	if postgres {
 		// See settled.go. The default is worked out from the left, so the transaction has its number first.
-		list = append(list, store.Migration{Name: "pipeline/5-postgres", SQL: `
-ALTER TABLE events DROP COLUMN tx;
-
-ALTER TABLE events ALTER COLUMN id SET DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('events_id_seq') END`})
+		list = append(list, store.Migration{Name: "pipeline/5-postgres", Stmts: []string{
+			`ALTER TABLE events DROP COLUMN tx`,
+			`ALTER TABLE events ALTER COLUMN id SET DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('events_id_seq') END`,
+		}})
 	}
 	return list
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each
 // host a row of its own. A run that was never approved never began.
-const record = `
-ALTER TABLE runs RENAME COLUMN turn TO epoch;
-
-ALTER TABLE runs RENAME COLUMN under TO mark;
-
-ALTER TABLE runs ADD COLUMN verb TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN variant TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN ending TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN reason TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN behind TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE runs ADD COLUMN began BIGINT NOT NULL DEFAULT 0;
-
-ALTER TABLE approvals ADD COLUMN behind TEXT NOT NULL DEFAULT '';
-
-ALTER TABLE approvals ADD COLUMN because TEXT NOT NULL DEFAULT '';
-
-UPDATE runs SET verb = CASE WHEN pipeline LIKE '%/%' THEN substr(pipeline, 1, {{position pipeline '/'}} - 1) ELSE pipeline END,
-	provider = CASE WHEN pipeline LIKE '%/%' AND pipeline NOT LIKE 'task/%' THEN substr(pipeline, {{position pipeline '/'}} + 1) ELSE '' END;
-
-UPDATE runs SET variant = 'network', provider = replace(provider, '-network', '') WHERE provider LIKE '%-network' AND verb <> 'own';
-
-UPDATE runs SET variant = 'check' WHERE pipeline = 'task/check';
-
-UPDATE runs SET began = started WHERE NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start');
-
-UPDATE runs SET began = (SELECT max(decided) FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved')
-	WHERE EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved');
-
-UPDATE runs SET ending = CASE
+func record(postgres bool) []string {
+	slash := "instr(pipeline, '/')"
+	if postgres {
+		slash = "position('/' in pipeline)"
+	}
+	return []string{
+		`ALTER TABLE runs RENAME COLUMN turn TO epoch`,
+		`ALTER TABLE runs RENAME COLUMN under TO mark`,
+		`ALTER TABLE runs ADD COLUMN verb TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN provider TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN variant TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN ending TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN reason TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN behind TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN began BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE approvals ADD COLUMN behind TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE approvals ADD COLUMN because TEXT NOT NULL DEFAULT ''`,
+		`UPDATE runs SET verb = CASE WHEN pipeline LIKE '%/%' THEN substr(pipeline, 1, ` + slash + ` - 1) ELSE pipeline END,
+	provider = CASE WHEN pipeline LIKE '%/%' AND pipeline NOT LIKE 'task/%' THEN substr(pipeline, ` + slash + ` + 1) ELSE '' END`,
+		`UPDATE runs SET variant = 'network', provider = replace(provider, '-network', '') WHERE provider LIKE '%-network' AND verb <> 'own'`,
+		`UPDATE runs SET variant = 'check' WHERE pipeline = 'task/check'`,
+		`UPDATE runs SET began = started WHERE NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start')`,
+		`UPDATE runs SET began = (SELECT max(decided) FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved')
+	WHERE EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND approvals.what = 'start' AND outcome = 'approved')`,
+		`UPDATE runs SET ending = CASE
 	WHEN state = 'ready' AND verb = 'destroy' THEN 'destroyed'
 	WHEN state = 'ready' THEN 'ready'
 	WHEN state = 'undone' THEN 'undone'
@@ -129,31 +102,18 @@ UPDATE runs SET ending = CASE
 	WHEN state = 'cancelled' AND EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND what = 'start' AND outcome = 'expired') THEN 'expired'
 	WHEN state = 'cancelled' AND EXISTS (SELECT 1 FROM approvals WHERE approvals.run = runs.id AND what = 'start' AND decided_by = runs.by_whom) THEN 'withdrawn'
 	WHEN state = 'cancelled' THEN 'denied'
-	ELSE '' END;
-
-UPDATE runs SET reason = CASE WHEN why LIKE 'at the barrier%' THEN 'barrier' WHEN why LIKE '% holds: %' THEN 'hold' WHEN why LIKE 'waits for the %' THEN 'member' WHEN why LIKE 'try %' THEN 'retry' ELSE 'host' END
-	WHERE state = 'waiting';
-
-CREATE TABLE hosts (
+	ELSE '' END`,
+		`UPDATE runs SET reason = CASE WHEN why LIKE 'at the barrier%' THEN 'barrier' WHEN why LIKE '% holds: %' THEN 'hold' WHEN why LIKE 'waits for the %' THEN 'member' WHEN why LIKE 'try %' THEN 'retry' ELSE 'host' END
+	WHERE state = 'waiting'`,
+		`CREATE TABLE hosts (
 	fqdn TEXT PRIMARY KEY, host TEXT NOT NULL, run BIGINT NOT NULL, newest BIGINT NOT NULL, task INTEGER NOT NULL,
 	address TEXT, hostkeys TEXT
-);
-
-CREATE INDEX hosts_host ON hosts (host, fqdn);
-
-CREATE INDEX runs_fqdn ON runs (fqdn, id);
-
-CREATE INDEX runs_state ON runs (state, id);
-
-DROP INDEX runs_host;
-
-INSERT INTO hosts (fqdn, host, run, newest, task)
-	SELECT fqdn, max(host), max(CASE WHEN began > 0 THEN id ELSE 0 END), max(id), max(CASE WHEN verb = 'task' THEN 1 ELSE 0 END) FROM runs GROUP BY fqdn`
-
-// dialect writes what the databases call differently.
-func dialect(sql string, postgres bool) string {
-	if postgres {
-		return strings.NewReplacer("{{position pipeline '/'}}", "position('/' in pipeline)").Replace(sql)
+)`,
+		`CREATE INDEX hosts_host ON hosts (host, fqdn)`,
+		`CREATE INDEX runs_fqdn ON runs (fqdn, id)`,
+		`CREATE INDEX runs_state ON runs (state, id)`,
+		`DROP INDEX runs_host`,
+		`INSERT INTO hosts (fqdn, host, run, newest, task)
+	SELECT fqdn, max(host), max(CASE WHEN began > 0 THEN id ELSE 0 END), max(id), max(CASE WHEN verb = 'task' THEN 1 ELSE 0 END) FROM runs GROUP BY fqdn`,
 	}
-	return strings.NewReplacer("{{position pipeline '/'}}", "instr(pipeline, '/')").Replace(sql)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -17,6 +18,7 @@ const maxGroup = 256
 type group struct {
 	db    *sql.DB
 	stmts *stmts
+	lost  func() error // why nothing may be written any more, or nil
 	in    chan *write
 	done  chan struct{}
 
@@ -30,8 +32,8 @@ type write struct {
 	res chan error
 }
 
-func newGroup(db *sql.DB) *group {
-	g := &group{db: db, stmts: &stmts{db: db, m: map[string]*sql.Stmt{}}, in: make(chan *write, maxGroup), done: make(chan struct{})}
+func newGroup(db *sql.DB, lost func() error) *group {
+	g := &group{db: db, lost: lost, stmts: &stmts{db: db, m: map[string]*sql.Stmt{}}, in: make(chan *write, maxGroup), done: make(chan struct{})}
 	go g.run()
 	return g
 }
@@ -86,26 +88,36 @@ func (g *group) run() {
 }
 
 // commit writes the batch as one transaction. When any of them fails, each is tried in a transaction of its own, so
-// that one bad write takes no other with it.
+// that one bad write takes no other with it. When the transaction could not even begin, that is the answer to all: each
+// would wait as long again for the same lock.
 func (g *group) commit(batch []*write) {
-	if len(batch) > 1 {
-		if err := g.one(batch); err == nil {
-			for _, w := range batch {
-				w.res <- nil
-			}
-			return
+	err := g.one(batch)
+	var none *beginError
+	if err == nil || len(batch) == 1 || errors.As(err, &none) {
+		for _, w := range batch {
+			w.res <- err
 		}
+		return
 	}
 	for _, w := range batch {
 		w.res <- g.one([]*write{w})
 	}
 }
 
+// beginError: no transaction, so nothing of the batch was tried.
+type beginError struct{ err error }
+
+func (e *beginError) Error() string { return "begin: " + e.err.Error() }
+func (e *beginError) Unwrap() error { return e.err }
+
 func (g *group) one(batch []*write) (err error) {
 	ctx := batch[0].ctx
+	if err := g.lost(); err != nil {
+		return &beginError{err}
+	}
 	tx, err := g.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return &beginError{err}
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -118,6 +130,10 @@ func (g *group) one(batch []*write) (err error) {
 			_ = tx.Rollback()
 			return err
 		}
+	}
+	if err := g.lost(); err != nil {
+		_ = tx.Rollback()
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)

@@ -9,6 +9,13 @@
 // commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own.
 //
 // Statements are written once, with ? for arguments and SQL that both engines take.
+//
+// One process owns the database: an flock on the folder (SQLite), an advisory lock and a row that is renewed beside it
+// (PostgreSQL). Who cannot prove any more that it is the owner is told by Lost, and writes nothing from then on:
+//
+//	owner.keep, lock.watch ──► pulse ──► Lost, ErrLost for writes, an end to what waits for a database that is silent
+//
+// Open starts one goroutine that keeps the lock, and one that reads all pages of a SQLite file once; Close ends both.
 package store
 
 import (
@@ -16,13 +23,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite" // the SQLite driver, in Go
 )
@@ -62,96 +72,193 @@ type Tx interface {
 
 // DB is an open database, safe for concurrent use.
 type DB struct {
+	log  *slog.Logger
+	dir  string // SQLite: the folder
+	file string // SQLite: the file
+
 	write *sql.DB // SQLite: one connection
 	read  *sql.DB
-	pool  *pgxpool.Pool
 	lock  *lock
 	group *group
-	hold  *pgxpool.Conn // PostgreSQL: the session that holds the advisory lock
+
+	pool  *pgxpool.Pool
+	owner *owner
+
+	pulse  *pulse
+	probes probes
+	damage atomic.Pointer[Trouble]
+	look   context.CancelFunc // ends the look at all pages
+	looked chan struct{}
+
+	closing sync.Once
+	closed  error
+
+	knownMu sync.Mutex
+	known   map[string]bool // names of the migrations that this program has
 }
 
 // Options to Open.
 type Options struct {
-	Dir string // folder of the SQLite file and its lock
-	URL string // postgres://…; empty means SQLite in Dir
+	Dir string       // folder of the SQLite file and its lock
+	URL string       // postgres://…; empty means SQLite in Dir
+	Log *slog.Logger // nil: discarded
+	// Fresh is asked when the database holds nothing yet, before any table is made; its error is that of Open. nil lets
+	// every new database come to be.
+	Fresh func() error
 }
 
-// advisoryKey is the PostgreSQL advisory lock that the one node holds: "jarvis" in ASCII.
-const advisoryKey = 0x6a6172766973
+func newDB(o Options) *DB {
+	return &DB{log: o.Log, pulse: newPulse(), known: map[string]bool{}}
+}
 
-// Open opens the database and takes its lock. ErrInUse when another process holds it.
-func Open(ctx context.Context, o Options) (*DB, error) {
-	if o.URL != "" {
-		return openPostgres(ctx, o.URL)
+// Open opens the database and takes its lock. ErrInUse when another process holds it, a *Trouble when the database is
+// not well. On PostgreSQL it waits, ten seconds at most, for an earlier owner that did not release the database.
+func Open(ctx context.Context, o Options) (db *DB, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Fresh == nil {
+		o.Fresh = func() error { return nil }
+	}
+	var fresh bool
+	if o.URL != "" {
+		if db, err = openPostgres(ctx, o); err == nil {
+			err = db.QueryRow(ctx, "SELECT to_regclass('jarvis_migrations') IS NULL").Scan(&fresh)
+		}
+	} else {
+		if db, err = openSQLite(ctx, o); err == nil {
+			err = db.QueryRow(ctx, "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'jarvis_migrations')").Scan(&fresh)
+		}
+	}
+	if err == nil && fresh {
+		err = o.Fresh()
+	}
+	if err == nil {
+		err = db.Migrate(ctx, []Migration{factsMigration, healthMigration})
+	}
+	if err != nil {
+		if db != nil {
+			err = errors.Join(db.met(err), db.Close())
+		}
+		return nil, err
+	}
+	return db, nil
+}
+
+func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	l, err := takeLock(filepath.Join(o.Dir, "jarvis.lock"))
-	if err != nil {
-		return nil, err
+	db := newDB(o)
+	db.dir, db.file = o.Dir, filepath.Join(o.Dir, "jarvis.db")
+	var err error
+	if db.lock, err = takeLock(o.Dir); err != nil {
+		return nil, explain(db.file, err)
 	}
-	file := filepath.Join(o.Dir, "jarvis.db")
+	fail := func(err error) (*DB, error) {
+		err = explain(db.file, err)
+		var sick *Trouble // names the file itself
+		if !errors.As(err, &sick) {
+			err = fmt.Errorf("open %s: %w", db.file, err)
+		}
+		return nil, errors.Join(err, db.Close())
+	}
+	if size(db.file) == 0 {
+		// SQLite deletes the log of a file that is empty, and what was committed last with it.
+		if size(db.file+"-wal") > 0 {
+			return fail(&Trouble{Kind: Damaged, File: db.file, What: "the database is missing or empty, and its log jarvis.db-wal is still there",
+				Do: "put jarvis.db back beside it, or restore a backup; move jarvis.db-wal away only when nothing of it is wanted"})
+		}
+		if err := o.Fresh(); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	open := func(extra string, conns int) (*sql.DB, error) {
-		q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
-		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?"+q.Encode()+extra)
+		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
+		c, err := sql.Open("sqlite", "file:"+(&url.URL{Path: db.file}).EscapedPath()+"?"+q.Encode()+extra)
 		if err != nil {
 			return nil, err
 		}
-		db.SetMaxOpenConns(conns)
-		db.SetMaxIdleConns(conns)
-		return db, db.PingContext(ctx)
+		c.SetMaxOpenConns(conns)
+		c.SetMaxIdleConns(conns)
+		return c, c.PingContext(ctx)
 	}
-	db := &DB{lock: l}
 	if db.write, err = open("&_txlock=immediate", 1); err == nil {
 		db.read, err = open("&_pragma=query_only(1)", 4)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), db.Close())
+		return fail(err)
 	}
 	// The file may hold sealed secrets and everybody's clipboards.
-	if err := os.Chmod(file, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), db.Close())
+	if err := os.Chmod(db.file, 0o600); err != nil {
+		return fail(err)
 	}
-	db.group = newGroup(db.write)
-	return db, nil
-}
-
-func openPostgres(ctx context.Context, u string) (*DB, error) {
-	pool, err := pgxpool.New(ctx, u)
+	if err := db.lock.watch(db.file, db.lose); err != nil {
+		return fail(err)
+	}
+	db.group = newGroup(db.write, db.pulse.err)
+	pages, err := open("&_pragma=query_only(1)", 1)
 	if err != nil {
-		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
+		return fail(err)
 	}
-	db := &DB{pool: pool}
-	if db.hold, err = pool.Acquire(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
-	}
-	var got bool
-	if err := db.hold.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(advisoryKey)).Scan(&got); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the PostgreSQL database: %w", err), db.Close())
-	}
-	if !got {
-		return nil, errors.Join(fmt.Errorf("%w: the database is held by another session", ErrInUse), db.Close())
-	}
+	look, end := context.WithCancel(context.Background())
+	db.look, db.looked = end, make(chan struct{})
+	go func() {
+		defer close(db.looked)
+		db.quickCheck(look, pages)
+		_ = pages.Close()
+	}()
 	return db, nil
 }
 
-// Close waits for writes under way and releases the lock.
+func size(file string) int64 {
+	st, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// closeWithin bounds the wait for what is under way on PostgreSQL when the database is closed.
+const closeWithin = 3 * time.Second
+
+// Close waits for writes under way and releases the lock. On PostgreSQL it waits no longer than three seconds for them.
 func (db *DB) Close() error {
+	db.closing.Do(func() { db.closed = db.close() })
+	return db.closed
+}
+
+func (db *DB) close() error {
 	var errs []error
+	if db.look != nil {
+		db.look()
+		<-db.looked
+	}
+	db.probes.wg.Wait()
 	if db.group != nil {
 		db.group.close()
 	}
-	if db.hold != nil {
-		// Said, not left to the end of the connection: the server may see that only after the next process asks.
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		_, _ = db.hold.Exec(ctx, "SELECT pg_advisory_unlock_all()")
-		cancel()
-		db.hold.Release()
-	}
+	free := true
 	if db.pool != nil {
-		db.pool.Close()
+		wait := closeWithin
+		if db.pulse.err() != nil { // what is under way has been ended, and another waits for us to be gone
+			wait = closeWithin / 6
+		}
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			db.pool.Close()
+		}()
+		select {
+		case <-closed:
+		case <-time.After(wait):
+			// Something is still under way: then the lock is not given back in order, and who comes next waits for its age.
+			free = false
+			errs = append(errs, silentTrouble(""))
+		}
+	}
+	if db.owner != nil {
+		db.owner.release(free)
 	}
 	for _, d := range []*sql.DB{db.read, db.write} {
 		if d != nil {
@@ -161,7 +268,22 @@ func (db *DB) Close() error {
 	if db.lock != nil {
 		errs = append(errs, db.lock.release())
 	}
+	db.pulse.end()
 	return errors.Join(errs...)
+}
+
+// Lost is closed when this process can no longer prove that the database is its own: another may own it and begin the
+// same work. Stop all work at once; every Write fails from then on. Why says what happened.
+func (db *DB) Lost() <-chan struct{} { return db.pulse.lost }
+
+// Why gives the reason of Lost, an ErrLost, or nil.
+func (db *DB) Why() error { return db.pulse.err() }
+
+func (db *DB) lose(why string, err error) {
+	t := &Trouble{Kind: Gone, File: db.file, What: "this process no longer owns the database: " + why, Do: "start it again", Err: err}
+	if db.pulse.lose(t) {
+		db.log.Error("the database is lost; all work stops", "why", why, "err", err)
+	}
 }
 
 // Postgres gives the pool, or nil on SQLite.
@@ -171,63 +293,47 @@ func (db *DB) Postgres() *pgxpool.Pool { return db.pool }
 func (db *DB) SQLite() *sql.DB { return db.write }
 
 // Write runs f in a transaction. When it returns nil, the commit is on disk. f may run more than once and must
-// touch nothing but the transaction; an error from f rolls back what f did, and nobody else's write.
+// touch nothing but the transaction; an error from f rolls back what f did, and nobody else's write. It fails with
+// ErrLost once the database is lost, and with a *Trouble when the database is not well.
 func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
-	if db.pool != nil {
-		return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return f(pgTx{pgQuerier{tx}, tx}) })
+	if err := db.pulse.err(); err != nil {
+		return err
 	}
-	return db.group.do(ctx, f)
+	if db.pool == nil {
+		return db.met(db.group.do(ctx, f))
+	}
+	c, done := db.pulse.forAll(ctx)
+	defer done()
+	began := false
+	err := pgx.BeginTxFunc(c, db.pool, pgx.TxOptions{BeginQuery: db.owner.begin()}, func(tx pgx.Tx) error {
+		began = true
+		return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
+	})
+	var pg *pgconn.PgError
+	if !began && errors.As(err, &pg) && pg.Code == "22012" { // the fence divides by the number of our rows
+		db.lose("another process took the database over", nil)
+		return db.pulse.err()
+	}
+	return db.met(db.pulse.because(c, err))
 }
 
-// Query reads outside any transaction; on SQLite it sees the last commit and never waits for a writer.
+// Query reads outside any transaction; on SQLite it sees the last commit and never waits for a writer. It fails with a
+// *Trouble when the database keeps silent.
 func (db *DB) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 	if db.pool != nil {
-		return pgQuerier{db.pool}.Query(ctx, q, args...)
+		return pgQuerier{db.pool, db.pulse, db.pulse.forRead}.Query(ctx, q, args...)
 	}
-	return db.read.QueryContext(ctx, q, args...)
+	rows, err := db.read.QueryContext(ctx, q, args...)
+	if err != nil {
+		return nil, db.met(err)
+	}
+	return sqlRows{rows, db}, nil
 }
 
 // QueryRow reads one row as Query does.
 func (db *DB) QueryRow(ctx context.Context, q string, args ...any) Row {
 	if db.pool != nil {
-		return pgQuerier{db.pool}.QueryRow(ctx, q, args...)
+		return pgQuerier{db.pool, db.pulse, db.pulse.forRead}.QueryRow(ctx, q, args...)
 	}
-	return db.read.QueryRowContext(ctx, q, args...)
-}
-
-// Migration is one step of a package's schema. Name is unique ("pipeline/1"); the text may hold several statements,
-// and {{id}} for "integer primary key that counts up".
-type Migration struct{ Name, SQL string }
-
-// Migrate applies what is not applied yet, each in a transaction.
-func (db *DB) Migrate(ctx context.Context, list []Migration) error {
-	id := "INTEGER PRIMARY KEY AUTOINCREMENT"
-	if db.pool != nil {
-		id = "BIGSERIAL PRIMARY KEY"
-	}
-	for _, m := range list {
-		err := db.Write(ctx, func(tx Tx) error {
-			if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"); err != nil {
-				return err
-			}
-			n, err := tx.Exec(ctx, "INSERT INTO jarvis_migrations (name) VALUES (?) ON CONFLICT DO NOTHING", m.Name)
-			if err != nil || n == 0 {
-				return err
-			}
-			text := strings.ReplaceAll(m.SQL, "{{id}}", id)
-			for _, stmt := range strings.Split(text, ";\n\n") {
-				if strings.TrimSpace(stmt) == "" {
-					continue
-				}
-				if _, err := tx.Exec(ctx, stmt); err != nil {
-					return fmt.Errorf("%w in %q", err, stmt)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("migrate the database to %s: %w", m.Name, err)
-		}
-	}
-	return nil
+	return sqlRow{db.read.QueryRowContext(ctx, q, args...), db}
 }

@@ -98,24 +98,46 @@ func (s *stmts) close() {
 	}
 }
 
-// pgQuerier turns ? into $1 and pgx's types into ours.
+// sqlRows and sqlRow give the driver's errors their words.
+type sqlRows struct {
+	*sql.Rows
+	db *DB
+}
+
+func (r sqlRows) Scan(dest ...any) error { return r.db.met(r.Rows.Scan(dest...)) }
+func (r sqlRows) Err() error             { return r.db.met(r.Rows.Err()) }
+
+type sqlRow struct {
+	*sql.Row
+	db *DB
+}
+
+func (r sqlRow) Scan(dest ...any) error { return r.db.met(r.Row.Scan(dest...)) }
+
+// pgQuerier turns ? into $1 and pgx's types into ours. bind gives a context that also ends with the pulse.
 type pgQuerier struct {
 	q interface {
 		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	}
+	pulse *pulse
+	bind  func(context.Context) (context.Context, func())
 }
 
 func (p pgQuerier) Query(ctx context.Context, q string, args ...any) (Rows, error) {
-	r, err := p.q.Query(ctx, dollars(q), args...)
+	c, done := p.bind(ctx)
+	r, err := p.q.Query(c, dollars(q), args...)
 	if err != nil {
+		err = explain("", p.pulse.because(c, err))
+		done()
 		return nil, err
 	}
-	return pgRows{r}, nil
+	return pgRows{r, p.pulse, c, done}, nil
 }
 
 func (p pgQuerier) QueryRow(ctx context.Context, q string, args ...any) Row {
-	return pgRow{p.q.QueryRow(ctx, dollars(q), args...)}
+	c, done := p.bind(ctx)
+	return pgRow{p.q.QueryRow(c, dollars(q), args...), p.pulse, c, done}
 }
 
 type pgTx struct {
@@ -129,22 +151,37 @@ func (p pgTx) Raw() any          { return p.tx }
 func (p pgTx) ForUpdate() string { return " FOR UPDATE" }
 
 func (p pgTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
-	tag, err := p.tx.Exec(ctx, dollars(q), args...)
-	return tag.RowsAffected(), err
+	c, done := p.bind(ctx)
+	defer done()
+	tag, err := p.tx.Exec(c, dollars(q), args...)
+	return tag.RowsAffected(), p.pulse.because(c, err)
 }
 
-type pgRows struct{ pgx.Rows }
+// pgRows ends its context when it is read to the end or closed.
+type pgRows struct {
+	pgx.Rows
+	pulse *pulse
+	ctx   context.Context
+	done  func()
+}
 
-func (r pgRows) Close() error { r.Rows.Close(); return nil }
+func (r pgRows) Close() error { r.Rows.Close(); r.done(); return nil }
+func (r pgRows) Err() error   { return explain("", r.pulse.because(r.ctx, r.Rows.Err())) }
 
-type pgRow struct{ pgx.Row }
+type pgRow struct {
+	pgx.Row
+	pulse *pulse
+	ctx   context.Context
+	done  func()
+}
 
 func (r pgRow) Scan(dest ...any) error {
+	defer r.done()
 	err := r.Row.Scan(dest...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoRows
 	}
-	return err
+	return explain("", r.pulse.because(r.ctx, err))
 }
 
 var dollarCache sync.Map // string → string; the set of statements is fixed

@@ -77,14 +77,14 @@ func (l *Log) Open(ctx context.Context, w World) error {
 	if w.Log == nil {
 		l.world.Log = slog.New(slog.DiscardHandler)
 	}
-	return w.DB.Migrate(ctx, []store.Migration{{Name: "tasklog/1", SQL: `
-CREATE TABLE tasks (
+	return w.DB.Migrate(ctx, []store.Migration{{Name: "tasklog/1", Stmts: []string{
+		`CREATE TABLE tasks (
 	id {{id}},
 	repo TEXT NOT NULL, env TEXT NOT NULL, commit_id TEXT NOT NULL, position BIGINT NOT NULL,
 	name TEXT NOT NULL, author TEXT NOT NULL, run BIGINT NOT NULL, at BIGINT NOT NULL
-);
-
-CREATE UNIQUE INDEX tasks_once ON tasks (repo, env, commit_id, position)`}})
+)`,
+		`CREATE UNIQUE INDEX tasks_once ON tasks (repo, env, commit_id, position)`,
+	}}})
 }
 
 func (l *Log) find(name string) *Repo {

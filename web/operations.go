@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // apiVersion counts what breaks clients, which nothing may without a new path.
@@ -76,12 +77,23 @@ func (s *Server) viewers(next http.Handler) http.Handler {
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.Engine.Live(r.Context(), 1); err != nil {
-		s.Log.Error("not ready", "err", err)
-		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-		return
+	if s.Healthy != nil {
+		if err := s.Healthy(r.Context()); err != nil {
+			s.Log.Error("not ready", "err", err)
+			http.Error(w, notReady(err), http.StatusServiceUnavailable)
+			return
+		}
 	}
 	_, _ = fmt.Fprintln(w, "ready")
+}
+
+// notReady gives one sentence, without the paths of this machine.
+func notReady(err error) string {
+	var t *store.Trouble
+	if errors.As(err, &t) {
+		return t.What
+	}
+	return "the database takes no writes"
 }
 
 func apiConfig() huma.Config {

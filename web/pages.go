@@ -28,8 +28,7 @@ const maxPage = 4 << 20
 
 // NewPages makes their table. url is where people reach the API.
 func NewPages(ctx context.Context, db *store.DB, url string) (*Pages, error) {
-	return &Pages{db, strings.TrimSuffix(url, "/")}, db.Migrate(ctx, []store.Migration{{Name: "web/1-pages", SQL: `
-CREATE TABLE pages (key TEXT PRIMARY KEY, text TEXT NOT NULL, expires BIGINT NOT NULL)`}})
+	return &Pages{db, strings.TrimSuffix(url, "/")}, db.Migrate(ctx, []store.Migration{{Name: "web/1-pages", Stmts: []string{`CREATE TABLE pages (key TEXT PRIMARY KEY, text TEXT NOT NULL, expires BIGINT NOT NULL)`}}})
 }
 
 // Put stores a page and gives its address.

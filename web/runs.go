@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // RunView is a run with what a progress view needs.
@@ -201,6 +203,10 @@ func (s *Server) addReads(api huma.API) {
 
 func (s *Server) broken(err error) error {
 	s.Log.Error("answer a request", "err", err)
+	var t *store.Trouble
+	if errors.As(err, &t) {
+		return problem(&Problem{Status: http.StatusServiceUnavailable, Kind: "failed", Detail: t.What, Hint: "try again in a moment"})
+	}
 	return problem(&Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side", Hint: "it is in my log"})
 }
 

@@ -58,12 +58,14 @@ type Config struct {
 	Metrics *Metrics // nil: none are served
 	Pages   *Pages   // nil: none are served
 	// Hosts and Pool are for POST /v1/exec; nil: there is none.
-	Hosts    func(context.Context, []ExecHost) ([]fleet.Host, error)
-	Pool     *remote.Pool
-	Checks   *checks.Monitor // for Alf's clients, and for Prometheus; nil: neither is served
-	Hook     http.Handler    // of /hooks/git; nil: there is none
-	Version  string
-	Log      *slog.Logger
+	Hosts   func(context.Context, []ExecHost) ([]fleet.Host, error)
+	Pool    *remote.Pool
+	Checks  *checks.Monitor // for Alf's clients, and for Prometheus; nil: neither is served
+	Hook    http.Handler    // of /hooks/git; nil: there is none
+	Version string
+	Log     *slog.Logger
+	// Healthy says within a second whether the database takes writes; nil: /readyz asks for nothing.
+	Healthy  func(context.Context) error
 	Listened func(addr string) // told the address when it is served: with port 0 nobody else knows
 }
 

@@ -38,12 +38,14 @@ func (s *syncBuffer) String() string {
 }
 
 // serveInProcess runs `jarvis serve` on a configuration until the test ends, or the returned function is called.
-func serveInProcess(t testing.TB, confFile string) (stop func(), log *syncBuffer) {
+func serveInProcess(t testing.TB, confFile string, flags ...string) (stop func(), log *syncBuffer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log = &syncBuffer{}
 	done := make(chan int, 1)
-	go func() { done <- run(ctx, []string{"--config", confFile, "serve"}, strings.NewReader(""), log, log) }()
+	go func() {
+		done <- run(ctx, append([]string{"--config", confFile, "serve"}, flags...), strings.NewReader(""), log, log)
+	}()
 	stopped := false
 	stop = func() {
 		if stopped {

@@ -34,6 +34,7 @@ type process struct {
 	bin  string
 	conf string
 	log  *os.File
+	addr string // of its API, when it has one
 
 	mu  sync.Mutex
 	cmd *exec.Cmd

@@ -25,7 +25,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 type serveCmd struct {
-	Verbose bool `help:"Log more." short:"v"`
+	Verbose     bool `help:"Log more." short:"v"`
+	NewDatabase bool `help:"Begin a new database although files of an earlier one are in the data folder." name:"new-database"`
 }
 
 // gcPercent: the live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a
@@ -42,7 +43,7 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	log := newLog(t.err, c.Verbose)
-	a, err := newApp(ctx, conf, log)
+	a, err := openApp(ctx, &app{conf: conf, log: log, newDatabase: c.NewDatabase})
 	if errors.Is(err, store.ErrInUse) {
 		return &exitError{exitFailed, err.Error() + "; stop that one first"}
 	}
@@ -61,6 +62,9 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 	if ctx.Err() != nil && err == nil {
 		_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on at the next start")
 		return nil
+	}
+	if ctx.Err() != nil { // the exit code is that of an interrupt, and says nothing else
+		_, _ = fmt.Fprintln(t.err, "jarvis:", err)
 	}
 	return err
 }

@@ -75,7 +75,7 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 	}
 	s := steps[0]
 	if _, err := os.Stat(filepath.Join(conf.Data, "age.key")); err == nil && cb.HasSealed() {
-		key, err := loadKey(conf)
+		key, err := readKey(conf)
 		if err != nil {
 			return err
 		}

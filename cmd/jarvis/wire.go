@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/checks"
-	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
@@ -51,12 +49,20 @@ type app struct {
 	resolver *resolver // of checks
 	resolved time.Time
 
+	newDatabase bool // --new-database: what an earlier one left is no reason to refuse
+	stuck       bool // the services did not end: nothing may wait for them
+
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
 }
 
 // newApp opens what the configuration names. Close it.
-func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{conf: conf, log: log, readFile: os.ReadFile}
+func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (*app, error) {
+	return openApp(ctx, &app{conf: conf, log: log})
+}
+
+func openApp(ctx context.Context, a *app) (_ *app, err error) {
+	conf, log := a.conf, a.log
+	a.readFile = os.ReadFile
 	defer func() {
 		if err != nil {
 			a.close()
@@ -65,10 +71,10 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	if a.db, err = store.Open(ctx, store.Options{Dir: conf.Data, URL: string(conf.Database)}); err != nil {
+	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
-	key, err := loadKey(conf)
+	key, err := a.openKey(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +120,6 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	}
 	a.table = command.NewTable(env)
 	return a, nil
-}
-
-func loadKey(conf *config.Config) (*clipboard.Key, error) {
-	if conf.AgeKey != "" {
-		return clipboard.ParseKey(string(conf.AgeKey))
-	}
-	return clipboard.LoadKey(filepath.Join(conf.Data, "age.key"))
 }
 
 // pipelines gives the built-in lists with those of the configuration in their place.
@@ -277,6 +276,9 @@ func (a *app) do(ctx context.Context, line, key string) error {
 }
 
 func (a *app) close() {
+	if a.stuck {
+		return // what hangs would hang this, too; the process ends, and with it all that it holds
+	}
 	if a.pool != nil {
 		a.pool.Close()
 	}
@@ -327,6 +329,12 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	if err != nil {
 		return err
 	}
+	// The bot is the last that migrates, and nothing works yet.
+	if err := a.db.CheckSchema(ctx); errors.Is(err, store.ErrNewer) {
+		return &exitError{exitUsage, err.Error()}
+	} else if err != nil {
+		return err
+	}
 	for _, f := range fronts {
 		if l, ok := f.(bot.LinkChecker); ok {
 			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server.", map[string]string{"frontend": f.Name()}, func() float64 {
@@ -337,15 +345,21 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 			})
 		}
 	}
+	a.metrics.Gauge("jarvis_database_damaged", "1 when pages of the database are known to be broken.", nil, func() float64 {
+		if a.db.Damage() != nil {
+			return 1
+		}
+		return 0
+	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Version: version, Log: a.log,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Version: version, Log: a.log, Healthy: a.db.Healthy,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return &config.Error{File: "configuration", Msg: err.Error()}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
@@ -356,7 +370,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			defer cancel() // the first to return stops the rest
+			defer cancel(nil) // the first to return stops the rest
 			errs[i] = f(ctx)
 		}()
 	}
@@ -367,8 +381,12 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 			}
 		}()
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wg.Wait()
+	}()
+	return a.outlive(ctx, cancel, ended, func() error { return errors.Join(errs...) })
 }
 
 // newLog gives the server's log.

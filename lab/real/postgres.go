@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,10 +27,6 @@ func StartPostgres(ctx context.Context) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	postgres, err := need("postgres", "postgresql")
-	if err != nil {
-		return nil, err
-	}
 	dir, err := folder("postgres")
 	if err != nil {
 		return nil, err
@@ -46,12 +43,10 @@ func StartPostgres(ctx context.Context) (*Postgres, error) {
 	if p.port, err = FreePort(); err != nil {
 		return nil, err
 	}
-	p.proc, err = start(asUser, postgres, "-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-k", dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.proc.until("postgres", 20*time.Second, func() error { return p.psql(ctx, "SELECT 1") }); err != nil {
-		p.Stop()
+	if err := p.launch(ctx); err != nil {
+		if p.proc != nil {
+			p.Stop()
+		}
 		return nil, err
 	}
 	return p, nil
@@ -82,4 +77,59 @@ func (p *Postgres) Database(ctx context.Context) (string, error) {
 func (p *Postgres) Stop() {
 	p.proc.stop(syscall.SIGINT)
 	_ = os.RemoveAll(p.dir)
+}
+
+// SQL runs statements as the superuser, in the database postgres.
+func (p *Postgres) SQL(ctx context.Context, stmt string) error { return p.psql(ctx, stmt) }
+
+// pids gives the server's process and all its children.
+func (p *Postgres) pids() ([]int, error) {
+	pids := []int{p.proc.cmd.Process.Pid}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0]))
+	if err != nil {
+		return nil, fmt.Errorf("list PostgreSQL's processes: %w", err)
+	}
+	for _, f := range strings.Fields(string(b)) {
+		if n, err := strconv.Atoi(f); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	return pids, nil
+}
+
+// Freeze stops all processes of the server: the kernel still accepts connections, and nobody answers. The returned
+// function lets them go on.
+func (p *Postgres) Freeze() (thaw func(), err error) {
+	first := p.proc.cmd.Process.Pid
+	_ = syscall.Kill(first, syscall.SIGSTOP) // from now on it makes no new ones
+	pids, err := p.pids()
+	if err != nil {
+		_ = syscall.Kill(first, syscall.SIGCONT)
+		return nil, err
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	return func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}, nil
+}
+
+// Restart ends the server as `pg_ctl restart -m fast` does and starts it again on the same port.
+func (p *Postgres) Restart(ctx context.Context) error {
+	p.proc.stop(syscall.SIGINT)
+	return p.launch(ctx)
+}
+
+func (p *Postgres) launch(ctx context.Context) (err error) {
+	postgres, err := need("postgres", "postgresql")
+	if err != nil {
+		return err
+	}
+	if p.proc, err = start("postgres", postgres, "-D", filepath.Join(p.dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-k", p.dir); err != nil {
+		return err
+	}
+	return p.proc.until("postgres", 20*time.Second, func() error { return p.psql(ctx, "SELECT 1") })
 }

@@ -6,7 +6,7 @@ _jarvis() {
 		return
 	fi
 	case $verb in
-	serve) words="--verbose" ;;
+	serve) words="--verbose --new-database" ;;
 	demo) words="--keep" ;;
 	step) words="--undo --plan --token" hosts=yes ;;
 	config) words="check show" ;;

@@ -1,6 +1,7 @@
 # fish completion for jarvis; made by `jarvis completion fish`
 complete -c jarvis -f -n __fish_use_subcommand -a serve -d 'Run the server: chat, the socket, and every run that is under way.'
 complete -c jarvis -n '__fish_seen_subcommand_from serve' -l verbose -d 'Log more.'
+complete -c jarvis -n '__fish_seen_subcommand_from serve' -l new-database -d 'Begin a new database although files of an earlier one are in the data folder.'
 complete -c jarvis -f -n __fish_use_subcommand -a demo -d 'Watch a deployment in a world on this machine; then the prompt is yours.'
 complete -c jarvis -n '__fish_seen_subcommand_from demo' -l keep -d 'Keep the data folder and say where it is.'
 complete -c jarvis -f -n __fish_use_subcommand -a step -d 'Run one step by hand: the clipboard on stdin, the new one on stdout.'

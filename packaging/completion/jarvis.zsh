@@ -44,7 +44,7 @@ _jarvis() {
 		return
 	fi
 	case $words[2] in
-	serve) compadd -- --verbose ;;
+	serve) compadd -- --verbose --new-database ;;
 	demo) compadd -- --keep ;;
 	config) compadd -- check show ;;
 	exec) compadd -- --host --read-stdin --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --serial --stdin --dir --env --direct --tty ;;

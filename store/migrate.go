@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Migration is one step of a package's schema. Name is unique ("pipeline/1"). Each of Stmts is one statement without a
+// semicolon at its end; {{id}} in it stands for "integer primary key that counts up".
+type Migration struct {
+	Name  string
+	Stmts []string
+}
+
+// ErrNewer says that a newer program has changed the database's tables: this one would write what that one does not
+// expect.
+var ErrNewer = errors.New("the database is newer than this jarvis")
+
+// Migrate applies what is not applied yet, each in a transaction, and notes that this program knows it.
+func (db *DB) Migrate(ctx context.Context, list []Migration) error {
+	id := "INTEGER PRIMARY KEY AUTOINCREMENT"
+	if db.pool != nil {
+		id = "BIGSERIAL PRIMARY KEY"
+	}
+	for _, m := range list {
+		for _, s := range m.Stmts {
+			if err := oneStatement(s); err != nil {
+				return fmt.Errorf("migrate the database to %s: %w", m.Name, err)
+			}
+		}
+		db.knownMu.Lock()
+		db.known[m.Name] = true
+		db.knownMu.Unlock()
+		err := db.Write(ctx, func(tx Tx) error {
+			if db.pool != nil { // a large table takes its time
+				if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"); err != nil {
+				return err
+			}
+			n, err := tx.Exec(ctx, "INSERT INTO jarvis_migrations (name) VALUES (?) ON CONFLICT DO NOTHING", m.Name)
+			if err != nil || n == 0 {
+				return err
+			}
+			for _, s := range m.Stmts {
+				if _, err := tx.Exec(ctx, strings.ReplaceAll(s, "{{id}}", id)); err != nil {
+					return fmt.Errorf("%w in %q", err, s)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("migrate the database to %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// CheckSchema compares what was ever applied to the database with what this program knows: call it when all packages
+// have migrated, and before any of them works. The error is ErrNewer and names what is unknown.
+func (db *DB) CheckSchema(ctx context.Context) error {
+	rows, err := db.Query(ctx, "SELECT name FROM jarvis_migrations ORDER BY name")
+	if err != nil {
+		return fmt.Errorf("read the list of migrations: %w", err)
+	}
+	var unknown []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return errors.Join(fmt.Errorf("read the list of migrations: %w", err), rows.Close())
+		}
+		db.knownMu.Lock()
+		if !db.known[name] {
+			unknown = append(unknown, name)
+		}
+		db.knownMu.Unlock()
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("read the list of migrations: %w", err)
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("%w: it holds %s, which this program does not know; start the newer jarvis that used it last, or restore the backup made before it", ErrNewer, strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// oneStatement refuses a text that holds more than one statement, or the semicolon after one: the drivers disagree
+// on what they do with a second, and one of them drops it without a word. A semicolon may be in quotes, in a comment,
+// and between the BEGIN and END of a trigger.
+func oneStatement(s string) error {
+	depth := 0 // of BEGIN and CASE, which both close with END
+	trigger := strings.HasPrefix(strings.ToUpper(strings.TrimSpace(s)), "CREATE TRIGGER")
+	for i := 0; i < len(s); {
+		rest := s[i:]
+		switch c := s[i]; {
+		case c == '\'' || c == '"':
+			i += 1 + through(rest[1:], string(c))
+		case strings.HasPrefix(rest, "$$"):
+			i += 2 + through(rest[2:], "$$")
+		case strings.HasPrefix(rest, "--"):
+			i += 2 + through(rest[2:], "\n")
+		case strings.HasPrefix(rest, "/*"):
+			i += 2 + through(rest[2:], "*/")
+		case c == ';' && depth == 0:
+			return fmt.Errorf("%q holds a semicolon that ends a statement; each statement is an entry of its own", s)
+		case letter(c):
+			n := 1
+			for n < len(rest) && letter(rest[n]) {
+				n++
+			}
+			switch strings.ToUpper(rest[:n]) {
+			case "BEGIN", "CASE":
+				if trigger {
+					depth++
+				}
+			case "END":
+				depth = max(depth-1, 0)
+			}
+			i += n
+		default:
+			i++
+		}
+	}
+	return nil
+}
+
+// through gives how many bytes there are up to and with the end mark.
+func through(s, end string) int {
+	if n := strings.Index(s, end); n >= 0 {
+		return n + len(end)
+	}
+	return len(s)
+}
+
+func letter(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}

@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+)
+
+// How long a process may own a PostgreSQL database without proof. Who cannot renew ends before who comes next begins:
+// giveUp and the end of the process must fit into takeOver.
+const (
+	renewEvery  = 2 * time.Second  // between two renewals, and until a silent database is said to be silent
+	giveUp      = 6 * time.Second  // without a renewal: lost
+	takeOver    = 10 * time.Second // a holder that released nothing counts as alive so long after its last renewal
+	lookAgain   = 500 * time.Millisecond
+	openTimeout = 15 * time.Second
+)
+
+// advisoryKey is the PostgreSQL advisory lock that the one node holds: "jarvis" in ASCII.
+const advisoryKey = 0x6a6172766973
+
+// The row beside the lock. Its times are by the database's clock, so that two machines need not agree on theirs.
+const (
+	dbNow        = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+	sqlOwner     = "CREATE TABLE IF NOT EXISTS jarvis_owner (id INTEGER PRIMARY KEY, holder TEXT NOT NULL, renewed_at BIGINT NOT NULL, released INTEGER NOT NULL)"
+	sqlOwnerSeen = "SELECT holder, " + dbNow + " - renewed_at, released FROM jarvis_owner WHERE id = 1"
+	sqlOwnerTake = "INSERT INTO jarvis_owner (id, holder, renewed_at, released) VALUES (1, $1, " + dbNow + ", 0) ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, renewed_at = excluded.renewed_at, released = 0"
+	// A session that a pooler in between gave to somebody else holds no lock any more: so the lock is part of the proof.
+	sqlOwnerRenew = "UPDATE jarvis_owner SET renewed_at = " + dbNow + ` WHERE id = 1 AND holder = $1 AND EXISTS (SELECT 1 FROM pg_locks
+	WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 1 AND ((classid::bigint << 32) | objid::bigint) = $2)`
+	sqlOwnerFree = "UPDATE jarvis_owner SET released = 1 WHERE id = 1 AND holder = $1"
+)
+
+// owner holds the advisory lock on a connection of its own. One goroutine, started by keep and ended by release, renews.
+type owner struct {
+	conn   *pgx.Conn
+	holder string
+	sent   atomic.Int64 // when the last renewal that came through was sent, by bootTime
+
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// takeOwner takes the lock and the row. ErrInUse when another session holds the lock. It waits for an earlier holder
+// that may still be alive without its session.
+func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (_ *owner, err error) {
+	open, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(open, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeConn(conn)
+		}
+	}()
+	if err := set(open, conn, ownerDefaults); err != nil {
+		return nil, err
+	}
+	var got bool
+	if err := conn.QueryRow(open, "SELECT pg_try_advisory_lock($1)", int64(advisoryKey)).Scan(&got); err != nil {
+		return nil, fmt.Errorf("lock the PostgreSQL database: %w", err)
+	}
+	if !got {
+		return nil, fmt.Errorf("%w: the database is held by another session%s", ErrInUse, heldBy(open, conn))
+	}
+	if _, err := conn.Exec(open, sqlOwner); err != nil {
+		return nil, fmt.Errorf("make the table of the lock: %w", err)
+	}
+	if err := waitForEarlier(ctx, conn, log); err != nil {
+		return nil, err
+	}
+	o := &owner{conn: conn, holder: holderName(), done: make(chan struct{})}
+	o.sent.Store(bootTime())
+	take, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if _, err := conn.Exec(take, sqlOwnerTake, o.holder); err != nil {
+		return nil, fmt.Errorf("take the lock of the PostgreSQL database: %w", err)
+	}
+	return o, nil
+}
+
+// bootTime is a clock that also counts while the machine sleeps, in nanoseconds: a suspended machine must know how old its
+// proof is when it wakes up.
+func bootTime() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return time.Now().UnixNano()
+	}
+	return ts.Nano()
+}
+
+// unproven gives for how long nothing has proven that the database is ours.
+func (o *owner) unproven() time.Duration { return time.Duration(bootTime() - o.sent.Load()) }
+
+// begin gives what a transaction begins with. Nobody takes the database over while the proof is young; when it is not, as
+// in a process that was suspended, the transaction itself asks whether the row names us: no journey more, but a quarter of
+// the speed of small ones.
+func (o *owner) begin() string {
+	if o.unproven() < renewEvery+time.Second {
+		return "begin"
+	}
+	return fmt.Sprintf("begin; SELECT 1 / count(*) FROM jarvis_owner WHERE id = 1 AND holder = '%s'", o.holder)
+}
+
+// waitForEarlier returns when no earlier holder can be alive: it released, or renewed too long ago.
+func waitForEarlier(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
+	said := false
+	for {
+		var holder string
+		var age, released int64
+		look, cancel := context.WithTimeout(ctx, openTimeout)
+		err := conn.QueryRow(look, sqlOwnerSeen).Scan(&holder, &age, &released)
+		cancel()
+		left := takeOver - time.Duration(age)*time.Millisecond
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read who held the PostgreSQL database: %w", err)
+		case released == 1 || left <= 0:
+			return nil
+		}
+		if !said {
+			said = true
+			log.Warn("the earlier holder of the database did not release it and may still be ending; waiting until it must be dead",
+				"holder", holder, "renewed", (time.Duration(age)*time.Millisecond).String()+" ago", "at_most", left.Round(time.Second).String())
+		}
+		t := time.NewTimer(min(left, lookAgain))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// heldBy names the holder, for a message; "" when the row says nothing.
+func heldBy(ctx context.Context, conn *pgx.Conn) string {
+	var holder string
+	var age, released int64
+	if err := conn.QueryRow(ctx, sqlOwnerSeen).Scan(&holder, &age, &released); err != nil || released == 1 {
+		return ""
+	}
+	return fmt.Sprintf(", %s, which said so %s ago", holder, (time.Duration(age) * time.Millisecond).Round(100*time.Millisecond))
+}
+
+func holderName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails
+	return fmt.Sprintf("%s process %d %s", strings.ReplaceAll(host, "'", ""), os.Getpid(), hex.EncodeToString(b))
+}
+
+// keep renews until release, or until the ownership cannot be proven any more: then lost is called, once.
+// silent is told when the database begins and ceases to keep silent.
+func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	o.stop = cancel
+	go func() {
+		defer close(o.done)
+		for pause := renewEvery; ; {
+			t := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-t.C:
+			}
+			sent := bootTime()
+			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with it.
+			one, end := context.WithTimeout(ctx, giveUp-o.unproven())
+			hush := time.AfterFunc(renewEvery, func() { silent(true) })
+			tag, err := o.conn.Exec(one, sqlOwnerRenew, o.holder, int64(advisoryKey))
+			end()
+			hush.Stop()
+			pause = renewEvery
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil && tag.RowsAffected() == 1:
+				o.sent.Store(sent)
+				silent(false)
+			case err == nil:
+				lost("another process took the database over, or its lock was taken from us", nil)
+				return
+			case o.unproven() >= giveUp:
+				lost(fmt.Sprintf("the database has confirmed nothing for %s", giveUp), err)
+				return
+			case o.conn.IsClosed():
+				lost("the session that holds the database's lock was ended", err)
+				return
+			default:
+				pause = lookAgain
+			}
+		}
+	}()
+}
+
+// release ends the session. inOrder says that nothing of ours is under way in the database any more, so that the next
+// owner need not wait.
+func (o *owner) release(inOrder bool) {
+	if o.stop != nil {
+		o.stop()
+		<-o.done
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if inOrder && !o.conn.IsClosed() {
+		// Said, not left to the end of the connection: the server may see that only after the next process asks.
+		_, _ = o.conn.Exec(ctx, sqlOwnerFree, o.holder)
+		_, _ = o.conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
+	}
+	closeConn(o.conn)
+}
+
+func closeConn(c *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
