@@ -220,7 +220,7 @@ func (a *answer) begin() {
 		return
 	}
 	a.begun = true
-	if a.one && !a.in.ended.Load() && !a.in.streams {
+	if a.one && !a.in.ended.Load() { // what is left of it must never be taken for the next request
 		a.Header().Set("Connection", "close")
 	}
 }
