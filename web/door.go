@@ -14,8 +14,8 @@ import (
 // Connections over the address, in all and from one place. The socket has no door: only the server's own user and
 // root can open it.
 const (
-	doorAll  = 512
-	doorEach = 128
+	doorAll  = 256
+	doorEach = 64
 )
 
 // doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in for him.
@@ -96,7 +96,7 @@ func (d *door) makeRoom(out []*guest, newcomer *guest, samePlace bool) ([]*guest
 			worst = g
 		}
 	}
-	if worst == nil || newcomer.since.Sub(worst.since) < doorGrace && d.by[worst.place] < d.by[newcomer.place]+2 {
+	if worst == nil || newcomer.since.Sub(worst.since) < doorGrace && d.by[worst.place] <= d.by[newcomer.place] {
 		return out, false
 	}
 	d.forget(worst)

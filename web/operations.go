@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -271,37 +270,6 @@ func (s *Server) callOf(ctx huma.Context, reg huma.Registry, schema *huma.Schema
 		}
 	}
 	return call, nil
-}
-
-// early refuses before a body is read who is too fast in any case.
-func (s *Server) early(ctx context.Context, c caller, line string) error {
-	if c.free {
-		return nil
-	}
-	wait := s.Limiter.Peek(c.person.Name)
-	if wait <= 0 {
-		return nil
-	}
-	s.Table.Record(ctx, access.Record{Who: who(c), Via: c.via, Line: line, Outcome: "that is too fast for me"})
-	return tooFast(wait)
-}
-
-// readFirst reads the body before the handler does, in our way instead of its own.
-func (s *Server) readFirst(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := s.early(r.Context(), callerOf(r.Context()), "POST "+r.URL.Path)
-		var b []byte
-		if err == nil {
-			b, err = whole(r.Body)
-		}
-		if err != nil {
-			s.problem(w, r, problemOf(err))
-			return
-		}
-		own := r.WithContext(r.Context())
-		own.Body = io.NopCloser(bytes.NewReader(b))
-		next.ServeHTTP(w, own)
-	})
 }
 
 // readBody reads and checks a JSON object; nil when the operation has none.
