@@ -15,7 +15,7 @@ import (
 // root can open it.
 const (
 	doorAll  = 256
-	doorEach = 64
+	doorEach = 128
 )
 
 // doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in for him.
