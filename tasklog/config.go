@@ -31,7 +31,7 @@ type Config struct {
 	Key            string `yaml:"key" doc:"private key file for git over SSH (a deploy key that may write)"`
 	KnownHosts     string `yaml:"known_hosts" doc:"host keys of the git server" default:"~/.ssh/known_hosts"`
 
-	HookSecret clipboard.Secret `yaml:"hook_secret" doc:"secret of the webhook /hooks/git, with which GitHub, Gitea or GitLab sign; empty: no webhook"`
+	HookSecret clipboard.Secret `yaml:"hook_secret" doc:"secret of the webhook /hooks/git, with which GitHub, Gitea, Gogs or GitLab sign; empty: no webhook"`
 	Approval   string           `yaml:"approval" doc:"how long a task with needs_approval waits for a second person" default:"24h"`
 
 	every, approval time.Duration

@@ -6,60 +6,115 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"hash"
 	"io"
 	"net/http"
 	"strings"
 )
 
-// maxHook bounds a webhook's body.
-const maxHook = 5 << 20
+// MaxHook bounds a webhook's body. GitHub sends no more than 25 MB ("Payload cap" in its documentation of webhooks),
+// the others less; none of it is kept.
+const MaxHook = 25 << 20
 
-// Hook answers the webhooks of git servers: who knows the secret of a repository has it fetched at once. The body counts
-// for its signature only: what is to be run is read from git.
+// Hook answers the webhooks of git servers: who knows the secret of a repository has it fetched at once. It is nil when
+// no repository has a secret, since there is nobody then to listen to.
 //
-// Signatures: X-Hub-Signature-256 of GitHub (sha256=HEX of HMAC-SHA256), X-Gitea-Signature (HEX of the same), and
-// X-Gitlab-Token (the secret itself).
+// Signatures: X-Hub-Signature-256 or X-Hub-Signature with sha256=HEX of HMAC-SHA256 (GitHub), X-Gitea-Signature and
+// X-Gogs-Signature with HEX of the same, and X-Gitlab-Token, which is the secret itself. SHA-1 counts for nothing. The
+// body is not read unless such a signature is there, and is hashed as it comes: what is to be run is read from git.
 func (l *Log) Hook() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			http.Error(w, "a webhook is sent by POST", http.StatusMethodNotAllowed)
-			return
+	for _, r := range l.repos {
+		if r.cfg.HookSecret != "" {
+			return http.HandlerFunc(l.hook)
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxHook))
-		if err != nil {
-			http.Error(w, "the body is too long", http.StatusRequestEntityTooLarge)
-			return
-		}
-		var poked []string
-		for _, r := range l.repos {
-			if secret := string(r.cfg.HookSecret); secret != "" && signedBy(secret, req.Header, body) {
-				r.Poke()
-				poked = append(poked, r.cfg.Name)
-			}
-		}
-		if len(poked) == 0 {
-			http.Error(w, "no hook_secret of a repository of tasks fits this signature", http.StatusForbidden)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string][]string{"fetching": poked})
-	})
+	}
+	return nil
 }
 
-func signedBy(secret string, h http.Header, body []byte) bool {
-	if t := h.Get("X-Gitlab-Token"); t != "" {
-		return subtle.ConstantTimeCompare([]byte(t), []byte(secret)) == 1
+func (l *Log) hook(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "a webhook is sent by POST", http.StatusMethodNotAllowed)
+		return
 	}
-	sig, ok := strings.CutPrefix(h.Get("X-Hub-Signature-256"), "sha256=")
-	if !ok {
-		sig = h.Get("X-Gitea-Signature")
+	signed := func(*Repo) bool { return false }
+	if token := req.Header.Get("X-Gitlab-Token"); token != "" {
+		signed = func(r *Repo) bool {
+			return subtle.ConstantTimeCompare([]byte(token), []byte(r.cfg.HookSecret)) == 1
+		}
+	} else if sigs := signatures(req.Header); len(sigs) > 0 {
+		macs, err := l.macs(http.MaxBytesReader(w, req.Body, MaxHook))
+		if err != nil {
+			unread(w, err)
+			return
+		}
+		signed = func(r *Repo) bool {
+			for _, sig := range sigs {
+				if hmac.Equal(sig, macs[r].Sum(nil)) {
+					return true
+				}
+			}
+			return false
+		}
 	}
-	got, err := hex.DecodeString(sig)
-	if err != nil || len(got) == 0 {
-		return false
+	var poked []string
+	for _, r := range l.repos {
+		if r.cfg.HookSecret != "" && signed(r) {
+			r.Poke()
+			poked = append(poked, r.cfg.Name)
+		}
 	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	_, _ = mac.Write(body)
-	return hmac.Equal(got, mac.Sum(nil))
+	if len(poked) == 0 {
+		http.Error(w, "no hook_secret of a repository of tasks fits this signature", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string][]string{"fetching": poked})
+}
+
+// signatures gives those of a request that can be one of ours.
+func signatures(h http.Header) [][]byte {
+	var out [][]byte
+	add := func(text string) {
+		if sig, err := hex.DecodeString(text); err == nil && len(sig) == sha256.Size {
+			out = append(out, sig)
+		}
+	}
+	for _, name := range []string{"X-Hub-Signature-256", "X-Hub-Signature"} {
+		if text, ok := strings.CutPrefix(h.Get(name), "sha256="); ok {
+			add(text)
+		}
+	}
+	add(h.Get("X-Gitea-Signature"))
+	add(h.Get("X-Gogs-Signature"))
+	return out
+}
+
+// macs hashes a body for each repository with a secret.
+func (l *Log) macs(body io.Reader) (map[*Repo]hash.Hash, error) {
+	out := map[*Repo]hash.Hash{}
+	var all []io.Writer
+	for _, r := range l.repos {
+		if r.cfg.HookSecret != "" {
+			out[r] = hmac.New(sha256.New, []byte(r.cfg.HookSecret))
+			all = append(all, out[r])
+		}
+	}
+	_, err := io.Copy(io.MultiWriter(all...), body)
+	return out, err
+}
+
+// unread says why a body was not read to its end.
+func unread(w http.ResponseWriter, err error) {
+	var long *http.MaxBytesError
+	var own interface{ GetStatus() int } // of the server that we are part of
+	switch {
+	case errors.As(err, &long):
+		http.Error(w, "the body has more than 25 MiB", http.StatusRequestEntityTooLarge)
+	case errors.As(err, &own):
+		http.Error(w, err.Error(), own.GetStatus())
+	default:
+		http.Error(w, "the request broke off", http.StatusBadRequest)
+	}
 }

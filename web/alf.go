@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/remote"
@@ -99,9 +100,18 @@ func (s *Server) alfCreate(w http.ResponseWriter, r *http.Request) {
 	bad := func(format string, args ...any) {
 		s.problem(w, r, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf(format, args...)})
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if !c.person.Has(access.Run) { // nothing is read for who may not; the table refuses, and has it on record
+		_, err := s.Table.Do(r.Context(), command.Call{Words: []string{"check", "define", checks.KindHost}, Person: c.person, Asker: c.asker, Via: c.via, Free: c.free})
+		s.problem(w, r, problemOf(err))
+		return
+	}
+	if err := s.early(r.Context(), c, "check define"); err != nil {
+		s.problem(w, r, problemOf(err))
+		return
+	}
+	body, err := whole(r.Body)
 	if err != nil {
-		bad("the request broke off or is too long")
+		s.problem(w, r, problemOf(err))
 		return
 	}
 	var h alfHost

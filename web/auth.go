@@ -3,8 +3,10 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
 	"strconv"
@@ -84,40 +86,64 @@ func (s *Server) local(login string) caller {
 	return c
 }
 
-// authenticate puts the caller into the request's context. Over the address, nobody gets in without a token.
+// authenticate puts the caller into the request's context. Over the address, nobody gets in without a token, and nobody
+// has more under way than his share. A good token is looked up first: what others do wrong is not his fault.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if login, ok := r.Context().Value(peerKey{}).(string); ok {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, s.local(login))))
 			return
 		}
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		c := caller{asker: host, via: "api/" + host}
+		addr := s.proxies.client(r)
+		c := caller{asker: addr.String(), via: "api/" + addr.String()}
 		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="jarvis"`)
 			s.problem(w, r, &Problem{Status: http.StatusUnauthorized, Kind: "denied", Detail: "this needs a token", Hint: "`jarvis token new NAME` makes one; send it as `Authorization: Bearer TOKEN`"})
 			return
 		}
-		if wait := s.Limiter.Peek("token from " + host); wait > 0 {
-			s.problem(w, r, tooFast(wait))
+		p, err := s.bearer(r.Context(), strings.TrimSpace(secret))
+		if err != nil {
+			s.refuse(w, r, addr, c, err)
 			return
 		}
-		p, err := s.Access.Bearer(r.Context(), strings.TrimSpace(secret))
-		if err != nil {
-			s.Limiter.Take("token from " + host) // only what fails counts: guessing, not using
-			s.refuse(w, r, c, err)
+		leave, ok := s.requests.take(p.Name)
+		if !ok {
+			s.problem(w, r, busy(fmt.Sprintf("%d requests of yours are under way", personRequests)))
 			return
+		}
+		defer leave()
+		if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+			defer g.serving()()
+		}
+		if in, ok := r.Body.(*intake); ok {
+			in.who = p.Name
+			if len(p.Roles) == 0 {
+				in.limit = strangerBody
+			}
 		}
 		c.person = p
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
 
-// refuse answers a token that stands for nobody, and puts it on record.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, c caller, err error) {
+// errNoToken is for what the record need not be asked about.
+var errNoToken = errors.New("this is no token: one begins with " + access.TokenPrefix)
+
+// maxToken is longer than any token.
+const maxToken = 200
+
+func (s *Server) bearer(ctx context.Context, secret string) (access.Person, error) {
+	if !strings.HasPrefix(secret, access.TokenPrefix) || len(secret) > maxToken {
+		return access.Person{}, errNoToken
+	}
+	return s.Access.Bearer(ctx, secret)
+}
+
+// refuse answers a token that stands for nobody, and counts it.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, addr netip.Addr, c caller, err error) {
 	known := false
-	for _, e := range []error{access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan} {
+	for _, e := range []error{errNoToken, access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan} {
 		known = known || errors.Is(err, e)
 	}
 	if !known {
@@ -125,7 +151,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, c caller, err er
 		s.problem(w, r, &Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side"})
 		return
 	}
-	s.Table.Record(r.Context(), access.Record{Who: "stranger " + c.asker, Via: c.via, Line: r.Method + " " + r.URL.Path, Outcome: err.Error()})
+	if wait := s.failures.note(addr, access.Record{Who: "stranger " + c.asker, Via: c.via, Line: r.Method + " " + r.URL.Path, Outcome: err.Error()}); wait > 0 {
+		s.problem(w, r, tooFast(wait))
+		return
+	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="jarvis", error="invalid_token"`)
 	s.problem(w, r, &Problem{Status: http.StatusUnauthorized, Kind: "denied", Detail: err.Error(), Hint: "`jarvis token new NAME` makes a new one"})
 }

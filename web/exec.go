@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,22 +81,9 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	c := callerOf(ctx)
-	in := bufio.NewReader(r.Body)
-	head, err := in.ReadBytes('\n')
-	var q ExecRequest
-	if err == nil || errors.Is(err, io.EOF) {
-		err = json.Unmarshal(head, &q)
-	}
-	if err != nil || q.Line == "" || len(q.Hosts) == 0 {
-		s.problem(w, r, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with hosts and a command"})
-		return
-	}
-	var names []string
-	for _, h := range q.Hosts {
-		names = append(names, h.Name)
-	}
+	line := "exec" // all that is known before something is read
 	record := func(outcome string) {
-		s.Table.Record(context.WithoutCancel(ctx), access.Record{Who: who(c), Via: c.via, Line: "exec " + fleet.Fold(names) + ": " + q.Line, Outcome: outcome})
+		s.Table.Record(context.WithoutCancel(ctx), access.Record{Who: who(c), Via: c.via, Line: line, Outcome: outcome})
 	}
 	if !c.person.Has(access.Run) {
 		record("needs the role \"run\"")
@@ -109,6 +97,17 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	q, in, err := readExec(r.Body)
+	if err != nil {
+		record(err.Error())
+		s.problem(w, r, problemOf(err))
+		return
+	}
+	var names []string
+	for _, h := range q.Hosts {
+		names = append(names, h.Name)
+	}
+	line = "exec " + fleet.Fold(names) + ": " + q.Line
 	if c.via != viaSocket {
 		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of his choice.
 		for i := range q.Hosts {
@@ -123,7 +122,10 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	}
 	ctl := http.NewResponseController(w)
 	_ = ctl.EnableFullDuplex() // HTTP/2 is so anyway
-	_ = ctl.SetReadDeadline(time.Time{})
+	if body, ok := r.Body.(*intake); ok {
+		body.stream() // what follows is the commands' stdin: they read it, or the sender waits
+	}
+	patient(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	var mu sync.Mutex
@@ -161,6 +163,42 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	emit(s.run(ctx, q, hosts, in, emit, record))
 	close(ended)
 	<-flushed
+}
+
+// readExec reads the first line of the body, and gives it with what follows it. The error is a *Problem.
+func readExec(body io.Reader) (ExecRequest, io.Reader, error) {
+	var q ExecRequest
+	bad := &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with hosts and a command"}
+	guarded, ok := body.(*intake)
+	if !ok {
+		return q, nil, bad
+	}
+	in := bufio.NewReader(body)
+	guarded.declared, guarded.limit = -1, int64(maxBody+in.Size()) // the bound is the line's; after it comes stdin
+	size := 0
+	for {
+		part, err := in.ReadSlice('\n')
+		if size += len(part); size > maxBody {
+			return q, nil, &Problem{Status: http.StatusRequestEntityTooLarge, Kind: "usage", Detail: "the first line has more than " + bytesText(maxBody), Hint: "name fewer hosts at once; what a command reads comes after the line"}
+		}
+		if err := guarded.add(part); err != nil {
+			return q, nil, err
+		}
+		var p *Problem
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.As(err, &p):
+			return q, nil, p
+		case err != nil && !errors.Is(err, io.EOF):
+			return q, nil, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the request broke off in its first line"}
+		}
+		break
+	}
+	if json.Unmarshal(bytes.Join(guarded.parts, nil), &q) != nil || q.Line == "" || len(q.Hosts) == 0 {
+		return q, nil, bad
+	}
+	return q, in, nil
 }
 
 // flushEvery is how late a line may be.

@@ -51,7 +51,8 @@ func (m *Metrics) Gauge(name, help string, labels map[string]string, value func(
 
 // Handler serves them.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{Registry: m.reg})
+	// Not compressed: that takes most of a megabyte for each who asks, to save a few kilobytes.
+	return promhttp.HandlerFor(gatherOnce(m.reg), promhttp.HandlerOpts{Registry: m.reg, DisableCompression: true})
 }
 
 // Command counts one; it is command.Env.Observe.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -20,13 +19,11 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
-	"github.com/jarvisops/jarvis/store"
+	"github.com/jarvisops/jarvis/tasklog"
 )
 
 // apiVersion counts what breaks clients, which nothing may without a new path.
 const apiVersion = "1"
-
-const maxBody = 1 << 20
 
 func (s *Server) routes() http.Handler {
 	inner := http.NewServeMux()
@@ -37,6 +34,7 @@ func (s *Server) routes() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.authenticate(inner))
+	mux.Handle("POST /v1/command", s.authenticate(s.readFirst(inner)))
 	if s.Checks != nil {
 		alf := http.NewServeMux()
 		s.alf(alf)
@@ -45,19 +43,24 @@ func (s *Server) routes() http.Handler {
 		reg.MustRegister(s.Checks.Collector())
 		inner.Handle("GET /v1/checks-metrics", s.viewers(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
 	}
-	mux.Handle("GET /openapi.json", inner)
-	mux.Handle("GET /openapi.yaml", inner)
-	mux.Handle("GET /openapi-3.0.json", inner)
+	for path, b := range map[string]*described{
+		"/openapi.json":     describe("json", func() ([]byte, error) { return json.Marshal(api.OpenAPI()) }),
+		"/openapi.yaml":     describe("yaml", api.OpenAPI().YAML),
+		"/openapi-3.0.json": describe("json", api.OpenAPI().Downgrade),
+	} {
+		mux.Handle("GET "+path, b)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /readyz", s.readiness())
 	if s.Metrics != nil {
 		mux.Handle("GET /metrics", s.Metrics.Handler())
 	}
 	if s.Pages != nil {
-		mux.HandleFunc("GET /p/{key}", s.Pages.serve)
+		mux.Handle("GET /p/{key}", s.shared(s.pages, http.HandlerFunc(s.Pages.serve)))
 	}
 	if s.Hook != nil {
-		mux.Handle("/hooks/git", s.Hook) // who may call it proves that by a signature
+		// Who may call it proves that by a signature.
+		mux.Handle("/hooks/git", bounded(tasklog.MaxHook, hookPatience, s.shared(s.hooks, s.Hook)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, &Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: "there is nothing at " + r.URL.Path, Hint: "/openapi.json lists what there is"})
@@ -76,31 +79,11 @@ func (s *Server) viewers(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if s.Healthy != nil {
-		if err := s.Healthy(r.Context()); err != nil {
-			s.Log.Error("not ready", "err", err)
-			http.Error(w, notReady(err), http.StatusServiceUnavailable)
-			return
-		}
-	}
-	_, _ = fmt.Fprintln(w, "ready")
-}
-
-// notReady gives one sentence, without the paths of this machine.
-func notReady(err error) string {
-	var t *store.Trouble
-	if errors.As(err, &t) {
-		return t.What
-	}
-	return "the database takes no writes"
-}
-
 func apiConfig() huma.Config {
 	c := huma.DefaultConfig("Jarvis", apiVersion)
 	c.Info.Description = "Everything that chat can do and read. Durations are nanoseconds, times RFC 3339. Lists that are long come by pages: follow the Link header, rel=next."
-	c.DocsPath, c.SchemasPath = "", ""
-	c.CreateHooks = nil // no $schema in answers
+	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "" // described serves it
+	c.CreateHooks = nil                                   // no $schema in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "made by `jarvis token new NAME`"}}
 	c.Security = []map[string][]string{{"token": {}}}
 	xmlFormat := huma.Format{Marshal: writeXML, Unmarshal: func([]byte, any) error { return errXMLBody }}
@@ -142,7 +125,7 @@ func operationID(v command.Verb, a command.API) string {
 // addVerb makes one operation of a verb.
 func (s *Server) addVerb(api huma.API, v command.Verb, a command.API) {
 	reg := api.OpenAPI().Components.Schemas
-	op := &huma.Operation{OperationID: operationID(v, a), Method: a.Method, Path: a.Path, Summary: v.Doc, Tags: []string{v.Name}, MaxBodyBytes: maxBody, Responses: map[string]*huma.Response{}}
+	op := &huma.Operation{OperationID: operationID(v, a), Method: a.Method, Path: a.Path, Summary: v.Doc, Tags: []string{v.Name}, Responses: map[string]*huma.Response{}}
 	op.Description = "In chat: `" + strings.TrimSpace(v.Name+" "+v.Usage) + "`."
 	if v.Role != "" {
 		op.Description += " Needs the role `" + v.Role + "`."
@@ -248,9 +231,15 @@ func (s *Server) callOf(ctx huma.Context, reg huma.Registry, schema *huma.Schema
 	if a.Once {
 		call.Key = ctx.Header("Idempotency-Key")
 	}
-	body, err := readBody(ctx, reg, schema)
-	if err != nil {
-		return call, err
+	var body map[string]any
+	if c.person.Has(v.Role) { // else the table refuses, and has it on record
+		if err := s.early(ctx.Context(), c, v.Name); err != nil {
+			return call, err
+		}
+		var err error
+		if body, err = readBody(ctx, reg, schema); err != nil {
+			return call, err
+		}
 	}
 	for _, p := range a.Params {
 		var values []string
@@ -291,12 +280,9 @@ func readBody(ctx huma.Context, reg huma.Registry, schema *huma.Schema) (map[str
 	bad := func(format string, args ...any) error {
 		return &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf(format, args...), Hint: "/openapi.json says what belongs there"}
 	}
-	b, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), maxBody+1))
+	b, err := whole(ctx.BodyReader())
 	if err != nil {
-		return nil, bad("the request broke off: %v", err)
-	}
-	if len(b) > maxBody {
-		return nil, &Problem{Status: http.StatusRequestEntityTooLarge, Kind: "usage", Detail: "the request has more than 1 MiB"}
+		return nil, err
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		b = []byte("{}")
@@ -383,6 +369,7 @@ func (s *Server) addCommand(api huma.API) {
 
 // operation describes one that is not made of a verb.
 func operation(api huma.API, id, path, method, doc string) huma.Operation {
-	return huma.Operation{OperationID: id, Path: path, Method: method, Summary: doc, Tags: []string{"runs"}, MaxBodyBytes: maxBody,
-		Responses: map[string]*huma.Response{"default": problemResponse(api.OpenAPI().Components.Schemas)}}
+	return huma.Operation{OperationID: id, Path: path, Method: method, Summary: doc, Tags: []string{"runs"}, MaxBodyBytes: maxBody + 1,
+		BodyReadTimeout: -1, // intake has one
+		Responses:       map[string]*huma.Response{"default": problemResponse(api.OpenAPI().Components.Schemas)}}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ type Pages struct {
 // pageLife is how long a page can be read.
 const pageLife = 7 * 24 * time.Hour
 
+// keySize is how many bytes of chance are in an address.
+const keySize = 16
+
 // maxPage bounds one page.
 const maxPage = 4 << 20
 
@@ -33,7 +37,7 @@ func NewPages(ctx context.Context, db *store.DB, url string) (*Pages, error) {
 
 // Put stores a page and gives its address.
 func (p *Pages) Put(ctx context.Context, lines []string) (string, error) {
-	b := make([]byte, 16)
+	b := make([]byte, keySize)
 	_, _ = rand.Read(b) // never fails
 	key := base64.RawURLEncoding.EncodeToString(b)
 	text := strings.Join(lines, "\n") + "\n"
@@ -56,7 +60,10 @@ func (p *Pages) Put(ctx context.Context, lines []string) (string, error) {
 
 func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 	var text string
-	err := p.db.QueryRow(r.Context(), "SELECT text FROM pages WHERE key = ? AND expires > ?", r.PathValue("key"), time.Now().UnixMilli()).Scan(&text)
+	err := store.ErrNoRows
+	if key := r.PathValue("key"); len(key) == base64.RawURLEncoding.EncodedLen(keySize) { // else the database need not be asked
+		err = p.db.QueryRow(r.Context(), "SELECT text FROM pages WHERE key = ? AND expires > ?", key, time.Now().UnixMilli()).Scan(&text)
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -72,6 +79,12 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = fmt.Fprintln(w, "Something broke on my side.")
 	default:
-		_, _ = fmt.Fprint(w, text)
+		for len(text) > 0 { // by pieces: a page has megabytes, and a slow reader holds what is being written
+			n := min(len(text), 32<<10)
+			if _, err := io.WriteString(w, text[:n]); err != nil {
+				return
+			}
+			text = text[n:]
+		}
 	}
 }

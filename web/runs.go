@@ -260,7 +260,17 @@ func (s *Server) events(api huma.API, ctx context.Context, run int64, q EventsQu
 		}
 		after = id
 	}
-	return &huma.StreamResponse{Body: func(hctx huma.Context) { s.stream(hctx, run, after, q.LastID != "") }}, nil
+	leave := func() {}
+	if c := callerOf(ctx); !c.free {
+		var ok bool
+		if leave, ok = s.streams.take(c.person.Name); !ok {
+			return nil, problem(busy(fmt.Sprintf("%d streams of yours are open; close one", personStreams)))
+		}
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer leave()
+		s.stream(hctx, run, after, q.LastID != "")
+	}}, nil
 }
 
 // stream sends events as they come, until the run rests, the client goes or the server stops.

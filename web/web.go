@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,8 @@ type HTTP struct {
 	URL   string `yaml:"url" doc:"address at which people reach the API, as in https://jarvis.example.org; long answers in chat then link to a page"`
 	TLS   TLS    `yaml:"tls" doc:"encrypt what listen serves"`
 	Plain bool   `yaml:"plain" doc:"listen beyond this machine without TLS: only behind a proxy that encrypts"`
+
+	TrustedProxies []string `yaml:"trusted_proxies" doc:"addresses or networks (10.0.0.0/8) of the proxies before listen: what they write into X-Forwarded-For or Forwarded says who asks; empty: those headers are ignored"`
 }
 
 // TLS names a certificate.
@@ -73,6 +76,14 @@ type Config struct {
 type Server struct {
 	Config
 	handler http.Handler
+	proxies proxies
+
+	failures *failures
+	kept     *budget
+	requests *seats // by person
+	streams  *seats // by person
+	hooks    *seats // by place
+	pages    *seats // by place
 }
 
 // New checks the configuration; Run serves.
@@ -86,7 +97,13 @@ func New(c Config) (*Server, error) {
 	if err := c.HTTP.check(c.Listen); err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c}
+	trusted, err := parseProxies(c.HTTP.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Config: c, proxies: trusted, kept: newBudget(keptBytes, keptEach), requests: newSeats(0, personRequests), streams: newSeats(0, personStreams),
+		hooks: newSeats(hookRequests, hookEach), pages: newSeats(pageRequests, pageEach)}
+	s.failures = newFailures(func(r access.Record) { s.Table.Record(context.Background(), r) })
 	s.handler = s.routes()
 	return s, nil
 }
@@ -136,10 +153,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	srv := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	// Without a ReadTimeout: intake gives each body its time. ReadHeaderTimeout bounds the handshake of TLS as well.
+	srv := &http.Server{Handler: s.guard(s.handler), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, HTTP2: http2Bounds(),
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // what clients do wrong
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: withPeer}
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withGuest(withPeer(ctx, c), c) }}
+	counted := make(chan struct{})
+	go func() { defer close(counted); s.failures.run(ctx) }()
 	done := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { done <- srv.Serve(l) }()
@@ -160,10 +180,17 @@ func (s *Server) Run(ctx context.Context) error {
 	for ; ended < len(listeners); ended++ {
 		<-done
 	}
+	<-counted
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return nil
+}
+
+// http2Bounds are what one connection may make us hold: buffers of what no handler has read, and handlers.
+func http2Bounds() *http.HTTP2Config {
+	return &http.HTTP2Config{MaxConcurrentStreams: personRequests, MaxReadFrameSize: 16 << 10, MaxDecoderHeaderTableSize: 4 << 10,
+		MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10, WriteByteTimeout: writeWithin}
 }
 
 func listenSocket(path string) (net.Listener, error) {
@@ -189,17 +216,46 @@ func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {
 		}
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	l = newDoor(l, s.proxies.trusts)
 	if s.HTTP.TLS.Cert == "" {
 		return l, nil
 	}
-	if _, err := tls.LoadX509KeyPair(s.HTTP.TLS.Cert, s.HTTP.TLS.Key); err != nil {
+	certs := &certificate{files: s.HTTP.TLS}
+	if _, err := certs.get(); err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("http.tls: %w", err)
 	}
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-		// Read for each connection, so that a renewed certificate counts without a restart.
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(s.HTTP.TLS.Cert, s.HTTP.TLS.Key)
-			return &c, err
-		}}), nil
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certs.get() }}), nil
+}
+
+// certificate is read again when its file is another, so that a renewed one counts without a restart, and a handshake
+// costs a stranger more than it costs us.
+type certificate struct {
+	files TLS
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+	of   [2]time.Time
+}
+
+func (c *certificate) get() (*tls.Certificate, error) {
+	var of [2]time.Time
+	for i, f := range []string{c.files.Cert, c.files.Key} {
+		st, err := os.Stat(f)
+		if err != nil {
+			return nil, err
+		}
+		of[i] = st.ModTime()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cert == nil || of != c.of {
+		cert, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.cert, c.of = &cert, of
+	}
+	return c.cert, nil
 }
