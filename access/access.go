@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -76,6 +77,9 @@ func Check(people []PersonConfig) error {
 		if p.Name == "" {
 			return errors.New("people: an entry has no name")
 		}
+		if plain.Line(p.Name) != p.Name {
+			return fmt.Errorf("people: the name %q has characters that nobody sees; write it without, for two could look the same", p.Name)
+		}
 		for _, r := range p.Roles {
 			if !slices.Contains(Roles, r) {
 				return fmt.Errorf("people: %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
@@ -135,7 +139,7 @@ type Record struct {
 // Audit writes one row. Rows are never changed: the table refuses it.
 func (a *Access) Audit(ctx context.Context, r Record) error {
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), r.Who, r.Via, r.Line, r.Outcome)
+		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), plain.Line(r.Who), plain.Line(r.Via), plain.Line(r.Line), plain.Line(r.Outcome))
 		return err
 	})
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -111,6 +113,7 @@ func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, er
 	if q.Approval != nil {
 		state = Proposed
 	}
+	q.By = plain.Line(q.By)
 	return Run{Host: in.Hostname, FQDN: in.FQDN, Pipeline: q.Pipeline, Steps: names, State: state, By: q.By, Origin: q.Origin, turn: 1, undoAt: -1, clipboard: c.Text()}, nil
 }
 
@@ -168,11 +171,20 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
 		if s.Plan != nil {
-			text, err := s.Plan(ctx, c)
+			var text string
+			err := guard.Call(func() (err error) {
+				text, err = s.Plan(ctx, c)
+				return err
+			})
+			var p *guard.Panic
+			if errors.As(err, &p) {
+				e.log.Error("a bug: something panicked", "what", "plan a step", "step", s.Name, "err", c.Redact(p.Error()), "stack", string(p.Stack))
+				err = errStepBug
+			}
 			if err != nil {
 				text = "would fail: " + oneLine(err)
 			}
-			line.Text = c.Redact(text)
+			line.Text = c.Redact(plain.Line(c.Redact(text)))
 		}
 		out = append(out, line)
 	}
@@ -329,6 +341,7 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by string) (Run, error) {
 		}
 		return e.Get(ctx, id)
 	}
+	by = plain.Line(by)
 	var out Run
 	direct := false
 	err := e.write(ctx, func(tx store.Tx) error {

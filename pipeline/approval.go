@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -57,13 +58,13 @@ func scanApproval(row interface{ Scan(...any) error }) (Approval, error) {
 
 func insertApproval(ctx context.Context, tx store.Tx, a Approval) error {
 	_, err := tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, why, by_whom, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', '')",
-		a.Run, a.Cluster, a.What, a.Why, a.By, a.Asked.UnixMilli(), a.Expires.UnixMilli())
+		a.Run, a.Cluster, a.What, plain.Line(a.Why), plain.Line(a.By), a.Asked.UnixMilli(), a.Expires.UnixMilli())
 	return err
 }
 
 // decide closes a pending approval in a transaction; exactly one caller does.
 func decide(ctx context.Context, tx store.Tx, id int64, outcome, by string) error {
-	return exactlyOne(tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), by, id))
+	return exactlyOne(tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), plain.Line(by), id))
 }
 
 // Pending gives what waits for an approval for a run. ErrNotFound when nothing does.
@@ -84,6 +85,7 @@ func (e *Engine) Approve(ctx context.Context, id int64, by string) (Run, Approva
 	} else if err != nil {
 		return Run{}, a, err
 	}
+	by = plain.Line(by) // as the record has names
 	if strings.EqualFold(a.By, by) {
 		return Run{}, a, &SelfError{a}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -21,7 +23,7 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 	ctx := context.WithoutCancel(jobCtx)
 	stepCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stopOnShutdown := context.AfterFunc(jobCtx, func() { cancel(ErrStopping) })
+	stopOnShutdown := context.AfterFunc(jobCtx, guard.Func(guard.Count, func() { cancel(ErrStopping) }))
 	defer stopOnShutdown()
 	u := &underway{cancel: cancel}
 	e.mu.Lock()
@@ -345,6 +347,8 @@ func (e *Engine) stop(ctx context.Context, r *Run, s *stepRun, state State, kind
 	var lines []Event
 	if s != nil {
 		msg, lines = s.mask(msg), s.take()
+	} else {
+		msg = plain.Line(msg)
 	}
 	now := time.Now()
 	return e.write(ctx, func(tx store.Tx) error {

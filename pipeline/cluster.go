@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -253,6 +254,7 @@ func (c *Cluster) holdsUp(r *Run) string {
 
 // holdUp commits that a member waits before its stage. The stage does not count as begun.
 func (e *Engine) holdUp(ctx context.Context, r *Run, why string) (time.Duration, bool, error) {
+	why = plain.Line(why)
 	d := min(max(time.Since(r.StageAt)/8, 200*time.Millisecond), 5*time.Second)
 	if r.State == Waiting && r.Why == why {
 		return d, false, nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -100,15 +102,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	lines := make(chan struct{})
-	go func() {
-		defer close(lines)
-		e.writeLines(work)
-	}()
+	e.goLoop(work, "write the lines of steps", lines, e.writeLines)
 	expired := make(chan struct{})
-	go func() {
-		defer close(expired)
-		e.expire(work)
-	}()
+	e.goLoop(work, "deny what nobody approved in time", expired, e.expire)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
@@ -125,6 +121,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-lines
 	<-expired
 	return err
+}
+
+// goLoop runs a loop until ctx ends, also when it panics meanwhile, and closes done.
+func (e *Engine) goLoop(ctx context.Context, what string, done chan<- struct{}, f func(context.Context)) {
+	caught := guard.Log(e.log, what)
+	guard.Go(caught, func() {
+		defer close(done)
+		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f(ctx); return nil })
+	})
 }
 
 // takeUp makes a fresh job for every run that the engine has to move. One process owns the database, so every job
@@ -206,11 +211,17 @@ func (e *Engine) poke() {
 // Registry gives the steps that exist here.
 func (e *Engine) Registry() *Registry { return e.reg }
 
+// clean makes what an event says fit for the record, for terminals and for chat, whoever said it.
+func (ev *Event) clean() {
+	ev.Step, ev.Text, ev.Diff = plain.Line(ev.Step), plain.Line(ev.Text), plain.Text(ev.Diff)
+}
+
 // insertEvent writes one row of the record.
 func insertEvent(ctx context.Context, tx store.Tx, ev Event) error {
 	if ev.At.IsZero() {
 		ev.At = time.Now()
 	}
+	ev.clean()
 	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		ev.Run, ev.At.UnixMilli(), string(ev.Kind), ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
 	return err
@@ -218,6 +229,8 @@ func insertEvent(ctx context.Context, tx store.Tx, ev Event) error {
 
 // insertTwo writes two rows with one statement: a finished step and the begin of the next are the common case.
 func insertTwo(ctx context.Context, tx store.Tx, a, b Event) error {
+	a.clean()
+	b.clean()
 	_, err := tx.Exec(ctx, "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?)",
 		a.Run, a.At.UnixMilli(), string(a.Kind), a.Stage, a.Step, a.Text, a.Diff, a.Took.Milliseconds(),
 		b.Run, b.At.UnixMilli(), string(b.Kind), b.Stage, b.Step, b.Text, b.Diff, b.Took.Milliseconds())

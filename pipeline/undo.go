@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -71,8 +72,12 @@ func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (t
 }
 
 func (e *Engine) pauseUndo(ctx context.Context, r *Run, s *stepRun, attempts int, why string) error {
-	why = s.mask(why)
-	lines := s.take()
+	var lines []Event
+	if s != nil {
+		why, lines = s.mask(why), s.take()
+	} else { // a step that is not known here, or whose clipboard cannot be opened
+		why = plain.Line(why)
+	}
 	return e.write(ctx, func(tx store.Tx) error {
 		if err := exactlyOne(tx.Exec(ctx, "UPDATE runs SET attempts = ?, why = ?, undo_at = ? WHERE id = ? AND turn = ?", attempts, why, r.undoAt, r.ID, r.turn)); err != nil {
 			return err

@@ -2,7 +2,7 @@
 // that alone and not the server. Everything that starts a goroutine in the server starts it here.
 //
 //	Call ──► f panics ──► *Panic, an error like others: the one who asked hears of it
-//	Go   ──► f panics ──► told to caught, for nobody waits for an error
+//	Go   ──► f panics ──► told to caught, for nobody waits for an error; Group: the same, and somebody waits
 //	Loop ──► f panics ──► told to caught, begun again after a pause: 1 s, growing to 1 min
 //
 // A panic is counted where it is caught and logged once, by who owns a logger (Log). Deferred calls of f have run by
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -65,6 +66,20 @@ func Do(f func()) *Panic {
 func Go(caught func(*Panic), f func()) {
 	go run(caught, f)
 }
+
+// Group is goroutines that somebody waits for. The zero Group is ready; it must not be copied.
+type Group struct{ wg sync.WaitGroup }
+
+// Go is the Go of this package for the group. The group waits for caught as well, so what it writes is there after Wait.
+func (g *Group) Go(caught func(*Panic), f func()) {
+	g.wg.Go(func() { run(caught, f) })
+}
+
+// Wait waits for all. No Go may come from elsewhere while it waits for none.
+func (g *Group) Wait() { g.wg.Wait() }
+
+// To gives a caught that puts the panic where an error is expected.
+func To(err *error) func(*Panic) { return func(p *Panic) { *err = p } }
 
 // Func gives f guarded, for others to call in goroutines of theirs: libraries, timers, contexts.
 func Func(caught func(*Panic), f func()) func() {

@@ -53,6 +53,19 @@ func TestAGoroutineThatPanicsEndsAlone(t *testing.T) {
 			t.Errorf("the log has no %s:\n%s", want, &out)
 		}
 	}
+	var g Group
+	errs := make([]error, 3)
+	for i := range errs {
+		g.Go(To(&errs[i]), func() {
+			if i == 1 {
+				panic("boom")
+			}
+		})
+	}
+	g.Wait()
+	if errs[0] != nil || errs[1] == nil || errs[2] != nil {
+		t.Errorf("errors of a group = %v", errs)
+	}
 	done := make(chan error, 1)
 	Send(done, func() error { panic("boom") })
 	if err := <-done; err == nil {
