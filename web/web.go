@@ -29,6 +29,7 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -140,7 +141,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ConnContext: withPeer}
 	done := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { done <- srv.Serve(l) }()
+		guard.Send(done, func() error { return srv.Serve(l) })
 	}
 	var err error
 	ended := 0

@@ -180,8 +180,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	hangUp := guard.Func(guard.Count, func() { _ = conn.Close() })
-	stopped := context.AfterFunc(ctx, guard.Func(guard.Count, func() { time.AfterFunc(2*time.Second, hangUp) }))
+	stopped := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		time.AfterFunc(2*time.Second, guard.Func(guard.Count, func() { _ = conn.Close() }))
+	}))
 	defer stopped()
 	x, err := f.negotiate(ctx, conn)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -353,21 +354,23 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		services = append(services, b.Run)
 	}
 	errs := make([]error, len(services))
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, f := range services {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		bug := func(p *guard.Panic) {
+			guard.Log(a.log, "run a service")(p)
+			errs[i] = fmt.Errorf("a part of the server has ended, and the server with it: %w; the stack is in the log", p)
+		}
+		wg.Go(bug, func() {
 			defer cancel() // the first to return stops the rest
 			errs[i] = f(ctx)
-		}()
+		})
 	}
 	if ready != nil {
-		go func() {
+		guard.Go(guard.Log(a.log, "say that the server is ready"), func() {
 			if waitSocket(ctx, a.conf.Socket()) {
 				ready()
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)

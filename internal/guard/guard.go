@@ -42,9 +42,15 @@ var panics atomic.Int64
 func Panics() int64 { return panics.Load() }
 
 // Call calls f and gives its error, or a *Panic.
-func Call(f func() error) (err error) {
+func Call(f func() error) error { return CallBut(nil, f) }
+
+// CallBut is Call that lets a panic with the very value pass: with net/http's ErrAbortHandler, which is no bug.
+func CallBut(pass error, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
+			if e, ok := v.(error); ok && e == pass { //nolint:errorlint // the very value
+				panic(v)
+			}
 			panics.Add(1)
 			err = &Panic{Value: v, Stack: debug.Stack()}
 		}
