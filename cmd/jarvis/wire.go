@@ -90,7 +90,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, err
 	}
 	a.limiter = access.NewLimiter(conf.Limit)
-	a.pool = remote.NewPool(remote.PoolConfig{})
+	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Log: log}); err != nil {
 		return nil, err
 	}
