@@ -221,8 +221,7 @@ func play(t *testing.T, dir, script string) string {
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]
 			if host == "panics" {
-				var m map[string]int
-				m[host]++
+				panic("boom")
 			}
 			if host == "bad" {
 				return []byte("instance:\n  hostname: 'loki\n"), nil
