@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -83,6 +84,9 @@ func Check(people []PersonConfig) error {
 		if p.Name == "" {
 			return errors.New("people: an entry has no name")
 		}
+		if plain.Line(p.Name) != p.Name {
+			return fmt.Errorf("people: the name %q has characters that nobody sees; write it without, for two could look the same", p.Name)
+		}
 		if other, dup := names[strings.ToLower(p.Name)]; dup {
 			return fmt.Errorf("people: %s and %s have one name, and would count as one person; write one entry with all that they are", other, p.Name)
 		}
@@ -146,7 +150,7 @@ type Record struct {
 // Audit writes one row. Rows are never changed: the table refuses it.
 func (a *Access) Audit(ctx context.Context, r Record) error {
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), r.Who, r.Via, r.Line, r.Outcome)
+		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), plain.Line(r.Who), plain.Line(r.Via), plain.Line(r.Line), plain.Line(r.Outcome))
 		return err
 	})
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -101,14 +103,7 @@ type Bot struct {
 	queues  map[string]chan Message // by frontend and person
 	dropped map[string]int          // lines that found their queue full
 	moods   map[string]*mood
-	wg      sync.WaitGroup
-}
-
-// mood is what the bot remembers of somebody it can not talk with.
-type mood struct {
-	unknown int  // lines in a row that it did not understand
-	limited bool // it said that he is too fast
-	at      time.Time
+	wg      guard.Group
 }
 
 // New makes the notices' table.
@@ -126,23 +121,24 @@ func New(ctx context.Context, c Config) (*Bot, error) {
 func (b *Bot) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for _, f := range b.Frontends {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			if err := f.Run(ctx, func(m Message) { b.receive(ctx, f, m) }); err != nil && ctx.Err() == nil {
+		caught := guard.Log(b.Log, "serve a chat network", "frontend", f.Name())
+		wg.Go(caught, func() {
+			err := guard.Loop(ctx, caught, func(ctx context.Context) error {
+				return f.Run(ctx, func(m Message) { b.hear(ctx, f, m) })
+			})
+			if err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", f.Name(), err))
 			} else if ctx.Err() == nil {
 				cancel(nil) // it was asked to end: the console's `quit`
 			}
-		}()
+		})
 	}
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		b.notices.run(ctx)
-	}()
+	caught := guard.Log(b.Log, "collect notices")
+	wg.Go(caught, func() {
+		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { b.notices.run(ctx); return nil })
+	})
 	wg.Wait()
 	b.wg.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -153,6 +149,13 @@ func (b *Bot) Run(ctx context.Context) error {
 
 // maxQueued bounds the lines of one person that wait for an answer; what is dropped is on record.
 const maxQueued = 1000
+
+// hear is what a frontend's reader calls. A message on which we have a bug costs that message, and not the link.
+func (b *Bot) hear(ctx context.Context, f Frontend, m Message) {
+	if p := guard.Do(func() { b.receive(ctx, f, m) }); p != nil {
+		guard.Log(b.Log, "hear a message", "frontend", f.Name())(p)
+	}
+}
 
 // receive puts a message into its person's queue, and starts the goroutine that answers it when none runs.
 func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
@@ -168,8 +171,10 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 	if !running {
 		q = make(chan Message, maxQueued)
 		b.queues[key] = q
-		b.wg.Add(1)
-		go b.answerAll(ctx, f, key, q)
+		caught := guard.Log(b.Log, "answer a person", "frontend", f.Name())
+		b.wg.Go(caught, func() {
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { b.answerAll(ctx, f, key, q); return nil })
+		})
 	}
 	select {
 	case q <- m:
@@ -179,12 +184,11 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 }
 
 func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Message) {
-	defer b.wg.Done()
 	var last Message
 	for {
 		select {
 		case last = <-q:
-			b.answer(ctx, f, key, last)
+			b.answerOne(ctx, f, key, last)
 		default:
 			b.mu.Lock()
 			n := b.dropped[key]
@@ -205,12 +209,7 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 // addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is. ok is false for
 // what is not for us.
 func (b *Bot) addressed(f Frontend, m Message) (text string, ok bool) {
-	t := strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return -1 // formatting codes of chat clients, and worse
-		}
-		return r
-	}, m.Text))
+	t := strings.TrimSpace(plain.Line(m.Text))
 	for _, name := range []string{b.Name, f.Nick()} {
 		if name == "" {
 			continue
@@ -241,14 +240,35 @@ func (b *Bot) who(f Frontend, m Message) access.Person {
 
 func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
 
+// answerOne answers a message, and says so when we have a bug there: the Table catches those of a verb, this those of
+// what is around it.
+func (b *Bot) answerOne(ctx context.Context, f Frontend, key string, m Message) {
+	p := guard.Do(func() { b.answer(ctx, f, key, m) })
+	if p == nil {
+		return
+	}
+	guard.Log(b.Log, "answer a message", "frontend", f.Name(), "line", m.Text)(p)
+	m.Nick = plain.Line(m.Nick)
+	const said = "this is a bug of mine, and it is in my log; nothing else is harmed."
+	p = guard.Do(func() {
+		f.Say(m.Place, b.prefixed(f, m, []string{said}))
+		b.Table.Record(ctx, access.Record{Who: m.Nick, Via: via(f, m), Line: m.Text, Outcome: said})
+	})
+	if p != nil {
+		guard.Log(b.Log, "say that there is a bug", "frontend", f.Name())(p)
+	}
+}
+
 func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	if m.Corrected {
+		m.Nick = plain.Line(m.Nick)
 		f.Say(m.Place, b.prefixed(f, m, []string{"I do not act on corrections; say it again as a new message."}))
 		return
 	}
 	p := b.who(f, m)
+	m.Nick = plain.Line(m.Nick) // from here on it is only shown; whose it is was asked with the nick as it is
 	console := f.Network() == "console"
 	b.notices.seen(ctx, f, m, p)
 	a, err := b.Table.Do(ctx, command.Call{
@@ -307,53 +327,6 @@ func (b *Bot) prefixed(f Frontend, m Message, lines []string) []string {
 	return out
 }
 
-// What keeps two bots from talking with each other for ever.
-const (
-	maxUnknown   = 3
-	forgetMood   = 10 * time.Minute
-	limitedQuiet = 10 * time.Second
-)
-
-// worthAnswer keeps quiet towards whoever says nothing but what the bot does not understand, and says only once that
-// somebody is too fast. Everything is on record all the same.
-func (b *Bot) worthAnswer(key string, err error, lines *[]string) bool {
-	unknown, limited := errors.Is(err, command.ErrUnknown), errors.Is(err, command.ErrLimited)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	m := b.moods[key]
-	if m != nil && time.Since(m.at) > forgetMood {
-		delete(b.moods, key)
-		m = nil
-	}
-	if !unknown && !limited {
-		if m != nil {
-			m.unknown = 0
-			if !m.limited || time.Since(m.at) > limitedQuiet {
-				delete(b.moods, key)
-			}
-		}
-		return true
-	}
-	if m == nil {
-		if len(b.moods) >= 10000 {
-			clear(b.moods)
-		}
-		m = &mood{}
-		b.moods[key] = m
-	}
-	m.at = time.Now()
-	if limited {
-		said := m.limited
-		m.limited = true
-		return !said
-	}
-	m.unknown++
-	if m.unknown == maxUnknown {
-		*lines = []string{"I understand nothing of this, and stay quiet until you say something that I know; `help` lists it."}
-	}
-	return m.unknown <= maxUnknown
-}
-
 // Lines of one answer: in a channel, and in private.
 const (
 	maxLines        = 4
@@ -370,7 +343,15 @@ func trim(lines []string, n int, asked string) []string {
 // origin says where somebody asked; it travels with the run as text.
 type origin struct{ frontend, place, nick, direct string }
 
+// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and his
+// notices would go there. He has his answers all the same.
 func (o origin) String() string {
+	for _, address := range []string{o.frontend, o.place, o.direct} {
+		if plain.Line(address) != address {
+			return ""
+		}
+	}
+	o.nick = plain.Line(o.nick)
 	return o.frontend + "\x1f" + o.place + "\x1f" + o.nick + "\x1f" + o.direct
 }
 

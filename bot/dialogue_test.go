@@ -108,6 +108,9 @@ func (s *stage) step(name string, d time.Duration, gives map[string]string, undo
 		switch {
 		case ask:
 			return pipeline.AskPerson(errors.New("it may have half happened"))
+		case msg == "hostile":
+			pipeline.Progress(ctx, hostile)
+			return pipeline.Permanent(errors.New(hostile))
 		case msg == "wait":
 			return pipeline.Wait(time.Minute, "nothing on 203.0.113.5:22 yet")
 		case msg != "":
@@ -131,11 +134,16 @@ func (s *stage) step(name string, d time.Duration, gives map[string]string, undo
 
 const ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO"
 
+// hostile is what a host can print: it fills a reader's clipboard, clears his screen, turns and colours the line, writes
+// over it, and holds bytes that are no UTF-8.
+const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\x00h M\xfcnchen"
+
 // TestDialogues plays testdata/dialogue/*.txt in a bubble of its own time:
 //
 //	> nick text      somebody says something in #ops; "> nick@ text" in private, "> nick@other text" on another network
 //	~ 30s            time passes
-//	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know
+//	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know; "hostile": it
+//	                 says what drives terminals
 //	! down | up      the first chat network is away, and back
 //	! pages          long answers can be put on a page
 //	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
@@ -226,6 +234,9 @@ func play(t *testing.T, dir, script string) string {
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]
+			if host == "panics" {
+				panic("boom")
+			}
 			if host == "bad" {
 				return []byte("instance:\n  hostname: 'loki\n"), nil
 			}
@@ -235,6 +246,13 @@ func play(t *testing.T, dir, script string) string {
 			return fmt.Appendf(nil, "instance:\n  hostname: %s\n  fqdn: %s.websages.com\n  provider: ESX\n  token: !secret hunter22\n", host, host), nil
 		},
 		Exec: func(_ context.Context, _ pipeline.Standing, args []string, line func(string)) (remote.Result, error) {
+			switch args[0] {
+			case "panics":
+				panic("boom")
+			case "hostile":
+				line(hostile)
+				return remote.Result{}, errors.New(hostile)
+			}
 			line("you said " + remote.Quote(args...))
 			return remote.Result{}, nil
 		}})
@@ -319,5 +337,7 @@ func play(t *testing.T, dir, script string) string {
 // steady takes out of a line what the speed of this machine decides.
 func steady(l string) string {
 	l = regexp.MustCompile(`\b\d+ms\b`).ReplaceAllString(l, "0s")
+	l = regexp.MustCompile(`^(\(to \w+\) )\d\d:\d\d:\d\d `).ReplaceAllString(l, "${1}00:00:00 ")
+	l = regexp.MustCompile(`under [0-9a-f]{8}\b`).ReplaceAllString(l, "under 00000000")
 	return regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`).ReplaceAllString(l, "2000-01-01 00:00")
 }

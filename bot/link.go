@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Link is what a frontend holds while it is connected. The zero Link holds nothing; it is safe for concurrent use.
@@ -70,12 +72,12 @@ const maxPause = 20 * time.Second
 
 // Redial connects again and again until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
 // that a server that comes back does not meet all its clients at once. connect is one connection from dial to loss;
-// down is told why it ended and when the next attempt is.
+// down is told why it ended, a *guard.Panic too, and when the next attempt is.
 func Redial(ctx context.Context, connect func(context.Context) error, down func(err error, retry time.Duration)) {
 	pause := time.Second
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := connect(ctx)
+		err := guard.Call(func() error { return connect(ctx) })
 		if ctx.Err() != nil {
 			return
 		}

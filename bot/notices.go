@@ -11,6 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -43,7 +45,10 @@ func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Pers
 	if p.Name == "" || f.Network() == "console" {
 		return
 	}
-	seat := origin{f.Name(), "", m.Nick, m.direct()}
+	seat := origin{f.Name(), "", plain.Line(m.Nick), m.direct()}
+	if seat.String() == "" {
+		return
+	}
 	n.mu.Lock()
 	known := n.seats[p.Name] == seat
 	n.seats[p.Name] = seat
@@ -112,17 +117,17 @@ func (n *notices) run(ctx context.Context) {
 		checked = ch
 	}
 	wake := map[string]chan struct{}{}
-	var wg sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	var wg guard.Group
+	defer func() { stop(); wg.Wait() }() // also after a panic: begun again, two would deliver
 	for _, f := range n.b.Frontends {
 		ch := make(chan struct{}, 1)
 		wake[f.Name()] = ch
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			n.deliver(ctx, f, ch)
-		}()
+		caught := guard.Log(n.b.Log, "deliver notices", "frontend", f.Name())
+		wg.Go(caught, func() {
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { n.deliver(ctx, f, ch); return nil })
+		})
 	}
-	defer wg.Wait()
 	wakeAll := func() {
 		for _, ch := range wake {
 			select {
@@ -204,7 +209,7 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
 		for _, r := range rows {
 			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
-				r.ev.ID, r.ev.Run, r.o.frontend, r.o.place, r.o.nick, r.line, r.o.direct, r.person, time.Now().UnixMilli()); err != nil {
+				r.ev.ID, r.ev.Run, r.o.frontend, r.o.place, r.o.nick, plain.Line(r.line), r.o.direct, r.person, time.Now().UnixMilli()); err != nil {
 				return err
 			}
 		}
@@ -235,7 +240,7 @@ func (n *notices) collectChecks(ctx context.Context) (more bool, err error) {
 				continue // there is no channel at all; `checks` tells
 			}
 			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, 0, ?, ?, '', ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
-				-x.ID, o.frontend, o.place, x.Line, o.direct, x.Person, time.Now().UnixMilli()); err != nil {
+				-x.ID, o.frontend, o.place, plain.Line(x.Line), o.direct, x.Person, time.Now().UnixMilli()); err != nil {
 				return err
 			}
 		}
@@ -290,7 +295,7 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 		}
 		failed := false
 		for _, x := range list {
-			line := x.line
+			line := plain.Line(x.line) // an old record may not be
 			place := x.place
 			if place != x.direct && x.nick != "" {
 				line = x.nick + ": " + line
@@ -298,7 +303,7 @@ func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{})
 			err := f.Deliver(ctx, place, line)
 			if errors.Is(err, ErrRefused) && x.direct != "" {
 				if refused[x.id]++; refused[x.id] >= 3 {
-					err = f.Deliver(ctx, x.direct, x.line)
+					err = f.Deliver(ctx, x.direct, plain.Line(x.line))
 				}
 			}
 			if err != nil && ctx.Err() != nil {

@@ -133,11 +133,13 @@ func (g *ground) run(_ context.Context, p job) outcome {
 	}
 	say := g.say
 	g.mu.Unlock()
+	defer func() { // also when say panics
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.running, p.Key)
+	}()
 	out := say(p.Key, nth)
 	time.Sleep(out.took)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.running, p.Key)
 	return out
 }
 

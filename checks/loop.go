@@ -3,19 +3,23 @@ package checks
 import (
 	"container/heap"
 	"context"
-	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Run runs what is due until ctx ends. What runs then is ended on its host, has no result, and is due again at the next start.
 func (m *Monitor) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){m.loop, m.write, m.act, m.tellPeople, m.rollUp, m.forget, m.graphites, m.watch} {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			f(ctx)
-		}()
+	var wg guard.Group
+	for _, l := range []struct {
+		what string
+		f    func(context.Context)
+	}{{"start checks", m.loop}, {"write results", m.write}, {"do what follows on results", m.act}, {"tell people of results", m.tellPeople},
+		{"roll up results", m.rollUp}, {"forget old results", m.forget}, {"send results to Graphite", m.graphites}, {"follow what is declared", m.watch}} {
+		caught := guard.Log(m.Log, l.what)
+		wg.Go(caught, func() {
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
+		})
 	}
 	wg.Wait()
 	m.runs.Wait()
@@ -35,24 +39,29 @@ func (m *Monitor) loop(ctx context.Context) {
 		case <-m.wake:
 		case <-timer.C:
 		}
-		m.mu.Lock()
-		now := m.now()
-		if step := clock.step(now); step < -smallStep {
-			m.Log.Warn("the clock was set back", "by", -step)
-			m.afterStepBack(now)
-		} else if step > smallStep {
-			m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
-		}
-		for len(m.due) > 0 && !m.due[0].due.After(now) {
-			m.begin(ctx, heap.Pop(&m.due).(*pair), now)
-		}
-		wait := time.Second
-		if len(m.due) > 0 {
-			wait = min(wait, m.due[0].due.Sub(now))
-		}
-		m.mu.Unlock()
-		timer.Reset(wait)
+		timer.Reset(m.beginDue(ctx, clock))
 	}
+}
+
+// beginDue begins what is due, and gives when to look again.
+func (m *Monitor) beginDue(ctx context.Context, clock *clock) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	if step := clock.step(now); step < -smallStep {
+		m.Log.Warn("the clock was set back", "by", -step)
+		m.afterStepBack(now)
+	} else if step > smallStep {
+		m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
+	}
+	for len(m.due) > 0 && !m.due[0].due.After(now) {
+		m.begin(ctx, heap.Pop(&m.due).(*pair), now)
+	}
+	wait := time.Second
+	if len(m.due) > 0 {
+		wait = min(wait, m.due[0].due.Sub(now))
+	}
+	return wait
 }
 
 // clock finds steps of the wall clock beside the monotonic one.
@@ -129,17 +138,27 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		due, owed := p.due, p.owed
 		p.owed = nil
-		m.runs.Add(1)
-		go func() {
-			defer m.runs.Done()
+		m.runs.Go(guard.Log(m.Log, "take in a result", "check", p.Key.String()), func() {
 			began := m.now()
 			m.stats.begun(time.Now(), began.Sub(due))
-			out := m.run(ctx, j)
+			out := m.runGuarded(ctx, j)
 			m.stats.ended(time.Now(), out.took)
 			m.ended(ctx, h, finished{p: p, due: due, at: began, out: out, owed: owed})
-		}()
+		})
 	}
 }
+
+// runGuarded runs a job; a panic is the result of this run alone.
+func (m *Monitor) runGuarded(ctx context.Context, j job) (out outcome) {
+	if p := guard.Do(func() { out = m.run(ctx, j) }); p != nil {
+		guard.Log(m.Log, "run a check", "check", j.Key.String())(p)
+		return outcome{text: bugText}
+	}
+	return out
+}
+
+// bugText is the result of a check on which we have a bug.
+const bugText = "a bug in Jarvis, not in what is checked; the stack is in its log"
 
 // ended takes in what a run gave, and lets the next have its place.
 func (m *Monitor) ended(ctx context.Context, h *host, f finished) {

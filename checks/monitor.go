@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -60,7 +61,7 @@ type Monitor struct {
 	stuck     error     // why results are not committed
 	stuckAt   time.Time // since when
 	alive     time.Time // when this server was last known to work, before it started
-	runs      sync.WaitGroup
+	runs      guard.Group
 
 	wake      chan struct{} // the heap has changed
 	results   chan struct{} // done has some

@@ -10,9 +10,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -45,7 +45,7 @@ func (m *Monitor) act(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("read what is to be done", "err", err)
 		}
-		var wg sync.WaitGroup
+		var wg guard.Group
 		room := make(chan struct{}, actAtOnce)
 		did := false
 		for _, r := range rows {
@@ -57,12 +57,10 @@ func (m *Monitor) act(ctx context.Context) {
 			}
 			did = true
 			room <- struct{}{}
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
+			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
 				m.doRow(ctx, r)
-			}()
+			})
 		}
 		wg.Wait()
 		if did && ctx.Err() == nil {
@@ -109,7 +107,10 @@ var errLater = errors.New("its result says that it is done")
 
 // doRow does one, and notes what came of it.
 func (m *Monitor) doRow(ctx context.Context, r outboxRow) {
-	err := m.doAction(ctx, r)
+	err := guard.Call(func() error { return m.doAction(ctx, r) }) // it is tried again, and given up in the end
+	if p := (*guard.Panic)(nil); errors.As(err, &p) {
+		guard.Log(m.Log, "do what follows on a result", "action", r.action, "check", r.Key.String())(p)
+	}
 	if errors.Is(err, errLater) || ctx.Err() != nil {
 		return
 	}

@@ -2,8 +2,11 @@ package checks
 
 import (
 	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Collector gives the states and the last performance data to Prometheus.
@@ -30,8 +33,15 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is prometheus.Collector.
+// Collect is prometheus.Collector, called in a goroutine of Prometheus's.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
+	if p := guard.Do(func() { c.collect(ch) }); p != nil {
+		guard.Log(c.m.Log, "measure checks")(p)
+		ch <- prometheus.NewInvalidMetric(promStatus, p)
+	}
+}
+
+func (c collector) collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -39,15 +49,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(promLag, s.MaxLag.Seconds())
 	gauge(promRate, float64(s.Started))
 	gauge(promWait, float64(s.Unwritten))
-	c.m.mu.Lock()
-	now := c.m.now()
-	list := make([]View, 0, len(c.m.pairs))
-	for _, p := range c.m.pairs {
-		if p.live && !p.stand.At.IsZero() {
-			list = append(list, c.m.view(p, now))
-		}
-	}
-	c.m.mu.Unlock()
+	list, now := c.m.ran()
 	for _, v := range list {
 		gauge(promStatus, float64(v.Status), v.Host, v.Task)
 		gauge(promHard, float64(v.Hard), v.Host, v.Task)
@@ -71,4 +73,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+// ran lists the checks that have run, as they are now.
+func (m *Monitor) ran() (list []View, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now = m.now()
+	list = make([]View, 0, len(m.pairs))
+	for _, p := range m.pairs {
+		if p.live && !p.stand.At.IsZero() {
+			list = append(list, m.view(p, now))
+		}
+	}
+	return list, now
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -177,6 +178,8 @@ func (p *plan) judge(out outcome) judged {
 	if out.text != "" {
 		return judged{status: Unknown, line: clip(out.text, maxLine), long: clip(out.stdout, maxLong)}
 	}
+	said := out.stdout // as it came: what is expected of it is written for that
+	out.stdout, out.stderr = plain.Text(out.stdout), plain.Text(out.stderr)
 	o := ParseOutput(out.stdout)
 	j := judged{line: clip(o.Line, maxLine), long: clip(o.Long, maxLong), perf: perfText(out.stdout)}
 	if e := strings.TrimSpace(out.stderr); e != "" {
@@ -200,7 +203,7 @@ func (p *plan) judge(out outcome) judged {
 		}
 		if !slices.Contains(want, out.exit) {
 			j.status, j.line = Critical, because(fmt.Sprintf("exit %d", out.exit), j.line)
-		} else if p.expect != nil && !p.expect.MatchString(out.stdout) {
+		} else if p.expect != nil && !p.expect.MatchString(said) {
 			j.status, j.line = Critical, because("its output is not as expected", j.line)
 		}
 	case out.exit >= 0 && out.exit <= int(Unknown):
@@ -234,15 +237,9 @@ func perfText(stdout string) string {
 	return clip(text, maxPerf)
 }
 
-// clip makes text fit for the record, and for a terminal: valid UTF-8, without control characters, not too long.
+// clip makes text fit for the record, and for a terminal, and not too long.
 func clip(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-	if len(s) > n {
+	if s = plain.Text(s); len(s) > n {
 		s = strings.ToValidUTF8(s[:n], "")
 	}
 	return strings.TrimSpace(s)

@@ -3,12 +3,18 @@ package checks
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // settleResult takes a result into a pair's Standing, and finds what follows. mu is held.
 func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	p := f.p
-	s := settled{f: f, p: p, stand: p.stand, j: p.judge(f.out)}
+	s := settled{f: f, p: p, stand: p.stand}
+	if bug := guard.Do(func() { s.j = p.judge(f.out) }); bug != nil { // what reads plugins' output meets anything
+		guard.Log(m.Log, "read what a check said", "check", p.Key.String())(bug)
+		s.j = judged{status: Unknown, line: bugText}
+	}
 	st := &s.stand
 	flap := st.Apply(s.j.status, f.at, p.attempts)
 	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.exit, s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask

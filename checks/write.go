@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -44,9 +45,7 @@ func (m *Monitor) write(ctx context.Context) {
 		for more := true; more; {
 			more = m.commitSome(ctx)
 		}
-		m.commit.Lock()
 		m.noteAlive(ctx)
-		m.commit.Unlock()
 	}
 }
 
@@ -76,6 +75,8 @@ func (m *Monitor) gather(ctx context.Context) {
 
 // noteAlive notes that this server works, when no result has done so for a while.
 func (m *Monitor) noteAlive(ctx context.Context) {
+	m.commit.Lock()
+	defer m.commit.Unlock()
 	if !m.declares() || !m.aliveDue() {
 		return
 	}
@@ -113,21 +114,7 @@ const (
 // commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
 // this waits a while.
 func (m *Monitor) commitSome(ctx context.Context) (more bool) {
-	m.commit.Lock()
-	batch := m.settle()
-	if len(batch) == 0 {
-		m.commit.Unlock()
-		return false
-	}
-	err := m.store(ctx, batch)
-	m.mu.Lock()
-	if err == nil {
-		m.takeOver(batch)
-		more = len(m.done) > 0
-	}
-	since := m.stuckAt
-	m.mu.Unlock()
-	m.commit.Unlock()
+	more, since, err := m.commitBatch(ctx)
 	switch {
 	case err == nil && !since.IsZero():
 		m.Log.Info("results are committed again", "after", m.now().Sub(since).Round(time.Second))
@@ -151,6 +138,24 @@ func (m *Monitor) commitSome(ctx context.Context) (more bool) {
 	return more
 }
 
+// commitBatch settles a batch, writes it and takes it over; since is from when on the database took nothing.
+func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, err error) {
+	m.commit.Lock()
+	defer m.commit.Unlock()
+	batch := m.settle()
+	if len(batch) == 0 {
+		return false, time.Time{}, nil
+	}
+	err = m.store(ctx, batch)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		m.takeOver(batch)
+		more = len(m.done) > 0
+	}
+	return more, m.stuckAt, err
+}
+
 // noStuck notes since when the database takes nothing; nil: it does.
 func (m *Monitor) noStuck(err error) {
 	m.mu.Lock()
@@ -171,7 +176,12 @@ func (m *Monitor) settle() []settled {
 	list := m.done[:min(len(m.done), batchSize)]
 	var out []settled
 	for i := range list {
-		out = append(out, m.settleResult(&list[i], now))
+		s := settled{f: &list[i], p: list[i].p, stand: list[i].p.stand, j: judged{status: Unknown, line: bugText}}
+		bug := guard.Do(func() { s = m.settleResult(&list[i], now) })
+		if bug != nil { // else no result would ever be written again
+			guard.Log(m.Log, "settle a result", "check", list[i].p.Key.String())(bug)
+		}
+		out = append(out, s)
 	}
 	if now.Sub(m.swept).Abs() < sweepPeriod {
 		return out

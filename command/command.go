@@ -16,12 +16,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -200,19 +203,38 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 		return say("yes? `help` lists what I know"), nil
 	}
 	began := t.env.Now()
+	c.Asker = plain.Line(c.Asker)
 	who := c.Person.Name
 	if who == "" {
 		who = "stranger " + c.Asker
 	}
 	v, a, err := t.limited(ctx, who, &c)
+	a.Lines = plainLines(a.Lines)
 	outcome := "ok"
 	if err != nil {
-		err = t.explain(ctx, c, err)
-		outcome = err.Error()
+		user := t.explain(ctx, c, err)
+		user.Msg, user.Hint = plain.Line(user.Msg), plain.Line(user.Hint)
+		err, outcome = user, user.Error()
 	}
 	t.env.Observe(v.Name, c, t.env.Now().Sub(began), err)
 	t.Record(ctx, access.Record{Who: who, Via: c.Via, Line: strings.Join(c.Words, " "), Outcome: outcome})
 	return a, err
+}
+
+// plainLines makes what is answered fit for chat and terminals, also where an old record is not: each entry is one line.
+func plainLines(lines []string) []string {
+	if !slices.ContainsFunc(lines, func(l string) bool { return plain.Line(l) != l }) {
+		return lines
+	}
+	var out []string
+	for _, l := range lines {
+		if strings.Contains(l, "\n") {
+			out = append(out, strings.Split(plain.Text(l), "\n")...)
+		} else {
+			out = append(out, plain.Line(l))
+		}
+	}
+	return out
 }
 
 // Record writes one audit row. What has happened by now is said all the same; that its row is missing is in the log.
@@ -251,14 +273,17 @@ func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 	if len(c.Args) < v.Min || v.Max >= 0 && len(c.Args) > v.Max {
 		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` is used as: %s", v.Name, strings.TrimSpace(v.Name+" "+v.Usage)), Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
 	}
-	if !v.Acts {
-		return v.Run(ctx, t.env, c)
-	}
-	since, err := t.env.Engine.LastEvent(ctx)
-	if err != nil {
-		return Answer{}, err
-	}
-	a, err := v.Run(ctx, t.env, c)
+	var since int64
+	var a Answer
+	err := guard.Call(func() (err error) {
+		if v.Acts { // what a client follows begins after what is on record now
+			if since, err = t.env.Engine.LastEvent(ctx); err != nil {
+				return err
+			}
+		}
+		a, err = v.Run(ctx, t.env, c)
+		return err
+	})
 	if a.Run != nil {
 		a.Since = since
 	}
@@ -267,8 +292,9 @@ func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 
 // explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and only
 // the id is said.
-func (t *Table) explain(ctx context.Context, c Call, err error) error {
+func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	var user *UserError
+	var bug *guard.Panic
 	var syntax *clipboard.SyntaxError
 	var key *clipboard.KeyError
 	var unknown *pipeline.UnknownStepError
@@ -282,8 +308,13 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	var sick *store.Trouble
 	var uerr *url.Error
 	switch {
+	case errors.As(err, &bug): // first of all: a panic may hold any error
+		id := logID()
+		t.env.Log.Error("a bug: something panicked", "what", "run a command", "id", id, "line", strings.Join(c.Words, " "), "err", bug.Error(), "stack", string(bug.Stack))
+		return &UserError{Msg: "this is a bug of mine, and it is in my log under " + id, Hint: "nothing else is harmed"}
 	case errors.As(err, &user):
-		return user
+		e := *user
+		return &e
 	case errors.As(err, &sick):
 		// The rest is for who keeps the server, and names its files.
 		t.env.Log.Error("the database", "line", strings.Join(c.Words, " "), "err", err)
@@ -320,22 +351,21 @@ func (t *Table) explain(ctx context.Context, c Call, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &uerr):
 		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again"}
 	}
-	b := make([]byte, 4)
-	_, _ = rand.Read(b)
-	id := hex.EncodeToString(b)
+	id := logID()
 	t.env.Log.Error("command failed", "id", id, "line", strings.Join(c.Words, " "), "err", err)
 	return &UserError{Msg: "something broke on my side", Hint: "it is in my log under " + id}
 }
 
-// clip shortens what people wrote before it is repeated or stored, and takes control characters out.
+// logID names a line of the log to somebody who cannot read it.
+func logID() string {
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// clip makes what people wrote plain, and shortens it, before it is repeated or stored.
 func clip(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, s)
-	if len(s) <= n {
+	if s = plain.Line(s); len(s) <= n {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -40,12 +40,14 @@ func run() Verb {
 				list = append(list, r)
 			}
 			out := make([]Output, len(list))
-			var wg sync.WaitGroup
+			var wg guard.Group
 			room := make(chan struct{}, 16)
 			for i, r := range list {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
+				bug := func(p *guard.Panic) {
+					e.Log.Error("a bug: something panicked", "what", "run a command on a host", "host", r.Host, "err", p.Error(), "stack", string(p.Stack))
+					out[i].Error = "a bug of mine; the stack is in my log"
+				}
+				wg.Go(bug, func() {
 					room <- struct{}{}
 					defer func() { <-room }()
 					out[i].Host = r.Host
@@ -59,7 +61,7 @@ func run() Verb {
 					if err != nil {
 						out[i].Error = clip(secrets.Mask(err.Error()), 300)
 					}
-				}()
+				})
 			}
 			wg.Wait()
 			a := Answer{Data: out}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Host runs shell scripts, as root unless nothing that is wanted needs that.
@@ -190,17 +192,15 @@ func (r *runner) live() []*Node {
 // each works on hosts at once, and leaves out those where it fails.
 func (r *runner) each(ctx context.Context, nodes []*Node, kind string, work func(*Node) error) {
 	slots := make(chan struct{}, r.o.Parallel)
-	var wg sync.WaitGroup
+	var wg guard.Group
 	left := len(nodes)
 	for _, n := range nodes {
 		slots <- struct{}{}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(guard.Count, func() {
 			defer func() { <-slots }()
 			err := ctx.Err()
 			if err == nil {
-				err = work(n)
+				err = guard.Call(func() error { return work(n) })
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -211,7 +211,7 @@ func (r *runner) each(ctx context.Context, nodes []*Node, kind string, work func
 				ev.Kind, ev.Err = "failed", err
 			}
 			r.tell(ev)
-		}()
+		})
 	}
 	wg.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -55,7 +56,7 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 		if o.Serial {
 			fan.window = math.MaxInt // the last host begins to read when the others have ended
 		}
-		go fan.fill(o.Stdin) // ends when all taps are closed, at the latest with the next bytes of Stdin
+		guard.Go(func(p *guard.Panic) { fan.end(p) }, func() { fan.fill(o.Stdin) }) // ends when all taps are closed, at the latest with the next bytes of Stdin
 		defer fan.close()
 	}
 	one := func(i int) {
@@ -64,7 +65,7 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 		if t, ok := stdin[i].(*tap); ok {
 			defer func() { _ = t.Close() }()
 		}
-		results[i] = execOne(ctx, f.clients[i], f.Hosts[i], i, c, o.Timeout, &mu, out)
+		results[i] = execGuarded(ctx, f.clients[i], f.Hosts[i], i, c, o.Timeout, &mu, out)
 		if o.Done != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -83,6 +84,14 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 	}
 	f.each(func(i int, _ Host, _ *remote.Client) error { one(i); return nil })
 	return results
+}
+
+// execGuarded is execOne whose panic is that host's error.
+func execGuarded(ctx context.Context, c *remote.Client, h Host, i int, cmd remote.Command, timeout time.Duration, mu *sync.Mutex, out func(Line)) (r Result) {
+	if p := guard.Do(func() { r = execOne(ctx, c, h, i, cmd, timeout, mu, out) }); p != nil {
+		return Result{Host: h, Err: p}
+	}
+	return r
 }
 
 // execOne runs a command on one of many hosts. mu keeps the lines of all apart.
@@ -120,7 +129,7 @@ func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo Ex
 	results := make([]Result, len(hosts))
 	dials := make(chan struct{}, o.Dials)
 	var mu sync.Mutex
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, h := range hosts {
 		select {
 		case dials <- struct{}{}:
@@ -128,16 +137,19 @@ func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo Ex
 			results[i] = Result{Host: h, Err: context.Cause(ctx)}
 			continue
 		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			c, release, err := o.Connect.Get(ctx, h.Target)
-			<-dials
+		wg.Go(func(p *guard.Panic) { results[i] = Result{Host: h, Err: p} }, func() {
+			var c *remote.Client
+			var release func()
+			err := guard.Call(func() (err error) {
+				defer func() { <-dials }()
+				c, release, err = o.Connect.Get(ctx, h.Target)
+				return err
+			})
 			if err != nil {
 				results[i] = Result{Host: h, Err: err}
 			} else {
 				stop := watchOne(ctx, c, o)
-				results[i] = execOne(ctx, c, h, i, cmd, eo.Timeout, &mu, out)
+				results[i] = execGuarded(ctx, c, h, i, cmd, eo.Timeout, &mu, out)
 				stop()
 				release()
 			}
@@ -146,7 +158,7 @@ func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo Ex
 				defer mu.Unlock()
 				eo.Done(results[i])
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	return results

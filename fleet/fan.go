@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // fan gives one stream to many readers, kept once for all. The writer waits while the slowest reader is a window
@@ -96,7 +98,7 @@ func (f *fan) put(b []byte) bool {
 		if f.base+len(f.chunks)-low < f.window {
 			break
 		}
-		wake := time.AfterFunc(f.stall/4, f.moved.Broadcast)
+		wake := time.AfterFunc(f.stall/4, guard.Func(guard.Count, f.moved.Broadcast))
 		f.moved.Wait()
 		wake.Stop()
 		now := time.Now()

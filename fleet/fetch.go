@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -68,11 +69,14 @@ func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, su
 		err   error
 	}
 	got := make(chan counted, 1)
-	go func() {
+	guard.Go(func(p *guard.Panic) {
+		_ = r.CloseWithError(p)
+		got <- counted{err: p}
+	}, func() {
 		n, b, err := unpack(root, r)
 		_ = r.CloseWithError(err) // the host need not go on
 		got <- counted{n, b, err}
-	}()
+	})
 	res, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths...), Sudo: sudo, Output: w})
 	_ = w.Close()
 	n := <-got

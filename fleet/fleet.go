@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -67,7 +68,7 @@ type Fleet struct {
 	clients  []*remote.Client
 	releases []func()
 	end      context.CancelFunc
-	wg       sync.WaitGroup
+	wg       guard.Group
 }
 
 // HostError is what happened to one host.
@@ -101,7 +102,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	defer stop()
 	var mu sync.Mutex
 	done := 0
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, h := range hosts {
 		select {
 		case dials <- struct{}{}:
@@ -109,12 +110,13 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			got[i].err = context.Cause(dialCtx)
 			continue
 		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			g := &got[i]
-			g.client, g.release, g.err = o.Connect.Get(dialCtx, h.Target)
-			<-dials
+		g := &got[i]
+		wg.Go(guard.To(&g.err), func() {
+			g.err = guard.Call(func() (err error) {
+				defer func() { <-dials }()
+				g.client, g.release, err = o.Connect.Get(dialCtx, h.Target)
+				return err
+			})
 			mu.Lock()
 			defer mu.Unlock()
 			done++
@@ -127,7 +129,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			if o.Opened != nil {
 				o.Opened(done, len(hosts))
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	f := &Fleet{}
@@ -156,11 +158,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 		f.Close()
 		return nil, errors.Join(append(errs, ErrNobody)...)
 	}
-	f.wg.Add(1)
-	go func() {
-		defer f.wg.Done()
-		f.watch(watch, o)
-	}()
+	f.wg.Go(guard.Count, func() { f.watch(watch, o) })
 	return f, nil
 }
 
@@ -169,7 +167,7 @@ func (f *Fleet) watch(ctx context.Context, o Options) {
 	every, answer := o.keepAlive()
 	t := time.NewTicker(every)
 	defer t.Stop()
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,11 +175,7 @@ func (f *Fleet) watch(ctx context.Context, o Options) {
 		case <-t.C:
 		}
 		for _, c := range f.clients {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				alive(ctx, c, answer)
-			}()
+			wg.Go(guard.Count, func() { alive(ctx, c, answer) })
 		}
 		wg.Wait()
 	}
@@ -201,7 +195,7 @@ func alive(ctx context.Context, c *remote.Client, answer time.Duration) {
 func watchOne(ctx context.Context, c *remote.Client, o Options) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() {
+	guard.Go(guard.Count, func() {
 		defer close(done)
 		every, answer := o.keepAlive()
 		t := time.NewTicker(every)
@@ -214,7 +208,7 @@ func watchOne(ctx context.Context, c *remote.Client, o Options) (stop func()) {
 				alive(ctx, c, answer)
 			}
 		}
-	}()
+	})
 	return func() { cancel(); <-done }
 }
 
@@ -231,13 +225,9 @@ func (f *Fleet) Close() {
 // each does something on every host at once, and gives the errors by host.
 func (f *Fleet) each(do func(i int, h Host, c *remote.Client) error) []error {
 	errs := make([]error, len(f.Hosts))
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, h := range f.Hosts {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			errs[i] = do(i, h, f.clients[i])
-		}()
+		wg.Go(guard.To(&errs[i]), func() { errs[i] = do(i, h, f.clients[i]) })
 	}
 	wg.Wait()
 	return errs

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -46,7 +46,7 @@ var ErrLockLost = errors.New("the lock is lost")
 type Lock struct {
 	ctx  context.Context // ends when the lock is lost or released
 	held []*heldLock
-	wg   sync.WaitGroup
+	wg   guard.Group
 	lose context.CancelCauseFunc
 }
 
@@ -78,9 +78,7 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 		}
 		k := &heldLock{host: h, in: newMailbox(), lines: make(chan string, 4), done: make(chan error, 1)}
 		l.held[i] = k
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
+		l.wg.Go(func(p *guard.Panic) { k.done <- p }, func() {
 			res, err := c.Run(lockCtx, remote.Command{Args: []string{"flock", "-nx", o.File, "-c", "echo acquired && cat"}, Sudo: o.Sudo, Stdin: k.in, Stdout: func(line string) {
 				select {
 				case k.lines <- line:
@@ -94,7 +92,7 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 				}
 			}
 			k.done <- err
-		}()
+		})
 		t := time.NewTimer(o.Answer)
 		defer t.Stop()
 		select {
@@ -116,13 +114,11 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 		return nil, errors.Join(err, l.Release())
 	}
 	for _, k := range l.held {
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
+		l.wg.Go(func(p *guard.Panic) { lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, p)}) }, func() {
 			if err := k.beat(lockCtx, o.Answer); err != nil && lockCtx.Err() == nil {
 				lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, err)})
 			}
-		}()
+		})
 	}
 	return l, nil
 }
@@ -181,7 +177,7 @@ func (k *heldLock) beat(ctx context.Context, answer time.Duration) error {
 // Context ends when the lock is lost, with ErrLockLost and the host as cause, or when it is released.
 func (l *Lock) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })
+	stop := context.AfterFunc(l.ctx, guard.Func(guard.Count, func() { cancel(context.Cause(l.ctx)) }))
 	return ctx, func() { stop(); cancel(nil) }
 }
 

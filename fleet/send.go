@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -89,14 +90,12 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 	}
 	compress := o.Compress == "zstd" || o.Compress == "auto" && zstds == n && !f.local()
 	fan := newFan(n, o.Stall)
-	var wg sync.WaitGroup
-	wg.Add(1)
+	var wg guard.Group
 	var readErr error
-	go func() {
-		defer wg.Done()
-		readErr = f.produce(fan, t, want, compress, o.Progress)
+	wg.Go(guard.Count, func() {
+		readErr = guard.Call(func() error { return f.produce(fan, t, want, compress, o.Progress) })
 		fan.end(readErr)
-	}()
+	})
 	taps := make([]*tap, len(f.Hosts))
 	for i, k := 0, 0; i < len(taps); i++ {
 		if todo[i] {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -65,7 +66,7 @@ func (f *Fleet) Sync(ctx context.Context, tool remote.Command, o ExecOptions, ou
 		}
 		began := time.Now()
 		// The tool may end without reading all it was told.
-		stop := context.AfterFunc(ctx, boxes[i].Close)
+		stop := context.AfterFunc(ctx, guard.Func(guard.Count, boxes[i].Close))
 		defer stop()
 		res, err := c.Run(ctx, cmd)
 		results[i] = Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -131,7 +133,7 @@ func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, er
 	if q.Approval != nil {
 		state = Proposed
 	}
-	return Run{Host: in.Hostname, FQDN: in.FQDN, Kind: q.Kind, Pipeline: q.Kind.String(), Steps: names, State: state, By: q.By, Behind: q.Behind, Origin: q.Origin, epoch: 1, undoAt: -1, clipboard: c.Text()}, nil
+	return Run{Host: in.Hostname, FQDN: in.FQDN, Kind: q.Kind, Pipeline: q.Kind.String(), Steps: names, State: state, By: plain.Line(q.By), Behind: q.Behind, Origin: q.Origin, epoch: 1, undoAt: -1, clipboard: c.Text()}, nil
 }
 
 // insertRun puts a run on record and makes its job, or asks for its approval. A *BusyError when another run holds the
@@ -180,11 +182,20 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
 		if s.Plan != nil {
-			text, err := s.Plan(ctx, c)
+			var text string
+			err := guard.Call(func() (err error) {
+				text, err = s.Plan(ctx, c)
+				return err
+			})
+			var p *guard.Panic
+			if errors.As(err, &p) {
+				e.log.Error("a bug: something panicked", "what", "plan a step", "step", s.Name, "err", all.Redact(p.Error()), "stack", string(p.Stack))
+				err = errStepBug
+			}
 			if err != nil {
 				text = "would fail: " + oneLine(err)
 			}
-			line.Text = all.Redact(text)
+			line.Text = all.Redact(plain.Line(all.Redact(text)))
 		}
 		out = append(out, line)
 	}
@@ -374,7 +385,7 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 		}
 		if r.State.Moving() && (r.State == Running || e.carries(id)) {
 			// Whoever carries it, or is about to, sees the word at its next commit, or through its context.
-			out.cancelBy = by.Name
+			out.cancelBy = plain.Line(by.Name)
 			return save(ctx, tx, &r, &out, Event{Kind: EvCancelAsked, Stage: r.shown(), Step: r.Step(), Text: "by " + by.Name})
 		}
 		events, err := e.cancelled(tx, &out, by.Name)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -66,13 +67,13 @@ func insertApproval(ctx context.Context, tx store.Tx, a Approval) error {
 		return err
 	}
 	_, err = tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, why, by_whom, behind, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')",
-		a.Run, a.Cluster, a.What, a.Why, a.By, behind, ms(a.Asked), ms(a.Expires))
+		a.Run, a.Cluster, a.What, plain.Line(a.Why), plain.Line(a.By), behind, ms(a.Asked), ms(a.Expires))
 	return err
 }
 
 // decide closes a pending approval; exactly one caller does. errStale when somebody else did.
 func decide(ctx context.Context, tx store.Tx, id int64, outcome, by, because string) error {
-	n, err := tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ?, because = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), by, because, id)
+	n, err := tx.Exec(ctx, "UPDATE approvals SET outcome = ?, decided = ?, decided_by = ?, because = ? WHERE id = ? AND outcome = ''", outcome, time.Now().UnixMilli(), plain.Line(by), plain.Line(because), id)
 	if err == nil && n != 1 {
 		return errStale
 	}
@@ -107,6 +108,7 @@ func because(text, reason string) string {
 // Approve lets a run start, or be taken back. A *SelfError when who asked tries, by whatever name; a *StateError when
 // nothing waits, or when what would be taken back is no longer what its host stands by.
 func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (Run, Approval, error) {
+	by.Name = plain.Line(by.Name) // as the record has names
 	a, err := e.Pending(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -65,7 +67,7 @@ func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict,
 	}
 	e.active[job.Run] = u
 	e.mu.Unlock()
-	u.end = context.AfterFunc(jobCtx, func() { cancel(ErrStopping) })
+	u.end = context.AfterFunc(jobCtx, guard.Func(guard.Count, func() { cancel(ErrStopping) }))
 	c := &carrier{Engine: e, r: &Run{ID: job.Run}, u: u, ctx: ctx, stepCtx: stepCtx}
 	// Read after the run is in our hands: a cancel from now on reaches us through the context.
 	r, err := e.load(ctx, job.Run)
@@ -412,6 +414,8 @@ func (c *carrier) stop(s *stepRun, state State, kind EventKind, cause error) (ve
 	msg, lines := oneLine(cause), []Event(nil)
 	if s != nil {
 		msg, lines = s.mask(msg), s.take()
+	} else {
+		msg = plain.Line(msg)
 	}
 	now := time.Now()
 	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {

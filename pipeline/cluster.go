@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -258,6 +259,7 @@ func (cl *Cluster) holdsUp(r *Run) (Reason, string) {
 
 // holdUp commits that a member waits before its stage. The stage does not count as begun.
 func (c *carrier) holdUp(reason Reason, why string) (verdict, error) {
+	why = plain.Line(why)
 	d := min(max(time.Since(c.r.StageAt)/8, 200*time.Millisecond), 5*time.Second)
 	if c.r.State == Waiting && c.r.Why == why {
 		return again(d), nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -111,15 +112,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	lines := make(chan struct{})
-	go func() {
-		defer close(lines)
-		e.writeLines(work)
-	}()
+	e.goLoop(work, "write the lines of steps", lines, e.writeLines)
 	expired := make(chan struct{})
-	go func() {
-		defer close(expired)
-		e.expire(work)
-	}()
+	e.goLoop(work, "deny what nobody approved in time", expired, e.expire)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
@@ -138,6 +133,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-lines
 	<-expired
 	return err
+}
+
+// goLoop runs a loop until ctx ends, also when it panics meanwhile, and closes done.
+func (e *Engine) goLoop(ctx context.Context, what string, done chan<- struct{}, f func(context.Context)) {
+	caught := guard.Log(e.log, what)
+	guard.Go(caught, func() {
+		defer close(done)
+		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f(ctx); return nil })
+	})
 }
 
 // takeUp makes a fresh job for every run that the engine has to move. One process owns the database, so every job

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -62,7 +63,8 @@ func (s *stepRun) report(kind EventKind, line string) {
 	}
 }
 
-// mask hides every secret of the run, also those that this step may not see.
+// mask hides every secret of the run, also those that this step may not see, and makes the line plain. It looks for
+// secrets on both sides of that: one may hold what is cleaned away, and one may come with a control character in it.
 func (s *stepRun) mask(line string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +76,11 @@ func (s *stepRun) mask(line string) string {
 			}
 		}
 	}
-	return s.view.Redact(s.all.Redact(line))
+	hidden := s.view.Redact(s.all.Redact(line))
+	if line = plain.Line(hidden); line != hidden {
+		line = s.view.Redact(s.all.Redact(line))
+	}
+	return line
 }
 
 // open makes the stepRun for one call: the step sees the secrets it names in Needs, and no other.
@@ -175,18 +181,17 @@ func (s *stepRun) call(ctx context.Context, f func(context.Context, *clipboard.C
 	if s.step.Silence > 0 {
 		done := make(chan struct{})
 		defer func() { stop(nil); <-done }()
-		go func() {
+		guard.Go(func(p *guard.Panic) { s.e.logPanic(p, s, "watch a step") }, func() {
 			defer close(done)
 			s.watch(ctx, stop)
-		}()
+		})
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			s.e.log.Error("a step panicked", "run", s.run.ID, "step", s.step.Name, "err", s.mask(fmt.Sprint(p)), "stack", string(debug.Stack()))
-			err = Permanent(errors.New("the step has a bug and panicked; the stack is in the log"))
-		}
-	}()
-	err = f(ctx, s.view)
+	err = guard.Call(func() error { return f(ctx, s.view) })
+	var p *guard.Panic
+	if errors.As(err, &p) {
+		s.e.logPanic(p, s, "run a step")
+		return Permanent(errStepBug)
+	}
 	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && cause != nil {
 		switch {
 		case errors.Is(cause, errCancelled), errors.Is(cause, ErrStopping), errors.Is(cause, errClusterUndo):
@@ -199,6 +204,13 @@ func (s *stepRun) call(ctx context.Context, f func(context.Context, *clipboard.C
 		}
 	}
 	return err
+}
+
+var errStepBug = errors.New("the step has a bug and panicked; the stack is in the log")
+
+// logPanic writes what a step's code came to. The value of a panic may show what the step worked with.
+func (e *Engine) logPanic(p *guard.Panic, s *stepRun, what string) {
+	e.log.Error("a bug: something panicked", "what", what, "run", s.run.ID, "step", s.step.Name, "err", s.mask(p.Error()), "stack", string(p.Stack))
 }
 
 func (s *stepRun) lastLine() string {

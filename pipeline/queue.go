@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -44,7 +46,15 @@ type worker struct {
 func (c *worker) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
 
 func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
-	v, err := c.e.carry(ctx, job.Args)
+	var v verdict
+	err := guard.Call(func() (err error) {
+		v, err = c.e.carry(ctx, job.Args)
+		return err
+	})
+	var p *guard.Panic
+	if errors.As(err, &p) {
+		v, err = over, c.e.broken(context.WithoutCancel(ctx), job.Args, p)
+	}
 	if err != nil {
 		// The database refused us: nothing is lost, the run stands where its last commit left it.
 		c.e.log.Error("carry", "run", job.Args.Run, "err", err)

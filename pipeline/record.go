@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -131,7 +132,7 @@ func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events .
 // error is errStale or errCancelAsked when somebody wrote it since.
 func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) error {
 	q := "UPDATE runs SET stage = ?, state = ?, live = ?, ending = ?, mark = ?, attempts = ?, epoch = ?, undo_at = ?, undoing = ?, err = ?, reason = ?, why = ?, cancel_by = ?, tries = ?, began = ?, stage_at = ?, wake = ?, ended = ?"
-	args := []any{next.Stage, next.State, flag(next.State.Live()), next.Ending, next.mark, next.attempts, next.epoch, next.undoAt, flag(next.undoing), next.Error, next.Waits, next.Why, next.cancelBy, next.tries, ms(next.Began), ms(next.StageAt), ms(next.Wake), ms(next.Ended)}
+	args := []any{next.Stage, next.State, flag(next.State.Live()), next.Ending, next.mark, next.attempts, next.epoch, next.undoAt, flag(next.undoing), plain.Line(next.Error), next.Waits, plain.Line(next.Why), next.cancelBy, next.tries, ms(next.Began), ms(next.StageAt), ms(next.Wake), ms(next.Ended)}
 	if next.clipboard != was.clipboard {
 		q += ", clipboard = ?"
 		args = append(args, next.clipboard)
@@ -210,6 +211,11 @@ func insertEvents(ctx context.Context, tx store.Tx, r *Run, events []Event) erro
 	return insertAll(ctx, tx, events)
 }
 
+// clean makes what an event says fit for the record, for terminals and for chat, whoever said it.
+func (ev *Event) clean() {
+	ev.Step, ev.Text, ev.Diff = plain.Line(ev.Step), plain.Line(ev.Text), plain.Text(ev.Diff)
+}
+
 // maxRows bounds one statement: each row has eight arguments.
 const maxRows = 50
 
@@ -228,6 +234,7 @@ func insertAll(ctx context.Context, tx store.Tx, events []Event) error {
 			if ev.At.IsZero() {
 				ev.At = time.Now()
 			}
+			ev.clean()
 			args = append(args, ev.Run, ev.At.UnixMilli(), ev.Kind, ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
 		}
 		if _, err := tx.Exec(ctx, q, args...); err != nil {

@@ -133,7 +133,7 @@ type Run struct {
 
 // Step gives the name of the stage under way, or "" when there is none.
 func (r *Run) Step() string {
-	if r.Stage < len(r.Steps) {
+	if r.Stage >= 0 && r.Stage < len(r.Steps) {
 		return r.Steps[r.Stage]
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -59,7 +60,7 @@ func (e *Engine) never(r *Run) bool {
 
 // giveUp lets settle end soon: the process has to.
 func (e *Engine) giveUp(after time.Duration) (stop func()) {
-	t := time.AfterFunc(after, e.impatient)
+	t := time.AfterFunc(after, guard.Func(guard.Count, e.impatient))
 	return func() { t.Stop() }
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // PoolConfig says how long connections live. Zero values stand for the defaults.
@@ -14,6 +16,8 @@ type PoolConfig struct {
 	KeepAlive time.Duration // asked whether it is still there after so long; 30 s
 	Answer    time.Duration // and closed when it says nothing for so long; 10 s
 	Dials     int           // handshakes at once; 64
+	// Caught is told of a panic in the pool's own goroutines; nil: it is counted only.
+	Caught func(*guard.Panic)
 }
 
 // Pool keeps one connection to each host, for however many use it. Connections are opened on need, closed when idle,
@@ -23,7 +27,7 @@ type Pool struct {
 	cfg   PoolConfig
 	dials chan struct{}
 	done  chan struct{}
-	wg    sync.WaitGroup
+	wg    guard.Group
 
 	mu     sync.Mutex
 	closed bool
@@ -53,11 +57,10 @@ func NewPool(cfg PoolConfig) *Pool {
 		cfg.Dials = 64
 	}
 	p := &Pool{cfg: cfg, dials: make(chan struct{}, cfg.Dials), done: make(chan struct{}), conns: map[string]*pooled{}}
-	p.wg.Add(1)
-	go func() {
-		defer p.wg.Done()
-		p.care()
-	}()
+	if p.cfg.Caught == nil {
+		p.cfg.Caught = guard.Count
+	}
+	p.wg.Go(p.cfg.Caught, p.care)
 	return p
 }
 
@@ -74,11 +77,7 @@ func (p *Pool) Get(ctx context.Context, t Target) (*Client, func(), error) {
 		if c == nil {
 			c = &pooled{ready: make(chan struct{})}
 			p.conns[t.Key()] = c
-			p.wg.Add(1)
-			go func() {
-				defer p.wg.Done()
-				p.open(ctx, t, c)
-			}()
+			p.wg.Go(p.cfg.Caught, func() { p.open(ctx, t, c) })
 		}
 		c.users++
 		p.mu.Unlock()
@@ -115,9 +114,15 @@ func (p *Pool) Get(ctx context.Context, t Target) (*Client, func(), error) {
 
 // open dials for everybody who waits. A connection that ends, however, is forgotten at once.
 func (p *Pool) open(ctx context.Context, t Target, c *pooled) {
-	var release func()
-	c.client, release, c.err = p.dial(ctx, t)
-	defer release()
+	release := func() {}
+	c.err = guard.Call(func() (err error) { // whoever waits is told
+		c.client, release, err = p.dial(ctx, t)
+		return err
+	})
+	defer func() { release() }()
+	if bug := (*guard.Panic)(nil); errors.As(c.err, &bug) {
+		p.cfg.Caught(bug)
+	}
 	if c.err != nil && ctx.Err() != nil {
 		c.err = errors.Join(context.Canceled, c.err)
 	}
@@ -213,38 +218,38 @@ func (p *Pool) care() {
 		case <-p.done:
 			return
 		case now := <-t.C:
-			p.mu.Lock()
-			for key, c := range p.conns {
-				select {
-				case <-c.ready:
-				default:
-					continue
-				}
-				switch {
-				case c.users == 0 && now.Sub(c.used) >= p.cfg.Idle:
-					p.forget(key, c)
-					p.apart(func() { _ = c.client.Close() })
-				case now.Sub(c.asked) >= p.cfg.KeepAlive:
-					c.asked = now
-					p.apart(func() {
-						ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Answer)
-						defer cancel()
-						_ = c.client.Alive(ctx)
-					})
-				}
+			if bug := guard.Do(func() { p.careOnce(now) }); bug != nil {
+				p.cfg.Caught(bug)
 			}
-			p.mu.Unlock()
 		}
 	}
 }
 
-func (p *Pool) apart(f func()) {
-	p.wg.Add(1)
-	go func() {
-		defer p.wg.Done()
-		f()
-	}()
+func (p *Pool) careOnce(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, c := range p.conns {
+		select {
+		case <-c.ready:
+		default:
+			continue
+		}
+		switch {
+		case c.users == 0 && now.Sub(c.used) >= p.cfg.Idle:
+			p.forget(key, c)
+			p.apart(func() { _ = c.client.Close() })
+		case now.Sub(c.asked) >= p.cfg.KeepAlive:
+			c.asked = now
+			p.apart(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Answer)
+				defer cancel()
+				_ = c.client.Alive(ctx)
+			})
+		}
+	}
 }
+
+func (p *Pool) apart(f func()) { p.wg.Go(p.cfg.Caught, f) }
 
 // Close closes all connections and waits for what belongs to them.
 func (p *Pool) Close() {

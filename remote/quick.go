@@ -16,6 +16,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs
@@ -149,11 +151,11 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 		c.free()
 		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
 	}
-	go func() {
+	guard.Go(guard.Count, func() {
+		defer c.free()
+		defer close(q.dead)
 		_ = s.Wait()
-		close(q.dead)
-		c.free()
-	}()
+	})
 	if err := q.greet(ctx); err != nil {
 		q.close()
 		if errors.Is(err, errNoShell) {
@@ -220,10 +222,10 @@ func (c *Client) closeQuick() bool {
 func (c *Client) quickKill(q *quickShell, job *quickJob) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
 	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + job.run}}
-	go func() {
+	guard.Go(guard.Count, func() {
 		defer cancel()
 		_, _ = c.Run(ctx, kill)
-	}()
+	})
 	select {
 	case <-job.done:
 	case <-q.dead:

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Target says which host, as whom, and how both sides prove who they are.
@@ -164,13 +166,13 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 		HostKeyAlgorithms: t.HostKeys.Algorithms(t.Addr),
 		HostKeyCallback: func(_ string, _ net.Addr, key gossh.PublicKey) error {
 			c.key = key
-			keyErr = t.HostKeys.Check(t.Addr, key)
+			keyErr = guard.Call(func() error { return t.HostKeys.Check(t.Addr, key) }) // the library calls it in a goroutine of its own
 			return keyErr
 		},
 	}
 	// The handshake has no context of its own: the deadline ends it, and so does a cancel.
 	heard := &spokenConn{Conn: raw}
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = raw.Close() }))
 	conn, chans, reqs, err := gossh.NewClientConn(heard, t.Addr, cfg)
 	if !stop() && err == nil {
 		_ = conn.Close()
@@ -249,7 +251,7 @@ func (c *Client) Wait() { _ = c.conn.Wait() }
 // Alive asks the host whether it is still there (keepalive@openssh.com), and closes the connection when it does not
 // answer before ctx ends: so nothing hangs on a link that is only half open.
 func (c *Client) Alive(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = c.conn.Close() }))
 	defer stop()
 	// Any answer will do; OpenSSH says that it does not know the request.
 	if _, _, err := c.conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Command to run on the host.
@@ -67,13 +69,13 @@ var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
 func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	// Until the host has answered, nothing of x/crypto/ssh heeds a context: a half-open connection is closed under it.
 	begun := make(chan struct{})
-	defer context.AfterFunc(ctx, func() {
+	defer context.AfterFunc(ctx, guard.Func(guard.Count, func() {
 		select {
 		case <-begun:
 		case <-time.After(killGrace):
 			_ = c.conn.Close()
 		}
-	})()
+	}))()
 	begin := sync.OnceFunc(func() { close(begun) })
 	defer begin()
 	s, err := c.session(ctx)
@@ -96,8 +98,9 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
 	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
 	s.Stdout, s.Stderr = out, errs
+	given := &guardedWriter{w: cmd.Output}
 	if cmd.Output != nil {
-		s.Stdout = cmd.Output
+		s.Stdout = given
 	}
 	// Wait of a session with a Stdin would wait for it, also when the command has long ended.
 	var stdin io.WriteCloser
@@ -119,10 +122,10 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	begin()
 	if cmd.Stdin != nil && door == nil {
-		go feed(stdin, cmd.Stdin)
+		guard.Go(guard.Count, func() { feed(stdin, cmd.Stdin) })
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Wait() }()
+	guard.Send(done, s.Wait)
 	var refused <-chan error
 	if door != nil {
 		refused = door.refused
@@ -146,6 +149,11 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	out.flush()
 	errs.flush()
+	for _, bug := range []error{out.bug, errs.bug, given.err()} {
+		if bug != nil {
+			return res, bug
+		}
+	}
 	var exit *gossh.ExitError
 	switch {
 	case err == nil:
@@ -162,8 +170,8 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 
 // feed gives a command its stdin. It ends with the command at the latest when the reader has something more.
 func feed(to io.WriteCloser, from io.Reader) {
+	defer func() { _ = to.Close() }() // also when from panics: the command reads an end, and ends
 	_, _ = io.Copy(to, from)
-	_ = to.Close()
 }
 
 // session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full,
@@ -241,10 +249,10 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	_ = s.Signal(gossh.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() }) // a half-open connection never answers
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = c.conn.Close() })) // a half-open connection never answers
 	defer stop()
 	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + mark}, Sudo: cmd.Sudo}
-	go func() { _, _ = c.Run(ctx, kill) }()
+	guard.Go(guard.Count, func() { _, _ = c.Run(ctx, kill) })
 	select {
 	case <-done:
 	case <-time.After(killGrace + killGrace/2):
@@ -291,6 +299,7 @@ type lines struct {
 	f    func(string)
 	keep *string
 	buf  bytes.Buffer
+	bug  error // f panicked; mu guards it, and after Run's wait nothing writes it
 }
 
 func (l *lines) Write(p []byte) (int, error) {
@@ -314,8 +323,45 @@ func (l *lines) Write(p []byte) (int, error) {
 		}
 		line := string(bytes.TrimRight(b[:i+1], "\r\n"))
 		l.buf.Next(i + 1)
-		l.f(line)
+		l.say(line)
 	}
+}
+
+// say gives a line to whoever listens. He is called in a goroutine of the library's, so a panic of his would end the
+// process; once it has happened the rest is read and dropped, for the command must not hang.
+func (l *lines) say(line string) {
+	if l.bug != nil {
+		return
+	}
+	if p := guard.Do(func() { l.f(line) }); p != nil {
+		l.bug = p
+	}
+}
+
+// guardedWriter is the same for bytes.
+type guardedWriter struct {
+	w   io.Writer
+	mu  sync.Mutex
+	bug error
+}
+
+func (g *guardedWriter) Write(p []byte) (n int, err error) {
+	if g.err() != nil {
+		return len(p), nil
+	}
+	if bug := guard.Do(func() { n, err = g.w.Write(p) }); bug != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.bug = bug
+		return len(p), nil
+	}
+	return n, err
+}
+
+func (g *guardedWriter) err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bug
 }
 
 // ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
@@ -347,6 +393,6 @@ func (l *lines) flush() {
 	}
 	sc := bufio.NewScanner(&l.buf)
 	for sc.Scan() {
-		l.f(sc.Text())
+		l.say(sc.Text())
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // promptMark is what we have sudo say when it wants the password, and openMark what the command says when it runs:
@@ -45,7 +47,7 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 		rest := append(d.buf[:i:i], d.buf[i+len(d.open):]...)
 		d.buf = nil
 		if d.from != nil {
-			go feed(d.stdin, d.from)
+			guard.Go(guard.Count, func() { feed(d.stdin, d.from) })
 		} else {
 			_ = d.stdin.Close()
 		}
@@ -62,7 +64,11 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		d.asked = true
-		word, err := d.password()
+		var word string
+		err := guard.Call(func() (err error) { // we are in a goroutine of the library's
+			word, err = d.password()
+			return err
+		})
 		if err != nil {
 			d.refuse(fmt.Errorf("%w: %w", ErrSudo, err))
 			return len(p), nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // maxGroup bounds how many writes share a commit, so that a burst does not make the first of them wait for all.
@@ -34,7 +36,7 @@ type write struct {
 
 func newGroup(db *sql.DB, lost func() error) *group {
 	g := &group{db: db, lost: lost, stmts: &stmts{db: db, m: map[string]*sql.Stmt{}}, in: make(chan *write, maxGroup), done: make(chan struct{})}
-	go g.run()
+	guard.Go(guard.Count, g.run) // a panic of a write, or of the database below it, is caught in one
 	return g
 }
 
@@ -110,7 +112,12 @@ type beginError struct{ err error }
 func (e *beginError) Error() string { return "begin: " + e.err.Error() }
 func (e *beginError) Unwrap() error { return e.err }
 
-func (g *group) one(batch []*write) (err error) {
+// one writes a batch as one transaction. A panic is an error of that write: the loop serves everybody.
+func (g *group) one(batch []*write) error {
+	return guard.Call(func() error { return g.commitOne(batch) })
+}
+
+func (g *group) commitOne(batch []*write) error {
 	ctx := batch[0].ctx
 	if err := g.lost(); err != nil {
 		return &beginError{err}
@@ -119,15 +126,9 @@ func (g *group) one(batch []*write) (err error) {
 	if err != nil {
 		return &beginError{err}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			_ = tx.Rollback()
-			err = fmt.Errorf("panic in a write: %v", p)
-		}
-	}()
+	defer func() { _ = tx.Rollback() }() // nothing after a commit
 	for _, w := range batch {
 		if err := w.f(sqlTx{tx, g.stmts}); err != nil {
-			_ = tx.Rollback()
 			return err
 		}
 	}

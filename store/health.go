@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 const (
@@ -78,12 +80,12 @@ func (db *DB) probe() *probe {
 	p := &probe{done: make(chan struct{})}
 	db.probes.last = p
 	db.probes.wg.Add(1)
-	go func() {
+	guard.Go(guard.Count, func() {
 		defer db.probes.wg.Done()
 		defer close(p.done)
 		p.err = db.touch()
 		p.at = time.Now()
-	}()
+	})
 	return p
 }
 

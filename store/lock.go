@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // lock is an flock on a file and on its folder: the kernel frees both when the process dies, however it dies. The file
@@ -77,7 +79,7 @@ func (l *lock) watch(db string, lost func(why string, err error)) error {
 		return err
 	}
 	l.stop, l.done = make(chan struct{}), make(chan struct{})
-	go func() {
+	guard.Go(func(p *guard.Panic) { lost("the lock is no longer looked at", p) }, func() {
 		defer close(l.done)
 		t := time.NewTicker(renewEvery)
 		defer t.Stop()
@@ -104,7 +106,7 @@ func (l *lock) watch(db string, lost func(why string, err error)) error {
 				}
 			}
 		}
-	}()
+	})
 	return nil
 }
 

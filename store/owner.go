@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // How long a process may own a PostgreSQL database without proof. Who cannot renew ends before who comes next begins:
@@ -172,7 +174,7 @@ func holderName() string {
 func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	o.stop = cancel
-	go func() {
+	guard.Go(func(p *guard.Panic) { lost("the lock is no longer renewed", p) }, func() {
 		defer close(o.done)
 		for pause := renewEvery; ; {
 			t := time.NewTimer(pause)
@@ -185,7 +187,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 			sent := bootTime()
 			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with it.
 			one, end := context.WithTimeout(ctx, giveUp-o.unproven())
-			hush := time.AfterFunc(renewEvery, func() { silent(true) })
+			hush := time.AfterFunc(renewEvery, guard.Func(guard.Count, func() { silent(true) }))
 			tag, err := o.conn.Exec(one, sqlOwnerRenew, o.holder, int64(advisoryKey))
 			end()
 			hush.Stop()
@@ -209,7 +211,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 				pause = lookAgain
 			}
 		}
-	}()
+	})
 }
 
 // release ends the session. inOrder says that nothing of ours is under way in the database any more, so that the next

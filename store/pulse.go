@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // pulse says whether the database is ours and whether it answers, and ends what waits for it in vain: reads when it
@@ -112,6 +114,6 @@ func join(ctx, with context.Context) (context.Context, func()) {
 	if with.Err() != nil { // at once, not by a goroutine that may come later
 		cancel(context.Cause(with))
 	}
-	stop := context.AfterFunc(with, func() { cancel(context.Cause(with)) })
+	stop := context.AfterFunc(with, guard.Func(guard.Count, func() { cancel(context.Cause(with)) }))
 	return c, func() { stop(); cancel(nil) }
 }

@@ -35,6 +35,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite" // the SQLite driver, in Go
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // ErrInUse says that another process owns the data: two on one SQLite folder would each run every step.
@@ -203,11 +205,11 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	}
 	look, end := context.WithCancel(context.Background())
 	db.look, db.looked = end, make(chan struct{})
-	go func() {
+	guard.Go(guard.Count, func() {
 		defer close(db.looked)
 		db.quickCheck(look, pages)
 		_ = pages.Close()
-	}()
+	})
 	return db, nil
 }
 
@@ -245,10 +247,10 @@ func (db *DB) close() error {
 			wait = closeWithin / 6
 		}
 		closed := make(chan struct{})
-		go func() {
+		guard.Go(guard.Count, func() {
 			defer close(closed)
 			db.pool.Close()
-		}()
+		})
 		select {
 		case <-closed:
 		case <-time.After(wait):

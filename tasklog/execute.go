@@ -14,6 +14,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -53,9 +54,7 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 		j.user = ""
 	}
 	if _, err := os.Stat(dir); err != nil {
-		r.busy.Lock()
-		err := r.git.checkout(ctx, s.Commit, j.cwd)
-		r.busy.Unlock()
+		err := r.alone(func() error { return r.git.checkout(ctx, s.Commit, j.cwd) })
 		if err != nil {
 			return fmt.Errorf("check out %.8s: %w", s.Commit, err)
 		}
@@ -140,11 +139,14 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 	var mu sync.Mutex
 	outcomes := make([]string, len(hosts))
 	var unknown, failed, errs []error
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, h := range hosts {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		bug := func(p *guard.Panic) {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fmt.Errorf("%s: %w", h.Name, p))
+		}
+		wg.Go(bug, func() {
 			tail := ""
 			exit, err := r.onHost(ctx, h, remote.Job{
 				ID: fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, f.Try), Command: script, Sudo: sudo(s), Kill: kill,
@@ -167,7 +169,7 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 			default:
 				outcomes[i] = "exit 0"
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	switch {

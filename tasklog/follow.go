@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -171,9 +172,11 @@ func busyIsFine(err error) error {
 // begin claims a task and starts its run.
 func (r *Repo) begin(ctx context.Context, t Pending) error {
 	me := r.me()
-	r.busy.Lock()
-	by, err := r.git.claim(ctx, t.ID(), me)
-	r.busy.Unlock()
+	var by string
+	err := r.alone(func() (err error) {
+		by, err = r.git.claim(ctx, t.ID(), me)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", t.Short(), err)
 	}
@@ -237,7 +240,7 @@ func (r *Repo) catchUp(ctx context.Context, p *plan, merge string) error {
 
 // sameText reports whether a run's error is a text, which the record keeps in one line of bounded length.
 func sameText(kept, text string) bool {
-	text = strings.Join(strings.Fields(text), " ")
+	text = plain.Line(strings.Join(strings.Fields(text), " "))
 	short, cut := strings.CutSuffix(kept, "…")
 	return kept == text || cut && strings.HasPrefix(text, short)
 }

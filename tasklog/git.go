@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -72,7 +73,7 @@ func (g *git) feed(ctx context.Context, stdin string, args ...string) (string, e
 		if text == "" {
 			text = err.Error()
 		}
-		return "", &gitError{args[0], strings.Join(strings.Fields(text), " ")}
+		return "", &gitError{args[0], plain.Line(strings.Join(strings.Fields(text), " "))}
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Task is one entry of a task list.
@@ -111,6 +113,7 @@ func parseList(file string, text []byte) ([]entry, error) {
 			return nil, fail(body, "entry %d: %s", i+1, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " "))
 		}
 		t := &e.task
+		t.Name = plain.Line(t.Name) // it is shown and stored in many places
 		switch {
 		case strings.TrimSpace(t.Name) == "":
 			return nil, fail(item, "entry %d has no name", i+1)

@@ -2,7 +2,6 @@ package tasklog
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // job is a shell script on this machine that is started at most once, and outlives us. Its folder holds:
@@ -127,10 +129,10 @@ func (j *job) start(lock *os.File) (chan struct{}, error) {
 		return nil, fmt.Errorf("start the task: %w", err)
 	}
 	died := make(chan struct{})
-	go func() {
+	guard.Go(guard.Count, func() {
+		defer close(died)
 		_ = cmd.Wait() // what it came to stands in its folder
-		close(died)
-	}()
+	})
 	return died, nil
 }
 
@@ -209,7 +211,7 @@ func (j *job) tell(line func(string), all bool) error {
 			return err
 		}
 		seen += int64(len(text))
-		line(strings.ToValidUTF8(string(bytes.TrimRight(text, "\r\n")), "�"))
+		line(plain.Line(string(text)))
 		if errors.Is(err, io.EOF) {
 			break
 		}

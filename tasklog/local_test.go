@@ -42,6 +42,21 @@ func TestALocalJob(t *testing.T) {
 	}
 }
 
+// TestWhatALocalJobSaysIsPlain: what a task printed drove the terminal of whoever asked for it.
+func TestWhatALocalJobSaysIsPlain(t *testing.T) {
+	j := newJob(t, `printf 'a\033]52;c;eA==\007b\302\2332Jc\342\200\256d\rM\374nchen\r\n'`)
+	var lines []string
+	if exit, err := j.run(t.Context(), func(l string) { lines = append(lines, l) }, always(true)); exit != 0 || err != nil || strings.Join(lines, "|") != "abcd München" {
+		t.Errorf("run = %d, %v; it says %q", exit, err, lines)
+	}
+	if list, err := parseList("tasks.yaml", []byte("- task: {name: \"re\\e[2Jstart\\u202e it\", shell: \"true\"}\n")); err != nil || len(list) != 1 || list[0].task.Name != "restart it" {
+		t.Errorf("parseList = %v, %v", list, err)
+	}
+	if e := (&Trouble{"by \x1b[31mmallory\u202e"}).Error(); e != "by mallory" {
+		t.Errorf("Trouble = %q", e)
+	}
+}
+
 func TestALocalJobOutlivesUs(t *testing.T) {
 	j := newJob(t, "echo one; sleep 1; echo two; echo begin >> began")
 	var lines []string

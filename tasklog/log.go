@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -105,6 +106,13 @@ func (l *Log) Names() []string {
 	return out
 }
 
+// alone does something with the copy while nobody else does.
+func (r *Repo) alone(f func() error) error {
+	r.busy.Lock()
+	defer r.busy.Unlock()
+	return f()
+}
+
 // Find gives a repository by its name; with one alone, "" means that.
 func (l *Log) Find(name string) (*Repo, error) {
 	if name == "" && len(l.repos) == 1 {
@@ -118,13 +126,12 @@ func (l *Log) Find(name string) (*Repo, error) {
 
 // Run follows the repositories until ctx ends.
 func (l *Log) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for _, r := range l.repos {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r.follow(ctx)
-		}()
+		caught := guard.Log(l.world.Log, "follow a repository of tasks", "repo", r.cfg.Name)
+		wg.Go(caught, func() {
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { r.follow(ctx); return nil })
+		})
 	}
 	wg.Wait()
 	<-ctx.Done()

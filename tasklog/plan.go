@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Pending is a task that is wanted and not done.
@@ -31,7 +33,8 @@ func (p *Pending) Short() string {
 // Trouble says why nothing runs, and what to do.
 type Trouble struct{ Msg string }
 
-func (t *Trouble) Error() string { return t.Msg }
+// Error is one plain line, whatever names of tasks and authors it holds.
+func (t *Trouble) Error() string { return plain.Line(t.Msg) }
 
 func troublef(format string, args ...any) error { return &Trouble{fmt.Sprintf(format, args...)} }
 
@@ -224,7 +227,7 @@ func (l *Repo) author(ctx context.Context, commit string) string {
 		commit = c
 	}
 	name, err := l.git.run(ctx, "log", "-1", "--format=%an", commit)
-	if err != nil || name == "" {
+	if name = plain.Line(name); err != nil || name == "" {
 		return "somebody"
 	}
 	return name

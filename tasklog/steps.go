@@ -118,9 +118,7 @@ func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 			verb = fmt.Sprintf("Merge %.8s", merge)
 		}
 		message := fmt.Sprintf("%s: %s\n\n%s: %s\n%s: %s\n", verb, strings.Join(strings.Fields(s.Name), " "), trailerTask, s.ID, trailerOutcome, outcome)
-		r.busy.Lock()
-		err = r.git.moveDone(ctx, p.done, merge, message, []string{s.ID})
-		r.busy.Unlock()
+		err = r.alone(func() error { return r.git.moveDone(ctx, p.done, merge, message, []string{s.ID}) })
 		if !errors.Is(err, errMoved) {
 			return err
 		}

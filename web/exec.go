@@ -16,6 +16,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -141,7 +142,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	}
 	// Not every line goes out by itself: many hosts say many.
 	flushed, ended := make(chan struct{}), make(chan struct{})
-	go func() {
+	guard.Go(guard.Log(s.Log, "flush the output of commands"), func() {
 		defer close(flushed)
 		t := time.NewTicker(flushEvery)
 		defer t.Stop()
@@ -158,7 +159,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 			dirty = false
 			mu.Unlock()
 		}
-	}()
+	})
 	record("begins")
 	emit(s.run(ctx, q, hosts, in, emit, record))
 	close(ended)

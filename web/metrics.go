@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -39,14 +41,22 @@ func NewMetrics(e *pipeline.Engine, version string, log *slog.Logger) *Metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "jarvis_build_info", Help: "1; the version is a label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.reg.MustRegister(m.commands, m.answers, m.steps, m.took, m.runs, build, &states{e},
+	panics := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "jarvis_panics_total", Help: "Panics that were caught, since the start of this process: each is a bug, and its stack is in the log."}, func() float64 { return float64(guard.Panics()) })
+	m.reg.MustRegister(panics, m.commands, m.answers, m.steps, m.took, m.runs, build, &states{e},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Gauge adds a number that is asked for at each scrape: links that are up, notices that wait.
 func (m *Metrics) Gauge(name, help string, labels map[string]string, value func() float64) {
-	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() (v float64) {
+		// Prometheus asks in goroutines of its own.
+		if p := guard.Do(func() { v = value() }); p != nil {
+			guard.Log(m.log, "measure", "metric", name)(p)
+			return math.NaN()
+		}
+		return v
+	}))
 }
 
 // Handler serves them.
@@ -79,6 +89,10 @@ func (m *Metrics) Command(verb string, c command.Call, took time.Duration, err e
 
 // Run follows the engine's events from now on until ctx ends.
 func (m *Metrics) Run(ctx context.Context) error {
+	return guard.Loop(ctx, guard.Log(m.log, "count for metrics"), m.follow)
+}
+
+func (m *Metrics) follow(ctx context.Context) error {
 	changed, done := m.engine.Changed()
 	defer done()
 	after, err := m.engine.LastEvent(ctx)
@@ -134,7 +148,11 @@ func (s *states) Describe(ch chan<- *prometheus.Desc) { ch <- liveRuns }
 func (s *states) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	n, err := s.engine.States(ctx)
+	var n map[pipeline.State]int
+	err := guard.Call(func() (err error) { // Prometheus asks in a goroutine of its own
+		n, err = s.engine.States(ctx)
+		return err
+	})
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(liveRuns, err)
 		return

@@ -65,7 +65,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, &Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: "there is nothing at " + r.URL.Path, Hint: "/openapi.json lists what there is"})
 	})
-	return mux
+	return s.guarded(mux)
 }
 
 // viewers lets those in who may look: the names of hosts are not for everybody, as /metrics is.

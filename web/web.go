@@ -30,6 +30,7 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -159,10 +160,10 @@ func (s *Server) Run(ctx context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withGuest(withPeer(ctx, c), c) }}
 	counted := make(chan struct{})
-	go func() { defer close(counted); s.failures.run(ctx) }()
+	guard.Go(guard.Log(s.Log, "count failed tokens"), func() { defer close(counted); s.failures.run(ctx) })
 	done := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { done <- srv.Serve(l) }()
+		guard.Send(done, func() error { return srv.Serve(l) })
 	}
 	var err error
 	ended := 0

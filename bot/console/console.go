@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Frontend reads lines from In and writes to Out; it implements bot.Frontend.
@@ -74,7 +76,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	}
 	lines := make(chan string)
 	errs := make(chan error, 1)
-	go func() {
+	guard.Go(func(p *guard.Panic) { errs <- p }, func() {
 		sc := bufio.NewScanner(f.In)
 		for sc.Scan() {
 			select {
@@ -84,7 +86,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 			}
 		}
 		errs <- sc.Err()
-	}()
+	})
 	f.prompt()
 	for {
 		select {
@@ -111,7 +113,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 // Say prints lines.
 func (f *Frontend) Say(_ string, lines []string) {
 	for _, l := range lines {
-		f.print(f.Bot + "> " + l)
+		f.print(f.Bot + "> " + plain.Line(l))
 	}
 	f.prompt()
 }
@@ -124,7 +126,7 @@ func (f *Frontend) Deliver(_ context.Context, _, line string) error {
 	if f.Prompt {
 		cr = "\r"
 	}
-	_, err := fmt.Fprintf(f.Out, "%s%s> %s\n", cr, f.Bot, line)
+	_, err := fmt.Fprintf(f.Out, "%s%s> %s\n", cr, f.Bot, plain.Line(line))
 	if err == nil && f.Prompt {
 		_, err = fmt.Fprintf(f.Out, "%s> ", f.who())
 	}

@@ -26,6 +26,8 @@ import (
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // MaxLineBytes bounds a line as sent, "PRIVMSG #ops :" included: servers relay 512 bytes with a prefix of their own
@@ -182,14 +184,16 @@ func (f *Frontend) Nick() string {
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
-	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		f.speak(ctx)
-	}()
+	var wg guard.Group
+	caught := guard.Log(f.log, "speak on irc", "server", f.cfg.Server)
+	wg.Go(caught, func() {
+		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f.speak(ctx); return nil })
+	})
 	defer wg.Wait()
 	bot.Redial(ctx, func(ctx context.Context) error { return f.connect(ctx, in) }, func(err error, retry time.Duration) {
+		if p := (*guard.Panic)(nil); errors.As(err, &p) {
+			guard.Log(f.log, "keep the irc link", "server", f.cfg.Server)(p)
+		}
 		f.log.Warn("the irc link is down", "server", f.cfg.Server, "err", err, "retry", retry.String())
 	})
 	return nil
@@ -223,18 +227,25 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	}
 	c := girc.New(cfg)
 	s.c = c
-	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) { s.event(linkCtx, e) })
-	stop := context.AfterFunc(ctx, func() {
-		// A last word, so that people see an orderly leave; then the link is cut whatever the server does.
-		go c.Quit("bye")
-		time.AfterFunc(2*time.Second, c.Close)
+	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) {
+		if p := guard.Do(func() { s.event(linkCtx, e) }); p != nil { // it costs this event, and not the link
+			guard.Log(f.log, "read from irc", "server", f.cfg.Server, "command", e.Command)(p)
+		}
 	})
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		// A last word, so that people see an orderly leave; then the link is cut whatever the server does.
+		guard.Go(guard.Count, func() { c.Quit("bye") })
+		time.AfterFunc(2*time.Second, guard.Func(guard.Count, c.Close))
+	}))
 	defer stop()
 	care := make(chan struct{})
-	go func() {
+	guard.Go(func(p *guard.Panic) {
+		guard.Log(f.log, "care for the irc link", "server", f.cfg.Server)(p)
+		s.fail(p) // a new link has a new one
+	}, func() {
 		defer close(care)
 		s.care(linkCtx)
-	}()
+	})
 	err := c.DialerConnect(&net.Dialer{Timeout: 15 * time.Second})
 	end()
 	f.link.Drop(s)
@@ -292,13 +303,7 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 
 // cut splits a line so that each piece, with its command, stays under MaxLineBytes.
 func cut(place, line string) []string {
-	line = strings.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' || r == 0 {
-			return ' '
-		}
-		return r
-	}, line)
-	return bot.Split(line, MaxLineBytes-len("PRIVMSG ")-len(place)-len(" :")-2)
+	return bot.Split(plain.Line(line), MaxLineBytes-len("PRIVMSG ")-len(place)-len(" :")-2)
 }
 
 // speak is the outbox: the only goroutine that sends lines.
@@ -312,22 +317,26 @@ func (f *Frontend) speak(ctx context.Context) {
 			return
 		case it = <-f.out:
 		}
-		p, err := func() (*pending, error) {
+		var p *pending
+		err := guard.Call(func() error {
 			s, err := f.link.Wait(ctx)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for _, part := range it.parts {
 				if err := pace.Wait(ctx); err != nil {
-					return nil, err
+					return err
 				}
 				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
 			}
-			if it.done == nil {
-				return nil, nil
+			if it.done != nil {
+				p = s.ping()
 			}
-			return s.ping(), nil
-		}()
+			return nil
+		})
+		if bug := (*guard.Panic)(nil); errors.As(err, &bug) {
+			guard.Log(f.log, "say a line on irc", "server", f.cfg.Server)(bug)
+		}
 		if it.done != nil {
 			it.done <- sent{p, err}
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/lrstanley/girc"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // session is one connection. event is called by girc's reader, in order; it only notes things.
@@ -57,7 +59,7 @@ func (s *session) fail(err error) {
 		s.why = err
 	}
 	s.mu.Unlock()
-	go s.c.Close() // from a handler, girc would wait for itself
+	guard.Go(guard.Count, s.c.Close) // from a handler, girc would wait for itself
 }
 
 // Numerics of RFC 1459 §6 and the IRCv3 SASL specification.
@@ -153,7 +155,7 @@ func (s *session) message(e girc.Event) {
 	if private {
 		place = e.Source.Name
 	}
-	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: girc.StripRaw(text)}
+	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: plain.Line(text)}
 	if account == "" && s.mustAsk(m) && s.prove(m, e.Source.Ident, e.Source.Host) {
 		return
 	}

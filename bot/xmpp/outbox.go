@@ -14,6 +14,8 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // item is one message for the outbox.
@@ -48,7 +50,7 @@ func bodies(lines []string) []string {
 	var out []string
 	var b strings.Builder
 	for _, l := range lines {
-		for _, part := range bot.Split(clean(l), maxBodyBytes) {
+		for _, part := range bot.Split(plain.Line(l), maxBodyBytes) {
 			if b.Len() > 0 && b.Len()+len(part) >= maxBodyBytes {
 				out = append(out, b.String())
 				b.Reset()
@@ -62,21 +64,11 @@ func bodies(lines []string) []string {
 	return append(out, b.String())
 }
 
-// clean takes out what XML can not carry.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f || r == 0xFFFE || r == 0xFFFF {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "�"))
-}
-
 // Deliver says one line and waits until it is there: a room has sent it back, or the server has worked through it. The
 // error wraps bot.ErrRefused when the server is there, but does not take lines for that place. A line of which a
 // broken connection left open whether it arrived is not said again when the room's history shows it.
 func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
-	body := clean(line)
+	body := plain.Line(line) // so there is nothing in it that XML cannot carry
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
@@ -144,7 +136,15 @@ func (f *Frontend) speak(ctx context.Context) {
 }
 
 // send writes one message, waiting for a link if there is none.
-func (f *Frontend) send(ctx context.Context, it item) sent {
+func (f *Frontend) send(ctx context.Context, it item) (out sent) {
+	if p := guard.Do(func() { out = f.sendNow(ctx, it) }); p != nil {
+		guard.Log(f.log, "say a line on xmpp", "jid", f.me.String())(p)
+		return sent{err: p}
+	}
+	return out
+}
+
+func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	s, err := f.link.Wait(ctx)
 	if err != nil {
 		return sent{err: err}

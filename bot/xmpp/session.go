@@ -20,6 +20,7 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // session is one connection. stanza is called by the library's reader, in order; it only notes things.
@@ -118,7 +119,17 @@ func (m *incoming) status(code int) bool {
 	return false
 }
 
-// stanza is the library's handler. A stanza that can not be read is skipped, not the end of the link.
+// hear is the library's handler: a stanza on which we have a bug is skipped, too.
+func (s *session) hear(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	err := guard.Call(func() error { return s.stanza(t, start) })
+	if p := (*guard.Panic)(nil); errors.As(err, &p) {
+		guard.Log(s.f.log, "read from xmpp", "jid", s.f.me.String())(p)
+		return nil
+	}
+	return err
+}
+
+// stanza reads one. A stanza that can not be read is skipped, not the end of the link.
 func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	switch start.Name.Local {
 	case "iq":
@@ -294,7 +305,7 @@ func (s *session) pulse(ctx context.Context) error {
 		answer := make(chan error, 1)
 		sent := make(chan error, 1)
 		wait := time.NewTimer(pingTimeout)
-		go func() { sent <- s.ping(answer) }() // it ends with the link at the latest
+		guard.Send(sent, func() error { return s.ping(answer) }) // it ends with the link at the latest
 		var err error
 		select {
 		case err = <-sent:

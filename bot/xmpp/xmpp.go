@@ -30,6 +30,7 @@ import (
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // Config of one account.
@@ -157,14 +158,16 @@ func (f *Frontend) Rooms() []string {
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
-	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		f.speak(ctx)
-	}()
+	var wg guard.Group
+	caught := guard.Log(f.log, "speak on xmpp", "jid", f.me.String())
+	wg.Go(caught, func() {
+		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f.speak(ctx); return nil })
+	})
 	defer wg.Wait()
 	bot.Redial(ctx, func(ctx context.Context) error { return f.connect(ctx, in) }, func(err error, retry time.Duration) {
+		if p := (*guard.Panic)(nil); errors.As(err, &p) {
+			guard.Log(f.log, "keep the xmpp link", "jid", f.me.String())(p)
+		}
 		f.log.Warn("the xmpp link is down", "jid", f.me.String(), "err", err, "retry", retry.String())
 	})
 	return nil
@@ -177,7 +180,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	stopped := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, func() { _ = conn.Close() }) })
+	stopped := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		time.AfterFunc(2*time.Second, guard.Func(guard.Count, func() { _ = conn.Close() }))
+	}))
 	defer stopped()
 	x, err := f.negotiate(ctx, conn)
 	if err != nil {
@@ -187,23 +192,17 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	linkCtx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	s.end = end
-	var wg sync.WaitGroup
+	var wg guard.Group
 	run := func(what func(context.Context) error) {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			end(what(linkCtx))
-		}()
+		wg.Go(func(p *guard.Panic) { end(p) }, func() { end(what(linkCtx)) })
 	}
-	wg.Add(1)
-	go func() { // the reader ends when the connection does
-		defer wg.Done()
-		err := x.Serve(goxmpp.HandlerFunc(s.stanza))
+	run(func(context.Context) error { // the reader ends when the connection does
+		err := x.Serve(goxmpp.HandlerFunc(s.hear))
 		if err == nil {
 			err = errors.New("the server closed the stream")
 		}
-		end(err)
-	}()
+		return err
+	})
 	if err := s.send(stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil)); err != nil {
 		end(err)
 	}
@@ -276,7 +275,7 @@ var errNotSecure = errors.New("the server offers no TLS, so it gets no password;
 func (f *Frontend) negotiate(ctx context.Context, conn net.Conn) (*goxmpp.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, negotiateTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = conn.Close() }))
 	defer stop()
 	state := goxmpp.SessionState(0)
 	features := []goxmpp.StreamFeature{

@@ -172,7 +172,7 @@ func TestARoomItMadeIsOpenAndKnowsPeople(t *testing.T) {
 	if err := deliver(t, f, jid, "in private \x01<&>"); err != nil {
 		t.Error(err)
 	}
-	for _, l := range []string{ops + "/jarvis: alice: one", ops + "/jarvis: two", ops + "/jarvis: alice: loki is ready", "jarvis@.*: in private  <&>"} {
+	for _, l := range []string{ops + "/jarvis: alice: one", ops + "/jarvis: two", ops + "/jarvis: alice: loki is ready", "jarvis@.*: in private <&>"} {
 		hear(t, alice, "^"+l+"$")
 	}
 	if err := deliver(t, f, "nobody@"+real.XMPPDomain, "hello"); !errors.Is(err, bot.ErrRefused) {

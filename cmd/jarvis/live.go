@@ -14,6 +14,7 @@ import (
 	xterm "golang.org/x/term"
 
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/web"
 )
@@ -96,11 +97,11 @@ func (v *plainView) event(ev pipeline.Event, r web.RunView) {
 	case pipeline.EvLog, pipeline.EvKept, pipeline.EvStarted, pipeline.EvStep, pipeline.EvProgress:
 		return
 	}
-	_, _ = fmt.Fprintln(v.out, command.EventLine(ev, len(r.Steps)))
+	_, _ = fmt.Fprintln(v.out, plain.Line(command.EventLine(ev, len(r.Steps))))
 }
 func (v *plainView) tick(web.RunView) {}
 func (v *plainView) end(r web.RunView) {
-	_, _ = fmt.Fprintln(v.out, outcome(r))
+	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
 
 // outcome says how a run ended, with the words that are contract.
@@ -124,7 +125,7 @@ func (v *liveView) event(_ pipeline.Event, r web.RunView) {}
 func (v *liveView) tick(r web.RunView)                    { v.draw(r) }
 func (v *liveView) end(r web.RunView) {
 	v.draw(r)
-	_, _ = fmt.Fprintln(v.out, outcome(r))
+	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
 
 func (v *liveView) draw(r web.RunView) {
@@ -167,7 +168,7 @@ func (v *liveView) draw(r web.RunView) {
 		case i == r.Stage:
 			mark, took = "✘", r.Error
 		}
-		line := fmt.Sprintf(" %s %2d/%d %-30s %s %s", mark, i+1, len(r.Steps), step, bar, took)
+		line := plain.Line(fmt.Sprintf(" %s %2d/%d %-30s %s %s", mark, i+1, len(r.Steps), step, bar, took))
 		if rs := []rune(line); len(rs) > width-1 {
 			line = string(rs[:width-2]) + "…"
 		}

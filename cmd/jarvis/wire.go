@@ -21,6 +21,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -95,7 +96,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, err
 	}
 	a.limiter = access.NewLimiter(conf.Limit)
-	a.pool = remote.NewPool(remote.PoolConfig{})
+	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Log: log}); err != nil {
 		return nil, err
 	}
@@ -365,27 +366,29 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		services = append(services, b.Run)
 	}
 	errs := make([]error, len(services))
-	var wg sync.WaitGroup
+	var wg guard.Group
 	for i, f := range services {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		bug := func(p *guard.Panic) {
+			guard.Log(a.log, "run a service")(p)
+			errs[i] = fmt.Errorf("a part of the server has ended, and the server with it: %w; the stack is in the log", p)
+		}
+		wg.Go(bug, func() {
 			defer cancel(nil) // the first to return stops the rest
 			errs[i] = f(ctx)
-		}()
+		})
 	}
 	if ready != nil {
-		go func() {
+		guard.Go(guard.Log(a.log, "say that the server is ready"), func() {
 			if waitSocket(ctx, a.conf.Socket()) {
 				ready()
 			}
-		}()
+		})
 	}
 	ended := make(chan struct{})
-	go func() {
+	guard.Go(guard.Log(a.log, "wait for the services"), func() {
 		defer close(ended)
 		wg.Wait()
-	}()
+	})
 	return a.outlive(ctx, cancel, ended, func() error { return errors.Join(errs...) })
 }
 

@@ -32,6 +32,10 @@ func TestGuardSeesBadImports(t *testing.T) {
 		{"workers/dns/x.go", "pipeline", ""},
 		{"workers/dns/x_test.go", "lab", ""},
 		{"cmd/jarvis/x.go", "config", ""},
+		{"store/x.go", "internal/guard", ""},
+		{"workers/dns/x.go", "internal/plain", ""},
+		{"internal/guard/x.go", "internal/plain", "imports nothing of ours"},
+		{"store/x.go", "internal/floors", "climbs"},
 	} {
 		t.Run(c.file+" imports "+c.imports, func(t *testing.T) {
 			root := t.TempDir()

@@ -30,6 +30,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -304,8 +305,11 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 			}
 			return len(p), nil
 		}
-		l.f(string(l.buf[:i]))
+		line := string(l.buf[:i])
 		l.buf = l.buf[i+1:]
+		if err := guard.Call(func() error { l.f(line); return nil }); err != nil { // os/exec calls us in a goroutine of its own
+			return 0, err
+		}
 	}
 }
 
