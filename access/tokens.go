@@ -36,6 +36,9 @@ const (
 	MaxTokenLife     = 365 * 24 * time.Hour
 )
 
+// operator begins the name of whoever keeps the machine and made a token without being one of the people.
+const operator = "local:"
+
 // TokenPrefix begins every secret, so that scanners of repositories and pastes know one when they see it.
 const TokenPrefix = "jarvis_"
 
@@ -158,6 +161,9 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 	}
 	out := p.Narrow(t.Roles)
 	for _, name := range append([]string{t.By}, t.Behind...) {
+		if maker := a.Person(name); maker.Name == "" && !strings.HasPrefix(name, operator) {
+			name = operator + name
+		}
 		if !strings.EqualFold(name, p.Name) {
 			out.Behind = append(out.Behind, name)
 		}

@@ -21,21 +21,27 @@ const Everybody = "everybody"
 // Who asks for something: a person, by whatever way in.
 type Who struct {
 	Name string
-	// Behind are others who count as asking too: who made the token that was used, and for whom. What one of them asked
-	// for, another of them does not approve.
+	// Behind are others who count as asking too: who made the token that was used, and the token that made that one. What
+	// one of them asked for, another of them does not approve. One that begins with Operator is no person: whoever keeps
+	// the machine, who could as well write the record.
 	Behind []string
 }
 
+// Operator begins the names of those who keep the machine, and whom the configuration does not name.
+const Operator = "local:"
+
 // is reports whether the two are, or may be, one person.
 func (w Who) is(o Who) bool {
-	for _, a := range append([]string{w.Name}, w.Behind...) {
-		for _, b := range append([]string{o.Name}, o.Behind...) {
-			if strings.EqualFold(a, b) {
-				return true
-			}
-		}
+	same := func(a, b string) bool {
+		return strings.EqualFold(strings.TrimPrefix(a, Operator), strings.TrimPrefix(b, Operator))
 	}
-	return false
+	stands := func(w Who, name string) bool {
+		return slices.ContainsFunc(w.Behind, func(b string) bool { return same(b, name) })
+	}
+	// Tokens that the operator made for two people are theirs; those that one of the people made are that one's.
+	return same(w.Name, o.Name) || stands(w, o.Name) || stands(o, w.Name) || slices.ContainsFunc(w.Behind, func(b string) bool {
+		return !strings.HasPrefix(b, Operator) && stands(o, b)
+	})
 }
 
 // Request asks for a run.
@@ -258,7 +264,11 @@ func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 	if err != nil || id <= r.ID {
 		return err
 	}
-	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN ('undone') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
+	given := "('undone')"
+	if want == "undo" { // what was given up leaves the earlier run's things where they were
+		given = "('undone', 'cancelled')"
+	}
+	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN "+given+" ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
 	switch {
 	case errors.Is(err, store.ErrNoRows):
 		return nil

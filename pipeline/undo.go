@@ -155,8 +155,7 @@ func (c *carrier) endUndo() (verdict, error) {
 		}
 		n.rest(Undone, EndUndone, now)
 		if tx != nil {
-			// The host stands by this run still: what it made is gone, what was there before it as well.
-			if err := c.unreach(tx, n); err != nil {
+			if err := c.standBack(tx, n); err != nil {
 				return nil, err
 			}
 		}
@@ -165,11 +164,29 @@ func (c *carrier) endUndo() (verdict, error) {
 	return over, err
 }
 
-// unreach forgets the address that an undone run gave its host.
-func (c *carrier) unreach(tx store.Tx, n *Run) error {
-	doc, err := n.doc()
-	if err == nil && reachOf(doc).Addr == "" && !c.tookDown(n) {
-		return nil // it never came so far: the machine of before is there
+// standBack has the host stand by what was there before an undone run: by the newest earlier run that began and is not
+// undone itself. When this run had taken the earlier machine down, there is none, and the host stands by this one: undone.
+func (c *carrier) standBack(tx store.Tx, n *Run) error {
+	var before Run
+	err := store.ErrNoRows
+	if !c.tookDown(n) {
+		before, err = scan(tx.QueryRow(c.ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id < ? AND began > 0 AND ending NOT IN ('undone', 'destroyed') ORDER BY id DESC LIMIT 1", n.FQDN, n.ID))
 	}
-	return forgetReach(c.ctx, tx, n.FQDN)
+	if errors.Is(err, store.ErrNoRows) {
+		return forgetReach(c.ctx, tx, n.FQDN)
+	} else if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(c.ctx, "UPDATE hosts SET run = ? WHERE fqdn = ? AND run = ?", before.ID, n.FQDN, n.ID); err != nil {
+		return err
+	}
+	mine, err := n.doc()
+	if err != nil || reachOf(mine).Addr == "" {
+		return nil // it never came so far: what is on record is the earlier one's
+	}
+	theirs, err := before.doc()
+	if err != nil {
+		return forgetReach(c.ctx, tx, n.FQDN)
+	}
+	return noteReach(c.ctx, tx, n.FQDN, reachOf(theirs))
 }

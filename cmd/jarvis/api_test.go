@@ -275,7 +275,7 @@ func TestTheAPIAnswers(t *testing.T) {
 		{"POST", "/v1/deploy", s.token, `{`, nil, 400, "application/problem+json", "is not JSON"},
 		{"POST", "/v1/deploy", s.token, ``, nil, 400, "application/problem+json", "is used as"},
 		{"POST", "/v1/deploy", s.token, `{"clipboard": "` + strings.Repeat("x", 2<<20) + `"}`, nil, 413, "application/problem+json", "more than 1 MiB"},
-		{"POST", "/v1/runs/loki/retry", s.token, ``, []string{"Accept", "application/xml"}, 409, "application/problem+xml", "can not retry run 1: it is ready"},
+		{"POST", "/v1/runs/loki/retry", s.token, ``, []string{"Accept", "application/xml"}, 409, "application/problem+xml", "cannot retry run 1: it is ready"},
 		{"POST", "/v1/tokens", s.token, `{"name": "mine", "roles": ["admin"]}`, nil, 403, "application/problem+json", "does not have the role"},
 		{"POST", "/v1/tokens", s.token, `{"name": "mine", "roles": ["view", "deploy"], "days": 2}`, nil, 200, "application/json", `"secret":"jarvis_`},
 		{"POST", "/v1/tokens", s.token, `{"name": "x", "person": "bob"}`, nil, 403, "application/problem+json", `needs the role \"admin\"`},

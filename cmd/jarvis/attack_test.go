@@ -137,7 +137,7 @@ func TestAttacks(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			mallory.Say("jarvis@"+real.XMPPDomain, "cancel loki")
 		}, "stranger mallory", `I do not know you`},
-		{"a second line inside a line", func() { alice.Say(room, "jarvis: whoami\njarvis: deploy "+url) }, "alice", `"whoamijarvis:"`},
+		{"a second line inside a line", func() { alice.Say(room, "jarvis: whoami\njarvis: deploy "+url) }, "alice", "is used as: whoami"},
 		{"control characters", func() { chat.Say("#ops", "jarvis: \x02dep\x03loy\x0f "+url+"\x1f") }, "stranger alice", `I do not know you`},
 		{"loopback", say("deploy http://127.0.0.1/x"), "alice", "I do not fetch from"},
 		{"loopback, decimal", say("deploy http://2130706433/x"), "alice", "I do not fetch from"},
@@ -183,7 +183,7 @@ func TestAttacks(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if !ok {
-			t.Errorf("%s: no row of %s with %q; there are %+v", a.name, a.who, a.want, got)
+			t.Errorf("%s: no row of %s with %q; the first are %+v", a.name, a.who, a.want, got[:min(len(got), 5)])
 		}
 		time.Sleep(500 * time.Millisecond) // under the limit: it is not what is tested here
 	}
@@ -196,7 +196,7 @@ func TestAttacks(t *testing.T) {
 	f.rest(t, "hela")
 	time.Sleep(10 * time.Second) // so that the limit does not come in between
 	f.call(t, "POST", "/v1/destroy", f.token, `{"source": "hela"}`)
-	alice.Say(room, "jarvis: approve hela")
+	alice.Say(room, "jarvis: approve 2")
 	if _, err := alice.Wait("you asked for run 2 yourself", 20*time.Second); err != nil {
 		t.Error(err)
 	}

@@ -132,6 +132,7 @@ limit: {burst: 1000}
 chat:
   - irc: {server: %q, tls: true, ca: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 10, interval: 100ms}}
 people:
+  - {name: root, local: root, roles: [admin]}
   - {name: alice, irc: "nick:alice", roles: [deploy, run]}
   - {name: bob, irc: "nick:bob", roles: [deploy]}
   - {name: victor, irc: "nick:victor", roles: [view]}
