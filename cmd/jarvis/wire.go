@@ -72,6 +72,9 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 	if err != nil {
 		return nil, err
 	}
+	if x := conf.Workers.External; x != nil {
+		x.Log = log
+	}
 	if a.workers, err = all.Build(conf.Workers, conf.Data); err != nil {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}

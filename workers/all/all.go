@@ -135,11 +135,14 @@ func Build(cfg Config, data string) (*Set, error) {
 		r.Add(w.Steps()...)
 	}
 	if cfg.External != nil && cfg.External.Dir != "" {
-		w, err := external.New(*cfg.External)
+		c := *cfg.External
+		c.Data = data
+		w, err := external.New(c)
 		if err != nil {
 			return nil, err
 		}
 		r.Resolve(w.Find)
+		r.Offer(w.List)
 	}
 	return s, nil
 }
