@@ -66,9 +66,9 @@ func (e *StartError) Error() string {
 	return fmt.Sprintf("%s cannot be started: %v", e.Path, e.Err)
 }
 
-// ErrLost says that the supervisor was killed, so that nobody knows how the program ended. All of it that could be
-// found has been ended.
-var ErrLost = errors.New("its supervisor was killed, so what came of it is not known")
+// ErrLost says that the supervisor was killed or could not end the program, so that nobody knows how it ended. All of it
+// that could be found has been ended.
+var ErrLost = errors.New("its supervisor was lost, so what came of it is not known")
 
 // Process is a program under way. Wait must be called.
 type Process struct {
@@ -175,6 +175,8 @@ func (p *Process) read(said []byte) (e Ended, pid int, err error) {
 			e.Swept = n
 		case "stopped":
 			e.Stopped, e.Signal, err = true, syscall.SIGTERM, nil
+		case "lost":
+			err = fmt.Errorf("%w: %s", ErrLost, rest)
 		case "errno":
 			err = &StartError{Path: p.c.Path, Err: unix.Errno(n)}
 		case "failed":

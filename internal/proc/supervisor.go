@@ -40,7 +40,7 @@ func init() {
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
-				s.say("failed the supervisor panicked: %v", p)
+				s.say("lost %v", p)
 			}
 		}()
 		s.run()
@@ -107,6 +107,10 @@ func (s *supervisor) run() {
 	var names []string
 	for _, p := range s.left {
 		names = append(names, fmt.Sprintf("%d (%s)", p.pid, p.name))
+	}
+	if !s.over {
+		s.say("lost it cannot be ended: process %s", strings.Join(names, ", "))
+		return
 	}
 	s.say("ended %d %t %s", s.status, s.stopped, strings.Join(names, ", "))
 }
@@ -205,7 +209,7 @@ func (s *supervisor) watch(signals, died chan os.Signal) {
 		case <-died:
 		case <-due:
 			left, hopeless, err := e.round()
-			if hopeless || err != nil {
+			if hopeless && err == nil {
 				s.left = left
 				return
 			}
