@@ -11,8 +11,12 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// errStale: the run has moved on under another turn; this job has nothing to say any more.
-var errStale = errors.New("the run has moved on")
+// errStale: the run has moved on under another turn; this job has nothing to say any more. errNotBegun: the engine stops,
+// so the step was not called.
+var (
+	errStale    = errors.New("the run has moved on")
+	errNotBegun = errors.New("the engine stops")
+)
 
 // carry takes a run through its steps until it waits (the pause is returned) or ends (0). An error means that the
 // database refused; the run then stands where its last commit left it.
@@ -35,6 +39,10 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 		e.mu.Lock()
 		delete(e.active, job.Run)
 		e.mu.Unlock()
+		select {
+		case e.left <- struct{}{}:
+		default:
+		}
 	}()
 	// Read after the run is in our hands: a cancel from now on reaches us through the context.
 	r, err := e.load(ctx, job.Run)
@@ -53,7 +61,8 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 	if r.undoing {
 		return e.carryUndo(ctx, stepCtx, r, u)
 	}
-	crashed := r.State == Running && r.under == 1
+	crashed := r.State == Running && r.under == 1 // the step may have half happened
+	seen, before := false, 0                      // crashed was seen to; the mark of the stage before we made it 1
 	for {
 		// Asked for before we held the run, or during a step that did not listen to its context.
 		if r.cancelBy != "" || errors.Is(context.Cause(stepCtx), errCancelled) {
@@ -65,11 +74,11 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 				return again, err
 			}
 		}
-		if jobCtx.Err() != nil {
+		if jobCtx.Err() != nil || e.halting() {
 			if r.under == 1 && !crashed {
 				// The mark says that the step is under way, but it never began: take the mark back.
 				return time.Second, e.write(ctx, func(tx store.Tx) error {
-					return exactlyOne(tx.Exec(ctx, "UPDATE runs SET under = 0 WHERE id = ? AND turn = ?", r.ID, r.turn))
+					return exactlyOne(tx.Exec(ctx, "UPDATE runs SET under = ? WHERE id = ? AND turn = ?", before, r.ID, r.turn))
 				})
 			}
 			return time.Second, nil
@@ -88,8 +97,8 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 		if err != nil {
 			return 0, e.fail(ctx, r, nil, err)
 		}
-		if crashed {
-			crashed = false
+		if crashed && !seen {
+			seen = true
 			if step.Resume == Ask {
 				return 0, e.ask(ctx, r, nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
 			}
@@ -101,11 +110,16 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (again time.Durati
 		}
 		// A step between two tries that is safe to repeat needs no mark: a crash now leaves it between two tries.
 		if r.under == 0 || r.under == 2 && step.Resume == Ask {
+			before = r.under
 			if err := e.begin(ctx, r); err != nil {
 				return 0, err
 			}
 		}
 		again, end, err := e.runStep(ctx, stepCtx, r, u, step)
+		if errors.Is(err, errNotBegun) {
+			continue
+		}
+		crashed, before = false, 0
 		if err != nil || end || again > 0 {
 			return again, err
 		}
@@ -172,16 +186,20 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 // Token gives what tags everything that a run makes.
 func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
 
-// use makes s visible to status and to the writer of lines, until the returned function is called.
-func (e *Engine) use(u *underway, s *stepRun) func() {
+// use makes s visible to status, to the writer of lines and to a stop, until free is called. ok is false when the engine
+// stops: then the step must not begin.
+func (e *Engine) use(u *underway, s *stepRun) (free func(), ok bool) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return nil, false
+	}
 	u.step = s
-	e.mu.Unlock()
 	return func() {
 		e.mu.Lock()
 		u.step = nil
 		e.mu.Unlock()
-	}
+	}, true
 }
 
 // runStep calls Do once and commits what came of it. end means that the run is over or needs a person.
@@ -190,7 +208,10 @@ func (e *Engine) runStep(ctx, stepCtx context.Context, r *Run, u *underway, step
 	if err != nil {
 		return 0, true, e.fail(ctx, r, nil, err)
 	}
-	free := e.use(u, s)
+	free, ok := e.use(u, s)
+	if !ok {
+		return 0, false, errNotBegun
+	}
 	began := time.Now()
 	doErr := s.call(stepCtx, step.Do)
 	free()

@@ -32,7 +32,10 @@ func (e *Engine) release(ctx, stepCtx context.Context, r *Run, u *underway) (aga
 			return 0, true, e.fail(ctx, r, nil, err)
 		}
 		s.facts.Stage = i
-		free := e.use(u, s)
+		free, ok := e.use(u, s)
+		if !ok {
+			return time.Second, false, nil
+		}
 		began := time.Now()
 		err = s.call(stepCtx, step.Release)
 		free()

@@ -25,7 +25,10 @@ func (e *Engine) carryUndo(ctx, stepCtx context.Context, r *Run, u *underway) (t
 			s, err = e.open(r, step, true)
 		}
 		if err == nil {
-			free := e.use(u, s)
+			free, ok := e.use(u, s)
+			if !ok {
+				return time.Second, nil
+			}
 			err = s.call(stepCtx, step.Undo)
 			free()
 		}

@@ -85,7 +85,8 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (_ *app,
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
-	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
+	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
+		Drain: conf.Drain, Grace: conf.Workers.Grace()}); err != nil {
 		return nil, err
 	}
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {

@@ -5,6 +5,7 @@ package all
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	lib "github.com/jarvisops/jarvis/converge"
@@ -34,6 +35,9 @@ type Config struct {
 	Converge *converge.Config `yaml:"converge" doc:"programs of your own that say what hosts shall be like"`
 	External *external.Config `yaml:"external" doc:"steps that are programs of your own"`
 }
+
+// Grace is how long a step that runs a program may take to end once it is told to.
+func (c Config) Grace() time.Duration { return max(c.External.GraceTime(), c.Converge.GraceTime()) }
 
 // Set is what Build made.
 type Set struct {
