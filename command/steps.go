@@ -27,7 +27,8 @@ func steps() Verb {
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			var a Answer
 			var data []StepView
-			for _, s := range e.Engine.Registry().Steps() {
+			reg := e.Engine.Registry()
+			for _, s := range append(reg.Steps(), reg.Offered()...) {
 				if len(c.Args) == 1 && !strings.Contains(s.Name+" "+s.Doc, c.Args[0]) {
 					continue
 				}

@@ -39,6 +39,7 @@ type Config struct {
 	HTTP      web.HTTP                       `yaml:"http" doc:"more about the HTTP API"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
+	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	People    []access.PersonConfig          `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
@@ -73,7 +74,9 @@ func (e *Error) Error() string {
 }
 
 // Default gives the configuration without a file.
-func Default() *Config { return &Config{Name: "jarvis", Data: "./data", Listen: "127.0.0.1:8080"} }
+func Default() *Config {
+	return &Config{Name: "jarvis", Data: "./data", Listen: "127.0.0.1:8080", Drain: 30 * time.Second}
+}
 
 // Find gives the file that is used when none is named: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml; "" when neither
 // is there.
@@ -270,6 +273,9 @@ func (c *Config) validate() error {
 	fail := func(format string, args ...any) error { return &Error{File: c.file, Msg: fmt.Sprintf(format, args...)} }
 	if c.Name == "" || strings.ContainsAny(c.Name, " :,@\t") {
 		return fail("name is %q; it must be one word", c.Name)
+	}
+	if c.Drain < 0 {
+		return fail("drain is %s; it must not be negative, and 0s waits for nothing", c.Drain)
 	}
 	if err := access.Check(c.People); err != nil {
 		return fail("%v", err)

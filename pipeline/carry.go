@@ -33,8 +33,9 @@ type carrier struct {
 	u       *underway
 	ctx     context.Context // of the record: it is written to the end even while we stop
 	stepCtx context.Context // of the steps: ends when somebody cancels, or we stop
-	// died: the record says that the step is under way, and this process did not begin it.
-	died bool
+	// died: the record says that the step is under way, and this process did not begin it. seen: that was said.
+	died, seen bool
+	before     mark // what the stage's mark was before we made it underWay
 }
 
 // carry takes a run through its steps until it waits or comes to rest. An error means that the database refused; the run
@@ -86,6 +87,10 @@ func (c *carrier) let() {
 	c.mu.Lock()
 	delete(c.active, c.r.ID)
 	c.mu.Unlock()
+	select {
+	case c.left <- struct{}{}:
+	default:
+	}
 }
 
 // move takes the run one stage further, or says why it does not go on.
@@ -101,7 +106,7 @@ func (c *carrier) move() (verdict, error) {
 		return v, err
 	}
 	switch {
-	case errors.Is(context.Cause(c.stepCtx), ErrStopping):
+	case errors.Is(context.Cause(c.stepCtx), ErrStopping), c.halting():
 		return c.leave()
 	case r.Stage >= len(r.Steps): // what is left is to give back what steps hold
 		return c.finish()
@@ -110,8 +115,8 @@ func (c *carrier) move() (verdict, error) {
 	if err != nil {
 		return c.fail(nil, err)
 	}
-	if c.died {
-		c.died = false
+	if c.died && !c.seen {
+		c.seen = true
 		if step.Resume == Ask {
 			return c.ask(nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
 		}
@@ -131,7 +136,7 @@ func (c *carrier) leave() (verdict, error) {
 		return again(time.Second), nil
 	}
 	return again(time.Second), c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
-		n.mark = notBegun
+		n.mark = c.before
 		return nil, nil
 	})
 }
@@ -142,6 +147,7 @@ func (c *carrier) begin(step Step) error {
 	if c.r.mark == underWay || c.r.mark == betweenTries && step.Resume != Ask {
 		return nil
 	}
+	c.before = c.r.mark
 	err := c.change(c.ctx, c.r, func(_ store.Tx, n *Run) ([]Event, error) {
 		first, now := n.mark == notBegun, time.Now()
 		n.mark, n.State, n.Waits, n.Why = underWay, Running, "", ""
@@ -169,6 +175,10 @@ func (c *carrier) do(step Step) (verdict, error) {
 		return c.fail(nil, err)
 	}
 	err = c.call(s, step.Do)
+	if errors.Is(err, errNotBegun) {
+		return c.leave()
+	}
+	c.died, c.before = false, notBegun
 	if err == nil {
 		err = Permanent(s.view.Seal(c.key))
 	}
@@ -180,7 +190,11 @@ func (c *carrier) do(step Step) (verdict, error) {
 
 // call runs one function of a step, visible to status while it runs.
 func (c *carrier) call(s *stepRun, f func(context.Context, *clipboard.Clipboard) error) error {
-	defer c.use(c.u, s)()
+	free, ok := c.use(c.u, s)
+	if !ok {
+		return errNotBegun
+	}
+	defer free()
 	return s.call(c.stepCtx, f)
 }
 

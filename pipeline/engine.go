@@ -23,6 +23,10 @@ type Config struct {
 	Log      *slog.Logger    // nil: discarded
 	Workers  int             // runs carried at once; 0 means 200
 	Retry    []time.Duration // pauses before the tries after the first; nil means 2 s, 10 s, 30 s
+	// Drain is how long a stop lets steps end whose Resume is Ask; all others are told at once. 0: those too.
+	Drain time.Duration
+	// Grace is how long a step may take to end when it was told to; the stop waits so long and a little more.
+	Grace time.Duration
 }
 
 // Engine carries runs. Make it with New, then call Run; Start and the other verbs work before Run, too: what they
@@ -35,11 +39,15 @@ type Engine struct {
 	retry   []time.Duration
 	queue   queue
 	install string // this database's own id, part of every token
+	drain   time.Duration
+	grace   time.Duration
+	left    chan struct{} // holds a value when a run has left a worker's hands while the engine stops
 
-	mu      sync.Mutex
-	active  map[int64]*underway // runs a worker carries now
-	unbegun map[int64]int64     // epoch of runs whose step did not start, whatever the record says
-	usual   map[string]Usual    // cache of Usual by pipeline
+	mu       sync.Mutex
+	stopping bool                // no step begins any more
+	active   map[int64]*underway // runs a worker carries now
+	unbegun  map[int64]int64     // epoch of runs whose step did not start, whatever the record says
+	usual    map[string]Usual    // cache of Usual by pipeline
 
 	settled settled
 
@@ -66,7 +74,7 @@ var (
 
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry,
+	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, left: make(chan struct{}, 1),
 		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
@@ -100,8 +108,9 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	})
 }
 
-// Run takes up what an earlier process left and carries runs until ctx ends; then it stops the steps under way and
-// leaves their runs for the next start. It returns nil after an orderly stop.
+// Run takes up what an earlier process left and carries runs until ctx ends; then no step begins any more, those whose
+// Resume is Ask may end within the drain time, all others are stopped, and their runs are left for the next start. It
+// returns nil after an orderly stop. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.takeUp(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("take up the runs of before: %w", err)
@@ -119,20 +128,58 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
 	<-ctx.Done()
-	e.mu.Lock()
-	for _, u := range e.active {
-		u.cancel(ErrStopping)
-	}
-	e.mu.Unlock()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	e.wind()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.grace+20*time.Second)
 	defer cancel()
 	defer e.impatient()
-	defer e.giveUp(10 * time.Second)()
+	defer e.giveUp(e.grace + 10*time.Second)()
 	err := e.queue.stop(end)
 	stop()
 	<-lines
 	<-expired
 	return err
+}
+
+// wind lets the steps end that nobody could repeat without asking a person, and stops the others.
+func (e *Engine) wind() {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	over := time.NewTimer(e.drain)
+	defer over.Stop()
+	drain := e.drain > 0
+	wait := e.stopSteps(drain)
+	if wait > 0 {
+		e.log.Info("stopping; steps that cannot be repeated may end first", "steps", wait, "limit", e.drain.String())
+	}
+	for ; wait > 0; wait = e.stopSteps(drain) {
+		select {
+		case <-e.left:
+		case <-over.C:
+			drain = false
+		}
+	}
+}
+
+// stopSteps tells the steps under way that we stop, but for those that may drain, and counts these.
+func (e *Engine) stopSteps(drain bool) (wait int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, u := range e.active {
+		if s := u.step; drain && s != nil && s.step.Resume == Ask && !s.facts.Undo {
+			wait++
+			continue
+		}
+		u.cancel(ErrStopping)
+	}
+	return wait
+}
+
+// halting reports whether no step may begin any more.
+func (e *Engine) halting() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopping
 }
 
 // goLoop runs a loop until ctx ends, also when it panics meanwhile, and closes done.

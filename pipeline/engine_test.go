@@ -45,6 +45,8 @@ type world struct {
 	reg  *pipeline.Registry
 	e    *pipeline.Engine
 	stop func()
+
+	drain, grace time.Duration
 }
 
 // bothDatabases is the conformance suite's frame: every behaviour is proven on SQLite and on PostgreSQL.
@@ -77,7 +79,7 @@ func (w *world) start() *pipeline.Engine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20,
+	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20, Drain: w.drain, Grace: w.grace,
 		Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
 	if err != nil {
 		w.t.Fatal(err)

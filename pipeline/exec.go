@@ -104,16 +104,23 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 // Token gives what tags everything that a run makes.
 func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
 
-// use makes s visible to status and to the writer of lines, until the returned function is called.
-func (e *Engine) use(u *underway, s *stepRun) func() {
+// errNotBegun: the engine stops, so the step was not called.
+var errNotBegun = errors.New("the engine stops")
+
+// use makes s visible to status, to the writer of lines and to a stop, until free is called. ok is false when the engine
+// stops: then the step must not begin.
+func (e *Engine) use(u *underway, s *stepRun) (free func(), ok bool) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return nil, false
+	}
 	u.step = s
-	e.mu.Unlock()
 	return func() {
 		e.mu.Lock()
 		u.step = nil
 		e.mu.Unlock()
-	}
+	}, true
 }
 
 // take removes the lines that wait to be written.

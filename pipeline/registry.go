@@ -18,6 +18,7 @@ type Registry struct {
 	steps   map[string]Step
 	aliases map[string]string // whole names and module prefixes ("dnswizard:")
 	find    []func(name string) (Step, bool, error)
+	list    []func() []Step
 }
 
 // NewRegistry gives an empty registry.
@@ -48,6 +49,18 @@ func (r *Registry) Alias(old, module string) { r.aliases[old+":"] = module + ":"
 // may change while we run. ok false means that the name is not the source's.
 func (r *Registry) Resolve(find func(name string) (s Step, ok bool, err error)) {
 	r.find = append(r.find, find)
+}
+
+// Offer adds a list of the steps that a source of Resolve has now, for people to read.
+func (r *Registry) Offer(list func() []Step) { r.list = append(r.list, list) }
+
+// Offered lists what the sources have now. It may take seconds: programs are asked.
+func (r *Registry) Offered() []Step {
+	var out []Step
+	for _, f := range r.list {
+		out = append(out, f()...)
+	}
+	return out
 }
 
 // Steps lists the built-in steps, sorted by name.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,6 +42,9 @@ func (c *carrier) giveBack(stage int, step Step) (verdict, error) {
 	s.facts.Stage = stage
 	began := time.Now()
 	err = c.call(s, step.Release)
+	if errors.Is(err, errNotBegun) {
+		return again(time.Second), nil
+	}
 	if err == nil {
 		err = s.view.Seal(c.key)
 	}

@@ -293,7 +293,7 @@ esac
 		{"fails with a reason", "bad:fail", change{}, change{}, "the disk is on fire (exit code 3)"},
 		{"fails without a word", "bad:mute", change{}, change{}, "it said nothing on stderr (exit code 9)"},
 		{"not executable", "plain:go", change{}, change{}, "is not executable; chmod +x it"},
-		{"no interpreter", "nointerp:go", change{}, change{}, "can not be run: no such file or directory"},
+		{"no interpreter", "nointerp:go", change{}, change{}, "its interpreter, named in its first line, is not there"},
 		{"a bad table", "table:go", change{}, change{}, `resume of table:go is "sometimes"; again or ask`},
 		{"no such program", "nobody:go", change{}, change{}, `no worker here offers the step "nobody:go"`},
 	} {

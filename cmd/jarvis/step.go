@@ -108,6 +108,10 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 	defer cancel()
 	for {
 		err := do(pipeline.WithHost(ctx, h), cb)
+		if what, ok := pipeline.AsStays(err); ok {
+			_, _ = fmt.Fprintln(t.err, "what stays:", what)
+			err = nil
+		}
 		d, why, wait := pipeline.AsWait(err)
 		if !wait {
 			if err != nil {

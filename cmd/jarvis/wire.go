@@ -79,6 +79,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if x := conf.Workers.External; x != nil {
+		x.Log = log
+	}
 	if a.workers, err = all.Build(conf.Workers, conf.Data); err != nil {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
@@ -89,7 +92,8 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, &config.Error{File: "configuration", Msg: err.Error()}
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
-	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
+	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
+		Drain: conf.Drain, Grace: conf.Workers.Grace()}); err != nil {
 		return nil, err
 	}
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {

@@ -5,6 +5,7 @@ package all
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	lib "github.com/jarvisops/jarvis/converge"
@@ -34,6 +35,9 @@ type Config struct {
 	Converge *converge.Config `yaml:"converge" doc:"programs of your own that say what hosts shall be like"`
 	External *external.Config `yaml:"external" doc:"steps that are programs of your own"`
 }
+
+// Grace is how long a step that runs a program may take to end once it is told to.
+func (c Config) Grace() time.Duration { return max(c.External.GraceTime(), c.Converge.GraceTime()) }
 
 // Set is what Build made.
 type Set struct {
@@ -135,11 +139,14 @@ func Build(cfg Config, data string) (*Set, error) {
 		r.Add(w.Steps()...)
 	}
 	if cfg.External != nil && cfg.External.Dir != "" {
-		w, err := external.New(*cfg.External)
+		c := *cfg.External
+		c.Data = data
+		w, err := external.New(c)
 		if err != nil {
 			return nil, err
 		}
 		r.Resolve(w.Find)
+		r.Offer(w.List)
 	}
 	return s, nil
 }

@@ -8,23 +8,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/converge"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
 // Config of the worker.
 type Config struct {
 	Dir   string                                                                                       `yaml:"dir" doc:"folder of programs; the clipboard's key converge names one of them"`
+	Grace time.Duration                                                                                `yaml:"grace" doc:"how long a program may take to end after TERM, before KILL" default:"10s"`
 	Shell func(ctx context.Context, c *clipboard.Clipboard) (h converge.Host, close func(), err error) `yaml:"-"` // the clipboard's host
+}
+
+// GraceTime is how long the step may take to end once it is told to. Safe on a nil Config.
+func (c *Config) GraceTime() time.Duration {
+	if c == nil || c.Grace <= 0 {
+		return proc.DefaultGrace
+	}
+	return c.Grace
 }
 
 // Worker runs programs.
@@ -87,25 +97,39 @@ func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	defer done()
-	cmd := exec.CommandContext(ctx, file)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
+	// The program reads from a file of its own, so that nobody has to copy; what it prints comes through a pipe that is
+	// closed for certain when it is over, whoever else holds its end.
+	theirs, in, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, prints := io.Pipe()
 	var errs bytes.Buffer
-	cmd.Stderr = &limited{&errs, 64 << 10}
-	in, err := cmd.StdinPipe()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	word := "" // by hand: two may run at the same time
+	if f := pipeline.FactsOf(ctx); f.Run > 0 {
+		word = fmt.Sprintf("%s-%d", f.Token, f.Stage)
+	}
+	p, err := proc.Start(running, proc.Command{Path: file, Dir: "/", Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"},
+		Stdin: theirs, Stdout: prints, Stderr: &limited{&errs, 64 << 10}, Word: word, Grace: w.cfg.GraceTime()})
+	_ = theirs.Close()
 	if err != nil {
 		return err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return pipeline.Permanentf("start %s: %v", file, err)
-	}
+	var werr error
+	over := make(chan struct{})
+	guard.Go(guard.To(&werr), func() {
+		defer close(over)
+		var e proc.Ended
+		if e, werr = p.Wait(); werr == nil && e.Signal != 0 {
+			werr = fmt.Errorf("it was killed by signal %d (%s)", e.Signal, e.Signal)
+		} else if werr == nil && e.Code != 0 {
+			werr = fmt.Errorf("exit code %d", e.Code)
+		}
+		_ = prints.Close()
+	})
 	pipeline.Progress(ctx, "analyzing with "+filepath.Base(file))
 	report, derr := converge.Drive(ctx, out, in, w.target(c), h, func(l string) {
 		for i, l := range strings.Split(strings.TrimSpace(l), "\n") {
@@ -117,18 +141,23 @@ func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
 		}
 	})
 	_ = in.Close()
-	werr := cmd.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+	_ = out.Close() // what it prints after its report goes nowhere
 	if derr != nil {
+		stop() // nobody listens any more
+	}
+	<-over
+	var start *proc.StartError
+	switch {
+	case ctx.Err() != nil && (derr != nil || werr != nil):
+		return context.Cause(ctx)
+	case errors.As(werr, &start):
+		return pipeline.Permanent(start)
+	case derr != nil:
 		said := strings.TrimSpace(errs.String())
 		if said == "" && werr != nil {
 			said = werr.Error()
 		}
 		return fmt.Errorf("%s: %w: %s", filepath.Base(file), derr, said)
-	}
-	switch {
 	case report.Error != "":
 		return errors.New(report.Error)
 	case len(report.Unsettled) > 0:

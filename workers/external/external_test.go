@@ -36,7 +36,7 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("- {name: rack:find, doc: x, needs: [a], gives: [b], timeout: 90s, resume: again}\n"))
 	f.Add([]byte("- {name: x, resum: again}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		rows, err := parseTable(b)
+		rows, err := parseTable("rack", b)
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("more than one line: %q", err)
 		}
