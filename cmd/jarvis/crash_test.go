@@ -65,24 +65,19 @@ func TestCrash(t *testing.T) {
 	}))
 	t.Cleanup(gist.Close)
 	ext := filepath.Join(dir, "workers.d")
-	script := `#!/bin/sh
-case $1 in
---steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 600s, resume: again}' ;;
-nap) in=$(cat); echo napping >&2; while [ ! -e "${0%/*}/go" ]; do sleep 0.5; done
-	printf '%s\n' "$in"; case $in in *napped*) ;; *) echo "  napped: 'yes'" ;; esac ;;
-esac
-`
 	if err := os.MkdirAll(ext, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(ext, "slow"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"slow": slowProgram, "kids": kidsProgram} {
+		if err := os.WriteFile(filepath.Join(ext, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	lists := ""
 	steps := map[string]int{}
 	for _, p := range []string{"linode", "ec2", "esx"} {
 		list := []string{"monitor:suppress", "keys:create", p + ":deploy", p + ":get_pub_ip", "ssh:wait", "dns:update_host", "ssh:make_root_keypair", "ldap:update_host_ou",
-			"ssh:install_config_management", "ssh:run_config_management", "slow:nap", "monitor:resume"}
+			"ssh:install_config_management", "ssh:run_config_management", "kids:play", "slow:nap", "monitor:resume"}
 		if p == "linode" { // a push takes long, and pushes go one after another
 			list = slices.Insert(list, 8, "keys:update_deploy_key")
 		}
@@ -212,8 +207,11 @@ sources: {urls: [%q]}
 		t.Helper()
 		again := 0
 		for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-			n := 0
+			n, left := 0, ""
 			for _, r := range hosts() {
+				if r.State != state {
+					left += fmt.Sprintf("\n%s is %s at %s since %s: %s", r.Host, r.State, r.Where(), time.Since(r.StageAt).Round(time.Second), r.Why)
+				}
 				switch {
 				case r.State == state:
 					n++
@@ -231,15 +229,20 @@ sources: {urls: [%q]}
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%d of %d are %s", n, runs, state)
+				t.Fatalf("%d of %d are %s; left are%s", n, runs, state, left)
 			}
 		}
 	}
+	began := time.Now()
 	settle(pipeline.Ready, "retry")
+	t.Logf("all were ready %s after the last kill", time.Since(began).Round(time.Second))
 	t.Logf("%d runs, %d kills, up to %d in flight; 100 or more at %d of the kills that met a server in service", runs, kills, most, full)
 	if runs >= 150 && most < 100 {
 		t.Errorf("never were 100 deployments in flight at a kill; the most was %d", most)
 	}
+
+	// No program twice at the same time, no child that outlived its own, and nobody left now.
+	checkPrograms(t, ext, runs)
 
 	// No machine twice, none left over.
 	if err := w.Check(); err != nil {
@@ -360,6 +363,61 @@ sources: {urls: [%q]}
 	}
 	if got := must[[]string](t)(alerts.Silences(ctx)); len(got) != 0 {
 		t.Errorf("monitoring is still quiet: %v", got)
+	}
+}
+
+// slowProgram naps until the last kill is over.
+const slowProgram = `#!/bin/sh
+case $1 in
+--steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 600s, resume: again}' ;;
+nap) in=$(cat); echo napping >&2; while [ ! -e "${0%/*}/go" ]; do sleep 0.5; done
+	printf '%s\n' "$in"; case $in in *napped*) ;; *) echo "  napped: 'yes'" ;; esac ;;
+esac
+`
+
+// kidsProgram works for a while with a child and one in a session of its own, and leaves that behind. Each of the three
+// holds a lock of its own on the host's file (flock is let go by the kernel, whatever a process dies of): whoever finds
+// one held when it begins has an older copy beside it, and says so. Every second time the program is deaf to TERM.
+const kidsProgram = `#!/bin/bash
+case $1 in
+--steps) echo '- {name: kids:play, doc: has children, needs: [hostname], timeout: 600s, resume: again}'; exit ;;
+--alone) # one that holds the lock for itself, and nothing of ours
+	exec 9> "$2.$3.lock"; flock -n 9 || echo "OVERLAP $3 $$" >> "$2.lines"
+	echo "begin $3 $$" >> "$2.lines"; exec sleep 300 ;;
+esac
+host=$(sed -n 's/^ *hostname: *//p' | head -n 1); me=${0%/*}/$host
+exec 9> "$me.main.lock"; flock -n 9 || echo "OVERLAP main $$" >> "$me.lines"
+echo "begin main $$" >> "$me.lines"
+if [ $((RANDOM % 2)) = 0 ]; then trap '' TERM; else trap 'echo "end main $$" >> "$me.lines"; exit 1' TERM; fi
+"$0" --alone "$me" child 9>&- &
+setsid "$0" --alone "$me" setsid 9>&- &
+for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1 9>&-; done
+echo "end main $$" >> "$me.lines"
+`
+
+// checkPrograms reads what kidsProgram wrote, and looks for whoever carries the word of a step now.
+func checkPrograms(t *testing.T, ext string, runs int) {
+	t.Helper()
+	begun, ended := 0, 0
+	for i := range runs {
+		b, err := os.ReadFile(filepath.Join(ext, fmt.Sprintf("h%03d.lines", i)))
+		if err != nil {
+			t.Error(err)
+		}
+		begun += strings.Count(string(b), "begin main")
+		ended += strings.Count(string(b), "end main")
+		if strings.Contains(string(b), "OVERLAP") || !strings.Contains(string(b), "begin setsid") {
+			t.Errorf("h%03d: the programs were\n%s", i, b)
+		}
+	}
+	t.Logf("programs began %d times for %d hosts, %d came to an end of their own or by a trap", begun, runs, ended)
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range files {
+		env, _ := os.ReadFile(f)
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+		if strings.Contains("\x00"+string(env), "\x00JARVIS_PROC=jarvis-") && strings.Contains(string(line), ext) {
+			t.Errorf("%s lives on: %q", filepath.Dir(f), line)
+		}
 	}
 }
 
