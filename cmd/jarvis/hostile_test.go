@@ -1,3 +1,7 @@
+//go:build !race
+
+// Not under the race detector: what is measured is a server as people run it.
+
 package main
 
 import (
