@@ -45,6 +45,7 @@ require (
 	mellium.im/xmpp v0.22.0
 	modernc.org/sqlite v1.60.1
 	mvdan.cc/sh/v3 v3.12.0
+	pgregory.net/rapid v1.2.0
 )
 
 require (
