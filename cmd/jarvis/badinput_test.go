@@ -56,7 +56,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 		"/empty":      "",
 		"/list":       "- a\n- b\n",
 		"/noinstance": "hostname: loki\nprovider: ESX\n",
-		"/cluster":    "instances:\n  - {hostname: a}\n",
+		"/cluster":    "cluster: ab\ninstances:\n  - {hostname: a}\n",
 		"/nohost":     "instance:\n  provider: ESX\n",
 		"/noprovider": head,
 		"/provider":   head + "  provider: Azure\n",
