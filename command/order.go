@@ -41,8 +41,12 @@ func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
 		return ordered{}, err
 	}
 	o := ordered{cluster: &cl}
-	for _, m := range cl.Members {
+	for i, m := range cl.Members {
 		q, err := request(e, c, verb, m)
+		var key *clipboard.KeyError
+		if errors.As(err, &key) { // the line is that of a document of its own, which nobody wrote
+			return o, &clipboard.SyntaxError{Msg: fmt.Sprintf("host %d (%s): %q %v", i+1, m.Get("hostname"), key.Key, key.Err)}
+		}
 		if err != nil {
 			return o, err
 		}
