@@ -117,7 +117,7 @@ func (c *Clipboard) refuseSecretNames() error {
 }
 
 // NoProvider is what a pipeline says that needs a provider when the clipboard names none.
-func NoProvider() error { 
+func NoProvider() error {
 	return &KeyError{Key: "provider", Err: fmt.Errorf("%w: the steps to take are the provider's", ErrMissing)}
 }
 
