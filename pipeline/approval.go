@@ -281,7 +281,7 @@ func (e *Engine) expire(ctx context.Context) {
 }
 
 func (e *Engine) expireOnce(ctx context.Context) error {
-	list, err := store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY id", time.Now().UnixMilli())
+	list, err := store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY expires", time.Now().UnixMilli())
 	errs := []error{err}
 	for _, a := range list {
 		errs = append(errs, e.expireOne(ctx, a))

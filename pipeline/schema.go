@@ -62,7 +62,8 @@ func migrations(postgres bool) []store.Migration {
 			`ALTER TABLE events ALTER COLUMN id SET DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('events_id_seq') END`,
 		}})
 	}
-	return list
+	// What waits for an approval is little, and is looked through every few seconds.
+	return append(list, store.Migration{Name: "pipeline/6-pending", Stmts: []string{`CREATE INDEX approvals_pending ON approvals (expires) WHERE outcome = ''`}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

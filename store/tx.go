@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -185,6 +186,18 @@ func (r pgRow) Scan(dest ...any) error {
 }
 
 var dollarCache sync.Map // string → string; the set of statements is fixed
+
+// Statements gives the text of every statement that this process sent to PostgreSQL through this package, for a test
+// that asks the planners about them.
+func Statements() []string {
+	var out []string
+	dollarCache.Range(func(k, _ any) bool {
+		out = append(out, k.(string))
+		return true
+	})
+	slices.Sort(out)
+	return out
+}
 
 // dollars turns each ? into $1, $2, … . Our SQL has no ? in a literal.
 func dollars(q string) string {
