@@ -213,6 +213,7 @@ func (s *Server) broken(err error) error {
 // EventsQuery says which events, and how.
 type EventsQuery struct {
 	After  int64  `query:"after" doc:"only events with a higher number"`
+	From   string `query:"from" enum:"now" doc:"now: only events that come from now on; next says where that is"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"of one page; a stream has no end"`
 	LastID string `header:"Last-Event-ID" doc:"of a stream that broke: it goes on behind this event, without a gap"`
 	Accept string `header:"Accept"`
@@ -232,6 +233,13 @@ const heartbeat = 15 * time.Second
 
 // events answers with a page, or with a stream.
 func (s *Server) events(api huma.API, ctx context.Context, run int64, q EventsQuery) (*huma.StreamResponse, error) {
+	if q.From == "now" {
+		last, err := s.Engine.LastEvent(ctx)
+		if err != nil {
+			return nil, s.broken(err)
+		}
+		q.After = max(q.After, last)
+	}
 	if !strings.Contains(q.Accept, "text/event-stream") {
 		evs, err := s.Engine.Events(ctx, pipeline.EventFilter{Run: run, After: q.After, Limit: q.Limit})
 		if err != nil {
@@ -240,6 +248,9 @@ func (s *Server) events(api huma.API, ctx context.Context, run int64, q EventsQu
 		page := EventsPage{Events: evs}
 		if evs == nil {
 			page.Events = []pipeline.Event{}
+		}
+		if q.From == "now" {
+			page.Next = q.After
 		}
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			if len(evs) == q.Limit {

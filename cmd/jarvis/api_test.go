@@ -261,6 +261,7 @@ func TestTheAPIAnswers(t *testing.T) {
 		{"GET", "/v1/runs/loki/changes", s.token, "", nil, 200, "application/json", `ipaddress: 127.`},
 		{"GET", "/v1/runs/loki/log?stage=2", s.token, "", nil, 200, "application/json", `esx:deploy`},
 		{"GET", "/v1/status/loki", s.token, "", nil, 200, "application/json", `loki: is ready`},
+		{"GET", "/v1/events?from=now", s.token, "", nil, 200, "application/json", `"events":[],"next":`},
 		{"GET", "/v1/steps?word=dns", s.token, "", nil, 200, "application/json", `dns:update_host`},
 		{"GET", "/v1/pipelines", s.token, "", nil, 200, "application/json", `"redeploy"`},
 		{"GET", "/v1/version", s.token, "", nil, 200, "application/json", `jarvis devel`},
