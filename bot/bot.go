@@ -27,16 +27,18 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Message is one line that somebody said.
+// Message is what somebody said at once. A command is one line: of several, the bot takes the first only.
 type Message struct {
 	Nick    string // what he is called there
 	Account string // proven by the server; "" when it is not
 	Place   string // channel or room; for a private message, where to answer it
 	Direct  string // where he can be told something in private; "": his nick
 	Private bool
-	Text    string
+	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
 	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
 	Corrected bool
+
+	more bool // it had more lines than the one that Text now is
 }
 
 func (m Message) direct() string {
@@ -159,11 +161,11 @@ func (b *Bot) hear(ctx context.Context, f Frontend, m Message) {
 
 // receive puts a message into its person's queue, and starts the goroutine that answers it when none runs.
 func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
-	text, ok := b.addressed(f, m)
+	text, more, ok := b.addressed(f, m)
 	if !ok {
 		return
 	}
-	m.Text = text
+	m.Text, m.more = text, more
 	key := f.Name() + "\x00" + m.direct()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -206,10 +208,10 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 	}
 }
 
-// addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is. ok is false for
-// what is not for us.
-func (b *Bot) addressed(f Frontend, m Message) (text string, ok bool) {
-	t := strings.TrimSpace(plain.Line(m.Text))
+// addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is, and whether more
+// lines came after it. ok is false for what is not for us.
+func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
+	t, more := plain.First(m.Text)
 	for _, name := range []string{b.Name, f.Nick()} {
 		if name == "" {
 			continue
@@ -217,14 +219,14 @@ func (b *Bot) addressed(f Frontend, m Message) (text string, ok bool) {
 		if strings.HasPrefix(strings.ToLower(t), "@"+strings.ToLower(name)) {
 			rest := t[1+len(name):]
 			if rest == "" || strings.ContainsAny(rest[:1], " :,") {
-				return strings.TrimLeft(rest, " :,"), true
+				return strings.TrimLeft(rest, " :,"), more, true
 			}
 		}
 		if len(t) > len(name) && strings.EqualFold(t[:len(name)], name) && (t[len(name)] == ':' || t[len(name)] == ',') {
-			return strings.TrimSpace(t[len(name)+1:]), true
+			return strings.TrimSpace(t[len(name)+1:]), more, true
 		}
 	}
-	return t, m.Private && t != ""
+	return t, more, m.Private && t != ""
 }
 
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
@@ -284,6 +286,9 @@ func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
 	}
 	if !console && !b.worthAnswer(key, err, &lines) {
 		return
+	}
+	if m.more {
+		lines = append(slices.Clip(lines), "Your message had more lines, and I took the first only; say each command in a message of its own.")
 	}
 	if console {
 		f.Say(m.Place, lines)

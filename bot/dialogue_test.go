@@ -140,7 +140,8 @@ const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\
 
 // TestDialogues plays testdata/dialogue/*.txt in a bubble of its own time:
 //
-//	> nick text      somebody says something in #ops; "> nick@ text" in private, "> nick@other text" on another network
+//	> nick text      somebody says something in #ops; "> nick@ text" in private, "> nick@other text" on another network;
+//	                 a ⏎ ends a line within one message
 //	~ 30s            time passes
 //	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know; "hostile": it
 //	                 says what drives terminals
@@ -286,7 +287,7 @@ func play(t *testing.T, dir, script string) string {
 		cmd, rest, _ := strings.Cut(l, " ")
 		switch cmd {
 		case ">":
-			nick, text, _ := strings.Cut(rest, " ")
+			nick, text, _ := strings.Cut(strings.ReplaceAll(rest, "⏎", "\n"), " ")
 			m := bot.Message{Nick: nick, Place: "#ops", Text: text}
 			from := s
 			if n, network, ok := strings.Cut(nick, "@"); ok {

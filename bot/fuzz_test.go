@@ -43,9 +43,14 @@ func FuzzChatLine(f *testing.F) {
 	}
 	b := &Bot{Config: Config{Name: "jarvis"}}
 	f.Fuzz(func(t *testing.T, line string, private bool) {
-		text, ok := b.addressed(named{}, Message{Nick: "alice", Text: line, Private: private})
+		text, more, ok := b.addressed(named{}, Message{Nick: "alice", Text: line, Private: private})
 		if !ok {
 			return
+		}
+		if more && !strings.ContainsFunc(line, func(r rune) bool {
+			return '\n' <= r && r <= '\r' || r == 0x85 || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
+		}) {
+			t.Errorf("%q is said to have more than one line", line)
 		}
 		if strings.ContainsAny(text, "\r\n\x00\x01\x02\x7f") {
 			t.Errorf("control characters in %q", text)

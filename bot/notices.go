@@ -70,7 +70,7 @@ func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Pers
 const rerouteAfter = 3 * time.Minute
 
 // reroute moves what could not be said for a while, because the network, the place or the nick is gone, to where the
-// asker spoke last.
+// asker spoke last, and what was for everybody in a channel that is no longer in the configuration to the first that is.
 func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	names := make([]any, 0, len(n.b.Frontends)+2)
 	marks := ""
@@ -80,6 +80,10 @@ func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	}
 	now := time.Now().UnixMilli()
 	err = n.b.DB.Write(ctx, func(tx store.Tx) error {
+		public, err := n.publish(ctx, tx, now)
+		if err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, `UPDATE notices SET
 			frontend = (SELECT frontend FROM seats WHERE person = notices.person),
 			place = (SELECT direct FROM seats WHERE person = notices.person),
@@ -88,10 +92,31 @@ func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 			WHERE sent = 0 AND at > 0 AND at < ? AND EXISTS (SELECT 1 FROM seats WHERE seats.person = notices.person
 				AND (seats.frontend <> notices.frontend OR seats.direct <> notices.place) AND seats.frontend IN (''`+marks+`))`,
 			append([]any{now, now - rerouteAfter.Milliseconds()}, names...)...)
-		moved = n > 0
+		moved = public || n > 0
 		return err
 	})
 	return moved, err
+}
+
+// publish moves what is for everybody, and for a channel that is not there any more.
+func (n *notices) publish(ctx context.Context, tx store.Tx, now int64) (moved bool, err error) {
+	to, ok := n.public()
+	if !ok {
+		return false, nil
+	}
+	args := []any{to.frontend, to.place, now, now - rerouteAfter.Milliseconds()}
+	marks := "''"
+	for _, f := range n.b.Frontends {
+		if r, ok := f.(Roomer); ok {
+			for _, room := range r.Rooms() {
+				args = append(args, f.Name()+" "+room)
+				marks += ", ?"
+			}
+		}
+	}
+	count, err := tx.Exec(ctx, `UPDATE notices SET frontend = ?, place = ?, at = ?
+		WHERE sent = 0 AND at > 0 AND at < ? AND nick = '' AND direct = '' AND frontend || ' ' || place NOT IN (`+marks+`)`, args...)
+	return count > 0, err
 }
 
 // NoticesWaiting counts the notices that nobody has taken yet; -1 when the database does not answer.
@@ -276,97 +301,6 @@ func (n *notices) public() (origin, bool) {
 		}
 	}
 	return origin{}, false
-}
-
-type notice struct {
-	id                        int64
-	place, nick, direct, line string
-}
-
-// deliver says what waits for one frontend, in order. A place that does not take a line is tried again later, and
-// meanwhile the asker is told in private; other places do not wait for it.
-func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
-	pause := time.Second
-	refused := map[int64]int{}
-	for ctx.Err() == nil {
-		list, err := n.unsent(ctx, f.Name())
-		if err != nil && ctx.Err() == nil {
-			n.b.Log.Error("read notices", "err", err)
-		}
-		failed := false
-		for _, x := range list {
-			line := plain.Line(x.line) // an old record may not be
-			place := x.place
-			if place != x.direct && x.nick != "" {
-				line = x.nick + ": " + line
-			}
-			err := f.Deliver(ctx, place, line)
-			if errors.Is(err, ErrRefused) && x.direct != "" {
-				if refused[x.id]++; refused[x.id] >= 3 {
-					err = f.Deliver(ctx, x.direct, plain.Line(x.line))
-				}
-			}
-			if err != nil && ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				failed = true
-				if errors.Is(err, ErrRefused) {
-					continue
-				}
-				break
-			}
-			delete(refused, x.id)
-			pause = time.Second
-			// It was said, so it is marked, also while we stop: otherwise the next start says it again.
-			if err := n.mark(context.WithoutCancel(ctx), x.id); err != nil {
-				n.b.Log.Error("mark a notice", "err", err)
-			}
-		}
-		var retry <-chan time.Time
-		var t *time.Timer
-		if failed {
-			t = time.NewTimer(pause)
-			retry = t.C
-			pause = min(pause*2, 30*time.Second)
-		} else if len(list) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-wake:
-		case <-retry:
-		}
-		if t != nil {
-			t.Stop()
-		}
-		if ctx.Err() != nil {
-			return
-		}
-	}
-}
-
-func (n *notices) unsent(ctx context.Context, frontend string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line FROM notices WHERE sent = 0 AND frontend = ? ORDER BY id LIMIT 50", frontend)
-	if err != nil {
-		return nil, err
-	}
-	var out []notice
-	for rows.Next() {
-		var x notice
-		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		out = append(out, x)
-	}
-	return out, errors.Join(rows.Err(), rows.Close())
-}
-
-func (n *notices) mark(ctx context.Context, id int64) error {
-	return n.b.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE id = ?", time.Now().UnixMilli(), id)
-		return err
-	})
 }
 
 // ErrRefused is what Deliver wraps when the server is there, but does not take the line for that place: not in the

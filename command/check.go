@@ -102,7 +102,7 @@ func checksVerb() Verb {
 
 func ack() Verb {
 	return Verb{
-		Name: "ack", Usage: "TASK on HOST [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Short: "check ack",
+		Name: "ack", Usage: "TASK on HOST [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Acts: true, Short: "check ack",
 		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over",
 		Example: "ack disk on loki for 2h",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {

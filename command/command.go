@@ -41,7 +41,7 @@ type Verb struct {
 	Min     int    // fewest arguments
 	Max     int    // most; -1: the rest of the line belongs to the last
 	Hidden  bool   // not in help
-	Acts    bool   // changes something: a client may wait for what came of it
+	Acts    bool   // changes something: only its whole name means it, and a client may wait for what came of it
 	API     []API  // its operations over HTTP
 	Short   string // it is a shorter word for this one, which has the operations
 	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
@@ -166,7 +166,8 @@ func NewTable(env *Env) *Table {
 // Pipelines gives the lists of steps by verb and provider.
 func (t *Table) Pipelines() map[string]map[string][]string { return t.env.Pipelines }
 
-// Find gives the verb for a word or a prefix that only one verb has. The error is a *UserError with the nearest.
+// Find gives the verb for a word, or for a prefix that only one verb has, when that verb only reads: what acts is never
+// guessed. The error is a *UserError with the nearest, or with the whole word to say.
 func (t *Table) Find(word string) (Verb, error) {
 	word = strings.ToLower(word)
 	var match []Verb
@@ -179,6 +180,9 @@ func (t *Table) Find(word string) (Verb, error) {
 			match = append(match, v)
 		}
 		names = append(names, v.Name)
+	}
+	if len(match) == 1 && match[0].Acts {
+		return Verb{}, &UserError{Msg: fmt.Sprintf("%q is not a whole word, and `%s` changes things", word, match[0].Name), Hint: fmt.Sprintf("say `%s`", match[0].Name), Kind: ErrUsage}
 	}
 	if len(match) == 1 {
 		return match[0], nil

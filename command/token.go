@@ -20,7 +20,7 @@ type NewToken struct {
 
 func token() Verb {
 	return Verb{
-		Name: "token", Usage: "new NAME [role ROLE…] [days N] [for PERSON] | list | revoke NUMBER", Role: access.View, Min: 1, Max: -1,
+		Name: "token", Usage: "new NAME [role ROLE…] [days N] [for PERSON] | list | revoke NUMBER", Role: access.View, Min: 1, Max: -1, Acts: true,
 		Doc:     "makes, lists and revokes your tokens for the HTTP API",
 		Example: "token new ci role deploy days 30",
 		API: []API{

@@ -7,6 +7,7 @@ import (
 	"github.com/lrstanley/girc"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // A server without account-tag is asked who somebody is when he says something that may be for us: WHOX tells the
@@ -33,7 +34,7 @@ func (s *session) mustAsk(m bot.Message) bool {
 	if _, ok := s.c.GetServerOption("WHOX"); !ok {
 		return false
 	}
-	text := strings.ToLower(m.Text)
+	text := strings.ToLower(plain.Line(m.Text))
 	return m.Private || strings.Contains(text, strings.ToLower(s.nick())) || s.f.cfg.Name != "" && strings.Contains(text, strings.ToLower(s.f.cfg.Name))
 }
 

@@ -342,7 +342,7 @@ func TestARestartedServerIsJoinedAgain(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(got) != 2 || got[0].Text != "jarvis: status" || got[0].Private || !got[1].Private || got[1].Nick != "alice" {
+	if len(got) != 2 || got[0].Text != "jarvis: \x02status\x02" || got[0].Private || !got[1].Private || got[1].Nick != "alice" {
 		t.Errorf("messages = %+v; notices and CTCP are not for us", got)
 	}
 }

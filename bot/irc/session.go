@@ -14,7 +14,6 @@ import (
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/guard"
-	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // session is one connection. event is called by girc's reader, in order; it only notes things.
@@ -155,7 +154,7 @@ func (s *session) message(e girc.Event) {
 	if private {
 		place = e.Source.Name
 	}
-	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: plain.Line(text)}
+	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: text}
 	if account == "" && s.mustAsk(m) && s.prove(m, e.Source.Ident, e.Source.Host) {
 		return
 	}

@@ -1,0 +1,235 @@
+package bot
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/store"
+)
+
+type notice struct {
+	id                        int64
+	place, nick, direct, line string
+}
+
+// held is a place that did not take a line: nothing is said there until the time has come, and no other place waits.
+type held struct {
+	times int // in a row
+	until time.Time
+}
+
+// What one round of deliveries takes.
+const (
+	placesAtOnce = 50
+	linesAtOnce  = 20 // of one place
+	maxHeld      = 30 * time.Second
+	// privateAfter is how often a place may refuse before the askers are told in private.
+	privateAfter = 3
+)
+
+// deliverer says what waits for one frontend. It belongs to one goroutine.
+type deliverer struct {
+	n    *notices
+	f    Frontend
+	held map[string]held
+}
+
+// deliver says what waits for one frontend, in the order of each place. A place that does not take a line is tried
+// again later, and meanwhile the askers are told in private; other places do not wait for it.
+func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
+	d := &deliverer{n, f, map[string]held{}}
+	pause := time.Second
+	for ctx.Err() == nil {
+		said, err := d.round(ctx)
+		if said > 0 {
+			pause = time.Second
+		}
+		wait := d.rest(time.Now())
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil: // the network, or our database: it is there for no place
+			wait, pause = pause, min(pause*2, maxHeld)
+		case said > 0:
+			continue
+		}
+		d.sleep(ctx, wait, wake)
+	}
+}
+
+// sleep waits for something new, and no longer than the time; 0 is no bound.
+func (d *deliverer) sleep(ctx context.Context, wait time.Duration, wake <-chan struct{}) {
+	var retry <-chan time.Time
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		retry = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-retry:
+	}
+}
+
+// rest gives how long it is until the next place may be tried; 0: none is held.
+func (d *deliverer) rest(now time.Time) (wait time.Duration) {
+	for _, h := range d.held {
+		if left := max(h.until.Sub(now), time.Millisecond); wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	return wait
+}
+
+// round says the oldest lines of each place that is not held. The error is the frontend's, which has no link, or the
+// database's.
+func (d *deliverer) round(ctx context.Context) (said int, err error) {
+	list, err := d.ready(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.n.b.Log.Error("read notices", "err", err)
+		}
+		return 0, err
+	}
+	refused, back := map[string]bool{}, map[string]bool{} // in this round
+	for _, x := range list {
+		if back[x.place] {
+			continue // the next round has what waits for it in its order
+		}
+		told := false
+		if !refused[x.place] {
+			_, wasHeld := d.held[x.place]
+			told, err = d.say(ctx, x.place, lineFor(x))
+			d.note(x.place, told, err)
+			back[x.place] = told && wasHeld
+		}
+		if refused[x.place] = !told; !told && err == nil && x.direct != "" && x.direct != x.place && d.held[x.place].times >= privateAfter && !refused[x.direct] {
+			told, err = d.say(ctx, x.direct, plain.Line(x.line))
+			refused[x.direct] = !told
+		}
+		if err != nil {
+			return said, err
+		}
+		if !told {
+			continue
+		}
+		said++
+		// It was said, so it is marked, also while we stop: otherwise the next start says it again.
+		if err := d.n.mark(context.WithoutCancel(ctx), x.id); err != nil {
+			d.n.b.Log.Error("mark a notice", "err", err)
+			return said, err
+		}
+	}
+	return said, nil
+}
+
+// lineFor gives the line of a notice as it is said in its place.
+func lineFor(x notice) string {
+	line := plain.Line(x.line) // an old record may not be
+	if x.place != x.direct && x.nick != "" {
+		line = x.nick + ": " + line
+	}
+	return line
+}
+
+// say reports whether the place took the line. An error says that the whole frontend takes none.
+func (d *deliverer) say(ctx context.Context, place, line string) (told bool, err error) {
+	err = d.f.Deliver(ctx, place, line)
+	if errors.Is(err, ErrRefused) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// note keeps what a place did with a line.
+func (d *deliverer) note(place string, told bool, err error) {
+	switch {
+	case told:
+		delete(d.held, place)
+	case err == nil:
+		h := d.held[place]
+		h.until = time.Now().Add(min(time.Second<<min(h.times, 10), maxHeld))
+		h.times++
+		d.held[place] = h
+	}
+}
+
+// ready gives what may be said now: of each place that is not held the oldest lines, in the order in which they came.
+// Of a place that keeps refusing it is one line, to ask whether it still does, and those that can be told in private.
+func (d *deliverer) ready(ctx context.Context) ([]notice, error) {
+	places, err := d.n.waiting(ctx, d.f.Name())
+	if err != nil {
+		return nil, err
+	}
+	for place := range d.held {
+		if !slices.Contains(places, place) {
+			delete(d.held, place) // what waited for it went elsewhere
+		}
+	}
+	now := time.Now()
+	places = slices.DeleteFunc(places, func(p string) bool { return now.Before(d.held[p].until) })
+	var out []notice
+	for _, place := range places[:min(len(places), placesAtOnce)] {
+		which := ""
+		if d.held[place].times >= privateAfter-1 {
+			more, err := d.n.unsent(ctx, d.f.Name(), place, 1, "")
+			if err != nil {
+				return nil, err
+			}
+			out, which = append(out, more...), " AND (direct <> '' OR person = '' AND nick <> '')"
+		}
+		more, err := d.n.unsent(ctx, d.f.Name(), place, linesAtOnce, which)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	slices.SortFunc(out, func(a, b notice) int { return cmp.Compare(a.id, b.id) })
+	return slices.CompactFunc(out, func(a, b notice) bool { return a.id == b.id }), nil
+}
+
+// waiting gives the places for which something waits, the longest waiting first.
+func (n *notices) waiting(ctx context.Context, frontend string) (places []string, err error) {
+	rows, err := n.b.DB.Query(ctx, "SELECT place, min(id) FROM notices WHERE sent = 0 AND frontend = ? GROUP BY place ORDER BY 2", frontend)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var place string
+		var first int64
+		if err := rows.Scan(&place, &first); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		places = append(places, place)
+	}
+	return places, errors.Join(rows.Err(), rows.Close())
+}
+
+// unsent gives the oldest notices of a place. which is a further condition, in our own words.
+func (n *notices) unsent(ctx context.Context, frontend, place string, limit int, which string) ([]notice, error) {
+	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []notice
+	for rows.Next() {
+		var x notice
+		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		out = append(out, x)
+	}
+	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+func (n *notices) mark(ctx context.Context, id int64) error {
+	return n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE id = ?", time.Now().UnixMilli(), id)
+		return err
+	})
+}
