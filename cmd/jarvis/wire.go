@@ -92,6 +92,10 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs}); err != nil {
 		return nil, err
 	}
+	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
+	if err := os.WriteFile(installationFile(conf.Data), []byte(a.engine.Installation()+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("note which installation this is: %w", err)
+	}
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}
