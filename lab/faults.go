@@ -33,7 +33,9 @@ type Cloud interface {
 	Config() string     // lines for jarvis.yaml under workers
 	Machines() []string // names of all machines there are, whether they are shown or not
 	Chaos() *Faults
-	Stop() // the machines stay in the rack
+	Stranger(name string) (id string, err error) // a running machine of that name that somebody else made
+	Runs(id string) bool                         // whether the machine with that id is there and on
+	Stop()                                       // the machines stay in the rack
 }
 
 // SlowBy is how late a Slow answer is.

@@ -140,6 +140,53 @@ func (v *VSphere) Machines() []string {
 	return out
 }
 
+// Stranger clones the template to a machine of that name and powers it on, as somebody else would.
+func (v *VSphere) Stranger(name string) (string, error) { return v.Copy(Template, name) }
+
+// Copy clones a machine and powers the clone on, as an administrator would.
+func (v *VSphere) Copy(from, name string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	v.task <- struct{}{}
+	defer func() { <-v.task }()
+	f := find.NewFinder(v.client.Client)
+	dc, err := f.DefaultDatacenter(ctx)
+	if err != nil {
+		return "", err
+	}
+	f.SetDatacenter(dc)
+	src, err := f.VirtualMachine(ctx, from)
+	if err != nil {
+		return "", err
+	}
+	folders, err := dc.Folders(ctx)
+	if err != nil {
+		return "", err
+	}
+	task, err := src.Clone(ctx, folders.VmFolder, name, types.VirtualMachineCloneSpec{})
+	if err != nil {
+		return "", err
+	}
+	info, err := task.WaitForResult(ctx)
+	if err != nil {
+		return "", err
+	}
+	ref := info.Result.(types.ManagedObjectReference)
+	task, err = object.NewVirtualMachine(v.client.Client, ref).PowerOn(ctx)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	return ref.Value, err
+}
+
+// Runs tells whether a machine is powered on.
+func (v *VSphere) Runs(id string) bool {
+	var m mo.VirtualMachine
+	ref := types.ManagedObjectReference{Type: "VirtualMachine", Value: id}
+	err := object.NewVirtualMachine(v.client.Client, ref).Properties(context.Background(), ref, []string{"runtime.powerState"}, &m)
+	return err == nil && m.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+}
+
 // Config gives the lines for jarvis.yaml under workers.
 func (v *VSphere) Config() string {
 	return fmt.Sprintf("  esx: {url: %q, insecure: true, templates: {Debian 12: %s}, pool: %s, network: VM Network}\n", v.URL, Template, Pool)

@@ -185,6 +185,7 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 		all = opened
 	}
 	out := make([]PlanLine, 0, len(steps))
+	ctx = WithHost(ctx, &planned{e, in.FQDN, Facts{Owner: OwnerOf(e.install, in.FQDN), By: q.By}})
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
 		if s.Plan != nil {

@@ -98,7 +98,7 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 		return nil, err
 	}
 	return &stepRun{e: e, run: r, step: step, stored: stored, view: view, alive: make(chan struct{}, 1),
-		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), By: r.By, Waited: time.Since(r.StageAt), Undo: undo, Try: r.tries}}, nil
+		facts: Facts{Run: r.ID, Stage: r.Stage, Token: e.Token(r.ID), Owner: OwnerOf(e.install, r.FQDN), By: r.By, Waited: time.Since(r.StageAt), Undo: undo, Try: r.tries}}, nil
 }
 
 // Token gives what tags everything that a run makes.

@@ -130,6 +130,7 @@ type Facts struct {
 	Run    int64
 	Stage  int           // from 0
 	Token  string        // unique to this run in all the world: "jarvis-1f3a9c04-12"; tags what the run makes
+	Owner  string        // the same for all runs of this host here: "jarvis-1f3a9c04:loki.example.org"; tags what is the host's
 	By     string        // who asked
 	Waited time.Duration // how long this stage has waited so far
 	Undo   bool          // Undo is running, not Do

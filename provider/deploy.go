@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -35,40 +36,41 @@ func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, 
 	if err != nil {
 		return "", err
 	}
-	list, err := p.Find(ctx, Query{Names: names(in)})
+	list, err := p.Find(ctx, Query{Mark: p.mark(ctx), Names: names(in)[:1]})
 	if err != nil {
 		return "", err
 	}
 	for _, m := range list {
-		text += fmt.Sprintf("; there is %s (%s) already, which must be gone by then", m.Name, m.ID)
+		if p.carries(ctx, m) {
+			text += fmt.Sprintf("; there is %s already, which must be gone by then", what(m))
+		} else if !p.ofAnother(ctx, m) {
+			text += fmt.Sprintf("; there is %s already, which is not %s's and is not touched: the name must be free by then", what(m), in.FQDN)
+		}
 	}
 	return text, nil
 }
 
-// strange says that the name belongs to a machine of somebody else.
-func (p Calls) strange(in clipboard.Instance, by string) error {
-	hint := ""
-	if by != "" {
-		hint = fmt.Sprintf(" (it carries %s; `undo` that run first)", by)
-	}
-	return pipeline.Permanentf("there is a machine %s %s already, and this run did not make it%s", in.Hostname, p.Place, hint)
-}
-
-// mine gives the machine that this run made, and an error for one of that name that it did not make.
-func (p Calls) mine(ctx context.Context, in clipboard.Instance, token string) (*Machine, error) {
-	list, err := p.Find(ctx, Query{Token: token, Names: names(in)})
+// mine gives the machine that this run made, and an error for one of the host, here or at another installation, or of its
+// full name that it did not make.
+// One that only has the short name is in nobody's way: the new one stands beside it.
+func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Machine, error) {
+	list, err := p.Find(ctx, Query{Mark: mark, Names: names(in)})
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		if list[i].Token == token && list[i].State != Deleting {
+	var others []Machine
+	for i, m := range list {
+		switch {
+		case p.carries(ctx, m) && m.Token == mark.Token && m.State != Deleting:
 			return &list[i], nil
+		case m.Token == mark.Token && m.State == Deleting:
+		case p.ofAnother(ctx, m):
+		case m.Name == in.FQDN, p.carries(ctx, m), strings.HasSuffix(m.Owner, ":"+in.FQDN), m.Owner == "" && m.Token != "":
+			others = append(others, m)
 		}
 	}
-	for _, m := range list {
-		if m.Token != token {
-			return nil, p.strange(in, m.Token)
-		}
+	if len(others) > 0 {
+		return nil, p.strange(in, others...)
 	}
 	return nil, nil
 }
@@ -78,8 +80,8 @@ func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
-	token := pipeline.FactsOf(ctx).Token
-	m, err := p.mine(ctx, in, token)
+	mark := p.mark(ctx)
+	m, err := p.mine(ctx, in, mark)
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 			pipeline.Progress(ctx, "the machine is there already; going on with it")
 		}
 	} else {
-		made, err := p.create(ctx, c, in, token)
+		made, err := p.create(ctx, c, in, mark)
 		if err != nil {
 			return err
 		}
@@ -104,31 +106,31 @@ func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	if p.Finish == nil {
 		return nil
 	}
-	err = p.Finish(ctx, c, *m, token)
+	err = p.Finish(ctx, c, *m, mark)
 	if errors.Is(err, ErrTaken) {
-		return p.strange(in, "")
+		return p.strange(in)
 	}
 	return err
 }
 
 // create asks for the machine. That we ask is on record before, so that an undo knows what to look for.
-func (p Calls) create(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, token string) (Machine, error) {
+func (p Calls) create(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, mark Mark) (Machine, error) {
 	before, fresh := p.asked(c)
 	if !fresh {
 		if err := keep(ctx, c, "provider_asked", time.Now().UTC().Format(time.RFC3339)); err != nil {
 			return Machine{}, err
 		}
 	}
-	m, err := p.Create(ctx, c, token)
+	m, err := p.Create(ctx, c, mark)
 	switch {
 	case errors.Is(err, ErrTaken) && before:
 		// An earlier try of ours may have made it, and it is not shown yet.
 		if fresh {
 			return m, pipeline.Wait(2*time.Second, p.Title+" has the name in use, and does not show yet by which machine")
 		}
-		return m, p.strange(in, "")
+		return m, p.strange(in)
 	case errors.Is(err, ErrTaken):
-		err = p.strange(in, "")
+		err = p.strange(in)
 	}
 	if pipeline.IsPermanent(err) && !before && ctx.Err() == nil {
 		// A clear refusal: nothing was made.
@@ -139,21 +141,20 @@ func (p Calls) create(ctx context.Context, c *clipboard.Clipboard, in clipboard.
 	return m, err
 }
 
-// undoDeploy deletes the machine that this run made, and no other.
+// undoDeploy deletes the machine that this run made, and no other: one that carries this run's token, and not the owner
+// of another host.
 func (p Calls) undoDeploy(ctx context.Context, c *clipboard.Clipboard) error {
-	in, err := c.Instance()
-	if err != nil {
-		return pipeline.Permanent(err)
-	}
-	token := pipeline.FactsOf(ctx).Token
-	list, err := p.Find(ctx, Query{Token: token, Names: names(in)})
+	mark := p.mark(ctx)
+	list, err := p.Find(ctx, Query{Mark: Mark{Token: mark.Token}})
 	if err != nil {
 		return err
 	}
+	mine := 0
 	for _, m := range list {
-		if m.Token != token || token == "" {
+		if m.Token != mark.Token || !p.carries(ctx, m) {
 			continue
 		}
+		mine++
 		if m.State != Deleting {
 			if err := p.Delete(ctx, m.ID); err != nil && !errors.Is(err, ErrGone) {
 				return err
@@ -175,7 +176,7 @@ func (p Calls) undoDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 			return pipeline.Wait(Pause(ctx), fmt.Sprintf("the machine %s is being deleted", m.ID))
 		}
 	}
-	if len(list) == 0 {
+	if mine == 0 {
 		if _, fresh := p.asked(c); fresh {
 			return pipeline.Wait(2*time.Second, p.Title+" may not show yet what this run made")
 		}

@@ -26,7 +26,7 @@ func (p Calls) getPubIP() pipeline.Step {
 			return "would wait until " + p.Title + " tells the machine's address", nil
 		},
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := p.Get(ctx, c.Get("provider_id"))
+			m, err := p.byID(ctx, c, c.Get("provider_id"))
 			_, fresh := p.asked(c)
 			switch {
 			case errors.Is(err, ErrGone) && fresh:
@@ -71,7 +71,7 @@ func (p Calls) startup() pipeline.Step {
 		Resume:  pipeline.Again,
 		Plan:    p.plan("power on"),
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := p.there(ctx, c)
+			m, err := p.Machine(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func (p Calls) shutdown() pipeline.Step {
 				return nil
 			}
 			done := func() error { return errors.Join(c.Delete("powered_off"), c.Delete("powering_off")) }
-			m, err := p.Get(ctx, id)
+			m, err := p.byID(ctx, c, id)
 			switch {
 			case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting):
 				return done() // deleted since; the step that did it says so
@@ -239,7 +239,7 @@ func (p Calls) setKernel(h Host) pipeline.Step {
 		Resume:  pipeline.Probe,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			if c.Get("reboot_from") == "" {
-				m, err := p.there(ctx, c)
+				m, err := p.Machine(ctx, c)
 				if err != nil {
 					return err
 				}
@@ -278,7 +278,7 @@ func (p Calls) setKernel(h Host) pipeline.Step {
 				err = h.Reboot(ctx, c)
 			} else {
 				var m *Machine
-				if m, err = p.there(ctx, c); err == nil {
+				if m, err = p.Machine(ctx, c); err == nil {
 					err = p.Reboot(ctx, m.ID)
 				}
 			}

@@ -5,9 +5,10 @@
 //
 //	deploy:  look for what this run made ► note that we ask ► Create ► note what came ► Finish
 //	undo:    what carries this run's token, and nothing else
+//	others:  the machine of provider_id, or what carries the host's owner; a name alone says nothing (ours.go)
 //
-// A machine is recognised by the run's token, which the provider keeps with it from its first instant (Linode tag,
-// EC2 client token and tag, vSphere name and notes). A call may take effect without an answer, and a provider may not
+// A machine is recognised by its Mark, which the provider keeps with it: the run's token from its first instant (Linode
+// tag, EC2 client token and tag, vSphere name), the host's owner as soon as it has its name. A call may take effect without an answer, and a provider may not
 // show at once what it made; so `provider_asked` goes on record before Create, and for Calls.Settle after it "not there"
 // means "not yet". Nothing here loops or sleeps: what must be waited for is pipeline.Wait.
 //
@@ -17,9 +18,7 @@ package provider
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -40,19 +39,22 @@ const (
 
 // Machine is what a provider tells of one machine.
 type Machine struct {
-	ID    string // the provider's own; goes into provider_id
-	Name  string
-	Token string // of the run that made it; "" when none of ours did
-	State State
-	Doing string // the provider's own word for the state, and its reason when it has one
-	V4    netip.Addr
-	V6    netip.Addr
-	MACs  []string // in the order of the interfaces
+	ID   string // the provider's own; goes into provider_id
+	Name string
+	Mark
+	State    State
+	Doing    string // the provider's own word for the state, and its reason when it has one
+	V4       netip.Addr
+	V6       netip.Addr
+	MACs     []string  // in the order of the interfaces
+	Created  time.Time // zero when the provider does not say
+	Template bool      // what others are made from; never a host's machine
 }
 
-// Query says which machines Find is to list: those with the token, and those with one of the names. Both are exact.
+// Query says which machines Find is to list: those with the token, with the owner, and with one of the names. All are
+// exact; what is empty finds nothing.
 type Query struct {
-	Token string
+	Mark
 	Names []string
 }
 
@@ -71,6 +73,7 @@ type Calls struct {
 	Title  string        // in sentences: "Linode"
 	Place  string        // where a machine is, in sentences: "at Linode", "on vcenter.example.org"
 	Settle time.Duration // how long the provider may take until it shows what it was asked to make
+	MaxTag int           // the longest owner that fits, in bytes; 0: any
 	Needs  []string      // clipboard keys that Plan, Create and Finish read, beyond those of cloudinit
 
 	// Find lists machines, those that are Gone left out. A machine that was made a moment ago may be missing.
@@ -79,11 +82,11 @@ type Calls struct {
 	Get func(ctx context.Context, id string) (Machine, error)
 	// Plan says what Create would make, where, and at which price; it makes sure that everything named is there.
 	Plan func(ctx context.Context, c *clipboard.Clipboard) (string, error)
-	// Create makes the machine for a run. Asked again with the same token it makes no second one: it gives the first,
-	// or ErrTaken.
-	Create func(ctx context.Context, c *clipboard.Clipboard, token string) (Machine, error)
-	// Finish completes what one call of Create could not; safe to repeat. nil: nothing.
-	Finish func(ctx context.Context, c *clipboard.Clipboard, m Machine, token string) error
+	// Create makes the machine for a run, with its mark. Asked again with the same token it makes no second one: it gives
+	// the first, or ErrTaken.
+	Create func(ctx context.Context, c *clipboard.Clipboard, mark Mark) (Machine, error)
+	// Finish completes what one call of Create could not, the mark included; safe to repeat. nil: nothing.
+	Finish func(ctx context.Context, c *clipboard.Clipboard, m Machine, mark Mark) error
 	// Start, Stop (asks the guest), Kill (pulls the plug) and Delete; being there already is no error. ErrGone.
 	Start, Stop, Kill, Delete func(ctx context.Context, id string) error
 	// Kernel tells whether the machine boots a kernel that is not its own, and changes that when set. It takes a Reboot
@@ -109,79 +112,4 @@ func Steps(p Calls, h Host) []pipeline.Step {
 // Pause is how long to wait before the next look: it grows with the time waited, so that what comes soon is seen soon.
 func Pause(ctx context.Context) time.Duration {
 	return min(max(pipeline.FactsOf(ctx).Waited/8, 300*time.Millisecond), 15*time.Second)
-}
-
-// names lists what the host's machine may be called.
-func names(in clipboard.Instance) []string {
-	if in.FQDN == in.Hostname {
-		return []string{in.Hostname}
-	}
-	return []string{in.FQDN, in.Hostname}
-}
-
-// asked reports whether a Create of this clipboard may have taken effect, and whether so recently that the provider
-// may not show it yet.
-func (p Calls) asked(c *clipboard.Clipboard) (ever, fresh bool) {
-	t, err := time.Parse(time.RFC3339, c.Get("provider_asked"))
-	return err == nil, err == nil && time.Since(t) < p.Settle
-}
-
-// machine finds the host's machine by provider_id, or else by name; nil when there is none.
-func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, error) {
-	if id := c.Get("provider_id"); id != "" {
-		m, err := p.Get(ctx, id)
-		if errors.Is(err, ErrGone) {
-			if _, fresh := p.asked(c); fresh {
-				return nil, pipeline.Wait(Pause(ctx), fmt.Sprintf("%s does not show %s yet", p.Title, id))
-			}
-			return nil, nil
-		}
-		if err != nil || m.State == Gone {
-			return nil, err
-		}
-		return &m, nil
-	}
-	in, err := c.Instance()
-	if err != nil {
-		return nil, pipeline.Permanent(err)
-	}
-	list, err := p.Find(ctx, Query{Names: names(in)})
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	if len(list) > 1 {
-		var ids []string
-		for _, m := range list {
-			ids = append(ids, fmt.Sprintf("%s (%s)", m.ID, m.Name))
-		}
-		return nil, pipeline.Permanentf("%s has more than one machine named %s: %s; delete or rename what is not the host", p.Title, in.Hostname, strings.Join(ids, ", "))
-	}
-	return &list[0], nil
-}
-
-// there is machine for a step that can not do without.
-func (p Calls) there(ctx context.Context, c *clipboard.Clipboard) (*Machine, error) {
-	m, err := p.machine(ctx, c)
-	if err == nil && m == nil {
-		what := c.Get("provider_id")
-		if what == "" {
-			what = c.Get("hostname")
-		}
-		err = pipeline.Permanentf("there is no machine %s %s (any more)", what, p.Place)
-	}
-	return m, err
-}
-
-// plan gives a Plan that looks for the machine first.
-func (p Calls) plan(what string) func(context.Context, *clipboard.Clipboard) (string, error) {
-	return func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
-		m, err := p.machine(ctx, c)
-		if err != nil {
-			return "", err
-		}
-		if m == nil {
-			return fmt.Sprintf("would find nothing to do: there is no machine %s %s", c.Get("hostname"), p.Place), nil
-		}
-		return fmt.Sprintf("would %s %s (%s, %s) %s", what, m.Name, m.ID, m.Doing, p.Place), nil
-	}
 }

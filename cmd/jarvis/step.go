@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
 )
@@ -18,7 +25,7 @@ type stepCmd struct {
 	Name  string `arg:"" help:"MODULE:TASK, built in or external." placeholder:"MODULE:TASK"`
 	Undo  bool   `help:"Take the step back instead."`
 	Plan  bool   `help:"Only say what it would do."`
-	Token string `help:"Tag of what the step makes; give the same one again to adopt it." default:"jarvis-by-hand"`
+	Token string `help:"Tag of what the step makes; give the same one again to adopt it. Empty: one for this host alone."`
 }
 
 // Help is shown under --help.
@@ -31,6 +38,7 @@ type byHand struct {
 	t     *term
 	began time.Time
 	token string
+	owner string
 	undo  bool
 }
 
@@ -40,7 +48,38 @@ func (h *byHand) Keep(context.Context, *clipboard.Clipboard) error {
 	return nil
 }
 func (h *byHand) Facts() pipeline.Facts {
-	return pipeline.Facts{Token: h.token, By: os.Getenv("USER"), Waited: time.Since(h.began), Undo: h.undo}
+	return pipeline.Facts{Token: h.token, Owner: h.owner, By: os.Getenv("USER"), Waited: time.Since(h.began), Undo: h.undo}
+}
+
+// byNobody stands for the installation where a step is run by hand in a data folder that no server has used.
+const byNobody = "by-hand"
+
+func installationFile(data string) string { return filepath.Join(data, "installation") }
+
+// installation tells whose machines a step by hand works on: those of the server with this data folder.
+func installation(data string) (string, error) {
+	b, err := os.ReadFile(installationFile(data))
+	switch id := strings.TrimSpace(string(b)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return byNobody, nil
+	case err != nil:
+		return "", fmt.Errorf("read which installation this is: %w", err)
+	case !installed.MatchString(id):
+		return "", &exitError{exitUsage, fmt.Sprintf("%s holds %q, which is no installation's number; start the server once, it writes the file", installationFile(data), plain.Line(id))}
+	default:
+		return id, nil
+	}
+}
+
+var installed = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// handToken is the token of what steps by hand make for one host: short enough for every provider, and no other host's.
+func handToken(install, fqdn string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(fqdn)))
+	if install != byNobody {
+		install += "-hand"
+	}
+	return "jarvis-" + install + "-" + hex.EncodeToString(sum[:8])
 }
 
 // Run is called by kong.
@@ -84,6 +123,14 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 		}
 	}
 	h := &byHand{t: t, began: time.Now(), token: c.Token, undo: c.Undo}
+	var install string
+	if install, err = installation(conf.Data); err != nil {
+		return err
+	}
+	h.owner = pipeline.OwnerOf(install, in.FQDN)
+	if h.token == "" {
+		h.token = handToken(install, in.FQDN)
+	}
 	if c.Plan {
 		text := s.Doc
 		if s.Plan != nil {

@@ -96,6 +96,10 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		Drain: conf.Drain, Grace: conf.Workers.Grace()}); err != nil {
 		return nil, err
 	}
+	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
+	if err := os.WriteFile(installationFile(conf.Data), []byte(a.engine.Installation()+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("note which installation this is: %w", err)
+	}
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}

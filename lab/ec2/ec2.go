@@ -114,6 +114,26 @@ func (s *Server) Machines() []string {
 	return out
 }
 
+// Stranger makes a running instance of that name, without any other tag, as somebody else would.
+func (s *Server) Stranger(name string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := &instance{ip: s.rack.Address(), booted: true}
+	i.Instance = Instance{InstanceID: fmt.Sprintf("i-%017x", 0xdef000000+s.next), State: running, InstanceType: "t3.nano", LaunchTime: "2024-02-29T08:00:00.000Z",
+		PublicIP: i.ip, PrivateIP: "172.31.99.4", Tags: []Tag{{"Name", name}}, Metadata: MetadataOptions{State: "applied", HTTPTokens: "optional", HopLimit: "1", Endpoint: "enabled"}}
+	s.next++
+	s.instances[i.InstanceID] = i
+	return i.InstanceID, nil
+}
+
+// Runs tells whether an instance is running.
+func (s *Server) Runs(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.instances[id]
+	return i != nil && i.State == running
+}
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	if err := r.ParseForm(); err != nil {

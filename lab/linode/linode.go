@@ -134,6 +134,28 @@ func (s *Server) Machines() []string {
 	return out
 }
 
+// Stranger makes a running machine of that label, without any tag, as somebody else would.
+func (s *Server) Stranger(name string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := &instance{id: s.next, status: "running", rec: recorded("instance"), config: recorded("config"), ip: s.rack.Address()}
+	s.next++
+	for k, v := range (object{"id": i.id, "label": name, "created": "2024-02-29T08:00:00", "ipv4": []string{i.ip}, "tags": []string{}}) {
+		i.rec[k] = v
+	}
+	s.instances[i.id] = i
+	return strconv.Itoa(i.id), nil
+}
+
+// Runs tells whether a machine is running.
+func (s *Server) Runs(id string) bool {
+	n, _ := strconv.Atoi(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.instances[n]
+	return i != nil && i.status == "running"
+}
+
 func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }

@@ -19,8 +19,11 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// tag carries the run's token.
-const tag = "jarvis"
+// Tags that carry the run's token, and the host's owner.
+const (
+	tag      = "jarvis"
+	tagOwner = "jarvis-owner"
+)
 
 // maxUserData is what EC2 takes, before base64.
 const maxUserData = 16 << 10
@@ -29,9 +32,9 @@ const maxUserData = 16 << 10
 func (w *Worker) calls() provider.Calls {
 	return provider.Calls{
 		Module: "ec2", Title: "EC2", Place: "at EC2",
-		Settle: time.Minute,
-		Needs:  []string{"guestid", "size", "datacenter?"},
-		Find:   w.find, Get: w.get, Plan: w.plan, Create: w.create,
+		Settle: time.Minute, MaxTag: 256, // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+		Needs: []string{"guestid", "size", "datacenter?"},
+		Find:  w.find, Get: w.get, Plan: w.plan, Create: w.create,
 		Start: func(ctx context.Context, id string) error {
 			_, err := call(ctx, w, "start the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.StartInstancesOutput, error) {
 				return cl.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
@@ -102,6 +105,11 @@ func (w *Worker) find(ctx context.Context, q provider.Query) ([]provider.Machine
 			return nil, err
 		}
 	}
+	if q.Owner != "" {
+		if err := add("tag:"+tagOwner, q.Owner); err != nil {
+			return nil, err
+		}
+	}
 	if len(q.Names) > 0 {
 		if err := add("tag:Name", q.Names...); err != nil {
 			return nil, err
@@ -132,7 +140,7 @@ var states = map[types.InstanceStateName]provider.State{
 }
 
 func (w *Worker) machine(i types.Instance) provider.Machine {
-	m := provider.Machine{ID: aws.ToString(i.InstanceId)}
+	m := provider.Machine{ID: aws.ToString(i.InstanceId), Created: aws.ToTime(i.LaunchTime)}
 	if i.State != nil {
 		m.State, m.Doing = states[i.State.Name], string(i.State.Name)
 	}
@@ -142,6 +150,8 @@ func (w *Worker) machine(i types.Instance) provider.Machine {
 			m.Name = aws.ToString(t.Value)
 		case tag:
 			m.Token = aws.ToString(t.Value)
+		case tagOwner:
+			m.Owner = aws.ToString(t.Value)
 		}
 	}
 	private, _ := netip.ParseAddr(aws.ToString(i.PrivateIpAddress))
@@ -207,7 +217,7 @@ func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, erro
 	return fmt.Sprintf("would make %s: %s (%d MB), %s (%s), in %s, %s", o.name, o.size.InstanceType, aws.ToInt64(o.size.MemoryInfo.SizeInMiB), aws.ToString(o.image.ImageId), aws.ToString(o.image.Name), o.zone, aws.ToString(o.in.SubnetId)), nil
 }
 
-func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token string) (provider.Machine, error) {
+func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provider.Mark) (provider.Machine, error) {
 	o, err := w.order(ctx, c)
 	if err != nil {
 		return provider.Machine{}, err
@@ -220,14 +230,14 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 		return provider.Machine{}, pipeline.Permanentf("the cloud-init data has %d bytes and EC2 takes %d; give fewer keys in sshpubkey", len(user), maxUserData)
 	}
 	o.in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(user)))
-	tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(o.name)}, {Key: aws.String(tag), Value: aws.String(token)}}
+	tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(o.name)}, {Key: aws.String(tag), Value: aws.String(mark.Token)}, {Key: aws.String(tagOwner), Value: aws.String(mark.Owner)}}
 	o.in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags}, {ResourceType: types.ResourceTypeVolume, Tags: tags}}
 	pipeline.Progress(ctx, fmt.Sprintf("making a %s in %s", o.size.InstanceType, o.zone))
 	// A client token stands for its instance for ever, also when that was terminated: then the next one is due.
 	for n := 1; n <= 20; n++ {
-		o.in.ClientToken = aws.String(token)
+		o.in.ClientToken = aws.String(mark.Token)
 		if n > 1 {
-			o.in.ClientToken = aws.String(fmt.Sprintf("%s-%d", token, n))
+			o.in.ClientToken = aws.String(fmt.Sprintf("%s-%d", mark.Token, n))
 		}
 		out, err := call(ctx, w, "make the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.RunInstancesOutput, error) {
 			return cl.RunInstances(ctx, &o.in)

@@ -4,7 +4,7 @@
 //	provider.Steps ── calls.go ── ec2.Client, one attempt per call ──► ec2.REGION.amazonaws.com
 //	                     └─ words.go: "Debian 12", "us-east-1a", 512 ──► ami-…, subnet-…, t3.nano
 //
-// The run's token is the client token of RunInstances, so asking twice makes one instance, and a tag. The SDK's own
+// The run's token is the client token of RunInstances, so asking twice makes one instance, and a tag; the host's owner is another. The SDK's own
 // retries are off: they would sleep inside a step. This is the only package that imports the SDK of EC2, which is
 // large: nothing else has to be compiled with it.
 package ec2

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +23,9 @@ import (
 func (w *Worker) calls() provider.Calls {
 	return provider.Calls{
 		Module: "esx", Title: "vCenter", Place: "on " + w.url.Host,
-		Settle: 10 * time.Second,
-		Needs:  []string{"guestid?", "size?", "boot?", "disk?"},
-		Find:   w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
+		Settle: 10 * time.Second, MaxTag: 200,
+		Needs: []string{"guestid?", "size?", "boot?", "disk?"},
+		Find:  w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
 		Start: w.power("power the machine on", (*object.VirtualMachine).PowerOn),
 		Kill:  w.power("power the machine off", (*object.VirtualMachine).PowerOff),
 		Stop: func(ctx context.Context, id string) error {
@@ -38,7 +40,7 @@ func (w *Worker) calls() provider.Calls {
 }
 
 // properties of a machine that we read.
-var properties = []string{"name", "config.annotation", "config.template", "config.hardware.device", "runtime.powerState", "guest"}
+var properties = []string{"name", "config.annotation", "config.extraConfig", "config.createDate", "config.template", "config.hardware.device", "runtime.powerState", "guest"}
 
 // findMachines lists the folder's names first: a folder may hold thousands of machines, and the SearchIndex of
 // govmomi's simulator panics while another machine is being cloned.
@@ -63,12 +65,17 @@ func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider
 		return nil, nil
 	}
 	var vms []mo.VirtualMachine
-	if err := pc.Retrieve(ctx, refs, []string{"name"}, &vms); err != nil {
+	if err := pc.Retrieve(ctx, refs, []string{"name", "config.annotation"}, &vms); err != nil {
 		return fail(err)
 	}
 	var out []provider.Machine
 	for _, vm := range vms {
-		if vm.Name != q.Token && !slices.Contains(q.Names, vm.Name) {
+		note := ""
+		if vm.Config != nil {
+			note = vm.Config.Annotation
+		}
+		marked := slices.ContainsFunc(strings.Fields(note), func(s string) bool { return s == q.Token || s == q.Owner })
+		if !marked && vm.Name != q.Token && !slices.Contains(q.Names, vm.Name) {
 			continue
 		}
 		m, err := w.get(ctx, vm.Self.Value)
@@ -77,6 +84,9 @@ func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider
 		}
 		if err != nil {
 			return nil, err
+		}
+		if m.Owner == "" && q.Token != "" && m.Name == q.Token {
+			m.Token = q.Token // also one that `jarvis step --token` chose
 		}
 		out = append(out, m)
 	}
@@ -108,12 +118,11 @@ func (w *Worker) get(ctx context.Context, id string) (provider.Machine, error) {
 	if m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
 		out.State = provider.Stopped // suspended counts as off: it answers nobody
 	}
-	if strings.HasPrefix(m.Name, "jarvis-") {
-		out.Token = m.Name
-	}
 	if m.Config != nil {
-		if t := tokenIn(m.Config.Annotation); t != "" {
-			out.Token = t
+		out.Mark = w.markOf(&m)
+		out.Template = m.Config.Template || w.isTemplate(m.Name)
+		if m.Config.CreateDate != nil {
+			out.Created = *m.Config.CreateDate
 		}
 		for _, d := range object.VirtualDeviceList(m.Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil)) {
 			out.MACs = append(out.MACs, d.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard().MacAddress)
@@ -138,6 +147,43 @@ func (w *Worker) get(ctx context.Context, id string) (provider.Machine, error) {
 		}
 	}
 	return out, nil
+}
+
+// Where a machine's marks are, and for which machine they were written. A clone has the settings and the notes of what it
+// was cloned from, but an id of its own: to it they mean nothing.
+const (
+	keyToken   = "jarvis.token"
+	keyOwner   = "jarvis.owner"
+	keyMachine = "jarvis.machine"
+)
+
+// born is the name of a machine that was just made, and has no marks of its own yet: the token of its run.
+var born = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by)-(hand-[0-9a-f]{16}|[0-9]+)$`)
+
+func (w *Worker) markOf(m *mo.VirtualMachine) provider.Mark {
+	have := map[string]string{}
+	for _, o := range m.Config.ExtraConfig {
+		kv := o.GetOptionValue()
+		have[kv.Key], _ = kv.Value.(string)
+	}
+	switch {
+	case have[keyMachine] == m.Self.Value:
+		return provider.Mark{Token: have[keyToken], Owner: have[keyOwner]}
+	case born.MatchString(m.Name):
+		return provider.Mark{Token: m.Name}
+	}
+	return provider.Mark{Token: tokenIn(m.Config.Annotation)} // as earlier versions noted it
+}
+
+// isTemplate reports whether the name is that of a configured template, which may be given with its folder.
+func (w *Worker) isTemplate(name string) bool {
+	is := func(t string) bool { return t != "" && path.Base(t) == name }
+	for _, t := range w.cfg.Templates {
+		if is(t) {
+			return true
+		}
+	}
+	return is(w.cfg.Template)
 }
 
 // tokenIn finds the run's token in a machine's notes.

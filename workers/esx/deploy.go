@@ -73,9 +73,9 @@ func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, erro
 	return fmt.Sprintf("would clone %s to %s", name, where), nil
 }
 
-// create makes the machine under the token as its name. A second one of that name vCenter refuses; then the first one
+// create makes the machine under the token as its name, which is its mark until finish. A second one of that name vCenter refuses; then the first one
 // is still under way.
-func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token string) (provider.Machine, error) {
+func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provider.Mark) (provider.Machine, error) {
 	p, err := w.target(ctx)
 	if err != nil {
 		return provider.Machine{}, err
@@ -97,7 +97,7 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 		if err := w.checkSpace(ctx, p, "the disk", diskBytes(c)); err != nil {
 			return provider.Machine{}, err
 		}
-		spec.Name = token
+		spec.Name = mark.Token
 		pipeline.Progress(ctx, "making a bare machine")
 		task, err = p.folder.CreateVM(ctx, spec, p.pool, nil)
 		if err != nil {
@@ -118,7 +118,7 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 		what = "clone " + name
 		pool, store := p.pool.Reference(), p.datastore.Reference()
 		pipeline.Progress(ctx, "cloning "+name)
-		task, err = tmpl.Clone(ctx, p.folder, token, types.VirtualMachineCloneSpec{
+		task, err = tmpl.Clone(ctx, p.folder, mark.Token, types.VirtualMachineCloneSpec{
 			Location: types.VirtualMachineRelocateSpec{Pool: &pool, Datastore: &store},
 		})
 		if err != nil {
@@ -146,12 +146,13 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 	if !ok {
 		return provider.Machine{}, fmt.Errorf("%s: vCenter named no machine", what)
 	}
-	return provider.Machine{ID: ref.Value, Name: token, Token: token, State: provider.Stopped}, nil
+	return provider.Machine{ID: ref.Value, Name: mark.Token, Mark: provider.Mark{Token: mark.Token}, State: provider.Stopped}, nil
 }
 
-// finish gives the machine its name, its note and its cloud-init data in one call, and powers it on, unless it is to
-// boot from the network: then its MAC address must be known to DHCP first.
-func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.Machine, token string) error {
+// finish gives the machine its name, its marks and its cloud-init data in one call, and powers it on, unless it is to
+// boot from the network: then its MAC address must be known to DHCP first. Its name is the short one; when that belongs to
+// another machine, which may be a host of another domain, the full one.
+func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.Machine, mark provider.Mark) error {
 	if m.State == provider.Running {
 		return nil
 	}
@@ -159,7 +160,7 @@ func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
-	spec, err := w.configSpec(c, in, token)
+	spec, err := w.configSpec(c, in, m.ID, mark)
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
@@ -168,9 +169,18 @@ func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.
 		return err
 	}
 	pipeline.Progress(ctx, "giving it its name and keys")
-	task, err := vm.Reconfigure(ctx, spec)
-	if err == nil {
-		err = task.Wait(ctx)
+	reconfigure := func() error {
+		task, err := vm.Reconfigure(ctx, spec)
+		if err == nil {
+			err = task.Wait(ctx)
+		}
+		return err
+	}
+	err = reconfigure()
+	if fault.Is(err, &types.DuplicateName{}) && in.FQDN != in.Hostname {
+		spec.Name = provider.Fit(in.FQDN, maxName)
+		pipeline.Log(ctx, fmt.Sprintf("another machine is called %s: this one is %s", in.Hostname, spec.Name))
+		err = reconfigure()
 	}
 	if fault.Is(err, &types.DuplicateName{}) {
 		return provider.ErrTaken
@@ -244,22 +254,28 @@ func memory(c *clipboard.Clipboard) (int64, error) {
 	return mb, nil
 }
 
-// configSpec gives the machine its name, its note and its cloud-init data, in one call. The guestinfo keys are those
+// maxName is how long a machine's name may be in vSphere, in characters.
+const maxName = 80
+
+// configSpec gives the machine its name, its marks and its cloud-init data, in one call. The guestinfo keys are those
 // of cloud-init's VMware datasource.
-func (w *Worker) configSpec(c *clipboard.Clipboard, in clipboard.Instance, token string) (types.VirtualMachineConfigSpec, error) {
+func (w *Worker) configSpec(c *clipboard.Clipboard, in clipboard.Instance, id string, mark provider.Mark) (types.VirtualMachineConfigSpec, error) {
 	user, err := cloudinit.UserData(c)
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, err
 	}
-	meta, err := cloudinit.MetaData(c, token)
+	meta, err := cloudinit.MetaData(c, mark.Token)
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, err
 	}
 	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	spec := types.VirtualMachineConfigSpec{
 		Name:       in.Hostname,
-		Annotation: fmt.Sprintf("%s made by jarvis: %s", in.FQDN, token),
+		Annotation: fmt.Sprintf("%s made by jarvis: %s %s", in.FQDN, mark.Token, mark.Owner),
 		ExtraConfig: []types.BaseOptionValue{
+			&types.OptionValue{Key: keyToken, Value: mark.Token},
+			&types.OptionValue{Key: keyOwner, Value: mark.Owner},
+			&types.OptionValue{Key: keyMachine, Value: id},
 			&types.OptionValue{Key: "guestinfo.userdata", Value: b64(user)},
 			&types.OptionValue{Key: "guestinfo.userdata.encoding", Value: "base64"},
 			&types.OptionValue{Key: "guestinfo.metadata", Value: b64(meta)},

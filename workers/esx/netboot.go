@@ -99,12 +99,12 @@ func (w *Worker) getMACAddrs() pipeline.Step {
 	return pipeline.Step{
 		Name:    "esx:get_macaddrs",
 		Doc:     "reads the MAC addresses of the machine's network cards",
-		Needs:   []string{"provider_id"},
+		Needs:   []string{"hostname", "provider_id", "provider_asked?"},
 		Gives:   []string{"macaddrs"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := w.get(ctx, c.Get("provider_id"))
+			m, err := w.calls().Machine(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -122,11 +122,11 @@ func (w *Worker) waitForReboot() pipeline.Step {
 	return pipeline.Step{
 		Name:    "esx:wait_for_reboot",
 		Doc:     "waits until the system that booted from the network reboots the machine, or powers it off",
-		Needs:   []string{"provider_id"},
+		Needs:   []string{"hostname", "provider_id", "provider_asked?"},
 		Timeout: 2 * time.Hour,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := w.get(ctx, c.Get("provider_id"))
+			m, err := w.calls().Machine(ctx, c)
 			if err != nil {
 				return err
 			}

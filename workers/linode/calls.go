@@ -22,9 +22,9 @@ import (
 func (w *Worker) calls() provider.Calls {
 	return provider.Calls{
 		Module: "linode", Title: "Linode", Place: "at Linode",
-		Settle: time.Minute,
-		Needs:  []string{"guestid", "size", "datacenter?", "root_password"},
-		Find:   w.find, Get: w.get, Plan: w.plan, Create: w.create,
+		Settle: time.Minute, MaxTag: 50, // a tag has 3 to 50 characters, and its case does not count
+		Needs: []string{"guestid", "size", "datacenter?", "root_password"},
+		Find:  w.find, Get: w.get, Plan: w.plan, Create: w.create,
 		Start: w.act("boot the machine", func(ctx context.Context, id int) error { return w.client.BootInstance(ctx, id, 0) }),
 		Stop:  w.act("shut the machine down", w.client.ShutdownInstance),
 		// Linode has one way to shut down: it asks the guest, and pulls the plug by itself after two minutes.
@@ -60,8 +60,10 @@ func (w *Worker) find(ctx context.Context, q provider.Query) ([]provider.Machine
 	for _, n := range q.Names {
 		either = append(either, map[string]string{"label": n})
 	}
-	if q.Token != "" {
-		either = append(either, map[string]string{"tags": q.Token})
+	for _, t := range []string{q.Token, q.Owner} {
+		if t != "" {
+			either = append(either, map[string]string{"tags": t})
+		}
 	}
 	filter, err := json.Marshal(map[string]any{"+or": either})
 	if err != nil {
@@ -102,8 +104,15 @@ var states = map[linodego.InstanceStatus]provider.State{
 
 func machine(in *linodego.Instance) provider.Machine {
 	m := provider.Machine{ID: strconv.Itoa(in.ID), Name: in.Label, State: states[in.Status], Doing: strings.ReplaceAll(string(in.Status), "_", " ")}
+	if in.Created != nil {
+		m.Created = *in.Created
+	}
 	for _, t := range in.Tags {
-		if strings.HasPrefix(t, "jarvis-") {
+		// An owner has a colon, a token has none.
+		switch ours, owner := strings.HasPrefix(t, "jarvis-"), strings.Contains(t, ":"); {
+		case ours && owner:
+			m.Owner = t
+		case ours:
 			m.Token = t
 		}
 	}
@@ -170,7 +179,7 @@ func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, erro
 	return fmt.Sprintf("would make %s: %s (%s, %d MB), %s, in %s (%s), $%.2f a month", o.opts.Label, o.plan.Label, o.plan.ID, o.plan.Memory, o.opts.Image, o.place.Label, o.place.ID, o.price.Monthly), nil
 }
 
-func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token string) (provider.Machine, error) {
+func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provider.Mark) (provider.Machine, error) {
 	o, err := w.order(ctx, c)
 	if err != nil {
 		return provider.Machine{}, err
@@ -185,7 +194,7 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, token strin
 	}
 	o.opts.RootPass = string(pass)
 	o.opts.Metadata = &linodego.InstanceMetadataOptions{UserData: base64.StdEncoding.EncodeToString([]byte(user))}
-	o.opts.Tags = []string{token}
+	o.opts.Tags = []string{mark.Token, mark.Owner}
 	pipeline.Progress(ctx, fmt.Sprintf("making a %s in %s", o.plan.Label, o.place.Label))
 	var in *linodego.Instance
 	err = w.call(ctx, "make the machine", func(ctx context.Context) error {
