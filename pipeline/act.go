@@ -409,11 +409,28 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 		return out, err
 	}
 	e.mu.Lock()
-	if u := e.active[id]; u != nil {
+	u := e.active[id]
+	if u != nil {
 		u.cancel(errCancelled)
 	}
 	e.mu.Unlock()
-	return out, nil
+	if u != nil || out.State != Waiting {
+		return out, nil
+	}
+	// Whoever carried it has let go since we looked: nobody would see the word before the run wakes up.
+	err = e.write(ctx, func(tx store.Tx) error {
+		r, err := lock(ctx, tx, id)
+		if err != nil || r.State != Waiting || r.epoch != out.epoch {
+			return err
+		}
+		next := r
+		events, err := e.cancelled(tx, &next, by.Name)
+		if err != nil {
+			return err
+		}
+		return save(ctx, tx, &r, &next, events...)
+	})
+	return out, err
 }
 
 // carries reports whether a worker of this process has the run in its hands.

@@ -49,6 +49,10 @@ func (e *Engine) carry(jobCtx context.Context, job carryArgs) (verdict, error) {
 	for v = goOn; v == goOn && err == nil; {
 		v, err = c.move()
 	}
+	c.let()
+	if err == nil && v.after > 0 && errors.Is(context.Cause(c.stepCtx), errCancelled) {
+		v, err = c.endCancelled() // said after our last look, and before we let go
+	}
 	if errors.Is(err, errStale) {
 		return over, nil
 	}
@@ -81,12 +85,15 @@ func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict,
 	return c, goOn, nil
 }
 
+// let gives the run out of our hands; once is enough. Whoever says cancel from now on does not find us.
 func (c *carrier) let() {
+	c.mu.Lock()
+	if c.active[c.r.ID] == c.u {
+		delete(c.active, c.r.ID)
+	}
+	c.mu.Unlock()
 	c.u.end()
 	c.u.cancel(nil)
-	c.mu.Lock()
-	delete(c.active, c.r.ID)
-	c.mu.Unlock()
 	select {
 	case c.left <- struct{}{}:
 	default:

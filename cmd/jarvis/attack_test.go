@@ -137,7 +137,7 @@ func TestAttacks(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			mallory.Say("jarvis@"+real.XMPPDomain, "cancel loki")
 		}, "stranger mallory", `I do not know you`},
-		{"a second line inside a line", func() { alice.Say(room, "jarvis: whoami\njarvis: deploy "+url) }, "alice", "is used as: whoami"},
+		{"a second line inside a line", func() { alice.Say(room, "jarvis: whoami\njarvis: deploy "+url) }, "alice", "ok"},
 		{"control characters", func() { chat.Say("#ops", "jarvis: \x02dep\x03loy\x0f "+url+"\x1f") }, "stranger alice", `I do not know you`},
 		{"loopback", say("deploy http://127.0.0.1/x"), "alice", "I do not fetch from"},
 		{"loopback, decimal", say("deploy http://2130706433/x"), "alice", "I do not fetch from"},

@@ -235,7 +235,7 @@ workers:
 	alice.Say("#ops", "jarvis: deploy "+gist.URL+"/loki")
 	hear(`alice: loki\.websages\.com on ESX, 12 stages, run 2\. It waits for a second person`)
 	approve(2)
-	hear(`alice: loki failed at stage 2/12 esx:deploy after .*there is a machine loki on .* already, and this run did not make it`)
+	hear(`alice: loki failed at stage 2/12 esx:deploy after .*there is a machine loki\S* on .* already, and this run did not make it`)
 	alice.Say("#ops", "jarvis: cancel loki")
 	hear(`alice: loki: run 2 was cancelled by alice`)
 

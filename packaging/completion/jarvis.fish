@@ -7,7 +7,7 @@ complete -c jarvis -n '__fish_seen_subcommand_from demo' -l keep -d 'Keep the da
 complete -c jarvis -f -n __fish_use_subcommand -a step -d 'Run one step by hand: the clipboard on stdin, the new one on stdout.'
 complete -c jarvis -n '__fish_seen_subcommand_from step' -l undo -d 'Take the step back instead.'
 complete -c jarvis -n '__fish_seen_subcommand_from step' -l plan -d 'Only say what it would do.'
-complete -c jarvis -n '__fish_seen_subcommand_from step' -l token -d 'Tag of what the step makes; give the same one again to adopt it.'
+complete -c jarvis -n '__fish_seen_subcommand_from step' -l token -d 'Tag of what the step makes; give the same one again to adopt it. Empty: one for this host alone.'
 complete -c jarvis -f -n __fish_use_subcommand -a config -d 'Check or show the configuration.'
 complete -c jarvis -f -n '__fish_seen_subcommand_from config' -a check
 complete -c jarvis -f -n '__fish_seen_subcommand_from config' -a show
