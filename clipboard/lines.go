@@ -71,10 +71,10 @@ const oddBreaks = "\u0085\u2028\u2029\ufeff"
 // refuseOddBreaks finds what two readers of the document would not agree on: where a line ends. A `!secret` that one sees in
 // another line than the other would be left in clear.
 func refuseOddBreaks(src []byte) error {
-	i := bytes.IndexAny(src, oddBreaks)
-	if i < 0 {
+	if !hasOddBreaks(src) {
 		return nil
 	}
+	i := bytes.IndexAny(src, oddBreaks)
 	before := split(src[:i]).lines
 	n, col := 1, 1
 	if len(before) > 0 {
@@ -88,6 +88,16 @@ func refuseOddBreaks(src []byte) error {
 	r := []rune(string(src[i:min(len(src), i+4)]))[0]
 	return &SyntaxError{Line: n, Column: col, Msg: fmt.Sprintf("there is the invisible character U+%04X here, which some programs take for the end of a line", r),
 		Hint: fmt.Sprintf(`remove it, or write "\u%04x" in double quotes`, r)}
+}
+
+// hasOddBreaks looks at nothing but non-ASCII bytes: each edit asks.
+func hasOddBreaks(src []byte) bool {
+	for _, odd := range [][]byte{[]byte("\u0085"), []byte("\u2028"), []byte("\u2029"), []byte("\ufeff")} {
+		if bytes.Contains(src, odd) {
+			return true
+		}
+	}
+	return false
 }
 
 // extent gives the first and last line (from 0) of entry i in the mapping under the top-level key.

@@ -80,6 +80,8 @@ func (m *Masker) Secrets() []string {
 	return nil
 }
 
+func (m *Masker) knows() bool { return m.known.Load() != nil }
+
 // Mask gives s without the secrets.
 func (m *Masker) Mask(s string) string {
 	k := m.known.Load()

@@ -36,8 +36,24 @@ func scalars(root *yaml.Node, f func(path string, n *yaml.Node, in []*yaml.Node)
 
 func isSecret(n *yaml.Node) bool { return n.Tag == tagSecret || n.Tag == tagSealed }
 
+// tagged reports whether the tree holds a value with one of the tags. Most documents hold none, and each edit asks.
+func tagged(n *yaml.Node, tags ...string) bool {
+	if n.Kind == yaml.ScalarNode {
+		return slices.Contains(tags, n.Tag)
+	}
+	for _, ch := range n.Content {
+		if tagged(ch, tags...) {
+			return true
+		}
+	}
+	return false
+}
+
 // note remembers which values are secrets, and how the clear ones read.
 func (c *Clipboard) note() {
+	if !tagged(c.root, tagSecret, tagSealed) {
+		return
+	}
 	scalars(c.root, func(path string, n *yaml.Node, _ []*yaml.Node) {
 		if !isSecret(n) {
 			return
@@ -92,6 +108,9 @@ func (c *Clipboard) refuseShort(known map[string]string) error {
 // What was a secret stays one: a value is sealed as well when it stands where one stood before, tagged or not, and when
 // it shows one that this clipboard has seen, in whatever form. Afterwards nothing clear is left, or Seal fails.
 func (c *Clipboard) Seal(k *Key) error {
+	if len(c.sticky) == 0 && !c.masker.knows() {
+		return nil // note would know of a tag
+	}
 	want := copyTree(c.root)
 	var found []*yaml.Node
 	var err error
@@ -217,31 +236,37 @@ func (c *Clipboard) open(k *Key, wanted func(path string) bool) (*Clipboard, err
 }
 
 // HasSealed reports whether the document holds a sealed value.
-func (c *Clipboard) HasSealed() bool {
-	found := false
-	scalars(c.root, func(_ string, n *yaml.Node, _ []*yaml.Node) { found = found || n.Tag == tagSealed })
-	return found
-}
+func (c *Clipboard) HasSealed() bool { return tagged(c.root, tagSealed) }
 
 // Masked gives the text as people may see it: every secret, clear or sealed, as Mask, and lines that end with \n alone.
 func (c *Clipboard) Masked() string {
-	d := c.Clone()
-	for _, tag := range []string{tagSealed, tagSecret} {
-		err := d.retag(tag, func(string) bool { return true }, func(n *yaml.Node) error {
-			n.Tag, n.Value = tagSecret, Mask
-			return nil
-		})
-		if err != nil {
-			return "(the clipboard could not be masked)"
+	d := c
+	if tagged(c.root, tagSecret, tagSealed) {
+		d = c.Clone()
+		for _, tag := range []string{tagSealed, tagSecret} {
+			err := d.retag(tag, func(string) bool { return true }, func(n *yaml.Node) error {
+				n.Tag, n.Value = tagSecret, Mask
+				return nil
+			})
+			if err != nil {
+				return "(the clipboard could not be masked)"
+			}
 		}
 	}
-	return lineEnds.Replace(d.Redact(d.Text()))
+	text := d.Redact(d.Text())
+	if strings.Contains(text, "\r") {
+		text = lineEnds.Replace(text)
+	}
+	return text
 }
 
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // retag has f change the values with the given tag, where wanted.
 func (c *Clipboard) retag(tag string, wanted func(path string) bool, f func(*yaml.Node) error) error {
+	if !tagged(c.root, tag) {
+		return nil
+	}
 	want := copyTree(c.root)
 	var found []*yaml.Node
 	var err error

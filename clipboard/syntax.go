@@ -129,7 +129,7 @@ func check(root *yaml.Node) error {
 			}
 		}
 		if n.Kind == yaml.MappingNode {
-			seen := map[string]int{}
+			seen := make(map[string]int, len(n.Content)/2)
 			for i := 0; i+1 < len(n.Content); i += 2 {
 				k := n.Content[i]
 				if k.Kind != yaml.ScalarNode || isSecret(k) {

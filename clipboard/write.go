@@ -36,7 +36,7 @@ func (c *Clipboard) Delete(key string) error {
 	if i < 0 {
 		return nil
 	}
-	want := copyTree(c.tree())
+	want := draft(c.tree())
 	m := ownInstance(want)
 	if m == nil {
 		return errNoInstance(key)
@@ -74,7 +74,7 @@ func (c *Clipboard) put(key string, text []string) error {
 	if i >= 0 && equal(c.instance().Content[i+1], value) {
 		return nil
 	}
-	want := copyTree(c.tree())
+	want := draft(c.tree())
 	m := ownInstance(want)
 	if m == nil {
 		return errNoInstance(key)

@@ -128,14 +128,26 @@ func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events .
 	return insertEvents(ctx, tx, r, events)
 }
 
+// columns are those of a row that change, in the order of values.
+var columns = []string{"stage", "state", "live", "ending", "mark", "attempts", "epoch", "undo_at", "undoing", "clipboard", "err", "reason", "why", "cancel_by", "tries", "began", "stage_at", "wake", "ended"}
+
+func (r *Run) values() []any {
+	return []any{r.Stage, r.State, flag(r.State.Live()), r.Ending, r.mark, r.attempts, r.epoch, r.undoAt, flag(r.undoing), r.clipboard, plain.Line(r.Error), r.Waits, plain.Line(r.Why), r.cancelBy, r.tries, ms(r.Began), ms(r.StageAt), ms(r.Wake), ms(r.Ended)}
+}
+
 // save writes what became of a run, and the events that say so. was is the run as it was read; next as it is now. The
 // error is errStale or errCancelAsked when somebody wrote it since.
+//
+// It names only the columns that change: SQLite writes an index again for each column of it that is named.
 func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) error {
-	q := "UPDATE runs SET stage = ?, state = ?, live = ?, ending = ?, mark = ?, attempts = ?, epoch = ?, undo_at = ?, undoing = ?, err = ?, reason = ?, why = ?, cancel_by = ?, tries = ?, began = ?, stage_at = ?, wake = ?, ended = ?"
-	args := []any{next.Stage, next.State, flag(next.State.Live()), next.Ending, next.mark, next.attempts, next.epoch, next.undoAt, flag(next.undoing), plain.Line(next.Error), next.Waits, plain.Line(next.Why), next.cancelBy, next.tries, ms(next.Began), ms(next.StageAt), ms(next.Wake), ms(next.Ended)}
-	if next.clipboard != was.clipboard {
-		q += ", clipboard = ?"
-		args = append(args, next.clipboard)
+	q := "UPDATE runs SET epoch = ?"
+	args := []any{next.epoch}
+	before := was.values()
+	for i, v := range next.values() {
+		if v != before[i] && columns[i] != "epoch" {
+			q += ", " + columns[i] + " = ?"
+			args = append(args, v)
+		}
 	}
 	n, err := tx.Exec(ctx, q+" WHERE id = ? AND epoch = ? AND cancel_by = ?", append(args, was.ID, was.epoch, was.cancelBy)...)
 	if err != nil {

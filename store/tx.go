@@ -187,11 +187,12 @@ func (r pgRow) Scan(dest ...any) error {
 
 var dollarCache sync.Map // string → string; the set of statements is fixed
 
-// Statements gives the text of every statement that this process sent to PostgreSQL through this package, for a test
-// that asks the planners about them.
-func Statements() []string {
+// TakeStatements gives the text of every statement that this process sent to PostgreSQL through this package since it was
+// last called, for a test that asks the planners about them.
+func TakeStatements() []string {
 	var out []string
 	dollarCache.Range(func(k, _ any) bool {
+		dollarCache.Delete(k)
 		out = append(out, k.(string))
 		return true
 	})

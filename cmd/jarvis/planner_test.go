@@ -45,9 +45,10 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	url := must[string](t)(pg.Database(t.Context()))
-	// What a start alone sends, migrations above all, is sent once.
+	// What a start alone sends, migrations above all, is sent once; what other tests sent is theirs.
+	store.TakeStatements()
 	loadedApp(t, t.TempDir(), fmt.Sprintf("database: %q\nlisten: \"\"\n", must[string](t)(pg.Database(t.Context()))))
-	start := store.Statements()
+	start := store.TakeStatements()
 	sent := slices.DeleteFunc(tour(t, url), func(q string) bool { return slices.Contains(start, q) })
 	if len(sent) < 60 {
 		t.Errorf("only %d statements were sent", len(sent))
@@ -151,7 +152,7 @@ checks:
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 	}
-	return store.Statements()
+	return store.TakeStatements()
 }
 
 // postgresPlans asks how a statement would be carried out when no table is read whole that need not be.
