@@ -109,6 +109,7 @@ type Env struct {
 	Engine    *pipeline.Engine
 	Pipelines map[string]map[string][]string // verb, provider, steps
 	Providers []string                       // with a pipeline here
+	Repos     []string                       // that whoever may deploy can let a host read: owner/name or owner/*
 	Fetch     func(ctx context.Context, url string) ([]byte, error)
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console

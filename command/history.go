@@ -18,10 +18,13 @@ func history() Verb {
 			if _, err := find(ctx, e, c.Args[0]); err != nil {
 				return Answer{}, err
 			}
-			list, err := e.Engine.History(ctx, c.Args[0], 50)
+			const most = 50
+			list, err := e.Engine.History(ctx, c.Args[0], most+1)
 			if err != nil {
 				return Answer{}, err
 			}
+			more := len(list) > most
+			list = list[:min(len(list), most)]
 			a := Answer{Data: list}
 			for _, r := range list {
 				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), stateWord(r))
@@ -33,6 +36,9 @@ func history() Verb {
 					line += ", took " + Short(r.Took(e.Now()))
 				}
 				a.Lines = append(a.Lines, line)
+			}
+			if more {
+				a.Lines = append(a.Lines, fmt.Sprintf("there are older ones: GET /v1/runs?host=%s&before=%d", list[0].FQDN, list[most-1].ID))
 			}
 			return a, nil
 		},

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -10,18 +11,31 @@ import (
 
 func hosts() Verb {
 	return Verb{
-		Name: "hosts", Role: access.View,
-		Doc:     "lists the hosts on record",
-		Example: "hosts",
-		API:     []API{{Method: "GET", Path: "/v1/hosts", Gives: []pipeline.Standing{}}},
+		Name: "hosts", Usage: "[after NAME]", Role: access.View, Max: 2,
+		Doc:     "lists the hosts on record by name, 200 at a time",
+		Example: "hosts after web200.example.org",
+		API: []API{{Method: "GET", Path: "/v1/hosts", Gives: []pipeline.Standing{}, Params: []Param{
+			{Name: "after", In: InQuery, Doc: "only hosts whose full name comes after this one, 200 at most", Word: "after"}}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			list, err := e.Engine.Hosts(ctx, "", maxListed)
+			after := ""
+			switch {
+			case len(c.Args) == 2 && c.Args[0] == "after":
+				after = strings.ToLower(c.Args[1])
+			case len(c.Args) > 0:
+				return Answer{}, &UserError{Msg: "usage: hosts [after NAME]", Hint: "`status HOST` says where one host stands", Kind: ErrUsage}
+			}
+			list, err := e.Engine.Hosts(ctx, after, maxListed+1)
 			if err != nil {
 				return Answer{}, err
 			}
-			if len(list) == 0 {
+			switch {
+			case len(list) == 0 && after != "":
+				return say("no host comes after %s", clip(after, 80)), nil
+			case len(list) == 0:
 				return say("no host is on record yet; `help deploy` says how to begin"), nil
 			}
+			more := len(list) > maxListed
+			list = list[:min(len(list), maxListed)]
 			a := Answer{Data: list}
 			for _, h := range list {
 				line := fmt.Sprintf("%s: %s, run %d by %s, %s ago", h.FQDN, stateWord(h.Run), h.ID, h.By, Short(e.Now().Sub(h.Started)))
@@ -29,6 +43,9 @@ func hosts() Verb {
 					line += "; " + proposalRemark(p)
 				}
 				a.Lines = append(a.Lines, line)
+			}
+			if more {
+				a.Lines = append(a.Lines, fmt.Sprintf("there are more: `hosts after %s`", list[len(list)-1].FQDN))
 			}
 			return a, nil
 		},

@@ -21,7 +21,7 @@ func logOf() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
-			stage := -1
+			f := pipeline.EventFilter{Run: r.ID, Newest: true, Limit: maxLog + 1}
 			if len(c.Args) == 2 {
 				n, err := strconv.Atoi(c.Args[1])
 				for i, s := range r.Steps {
@@ -32,29 +32,35 @@ func logOf() Verb {
 				if err != nil || n < 1 || n > len(r.Steps) {
 					return Answer{}, &UserError{Msg: fmt.Sprintf("run %d has no stage %q", r.ID, clip(c.Args[1], 40)), Hint: fmt.Sprintf("give a number from 1 to %d, or a step of %s", len(r.Steps), strings.Join(r.Steps, ", ")), Kind: ErrNotFound}
 				}
-				stage = n - 1
+				f.Stage = n
 			}
-			evs, err := e.Engine.Events(ctx, pipeline.EventFilter{Run: r.ID, Limit: 5000})
+			evs, err := e.Engine.Events(ctx, f)
 			if err != nil {
 				return Answer{}, err
 			}
-			a := Answer{}
-			var kept []pipeline.Event
-			for _, ev := range evs {
-				if stage >= 0 && (ev.Stage != stage || ev.Step == "") {
-					continue
-				}
-				kept = append(kept, ev)
-				a.Lines = append(a.Lines, EventLine(ev, len(r.Steps)))
-			}
-			if len(a.Lines) == 0 {
+			if len(evs) == 0 {
 				return say("nothing is on record for that stage yet"), nil
 			}
-			a.Data = kept
+			a := Answer{}
+			if len(evs) > maxLog {
+				evs = evs[1:]
+				hint := fmt.Sprintf("`log %s STAGE` shows one stage", c.Args[0])
+				if f.Stage > 0 {
+					hint = "the API has them all"
+				}
+				a.Lines = []string{fmt.Sprintf("these are the last %d lines of run %d; %s", maxLog, r.ID, hint)}
+			}
+			for _, ev := range evs {
+				a.Lines = append(a.Lines, EventLine(ev, len(r.Steps)))
+			}
+			a.Data = evs
 			return a, nil
 		},
 	}
 }
+
+// maxLog bounds what `log` shows: the newest, because that is where a run failed.
+const maxLog = 5000
 
 // EventLine writes one event for people.
 func EventLine(ev pipeline.Event, stages int) string {

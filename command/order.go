@@ -79,12 +79,36 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 				return q, &UserError{Msg: "this clipboard brings its own commands, which needs the role \"run\"", Hint: "leave out `" + key + "`", Kind: ErrDenied}
 			}
 		}
+		if repo := e.foreignRepo(cb); repo != "" {
+			return q, &UserError{Msg: fmt.Sprintf("this clipboard lets its host read the repository %q, which needs the role \"run\"", clip(repo, 80)), Hint: "leave it out of `repos`, or have it listed under workers.keys.github.repos in jarvis.yaml", Kind: ErrDenied}
+		}
 	}
 	if q.Steps = in.Steps; q.Steps != nil {
 		q.Kind.Verb = pipeline.VerbOwn
 		return q, nil
 	}
 	return q, e.choose(&q, verb, in.Provider, cb)
+}
+
+// foreignRepo gives a repository in `repos` that the configuration does not let everybody name: a host that is given its
+// deploy key reads it, and so does whoever has that host.
+func (e *Env) foreignRepo(cb *clipboard.Clipboard) string {
+	if !cb.Has("repos") {
+		return ""
+	}
+	repos, err := cb.Strings("repos")
+	if errors.Is(err, clipboard.ErrMissing) {
+		return ""
+	} else if err != nil {
+		return "that is no list"
+	}
+	for _, repo := range repos {
+		owner, _, ok := strings.Cut(repo, "/")
+		if !slices.ContainsFunc(e.Repos, func(may string) bool { return strings.EqualFold(may, repo) || ok && strings.EqualFold(may, owner+"/*") }) {
+			return repo
+		}
+	}
+	return ""
 }
 
 // choose takes the pipeline that the configuration names for the verb and the provider.

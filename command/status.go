@@ -42,16 +42,21 @@ func status() Verb {
 				a.Data, a.Run = r, &r
 				return a, nil
 			}
-			live, err := e.Engine.Live(ctx, maxListed)
+			live, err := e.Engine.Live(ctx, maxListed+1)
 			if err != nil {
 				return Answer{}, err
 			}
+			more := len(live) > maxListed
+			live = live[:min(len(live), maxListed)]
 			if len(live) == 0 {
 				return say("nothing is under way"), nil
 			}
 			a := Answer{Data: live}
 			for _, r := range live {
 				a.Lines = append(a.Lines, e.statusLine(ctx, r))
+			}
+			if more {
+				a.Lines = append(a.Lines, fmt.Sprintf("these are the %d oldest; there are more: `status HOST` asks for one", maxListed))
 			}
 			return a, nil
 		},

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,9 @@ type EventFilter struct {
 	Run   int64 // 0: of every run
 	Kinds []EventKind
 	Limit int // 0 means 1000
+
+	Stage  int  // only what the steps of one stage did, counted from 1; 0: all
+	Newest bool // the last ones of those that fit, not the first
 }
 
 // Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses none.
@@ -40,7 +44,16 @@ func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	if f.Limit == 0 {
 		f.Limit = 1000
 	}
-	return store.Collect(ctx, e.db, scanEvent, q+" ORDER BY id LIMIT ?", append(args, f.Limit)...)
+	if f.Stage > 0 {
+		q += " AND stage = ? AND step <> ''"
+		args = append(args, f.Stage-1)
+	}
+	if !f.Newest {
+		return store.Collect(ctx, e.db, scanEvent, q+" ORDER BY id LIMIT ?", append(args, f.Limit)...)
+	}
+	list, err := store.Collect(ctx, e.db, scanEvent, q+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
+	slices.Reverse(list)
+	return list, err
 }
 
 func scanEvent(row store.Row) (Event, error) {

@@ -154,8 +154,10 @@ func (e *Engine) Newest(ctx context.Context, fqdn string) (Run, error) {
 
 // Proposal gives what waits for an approval about a host: its newest run when that is proposed. ErrNotFound when nothing
 // does.
-func (e *Engine) Proposal(ctx context.Context, h Standing) (Run, error) {
-	r, err := e.Get(ctx, h.Newest)
+func (e *Engine) Proposal(ctx context.Context, h Standing) (r Run, err error) {
+	if r = h.Run; h.Newest != h.ID {
+		r, err = e.Get(ctx, h.Newest)
+	}
 	if err == nil && r.State != Proposed {
 		err = ErrNotFound
 	}

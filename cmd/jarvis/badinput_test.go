@@ -80,6 +80,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 		"/given":      head + "  provider: ESX\n  ipaddress: 192.0.2.1\n",
 		"/own":        head + "  provider: ESX\nsteps: [\"keys:create\"]\n",
 		"/commands":   head + "  provider: ESX\n  commands: [reboot]\n",
+		"/repos":      head + "  provider: ESX\n  repos: [ops/secrets]\n",
 		"/secretlist": head + "  provider: ESX\n  x: !secret [a]\n",
 		"/sealed":     head + "  provider: ESX\n  x: !sealed YWdlLWVuY3J5cHRpb24\n",
 	}
@@ -159,6 +160,7 @@ func TestBadInputIsRefusedInOneLine(t *testing.T) {
 		{"/given", alice, `the key "ipaddress" is for steps to give`},
 		{"/own", alice, `brings its own steps, which needs the role "run"`},
 		{"/commands", alice, `brings its own commands, which needs the role "run"`},
+		{"/repos", alice, `lets its host read the repository "ops/secrets", which needs the role "run"`},
 		{"/secretlist", alice, "`!secret` takes a single value"},
 		{"/sealed", root, "holds a `!sealed` value, which only the record may"},
 		{"/ok", alice, "ok is held by run 1: running at stage 1/12 keys:create, by alice"},

@@ -121,6 +121,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
 		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
+	if k := conf.Workers.Keys; k != nil {
+		env.Repos = k.GitHub.Repos
+	}
 	if a.workers.LDAP != nil {
 		env.InDirectory = a.workers.LDAP.InProduction
 		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {

@@ -161,7 +161,7 @@ complete -c jarvis -n '__fish_seen_subcommand_from plan' -l no-wait -d 'Do not w
 complete -c jarvis -f -n __fish_use_subcommand -a status -d 'says where a host stands; without a name, lists what is under way.'
 complete -c jarvis -n '__fish_seen_subcommand_from status' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__fish_seen_subcommand_from status' -l no-wait -d 'Do not wait for the run to end.'
-complete -c jarvis -f -n __fish_use_subcommand -a hosts -d 'lists the hosts on record.'
+complete -c jarvis -f -n __fish_use_subcommand -a hosts -d 'lists the hosts on record by name, 200 at a time.'
 complete -c jarvis -n '__fish_seen_subcommand_from hosts' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__fish_seen_subcommand_from hosts' -l no-wait -d 'Do not wait for the run to end.'
 complete -c jarvis -f -n __fish_use_subcommand -a history -d 'lists the runs of a host, newest first.'

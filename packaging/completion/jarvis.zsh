@@ -20,7 +20,7 @@ _jarvis() {
 		'deny:refuses what waits for a second person; the one who asked may take it back so.'
 		'plan:says what deploy, redeploy or destroy would do, and does nothing.'
 		'status:says where a host stands; without a name, lists what is under way.'
-		'hosts:lists the hosts on record.'
+		'hosts:lists the hosts on record by name, 200 at a time.'
 		'history:lists the runs of a host, newest first.'
 		'log:shows what a host'\''s last run did, line by line.'
 		'show:shows a host'\''s clipboard, secrets masked.'

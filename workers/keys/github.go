@@ -22,7 +22,7 @@ type deployKey struct {
 	ReadOnly bool   `json:"read_only"`
 }
 
-var repoName = regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$`)
+var repoName = regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`) // not . or ..
 
 // github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what it
 // did, nothing when all was right.

@@ -46,6 +46,7 @@ type Gitolite struct {
 type GitHub struct {
 	Token clipboard.Secret `yaml:"token" doc:"with the permission to administer the repositories"`
 	URL   string           `yaml:"url" doc:"the API; empty: https://api.github.com"`
+	Repos []string         `yaml:"repos" doc:"repositories whose reading anybody who may deploy can give to a host: owner/name or owner/*; others take the role run"`
 }
 
 // Worker offers the steps.
