@@ -221,10 +221,18 @@ func (c *carrier) reread() (verdict, error) {
 // for as long as this process lives. A cancel that came in the same moment is seen after it. f may be called with no
 // transaction, to see what it would make of the run.
 func (c *carrier) outcome(f func(tx store.Tx, next *Run) ([]Event, error)) error {
+	return c.keep(nil, f)
+}
+
+// keep is outcome with a file for it.
+func (c *carrier) keep(k *keeper, f func(tx store.Tx, next *Run) ([]Event, error)) error {
 	was, tried := *c.r, false
-	return c.settle(func() error {
-		if tried && c.committed(&was, f) {
-			return nil
+	err := c.settle(func() error {
+		if tried {
+			if c.committed(&was, f) {
+				return nil
+			}
+			k.keep()
 		}
 		tried = true
 		err := c.change(c.ctx, c.r, f)
@@ -237,6 +245,8 @@ func (c *carrier) outcome(f func(tx store.Tx, next *Run) ([]Event, error)) error
 		}
 		return err
 	})
+	k.close(err == nil || errors.Is(err, errStale) || errors.Is(err, errUnstorable))
+	return err
 }
 
 // committed reports whether a commit of ours went through although we were told that it failed: the connection broke
@@ -304,17 +314,16 @@ func (c *carrier) advance(s *stepRun) (verdict, error) {
 	done := Event{At: now, Kind: EvDone, Stage: c.r.Stage, Step: c.r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(c.r.StageAt)}
 	lines := s.take()
 	end := false
-	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {
+	k := c.keeper(kept{Run: c.r.ID, Epoch: c.r.epoch, Stage: c.r.Stage, Step: c.r.Step(), At: now, TookMS: done.Took.Milliseconds(), Text: done.Text, Diff: done.Diff, Clipboard: text})
+	err := c.keep(k, func(tx store.Tx, n *Run) ([]Event, error) {
 		events := append(lines[:len(lines):len(lines)], done)
-		gone := isDestroy(n.Step())
-		n.clipboard, n.parsed = text, s.view
-		n.Stage++
-		n.State, n.Waits, n.Why, n.attempts, n.StageAt, n.mark = Running, "", "", 0, now, notBegun
-		if tx != nil && (gone || !before.equal(after)) {
-			if err := noteReach(c.ctx, tx, n.FQDN, after); err != nil {
+		if tx != nil {
+			if err := noteStep(c.ctx, tx, n.FQDN, n.Step(), before, after); err != nil {
 				return nil, err
 			}
 		}
+		n.clipboard, n.parsed = text, s.view
+		n.pass(now)
 		// A member of a cluster passes the gate before its next stage begins, and once more before it is ready.
 		last := n.Stage >= len(n.Steps)
 		switch end = last && n.Cluster == 0 && n.cancelBy == "" && !c.holds(n); {

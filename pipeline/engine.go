@@ -25,6 +25,8 @@ type Config struct {
 	Retry    []time.Duration // pauses before the tries after the first; nil means 2 s, 10 s, 30 s
 	// Drain is how long a stop lets steps end whose Resume is Ask; all others are told at once. 0: those too.
 	Drain time.Duration
+	// Dir is a folder for what steps have done while the database does not take it; "" keeps that in memory alone.
+	Dir string
 	// Grace is how long a step may take to end when it was told to; the stop waits so long and a little more.
 	Grace time.Duration
 }
@@ -39,6 +41,7 @@ type Engine struct {
 	retry   []time.Duration
 	queue   queue
 	install string // this database's own id, part of every token
+	dir     string // of files of outcomes
 	drain   time.Duration
 	grace   time.Duration
 	left    chan struct{} // holds a value when a run has left a worker's hands while the engine stops
@@ -74,7 +77,7 @@ var (
 
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, left: make(chan struct{}, 1),
+	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1),
 		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
@@ -195,7 +198,11 @@ func (e *Engine) goLoop(ctx context.Context, what string, done chan<- struct{}, 
 // that is not over belongs to a process that is dead.
 func (e *Engine) takeUp(ctx context.Context) error {
 	now := time.Now()
-	return e.write(ctx, func(tx store.Tx) error {
+	var files []string
+	err := e.write(ctx, func(tx store.Tx) (err error) {
+		if files, err = e.recall(ctx, tx); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "DELETE FROM river_job WHERE kind = 'jarvis_carry' AND state NOT IN ('completed', 'cancelled', 'discarded')"); err != nil {
 			return err
 		}
@@ -216,6 +223,12 @@ func (e *Engine) takeUp(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		for _, file := range files {
+			e.drop(file)
+		}
+	}
+	return err
 }
 
 // Changed gives a channel that holds a value whenever there may be new events, and a function that ends it. It never

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -93,7 +94,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
-		Drain: conf.Drain, Grace: conf.Workers.Grace()}); err != nil {
+		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes")}); err != nil {
 		return nil, err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.

@@ -119,7 +119,13 @@ func (p *Postgres) Freeze() (thaw func(), err error) {
 
 // Restart ends the server as `pg_ctl restart -m fast` does and starts it again on the same port.
 func (p *Postgres) Restart(ctx context.Context) error {
+	return p.Down(ctx, 0)
+}
+
+// Down is Restart with a pause between.
+func (p *Postgres) Down(ctx context.Context, pause time.Duration) error {
 	p.proc.stop(syscall.SIGINT)
+	time.Sleep(pause)
 	return p.launch(ctx)
 }
 

@@ -27,6 +27,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -120,6 +121,8 @@ func (w *Worker) List() []pipeline.Step {
 	for i, e := range entries {
 		if nameRE.MatchString(e.Name()) {
 			all.Go(guard.Count, func() { lists[i] = w.list(e.Name()) })
+		} else if st, err := os.Stat(filepath.Join(w.cfg.Dir, e.Name())); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			lists[i] = []pipeline.Step{{Name: plain.Line(e.Name()) + ":*", Doc: "cannot run: a program is named with small letters and digits, a letter first, and without an ending"}}
 		}
 	}
 	all.Wait()

@@ -57,14 +57,16 @@ func (w *Worker) run(ctx context.Context, file string, args []string, resume pip
 	}
 	name := filepath.Base(file) + " " + strings.Join(args, " ")
 	var start *proc.StartError
+	// Who was told to stop, and still printed the clipboard and left with 0, was at its end.
+	stopped := e.Stopped && (e.Signal != 0 || e.Code != 0 || len(bytes.TrimSpace(out.b.Bytes())) == 0)
 	switch {
-	case ctx.Err() != nil && (err != nil || e.Stopped):
+	case ctx.Err() != nil && (err != nil || stopped):
 		return context.Cause(ctx)
 	case errors.As(err, &start) && passes(start.Err):
 		return start // it did not begin: later it may
 	case errors.As(err, &start):
 		return pipeline.Permanent(start)
-	case errors.Is(err, proc.ErrLost), err == nil && e.Stopped:
+	case errors.Is(err, proc.ErrLost), err == nil && stopped:
 		if err == nil {
 			err = errors.New("it was stopped from outside")
 		}
@@ -85,7 +87,7 @@ func (w *Worker) run(ctx context.Context, file string, args []string, resume pip
 		return nil
 	}
 	if err := replace(c, out.b.Bytes()); err != nil {
-		return pipeline.Permanentf("%s printed no clipboard: %v; the old clipboard stays", name, err)
+		return pipeline.Permanentf("what %s printed is not a clipboard for this host: %v; the old clipboard stays", name, err)
 	}
 	return nil
 }

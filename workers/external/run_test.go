@@ -144,6 +144,29 @@ func TestWhatEndedWellBeforeTheCancelCounts(t *testing.T) {
 	}
 }
 
+// TestWhoIsToldToStopAtItsEndIsDone: a program that was told to stop, and had come to its end, was run again.
+func TestWhoIsToldToStopAtItsEndIsDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		last string
+		done bool
+	}{"it prints the clipboard": {`sed 's/loki/loki\n  rack: 17/' <<<"$in"`, true}, "it prints nothing": {":", false}, "it fails": {"exit 1", false}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom(t)
+			r.does("rack", "exit 64")
+			r.program("rack", `in=$(cat); trap 'told=1' TERM; echo here > here; until [ "$told" ]; do sleep 0.05; done; `+c.last)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cb, done := clip(t), make(chan error, 1)
+			s := find(t, r.worker(), "rack:find")
+			go func() { done <- s.Do(ctx, cb) }()
+			r.until("it is at its end", func() bool { return r.file("here") != "" })
+			cancel(errPerson)
+			if err := <-done; (err == nil) != c.done || (cb.Get("rack") == "17") != c.done {
+				t.Errorf("%v %s", err, cb.Text())
+			}
+		})
+	}
+}
+
 func TestHowAStepEnds(t *testing.T) {
 	r := newRoom(t)
 	r.does("rack", "echo '[{name: ok}, {name: later}, {name: fails}, {name: dies}, {name: leaves}, {name: slow}, {name: sure, resume: again}]'")

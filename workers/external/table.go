@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 )
 
@@ -217,7 +218,7 @@ var taskRE = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 func parseTable(module string, b []byte) ([]row, error) {
 	var rows []row
 	if err := yaml.Load(b, &rows, yaml.WithKnownFields()); err != nil {
-		return nil, errors.New("the table is not a list of {name, doc, needs, gives, timeout, resume, undo}")
+		return nil, fmt.Errorf("the table is not a list of {name, doc, needs, gives, timeout, resume, undo}: %s", plain.Line(strings.Join(strings.Fields(err.Error()), " ")))
 	}
 	if rows == nil {
 		rows = []row{}
