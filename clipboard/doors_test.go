@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os/exec"
@@ -249,6 +250,51 @@ func TestEncodedSecretsAreMasked(t *testing.T) {
 	}
 }
 
+// The attack: a long secret is encoded by a program that wraps its lines, and logs come line by line. The lines matched no
+// form of the whole.
+func TestAnEncodedSecretIsMaskedHoweverItIsCut(t *testing.T) {
+	secret := "correct-Horse_battery:staple/" + strings.Repeat("0x4AF1c", 20)
+	for _, line := range []string{"base64", "base64 -w 20", "base64 -w 57", "openssl base64", "xxd -p", "xxd -p -c 7", "xxd", "od -An -tx1", "xxd -u -p", "(echo user; cat) | base64 -w 33", "xxd -p -c 9999 | sed 's/../&:/g'"} {
+		cmd := exec.Command("bash", "-c", line)
+		cmd.Stdin = strings.NewReader(secret)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		var m Masker
+		m.Add(secret)
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		masked := 0
+		for i, l := range lines {
+			if strings.Contains(m.Mask(l), Mask) {
+				masked++
+			} else if len(l) > 10 && i > 0 {
+				t.Errorf("%s: line %d stands in clear: %q", line, i, l)
+			}
+		}
+		if masked < len(lines)-2 {
+			t.Errorf("%s: %d of %d lines are masked", line, masked, len(lines))
+		}
+	}
+	for what, text := range map[string]string{
+		"percent": percent(secret, "%%%02x"), "HTML": percent(secret, "&#%d;"), "HTML hex": percent(secret, "&#x%X;"), "JSON": percent(secret, "\\u%04x"), "C": percent(secret, "\\x%02x"),
+	} {
+		var m Masker
+		m.Add(secret)
+		if got := m.Mask("it is " + text + " there"); got != "it is "+Mask+" there" {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
+}
+
+func percent(s, as string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, as, c)
+	}
+	return b.String()
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -338,4 +384,36 @@ func FuzzEdit(f *testing.F) {
 			t.Fatalf("what was sealed cannot be read: %v\n%s", err, c.Text())
 		}
 	})
+}
+
+// The attack: a secret that its writer believes to be marked, and that nobody seals.
+func TestEveryMarkThatIsNotOursIsRefused(t *testing.T) {
+	for _, v := range []string{"! " + "secret hunter22", "!!secret hunter22", "!<secret> hunter22", "!<!!secret> hunter22", "!<tag:yaml.org,2002:secret> hunter22", "!Secret hunter22", "! hunter22"} {
+		if _, err := Parse([]byte("instance:\n  hostname: loki\n  pw: " + v + "\n")); err == nil || !strings.Contains(err.Error(), "line 3") {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+	for _, before := range []string{"%TAG ! tag:x,2000:\n---\n", "%TAG !! tag:x,2000:\n---\n"} {
+		c, err := Parse([]byte(before + "instance:\n  hostname: loki\n  pw: !secret hunter22\n"))
+		if err == nil {
+			k, _ := NewKey()
+			if err = c.Seal(k); err == nil && strings.Contains(c.Text(), "hunter22") {
+				t.Errorf("%q: in clear:\n%s", before, c.Text())
+			}
+		}
+	}
+	for text, want := range map[string]string{"a\x0bb": "line 3, column 9: the control character U+000B", "a\xffb": "line 3, column 9: the byte 0xff here is not UTF-8", "\u009bx": "line 3, column 8: the control character U+009B"} {
+		if _, err := Parse([]byte("instance:\n  hostname: loki\n  motd: " + text + "\n")); err == nil || !strings.Contains(err.Error(), want[:len("line 3, column")]) || !strings.Contains(err.Error(), want[len("line 3, column 9: "):]) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	c, err := Parse([]byte("instance:\n  hostname: loki\n  hunter22: 1\n  pw: !secret hunter22\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, _ := NewKey()
+	var se *SyntaxError
+	if err := c.Seal(k); !errors.As(err, &se) || se.Line != 3 {
+		t.Errorf("%v", err)
+	}
 }

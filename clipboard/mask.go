@@ -34,6 +34,7 @@ type secrets struct {
 	list   []string // longest first
 	once   [2]sync.Once
 	forms  *strings.Replacer
+	pieces map[string]bool // of the encoded forms, however they are cut into lines
 	quoted []*regexp.Regexp
 }
 
@@ -88,8 +89,8 @@ func (m *Masker) Mask(s string) string {
 	if k == nil || s == "" {
 		return s
 	}
-	k.once[0].Do(func() { k.forms = replacer(k.list) })
-	s = k.forms.Replace(s)
+	k.once[0].Do(func() { k.forms, k.pieces = replacer(k.list), pieces(k.list) })
+	s = hexRun.ReplaceAllStringFunc(base64Run.ReplaceAllStringFunc(k.forms.Replace(s), k.run64), k.runHex)
 	if !strings.ContainsAny(s, escapes) {
 		return s
 	}
@@ -134,12 +135,12 @@ func replacer(secrets []string) *strings.Replacer {
 // escapes begin every form in which a program writes a character otherwise than as it is.
 const escapes = `\%&'"+`
 
-// anyQuoting finds a secret with each of its characters that is no letter or digit written in any of the ways in which
-// programs quote it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
+// anyQuoting finds a secret with each of its characters written in any of the ways in which programs quote it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
 func anyQuoting(secret string) *regexp.Regexp {
 	var b strings.Builder
 	for _, r := range secret {
-		if r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
+		plain := r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+		if plain && len(secret) > 200 { // a key: its letters are written as they are, and the form stays small
 			b.WriteRune(r)
 			continue
 		}
@@ -170,7 +171,7 @@ var otherNames = map[rune][]string{
 }
 
 // in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the three
-// places in a group (`user:secret` of an Authorization header), and in a long text that is wrapped, each line counts.
+// places in a group (`user:secret` of an Authorization header).
 func in64(s string, enc *base64.Encoding) []string {
 	var forms []string
 	for at := range 3 {
@@ -178,18 +179,53 @@ func in64(s string, enc *base64.Encoding) []string {
 		from, to := (at*8+5)/6, (at+len(s))*8/6
 		forms = append(forms, whole[from:to])
 	}
-	whole := enc.EncodeToString([]byte(s))
-	for _, width := range []int{64, 76} {
-		if len(whole) <= width {
-			continue
-		}
-		for l := range slices.Chunk([]byte(whole), width) {
-			if len(l) >= 16 {
-				forms = append(forms, string(l))
-			}
+	return forms
+}
+
+// A long secret comes in lines, and each program has its own idea of their length; hex comes with spaces and colons, too.
+// Whatever of such a run holds a piece of a secret is masked as a whole. A piece has 48 bits: no other text has it by chance.
+const piece64, pieceHex = 8, 12
+
+var (
+	base64Run = regexp.MustCompile(`[A-Za-z0-9+/_-]{8,}`)
+	hexRun    = regexp.MustCompile(`[0-9A-Fa-f]{2}(?:[ :-]{0,2}[0-9A-Fa-f]{2}){5,}`)
+	url64     = strings.NewReplacer("-", "+", "_", "/")
+	noGaps    = strings.NewReplacer(" ", "", ":", "", "-", "")
+)
+
+func pieces(secrets []string) map[string]bool {
+	out := map[string]bool{}
+	cut := func(s string, n, step int) {
+		for i := 0; i+n <= len(s); i += step {
+			out[s[i:i+n]] = true
 		}
 	}
-	return forms
+	for _, s := range secrets {
+		if len(s) < MinSecret {
+			continue
+		}
+		cut(hex.EncodeToString([]byte(s)), pieceHex, 2)
+		for _, form := range in64(s, base64.RawStdEncoding) {
+			cut(form, piece64, 1)
+		}
+	}
+	return out
+}
+
+func (k *secrets) run64(run string) string { return k.hide(run, url64.Replace(run), piece64) }
+
+func (k *secrets) runHex(run string) string {
+	return k.hide(run, strings.ToLower(noGaps.Replace(run)), pieceHex)
+}
+
+// hide gives the mask in the place of a run that, written plainly, holds a piece of a secret.
+func (k *secrets) hide(run, plainly string, n int) string {
+	for i := 0; i+n <= len(plainly); i++ {
+		if k.pieces[plainly[i:i+n]] {
+			return Mask
+		}
+	}
+	return run
 }
 
 // taggedText finds secrets in a text that may be no YAML at all.

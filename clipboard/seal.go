@@ -188,10 +188,14 @@ func (c *Clipboard) sealed1(want *yaml.Node) error {
 	if masked == string(c.src) || c.accept([]byte(masked), want) == nil {
 		return nil
 	}
-	var left bool
-	keys(c.root, func(k *yaml.Node) { left = left || c.masker.Shows(k.Value) })
-	if left {
-		return errors.New("seal the clipboard: a secret is written as the name of a key, where it cannot be sealed")
+	var left *yaml.Node
+	keys(c.root, func(k *yaml.Node) {
+		if left == nil && c.masker.Shows(k.Value) {
+			left = k
+		}
+	})
+	if left != nil {
+		return &SyntaxError{Line: left.Line, Column: left.Column, Msg: "a secret is written as the name of this key, where it cannot be sealed", Hint: "take another name, or another secret"}
 	}
 	return nil // a host's own name reads like one
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -41,6 +42,26 @@ func looksLikeSomethingElse(src []byte) error {
 	}
 	if i := bytes.IndexByte(src, 0); i >= 0 {
 		return &SyntaxError{Line: 1 + bytes.Count(src[:i], []byte("\n")), Msg: "there is a NUL byte here: this is not text"}
+	}
+	return refuseControls(src)
+}
+
+// refuseControls finds bytes that YAML does not take: its own complaint does not say where they are.
+func refuseControls(src []byte) error {
+	for i := 0; i < len(src); {
+		r, n := utf8.DecodeRune(src[i:])
+		var e SyntaxError
+		switch {
+		case r == utf8.RuneError && n == 1:
+			e.Msg, e.Hint = fmt.Sprintf("the byte 0x%02x here is not UTF-8", src[i]), "save the file as UTF-8"
+		case r < 0x20 && r != '\t' && r != '\n' && r != '\r', r == 0x7f, r > 0x7f && r < 0xa0 && r != 0x85, r == 0xfffe, r == 0xffff:
+			e.Msg, e.Hint = fmt.Sprintf("the control character U+%04X is not allowed here", r), fmt.Sprintf(`remove it, or write "\u%04x" in double quotes`, r)
+		default:
+			i += n
+			continue
+		}
+		e.Line, e.Column = 1+bytes.Count(src[:i], []byte("\n")), utf8.RuneCount(src[bytes.LastIndexByte(src[:i], '\n')+1:i])+1
+		return &e
 	}
 	return nil
 }
@@ -116,6 +137,9 @@ func check(root *yaml.Node) error {
 		if near := nearTag(n.Tag); near != "" {
 			return at(fmt.Sprintf("the tag %s means nothing", n.Tag), "did you mean "+near+"? As it stands, the value would be shown in clear")
 		}
+		if !ordinary(n.Tag) {
+			return at(fmt.Sprintf("the tag %s means nothing here", n.Tag), "leave it out; a secret is written `!secret value`, with one ! and no space after it, and without %TAG before the document")
+		}
 		if isSecret(n) {
 			switch {
 			case n.Kind != yaml.ScalarNode:
@@ -166,6 +190,16 @@ func nearTag(tag string) string {
 		}
 	}
 	return ""
+}
+
+// ordinary reports whether a tag is one of YAML's own, ours, or a local one (`!name`). What is left is written with a
+// namespace, or with nothing after the !: people who do that mean something by it that nobody here does.
+func ordinary(tag string) bool {
+	switch tag {
+	case "", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!timestamp", "!!binary", "!!merge", "!!set", "!!omap", "!!pairs":
+		return true
+	}
+	return len(tag) > 1 && tag[0] == '!' && tag[1] != '!'
 }
 
 // typo reports whether a becomes b by one letter more, less, other, or two that changed places.
