@@ -58,7 +58,7 @@ func Parse(src []byte) (*Clipboard, error) {
 // parseAny is Parse for what is on record, which may hold secrets that would be too short today.
 func parseAny(src []byte) (*Clipboard, error) {
 	if len(src) > MaxBytes {
-		return nil, &SyntaxError{Msg: fmt.Sprintf("the clipboard has %d bytes; at most %d are taken", len(src), MaxBytes)}
+		return nil, &SyntaxError{Msg: fmt.Sprintf("the clipboard has more than %d bytes", MaxBytes)}
 	}
 	if err := looksLikeSomethingElse(src); err != nil {
 		return nil, err

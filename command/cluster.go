@@ -81,7 +81,7 @@ func eachMember(c pipeline.Cluster, what string, f func(pipeline.Run) (pipeline.
 		}
 	}
 	if len(did) == 0 {
-		return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no host to %s: %s", c.Name, what, strings.Join(not, ", "))}
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s: %s no host: %s", c.Name, what, strings.Join(not, ", "))}
 	}
 	line := fmt.Sprintf("%s: %s %s.", c.Name, what, strings.Join(did, ", "))
 	if len(not) > 0 {

@@ -46,10 +46,11 @@ func deny() Verb {
 				return Answer{}, err
 			}
 			a := say("%s: run %d does not start.", r.Host, r.ID)
-			if p.What == pipeline.ToUndo {
-				a = say("%s: run %d is not taken back.", r.Host, r.ID)
-			}
 			a.Run, a.Data = &r, r
+			if p.What == pipeline.ToUndo {
+				a = say("%s: the undo of run %d will not happen; the host stays as it is.", r.Host, r.ID)
+				a.Data = r // there is nothing to follow
+			}
 			return a, nil
 		},
 	}

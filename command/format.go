@@ -140,7 +140,7 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 			return "" // whoever asked took it back, and was answered
 		}
 		if ev.Diff == pipeline.ToUndo {
-			return fmt.Sprintf("%s: run %d is not taken back: %s.", r.Host, r.ID, ev.Text)
+			return fmt.Sprintf("%s: the undo of run %d will not happen: %s; the host stays as it is.", r.Host, r.ID, ev.Text)
 		}
 		return fmt.Sprintf("%s: run %d does not start: %s; nothing was done.", r.Host, r.ID, ev.Text)
 	case pipeline.EvAsking:
@@ -223,6 +223,16 @@ func ReadyLine(r pipeline.Run) string {
 // proposalRemark says what waits for an approval about a host.
 func proposalRemark(p pipeline.Run) string {
 	return fmt.Sprintf("run %d, %s by %s, waits for a second person: `approve %d`", p.ID, p.Pipeline, p.By, p.ID)
+}
+
+// undoRemark says that an undo of a run waits for an approval; "" when none does.
+func undoRemark(undos []pipeline.Approval, r pipeline.Run) string {
+	for _, a := range undos {
+		if a.Of(r) {
+			return fmt.Sprintf("its undo, asked for by %s, waits for a second person: `approve %d`", a.By, a.Run)
+		}
+	}
+	return ""
 }
 
 // over is what a host is when its run has come to the end of its pipeline.

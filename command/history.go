@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -15,16 +16,25 @@ func history() Verb {
 		Example: "history loki",
 		API:     []API{{Method: "GET", Path: "/v1/hosts/{host}/runs", Params: []Param{{Name: "host", In: InPath, Doc: "name of a host", Required: true}}, Gives: []pipeline.Run{}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			if _, err := find(ctx, e, c.Args[0]); err != nil {
+			r, err := find(ctx, e, c.Args[0])
+			if err != nil {
 				return Answer{}, err
 			}
+			name := c.Args[0]
+			if _, err := strconv.ParseInt(name, 10, 64); err == nil {
+				name = r.FQDN // the number of a run: its host's
+			}
 			const most = 50
-			list, err := e.Engine.History(ctx, c.Args[0], most+1)
+			list, err := e.Engine.History(ctx, name, most+1)
 			if err != nil {
 				return Answer{}, err
 			}
 			more := len(list) > most
 			list = list[:min(len(list), most)]
+			undos, err := e.Engine.Undos(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
 			a := Answer{Data: list}
 			for _, r := range list {
 				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), stateWord(r))
@@ -34,6 +44,9 @@ func history() Verb {
 				line += ", by " + r.By
 				if !r.Ended.IsZero() && r.HasBegun() {
 					line += ", took " + Short(r.Took(e.Now()))
+				}
+				if u := undoRemark(undos, r); u != "" {
+					line += "; " + u
 				}
 				a.Lines = append(a.Lines, line)
 			}

@@ -36,11 +36,18 @@ func hosts() Verb {
 			}
 			more := len(list) > maxListed
 			list = list[:min(len(list), maxListed)]
+			undos, err := e.Engine.Undos(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
 			a := Answer{Data: list}
 			for _, h := range list {
 				line := fmt.Sprintf("%s: %s, run %d by %s, %s ago", h.FQDN, stateWord(h.Run), h.ID, h.By, Short(e.Now().Sub(h.Started)))
 				if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != h.ID {
 					line += "; " + proposalRemark(p)
+				}
+				if u := undoRemark(undos, h.Run); u != "" {
+					line += "; " + u
 				}
 				a.Lines = append(a.Lines, line)
 			}

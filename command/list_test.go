@@ -139,3 +139,29 @@ func TestWhoeverDeploysNamesGrantedRepositories(t *testing.T) {
 		}
 	}
 }
+
+// TestNoNameMeansTwoThings: `undo 1` of a host "1" took back run 1, of another host.
+func TestNoNameMeansTwoThings(t *testing.T) {
+	table, _ := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
+	cluster := func(name string, hosts ...string) string {
+		doc := "cluster: " + name + "\ninstances:\n"
+		for _, h := range hosts {
+			doc += "- {hostname: " + h + ", provider: ESX}\n"
+		}
+		return doc
+	}
+	if _, err := deployOf(t, table, "instance: {hostname: db, provider: ESX}\n", access.Deploy); err != nil {
+		t.Fatal(err)
+	}
+	for doc, want := range map[string]string{
+		"instance: {hostname: \"1\", provider: ESX}\n": "number of a run",
+		cluster("db", "a1", "a2"):                      "a host on record is named db",
+		cluster("\"7\"", "a1", "a2"):                   "number of a run",
+		cluster("web", "web", "a2"):                    "are both called web",
+		cluster("web", "w1", "\"2\""):                  "number of a run",
+	} {
+		if _, err := deployOf(t, table, doc, access.Deploy); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s%v", doc, err)
+		}
+	}
+}

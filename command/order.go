@@ -34,10 +34,16 @@ func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
 	}
 	if !cb.IsCluster() {
 		q, err := request(e, c, verb, cb)
+		if err == nil {
+			err = e.nameOfHost(ctx, cb.Get("hostname"))
+		}
 		return ordered{requests: []pipeline.Request{q}}, err
 	}
 	cl, err := cb.Cluster()
 	if err != nil {
+		return ordered{}, err
+	}
+	if err := e.nameOfCluster(ctx, cl); err != nil {
 		return ordered{}, err
 	}
 	o := ordered{cluster: &cl}
@@ -53,6 +59,47 @@ func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
 		o.requests = append(o.requests, q)
 	}
 	return o, nil
+}
+
+// In chat a word means a host, a cluster or the number of a run, so no name may mean two of them: `undo 1` of a host "1"
+// took back run 1.
+
+func numeric(name string) bool { return strings.Trim(name, "0123456789") == "" }
+
+func (e *Env) nameOfHost(ctx context.Context, name string) error {
+	if numeric(name) {
+		return &UserError{Msg: fmt.Sprintf("the host name %q would be taken for the number of a run", clip(name, 40)), Hint: "put a letter into it", Kind: ErrUsage}
+	}
+	cl, err := e.Engine.FindCluster(ctx, name)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(cl.Runs, func(r pipeline.Run) bool { return r.State.Live() }) {
+		return &UserError{Msg: fmt.Sprintf("a cluster that is under way is named %s, so nobody could say which of the two is meant", name), Hint: "wait for it, or take another name", Kind: ErrUsage}
+	}
+	return nil
+}
+
+func (e *Env) nameOfCluster(ctx context.Context, cl clipboard.Cluster) error {
+	if numeric(cl.Name) {
+		return &UserError{Msg: fmt.Sprintf("the cluster's name %q would be taken for the number of a run", clip(cl.Name, 40)), Hint: "put a letter into it", Kind: ErrUsage}
+	}
+	for _, m := range cl.Members {
+		if err := e.nameOfHost(ctx, m.Get("hostname")); err != nil {
+			return err
+		}
+	}
+	_, err := e.Engine.FindHost(ctx, cl.Name)
+	var several *pipeline.AmbiguousError
+	switch {
+	case errors.Is(err, pipeline.ErrNotFound):
+		return nil
+	case err == nil, errors.As(err, &several):
+		return &UserError{Msg: fmt.Sprintf("a host on record is named %s, so nobody could say which of the two is meant", cl.Name), Hint: "give the cluster another name", Kind: ErrUsage}
+	}
+	return err
 }
 
 // commandKeys hold what runs on hosts: who brings them needs the role for it.

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -27,6 +28,10 @@ func plan() Verb {
 				c.Args = c.Args[1:]
 			}
 			f := order
+			// A host on record, and no file: what would a redeploy do?
+			if _, err := e.Engine.FindHost(ctx, c.Args[0]); verb == "deploy" && c.File == nil && err == nil && !strings.ContainsAny(c.Args[0], ":=/") {
+				verb = "redeploy"
+			}
 			if verb != "deploy" {
 				f = func(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) { return e.again(ctx, c, verb) }
 			}

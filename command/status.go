@@ -38,6 +38,13 @@ func status() Verb {
 						line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
 					}
 				}
+				undos, err := e.Engine.Undos(ctx)
+				if err != nil {
+					return Answer{}, err
+				}
+				if u := undoRemark(undos, r); u != "" {
+					line += " " + strings.ToUpper(u[:1]) + u[1:] + "."
+				}
 				a := say("%s", line)
 				a.Data, a.Run = r, &r
 				return a, nil
@@ -48,12 +55,23 @@ func status() Verb {
 			}
 			more := len(live) > maxListed
 			live = live[:min(len(live), maxListed)]
-			if len(live) == 0 {
+			undos, err := e.Engine.Undos(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
+			if len(live)+len(undos) == 0 {
 				return say("nothing is under way"), nil
 			}
 			a := Answer{Data: live}
 			for _, r := range live {
 				a.Lines = append(a.Lines, e.statusLine(ctx, r))
+			}
+			for _, u := range undos {
+				r, err := e.Engine.Get(ctx, u.Run)
+				if err != nil {
+					return Answer{}, err
+				}
+				a.Lines = append(a.Lines, r.Host+": is "+stateWord(r)+"; "+undoRemark(undos, r)+".")
 			}
 			if more {
 				a.Lines = append(a.Lines, fmt.Sprintf("these are the %d oldest; there are more: `status HOST` asks for one", maxListed))

@@ -20,7 +20,11 @@ func undo() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
-			if why := e.undoNeeds(r, cl); why != "" {
+			why, err := e.undoNeeds(ctx, r, cl)
+			if err != nil {
+				return Answer{}, err
+			}
+			if why != "" {
 				return e.askUndo(ctx, c, r, cl, why)
 			}
 			if cl != nil {
@@ -46,10 +50,11 @@ func undo() Verb {
 	}
 }
 
-// undoNeeds says why an undo waits for a second person: it takes down what is in production. "" when it does not.
-func (e *Env) undoNeeds(r pipeline.Run, cl *pipeline.Cluster) string {
+// undoNeeds says why an undo waits for a second person: it takes down what is in production, or takes back what a run
+// changed about it. "" when it does not.
+func (e *Env) undoNeeds(ctx context.Context, r pipeline.Run, cl *pipeline.Cluster) (string, error) {
 	if e.Approvals.Off {
-		return ""
+		return "", nil
 	}
 	list := []pipeline.Run{r}
 	if cl != nil {
@@ -57,14 +62,18 @@ func (e *Env) undoNeeds(r pipeline.Run, cl *pipeline.Cluster) string {
 	}
 	var up []string
 	for _, r := range list {
-		if r.State == pipeline.Ready && over(r) == "ready" {
+		before, err := e.Engine.StoodBefore(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		if r.State == pipeline.Ready && over(r) == "ready" || before && r.HasBegun() && r.State.Resting() && r.State != pipeline.Undone && over(r) == "ready" {
 			up = append(up, r.Host)
 		}
 	}
 	if len(up) == 0 {
-		return ""
+		return "", nil
 	}
-	return strings.Join(up, ", ") + " is in production"
+	return strings.Join(up, ", ") + " is in production", nil
 }
 
 func (e *Env) askUndo(ctx context.Context, c *Call, r pipeline.Run, cl *pipeline.Cluster, why string) (Answer, error) {

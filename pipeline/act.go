@@ -308,11 +308,27 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("%s comes after the stage it stopped at; `skip` goes on after a stage", from)}
 			}
 			text += " from " + r.Steps[stage]
+			if slices.ContainsFunc(r.Steps[stage:r.Stage], isDestroy) {
+				approved, err := wasApproved(ctx, tx, r.ID)
+				if err != nil {
+					return nil, err
+				}
+				if approved {
+					return nil, &StateError{Run: *r, Want: "retry", Why: "it would destroy a second time, and was approved for once; ask for it again, as a new run"}
+				}
+			}
 		}
 		r.goOn(stage, now)
 		r.tries++
 		return []Event{{At: now, Kind: EvRetried, Stage: r.shown(), Step: r.Step(), Text: text}}, nil
 	})
+}
+
+// wasApproved reports whether a run began because a second person allowed it.
+func wasApproved(ctx context.Context, tx store.Tx, id int64) (bool, error) {
+	var n int
+	err := tx.QueryRow(ctx, "SELECT count(*) FROM approvals WHERE run = ? AND what = 'start' AND outcome = 'approved'", id).Scan(&n)
+	return n > 0, err
 }
 
 // Skip goes on after the stage at which the run failed or asks; after the last one the run is ready. A *NeedsError when a
@@ -332,9 +348,9 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 		if _, err := e.reg.Check(r.Steps[r.Stage+1:], doc, ""); err != nil {
 			return nil, err
 		}
-		skipped := r.Steps[r.Stage]
+		ev := Event{At: now, Kind: EvSkipped, Stage: r.Stage, Step: r.Step(), Text: r.Step() + " skipped by " + by}
 		r.goOn(r.Stage+1, now)
-		return []Event{{At: now, Kind: EvSkipped, Stage: r.Stage, Step: r.Step(), Text: skipped + " skipped by " + by}}, nil
+		return []Event{ev}, nil
 	})
 }
 

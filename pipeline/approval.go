@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -41,9 +42,15 @@ type NeedApproval struct {
 }
 
 // SelfError: who asked cannot approve.
-type SelfError struct{ Approval Approval }
+type SelfError struct {
+	Approval Approval
+	By       string // who tried
+}
 
 func (e *SelfError) Error() string {
+	if !e.Approval.asked(e.By) {
+		return fmt.Sprintf("run %d was asked for by %s, and the token you use or theirs comes from one of you, or both from one person; somebody else has to approve it, or you with a token of your own making or in chat", e.Approval.Run, e.Approval.By)
+	}
 	return fmt.Sprintf("you asked for run %d yourself; somebody else has to approve it", e.Approval.Run)
 }
 
@@ -97,6 +104,17 @@ func (e *Engine) Pending(ctx context.Context, run int64) (Approval, error) {
 	return pendingIn(ctx, e.db, run)
 }
 
+// Undos lists the undos that wait for an approval.
+func (e *Engine) Undos(ctx context.Context) ([]Approval, error) {
+	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what = 'undo' ORDER BY id")
+}
+
+// asked reports whether it was asked for under that name.
+func (a Approval) asked(name string) bool { return strings.EqualFold(a.By, name) }
+
+// Of reports whether an approval is about a run, by itself or with its cluster.
+func (a Approval) Of(r Run) bool { return a.Run == r.ID || a.Cluster > 0 && a.Cluster == r.Cluster }
+
 // because adds a reason to a sentence.
 func because(text, reason string) string {
 	if reason == "" {
@@ -116,7 +134,7 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 	case err != nil:
 		return Run{}, a, err
 	case (Who{a.By, a.Behind}).is(by):
-		return Run{}, a, &SelfError{a}
+		return Run{}, a, &SelfError{a, by.Name}
 	case time.Now().After(a.Expires):
 		return Run{}, a, errors.Join(e.expireOne(ctx, a), e.notPending(ctx, id, "approve"))
 	}
@@ -197,7 +215,11 @@ func (e *Engine) notPending(ctx context.Context, id int64, want string) error {
 	if err != nil {
 		return err
 	}
-	return &StateError{Run: r, Want: want, Why: "nothing about it waits for an approval; it is " + string(r.State)}
+	how := endingWords[r.Ending]
+	if how == "" {
+		how = "it is " + string(r.State)
+	}
+	return &StateError{Run: r, Want: want, Why: "nothing about it waits for an approval; " + how}
 }
 
 // refuse ends a pending approval without a yes. r is the run as it is locked, and then as it is saved.

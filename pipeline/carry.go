@@ -34,7 +34,8 @@ type carrier struct {
 	stepCtx context.Context // of the steps: ends when somebody cancels, or we stop
 	// died: the record says that the step is under way, and this process did not begin it. seen: that was said.
 	died, seen bool
-	before     mark // what the stage's mark was before we made it underWay
+	before     mark         // what the stage's mark was before we made it underWay
+	back       map[int]bool // stages that an undo took back; read when one begins
 }
 
 // carry takes a run through its steps until it waits or comes to rest. An error means that the database refused; the run

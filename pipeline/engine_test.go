@@ -454,8 +454,8 @@ func TestUndoGoesBackwardsAndSaysWhatStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		r = w.wait(r.ID, pipeline.Undone)
-		if got := strings.Join(order, " "); got != "d a d b a" {
-			t.Errorf("order = %s; an undo that is repeated undoes all again, which is safe", got)
+		if got := strings.Join(order, " "); got != "d a b" || r.Error != "took back test:d, test:b, test:a" {
+			t.Errorf("order = %s; what was taken back is not taken back twice; %q", got, r.Error)
 		}
 	})
 }

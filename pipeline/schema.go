@@ -63,7 +63,8 @@ func migrations(postgres bool) []store.Migration {
 		}})
 	}
 	// What waits for an approval is little, and is looked through every few seconds.
-	return append(list, store.Migration{Name: "pipeline/6-pending", Stmts: []string{`CREATE INDEX approvals_pending ON approvals (expires) WHERE outcome = ''`}})
+	list = append(list, store.Migration{Name: "pipeline/6-pending", Stmts: []string{`CREATE INDEX approvals_pending ON approvals (expires) WHERE outcome = ''`}})
+	return append(list, store.Migration{Name: "pipeline/7-approved", Stmts: []string{`CREATE INDEX approvals_run ON approvals (run)`}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

@@ -188,6 +188,17 @@ func (e *Engine) InProduction(ctx context.Context, fqdn string) (Run, error) {
 	return Run{}, ErrNotFound
 }
 
+// StoodBefore reports whether an earlier run had made the host ready, and nothing took it down since: to take back what
+// a run did to it then touches what is in production, whatever became of that run.
+func (e *Engine) StoodBefore(ctx context.Context, r Run) (bool, error) {
+	var ending Ending
+	err := e.db.QueryRow(ctx, "SELECT ending FROM runs WHERE fqdn = ? AND id < ? AND ending IN ('ready', 'destroyed') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID).Scan(&ending)
+	if errors.Is(err, store.ErrNoRows) {
+		return false, nil
+	}
+	return ending == EndReady && !e.tookDown(&r), err
+}
+
 // inProduction reports whether there is something to lose: the host was made, and was not taken down since. A run that
 // failed on a host that is there changes nothing of that.
 func (h Standing) inProduction() bool {

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +31,14 @@ func (c *carrier) undoNext() (verdict, error) {
 	if errors.Is(context.Cause(c.stepCtx), ErrStopping) {
 		return again(time.Second), nil
 	}
+	if c.back == nil {
+		var err error
+		if c.back, err = c.takenBack(); err != nil {
+			return over, err
+		}
+	}
 	step, err := c.reg.Lookup(r.Steps[r.undoAt], "")
-	if err == nil && step.Undo == nil {
+	if c.back[r.undoAt] || err == nil && step.Undo == nil {
 		r.undoAt--
 		return goOn, nil
 	}
@@ -98,25 +106,50 @@ func (c *carrier) pauseUndo(s *stepRun, d time.Duration, attempts int, why strin
 // undoResult is what became of the stages since the undo began.
 type undoResult struct{ done, stuck, stays []string }
 
+// undoResults reads it. A stage that an earlier undo could not take back, and a later one did, is taken back.
 func undoResults(ctx context.Context, tx store.Tx, run int64) (undoResult, error) {
 	var res undoResult
-	type row struct {
-		kind       EventKind
-		step, text string
-	}
-	rows, err := store.Collect(ctx, tx, func(r store.Row) (o row, err error) { return o, r.Scan(&o.kind, &o.step, &o.text) },
-		"SELECT kind, step, text FROM events WHERE run = ? AND id > (SELECT max(id) FROM events WHERE run = ? AND kind = 'undo') AND kind IN ('step_undone', 'stays', 'undo_stuck') ORDER BY id", run, run)
-	for _, o := range rows {
-		switch o.kind {
+	last, err := lastOfUndo(ctx, tx, run)
+	stages := slices.Sorted(maps.Keys(last))
+	slices.Reverse(stages)
+	for _, i := range stages {
+		switch ev := last[i]; ev.Kind {
 		case EvStepUndone:
-			res.done = append(res.done, o.step)
+			res.done = append(res.done, ev.Step)
 		case EvStays:
-			res.stays = append(res.stays, o.text)
-		default:
-			res.stuck = append(res.stuck, o.step+" ("+o.text+")")
+			res.stays = append(res.stays, ev.Text)
+		case EvUndoStuck:
+			res.stuck = append(res.stuck, ev.Step+" ("+ev.Text+")")
 		}
 	}
 	return res, err
+}
+
+// lastOfUndo gives the newest event of each stage that an undo came to, when the stage has not begun again since.
+func lastOfUndo(ctx context.Context, q store.Querier, run int64) (map[int]Event, error) {
+	evs, err := store.Collect(ctx, q, scanEvent, "SELECT id, run, at, kind, stage, step, text, diff, took FROM events WHERE run = ? AND kind IN ('step', 'undo', 'step_undone', 'stays', 'undo_stuck') ORDER BY id", run)
+	last := map[int]Event{}
+	for _, ev := range evs {
+		switch ev.Kind {
+		case EvStep:
+			delete(last, ev.Stage)
+		case EvUndoStarted: // what was stuck is tried again
+			maps.DeleteFunc(last, func(_ int, ev Event) bool { return ev.Kind == EvUndoStuck })
+		default:
+			last[ev.Stage] = ev
+		}
+	}
+	return last, err
+}
+
+// takenBack gives the stages that an earlier undo of the run took back, or said that they stay: nothing is done twice.
+func (c *carrier) takenBack() (map[int]bool, error) {
+	last, err := lastOfUndo(c.ctx, c.db, c.r.ID)
+	back := map[int]bool{}
+	for i, ev := range last {
+		back[i] = ev.Kind != EvUndoStuck // a restart in the middle tries that again, too
+	}
+	return back, err
 }
 
 // String says it in one sentence, what needs a person first.
@@ -148,7 +181,10 @@ func (c *carrier) endUndo() (verdict, error) {
 				return nil, err
 			}
 		}
-		n.undoing, n.mark, n.Error = false, betweenTries, res.String()
+		n.undoing, n.Error = false, res.String()
+		if n.mark == underWay {
+			n.mark = betweenTries
+		}
 		if len(res.stuck) > 0 {
 			n.rest(Failed, EndUndonePart, now)
 			return []Event{{At: now, Kind: EvUndoFailed, Stage: n.shown(), Text: n.Error}}, nil
@@ -165,12 +201,13 @@ func (c *carrier) endUndo() (verdict, error) {
 }
 
 // standBack has the host stand by what was there before an undone run: by the newest earlier run that began and is not
-// undone itself. When this run had taken the earlier machine down, there is none, and the host stands by this one: undone.
+// undone itself, also when that took the host down. When this run had taken the earlier machine down, there is none, and
+// the host stands by this one: undone.
 func (c *carrier) standBack(tx store.Tx, n *Run) error {
 	var before Run
 	err := store.ErrNoRows
 	if !c.tookDown(n) {
-		before, err = scan(tx.QueryRow(c.ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id < ? AND began > 0 AND ending NOT IN ('undone', 'destroyed') ORDER BY id DESC LIMIT 1", n.FQDN, n.ID))
+		before, err = scan(tx.QueryRow(c.ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id < ? AND began > 0 AND ending <> 'undone' ORDER BY id DESC LIMIT 1", n.FQDN, n.ID))
 	}
 	if errors.Is(err, store.ErrNoRows) {
 		return forgetReach(c.ctx, tx, n.FQDN)
@@ -179,6 +216,9 @@ func (c *carrier) standBack(tx store.Tx, n *Run) error {
 	}
 	if _, err := tx.Exec(c.ctx, "UPDATE hosts SET run = ? WHERE fqdn = ? AND run = ?", before.ID, n.FQDN, n.ID); err != nil {
 		return err
+	}
+	if before.Ending == EndDestroyed {
+		return forgetReach(c.ctx, tx, n.FQDN)
 	}
 	mine, err := n.doc()
 	if err != nil || reachOf(mine).Addr == "" {

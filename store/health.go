@@ -95,7 +95,7 @@ func (db *DB) touch() error {
 	if db.dir != "" {
 		var st unix.Statfs_t
 		if err := unix.Statfs(db.dir, &st); err == nil && room(st) < minFree {
-			return &Trouble{Kind: DiskFull, File: db.file, What: "the disk of the database is full", Do: "make room on it; nothing that was confirmed is lost, and jarvis goes on by itself"}
+			return &Trouble{Kind: DiskFull, File: db.file, What: "the disk of the database is full", Do: "make room on it; nothing that was confirmed is lost, and a server that runs goes on by itself"}
 		}
 	}
 	err := db.Write(ctx, func(tx Tx) error {

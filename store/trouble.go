@@ -81,7 +81,7 @@ func explain(file string, err error) error {
 		case sqlite3.SQLITE_CORRUPT:
 			return tell(Damaged, "the database is damaged", keepACopy+salvage)
 		case sqlite3.SQLITE_FULL:
-			return tell(DiskFull, "the disk of the database is full", "make room on it; nothing that was confirmed is lost, and jarvis goes on by itself")
+			return tell(DiskFull, "the disk of the database is full", "make room on it; nothing that was confirmed is lost, and a server that runs goes on by itself")
 		case sqlite3.SQLITE_READONLY:
 			return tell(ReadOnly, "the database can be read but not written", "mount the disk for writing, and give jarvis.db, jarvis.db-wal, jarvis.db-shm and their folder to the user who runs jarvis")
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
