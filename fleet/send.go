@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -103,7 +104,7 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 			k++
 		}
 	}
-	run := fmt.Sprintf("%d", time.Now().UnixNano())
+	run := fmt.Sprintf("%d-%s", time.Now().UnixNano(), rand.Text())
 	_ = f.each(func(i int, _ Host, c *remote.Client) error {
 		if !todo[i] {
 			return nil

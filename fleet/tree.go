@@ -46,7 +46,7 @@ func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
 	t := &Tree{opts: o}
 	type inode struct{ dev, ino uint64 }
 	first := map[inode]int{}
-	seen := map[string]bool{}
+	seen := map[string]string{}
 	for _, p := range paths {
 		base, err := t.base(p)
 		if err != nil {
@@ -65,10 +65,16 @@ func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
 				return err
 			}
 			name := strings.TrimPrefix(path.Join(base, filepath.ToSlash(rel)), "/")
-			if name == "" || name == "." || seen[name] {
+			if name == "" || name == "." {
 				return nil
 			}
-			seen[name] = true
+			if before, twice := seen[name]; twice {
+				if other, err := os.Lstat(before); err == nil && os.SameFile(other, info) {
+					return nil
+				}
+				return fmt.Errorf("%s and %s would both be %s there", before, local, name)
+			}
+			seen[name] = local
 			e := treeEntry{name: name, local: local, info: info, hard: -1}
 			switch mode := info.Mode(); {
 			case mode.IsRegular():
@@ -145,7 +151,15 @@ func (t *Tree) stat(e *treeEntry, owner bool) string {
 		uid, gid := t.wanted(e)
 		who = fmt.Sprintf("%d %d ", uid, gid)
 	}
-	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.name)
+	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.asked())
+}
+
+// asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as one.
+func (e *treeEntry) asked() string {
+	if e.info.IsDir() {
+		return e.name + "/"
+	}
+	return e.name
 }
 
 // wanted gives the owner and the group on the host.
@@ -169,11 +183,11 @@ func (t *Tree) manifest(owner bool) (lines []string, digest string) {
 	return lines, hex.EncodeToString(sum[:])
 }
 
-// names lists all names, each ended by a NUL.
+// names lists all names as the manifest has them, each ended by a NUL.
 func (t *Tree) names() string {
 	var b strings.Builder
-	for _, e := range t.entries {
-		b.WriteString(e.name)
+	for i := range t.entries {
+		b.WriteString(t.entries[i].asked())
 		b.WriteByte(0)
 	}
 	return b.String()
@@ -195,9 +209,13 @@ func (t *Tree) tops() []string {
 	return tops
 }
 
-// dirsFile is the last member of every stream: the directories that are part of the tree, each ended by a NUL. When it is
-// there, the stream is whole: tar itself does not tell a cut stream from a short one.
-const dirsFile = ".jarvis-dirs"
+// The stream has what is sent below treeDir, and nothing else but its last member, dirsFile: the directories that are part
+// of the tree, each ended by a NUL. When it is there, the stream is whole: tar itself does not tell a cut stream from a
+// short one.
+const (
+	treeDir  = "tree/"
+	dirsFile = "dirs"
+)
 
 // write writes the entries that are wanted as a tar stream (POSIX.1-2001), and tells how many bytes of files are read.
 func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
@@ -214,7 +232,7 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.local, err)
 		}
-		hdr.Name, hdr.Uname, hdr.Gname = e.name, "", ""
+		hdr.Name, hdr.Uname, hdr.Gname = treeDir+e.name, "", ""
 		hdr.Uid, hdr.Gid = t.wanted(e)
 		hdr.ModTime = e.info.ModTime().Truncate(time.Second)
 		hdr.AccessTime, hdr.ChangeTime = time.Time{}, time.Time{}
@@ -223,7 +241,7 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
 			dirs.WriteString(e.name + "\x00")
 		}
 		if e.hard >= 0 {
-			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, t.entries[e.hard].name, 0
+			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, treeDir+t.entries[e.hard].name, 0
 		}
 		if hdr.Typeflag == tar.TypeReg {
 			if attrs := xattrs(e.local); len(attrs) > 0 {

@@ -107,10 +107,15 @@ func TestUnpackClearsWhatWasLeftLongAgo(t *testing.T) {
 	makeTree(t)
 	data := stream(t, "new")
 	dst := t.TempDir()
-	for name, age := range map[string]time.Duration{".jarvis-1": 50 * time.Hour, ".jarvis-2": time.Hour, ".jarvis-of-theirs": 50 * time.Hour} {
+	for name, age := range map[string]time.Duration{".jarvis-1": 50 * time.Hour, ".jarvis-2": time.Hour, ".jarvis-of-theirs": 50 * time.Hour, ".jarvis-3-theirs": 50 * time.Hour} {
 		dir := filepath.Join(dst, name)
 		if err := os.MkdirAll(filepath.Join(dir, "inside"), 0o755); err != nil {
 			t.Fatal(err)
+		}
+		if name != ".jarvis-3-theirs" {
+			if err := os.WriteFile(filepath.Join(dir, "of-jarvis"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := os.Chtimes(dir, time.Now(), time.Now().Add(-age)); err != nil {
 			t.Fatal(err)
@@ -121,7 +126,7 @@ func TestUnpackClearsWhatWasLeftLongAgo(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	if out, _ := exec.Command("ls", "-A", dst).Output(); string(out) != ".jarvis-2\n.jarvis-of-theirs\nnew\n" {
+	if out, _ := exec.Command("ls", "-A", dst).Output(); string(out) != ".jarvis-2\n.jarvis-3-theirs\n.jarvis-of-theirs\nnew\n" {
 		t.Errorf("there is %s", out)
 	}
 }

@@ -1,19 +1,23 @@
 # unpack.sh ROOT RUN tar|zstd < stream: unpack beside the place, then move what is new, and each file, into it.
-root=$1 stage=.jarvis-$2
+# In the stream, tree/ is what was sent, and after it comes dirs: its directories. So no name of theirs is one of ours.
+root=$1 name=.jarvis-$2
 mkdir -p -- "$root" && cd -- "$root" || exit 1
 root=$(pwd -P)
-export root
-trap 'rm -rf -- "$root/$stage" 2> /dev/null || { chmod -R u+rwx -- "$root/$stage"; rm -rf -- "$root/$stage"; }' EXIT
+stage=$root/$name near=$name.near # near: the same on another file system
+gone='rm -rf -- "$@" 2> /dev/null || { chmod -R u+rwx -- "$@"; rm -rf -- "$@"; }'
+trap '[ ! -s "$stage/near" ] || xargs -0 sh -c "$gone" sh < "$stage/near"; sh -c "$gone" sh "$stage"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-# What a host that went down in the middle, a day ago or more, was left with.
+# What a host that went down in the middle, a day ago or more, was left with. What is ours has a file that says so.
 for old in .jarvis-[0-9]*; do
-  [ ! -d "$old" ] || find "$old" -prune -type d -mtime +0 -exec rm -rf {} +
+  [ ! -f "$old/of-jarvis" ] || [ -L "$old" ] || find "$old" -prune -type d -mtime +0 -exec rm -rf {} +
 done
-mkdir -m 700 -- "$stage" || exit 1
+mkdir -m 700 -- "$stage" && : > "$stage/of-jarvis" || exit 1
 x=-p
 help=$(tar --help 2> /dev/null)
 case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability" ;; esac
 case $help in *--delay-directory-restore*) x="$x --delay-directory-restore" ;; esac # else what may not be written to can not be filled
+keep=
+case $help in *--keep-directory-symlink*) keep=--keep-directory-symlink ;; esac
 set -f
 said=$(case $3 in
 zstd) zstd -qdc | tar $x -C "$stage" -xf - ;;
@@ -24,41 +28,89 @@ esac 2>&1) || {
   printf '%s\n' "$said" >&2
   exit 1
 }
-cd -- "$stage" || exit 1
-[ -f .jarvis-dirs ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
+[ -f "$stage/dirs" ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
+cd -- "$stage/tree" || exit 1
 # What directories are to be like, kept now: moving files out of them changes their times.
-[ ! -s .jarvis-dirs ] || tar --no-recursion --null -T .jarvis-dirs -cf .jarvis-dirs.tar || exit 1
-find . -type d -print0 > .jarvis-all || exit 1
+[ ! -s "$stage/dirs" ] || tar --no-recursion --null -T "$stage/dirs" -cf "$stage/dirs.tar" || exit 1
+find . -type d -print0 > "$stage/all" || exit 1
+# Is a place on another file system than the stage? Then mv(1) would remove the old file and copy the new one, which a full
+# disk leaves half there. By number it shows but for mounts of the same one: those are in mountinfo, or behind a link.
+here=$(stat -L -c %d -- "$stage" 2> /dev/null) &&
+  [ "$(cd -- "$root" && xargs -0 stat -L -c %d -- < "$stage/all" 2> /dev/null | sort -u)" = "$here" ] && [ -r /proc/self/mountinfo ] || : > "$stage/far"
+[ ! -r /proc/self/mountinfo ] || while read -r a a a a at a; do
+  case $at in "${root%/}"/?*) ;; *) continue ;; esac
+  case $at in *\\*) at=$(printf '%b' "$at") ;; esac # a space is \040 there
+  at=${at#"${root%/}"/}
+  if [ -d "$at" ] && [ ! -L "$at" ]; then
+    : > "$stage/far"
+  elif [ -e "$at" ] || [ -L "$at" ]; then
+    echo "cannot replace ${root%/}/$at, where something is mounted; nothing was changed" >&2
+    exit 1
+  fi
+done < /proc/self/mountinfo
+export root stage near x
 # Directories that are on both sides are walked, parents first; what is in them moves, a directory that is new there as a
-# whole, by rename(2). The first walk looks only: a name that is a directory on one side alone stops all before anything
-# is moved.
-for step in look move; do
+# whole, by rename(2). A link to a directory is that directory. The first walk looks only: a name that is a directory on one
+# side alone stops all before anything is moved. The second copies what goes to another file system beside its place there.
+for step in look copy move; do
+  [ $step != copy ] || [ -f "$stage/far" ] || continue
   xargs -0 sh -c '
 step=$1; shift
+put() {
+  case $step in
+  copy) said=$(cp -a -- "$@" "$root/$d/$near/" 2>&1 && rm -rf -- "$@" 2>&1) || {
+    free=$(df -P -- "$root/$d" 2> /dev/null | awk "NR == 2 { print \$4 }")
+    [ "${free:-99}" -gt 16 ] || echo "no space is left in $root/${d#./}; nothing was changed" >&2
+    printf "%s\n" "$said" >&2
+    return 1
+  } ;;
+  move) mv -f -- "$@" "$root/$d/" ;;
+  esac
+}
 for d; do
   [ -d "$d" ] && [ -d "$root/$d" ] || continue
-  [ $step = look ] || [ -w "$d" ] || chmod u+w -- "$d" || exit 255
+  from=$d
+  case $step in
+  look) [ ! -L "$root/$d" ] || : > "$stage/far" ;;
+  copy)
+    [ "$d" != . ] || continue
+    if [ ! -d "$root/$d/$near" ]; then # two links may lead to one directory
+      printf "%s\0" "$root/$d/$near" >> "$stage/near"
+      if ln -- "$stage/of-jarvis" "$root/$d/$near" 2> /dev/null; then
+        rm -f -- "$root/$d/$near" && continue # rename(2) reaches it
+      fi
+      mkdir -m 700 -- "$root/$d/$near" || exit 255
+    fi ;;
+  move)
+    [ -w "$d" ] || chmod u+w -- "$d" || exit 255
+    [ ! -d "$root/$d/$near" ] || from=$root/$d/$near
+    # Through a link tar does not say what the directory is to be like.
+    like=
+    [ ! -L "$root/$d" ] || ! grep -qzxF -- "${d#./}" "$stage/dirs" || { like=$stage/like.tar && tar --no-recursion -C "$d" -cf "$like" . || exit 255; } ;;
+  esac
   set --
-  for f in "$d"/* "$d"/.[!.]* "$d"/..?*; do
-    case $f in ./.jarvis-*) continue ;; esac
+  for f in "$from"/* "$from"/.[!.]* "$from"/..?*; do
+    to=$root/$d/${f##*/}
     if [ -d "$f" ] && [ ! -L "$f" ]; then
-      [ ! -d "$root/$f" ] || continue
-      if [ -e "$root/$f" ] || [ -L "$root/$f" ]; then
-        echo "cannot overwrite non-directory $root/${f#./} with directory; nothing was changed" >&2
+      [ ! -d "$to" ] || continue
+      if [ -e "$to" ] || [ -L "$to" ]; then
+        echo "cannot overwrite non-directory $to with directory; nothing was changed" >&2
         exit 255
       fi
-      [ $step = look ] || [ -w "$f" ] || chmod u+w -- "$f" || exit 255 # moving it changes its ".."
+      [ $step != move ] || [ -w "$f" ] || chmod u+w -- "$f" || exit 255 # moving it changes its ".."
     elif [ ! -e "$f" ] && [ ! -L "$f" ]; then
       continue # the pattern itself
-    elif [ -d "$root/$f" ] && [ ! -L "$root/$f" ]; then
-      echo "cannot overwrite directory $root/${f#./} with non-directory; nothing was changed" >&2
+    elif [ -d "$to" ] && { [ ! -L "$to" ] || [ ! -L "$f" ]; }; then
+      echo "cannot overwrite directory $to with non-directory; nothing was changed" >&2
       exit 255
     fi
-    [ $step = move ] || continue
     set -- "$@" "$f"
-    [ $# -lt 200 ] || { mv -f -- "$@" "$root/$d/" || exit 255; set --; }
+    [ $# -lt 200 ] || { put "$@" || exit 255; set --; }
   done
-  [ $# = 0 ] || mv -f -- "$@" "$root/$d/" || exit 255
-done' sh $step < .jarvis-all || exit 1
+  [ $# = 0 ] || put "$@" || exit 255
+  [ $step = move ] || continue
+  [ "$from" = "$d" ] || rmdir -- "$from"
+  [ -z "$like" ] || tar $x -C "$root/$d" -xf "$like" || exit 255
+done' sh $step < "$stage/all" || exit 1
 done
-[ ! -f .jarvis-dirs.tar ] || tar $x -C "$root" -xf .jarvis-dirs.tar
+[ ! -f "$stage/dirs.tar" ] || tar $x $keep -C "$root" -xf "$stage/dirs.tar"
