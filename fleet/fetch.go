@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,23 @@ const fetchScript = `for p; do
 done
 exec tar -cf - "$@"`
 
+// apart refuses paths of which one would lie over the other here.
+func apart(paths []string) error {
+	seen := map[string]string{}
+	for _, p := range paths {
+		name := path.Base(path.Clean("/" + p))
+		if before, twice := seen[name]; twice && path.Clean(before) != path.Clean(p) {
+			return fmt.Errorf("%s and %s would both be %s here", before, p, name)
+		}
+		seen[name] = p
+	}
+	return nil
+}
+
 func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, sudo *remote.Sudo) (files int, bytes int64, err error) {
+	if err := apart(paths); err != nil {
+		return 0, 0, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, 0, err
 	}
@@ -123,7 +140,7 @@ func unpack(root *os.Root, r io.Reader) (files int, bytes int64, err error) {
 		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return files, bytes, err
 		}
-		temp := path.Join(path.Dir(name), "."+path.Base(name)+".jarvis")
+		temp := path.Join(path.Dir(name), ".jarvis-"+rand.Text())
 		switch hdr.Typeflag {
 		case tar.TypeDir:
 			if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -136,15 +153,13 @@ func unpack(root *os.Root, r io.Reader) (files int, bytes int64, err error) {
 			bytes += n
 			if err != nil {
 				_ = root.Remove(temp)
-				return files, bytes, err
+				return files, bytes, fmt.Errorf("write %s here: %w", name, bare(err))
 			}
 		case tar.TypeSymlink:
-			_ = root.Remove(temp)
 			if err := root.Symlink(hdr.Linkname, temp); err != nil {
 				return files, bytes, err
 			}
 		case tar.TypeLink:
-			_ = root.Remove(temp)
 			if err := root.Link(path.Clean(hdr.Linkname), temp); err != nil {
 				return files, bytes, err
 			}
@@ -159,8 +174,17 @@ func unpack(root *os.Root, r io.Reader) (files int, bytes int64, err error) {
 	}
 }
 
+// bare takes the name out of a file's error: it is that of no file that stays.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
 func writeNew(root *os.Root, name string, hdr *tar.Header, r io.Reader) (int64, error) {
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -48,13 +49,40 @@ type Lock struct {
 	held []*heldLock
 	wg   guard.Group
 	lose context.CancelCauseFunc
+
+	// watch ends first of all at Release: a flock that ends because it was told to is not lost.
+	watch   context.Context
+	unwatch context.CancelFunc
+	beats   guard.Group
 }
 
 type heldLock struct {
 	host  Host
 	in    *mailbox
-	lines chan string // what came back
-	done  chan error  // the end of flock
+	word  string        // what the host says when it has the lock, and what its heartbeats begin with
+	taken chan struct{} // closed when it has said so
+	lines chan string   // heartbeats that came back
+	done  chan error    // the end of flock
+}
+
+// hear takes a line from the host. A login shell may say what it likes (~/.bashrc, /etc/profile): only what begins with
+// the word, which this connection alone was told, is of the lock.
+func (k *heldLock) hear(line string) {
+	rest, ours := strings.CutPrefix(line, k.word)
+	switch {
+	case !ours:
+	case rest == "":
+		select {
+		case <-k.taken:
+		default:
+			close(k.taken)
+		}
+	default:
+		select {
+		case k.lines <- line:
+		default:
+		}
+	}
 }
 
 // Lock takes the lock on all hosts at once, or on none. It is an flock(2) of the file, held by flock(1) and a cat through
@@ -68,6 +96,7 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 	}
 	lockCtx, lose := context.WithCancelCause(context.WithoutCancel(ctx))
 	l := &Lock{ctx: lockCtx, lose: lose, held: make([]*heldLock, len(f.Hosts))}
+	l.watch, l.unwatch = context.WithCancel(lockCtx)
 	errs := f.each(func(i int, h Host, c *remote.Client) error {
 		if o.MakeDir {
 			if res, err := c.Run(ctx, remote.Command{Args: []string{"mkdir", "-p", "--", o.File}, Sudo: o.Sudo}); err != nil {
@@ -76,18 +105,14 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 				return errors.New(firstOf(res.Stderr, fmt.Sprintf("mkdir: exit %d", res.Exit)))
 			}
 		}
-		k := &heldLock{host: h, in: newMailbox(), lines: make(chan string, 4), done: make(chan error, 1)}
+		k := &heldLock{host: h, in: newMailbox(), word: rand.Text(), taken: make(chan struct{}), lines: make(chan string, 4), done: make(chan error, 1)}
 		l.held[i] = k
 		l.wg.Go(func(p *guard.Panic) { k.done <- p }, func() {
-			res, err := c.Run(lockCtx, remote.Command{Args: []string{"flock", "-nx", o.File, "-c", "echo acquired && cat"}, Sudo: o.Sudo, Stdin: k.in, Stdout: func(line string) {
-				select {
-				case k.lines <- line:
-				default:
-				}
-			}})
+			res, err := c.Run(lockCtx, remote.Command{Args: []string{"flock", "-nx", o.File, "-c", lockLine(k.word)}, Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear})
 			if err == nil && res.Exit != 0 {
-				err = fmt.Errorf("flock: %s", firstOf(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
-				if res.Exit == 1 && strings.TrimSpace(res.Stderr) == "" {
+				why := complaint(res.Stderr)
+				err = fmt.Errorf("flock: %s", firstOf(why, firstOf(res.Stderr, fmt.Sprintf("exit %d", res.Exit))))
+				if res.Exit == 1 && why == "" {
 					err = &LockedError{File: o.File, Holder: holder(lockCtx, c, o)}
 				}
 			}
@@ -104,7 +129,7 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 				err = errors.New("flock ended at once")
 			}
 			return err
-		case <-k.lines:
+		case <-k.taken:
 			return nil
 		case <-t.C:
 			return errors.New("the lock was not taken in time")
@@ -114,13 +139,29 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 		return nil, errors.Join(err, l.Release())
 	}
 	for _, k := range l.held {
-		l.wg.Go(func(p *guard.Panic) { lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, p)}) }, func() {
-			if err := k.beat(lockCtx, o.Answer); err != nil && lockCtx.Err() == nil {
+		l.beats.Go(func(p *guard.Panic) { lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, p)}) }, func() {
+			if err := k.beat(l.watch, o.Answer); err != nil && l.watch.Err() == nil {
 				lose(&HostError{k.host, fmt.Errorf("%w: %w", ErrLockLost, err)})
 			}
 		})
 	}
 	return l, nil
+}
+
+// lockLine is what runs while the lock is held. It begins a line of its own: a prompt may stand before it.
+func lockLine(word string) string { return `printf '\n%s\n' ` + word + " && cat" }
+
+// complaint gives what flock or sudo say of why there is no lock; "" when they say nothing: then somebody holds it. What a
+// login shell writes at every login is none.
+func complaint(stderr string) string {
+	for l := range strings.Lines(stderr) {
+		for _, who := range []string{"flock:", "sudo:", "env:"} {
+			if strings.HasPrefix(l, who) {
+				return strings.TrimSpace(strings.TrimPrefix(l, "flock:"))
+			}
+		}
+	}
+	return ""
 }
 
 // holderScript finds who has an flock on a file (proc(5), /proc/locks).
@@ -153,7 +194,7 @@ func (k *heldLock) beat(ctx context.Context, answer time.Duration) error {
 			return errors.Join(errors.New("flock ended"), err)
 		case <-t.C:
 		}
-		ping := fmt.Sprintf("ping %d", n)
+		ping := fmt.Sprintf("%s ping %d", k.word, n)
 		_, _ = io.WriteString(k.in, ping+"\n")
 		late := time.NewTimer(answer)
 		for back := ""; back != ping; {
@@ -197,6 +238,8 @@ const releaseTime = 5 * time.Second
 
 // Release lets go everywhere. The error names the hosts of which nobody knows whether they did.
 func (l *Lock) Release() error {
+	l.unwatch()
+	l.beats.Wait()
 	for _, k := range l.held {
 		if k != nil {
 			k.in.Close()

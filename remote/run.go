@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,9 @@ type Command struct {
 	Stdin  io.Reader
 	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
 	Stderr func(line string)
-	Output io.Writer // instead of Stdout: its bytes as they come
+	// Output takes the bytes of stdout as they come, instead of Stdout. When a Write fails, the command is ended on the host,
+	// and Run gives that error.
+	Output io.Writer
 }
 
 // Sudo runs a command as somebody else.
@@ -98,7 +101,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
 	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
 	s.Stdout, s.Stderr = out, errs
-	given := &guardedWriter{w: cmd.Output}
+	given := &guardedWriter{w: cmd.Output, failed: make(chan error, 1)}
 	if cmd.Output != nil {
 		s.Stdout = given
 	}
@@ -135,6 +138,9 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	case err = <-refused:
 		c.end(s, done, cmd, mark)
 		return Result{}, err
+	case err = <-given.failed: // nobody reads any more: the host would wait for ever to get rid of what it has to say
+		c.end(s, done, cmd, mark)
+		return Result{}, err
 	case <-ctx.Done():
 		c.end(s, done, cmd, mark)
 		return Result{}, context.Cause(ctx)
@@ -153,6 +159,11 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		if bug != nil {
 			return res, bug
 		}
+	}
+	select {
+	case err := <-given.failed: // the command ended at the same moment
+		return res, err
+	default:
 	}
 	var exit *gossh.ExitError
 	switch {
@@ -263,9 +274,12 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 
 // shell writes the command for the login shell of the host, which may be any: it meets quoted words only.
 func (cmd Command) shell(mark string) string {
-	args := cmd.Args
+	args, line := cmd.Args, cmd.Line
+	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
+		line = " " + line // after -c, too, a shell takes such a word for an option
+	}
 	if len(args) == 0 {
-		args = []string{"sh", "-c", cmd.Line}
+		args = []string{"sh", "-c", line}
 	}
 	env := []string{"env", runMark + mark}
 	for _, k := range slices.Sorted(maps.Keys(cmd.Env)) {
@@ -278,7 +292,7 @@ func (cmd Command) shell(mark string) string {
 	if cmd.Sudo == nil {
 		if len(cmd.Args) == 0 && cmd.Dir == "" {
 			// The login shell itself reads the line, as with ssh(1).
-			return "exec " + Quote(env...) + ` "$SHELL" -c ` + Quote(cmd.Line)
+			return "exec " + Quote(env...) + ` "$SHELL" -c ` + Quote(line)
 		}
 		return "exec " + Quote(args...)
 	}
@@ -338,11 +352,12 @@ func (l *lines) say(line string) {
 	}
 }
 
-// guardedWriter is the same for bytes.
+// guardedWriter is the same for bytes. The first error of w goes to failed.
 type guardedWriter struct {
-	w   io.Writer
-	mu  sync.Mutex
-	bug error
+	w      io.Writer
+	failed chan error
+	mu     sync.Mutex
+	bug    error
 }
 
 func (g *guardedWriter) Write(p []byte) (n int, err error) {
@@ -354,6 +369,15 @@ func (g *guardedWriter) Write(p []byte) (n int, err error) {
 		defer g.mu.Unlock()
 		g.bug = bug
 		return len(p), nil
+	}
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		select {
+		case g.failed <- err:
+		default:
+		}
 	}
 	return n, err
 }
