@@ -131,15 +131,28 @@ func (a *AcceptNew) Check(addr string, key gossh.PublicKey) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if p, ok := a.new[addr]; ok {
+		if c, isCert := key.(*gossh.Certificate); isCert {
+			key = c.Key
+		}
 		return p.Check(addr, key)
 	}
-	f, err := os.OpenFile(a.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write down the new host key: %w", err)
+	if c, ok := key.(*gossh.Certificate); ok {
+		key = c.Key // nobody here vouches for its authority: the key itself is what will be known
 	}
-	_, err = fmt.Fprintln(f, knownhosts.Line([]string{knownhosts.Normalize(addr)}, key))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write down the new host key: %w", err)
+	err = ErrUnknownHost
+	werr := locked(a.File, os.O_APPEND|os.O_RDWR, 0o600, func(f *os.File) error {
+		// Another process may have met the host meanwhile: then its key is the one.
+		if err = NewKnownHosts(a.File).Check(addr, key); !errors.Is(err, ErrUnknownHost) {
+			return nil
+		}
+		err = nil
+		return appendKnown(f, knownhosts.Line([]string{knownhosts.Normalize(addr)}, key))
+	})
+	if werr != nil {
+		return fmt.Errorf("write down the new host key: %w", werr)
+	}
+	if err != nil {
+		return err
 	}
 	if a.new == nil {
 		a.new = map[string]Pinned{}

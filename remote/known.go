@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // the format's own hash of names; nothing secret hangs on it
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,18 +18,27 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // KnownHosts are files in the format of sshd(8), SSH_KNOWN_HOSTS FILE FORMAT: plain and hashed names, patterns, ports,
 // @cert-authority and @revoked. A file that is not there is empty. They are read once, at the first question, and a
 // name is found without reading them again, so that a thousand hosts cost no more than their lines.
+//
+// A line that can not be read is skipped for all hosts that it does not name. A host that it does name is never a stranger
+// because of it: unless another line vouches for the host, Check says what is wrong with the line.
 type KnownHosts struct {
+	// Note is told of each line that is skipped, once, when the files are read; may be nil.
+	Note func(string)
+
 	files []string
 
 	once     sync.Once
 	err      error
 	byName   map[string][]*knownLine // plain names
 	patterns []*knownLine            // lines with a wildcard, a negation, or a hash
+	bad      []*knownLine            // lines that can not be read
 	revoked  map[string]*knownLine   // by key
 }
 
@@ -38,6 +49,8 @@ type knownLine struct {
 	names    []string
 	keyType  string
 	keyBytes []byte
+	wrong    string // why it can not be read
+	refuses  bool   // with wrong: it may be there to refuse a key
 }
 
 func (l *knownLine) where() string { return fmt.Sprintf("%s, line %d", l.file, l.line) }
@@ -56,19 +69,17 @@ func (k *KnownHosts) Err() error {
 			if errors.Is(err, os.ErrNotExist) {
 				continue
 			}
-			if err == nil {
-				err = k.add(f, b)
-			}
 			if err != nil {
 				k.err = fmt.Errorf("read known_hosts: %w", err)
 				return
 			}
+			k.add(f, b)
 		}
 	})
 	return k.err
 }
 
-func (k *KnownHosts) add(file string, b []byte) error {
+func (k *KnownHosts) add(file string, b []byte) {
 	n := 0
 	for text := range bytes.Lines(b) {
 		n++
@@ -81,23 +92,22 @@ func (k *KnownHosts) add(file string, b []byte) error {
 		if strings.HasPrefix(fields[0], "@") {
 			marker, fields = fields[0], fields[1:]
 		}
-		if len(fields) < 3 {
-			return fmt.Errorf("%s: a host, a type and a key belong there", l.where())
+		l.refuses = marker != "" && marker != "@cert-authority"
+		if len(fields) > 0 {
+			l.names = strings.Split(fields[0], ",")
 		}
-		var err error
-		if l.keyBytes, err = base64.StdEncoding.DecodeString(fields[2]); err != nil {
-			return fmt.Errorf("%s: the key is not base64", l.where())
+		if l.wrong = whatIsWrong(marker, fields); l.wrong != "" {
+			k.skip(l)
+			continue
 		}
-		l.names, l.keyType = strings.Split(fields[0], ","), fields[1]
+		l.keyType = fields[1]
+		l.keyBytes, _ = base64.StdEncoding.DecodeString(fields[2])
 		switch marker {
 		case "@revoked":
 			k.revoked[string(l.keyBytes)] = l
 			continue
 		case "@cert-authority":
 			l.ca = true
-		case "":
-		default:
-			return fmt.Errorf("%s: there is no marker %s", l.where(), marker)
 		}
 		plain := true
 		for _, name := range l.names {
@@ -112,7 +122,33 @@ func (k *KnownHosts) add(file string, b []byte) error {
 			k.byName[name] = append(k.byName[name], l)
 		}
 	}
-	return nil
+}
+
+// whatIsWrong says why the words of a line are no line of known_hosts; "" when they are one.
+func whatIsWrong(marker string, fields []string) string {
+	switch {
+	case marker != "" && marker != "@revoked" && marker != "@cert-authority":
+		return "there is no marker " + plain.Line(marker)
+	case len(fields) < 3:
+		return "a host, a type and a key belong there"
+	}
+	key, err := base64.StdEncoding.DecodeString(fields[2])
+	if err != nil {
+		return "the key is not base64"
+	}
+	// The key begins with its type (RFC 4253 §6.6). The rest is looked at when somebody offers it.
+	if n := len(fields[1]); len(key) < 4+n || binary.BigEndian.Uint32(key) != uint32(n) || string(key[4:4+n]) != fields[1] { //nolint:gosec // a word of a line
+		return "the key is none of the type " + plain.Line(fields[1])
+	}
+	return ""
+}
+
+// skip keeps a line that can not be read for the hosts that it names, and says so.
+func (k *KnownHosts) skip(l *knownLine) {
+	k.bad = append(k.bad, l)
+	if k.Note != nil {
+		k.Note(fmt.Sprintf("%s is skipped: %s", l.where(), l.wrong))
+	}
 }
 
 // about gives the lines about a name: "host", or "[host]:port".
@@ -130,13 +166,12 @@ func (k *KnownHosts) about(name string) []*knownLine {
 func (l *knownLine) matches(name string) bool {
 	yes := false
 	for _, p := range l.names {
-		negated := strings.HasPrefix(p, "!")
-		p = strings.ToLower(strings.TrimPrefix(p, "!"))
+		p, negated := strings.CutPrefix(p, "!")
 		ok := false
 		if strings.HasPrefix(p, "|") {
-			ok = hashedAs(l.names[0], name)
+			ok = hashedAs(p, name)
 		} else {
-			ok = wildcard(p, name)
+			ok = wildcard(strings.ToLower(p), name)
 		}
 		if ok && negated {
 			return false
@@ -144,6 +179,17 @@ func (l *knownLine) matches(name string) bool {
 		yes = yes || ok
 	}
 	return yes
+}
+
+// skipped gives why a host is no stranger although no line vouches for it: one that names it can not be read.
+func (k *KnownHosts) skipped(name string, refuses bool) error {
+	name = strings.ToLower(name)
+	for _, l := range k.bad {
+		if (l.refuses || !refuses) && l.matches(name) {
+			return fmt.Errorf("%s names it, but can not be read: %s", l.where(), l.wrong)
+		}
+	}
+	return nil
 }
 
 // wildcard matches * and ? only: brackets stand for themselves, they surround a host with a port.
@@ -238,6 +284,9 @@ func (k *KnownHosts) check(addr, name string, key gossh.PublicKey) error {
 			return e
 		}
 	}
+	if err := k.skipped(name, true); err != nil {
+		return err
+	}
 	lines := k.about(name)
 	if isCert {
 		authority := string(cert.SignatureKey.Marshal())
@@ -257,14 +306,21 @@ func (k *KnownHosts) check(addr, name string, key gossh.PublicKey) error {
 		if string(l.keyBytes) == got {
 			return nil
 		}
-		if want, err := gossh.ParsePublicKey(l.keyBytes); err == nil {
-			e.Want, e.Where = append(e.Want, gossh.FingerprintSHA256(want)), l.where()
-		}
+		e.Want, e.Where = append(e.Want, fingerprint(l.keyBytes)), l.where()
 	}
-	if len(e.Want) == 0 {
-		return ErrUnknownHost
+	if len(e.Want) > 0 {
+		return e
 	}
-	return e
+	if err := k.skipped(name, false); err != nil {
+		return err
+	}
+	return ErrUnknownHost
+}
+
+// fingerprint is that of ssh-keygen -l; of a key of a kind that we do not know, too.
+func fingerprint(key []byte) string {
+	sum := sha256.Sum256(key)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // certificateKeys are the keys that a revocation may name.

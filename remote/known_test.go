@@ -96,19 +96,6 @@ func TestKnownHosts(t *testing.T) {
 	}
 }
 
-func TestABrokenKnownHostsIsNotIgnored(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "k")
-	a, _ := newKey(t)
-	for text, want := range map[string]string{"loki ssh-ed25519\n": "line 1: a host, a type and a key", "x y z!\n": "not base64", "@what h t AAAA\n": "no marker @what"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := remote.NewKnownHosts(file).Check("h:22", a.PublicKey()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}
-
 // A new key is written down once, and then it is the one.
 func TestAcceptNewTrustsTheFirstContactOnly(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "known_hosts")

@@ -25,6 +25,7 @@ type Resolver struct {
 	Password  func() (string, error) // nil: none is offered
 	AcceptNew bool                   // the key of a host of which nothing is known is written to known_hosts
 	Timeout   time.Duration          // to connect; 0: as Dial has it
+	Note      func(string)           // told of each line of known_hosts that is skipped; may be nil
 
 	conf  *SSHConfig
 	agent *Agent
@@ -160,7 +161,9 @@ func (r *Resolver) hostKeys(h HostConfig) HostKeys {
 	if k := r.known[key]; k != nil {
 		return k
 	}
-	var k HostKeys = FirstOf{NewKnownHosts(h.KnownHosts...), r.sshfp}
+	files := NewKnownHosts(h.KnownHosts...)
+	files.Note = r.Note
+	var k HostKeys = FirstOf{files, r.sshfp}
 	if r.AcceptNew && len(h.KnownHosts) > 0 {
 		_ = os.MkdirAll(filepath.Dir(h.KnownHosts[0]), 0o700)
 		k = &AcceptNew{Known: k, File: h.KnownHosts[0]}

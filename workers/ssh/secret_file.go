@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
-
-	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -79,22 +75,15 @@ func (w *Worker) OnStandby(ctx context.Context, _ *clipboard.Clipboard, host str
 // dialKnown connects to a host by name, trusting the keys that known_hosts has for it.
 func (w *Worker) dialKnown(ctx context.Context, host string) (*remote.Client, error) {
 	addr := net.JoinHostPort(host, strconv.Itoa(w.cfg.Port))
-	b, err := os.ReadFile(w.cfg.KnownHosts)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("read known_hosts: %w", err)
+	known := remote.NewKnownHosts(w.cfg.KnownHosts)
+	if err := known.Err(); err != nil {
+		return nil, err
 	}
-	var keys []gossh.PublicKey
-	for _, l := range strings.Split(string(b), "\n") {
-		if !mentions(l, []string{knownhosts.Normalize(addr)}) {
-			continue
-		}
-		if _, _, k, _, _, err := gossh.ParseKnownHosts([]byte(l)); err == nil {
-			keys = append(keys, k)
-		}
-	}
-	if len(keys) == 0 {
+	if known.Algorithms(addr) == nil {
 		return nil, pipeline.Permanentf("the key of %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", host, w.cfg.KnownHosts)
 	}
-	cl, err := remote.Dial(ctx, w.target(addr, keys))
+	t := w.target(addr, nil)
+	t.HostKeys = known
+	cl, err := remote.Dial(ctx, t)
 	return cl, w.classify(ctx, addr, err)
 }

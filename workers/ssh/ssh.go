@@ -21,7 +21,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -96,7 +95,6 @@ var builtin = map[string]Management{
 type Worker struct {
 	cfg    Config
 	signer gossh.Signer
-	mu     sync.Mutex // the known_hosts file
 }
 
 // New reads the key, or makes it in data when the configuration names none.

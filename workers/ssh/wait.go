@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -174,24 +171,22 @@ func last(s, otherwise string) string {
 	return otherwise
 }
 
-// names lists under which names known_hosts holds the host.
-func (w *Worker) names(in clipboard.Instance, addr string) []string {
+// names says under which names known_hosts holds the host.
+func (w *Worker) names(in clipboard.Instance, addr string) remote.KnownNames {
 	port := addr[strings.LastIndexByte(addr, ':'):]
-	set := []string{knownhosts.Normalize(in.FQDN + port), knownhosts.Normalize(addr)}
+	n := remote.KnownNames{Host: in.FQDN + port, Addr: addr}
 	if in.Hostname != in.FQDN {
-		set = append(set, knownhosts.Normalize(in.Hostname+port))
+		n.Short = in.Hostname + port
 	}
-	return set
+	return n
 }
 
-// remember writes the host's keys to known_hosts in place of what was there for its names.
+// remember writes the host's keys to known_hosts in place of what was there for it; without keys it takes that out.
 func (w *Worker) remember(in clipboard.Instance, addr string, keys []gossh.PublicKey) error {
-	names := w.names(in, addr)
-	var add []string
-	for _, k := range keys {
-		add = append(add, knownhosts.Line(names, k))
+	if err := remote.Remember(w.cfg.KnownHosts, w.names(in, addr), keys); err != nil {
+		return fmt.Errorf("write known_hosts: %w", err)
 	}
-	return w.editKnownHosts(names, add)
+	return nil
 }
 
 // forget is the Undo: the next machine of that name or address has other keys.
@@ -207,51 +202,8 @@ func (w *Worker) forget(_ context.Context, c *clipboard.Clipboard) error {
 	if err != nil {
 		return err
 	}
-	if err := w.editKnownHosts(w.names(in, addr), nil); err != nil {
+	if err := w.remember(in, addr, nil); err != nil {
 		return err
 	}
 	return c.Delete("hostkeys")
-}
-
-func (w *Worker) editKnownHosts(drop, add []string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	old, err := os.ReadFile(w.cfg.KnownHosts)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read known_hosts: %w", err)
-	}
-	var out []string
-	for _, l := range strings.Split(strings.TrimRight(string(old), "\n"), "\n") {
-		if l != "" && !mentions(l, drop) {
-			out = append(out, l)
-		}
-	}
-	out = append(out, add...)
-	text := strings.Join(out, "\n")
-	if text != "" {
-		text += "\n"
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(w.cfg.KnownHosts), ".known_hosts-*")
-	if err != nil {
-		return fmt.Errorf("write known_hosts: %w", err)
-	}
-	_, werr := tmp.WriteString(text)
-	if err := errors.Join(werr, tmp.Chmod(0o644), tmp.Close(), os.Rename(tmp.Name(), w.cfg.KnownHosts)); err != nil {
-		_ = os.Remove(tmp.Name())
-		return fmt.Errorf("write known_hosts: %w", err)
-	}
-	return nil
-}
-
-// mentions reports whether a line of known_hosts names one of the hosts.
-func mentions(line string, names []string) bool {
-	field, _, _ := strings.Cut(line, " ")
-	for _, h := range strings.Split(field, ",") {
-		for _, n := range names {
-			if h == n {
-				return true
-			}
-		}
-	}
-	return false
 }
