@@ -28,6 +28,10 @@ func run() Verb {
 			{Name: "command", In: InBody, Doc: "the command and its arguments, as they are: no shell reads them", Required: true, Kind: List},
 		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			argv, err := commandOf(c.Args)
+			if err != nil {
+				return Answer{}, err
+			}
 			var list []pipeline.Standing
 			for _, name := range strings.Split(c.Args[0], ",") {
 				r, err := findHost(ctx, e, name)
@@ -52,7 +56,7 @@ func run() Verb {
 					defer func() { <-room }()
 					out[i].Host = r.Host
 					secrets := e.Engine.Masker(r.Run)
-					res, err := e.Exec(ctx, r, c.Args[1:], func(l string) {
+					res, err := e.Exec(ctx, r, argv, func(l string) {
 						if len(out[i].Lines) < 1000 {
 							out[i].Lines = append(out[i].Lines, clip(secrets.Mask(l), 2000))
 						}
@@ -81,4 +85,21 @@ func run() Verb {
 			return a, nil
 		},
 	}
+}
+
+// commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have: as
+// a command it would mean something that nobody typed. After "--" every word is the command's.
+func commandOf(args []string) ([]string, error) {
+	for i, w := range args[:2] {
+		switch {
+		case i == 1 && w == "--":
+			if len(args) == 2 {
+				return nil, &UserError{Msg: "no command stands after --", Hint: "as in `run loki,thor uptime`", Kind: ErrUsage}
+			}
+			return args[2:], nil
+		case strings.HasPrefix(w, "-"):
+			return nil, &UserError{Msg: fmt.Sprintf("`run` has no flag %s", clip(w, 40)), Hint: "a command that begins so stands after --, as in `run HOST -- COMMAND`", Kind: ErrUsage}
+		}
+	}
+	return args[1:], nil
 }

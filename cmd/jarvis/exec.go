@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -25,7 +27,7 @@ type execCmd struct {
 	Env    map[string]string `mapsep:"none" placeholder:"K=V" help:"Set in the command's environment; whoever lists processes there can read it."`
 	Direct bool              `help:"Connect from here, also when a server runs whose open connections could be used."`
 	TTY    bool              `name:"tty" help:"Give the command a terminal."`
-	Args   []string          `arg:"" passthrough:"" help:"The command; the shell on the hosts reads it, as with ssh."`
+	Args   []string          `arg:"" passthrough:"partial" help:"The command; the shell on the hosts reads it, as with ssh."`
 }
 
 // Help is shown under --help.
@@ -33,37 +35,83 @@ func (execCmd) Help() string {
 	return "Examples:\n  jarvis exec -o web[1-20] uptime\n  jarvis exec -o ./hosts -x systemctl reload nginx\n  jarvis exec -o db1 -o root@db2:2222 -i script.sh bash -s\n  jarvis exec -o web[1-500] --group -w cat /etc/debian_version\n  jarvis exec -o loki -C 'sleep $((RANDOM % 10))' '&&' echo done      (-C as in orgalorg)"
 }
 
-// likeOrgalorg lets `exec` and its kin be typed as orgalorg is: what follows -C, -S or -U are no more flags.
-func likeOrgalorg(args []string) []string {
+// likeOrgalorg lets `exec` and its kin be typed as orgalorg is: what follows -C, -S or -U are no more flags. It looks at
+// flags only: the same letters in a flag's value, or in the command for the hosts (`git -C /srv pull`), are not ours.
+func likeOrgalorg(app *kong.Node, args []string) []string {
 	if len(args) == 0 || !slices.Contains([]string{"exec", "sync", "upload"}, args[0]) {
 		return args
 	}
-	letter := map[string]string{"exec": "C", "sync": "S", "upload": "U"}[args[0]]
+	letter := map[string]byte{"exec": 'C', "sync": 'S', "upload": 'U'}[args[0]]
 	long := map[string]string{"exec": "--command", "sync": "--sync", "upload": "--upload"}[args[0]]
-	for i, a := range args[1:] {
+	valued := valuedFlags(app, args[0])
+	for i := 1; i < len(args); i++ {
+		a := args[i]
 		switch {
 		case a == "--":
 			return args
 		case a == long:
-		case len(a) > 1 && a[0] == '-' && a[1] != '-' && strings.HasSuffix(a, letter):
-			if rest := strings.TrimSuffix(a, letter); rest != "-" {
-				return append(append(slices.Clone(args[:i+1]), rest, "--"), args[i+2:]...)
+			return append(append(slices.Clone(args[:i]), "--"), args[i+1:]...)
+		case strings.HasPrefix(a, "--"):
+			if valued[a] {
+				i++ // its value; with = it is no name of a flag
 			}
-		default:
-			continue
+		case len(a) > 1 && a[0] == '-':
+			for j := 1; j < len(a); j++ {
+				if a[j] == letter && j == len(a)-1 {
+					before := slices.Clone(args[:i])
+					if j > 1 {
+						before = append(before, a[:j])
+					}
+					return append(append(before, "--"), args[i+1:]...)
+				}
+				if valued["-"+a[j:j+1]] {
+					if j == len(a)-1 {
+						i++
+					}
+					break // the rest of the word is its value
+				}
+			}
+		case args[0] == "exec":
+			return args // the command begins
 		}
-		return append(append(slices.Clone(args[:i+1]), "--"), args[i+2:]...)
 	}
 	return args
 }
 
+// valuedFlags lists the flags of a command, as they are typed, that take a value.
+func valuedFlags(app *kong.Node, command string) map[string]bool {
+	out := map[string]bool{}
+	add := func(n *kong.Node) {
+		for _, f := range n.Flags {
+			if f.IsBool() {
+				continue
+			}
+			out["--"+f.Name] = true
+			if f.Short != 0 {
+				out["-"+string(f.Short)] = true
+			}
+		}
+	}
+	add(app)
+	for _, n := range app.Children {
+		if n.Name == command {
+			add(n)
+		}
+	}
+	return out
+}
+
 // Run is called by kong.
 func (c *execCmd) Run(ctx context.Context, t *term) error {
-	if len(c.Args) > 0 && c.Args[0] == "--" {
+	ended := len(c.Args) > 0 && c.Args[0] == "--" // whoever says that no more flags come means what follows
+	if ended {
 		c.Args = c.Args[1:]
 	}
-	if len(c.Args) == 0 {
+	switch {
+	case len(c.Args) == 0:
 		return usage("no command is given, as in `jarvis exec -o HOST uptime`")
+	case !ended && strings.HasPrefix(c.Args[0], "@"):
+		return usage("%s stands where the command begins; hosts are named with -o, as in `jarvis exec -o %s uptime`", c.Args[0], c.Args[0])
 	}
 	cmd := remote.Command{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, PTY: c.TTY}
 	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send)}

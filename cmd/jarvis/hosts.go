@@ -125,6 +125,11 @@ func newResolver(m *manyFlags, t *term) (*resolver, error) {
 	}
 	r := &resolver{rr, m}
 	r.User, r.Timeout, r.AcceptNew = m.User, time.Duration(m.Connect), m.HostKey == "accept-new"
+	r.Note = func(what string) {
+		if _, said := t.noted.LoadOrStore(what, true); !said {
+			_, _ = fmt.Fprintf(t.err, "jarvis: %s\n", what)
+		}
+	}
 	if m.Key != "" {
 		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
 		if err != nil {

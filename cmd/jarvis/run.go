@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/alecthomas/kong"
 
@@ -34,6 +35,8 @@ type term struct {
 	err    io.Writer
 	conf   string // --config
 	server string // --server
+
+	noted sync.Map // what was said of files that are read more than once
 }
 
 // isTerminal reports whether a stream is a terminal; a file handed to it keeps that.
@@ -123,7 +126,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if args[0] == "help" {
 			args = append(args[1:], "--help")
 		}
-		args = likeOrgalorg(args)
+		args = likeOrgalorg(parser.Model.Node, args)
 		kctx, err := parser.Parse(args)
 		if err != nil {
 			return notUnderstood(parser, args, err)

@@ -68,6 +68,14 @@ func namesFile(v command.Verb, args []string) bool {
 	return strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml")
 }
 
+// afterFlags says again what kong takes out: a word of a host's command that looks like a flag stood after a "--".
+func afterFlags(v command.Verb, args []string) []string {
+	if v.Name == "run" && len(args) > 1 && strings.HasPrefix(args[1], "-") {
+		return append([]string{args[0], "--"}, args[1:]...)
+	}
+	return args
+}
+
 // follows reports whether the command waits for the run that the verb moves.
 func follows(v command.Verb) bool { return v.Acts && v.Name != "run" }
 
@@ -78,7 +86,7 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	defer cl.Close()
-	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
+	req := web.CommandRequest{Words: append([]string{c.verb.Name}, afterFlags(c.verb, c.Args)...)}
 	if namesFile(c.verb, c.Args) {
 		if req.File, err = readClipboard(c.Args[len(c.Args)-1], t.in); err != nil {
 			return err
