@@ -20,19 +20,21 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	gogitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"github.com/go-git/go-git/v5/storage/memory"
-	"github.com/skeema/knownhosts"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // login is go-git's AuthMethod with our key and a verified host key.
 type login struct {
 	user   string
 	signer gossh.Signer
-	known  *knownhosts.HostKeyDB
+	known  *remote.KnownHosts
 	addr   string
+	alarm  error // why the host's key was refused
 }
 
 var _ gogitssh.AuthMethod = (*login)(nil)
@@ -41,8 +43,12 @@ func (l *login) Name() string   { return "jarvis-public-key" }
 func (l *login) String() string { return l.user }
 
 func (l *login) ClientConfig() (*gossh.ClientConfig, error) {
-	return &gossh.ClientConfig{User: l.user, Auth: []gossh.AuthMethod{gossh.PublicKeys(l.signer)}, HostKeyCallback: l.known.HostKeyCallback(),
-		HostKeyAlgorithms: l.known.HostKeyAlgorithms(l.addr), Timeout: 20 * time.Second}, nil
+	check := func(_ string, _ net.Addr, key gossh.PublicKey) error {
+		l.alarm = guard.Call(func() error { return l.known.Check(l.addr, key) }) // in a goroutine of the library's
+		return l.alarm
+	}
+	return &gossh.ClientConfig{User: l.user, Auth: []gossh.AuthMethod{gossh.PublicKeys(l.signer)}, HostKeyCallback: check,
+		HostKeyAlgorithms: l.known.Algorithms(l.addr), Timeout: 20 * time.Second}, nil
 }
 
 func (w *Worker) login() (*login, error) {
@@ -59,10 +65,11 @@ func (w *Worker) login() (*login, error) {
 	if file == "" {
 		file = filepath.Join(w.cfg.Data, "known_hosts")
 	}
-	if l.known, err = knownhosts.NewDB(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+	l.known = remote.NewKnownHosts(file)
+	if err := l.known.Err(); err != nil {
+		return nil, err
 	}
-	if err != nil || len(l.known.HostKeys(l.addr)) == 0 {
+	if l.known.Algorithms(l.addr) == nil {
 		return nil, fmt.Errorf("the key of the git host %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", l.addr, file)
 	}
 	if w.cfg.Gitolite.Key != "" {
@@ -94,7 +101,7 @@ func (w *Worker) gitolite(ctx context.Context, in clipboard.Instance, change fun
 	tree := memfs.New()
 	repo, err := git.CloneContext(ctx, memory.NewStorage(), tree, &git.CloneOptions{URL: w.cfg.Gitolite.Admin, Auth: auth, SingleBranch: true, Tags: git.NoTags})
 	if err != nil {
-		return false, w.sayGit("clone", err)
+		return false, w.sayGit(auth, "clone", err)
 	}
 	name := path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")
 	before, err := readFile(tree, name)
@@ -124,7 +131,7 @@ func (w *Worker) gitolite(ctx context.Context, in clipboard.Instance, change fun
 		return false, fmt.Errorf("commit %s: %w", name, err)
 	}
 	if err := repo.PushContext(ctx, &git.PushOptions{Auth: auth}); err != nil {
-		return false, w.sayGit("push to", err)
+		return false, w.sayGit(auth, "push to", err)
 	}
 	return true, nil
 }
@@ -139,12 +146,12 @@ func readFile(tree billy.Filesystem, name string) (string, error) {
 }
 
 // sayGit puts go-git's errors into words.
-func (w *Worker) sayGit(what string, err error) error {
+func (w *Worker) sayGit(auth *login, what string, err error) error {
 	var key *gossh.ServerAuthError
 	text := err.Error()
 	switch {
-	case knownhosts.IsHostKeyChanged(err), strings.Contains(text, "knownhosts: key mismatch"):
-		return pipeline.Permanentf("%s %s: the git host offers another key than known_hosts has; that is an alarm", what, w.cfg.Gitolite.Admin)
+	case auth.alarm != nil:
+		return pipeline.Permanentf("%s %s: %w", what, w.cfg.Gitolite.Admin, auth.alarm)
 	case strings.Contains(text, "unable to authenticate"), errors.As(err, &key):
 		return pipeline.Permanentf("%s %s: the git host does not take our key; give it %s", what, w.cfg.Gitolite.Admin, w.cfg.PublicKey)
 	case strings.Contains(text, "DENIED"), strings.Contains(text, "repository not found"), strings.Contains(text, "authentication required"), strings.Contains(text, "authorization"):
