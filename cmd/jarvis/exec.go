@@ -148,7 +148,7 @@ func (c *execCmd) each(ctx context.Context, t *term, cmd remote.Command, o fleet
 	}
 	defer r.Close()
 	cmd.Sudo = r.sudo()
-	p := newPrinter(t, &c.manyFlags)
+	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	p.start("running", hosts)
 	o.Done = p.done(hosts)
 	results := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
@@ -220,7 +220,7 @@ func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, 
 		return err
 	}
 	defer r.Close()
-	p := newPrinter(t, m)
+	ctx, p := newPrinter(ctx, t, m)
 	o := m.options()
 	o.Opened = p.opened
 	if m.Skip {

@@ -117,4 +117,14 @@ func TestAHangUpEndsWhatRuns(t *testing.T) {
 			_, _, _ = jarvis(t, "", "exec", "-y", "-o", "web1", "pkill -fx 'sleep 4455'")
 		}
 	}
+
+	// Nobody reads what comes: as after `jarvis exec … | head -n 1`.
+	out, err := exec.Command("sh", "-c", bin+` exec -o web1 'echo one; sleep 1; echo two; sleep 4455' | head -n 1`).CombinedOutput()
+	if err != nil || string(out) != "web1: one\njarvis: everything was stopped: nobody reads the output any more\n" {
+		t.Errorf("%v %s", err, out)
+	}
+	if code, out, errs := jarvis(t, "", "exec", "-o", "web1", "pgrep -fx 'sleep 4455'"); code != 1 || out != "" {
+		t.Errorf("it goes on: %s%s", out, errs)
+		_, _, _ = jarvis(t, "", "exec", "-y", "-o", "web1", "pkill -fx 'sleep 4455'")
+	}
 }

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jarvisops/jarvis/fleet"
@@ -40,8 +45,29 @@ type group struct {
 // maxGroup bounds what is kept of one host's output for --group.
 const maxGroup = 1 << 20
 
-func newPrinter(t *term, m *manyFlags) *printer {
-	return &printer{out: t.out, err: t.err, flags: m, status: isTerminal(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
+// newPrinter gives a printer, and a context that ends when nobody takes what it prints.
+func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *printer) {
+	ctx, stop := context.WithCancelCause(ctx)
+	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the lock.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return ctx, &printer{out: &taken{t.out, stop}, err: &taken{t.err, stop}, flags: m, status: isTerminal(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
+}
+
+// taken ends everything when what is written is not taken.
+type taken struct {
+	w    io.Writer
+	stop context.CancelCauseFunc
+}
+
+func (o *taken) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		o.stop(errors.New("everything was stopped: nobody reads the output any more"))
+	case err != nil:
+		o.stop(fmt.Errorf("everything was stopped: %w", err))
+	}
+	return n, err
 }
 
 // start says on which hosts something begins.

@@ -68,7 +68,7 @@ func (c *execCmd) warm(ctx context.Context, t *term, o fleet.ExecOptions) (done 
 		}
 		q.Hosts = append(q.Hosts, h)
 	}
-	p := newPrinter(t, &c.manyFlags)
+	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	var results []fleet.Result
 	var lost []*fleet.HostError
 	var hosts []fleet.Host
