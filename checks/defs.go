@@ -20,7 +20,12 @@ type Definition struct {
 	YAML string    `json:"yaml"`
 	By   string    `json:"by,omitempty"` // who made it by the API; "": it stands in a file
 	At   time.Time `json:"at,omitzero"`
+	// Trouble is why it does not count now: something it names has gone.
+	Trouble string `json:"trouble,omitempty"`
 }
+
+// is reports whether both are the same thing, whatever they say of it.
+func (d Definition) is(o Definition) bool { return d.Kind == o.Kind && d.Name == o.Name }
 
 // Errors of what people ask for.
 var (
@@ -34,28 +39,66 @@ type NoCheckError struct{ Key Key }
 
 func (e *NoCheckError) Error() string { return fmt.Sprintf("there is no check %s", e.Key) }
 
-// declared gives what files and the API declare together. What is wrong with what the API has made is said as of the whole.
-func (m *Monitor) declared(ctx context.Context) (*Defs, error) {
+// declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
+// is left out, or a task that has gone from a file would keep the server from starting.
+func (m *Monitor) declared(ctx context.Context) (all *Defs, left []Definition, err error) {
 	files, err := m.cfg.load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if err := files.check(m.cfg.Plugins); err != nil {
+		return nil, nil, err
 	}
 	made, err := m.made(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := files.clone()
+	all, left = m.usable(files, made)
+	return all, left, nil
+}
+
+// usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is given back
+// with what is wrong with it. Files win.
+func (m *Monitor) usable(files *Defs, made []Definition) (all *Defs, left []Definition) {
+	type parsed struct {
+		Definition
+		one *Defs
+	}
+	var kept []parsed
 	for _, d := range made {
 		if files.has(d.Kind, d.Name) {
-			continue // files win
+			continue
 		}
 		one, err := parseDef(d.Kind, d.Name, d.YAML)
 		if err != nil {
-			return nil, err
+			d.Trouble = strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
+			left = append(left, d)
+			continue
 		}
-		all.add(one)
+		kept = append(kept, parsed{d, one})
 	}
-	return all, all.check(m.cfg.Plugins)
+	for { // what is left out may be missed by others
+		all = files.clone()
+		for _, k := range kept {
+			all.add(k.one)
+		}
+		why := map[string]error{}
+		for _, f := range all.faults(m.cfg.Plugins) {
+			why[f.kind+" "+f.name] = f.err
+		}
+		n := len(kept)
+		kept = slices.DeleteFunc(kept, func(k parsed) bool {
+			err := why[k.Kind+" "+k.Name]
+			if err != nil {
+				k.Trouble = err.Error()
+				left = append(left, k.Definition)
+			}
+			return err != nil
+		})
+		if len(kept) == n {
+			return all, left
+		}
+	}
 }
 
 // files gives what files declare; what is wrong with them is a sentence for people.
@@ -181,10 +224,15 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, e
 		return nil, err
 	}
 	out := files.all()
+	_, left := m.usable(files, made)
 	for _, d := range made {
-		if !files.has(d.Kind, d.Name) {
-			out = append(out, d)
+		if files.has(d.Kind, d.Name) {
+			continue
 		}
+		if i := slices.IndexFunc(left, d.is); i >= 0 {
+			d = left[i]
+		}
+		out = append(out, d)
 	}
 	out = slices.DeleteFunc(out, func(d Definition) bool { return kind != "" && d.Kind != kind })
 	slices.SortStableFunc(out, func(a, b Definition) int { return slices.Index(Kinds, a.Kind) - slices.Index(Kinds, b.Kind) })
@@ -197,11 +245,10 @@ func (m *Monitor) Define(ctx context.Context, d Definition) error {
 	if !defName.MatchString(d.Name) {
 		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", ErrInvalid, d.Name)
 	}
-	one, err := parseDef(d.Kind, d.Name, d.YAML)
-	if err != nil {
+	if _, err := parseDef(d.Kind, d.Name, d.YAML); err != nil {
 		return err
 	}
-	return m.redefine(ctx, d.Kind, d.Name, one, func(tx store.Tx) error {
+	return m.redefine(ctx, d.Kind, d.Name, &d, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "INSERT INTO check_defs (kind, name, yaml, by_whom, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET yaml = excluded.yaml, by_whom = excluded.by_whom, at = excluded.at",
 			d.Kind, d.Name, d.YAML, d.By, m.now().UnixMilli())
 		return err
@@ -227,8 +274,9 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 	})
 }
 
-// redefine tries what all would be with one in the place of what has its name, writes it, and has it count.
-func (m *Monitor) redefine(ctx context.Context, kind, name string, one *Defs, write func(store.Tx) error) error {
+// redefine tries what all would be with d (nil: nothing) in the place of what has its name, writes it, and has it count. What
+// was left out before does not stand in its way.
+func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
 	m.defining.Lock()
 	defer m.defining.Unlock()
 	files, err := m.files()
@@ -238,25 +286,23 @@ func (m *Monitor) redefine(ctx context.Context, kind, name string, one *Defs, wr
 	if files.has(kind, name) {
 		return fmt.Errorf("%w: %s %s is declared in %s; change it there", ErrInFile, kind, name, m.filesName())
 	}
+	if err := files.check(m.cfg.Plugins); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	made, err := m.made(ctx)
 	if err != nil {
 		return err
 	}
-	for _, d := range made {
-		if d.Kind == kind && d.Name == name || files.has(d.Kind, d.Name) {
-			continue
-		}
-		other, err := parseDef(d.Kind, d.Name, d.YAML)
-		if err != nil {
-			return err
-		}
-		files.add(other)
+	_, before := m.usable(files, made)
+	made = slices.DeleteFunc(made, Definition{Kind: kind, Name: name}.is)
+	if d != nil {
+		made = append(made, *d)
 	}
-	if one != nil {
-		files.add(one)
-	}
-	if err := files.check(m.cfg.Plugins); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	_, after := m.usable(files, made)
+	for _, x := range after {
+		if d != nil && d.is(x) || !slices.ContainsFunc(before, x.is) {
+			return fmt.Errorf("%w: %s", ErrInvalid, x.Trouble)
+		}
 	}
 	if err := m.DB.Write(ctx, write); err != nil {
 		return err

@@ -138,7 +138,7 @@ func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) erro
 	}
 	m.mu.Unlock()
 	slices.Sort(ids) // each round goes on where the last one ended
-	for range len(ids)/60 + 1 {
+	for range min(len(ids)/60+1, len(ids)) {
 		id := ids[*next%len(ids)]
 		*next++
 		if err := m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE pair = ? AND id <= ? AND id <= (SELECT id FROM check_results WHERE pair = ? ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)",

@@ -57,10 +57,11 @@ type Monitor struct {
 	downtimes []Downtime
 	deploying map[string]quiet
 	stats     stats
-	trouble   string    // why what is declared now is not what runs
-	stuck     error     // why results are not committed
-	stuckAt   time.Time // since when
-	alive     time.Time // when this server was last known to work, before it started
+	left      []Definition // made by the API, and not right now
+	trouble   string       // why what is declared now is not what runs
+	stuck     error        // why results are not committed
+	stuckAt   time.Time    // since when
+	alive     time.Time    // when this server was last known to work, before it started
 	runs      guard.Group
 
 	wake      chan struct{} // the heap has changed

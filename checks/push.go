@@ -32,7 +32,7 @@ func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin st
 	if there {
 		return file, nil
 	}
-	tree, err := fleet.ReadTree([]string{local}, fleet.TreeOptions{Relative: true, NoUID: true, NoGID: true})
+	tree, err := fleet.ReadTree([]string{local}, fleet.TreeOptions{Alone: true, NoUID: true, NoGID: true})
 	if err != nil {
 		return "", err
 	}

@@ -18,10 +18,11 @@ import (
 func (m *Monitor) refresh(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	defs, err := m.declared(ctx)
+	defs, left, err := m.declared(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { m.leave(left) }()
 	rec, err := m.readRecord(ctx, defs)
 	if err != nil {
 		return err
@@ -53,6 +54,19 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	}
 	m.adopt(cat, rec)
 	return nil
+}
+
+// leave notes what does not count, and says it once.
+func (m *Monitor) leave(left []Definition) {
+	m.mu.Lock()
+	was := m.left
+	m.left = left
+	m.mu.Unlock()
+	for _, d := range left {
+		if !slices.ContainsFunc(was, func(o Definition) bool { return d.is(o) && d.Trouble == o.Trouble }) {
+			m.Log.Error("a definition is left out", "kind", d.Kind, "name", d.Name, "by", d.By, "err", d.Trouble)
+		}
+	}
 }
 
 // addPairs gives pairs their numbers; those that have one already, because a try before this one broke off, keep it.

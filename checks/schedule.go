@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -12,54 +13,69 @@ import (
 // for another zone than the server's, @hourly and its kin, or @every 90s.
 type Schedule struct {
 	text   string
-	cron   cron.Schedule // nil: every
+	cron   *crontab      // nil: every
 	every  time.Duration // with neither it is never due: it runs when an action wants it
 	jitter time.Duration
-	// Of cron: the zone, and whether the hour is a fixed one, that must not come twice when clocks go back.
-	zone  *time.Location
+	// Of cron: some hours are named, so that each of its times comes once on a day when clocks are changed.
 	fixed bool
 }
 
 const shortestEvery = time.Second
 
-var cronParser = cron.MustNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+var cronParser = cron.MustNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+
+// descriptors are the short names, written out: what holds for the fields holds for them.
+var descriptors = map[string]string{
+	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}
 
 // ParseSchedule reads a schedule. jitter spreads checks that are due at the same time: each pair has its own part of it,
 // always the same.
 func ParseSchedule(text string, jitter time.Duration) (Schedule, error) {
 	s := Schedule{text: text, jitter: jitter}
-	text = strings.TrimSpace(text)
 	if jitter < 0 {
 		return s, fmt.Errorf("the jitter %s is negative", jitter)
 	}
-	if d, ok := strings.CutPrefix(text, "@every "); ok {
+	fields := strings.Fields(text)
+	zone := time.Local
+	if len(fields) > 0 {
+		for _, prefix := range []string{"TZ=", "CRON_TZ="} {
+			if name, ok := strings.CutPrefix(fields[0], prefix); ok {
+				var err error
+				if zone, err = time.LoadLocation(name); err != nil || name == "" {
+					return s, fmt.Errorf("%q: there is no zone %q", text, name)
+				}
+				fields = fields[1:]
+				break
+			}
+		}
+	}
+	if len(fields) == 2 && fields[0] == "@every" {
 		var err error
-		if s.every, err = time.ParseDuration(strings.TrimSpace(d)); err != nil || s.every < shortestEvery {
-			return s, fmt.Errorf("%q is no time of at least %s, as in @every 90s", d, shortestEvery)
+		if s.every, err = time.ParseDuration(fields[1]); err != nil || s.every < shortestEvery {
+			return s, fmt.Errorf("%q is no time of at least %s, as in @every 90s", fields[1], shortestEvery)
 		}
 		return s, nil
 	}
+	if len(fields) == 1 && descriptors[fields[0]] != "" {
+		fields = strings.Fields(descriptors[fields[0]])
+	}
 	// Asterisks and digits are all that most people write; the parser's extensions would be promises of ours.
-	c, err := cronParser.Parse(text)
+	parsed, err := cronParser.Parse(strings.Join(fields, " "))
 	if err != nil {
 		return s, fmt.Errorf("%q is no schedule: %w", text, err)
 	}
-	s.cron = c
-	fields := strings.Fields(text)
-	s.zone = time.Local
-	for _, prefix := range []string{"TZ=", "CRON_TZ="} {
-		if name, ok := strings.CutPrefix(fields[0], prefix); ok {
-			if s.zone, err = time.LoadLocation(name); err != nil {
-				return s, fmt.Errorf("%q: %w", text, err)
-			}
-			fields = fields[1:]
-			break
-		}
+	spec, ok := parsed.(*cron.SpecSchedule)
+	if n := len(fields); !ok || n < 5 {
+		return s, fmt.Errorf("%q is no schedule", text)
 	}
-	if n := len(fields); n >= 5 {
-		s.fixed = !strings.HasPrefix(fields[n-4], "*")
-	}
-	if s.cron.Next(time.Now()).IsZero() {
+	day, weekday := fields[len(fields)-3], fields[len(fields)-1]
+	s.cron = &crontab{zone: zone, second: spec.Second, minute: spec.Minute, hour: spec.Hour, day: spec.Dom, month: spec.Month, weekday: spec.Dow,
+		either: !strings.ContainsAny(day[:1], "*?") && !strings.ContainsAny(weekday[:1], "*?")}
+	s.fixed = bits.OnesCount64(spec.Hour&allHours) < 24
+	s.cron.once = s.fixed
+	if s.cron.next(time.Now()).IsZero() {
 		return s, fmt.Errorf("%q never comes", text)
 	}
 	return s, nil
@@ -68,7 +84,7 @@ func ParseSchedule(text string, jitter time.Duration) (Schedule, error) {
 // String gives what was written.
 func (s Schedule) String() string { return s.text }
 
-// Next gives the first time behind t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
+// Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
 	if s.never() {
@@ -84,25 +100,11 @@ func (s Schedule) Next(t time.Time, key string) time.Time {
 		return n
 	}
 	shift := time.Duration(share * float64(s.jitter))
-	n := s.cron.Next(t.Add(-shift))
-	for !n.IsZero() && s.fixed && second(n.In(s.zone)) {
-		n = s.cron.Next(n)
-	}
+	n := s.cron.next(t.Add(-shift))
 	if n.IsZero() {
 		return n
 	}
 	return n.Add(shift)
-}
-
-// second reports whether clocks went back and this time of the day comes for the second time.
-func second(t time.Time) bool {
-	_, now := t.Zone()
-	_, before := t.Add(-3 * time.Hour).Zone()
-	if before <= now {
-		return false
-	}
-	_, then := t.Add(-time.Duration(before-now) * time.Second).Zone()
-	return then == before
 }
 
 // same reports whether two schedules are due at the same times.

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -103,6 +104,13 @@ func (m *Monitor) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := Stats{Node: m.cfg.Node, Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
+	if n := len(m.left); n > 0 && s.Trouble == "" {
+		d := m.left[0]
+		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
+		if n > 1 {
+			s.Trouble += fmt.Sprintf("; and %d more: `check defined` tells of them", n-1)
+		}
+	}
 	if m.stuck != nil {
 		s.Trouble = "the database takes no results since " + m.stuckAt.Format("15:04:05") + ": " + oneLine(m.stuck)
 	}

@@ -24,7 +24,15 @@ func (c *Config) Check() error {
 		d    time.Duration
 	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
-			return fmt.Errorf("%s is %s; it can not be negative", d.name, d.d)
+			return fmt.Errorf("%s is %s; it cannot be negative", d.name, d.d)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		n    int
+	}{{"at_once", c.AtOnce}, {"per_host", c.PerHost}, {"host.attempts", c.Host.Attempts}, {"recent", c.Recent}, {"keep.count", c.Keep.Count}} {
+		if n.n < 0 {
+			return fmt.Errorf("%s is %d; it cannot be negative", n.name, n.n)
 		}
 	}
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
@@ -39,9 +47,29 @@ func (c *Config) Check() error {
 
 var defName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+// fault is what is wrong with one definition.
+type fault struct {
+	kind, name string
+	err        error
+}
+
 // check says what is wrong in a sentence. What is on record is not known here.
 func (d *Defs) check(plugins string) error {
+	for _, f := range d.faults(plugins) {
+		return f.err
+	}
+	return nil
+}
+
+// faults gives what is wrong, at most one thing of each definition.
+func (d *Defs) faults(plugins string) []fault {
+	var out []fault
 	seen := map[string]bool{}
+	try := func(kind, name string, err error) {
+		if err != nil {
+			out = append(out, fault{kind, name, err})
+		}
+	}
 	unique := func(kind, name string) error {
 		if !defName.MatchString(name) {
 			return fmt.Errorf("a %s is called %q; a name is of letters, digits, dots, dashes and underscores", kind, name)
@@ -53,83 +81,90 @@ func (d *Defs) check(plugins string) error {
 		return nil
 	}
 	for _, h := range d.Hosts {
-		if err := unique(KindHost, h.Name); err != nil {
-			return err
-		}
+		err := unique(KindHost, h.Name)
 		for _, g := range h.Groups {
-			if !defName.MatchString(g) {
-				return fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+			if err == nil && !defName.MatchString(g) {
+				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
 			}
 		}
+		try(KindHost, h.Name, err)
 	}
 	for _, s := range d.Schedules {
-		if err := unique(KindSchedule, s.Name); err != nil {
-			return err
+		err := unique(KindSchedule, s.Name)
+		if err == nil {
+			if _, err = ParseSchedule(s.When, 0); err != nil {
+				err = fmt.Errorf("schedule %s: %w", s.Name, err)
+			}
 		}
-		if _, err := ParseSchedule(s.When, 0); err != nil {
-			return fmt.Errorf("schedule %s: %w", s.Name, err)
-		}
+		try(KindSchedule, s.Name, err)
 	}
 	for _, t := range d.Tasks {
-		if err := unique(KindTask, t.Name); err != nil {
-			return err
+		err := unique(KindTask, t.Name)
+		if err == nil {
+			if err = d.checkTask(&t, plugins); err != nil {
+				err = fmt.Errorf("task %s: %w", t.Name, err)
+			}
 		}
-		if err := d.checkTask(&t, plugins); err != nil {
-			return fmt.Errorf("task %s: %w", t.Name, err)
-		}
+		try(KindTask, t.Name, err)
 	}
 	for _, c := range d.Contacts {
-		if err := unique(KindContact, c.Name); err != nil {
-			return err
+		err := unique(KindContact, c.Name)
+		if err == nil && (c.Person == "") == (c.Channel == "") {
+			err = fmt.Errorf("contact %s names a person or a channel", c.Name)
 		}
-		if (c.Person == "") == (c.Channel == "") {
-			return fmt.Errorf("contact %s names a person or a channel", c.Name)
-		}
+		try(KindContact, c.Name, err)
 	}
 	for _, n := range d.Nodes {
-		if err := unique(KindNode, n.Name); err != nil {
-			return err
-		}
+		try(KindNode, n.Name, unique(KindNode, n.Name))
 	}
 	for i, ht := range d.HostTasks {
-		label := ht.label()
+		var err error
 		if ht.Name != "" {
-			if err := unique(KindHostTask, ht.Name); err != nil {
-				return err
+			err = unique(KindHostTask, ht.Name)
+		}
+		if err == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
+			err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
+		}
+		if err == nil {
+			if err = d.checkHostTask(&ht); err != nil {
+				err = fmt.Errorf("host_tasks (%s): %w", ht.label(), err)
 			}
 		}
-		if len(ht.Tasks) == 0 || len(ht.Hosts) == 0 {
-			return fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
-		}
-		for _, t := range ht.Tasks {
-			if err := glob(t); err != nil {
-				return fmt.Errorf("host_tasks (%s): %w", label, err)
-			}
-			if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return match(t, x.Name) }) {
-				return fmt.Errorf("host_tasks (%s): there is no task %s", label, t)
-			}
-		}
-		for _, h := range ht.Hosts {
-			if err := checkHostWord(h); err != nil {
-				return fmt.Errorf("host_tasks (%s): %w", label, err)
-			}
-		}
-		if ht.Schedule != "" {
-			if _, err := d.schedule(ht.Schedule, 0); err != nil {
-				return fmt.Errorf("host_tasks (%s): %w", label, err)
-			}
-		}
-		if ht.Attempts < 0 {
-			return fmt.Errorf("host_tasks (%s): attempts is negative", label)
-		}
+		try(KindHostTask, ht.Name, err)
 	}
 	for _, a := range d.Actions {
-		if err := unique(KindAction, a.Name); err != nil {
+		err := unique(KindAction, a.Name)
+		if err == nil {
+			if err = d.checkAction(&a); err != nil {
+				err = fmt.Errorf("action %s: %w", a.Name, err)
+			}
+		}
+		try(KindAction, a.Name, err)
+	}
+	return out
+}
+
+func (d *Defs) checkHostTask(ht *HostTask) error {
+	for _, t := range ht.Tasks {
+		if err := glob(t); err != nil {
 			return err
 		}
-		if err := d.checkAction(&a); err != nil {
-			return fmt.Errorf("action %s: %w", a.Name, err)
+		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return match(t, x.Name) }) {
+			return fmt.Errorf("there is no task %s", t)
 		}
+	}
+	for _, h := range ht.Hosts {
+		if err := checkHostWord(h); err != nil {
+			return err
+		}
+	}
+	if ht.Schedule != "" {
+		if _, err := d.schedule(ht.Schedule, 0); err != nil {
+			return err
+		}
+	}
+	if ht.Attempts < 0 {
+		return errors.New("attempts is negative")
 	}
 	return nil
 }

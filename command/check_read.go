@@ -324,7 +324,11 @@ func listDefinitions(ctx context.Context, e *Env, c *Call, args []string) (Answe
 		if d.By != "" {
 			from = fmt.Sprintf("by %s, %s", d.By, d.At.Format("2006-01-02"))
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("%s %s (%s)", d.Kind, d.Name, from))
+		line := fmt.Sprintf("%s %s (%s)", d.Kind, d.Name, from)
+		if d.Trouble != "" {
+			line += ", left out: " + clip(d.Trouble, 200)
+		}
+		a.Lines = append(a.Lines, line)
 	}
 	return a, nil
 }

@@ -29,6 +29,8 @@ type Tree struct {
 type TreeOptions struct {
 	// Relative names files as they are given, instead of by their whole path; of an absolute path, its last part.
 	Relative bool
+	// Alone names each file by its last part, however it is given, and sends what a link leads to.
+	Alone bool
 	// NoUID and NoGID leave the owner and the group to root, or to whoever logs in.
 	NoUID, NoGID bool
 }
@@ -56,7 +58,11 @@ func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
 			if err != nil {
 				return err
 			}
-			info, err := os.Lstat(local)
+			look := os.Lstat
+			if o.Alone {
+				look = os.Stat
+			}
+			info, err := look(local)
 			if err != nil {
 				return err
 			}
@@ -113,12 +119,12 @@ func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
 
 // base gives the name on the host of a path as somebody gave it.
 func (t *Tree) base(p string) (string, error) {
-	if !t.opts.Relative {
+	if !t.opts.Relative && !t.opts.Alone {
 		abs, err := filepath.Abs(p)
 		return filepath.ToSlash(abs), err
 	}
 	clean := filepath.Clean(p)
-	if filepath.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, ".."+string(filepath.Separator)) {
+	if t.opts.Alone || filepath.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, ".."+string(filepath.Separator)) {
 		abs, err := filepath.Abs(p)
 		return filepath.Base(abs), err
 	}

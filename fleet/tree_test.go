@@ -185,6 +185,7 @@ func TestReadTree(t *testing.T) {
 		{TreeOptions{Relative: true}, []string{"new/one", "./new//one"}, "new/one"},
 		{TreeOptions{Relative: true}, []string{filepath.Join(dir, "new/one")}, "one"},
 		{TreeOptions{Relative: true}, []string{"../" + filepath.Base(dir) + "/new/one"}, "one"},
+		{TreeOptions{Alone: true}, []string{"new/one"}, "one"},
 		{TreeOptions{}, []string{"new/one"}, strings.TrimPrefix(dir, "/") + "/new/one"},
 		{TreeOptions{Relative: true}, []string{"nothing"}, "! read what is to be sent: lstat nothing: no such file or directory"},
 		{TreeOptions{Relative: true}, []string{"/dev/null"}, "! read what is to be sent: /dev/null is no file, directory or link"},

@@ -83,7 +83,8 @@ func newCheckSite(t *testing.T, hosts, net int, defs string) *checkSite {
 	ircd := must[*real.IRCd](t)(real.StartIRCd())
 	t.Cleanup(ircd.Stop)
 	_, ircPort, _ := strings.Cut(ircd.Addr, ":")
-	s.conf = filepath.Join(s.dir, "jarvis.yaml")
+	t.Chdir(s.dir) // the default, ./jarvis.yaml: what it names is relative too
+	s.conf = "./jarvis.yaml"
 	s.write("jarvis.yaml", fmt.Sprintf(`
 data: ./data
 listen: 127.0.0.1:0

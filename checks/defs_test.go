@@ -1,0 +1,87 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What the API has made and is no longer right beside the files is left out: the server starts, says it, and it can be changed.
+func TestADefinitionWhoseTaskIsGone(t *testing.T) {
+	bubble(t, `
+tasks:
+  - {name: disk, command: check_disk, schedule: "@every 10s"}
+  - {name: load, command: check_load, schedule: "@every 10s"}
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+		define := func(kind, name, yaml string) {
+			t.Helper()
+			if err := g.Define(t.Context(), Definition{Kind: kind, Name: name, YAML: yaml, By: "alice"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		define(KindHostTask, "loads", "{tasks: [load], hosts: [odin]}")
+		define(KindAction, "restart", "{task: load, tasks: [disk]}")
+		define(KindSchedule, "nightly", "{when: 0 3 * * *}")
+		g.stop()
+		file := filepath.Join(g.cfg.Dir, "checks.yaml")
+		if err := os.WriteFile(file, []byte("tasks: [{name: disk, command: check_disk, schedule: \"@every 10s\"}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g.start()
+		time.Sleep(time.Minute)
+		if len(g.times(diskLoki)) == 0 {
+			t.Error("what is right does not run")
+		}
+		if got, want := g.Stats().Trouble, "there is no task load; and 1 more"; !strings.Contains(got, want) {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+		left := map[string]string{}
+		list, err := g.Definitions(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range list {
+			if d.By != "" {
+				left[d.Name] = d.Trouble
+			}
+		}
+		if left["nightly"] != "" || !strings.Contains(left["loads"], "no task load") || !strings.Contains(left["restart"], "no task load") {
+			t.Errorf("left out: %v", left)
+		}
+		if err := g.Define(t.Context(), Definition{Kind: KindHostTask, Name: "loads", YAML: "{tasks: [lode], hosts: [odin]}"}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("another that is wrong: %v", err)
+		}
+		define(KindHostTask, "loads", "{tasks: [disk], hosts: [odin]}")
+		if err := g.Remove(t.Context(), KindAction, "restart"); err != nil {
+			t.Error(err)
+		}
+		if got := g.Stats(); got.Trouble != "" || got.Checks != 2 {
+			t.Errorf("when all is mended: %+v", got)
+		}
+		define(KindHostTask, "at-night", "{tasks: [disk], hosts: [thor], schedule: nightly}")
+		if err := g.Remove(t.Context(), KindSchedule, "nightly"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("what something needs is taken away: %v", err)
+		}
+	})
+}
+
+// A server without checks forgets nothing, and lives.
+func TestForgetWithoutChecks(t *testing.T) {
+	bubble(t, "", func(t *testing.T, g *ground) {
+		g.cfg.Keep.Count = 1000
+		g.stop()
+		g.start()
+		next := 0
+		if err := g.forgetAll(context.Background(), &next); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := (&Config{Keep: Keep{Count: -1}}).Check(); err == nil {
+		t.Error("keep.count: -1 passes")
+	}
+}
