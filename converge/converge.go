@@ -47,7 +47,8 @@ type Action struct {
 	Desc   string `json:"desc"`           // "create the user alice"
 	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
 	Script string `json:"-"`              // run by sh; safe to repeat
-	// After is a script that is run once, behind all other actions of the host, when this action was: "systemctl reload nginx".
+	// After is a script that is run once, after all other actions of the host, when this action was: "systemctl reload nginx".
+	// Where another action fails first, a mark on the host has the next run do it. Safe to repeat.
 	After string `json:"-"`
 }
 
@@ -285,32 +286,41 @@ func (r *runner) run(ctx context.Context, report *Report) error {
 	}
 }
 
-// modify runs the actions of a host, in order.
+// modify runs the actions of a host, in order, and then what is owed after them.
 func (r *runner) modify(ctx context.Context, n *Node) error {
-	list := n.actions()
 	var after []string
-	for _, a := range list {
+	n.forget() // what was read is no longer so
+	for _, a := range n.actions() {
+		if a.Script != "" {
+			if err := r.act(ctx, n, a, a.owe()); err != nil {
+				return err
+			}
+		}
 		if a.After != "" && !slices.Contains(after, a.After) {
 			after = append(after, a.After)
 		}
 	}
 	for _, s := range after {
-		list = append(list, Action{Desc: "run " + s, Script: s})
-	}
-	n.forget() // what was read is no longer so
-	for _, a := range list {
-		_, stderr, exit, err := n.sh(ctx, a.Script)
-		if err == nil && exit != 0 {
-			err = errors.New(lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+		if err := r.act(ctx, n, Action{Desc: "run " + s, Script: s}, pay(s)); err != nil {
+			return fmt.Errorf("%w (the next run tries it again, unless the mark /var/lib/converge/owed/%s is removed)", err, owedMark(s))
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.Desc, err)
-		}
-		r.mu.Lock()
-		n.report.Done = append(n.report.Done, a)
-		r.tell(Event{Kind: "done", Host: n.target.Name, Action: &a})
-		r.mu.Unlock()
 	}
+	return nil
+}
+
+// act runs a script that does an action.
+func (r *runner) act(ctx context.Context, n *Node, a Action, script string) error {
+	_, stderr, exit, err := n.sh(ctx, script)
+	if err == nil && exit != 0 {
+		err = errors.New(lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.Desc, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n.report.Done = append(n.report.Done, a)
+	r.tell(Event{Kind: "done", Host: n.target.Name, Action: &a})
 	return nil
 }
 

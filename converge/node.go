@@ -188,11 +188,14 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 		} else if errors.Is(err, ErrPending) && len(n.asked) == 0 {
 			return errors.New("the configurator says that it waits for something, and asked for nothing")
 		}
+		if len(n.asked) == 0 && len(n.waits) > 0 { // it must not pass for what is as it shall be
+			n.errs = append(n.errs, fmt.Errorf("%s waits for something, and asked for nothing", n.waits[0]))
+		}
+		if err := n.wantOwed(); err != nil && !errors.Is(err, ErrPending) {
+			return err
+		}
 		if len(n.errs) > 0 {
 			return errors.Join(n.errs...)
-		}
-		if len(n.asked) == 0 && len(n.waits) > 0 { // it must not pass for what is as it shall be
-			return fmt.Errorf("%s waits for something, and asked for nothing", n.waits[0])
 		}
 		if len(n.asked) == 0 {
 			return nil

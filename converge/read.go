@@ -43,6 +43,7 @@ else
 fi`),
 	"cron":   each(`if out=$(crontab -l -u "$i" 2> /dev/null && printf .); then answer cron 0 "$i" "${out%.}"; fi`),
 	"sysctl": each(`f=/proc/sys/$(printf %s "$i" | tr . /); if [ -r "$f" ]; then answer sysctl 0 "$i" "$(cat "$f")"; fi`),
+	"owed":   each(owedDir + `answer owed 0 "$i" "$(for f in "$owed"/*; do [ ! -f "$f" ] || { cat -- "$f"; echo; }; done)"`),
 	"mounts": each(`answer mounts 0 "$i" "$(cat /proc/1/mounts 2> /dev/null || cat /proc/self/mounts)"`),
 	"git":    each(`if [ -d "$i/.git" ]; then answer git 0 "$i" "$(git -c safe.directory='*' -C "$i" rev-parse HEAD 2> /dev/null) $(git -c safe.directory='*' -C "$i" config remote.origin.url)"; fi`),
 }

@@ -23,6 +23,11 @@ func TestConvergeExample(t *testing.T) {
 	if out, ok := run("", "-check", "web1", "web2"); !ok || !strings.Contains(out, `"missing":[{"desc":"create the user alice"}`) || strings.Contains(r.read(1, "etc/passwd"), "alice") {
 		t.Errorf("-check: %s", out)
 	}
+	for _, said := range []string{"", "\n", "nay\n", "never y\n"} { // the end, Enter, anything but yes
+		if out, ok := run(said, "web1", "web2"); !ok || !strings.Contains(out, "Do this?") || strings.Contains(r.read(1, "etc/passwd"), "alice") {
+			t.Errorf("%q: %s", said, out)
+		}
+	}
 	if out, ok := run("n\n", "web1", "web2"); !ok || !strings.Contains(out, "web2: create the user bob\n") || !strings.Contains(out, "+This is web1.\nDo") && !strings.Contains(out, "+This is web2.\nDo") || strings.Contains(r.read(1, "etc/passwd"), "alice") {
 		t.Errorf("no: %s", out)
 	}

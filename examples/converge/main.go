@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -51,17 +52,18 @@ func main() {
 		}})
 	}
 	confirm := func(_ context.Context, plan []converge.HostPlan) (bool, error) {
-		answer := "y"
 		for _, h := range plan {
 			for _, a := range h.Actions {
 				fmt.Printf("%s: %s\n%s", h.Host, a.Desc, a.Diff)
 			}
 		}
-		if !*yes {
-			fmt.Print("Do this? [y/N] ")
-			_, _ = fmt.Scanln(&answer)
+		if *yes {
+			return true, nil
 		}
-		return strings.HasPrefix(answer, "y"), nil
+		fmt.Print("Do this? [y/N] ")
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing, and the end of it, are a no
+		answer := strings.ToLower(strings.TrimSpace(line))
+		return answer == "y" || answer == "yes", nil
 	}
 	report, err := converge.Run(ctx, targets, configure, converge.Options{Check: *check, Limit: strings.Fields(*limit), Confirm: confirm})
 	fail(err)

@@ -443,6 +443,76 @@ func TestResources(t *testing.T) {
 			t.Errorf("%+v; exit %d %v; there is %q", rep, exit, err, said)
 		}
 	})
+	t.Run("keys with options", func(t *testing.T) {
+		file := filepath.Join(h.Root, "root/.ssh/authorized_keys")
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.WriteFile(file, before, 0o600) }()
+		const other = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDother other"
+		keep := string(before) + other + "\n# " + key + "\n"
+		for _, line := range []string{"restrict " + key, `command="echo \"a b\"",restrict ` + key, "from=\"10.0.0.0/8, ::1\" ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDmine mine"} {
+			if err := os.WriteFile(file, []byte(keep), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			do := func(absent bool, changed int, want string) {
+				t.Helper()
+				rep := up(t, targets, func(n *converge.Node) error {
+					n.Want(converge.AuthorizedKey{User: "root", Key: line, Absent: absent})
+					return nil
+				}, converge.Options{})
+				if got := read(h, "root/.ssh/authorized_keys"); len(rep.Failed()) > 0 || rep.Changed() != changed || got != want {
+					t.Errorf("%s, absent %v: %d changes, %+v\n%s\nwant\n%s", line, absent, rep.Changed(), rep.Failed(), got, want)
+				}
+			}
+			do(true, 0, keep)
+			do(false, 1, keep+line+"\n")
+			do(false, 0, keep+line+"\n")
+			// With other options it is not the same, and the first line counts.
+			if err := os.WriteFile(file, []byte("no-pty "+line[strings.LastIndex(line, "ssh-"):]+"\n"+keep), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			do(false, 1, keep+line+"\n")
+			do(true, 1, keep)
+		}
+	})
+	t.Run("what an action owes is not lost", func(t *testing.T) {
+		broken := true
+		want := func(reload string) converge.Configurator {
+			return func(n *converge.Node) error {
+				n.Want(converge.File{Path: "/srv/owed-conf", Content: reload, OnChange: reload})
+				if broken {
+					n.Want(converge.Command{Name: "break", Unless: "false", Run: "exit 3"})
+				}
+				return nil
+			}
+		}
+		reload := "set -e; echo reloaded >> /srv/owed-reloads"
+		if rep := up(t, targets, want(reload), converge.Options{}); len(rep.Failed()) != 1 || strings.HasPrefix(read(h, "srv/owed-reloads"), "reloaded") {
+			t.Fatalf("%+v %s", rep, read(h, "srv/owed-reloads"))
+		}
+		broken = false
+		if rep := up(t, targets, want(reload), converge.Options{Check: true}); rep.Hosts[0].Stable || len(rep.Hosts[0].Missing) != 1 || !strings.Contains(rep.Hosts[0].Missing[0].Desc, "an earlier run did not come to") {
+			t.Errorf("-check: %+v", rep)
+		}
+		if rep := up(t, targets, want(reload), converge.Options{}); len(rep.Failed()) > 0 || !rep.Hosts[0].Stable || read(h, "srv/owed-reloads") != "reloaded\n" {
+			t.Errorf("%+v %q", rep, read(h, "srv/owed-reloads"))
+		}
+		// It fails itself, stops at its first error, and is done when it can.
+		reload = "set -e; test -e /srv/may; echo again >> /srv/owed-reloads"
+		if rep := up(t, targets, want(reload), converge.Options{}); len(rep.Failed()) != 1 || !strings.Contains(rep.Hosts[0].Error, "the next run tries it again") {
+			t.Errorf("%+v", rep)
+		}
+		if err := os.WriteFile(filepath.Join(h.Root, "srv/may"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if rep := up(t, targets, want(reload), converge.Options{}); len(rep.Failed()) > 0 || !rep.Hosts[0].Stable || read(h, "srv/owed-reloads") != "reloaded\nagain\n" {
+				t.Errorf("%+v %q", rep, read(h, "srv/owed-reloads"))
+			}
+		}
+	})
 	t.Run("more than an argument may hold", func(t *testing.T) {
 		rep := up(t, targets, func(n *converge.Node) error {
 			for i := range 3000 {

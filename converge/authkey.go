@@ -1,0 +1,142 @@
+package converge
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// AuthorizedKey is a public key that may log in as a user.
+type AuthorizedKey struct {
+	User string
+	// Key is a line of authorized_keys: "ssh-ed25519 AAAA… alice", with options before it if there are any. With options,
+	// the host's line must have the same; without, any line of that key will do.
+	Key    string
+	Absent bool // no line of that key, whatever its options
+}
+
+// ID implements Resource.
+func (k AuthorizedKey) ID() string { return "key " + k.comment() + " of " + k.User }
+
+func (k AuthorizedKey) comment() string {
+	l, ok := parseKeyLine(k.Key)
+	switch {
+	case !ok:
+		return "?"
+	case l.comment != "":
+		f := strings.Fields(l.comment)
+		return f[len(f)-1]
+	}
+	return "…" + l.key[max(0, len(l.key)-12):]
+}
+
+// keyLine is a line of authorized_keys, as AUTHORIZED_KEYS FILE FORMAT of sshd(8) has it.
+type keyLine struct{ options, kind, key, comment string }
+
+var (
+	keyKind = regexp.MustCompile(`^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+$`)
+	// Every key begins with the length of its kind's name, which is short.
+	keyText = regexp.MustCompile(`^AAAA[A-Za-z0-9+/]+={0,2}$`)
+)
+
+// parseKeyLine reads a line; ok is false for a comment, an empty line, and what sshd would not read either.
+func parseKeyLine(line string) (l keyLine, ok bool) {
+	rest := strings.Trim(line, " \t\r")
+	word, after := cutWord(rest)
+	if !keyKind.MatchString(word) {
+		if strings.HasPrefix(word, "#") {
+			return l, false
+		}
+		l.options = word
+		word, after = cutWord(after)
+	}
+	l.kind = word
+	l.key, l.comment = cutWord(after)
+	return l, keyKind.MatchString(l.kind) && keyText.MatchString(l.key)
+}
+
+// authority reports whether the key signs certificates, and opens nothing itself.
+func (l keyLine) authority() bool {
+	return strings.Contains(","+strings.ToLower(l.options)+",", ",cert-authority,")
+}
+
+// cutWord gives the first word, in which a blank may stand in double quotes, and what is behind it.
+func cutWord(s string) (word, rest string) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s) && s[i+1] == '"':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case !quoted && (s[i] == ' ' || s[i] == '\t'):
+			return s[:i], strings.TrimLeft(s[i:], " \t")
+		}
+	}
+	return s, ""
+}
+
+// Plan implements Resource.
+func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
+	if err := checkName("user", k.User); err != nil {
+		return nil, err
+	}
+	want, ok := parseKeyLine(k.Key)
+	if !ok || strings.ContainsAny(k.Key, "\r\n\x00") {
+		return nil, fmt.Errorf("%q is no line of authorized_keys", clip(k.Key))
+	}
+	r, err := n.fact("keys", k.User)
+	if err != nil {
+		return nil, err
+	}
+	// The user may be about to be made: then there is nothing.
+	var lines []string // of that key, as they are
+	there := false
+	_, text, _ := strings.Cut(r.text, "\n")
+	for _, line := range strings.Split(text, "\n") {
+		if l, ok := parseKeyLine(line); ok && l.key == want.key && l.authority() == want.authority() {
+			lines = append(lines, line)
+			there = there || len(lines) == 1 && (want.options == "" || l.options == want.options) // sshd takes the first
+		}
+	}
+	var diff strings.Builder
+	for _, l := range lines {
+		diff.WriteString("-" + l + "\n")
+	}
+	switch {
+	case k.Absent && len(lines) == 0, !k.Absent && there:
+		return nil, nil
+	case k.Absent:
+		return []Action{{Desc: "no longer let " + k.comment() + " log in as " + k.User, Diff: diff.String(), Script: k.edit(without(lines))}}, nil
+	}
+	return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Diff: diff.String() + "+" + k.Key + "\n",
+		Script: k.edit(without(lines) + ` && printf '%s\n' ` + quote(k.Key))}}, nil
+}
+
+// without gives a command that prints the keys that are there but for some lines, the last one with a newline behind it. The
+// lines are whole: what else there is, and what came since they were read, stays.
+func without(lines []string) string {
+	filter := "awk 1"
+	if len(lines) > 0 {
+		filter = "LC_ALL=C grep -vxF"
+		for _, l := range lines {
+			filter += " -e " + quote(l)
+		}
+		filter += " --"
+	}
+	return `{ [ ! -e "$d/authorized_keys" ] || { ` + filter + ` "$d/authorized_keys" || [ $? = 1 ]; }; }`
+}
+
+// edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less in it,
+// nobody might come in any more.
+func (k AuthorizedKey) edit(command string) string {
+	return "u=" + quote(k.User) + `
+h=$(getent passwd "$u" | cut -d: -f6)
+[ -n "$h" ] || { echo "there is no user $u" >&2; exit 1; }
+o=$(id -u "$u"):$(id -g "$u") d=$h/.ssh
+mkdir -p "$d" && chown "$o" "$d" && chmod 700 "$d" || exit
+t=$(mktemp "$d/.converge.XXXXXX") || exit
+trap 'rm -f -- "$t"' EXIT
+{ ` + command + `; } > "$t" || exit
+chown "$o" "$t" && chmod 600 "$t" && mv -f "$t" "$d/authorized_keys"`
+}
