@@ -18,8 +18,8 @@ type Config struct {
 	Name     string `yaml:"name" doc:"what people call it; also the host name of its runs" default:"the repository's own name"`
 	Repo     string `yaml:"repo" doc:"URL or path of the git repository"`
 	Branch   string `yaml:"branch" doc:"the branch of what is wanted; empty: main, or master" default:""`
-	Done     string `yaml:"done" doc:"the branch of what has been done, which Jarvis moves" default:"done"`
-	Env      string `yaml:"env" doc:"environment: envs/ENV/tasks.yaml, or tasks.yaml when that is not there" default:"default"`
+	Done     string `yaml:"done" doc:"the branch of what has been done in this environment, which Jarvis moves; no two entries share one" default:"done for env default, else done-ENV"`
+	Env      string `yaml:"env" doc:"environment: envs/ENV/tasks.yaml, or tasks.yaml when that is not there; without either nothing runs" default:"default"`
 	Every    string `yaml:"every" doc:"how often it is fetched" default:"1m"`
 	MaxTasks int    `yaml:"max_tasks" doc:"more new tasks than this are refused" default:"5"`
 	Where    string `yaml:"where" doc:"local: tasks without hosts run on this machine; ssh: a task must name its hosts" default:"local"`
@@ -35,7 +35,11 @@ type Config struct {
 	Approval   string           `yaml:"approval" doc:"how long a task with needs_approval waits for a second person" default:"24h"`
 
 	every, approval time.Duration
+	inherits        string // the branch that Done begins at when it is not there
 }
+
+// sharedDone is the branch of what is done in the environment default. It was every environment's once.
+const sharedDone = "done"
 
 // Where tasks without hosts run.
 const (
@@ -70,8 +74,12 @@ func (c *Config) complete() error {
 	if !label.MatchString(c.Name) {
 		return fmt.Errorf("tasks: the name %q must be letters, digits and -; set `name`", c.Name)
 	}
-	def(&c.Done, "done")
 	def(&c.Env, "default")
+	if c.Done == "" {
+		if c.Done = sharedDone; c.Env != "default" {
+			c.Done, c.inherits = sharedDone+"-"+c.Env, sharedDone
+		}
+	}
 	def(&c.Where, Local)
 	def(&c.Failed, "stop")
 	if c.MaxTasks == 0 {

@@ -70,6 +70,9 @@ func (r *Repo) refresh(ctx context.Context) (*plan, error) {
 	r.busy.Lock()
 	defer r.busy.Unlock()
 	err := r.git.fetch(ctx)
+	if err == nil {
+		err = r.git.inherit(ctx)
+	}
 	var p *plan
 	if err == nil {
 		p, err = r.plan(ctx, r.running(ctx))

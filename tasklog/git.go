@@ -25,10 +25,11 @@ type git struct {
 // gitTimeout bounds one git command; a first clone of a big repository takes the longest.
 const gitTimeout = 15 * time.Minute
 
-// command gives a git command with nobody's configuration, no hooks and no prompts.
+// command gives a git command with nobody's configuration, no hooks and no prompts. A signature is one of allowed_signers, or
+// none: OpenPGP and X.509 would be asked of whatever keys the server's user happens to know.
 func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
 	conf := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "-c", "user.name=jarvis", "-c", "user.email=jarvis@localhost",
-		"-c", "safe.directory=*", "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners, "-C", g.dir}
+		"-c", "safe.directory=*", "-c", "gpg.format=ssh", "-c", "gpg.program=/bin/false", "-c", "gpg.openpgp.program=/bin/false", "-c", "gpg.x509.program=/bin/false", "-c", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners, "-C", g.dir}
 	cmd := exec.CommandContext(ctx, "git", append(conf, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it remove its lock files
 	cmd.WaitDelay = 5 * time.Second
@@ -117,6 +118,32 @@ func (g *git) heads(ctx context.Context) (wanted, done string, err error) {
 		done, err = g.commit(ctx, "refs/remotes/origin/"+g.cfg.Done)
 	}
 	return wanted, done, err
+}
+
+// inherit makes the branch of what is done, where it is not there, from the one that all environments shared.
+func (g *git) inherit(ctx context.Context) error {
+	if g.cfg.inherits == "" {
+		return nil
+	}
+	if own, err := g.commit(ctx, "refs/remotes/origin/"+g.cfg.Done); err != nil || own != "" {
+		return err
+	}
+	shared, err := g.commit(ctx, "refs/remotes/origin/"+g.cfg.inherits)
+	if err != nil || shared == "" {
+		return err
+	}
+	branch := "refs/heads/" + g.cfg.Done
+	// It must not be there yet: another server may do the same, and then its branch counts.
+	if _, err := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+branch+":", "--", g.cfg.Repo, shared+":"+branch); err != nil {
+		if ferr := g.fetch(ctx); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		if own, cerr := g.commit(ctx, "refs/remotes/origin/"+g.cfg.Done); cerr != nil || own == "" {
+			return fmt.Errorf("the branch %s cannot be made: %w", g.cfg.Done, err)
+		}
+		return nil
+	}
+	return g.fetch(ctx)
 }
 
 // lines gives what a command prints, line by line.

@@ -64,12 +64,23 @@ func New(cfg []Config, data string) (*Log, error) {
 		if l.find(c.Name) != nil {
 			return nil, fmt.Errorf("two entries of `tasks` are called %s; set `name`", c.Name)
 		}
+		for _, o := range l.repos {
+			if sameRepo(o.cfg.Repo, c.Repo) && (o.cfg.Done == c.Done || o.cfg.Env == c.Env) {
+				return nil, fmt.Errorf("tasks: %s and %s share the branch %s or the environment %s of %s, so that what one runs would count as done for the other; give each its own `env` and `done`", o.cfg.Name, c.Name, c.Done, c.Env, hideSecret(c.Repo))
+			}
+		}
 		r := &Repo{cfg: c, log: l, dir: filepath.Join(data, "tasks", c.Name), poke: make(chan struct{}, 1)}
 		r.git = &git{cfg: &r.cfg, dir: filepath.Join(r.dir, "git")}
 		r.running = r.runs
 		l.repos = append(l.repos, r)
 	}
 	return l, nil
+}
+
+// sameRepo reports whether two ways to write a repository mean one, as far as that can be read off them.
+func sameRepo(a, b string) bool {
+	plainly := func(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "/"), ".git") }
+	return plainly(a) == plainly(b)
 }
 
 // Open makes the table; then Run may be called.

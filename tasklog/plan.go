@@ -106,9 +106,9 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 		if contained, err := g.run(ctx, "merge-base", base, p.done); err != nil || contained != base {
 			return nil, troublef("the histories of %s and the wanted branch have nothing in common: it was rewritten; push the history back, or move %[1]s yourself to what has been run", l.cfg.Done)
 		}
-		_, entries, err := l.list(ctx, base)
+		entries, err := l.lastList(ctx, base)
 		if err != nil {
-			entries = nil // what is done need not be right any more
+			return nil, err
 		}
 		for _, e := range entries {
 			list = append(list, walked{p: Pending{Task: e.task}})
@@ -117,6 +117,7 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	for i, c := range p.merge {
 		file, entries, err := l.list(ctx, c)
 		if err != nil {
+			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
 			if _, isList := err.(*listError); isList && i < len(p.merge)-1 {
 				continue // a later commit may have put it right; its tasks are that commit's
 			} else if isList {
@@ -218,7 +219,27 @@ func (l *Repo) list(ctx context.Context, commit string) (file string, entries []
 			return file, entries, err
 		}
 	}
-	return "tasks.yaml", nil, nil
+	return "tasks.yaml", nil, &listError{file: "envs/" + l.cfg.Env + "/tasks.yaml", msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}
+}
+
+// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken for
+// an empty one, all would run again when it is mended.
+func (l *Repo) lastList(ctx context.Context, commit string) ([]entry, error) {
+	_, entries, err := l.list(ctx, commit)
+	if _, isList := err.(*listError); !isList {
+		return entries, err
+	}
+	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range older {
+		_, entries, err := l.list(ctx, c)
+		if _, isList := err.(*listError); !isList {
+			return entries, err
+		}
+	}
+	return nil, nil // there was none yet
 }
 
 // author gives who wrote a commit; of a merge, who wrote what it brought.

@@ -152,7 +152,45 @@ func TestWhatWaits(t *testing.T) {
 		}, "^b/2$"},
 		{"too many", nil, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^trouble: 6 tasks are new, and max_tasks is 5: cowardly"},
 		{"not too many", func(c *Config) { c.MaxTasks = 6 }, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^a/1 b/2 c/3 d/4 e/5 f/6$"},
-		{"another environment", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) { w.list(entries("a")) }, "^$"},
+		{"an environment that is not there", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) { w.list(entries("a")) }, "^trouble: envs/prod/tasks.yaml: it is not there, and no tasks.yaml at the top either"},
+		{"another environment", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
+			w.sh("mkdir envs/prod; echo --- > envs/prod/tasks.yaml")
+			w.list(entries("a"))
+		}, "^$"},
+		{"the list is away for a while", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.sh("git rm -q envs/default/tasks.yaml; git commit -qm gone; mkdir -p envs/default")
+			w.list(entries("a", "b"))
+		}, "^b/2$"},
+		{"unreadable, and mended, after one ran", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.list(entries("a") + "- task: {name: 'x")
+			w.list(entries("a", "b"))
+		}, "^b/2$"},
+		// done goes on to the unreadable commit while b waits in the next one: that is then what the walk begins at.
+		{"unreadable, and done stands on it", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.list(entries("a") + "- task: {name: 'x")
+			w.list(entries("a", "b", "c"))
+			p, err := r.refresh(context.Background())
+			if err != nil || len(p.pending) == 0 {
+				w.t.Fatal(p, err)
+			}
+			if err := r.markDone(context.Background(), spec{ID: p.pending[0].ID(), Task: p.pending[0].Task}, "exit 0"); err != nil {
+				w.t.Error(err)
+			}
+		}, "^c/3$"},
+		{"unreadable twice, and done moved onto it by hand", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.list(entries("a") + "- task: {name: 'x")
+			w.list(entries("a") + "- task: {name: 'y")
+			w.sh("git push -q -f origin master:done")
+			w.list(entries("a", "b"))
+		}, "^b/2$"},
 		{"a list at the top", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
 			w.sh("printf -- '" + strings.ReplaceAll(entries("t"), "\n", "\\n") + "' > tasks.yaml; git add -A; git commit -qm t; git push -q origin master")
 		}, "^t/1$"},
@@ -289,6 +327,83 @@ func TestSignedCommits(t *testing.T) {
 	w.sh("git config user.signingkey " + key + "; git commit -q --amend -S -m signed; git push -qf origin HEAD:master")
 	if got := waiting(r); got != "a/1" {
 		t.Error("signed:", got)
+	}
+}
+
+// TestAnOpenPGPSignature is the attack: mallory's key is in the keyring of the server's user for some other reason, and not
+// among the allowed signers.
+func TestAnOpenPGPSignature(t *testing.T) {
+	w := newWorld(t)
+	dir, err := os.MkdirTemp("", "gpg") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GNUPGHOME", dir)
+	t.Cleanup(func() {
+		_ = exec.Command("gpgconf", "--kill", "all").Run()
+		_ = os.RemoveAll(dir)
+	})
+	signers := filepath.Join(t.TempDir(), "signers")
+	w.sh("ssh-keygen -q -t ed25519 -N '' -f " + signers + ".key; printf 'alice@example.org %s\n' \"$(cut -d' ' -f1,2 " + signers + ".key.pub)\" > " + signers)
+	w.sh("gpg -q --batch --passphrase '' --quick-generate-key 'Mallory <m@example.org>' 2>&1; git config gpg.format openpgp; git config user.signingkey m@example.org")
+	r := w.repo(func(c *Config) { c.RequireSigned, c.AllowedSigners = true, signers })
+	w.list(entries("a"))
+	w.sh("git commit -q --amend -S -m signed; git push -qf origin HEAD:master; git verify-commit HEAD 2>&1")
+	if got := waiting(r); !strings.Contains(got, "by Alice is not signed by a key of") {
+		t.Error(got)
+	}
+}
+
+// TestEnvironmentsOfOneRepository: each runs all of its own tasks, exactly once, from where the shared done stood.
+func TestEnvironmentsOfOneRepository(t *testing.T) {
+	w := newWorld(t)
+	put := func(env, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(w.work, "envs", env), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(w.work, "envs", env, "tasks.yaml"), []byte("---\n"+text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		w.sh("git add -A; git commit -qm change; git push -q origin HEAD:master")
+	}
+	put("prod", entries("old"))
+	put("stage", entries("old"))
+	w.sh("git push -q origin master:done")
+	l, err := New([]Config{{Repo: w.bare, Name: "prod", Env: "prod"}, {Repo: w.bare, Name: "stage", Env: "stage"}}, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := map[string][]string{}
+	put("prod", entries("old", "p1"))
+	put("stage", entries("old", "s1"))
+	put("prod", entries("old", "p1", "p2"))
+	for range 4 { // in turns, as they go
+		for _, r := range l.repos {
+			r.running = func(context.Context) string { return "" }
+			p, err := r.refresh(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.pending) == 0 {
+				continue
+			}
+			ran[r.cfg.Env] = append(ran[r.cfg.Env], p.pending[0].Task.Name)
+			if err := r.markDone(t.Context(), spec{ID: p.pending[0].ID(), Task: p.pending[0].Task}, "exit 0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := fmt.Sprint(ran); got != "map[prod:[p1 p2] stage:[s1]]" {
+		t.Error(got)
+	}
+	for _, two := range [][2]Config{
+		{{Repo: w.bare, Name: "a", Env: "prod", Done: "done"}, {Repo: w.bare + "/", Name: "b", Env: "stage", Done: "done"}},
+		{{Repo: w.bare, Name: "a", Env: "prod"}, {Repo: strings.TrimSuffix(w.bare, ".git"), Name: "b", Env: "prod", Done: "other"}},
+	} {
+		if _, err := New(two[:], t.TempDir()); err == nil || !strings.Contains(err.Error(), "would count as done for the other") {
+			t.Errorf("New = %v", err)
+		}
 	}
 }
 
