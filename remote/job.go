@@ -152,6 +152,56 @@ func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 	}
 }
 
+// JobState is what became of a job.
+type JobState int
+
+// The states of a job.
+const (
+	JobNone  JobState = iota // no such job was started
+	JobLives                 // it runs, or something that it started and that is still of its session's group
+	JobEnded                 // it left an exit status
+	JobLost                  // it left none, and nothing of it runs
+)
+
+// askScript tells the state of a job without starting it. The group is asked, not its leader: what the leader started may
+// outlive it.
+const askScript = jobDir + `d=$jobs/$1
+state() {
+  if [ ! -d "$d" ]; then echo none
+  elif [ -s "$d/exit" ]; then echo "exit $(cat "$d/exit")"
+  elif [ -s "$d/boot" ] && [ "$(cat "$d/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ]; then echo lost
+  elif [ -s "$d/pid" ] && kill -0 "-$(cat "$d/pid")" 2>/dev/null; then echo lives
+  elif [ -s "$d/exit" ]; then echo "exit $(cat "$d/exit")"
+  else echo lost
+  fi
+}
+n=0
+while s=$(state); [ "$s" = lost ] && [ "$n" -lt 5 ]; do n=$((n + 1)); sleep 0.2; done
+echo "$s"`
+
+// AskJob tells what became of the job of an id, and its exit status when it has ended. It starts nothing.
+func (c *Client) AskJob(ctx context.Context, id string, sudo *Sudo) (state JobState, exit int, err error) {
+	if !jobID.MatchString(id) {
+		return 0, 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", id)
+	}
+	res, err := c.Run(ctx, Command{Args: []string{"sh", "-c", askScript, "jarvis", id}, Sudo: sudo})
+	if err != nil {
+		return 0, 0, err
+	}
+	word := strings.TrimSpace(res.Stdout)
+	if code, ok := strings.CutPrefix(word, "exit "); ok {
+		if exit, err = strconv.Atoi(code); err == nil {
+			return JobEnded, exit, nil
+		}
+		return JobLost, 0, nil
+	}
+	state, ok := map[string]JobState{"none": JobNone, "lives": JobLives, "lost": JobLost}[word]
+	if !ok {
+		return 0, 0, fmt.Errorf("ask for the command: %s", firstLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+	}
+	return state, 0, nil
+}
+
 func firstLine(s, otherwise string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
 	if s == "" {

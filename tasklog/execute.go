@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/fleet"
@@ -19,7 +20,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// execute runs the task; a person who says `retry` runs it again, nothing else does.
+// execute runs the task; a person who says `retry` runs it again, nothing else does, and only where no earlier try of it went
+// well or lives.
 func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout(), errTooLong)
 	defer cancel()
@@ -53,7 +55,10 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	} else if s.Sudo {
 		j.user = ""
 	}
-	if _, err := os.Stat(dir); err != nil {
+	if earlier := r.earlierHere(j, f); earlier != nil {
+		pipeline.Log(ctx, "an earlier try of it went well, or still runs; it counts, and no second one is started")
+		j = earlier
+	} else if _, err := os.Stat(dir); err != nil {
 		err := r.alone(func() error { return r.git.checkout(ctx, s.Commit, j.cwd) })
 		if err != nil {
 			return fmt.Errorf("check out %.8s: %w", s.Commit, err)
@@ -84,6 +89,23 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	return nil
 }
 
+// earlierHere gives an earlier try of this run that went well, or of which something lives; nil when there is none. An
+// earlier folder that is not there was never begun, or its outcome is in git.
+func (r *Repo) earlierHere(j *job, f pipeline.Facts) *job {
+	for t := f.Try - 1; t >= 0; t-- {
+		e := *j
+		e.dir = filepath.Join(r.dir, "runs", fmt.Sprintf("%d-%d", f.Run, t))
+		e.cwd = e.dir + ".checkout"
+		if _, err := os.Stat(filepath.Join(e.dir, "running")); err != nil || e.mine() != nil {
+			continue
+		}
+		if exit, err := e.exit(); err == nil && exit == 0 || !e.over() {
+			return &e
+		}
+	}
+	return nil
+}
+
 // handOver gives the checkout to the user that the task runs as, and lets him come to it.
 func (r *Repo) handOver(j *job) error {
 	for _, dir := range []string{filepath.Dir(filepath.Dir(r.dir)), filepath.Dir(r.dir), r.dir, filepath.Join(r.dir, "runs")} {
@@ -97,9 +119,15 @@ func (r *Repo) handOver(j *job) error {
 			return err
 		}
 	}
-	return filepath.WalkDir(j.cwd, func(p string, _ os.DirEntry, err error) error {
-		return errors.Join(err, own(j.user, p))
-	})
+	var all []string
+	if err := filepath.WalkDir(j.cwd, func(p string, _ os.DirEntry, err error) error {
+		all = append(all, p)
+		return err
+	}); err != nil {
+		return err
+	}
+	slices.Reverse(all) // a folder after what is in it: what is his he may change under our hands
+	return own(j.user, all...)
 }
 
 // environment is all that a local task finds in its environment.
@@ -138,7 +166,7 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 	script := exports(s) + "exec bash -c " + remote.Quote(s.Shell)
 	var mu sync.Mutex
 	outcomes := make([]string, len(hosts))
-	var unknown, failed, errs []error
+	var unknown, failed, away, errs []error
 	var wg guard.Group
 	for i, h := range hosts {
 		bug := func(p *guard.Panic) {
@@ -148,8 +176,8 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 		}
 		wg.Go(bug, func() {
 			tail := ""
-			exit, err := r.onHost(ctx, h, remote.Job{
-				ID: fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, f.Try), Command: script, Sudo: sudo(s), Kill: kill,
+			exit, err := r.onHost(ctx, h, f, remote.Job{
+				Command: script, Sudo: sudo(s), Kill: kill,
 				Line: func(l string) {
 					if strings.TrimSpace(l) != "" {
 						tail = l
@@ -160,6 +188,8 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case errors.Is(err, remote.ErrUnreachable), errors.Is(err, remote.ErrLost):
+				away = append(away, fmt.Errorf("%s: %w", h.Name, err))
 			case errors.Is(err, remote.ErrUnknownOutcome):
 				unknown = append(unknown, fmt.Errorf("on %s it was %w", h.Name, err))
 			case err != nil:
@@ -175,6 +205,10 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 	switch {
 	case len(errs) > 0:
 		return errs[0] // tried again: where it has run it is not started a second time
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case len(away) > 0: // where it was started it goes on meanwhile
+		return pipeline.Wait(awayPause, oneLine(away).Error())
 	case len(unknown) > 0:
 		return pipeline.AskPerson(fmt.Errorf("“%s”: %w", s.Name, oneLine(append(unknown, failed...))))
 	case len(failed) > 0:
@@ -183,13 +217,55 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 	return nil
 }
 
-func (r *Repo) onHost(ctx context.Context, h fleet.Host, j remote.Job) (int, error) {
+// awayPause is how long a task waits before it looks for a host that could not be reached.
+const awayPause = 20 * time.Second
+
+// onHost runs it on a host, unless an earlier try went well there, or lives: then that one counts.
+func (r *Repo) onHost(ctx context.Context, h fleet.Host, f pipeline.Facts, j remote.Job) (int, error) {
 	c, release, err := r.log.world.Pool.Get(ctx, h.Target)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
+	id := func(try int) string { return fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, try) }
+	j.ID = id(f.Try)
+	for t := f.Try - 1; t >= 0; t-- {
+		state, exit, err := c.AskJob(ctx, id(t), j.Sudo)
+		if err != nil {
+			return 0, err
+		}
+		if state == remote.JobEnded && exit == 0 {
+			pipeline.Log(ctx, h.Name+": it went well there in an earlier try, and is not repeated")
+			return 0, nil
+		}
+		if state == remote.JobLives {
+			pipeline.Log(ctx, h.Name+": an earlier try still runs there; it is followed, and no second one is started")
+			j.ID = id(t)
+			break
+		}
+	}
+	j.Line = r.once(j.ID+" "+h.Name, j.Line)
 	return c.Job(ctx, j)
+}
+
+// once tells the lines of a job that were not told before: after each wait a job is told from its beginning.
+func (r *Repo) once(id string, line func(string)) func(string) {
+	n := 0
+	return func(l string) {
+		n++
+		r.mu.Lock()
+		fresh := n > r.told[id]
+		if fresh {
+			if r.told == nil {
+				r.told = map[string]int{}
+			}
+			r.told[id] = n
+		}
+		r.mu.Unlock()
+		if fresh {
+			line(l)
+		}
+	}
 }
 
 func sudo(s spec) *remote.Sudo {

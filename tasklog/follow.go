@@ -198,13 +198,20 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 		return err
 	}
 	s := spec{ID: t.ID(), Commit: t.Commit, File: t.File, Line: t.Line, Author: t.Author, Task: t.Task}
+	if t.Task.NeedsApproval {
+		s.Signer = r.signer(ctx, t.Commit)
+	}
 	q, err := r.request(s, taskKind, "task:check", "task:run", "task:done")
 	if err != nil {
 		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)})
 	}
 	q.Key = strings.Join([]string{"task", r.cfg.Name, r.cfg.Env, t.ID()}, ":")
 	if t.Task.NeedsApproval {
-		q.Approval = &pipeline.NeedApproval{Why: fmt.Sprintf("the task “%s” says so", t.Task.Name), For: r.cfg.approval}
+		why := fmt.Sprintf("the task “%s” says so", t.Task.Name)
+		if s.Signer == "" {
+			why += "; no signature proves who wrote it, so that takes a person with the role admin"
+		}
+		q.Approval = &pipeline.NeedApproval{Why: why, For: r.cfg.approval}
 	}
 	w := r.log.world
 	row := []any{r.cfg.Name, r.cfg.Env, t.Commit, t.Position, t.Task.Name, t.Author, time.Now().UnixMilli()}

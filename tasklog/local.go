@@ -19,13 +19,14 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// job is a shell script on this machine that is started at most once, and outlives us. Its folder holds:
+// job is a shell script on this machine that is started at most once, and outlives us. Its folder is ours, also when the
+// script runs as somebody else: he can put nothing there that we would read, write or kill by. It holds:
 //
 //	cmd      the script, until the wrapper takes it: that rename decides that it is started
 //	running  the script, from then on
-//	lock     locked (flock(2)) by us while we start it, then by the wrapper as long as it lives
+//	lock     locked (flock(2)) by us while we start it, then by the wrapper and what it starts as long as any of it lives
 //	pid      of the wrapper, which leads a session of its own
-//	log      what it prints
+//	log      what it prints; the script has it open, and owns it, so that it can open /dev/stderr
 //	exit     its exit code, at the end
 //	seen     how much of the log has been told
 type job struct {
@@ -39,11 +40,14 @@ type job struct {
 // errUnknown: it was started, nothing of it runs any more, and it left no exit code.
 var errUnknown = errors.New("started, but left no exit code: it may have half happened")
 
-const wrapper = `cd "$1" || exit
+// wrapper runs as we do; what it is given behind the two folders makes the script run as somebody else. The script and what
+// it starts have the lock open: as long as anything of it lives, the job is not over unless there is an exit code.
+const wrapper = `d=$1 c=$2 u=$(umask); shift 2; umask 077
+cd "$d" || exit
 echo $$ > pid.new && mv pid.new pid
 mv cmd running 2> /dev/null || exit 0
-cd "$2" && bash "$1/running" 3>&-
-echo $? > "$1/exit.new" && mv "$1/exit.new" "$1/exit"`
+( umask "$u"; cd "$c" && exec "$@" bash "$d/running" )
+echo $? > "$d/exit.new" && mv "$d/exit.new" "$d/exit"`
 
 // run starts the job unless it was, follows it, and gives its exit code. Lines go to line. When ctx ends, kill says
 // whether the job ends, too.
@@ -78,7 +82,7 @@ func (j *job) run(ctx context.Context, line func(string), kill func(cause error)
 
 // begin starts the job if nobody has.
 func (j *job) begin() (chan struct{}, error) {
-	lock, err := os.OpenFile(filepath.Join(j.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(j.dir, "lock"), os.O_CREATE|os.O_RDONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -91,19 +95,38 @@ func (j *job) begin() (chan struct{}, error) {
 
 // make writes the folder, whole or not at all.
 func (j *job) make() error {
-	if _, err := os.Stat(j.dir); err == nil {
-		return nil
+	if err := j.mine(); err == nil || errors.Is(err, errUnknown) {
+		return err
 	}
 	next := j.dir + ".new"
-	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o700), os.WriteFile(filepath.Join(next, "cmd"), []byte(j.shell), 0o600)); err != nil {
+	cmd, log := filepath.Join(next, "cmd"), filepath.Join(next, "log")
+	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o700), os.WriteFile(cmd, []byte(j.shell), 0o600), os.WriteFile(log, nil, 0o600)); err != nil {
 		return err
 	}
 	if j.user != "" {
-		if err := own(j.user, next, filepath.Join(next, "cmd")); err != nil {
+		c, err := credential(j.user)
+		if err != nil {
+			return err
+		}
+		// He may come in by name, and read the script.
+		if err := errors.Join(os.Chown(log, int(c.Uid), int(c.Gid)), os.Chown(cmd, -1, int(c.Gid)), os.Chmod(cmd, 0o640), os.Chmod(next, 0o711)); err != nil {
 			return err
 		}
 	}
 	return os.Rename(next, j.dir)
+}
+
+// mine makes sure that the folder is ours; an error when there is none. An earlier version gave it to the task's user:
+// nothing in such a one can be trusted.
+func (j *job) mine() error {
+	info, err := os.Lstat(j.dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() || !info.IsDir() {
+		return errUnknown
+	}
+	return nil
 }
 
 // start starts the wrapper, which inherits the lock.
@@ -111,20 +134,23 @@ func (j *job) start(lock *os.File) (chan struct{}, error) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		return nil, errors.New("bash is not installed; `apt-get install bash`")
 	}
-	log, err := os.OpenFile(filepath.Join(j.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(j.dir, "log"), os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command("/bin/sh", "-c", wrapper, "jarvis", j.dir, j.cwd)
+	args := []string{"-c", wrapper, "jarvis", j.dir, j.cwd}
+	if j.user != "" {
+		as, err := become(j.user)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, as...)
+	}
+	cmd := exec.Command("/bin/sh", args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{lock} // as file 3
 	cmd.Env = j.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if j.user != "" {
-		if cmd.SysProcAttr.Credential, err = credential(j.user); err != nil {
-			return nil, err
-		}
-	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the task: %w", err)
 	}
@@ -134,6 +160,27 @@ func (j *job) start(lock *os.File) (chan struct{}, error) {
 		_ = cmd.Wait() // what it came to stands in its folder
 	})
 	return died, nil
+}
+
+// become gives the words before a command that make it run as a user, with his groups and no more privileges.
+func become(name string) ([]string, error) {
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		return nil, errors.New("setpriv is not installed; `apt-get install util-linux`")
+	}
+	c, err := credential(name)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]string, len(c.Groups))
+	for i, g := range c.Groups {
+		groups[i] = strconv.FormatUint(uint64(g), 10)
+	}
+	as := []string{setpriv, "--reuid", strconv.FormatUint(uint64(c.Uid), 10), "--regid", strconv.FormatUint(uint64(c.Gid), 10), "--inh-caps=-all"}
+	if len(groups) == 0 {
+		return append(as, "--clear-groups", "--"), nil
+	}
+	return append(as, "--groups", strings.Join(groups, ","), "--"), nil
 }
 
 // free reports whether nobody else holds the lock; then we do.
@@ -187,7 +234,7 @@ const maxLine = 4096
 
 // tell gives the lines that have not been told; all of them when the job is over.
 func (j *job) tell(line func(string), all bool) error {
-	f, err := os.Open(filepath.Join(j.dir, "log"))
+	f, err := os.OpenFile(filepath.Join(j.dir, "log"), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -197,6 +244,9 @@ func (j *job) tell(line func(string), all bool) error {
 	mark := filepath.Join(j.dir, "seen")
 	b, _ := os.ReadFile(mark)
 	seen, _ := strconv.ParseInt(string(b), 10, 64)
+	if info, err := f.Stat(); err == nil && info.Size() < seen {
+		seen = 0 // `echo x > /dev/stderr` cuts it off
+	}
 	if _, err := f.Seek(seen, io.SeekStart); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -139,5 +140,85 @@ func TestALocalJobOfAnotherUser(t *testing.T) {
 	exit, err := j.run(t.Context(), func(l string) { lines = append(lines, l) }, always(true))
 	if exit != 0 || err != nil || len(lines) < 2 || lines[0] != "nobody" || lines[1] != "65534" {
 		t.Errorf("run = %d, %v, %q", exit, err, lines)
+	}
+}
+
+// TestALocalJobOfAnotherUserLeadsUsNowhere is the attack: the task puts links and a pid of its own choice where root reads,
+// writes and kills.
+func TestALocalJobOfAnotherUserLeadsUsNowhere(t *testing.T) {
+	j := newJob(t, `echo $$ > me; cd "$JOB"
+rm -f log; ln -s "$SECRET" log
+rm -f seen seen.new; ln -s "$VICTIM" seen; ln -s "$VICTIM" seen.new
+echo "$MINE" > pid
+rm -f lock exit.new; ln -s "$VICTIM" exit.new
+echo over > /dev/stderr
+sleep 300`)
+	j.user = "nobody"
+	outside := t.TempDir()
+	secret, victim := filepath.Join(outside, "secret"), filepath.Join(outside, "victim")
+	for name, text := range map[string]string{secret: "root's secret\n", victim: "root's own\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bystander := exec.Command("sleep", "300")
+	bystander.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := bystander.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- bystander.Wait() }()
+	defer func() { _ = bystander.Process.Kill(); <-ended }()
+	j.env = append(j.env, "JOB="+j.dir, "SECRET="+secret, "VICTIM="+victim, "MINE="+strconv.Itoa(bystander.Process.Pid))
+	for d := filepath.Dir(j.cwd); d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := own("nobody", j.cwd); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var said []string
+	_, err := j.run(ctx, func(l string) {
+		said = append(said, l)
+		if l == "over" {
+			time.AfterFunc(300*time.Millisecond, func() { cancel(errTooLong) })
+		}
+	}, always(true))
+	if !errors.Is(err, errTooLong) {
+		t.Errorf("run = %v", err)
+	}
+	if got := strings.Join(said, "|"); strings.Contains(got, "root's secret") || !strings.Contains(got, "over") {
+		t.Errorf("it says %q", got)
+	}
+	if b, _ := os.ReadFile(victim); string(b) != "root's own\n" {
+		t.Errorf("the victim holds %q", b)
+	}
+	select {
+	case <-ended:
+		t.Error("somebody else's process was killed")
+	case <-time.After(300 * time.Millisecond):
+	}
+	me, _ := os.ReadFile(filepath.Join(j.cwd, "me"))
+	for range 100 {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(me)) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("what it started runs on, as %s", me)
+}
+
+// Nobody takes a job for ended while what it started lives, though its wrapper was killed.
+func TestALocalJobWhoseWrapperWasKilled(t *testing.T) {
+	j := newJob(t, "kill -9 $PPID; sleep 2; echo end >> ended")
+	if _, err := j.run(t.Context(), func(string) {}, always(true)); !errors.Is(err, errUnknown) {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(filepath.Join(j.cwd, "ended")); string(b) != "end\n" {
+		t.Errorf("when it is said that nothing of it runs, it holds %q", b)
 	}
 }

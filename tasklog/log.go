@@ -29,6 +29,8 @@ type World struct {
 	Pool   *remote.Pool
 	// Hosts finds hosts by their names on record, @CLUSTER too.
 	Hosts func(ctx context.Context, names []string) ([]fleet.Host, error)
+	// Known reports whether one of `people` is called so; nil: nobody is.
+	Known func(name string) bool
 	Log   *slog.Logger
 }
 
@@ -48,6 +50,7 @@ type Repo struct {
 	trouble   error
 	elsewhere string // who else has the next task
 	looked    time.Time
+	told      map[string]int // lines of the jobs on hosts that are on record already
 }
 
 // New checks the configuration; data is the folder for copies and jobs.

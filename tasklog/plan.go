@@ -276,6 +276,20 @@ func (l *Repo) signed(ctx context.Context, p *plan) error {
 	return nil
 }
 
+// signer gives who of `people` signed a commit: a name in allowed_signers that is one of theirs. "" when nobody did: the name
+// and the address of an author are whatever somebody writes.
+func (l *Repo) signer(ctx context.Context, commit string) string {
+	if l.cfg.AllowedSigners == "" || l.log.world.Known == nil {
+		return ""
+	}
+	out, err := l.git.run(ctx, "log", "-1", "--format=%G?%x09%GS", commit)
+	good, name, _ := strings.Cut(out, "\t")
+	if err != nil || good != "G" || !l.log.world.Known(name) {
+		return ""
+	}
+	return name
+}
+
 // passed gives what the done branch may merge now that the tasks in finished are done: the last commit before the next
 // task that waits; "" when none is.
 func (p *plan) passed() (merge string) {

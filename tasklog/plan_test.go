@@ -328,6 +328,19 @@ func TestSignedCommits(t *testing.T) {
 	if got := waiting(r); got != "a/1" {
 		t.Error("signed:", got)
 	}
+	// Who approves a task must not be who wrote it: only a signature of one of `people` says who that is.
+	signer := func() string { return r.signer(t.Context(), w.sh("git rev-parse HEAD")) }
+	if got := signer(); got != "" {
+		t.Errorf("signer = %q, who is none of people", got)
+	}
+	r.log.world.Known = func(name string) bool { return name == "alice@example.org" || name == "Alice" }
+	if got := signer(); got != "alice@example.org" {
+		t.Errorf("signer = %q", got)
+	}
+	w.sh("git commit -q --amend --no-gpg-sign -m unsigned; git push -qf origin HEAD:master")
+	if got := waiting(r); signer() != "" || !strings.Contains(got, "is not signed") {
+		t.Errorf("signer of what is not signed = %q, %s", signer(), got)
+	}
 }
 
 // TestAnOpenPGPSignature is the attack: mallory's key is in the keyring of the server's user for some other reason, and not

@@ -82,6 +82,8 @@ type spec struct {
 	File   string `yaml:"file,omitempty" json:"file,omitempty"`
 	Line   int    `yaml:"line,omitempty" json:"line,omitempty"`
 	Author string `yaml:"author,omitempty" json:"author,omitempty"`
+	// Signer is who of `people` signed the commit. Author is what the commit says, and anybody may write that.
+	Signer string `yaml:"signer,omitempty" json:"signer,omitempty"`
 	Task   `yaml:",inline"`
 }
 
@@ -114,5 +116,9 @@ func (r *Repo) request(s spec, kind pipeline.Kind, steps ...string) (pipeline.Re
 	if s.Author != "" {
 		by = s.Author
 	}
-	return pipeline.Request{Clipboard: c, Kind: kind, Steps: steps, By: by, Origin: pipeline.Everybody}, err
+	q := pipeline.Request{Clipboard: c, Kind: kind, Steps: steps, By: by, Origin: pipeline.Everybody}
+	if s.Signer != "" {
+		q.Behind = []string{s.Signer}
+	}
+	return q, err
 }

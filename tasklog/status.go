@@ -30,6 +30,7 @@ type Started struct {
 	Name   string    `json:"name"`
 	Author string    `json:"author"`
 	Run    int64     `json:"run"`
+	Signer string    `json:"signer,omitempty"` // who of `people` signed it; known where it needs an approval
 	At     time.Time `json:"at"`
 }
 
@@ -85,7 +86,7 @@ func IsCheck(r pipeline.Run) bool { return r.Kind == checkKind }
 // Of tells which task a run is of.
 func Of(ctx context.Context, e *pipeline.Engine, r pipeline.Run) (Started, error) {
 	s, err := specOf(ctx, e, r.ID)
-	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Run: r.ID, At: r.Started}, err
+	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started}, err
 }
 
 // hideSecret takes a password out of a URL.

@@ -85,7 +85,11 @@ func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error
 		return pipeline.Permanent(err)
 	}
 	if err == nil {
-		r.clear(pipeline.FactsOf(ctx).Run)
+		f := pipeline.FactsOf(ctx)
+		r.clear(f.Run)
+		r.mu.Lock()
+		clear(r.told) // there is one run at a time
+		r.mu.Unlock()
 	}
 	return err
 }
