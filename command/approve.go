@@ -10,6 +10,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 )
 
 // Approvals says what waits for a second person.
@@ -118,6 +119,14 @@ func approve() Verb {
 					return Answer{}, err
 				}
 				return e.approveCluster(ctx, whole, who(c), reason)
+			}
+			if tasklog.IsTask(r) && !c.Person.Has(access.Admin) {
+				// Whoever wrote it may call himself anything in git, and must not be who approves it.
+				if t, err := tasklog.Of(ctx, e.Engine, r); err != nil {
+					return Answer{}, err
+				} else if t.Signer == "" {
+					return Answer{}, &UserError{Msg: fmt.Sprintf("nothing proves that it was not you who wrote the task of run %d: nobody of `people` signed its commit", r.ID), Hint: "a person with the role admin can approve it", Kind: ErrDenied}
+				}
 			}
 			r, p, err := e.Engine.Approve(ctx, r.ID, who(c), reason)
 			if err != nil {

@@ -209,7 +209,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	if t.Task.NeedsApproval {
 		why := fmt.Sprintf("the task “%s” says so", t.Task.Name)
 		if s.Signer == "" {
-			why += "; no signature proves who wrote it, so that takes a person with the role admin"
+			why += " (nothing proves who wrote it: a person with the role admin approves)"
 		}
 		q.Approval = &pipeline.NeedApproval{Why: why, For: r.cfg.approval}
 	}

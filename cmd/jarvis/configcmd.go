@@ -8,6 +8,7 @@ import (
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
 )
@@ -56,6 +57,9 @@ func checkParts(conf *config.Config) error {
 	}
 	defer set.Close()
 	if _, err := command.NewFetch(conf.Sources.URLs); err != nil {
+		return err
+	}
+	if _, err := tasklog.New(conf.Tasks, dir); err != nil {
 		return err
 	}
 	if err := conf.Checks.Check(); err != nil {

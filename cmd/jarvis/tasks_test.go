@@ -208,6 +208,7 @@ chat: [{irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, i
 people:
   - {name: bob, irc: "nick:bob", roles: [deploy, run, view]}
   - {name: carol, irc: "nick:carol", roles: [deploy, view]}
+  - {name: dora, irc: "nick:dora", roles: [admin]}
 workers: {ssh: {key: %s}}
 tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 `, port, ircd.Addr, filepath.Join(r.home, ".ssh", "id"), repo.bare), 0o600); err != nil {
@@ -308,7 +309,13 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 		if err != nil {
 			t.Fatal(err)
 		}
-		bob.Say("#ops", "jarvis: "+regexp.MustCompile(`approve [0-9]+`).FindString(line))
+		approve := "jarvis: " + regexp.MustCompile(`approve [0-9]+`).FindString(line)
+		// bob may be who wrote it, under another name in git.
+		bob.Say("#ops", approve)
+		hear(t, "bob: nothing proves that it was not you who wrote the task of run [0-9]+: nobody of `people` signed its commit; a person with the role admin can approve it")
+		dora := must[*real.IRCClient](t)(real.DialIRC(t.Context(), ircd.Addr, "dora", "#ops"))
+		t.Cleanup(dora.Close)
+		dora.Say("#ops", approve)
 		hear(t, `the task “careful” by alice .* is done`)
 	})
 	t.Run("nobody runs what was not reviewed", func(t *testing.T) {

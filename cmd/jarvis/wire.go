@@ -106,7 +106,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	}
 	a.limiter = access.NewLimiter(conf.Limit)
 	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
-	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Log: log}); err != nil {
+	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
 		return nil, err
 	}
 	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Do: a.do, Log: log}); err != nil {
