@@ -35,8 +35,14 @@ check: ## format, vet, staticcheck, govulncheck, fresh generated files
 generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
+bench-years: ## every verb on a record of years beside the same on a young one
+	go test ./cmd/jarvis -run '^$$' -bench BenchmarkYears -benchtime 1x -timeout 30m
+
+bench-small: ## each benchmark that needs no other program, small: none of them may rot
+	go test ./pipeline ./bot ./checks ./cmd/jarvis ./internal/plain -p 1 -short -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks' -benchtime 1x -timeout 10m
+
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks' -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears' -benchtime 1x -timeout 20m
 
 bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush, rsync and ansible, which it installs
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
@@ -54,4 +60,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build setup test check generate bench bench-remote bench-checks crash fuzz
+.PHONY: help demo build setup test check generate bench bench-years bench-small bench-remote bench-checks crash fuzz

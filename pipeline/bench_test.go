@@ -88,8 +88,17 @@ func floor(b *testing.B, d time.Duration) float64 {
 
 // BenchmarkDurableSteps: steps a second that are on disk, with a 4 KiB clipboard that every step changes, as a ratio
 // to the floor measured right before and after.
+// small gives the second size under -short: CI runs each benchmark so that none can rot.
+func small(whole, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
+
 func BenchmarkDurableSteps(b *testing.B) {
-	const runs, stages = 64, 100
+	const runs = 64
+	stages := small(100, 5)
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	before := floor(b, 2*time.Second)
 	var mu sync.Mutex
@@ -183,7 +192,7 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int) f
 
 // BenchmarkWaitingRuns: what ten thousand runs cost that wait for SSH.
 func BenchmarkWaitingRuns(b *testing.B) {
-	const runs = 10_000
+	runs := small(10_000, 300)
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	reg := pipeline.NewRegistry()
 	var polled atomic.Int64
@@ -221,11 +230,11 @@ func BenchmarkWaitingRuns(b *testing.B) {
 		}()
 	}
 	wg.Wait()
-	for polled.Load() < runs {
+	for polled.Load() < int64(runs) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	time.Sleep(35 * time.Second) // one whole round of asking again
-	rounds := float64(polled.Load()) / runs
+	rounds := float64(polled.Load()) / float64(runs)
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -69,7 +70,23 @@ func (c *Client) do(ctx context.Context, method, path, accept string, body []byt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	return c.send(ctx, req)
+	for {
+		res, err := c.send(ctx, req)
+		if err != nil || method != http.MethodGet || res.StatusCode != http.StatusTooManyRequests {
+			return res, err
+		}
+		// A read that comes too often is asked again when the server says; a command is refused, and its person told.
+		wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
+		if err != nil || wait > 60 {
+			return res, nil
+		}
+		_ = res.Body.Close()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(max(wait, 1)) * time.Second):
+		}
+	}
 }
 
 // send adds who asks, and says in words what fails.

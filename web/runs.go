@@ -50,15 +50,42 @@ type Change struct {
 // Pipelines are lists of steps by verb and provider.
 type Pipelines map[string]map[string][]string
 
-// may checks who reads beside the verbs. What is refused is on record, as with a verb.
+// may checks who reads beside the verbs, and how often. What is refused is on record, as with a verb.
 func (s *Server) may(ctx context.Context, what string) error {
+	if err := s.mayView(ctx, what); err != nil {
+		return err
+	}
+	return s.take(ctx)
+}
+
+// take counts a read.
+func (s *Server) take(ctx context.Context) error {
+	if c := callerOf(ctx); !c.free {
+		if wait := s.Limiter.Take(c.person.Name); wait > 0 {
+			return problem(tooFast(wait))
+		}
+	}
+	return nil
+}
+
+// mayRead gives a run to who may see it. To follow one's own is not counted: whoever waits for a deployment asks often.
+func (s *Server) mayRead(ctx context.Context, what, name string) (pipeline.Run, error) {
+	if err := s.mayView(ctx, what); err != nil {
+		return pipeline.Run{}, err
+	}
+	run, err := s.find(ctx, name)
+	if err == nil && run.By == callerOf(ctx).person.Name {
+		return run, nil
+	}
+	if limit := s.take(ctx); limit != nil {
+		return run, limit
+	}
+	return run, err
+}
+
+func (s *Server) mayView(ctx context.Context, what string) error {
 	c := callerOf(ctx)
 	if c.person.Has(access.View) {
-		if !c.free {
-			if wait := s.Limiter.Take(c.person.Name); wait > 0 {
-				return problem(tooFast(wait))
-			}
-		}
 		return nil
 	}
 	p := &Problem{Status: http.StatusForbidden, Kind: "denied", Detail: fmt.Sprintf("this needs the role %q", access.View), Hint: "/v1/whoami says how I see you"}
@@ -123,10 +150,7 @@ func (s *Server) addReads(api huma.API) {
 
 	type runOut struct{ Body RunView }
 	huma.Register(api, get("get-run", "/v1/runs/{run}", "gives a run with its progress line and usual times"), func(ctx context.Context, q *RunPath) (*runOut, error) {
-		if err := s.may(ctx, "GET /v1/runs/"+q.Run); err != nil {
-			return nil, err
-		}
-		run, err := s.find(ctx, q.Run)
+		run, err := s.mayRead(ctx, "GET /v1/runs/"+q.Run, q.Run)
 		if err != nil {
 			return nil, err
 		}
@@ -142,10 +166,7 @@ func (s *Server) addReads(api huma.API) {
 
 	type changesOut struct{ Body []Change }
 	huma.Register(api, get("changes", "/v1/runs/{run}/changes", "tells who wrote what: each step's change of the clipboard"), func(ctx context.Context, q *RunPath) (*changesOut, error) {
-		if err := s.may(ctx, "GET /v1/runs/"+q.Run+"/changes"); err != nil {
-			return nil, err
-		}
-		run, err := s.find(ctx, q.Run)
+		run, err := s.mayRead(ctx, "GET /v1/runs/"+q.Run+"/changes", q.Run)
 		if err != nil {
 			return nil, err
 		}
@@ -182,10 +203,7 @@ func (s *Server) addReads(api huma.API) {
 		RunPath
 		EventsQuery
 	}) (*huma.StreamResponse, error) {
-		if err := s.may(ctx, "GET /v1/runs/"+q.Run+"/events"); err != nil {
-			return nil, err
-		}
-		run, err := s.find(ctx, q.Run)
+		run, err := s.mayRead(ctx, "GET /v1/runs/"+q.Run+"/events", q.Run)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestFollowingOnesOwnRunIsNotLimited: a deployment over --server that went well ended with 3, because its client asked
+// too often how it stood; every job of a CI failed.
+func TestFollowingOnesOwnRunIsNotLimited(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	write("w/toy", "#!/bin/sh\n[ \"$1\" = --steps ] && exit 64\nfor i in 1 2 3 4 5; do sleep 0.3; echo \"$1 $i\" >&2; done\n[ \"$1\" != fail ]\n", 0o755)
+	conf := write("jarvis.yaml", "data: ./data\nlisten: 127.0.0.1:0\nlimit: {burst: 3, interval: 1h}\npeople: [{name: ci, roles: [deploy]}, {name: eve, roles: [view]}]\nworkers: {external: {dir: w}}\n"+
+		"pipelines: {deploy: {toy: [\"toy:a\", \"toy:b\", \"toy:c\"], bad: [\"toy:fail\"]}}\n", 0o600)
+	good, bad := write("loki.yaml", "instance: {hostname: loki, provider: toy}\n", 0o600), write("thor.yaml", "instance: {hostname: thor, provider: bad}\n", 0o600)
+	_, log := serveInProcess(t, conf)
+	m := regexp.MustCompile(`the API is served" address=(\S+)`).FindStringSubmatch(log.String())
+	if m == nil {
+		t.Fatal(log)
+	}
+	token := func(person string) string {
+		_, out, errs := jarvis(t, "", "--config", conf, "token", "new", "x"+person, "for", person)
+		secret, _, _ := strings.Cut(out, "\n")
+		if secret == "" {
+			t.Fatal(errs)
+		}
+		return secret
+	}
+	t.Setenv("JARVIS_TOKEN", token("ci"))
+	for _, c := range []struct {
+		clip string
+		code int
+		last string
+	}{{good, exitOK, "loki is ready"}, {bad, exitFailed, "thor failed"}} {
+		code, out, errs := jarvis(t, "", "--server", "http://"+m[1], "deploy", c.clip)
+		if code != c.code || !strings.Contains(out+errs, c.last) {
+			t.Errorf("deploy %s = %d: %s%s", filepath.Base(c.clip), code, out, errs)
+		}
+	}
+	// What is somebody else's is counted.
+	t.Setenv("JARVIS_TOKEN", token("eve"))
+	refused := false
+	for range 5 {
+		code, _, errs := jarvis(t, "", "--server", "http://"+m[1], "status", "loki")
+		refused = refused || code != exitOK && strings.Contains(errs, "too fast")
+	}
+	if !refused {
+		t.Error(fmt.Sprint("eve asked five times in a row, and three are free"))
+	}
+}
