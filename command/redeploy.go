@@ -69,6 +69,9 @@ func fresh(e *Env, c *Call, verb string, cb *clipboard.Clipboard, keep []string)
 	}
 	if verb == "destroy" && q.Kind.Verb == pipeline.VerbOwn {
 		// The clipboard's own steps made the host; what takes it down is the provider's list.
+		if cb.Get("provider") == "" {
+			return q, &UserError{Msg: cb.Get("hostname") + " was made by steps of its own, and names no provider whose steps could take it down", Hint: "`undo " + cb.Get("hostname") + "` takes back what they did", Kind: ErrUsage}
+		}
 		if err := e.choose(&q, verb, strings.ToLower(cb.Get("provider")), cb); err != nil {
 			return q, err
 		}

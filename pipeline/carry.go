@@ -335,7 +335,7 @@ func (c *carrier) advance(s *stepRun) (verdict, error) {
 				}
 			}
 			return c.ready(tx, n, now)
-		case !last && n.Cluster == 0 && n.cancelBy == "":
+		case !last && n.Cluster == 0 && n.cancelBy == "" && !c.halting():
 			n.mark = underWay
 			events = append(events, Event{At: now, Kind: EvStep, Stage: n.Stage, Step: n.Step()})
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/command"
@@ -74,6 +75,9 @@ func checkParts(conf *config.Config) error {
 		return err
 	}
 	for verb, byProvider := range conf.Pipelines {
+		if !slices.Contains([]string{"deploy", "redeploy", "destroy"}, verb) {
+			return fmt.Errorf("pipelines.%s: no verb takes a pipeline of that name; there are deploy, redeploy and destroy", verb)
+		}
 		for provider, steps := range byProvider {
 			for _, name := range steps {
 				if _, err := set.Registry.Lookup(name, strings.ToLower(provider)); err != nil {

@@ -257,7 +257,12 @@ func (y *years) fill(hosts, runs, events, results int) {
 	copies("events", "t.id = (SELECT min(id) + 2 + n.i % 3 FROM events)", all*events, map[string]string{"run": fmt.Sprintf("2 + i / %d", events), "text": "'this is what a step said in its line ' || i"})
 	copies("audit", "t.id = 1", all*3, map[string]string{"who": "'person' || (i % 50)", "line": "'status web' || i"})
 	exec("INSERT INTO audit (at, who, via, line, outcome) SELECT at, 'rare', via, line, outcome FROM audit WHERE id IN (1, 1, 1)")
-	exec(numbers+"INSERT INTO check_results (pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf) SELECT i % 100 + 1, 1700000000000 + i * 500, 1700000000000 + i * 500, 21000, CASE WHEN i % 1000 = 0 THEN 2 ELSE 0 END, 0, 0, 0, '', 'LOAD OK - total load average: 0.57, 0.63, 0.65', '', 'load1=0.570;5.000;10.000;0; load5=0.630;5.000;10.000;0; load15=0.650;5.000;10.000;0;' FROM n WHERE i < ?", 0, max(results, 1), results)
+	// Results of the month that is kept.
+	const month = 29 * 24 * time.Hour
+	first, each := time.Now().Add(-month).UnixMilli(), month.Milliseconds()/int64(max(results, 1))
+	exec(numbers+"INSERT INTO check_results (pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf) SELECT i % 100 + 1, ? + i * ?, ? + i * ?, 21000, CASE WHEN i % 1000 = 0 THEN 2 ELSE 0 END, 0, 0, 0, '', 'LOAD OK - total load average: 0.57, 0.63, 0.65', '', 'load1=0.570;5.000;10.000;0; load5=0.630;5.000;10.000;0; load15=0.650;5.000;10.000;0;' FROM n WHERE i < ?",
+		0, max(results, 1), first, each, first, each, results)
+	exec("INSERT INTO check_marks (name, value) VALUES ('roll-up', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", results) // they are rolled up long ago
 	exec(numbers+"INSERT INTO pages (key, text, expires) SELECT 'page' || i, 'a long answer', ? FROM n", 0, all/10, time.Now().Add(100*time.Hour).UnixMilli())
 	exec("UPDATE followers SET event = (SELECT max(id) FROM events)")
 }

@@ -48,7 +48,7 @@ func main() {
 
 func verbsDoc() string {
 	var b strings.Builder
-	b.WriteString("# What you may say\n\n<!-- made by go generate from the verb table; edit command/*.go -->\n\nThe same words in chat (`jarvis: status loki`) and on the command line (`jarvis status loki`). A prefix that only one verb has\nwill do; a typo gets the nearest verb. On the command line `deploy` and `plan` also take a file, or `-` for standard input.\n\n| verb | what it does | as in | role | over HTTP |\n|---|---|---|---|---|\n")
+	b.WriteString("# What you may say\n\n<!-- made by go generate from the verb table; edit command/*.go -->\n\nThe same words in chat (`jarvis: status loki`) and on the command line (`jarvis status loki`). Of a verb that only reads, a\nprefix that no other has will do (`stat`); what changes something is said whole, and a typo is told the nearest verb. On the command line `deploy` and `plan` also take a file, or `-` for standard input.\n\n| verb | what it does | as in | role | over HTTP |\n|---|---|---|---|---|\n")
 	for _, v := range command.Verbs() {
 		role := v.Role
 		if role == "" {
