@@ -218,6 +218,27 @@ func (s *Slapd) DHCP(ctx context.Context, mac string) (string, error) {
 	return s.search(ctx, "ou=DHCP,"+Base, "(&(objectClass=dhcpHost)(dhcpHWAddress=ethernet "+mac+"))", "dhcpStatements")
 }
 
+// Add adds an entry, as another program would.
+func (s *Slapd) Add(ctx context.Context, dn string, attrs map[string][]string) error {
+	bin, err := need("ldapadd", "ldap-utils")
+	if err != nil {
+		return err
+	}
+	ldif := "dn: " + dn + "\n"
+	for k, list := range attrs {
+		for _, v := range list {
+			ldif += k + ": " + v + "\n"
+		}
+	}
+	cmd := exec.CommandContext(ctx, bin, "-x", "-ZZ", "-H", strings.Replace(s.URL, "localhost", "127.0.0.1", 1), "-D", BindDN, "-w", BindPassword)
+	cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+s.CA)
+	cmd.Stdin = strings.NewReader(ldif)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ldapadd: %w: %s", err, out)
+	}
+	return nil
+}
+
 // Bind says whether somebody can log in with a password.
 func (s *Slapd) Bind(ctx context.Context, dn, password string) error {
 	bin, err := need("ldapwhoami", "ldap-utils")

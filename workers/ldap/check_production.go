@@ -102,6 +102,11 @@ func (w *Worker) owned(ctx context.Context, conn *goldap.Conn, c *clipboard.Clip
 	if err != nil || e == nil {
 		return nil, err
 	}
+	// An entry that says nothing still has an owner to be asked.
+	if whose, said, ours := ofHost(e, in); said && !ours {
+		pipeline.Log(ctx, e.DN+" is the entry of "+whose+", not of "+in.FQDN)
+		return nil, nil
+	}
 	owners := e.GetAttributeValues("owner")
 	by := pipeline.FactsOf(ctx).By
 	if len(owners) == 0 || by == "" { // by is empty when a step is run by hand
@@ -153,7 +158,7 @@ func (w *Worker) checkOwner() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:check_owner",
 		Doc:     "stops the run when the host's entry has an owner who is neither the asker nor a group that holds him",
-		Needs:   []string{"hostname"},
+		Needs:   []string{"hostname", "fqdn?"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {

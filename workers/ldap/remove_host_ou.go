@@ -17,16 +17,20 @@ func (w *Worker) removeHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:remove_host_ou",
 		Doc:     "deletes the host's entry; one that holds a clipboard or an owner only loses address and host keys",
-		Needs:   []string{"hostname"},
+		Needs:   []string{"hostname", "fqdn?"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			in, err := c.Instance()
+			if err != nil {
+				return pipeline.Permanent(err)
+			}
 			conn, err := w.connect(ctx)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = conn.Close() }()
-			e, err := w.find(conn, w.cfg.Base, strings.ToLower(c.Get("hostname")))
+			e, err := w.entry(conn, in)
 			if err != nil {
 				return err
 			}

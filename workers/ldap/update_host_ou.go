@@ -23,12 +23,16 @@ func (w *Worker) updateHostOU() pipeline.Step {
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan: func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
+			in, err := c.Instance()
+			if err != nil {
+				return "", err
+			}
 			conn, err := w.connect(ctx)
 			if err != nil {
 				return "", err
 			}
 			defer func() { _ = conn.Close() }()
-			e, err := w.find(conn, w.cfg.Base, strings.ToLower(c.Get("hostname")))
+			e, err := w.entry(conn, in)
 			if err != nil {
 				return "", err
 			}
@@ -76,7 +80,7 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	e, err := w.find(conn, w.cfg.Base, in.Hostname)
+	e, err := w.entry(conn, in)
 	if err != nil {
 		return err
 	}
@@ -186,6 +190,10 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	if e == nil {
+		return c.Delete("ldap_before")
+	}
+	if whose, _, ours := ofHost(e, in); !ours {
+		pipeline.Progress(ctx, e.DN+" is the entry of "+whose+" by now: left as it is")
 		return c.Delete("ldap_before")
 	}
 	if before == "none" {
