@@ -2,6 +2,7 @@ package lab
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ const (
 	TSIGSecret = "amFydmlzLWxhYi10c2lnLWtleS0zMi1ieXRlcy1sb25nISE="
 )
 
-// DNS is an authoritative server in memory that takes signed updates (RFC 2136, without prerequisites). It is for the
+// DNS is an authoritative server in memory that takes signed updates (RFC 2136). It is for the
 // demo and for tests of many hosts; what BIND does is tested against BIND.
 type DNS struct {
 	Addr string
@@ -142,6 +143,48 @@ func (d *DNS) query(w godns.ResponseWriter, q, r *godns.Msg) {
 	}
 }
 
+// prerequisites checks those about record sets, by RFC 2136 §3.2.
+func (d *DNS) prerequisites(list []godns.RR) int {
+	type set struct {
+		name string
+		kind uint16
+	}
+	has := func(s set) (out []godns.RR) {
+		for _, rr := range d.rrs[s.name] {
+			if rr.Header().Rrtype == s.kind {
+				out = append(out, rr)
+			}
+		}
+		return out
+	}
+	want := map[set][]godns.RR{}
+	for _, rr := range list {
+		s := set{strings.ToLower(rr.Header().Name), rr.Header().Rrtype}
+		switch rr.Header().Class {
+		case godns.ClassNONE:
+			if len(has(s)) > 0 {
+				return godns.RcodeYXRrset
+			}
+		case godns.ClassANY:
+			if len(has(s)) == 0 {
+				return godns.RcodeNXRrset
+			}
+		default:
+			want[s] = append(want[s], rr)
+		}
+	}
+	for s, rrs := range want {
+		have := has(s)
+		for _, rr := range rrs {
+			have = slices.DeleteFunc(have, func(h godns.RR) bool { return godns.IsDuplicate(h, rr) })
+		}
+		if len(have) > 0 || len(has(s)) != len(rrs) {
+			return godns.RcodeNXRrset
+		}
+	}
+	return godns.RcodeSuccess
+}
+
 // update applies RFC 2136 §3.4 to the records in memory.
 func (d *DNS) update(w godns.ResponseWriter, q *godns.Msg) int {
 	if q.IsTsig() == nil || w.TsigStatus() != nil || len(q.Question) != 1 {
@@ -150,6 +193,9 @@ func (d *DNS) update(w godns.ResponseWriter, q *godns.Msg) int {
 	zone := strings.ToLower(q.Question[0].Name)
 	if d.zoneOf(zone) != zone {
 		return godns.RcodeNotAuth
+	}
+	if rcode := d.prerequisites(q.Answer); rcode != godns.RcodeSuccess {
+		return rcode
 	}
 	for _, rr := range q.Ns {
 		h := rr.Header()

@@ -1,6 +1,6 @@
 // Package dns is the worker for names: RFC 2136 updates signed with TSIG (RFC 8945).
 //
-//	dns:update_host    A, AAAA, PTR and SSHFP of the host; what is stale is replaced, what is not the host's stays
+//	dns:update_host    A, AAAA, PTR and SSHFP of the host; the host's own are replaced, what is somebody else's stays
 //	dns:move_services  names of services go to the standby, and back when the host is ready
 //	dns:check_unused, dns:remove_host  before and after a host is destroyed
 //
@@ -176,6 +176,8 @@ func (w *Worker) update(ctx context.Context, zone string, build func(*godns.Msg)
 	switch r.Rcode {
 	case godns.RcodeSuccess:
 		return nil
+	case godns.RcodeYXRrset, godns.RcodeNXRrset: // a prerequisite does not hold
+		return fmt.Errorf("write the zone %s at %s: %w", zone, w.cfg.Server, errChanged)
 	case godns.RcodeServerFailure:
 		return fmt.Errorf("%s could not write the zone %s (SERVFAIL)", w.cfg.Server, zone)
 	}

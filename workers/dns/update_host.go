@@ -23,7 +23,8 @@ func (w *Worker) updateHost() pipeline.Step {
 	return pipeline.Step{
 		Name:    "dns:update_host",
 		Doc:     "writes the host's A, AAAA, PTR and SSHFP records",
-		Needs:   []string{"hostname", "fqdn", "ipaddress", "ip6address?", "hostkeys?"},
+		Needs:   []string{"hostname", "fqdn", "ipaddress", "ip6address?", "hostkeys?", "dns_before?", "dns_written?"},
+		Gives:   []string{"dns_before", "dns_written"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan: func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
@@ -133,26 +134,37 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return pipeline.Permanentf("%s is an alias for %s in DNS; remove the CNAME or give the host another name", in.FQDN, strings.TrimSuffix(cname[0].(*godns.CNAME).Target, "."))
 	}
 	changed := false
-	var stale []netip.Addr
-	err = w.update(ctx, zone, func(m *godns.Msg) {
-		for _, t := range []uint16{godns.TypeA, godns.TypeAAAA, godns.TypeSSHFP} {
-			var have []godns.RR
-			if have, err = w.records(ctx, in.FQDN, t); err != nil {
-				return
-			}
-			if sameSet(have, want[t], w.cfg.TTL) {
-				continue
-			}
-			changed = true
-			for _, rr := range have {
-				if a := addrOf(rr); a.IsValid() {
-					stale = append(stale, a)
-				}
-			}
-			// The type at the host's own name is the host's: all of it is replaced. Other types stay.
-			m.RemoveRRset([]godns.RR{&godns.ANY{Hdr: godns.RR_Header{Name: godns.Fqdn(in.FQDN), Rrtype: t}}})
-			m.Insert(want[t])
+	err = settle(func() error {
+		have, err := w.standing(ctx, in.FQDN)
+		if err != nil {
+			return err
 		}
+		ours, _, err := w.ours(ctx, c)
+		if err != nil {
+			return err
+		}
+		there := addresses(have)
+		if others := without(without(there, ours), addrs); len(others) > 0 {
+			return w.foreign(in.FQDN, others)
+		}
+		// Before the write: should its answer be lost, the next try knows it for ours.
+		if err := w.remember(ctx, c, have, addrs, ours); err != nil {
+			return err
+		}
+		next := map[uint16][]godns.RR{}
+		write := false
+		for _, t := range hostTypes {
+			next[t] = have[t]
+			if !sameSet(have[t], want[t], w.cfg.TTL) {
+				// The type at the host's own name is the host's: all of it is replaced. Other types stay.
+				next[t], write = want[t], true
+			}
+		}
+		if !write {
+			return nil
+		}
+		changed = true
+		return w.replace(ctx, zone, in.FQDN, have, next)
 	})
 	if err != nil {
 		return err
@@ -166,11 +178,13 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 			return fmt.Errorf("%s took the update of %s, but does not show the %s records", w.cfg.Server, in.FQDN, godns.TypeToString[t])
 		}
 	}
-	for _, a := range stale {
-		if !contains(addrs, a) {
-			if err := w.dropPTR(ctx, a, in.FQDN); err != nil {
-				return err
-			}
+	was, _, err := before(c, in.FQDN)
+	if err != nil {
+		return err
+	}
+	for _, a := range without(append(addresses(was), parse(c.Get("dns_written"))...), addrs) { // what the host had until now
+		if err := w.dropPTR(ctx, a, in.FQDN); err != nil {
+			return err
 		}
 	}
 	for _, a := range addrs {
@@ -313,18 +327,82 @@ func (w *Worker) dropPTR(ctx context.Context, a netip.Addr, fqdn string) error {
 	})
 }
 
-// undoUpdate removes exactly the records that this clipboard asked for.
+// undoUpdate gives back what stood there before this run, when what stands there is what it wrote.
 func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	in, err := c.Instance()
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
+	if !c.Has("dns_before") {
+		return w.undoWanted(ctx, c, in)
+	}
+	was, pointers, err := before(c, in.FQDN)
+	if err != nil {
+		return err
+	}
+	zone, err := w.zone(ctx, in.FQDN)
+	if err != nil {
+		return w.noZone(in.FQDN, err)
+	}
+	ours, _, err := w.ours(ctx, c)
+	if err != nil {
+		return err
+	}
+	written, had := parse(c.Get("dns_written")), addresses(was)
+	written = without(written, without(written, ours))
+	var left string
+	err = settle(func() error {
+		left = ""
+		have, err := w.standing(ctx, in.FQDN)
+		if err != nil {
+			return err
+		}
+		there := addresses(have)
+		// An address that stood there before and stands there still is nobody's affair.
+		switch others := without(there, written); {
+		case len(others) > 0 && len(without(others, had))+len(without(had, there)) > 0:
+			left = fmt.Sprintf("%s is %s in DNS by now, which this run did not write: left as it is", in.FQDN, words(others))
+			return nil
+		case len(there) == 0 && len(had) > 0:
+			left = fmt.Sprintf("somebody has removed the address of %s from DNS: left as it is", in.FQDN)
+			return nil
+		}
+		return w.replace(ctx, zone, in.FQDN, have, was)
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.giveBack(ctx, in.FQDN, append(written, without(had, written)...), pointers, left == ""); err != nil {
+		return err
+	}
+	switch {
+	case left != "":
+		return pipeline.Stays(left)
+	case len(had) > 0:
+		pipeline.Progress(ctx, in.FQDN+" is "+words(had)+" again")
+	default:
+		pipeline.Progress(ctx, "removed the records of "+in.FQDN)
+	}
+	return nil
+}
+
+// undoWanted is for runs that have nothing on record, as those of an earlier version: it removes exactly the records that
+// this clipboard asks for, unless the record knows nothing of their addresses.
+func (w *Worker) undoWanted(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance) error {
 	if !c.Has("ipaddress") {
 		return nil
 	}
 	want, addrs, err := w.wanted(c, in.FQDN)
 	if err != nil {
 		return err
+	}
+	ours, known, err := w.ours(ctx, c)
+	if err != nil {
+		return err
+	}
+	if known && len(without(addrs, ours)) > 0 {
+		pipeline.Progress(ctx, "nothing to do: no run of this host wrote "+in.FQDN)
+		return nil
 	}
 	zone, err := w.zone(ctx, in.FQDN)
 	if err != nil {
