@@ -32,6 +32,8 @@ type session struct {
 	why        error
 	n          atomic.Int64
 
+	past past // of the reader alone
+
 	ask     chan string // nicks whose account the care goroutine asks for
 	unknown []*unproven // messages that wait for it, in order
 }
@@ -90,7 +92,10 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
 		s.f.link.Set(ctx, s)
 	case girc.PONG:
+		s.past.clock(e)
 		s.answered(e.Last(), nil)
+	case "BATCH":
+		s.past.batch(e)
 	case "401", "403", "404", "411", "412", "477", "489", "531", "716", "717":
 		// The line before the next PING was not taken.
 		if len(e.Params) > 1 {
@@ -98,6 +103,7 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		}
 	case "JOIN":
 		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
+			s.past.join(e, e.Params[0])
 			s.setJoined(e.Params[0], true)
 		}
 	case rplEndOfNames:
@@ -128,7 +134,8 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 	}
 }
 
-// message hands what people said to the bot: no notices (bots answer with them), no CTCP, nothing of our own.
+// message hands what people say now to the bot: no notices (bots answer with them), no CTCP, nothing of our own, and
+// nothing of what was said before we came.
 func (s *session) message(e girc.Event) {
 	if e.Source == nil || len(e.Params) < 2 || e.Source.IsServer() || e.Echo {
 		return
@@ -144,6 +151,10 @@ func (s *session) message(e girc.Event) {
 		if _, ok := e.Tags.Get(tag); ok { // another bot (IRCv3 bot mode): two would talk for ever
 			return
 		}
+	}
+	if s.past.has(e, e.Params[0]) {
+		s.f.log.Debug("played again, and not obeyed", "server", s.f.cfg.Server, "place", e.Params[0], "nick", e.Source.Name)
+		return
 	}
 	account, _ := e.Tags.Get("account")
 	if account == "*" || account == "0" {
@@ -174,6 +185,7 @@ func (s *session) care(ctx context.Context) {
 	tried := map[string]time.Time{}
 	pause := map[string]time.Duration{}
 	var nickAt time.Time
+	asked := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -200,6 +212,10 @@ func (s *session) care(ctx context.Context) {
 		s.mu.Unlock()
 		if !up {
 			continue
+		}
+		if !asked { // what time the server has, before it plays what was said in the channels
+			asked = true
+			s.c.Send(&girc.Event{Command: girc.PING, Params: []string{"jarvis-clock"}})
 		}
 		for _, ch := range missing {
 			if time.Since(tried[ch]) < pause[ch] {

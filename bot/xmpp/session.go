@@ -70,9 +70,9 @@ type incoming struct {
 	Type    string    `xml:"type,attr"`
 	Body    string    `xml:"body"`
 	Subject *struct{} `xml:"subject"`
-	Delay   *struct {
-		Stamp time.Time `xml:"stamp,attr"`
-	} `xml:"urn:xmpp:delay delay"`
+	Delay   *struct{} `xml:"urn:xmpp:delay delay"`
+	// Old is how servers and gateways said it before XEP-0203: XEP-0091.
+	Old     *struct{} `xml:"jabber:x:delay x"`
 	Replace *struct{} `xml:"urn:xmpp:message-correct:0 replace"`
 	Muc     *struct {
 		Item struct {
@@ -106,6 +106,10 @@ func (m *incoming) why() error {
 	}
 	return fmt.Errorf("%w: %s", bot.ErrRefused, text)
 }
+
+// past reports whether it was said before we came: what a server kept, or a room's history. The time itself does not
+// matter; one that can not be read is no reason to obey.
+func (m *incoming) past() bool { return m.Delay != nil || m.Old != nil }
 
 func (m *incoming) status(code int) bool {
 	if m.Muc == nil {
@@ -198,7 +202,7 @@ func (s *session) message(from jid.JID, m *incoming) {
 		}
 	}
 	msg.Direct = msg.Place
-	if m.Delay != nil {
+	if m.past() {
 		s.wasAway(msg)
 		return
 	}
@@ -227,7 +231,7 @@ func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
 	s.mu.Unlock()
 	switch {
 	case m.Body == "" || nick == "":
-	case m.Delay != nil:
+	case m.past():
 		if own {
 			s.f.unsureSeen(r.addr.String(), m.ID, m.Body)
 		}

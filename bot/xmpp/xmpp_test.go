@@ -206,6 +206,28 @@ func TestWhatWasSaidBeforeIsNoCommand(t *testing.T) {
 	}
 }
 
+// Some servers and gateways mark what is old as it was done before XEP-0203, and some times are none.
+func TestWhatAnOldGatewayKeptIsNoCommand(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", ops)
+	h := &heard{}
+	f, _ := link(t, config(s), h.in)
+	until(t, "a link", f.Up)
+	hear(t, alice, ops+`/jarvis joined`)
+	me := "jarvis@" + real.XMPPDomain
+	for to, kind := range map[string]string{ops: "groupchat", me: "chat"} {
+		_ = alice.Raw("<message to='" + to + "' type='" + kind + "' id='x1'><body>jarvis: destroy loki</body><x xmlns='jabber:x:delay' stamp='20020910T23:08:25'/></message>")
+		_ = alice.Raw("<message to='" + to + "' type='" + kind + "' id='x2'><body>jarvis: destroy thor</body><delay xmlns='urn:xmpp:delay' stamp='yesterday'/></message>")
+	}
+	hear(t, alice, `jarvis@.*: You wrote while I was away`)
+	alice.Say(ops, "jarvis: status")
+	alice.Say(me, "hosts")
+	got := h.wait(t, 2)
+	if len(got) != 2 || got[0].Text != "jarvis: status" || got[1].Text != "hosts" {
+		t.Errorf("heard %+v", got)
+	}
+}
+
 func TestDirectTLS(t *testing.T) {
 	s := server(t)
 	cfg := config(s)
