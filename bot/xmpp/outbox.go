@@ -33,14 +33,12 @@ type sent struct {
 	err    error
 }
 
-// Say queues lines as one message; when the queue is full, because there is no link for long, it is dropped with a
-// log entry.
+// Say queues lines as one message; when the queue of the place is full, because there is no link for long, it is
+// dropped with a log entry.
 func (f *Frontend) Say(place string, lines []string) {
 	for _, body := range bodies(lines) {
-		select {
-		case f.out <- item{place: place, body: body}:
-		default:
-			f.log.Warn("too many lines wait for the xmpp link; one is dropped", "jid", f.me.String())
+		if !f.out.Add(place, item{place: place, body: body}) {
+			f.log.Warn("too many lines wait for the xmpp link; one is dropped", "jid", f.me.String(), "place", place)
 		}
 	}
 }
@@ -76,10 +74,8 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 		return nil
 	}
 	done := make(chan sent, 1)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case f.out <- item{place: place, body: body, sent: done}:
+	if !f.out.Add(place, item{place: place, body: body, sent: done}) {
+		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	var r sent
 	select {
@@ -112,12 +108,10 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 func (f *Frontend) speak(ctx context.Context) {
 	pace := rate.NewLimiter(rate.Every(f.cfg.Rate.Interval), f.cfg.Rate.Burst)
 	for {
-		var it item
-		select {
-		case <-ctx.Done():
+		it, err := f.out.Next(ctx)
+		if err != nil {
 			f.drain()
 			return
-		case it = <-f.out:
 		}
 		_ = pace.Wait(ctx) // when we stop, send says so
 		r := f.send(ctx, it)
@@ -183,14 +177,9 @@ func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 
 // drain tells whoever still waits that we stop.
 func (f *Frontend) drain() {
-	for {
-		select {
-		case it := <-f.out:
-			if it.sent != nil {
-				it.sent <- sent{err: context.Canceled}
-			}
-		default:
-			return
+	for _, it := range f.out.All() {
+		if it.sent != nil {
+			it.sent <- sent{err: context.Canceled}
 		}
 	}
 }

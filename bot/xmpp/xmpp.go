@@ -2,7 +2,7 @@
 //
 //	supervisor ── a new session per connection ──► TLS or nothing ► SASL ► bind ► presence ► rooms
 //	reader (Serve) ── stanzas, in order ──► session: occupants, answers, messages ──► bot     (never waits)
-//	outbox ◄── Say, Deliver       one goroutine sends, at the configured pace, in order
+//	outbox ◄── Say, Deliver       one goroutine sends, at the configured pace; the places take turns
 //	care                          joins, configures rooms it made, comes back into those it lost, takes its nick back
 //	pulse                         pings the server (XEP-0199); no answer in time is the end of the connection
 //
@@ -70,7 +70,7 @@ type Frontend struct {
 	rooms []roomConfig
 	tls   *tls.Config
 	log   *slog.Logger
-	out   chan item
+	out   bot.Turns[item]
 	link  bot.Link[session]
 
 	mu     sync.Mutex
@@ -100,7 +100,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if cfg.Rate.Interval <= 0 {
 		cfg.Rate.Interval = 100 * time.Millisecond
 	}
-	f := &Frontend{cfg: cfg, log: log, out: make(chan item, 1000), unsure: unsure{}}
+	f := &Frontend{cfg: cfg, log: log, unsure: unsure{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}

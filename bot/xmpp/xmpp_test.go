@@ -369,3 +369,25 @@ func TestALongAnswerArrivesWhole(t *testing.T) {
 		}
 	}
 }
+
+// What one person made us say at length, at the pace that is configured, does not hold up what others must hear.
+func TestALongAnswerHoldsUpNobodyElse(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", ops)
+	cfg := config(s)
+	cfg.Rate = xmpp.Rate{Burst: 4, Interval: 200 * time.Millisecond}
+	f, _ := link(t, cfg, nil)
+	until(t, "a link", f.Up)
+	hear(t, alice, ops+`/jarvis joined`)
+	for i := range 200 { // forty seconds
+		f.Say("mallory@"+real.XMPPDomain, []string{fmt.Sprintf("line %d", i)})
+	}
+	began := time.Now()
+	if err := deliver(t, f, ops, "loki is ready"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, "loki is ready")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
