@@ -1,10 +1,13 @@
 package irc
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lrstanley/girc"
+	"golang.org/x/time/rate"
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -19,12 +22,21 @@ type unproven struct {
 	m           bot.Message
 	ident, host string
 	at          time.Time
+	question    int // the one that answers for it; 0: not asked yet
 }
 
 const (
-	whoToken   = "773" // tells our question from girc's own
 	whoTimeout = 10 * time.Second
+	// Questions go past the outbox, for an answer waits for them. So many may be asked: whoever talks to us fast must
+	// not have the server end our link for our flood.
+	whoBurst = 4
+	whoEvery = 500 * time.Millisecond
+	// maxUnproven bounds the messages that wait.
+	maxUnproven = 200
 )
+
+// token tells one question from others, and from girc's own, which has "1": it may have three digits.
+func token(question int) string { return strconv.Itoa(100 + question%900) }
 
 // mustAsk reports whether the account matters and the server can tell it.
 func (s *session) mustAsk(m bot.Message) bool {
@@ -41,47 +53,73 @@ func (s *session) mustAsk(m bot.Message) bool {
 // prove holds a message back until the server has told the sender's account. It reports false when there are too many
 // to ask for; then the message goes on without one.
 func (s *session) prove(m bot.Message, ident, host string) bool {
-	select {
-	case s.ask <- m.Nick:
-	default:
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unknown) >= maxUnproven {
 		return false
 	}
-	s.mu.Lock()
-	s.unknown = append(s.unknown, &unproven{m, ident, host, time.Now()})
-	s.mu.Unlock()
+	s.unknown = append(s.unknown, &unproven{m: m, ident: ident, host: host, at: time.Now()})
+	select {
+	case s.ask <- struct{}{}:
+	default:
+	}
 	return true
 }
 
-// whois reads one answer: "me 773 ident host nick account". It counts for messages from that very ident and host only:
-// a nick may have gone to somebody else since.
-func (s *session) whois(e girc.Event) {
-	if len(e.Params) < 6 || e.Params[1] != whoToken || e.Params[5] == "0" || e.Params[5] == "*" {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range s.unknown {
-		if girc.ToRFC1459(u.m.Nick) == girc.ToRFC1459(e.Params[4]) && u.ident == e.Params[2] && u.host == e.Params[3] {
-			u.m.Account = e.Params[5]
+// askNext asks for those who are not asked for yet, the longest waiting first, as fast as the pace allows. One question
+// is for all that its sender has said by then; for what he says later another is asked.
+func (s *session) askNext(pace *rate.Limiter) {
+	for {
+		s.mu.Lock()
+		nick := ""
+		for _, u := range s.unknown {
+			if u.question == 0 && nick == "" {
+				if !pace.Allow() {
+					break // the next tick asks
+				}
+				nick = u.m.Nick
+				s.questions++
+			}
+			if u.question == 0 && girc.ToRFC1459(u.m.Nick) == girc.ToRFC1459(nick) {
+				u.question = s.questions
+			}
+		}
+		which := token(s.questions)
+		s.mu.Unlock()
+		if nick == "" {
 			return
 		}
+		s.c.Send(&girc.Event{Command: girc.WHO, Params: []string{nick, "%tuhna," + which}})
 	}
 }
 
-// known hands on the oldest message of a nick: the server has said all that it knows.
-func (s *session) known(nick string) {
-	s.mu.Lock()
-	var m *bot.Message
-	for i, u := range s.unknown {
-		if girc.ToRFC1459(u.m.Nick) == girc.ToRFC1459(nick) {
-			m = &u.m
-			s.unknown = append(s.unknown[:i], s.unknown[i+1:]...)
-			break
-		}
+// whois reads the answer to one question: "me TOKEN ident host nick account". It counts for messages from that very
+// ident and host only: a nick may have gone to somebody else since. The line that ends a WHO says nothing: girc asks,
+// too, and that line does not tell whose question it ends.
+func (s *session) whois(e girc.Event) {
+	if len(e.Params) < 6 {
+		return
 	}
+	account := e.Params[5]
+	if account == "0" || account == "*" {
+		account = ""
+	}
+	nick := girc.ToRFC1459(e.Params[4])
+	s.mu.Lock()
+	var known []bot.Message
+	s.unknown = slices.DeleteFunc(s.unknown, func(u *unproven) bool {
+		if u.question == 0 || token(u.question) != e.Params[1] || girc.ToRFC1459(u.m.Nick) != nick {
+			return false
+		}
+		if u.ident == e.Params[2] && u.host == e.Params[3] {
+			u.m.Account = account
+		}
+		known = append(known, u.m)
+		return true
+	})
 	s.mu.Unlock()
-	if m != nil {
-		s.in(*m)
+	for _, m := range known {
+		s.in(m)
 	}
 }
 

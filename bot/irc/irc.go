@@ -2,7 +2,7 @@
 //
 //	supervisor ── a new girc client per connection ──► register ► SASL proven? ► join ► session
 //	reader (girc) ── events ──► session state; messages ──► bot        (never waits, never sends)
-//	outbox ◄── Say, Deliver      one goroutine writes, at the server's pace, in order
+//	outbox ◄── Say, Deliver      one goroutine writes, at the server's pace; the places take turns
 //
 // What girc leaves to its user is done here: a line is cut under MaxLineBytes on character borders, for the server
 // would cut it in silence; a login that SASL did not prove is no login; a line counts as said when the server
@@ -68,7 +68,7 @@ type Frontend struct {
 	port int
 	tls  *tls.Config
 	log  *slog.Logger
-	out  chan item
+	out  bot.Turns[item]
 	link bot.Link[session]
 
 	mu sync.Mutex
@@ -143,7 +143,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
 		return nil, errors.New("chat.irc.sasl: the password is too long for one SASL line; at most 200 bytes")
 	}
-	f := &Frontend{cfg: cfg, host: host, port: n, log: log, out: make(chan item, 1000), unsure: map[string]time.Time{}}
+	f := &Frontend{cfg: cfg, host: host, port: n, log: log, unsure: map[string]time.Time{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -203,7 +203,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	linkCtx, end := context.WithCancel(ctx)
 	defer end()
-	s := &session{f: f, in: in, pongs: map[string]chan error{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan string, 200)}
+	s := &session{f: f, in: in, pongs: map[string]*pending{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan struct{}, 1)}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
 		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,
@@ -227,6 +227,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	}
 	c := girc.New(cfg)
 	s.c = c
+	quiet(c)
 	c.Handlers.Add(girc.ALL_EVENTS, func(_ *girc.Client, e girc.Event) {
 		if p := guard.Do(func() { s.event(linkCtx, e) }); p != nil { // it costs this event, and not the link
 			guard.Log(f.log, "read from irc", "server", f.cfg.Server, "command", e.Command)(p)
@@ -260,13 +261,27 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	return err
 }
 
-// Say queues lines; when the queue is full, because there is no link for long, they are dropped with a log entry.
+// quiet has girc answer no CTCP: it would do so past the outbox and its pace, and whoever asked fast enough would have
+// the server end our link. What it does not know it answers with an error, unless nobody asked: so it is told.
+func quiet(c *girc.Client) {
+	for _, known := range []string{girc.CTCP_PING, girc.CTCP_PONG, girc.CTCP_VERSION, girc.CTCP_SOURCE, girc.CTCP_TIME, girc.CTCP_FINGER} {
+		c.CTCP.Clear(known)
+	}
+	c.CTCP.Set("*", func(_ *girc.Client, e girc.CTCPEvent) {
+		if e.Source != nil { // a copy that nobody else reads
+			*e.Source = girc.Source{}
+		}
+	})
+}
+
+// Say queues lines; when the queue of the place is full, because there is no link for long, they are dropped with a log
+// entry.
 func (f *Frontend) Say(place string, lines []string) {
 	for _, l := range lines {
-		select {
-		case f.out <- item{place: place, parts: cut(place, l)}:
-		default:
-			f.log.Warn("too many lines wait for the irc link; one is dropped", "server", f.cfg.Server)
+		for _, part := range cut(place, l) { // each has a turn of its own
+			if !f.out.Add(place, item{place: place, parts: []string{part}}) {
+				f.log.Warn("too many lines wait for the irc link; one is dropped", "server", f.cfg.Server, "place", place)
+			}
 		}
 	}
 }
@@ -280,10 +295,8 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	if maybe {
 		text += again
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case f.out <- item{place: place, parts: cut(place, text), done: done}:
+	if !f.out.Add(place, item{place: place, parts: cut(place, text), done: done}) {
+		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	select {
 	case <-ctx.Done():
@@ -310,15 +323,13 @@ func cut(place, line string) []string {
 func (f *Frontend) speak(ctx context.Context) {
 	pace := rate.NewLimiter(rate.Every(f.cfg.Rate.Interval), f.cfg.Rate.Burst)
 	for {
-		var it item
-		select {
-		case <-ctx.Done():
+		it, err := f.out.Next(ctx)
+		if err != nil {
 			f.drain()
 			return
-		case it = <-f.out:
 		}
 		var p *pending
-		err := guard.Call(func() error {
+		err = guard.Call(func() error {
 			s, err := f.link.Wait(ctx)
 			if err != nil {
 				return err
@@ -330,7 +341,7 @@ func (f *Frontend) speak(ctx context.Context) {
 				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
 			}
 			if it.done != nil {
-				p = s.ping()
+				p = s.ping(it.place)
 			}
 			return nil
 		})
@@ -345,14 +356,9 @@ func (f *Frontend) speak(ctx context.Context) {
 
 // drain tells whoever still waits that we stop.
 func (f *Frontend) drain() {
-	for {
-		select {
-		case it := <-f.out:
-			if it.done != nil {
-				it.done <- sent{err: context.Canceled}
-			}
-		default:
-			return
+	for _, it := range f.out.All() {
+		if it.done != nil {
+			it.done <- sent{err: context.Canceled}
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestWhatAServerPlaysAgainIsNotObeyed(t *testing.T) {
 	link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, func(m bot.Message) { got <- m })
 	hear(t, alice, `jarvis!.* JOIN`)
 	alice.Say("#ops", "jarvis: status")
-	if m := <-got; m.Text != "jarvis: status" {
+	if m := next(t, got); m.Text != "jarvis: status" {
 		t.Errorf("the bot obeys %+v", m)
 	}
 }
@@ -71,7 +71,7 @@ func TestWhatABouncerPlaysAgainIsNotObeyed(t *testing.T) {
 			s.at(5*time.Second, alice+"jarvis :live, and slow")
 			s.send(alice + "#ops :jarvis: the last")
 			for _, want := range []string{"jarvis: live in a batch", "jarvis: live", "live, and slow", "jarvis: the last"} {
-				if m := <-got; m.Text != want {
+				if m := next(t, got); m.Text != want {
 					t.Fatalf("the bot obeys %q, want %q", m.Text, want)
 				}
 			}

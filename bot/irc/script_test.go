@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/bot"
 )
 
 // script is a small server for what no real one can be made to do: it lets everybody in, and says what the test says.
@@ -126,4 +128,16 @@ func (s *script) count(part string) (n int) {
 		}
 	}
 	return n
+}
+
+// next gives what the bot hears next.
+func next(t *testing.T, got <-chan bot.Message) bot.Message {
+	t.Helper()
+	select {
+	case m := <-got:
+		return m
+	case <-time.After(10 * time.Second):
+		t.Fatal("the bot heard nothing more")
+		return bot.Message{}
+	}
 }

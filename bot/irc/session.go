@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lrstanley/girc"
+	"golang.org/x/time/rate"
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -24,18 +26,20 @@ type session struct {
 	gone chan struct{} // closed when the connection is over
 
 	mu         sync.Mutex
-	pongs      map[string]chan error // by token: who waits for the server's answer
-	order      []string              // tokens in the order sent
-	joined     map[string]bool       // folded channel names
-	account    bool                  // the server said that SASL succeeded (900, 903)
+	pongs      map[string]*pending // by token: who waits for the server's answer
+	order      []string            // tokens in the order sent
+	joined     map[string]bool     // folded channel names
+	account    bool                // the server said that SASL succeeded (900, 903)
 	registered bool
 	why        error
 	n          atomic.Int64
 
 	past past // of the reader alone
 
-	ask     chan string // nicks whose account the care goroutine asks for
-	unknown []*unproven // messages that wait for it, in order
+	ask     chan struct{} // wakes the care goroutine, which asks for accounts
+	unknown []*unproven   // messages that wait for that, in order
+	// questions counts those asked.
+	questions int
 }
 
 func (s *session) nick() string { return s.c.GetNick() }
@@ -96,10 +100,9 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		s.answered(e.Last(), nil)
 	case "BATCH":
 		s.past.batch(e)
-	case "401", "403", "404", "411", "412", "477", "489", "531", "716", "717":
-		// The line before the next PING was not taken.
-		if len(e.Params) > 1 {
-			s.refused(fmt.Errorf("%w: %s: %s", bot.ErrRefused, e.Params[1], e.Last()))
+	case "401", "403", "404", "477", "489", "531", "716", "717": // "me PLACE :why"
+		if len(e.Params) > 2 {
+			s.refused(e.Params[1], fmt.Errorf("%w: %s: %s", bot.ErrRefused, e.Params[1], e.Last()))
 		}
 	case "JOIN":
 		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
@@ -127,10 +130,6 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		s.message(e)
 	case girc.RPL_WHOSPCRPL:
 		s.whois(e)
-	case girc.RPL_ENDOFWHO:
-		if len(e.Params) > 1 {
-			s.known(e.Params[1])
-		}
 	}
 }
 
@@ -152,15 +151,18 @@ func (s *session) message(e girc.Event) {
 			return
 		}
 	}
-	if s.past.has(e, e.Params[0]) {
-		s.f.log.Debug("played again, and not obeyed", "server", s.f.cfg.Server, "place", e.Params[0], "nick", e.Source.Name)
+	place := s.channel(e.Params[0])
+	if strings.HasPrefix(place, "$") { // to everybody on a server (RFC 2812 §3.3.1), and so not to us
+		return
+	}
+	if s.past.has(e, place) {
+		s.f.log.Debug("played again, and not obeyed", "server", s.f.cfg.Server, "place", place, "nick", e.Source.Name)
 		return
 	}
 	account, _ := e.Tags.Get("account")
 	if account == "*" || account == "0" {
 		account = ""
 	}
-	place := e.Params[0]
 	private := !girc.IsValidChannel(place)
 	if private {
 		place = e.Source.Name
@@ -170,6 +172,23 @@ func (s *session) message(e girc.Event) {
 		return
 	}
 	s.in(m)
+}
+
+// channel gives the channel of what was said to those in it with a status only, as "@#ops" (STATUSMSG): it was not said
+// in private, and the answer is the channel's. A prefix may be a letter that channels begin with, too: "&#ops".
+func (s *session) channel(target string) string {
+	prefixes, ok := s.c.GetServerOption("STATUSMSG")
+	if !ok {
+		prefixes = "@+"
+	}
+	types, ok := s.c.GetServerOption("CHANTYPES")
+	if !ok {
+		types = "#&"
+	}
+	if name := strings.TrimLeft(target, prefixes); name != target && name != "" && strings.Contains(types, name[:1]) {
+		return name
+	}
+	return target
 }
 
 func (s *session) setJoined(channel string, in bool) {
@@ -186,17 +205,19 @@ func (s *session) care(ctx context.Context) {
 	pause := map[string]time.Duration{}
 	var nickAt time.Time
 	asked := false
+	whoPace := rate.NewLimiter(rate.Every(whoEvery), whoBurst)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.gone:
 			return
-		case nick := <-s.ask:
-			s.c.Send(&girc.Event{Command: girc.WHO, Params: []string{nick, "%tuhna," + whoToken}})
+		case <-s.ask:
+			s.askNext(whoPace)
 			continue
 		case <-t.C:
 			s.giveUp()
+			s.askNext(whoPace)
 		}
 		s.mu.Lock()
 		up := s.registered
@@ -242,17 +263,19 @@ const confirmTimeout = 30 * time.Second
 
 // pending is a line whose answer is awaited.
 type pending struct {
-	s  *session
-	ch chan error
+	s     *session
+	token string
+	place string // folded
+	ch    chan error
 }
 
 // ping sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
 // through all of that (RFC 1459 §4.6.2).
-func (s *session) ping() *pending {
+func (s *session) ping(place string) *pending {
 	token := "jarvis-" + strconv.FormatInt(s.n.Add(1), 10)
-	p := &pending{s, make(chan error, 1)}
+	p := &pending{s, token, girc.ToRFC1459(place), make(chan error, 1)}
 	s.mu.Lock()
-	s.pongs[token] = p.ch
+	s.pongs[token] = p
 	s.order = append(s.order, token)
 	s.mu.Unlock()
 	s.c.Send(&girc.Event{Command: girc.PING, Params: []string{token}})
@@ -260,6 +283,7 @@ func (s *session) ping() *pending {
 }
 
 func (p *pending) wait(ctx context.Context) error {
+	defer p.s.forget(p.token) // of a line that nobody waits for no refusal is news
 	t := time.NewTimer(confirmTimeout)
 	defer t.Stop()
 	select {
@@ -277,30 +301,41 @@ func (p *pending) wait(ctx context.Context) error {
 func (s *session) answered(token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ch, ok := s.pongs[token]; ok {
-		delete(s.pongs, token)
-		for i, t := range s.order {
-			if t == token {
-				s.order = append(s.order[:i], s.order[i+1:]...)
-				break
-			}
-		}
+	if p := s.pongs[token]; p != nil {
+		s.drop(token)
 		select {
-		case ch <- err:
+		case p.ch <- err:
 		default: // refused already
 		}
 	}
 }
 
-// refused tells the oldest line that waits for its PING that it was not taken; the PONG behind it comes too late to
-// matter.
-func (s *session) refused(err error) {
+// forget ends the waiting for an answer.
+func (s *session) forget(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.order) > 0 {
-		select {
-		case s.pongs[s.order[0]] <- err:
-		default:
+	s.drop(token)
+}
+
+// drop is called with the lock.
+func (s *session) drop(token string) {
+	delete(s.pongs, token)
+	s.order = slices.DeleteFunc(s.order, func(t string) bool { return t == token })
+}
+
+// refused tells the oldest line to a place that it was not taken; the PONG behind it comes too late to matter. Other
+// places' lines are not meant, nor is any when an answer was refused, which nobody waits for.
+func (s *session) refused(place string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place = girc.ToRFC1459(place)
+	for _, token := range s.order {
+		if p := s.pongs[token]; p.place == place {
+			select {
+			case p.ch <- err:
+			default:
+			}
+			return
 		}
 	}
 }
