@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,6 +58,6 @@ func TestFollowingOnesOwnRunIsNotLimited(t *testing.T) {
 		refused = refused || code != exitOK && strings.Contains(errs, "too fast")
 	}
 	if !refused {
-		t.Error(fmt.Sprint("eve asked five times in a row, and three are free"))
+		t.Error("eve asked five times in a row, and three are free")
 	}
 }
