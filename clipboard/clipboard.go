@@ -58,7 +58,7 @@ func Parse(src []byte) (*Clipboard, error) {
 // parseAny is Parse for what is on record, which may hold secrets that would be too short today.
 func parseAny(src []byte) (*Clipboard, error) {
 	if len(src) > MaxBytes {
-		return nil, &SyntaxError{Msg: fmt.Sprintf("the clipboard has more than %d bytes", MaxBytes)}
+		return nil, &SyntaxError{Msg: fmt.Sprintf("the clipboard is too large: at most %d bytes are taken", MaxBytes)}
 	}
 	if err := looksLikeSomethingElse(src); err != nil {
 		return nil, err

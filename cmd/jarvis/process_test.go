@@ -28,6 +28,15 @@ func number(name string, otherwise int) int {
 	return otherwise
 }
 
+// small gives the second value under -short. CI runs each benchmark so, without the programs beside which it sets ours, so
+// that none can rot.
+func small[T any](whole, short T) T {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
+
 // process is the real program, killed and started again.
 type process struct {
 	t    *testing.T

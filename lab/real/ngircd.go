@@ -90,7 +90,7 @@ func (s *IRCd) Start() error {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(s.TLS)
-	return s.proc.until("ngircd", 10*time.Second, func() error {
+	return s.proc.until("ngircd", 30*time.Second, func() error {
 		if err := dial(s.Addr)(); err != nil {
 			return err
 		}
