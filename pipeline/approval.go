@@ -106,7 +106,7 @@ func (e *Engine) Pending(ctx context.Context, run int64) (Approval, error) {
 
 // Undos lists the undos that wait for an approval.
 func (e *Engine) Undos(ctx context.Context) ([]Approval, error) {
-	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what = 'undo' ORDER BY id")
+	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what = 'undo' AND expires > 0 ORDER BY expires")
 }
 
 // asked reports whether it was asked for under that name.
