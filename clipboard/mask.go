@@ -135,7 +135,8 @@ func replacer(secrets []string) *strings.Replacer {
 // escapes begin every form in which a program writes a character otherwise than as it is.
 const escapes = `\%&'"+`
 
-// anyQuoting finds a secret with each of its characters written in any of the ways in which programs quote it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
+// anyQuoting finds a secret with each of its characters written in any of the ways in which programs quote it: by
+// backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
 func anyQuoting(secret string) *regexp.Regexp {
 	var b strings.Builder
 	for _, r := range secret {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,16 +11,7 @@ import (
 // too often how it stood; every job of a CI failed.
 func TestFollowingOnesOwnRunIsNotLimited(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, text string, mode os.FileMode) string {
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := writeIn(t, dir)
 	write("w/toy", "#!/bin/sh\n[ \"$1\" = --steps ] && exit 64\nfor i in 1 2 3 4 5; do sleep 0.3; echo \"$1 $i\" >&2; done\n[ \"$1\" != fail ]\n", 0o755)
 	conf := write("jarvis.yaml", "data: ./data\nlisten: 127.0.0.1:0\nlimit: {burst: 3, interval: 1h}\npeople: [{name: ci, roles: [deploy]}, {name: eve, roles: [view]}]\nworkers: {external: {dir: w}}\n"+
 		"pipelines: {deploy: {toy: [\"toy:a\", \"toy:b\", \"toy:c\"], bad: [\"toy:fail\"]}}\n", 0o600)

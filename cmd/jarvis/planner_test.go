@@ -92,16 +92,7 @@ func mapKeys(m map[string]string) []string {
 func tour(t *testing.T, url string) []string {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name, text string, mode os.FileMode) string {
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := writeIn(t, dir)
 	write("w/toy", "#!/bin/sh\ncase $1 in --steps) exit 64;; fail) echo no >&2; exit 1;; esac\necho \"$1 it\" >&2\n", 0o755)
 	conf := write("jarvis.yaml", fmt.Sprintf(`
 database: %q

@@ -28,6 +28,21 @@ func number(name string, otherwise int) int {
 	return otherwise
 }
 
+// writeIn gives what writes a file below dir, with the folders on its way.
+func writeIn(t testing.TB, dir string) func(name, text string, mode os.FileMode) string {
+	return func(name, text string, mode os.FileMode) string {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+}
+
 // small gives the second value under -short. CI runs each benchmark so, without the programs beside which it sets ours, so
 // that none can rot.
 func small[T any](whole, short T) T {

@@ -108,14 +108,7 @@ func newYears(b testing.TB, name string, hosts, runs, events, results int) *year
 
 func (y *years) write(name, text string, mode os.FileMode) string {
 	y.Helper()
-	name = filepath.Join(y.dir, name)
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		y.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), mode); err != nil {
-		y.Fatal(err)
-	}
-	return name
+	return writeIn(y, y.dir)(name, text, mode)
 }
 
 // doc writes a clipboard.
@@ -128,15 +121,7 @@ func (y *years) serve() (stop func()) {
 	stop, log := serveInProcess(y, filepath.Join(y.dir, "jarvis.yaml"), "--verbose")
 	y.log = log
 	y.client = web.NewClient(filepath.Join(y.dir, "data", "jarvis.sock"))
-	a := y.do("token new api" + fmt.Sprint(time.Now().UnixNano()) + " for ci")
-	y.token, _, _ = strings.Cut(a[len(a)-1], "\n")
-	for _, line := range a {
-		for _, word := range strings.Fields(line) {
-			if len(word) > 40 {
-				y.token = word
-			}
-		}
-	}
+	y.token = y.do("token new api" + fmt.Sprint(time.Now().UnixNano()) + " for ci")[0]
 	_, rest, _ := strings.Cut(log.String(), `the API is served" address=`)
 	y.base, _, _ = strings.Cut(rest, "\n")
 	y.base = "http://" + y.base
@@ -161,9 +146,10 @@ func (y *years) do(line string) []string {
 	return a.Lines
 }
 
-func (y *years) get(path string) {
+// open sends a read, as the API's own clients do. The caller closes the body.
+func (y *years) open(ctx context.Context, path string) *http.Response {
 	y.Helper()
-	req, err := http.NewRequestWithContext(y.Context(), http.MethodGet, y.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, y.base+path, nil)
 	if err != nil {
 		y.Fatal(err)
 	}
@@ -172,6 +158,12 @@ func (y *years) get(path string) {
 	if err != nil {
 		y.Fatal(err)
 	}
+	return res
+}
+
+func (y *years) get(path string) {
+	y.Helper()
+	res := y.open(y.Context(), path)
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {
@@ -337,15 +329,7 @@ var yearsVerbs = []yearsVerb{
 	{name: "events from now", f: func(y *years, _ int) {
 		ctx, cancel := context.WithCancel(y.Context())
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, y.base+"/v1/events?from=now", nil)
-		if err != nil {
-			y.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+y.token)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			y.Fatal(err)
-		}
+		res := y.open(ctx, "/v1/events?from=now")
 		_ = res.Body.Close()
 	}},
 }

@@ -144,12 +144,13 @@ func TestWhatEndedWellBeforeTheCancelCounts(t *testing.T) {
 	}
 }
 
-// TestWhoIsToldToStopAtItsEndIsDone: a program that was told to stop, and had come to its end, was run again.
+// TestWhoIsToldToStopAtItsEndIsDone: a program that was told to stop, and had come to its end, was run again. It prints
+// by itself: a child would be told to stop, too.
 func TestWhoIsToldToStopAtItsEndIsDone(t *testing.T) {
 	for name, c := range map[string]struct {
 		last string
 		done bool
-	}{"it prints the clipboard": {`sed 's/loki/loki\n  rack: 17/' <<<"$in"`, true}, "it prints nothing": {":", false}, "it fails": {"exit 1", false}} {
+	}{"it prints the clipboard": {`printf '%s\n' "${in/loki/loki$'\n'  rack: 17}"`, true}, "it prints nothing": {":", false}, "it fails": {"exit 1", false}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoom(t)
 			r.does("rack", "exit 64")
