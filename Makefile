@@ -22,12 +22,9 @@ setup: ## install the servers that the tests start for real
 # code must not be left out: the linker may take their copy of it for all.)
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
-# Tests of real processes that are killed, frozen or measured: without the race detector, and with nothing beside them.
-ALONE := ^(TestCrash|TestHostileConnections|TestTwoServersNeverRunAStepAtOnce|TestAFrozenDatabaseDoesNotFreezeTheServer)$$
-
 test: setup ## run all tests, against real servers; needs root for hosts of their own
 	$(SUDO) go test $(RACE) -shuffle=on -timeout 25m ./...
-	$(SUDO) go test -run '$(ALONE)' -timeout 15m ./cmd/jarvis
+	$(SUDO) go test -run "$$(scripts/alone)" -timeout 25m ./cmd/jarvis
 
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check

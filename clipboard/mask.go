@@ -4,14 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -32,10 +30,9 @@ type Masker struct{ known atomic.Pointer[secrets] }
 // secrets is what a Masker knows at one time, and what finds it; made when first needed.
 type secrets struct {
 	list   []string // longest first
-	once   [2]sync.Once
+	once   sync.Once
 	forms  *strings.Replacer
 	pieces map[string]bool // of the encoded forms, however they are cut into lines
-	quoted []*regexp.Regexp
 }
 
 // Clone gives a masker that knows the same, and learns by itself from then on.
@@ -89,18 +86,13 @@ func (m *Masker) Mask(s string) string {
 	if k == nil || s == "" {
 		return s
 	}
-	k.once[0].Do(func() { k.forms, k.pieces = replacer(k.list), pieces(k.list) })
+	k.once.Do(func() { k.forms, k.pieces = replacer(k.list), pieces(k.list) })
 	s = hexRun.ReplaceAllStringFunc(base64Run.ReplaceAllStringFunc(k.forms.Replace(s), k.run64), k.runHex)
 	if !strings.ContainsAny(s, escapes) {
 		return s
 	}
-	k.once[1].Do(func() {
-		for _, sec := range k.list {
-			k.quoted = append(k.quoted, anyQuoting(sec))
-		}
-	})
-	for _, re := range k.quoted {
-		s = re.ReplaceAllLiteralString(s, Mask)
+	for _, sec := range k.list {
+		s = hideQuoted(s, sec)
 	}
 	return s
 }
@@ -130,45 +122,6 @@ func replacer(secrets []string) *strings.Replacer {
 		}
 	}
 	return strings.NewReplacer(pairs...)
-}
-
-// escapes begin every form in which a program writes a character otherwise than as it is.
-const escapes = `\%&'"+`
-
-// anyQuoting finds a secret with each of its characters written in any of the ways in which programs quote it: by
-// backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML.
-func anyQuoting(secret string) *regexp.Regexp {
-	var b strings.Builder
-	for _, r := range secret {
-		plain := r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
-		if plain && len(secret) > 200 { // a key: its letters are written as they are, and the form stays small
-			b.WriteRune(r)
-			continue
-		}
-		ways := []string{`\\{0,4}` + regexp.QuoteMeta(string(r)), fmt.Sprintf(`\\{1,2}[uU](?i:0{0,4}%04x)`, r), fmt.Sprintf(`(?i:&#x0*%x;)`, r), fmt.Sprintf(`&#0*%d;`, r)}
-		percent, hexes, octal := "", "", ""
-		for _, c := range []byte(string(r)) {
-			percent += fmt.Sprintf(`%%(?:25)?(?i:%02x)`, c) // also escaped twice
-			hexes += fmt.Sprintf(`\\{1,2}x(?i:%02x)`, c)
-			octal += fmt.Sprintf(`\\{1,2}0?%03o`, c)
-		}
-		ways = append(ways, percent, hexes, octal)
-		if r > 0xffff {
-			hi, lo := utf16.EncodeRune(r)
-			ways = append(ways, fmt.Sprintf(`(?i:\\u%04x\\u%04x)`, hi, lo))
-		} else if r < 0x100 {
-			ways = append(ways, fmt.Sprintf(`\\{1,2}x(?i:%02x)`, r)) // YAML and Python name the character, not its bytes
-		}
-		ways = append(ways, otherNames[r]...)
-		b.WriteString("(?:" + strings.Join(ways, "|") + ")")
-	}
-	return regexp.MustCompile(b.String())
-}
-
-// otherNames are what some characters are called besides.
-var otherNames = map[rune][]string{
-	' ': {`\+`}, '\'': {`'\\''`, `'"'"'`, `''`, `&apos;`}, '"': {`&quot;`, `""`}, '&': {`&amp;`}, '<': {`&lt;`}, '>': {`&gt;`},
-	'\n': {`\\{1,2}n`}, '\t': {`\\{1,2}t`}, '\r': {`\\{1,2}r`}, '\a': {`\\{1,2}a`}, '\x1b': {`\\{1,2}e`, `\\{1,2}E`}, '\u0085': {`\\N`}, '\u00a0': {`\\_`},
 }
 
 // in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the three

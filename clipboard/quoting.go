@@ -1,0 +1,174 @@
+package clipboard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf16"
+)
+
+// escapes begin every form in which a program writes a character otherwise than as it is.
+const escapes = `\%&'"+`
+
+// otherNames are what some characters are called besides.
+var otherNames = map[rune][]string{
+	' ': {`+`}, '\'': {`'\''`, `'"'"'`, `''`, `&apos;`}, '"': {`&quot;`, `""`}, '&': {`&amp;`}, '<': {`&lt;`}, '>': {`&gt;`},
+	'\u0085': {`\N`}, '\u00a0': {`\_`},
+}
+
+// letters are what stands for some characters after a backslash, or two.
+var letters = map[rune]string{'\n': "n", '\t': "t", '\r': "r", '\a': "a", '\x1b': "eE"}
+
+// hideQuoted gives s without the secret where each of its characters is written in any of the ways in which programs quote
+// it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML. Nothing is prepared for it: every
+// clipboard has its own secrets, and few texts have a quoted one.
+func hideQuoted(s, secret string) string {
+	begins := escapes + secret[:1]
+	left := 8*len(s) + 1_000_000
+	var b strings.Builder
+	from := 0
+	for i := 0; i < len(s); {
+		if strings.IndexByte(begins, s[i]) >= 0 {
+			n, steps := quotedLen(s[i:], secret)
+			if left -= steps; left < 0 {
+				return Mask // made to be slow: nothing of it is shown
+			}
+			if n > 0 {
+				b.WriteString(s[from:i] + Mask)
+				i += n
+				from = i
+				continue
+			}
+		}
+		i++
+	}
+	if from == 0 {
+		return s
+	}
+	b.WriteString(s[from:])
+	return b.String()
+}
+
+// mostEnds bounds the ways in which the same text can be read: only a row of backslashes has more.
+const mostEnds = 16
+
+// quotedLen gives how much of the beginning of s is the secret, the longest way to read it; 0: it is none. steps is what
+// it took to see that.
+func quotedLen(s, secret string) (n, steps int) {
+	at := []int{0} // where the characters read so far may end
+	for _, r := range secret {
+		var next []int
+		for _, i := range at {
+			next = appendEnds(next, s[i:], i, r)
+		}
+		steps += len(at)
+		if len(next) == 0 {
+			return 0, steps
+		}
+		at = next[:min(len(next), mostEnds)]
+	}
+	return slices.Max(at), steps
+}
+
+// appendEnds appends each place at which r ends when it is written at the beginning of s, which is at base. A place stands
+// there once.
+func appendEnds(ends []int, s string, base int, r rune) []int {
+	add := func(n int) {
+		if n > 0 && !slices.Contains(ends, base+n) {
+			ends = append(ends, base+n)
+		}
+	}
+	lit := string(r)
+	for k := 0; k <= 4 && k < len(s); k++ { // as it is, after up to four backslashes
+		if strings.HasPrefix(s[k:], lit) {
+			add(k + len(lit))
+		}
+		if s[k] != '\\' {
+			break
+		}
+	}
+	if s == "" || strings.IndexByte(escapes, s[0]) < 0 {
+		return ends
+	}
+	for _, name := range otherNames[r] {
+		if strings.HasPrefix(s, name) {
+			add(len(name))
+		}
+	}
+	switch s[0] {
+	case '%':
+		add(each(lit, s, func(t string, c byte) int {
+			n := prefixFold(t, fmt.Sprintf("%%%02x", c))
+			if n == 0 { // escaped twice
+				n = prefixFold(t, fmt.Sprintf("%%25%02x", c))
+			}
+			return n
+		}))
+	case '&':
+		add(zeros(s, "&#x", fmt.Sprintf("%x;", r), len(s)))
+		add(zeros(s, "&#", fmt.Sprintf("%d;", r), len(s)))
+	case '\\':
+		for _, slash := range []string{`\`, `\\`} {
+			rest, ok := strings.CutPrefix(s, slash)
+			if !ok || rest == "" {
+				break
+			}
+			switch c := rest[0]; {
+			case c == 'u' || c == 'U':
+				add(zeros(s, slash+"u", fmt.Sprintf("%04x", r), 4))
+				if r > 0xffff {
+					hi, lo := utf16.EncodeRune(r)
+					add(prefixFold(s, fmt.Sprintf(slash+"u%04x"+slash+"u%04x", hi, lo)))
+				}
+			case c == 'x' || c == 'X':
+				add(each(lit, s, func(t string, c byte) int { return prefixFold(t, slash+fmt.Sprintf("x%02x", c)) }))
+				if r < 0x100 {
+					add(prefixFold(s, slash+fmt.Sprintf("x%02x", r))) // YAML and Python name the character, not its bytes
+				}
+			case c >= '0' && c <= '7':
+				add(each(lit, s, func(t string, c byte) int { return zeros(t, slash, fmt.Sprintf("%03o", c), 1) }))
+			case strings.IndexByte(letters[r], c) >= 0:
+				add(len(slash) + 1)
+			}
+		}
+	}
+	return ends
+}
+
+// each reads the bytes of a character one after the other, and gives the length of all.
+func each(lit, s string, one func(t string, c byte) int) int {
+	n := 0
+	for i := range len(lit) {
+		m := one(s[n:], lit[i])
+		if m == 0 {
+			return 0
+		}
+		n += m
+	}
+	return n
+}
+
+// zeros gives the length of head and tail at the beginning of s, with up to most zeros between them; 0 if they are not there.
+func zeros(s, head, tail string, most int) int {
+	n := prefixFold(s, head)
+	if n == 0 {
+		return 0
+	}
+	for z := 0; z <= most && n+z < len(s); z++ {
+		if m := prefixFold(s[n+z:], tail); m > 0 {
+			return n + z + m
+		}
+		if s[n+z] != '0' {
+			return 0
+		}
+	}
+	return 0
+}
+
+// prefixFold gives the length of prefix when s begins with it in capitals or small letters, else 0.
+func prefixFold(s, prefix string) int {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return 0
+	}
+	return len(prefix)
+}
