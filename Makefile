@@ -23,7 +23,7 @@ setup: ## install the servers that the tests start for real
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
 test: setup ## run all tests, against real servers; needs root for hosts of their own
-	$(SUDO) go test $(RACE) -shuffle=on -timeout 25m ./...
+	$(SUDO) go test $(RACE) -shuffle=on -timeout 40m ./...
 	$(SUDO) go test -run "$$(scripts/alone)" -timeout 25m ./cmd/jarvis
 
 check: ## format, vet, staticcheck, govulncheck, fresh generated files

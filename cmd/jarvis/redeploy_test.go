@@ -343,7 +343,7 @@ func (s *site) everyStepTwice() {
 		s.Errorf("the secret's mode is %v, %v", st.Mode(), err)
 	}
 	if err := s.slapd.Bind(s.Context(), "cn=loki,ou=Hosts,"+real.Base, secret); err != nil {
-		s.Errorf("loki can not log in with its own password: %v", err)
+		s.Errorf("loki cannot log in with its own password: %v", err)
 	}
 	_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
 	if strings.Contains(shown, secret) || strings.Contains(out, secret) {
