@@ -23,8 +23,14 @@ import (
 // clip4k is a clipboard of 4 KiB for a host.
 func clip4k(b *testing.B, host string) *clipboard.Clipboard {
 	b.Helper()
+	return clipOf(b, host, "")
+}
+
+// clipOf is the same with more lines.
+func clipOf(b *testing.B, host, more string) *clipboard.Clipboard {
+	b.Helper()
 	var s strings.Builder
-	fmt.Fprintf(&s, "instance:\n  hostname: %s\n  provider: ESX\n  count: \"0\"\n", host)
+	fmt.Fprintf(&s, "instance:\n  hostname: %s\n  provider: ESX\n  count: \"0\"\n%s", host, more)
 	for i := 0; s.Len() < 4000; i++ {
 		fmt.Fprintf(&s, "  key%d: some value that stands for what people write # and a comment\n", i)
 	}
@@ -86,8 +92,6 @@ func floor(b *testing.B, d time.Duration) float64 {
 	return float64(n) / time.Since(began).Seconds()
 }
 
-// BenchmarkDurableSteps: steps a second that are on disk, with a 4 KiB clipboard that every step changes, as a ratio
-// to the floor measured right before and after.
 // small gives the second size under -short: CI runs each benchmark so that none can rot.
 func small(whole, short int) int {
 	if testing.Short() {
@@ -96,6 +100,8 @@ func small(whole, short int) int {
 	return whole
 }
 
+// BenchmarkDurableSteps: steps a second that are on disk, with a 4 KiB clipboard that every step changes, as a ratio
+// to the floor measured right before and after.
 func BenchmarkDurableSteps(b *testing.B) {
 	const runs = 64
 	stages := small(100, 5)
@@ -127,7 +133,7 @@ func BenchmarkDurableSteps(b *testing.B) {
 	}})
 	for _, workers := range []int{1, 16, 64} {
 		gaps, last = nil, map[string]time.Time{}
-		rate := carryAll(b, reg, workers, runs, stages)
+		rate := carryAll(b, reg, workers, runs, stages, "")
 		slices.Sort(gaps)
 		after := floor(b, time.Second)
 		fl := (before + after) / 2
@@ -138,8 +144,33 @@ func BenchmarkDurableSteps(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// carryAll starts runs of equal steps, then the engine, and gives the steps a second until all are ready.
-func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int) float64 {
+// BenchmarkSecretSteps: what three secrets in the clipboard, of which one is a key, make of the steps a second when each
+// step says two lines, one of them quoted.
+func BenchmarkSecretSteps(b *testing.B) {
+	const runs, workers = 64, 16
+	stages := small(50, 5)
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
+	reg := pipeline.NewRegistry()
+	reg.Add(pipeline.Step{Name: "bench:step", Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+		pipeline.Progress(ctx, "machine h at 203.0.113.5")
+		pipeline.Progress(ctx, `{"msg": "it says \"hello\"", "path": "C:\\x"}`)
+		n, err := strconv.Atoi(c.Get("count"))
+		if err != nil {
+			return err
+		}
+		return c.Set("count", strconv.Itoa(n+1))
+	}})
+	secrets := fmt.Sprintf("  root_password: !secret correct horse battery staple\n  token: !secret %s\n  key: !secret |\n    %s\n", strings.Repeat("t0k3n", 8), strings.Repeat(strings.Repeat("k3y/", 16)+"\n    ", 25))
+	plain := carryAll(b, reg, workers, runs, stages, "")
+	rate := carryAll(b, reg, workers, runs, stages, secrets)
+	b.Logf("%d workers: %5.0f steps/s with secrets, %5.0f without; ratio %.2f", workers, rate, plain, rate/plain)
+	b.ReportMetric(rate/plain, "of-plain")
+	b.ReportMetric(0, "ns/op")
+}
+
+// carryAll starts runs of equal steps, then the engine, and gives the steps a second until all are ready. The clipboards
+// have the lines in more as well.
+func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int, more string) float64 {
 	b.Helper()
 	db, err := store.Open(b.Context(), store.Options{Dir: b.TempDir()})
 	if err != nil {
@@ -156,7 +187,7 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int) f
 	}
 	steps := slices.Repeat([]string{"bench:step"}, stages)
 	for i := range runs {
-		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: clip4k(b, fmt.Sprintf("h%d", i)), Kind: pipeline.Kind{Verb: "bench"}, Steps: steps, By: "bench"}); err != nil {
+		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: clipOf(b, fmt.Sprintf("h%d", i), more), Kind: pipeline.Kind{Verb: "bench"}, Steps: steps, By: "bench"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -70,12 +70,8 @@ func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (_ *o
 	if err := set(open, conn, ownerDefaults); err != nil {
 		return nil, err
 	}
-	var got bool
-	if err := conn.QueryRow(open, "SELECT pg_try_advisory_lock($1)", int64(advisoryKey)).Scan(&got); err != nil {
-		return nil, fmt.Errorf("lock the PostgreSQL database: %w", err)
-	}
-	if !got {
-		return nil, fmt.Errorf("%w: the database is held by another session%s", ErrInUse, heldBy(open, conn))
+	if err := takeAdvisory(open, conn); err != nil {
+		return nil, err
 	}
 	if _, err := conn.Exec(open, sqlOwner); err != nil {
 		return nil, fmt.Errorf("make the table of the lock: %w", err)
@@ -91,6 +87,25 @@ func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (_ *o
 		return nil, fmt.Errorf("take the lock of the PostgreSQL database: %w", err)
 	}
 	return o, nil
+}
+
+// takeAdvisory takes the lock. ErrInUse when another session holds it. One whose holder must be dead, by the row, is
+// waited for a little: a server that was frozen frees the locks of lost connections only when it notices that they are.
+func takeAdvisory(ctx context.Context, conn *pgx.Conn) error {
+	for began := time.Now(); ; {
+		var got bool
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(advisoryKey)).Scan(&got); err != nil {
+			return fmt.Errorf("lock the PostgreSQL database: %w", err)
+		}
+		if got {
+			return nil
+		}
+		by, age := heldBy(ctx, conn)
+		if age <= takeOver || time.Since(began) > takeOver/2 {
+			return fmt.Errorf("%w: the database is held by another session%s", ErrInUse, by)
+		}
+		time.Sleep(lookAgain)
+	}
 }
 
 // bootTime is a clock that also counts while the machine sleeps, in nanoseconds: a suspended machine must know how old its
@@ -149,14 +164,15 @@ func waitForEarlier(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error
 	}
 }
 
-// heldBy names the holder, for a message; "" when the row says nothing.
-func heldBy(ctx context.Context, conn *pgx.Conn) string {
+// heldBy names the holder, for a message, and gives the age of its last renewal; "" and 0 when the row says nothing.
+func heldBy(ctx context.Context, conn *pgx.Conn) (by string, age time.Duration) {
 	var holder string
-	var age, released int64
-	if err := conn.QueryRow(ctx, sqlOwnerSeen).Scan(&holder, &age, &released); err != nil || released == 1 {
-		return ""
+	var ms, released int64
+	if err := conn.QueryRow(ctx, sqlOwnerSeen).Scan(&holder, &ms, &released); err != nil || released == 1 {
+		return "", 0
 	}
-	return fmt.Sprintf(", %s, which said so %s ago", holder, (time.Duration(age) * time.Millisecond).Round(100*time.Millisecond))
+	age = time.Duration(ms) * time.Millisecond
+	return fmt.Sprintf(", %s, which said so %s ago", holder, age.Round(100*time.Millisecond)), age
 }
 
 func holderName() string {

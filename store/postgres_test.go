@@ -2,11 +2,14 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/jarvisops/jarvis/lab/real"
 )
@@ -219,7 +222,7 @@ func TestAFrozenPostgresHoldsNobodyUp(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	thaw()
-	b := openURL(t, u) // what waited for the frozen server is over
+	b := openURL(t, u) // what waited for the frozen server is over, or is waited for
 	if err := b.Healthy(t.Context()); err != nil {
 		t.Errorf("Healthy after the thaw = %v", err)
 	}
@@ -269,4 +272,27 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// A server that was frozen still has the lock of a connection that is long gone: who comes next waits for it to notice.
+func TestTheLockOfADeadHolderIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	_, u := server(t)
+	if err := openURL(t, u).Close(); err != nil {
+		t.Fatal(err)
+	}
+	dead, err := pgx.Connect(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", advisoryKey), "UPDATE jarvis_owner SET released = 0, renewed_at = " + dbNow + " - 12000"} {
+		if _, err := dead.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := time.AfterFunc(1500*time.Millisecond, func() { closeConn(dead) })
+	defer gone.Stop()
+	if err := openURL(t, u).Healthy(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
