@@ -168,9 +168,16 @@ func (s *Sandbox) exec(ctx context.Context, args []string) error {
 		}
 	case "kill":
 		// kill -0 PID: the jobs of a sandbox live as long as it does.
-	case "setsid", "nohup":
+	case "nohup":
 		if len(words) > 0 {
 			return s.exec(ctx, args[1:])
+		}
+	case "setsid": // no signal to the session that began it reaches it
+		if len(words) > 0 {
+			own, end := context.WithCancel(context.WithoutCancel(ctx))
+			defer end()
+			defer context.AfterFunc(s.ctx, end)()
+			return s.exec(own, args[1:])
 		}
 	case "sh":
 		script, params := "", words

@@ -10,9 +10,26 @@ import (
 	"time"
 )
 
-// jobDir sets where a folder per job is on the host: cmd, pid, boot, log, exit.
+// jobDir sets where a folder per job is on the host: cmd, pid, since, boot, log, exit.
 const jobDir = `jobs=/var/lib/jarvis/jobs
 [ "$(id -u)" = 0 ] || jobs=$HOME/.local/state/jarvis/jobs
+`
+
+// started gives when a process began, in ticks of the machine (proc_pid_stat(5), field 22); nothing where there is no /proc.
+const started = `started() {
+  s=; { read -r s < "/proc/$1/stat"; } 2>/dev/null
+  set -- ${s##*") "}
+  if [ $# -ge 20 ]; then shift 19; echo "$1"; fi
+}
+`
+
+// ours sets p to the job's process, and tells whether that is still the one that was started: a host gives the number of a
+// process that is gone to another one.
+const ours = started + `ours() {
+  [ -s "$d/pid" ] || return 1
+  p=$(cat "$d/pid"); was=$(cat "$d/since" 2>/dev/null); now=$(started "$p")
+  [ -z "$was" ] || [ -z "$now" ] || [ "$was" = "$now" ]
+}
 `
 
 // startScript starts a job unless its folder is there. mkdir is atomic, so a job is started once, whoever asks how
@@ -29,7 +46,7 @@ if mkdir "$d" 2>/dev/null; then
   cat /proc/sys/kernel/random/boot_id > "$d/boot" 2>/dev/null
   : > "$d/log"
   cd /; unset JARVIS_RUN
-  setsid sh -c 'echo $$ > "$1/pid"; sh "$1/cmd" > "$1/log" 2>&1 < /dev/null; echo $? > "$1/exit.new"; mv "$1/exit.new" "$1/exit"' jarvis "$d" > /dev/null 2>&1 < /dev/null &
+  setsid sh -c '` + started + `started $$ > "$1/since"; echo $$ > "$1/pid"; sh "$1/cmd" > "$1/log" 2>&1 < /dev/null; echo $? > "$1/exit.new"; mv "$1/exit.new" "$1/exit"' jarvis "$d" > /dev/null 2>&1 < /dev/null &
 else
   rm -f "$d.$2.cmd"
 fi
@@ -37,12 +54,12 @@ exit 0`
 
 // pollScript tells the job's state in the first line, then its log from a byte on. The state is read before the log,
 // so that the log of an ended job is whole.
-const pollScript = jobDir + `d=$jobs/$1
+const pollScript = jobDir + ours + `d=$jobs/$1
 state=lost
 if [ ! -d "$d" ]; then state=none
 elif [ -s "$d/exit" ]; then state="exit $(cat "$d/exit")"
 elif [ -s "$d/boot" ] && [ "$(cat "$d/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ]; then state=lost
-elif [ -s "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null; then state=running
+elif ours && kill -0 "$p" 2>/dev/null; then state=running
 elif [ -s "$d/exit" ]; then state="exit $(cat "$d/exit")"
 fi
 echo "$state"
@@ -50,8 +67,8 @@ tail -c "+$2" "$d/log" 2>/dev/null
 exit 0`
 
 // killScript ends a job and all it started.
-const killScript = jobDir + `d=$jobs/$1
-[ -s "$d/pid" ] && kill -9 "-$(cat "$d/pid")" 2>/dev/null
+const killScript = jobDir + ours + `d=$jobs/$1
+ours && kill -9 "-$p" 2>/dev/null
 exit 0`
 
 var jobID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,120}$`)
@@ -165,12 +182,12 @@ const (
 
 // askScript tells the state of a job without starting it. The group is asked, not its leader: what the leader started may
 // outlive it.
-const askScript = jobDir + `d=$jobs/$1
+const askScript = jobDir + ours + `d=$jobs/$1
 state() {
   if [ ! -d "$d" ]; then echo none
   elif [ -s "$d/exit" ]; then echo "exit $(cat "$d/exit")"
   elif [ -s "$d/boot" ] && [ "$(cat "$d/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ]; then echo lost
-  elif [ -s "$d/pid" ] && kill -0 "-$(cat "$d/pid")" 2>/dev/null; then echo lives
+  elif ours && kill -0 "-$p" 2>/dev/null; then echo lives
   elif [ -s "$d/exit" ]; then echo "exit $(cat "$d/exit")"
   else echo lost
   fi

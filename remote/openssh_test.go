@@ -91,6 +91,29 @@ func TestJobsOnOpenSSH(t *testing.T) {
 		}
 	})
 
+	t.Run("a process that has its number by now is another's", func(t *testing.T) {
+		cl := connect(t, target)
+		const strange = `d=/var/lib/jarvis/jobs/reused; (setsid sleep 4322 > /dev/null 2>&1 & echo $! > $d/pid.new); kill -9 -$(cat $d/pid); mv $d/pid.new $d/pid`
+		go func() {
+			for !strings.Contains(read("root/reused"), "begin") {
+				time.Sleep(10 * time.Millisecond)
+			}
+			_, _ = connect(t, target).Run(t.Context(), remote.Command{Args: []string{"sh", "-c", strange}})
+		}()
+		if _, err := cl.Job(t.Context(), remote.Job{ID: "reused", Command: "echo begin >> /root/reused; sleep 60"}); !errors.Is(err, remote.ErrUnknownOutcome) {
+			t.Errorf("Job = %v, want ErrUnknownOutcome", err)
+		}
+		if state, _, err := cl.AskJob(t.Context(), "reused", nil); state != remote.JobLost || err != nil {
+			t.Errorf("AskJob = %v, %v", state, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, _ = cl.Job(ctx, remote.Job{ID: "reused", Command: "true", Kill: func(error) bool { return true }})
+		if res, err := connect(t, target).Run(t.Context(), remote.Command{Args: []string{"pkill", "-f", "sleep 4322"}}); err != nil || res.Exit != 0 {
+			t.Errorf("the other process was killed: %d, %v", res.Exit, err)
+		}
+	})
+
 	t.Run("a cancelled job is killed with all it started", func(t *testing.T) {
 		cl := connect(t, target)
 		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
