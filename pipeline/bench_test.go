@@ -160,7 +160,7 @@ func BenchmarkSecretSteps(b *testing.B) {
 		}
 		return c.Set("count", strconv.Itoa(n+1))
 	}})
-	secrets := fmt.Sprintf("  root_password: !secret correct horse battery staple\n  token: !secret %s\n  key: !secret |\n    %s\n", strings.Repeat("t0k3n", 8), strings.Repeat(strings.Repeat("k3y/", 16)+"\n    ", 25))
+	secrets := fmt.Sprintf("  root_password: !secret correct horse battery staple\n  token: !secret %s\n  key: !secret \"%s\"\n", strings.Repeat("t0k3n", 8), strings.Repeat(strings.Repeat("k3y/", 16)+`\n`, 25))
 	plain := carryAll(b, reg, workers, runs, stages, "")
 	rate := carryAll(b, reg, workers, runs, stages, secrets)
 	b.Logf("%d workers: %5.0f steps/s with secrets, %5.0f without; ratio %.2f", workers, rate, plain, rate/plain)
