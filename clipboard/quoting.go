@@ -29,7 +29,7 @@ func hideQuoted(s, secret string) string {
 	from := 0
 	for i := 0; i < len(s); {
 		if strings.IndexByte(begins, s[i]) >= 0 {
-			n, steps := quotedLen(s[i:], secret)
+			n, steps := quotedLen(s[i:], secret, left)
 			if left -= steps; left < 0 {
 				return Mask // made to be slow: nothing of it is shown
 			}
@@ -49,23 +49,22 @@ func hideQuoted(s, secret string) string {
 	return b.String()
 }
 
-// mostEnds bounds the ways in which the same text can be read: only a row of backslashes has more.
-const mostEnds = 16
-
 // quotedLen gives how much of the beginning of s is the secret, the longest way to read it; 0: it is none. steps is what
-// it took to see that.
-func quotedLen(s, secret string) (n, steps int) {
-	at := []int{0} // where the characters read so far may end
+// it took to see that; more than left when it gave up.
+func quotedLen(s, secret string, left int) (n, steps int) {
+	at := []int{0} // where the characters read so far may end; a row of backslashes can be read in many ways
 	for _, r := range secret {
 		var next []int
 		for _, i := range at {
 			next = appendEnds(next, s[i:], i, r)
+			if steps += 1 + len(next)/16; steps > left {
+				return 0, steps
+			}
 		}
-		steps += len(at)
 		if len(next) == 0 {
 			return 0, steps
 		}
-		at = next[:min(len(next), mostEnds)]
+		at = next
 	}
 	return slices.Max(at), steps
 }

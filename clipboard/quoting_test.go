@@ -47,7 +47,7 @@ func TestASecretIsMaskedHoweverEachCharacterIsWritten(t *testing.T) {
 			return string(r)
 		},
 	}
-	for _, secret := range []string{"q1", "correct horse 'battery' \"staple\" <&>", "back\\slash\\\\es", "tab\tline\nbell\a\x1b\r", "ÄÖÜ-ß-\u0085-\u00a0-日本-🔑🗝", strings.Repeat("long and plain ", 40)} {
+	for _, secret := range []string{"q1", "correct horse 'battery' \"staple\" <&>", "back\\slash\\\\es", "row " + strings.Repeat(`\`, 40) + " of them", "tab\tline\nbell\a\x1b\r", "ÄÖÜ-ß-\u0085-\u00a0-日本-🔑🗝", strings.Repeat("long and plain ", 40)} {
 		secret += "-12345678"
 		var m Masker
 		m.Add(secret)
