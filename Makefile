@@ -12,8 +12,20 @@ demo: ## watch a deployment from the first line to `is ready`; needs Go only
 	@go build -o bin/jarvis ./cmd/jarvis
 	@./bin/jarvis demo
 
-build: ## build bin/jarvis
-	go build -trimpath -ldflags "-X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo devel)" -o bin/jarvis ./cmd/jarvis
+build: ## build bin/jarvis, one static file
+	@scripts/build "$$(go env GOARCH)" bin/jarvis
+
+package: ## make what a release has in dist/: deb, rpm and program for amd64 and arm64, SBOM, licences, sums
+	@scripts/package
+
+test-package: setup ## install the package on a fresh Debian with systemd, use, upgrade, reboot and purge it; three minutes, needs root
+	scripts/package "$$(go env GOARCH)"
+	scripts/package-older "$$(go env GOARCH)"
+	go vet -tags package ./packaging
+	$(SUDO) go test -tags package -run TestPackage -v -timeout 10m ./packaging
+
+reproducible: ## build the packages twice, from two clones with empty caches, and compare them
+	@scripts/reproducible
 
 setup: ## install the servers that the tests start for real
 	@scripts/setup
@@ -26,20 +38,27 @@ test: setup ## run all tests, against real servers; needs root for hosts of thei
 	$(SUDO) go test $(RACE) -shuffle=on -timeout 40m ./...
 	$(SUDO) go test -run "$$(scripts/alone)" -timeout 25m ./cmd/jarvis
 
+vm: setup ## redeploy a host on a machine that really boots, under emulation; eight minutes, needs root
+	$(SUDO) go vet -tags vm ./cmd/jarvis
+	$(SUDO) go test -tags vm -run '^TestRedeployOnAMachineThatBoots$$' -v -timeout 60m ./cmd/jarvis
+
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check
 
 generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
 	go generate ./...
 
+site: ## write the documentation as static HTML into site/, with a search
+	@go run ./internal/gensite -out site
+
 bench-years: ## every verb on a record of years beside the same on a young one
 	go test ./cmd/jarvis -run '^$$' -bench BenchmarkYears -benchtime 1x -timeout 30m
 
 bench-small: ## each benchmark, small and without the programs beside which it sets ours: none of them may rot
-	$(SUDO) go test ./pipeline ./bot ./checks ./cmd/jarvis ./internal/plain -p 1 -short -run '^$$' -bench . -benchtime 1x -timeout 10m
+	$(SUDO) go test ./pipeline ./bot ./checks ./workers/all ./cmd/jarvis ./internal/plain -p 1 -short -run '^$$' -bench . -benchtime 1x -timeout 10m
 
 bench: ## print the figures of docs/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears' -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./workers/all ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears' -benchtime 1x -timeout 20m
 
 bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush, rsync and ansible, which it installs
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
@@ -57,4 +76,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build setup test check generate bench bench-years bench-small bench-remote bench-checks crash fuzz
+.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-years bench-small bench-remote bench-checks crash fuzz

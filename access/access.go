@@ -4,13 +4,14 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -62,56 +63,80 @@ type Identity struct {
 	Nick    string // what he calls himself
 }
 
-// Access knows the people.
+// Access knows the people. It is safe for concurrent use.
 type Access struct {
-	people []PersonConfig
+	people atomic.Pointer[[]PersonConfig]
 	db     *store.DB
 }
 
 // New checks the people and makes the audit table.
 func New(ctx context.Context, people []PersonConfig, db *store.DB) (*Access, error) {
-	if err := Check(people); err != nil {
+	a := &Access{db: db}
+	if err := a.SetPeople(people); err != nil {
 		return nil, err
 	}
-	return &Access{people: people, db: db}, db.Migrate(ctx, migrations(db.Postgres() != nil))
+	return a, db.Migrate(ctx, Migrations(db.Postgres() != nil))
 }
 
-// Check says what is wrong with a list of people.
+// SetPeople takes others in place of the people there are; with an error those stay.
+func (a *Access) SetPeople(people []PersonConfig) error {
+	if err := Check(people); err != nil {
+		return err
+	}
+	a.people.Store(&people)
+	return nil
+}
+
+// Check says all that is wrong with a list of people.
 func Check(people []PersonConfig) error {
+	var wrong mistake.List
 	seen := map[string]string{}
 	names := map[string]string{}
-	for _, p := range people {
+	for i, p := range people {
+		key := fmt.Sprintf("people[%d]", i)
 		if p.Name == "" {
-			return errors.New("people: an entry has no name")
+			wrong.At(key, "has no name")
+			continue
 		}
 		if plain.Line(p.Name) != p.Name {
-			return fmt.Errorf("people: the name %q has characters that nobody sees; write it without, for two could look the same", p.Name)
+			wrong.At(key+".name", ": the name %q has characters that nobody sees; write it without, for two could look the same", p.Name)
 		}
 		if other, dup := names[strings.ToLower(p.Name)]; dup {
-			return fmt.Errorf("people: %s and %s have one name, and would count as one person; write one entry with all that they are", other, p.Name)
+			wrong.At(key+".name", ": two entries are named %s, and would count as one person; write one entry with all that they are", bothNames(other, p.Name))
 		}
 		names[strings.ToLower(p.Name)] = p.Name
-		for _, r := range p.Roles {
+		for n, r := range p.Roles {
 			if !slices.Contains(Roles, r) {
-				return fmt.Errorf("people: %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
+				wrong.At(fmt.Sprintf("%s.roles[%d]", key, n), ": %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
 			}
 		}
-		for _, id := range []string{"irc " + strings.ToLower(p.IRC), "xmpp " + strings.ToLower(p.XMPP), "local " + p.Local} {
-			if strings.HasSuffix(id, " ") {
+		for _, id := range []struct{ key, what string }{{"irc", strings.ToLower(p.IRC)}, {"xmpp", strings.ToLower(p.XMPP)}, {"local", p.Local}} {
+			if id.what == "" {
 				continue
 			}
-			if other, dup := seen[id]; dup {
-				return fmt.Errorf("people: %s and %s are both %s", other, p.Name, id)
+			way := id.key + " " + id.what
+			if other, dup := seen[way]; dup {
+				wrong.At(key+"."+id.key, ": %s and %s are both %s", other, p.Name, way)
+				continue
 			}
-			seen[id] = p.Name
+			seen[way] = p.Name
+		}
+		if p.XMPP != "" && (strings.Count(p.XMPP, "@") != 1 || strings.ContainsAny(p.XMPP, "/ ")) {
+			wrong.At(key+".xmpp", "is %q; it must be a bare JID, as in alice@example.org", p.XMPP)
+		}
+		if strings.ContainsAny(p.IRC, " ,@") {
+			wrong.At(key+".irc", "is %q; it must be an account, or nick:NAME", p.IRC)
+		}
+		if strings.ContainsAny(p.Local, " :/@") {
+			wrong.At(key+".local", "is %q; it must be a login name of this machine", p.Local)
 		}
 	}
-	return nil
+	return wrong.Err()
 }
 
 // Who gives the person behind an identity. A name that nobody proved counts only where the configuration says so.
 func (a *Access) Who(id Identity) Person {
-	for _, p := range a.people {
+	for _, p := range *a.people.Load() {
 		match := false
 		switch id.Network {
 		case "irc":
@@ -187,7 +212,8 @@ func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error)
 	return out, err
 }
 
-func migrations(postgres bool) []store.Migration {
+// Migrations of the audit record and the tokens.
+func Migrations(postgres bool) []store.Migration {
 	list := []store.Migration{{Name: "access/1", Stmts: []string{`CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}}
 	list = append(list, store.Migration{Name: "access/3-tokens", Stmts: []string{
 		`CREATE TABLE tokens (
@@ -199,16 +225,26 @@ func migrations(postgres bool) []store.Migration {
 	}})
 	list = append(list, store.Migration{Name: "access/4-behind", Stmts: []string{`ALTER TABLE tokens ADD COLUMN behind TEXT NOT NULL DEFAULT ''`}})
 	if postgres {
-		return append(list, store.Migration{Name: "access/2", Stmts: []string{
+		list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
+		return append(list, letGo(postgres))
 	}
-	return append(list, store.Migration{Name: "access/2", Stmts: []string{
+	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 		`CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}}, store.Migration{Name: "access/5-replace", Stmts: []string{
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
+	return append(list, letGo(postgres))
+}
+
+// bothNames names two people whose names count as one.
+func bothNames(a, b string) string {
+	if a == b {
+		return a
+	}
+	return a + " and " + b
 }

@@ -3,7 +3,9 @@ package access
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -15,7 +17,12 @@ var people = []PersonConfig{
 
 func open(t *testing.T) *Access {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
+	return openWith(t, store.Options{Dir: t.TempDir()})
+}
+
+func openWith(t *testing.T, o store.Options) *Access {
+	t.Helper()
+	db, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,5 +95,54 @@ func TestCheckNamesTheTrouble(t *testing.T) {
 		if err := Check(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check(%v) = %v, want %q", p, err, want)
 		}
+	}
+}
+
+// Old rows go, and the audit says so; nobody else can use the door.
+func TestPruneRemovesOldAuditRowsOnly(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { pruneAudit(t, open(t)) })
+	t.Run("postgres", func(t *testing.T) {
+		pg, err := real.StartPostgres(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pg.Stop)
+		url, err := pg.Database(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pruneAudit(t, openWith(t, store.Options{URL: url}))
+	})
+}
+
+func pruneAudit(t *testing.T, a *Access) {
+	ctx := t.Context()
+	old := time.Now().Add(-500 * 24 * time.Hour)
+	err := a.db.Write(ctx, func(tx store.Tx) error {
+		for range 2 * store.Piece {
+			if _, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, 'alice', 'irc', 'status', 'ok')", old.UnixMilli()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = a.Audit(ctx, Record{Who: "bob", Via: "irc", Line: "deploy x", Outcome: "ok"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Prune(ctx, time.Now().Add(-400*24*time.Hour)); n != 2*store.Piece || err != nil {
+		t.Errorf("Prune = %d, %v", n, err)
+	}
+	got, err := a.AuditTail(ctx, AuditFilter{Limit: 10})
+	if err != nil || len(got) != 2 || got[0].Who != "bob" || got[1].Outcome != "ok: 2000 rows" {
+		t.Errorf("AuditTail = %+v, %v", got, err)
+	}
+	if err := a.db.Write(ctx, func(tx store.Tx) error { _, err := tx.Exec(ctx, "DELETE FROM audit WHERE who = 'bob'"); return err }); err == nil {
+		t.Error("the audit let a young row go")
+	}
+	if err := a.db.Write(ctx, func(tx store.Tx) error { _, err := tx.Exec(ctx, "UPDATE audit SET who = 'eve'"); return err }); err == nil {
+		t.Error("the audit let a row be changed")
 	}
 }

@@ -25,13 +25,24 @@ type Limiter struct {
 
 // NewLimiter gives a limiter; zero values of the configuration stand for the defaults.
 func NewLimiter(cfg LimitConfig) *Limiter {
+	return &Limiter{cfg: cfg.filled(), now: time.Now, byID: map[string]*rate.Limiter{}}
+}
+
+func (cfg LimitConfig) filled() LimitConfig {
 	if cfg.Burst <= 0 {
 		cfg.Burst = 30
 	}
 	if cfg.Interval <= 0 {
 		cfg.Interval = 500 * time.Millisecond
 	}
-	return &Limiter{cfg: cfg, now: time.Now, byID: map[string]*rate.Limiter{}}
+	return cfg
+}
+
+// Set takes other limits. They hold for everybody from now on; what was counted before is forgotten.
+func (l *Limiter) Set(cfg LimitConfig) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg, l.byID = cfg.filled(), map[string]*rate.Limiter{}
 }
 
 // maxTracked bounds the memory that strangers with ever new names can take.

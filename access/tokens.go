@@ -53,7 +53,7 @@ var (
 
 // Person gives one of the configuration by name; the zero Person when there is none.
 func (a *Access) Person(name string) Person {
-	for _, p := range a.people {
+	for _, p := range *a.people.Load() {
 		if strings.EqualFold(p.Name, name) {
 			return Person{Name: p.Name, Roles: p.Roles}
 		}

@@ -31,14 +31,19 @@ import (
 type Message struct {
 	Nick    string // what he is called there
 	Account string // proven by the server; "" when it is not
+	Host    string // where he comes from, as the server tells; "": it does not. Many nicks of one host are one stranger
 	Place   string // channel or room; for a private message, where to answer it
 	Direct  string // where he can be told something in private; "": his nick
 	Private bool
 	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
 	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
 	Corrected bool
+	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to us.
+	Past int64
 
-	more bool // it had more lines than the one that Text now is
+	more     bool // it had more lines than the one that Text now is
+	stranger bool // nobody in the configuration
+	last     bool // a stranger's last answer for a while
 }
 
 func (m Message) direct() string {
@@ -62,6 +67,12 @@ type Frontend interface {
 	Say(place string, lines []string)
 	// Deliver says one line and returns nil only when the server took it.
 	Deliver(ctx context.Context, place, line string) error
+}
+
+// Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
+// are too many, and when the connection breaks.
+type Latecomer interface {
+	SayLater(place string, lines []string)
 }
 
 // Multiliner is a Frontend whose messages may have several lines.
@@ -93,7 +104,9 @@ type Config struct {
 	Checks Feed
 	// Page stores a long answer and gives its address. Nil: long answers are told in private.
 	Page func(ctx context.Context, lines []string) (string, error)
-	Log  *slog.Logger
+	// Strangers bounds the answers to people who are not in the configuration.
+	Strangers StrangersConfig
+	Log       *slog.Logger
 }
 
 // Bot is made with New and runs once.
@@ -105,7 +118,10 @@ type Bot struct {
 	queues  map[string]chan Message // by frontend and person
 	dropped map[string]int          // lines that found their queue full
 	moods   map[string]*mood
+	late    map[string]int64 // by place: the connection on which we said that we act on nothing from before
 	wg      guard.Group
+
+	strangers *strangers
 }
 
 // New makes the notices' table.
@@ -113,7 +129,7 @@ func New(ctx context.Context, c Config) (*Bot, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bot{Config: c, queues: map[string]chan Message{}, dropped: map[string]int{}, moods: map[string]*mood{}}
+	b := &Bot{Config: c, queues: map[string]chan Message{}, dropped: map[string]int{}, moods: map[string]*mood{}, late: map[string]int64{}, strangers: newStrangers(c.Strangers)}
 	var err error
 	b.notices, err = newNotices(ctx, b)
 	return b, err
@@ -166,7 +182,18 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 		return
 	}
 	m.Text, m.more = text, more
+	if m.Past != 0 && b.toldLate(f, m) {
+		return
+	}
 	key := f.Name() + "\x00" + m.direct()
+	if f.Network() != "console" && b.who(f, m).Name == "" {
+		m.stranger = true
+		if m.last, ok = b.strangers.admit(f, m); !ok {
+			b.passOver(ctx, f, m)
+			return
+		}
+		key = strangersKey(f, m) // one queue, one goroutine for all of them
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q, running := b.queues[key]
@@ -190,7 +217,7 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 	for {
 		select {
 		case last = <-q:
-			b.answerOne(ctx, f, key, last)
+			b.answerOne(ctx, f, last)
 		default:
 			b.mu.Lock()
 			n := b.dropped[key]
@@ -244,16 +271,16 @@ func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
 
 // answerOne answers a message, and says so when we have a bug there: the Table catches those of a verb, this those of
 // what is around it.
-func (b *Bot) answerOne(ctx context.Context, f Frontend, key string, m Message) {
-	p := guard.Do(func() { b.answer(ctx, f, key, m) })
+func (b *Bot) answerOne(ctx context.Context, f Frontend, m Message) {
+	p := guard.Do(func() { b.answer(ctx, f, m) })
 	if p == nil {
 		return
 	}
-	guard.Log(b.Log, "answer a message", "frontend", f.Name(), "line", m.Text)(p)
+	guard.Log(b.Log, "answer a message", "frontend", f.Name(), "line", b.Table.Shown(ctx, m.Text))(p)
 	m.Nick = plain.Line(m.Nick)
 	const said = "this is a bug of mine, and it is in my log; nothing else is harmed."
 	p = guard.Do(func() {
-		f.Say(m.Place, b.prefixed(f, m, []string{said}))
+		b.say(f, m, []string{said})
 		b.Table.Record(ctx, access.Record{Who: m.Nick, Via: via(f, m), Line: m.Text, Outcome: said})
 	})
 	if p != nil {
@@ -261,15 +288,23 @@ func (b *Bot) answerOne(ctx context.Context, f Frontend, key string, m Message) 
 	}
 }
 
-func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
+func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	if m.Past != 0 {
+		b.sayLate(ctx, f, m)
+		return
+	}
 	if m.Corrected {
 		m.Nick = plain.Line(m.Nick)
-		f.Say(m.Place, b.prefixed(f, m, []string{"I do not act on corrections; say it again as a new message."}))
+		b.say(f, m, []string{"I do not act on corrections; say it again as a new message."})
 		return
 	}
 	p := b.who(f, m)
+	key := f.Name() + "\x00" + m.direct()
+	if m.stranger {
+		key = strangersKey(f, m) + "\x00" + m.origin()
+	}
 	m.Nick = plain.Line(m.Nick) // from here on it is only shown; whose it is was asked with the nick as it is
 	console := f.Network() == "console"
 	b.notices.seen(ctx, f, m, p)
@@ -294,6 +329,9 @@ func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
 		f.Say(m.Place, lines)
 		return
 	}
+	if m.last {
+		lines = append(slices.Clip(lines), "I do not know you, and answer strangers slowly: your next answer comes in "+b.strangers.pause()+" at the earliest.")
+	}
 	limit := maxLines
 	if m.Private {
 		limit = maxPrivateLines
@@ -308,13 +346,25 @@ func (b *Bot) answer(ctx context.Context, f Frontend, key string, m Message) {
 	}
 	if len(lines) > maxLines && !m.Private {
 		// Longer things go to the one who asked, and the channel stays readable.
-		f.Say(m.Place, b.prefixed(f, m, []string{fmt.Sprintf("%d lines; I tell you in private.", len(lines))}))
+		b.say(f, m, []string{fmt.Sprintf("%d lines; I tell you in private.", len(lines))})
 		m.Place, m.Private = m.direct(), true
 	}
 	if m.Private {
 		lines = trim(lines, maxPrivateLines, m.Text)
 	}
-	f.Say(m.Place, b.prefixed(f, m, lines))
+	b.say(f, m, lines)
+}
+
+// say answers a message where it was said.
+func (b *Bot) say(f Frontend, m Message, lines []string) { b.send(f, m, b.prefixed(f, m, lines)) }
+
+// send is say without the asker's name. What a stranger hears in private waits for all else.
+func (b *Bot) send(f Frontend, m Message, lines []string) {
+	if l, ok := f.(Latecomer); ok && m.stranger && m.Private {
+		l.SayLater(m.Place, lines)
+		return
+	}
+	f.Say(m.Place, lines)
 }
 
 // prefixed says the asker's name first, where others read along.

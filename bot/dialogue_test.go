@@ -36,6 +36,8 @@ type stage struct {
 	said   []string
 	broken map[string]string // by step: the error it gives
 	asking map[string]bool
+	stuck  map[string]string // by step: why its undo cannot
+	found  map[string]string // by step: what its look finds; "away": it cannot look
 	in     func(bot.Message)
 	down   bool
 	pages  bool
@@ -90,6 +92,18 @@ func (s *stage) take() []string {
 	return out
 }
 
+// adopt shows what it would take, as the providers' does.
+func (s *stage) adopt() pipeline.Step {
+	st := s.step("esx:adopt", time.Second, map[string]string{"provider_id": "vm-9"}, true)
+	st.Plan = func(_ context.Context, c *clipboard.Clipboard) (string, error) {
+		if id := c.Get("adopt_id"); id != "vm-9" {
+			return "", fmt.Errorf("there is no machine %s on vcenter.example.org", id)
+		}
+		return "would adopt vm-9 (loki, made 2024-02-29 08:00:00 UTC), which is poweredOn, on vcenter.example.org", nil
+	}
+	return st
+}
+
 // step takes a while and then does what the script says.
 func (s *stage) step(name string, d time.Duration, gives map[string]string, undo bool) pipeline.Step {
 	st := pipeline.Step{Name: name, Doc: "plays " + name, Timeout: 10 * time.Minute, Do: func(ctx context.Context, c *clipboard.Clipboard) error {
@@ -127,7 +141,27 @@ func (s *stage) step(name string, d time.Duration, gives map[string]string, undo
 		st.Gives = append(st.Gives, k)
 	}
 	if undo {
-		st.Undo = func(context.Context, *clipboard.Clipboard) error { return nil }
+		st.Drift = func(context.Context, *clipboard.Clipboard) ([]pipeline.Difference, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch s.found[name] {
+			case "":
+				return nil, nil
+			case "away":
+				return nil, errors.New("nothing on 203.0.113.5:22")
+			}
+			return []pipeline.Difference{{What: "what " + name + " left", Want: "this", Have: s.found[name]}}, nil
+		}
+	}
+	if undo {
+		st.Undo = func(context.Context, *clipboard.Clipboard) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if why := s.stuck[name]; why != "" {
+				return pipeline.Permanent(errors.New(why))
+			}
+			return nil
+		}
 	}
 	return st
 }
@@ -145,8 +179,11 @@ const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\
 //	~ 30s            time passes
 //	! step error     the step fails so the next time; "wait": it waits a minute; "ask": it does not know; "hostile": it
 //	                 says what drives terminals
+//	! undo step why  the step's undo fails from now on
 //	! down | up      the first chat network is away, and back
 //	! pages          long answers can be put on a page
+//	! found step x   a look finds x in place of what the step left; nothing: that it is as it was; "away": it cannot look
+//	! clock          (anywhere in the script) hosts are looked at every two minutes
 //	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
 //	< reply          what the bot said; go test ./bot -update writes it
 func TestDialogues(t *testing.T) {
@@ -183,6 +220,7 @@ var documents = map[string]string{
 	"sp":       "instance:\n  hostname: sp\nsteps: [\"sp:deploy\"]\n",
 	"nobody":   "instance:\n  hostname: nobody\n",
 	"pair":     "cluster: pair\ninstances:\n- {hostname: pair1}\nsteps: [keys:create]\n",
+	"adopting": "instance:\n  hostname: adopting\n  provider: ESX\n  adopt_id: vm-9\nsteps: [\"sp:adopt\", keys:create]\n",
 	"named":    "instance:\n  hostname: !secret Correct Horse Battery\n  provider: ESX\n",
 	"short":    "instance:\n  hostname: short\n  provider: ESX\n  pw: !secret abc\n",
 	"misspelt": "instance:\n  hostname: misspelt\n  provider: ESX\n  pw: !secert hunter22\n",
@@ -200,13 +238,18 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{name: "test", broken: map[string]string{}, asking: map[string]bool{}}
+	s := &stage{name: "test", broken: map[string]string{}, asking: map[string]bool{}, stuck: map[string]string{}, found: map[string]string{}}
 	other := &stage{name: "other"}
 	reg := pipeline.NewRegistry()
+	reg.Name("esx", "ESX")
 	reg.Add(s.step("keys:create", time.Second, nil, false), s.step("esx:deploy", 60*time.Second, map[string]string{"provider_id": "vm-7"}, true),
 		s.step("esx:get_pub_ip", 5*time.Second, map[string]string{"ipaddress": "203.0.113.5"}, false), s.step("ssh:wait", 30*time.Second, map[string]string{"hostkeys": ed25519Key}, true),
-		s.step("dns:update_host", 2*time.Second, nil, true))
-	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key})
+		s.step("dns:update_host", 2*time.Second, nil, true), s.adopt())
+	var looks pipeline.DriftConfig
+	if strings.Contains(script, "! clock") {
+		looks.Every = 2 * time.Minute
+	}
+	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key, Drift: looks})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,6 +357,12 @@ func play(t *testing.T, dir, script string) string {
 				s.down = what == "down"
 			case what == "pages":
 				s.pages = true
+			case what == "undo":
+				step, why, _ := strings.Cut(msg, " ")
+				s.stuck[step] = why
+			case what == "found":
+				step, x, _ := strings.Cut(msg, " ")
+				s.found[step] = x
 			case msg == "ask":
 				s.asking[what] = true
 			default:
@@ -338,7 +387,6 @@ func play(t *testing.T, dir, script string) string {
 // steady takes out of a line what the speed of this machine decides.
 func steady(l string) string {
 	l = regexp.MustCompile(`\b\d+ms\b`).ReplaceAllString(l, "0s")
-	l = regexp.MustCompile(`^(\(to \w+\) )\d\d:\d\d:\d\d `).ReplaceAllString(l, "${1}00:00:00 ")
 	l = regexp.MustCompile(`under [0-9a-f]{8}\b`).ReplaceAllString(l, "under 00000000")
-	return regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`).ReplaceAllString(l, "2000-01-01 00:00")
+	return regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([+-]\d\d:\d\d|UTC)`).ReplaceAllString(l, "2000-01-01 00:00:00 UTC")
 }

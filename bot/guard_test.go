@@ -20,8 +20,16 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
+// many lets strangers ask as fast as they like.
+var many = access.LimitConfig{Burst: 1 << 30, Interval: 1}
+
 // parts is a bot on a network of the test.
 func parts(t testing.TB, feed bot.Feed, fetch func(context.Context, string) ([]byte, error), fronts ...bot.Frontend) (b *bot.Bot, closeDB func()) {
+	t.Helper()
+	return partsFor(t, bot.StrangersConfig{}, feed, fetch, fronts...)
+}
+
+func partsFor(t testing.TB, strangers bot.StrangersConfig, feed bot.Feed, fetch func(context.Context, string) ([]byte, error), fronts ...bot.Frontend) (b *bot.Bot, closeDB func()) {
 	t.Helper()
 	ctx := context.Background()
 	db, err := store.Open(ctx, store.Options{Dir: t.TempDir()})
@@ -43,8 +51,9 @@ func parts(t testing.TB, feed bot.Feed, fetch func(context.Context, string) ([]b
 		t.Fatal(err)
 	}
 	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Access: acc, Fetch: fetch,
-		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create"}}}, Limiter: access.NewLimiter(access.LimitConfig{Burst: 1 << 30, Interval: 1})})
-	b, err = bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: fronts, Checks: feed})
+		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create"}}}, Limiter: access.NewLimiter(many)})
+	b, err = bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: fronts, Checks: feed,
+		Strangers: strangers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +117,7 @@ func FuzzAnswer(f *testing.F) {
 	var mu sync.Mutex
 	var document string
 	s := &answers{said: make(chan []string, 100)}
-	b, done := parts(f, nil, func(context.Context, string) ([]byte, error) {
+	b, done := partsFor(f, bot.StrangersConfig{Each: many, All: many}, nil, func(context.Context, string) ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		return []byte(document), nil

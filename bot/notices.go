@@ -28,7 +28,12 @@ type notices struct {
 }
 
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
-	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, []store.Migration{{Name: "bot/1", Stmts: []string{
+	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil))
+}
+
+// Migrations of the tables of what is to be said; they are the same on both databases.
+func Migrations(bool) []store.Migration {
+	return []store.Migration{{Name: "bot/1", Stmts: []string{
 		`CREATE TABLE notices (id {{id}}, event BIGINT NOT NULL UNIQUE, run BIGINT NOT NULL, frontend TEXT NOT NULL, place TEXT NOT NULL, nick TEXT NOT NULL, line TEXT NOT NULL, sent BIGINT NOT NULL)`,
 		`CREATE INDEX notices_unsent ON notices (frontend, id) WHERE sent = 0`,
 		`CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`,
@@ -37,7 +42,7 @@ func newNotices(ctx context.Context, b *Bot) (*notices, error) {
 		`ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0`,
 		`CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`,
-	}}})
+	}}}
 }
 
 // seen notes where a person spoke last: there he is told what can not be said where he asked.
@@ -223,12 +228,18 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		o, ok := parseOrigin(r.Origin)
-		if !ok && (ev.Kind == pipeline.EvProposed || r.Origin == pipeline.Everybody) {
+		person := r.By
+		switch {
+		case ev.Kind == pipeline.EvDrift, ev.Kind == pipeline.EvDriftOver:
+			// Nobody asked: it is for all, wherever and by whomever the host was deployed.
+			o, ok = n.public()
+			person = ""
+		case !ok && (ev.Kind == pipeline.EvProposed || r.Origin == pipeline.Everybody):
 			o, ok = n.public() // who shall approve what was asked over the API or the command line hears of it here
 		}
 		line := command.Notice(ctx, n.b.Engine, r, ev)
 		if ok && line != "" {
-			rows = append(rows, row{ev, o, r.By, line})
+			rows = append(rows, row{ev, o, person, line})
 		}
 	}
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {

@@ -3,8 +3,9 @@ package bot
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"os"
+
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // ServerTLS gives the TLS configuration of a frontend: the server's certificate must be for name, and by the authorities
@@ -16,11 +17,11 @@ func ServerTLS(name, ca, key string) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(ca)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
+		return nil, mistake.At(key, "cannot be read: %v", err)
 	}
 	c.RootCAs = x509.NewCertPool()
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s (%s) holds no certificate", key, ca)
+		return nil, mistake.At(key, "(%s) holds no certificate", ca)
 	}
 	return c, nil
 }

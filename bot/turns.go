@@ -2,20 +2,31 @@ package bot
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
 // Turns is an outbox in which the places take turns, one item each: what one person made us say at length holds up
-// no other place. The items of a place keep their order. The zero Turns is empty; it is safe for concurrent use.
+// no other place. The items of a place keep their order. What is said later waits until nothing else does, however many
+// places it is for. The zero Turns is empty; it is safe for concurrent use.
 type Turns[T any] struct {
 	mu    sync.Mutex
 	items map[string][]T
-	order []string      // the places with items, whose turn is first
+	order []string // the places with items, whose turn is first
+	later []laterItem[T]
 	some  chan struct{} // has one when there may be items
 }
 
-// maxTurns bounds what waits for one place.
-const maxTurns = 1000
+type laterItem[T any] struct {
+	place string
+	item  T
+}
+
+// maxTurns bounds what waits for one place; maxLater what is said later, for all places together.
+const (
+	maxTurns = 1000
+	maxLater = 40
+)
 
 // Add puts an item behind those of its place. It reports false when too many wait there.
 func (t *Turns[T]) Add(place string, item T) bool {
@@ -34,6 +45,43 @@ func (t *Turns[T]) Add(place string, item T) bool {
 	t.items[place] = append(list, item)
 	t.wake()
 	return true
+}
+
+// AddLater puts an item behind all that wait, and all that come while it waits. It reports false when too many do.
+func (t *Turns[T]) AddLater(place string, item T) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.later) >= maxLater {
+		return false
+	}
+	t.later = append(t.later, laterItem[T]{place, item})
+	t.wake()
+	return true
+}
+
+// Drop takes out what waits for a place that is gone.
+func (t *Turns[T]) Drop(place string) (items []T) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	items = t.items[place]
+	delete(t.items, place)
+	t.order = slices.DeleteFunc(t.order, func(p string) bool { return p == place })
+	t.later = slices.DeleteFunc(t.later, func(l laterItem[T]) bool {
+		if l.place == place {
+			items = append(items, l.item)
+		}
+		return l.place == place
+	})
+	return items
+}
+
+// DropLater takes out whatever was to be said later, and tells how much that was.
+func (t *Turns[T]) DropLater() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n = len(t.later)
+	t.later = nil
+	return n
 }
 
 // Next waits for an item and takes it. Its place has its next turn behind all others.
@@ -56,6 +104,11 @@ func (t *Turns[T]) Next(ctx context.Context) (item T, err error) {
 func (t *Turns[T]) take() (item T, some <-chan struct{}, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.order) == 0 && len(t.later) > 0 {
+		item = t.later[0].item
+		t.later = t.later[1:]
+		return item, nil, true
+	}
 	if len(t.order) == 0 {
 		if t.some == nil {
 			t.some = make(chan struct{}, 1)

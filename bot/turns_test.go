@@ -50,3 +50,36 @@ func TestPlacesTakeTurns(t *testing.T) {
 		t.Error("a place that is full fills others")
 	}
 }
+
+// What is said later comes behind all else, however many places it is for, and is bounded in all.
+func TestLaterIsBehindAllElse(t *testing.T) {
+	var turns bot.Turns[string]
+	n := 0
+	for turns.AddLater(fmt.Sprintf("m%d", n), fmt.Sprintf("l%d", n)) {
+		n++
+	}
+	if n == 0 || n > 100 {
+		t.Fatalf("%d items wait for strangers", n)
+	}
+	turns.Add("m0", "a")
+	turns.Add("#ops", "b")
+	if got, want := turns.Drop("m0"), []string{"a", "l0"}; !slices.Equal(got, want) {
+		t.Errorf("Drop gave %q, want %q", got, want)
+	}
+	next := func(want string) {
+		t.Helper()
+		if item, err := turns.Next(t.Context()); err != nil || item != want {
+			t.Errorf("Next = %q, %v, want %q", item, err, want)
+		}
+	}
+	next("b")
+	next("l1")
+	turns.Add("#ops", "c")
+	next("c")
+	next("l2")
+	if got := turns.DropLater(); got != n-3 {
+		t.Errorf("DropLater = %d, want %d", got, n-3)
+	}
+	turns.Add("#ops", "d")
+	next("d")
+}

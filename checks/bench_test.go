@@ -134,7 +134,7 @@ func benchRecord(b *testing.B) {
 	ask("writing")
 	s := m.Stats()
 	fmt.Printf("meanwhile %d results a minute, %.1f ms behind at most\n", s.Written, float64(s.MaxLag.Microseconds())/1000)
-	m.cfg.Keep.Results = span * 9 / 10
+	m.conf().Keep.Results = span * 9 / 10
 	began = time.Now()
 	over := make(chan error, 1)
 	go func() {

@@ -17,8 +17,8 @@ import (
 
 // Config is the part of jarvis.yaml about checks. What Defs holds may stand in files of their own as well.
 type Config struct {
-	Dir     string        `yaml:"dir" doc:"folder of more files (*.yaml) with hosts, tasks, … as below; they are read again when they change"`
-	Plugins string        `yaml:"plugins" doc:"folder of plugins that are brought to the hosts; a task names one as plugin"`
+	Dir     string        `yaml:"dir" path:"relative" doc:"folder of more files (*.yaml) with hosts, tasks, … as below; they are read again when they change"`
+	Plugins string        `yaml:"plugins" path:"relative" doc:"folder of plugins that are brought to the hosts; a task names one as plugin"`
 	Node    string        `yaml:"node" doc:"the name of this server, for host_tasks that name a node" default:"this machine's host name"`
 	AtOnce  int           `yaml:"at_once" doc:"checks that run at the same moment, in all" default:"256"`
 	PerHost int           `yaml:"per_host" doc:"and on one host; sshd allows 10 sessions on a connection" default:"4"`
@@ -122,7 +122,7 @@ type Action struct {
 // Contact is somebody who is told.
 type Contact struct {
 	Name    string `yaml:"name" json:"name" doc:"what actions call it"`
-	Person  string `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where he spoke to the bot last"`
+	Person  string `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
 	Channel string `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
 }
 

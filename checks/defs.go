@@ -42,11 +42,11 @@ func (e *NoCheckError) Error() string { return fmt.Sprintf("there is no check %s
 // declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
 // is left out, or a task that has gone from a file would keep the server from starting.
 func (m *Monitor) declared(ctx context.Context) (all *Defs, left []Definition, err error) {
-	files, err := m.cfg.load()
+	files, err := m.conf().load()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := files.check(m.cfg.Plugins); err != nil {
+	if err := files.check(m.conf().Plugins); err != nil {
 		return nil, nil, err
 	}
 	made, err := m.made(ctx)
@@ -83,7 +83,7 @@ func (m *Monitor) usable(files *Defs, made []Definition) (all *Defs, left []Defi
 			all.add(k.one)
 		}
 		why := map[string]error{}
-		for _, f := range all.faults(m.cfg.Plugins) {
+		for _, f := range all.faults(m.conf().Plugins) {
 			why[f.kind+" "+f.name] = f.err
 		}
 		n := len(kept)
@@ -103,7 +103,7 @@ func (m *Monitor) usable(files *Defs, made []Definition) (all *Defs, left []Defi
 
 // files gives what files declare; what is wrong with them is a sentence for people.
 func (m *Monitor) files() (*Defs, error) {
-	d, err := m.cfg.load()
+	d, err := m.conf().load()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -286,7 +286,7 @@ func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition
 	if files.has(kind, name) {
 		return fmt.Errorf("%w: %s %s is declared in %s; change it there", ErrInFile, kind, name, m.filesName())
 	}
-	if err := files.check(m.cfg.Plugins); err != nil {
+	if err := files.check(m.conf().Plugins); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	made, err := m.made(ctx)
@@ -311,8 +311,8 @@ func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition
 }
 
 func (m *Monitor) filesName() string {
-	if m.cfg.Dir != "" {
-		return "jarvis.yaml or " + m.cfg.Dir
+	if m.conf().Dir != "" {
+		return "jarvis.yaml or " + m.conf().Dir
 	}
 	return "jarvis.yaml"
 }

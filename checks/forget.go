@@ -10,8 +10,7 @@ import (
 
 const (
 	forgetPeriod = time.Minute
-	forgetPiece  = 1000                  // rows in one transaction
-	forgetPause  = 20 * time.Millisecond // between two, for others to write
+	forgetPiece  = store.Piece
 )
 
 // forget takes away what need not be kept, in small pieces: nobody waits for it longer than for one.
@@ -39,7 +38,7 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err != nil {
 		return err
 	}
-	keep := m.cfg.Keep
+	keep := m.conf().Keep
 	// Results stand in the order of their time, so the old ones are at the head: no more than a piece of it is read.
 	err = m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE id <= ? ORDER BY id LIMIT ?) AND (at < ? OR at > ?)", rolled, forgetPiece, ago(keep.Results), ahead)
 	if err != nil {
@@ -107,28 +106,13 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 
 // pieces runs a statement until it finds less than a piece.
 func (m *Monitor) pieces(ctx context.Context, q string, args ...any) error {
-	for {
-		var n int64
-		err := m.DB.Write(ctx, func(tx store.Tx) (err error) {
-			n, err = tx.Exec(ctx, q, args...)
-			return err
-		})
-		if err != nil || n < forgetPiece {
-			return err
-		}
-		t := time.NewTimer(forgetPause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
+	_, err := m.DB.Pieces(ctx, func(tx store.Tx) (int64, error) { return tx.Exec(ctx, q, args...) })
+	return err
 }
 
 // forgetCount takes away what a check has beyond keep.count; each round looks at a part of the checks, and at all in an hour.
 func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) error {
-	if m.cfg.Keep.Count <= 0 {
+	if m.conf().Keep.Count <= 0 {
 		return nil
 	}
 	m.mu.Lock()
@@ -142,7 +126,7 @@ func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) erro
 		id := ids[*next%len(ids)]
 		*next++
 		if err := m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE pair = ? AND id <= ? AND id <= (SELECT id FROM check_results WHERE pair = ? ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)",
-			id, rolled, id, m.cfg.Keep.Count, forgetPiece); err != nil {
+			id, rolled, id, m.conf().Keep.Count, forgetPiece); err != nil {
 			return err
 		}
 	}

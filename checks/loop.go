@@ -82,7 +82,7 @@ func (c *clock) step(now time.Time) time.Duration {
 // afterStepBack moves what would now be due too late. mu is held.
 func (m *Monitor) afterStepBack(now time.Time) {
 	for _, p := range append([]*pair(nil), m.due...) {
-		due := now.Add(m.cfg.Host.Retry)
+		due := now.Add(m.conf().Host.Retry)
 		if p.Task != hostTask {
 			due = p.next(now)
 		}
@@ -116,8 +116,8 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 
 // dispatch starts what a host has room for. mu is held.
 func (m *Monitor) dispatch(ctx context.Context, h *host) {
-	for len(h.queue) > 0 && h.running < m.cfg.PerHost {
-		if m.running >= m.cfg.AtOnce {
+	for len(h.queue) > 0 && h.running < m.conf().PerHost {
+		if m.running >= m.conf().AtOnce {
 			if !h.waits {
 				h.waits = true
 				m.waiting = append(m.waiting, h)
@@ -192,7 +192,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
 	}
 	m.finish(f)
 	m.dispatch(ctx, h)
-	for len(m.waiting) > 0 && m.running < m.cfg.AtOnce {
+	for len(m.waiting) > 0 && m.running < m.conf().AtOnce {
 		next := m.waiting[0]
 		m.waiting = m.waiting[1:]
 		next.waits = false
@@ -230,7 +230,7 @@ func (m *Monitor) reschedule(p *pair) {
 	switch {
 	case p.Task == hostTask:
 		if p.where.down {
-			m.due.at(p, now.Add(m.cfg.Host.Retry))
+			m.due.at(p, now.Add(m.conf().Host.Retry))
 		}
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)

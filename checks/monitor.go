@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -31,7 +32,7 @@ type World struct {
 // Monitor runs checks. It is safe for concurrent use.
 type Monitor struct {
 	World
-	cfg Config
+	cfg atomic.Pointer[Config]
 	run func(context.Context, job) outcome // tests put their own here
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
@@ -74,13 +75,31 @@ type Monitor struct {
 // New checks the configuration.
 func New(cfg Config) (*Monitor, error) {
 	if err := cfg.Check(); err != nil {
-		return nil, fmt.Errorf("checks: %w", err)
+		return nil, err
 	}
 	cfg.defaults()
-	m := &Monitor{cfg: cfg, pairs: map[Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
+	m := &Monitor{pairs: map[Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
 		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1)}
+	m.cfg.Store(&cfg)
 	m.run = m.overSSH
 	return m, nil
+}
+
+func (m *Monitor) conf() *Config { return m.cfg.Load() }
+
+// Reload takes another configuration; with an error the one there is stays. What runs goes on, and what a check has seen stays
+// on record.
+func (m *Monitor) Reload(ctx context.Context, cfg Config) error {
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	cfg.defaults()
+	was := m.cfg.Swap(&cfg)
+	if err := m.refresh(ctx); err != nil {
+		m.cfg.Store(was)
+		return err
+	}
+	return nil
 }
 
 // Open reads the record. Run does the work.
@@ -92,7 +111,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := m.DB.Migrate(ctx, migrations); err != nil {
+	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
 	if err := m.readPairs(ctx); err != nil {

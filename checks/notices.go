@@ -72,7 +72,7 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 	if err != nil || len(rows) == 0 {
 		return idle, err
 	}
-	if left := m.cfg.Gather - m.now().Sub(rows[0].at); left > 0 && left <= m.cfg.Gather {
+	if left := m.conf().Gather - m.now().Sub(rows[0].at); left > 0 && left <= m.conf().Gather {
 		return left, nil
 	}
 	m.mu.Lock()

@@ -18,7 +18,7 @@ const pluginsDir = ".jarvis/plugins"
 
 // bring makes sure that a plugin is on a host, and gives its path there. What is there by its manifest is not sent again.
 func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin string) (string, error) {
-	local := filepath.Join(m.cfg.Plugins, plugin)
+	local := filepath.Join(m.conf().Plugins, plugin)
 	b, err := os.ReadFile(local)
 	if err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -41,11 +42,14 @@ func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes b
 		return "its host can not be reached", true
 	}
 	if q, ok := m.deploying[p.Host]; ok && (q.until.IsZero() || now.Before(q.until)) {
+		if !q.until.IsZero() {
+			return fmt.Sprintf("run %d has just ended on it; problems are told from %s on", q.run, plain.Time(q.until)), true
+		}
 		return fmt.Sprintf("run %d works on it", q.run), true
 	}
 	for i := range m.downtimes {
 		if d := &m.downtimes[i]; d.covers(p.Key, now) {
-			return fmt.Sprintf("downtime %d by %s until %s", d.ID, d.By, d.Until.Format("15:04")), true
+			return fmt.Sprintf("downtime %d by %s until %s", d.ID, d.By, plain.Time(d.Until)), true
 		}
 	}
 	return "", false

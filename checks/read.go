@@ -132,7 +132,7 @@ func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
 func (m *Monitor) loadRecent(ctx context.Context, p *pair) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	list, err := m.Results(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.cfg.Recent})
+	list, err := m.Results(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.conf().Recent})
 	if err != nil {
 		return err
 	}

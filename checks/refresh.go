@@ -27,7 +27,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cat, err := newCatalog(defs, rec, m.cfg.Node)
+	cat, err := newCatalog(defs, rec, m.conf().Node)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	}
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
-		h.pair.attempts = m.cfg.Host.Attempts
+		h.pair.attempts = m.conf().Host.Attempts
 		switch {
 		case !h.pair.live:
 			m.due.remove(h.pair)
@@ -160,7 +160,7 @@ func (m *Monitor) policy(p *pair) string {
 	if p.task != nil && p.task.CatchUp != "" {
 		return p.task.CatchUp
 	}
-	return m.cfg.CatchUp
+	return m.conf().CatchUp
 }
 
 // watchWithheld notes which pairs may have something to tell although they do not run. mu is held.
@@ -177,7 +177,7 @@ func (p *pair) mayTell() bool {
 	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
 }
 
-// readRecord asks the engine for hosts with an address, and for clusters.
+// readRecord asks the engine for hosts with an address, and for clusters and groups.
 func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	rec := record{clusters: map[string][]string{}}
 	if m.Engine == nil || len(defs.HostTasks) == 0 {
@@ -187,12 +187,26 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	if err != nil {
 		return rec, err
 	}
+	groups, err := m.Engine.Groups(ctx)
+	if err != nil {
+		return rec, err
+	}
+	in := map[string][]string{} // by host
+	for g, list := range groups {
+		for _, fqdn := range list {
+			in[fqdn] = append(in[fqdn], g)
+		}
+	}
+	grouped := map[string][]string{}
 	names := map[int64]string{}
 	for _, r := range runs {
 		if r.Reach.Addr == "" || !defName.MatchString(r.Host) {
 			continue
 		}
 		rec.hosts = append(rec.hosts, r.Host)
+		for _, g := range in[r.FQDN] {
+			grouped[g] = append(grouped[g], r.Host)
+		}
 		if r.Cluster == 0 {
 			continue
 		}
@@ -204,6 +218,11 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 			names[r.Cluster] = cl.Name
 		}
 		rec.clusters[names[r.Cluster]] = append(rec.clusters[names[r.Cluster]], r.Host)
+	}
+	for g, list := range grouped {
+		if rec.clusters[g] == nil { // @NAME means the cluster first, as everywhere
+			rec.clusters[g] = list
+		}
 	}
 	return rec, nil
 }
@@ -271,7 +290,7 @@ func (m *Monitor) declares() bool {
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.
-var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted}
+var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted, pipeline.EvImported}
 
 // lookPeriod is how often files are looked at.
 const lookPeriod = 5 * time.Second
@@ -298,7 +317,7 @@ func (m *Monitor) again(ctx context.Context) {
 // stamp tells whether a file that declares something has changed.
 func (m *Monitor) stamp() string {
 	var b strings.Builder
-	for _, dir := range []string{m.cfg.Dir, m.cfg.Plugins} {
+	for _, dir := range []string{m.conf().Dir, m.conf().Plugins} {
 		if dir == "" {
 			continue
 		}

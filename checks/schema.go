@@ -34,3 +34,6 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE TABLE check_notices (id {{id}}, at BIGINT NOT NULL, person TEXT NOT NULL, channel TEXT NOT NULL, line TEXT NOT NULL)`,
 	`CREATE TABLE check_marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`,
 }}}
+
+// Migrations of the tables of checks; they are the same on both databases.
+func Migrations(bool) []store.Migration { return migrations }

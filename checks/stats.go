@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Stats is how the checks go.
@@ -103,7 +105,7 @@ func (s *stats) into(out *Stats, now time.Time) {
 func (m *Monitor) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.cfg.Node, Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
+	s := Stats{Node: m.conf().Node, Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -112,7 +114,7 @@ func (m *Monitor) Stats() Stats {
 		}
 	}
 	if m.stuck != nil {
-		s.Trouble = "the database takes no results since " + m.stuckAt.Format("15:04:05") + ": " + oneLine(m.stuck)
+		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + oneLine(m.stuck)
 	}
 	for _, h := range m.hosts {
 		if !h.pair.live {

@@ -12,19 +12,21 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
-// Check says what is wrong with what is written, as one sentence.
+// Check says all that is wrong with what is written.
 func (c *Config) Check() error {
+	var wrong mistake.List
 	if c.CatchUp != "" && c.CatchUp != skip && c.CatchUp != once {
-		return fmt.Errorf("catch_up is %q; it is skip or once", c.CatchUp)
+		wrong.At("checks.catch_up", "is %q; it is skip or once", c.CatchUp)
 	}
 	for _, d := range []struct {
 		name string
 		d    time.Duration
 	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
-			return fmt.Errorf("%s is %s; it cannot be negative", d.name, d.d)
+			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
 	}
 	for _, n := range []struct {
@@ -32,17 +34,26 @@ func (c *Config) Check() error {
 		n    int
 	}{{"at_once", c.AtOnce}, {"per_host", c.PerHost}, {"host.attempts", c.Host.Attempts}, {"recent", c.Recent}, {"keep.count", c.Keep.Count}} {
 		if n.n < 0 {
-			return fmt.Errorf("%s is %d; it cannot be negative", n.name, n.n)
+			wrong.At("checks."+n.name, "is %d; it cannot be negative", n.n)
 		}
 	}
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
-		return fmt.Errorf("keep.results is %s; the roll-ups need an hour", c.Keep.Results)
+		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
 	all, err := c.load()
 	if err != nil {
-		return err
+		wrong.At("checks", ": %v", err)
+		all = c.Defs.clone()
 	}
-	return all.check(c.Plugins)
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	for _, f := range all.faults(c.Plugins) {
+		key := "checks.dir"
+		if f.index < inline[f.kind] {
+			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
+		}
+		wrong.At(key, ": %v", f.err)
+	}
+	return wrong.Err()
 }
 
 var defName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
@@ -50,6 +61,7 @@ var defName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 // fault is what is wrong with one definition.
 type fault struct {
 	kind, name string
+	index      int // among those of its kind
 	err        error
 }
 
@@ -65,10 +77,12 @@ func (d *Defs) check(plugins string) error {
 func (d *Defs) faults(plugins string) []fault {
 	var out []fault
 	seen := map[string]bool{}
+	count := map[string]int{}
 	try := func(kind, name string, err error) {
 		if err != nil {
-			out = append(out, fault{kind, name, err})
+			out = append(out, fault{kind, name, count[kind], err})
 		}
+		count[kind]++
 	}
 	unique := func(kind, name string) error {
 		if !defName.MatchString(name) {
@@ -177,42 +191,62 @@ func (ht *HostTask) label() string {
 }
 
 func (d *Defs) checkTask(t *Task, plugins string) error {
-	switch {
-	case t.Name == hostTask:
-		return errors.New("this name is taken: it is the check whether a host answers at all")
-	case (t.Command == "") == (t.Plugin == ""):
-		return errors.New("it has either a command or a plugin")
-	case t.Command != "" && len(t.Args) > 0:
-		return errors.New("args are for a plugin; a command has them in its line")
-	case t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0:
-		return errors.New("timeout, jitter and attempts can not be negative")
-	case t.Timeout > day:
-		return fmt.Errorf("its timeout %s is more than a day", t.Timeout)
-	case t.CatchUp != "" && t.CatchUp != skip && t.CatchUp != once:
-		return fmt.Errorf("catch_up is %q; it is skip or once", t.CatchUp)
-	case t.Plugin != "" && (t.Plugin != path.Base(t.Plugin) || strings.HasPrefix(t.Plugin, ".")):
-		return fmt.Errorf("plugin is %q; it is the name of a file in checks.plugins", t.Plugin)
+	var wrong sentence
+	if t.Name == hostTask {
+		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if t.Plugin != "" {
-		if plugins == "" {
-			return errors.New("it has a plugin, and checks.plugins names no folder")
-		}
+	if (t.Command == "") == (t.Plugin == "") {
+		wrong.add("it has either a command or a plugin")
+	}
+	if t.Command != "" && len(t.Args) > 0 {
+		wrong.add("args are for a plugin; a command has them in its line")
+	}
+	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 {
+		wrong.add("timeout, jitter and attempts can not be negative")
+	}
+	if t.Timeout > day {
+		wrong.add("its timeout %s is more than a day", t.Timeout)
+	}
+	if t.CatchUp != "" && t.CatchUp != skip && t.CatchUp != once {
+		wrong.add("catch_up is %q; it is skip or once", t.CatchUp)
+	}
+	switch {
+	case t.Plugin == "":
+	case t.Plugin != path.Base(t.Plugin) || strings.HasPrefix(t.Plugin, "."):
+		wrong.add("plugin is %q; it is the name of a file in checks.plugins", t.Plugin)
+	case plugins == "":
+		wrong.add("it has a plugin, and checks.plugins names no folder")
+	default:
 		if st, err := os.Stat(filepath.Join(plugins, t.Plugin)); err != nil {
-			return err
+			wrong.add("%v", err)
 		} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
-			return fmt.Errorf("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
+			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
-			return fmt.Errorf("env: %q is no name of a variable", k)
+			wrong.add("env: %q is no name of a variable", k)
 		}
 	}
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
-		return fmt.Errorf("expect.output: %w", err)
+		wrong.add("expect.output: %v", err)
 	}
-	_, err := d.schedule(t.Schedule, t.Jitter)
-	return err
+	if _, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+		wrong.add("%v", err)
+	}
+	return wrong.err()
+}
+
+// sentence gathers what is wrong with one definition.
+type sentence []string
+
+func (s *sentence) add(format string, args ...any) { *s = append(*s, fmt.Sprintf(format, args...)) }
+
+func (s sentence) err() error {
+	if len(s) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(s, "; "))
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

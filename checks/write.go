@@ -278,7 +278,7 @@ func (m *Monitor) takeOver(batch []settled) {
 			}
 			p.waiters = nil
 			p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
-			if extra := len(p.recent) - m.cfg.Recent; extra > 0 {
+			if extra := len(p.recent) - m.conf().Recent; extra > 0 {
 				p.recent = append(p.recent[:0], p.recent[extra:]...)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 type Instance struct {
 	Hostname string   // one DNS label, lower case
 	FQDN     string   // hostname.domain; Hostname when the clipboard gives none
-	Provider string   // linode, ec2, esx: lower case; "" when the clipboard names none
+	Provider string   // the module of its steps, lower case; "" when the clipboard names none
 	Steps    []string // the clipboard's own pipeline; nil when it names none
 }
 
@@ -70,7 +70,7 @@ func (c *Clipboard) Instance() (Instance, error) {
 		}
 		in.Provider = strings.ToLower(p)
 		if !plainKey.MatchString(in.Provider) {
-			return in, c.wrong("provider", fmt.Sprintf("%q is not a provider's name: Linode, EC2 or ESX", p))
+			return in, c.wrong("provider", fmt.Sprintf("%q is not a provider's name: letters and digits, as in Linode", p))
 		}
 	}
 	if c.Has("sshpubkey") {

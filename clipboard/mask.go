@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -88,11 +89,15 @@ func (m *Masker) Mask(s string) string {
 	}
 	k.once.Do(func() { k.forms, k.pieces = replacer(k.list), pieces(k.list) })
 	s = hexRun.ReplaceAllStringFunc(base64Run.ReplaceAllStringFunc(k.forms.Replace(s), k.run64), k.runHex)
-	if !strings.ContainsAny(s, escapes) {
-		return s
+	if strings.ContainsAny(s, escapes) {
+		for _, sec := range k.list {
+			s = hideQuoted(s, sec)
+		}
 	}
-	for _, sec := range k.list {
-		s = hideQuoted(s, sec)
+	if strings.ContainsAny(s, layered) {
+		for _, sec := range k.list {
+			s = hideLayered(s, sec)
+		}
 	}
 	return s
 }
@@ -111,8 +116,9 @@ func replacer(secrets []string) *strings.Replacer {
 		h := hex.EncodeToString([]byte(s))
 		all = append(all, h, strings.ToUpper(h))
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			all = append(all, in64(s, enc)...)
+			all = append(append(all, in64(s, enc)...), in64(wide(s), enc)...)
 		}
+		all = append(all, hex.EncodeToString([]byte(wide(s))))
 	}
 	sort.SliceStable(all, func(i, j int) bool { return len(all[i]) > len(all[j]) })
 	pairs := make([]string, 0, 2*len(all))
@@ -122,6 +128,15 @@ func replacer(secrets []string) *strings.Replacer {
 		}
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+// wide gives the text as UTF-16 (little endian), as PowerShell and Windows write it.
+func wide(s string) string {
+	var b []byte
+	for _, c := range utf16.Encode([]rune(s)) {
+		b = append(b, byte(c), byte(c>>8))
+	}
+	return string(b)
 }
 
 // in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the three

@@ -23,30 +23,42 @@ var letters = map[rune]string{'\n': "n", '\t': "t", '\r': "r", '\a': "a", '\x1b'
 // it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML. Nothing is prepared for it: every
 // clipboard has its own secrets, and few texts have a quoted one.
 func hideQuoted(s, secret string) string {
-	begins := escapes + secret[:1]
-	left := 8*len(s) + 1_000_000
 	var b strings.Builder
-	from := 0
-	for i := 0; i < len(s); {
-		if strings.IndexByte(begins, s[i]) >= 0 {
-			n, steps := quotedLen(s[i:], secret, left)
-			if left -= steps; left < 0 {
-				return Mask // made to be slow: nothing of it is shown
-			}
-			if n > 0 {
-				b.WriteString(s[from:i] + Mask)
-				i += n
-				from = i
-				continue
-			}
+	for {
+		at, n, slow := firstQuoted(s, secret)
+		if slow {
+			return Mask // made to be slow: nothing of it is shown
 		}
-		i++
+		if n == 0 {
+			break
+		}
+		b.WriteString(s[:at] + Mask)
+		s = s[at+n:]
 	}
-	if from == 0 {
+	if b.Len() == 0 {
 		return s
 	}
-	b.WriteString(s[from:])
-	return b.String()
+	return b.String() + s
+}
+
+// firstQuoted finds the secret in s, however each of its characters is written; n is how long it is there, 0 when it is
+// not. slow: the text takes too long to read.
+func firstQuoted(s, secret string) (at, n int, slow bool) {
+	begins := escapes + secret[:1]
+	left := 8*len(s) + 1_000_000
+	for i := range len(s) {
+		if strings.IndexByte(begins, s[i]) < 0 {
+			continue
+		}
+		n, steps := quotedLen(s[i:], secret, left)
+		if left -= steps; left < 0 {
+			return 0, 0, true
+		}
+		if n > 0 {
+			return i, n, false
+		}
+	}
+	return 0, 0, false
 }
 
 // quotedLen gives how much of the beginning of s is the secret, the longest way to read it; 0: it is none. steps is what

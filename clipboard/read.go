@@ -106,8 +106,12 @@ func (c *Clipboard) Addr(key string) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Addr{}, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be an IP address, not %q", c.Redact(s))}
+	what := "an IP address"
+	if key == "ip6address" {
+		what = "an IPv6 address"
+	}
+	if err != nil || a.Zone() != "" || key == "ip6address" && a.Unmap().Is4() {
+		return netip.Addr{}, &KeyError{Key: key, Line: c.node(key).Line, Err: fmt.Errorf("must be %s, not %q", what, c.Redact(s))}
 	}
 	return a, nil
 }
@@ -138,14 +142,19 @@ func list(key string, n *yaml.Node) ([]string, error) {
 	return out, nil
 }
 
-// Decode reads a key of any shape into v, as yaml.Unmarshal would. A missing key leaves v alone and is ErrMissing.
+// Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A missing
+// key leaves v alone and is ErrMissing.
 func (c *Clipboard) Decode(key string, v any) error {
 	n := c.node(key)
 	if n == nil {
 		return &KeyError{Key: key, Err: ErrMissing}
 	}
-	if err := n.Decode(v); err != nil {
-		return &KeyError{Key: key, Line: n.Line, Err: errors.New("has the wrong shape: " + c.Redact(strings.TrimPrefix(err.Error(), "yaml: ")))}
+	err := Shaped(n, v, key)
+	switch e := err.(type) {
+	case *KeyError:
+		e.Err = errors.New(c.Redact(e.Err.Error()))
+	case *SyntaxError:
+		e.Msg = c.Redact(e.Msg)
 	}
-	return nil
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/tasklog"
 )
@@ -29,13 +30,11 @@ func (e *Env) askFirst(ctx context.Context, verb string, o *ordered) error {
 	}
 	var why []string
 	for _, q := range o.requests {
-		reason, err := e.reason(ctx, verb, q)
+		list, err := e.reasons(ctx, verb, q)
 		if err != nil {
 			return err
 		}
-		if reason != "" {
-			why = append(why, reason)
-		}
+		why = append(why, list...)
 	}
 	if len(why) == 0 {
 		return nil
@@ -46,48 +45,55 @@ func (e *Env) askFirst(ctx context.Context, verb string, o *ordered) error {
 	return nil
 }
 
-// reason says why a request needs a second person; "" when it does not.
-func (e *Env) reason(ctx context.Context, verb string, q pipeline.Request) (string, error) {
+// reasons says why a request needs a second person: every reason there is, for whoever agrees agrees to all of it. None when
+// it does not.
+func (e *Env) reasons(ctx context.Context, verb string, q pipeline.Request) ([]string, error) {
 	in, err := q.Clipboard.Instance()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	var why []string
 	destroys := verb == "destroy"
 	for _, s := range q.Steps {
 		destroys = destroys || q.Kind.Verb == pipeline.VerbOwn && strings.HasSuffix(s, ":destroy")
+		if strings.HasSuffix(s, ":adopt") {
+			is, err := e.adoptee(ctx, q, s)
+			if err != nil {
+				return nil, err
+			}
+			why = append(why, is)
+		}
 	}
 	if destroys {
-		return "it destroys " + in.Hostname, nil
+		why = append(why, "it destroys "+in.Hostname)
 	}
 	switch r, err := e.Engine.InProduction(ctx, in.FQDN); {
+	case err == nil && r.FQDN != in.FQDN:
+		return append(why, fmt.Sprintf("%s, which has the same short name, is in production since run %d", r.FQDN, r.ID)), nil
 	case err == nil:
-		if r.FQDN != in.FQDN {
-			return fmt.Sprintf("%s, which has the same short name, is in production since run %d", r.FQDN, r.ID), nil
-		}
-		return fmt.Sprintf("%s is in production since run %d", in.Hostname, r.ID), nil
+		return append(why, fmt.Sprintf("%s is in production since run %d", in.Hostname, r.ID)), nil
 	case !errors.Is(err, pipeline.ErrNotFound):
-		return "", err
+		return nil, err
 	}
 	if e.InDirectory == nil {
-		return "", nil
+		return why, nil
 	}
 	what, yes, err := e.InDirectory(ctx, q.Clipboard)
 	switch {
 	case err != nil && verb == "deploy":
 		// A new host that nothing here knows of. Where it matters, the pipeline asks the directory again, and fails.
 		e.Log.Warn("see whether a host is in production", "host", in.Hostname, "err", err)
-		return "", nil
 	case err != nil:
-		return fmt.Sprintf("I can not see whether %s is in production: %s", in.Hostname, clip(err.Error(), 200)), nil
+		why = append(why, fmt.Sprintf("I can not see whether %s is in production: %s", in.Hostname, clip(err.Error(), 200)))
 	case yes:
-		return in.Hostname + " is " + what, nil
+		why = append(why, in.Hostname+" is "+what)
 	}
-	return "", nil
+	return why, nil
 }
 
 // waitsFor is the second half of an answer about something that waits.
 func waitsFor(why, name string, until time.Time) string {
-	return fmt.Sprintf("It waits for a second person, because %s: `approve %s`, until %s.", why, name, until.Format("15:04 on 2 January"))
+	return fmt.Sprintf("It waits for a second person, because %s: `approve %s`, until %s.", why, name, plain.Time(until))
 }
 
 func approve() Verb {
@@ -133,8 +139,13 @@ func approve() Verb {
 				return Answer{}, err
 			}
 			a := say("%s: run %d starts, %d %s.", r.Host, r.ID, len(r.Steps), plural(len(r.Steps), "stage"))
-			if p.What == pipeline.ToUndo {
+			switch p.What {
+			case pipeline.ToUndo:
 				a = say("%s: taking back run %d.", r.Host, r.ID)
+			case pipeline.ToRepeat:
+				a = say("%s goes on at %s.", r.Host, r.Where())
+			case pipeline.ToGiveUp:
+				a = say("%s: run %d is given up, and the host is free.", r.Host, r.ID)
 			}
 			a.Run, a.Data = &r, r
 			return a, nil
@@ -157,7 +168,7 @@ func reasonOf(c *Call, usage string) (string, error) {
 	if !strings.EqualFold(c.Args[1], "because") || len(c.Args) == 2 {
 		return "", &UserError{Msg: "it is used as: " + usage, Hint: "as in `approve 12 because the change is agreed`", Kind: ErrUsage}
 	}
-	return clip(strings.Join(c.Args[2:], " "), 300), nil
+	return clip(c.secrets.Mask(strings.Join(c.Args[2:], " ")), 300), nil
 }
 
 // whichRun says which number somebody may mean who approves a name.
@@ -170,7 +181,8 @@ func (e *Env) whichRun(ctx context.Context, name string) error {
 	if r, err := e.Engine.Proposal(ctx, h); err == nil {
 		u.Hint = fmt.Sprintf("run %d, %s by %s, waits: `approve %d`", r.ID, r.Pipeline, r.By, r.ID)
 	} else if a, err := e.Engine.Pending(ctx, h.ID); err == nil {
-		u.Hint = fmt.Sprintf("to undo run %d, by %s, waits: `approve %d`", h.ID, a.By, h.ID)
+		what := map[string]string{pipeline.ToUndo: "undo", pipeline.ToRepeat: "retry", pipeline.ToGiveUp: "give up"}[a.What]
+		u.Hint = fmt.Sprintf("to %s run %d, by %s, waits: `approve %d`", what, h.ID, a.By, h.ID)
 	}
 	return u
 }

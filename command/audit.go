@@ -2,10 +2,12 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 func audit() Verb {
@@ -22,23 +24,32 @@ func audit() Verb {
 				return Answer{}, &UserError{Msg: "no audit record is kept here"}
 			}
 			f := access.AuditFilter{Limit: 20, Before: c.Before}
+			numbers := 0
 			for _, arg := range c.Args {
-				if n, err := strconv.Atoi(arg); err == nil && n > 0 {
+				n, err := strconv.Atoi(arg)
+				switch number := err == nil || errors.Is(err, strconv.ErrRange); {
+				case number && (err != nil || n < 1):
+					return Answer{}, &UserError{Msg: fmt.Sprintf("%q is no number of commands to show", clip(arg, 40)), Hint: "say 1 to 1000, as in `audit alice 50`", Kind: ErrUsage}
+				case number:
+					numbers++
 					f.Limit = min(n, 1000)
-				} else {
+				default:
 					f.Who = arg
 				}
+			}
+			if len(c.Args) == 2 && numbers != 1 {
+				return Answer{}, &UserError{Msg: "`audit` takes one person and one number", Hint: "as in `audit alice 50`", Kind: ErrUsage}
 			}
 			list, err := e.Access.AuditTail(ctx, f)
 			if err != nil {
 				return Answer{}, err
 			}
 			if len(list) == 0 {
-				return say("nothing is on record for that"), nil
+				return none(list, "nothing is on record for that"), nil
 			}
 			a := Answer{Data: list}
 			for _, r := range list {
-				a.Lines = append(a.Lines, fmt.Sprintf("%s %s via %s: %s — %s", r.At.Format("2006-01-02 15:04:05"), r.Who, r.Via, r.Line, r.Outcome))
+				a.Lines = append(a.Lines, fmt.Sprintf("%s %s via %s: %s — %s", plain.Time(r.At), r.Who, r.Via, r.Line, r.Outcome))
 			}
 			return a, nil
 		},

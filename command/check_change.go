@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // runWait is how long `check run` waits for results.
@@ -69,7 +70,7 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if err != nil {
 		return Answer{}, err
 	}
-	ack := checks.Ack{By: c.Person.Name, Why: with["because"]}
+	ack := checks.Ack{By: c.Person.Name, Why: c.secrets.Mask(with["because"])}
 	until := "until it is OK"
 	if with["for"] != "" {
 		d, err := period(with["for"])
@@ -77,10 +78,7 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 			return Answer{}, err
 		}
 		ack.Until = e.Now().Add(d)
-		until = "until " + ack.Until.Format("15:04") + " or until it is OK"
-		if d > 20*time.Hour {
-			until = "until " + ack.Until.Format("2006-01-02 15:04") + " or until it is OK"
-		}
+		until = "until " + plain.Time(ack.Until) + " or until it is OK"
 	}
 	keys, err := e.Checks.Acknowledge(ctx, keysOf(list), ack)
 	if err != nil {
@@ -128,7 +126,7 @@ func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 
 func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	first, with, ok := clauses(args, "on", "for", "because")
-	d := checks.Downtime{Task: first, Host: with["on"], By: c.Person.Name, Why: with["because"]}
+	d := checks.Downtime{Task: first, Host: with["on"], By: c.Person.Name, Why: c.secrets.Mask(with["because"])}
 	if d.Host == "" {
 		d.Task, d.Host = "", first
 	}
@@ -150,7 +148,7 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 	if d.Task != "*" {
 		what = d.Task + " on " + d.Host
 	}
-	a := say("I say nothing of %s until %s; `check unsilence %d` ends that.", what, d.Until.Format("2006-01-02 15:04"), d.ID)
+	a := say("I say nothing of %s until %s; `check unsilence %d` ends that.", what, plain.Time(d.Until), d.ID)
 	a.Data = d
 	return a, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
@@ -37,7 +38,7 @@ func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, erro
 		if word != "" && f.Status == "" {
 			return Answer{}, &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(what, 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
 		}
-		a := say("none of %d checks on %s", s.Checks, hostsWord(s.Hosts))
+		a := say("none of %d %s on %s", s.Checks, plural(s.Checks, "check"), hostsWord(s.Hosts))
 		a.Data = all
 		return withTrouble(a, s), nil
 	}
@@ -58,7 +59,7 @@ func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, erro
 		head = fmt.Sprintf("%d %s OK, %d not run yet", len(all)-pending, isAre(len(all)-pending), pending)
 	}
 	if bad > 0 {
-		head = fmt.Sprintf("%d of %d checks %s not OK", bad, len(all), isAre(bad))
+		head = fmt.Sprintf("%d of %d %s %s not OK", bad, len(all), plural(len(all), "check"), isAre(bad))
 	}
 	if len(args) == 0 {
 		head += " on " + hostsWord(s.Hosts)
@@ -158,7 +159,7 @@ func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		for _, r := range v.Recent {
 			b.WriteByte("owCU"[r.Status])
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("last %d, oldest first: %s", len(v.Recent), b.String()))
+		a.Lines = append(a.Lines, fmt.Sprintf("last %d, oldest first: %s (o OK, w WARNING, C CRITICAL, U UNKNOWN)", len(v.Recent), b.String()))
 	}
 	return a, nil
 }
@@ -198,7 +199,7 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 		a.Lines = []string{"nothing is on record for that"}
 	}
 	for _, r := range list {
-		l := fmt.Sprintf("%s %s %s, took %s: %s", r.At.Format("2006-01-02 15:04:05"), r.Word, r.Key, Short(r.Took), clip(r.Line, 200))
+		l := fmt.Sprintf("%s %s %s, took %s: %s", plain.Time(r.At), r.Word, r.Key, Short(r.Took), clip(r.Line, 200))
 		if r.Quiet {
 			l += " (quiet)"
 		}
@@ -263,7 +264,7 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 		a.Lines = []string{"nothing is silenced"}
 	}
 	for _, d := range list {
-		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, d.Until.Format("2006-01-02 15:04"), d.By)
+		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, plain.Time(d.Until), d.By)
 		if d.Why != "" {
 			l += ": " + d.Why
 		}
@@ -302,7 +303,7 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 		case d.Error != "":
 			state = "given up: " + d.Error
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", d.At.Format("2006-01-02 15:04:05"), name, d.On, d.Key, state))
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", plain.Time(d.At), name, d.On, d.Key, state))
 	}
 	return a, nil
 }
@@ -322,7 +323,7 @@ func listDefinitions(ctx context.Context, e *Env, c *Call, args []string) (Answe
 	for _, d := range list {
 		from := "in a file"
 		if d.By != "" {
-			from = fmt.Sprintf("by %s, %s", d.By, d.At.Format("2006-01-02"))
+			from = fmt.Sprintf("by %s, %s", d.By, plain.Time(d.At))
 		}
 		line := fmt.Sprintf("%s %s (%s)", d.Kind, d.Name, from)
 		if d.Trouble != "" {

@@ -16,8 +16,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
@@ -61,21 +63,43 @@ type Call struct {
 	Key    string        // idempotency key of a client that may ask twice; "" otherwise
 	Before int64         // for lists that come by pages: what is older than this number; 0: from the newest on
 	Args   []string      // Words without the verb; set by Do
+
+	secrets *clipboard.Masker // of the hosts that the words name; set by Do
 }
+
+// line is what was typed as it may be told and kept.
+func (c *Call) line() string { return c.secrets.Mask(strings.Join(c.Words, " ")) }
 
 // Answer is what a verb says.
 type Answer struct {
-	Lines []string      `json:"lines"`
-	Data  any           `json:"data,omitempty"`
-	Run   *pipeline.Run `json:"run,omitempty"` // the run that was started or moved: a client may follow it
-	// Cluster is the one that was started or moved.
-	Cluster *pipeline.Cluster `json:"cluster,omitempty"`
-	// Since is the newest event before the run was moved: a client that follows it from there hears nothing old.
-	Since int64 `json:"since,omitempty"`
+	Lines []string      `json:"lines" doc:"what chat would say"`
+	Data  any           `json:"data" doc:"the same for programs; null where there is nothing more to say than lines"`
+	Run   *pipeline.Run `json:"run,omitempty" doc:"the run that was started or moved: a client may follow it"`
+	// Bad: what was asked after is not well, as a plan that would fail. The envelope is not ok, and the command line ends with 1.
+	Bad     bool              `json:"-"`
+	Cluster *pipeline.Cluster `json:"cluster,omitempty" doc:"the cluster that was started or moved"`
+	// Approval is what waits for a second person, where no run was moved: `approve` decides.
+	Approval *pipeline.Approval `json:"approval,omitempty" doc:"what was asked for, and waits for a second person"`
+	// Since lets a client that follows a run hear nothing old.
+	Since int64 `json:"since,omitempty" doc:"the newest event before the run was moved"`
 }
 
 func say(format string, args ...any) Answer {
 	return Answer{Lines: []string{fmt.Sprintf(format, args...)}}
+}
+
+// none says that a list is empty, which is data too.
+func none(list any, format string, args ...any) Answer {
+	a := say(format, args...)
+	a.Data = list
+	return a
+}
+
+// asked says that a second person must decide.
+func asked(p pipeline.Approval, format string, args ...any) Answer {
+	a := say(format, args...)
+	a.Approval, a.Data = &p, p
+	return a
 }
 
 // UserError is shown as written: what is wrong, then what to type. Kind tells an exit code or status.
@@ -100,6 +124,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrUnknown  = fmt.Errorf("%w: no such command", ErrUsage)
 	ErrLimited  = errors.New("too fast")
+	// ErrLost is a client's: the link to the server is gone, and what was asked for may go on.
+	ErrLost = errors.New("the link is lost")
 )
 
 // Env is what verbs work with. Engine must be set; a nil function means that the thing is not configured.
@@ -114,11 +140,13 @@ type Env struct {
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console
 	Exec      func(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error)
-	Access    *access.Access // tokens and the audit record; nil: neither is kept
-	Limiter   *access.Limiter
-	Tasks     *tasklog.Log // repositories of one-off tasks; may be nil
-	Checks    *checks.Monitor
-	Approvals Approvals
+	// ForgetKeys takes a host's keys out of the server's known_hosts.
+	ForgetKeys func(h pipeline.Standing) error
+	Access     *access.Access // tokens and the audit record; nil: neither is kept
+	Limiter    *access.Limiter
+	Tasks      *tasklog.Log // repositories of one-off tasks; may be nil
+	Checks     *checks.Monitor
+	Approvals  Approvals
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
 	// Observe is told of every command, for metrics.
@@ -130,15 +158,15 @@ type Env struct {
 
 // Table runs verbs. It is safe for concurrent use.
 type Table struct {
-	env   *Env
+	now   atomic.Pointer[Env]
 	verbs []Verb
 }
 
 // Verbs is the one table.
 func Verbs() []Verb {
 	return []Verb{
-		deploy(), redeploy(), destroy(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), steps(), run(), task(), check(), checksVerb(), ack(), audit(), token(), whoami(), help(), version(),
+		deploy(), redeploy(), destroy(), forget(), importVerb(), adopt(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
+		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), audit(), token(), whoami(), help(), version(),
 	}
 }
 
@@ -159,17 +187,32 @@ func NewTable(env *Env) *Table {
 	if env.Approvals.Expires <= 0 {
 		env.Approvals.Expires = defaultExpires
 	}
-	t := &Table{env: env, verbs: Verbs()}
+	t := &Table{verbs: Verbs()}
 	env.Table = t
+	t.now.Store(env)
 	return t
 }
 
+// env gives what verbs work with now.
+func (t *Table) env() *Env { return t.now.Load() }
+
+// Change lets what verbs work with be another from the next command on. It is not for two at the same time.
+func (t *Table) Change(f func(*Env)) {
+	e := *t.env()
+	f(&e)
+	if e.Approvals.Expires <= 0 {
+		e.Approvals.Expires = defaultExpires
+	}
+	t.now.Store(&e)
+}
+
 // Pipelines gives the lists of steps by verb and provider.
-func (t *Table) Pipelines() map[string]map[string][]string { return t.env.Pipelines }
+func (t *Table) Pipelines() map[string]map[string][]string { return t.env().Pipelines }
 
 // Find gives the verb for a word, or for a prefix that only one verb has, when that verb only reads: what acts is never
-// guessed. The error is a *UserError with the nearest, or with the whole word to say.
-func (t *Table) Find(word string) (Verb, error) {
+// guessed. A word of elsewhere is looked up in Synonyms. The error is a *UserError with the nearest, or with what to say; that
+// is a whole line when rest is what follows the word.
+func (t *Table) Find(word string, rest ...string) (Verb, error) {
 	word = strings.ToLower(word)
 	var match []Verb
 	var names []string
@@ -181,6 +224,12 @@ func (t *Table) Find(word string) (Verb, error) {
 			match = append(match, v)
 		}
 		names = append(names, v.Name)
+	}
+	if v, ok := t.synonym(word); ok {
+		if v.Acts {
+			return v, ownWord(word, v, rest)
+		}
+		return v, nil
 	}
 	if len(match) == 1 && match[0].Acts {
 		return Verb{}, &UserError{Msg: fmt.Sprintf("%q is not a whole word, and `%s` changes things", word, match[0].Name), Hint: fmt.Sprintf("say `%s`", match[0].Name), Kind: ErrUsage}
@@ -207,8 +256,9 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 	if len(c.Words) == 0 {
 		return say("yes? `help` lists what I know"), nil
 	}
-	began := t.env.Now()
+	began := t.env().Now()
 	c.Asker = plain.Line(c.Asker)
+	c.secrets = t.hide(ctx, strings.Join(c.Words, " ")) // before it runs: it may be what forgets the host
 	who := c.Person.Name
 	if who == "" {
 		who = "stranger " + c.Asker
@@ -218,13 +268,29 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 	outcome := "ok"
 	if err != nil {
 		user := t.explain(ctx, c, err)
-		user.Msg, user.Hint = plain.Line(user.Msg), plain.Line(user.Hint)
+		user.Msg, user.Hint = plain.Line(c.secrets.Mask(user.Msg)), plain.Line(c.secrets.Mask(user.Hint))
 		err, outcome = user, user.Error()
 	}
-	t.env.Observe(v.Name, c, t.env.Now().Sub(began), err)
-	t.Record(ctx, access.Record{Who: who, Via: c.Via, Line: strings.Join(c.Words, " "), Outcome: outcome})
+	t.env().Observe(v.Name, c, t.env().Now().Sub(began), err)
+	t.record(ctx, access.Record{Who: who, Via: c.Via, Line: strings.Join(c.Words, " "), Outcome: outcome}, c.secrets)
 	return a, err
 }
+
+// hide gives what hides the secrets of the hosts that a line names. When they cannot be read, that is in the log; the line is kept
+// all the same, for who did what must be on record.
+func (t *Table) hide(ctx context.Context, line string) *clipboard.Masker {
+	if t.env().Engine == nil {
+		return &clipboard.Masker{}
+	}
+	m, err := t.env().Engine.Hide(context.WithoutCancel(ctx), line)
+	if err != nil {
+		t.env().Log.Error("look for the secrets of the hosts that a command names", "err", err)
+	}
+	return m
+}
+
+// Shown gives a line that somebody typed as it may be told and kept: without the secrets of the hosts that it names.
+func (t *Table) Shown(ctx context.Context, line string) string { return t.hide(ctx, line).Mask(line) }
 
 // plainLines makes what is answered fit for chat and terminals, also where an old record is not: each entry is one line.
 func plainLines(lines []string) []string {
@@ -242,25 +308,37 @@ func plainLines(lines []string) []string {
 	return out
 }
 
-// Record writes one audit row. What has happened by now is said all the same; that its row is missing is in the log.
-func (t *Table) Record(ctx context.Context, r access.Record) {
-	if t.env.Access == nil {
+// Record writes one audit row, and says the same in the log. What has happened by now is said all the same; that its row is missing is in the log.
+func (t *Table) Record(ctx context.Context, r access.Record) { t.record(ctx, r, t.hide(ctx, r.Line)) }
+
+// record is the one door by which a command line gets into the audit record and the log. It is masked before it is cut: half a
+// secret would not be known.
+func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.Masker) {
+	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(secrets.Mask(r.Line), 1000), Outcome: clip(secrets.Mask(r.Outcome), 1000)}
+	level := slog.LevelInfo
+	if r.Outcome != "ok" {
+		level = slog.LevelWarn
+	}
+	t.env().Log.Log(ctx, level, "command", "who", r.Who, "via", r.Via, "line", r.Line, "outcome", r.Outcome)
+	if t.env().Access == nil {
 		return
 	}
-	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(r.Line, 1000), Outcome: clip(r.Outcome, 1000)}
-	if err := t.env.Access.Audit(context.WithoutCancel(ctx), r); err != nil {
-		t.env.Log.Error("audit", "err", err)
+	if err := t.env().Access.Audit(context.WithoutCancel(ctx), r); err != nil {
+		t.env().Log.Error("audit", "err", err)
 	}
 }
 
 func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer, error) {
 	if !c.Free {
-		if wait := t.env.Limiter.Take(who); wait > 0 {
+		if wait := t.env().Limiter.Take(who); wait > 0 {
 			return Verb{}, Answer{}, &UserError{Msg: "that is too fast for me", Hint: "try again in " + Short(max(wait.Round(time.Second), time.Second)), Kind: ErrLimited, Wait: wait}
 		}
 	}
-	v, err := t.Find(c.Words[0])
+	v, err := t.Find(c.Words[0], c.Words[1:]...)
 	if err != nil {
+		return v, Answer{}, err
+	}
+	if v, c.Args, err = Rephrase(v, c.Words[1:]); err != nil {
 		return v, Answer{}, err
 	}
 	a, err := t.run(ctx, v, c)
@@ -274,25 +352,42 @@ func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 		}
 		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` needs the role %q, which %s does not have", v.Name, v.Role, c.Person.Name), Kind: ErrDenied}
 	}
-	c.Args = c.Words[1:]
-	if len(c.Args) < v.Min || v.Max >= 0 && len(c.Args) > v.Max {
-		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` is used as: %s", v.Name, strings.TrimSpace(v.Name+" "+v.Usage)), Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
+	if err := v.CheckArgs(c.Args); err != nil {
+		return Answer{}, err
 	}
 	var since int64
 	var a Answer
 	err := guard.Call(func() (err error) {
 		if v.Acts { // what a client follows begins after what is on record now
-			if since, err = t.env.Engine.LastEvent(ctx); err != nil {
+			if since, err = t.env().Engine.LastEvent(ctx); err != nil {
 				return err
 			}
 		}
-		a, err = v.Run(ctx, t.env, c)
+		a, err = v.Run(ctx, t.env(), c)
 		return err
 	})
-	if a.Run != nil {
+	if a.Run != nil || a.Cluster != nil {
 		a.Since = since
 	}
 	return a, err
+}
+
+// CheckArgs says how a verb is used when it has too few words, or too many.
+func (v Verb) CheckArgs(args []string) error {
+	if len(args) < v.Min || v.Max >= 0 && len(args) > v.Max {
+		return &UserError{Msg: fmt.Sprintf("`%s` is used as: %s", v.Name, strings.TrimSpace(v.Name+" "+v.Usage)), Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
+	}
+	return nil
+}
+
+var subWord = regexp.MustCompile(`(?:^\[?|\| )([a-z]+)(?: |\]|$)`)
+
+// SubWords gives the words that may come first after a verb and are no names: those with which an alternative of its usage begins.
+func (v Verb) SubWords() (out []string) {
+	for _, m := range subWord.FindAllStringSubmatch(v.Usage, -1) {
+		out = append(out, m[1])
+	}
+	return out
 }
 
 // explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and only
@@ -311,18 +406,19 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	var self *pipeline.SelfError
 	var repeat *pipeline.RepeatError
 	var sick *store.Trouble
+	var gone *pipeline.GoneError
 	var uerr *url.Error
 	switch {
 	case errors.As(err, &bug): // first of all: a panic may hold any error
 		id := logID()
-		t.env.Log.Error("a bug: something panicked", "what", "run a command", "id", id, "line", strings.Join(c.Words, " "), "err", bug.Error(), "stack", string(bug.Stack))
+		t.env().Log.Error("a bug: something panicked", "what", "run a command", "id", id, "line", c.line(), "err", bug.Error(), "stack", string(bug.Stack))
 		return &UserError{Msg: "this is a bug of mine, and it is in my log under " + id, Hint: "nothing else is harmed"}
 	case errors.As(err, &user):
 		e := *user
 		return &e
 	case errors.As(err, &sick):
 		// The rest is for who keeps the server, and names its files.
-		t.env.Log.Error("the database", "line", strings.Join(c.Words, " "), "err", err)
+		t.env().Log.Error("the database", "line", c.line(), "err", err)
 		return &UserError{Msg: sick.What, Hint: "try again in a moment; the server's log says more"}
 	case errors.As(err, &syntax):
 		return &UserError{Msg: "the clipboard is not right: " + syntax.Error(), Kind: ErrUsage}
@@ -336,9 +432,15 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 		return &UserError{Msg: "this cluster can not work: " + cluster.Error(), Kind: ErrUsage}
 	case errors.As(err, &busy):
 		r := busy.Run
-		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, r.State, r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}
+		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, stateWord(r), r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}
 		if r.State == pipeline.Proposed {
 			e.Hint = fmt.Sprintf("`approve %d` starts it, `deny %d` frees the host", r.ID, r.ID)
+		} else if r.Ending == pipeline.EndUndonePart {
+			e.Hint = fmt.Sprintf("`undo %s` goes on taking it back, `cancel %s` gives that up and says what stays", r.Host, r.Host)
+		} else if r.State == pipeline.Undoing {
+			e.Hint = fmt.Sprintf("`status %s` tells more", r.Host)
+		} else if r.State == pipeline.Failed && r.Stage == 0 {
+			e.Hint = fmt.Sprintf("`cancel %s` frees it for a mended clipboard, `retry %s` begins again with the one it had, `undo %s` removes what it made", r.Host, r.Host, r.Host)
 		} else if !r.State.Moving() {
 			e.Hint = fmt.Sprintf("`retry %s` goes on, `undo %s` removes what it made, `cancel %s` leaves things as they are", r.Host, r.Host, r.Host)
 		}
@@ -351,13 +453,15 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 		return &UserError{Msg: state.Error()}
 	case errors.As(err, &many):
 		return &UserError{Msg: many.Error(), Kind: ErrUsage}
+	case errors.As(err, &gone):
+		return &UserError{Msg: fmt.Sprintf("run %d is older than keep.runs: what ended before %s is no longer on record", gone.Run, plain.Time(gone.Before)), Hint: "`history HOST` lists what is", Kind: ErrNotFound}
 	case errors.Is(err, pipeline.ErrNotFound):
 		return &UserError{Msg: "I have no such run or host on record", Hint: "`hosts` lists them", Kind: ErrNotFound}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &uerr):
 		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again"}
 	}
 	id := logID()
-	t.env.Log.Error("command failed", "id", id, "line", strings.Join(c.Words, " "), "err", err)
+	t.env().Log.Error("command failed", "id", id, "line", c.line(), "err", err)
 	return &UserError{Msg: "something broke on my side", Hint: "it is in my log under " + id}
 }
 

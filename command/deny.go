@@ -51,6 +51,14 @@ func deny() Verb {
 				a = say("%s: the undo of run %d will not happen; the host stays as it is.", r.Host, r.ID)
 				a.Data = r // there is nothing to follow
 			}
+			if p.What == pipeline.ToRepeat {
+				a = say("%s: run %d is not done again; the host stays as it is.", r.Host, r.ID)
+				a.Data = r
+			}
+			if p.What == pipeline.ToGiveUp {
+				a = say("%s: run %d is not given up.", r.Host, r.ID)
+				a.Data = r
+			}
 			return a, nil
 		},
 	}

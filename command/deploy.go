@@ -28,6 +28,19 @@ func deploy() Verb {
 
 // begin starts what was ordered, or asks for its approval, and says what will happen.
 func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answer, error) {
+	ignored := ""
+	if verb != "destroy" { // what takes a host down has no use for most of what made it
+		ignored = e.unreadOf(o)
+	}
+	a, err := e.start(ctx, c, verb, o)
+	if err == nil && ignored != "" {
+		a.Lines = append(a.Lines, ignored)
+	}
+	return a, err
+}
+
+// start starts what was ordered, or asks for its approval.
+func (e *Env) start(ctx context.Context, c *Call, verb string, o ordered) (Answer, error) {
 	if err := e.askFirst(ctx, verb, &o); err != nil {
 		return Answer{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // Sources says where a clipboard may be taken from.
@@ -64,13 +65,18 @@ func NewFetch(list []string) (func(ctx context.Context, raw string) ([]byte, err
 		list = DefaultURLs
 	}
 	var allowed []prefix
-	for _, s := range list {
+	var wrong mistake.List
+	for i, s := range list {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("sources.urls: %q is not the start of an http:// or https:// URL", s)
+			wrong.At(fmt.Sprintf("sources.urls[%d]", i), ": %q is not the start of an http:// or https:// URL", s)
+			continue
 		}
 		_, err = netip.ParseAddr(u.Hostname())
 		allowed = append(allowed, prefix{u, err == nil || u.Hostname() == "localhost"})
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	f := &fetcher{allowed: allowed}
 	return f.fetch, nil

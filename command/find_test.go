@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,18 @@ func TestWhatChangesThingsSaysSo(t *testing.T) {
 			if a.Method != "GET" && !v.Acts && v.Name != "plan" {
 				t.Errorf("%s has %s %s, and does not act", v.Name, a.Method, a.Path)
 			}
+		}
+	}
+}
+
+// TestTypos: verbs.md says that a typo is told the nearest verb; two letters in each other's place were none.
+func TestTypos(t *testing.T) {
+	table := NewTable(&Env{})
+	for typo, want := range map[string]string{"hlep": "help", "depoly": "deploy", "stauts": "status", "udno": "undo", "dney": "deny", "redepoly": "redeploy"} {
+		_, err := table.Find(typo)
+		var ue *UserError
+		if !errors.As(err, &ue) || ue.Hint != "did you mean `"+want+"`?" {
+			t.Errorf("%s: %v", typo, err)
 		}
 	}
 }

@@ -30,20 +30,27 @@ func Short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
+// sentence ends a text with a full stop, unless it has an end already: a step's reason may be a question.
+func sentence(text string) string {
+	text = strings.TrimRight(text, " ")
+	if text == "" || strings.ContainsRune(".?!…", []rune(text)[len([]rune(text))-1]) {
+		return text
+	}
+	return text + "."
+}
+
 // listed gives the provider's name of a list of steps, esx-network, as people write it.
-func listed(p string) string {
-	if short, _, _ := strings.Cut(p, "-"); pretty(short) != short {
+func listed(r *pipeline.Registry, p string) string {
+	if short, _, _ := strings.Cut(p, "-"); r.Title(short) != "" {
 		p = short
 	}
-	return pretty(p)
+	return pretty(r, p)
 }
 
 // pretty gives a provider's own way to write its name. One that is not built in is given as it is.
-func pretty(provider string) string {
-	for _, known := range []string{"Linode", "EC2", "ESX"} {
-		if strings.EqualFold(known, provider) {
-			return known
-		}
+func pretty(r *pipeline.Registry, provider string) string {
+	if t := r.Title(provider); t != "" {
+		return t
 	}
 	return provider
 }
@@ -51,7 +58,7 @@ func pretty(provider string) string {
 // on gives " on Linode", or "" for a host whose clipboard names no provider.
 func on(e *pipeline.Engine, r pipeline.Run) string {
 	if p := e.Value(r, "provider"); p != "" {
-		return " on " + pretty(p)
+		return " on " + pretty(e.Registry(), p)
 	}
 	return ""
 }
@@ -77,7 +84,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 		fmt.Fprintf(&b, "%s, %s — %s", r.Where(), took, r.Why)
 	case pipeline.Failed:
 		if r.Ending == pipeline.EndUndonePart {
-			fmt.Fprintf(&b, "is not wholly undone: %s", r.Error)
+			fmt.Fprintf(&b, "is not wholly undone: %s; `undo %s` tries again, `cancel %s` leaves what stays", strings.TrimSuffix(r.Error, "."), r.Host, r.Host)
 			break
 		}
 		fmt.Fprintf(&b, "failed at %s: %s", r.Where(), r.Error)
@@ -91,17 +98,22 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 			b.WriteString(" — " + r.Why)
 		}
 	case pipeline.Ready:
-		fmt.Fprintf(&b, "is %s, since %s, after %s", over(r), Short(now.Sub(r.Ended)), Short(r.Took(now)))
+		if r.IsImport() {
+			b.WriteString("imported, never deployed here")
+			break
+		}
+		fmt.Fprintf(&b, "is %s, for %s, took %s", over(r), Short(now.Sub(r.Ended)), Short(r.Took(now)))
 	case pipeline.Cancelled:
 		b.WriteString(r.Error)
 		if r.HasBegun() {
-			b.WriteString(". It stood at " + r.Where())
+			where := sentence(b.String()) + " It stood at " + r.Where()
+			b.Reset()
+			b.WriteString(where)
 		}
 	case pipeline.Undone:
 		fmt.Fprintf(&b, "undone: %s", r.Error)
 	}
-	fmt.Fprintf(&b, ". Run %d, by %s, %s ago.", r.ID, r.By, Short(now.Sub(r.Started)))
-	return b.String()
+	return fmt.Sprintf("%s Run %d, by %s, %s ago.", sentence(b.String()), r.ID, r.By, Short(now.Sub(r.Started)))
 }
 
 // Notice says in one line what an event means to the person who asked; "" for events that are no notice. The words
@@ -124,9 +136,9 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 				end = fmt.Sprintf("So %s takes back all its hosts.", cl.Name)
 			}
 		}
-		return fmt.Sprintf("%s failed at %s after %s: %s. %s", r.Host, at, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), end)
+		return fmt.Sprintf("%s failed at %s after %s: %s %s", r.Host, at, Short(ev.Took), sentence(ev.Text), end)
 	case pipeline.EvProposed:
-		if r.Origin != "" && r.Origin != pipeline.Everybody && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":")) {
+		if r.Origin != "" && r.Origin != pipeline.Everybody && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":") || (ev.Diff == pipeline.ToRepeat || ev.Diff == pipeline.ToGiveUp) && strings.Contains(ev.Text, " by "+r.By+": ")) {
 			return "" // the answer said it, where he asked
 		}
 		if r.State == pipeline.Proposed {
@@ -134,6 +146,9 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		}
 		return fmt.Sprintf("%s: %s; it waits for a second person: `approve %d`.", r.Host, ev.Text, r.ID)
 	case pipeline.EvApproved:
+		if r.Ending == pipeline.EndGivenUp {
+			return fmt.Sprintf("%s: to give up run %d is approved %s.", r.Host, r.ID, ev.Text)
+		}
 		return fmt.Sprintf("%s: run %d is approved %s, and goes on.", r.Host, r.ID, ev.Text)
 	case pipeline.EvDenied:
 		if r.Ending == pipeline.EndWithdrawn && ev.Diff == pipeline.ToStart {
@@ -142,9 +157,15 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		if ev.Diff == pipeline.ToUndo {
 			return fmt.Sprintf("%s: the undo of run %d will not happen: %s; the host stays as it is.", r.Host, r.ID, ev.Text)
 		}
+		if ev.Diff == pipeline.ToRepeat {
+			return fmt.Sprintf("%s: run %d is not done again: %s; the host stays as it is.", r.Host, r.ID, ev.Text)
+		}
+		if ev.Diff == pipeline.ToGiveUp {
+			return fmt.Sprintf("%s: run %d is not given up: %s.", r.Host, r.ID, ev.Text)
+		}
 		return fmt.Sprintf("%s: run %d does not start: %s; nothing was done.", r.Host, r.ID, ev.Text)
 	case pipeline.EvAsking:
-		return fmt.Sprintf("%s waits for you at %s: %s. `retry %s` runs it again, `skip %s` goes on.", r.Host, at, ev.Text, r.Host, r.Host)
+		return fmt.Sprintf("%s waits for you at %s: %s `retry %s` runs it again, `skip %s` goes on.", r.Host, at, sentence(ev.Text), r.Host, r.Host)
 	case pipeline.EvReady:
 		s := r.Host + " is " + over(r)
 		if over(r) == "destroyed" {
@@ -163,11 +184,15 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 	case pipeline.EvAllReady:
 		return fmt.Sprintf("%s, in %s.", ev.Text, Short(ev.Took))
 	case pipeline.EvCancelled:
-		return fmt.Sprintf("%s: run %d was %s.", r.Host, r.ID, ev.Text)
+		return fmt.Sprintf("%s: run %d was %s", r.Host, r.ID, sentence(ev.Text))
 	case pipeline.EvUndone:
-		return fmt.Sprintf("%s is undone: %s.", r.Host, ev.Text)
+		return fmt.Sprintf("%s is undone: %s", r.Host, sentence(ev.Text))
+	case pipeline.EvDrift:
+		return fmt.Sprintf("%s has drifted: %s `drift %s` looks again.", r.Host, sentence(ev.Text), r.FQDN)
+	case pipeline.EvDriftOver:
+		return fmt.Sprintf("%s is %s", r.Host, sentence(ev.Text))
 	case pipeline.EvUndoFailed:
-		return fmt.Sprintf("%s could not be undone wholly: %s. `undo %s` tries again.", r.Host, ev.Text, r.Host)
+		return fmt.Sprintf("%s could not be undone wholly: %s `undo %s` tries again, `cancel %s` leaves what stays.", r.Host, sentence(ev.Text), r.Host, r.Host)
 	}
 	return ""
 }
@@ -182,16 +207,16 @@ func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipe
 	switch ev.Kind {
 	case pipeline.EvFailed:
 		if tasklog.IsCheck(r) {
-			return fmt.Sprintf("%s: no task runs: %s.", r.Host, strings.TrimSuffix(ev.Text, "."))
+			return fmt.Sprintf("%s: no task runs: %s", r.Host, sentence(ev.Text))
 		}
-		return fmt.Sprintf("%s: the task failed after %s: %s. %s", r.Host, Short(ev.Took), strings.TrimSuffix(ev.Text, "."), ends)
+		return fmt.Sprintf("%s: the task failed after %s: %s %s", r.Host, Short(ev.Took), sentence(ev.Text), ends)
 	case pipeline.EvAsking:
-		return fmt.Sprintf("%s: nobody knows what became of the task %s: %s. %s", r.Host, what, strings.TrimSuffix(ev.Text, "."), ends)
+		return fmt.Sprintf("%s: nobody knows what became of the task %s: %s %s", r.Host, what, sentence(ev.Text), ends)
 	case pipeline.EvCancelled:
 		if tasklog.IsCheck(r) {
 			return ""
 		}
-		return fmt.Sprintf("%s: the task %s was %s; it may have half happened. %s", r.Host, what, strings.TrimSuffix(ev.Text, "; nothing is left standing that `undo` could remove"), ends)
+		return fmt.Sprintf("%s: the task %s was %s %s", r.Host, what, sentence(cancelledTask(ctx, e, r, ev.Text)), ends)
 	case pipeline.EvReady:
 		if tasklog.IsCheck(r) {
 			return r.Host + ": the repository of tasks is in order again."
@@ -204,11 +229,15 @@ func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipe
 // endings are the words for how runs end, where their state does not say it.
 var endings = map[pipeline.Ending]string{
 	pipeline.EndDestroyed: "destroyed", pipeline.EndUndonePart: "undone in part", pipeline.EndDenied: "never began, it was denied",
+	pipeline.EndGivenUp:   "given up, undone in part",
 	pipeline.EndWithdrawn: "never began, it was withdrawn", pipeline.EndExpired: "never began, nobody approved it in time",
 }
 
 // stateWord says in a word or two where a run stands.
 func stateWord(r pipeline.Run) string {
+	if r.IsImport() {
+		return "imported"
+	}
 	if w, ok := endings[r.Ending]; ok {
 		return w
 	}
@@ -225,9 +254,32 @@ func proposalRemark(p pipeline.Run) string {
 	return fmt.Sprintf("run %d, %s by %s, waits for a second person: `approve %d`", p.ID, p.Pipeline, p.By, p.ID)
 }
 
-// undoRemark says that an undo of a run waits for an approval; "" when none does.
+// standsRemark says that a host is in production though its last run did not come to its end: it failed before it took
+// anything down. "" when that is not so.
+func (e *Env) standsRemark(ctx context.Context, r pipeline.Run) string {
+	if r.State != pipeline.Failed && r.State != pipeline.Asking && r.State != pipeline.Cancelled || tasklog.IsTask(r) {
+		return ""
+	}
+	h, err := e.Engine.FindHost(ctx, r.FQDN)
+	if err != nil || h.ID != r.ID || !h.Reach.OK() {
+		return ""
+	}
+	before, err := e.Engine.StoodBefore(ctx, r)
+	if err != nil || !before {
+		return ""
+	}
+	return "The host itself is still in production, at " + h.Reach.Addr + "."
+}
+
+// undoRemark says that an undo of a run, or a part of it once more, waits for an approval; "" when none does.
 func undoRemark(undos []pipeline.Approval, r pipeline.Run) string {
 	for _, a := range undos {
+		if a.Of(r) && a.What == pipeline.ToRepeat {
+			return fmt.Sprintf("a retry from %s, asked for by %s, waits for a second person: `approve %d`", a.Step, a.By, a.Run)
+		}
+		if a.Of(r) && a.What == pipeline.ToGiveUp {
+			return fmt.Sprintf("to give it up, asked for by %s, waits for a second person: `approve %d`", a.By, a.Run)
+		}
 		if a.Of(r) {
 			return fmt.Sprintf("its undo, asked for by %s, waits for a second person: `approve %d`", a.By, a.Run)
 		}

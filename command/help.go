@@ -14,7 +14,7 @@ func help() Verb {
 		API:     []API{{Method: "GET", Path: "/v1/help", Params: []Param{{Name: "command", In: InQuery, Doc: "explain this one"}}}},
 		Run: func(_ context.Context, e *Env, c *Call) (Answer, error) {
 			if len(c.Args) == 1 {
-				v, err := e.Table.Find(c.Args[0])
+				v, err := e.Table.explained(c.Args[0])
 				if err != nil {
 					return Answer{}, err
 				}
@@ -33,4 +33,12 @@ func help() Verb {
 			return say("you may say: %s. `help COMMAND` explains one.", strings.Join(names, " · ")), nil
 		},
 	}
+}
+
+// explained gives the verb that a word means; also one that acts, by a word of elsewhere: to explain it does nothing.
+func (t *Table) explained(word string) (Verb, error) {
+	if v, ok := t.synonym(strings.ToLower(word)); ok {
+		return v, nil
+	}
+	return t.Find(word)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -37,7 +38,7 @@ func history() Verb {
 			}
 			a := Answer{Data: list}
 			for _, r := range list {
-				line := fmt.Sprintf("run %d, %s: %s", r.ID, r.Started.Format("2006-01-02 15:04"), stateWord(r))
+				line := fmt.Sprintf("run %d, %s, %s: %s", r.ID, didWhat(r), plain.Time(r.Started), stateWord(r))
 				if r.State != pipeline.Ready && r.HasBegun() {
 					line += " at " + r.Where()
 				}
@@ -56,4 +57,17 @@ func history() Verb {
 			return a, nil
 		},
 	}
+}
+
+// didWhat says which verb a run was, with its pipeline's name where that is not the usual one of its provider.
+func didWhat(r pipeline.Run) string {
+	switch {
+	case r.IsImport():
+		return "import"
+	case r.Verb == pipeline.VerbOwn:
+		return "steps of its own"
+	case r.Variant != "":
+		return r.Verb + " (" + r.Pipeline + ")"
+	}
+	return r.Verb
 }

@@ -30,9 +30,9 @@ func hosts() Verb {
 			}
 			switch {
 			case len(list) == 0 && after != "":
-				return say("no host comes after %s", clip(after, 80)), nil
+				return none(list, "no host comes after %s", clip(after, 80)), nil
 			case len(list) == 0:
-				return say("no host is on record yet; `help deploy` says how to begin"), nil
+				return none(list, "no host is on record yet; `help deploy` says how to begin"), nil
 			}
 			more := len(list) > maxListed
 			list = list[:min(len(list), maxListed)]

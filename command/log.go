@@ -3,10 +3,12 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -23,25 +25,21 @@ func logOf() Verb {
 			}
 			f := pipeline.EventFilter{Run: r.ID, Newest: true, Limit: maxLog + 1}
 			if len(c.Args) == 2 {
-				n, err := strconv.Atoi(c.Args[1])
-				for i, s := range r.Steps {
-					if s == c.Args[1] {
-						n, err = i+1, nil
-					}
+				if f.Stage, err = StageOf(r, c.Args[1]); err != nil {
+					return Answer{}, err
 				}
-				if err != nil || n < 1 || n > len(r.Steps) {
-					return Answer{}, &UserError{Msg: fmt.Sprintf("run %d has no stage %q", r.ID, clip(c.Args[1], 40)), Hint: fmt.Sprintf("give a number from 1 to %d, or a step of %s", len(r.Steps), strings.Join(r.Steps, ", ")), Kind: ErrNotFound}
-				}
-				f.Stage = n
 			}
 			evs, err := e.Engine.Events(ctx, f)
 			if err != nil {
 				return Answer{}, err
 			}
 			if len(evs) == 0 {
-				return say("nothing is on record for that stage yet"), nil
+				if last, err := e.Engine.Events(ctx, pipeline.EventFilter{Run: r.ID, Newest: true, Limit: 1}); err == nil && len(last) == 0 && r.State.Resting() {
+					return none(evs, "the events of run %d are older than keep.events: they are no longer on record; `show %s` shows what it left", r.ID, c.Args[0]), nil
+				}
+				return none(evs, "nothing is on record for that stage yet"), nil
 			}
-			a := Answer{}
+			a := Answer{Run: &r}
 			if len(evs) > maxLog {
 				evs = evs[1:]
 				hint := fmt.Sprintf("`log %s STAGE` shows one stage", c.Args[0])
@@ -59,12 +57,23 @@ func logOf() Verb {
 	}
 }
 
+// StageOf gives the number of a run's stage, from 1 on, by that number or by its step.
+func StageOf(r pipeline.Run, word string) (int, error) {
+	if i := slices.Index(r.Steps, word); i >= 0 {
+		return i + 1, nil
+	}
+	if n, err := strconv.Atoi(word); err == nil && n >= 1 && n <= len(r.Steps) {
+		return n, nil
+	}
+	return 0, &UserError{Msg: fmt.Sprintf("run %d has no stage %q", r.ID, clip(word, 40)), Hint: fmt.Sprintf("give a number from 1 to %d, or a step of %s", len(r.Steps), strings.Join(r.Steps, ", ")), Kind: ErrNotFound}
+}
+
 // maxLog bounds what `log` shows: the newest, because that is where a run failed.
 const maxLog = 5000
 
 // EventLine writes one event for people.
 func EventLine(ev pipeline.Event, stages int) string {
-	s := ev.At.Format("15:04:05") + " "
+	s := plain.Time(ev.At) + " "
 	if ev.Step != "" {
 		s += fmt.Sprintf("%d/%d %s ", ev.Stage+1, stages, ev.Step)
 	}
@@ -75,10 +84,13 @@ func EventLine(ev pipeline.Event, stages int) string {
 		return s + "begins"
 	case pipeline.EvDone:
 		s += "done in " + Short(ev.Took)
-		if ev.Diff != "" {
-			s += ", wrote " + wrote(ev.Diff)
+		if keys := wrote(ev.Diff); keys != "" {
+			s += ", wrote " + keys
 		}
 		return s
+	}
+	if ev.Kind == pipeline.EvReady && ev.Text != "" {
+		return s + ev.Text // it says what "ready" is here
 	}
 	s += strings.ReplaceAll(string(ev.Kind), "_", " ")
 	if ev.Text != "" {

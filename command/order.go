@@ -103,7 +103,7 @@ func (e *Env) nameOfCluster(ctx context.Context, cl clipboard.Cluster) error {
 }
 
 // commandKeys hold what runs on hosts: who brings them needs the role for it.
-var commandKeys = []string{"commands", "standby_commands"}
+var commandKeys = []string{"commands", "standby_commands", "user_data"}
 
 // request makes the request for one host.
 func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Request, error) {
@@ -121,20 +121,33 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 				return q, &UserError{Msg: fmt.Sprintf("the key %q is for steps to give; to bring it along needs the role \"run\"", key), Hint: "leave it out", Kind: ErrDenied}
 			}
 		}
-		for _, key := range commandKeys {
-			if cb.Has(key) {
-				return q, &UserError{Msg: "this clipboard brings its own commands, which needs the role \"run\"", Hint: "leave out `" + key + "`", Kind: ErrDenied}
-			}
-		}
 		if repo := e.foreignRepo(cb); repo != "" {
 			return q, &UserError{Msg: fmt.Sprintf("this clipboard lets its host read the repository %q, which needs the role \"run\"", clip(repo, 80)), Hint: "leave it out of `repos`, or have it listed under workers.keys.github.repos in jarvis.yaml", Kind: ErrDenied}
 		}
 	}
-	if q.Steps = in.Steps; q.Steps != nil {
+	if q.Steps = in.Steps; q.Steps != nil && verb != "adopt" {
 		q.Kind.Verb = pipeline.VerbOwn
 		return q, nil
 	}
-	return q, e.choose(&q, verb, in.Provider, cb)
+	if err := e.choose(&q, verb, in.Provider, cb); err != nil {
+		return q, err
+	}
+	return q, e.mayRun(c, verb, q)
+}
+
+// mayRun refuses what would run on hosts in the name of somebody who may not. A host whose user_data somebody else brought
+// can be destroyed all the same: no step of that reads it.
+func (e *Env) mayRun(c *Call, verb string, q pipeline.Request) error {
+	if c.Person.Has(access.Run) {
+		return nil
+	}
+	read := e.Engine.Registry().Reads(q.Clipboard, q.Steps)
+	for _, key := range commandKeys {
+		if q.Clipboard.Has(key) && (verb != "destroy" || slices.Contains(read, key)) {
+			return &UserError{Msg: fmt.Sprintf("this clipboard brings its own commands (%s), which needs the role \"run\"", key), Hint: "leave out `" + key + "`", Kind: ErrDenied}
+		}
+	}
+	return nil
 }
 
 // foreignRepo gives a repository in `repos` that the configuration does not let everybody name: a host that is given its
@@ -164,6 +177,9 @@ func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipb
 	if name == "" {
 		return clipboard.NoProvider()
 	}
+	if verb == "adopt" {
+		return e.adopting(q, name)
+	}
 	q.Kind = pipeline.Kind{Verb: verb, Provider: name}
 	q.Steps = list[name]
 	if boot := cb.Get("boot"); boot != "" && list[name+"-"+boot] != nil {
@@ -174,7 +190,7 @@ func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipb
 	}
 	var have []string
 	for p := range list {
-		if p := listed(p); !slices.Contains(have, p) {
+		if p := listed(e.Engine.Registry(), p); !slices.Contains(have, p) {
 			have = append(have, p)
 		}
 	}
@@ -182,8 +198,8 @@ func (e *Env) choose(q *pipeline.Request, verb, name string, cb *clipboard.Clipb
 	switch {
 	case len(have) == 0:
 		return &UserError{Msg: fmt.Sprintf("no provider is configured, so nothing can %s", verb), Hint: "name one under workers in jarvis.yaml", Kind: ErrUsage}
-	case pipeline.Nearest(name, []string{"linode", "ec2", "esx"}) == name:
-		return &UserError{Msg: fmt.Sprintf("the provider %s is not configured here; there is %s", pretty(name), strings.Join(have, ", ")), Kind: ErrUsage}
+	case e.Engine.Registry().Title(name) != "":
+		return &UserError{Msg: fmt.Sprintf("the provider %s is not configured here; there is %s", pretty(e.Engine.Registry(), name), strings.Join(have, ", ")), Kind: ErrUsage}
 	}
 	return &UserError{Msg: fmt.Sprintf("I know no provider %q; there is %s", clip(cb.Get("provider"), 40), strings.Join(have, ", ")), Kind: ErrUsage}
 }

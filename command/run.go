@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
@@ -20,11 +22,11 @@ type Output struct {
 
 func run() Verb {
 	return Verb{
-		Name: "run", Usage: "HOST[,HOST…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
+		Name: "run", Usage: "HOST[,@GROUP…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
 		Doc:     "runs one command on hosts of the record; its words reach it as they are, no shell reads them",
 		Example: "run loki,thor uptime",
 		API: []API{{Method: "POST", Path: "/v1/commands", Gives: []Output{}, Params: []Param{
-			{Name: "hosts", In: InBody, Doc: "names of hosts on record", Required: true, Kind: Joined},
+			{Name: "hosts", In: InBody, Doc: "names of hosts on record, and @NAME for those of a cluster or group", Required: true, Kind: Joined},
 			{Name: "command", In: InBody, Doc: "the command and its arguments, as they are: no shell reads them", Required: true, Kind: List},
 		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
@@ -34,14 +36,18 @@ func run() Verb {
 			}
 			var list []pipeline.Standing
 			for _, name := range strings.Split(c.Args[0], ",") {
-				r, err := findHost(ctx, e, name)
+				some, err := e.meant(ctx, name)
 				if err != nil {
 					return Answer{}, err
 				}
-				if !r.Reach.OK() {
-					return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
+				for _, r := range some {
+					if !r.Reachable() {
+						return Answer{}, &UserError{Msg: fmt.Sprintf("%s has no address and host key on record yet", r.Host), Hint: fmt.Sprintf("`status %s` says where it stands", r.Host)}
+					}
+					if !slices.ContainsFunc(list, func(h pipeline.Standing) bool { return h.FQDN == r.FQDN }) {
+						list = append(list, r)
+					}
 				}
-				list = append(list, r)
 			}
 			out := make([]Output, len(list))
 			var wg guard.Group
@@ -73,6 +79,7 @@ func run() Verb {
 				for _, l := range r.Lines {
 					a.Lines = append(a.Lines, r.Host+": "+l)
 				}
+				a.Bad = a.Bad || r.Exit != 0 || r.Error != ""
 				switch {
 				case r.Error != "":
 					a.Lines = append(a.Lines, r.Host+" failed: "+r.Error)
@@ -85,6 +92,20 @@ func run() Verb {
 			return a, nil
 		},
 	}
+}
+
+// meant gives the hosts that a word stands for: one by its name, or with @ those of a cluster or a group.
+func (e *Env) meant(ctx context.Context, word string) ([]pipeline.Standing, error) {
+	name, many := strings.CutPrefix(word, "@")
+	if !many {
+		h, err := findHost(ctx, e, word)
+		return []pipeline.Standing{h}, err
+	}
+	list, err := e.Engine.Members(ctx, name)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return nil, &UserError{Msg: fmt.Sprintf("there is no cluster or group %s on record", clip(name, 80)), Kind: ErrNotFound}
+	}
+	return list, err
 }
 
 // commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have: as

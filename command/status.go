@@ -38,6 +38,9 @@ func status() Verb {
 						line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
 					}
 				}
+				if s := e.standsRemark(ctx, r); s != "" {
+					line += " " + s
+				}
 				undos, err := e.Engine.Undos(ctx)
 				if err != nil {
 					return Answer{}, err
@@ -60,7 +63,7 @@ func status() Verb {
 				return Answer{}, err
 			}
 			if len(live)+len(undos) == 0 {
-				return say("nothing is under way"), nil
+				return none(live, "nothing is under way"), nil
 			}
 			a := Answer{Data: live}
 			for _, r := range live {

@@ -38,7 +38,13 @@ func steps() Verb {
 			if len(c.Args) == 0 {
 				for verb, byProvider := range e.Pipelines {
 					for p, list := range byProvider {
-						a.Lines = append(a.Lines, fmt.Sprintf("%s on %s: %s", verb, listed(p), strings.Join(list, " ")))
+						when := ""
+						if reg.Title(p) == "" {
+							if short, variant, ok := strings.Cut(p, "-"); ok && reg.Title(short) != "" {
+								when = fmt.Sprintf(" with `boot: %s`", variant)
+							}
+						}
+						a.Lines = append(a.Lines, fmt.Sprintf("%s on %s%s: %s", verb, listed(reg, p), when, strings.Join(list, " ")))
 					}
 				}
 			}

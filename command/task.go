@@ -90,38 +90,6 @@ func oneRepo(e *Env, name string) (*tasklog.Repo, error) {
 	return nil, &UserError{Msg: err.Error(), Kind: ErrNotFound}
 }
 
-func showTask(ctx context.Context, e *Env, words []string) (Answer, error) {
-	if len(words) == 0 || len(words) > 2 {
-		return Answer{}, &UserError{Msg: "`task show` is used as: task show ID [REPO]", Hint: "`task list` shows the IDs", Kind: ErrUsage}
-	}
-	names := e.Tasks.Names()
-	if len(words) == 2 {
-		names = words[1:]
-	}
-	var last error
-	for _, n := range names {
-		r, err := oneRepo(e, n)
-		if err != nil {
-			return Answer{}, err
-		}
-		p, err := r.Show(ctx, words[0])
-		if err != nil {
-			last = err
-			continue
-		}
-		a := say("%s, by %s, %s line %d, commit %.12s:", p.Task.Name, p.Author, p.File, p.Line, p.Commit)
-		for _, l := range strings.Split(strings.TrimRight(p.Task.Shell, "\n"), "\n") {
-			a.Lines = append(a.Lines, "  "+clip(l, 400))
-		}
-		if len(p.Task.Hosts) > 0 {
-			a.Lines = append(a.Lines, "on "+strings.Join(p.Task.Hosts, ", "))
-		}
-		a.Data = p
-		return a, nil
-	}
-	return Answer{}, &UserError{Msg: last.Error(), Hint: "`task list` shows what there is", Kind: ErrNotFound}
-}
-
 // tasksShown is how many that were started `task list` tells of in each repository.
 const tasksShown = 10
 
@@ -142,6 +110,16 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 			return Answer{}, err
 		}
 		data = append(data, s)
+		started := map[string]bool{}
+		for _, t := range s.Started {
+			started[t.ID] = true
+		}
+		waits := 0 // what began and is not done stands below for itself
+		for _, p := range s.Pending {
+			if !started[p.ID()] {
+				waits++
+			}
+		}
 		head := fmt.Sprintf("%s (%s): ", s.Name, s.Env)
 		switch {
 		case s.Trouble != "":
@@ -152,14 +130,12 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 			head += "not fetched yet"
 		case len(s.Pending) == 0:
 			head += "nothing waits"
+		case waits == 0:
+			head += "nothing else waits"
 		default:
-			head += fmt.Sprintf("%d %s", len(s.Pending), plural(len(s.Pending), "task")) + map[bool]string{true: " waits", false: " wait"}[len(s.Pending) == 1]
+			head += fmt.Sprintf("%d %s", waits, plural(waits, "task")) + map[bool]string{true: " waits", false: " wait"}[waits == 1]
 		}
 		a.Lines = append(a.Lines, head)
-		started := map[string]bool{}
-		for _, t := range s.Started {
-			started[t.ID] = true
-		}
 		for _, p := range s.Pending {
 			if !started[p.ID()] {
 				a.Lines = append(a.Lines, fmt.Sprintf("  %s %s, by %s, %s ago: waits", p.Short(), clip(p.Task.Name, 80), p.Author, Short(e.Now().Sub(p.At))))
@@ -172,7 +148,14 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 				switch run.State {
 				case pipeline.Ready:
 					state = "done"
-				case pipeline.Failed, pipeline.Asking, pipeline.Cancelled:
+				case pipeline.Proposed:
+					state = fmt.Sprintf("waits for a second person: `approve %d`", run.ID)
+					if task, err := tasklog.Of(ctx, e.Engine, run); err == nil && task.Signer == "" {
+						state += " by a person with the role admin, for nothing proves who wrote it"
+					}
+				case pipeline.Cancelled:
+					state += ": " + cancelledTask(ctx, e.Engine, run, run.Error)
+				case pipeline.Failed, pipeline.Asking:
 					state += ": " + run.Error
 				}
 				state += fmt.Sprintf(", run %d, %s ago", run.ID, Short(e.Now().Sub(run.Started)))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // NewToken is the answer to `token new`: the only time that the secret is seen.
@@ -20,14 +21,14 @@ type NewToken struct {
 
 func token() Verb {
 	return Verb{
-		Name: "token", Usage: "new NAME [role ROLE…] [days N] [for PERSON] | list | revoke NUMBER", Role: access.View, Min: 1, Max: -1, Acts: true,
+		Name: "token", Usage: "[list | new NAME [role ROLE…] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
 		Doc:     "makes, lists and revokes your tokens for the HTTP API",
 		Example: "token new ci role deploy days 30",
 		API: []API{
 			{Method: "GET", Path: "/v1/tokens", Prefix: []string{"list"}, Gives: []access.Token{}},
 			{Method: "POST", Path: "/v1/tokens", Prefix: []string{"new"}, Gives: NewToken{}, Params: []Param{
 				{Name: "name", In: InBody, Doc: "what the token is for", Required: true},
-				{Name: "roles", In: InBody, Doc: "of its owner's; without them, all of his", Word: "role", Kind: List},
+				{Name: "roles", In: InBody, Doc: "of its owner's; without them, all of them", Word: "role", Kind: List},
 				{Name: "days", In: InBody, Doc: "how long it lives; 90 without it, 365 at most", Word: "days", Kind: Number},
 				{Name: "person", In: InBody, Doc: "whose it is; somebody else's makes only an admin", Word: "for"},
 			}},
@@ -38,6 +39,8 @@ func token() Verb {
 				return Answer{}, &UserError{Msg: "no tokens are kept here"}
 			}
 			switch {
+			case len(c.Args) == 0:
+				return listTokens(ctx, e, c)
 			case c.Args[0] == "new" && len(c.Args) > 1:
 				return newToken(ctx, e, c)
 			case c.Args[0] == "list" && len(c.Args) == 1:
@@ -61,23 +64,27 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	words := c.Args[2:]
 	for len(words) > 0 {
 		if len(words) == 1 {
-			return Answer{}, &UserError{Msg: fmt.Sprintf("%q needs a word behind it", clip(words[0], 40)), Hint: "`help token` shows how", Kind: ErrUsage}
+			return Answer{}, &UserError{Msg: fmt.Sprintf("%q needs a word after it", clip(words[0], 40)), Hint: "`help token` shows how", Kind: ErrUsage}
 		}
+		n := 2 // words taken
 		switch words[0] {
-		case "role":
+		case "role", "roles": // one, or several: all words that are roles belong to it
 			t.Roles = append(t.Roles, strings.Split(words[1], ",")...)
+			for ; n < len(words) && slices.Contains(access.Roles, words[n]); n++ {
+				t.Roles = append(t.Roles, words[n])
+			}
 		case "for":
 			t.Person = words[1]
 		case "days":
-			n, err := strconv.Atoi(words[1])
-			if err != nil || n < 1 || time.Duration(n)*24*time.Hour > access.MaxTokenLife {
+			days, err := strconv.Atoi(words[1])
+			if err != nil || days < 1 || time.Duration(days)*24*time.Hour > access.MaxTokenLife {
 				return Answer{}, &UserError{Msg: fmt.Sprintf("a token lives 1 to %d days, not %q", access.MaxTokenLife/(24*time.Hour), clip(words[1], 20)), Kind: ErrUsage}
 			}
-			life = time.Duration(n) * 24 * time.Hour
+			life = time.Duration(days) * 24 * time.Hour
 		default:
 			return Answer{}, &UserError{Msg: fmt.Sprintf("I do not understand %q there", clip(words[0], 40)), Hint: "`help token` shows how", Kind: ErrUsage}
 		}
-		words = words[2:]
+		words = words[n:]
 	}
 	p := e.Access.Person(t.Person)
 	switch {
@@ -98,7 +105,7 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			return Answer{}, &UserError{Msg: fmt.Sprintf("there is no role %q; there are %s", clip(r, 20), strings.Join(access.Roles, ", ")), Kind: ErrUsage}
 		}
 		if !p.Has(r) {
-			return Answer{}, &UserError{Msg: fmt.Sprintf("%s does not have the role %q, so no token of his can", p.Name, r), Kind: ErrDenied}
+			return Answer{}, &UserError{Msg: fmt.Sprintf("%s does not have the role %q, so no token of theirs can", p.Name, r), Kind: ErrDenied}
 		}
 	}
 	t.Expires = e.Now().Add(life)
@@ -107,7 +114,7 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		return Answer{}, err
 	}
 	a := say("%s", secret)
-	a.Lines = append(a.Lines, fmt.Sprintf("token %d for %s, with the %s %s, until %s. It is shown this once.", made.ID, made.Person, plural(len(made.Roles), "role"), strings.Join(made.Roles, ", "), made.Expires.Format("2 January 2006")))
+	a.Lines = append(a.Lines, fmt.Sprintf("token %d for %s, with the %s %s, until %s. It is shown this once.", made.ID, made.Person, plural(len(made.Roles), "role"), strings.Join(made.Roles, ", "), plain.Time(made.Expires)))
 	a.Data = NewToken{made, secret}
 	return a, nil
 }
@@ -118,7 +125,7 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		return Answer{}, err
 	}
 	if len(list) == 0 {
-		return say("there are no tokens; `token new NAME` makes one"), nil
+		return none(list, "there are no tokens; `token new NAME` makes one"), nil
 	}
 	a := Answer{Data: list}
 	for _, t := range list {
@@ -126,12 +133,12 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		if !t.Used.IsZero() {
 			used = "used " + Short(e.Now().Sub(t.Used)) + " ago"
 		}
-		state := "until " + t.Expires.Format("2006-01-02")
+		state := "until " + plain.Time(t.Expires)
 		switch {
 		case !t.Revoked.IsZero():
-			state = "revoked " + t.Revoked.Format("2006-01-02")
+			state = "revoked " + plain.Time(t.Revoked)
 		case e.Now().After(t.Expires):
-			state = "expired " + t.Expires.Format("2006-01-02")
+			state = "expired " + plain.Time(t.Expires)
 		}
 		a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s): %s, %s, %s", t.ID, t.Person, t.Name, strings.Join(t.Roles, ", "), state, used))
 	}

@@ -35,7 +35,7 @@ func undo() Verb {
 				n := len(cl.Runs) - len(left)
 				a := say("%s: taking back %d %s; those under way stop first.", cl.Name, n, plural(n, "host"))
 				for _, l := range left {
-					a.Lines = append(a.Lines, fmt.Sprintf("%s: not %s: %s.", cl.Name, l.Host, l.Why))
+					a.Lines = append(a.Lines, fmt.Sprintf("%s: not %s: %s", cl.Name, l.Host, sentence(l.Why)))
 				}
 				a.Data, a.Cluster = cl, cl
 				return a, nil
@@ -83,11 +83,11 @@ func (e *Env) askUndo(ctx context.Context, c *Call, r pipeline.Run, cl *pipeline
 		if err != nil {
 			return Answer{}, err
 		}
-		return say("%s: to undo. %s", cl.Name, waitsFor(p.Why, fmt.Sprint(cl.Runs[0].ID), p.Expires)), nil
+		return asked(p, "%s: to undo. %s", cl.Name, waitsFor(p.Why, fmt.Sprint(cl.Runs[0].ID), p.Expires)), nil
 	}
 	p, err := e.Engine.AskUndo(ctx, r, 0, who(c), need)
 	if err != nil {
 		return Answer{}, err
 	}
-	return say("%s: to undo run %d. %s", r.Host, r.ID, waitsFor(p.Why, fmt.Sprint(r.ID), p.Expires)), nil
+	return asked(p, "%s: to undo run %d. %s", r.Host, r.ID, waitsFor(p.Why, fmt.Sprint(r.ID), p.Expires)), nil
 }

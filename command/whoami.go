@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
@@ -15,15 +16,20 @@ func whoami() Verb {
 		API:     []API{{Method: "GET", Path: "/v1/whoami", Gives: access.Person{}}},
 		Run: func(_ context.Context, e *Env, c *Call) (Answer, error) {
 			if c.Person.Name == "" {
-				return say("I do not know you: nothing that the server vouches for matches a person in my configuration. You may ask for help."), nil
+				return none(c.Person, "I do not know you: nothing that the server vouches for matches a person in my configuration. You may ask for help."), nil
 			}
-			roles := "no role"
-			if len(c.Person.Roles) > 0 {
-				roles = plural(len(c.Person.Roles), "role") + " " + strings.Join(c.Person.Roles, ", ")
-			}
-			a := say("you are %s, with the %s", c.Person.Name, roles)
+			a := say("%s", WhoLine(c.Person))
 			a.Data = c.Person
 			return a, nil
 		},
 	}
+}
+
+// WhoLine says who somebody is, and what he may do.
+func WhoLine(p access.Person) string {
+	roles := "no role"
+	if len(p.Roles) > 0 {
+		roles = plural(len(p.Roles), "role") + " " + strings.Join(p.Roles, ", ")
+	}
+	return fmt.Sprintf("you are %s, with the %s", p.Name, roles)
 }

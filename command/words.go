@@ -41,6 +41,21 @@ func SplitWords(line string) []string {
 	return words
 }
 
+// JoinWords writes words as a line that SplitWords cuts into the same ones. (One with both kinds of quotes cannot be written.)
+func JoinWords(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		switch {
+		case strings.Contains(w, "'"):
+			w = `"` + w + `"`
+		case w == "" || strings.ContainsAny(w, " \t\""):
+			w = "'" + w + "'"
+		}
+		out[i] = w
+	}
+	return strings.Join(out, " ")
+}
+
 // fingerprint of what a call asks for: an idempotency key may come again with the same, and with nothing else.
 func fingerprint(c *Call) string {
 	h := sha256.New()

@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
-	"sort"
 	"strings"
 	"time"
 
@@ -33,9 +31,12 @@ import (
 // Config is jarvis.yaml.
 type Config struct {
 	Name      string                         `yaml:"name" doc:"what the bot is called and addressed by" default:"jarvis"`
-	Data      string                         `yaml:"data" doc:"folder for the database, keys, known_hosts and the socket; relative to this file" default:"./data"`
+	Data      string                         `yaml:"data" path:"relative" doc:"folder for the database, keys and known_hosts; relative to this file" default:"./data"`
 	Database  clipboard.Secret               `yaml:"database" doc:"postgres://… ; empty: SQLite in data"`
-	Listen    string                         `yaml:"listen" doc:"address of the HTTP API; empty: only the command line's data/jarvis.sock" default:"127.0.0.1:8080"`
+	Socket    web.Socket                     `yaml:"socket" doc:"where the command line of this machine reaches the server"`
+	Server    string                         `yaml:"server" doc:"address of a server elsewhere, for the command line of a machine that runs none, as in https://jarvis.example.org; its token is taken from JARVIS_TOKEN"`
+	Listen    string                         `yaml:"listen" doc:"address of the HTTP API; empty: only the socket" default:"127.0.0.1:8080"`
+	Log       LogConfig                      `yaml:"log" doc:"what the server says of its work, on standard error"`
 	HTTP      web.HTTP                       `yaml:"http" doc:"more about the HTTP API"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
@@ -47,10 +48,18 @@ type Config struct {
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
+	Drift     pipeline.DriftConfig           `yaml:"drift" doc:"how often hosts are compared with what their deployment left"`
 	Checks    checks.Config                  `yaml:"checks" doc:"scheduled checks of hosts"`
+	Keep      KeepConfig                     `yaml:"keep" doc:"how long the record is kept; what is not set is kept for ever. What is under way, and what hosts stand by, is never removed (docs/install.md)"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 
-	file string
+	read *reading // how it was read
+}
+
+// LogConfig says what is logged, and how.
+type LogConfig struct {
+	Format string `yaml:"format" check:"one:text|json" doc:"text, or json: one object a line" default:"text"`
+	Level  string `yaml:"level" check:"one:debug|info|warn|error" doc:"the least that is said: debug, info, warn or error" default:"info"`
 }
 
 // Chat is one entry of chat: exactly one of its keys.
@@ -64,6 +73,9 @@ type Error struct {
 	File string
 	Line int
 	Msg  string
+	Err  error // why the file cannot be read; nil otherwise
+
+	key string // of which it is told
 }
 
 func (e *Error) Error() string {
@@ -73,15 +85,39 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s", e.File, e.Msg)
 }
 
-// Default gives the configuration without a file.
-func Default() *Config {
-	return &Config{Name: "jarvis", Data: "./data", Listen: "127.0.0.1:8080", Drain: 30 * time.Second}
+// Errors are all the mistakes of one file, by line.
+type Errors []*Error
+
+func (l Errors) Error() string {
+	var out []string
+	for _, e := range l {
+		out = append(out, e.Error())
+	}
+	return strings.Join(out, "\n")
 }
 
-// Find gives the file that is used when none is named: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml; "" when neither
-// is there.
+// Default gives the configuration without a file.
+func Default() *Config {
+	return &Config{Name: "jarvis", Data: "./data", Listen: "127.0.0.1:8080", Drain: 30 * time.Second, read: &reading{}}
+}
+
+// Empty reports whether the file says nothing at all, as one that an editor left on a full disk.
+func (c *Config) Empty() bool {
+	return c.read.file != "" && (c.read.root == nil || c.read.root.Kind == yaml.ScalarNode && c.read.root.Tag == "!!null")
+}
+
+// System is where the configuration of this machine's server lies, and Known where its socket does.
+const (
+	System = "/etc/jarvis/jarvis.yaml"
+	Known  = "/run/jarvis/jarvis.sock"
+)
+
+// Find gives the file that is used when none is named: that of JARVIS_CONFIG, ./jarvis.yaml, then System; "" when none is there.
 func Find() string {
-	for _, f := range []string{"jarvis.yaml", "/etc/jarvis/jarvis.yaml"} {
+	if f := os.Getenv("JARVIS_CONFIG"); f != "" {
+		return f
+	}
+	for _, f := range []string{"jarvis.yaml", System} {
 		if _, err := os.Stat(f); err == nil {
 			return f
 		}
@@ -89,257 +125,108 @@ func Find() string {
 	return ""
 }
 
-// Load reads a file. The error is an *Error.
+// Load reads a file. The error is an Errors with all that the file itself shows to be wrong; Verify looks at the rest as well.
 func Load(file string) (*Config, error) {
-	b, err := os.ReadFile(file)
+	b, err := readFile(file)
 	if err != nil {
-		var perr *os.PathError
-		if errors.As(err, &perr) {
-			err = perr.Err
-		}
-		return nil, &Error{File: file, Msg: "can not be read: " + err.Error()}
+		return nil, Errors{err}
 	}
 	return Parse(file, b, os.LookupEnv)
 }
 
 // Parse reads the text of a file; env looks up ${NAME}.
 func Parse(file string, b []byte, env func(string) (string, bool)) (*Config, error) {
+	c := read(file, b, env)
+	if err := c.read.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func readFile(file string) ([]byte, *Error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		var perr *os.PathError
+		if errors.As(err, &perr) {
+			err = perr.Err
+		}
+		return nil, &Error{File: file, Msg: "cannot be read: " + err.Error(), Err: err}
+	}
+	return b, nil
+}
+
+// read makes what it can of the text. What is wrong is in read.wrong.
+func read(file string, b []byte, env func(string) (string, bool)) *Config {
 	c := Default()
-	c.file = file
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		var le *yaml.LoadError
-		if errors.As(err, &le) {
-			return nil, &Error{file, le.Mark.Line, "this is not YAML: " + le.Message}
-		}
-		return nil, &Error{File: file, Msg: "this is not YAML: " + err.Error()}
-	}
-	if len(doc.Content) > 0 {
-		root := doc.Content[0]
-		if err := expand(file, root, env); err != nil {
-			return nil, err
-		}
-		if err := check(file, root, reflect.TypeFor[Config](), ""); err != nil {
-			return nil, err
-		}
-		if err := root.Decode(c); err != nil {
-			return nil, &Error{File: file, Msg: strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " ")}
-		}
-	}
-	return c, c.validate()
+	c.read = &reading{file: file, env: env}
+	c.read.tree(b, c)
+	c.validate()
+	return c
 }
 
-// expand puts the environment's values in place of ${NAME}. A value that is wholly one stays a string.
-func expand(file string, n *yaml.Node, env func(string) (string, bool)) error {
-	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
-		var missing string
-		v := variable.ReplaceAllStringFunc(n.Value, func(m string) string {
-			s, ok := env(m[2 : len(m)-1])
-			if !ok {
-				missing = m
-			}
-			return s
-		})
-		if missing != "" {
-			return &Error{file, n.Line, fmt.Sprintf("%s is not set in the environment", missing)}
-		}
-		n.Value = v
-	}
-	for _, ch := range n.Content {
-		if err := expand(file, ch, env); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var variable = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
-
-// check walks the tree beside the Go types: an unknown key is an error that names the nearest one, a value of the
-// wrong shape one that says what belongs there.
-func check(file string, n *yaml.Node, t reflect.Type, key string) error {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Tag == "!!null" {
-		return nil
-	}
-	bad := func(want string) error {
-		return &Error{file, n.Line, fmt.Sprintf("%s must be %s", key, want)}
-	}
-	switch {
-	case t == reflect.TypeFor[time.Duration]():
-		if _, err := time.ParseDuration(n.Value); n.Kind != yaml.ScalarNode || err != nil {
-			return bad("a duration as in 30s or 5m")
-		}
-		return nil
-	case t.Kind() == reflect.Struct:
-		if n.Kind != yaml.MappingNode {
-			return bad("a mapping with the keys " + strings.Join(keysOf(t), ", "))
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := n.Content[i]
-			f, ok := field(t, k.Value)
-			if !ok {
-				msg := fmt.Sprintf("there is no key %q here", path(key, k.Value))
-				if near := pipeline.Nearest(k.Value, keysOf(t)); near != "" {
-					msg += fmt.Sprintf("; did you mean %q?", near)
-				} else {
-					msg += "; there are " + strings.Join(keysOf(t), ", ")
-				}
-				return &Error{file, k.Line, msg}
-			}
-			if err := check(file, n.Content[i+1], f.Type, path(key, k.Value)); err != nil {
-				return err
-			}
-		}
-	case t.Kind() == reflect.Slice:
-		if n.Kind != yaml.SequenceNode {
-			return bad("a list")
-		}
-		for _, ch := range n.Content {
-			if err := check(file, ch, t.Elem(), key); err != nil {
-				return err
-			}
-		}
-	case t.Kind() == reflect.Map:
-		if n.Kind != yaml.MappingNode {
-			return bad("a mapping")
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if err := check(file, n.Content[i+1], t.Elem(), path(key, n.Content[i].Value)); err != nil {
-				return err
-			}
-		}
-	default:
-		if n.Kind != yaml.ScalarNode {
-			return bad("a single value")
-		}
-		v := reflect.New(t)
-		if err := n.Decode(v.Interface()); err != nil {
-			switch t.Kind() {
-			case reflect.Bool:
-				return bad("true or false")
-			case reflect.Int, reflect.Uint32:
-				return bad("a whole number")
-			}
-			return bad("a " + t.Kind().String())
-		}
-	}
-	return nil
-}
-
-func path(key, k string) string {
-	if key == "" {
-		return k
-	}
-	return key + "." + k
-}
-
-func field(t reflect.Type, name string) (reflect.StructField, bool) {
-	for _, f := range reflect.VisibleFields(t) { // what is inlined too
-		if tag(f) == name {
-			return f, true
-		}
-	}
-	return reflect.StructField{}, false
-}
-
-// tag gives a field's key; "" for one that is not in the file.
-func tag(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-	if name == "-" {
-		return ""
-	}
-	return name
-}
-
-func keysOf(t reflect.Type) []string {
-	var out []string
-	for _, f := range reflect.VisibleFields(t) {
-		if k := tag(f); k != "" {
-			out = append(out, k)
-		}
-	}
-	sort.Strings(out)
-	return out
-}
-
-// validate checks what the shape can not tell, and makes paths relative to the file.
-func (c *Config) validate() error {
-	fail := func(format string, args ...any) error { return &Error{File: c.file, Msg: fmt.Sprintf(format, args...)} }
+// validate checks what one value alone cannot show, and makes paths relative to the file.
+func (c *Config) validate() {
+	wrong := c.read.at
 	if c.Name == "" || strings.ContainsAny(c.Name, " :,@\t") {
-		return fail("name is %q; it must be one word", c.Name)
+		wrong("name", "is %q; it must be one word", c.Name)
 	}
-	if c.Drain < 0 {
-		return fail("drain is %s; it must not be negative, and 0s waits for nothing", c.Drain)
-	}
-	if err := access.Check(c.People); err != nil {
-		return fail("%v", err)
-	}
+	c.read.add(access.Check(c.People), "people")
 	for i, ch := range c.Chat {
 		if (ch.IRC == nil) == (ch.XMPP == nil) {
-			return fail("chat: entry %d must name one network; write irc: {…} or xmpp: {…}", i+1)
+			wrong(fmt.Sprintf("chat[%d]", i), ": entry %d must name one network; write irc: {…} or xmpp: {…}", i+1)
 		}
 	}
 	if c.Database != "" && !strings.HasPrefix(string(c.Database), "postgres://") && !strings.HasPrefix(string(c.Database), "postgresql://") {
-		return fail("database must be postgres://…, or empty for SQLite in data")
+		wrong("database", "must be postgres://…, or empty for SQLite in data")
 	}
 	if c.AgeKey != "" {
 		if _, err := clipboard.ParseKey(string(c.AgeKey)); err != nil {
-			return fail("age_key: %v", err)
-		}
-	}
-	dir := filepath.Dir(c.file)
-	rel := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+			wrong("age_key", ": %v", err)
 		}
 	}
 	if c.Data == "" {
 		c.Data = "./data"
 	}
-	rel(&c.Data)
-	rel(&c.HTTP.TLS.Cert)
-	rel(&c.HTTP.TLS.Key)
-	for _, ch := range c.Chat {
-		if ch.IRC != nil {
-			rel(&ch.IRC.CA)
-		} else {
-			rel(&ch.XMPP.CA)
-		}
-	}
 	for i := range c.Tasks {
-		t := &c.Tasks[i]
-		if !strings.Contains(t.Repo, ":") { // a path, not a URL or host:path
-			rel(&t.Repo)
+		if t := &c.Tasks[i]; !strings.Contains(t.Repo, ":") { // a path, not a URL or host:path
+			t.Repo = c.read.beside(t.Repo)
 		}
-		rel(&t.AllowedSigners)
-		rel(&t.Key)
-		rel(&t.KnownHosts)
 	}
-	rel(&c.Checks.Dir)
-	rel(&c.Checks.Plugins)
-	if w := c.Workers.ESX; w != nil {
-		rel(&w.CA)
+	c.place(reflect.ValueOf(c).Elem())
+	c.ownSocket()
+	c.read.add(c.Keep.Check(), "keep")
+	c.read.add(c.Socket.Check(), "socket")
+}
+
+// ownSocket says where the socket is when the file does not.
+func (c *Config) ownSocket() {
+	if c.Socket.Path == "" {
+		c.Socket.Path, c.Socket.Own = filepath.Join(c.Data, "run", "jarvis.sock"), true
 	}
-	if w := c.Workers.LDAP; w != nil {
-		rel(&w.CA)
+}
+
+// place makes every path relative to the file: what a struct marks with the tag `path:"relative"`.
+func (c *Config) place(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c.place(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			c.place(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			switch {
+			case f.Tag.Get("path") == "relative":
+				v.Field(i).SetString(c.read.beside(v.Field(i).String()))
+			case f.IsExported():
+				c.place(v.Field(i))
+			}
+		}
 	}
-	if w := c.Workers.SSH; w != nil {
-		rel(&w.Key)
-		rel(&w.KnownHosts)
-	}
-	if w := c.Workers.Converge; w != nil {
-		rel(&w.Dir)
-	}
-	if w := c.Workers.External; w != nil {
-		rel(&w.Dir)
-	}
-	return nil
 }
 
 // Unreachable gives a line for each person who could never be recognised, and one for each whose ways are fewer than
@@ -374,14 +261,8 @@ func (c *Config) Unreachable() []string {
 			out = append(out, p.Name+" is not recognised by "+strings.Join(dead, "; nor by "))
 		}
 	}
+	for i := range out {
+		out[i] = c.Conceal(out[i])
+	}
 	return out
-}
-
-// Socket gives the path of the socket.
-func (c *Config) Socket() string { return filepath.Join(c.Data, "jarvis.sock") }
-
-// Masked gives the configuration as YAML with its secrets masked.
-func (c *Config) Masked() (string, error) {
-	b, err := yaml.Dump(c, yaml.WithIndent(2))
-	return string(b), err
 }

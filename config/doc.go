@@ -11,7 +11,7 @@ import (
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# jarvis.yaml\n\n<!-- made by go generate from the Config types; edit their doc tags -->\n\n")
-	b.WriteString("One file. `${NAME}` takes a value from the environment; a name that is not set is an error. `jarvis config check` says what is\nwrong, in which line; `jarvis config show` prints what is in force, secrets masked.\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
+	b.WriteString("One file. A value may stand elsewhere: `${NAME}` is taken from the environment, `${file:PATH}` from a file (relative to this one),\n`${credential:NAME}` from a credential of systemd, which outside of the service is the file NAME in the folder `credentials` beside this\nfile; `$${NAME}` is `${NAME}` itself. One that is missing is an error. `jarvis config check` says all that is wrong, each with its line;\n`jarvis config show` prints what is in force, secrets masked; `jarvis reload` has a running server take over what it can\n([install.md](install.md)).\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
 	rows(&b, reflect.TypeFor[Config](), "")
 	return b.String()
 }
@@ -29,9 +29,12 @@ func rows(b *strings.Builder, t reflect.Type, prefix string) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeName(ft), code(f.Tag.Get("default")), strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
 		switch {
-		case ft == reflect.TypeFor[time.Duration]():
+		case ft == reflect.TypeFor[time.Duration](), ownForm(ft) && ft.Name() != "Network":
 		case ft.Kind() == reflect.Struct:
 			rows(b, ft, name)
+		case ft.Kind() == reflect.Slice && ft.Implements(reflect.TypeFor[interface{ OneOrMany() }]()):
+			rows(b, ft.Elem(), name)
+		case ft.Kind() == reflect.Slice && ownForm(ft.Elem()):
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
 			rows(b, ft.Elem(), name+"[]")
 		case ft.Kind() == reflect.Map && ft.Elem().Kind() == reflect.Struct:
@@ -53,6 +56,10 @@ func typeName(t reflect.Type) string {
 		return "duration"
 	case t.Name() == "Secret":
 		return "secret"
+	case t.Name() == "Size":
+		return "text or mapping"
+	case t.Implements(reflect.TypeFor[interface{ OneOrMany() }]()):
+		return "mapping or list"
 	}
 	switch t.Kind() {
 	case reflect.Struct:

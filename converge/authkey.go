@@ -1,6 +1,8 @@
 package converge
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"regexp"
 	"strings"
@@ -15,8 +17,27 @@ type AuthorizedKey struct {
 	Absent bool // no line of that key, whatever its options
 }
 
-// ID implements Resource.
-func (k AuthorizedKey) ID() string { return "key " + k.comment() + " of " + k.User }
+// ID implements Resource: the key is what it is, whatever its comment says.
+func (k AuthorizedKey) ID() string {
+	l, ok := parseKeyLine(k.Key)
+	switch {
+	case !ok:
+		return "key " + clip(k.Key) + " of " + k.User
+	case l.authority():
+		return "authority " + l.fingerprint() + " of " + k.User
+	}
+	return "key " + l.fingerprint() + " of " + k.User
+}
+
+// fingerprint names a key as `ssh-keygen -l` does.
+func (l keyLine) fingerprint() string {
+	raw, err := base64.StdEncoding.DecodeString(l.key)
+	if err != nil {
+		return l.key
+	}
+	sum := sha256.Sum256(raw)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+}
 
 func (k AuthorizedKey) comment() string {
 	l, ok := parseKeyLine(k.Key)
@@ -114,29 +135,35 @@ func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
 }
 
 // without gives a command that prints the keys that are there but for some lines, the last one with a newline behind it. The
-// lines are whole: what else there is, and what came since they were read, stays.
+// lines are whole: what else there is, and what came since they were read, stays. Any bytes may stand in it: -a.
 func without(lines []string) string {
-	filter := "awk 1"
+	filter := " -e ''"
 	if len(lines) > 0 {
-		filter = "LC_ALL=C grep -vxF"
+		filter = " -vxF"
 		for _, l := range lines {
 			filter += " -e " + quote(l)
 		}
-		filter += " --"
 	}
-	return `{ [ ! -e "$d/authorized_keys" ] || { ` + filter + ` "$d/authorized_keys" || [ $? = 1 ]; }; }`
+	return `{ [ ! -e authorized_keys ] || { LC_ALL=C grep -a` + filter + ` -- authorized_keys || [ $? = 1 ]; }; }`
 }
 
 // edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less in it,
-// nobody might come in any more.
+// nobody might come in any more. It runs as the user: whatever he made of his folder, it leads to nothing but what is his.
 func (k AuthorizedKey) edit(command string) string {
-	return "u=" + quote(k.User) + `
-h=$(getent passwd "$u" | cut -d: -f6)
-[ -n "$h" ] || { echo "there is no user $u" >&2; exit 1; }
-o=$(id -u "$u"):$(id -g "$u") d=$h/.ssh
-mkdir -p "$d" && chown "$o" "$d" && chmod 700 "$d" || exit
-t=$(mktemp "$d/.converge.XXXXXX") || exit
+	inner := `umask 077
+cd -P -- "$2" || exit
+[ -e .ssh ] || mkdir .ssh || exit
+[ -O .ssh ] || { echo "$2/.ssh does not belong to $1; it is left as it is" >&2; exit 1; }
+cd -P .ssh || exit
+[ ! -L authorized_keys ] || { echo "$2/.ssh/authorized_keys is a link; it is left as it is" >&2; exit 1; }
+[ ! -e authorized_keys ] || [ -O authorized_keys ] || { echo "$2/.ssh/authorized_keys does not belong to $1; it is left as it is" >&2; exit 1; }
+chmod 700 . || exit
+t=$(mktemp ./.converge.XXXXXX) || exit
 trap 'rm -f -- "$t"' EXIT
 { ` + command + `; } > "$t" || exit
-chown "$o" "$t" && chmod 600 "$t" && mv -f "$t" "$d/authorized_keys"`
+chmod 600 "$t" && mv -f "$t" authorized_keys`
+	return become + "u=" + quote(k.User) + `
+h=$(getent passwd "$u" | cut -d: -f6)
+[ -n "$h" ] || { echo "there is no user $u" >&2; exit 1; }
+as "$u" sh -c ` + quote(inner) + ` jarvis "$u" "$h"`
 }

@@ -286,23 +286,40 @@ func (r *runner) run(ctx context.Context, report *Report) error {
 	}
 }
 
-// modify runs the actions of a host, in order, and then what is owed after them.
+// modify runs the actions of a host, in order, and then what is owed after them. When one fails, what this run changed stays
+// owed: a service is not told of half a change. What an earlier run left is done all the same where no action here owes it, too:
+// its own resources are as they shall be, and what fails may fail for weeks.
 func (r *runner) modify(ctx context.Context, n *Node) error {
 	var after []string
 	n.forget() // what was read is no longer so
-	for _, a := range n.actions() {
-		if a.Script != "" {
-			if err := r.act(ctx, n, a, a.owe()); err != nil {
-				return err
-			}
+	failed := r.change(ctx, n)
+	for _, s := range n.steps {
+		a := s.action
+		if a.After == "" || slices.Contains(after, a.After) || failed != nil && (ctx.Err() != nil || n.changes(a.After)) {
+			continue
 		}
-		if a.After != "" && !slices.Contains(after, a.After) {
-			after = append(after, a.After)
-		}
+		after = append(after, a.After)
 	}
 	for _, s := range after {
 		if err := r.act(ctx, n, Action{Desc: "run " + s, Script: s}, pay(s)); err != nil {
-			return fmt.Errorf("%w (the next run tries it again, unless the mark /var/lib/converge/owed/%s is removed)", err, owedMark(s))
+			err = fmt.Errorf("%w (the next run tries it again, unless the mark /var/lib/converge/owed/%s is removed)", err, owedMark(s))
+			if failed == nil {
+				return err
+			}
+			failed = fmt.Errorf("%w; and %w", failed, err)
+		}
+	}
+	return failed
+}
+
+// change runs the actions of a host, until one fails.
+func (r *runner) change(ctx context.Context, n *Node) error {
+	for _, a := range n.actions() {
+		if a.Script == "" {
+			continue
+		}
+		if err := r.act(ctx, n, a, a.owe()); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -45,32 +45,35 @@ func (n *Node) stat(path string) (*stat, error) {
 // access is who may do what with a file or directory.
 type access struct{ mode, owner, group string }
 
-// fix gives the action that is missing for mode and owner, nil when none is.
-func (a access) fix(path string, s *stat) *Action {
-	var diff, script []string
-	if a.mode != "" {
-		want, err := strconv.ParseUint(a.mode, 8, 32)
-		if err == nil && s.mode&0o7777 != want {
-			diff = append(diff, fmt.Sprintf("-mode: %04o\n+mode: %04o\n", s.mode&0o7777, want))
-			script = append(script, "chmod "+quote(a.mode)+" "+quote(path))
-		}
+// differs says what is not as it shall be, as a diff; "" when nothing is.
+func (a access) differs(s *stat) string {
+	var diff strings.Builder
+	if want, err := strconv.ParseUint(a.mode, 8, 32); err == nil && s.mode&0o7777 != want {
+		fmt.Fprintf(&diff, "-mode: %04o\n+mode: %04o\n", s.mode&0o7777, want)
 	}
-	who := ""
 	if a.owner != "" && a.owner != s.owner {
-		diff = append(diff, "-owner: "+s.owner+"\n+owner: "+a.owner+"\n")
-		who = a.owner
+		diff.WriteString("-owner: " + s.owner + "\n+owner: " + a.owner + "\n")
 	}
 	if a.group != "" && a.group != s.group {
-		diff = append(diff, "-group: "+s.group+"\n+group: "+a.group+"\n")
-		who += ":" + a.group
+		diff.WriteString("-group: " + s.group + "\n+group: " + a.group + "\n")
 	}
-	if who != "" {
-		script = append([]string{"chown -h " + quote(who) + " " + quote(path)}, script...) // chown takes setuid away
+	return diff.String()
+}
+
+// set gives a script that sets what is said of mode and owner. The name must be one that nobody can replace meanwhile.
+func (a access) set(name string) string {
+	var b strings.Builder
+	if a.owner != "" || a.group != "" {
+		who := a.owner
+		if a.group != "" {
+			who += ":" + a.group
+		}
+		fmt.Fprintf(&b, "chown %s %s || exit\n", quote(who), name) // first: it takes setuid away
 	}
-	if script == nil {
-		return nil
+	if a.mode != "" {
+		fmt.Fprintf(&b, "chmod %s %s || exit\n", quote(a.mode), name)
 	}
-	return &Action{Desc: "set mode and owner of " + path, Diff: strings.Join(diff, ""), Script: strings.Join(script, " && ")}
+	return b.String()
 }
 
 func (a access) check() error {
@@ -139,17 +142,19 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		if s.is(sIFDIR) {
 			return nil, fmt.Errorf("%s is a directory", f.Path)
 		}
-		return []Action{{Desc: "remove " + f.Path, Script: "rm -f -- " + quote(f.Path), After: f.OnChange}}, nil
+		dir, name := folderOf(f.Path)
+		return []Action{{Desc: "remove " + f.Path, Script: dir + "rm -f -- " + name, After: f.OnChange}}, nil
 	}
 	if s != nil && !s.is(sIFREG) {
 		return nil, fmt.Errorf("%s is there, and is no regular file", f.Path)
 	}
 	want := sha256.Sum256([]byte(content))
 	if s != nil && sum.text == hex.EncodeToString(want[:]) {
-		if fix := acc.fix(f.Path, s); fix != nil {
-			return []Action{*fix}, nil
+		diff := acc.differs(s)
+		if diff == "" {
+			return nil, nil
 		}
-		return nil, nil
+		return []Action{{Desc: "set mode and owner of " + f.Path, Diff: diff, Script: writeFile(f.Path, content, acc)}}, nil
 	}
 	n.will("cat", f.Path, content)
 	a := Action{Desc: "write " + f.Path, Script: writeFile(f.Path, content, acc), After: f.OnChange}
@@ -179,26 +184,18 @@ const maxDiff = 256 << 10
 // writeFile gives a script that replaces a file; what is not said of mode and owner stays as it is.
 func writeFile(path, content string, a access) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "p=%s\n[ ! -L \"$p\" ] || p=$(readlink -f -- \"$p\") || exit\nt=$(mktemp \"${p%%/*}/.converge.XXXXXX\") || exit\ntrap 'rm -f -- \"$t\"' EXIT\nbase64 -d > \"$t\" <<'CONVERGE' || exit\n", quote(path))
+	b.WriteString("base64 -d > new <<'CONVERGE' || exit\n")
 	text := base64.StdEncoding.EncodeToString([]byte(content))
 	for len(text) > 76 {
 		b.WriteString(text[:76] + "\n")
 		text = text[76:]
 	}
 	b.WriteString(text + "\nCONVERGE\n")
-	b.WriteString("if [ -e \"$p\" ]; then cp --attributes-only --preserve=all -- \"$p\" \"$t\" && touch -- \"$t\"; else chmod 0644 \"$t\"; fi || exit\n")
-	if a.owner != "" || a.group != "" {
-		who := a.owner
-		if a.group != "" {
-			who += ":" + a.group
-		}
-		fmt.Fprintf(&b, "chown %s \"$t\" || exit\n", quote(who))
-	}
-	if a.mode != "" {
-		fmt.Fprintf(&b, "chmod %s \"$t\" || exit\n", quote(a.mode))
-	}
-	b.WriteString("mv -f -- \"$t\" \"$p\"")
-	return b.String()
+	// Of a link cp makes a link: then somebody put it there just now.
+	b.WriteString(`if [ -e "../$n" ]; then cp -P --attributes-only --preserve=all -- "../$n" new && [ -f new ] && [ ! -L new ] && touch -- new; else chmod 0644 new; fi || exit
+`)
+	b.WriteString(a.set("new"))
+	return walk + "reach " + quote(path) + " || exit\n" + replace(strings.TrimSuffix(b.String(), "\n"))
 }
 
 // Line is a line that a text file shall have, or not have.
@@ -292,25 +289,24 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 	case d.Absent && s == nil:
 		return nil, nil
 	case d.Absent && s.is(sIFDIR):
-		return []Action{{Desc: "remove " + d.Path + " and all in it", Script: "rm -rf --one-file-system -- " + quote(d.Path)}}, nil
+		dir, name := folderOf(d.Path)
+		return []Action{{Desc: "remove " + d.Path + " and all in it", Script: dir + "rm -rf --one-file-system -- " + name}}, nil
 	case s != nil && !s.is(sIFDIR):
 		return nil, fmt.Errorf("%s is there, and is no directory", d.Path)
 	case s == nil:
-		script := "mkdir -p -- " + quote(d.Path)
-		fresh := &stat{mode: 0o10000} // no mode that anybody wants, so that it is set
 		if acc.mode == "" {
 			acc.mode = "0755"
 		}
-		if fix := acc.fix(d.Path, fresh); fix != nil {
-			script += " && " + fix.Script
-		}
-		return []Action{{Desc: "create the directory " + d.Path, Script: script}}, nil
+		return []Action{{Desc: "create the directory " + d.Path, Script: makeDir(d.Path) + acc.set(".")}}, nil
 	}
-	if fix := acc.fix(d.Path, s); fix != nil {
-		return []Action{*fix}, nil
+	if diff := acc.differs(s); diff != "" {
+		return []Action{{Desc: "set mode and owner of " + d.Path, Diff: diff, Script: walk + "into " + quote(d.Path) + " || exit\n" + acc.set(".")}}, nil
 	}
 	return nil, nil
 }
+
+// makeDir gives a script that makes a directory and those above it, and goes there.
+func makeDir(path string) string { return walk + "make=1; into " + quote(path) + " || exit\n" }
 
 // Link is a symbolic link.
 type Link struct {
@@ -336,10 +332,11 @@ func (l Link) Plan(n *Node) ([]Action, error) {
 	case s != nil && !s.is(sIFLNK):
 		return nil, fmt.Errorf("%s is there, and is no link", l.Path)
 	case l.Absent && s != nil:
-		return []Action{{Desc: "remove the link " + l.Path, Script: "rm -f -- " + quote(l.Path)}}, nil
+		dir, name := folderOf(l.Path)
+		return []Action{{Desc: "remove the link " + l.Path, Script: dir + "rm -f -- " + name}}, nil
 	case l.Absent || r.text == l.To && s != nil:
 		return nil, nil
 	}
-	t := l.Path + ".converge"
-	return []Action{{Desc: "link " + l.Path + " to " + l.To, Diff: Diff(r.text, l.To), Script: "ln -sfn -- " + quote(l.To) + " " + quote(t) + " && mv -fT -- " + quote(t) + " " + quote(l.Path)}}, nil
+	dir, name := folderOf(l.Path)
+	return []Action{{Desc: "link " + l.Path + " to " + l.To, Diff: Diff(r.text, l.To), Script: dir + "n=" + name + "\n" + replace("ln -s -- "+quote(l.To)+" new || exit")}}, nil
 }

@@ -275,7 +275,7 @@ func (n *Node) parse(out, stderr string) error {
 }
 
 // helpers are for the readers: answer KIND EXIT ITEM TEXT.
-const helpers = `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$2" "${#4}" "${#3}" "$3" "$4"; }
+const helpers = walk + become + `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$2" "${#4}" "${#3}" "$3" "$4"; }
 `
 
 // readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,4 +63,9 @@ func (n *Node) wantOwed() error {
 		n.steps = append(n.steps, step{owedID, Action{Desc: "run " + s + ", which an earlier run did not come to", After: s}})
 	}
 	return first(err)
+}
+
+// changes reports whether an action of this run owes a script.
+func (n *Node) changes(after string) bool {
+	return slices.ContainsFunc(n.steps, func(s step) bool { return s.action.Script != "" && s.action.After == after })
 }

@@ -8,20 +8,23 @@ import (
 // readers write the script that reads all items of a kind. What it does not answer for is not there: an empty reading.
 var readers = map[string]func(items []string) string{
 	"script": each(`out=$(sh -c "$i" < /dev/null; e=$?; printf .; exit $e); e=$?; answer script $e "$i" "${out%.}"`),
-	"cat": each(`if [ -f "$i" ]; then
-  size=$(($(wc -c < "$i")))
+	"cat": each(`(
+  reach "$i" 2> /dev/null; e=$?
+  [ "$e" != 3 ] || answer cat 3 "$i" "$why"
+  [ "$e" = 0 ] && [ -f "./$n" ] || exit 0
+  size=$(($(wc -c < "./$n")))
   if [ "$size" -gt 1048576 ]; then answer cat 1 "$i" "it is larger than 1 MiB"; else
-    out=$(cat -- "$i" && printf .) || exit
+    out=$(cat -- "./$n" && printf .) || exit
     out=${out%.}
     if [ "${#out}" -eq "$size" ]; then answer cat 0 "$i" "$out"; else answer cat 2 "$i" "it holds NUL bytes"; fi
   fi
-fi`),
+) || exit`),
 	"stat": all(`stat -c '%f %U %G %s %n' -- "$@" 2> /dev/null | while read -r f u g s n; do answer stat 0 "$n" "$f $u $g $s"; done`),
 	"sum":  all(`sha256sum -- "$@" 2> /dev/null | while read -r h n; do answer sum 0 "$n" "$h"; done`),
 	"link": each(`if [ -L "$i" ]; then answer link 0 "$i" "$(readlink -- "$i")"; fi`),
-	// Home and keys of a user.
+	// Home and keys of a user. A NUL is no part of a line that sshd reads, and dropped.
 	"keys": each(`h=$(getent passwd "$i" | cut -d: -f6); [ -z "$h" ] || answer keys 0 "$i" "$h
-$(cat -- "$h/.ssh/authorized_keys" 2> /dev/null)"`),
+$([ ! -f "$h/.ssh/authorized_keys" ] || as "$i" cat -- "$h/.ssh/authorized_keys" 2> /dev/null | tr -d '\000')"`),
 	"package": all(`if command -v dpkg-query > /dev/null; then
   dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' -- "$@" 2> /dev/null | while read -r s n v; do
     case $s in ii|hi) answer package 0 "$n" "$v" ;; esac
@@ -45,7 +48,10 @@ fi`),
 	"sysctl": each(`f=/proc/sys/$(printf %s "$i" | tr . /); if [ -r "$f" ]; then answer sysctl 0 "$i" "$(cat "$f")"; fi`),
 	"owed":   each(owedDir + `answer owed 0 "$i" "$(for f in "$owed"/*; do [ ! -f "$f" ] || { cat -- "$f"; echo; }; done)"`),
 	"mounts": each(`answer mounts 0 "$i" "$(cat /proc/1/mounts 2> /dev/null || cat /proc/self/mounts)"`),
-	"git":    each(`if [ -d "$i/.git" ]; then answer git 0 "$i" "$(git -c safe.directory='*' -C "$i" rev-parse HEAD 2> /dev/null) $(git -c safe.directory='*' -C "$i" config remote.origin.url)"; fi`),
+	"git": each(`if [ -d "$i/.git" ]; then
+  g() { as "$(stat -c %U -- "$i")" git -c safe.directory='*' -C "$i" "$@"; }
+  answer git 0 "$i" "$(g rev-parse HEAD 2> /dev/null) $(g config remote.origin.url)"
+fi`),
 }
 
 // each runs a script for every item, as $i.

@@ -15,6 +15,9 @@ import (
 //
 //	program:  {"id":1,"sh":"…"}   {"log":"…"}   {"report":{…}}
 //	driver:   {"host":{"name":"loki","groups":["web"],"props":{…}}}   {"id":1,"stdout":"…","stderr":"…","exit":0,"error":"…"}
+//
+// A driver that only wants to know what is missing says "look" in place of "host". A program that was built before there
+// was that word finds no host, and ends: it never takes a look for an order.
 type message struct {
 	ID     int         `json:"id,omitempty"`
 	Sh     string      `json:"sh,omitempty"`
@@ -24,6 +27,7 @@ type message struct {
 	Error  string      `json:"error,omitempty"`
 	Log    string      `json:"log,omitempty"`
 	Host   *hostFacts  `json:"host,omitempty"`
+	Look   *hostFacts  `json:"look,omitempty"`
 	Report *HostReport `json:"report,omitempty"`
 }
 
@@ -32,6 +36,9 @@ type hostFacts struct {
 	Groups []string          `json:"groups,omitempty"`
 	Props  map[string]string `json:"props,omitempty"`
 }
+
+// ErrNoReport is what Drive and Look give when the program ended without a report.
+var ErrNoReport = errors.New("the program ended without a report")
 
 // maxMessage bounds one line of the protocol.
 const maxMessage = 64 << 20
@@ -58,11 +65,15 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configura
 	if err != nil {
 		return err
 	}
-	if first.Host == nil {
+	facts := first.Host
+	if first.Look != nil {
+		facts = first.Look
+	}
+	if facts == nil {
 		return errors.New("this program is started by the step converge:apply, which tells it the host")
 	}
-	t := Target{Name: first.Host.Name, Groups: first.Host.Groups, Props: first.Host.Props, Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
-	o := Options{Progress: func(e Event) {
+	t := Target{Name: facts.Name, Groups: facts.Groups, Props: facts.Props, Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
+	o := Options{Check: first.Look != nil, Progress: func(e Event) {
 		if e.Kind == "done" {
 			h.send(message{Log: e.Action.Desc + "\n" + e.Action.Diff})
 		}
@@ -126,9 +137,19 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 // Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
 // log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
+	return drive(ctx, in, out, message{Host: &hostFacts{t.Name, t.Groups, t.Props}}, h, log)
+}
+
+// Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with a
+// library that does not know this ends with an error.
+func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
+	return drive(ctx, in, out, message{Look: &hostFacts{t.Name, t.Groups, t.Props}}, h, log)
+}
+
+func drive(ctx context.Context, in io.Reader, out io.Writer, first message, h Host, log func(string)) (HostReport, error) {
 	enc, sc := json.NewEncoder(out), lineReader(in)
 	// A program that reads no more has ended, or will; what it says until then counts.
-	_ = enc.Encode(message{Host: &hostFacts{t.Name, t.Groups, t.Props}})
+	_ = enc.Encode(first)
 	for sc.Scan() {
 		var m message
 		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {
@@ -151,5 +172,5 @@ func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, l
 	if err := sc.Err(); err != nil {
 		return HostReport{}, err
 	}
-	return HostReport{}, errors.New("the program ended without a report")
+	return HostReport{}, ErrNoReport
 }

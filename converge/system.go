@@ -165,7 +165,7 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	case m.Absent && mounted:
 		out = append(out, Action{Desc: "unmount " + m.Path, Script: "umount -- " + quote(m.Path)})
 	case !m.Absent && !mounted:
-		out = append(out, Action{Desc: "mount " + m.Path, Script: "mkdir -p -- " + quote(m.Path) + " && mount -- " + quote(m.Path)})
+		out = append(out, Action{Desc: "mount " + m.Path, Script: makeDir(m.Path) + "mount -- " + quote(m.Path)})
 	}
 	return out, nil
 }
@@ -296,17 +296,16 @@ func (c Checkout) Plan(n *Node) ([]Action, error) {
 	if s != nil && r.text == "" {
 		return nil, fmt.Errorf("%s is there, and is no checkout", c.Path)
 	}
-	as := ""
-	make := "mkdir -p -- " + quote(c.Path)
+	as, script := "", makeDir(c.Path)
 	if c.Owner != "" {
 		if err := checkName("user", c.Owner); err != nil {
 			return nil, err
 		}
-		as = "runuser -u " + quote(c.Owner) + " -- "
-		make += " && chown " + quote(c.Owner+":") + " " + quote(c.Path)
+		as = "as " + quote(c.Owner) + " "
+		script = become + script + "chown " + quote(c.Owner+":") + " . || exit\n"
 	}
-	git := as + "git -C " + quote(c.Path) + " "
-	script := make + " || exit\n" + git + "init -q || exit\n" + git + "config remote.origin.url " + quote(c.Repo) + " && " + git + "config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' || exit\n" +
+	git := as + "git "
+	script += git + "init -q || exit\n" + git + "config remote.origin.url " + quote(c.Repo) + " && " + git + "config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' || exit\n" +
 		git + "fetch -q --tags origin && " + git + "checkout -q --force --detach " + c.Commit
 	was, _, _ := strings.Cut(r.text, " ")
 	return []Action{{Desc: fmt.Sprintf("check out %.12s of %s at %s", c.Commit, c.Repo, c.Path), Diff: Diff(was, c.Commit), Script: script}}, nil

@@ -1,4 +1,4 @@
-// Package examples holds the files of this folder that programs show: the demo's clipboard.
+// Package examples holds the files of this folder that programs show: the demo's clipboard, the package's configuration.
 package examples
 
 import _ "embed" // for go:embed
@@ -12,3 +12,8 @@ var Loki string
 //
 //go:embed ldap/jarvis.schema
 var LDAPSchema string
+
+// Package is package.yaml, the configuration that the packages bring: it serves, and has nothing to work on.
+//
+//go:embed package.yaml
+var Package string

@@ -1,22 +1,31 @@
 package fleet
 
 import (
-	"archive/tar"
-	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
+
+// FetchOptions say what is brought here, and where to.
+type FetchOptions struct {
+	Paths []string            // on every host
+	Of    map[string][]string // instead of Paths: those of each host, by its name
+	// Dir is a directory here. With several hosts each gets one below it.
+	Dir   string
+	Force bool // what is here under the same name and differs is replaced; else it is an error, and nothing is changed
+	Sudo  *remote.Sudo
+	// Done is told each host as it is finished, one at a time; may be nil.
+	Done func(FetchResult)
+}
 
 // FetchResult is what became of a fetch from one host.
 type FetchResult struct {
@@ -26,20 +35,27 @@ type FetchResult struct {
 	Err   error
 }
 
-// Fetch brings paths of all hosts to this machine: into dir/NAME of each host, or into dir itself when there is one host
-// only. Nothing that a host sends reaches beyond that directory. A file is written beside its place and renamed.
-func (f *Fleet) Fetch(ctx context.Context, paths []string, dir string, sudo *remote.Sudo, done func(FetchResult)) []FetchResult {
+// Fetch brings paths of hosts to this machine. Nothing that a host sends reaches beyond the directory. All is written beside
+// its place first, and renamed when it is there.
+func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult {
 	results := make([]FetchResult, len(f.Hosts))
+	var mu sync.Mutex
 	_ = f.each(func(i int, h Host, c *remote.Client) error {
-		to := dir
-		if len(f.Hosts) > 1 {
-			to = filepath.Join(dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
-		}
 		r := FetchResult{Host: h}
-		r.Files, r.Bytes, r.Err = fetch(ctx, c, paths, to, sudo)
+		dir := o.Dir
+		if len(f.Hosts) > 1 {
+			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
+		}
+		paths := o.Paths
+		if o.Of != nil {
+			paths = o.Of[h.Name]
+		}
+		r.Files, r.Bytes, r.Err = fetch(ctx, c, paths, dir, o)
+		mu.Lock()
+		defer mu.Unlock()
 		results[i] = r
-		if done != nil {
-			done(r)
+		if o.Done != nil {
+			o.Done(r)
 		}
 		return nil
 	})
@@ -67,127 +83,42 @@ func apart(paths []string) error {
 	return nil
 }
 
-func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, sudo *remote.Sudo) (files int, bytes int64, err error) {
+func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o FetchOptions) (files int, bytes int64, err error) {
 	if err := apart(paths); err != nil {
 		return 0, 0, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, 0, err
 	}
-	root, err := os.OpenRoot(dir)
+	s, err := newStage(dir)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { _ = root.Close() }()
+	defer s.close()
 	r, w := io.Pipe()
-	type counted struct {
-		files int
-		bytes int64
-		err   error
-	}
-	got := make(chan counted, 1)
+	got := make(chan error, 1)
 	guard.Go(func(p *guard.Panic) {
 		_ = r.CloseWithError(p)
-		got <- counted{err: p}
+		got <- p
 	}, func() {
-		n, b, err := unpack(root, r)
+		err := s.unpack(r)
 		_ = r.CloseWithError(err) // the host need not go on
-		got <- counted{n, b, err}
+		got <- err
 	})
-	res, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths...), Sudo: sudo, Output: w})
+	res, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths...), Sudo: o.Sudo, Output: w, Apart: true})
 	_ = w.Close()
-	n := <-got
+	unpacked := <-got
 	switch {
-	case n.err != nil:
-		return n.files, n.bytes, n.err
+	case unpacked != nil:
+		return 0, 0, unpacked
 	case err != nil:
-		return n.files, n.bytes, err
-	case res.Exit != 0:
-		return n.files, n.bytes, errors.New(firstOf(res.Stderr, fmt.Sprintf("tar ended with exit %d", res.Exit)))
+		return 0, 0, err
 	}
-	return n.files, n.bytes, nil
-}
-
-// unpack writes a tar stream below root. Owners are not kept: the files are of whoever fetches them.
-func unpack(root *os.Root, r io.Reader) (files int, bytes int64, err error) {
-	in := bufio.NewReaderSize(r, fanChunk)
-	tr := tar.NewReader(in)
-	type times struct {
-		name string
-		hdr  *tar.Header
+	if err := s.place(o.Force); err != nil {
+		return 0, 0, err
 	}
-	var dirs []times
-	for {
-		hdr, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			// What stands behind the end of the archive is padding.
-			_, err = io.Copy(io.Discard, in)
-			for i := len(dirs) - 1; i >= 0 && err == nil; i-- {
-				d := dirs[i]
-				err = errors.Join(root.Chmod(d.name, d.hdr.FileInfo().Mode().Perm()), root.Chtimes(d.name, d.hdr.ModTime, d.hdr.ModTime))
-			}
-			return files, bytes, err
-		} else if err != nil {
-			return files, bytes, fmt.Errorf("what the host sends is no whole archive: %w", err)
-		}
-		name := path.Clean(hdr.Name)
-		if name == "." {
-			continue
-		}
-		if !filepath.IsLocal(name) {
-			return files, bytes, fmt.Errorf("the host sends %q, which would lie outside", hdr.Name)
-		}
-		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-			return files, bytes, err
-		}
-		temp := path.Join(path.Dir(name), ".jarvis-"+rand.Text())
-		switch hdr.Typeflag {
-		case tar.TypeDir:
-			if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-				return files, bytes, err
-			}
-			dirs = append(dirs, times{name, hdr})
-			continue
-		case tar.TypeReg:
-			n, err := writeNew(root, temp, hdr, tr)
-			bytes += n
-			if err != nil {
-				_ = root.Remove(temp)
-				return files, bytes, fmt.Errorf("write %s here: %w", name, bare(err))
-			}
-		case tar.TypeSymlink:
-			if err := root.Symlink(hdr.Linkname, temp); err != nil {
-				return files, bytes, err
-			}
-		case tar.TypeLink:
-			if err := root.Link(path.Clean(hdr.Linkname), temp); err != nil {
-				return files, bytes, err
-			}
-		default:
-			return files, bytes, fmt.Errorf("%s is no file, directory or link", hdr.Name)
-		}
-		if err := root.Rename(temp, name); err != nil {
-			_ = root.Remove(temp)
-			return files, bytes, err
-		}
-		files++
+	if res.Exit != 0 { // tar could not read all, or something changed meanwhile; what it could read is here
+		err = errors.New(firstOf(res.Stderr, fmt.Sprintf("tar ended with exit %d", res.Exit)))
 	}
-}
-
-// bare takes the name out of a file's error: it is that of no file that stays.
-func bare(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-func writeNew(root *os.Root, name string, hdr *tar.Header, r io.Reader) (int64, error) {
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(f, r)
-	return n, errors.Join(err, f.Chmod(hdr.FileInfo().Mode().Perm()), f.Close(), root.Chtimes(name, hdr.ModTime, hdr.ModTime))
+	return s.files, s.bytes, err
 }

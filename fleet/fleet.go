@@ -80,6 +80,17 @@ type HostError struct {
 func (e *HostError) Error() string { return e.Host.Name + ": " + e.Err.Error() }
 func (e *HostError) Unwrap() error { return e.Err }
 
+// UnknownHostsError: nothing vouches for the keys of these hosts.
+type UnknownHostsError struct{ Names []string }
+
+func (e *UnknownHostsError) Error() string {
+	if len(e.Names) == 1 {
+		return e.Names[0] + ": " + remote.ErrUnknownHost.Error()
+	}
+	return Fold(e.Names) + ": no host keys are known for them"
+}
+func (e *UnknownHostsError) Unwrap() error { return remote.ErrUnknownHost }
+
 // ErrNobody: there is no host to work with.
 var ErrNobody = errors.New("no host is left")
 
@@ -123,7 +134,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			if g.err != nil && o.Failed != nil && dialCtx.Err() == nil {
 				o.Failed(h, g.err)
 			}
-			if g.err != nil && !o.Skip {
+			if g.err != nil && !o.Skip && !errors.Is(g.err, remote.ErrUnknownHost) { // of strangers, all are named
 				stop()
 			}
 			if o.Opened != nil {
@@ -134,16 +145,23 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	wg.Wait()
 	f := &Fleet{}
 	var errs []error
+	unknown := &UnknownHostsError{}
 	for i, g := range got {
 		if g.err != nil {
 			e := &HostError{hosts[i], g.err}
 			f.Lost = append(f.Lost, e)
-			if !errors.Is(g.err, context.Canceled) {
+			switch {
+			case errors.Is(g.err, remote.ErrUnknownHost):
+				unknown.Names = append(unknown.Names, hosts[i].Name)
+			case !errors.Is(g.err, context.Canceled):
 				errs = append(errs, e)
 			}
 			continue
 		}
 		f.Hosts, f.clients, f.releases = append(f.Hosts, hosts[i]), append(f.clients, g.client), append(f.releases, g.release)
+	}
+	if len(unknown.Names) > 0 {
+		errs = append([]error{unknown}, errs...)
 	}
 	watch, end := context.WithCancel(context.WithoutCancel(ctx))
 	f.end = end

@@ -18,9 +18,11 @@ const DefaultLockFile = "/"
 
 // LockOptions say what is locked, and how it is watched.
 type LockOptions struct {
-	File string // DefaultLockFile when ""
-	// MakeDir makes File a directory first, where it is not there: flock would make it a file.
-	MakeDir bool
+	File string // locked alone, as orgalorg does; DefaultLockFile when "" and Dir is ""
+	// Dir is locked instead of File, and the directories above it are held shared: so different directories are locked side by
+	// side, and none while somebody holds one above it, or the whole host by DefaultLockFile.
+	Dir     string
+	MakeDir bool // make Dir first; else it must be there
 	Sudo    *remote.Sudo
 	// Answer bounds the wait for a heartbeat; one goes out every 0.8 of it. 0: 10 s.
 	Answer time.Duration
@@ -30,9 +32,13 @@ type LockOptions struct {
 type LockedError struct {
 	File   string
 	Holder string // who, as far as the host tells; may be ""
+	Own    string // the host of the same fleet whose lock it is: one machine under two names; may be ""
 }
 
 func (e *LockedError) Error() string {
+	if e.Own != "" {
+		return fmt.Sprintf("this is %s under another name, and one lock keeps out the other; name it once", e.Own)
+	}
 	by := "somebody else"
 	if e.Holder != "" {
 		by = e.Holder
@@ -65,8 +71,7 @@ type heldLock struct {
 	done  chan error    // the end of flock
 }
 
-// hear takes a line from the host. A login shell may say what it likes (~/.bashrc, /etc/profile): only what begins with
-// the word, which this connection alone was told, is of the lock.
+// hear takes a line from the host: only what begins with the word, which this connection alone was told, is of the lock.
 func (k *heldLock) hear(line string) {
 	rest, ours := strings.CutPrefix(line, k.word)
 	switch {
@@ -88,7 +93,7 @@ func (k *heldLock) hear(line string) {
 // Lock takes the lock on all hosts at once, or on none. It is an flock(2) of the file, held by flock(1) and a cat through
 // which heartbeats go; so it ends with the connection.
 func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
-	if o.File == "" {
+	if o.File == "" && o.Dir == "" {
 		o.File = DefaultLockFile
 	}
 	if o.Answer <= 0 {
@@ -97,24 +102,19 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 	lockCtx, lose := context.WithCancelCause(context.WithoutCancel(ctx))
 	l := &Lock{ctx: lockCtx, lose: lose, held: make([]*heldLock, len(f.Hosts))}
 	l.watch, l.unwatch = context.WithCancel(lockCtx)
+	for i, h := range f.Hosts {
+		l.held[i] = &heldLock{host: h, in: newMailbox(), word: rand.Text(), taken: make(chan struct{}), lines: make(chan string, 4), done: make(chan error, 1)}
+	}
 	errs := f.each(func(i int, h Host, c *remote.Client) error {
-		if o.MakeDir {
-			if res, err := c.Run(ctx, remote.Command{Args: []string{"mkdir", "-p", "--", o.File}, Sudo: o.Sudo}); err != nil {
-				return err
-			} else if res.Exit != 0 {
-				return errors.New(firstOf(res.Stderr, fmt.Sprintf("mkdir: exit %d", res.Exit)))
-			}
-		}
-		k := &heldLock{host: h, in: newMailbox(), word: rand.Text(), taken: make(chan struct{}), lines: make(chan string, 4), done: make(chan error, 1)}
-		l.held[i] = k
+		k := l.held[i]
 		l.wg.Go(func(p *guard.Panic) { k.done <- p }, func() {
-			res, err := c.Run(lockCtx, remote.Command{Args: []string{"flock", "-nx", o.File, "-c", lockLine(k.word)}, Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear})
-			if err == nil && res.Exit != 0 {
-				why := complaint(res.Stderr)
-				err = fmt.Errorf("flock: %s", firstOf(why, firstOf(res.Stderr, fmt.Sprintf("exit %d", res.Exit))))
-				if res.Exit == 1 && why == "" {
-					err = &LockedError{File: o.File, Holder: holder(lockCtx, c, o)}
-				}
+			res, err := c.Run(lockCtx, remote.Command{Args: o.args(k.word), Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear, Apart: true})
+			switch {
+			case err != nil || res.Exit == 0:
+			case res.Exit == 1 && res.Stderr == "":
+				err = l.holder(lockCtx, c, o)
+			default:
+				err = errors.New(firstOf(res.Stderr, fmt.Sprintf("flock: exit %d", res.Exit)))
 			}
 			k.done <- err
 		})
@@ -151,34 +151,65 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 // lockLine is what runs while the lock is held. It begins a line of its own: a prompt may stand before it.
 func lockLine(word string) string { return `printf '\n%s\n' ` + word + " && cat" }
 
-// complaint gives what flock or sudo say of why there is no lock; "" when they say nothing: then somebody holds it. What a
-// login shell writes at every login is none.
-func complaint(stderr string) string {
-	for l := range strings.Lines(stderr) {
-		for _, who := range []string{"flock:", "sudo:", "env:"} {
-			if strings.HasPrefix(l, who) {
-				return strings.TrimSpace(strings.TrimPrefix(l, "flock:"))
-			}
-		}
+// dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock.
+const dirLockScript = `dir=$1
+[ -z "$2" ] || mkdir -p -- "$dir" || exit 3
+cd -- "$dir" 2> /dev/null || { echo "there is no directory $dir" >&2; exit 3; }
+dir=$(pwd -P)
+set -- flock -nx "$dir" -c "$3"
+while [ "$dir" != / ]; do
+  dir=$(dirname -- "$dir")
+  [ ! -r "$dir" ] || set -- flock -ns "$dir" "$@"
+done
+exec "$@"`
+
+// args is the command that takes the lock, and holds it while its stdin is open.
+func (o LockOptions) args(word string) []string {
+	if o.Dir == "" {
+		return []string{"flock", "-nx", o.File, "-c", lockLine(word)}
 	}
-	return ""
+	mk := ""
+	if o.MakeDir {
+		mk = "make"
+	}
+	return []string{"sh", "-c", dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
 }
 
-// holderScript finds who has an flock on a file (proc(5), /proc/locks).
-const holderScript = `i=$(stat -c %i -- "$1") || exit 0
-p=$(sed -n "s/.*FLOCK *ADVISORY *WRITE *\([0-9][0-9]*\) [0-9a-f]*:[0-9a-f]*:$i .*/\1/p" /proc/locks | head -n 1)
-[ "${p:-0}" -gt 0 ] || exit 0
-from=$(tr '\0' '\n' 2>/dev/null < "/proc/$p/environ" | sed -n 's/^SSH_CONNECTION=\([^ ]*\).*/\1/p')
-echo "process $p of $(stat -c %U "/proc/$p")${from:+, from $from}"`
+// holderScript finds who has an flock on a file, or one that keeps us from a directory (proc(5), /proc/locks). It says what is
+// locked, by whom, and by which command line.
+const holderScript = `who() {
+  i=$(stat -c %i -- "$1") || return 1
+  p=$(sed -n "s/.*FLOCK *ADVISORY *$2 *\([0-9][0-9]*\) [0-9a-f]*:[0-9a-f]*:$i .*/\1/p" /proc/locks | head -n 1)
+  [ "${p:-0}" -gt 0 ] || return 1
+  from=$(tr '\0' '\n' 2>/dev/null < "/proc/$p/environ" | sed -n 's/^SSH_CONNECTION=\([^ ]*\).*/\1/p')
+  printf '%s\n' "$1" "process $p of $(stat -c %U "/proc/$p")${from:+, from $from}"
+  tr '\0' ' ' < "/proc/$p/cmdline"
+}
+[ -z "$2" ] || { who "$1" '[A-Z]*'; exit; }
+cd -- "$1" && dir=$(pwd -P) || exit
+who "$dir" '[A-Z]*' && exit
+while [ "$dir" != / ]; do
+  dir=$(dirname -- "$dir")
+  who "$dir" WRITE && exit
+done`
 
-func holder(ctx context.Context, c *remote.Client, o LockOptions) string {
+// holder gives who has the lock that we did not get.
+func (l *Lock) holder(ctx context.Context, c *remote.Client, o LockOptions) error {
+	e := &LockedError{File: o.File + o.Dir}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", holderScript, "jarvis", o.File}, Sudo: o.Sudo})
-	if err != nil {
-		return ""
+	res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", holderScript, "jarvis", o.File + o.Dir, o.File}, Sudo: o.Sudo, Apart: true})
+	said := strings.SplitN(res.Stdout, "\n", 3)
+	if err != nil || len(said) < 3 {
+		return e
 	}
-	return strings.TrimSpace(res.Stdout)
+	e.File, e.Holder = said[0], said[1]
+	for _, k := range l.held {
+		if strings.Contains(said[2], k.word) {
+			e.Own = k.host.Name
+		}
+	}
+	return e
 }
 
 // beat sends a line through the lock now and then, which must come back.
@@ -241,17 +272,12 @@ func (l *Lock) Release() error {
 	l.unwatch()
 	l.beats.Wait()
 	for _, k := range l.held {
-		if k != nil {
-			k.in.Close()
-		}
+		k.in.Close()
 	}
 	t := time.NewTimer(releaseTime)
 	defer t.Stop()
 	var left []error
 	for _, k := range l.held {
-		if k == nil {
-			continue
-		}
 		var err error
 		select {
 		case err = <-k.done:

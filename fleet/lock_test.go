@@ -129,3 +129,70 @@ func TestReleaseIsNoLoss(t *testing.T) {
 		}
 	}
 }
+
+// What the lock of a host, of a directory, and of one below it keep out: `jarvis lock` kept out no `upload -r DIR`.
+func TestDirectoriesAreLockedSideBySide(t *testing.T) {
+	hosts, all := openSSH(t, 1, 113)
+	for _, dir := range []string{"srv/app/in", "srv/other", "etc/x"} {
+		if err := os.MkdirAll(filepath.Join(hosts[0].Root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/srv/app", filepath.Join(hosts[0].Root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	first, second := open(t, all...), open(t, all...)
+	host := fleet.LockOptions{}
+	dir := func(d string) fleet.LockOptions { return fleet.LockOptions{Dir: d} }
+	for _, c := range []struct {
+		one, two fleet.LockOptions
+		by       string // what is locked when the second comes; "": both are held
+	}{
+		{host, dir("/srv/app"), "/"},
+		{dir("/srv/app"), host, "/"},
+		{dir("/srv/app"), dir("/srv/app/"), "/srv/app"},
+		{dir("/srv/app"), dir("/link"), "/srv/app"},
+		{dir("/srv"), dir("/srv/app/in"), "/srv"},
+		{dir("/srv/app/in"), dir("/srv"), "/srv"},
+		{dir("/"), dir("/srv"), "/"},
+		{dir("/srv/app"), dir("/srv/other"), ""},
+		{dir("/srv/app"), dir("/etc"), ""},
+		{host, fleet.LockOptions{File: "/etc/x"}, ""},                      // a lock of one's own, as orgalorg's --lock-file
+		{fleet.LockOptions{File: "/srv/app"}, dir("/srv/app"), "/srv/app"}, // orgalorg -r
+	} {
+		lock, err := first.Lock(t.Context(), c.one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := second.Lock(t.Context(), c.two)
+		var held *fleet.LockedError
+		switch {
+		case err == nil:
+			if c.by != "" {
+				t.Errorf("%+v and %+v are both held", c.one, c.two)
+			}
+			if err := other.Release(); err != nil {
+				t.Error(err)
+			}
+		case c.by == "" || !errors.As(err, &held) || held.File != c.by || !strings.Contains(held.Holder, "process "):
+			t.Errorf("%+v, then %+v: %v", c.one, c.two, err)
+		}
+		if err := lock.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// One machine under two names waited for itself: "locked by process 112 of root".
+func TestALockOfOurOwnIsTold(t *testing.T) {
+	_, all := openSSH(t, 1, 114)
+	twice := []fleet.Host{all[0], all[0]}
+	twice[1].Name = "again"
+	f := open(t, twice...)
+	for _, o := range []fleet.LockOptions{{}, {Dir: "/srv"}} {
+		_, err := f.Lock(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), "under another name, and one lock keeps out the other; name it once") {
+			t.Errorf("Lock = %v", err)
+		}
+	}
+}

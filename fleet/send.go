@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,9 +62,9 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 	want := make([]bool, t.Len())
 	todo := make([]bool, len(f.Hosts))
 	zstds := 0
-	owned, digest := t.digests()
+	owned, plain := t.digest(true), t.digest(false)
 	_ = f.each(func(i int, _ Host, c *remote.Client) error {
-		has, need, err := f.manifest(ctx, c, t, o, owned, digest)
+		has, need, err := f.manifest(ctx, c, t, o, owned, plain)
 		if err != nil || need == nil {
 			done(i, err == nil, err)
 			return nil
@@ -114,7 +115,7 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 		if compress {
 			how = "zstd"
 		}
-		res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", unpackScript, "jarvis", o.Root, run, how}, Sudo: o.Sudo, Stdin: taps[i]})
+		res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", unpackScript, "jarvis", o.Root, run, how}, Sudo: o.Sudo, Stdin: taps[i], Apart: true})
 		if err == nil && res.Exit != 0 {
 			err = errors.New(firstOf(res.Stderr, fmt.Sprintf("unpacking ended with exit %d", res.Exit)))
 		}
@@ -137,9 +138,9 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 }
 
 // manifest asks a host what it has; need is nil when it has everything.
-func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendOptions, owned, digest string) (hasZstd bool, need []bool, err error) {
+func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendOptions, owned, plain string) (hasZstd bool, need []bool, err error) {
 	res := &strings.Builder{}
-	r, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", manifestScript, "jarvis", o.Root, owned, digest}, t.tops()...), Sudo: o.Sudo, Stdin: strings.NewReader(t.names()), Output: res})
+	r, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", manifestScript, "jarvis", o.Root, owned, plain}, t.tops()...), Sudo: o.Sudo, Stdin: strings.NewReader(t.names()), Output: res, Apart: true})
 	if err != nil {
 		return false, nil, err
 	}
@@ -156,19 +157,17 @@ func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendO
 	case "same":
 		return hasZstd, nil, nil
 	case "owned", "plain":
-		return hasZstd, t.missing(strings.TrimSuffix(listing, "\n"), words[0] == "owned"), nil
+		need = t.missing(strings.TrimSuffix(listing, "\n"), words[0] == "owned")
+		if !slices.Contains(need, true) {
+			need = nil
+		}
+		return hasZstd, need, t.apart(listing)
 	}
 	all := make([]bool, t.Len())
 	for i := range all {
 		all[i] = true
 	}
 	return hasZstd, all, nil
-}
-
-func (t *Tree) digests() (owned, plain string) {
-	_, owned = t.manifest(true)
-	_, plain = t.manifest(false)
-	return owned, plain
 }
 
 // produce reads the tree once.

@@ -160,12 +160,13 @@ func (t *Tree) stat(e *treeEntry, owner bool) string {
 	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.asked())
 }
 
-// asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as one.
+// asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as one. No name
+// begins with a dash.
 func (e *treeEntry) asked() string {
 	if e.info.IsDir() {
-		return e.name + "/"
+		return "./" + e.name + "/"
 	}
-	return e.name
+	return "./" + e.name
 }
 
 // wanted gives the owner and the group on the host.
@@ -180,23 +181,81 @@ func (t *Tree) wanted(e *treeEntry) (uid, gid int) {
 	return uid, gid
 }
 
-// manifest is the whole tree as stat tells it; digest its SHA-256.
-func (t *Tree) manifest(owner bool) (lines []string, digest string) {
-	for i := range t.entries {
-		lines = append(lines, t.stat(&t.entries[i], owner))
+// listed is an entry as a host lists it: what stat says, and of a link where it leads.
+func (t *Tree) listed(e *treeEntry, owner bool) []string {
+	lines := []string{t.stat(e, owner)}
+	if e.info.Mode()&fs.ModeSymlink != 0 {
+		lines = append(lines, "link "+e.asked()+"//"+e.link)
 	}
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return lines, hex.EncodeToString(sum[:])
+	return lines
 }
 
-// names lists all names as the manifest has them, each ended by a NUL.
+// digest is the SHA-256 of the lines by which a host lists the whole tree, sorted.
+func (t *Tree) digest(owner bool) string {
+	var all []string
+	for i := range t.entries {
+		all = append(all, t.listed(&t.entries[i], owner)...)
+	}
+	lines := strings.Split(strings.Join(all, "\n"), "\n") // of a name with a newline, each
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// names lists all names as a host is asked about them, each ended by a NUL: of the entries, and with two slashes the
+// directories that they are in and that are not sent.
 func (t *Tree) names() string {
 	var b strings.Builder
+	seen := map[string]bool{}
 	for i := range t.entries {
-		b.WriteString(t.entries[i].asked())
-		b.WriteByte(0)
+		e := &t.entries[i]
+		b.WriteString(e.asked() + "\x00")
+		if e.info.IsDir() {
+			seen[e.name] = true
+		}
+	}
+	for i := range t.entries {
+		for dir := path.Dir(t.entries[i].name); !seen[dir]; dir = path.Dir(dir) {
+			seen[dir] = true
+			b.WriteString("./" + dir + "//\x00")
+		}
 	}
 	return b.String()
+}
+
+// apart refuses what would be one file on a host because of links to directories there. The listing has a line for each
+// directory when two are one: "dir ID//NAME".
+func (t *Tree) apart(listing string) error {
+	ids := map[string]string{} // of directories that are there, by name
+	for l := range strings.Lines(listing) {
+		if rest, ok := strings.CutPrefix(l, "dir "); ok {
+			id, name, _ := strings.Cut(strings.TrimSuffix(rest, "\n"), "//")
+			ids[path.Clean(name)] = id
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var place func(name string) string
+	place = func(name string) string {
+		if id := ids[name]; id != "" || name == "." {
+			return id
+		}
+		return place(path.Dir(name)) + "/" + path.Base(name)
+	}
+	first := map[string]string{}
+	for i := range t.entries {
+		e := &t.entries[i]
+		if e.info.IsDir() && ids[e.name] != "" {
+			continue
+		}
+		at := place(path.Dir(e.name)) + "/" + path.Base(e.name)
+		if before, twice := first[at]; twice {
+			return fmt.Errorf("%s and %s would both be one there, since a link leads from one directory to the other; nothing was changed", before, e.name)
+		}
+		first[at] = e.name
+	}
+	return nil
 }
 
 // tops gives the names under which all others are, or nothing if they are many.
@@ -298,7 +357,9 @@ func (t *Tree) missing(listing string, owner bool) []bool {
 	}
 	want := make([]bool, len(t.entries))
 	for i := range t.entries {
-		want[i] = !there[t.stat(&t.entries[i], owner)]
+		for _, l := range t.listed(&t.entries[i], owner) {
+			want[i] = want[i] || !there[l]
+		}
 	}
 	return want
 }

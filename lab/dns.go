@@ -86,6 +86,16 @@ func (d *DNS) zoneOf(name string) string {
 func (d *DNS) handle(w godns.ResponseWriter, q *godns.Msg) {
 	r := new(godns.Msg)
 	r.SetReply(q)
+	if t := q.IsTsig(); t != nil && w.TsigStatus() != nil { // RFC 8945 §5.2: said, and not signed
+		r.Rcode = godns.RcodeNotAuth
+		r.SetTsig(t.Hdr.Name, t.Algorithm, 300, time.Now().Unix())
+		r.IsTsig().Error = godns.RcodeBadSig
+		if !strings.EqualFold(t.Hdr.Name, TSIGName+".") {
+			r.IsTsig().Error = godns.RcodeBadKey
+		}
+		_ = w.WriteMsg(r)
+		return
+	}
 	d.mu.Lock()
 	if q.Opcode == godns.OpcodeUpdate {
 		r.Rcode = d.update(w, q)

@@ -34,6 +34,8 @@ type Cloud interface {
 	Machines() []string // names of all machines there are, whether they are shown or not
 	Chaos() *Faults
 	Stranger(name string) (id string, err error) // a running machine of that name that somebody else made
+	Retag(id string, tags ...string)             // somebody replaces the machine's tags, or notes and settings, by these
+	Facts(name string) string                    // what the provider has of the newest machine of that name, as text
 	Runs(id string) bool                         // whether the machine with that id is there and on
 	Stop()                                       // the machines stay in the rack
 }
@@ -49,6 +51,7 @@ type Faults struct {
 	kinds  []Fault
 	rnd    *rand.Rand
 	played map[Fault]int
+	asked  int
 }
 
 type queuedFault struct {
@@ -82,10 +85,18 @@ func (f *Faults) Played() map[Fault]int {
 	return out
 }
 
+// Asked tells how many calls there were, with faults and without.
+func (f *Faults) Asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
 // At gives the fault for a call, "" for none. Only creates have Capacity and hide what they made.
 func (f *Faults) At(op string, create bool) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
 	if f.played == nil {
 		f.played = map[Fault]int{}
 	}

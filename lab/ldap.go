@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/asn1"
 	"fmt"
 	"net"
 	"slices"
@@ -158,17 +159,40 @@ func (d *Directory) modify(w *gldap.ResponseWriter, r *gldap.Request) {
 		return
 	}
 	for _, c := range m.Changes {
+		vals, err := changed(c)
+		if err != nil {
+			resp.SetResultCode(gldap.ResultProtocolError)
+			return
+		}
 		t := c.Modification.Type
-		switch c.Operation {
+		switch had := e[t]; c.Operation {
 		case gldap.AddAttribute:
-			e[t] = append(slices.Clone(e[t]), c.Modification.Vals...)
+			e[t] = append(slices.Clone(had), vals...)
 		case gldap.ReplaceAttribute:
-			e[t] = c.Modification.Vals
-		case gldap.DeleteAttribute:
+			e[t] = vals
+		case gldap.DeleteAttribute: // all values, or those that are named
+			e[t] = slices.DeleteFunc(slices.Clone(had), func(v string) bool { return len(vals) == 0 || slices.Contains(vals, v) })
+		}
+		if len(e[t]) == 0 {
 			delete(e, t)
 		}
 	}
 	resp.SetResultCode(gldap.ResultSuccess)
+}
+
+// changed gives the values of a change. gldap (v0.1.14) gives the whole set as one text, with the tag and the length of each
+// value before it.
+func changed(c gldap.Change) (vals []string, err error) {
+	for _, set := range c.Modification.Vals {
+		for rest := []byte(set); len(rest) > 0; {
+			var v asn1.RawValue
+			if rest, err = asn1.Unmarshal(rest, &v); err != nil {
+				return nil, fmt.Errorf("a value of %s cannot be read: %w", c.Modification.Type, err)
+			}
+			vals = append(vals, string(v.Bytes))
+		}
+	}
+	return vals, nil
 }
 
 func (d *Directory) del(w *gldap.ResponseWriter, r *gldap.Request) {

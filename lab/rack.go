@@ -81,7 +81,7 @@ func (r *Rack) Off(key string) {
 func (r *Rack) On(key string) {
 	if m := r.get(key); m != nil {
 		if err := m.On(); err != nil {
-			r.fail(fmt.Errorf("power on %s: %w", key, err))
+			r.Fail(fmt.Errorf("power on %s: %w", key, err))
 		}
 	}
 }
@@ -117,8 +117,8 @@ func (r *Rack) Each(f func(Machine)) {
 	}
 }
 
-// fail notes what went wrong in bringing machines up.
-func (r *Rack) fail(err error) {
+// Fail notes what went wrong in bringing machines up.
+func (r *Rack) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.errs = append(r.errs, err)

@@ -43,6 +43,7 @@ type Sandbox struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
 	hostKey []gossh.Signer // what sshd read last
+	locks   map[string]int // of files: how many share one, -1 when one has it alone
 	ran     map[string]int // commands that packages and config management ran, with how often
 }
 
@@ -63,7 +64,7 @@ func StartSandbox(addr, userData string) (*Sandbox, error) {
 	if err := yaml.Unmarshal([]byte(userData), &d); err != nil {
 		return nil, fmt.Errorf("read the user-data: %w", err)
 	}
-	s := &Sandbox{Addr: addr, Name: d.Hostname, fs: afero.NewMemMapFs(), conns: map[net.Conn]bool{}, ran: map[string]int{}}
+	s := &Sandbox{Addr: addr, Name: d.Hostname, fs: afero.NewMemMapFs(), conns: map[net.Conn]bool{}, ran: map[string]int{}, locks: map[string]int{}}
 	for name, text := range map[string]string{
 		"/etc/hostname":                     d.Hostname + "\n",
 		"/etc/ssh/ssh_host_ed25519_key":     d.SSHKeys["ed25519_private"],

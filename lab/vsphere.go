@@ -55,6 +55,7 @@ type VSphere struct {
 	task  chan struct{}     // held by the one call that changes machines
 	addrs map[string]string // of machines that were brought up; watch's own, as is on
 	on    map[string]bool
+	items sync.Map // of content libraries: the machine that each is made of
 }
 
 // creating is held while a model is made: the simulator's objects share variables of their packages.
@@ -74,7 +75,8 @@ func StartVSphere(ctx context.Context, rack *Rack) (*VSphere, error) {
 	}
 	// The simulator's disk holds a hundred machines; a lab's should not be what a test stumbles over.
 	v.SetFreeSpace(1 << 50)
-	v.model.Service.TLS = new(tls.Config) // with a certificate that nobody knows, as a vCenter's out of the box
+	v.model.Service.RegisterEndpoints = true // those that a test adds to the simulator
+	v.model.Service.TLS = new(tls.Config)    // with a certificate that nobody knows, as a vCenter's out of the box
 	v.server = v.model.Service.NewServer()
 	v.startFront()
 	if v.client, err = govmomi.NewClient(ctx, v.server.URL, true); err != nil {
@@ -129,7 +131,7 @@ func (v *VSphere) Stop() {
 func (v *VSphere) Machines() []string {
 	vms, err := v.list(context.Background(), "name")
 	if err != nil {
-		v.fail(err)
+		v.Fail(err)
 	}
 	var out []string
 	for _, vm := range vms {
@@ -138,6 +140,84 @@ func (v *VSphere) Machines() []string {
 		}
 	}
 	return out
+}
+
+// Retag replaces a machine's notes, and takes its settings of ours away.
+func (v *VSphere) Retag(id string, tags ...string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	vm := object.NewVirtualMachine(v.client.Client, types.ManagedObjectReference{Type: "VirtualMachine", Value: id})
+	spec := types.VirtualMachineConfigSpec{Annotation: strings.Join(tags, " ") + " "}
+	for _, k := range []string{"jarvis.token", "jarvis.owner", "jarvis.machine"} {
+		spec.ExtraConfig = append(spec.ExtraConfig, &types.OptionValue{Key: k, Value: ""})
+	}
+	task, err := vm.Reconfigure(ctx, spec)
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	if err != nil {
+		v.Fail(err)
+	}
+}
+
+// Facts gives what vSphere has of the machine of that name.
+func (v *VSphere) Facts(name string) string {
+	ctx := context.Background()
+	vms, err := v.list(ctx, "name", "config", "value")
+	if err != nil {
+		v.Fail(err)
+	}
+	fields, err := object.NewCustomFieldsManager(v.client.Client).Field(ctx)
+	if err != nil {
+		v.Fail(err)
+	}
+	for _, vm := range vms {
+		if vm.Name != name || vm.Config == nil {
+			continue
+		}
+		out := facts(vm.Config)
+		for _, value := range vm.Value {
+			if s, ok := value.(*types.CustomFieldStringValue); ok {
+				out += fmt.Sprintf("attribute %s=%s\n", fields.ByKey(s.Key).Name, s.Value)
+			}
+		}
+		return out
+	}
+	return ""
+}
+
+func facts(c *types.VirtualMachineConfigInfo) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "memory %d\ncpus %d\n", c.Hardware.MemoryMB, c.Hardware.NumCPU)
+	for _, d := range c.Hardware.Device {
+		switch d := d.(type) {
+		case *types.VirtualDisk:
+			fmt.Fprintf(&b, "disk %d MB\n", d.CapacityInKB>>10)
+			if d.UnitNumber != nil {
+				fmt.Fprintf(&b, "its unit %d\n", *d.UnitNumber)
+			}
+		case types.BaseVirtualEthernetCard:
+			if back, ok := d.GetVirtualEthernetCard().Backing.(*types.VirtualEthernetCardNetworkBackingInfo); ok {
+				fmt.Fprintf(&b, "network %s\n", back.DeviceName)
+			} else if back, ok := d.GetVirtualEthernetCard().Backing.(*types.VirtualEthernetCardDistributedVirtualPortBackingInfo); ok {
+				fmt.Fprintf(&b, "portgroup %s\n", back.Port.PortgroupKey)
+			}
+		}
+	}
+	for _, o := range c.ExtraConfig {
+		kv := o.GetOptionValue()
+		text := fmt.Sprint(kv.Value)
+		if plain, err := base64.StdEncoding.DecodeString(text); err == nil && strings.HasPrefix(kv.Key, "guestinfo.") && !strings.HasSuffix(kv.Key, ".encoding") {
+			text = string(plain)
+			if _, config, ok := strings.Cut(text, "\nnetwork: "); ok {
+				line, _, _ := strings.Cut(config, "\n")
+				plain, _ := base64.StdEncoding.DecodeString(line)
+				text += string(plain)
+			}
+		}
+		fmt.Fprintf(&b, "%s: %s\n", kv.Key, text)
+	}
+	return b.String()
 }
 
 // Stranger clones the template to a machine of that name and powers it on, as somebody else would.
@@ -241,7 +321,7 @@ func (v *VSphere) watch(ctx context.Context) {
 			switch {
 			case on && !known:
 				if err := v.bringUp(ctx, vm.Self, vm.Name); err != nil && ctx.Err() == nil {
-					v.fail(fmt.Errorf("bring up %s: %w", vm.Name, err))
+					v.Fail(fmt.Errorf("bring up %s: %w", vm.Name, err))
 				}
 			case on && !v.on[id]:
 				v.On("esx/" + id)
@@ -380,7 +460,7 @@ func (v *VSphere) startFront() {
 		if m := operation.FindSubmatch(Body(r)); m != nil {
 			op = string(m[1])
 		}
-		serve := http.Handler(proxy)
+		serve := http.Handler(v.withLibraries(proxy))
 		if strings.HasSuffix(op, "_Task") {
 			serve = v.oneTask(proxy)
 		}

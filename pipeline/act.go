@@ -166,18 +166,23 @@ func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) 
 
 // PlanLine says what one stage would do.
 type PlanLine struct {
-	Step string `json:"step"`
-	Text string `json:"text"`
+	Host  string `json:"host,omitempty"` // of a cluster's host
+	Step  string `json:"step"`
+	Text  string `json:"text"`
+	Fails bool   `json:"fails,omitempty"` // it would fail, and Text says why
 }
 
-// Plan says what a request would do, without doing any of it. The errors are those of Start.
+// Holder gives the run that holds a host, so that no other can begin. ErrNotFound when none does.
+func (e *Engine) Holder(ctx context.Context, fqdn string) (Run, error) {
+	return holder(ctx, e.db, fqdn)
+}
+
+// Plan says what a request would do, without doing any of it. The errors are those of Start, but for *BusyError: a plan
+// holds nothing and is in nobody's way.
 func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	in, steps, err := e.prepare(q)
 	if err != nil {
 		return nil, err
-	}
-	if busy, err := holder(ctx, e.db, in.FQDN); err == nil {
-		return nil, &BusyError{busy}
 	}
 	c := q.Clipboard.Clone()
 	all := c
@@ -200,7 +205,7 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 				err = errStepBug
 			}
 			if err != nil {
-				text = "would fail: " + oneLine(err)
+				text, line.Fails = "would fail: "+oneLine(err), true
 			}
 			line.Text = all.Redact(plain.Line(all.Redact(text)))
 		}
@@ -244,12 +249,16 @@ func (e *Engine) again(ctx context.Context, id int64, f func(tx store.Tx, r *Run
 func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...State) error {
 	no := func(why string) error { return &StateError{Run: *r, Want: want, Why: why} }
 	switch {
+	case r.IsImport():
+		return no(notMade(r))
 	case !r.HasBegun() && r.State == Proposed:
 		return no(fmt.Sprintf("it waits for a second person; `approve %d` or `deny %d`", r.ID, r.ID))
 	case !r.HasBegun():
 		return no("it never began (" + endingWords[r.Ending] + "); ask for it again, as a new run")
 	case r.Ending == EndUndonePart:
-		return no(fmt.Sprintf("it is taken back in part; `undo %s` goes on with that", r.Host))
+		return no(partly(r))
+	case r.Ending == EndGivenUp:
+		return no(fmt.Sprintf("it is taken back in part, and was given up; `undo %s` goes on with taking it back, or ask for it again, as a new run", r.Host))
 	case !slices.Contains(states, r.State):
 		return no("")
 	}
@@ -267,7 +276,7 @@ func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 	}
 	given := "('undone')"
 	if want == "undo" { // what was given up leaves the earlier run's things where they were
-		given = "('undone', 'cancelled')"
+		given = "('undone', 'cancelled', 'given_up')"
 	}
 	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN "+given+" ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
 	switch {
@@ -305,7 +314,7 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("it has no stage %s; its stages are %s", from, strings.Join(r.Steps, ", "))}
 			}
 			if stage > r.Stage {
-				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("%s comes after the stage it stopped at; `skip` goes on after a stage", from)}
+				return nil, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf("%s comes after the stage it stopped at, %s; `retry %s` goes on there", from, r.Where(), r.Host)}
 			}
 			text += " from " + r.Steps[stage]
 			if slices.ContainsFunc(r.Steps[stage:r.Stage], isDestroy) {
@@ -319,6 +328,7 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 			}
 		}
 		r.goOn(stage, now)
+		r.Waits = ForCheck
 		r.tries++
 		return []Event{{At: now, Kind: EvRetried, Stage: r.shown(), Step: r.Step(), Text: text}}, nil
 	})
@@ -339,7 +349,7 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 			return nil, err
 		}
 		if r.Stage >= len(r.Steps) {
-			return nil, &StateError{Run: *r, Want: "skip a stage of", Why: "its stages are all done; what is left is to give back what they hold, and `retry` does"}
+			return nil, &StateError{Run: *r, Want: "skip a stage of", Why: "its stages are all done; what is left is to give back what they hold, and `retry " + r.Host + "` does"}
 		}
 		doc, err := r.doc()
 		if err != nil {
@@ -350,6 +360,7 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 		}
 		ev := Event{At: now, Kind: EvSkipped, Stage: r.Stage, Step: r.Step(), Text: r.Step() + " skipped by " + by}
 		r.goOn(r.Stage+1, now)
+		r.Waits = ForCheck
 		return []Event{ev}, nil
 	})
 }
@@ -373,19 +384,23 @@ func (e *Engine) undo(ctx context.Context, id int64, why string, waiting bool) (
 func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 	no := func(why string) error { return &StateError{Run: *r, Want: "undo", Why: why} }
 	switch {
+	case r.IsImport():
+		return no(notMade(r))
 	case !r.HasBegun() && r.State != Proposed:
 		return no("it never began (" + endingWords[r.Ending] + "), so there is nothing to take back")
 	case r.State == Undone:
 		return no("it is undone already")
+	case r.State == Undoing:
+		return no(fmt.Sprintf("it is being undone already; `status %s` tells how far it is", r.Host))
 	case !r.State.Resting() && !(waiting && r.State == Waiting):
-		return no("it is " + string(r.State) + "; `cancel` it first")
+		return no(fmt.Sprintf("it is %s; `cancel %s` first", r.State, r.Host))
 	}
 	return notReplaced(ctx, tx, r, "undo")
 }
 
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in
 // the notice. A proposal is withdrawn by who asked for it, and denied by everybody else. An undo cannot be cancelled: half
-// of it is the worst of both.
+// of it is the worst of both. For one that is stuck there is GiveUp.
 func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 	var out Run
 	err := e.write(ctx, func(tx store.Tx) error {
@@ -408,9 +423,13 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 			return no("it is over: " + string(r.State))
 		}
 		if r.Ending == EndUndonePart {
-			return no(fmt.Sprintf("it is taken back in part; `undo %s` goes on with that", r.Host))
+			return no(partly(&r))
 		}
-		if r.State.Moving() && (r.State == Running || e.carries(id)) {
+		there, err := e.elsewhere(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if r.State.Moving() && (r.State == Running || there || e.carries(id)) {
 			// Whoever carries it, or is about to, sees the word at its next commit, or through its context.
 			out.cancelBy = plain.Line(by.Name)
 			return save(ctx, tx, &r, &out, Event{Kind: EvCancelAsked, Stage: r.shown(), Step: r.Step(), Text: "by " + by.Name})
@@ -430,23 +449,19 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 		u.cancel(errCancelled)
 	}
 	e.mu.Unlock()
-	if u != nil || out.State != Waiting {
+	switch {
+	case u != nil, out.State != Running && out.State != Waiting:
+		return out, nil
+	case out.State == Running:
+		e.tellWord(ctx)
 		return out, nil
 	}
-	// Whoever carried it has let go since we looked: nobody would see the word before the run wakes up.
-	err = e.write(ctx, func(tx store.Tx) error {
-		r, err := lock(ctx, tx, id)
-		if err != nil || r.State != Waiting || r.epoch != out.epoch {
-			return err
-		}
-		next := r
-		events, err := e.cancelled(tx, &next, by.Name)
-		if err != nil {
-			return err
-		}
-		return save(ctx, tx, &r, &next, events...)
-	})
-	return out, err
+	// Whoever carried it has let go since we looked, or another node has it.
+	if err := e.cancelWaiting(ctx, id); err != nil {
+		return out, err
+	}
+	e.tellWord(ctx)
+	return out, nil
 }
 
 // carries reports whether a worker of this process has the run in its hands.

@@ -17,13 +17,16 @@ import (
 //	proposed ── approve (another person) ──► running          asked, and the run's first job, in one transaction
 //	         ── deny, or nobody in time  ──► cancelled
 //	ready    ── undo asked ── approve ──► undoing             the run stays ready meanwhile
+//	ready    ── retry asked ─ approve ──► running             so it does here
+//	failed   ── to give up ── approve ──► cancelled           what an undo could not take back stays
 type Approval struct {
 	ID      int64     `json:"approval"`
 	Run     int64     `json:"run"`
 	Cluster int64     `json:"cluster,omitempty"`
-	What    string    `json:"what"` // ToStart or ToUndo
-	Why     string    `json:"why"`  // why one is needed
-	By      string    `json:"by"`   // who asks: not the one who approves
+	What    string    `json:"what"`           // ToStart, ToUndo, ToRepeat or ToGiveUp
+	Step    string    `json:"step,omitempty"` // of ToRepeat: from which on
+	Why     string    `json:"why"`            // why one is needed
+	By      string    `json:"by"`             // who asks: not the one who approves
 	Behind  []string  `json:"asked_with,omitempty"`
 	Asked   time.Time `json:"asked"`
 	Expires time.Time `json:"expires"`
@@ -31,8 +34,10 @@ type Approval struct {
 
 // What an approval is for.
 const (
-	ToStart = "start"
-	ToUndo  = "undo"
+	ToStart  = "start"
+	ToUndo   = "undo"
+	ToRepeat = "repeat"  // stages of a run that is ready
+	ToGiveUp = "give_up" // a run that is taken back in part
 )
 
 // NeedApproval is part of a Request that waits for a second person before it starts.
@@ -54,13 +59,13 @@ func (e *SelfError) Error() string {
 	return fmt.Sprintf("you asked for run %d yourself; somebody else has to approve it", e.Approval.Run)
 }
 
-const approvalColumns = "id, run, cluster, what, why, by_whom, behind, asked, expires"
+const approvalColumns = "id, run, cluster, what, step, why, by_whom, behind, asked, expires"
 
 func scanApproval(row store.Row) (Approval, error) {
 	var a Approval
 	var behind string
 	var asked, expires int64
-	err := row.Scan(&a.ID, &a.Run, &a.Cluster, &a.What, &a.Why, &a.By, &behind, &asked, &expires)
+	err := row.Scan(&a.ID, &a.Run, &a.Cluster, &a.What, &a.Step, &a.Why, &a.By, &behind, &asked, &expires)
 	a.Asked, a.Expires = at(asked), at(expires)
 	if err == nil && behind != "" {
 		err = json.Unmarshal([]byte(behind), &a.Behind)
@@ -73,8 +78,8 @@ func insertApproval(ctx context.Context, tx store.Tx, a Approval) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, why, by_whom, behind, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')",
-		a.Run, a.Cluster, a.What, plain.Line(a.Why), plain.Line(a.By), behind, ms(a.Asked), ms(a.Expires))
+	_, err = tx.Exec(ctx, "INSERT INTO approvals (run, cluster, what, step, why, by_whom, behind, asked, expires, decided, decided_by, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')",
+		a.Run, a.Cluster, a.What, a.Step, plain.Line(a.Why), plain.Line(a.By), behind, ms(a.Asked), ms(a.Expires))
 	return err
 }
 
@@ -104,9 +109,9 @@ func (e *Engine) Pending(ctx context.Context, run int64) (Approval, error) {
 	return pendingIn(ctx, e.db, run)
 }
 
-// Undos lists the undos that wait for an approval.
+// Undos lists the undos that wait for an approval, and what else does about runs that are ready.
 func (e *Engine) Undos(ctx context.Context) ([]Approval, error) {
-	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what = 'undo' AND expires > 0 ORDER BY expires")
+	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what <> 'start' AND expires > 0 ORDER BY expires")
 }
 
 // asked reports whether it was asked for under that name.
@@ -153,6 +158,17 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 				return nil, err
 			}
 			return append(events, r.beginUndo("by "+a.By+", approved by "+by.Name, now)), nil
+		}
+		if a.What == ToGiveUp {
+			more, err := e.giveUpUndo(ctx, tx, r, "by "+a.By+", approved by "+by.Name, now)
+			return append(events, more...), err
+		}
+		if a.What == ToRepeat {
+			stage, err := e.repeatable(ctx, tx, r, a.Step)
+			if err != nil {
+				return nil, err
+			}
+			return append(events, r.repeat(stage, "by "+a.By+", approved by "+by.Name, now)), nil
 		}
 		if r.State != Proposed {
 			return nil, &StateError{Run: *r, Want: "approve"}
@@ -227,15 +243,15 @@ func (e *Engine) refuse(ctx context.Context, tx store.Tx, a Approval, r *Run, by
 	how, text := EndDenied, because("denied by "+by.Name, reason)
 	switch {
 	case by.Name == "":
-		how, text = EndExpired, "nobody approved it until "+a.Expires.Format("15:04 on 2 January")
-	case (Who{a.By, a.Behind}).is(by):
+		how, text = EndExpired, "nobody approved it until "+plain.Time(a.Expires)
+	case a.asked(by.Name): // who stands behind the asker's token is somebody else, and the asker is to hear of it
 		how, text = EndWithdrawn, because("withdrawn by "+by.Name, reason)
 	}
 	if err := decide(ctx, tx, a.ID, string(how), by.Name, reason); err != nil {
 		return err
 	}
 	ev := Event{Run: a.Run, Kind: EvDenied, Text: text, Diff: a.What}
-	if a.What == ToUndo {
+	if a.What != ToStart {
 		return insertAll(ctx, tx, []Event{ev})
 	}
 	if r.State != Proposed {
@@ -257,11 +273,19 @@ func (e *Engine) refuse(ctx context.Context, tx store.Tx, a Approval, r *Run, by
 	return nil
 }
 
+// undoes says that what waits is no undo; nil when it is one.
+func (a Approval) undoes(r Run) error {
+	if a.What == ToUndo {
+		return nil
+	}
+	return &StateError{Run: r, Want: "undo", Why: fmt.Sprintf("something else about it waits for a second person: `approve %d` or `deny %d` first", r.ID, r.ID)}
+}
+
 // AskUndo puts on record that somebody wants a run taken back which a second person has to approve. It is no error to
 // ask twice.
 func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by Who, need NeedApproval) (Approval, error) {
 	if a, err := e.Pending(ctx, r.ID); err == nil {
-		return a, nil
+		return a, a.undoes(r)
 	}
 	now := time.Now()
 	a := Approval{Run: r.ID, Cluster: cluster, What: ToUndo, Why: need.Why, By: by.Name, Behind: by.Behind, Asked: now, Expires: now.Add(need.For)}
@@ -269,6 +293,9 @@ func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by Who, need
 		held, err := lock(ctx, tx, r.ID)
 		if err == nil && cluster == 0 {
 			err = undoable(ctx, tx, &held, false)
+		}
+		if err == nil && !held.State.Live() { // what holds the host now would hold it when somebody approves
+			err = free(ctx, tx, &held)
 		}
 		if err != nil {
 			return err
@@ -280,7 +307,7 @@ func (e *Engine) AskUndo(ctx context.Context, r Run, cluster int64, by Who, need
 	})
 	if err != nil {
 		if first, perr := e.Pending(ctx, r.ID); perr == nil {
-			return first, nil // somebody asked in the same moment
+			return first, first.undoes(r) // somebody asked in the same moment
 		}
 	}
 	return a, err

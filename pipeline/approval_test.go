@@ -16,6 +16,27 @@ func (w *world) propose(need time.Duration, key, hash string) (pipeline.Run, err
 		Approval: &pipeline.NeedApproval{Why: "it is in production", For: need}, Key: key, Hash: hash})
 }
 
+// Who stands behind the asker's token is not who asked: it is a denial, of which the asker is told.
+func TestWithdrawnIsByWhoAsked(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		w.reg.Add(set("a", "x"))
+		w.start()
+		for by, want := range map[string]pipeline.Ending{"Alice": pipeline.EndWithdrawn, "root": pipeline.EndDenied, "bob": pipeline.EndDenied} {
+			r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/toy"), Steps: []string{"test:set_a"}, By: "alice", Behind: []string{"local:root"},
+				Approval: &pipeline.NeedApproval{Why: "it is in production", For: time.Hour}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.e.Deny(t.Context(), r.ID, pipeline.Who{Name: by}, ""); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := w.e.Get(t.Context(), r.ID); err != nil || now.Ending != want {
+				t.Errorf("denied by %s it is %q (%s), want %q; %v", by, now.Ending, now.Error, want, err)
+			}
+		}
+	})
+}
+
 // A run that waits for a second person has done nothing, holds its host, survives a restart, and starts once, however
 // many approve it at the same moment.
 func TestAProposedRunStartsOnceWhenSomebodyElseApproves(t *testing.T) {

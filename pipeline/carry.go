@@ -172,6 +172,7 @@ func (c *carrier) begin(step Step) error {
 
 // do calls Do once and commits what came of it.
 func (c *carrier) do(step Step) (verdict, error) {
+	check := c.mustCheck()
 	if err := c.begin(step); errors.Is(err, errCancelAsked) {
 		return c.reread()
 	} else if err != nil {
@@ -181,7 +182,12 @@ func (c *carrier) do(step Step) (verdict, error) {
 	if err != nil {
 		return c.fail(nil, err)
 	}
-	err = c.call(s, step.Do)
+	if check {
+		err = c.preflight()
+	}
+	if err == nil {
+		err = c.call(s, step.Do)
+	}
 	if errors.Is(err, errNotBegun) {
 		return c.leave()
 	}
@@ -275,7 +281,12 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 	r := c.r
 	var w *waitError
 	var ask *askError
-	switch {
+	var check *checkError
+	host, retry := ForHost, ForRetry
+	if errors.As(doErr, &check) {
+		host, retry = ForCheck, ForCheck
+	}
+	switch errors.As(doErr, &w); {
 	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
 		return again(time.Second), c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
@@ -285,22 +296,26 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 		return goOn, nil // the gate takes it from here
 	case errors.As(doErr, &ask):
 		return c.ask(s, doErr)
-	case errors.As(doErr, &w):
+	case w != nil:
+		why := w.why
+		if check != nil {
+			why = check.step + " cannot be checked yet: " + why
+		}
 		limit := step.Timeout
 		if limit == 0 {
 			limit = DefaultTimeout
 		}
 		if time.Since(r.StageAt) > limit {
-			return c.fail(s, fmt.Errorf("gave up after %s: %s", limit, w.why))
+			return c.fail(s, fmt.Errorf("gave up after %s: %s", limit, why))
 		}
 		// It got as far as waiting: what failed before counts no more. The step's Timeout ends what does both for ever.
-		return c.pause(s, w.d, ForHost, w.why, 0)
+		return c.pause(s, w.d, host, why, 0)
 	case IsPermanent(doErr), r.attempts >= len(c.retry):
 		return c.fail(s, doErr)
 	}
 	d := spread(c.retry[r.attempts])
 	why := fmt.Sprintf("try %d of %d in %s: %s", r.attempts+2, len(c.retry)+1, d.Round(100*time.Millisecond), oneLine(doErr))
-	return c.pause(s, d, ForRetry, why, r.attempts+1)
+	return c.pause(s, d, retry, why, r.attempts+1)
 }
 
 // spread makes a pause a little longer, so that many do not return at once.
@@ -311,7 +326,7 @@ func spread(d time.Duration) time.Duration {
 // advance commits a finished step: clipboard, stage and events in one transaction.
 func (c *carrier) advance(s *stepRun) (verdict, error) {
 	now := time.Now()
-	text, before, after := s.view.Text(), reachOf(s.stored), reachOf(s.view)
+	text, before, after := s.view.Text(), s.stored, s.view
 	done := Event{At: now, Kind: EvDone, Stage: c.r.Stage, Step: c.r.Step(), Text: s.lastLine(), Diff: clipboard.Diff(s.stored, s.view), Took: now.Sub(c.r.StageAt)}
 	lines := s.take()
 	end := false
@@ -319,7 +334,7 @@ func (c *carrier) advance(s *stepRun) (verdict, error) {
 	err := c.keep(k, func(tx store.Tx, n *Run) ([]Event, error) {
 		events := append(lines[:len(lines):len(lines)], done)
 		if tx != nil {
-			if err := noteStep(c.ctx, tx, n.FQDN, n.Step(), before, after); err != nil {
+			if err := noteStep(c.ctx, tx, n, n.Step(), before, after); err != nil {
 				return nil, err
 			}
 		}
@@ -369,7 +384,7 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 	}
 	now := time.Now()
 	kind := EvWaiting
-	if reason == ForRetry {
+	if attempts > 0 {
 		kind = EvRetrying
 	}
 	err := c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
@@ -387,9 +402,13 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 
 // oneLine gives an error as one line of bounded length, as chat shows it.
 func oneLine(err error) string {
-	s := strings.Join(strings.Fields(err.Error()), " ")
-	if len(s) > 600 {
-		s = strings.ToValidUTF8(s[:600], "") + "…"
+	return clip(strings.Join(strings.Fields(err.Error()), " "), 600)
+}
+
+// clip shortens a text to n bytes.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "…"
 	}
 	return s
 }

@@ -376,7 +376,12 @@ func (e *Engine) undoMembers(ctx context.Context, id int64) ([]Left, error) {
 				u.cancel(errClusterUndo)
 			}
 			e.mu.Unlock()
-			if u != nil || m.State == Running {
+			there, err := e.elsewhere(ctx, e.db, m.ID)
+			if err != nil {
+				return left, err
+			}
+			if u != nil || there || m.State == Running {
+				e.tellWord(ctx)
 				continue // it turns back at its gate
 			}
 		}

@@ -11,8 +11,8 @@ import (
 
 // How a run comes to rest: ready, failed, asking, cancelled. How one is taken back is in undo.go.
 
-// ready makes a run ready, and gives the events of that: its times, unless a stage was skipped, for they say nothing about
-// the usual; the notice; and that of its cluster when it is the last member.
+// ready makes a run ready, and gives the events of that: its times, unless a stage was skipped, or it was ready before, for
+// they say nothing about the usual; the notice; and that of its cluster when it is the last member.
 func (e *Engine) ready(tx store.Tx, n *Run, now time.Time) ([]Event, error) {
 	how := EndReady
 	if n.Verb == VerbDestroy {
@@ -20,7 +20,11 @@ func (e *Engine) ready(tx store.Tx, n *Run, now time.Time) ([]Event, error) {
 	}
 	n.rest(Ready, how, now)
 	n.mark, n.attempts, n.Error, n.StageAt = notBegun, 0, "", now
-	events := []Event{{At: now, Kind: EvReady, Stage: len(n.Steps) - 1, Took: n.Took(now)}}
+	over := Event{At: now, Kind: EvReady, Stage: len(n.Steps) - 1, Took: n.Took(now)}
+	if how == EndDestroyed { // the kind is what programs follow; people read what it means here
+		over.Text = "the host is destroyed"
+	}
+	events := []Event{over}
 	if tx == nil {
 		return events, nil
 	}
@@ -30,7 +34,7 @@ func (e *Engine) ready(tx store.Tx, n *Run, now time.Time) ([]Event, error) {
 			return nil, err
 		}
 	}
-	if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done' AND NOT EXISTS (SELECT 1 FROM events WHERE run = ? AND kind = 'skipped')", n.Pipeline, n.ID, n.ID); err != nil {
+	if _, err := tx.Exec(ctx, "INSERT INTO timings (pipeline, stage, step, run, took) SELECT ?, stage, step, run, took FROM events WHERE run = ? AND kind = 'done' AND NOT EXISTS (SELECT 1 FROM events WHERE run = ? AND kind IN ('skipped', 'ready'))", n.Pipeline, n.ID, n.ID); err != nil {
 		return nil, err
 	}
 	all, err := e.allReady(ctx, tx, n, now)

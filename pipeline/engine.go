@@ -29,6 +29,8 @@ type Config struct {
 	Dir string
 	// Grace is how long a step may take to end when it was told to; the stop waits so long and a little more.
 	Grace time.Duration
+	// Drift says how often hosts are looked at by the clock; the zero value: never.
+	Drift DriftConfig
 }
 
 // Engine carries runs. Make it with New, then call Run; Start and the other verbs work before Run, too: what they
@@ -53,9 +55,12 @@ type Engine struct {
 	usual    map[string]Usual    // cache of Usual by pipeline
 
 	settled settled
+	drift   *watch
 
 	patience  context.Context // ends when what the database does not take is to be given up
 	impatient context.CancelFunc
+
+	wrote chan struct{} // holds a value when followers at other nodes have something to look at
 
 	subMu sync.Mutex
 	subs  map[chan struct{}]struct{}
@@ -77,8 +82,8 @@ var (
 
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1),
-		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}}
+	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift)}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -89,11 +94,14 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	if c.Workers == 0 {
 		c.Workers = 200
 	}
-	if err := e.db.Migrate(ctx, migrations(e.db.Postgres() != nil)); err != nil {
+	if err := e.db.Migrate(ctx, Migrations(e.db.Postgres() != nil)); err != nil {
 		return nil, err
 	}
 	if err := e.backfill(ctx); err != nil {
 		return nil, fmt.Errorf("note how hosts are reached: %w", err)
+	}
+	if err := e.fillMachines(ctx); err != nil {
+		return nil, fmt.Errorf("note whose machines are whose: %w", err)
 	}
 	var err error
 	if e.queue, err = newQueue(ctx, e.db, e, c.Workers); err != nil {
@@ -115,7 +123,7 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 // Resume is Ask may end within the drain time, all others are stopped, and their runs are left for the next start. It
 // returns nil after an orderly stop. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
-	if err := e.takeUp(context.WithoutCancel(ctx)); err != nil {
+	if err := e.takeUp(context.WithoutCancel(ctx), true); err != nil {
 		return fmt.Errorf("take up the runs of before: %w", err)
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -127,6 +135,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.goLoop(work, "write the lines of steps", lines, e.writeLines)
 	expired := make(chan struct{})
 	e.goLoop(work, "deny what nobody approved in time", expired, e.expire)
+	looked := make(chan struct{})
+	e.goLoop(ctx, "look for drift", looked, e.lookByClock)
+	heard, taken := make(chan struct{}), make(chan struct{})
+	e.goLoop(work, "listen to the other nodes", heard, e.listen)
+	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
@@ -140,6 +153,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	stop()
 	<-lines
 	<-expired
+	<-looked
+	<-heard
+	<-taken
 	return err
 }
 
@@ -194,43 +210,6 @@ func (e *Engine) goLoop(ctx context.Context, what string, done chan<- struct{}, 
 	})
 }
 
-// takeUp makes a fresh job for every run that the engine has to move. One process owns the database, so every job
-// that is not over belongs to a process that is dead.
-func (e *Engine) takeUp(ctx context.Context) error {
-	now := time.Now()
-	var files []string
-	err := e.write(ctx, func(tx store.Tx) (err error) {
-		if files, err = e.recall(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "DELETE FROM river_job WHERE kind = 'jarvis_carry' AND state NOT IN ('completed', 'cancelled', 'discarded')"); err != nil {
-			return err
-		}
-		// A dead process may hold River's leadership for a while yet; nobody would wake what sleeps for long.
-		if _, err := tx.Exec(ctx, "DELETE FROM river_leader"); err != nil {
-			return err
-		}
-		jobs, err := takeUpRuns(ctx, tx, now)
-		if err != nil {
-			return err
-		}
-		for len(jobs) > 0 {
-			n := min(len(jobs), 500)
-			if err := e.queue.insert(ctx, tx, jobs[:n]...); err != nil {
-				return err
-			}
-			jobs = jobs[n:]
-		}
-		return nil
-	})
-	if err == nil {
-		for _, file := range files {
-			e.drop(file)
-		}
-	}
-	return err
-}
-
 // Changed gives a channel that holds a value whenever there may be new events, and a function that ends it. It never
 // blocks the engine: several changes may come as one.
 func (e *Engine) Changed() (<-chan struct{}, func()) {
@@ -246,6 +225,15 @@ func (e *Engine) Changed() (<-chan struct{}, func()) {
 }
 
 func (e *Engine) poke() {
+	select {
+	case e.wrote <- struct{}{}:
+	default:
+	}
+	e.wake()
+}
+
+// wake has the followers here look.
+func (e *Engine) wake() {
 	e.subMu.Lock()
 	defer e.subMu.Unlock()
 	for ch := range e.subs {

@@ -46,7 +46,7 @@ type world struct {
 	e    *pipeline.Engine
 	stop func()
 
-	drain, grace time.Duration
+	drain, grace, every time.Duration
 }
 
 // bothDatabases is the conformance suite's frame: every behaviour is proven on SQLite and on PostgreSQL.
@@ -79,7 +79,7 @@ func (w *world) start() *pipeline.Engine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20, Drain: w.drain, Grace: w.grace,
+	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20, Drain: w.drain, Grace: w.grace, Drift: pipeline.DriftConfig{Every: w.every},
 		Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
 	if err != nil {
 		w.t.Fatal(err)

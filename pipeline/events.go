@@ -22,7 +22,7 @@ type EventFilter struct {
 
 // Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses none.
 func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
-	q, args := "SELECT id, run, at, kind, stage, step, text, diff, took FROM events WHERE id > ?", []any{f.After}
+	q, args := "SELECT id, run, at, kind, stage, step, text, diff, took FROM events WHERE id > ? AND "+notGoing, []any{f.After}
 	if e.db.Postgres() != nil {
 		settled, err := e.settled.upTo(ctx, e.db)
 		if err != nil {

@@ -144,11 +144,15 @@ func (s *stepRun) Keep(ctx context.Context, c *clipboard.Clipboard) error {
 	if err := sealed.Seal(s.e.key); err != nil {
 		return err
 	}
-	diff, reach := clipboard.Diff(s.stored, sealed), reachOf(sealed)
-	moved := !reach.equal(reachOf(s.stored))
+	stored := s.stored
+	diff, reach := clipboard.Diff(stored, sealed), reachOf(sealed)
+	moved := !reach.equal(reachOf(stored))
 	keep := func() error {
 		return s.e.change(ctx, s.run, func(tx store.Tx, n *Run) ([]Event, error) {
 			n.clipboard, n.parsed = sealed.Text(), sealed
+			if err := noteMachine(ctx, tx, n, s.step.Name, stored, sealed); err != nil {
+				return nil, err
+			}
 			if moved {
 				if err := noteReach(ctx, tx, n.FQDN, reach); err != nil {
 					return nil, err

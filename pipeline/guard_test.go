@@ -137,7 +137,7 @@ func TestWhatAStepSaysIsStoredClean(t *testing.T) {
 		w.start()
 		plan, err := w.e.Plan(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/esx"), Steps: []string{"test:hostile"}})
 		if err != nil || plan[0].Text != harmless {
-			t.Errorf("Plan = %q, %v", plan, err)
+			t.Errorf("Plan = %+v, %v", plan, err)
 		}
 		r, err := w.e.Start(t.Context(), pipeline.Request{Clipboard: w.clip(""), Kind: kind("deploy/esx"), Steps: []string{"test:hostile"}, By: hostile})
 		if err != nil {

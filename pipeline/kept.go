@@ -185,7 +185,7 @@ func (e *Engine) recallOne(ctx context.Context, tx store.Tx, k kept) (bool, erro
 	next := r
 	next.clipboard, next.parsed = k.Clipboard, nil
 	next.pass(k.At)
-	if err := noteStep(ctx, tx, r.FQDN, k.Step, reachOf(before), reachOf(after)); err != nil {
+	if err := noteStep(ctx, tx, &r, k.Step, before, after); err != nil {
 		return false, err
 	}
 	return true, save(ctx, tx, &r, &next, Event{At: k.At, Kind: EvDone, Stage: k.Stage, Step: k.Step, Text: k.Text, Diff: k.Diff, Took: time.Duration(k.TookMS) * time.Millisecond})
@@ -197,10 +197,19 @@ func (r *Run) pass(now time.Time) {
 	r.State, r.Waits, r.Why, r.attempts, r.StageAt, r.mark = Running, "", "", 0, now, notBegun
 }
 
-// noteStep puts on record how a host is reached after a step, when the step changed that.
-func noteStep(ctx context.Context, tx store.Tx, fqdn, step string, before, after Reach) error {
-	if !isDestroy(step) && before.equal(after) {
+// noteStep puts on record what a step that is done changed about its host: how it is reached, and which machine is its.
+func noteStep(ctx context.Context, tx store.Tx, r *Run, step string, before, after *clipboard.Clipboard) error {
+	if err := noteMachine(ctx, tx, r, step, before, after); err != nil {
+		return err
+	}
+	if isDestroy(step) {
+		if err := forgetMachines(ctx, tx, r.FQDN, Module(step)); err != nil {
+			return err
+		}
+	}
+	was, is := reachOf(before), reachOf(after)
+	if !isDestroy(step) && was.equal(is) {
 		return nil
 	}
-	return noteReach(ctx, tx, fqdn, after)
+	return noteReach(ctx, tx, r.FQDN, is)
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,40 +52,60 @@ func (e *Engine) given(ctx context.Context, fqdn, task, key string) ([]string, e
 	if err != nil {
 		return nil, fmt.Errorf("look up what earlier runs of %s gave: %w", fqdn, err)
 	}
-	var out []string
+	older, err := store.Collect(ctx, e.db, func(row store.Row) (v string, err error) { return v, row.Scan(&v) },
+		"SELECT value FROM given WHERE fqdn = ? AND task = ? AND name = ? ORDER BY event DESC LIMIT 1000", fqdn, task, key)
+	if err != nil {
+		return nil, fmt.Errorf("look up what older runs of %s gave: %w", fqdn, err)
+	}
+	var all, out []string
 	for _, diff := range diffs {
-		had := valuesIn(diff, '-', key)
-		for _, v := range valuesIn(diff, '+', key) {
-			// A step that wrote the document anew, with other quotes or another indent, gave nothing by that.
-			if !slices.Contains(had, v) && !slices.Contains(out, v) {
-				out = append(out, v)
+		for _, p := range givenIn(diff) {
+			if p.key == key {
+				all = append(all, p.value)
 			}
+		}
+	}
+	for _, v := range append(all, older...) {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
 		}
 	}
 	return out, nil
 }
 
-// valuesIn gives what a diff took from a key ('-') or gave it ('+').
-func valuesIn(diff string, mark byte, key string) []string {
-	var out []string
+// pair is a key of a clipboard with its value of one line.
+type pair struct{ key, value string }
+
+// givenIn lists what a diff gave keys. A step that wrote the document anew, with other quotes or another indent, gave
+// nothing by that.
+func givenIn(diff string) []pair {
+	had := pairsIn(diff, '-')
+	return slices.DeleteFunc(pairsIn(diff, '+'), func(p pair) bool { return slices.Contains(had, p) })
+}
+
+// pairsIn gives what a diff took from keys ('-') or gave them ('+').
+func pairsIn(diff string, mark byte) []pair {
+	var out []pair
 	for line := range strings.Lines(diff) {
 		if line[0] != mark {
 			continue
 		}
-		word, ok := strings.CutPrefix(strings.TrimSpace(line[1:]), key+":")
-		if !ok {
+		key, word, ok := strings.Cut(strings.TrimSpace(line[1:]), ":")
+		if word = strings.TrimSpace(word); !ok || word == "" || !plainKey.MatchString(key) {
 			continue
 		}
-		c, err := clipboard.Parse([]byte("instance: {v: " + strings.TrimSpace(word) + "}\n"))
+		c, err := clipboard.Parse([]byte("instance: {v: " + word + "}\n"))
 		if err != nil {
 			continue
 		}
 		if v := c.Get("v"); v != "" {
-			out = append(out, v)
+			out = append(out, pair{key, v})
 		}
 	}
 	return out
 }
+
+var plainKey = regexp.MustCompile(`^[A-Za-z_][\w.-]*$`)
 
 // planned is the Host of a Plan: it has a record, and nobody to report to.
 type planned struct {

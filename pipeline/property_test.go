@@ -196,7 +196,7 @@ func (o *office) check() {
 }
 
 // stands is the model: the newest run that began; when that is undone and had taken nothing down, the one before it that is
-// neither undone nor a destruction; and without any, the newest.
+// not undone, also when that destroyed the host; and without any, the newest.
 func stands(newestFirst []pipeline.Run) pipeline.Run {
 	var began []pipeline.Run
 	for _, r := range newestFirst {
@@ -207,11 +207,11 @@ func stands(newestFirst []pipeline.Run) pipeline.Run {
 	if len(began) == 0 {
 		return newestFirst[0]
 	}
-	for i, r := range began {
+	for _, r := range began {
 		if r.Ending == pipeline.EndUndone && tookDown(r) {
 			return r
 		}
-		if r.Ending == pipeline.EndUndone || i > 0 && r.Ending == pipeline.EndDestroyed {
+		if r.Ending == pipeline.EndUndone {
 			continue
 		}
 		return r

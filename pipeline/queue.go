@@ -88,13 +88,14 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	ws := river.NewWorkers()
 	river.AddWorker(ws, &worker{e: e})
 	c, err := river.NewClient(driver, &river.Config{
+		ID:                   e.db.Holder(), // a job in hand names the life of the node that has it
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
 		Workers:              ws,
 		Logger:               quiet,
 		JobTimeout:           -1,
 		FetchCooldown:        20 * time.Millisecond,
 		FetchPollInterval:    500 * time.Millisecond,
-		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine rescues at start, and knows better
+		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine does, by the lives of nodes
 		// Kept short: the record is in our own tables.
 		CompletedJobRetentionPeriod: 10 * time.Minute,
 		ReindexerSchedule:           river.NeverSchedule(),

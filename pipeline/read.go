@@ -16,7 +16,7 @@ import (
 func (e *Engine) load(ctx context.Context, id int64) (*Run, error) {
 	r, err := scan(e.db.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
 	if errors.Is(err, store.ErrNoRows) {
-		return nil, ErrNotFound
+		return nil, e.missing(ctx, id)
 	}
 	return &r, err
 }
@@ -25,7 +25,7 @@ func (e *Engine) runs(ctx context.Context, where string, args ...any) ([]Run, er
 	return store.Collect(ctx, e.db, func(row store.Row) (Run, error) { return scan(row) }, "SELECT "+runColumns+" FROM runs WHERE "+where, args...)
 }
 
-// Get gives one run. ErrNotFound when there is none.
+// Get gives one run. ErrNotFound when there is none, which is a *GoneError when there was one that is older than what is kept.
 func (e *Engine) Get(ctx context.Context, id int64) (Run, error) {
 	r, err := e.load(ctx, id)
 	if err != nil {
@@ -152,6 +152,9 @@ func (e *Engine) Line(run int64) string {
 	return ""
 }
 
+// usualRuns is of how many runs Usual is made.
+const usualRuns = 20
+
 // Usual tells how long a pipeline usually takes: medians of its last 20 runs that became ready.
 type Usual struct {
 	Total  time.Duration            // 0 when it never ran
@@ -180,7 +183,7 @@ func (e *Engine) Usual(ctx context.Context, pipeline string) (Usual, error) {
 		step    string
 	}
 	rows, err := store.Collect(ctx, e.db, func(r store.Row) (o row, err error) { return o, r.Scan(&o.run, &o.stage, &o.step, &o.ms) },
-		"SELECT run, stage, step, took FROM timings WHERE pipeline = ? AND run IN (SELECT DISTINCT run FROM timings WHERE pipeline = ? ORDER BY run DESC LIMIT 20)", pipeline, pipeline)
+		"SELECT run, stage, step, took FROM timings WHERE pipeline = ? AND run IN (SELECT DISTINCT run FROM timings WHERE pipeline = ? ORDER BY run DESC LIMIT ?)", pipeline, pipeline, usualRuns)
 	if err != nil {
 		return Usual{}, err
 	}

@@ -176,16 +176,6 @@ func moved(ctx context.Context, tx store.Tx, was *Run) error {
 	return errStale
 }
 
-// takeUpRuns makes every run that moves this process's own. It is save for all of them at once: a stage's waiting begins
-// again, because the time in which nobody lived is not the host's fault.
-func takeUpRuns(ctx context.Context, tx store.Tx, now time.Time) ([]carryArgs, error) {
-	const moving = "live = 1 AND state IN ('running', 'waiting', 'undoing')"
-	if _, err := tx.Exec(ctx, "UPDATE runs SET epoch = epoch + 1, stage_at = CASE WHEN mark = ? THEN ? ELSE stage_at END WHERE "+moving, betweenTries, ms(now)); err != nil {
-		return nil, err
-	}
-	return store.Collect(ctx, tx, func(row store.Row) (j carryArgs, err error) { return j, row.Scan(&j.Run, &j.Turn) }, "SELECT id, epoch FROM runs WHERE "+moving+" ORDER BY id")
-}
-
 // change commits what f makes of a run that the caller holds, and then makes r what is on record. f gets a copy, and may
 // be called more than once.
 func (e *Engine) change(ctx context.Context, r *Run, f func(tx store.Tx, next *Run) ([]Event, error)) error {

@@ -19,11 +19,12 @@ type Registry struct {
 	aliases map[string]string // whole names and module prefixes ("dnswizard:")
 	find    []func(name string) (Step, bool, error)
 	list    []func() []Step
+	titles  map[string]string // modules that people know by another spelling
 }
 
 // NewRegistry gives an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{steps: map[string]Step{}, aliases: map[string]string{}}
+	return &Registry{steps: map[string]Step{}, aliases: map[string]string{}, titles: map[string]string{}}
 }
 
 // Add registers steps. A bad or double name is a programmer's error and panics at start.
@@ -41,6 +42,12 @@ func (r *Registry) Add(steps ...Step) {
 		}
 	}
 }
+
+// Name says how people write a module's name: "EC2" for ec2. It may name one that has no steps here.
+func (r *Registry) Name(module, title string) { r.titles[module] = title }
+
+// Title gives what Name said; "" for a module that nobody named.
+func (r *Registry) Title(module string) string { return r.titles[strings.ToLower(module)] }
 
 // Alias lets a module's older name stand for it: Alias("dnswizard", "dns").
 func (r *Registry) Alias(old, module string) { r.aliases[old+":"] = module + ":" }
@@ -210,23 +217,28 @@ func Nearest(s string, words []string) string {
 	return best
 }
 
-// distance is Levenshtein's, in bytes.
+// distance is how many slips make one word of the other: a byte more, less or wrong, or two neighbours in each other's place.
 func distance(a, b string) int {
+	var before []int // the row two above
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		prev := row[0]
+		above := row
+		row = make([]int, len(b)+1)
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := prev
+			cost := above[j-1]
 			if a[i-1] != b[j-1] {
 				cost++
 			}
-			prev = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
+			row[j] = min(cost, above[j]+1, row[j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
+		before = above
 	}
 	return row[len(b)]
 }

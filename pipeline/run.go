@@ -48,6 +48,7 @@ const (
 	EndExpired    Ending = "expired"   // it never began: nobody approved it in time
 	EndUndone     Ending = "undone"
 	EndUndonePart Ending = "undone_in_part" // something could not be taken back: the run goes on to hold its host
+	EndGivenUp    Ending = "given_up"       // something could not be taken back, and a person let it stay
 )
 
 // Reason says what a waiting run waits for.
@@ -59,6 +60,7 @@ const (
 	ForBarrier Reason = "barrier" // the other members of its cluster
 	ForHold    Reason = "hold"    // a person, about another member of its cluster
 	ForMember  Reason = "member"  // a value of another member
+	ForCheck   Reason = "check"   // what the Check of a step to come says; until it is content, the stage does not begin
 )
 
 // mark says whether the step of the stage under way may have done something.
@@ -112,7 +114,7 @@ type Run struct {
 	Why      string    `json:"why,omitempty"`        // what it waits for, masked, for people
 	By       string    `json:"by"`                   // who asked
 	Behind   []string  `json:"asked_with,omitempty"` // who else counts as having asked: who made the asker's token
-	Origin   string    `json:"origin,omitempty"`     // where the asker is to be told: "irc/libera/#ops/alice"
+	Origin   string    `json:"-"`                    // where the asker is to be told, in the form that chat has for itself
 	Cluster  int64     `json:"cluster,omitempty"`    // 0: a host by itself
 	Started  time.Time `json:"started"`              // when it was asked for
 	Began    time.Time `json:"began,omitzero"`       // when it was allowed to start; zero for what never was
@@ -214,10 +216,13 @@ const (
 	EvUndone      EventKind = "undone"       // notice: the whole run
 	EvUndoFailed  EventKind = "undo_failed"  // notice: something stays
 	EvCancelAsked EventKind = "cancel_asked" // by a person, while a step was under way
+	EvDrift       EventKind = "drift"        // notice: the world differs from what the run left, in a new way
+	EvImported    EventKind = "imported"     // the host was put on record, as it was before Jarvis
+	EvDriftOver   EventKind = "drift_over"   // notice: it no longer does, or in fewer ways
 )
 
 // Notices are the kinds that people are told of unasked.
-var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed}
+var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed, EvDrift, EvDriftOver}
 
 // IsNotice reports whether the bot says this unasked.
 func (k EventKind) IsNotice() bool { return slices.Contains(Notices, k) }

@@ -2,8 +2,8 @@ package pipeline
 
 import "github.com/jarvisops/jarvis/store"
 
-// migrations of the record. Times are Unix milliseconds, so that both databases hold and compare the same.
-func migrations(postgres bool) []store.Migration {
+// Migrations of the record. Times are Unix milliseconds, so that both databases hold and compare the same.
+func Migrations(postgres bool) []store.Migration {
 	list := []store.Migration{{Name: "pipeline/1", Stmts: []string{
 		`CREATE TABLE runs (
 	id {{id}},
@@ -64,7 +64,37 @@ func migrations(postgres bool) []store.Migration {
 	}
 	// What waits for an approval is little, and is looked through every few seconds.
 	list = append(list, store.Migration{Name: "pipeline/6-pending", Stmts: []string{`CREATE INDEX approvals_pending ON approvals (expires) WHERE outcome = ''`}})
-	return append(list, store.Migration{Name: "pipeline/7-approved", Stmts: []string{`CREATE INDEX approvals_run ON approvals (run)`}})
+	list = append(list, store.Migration{Name: "pipeline/7-approved", Stmts: []string{`CREATE INDEX approvals_run ON approvals (run)`}})
+	list = append(list, store.Migration{Name: "pipeline/8-login", Stmts: []string{
+		`ALTER TABLE hosts ADD COLUMN login_user TEXT NOT NULL DEFAULT ''`, `ALTER TABLE hosts ADD COLUMN login_port INTEGER NOT NULL DEFAULT 0`}})
+	list = append(list, store.Migration{Name: "pipeline/9-drift", Stmts: []string{
+		`CREATE TABLE drift (
+	fqdn TEXT PRIMARY KEY, run BIGINT NOT NULL, at BIGINT NOT NULL, next BIGINT NOT NULL, took BIGINT NOT NULL, asked BIGINT NOT NULL,
+	found INTEGER NOT NULL, differs TEXT NOT NULL, unknown TEXT NOT NULL, told TEXT NOT NULL
+)`,
+		`CREATE INDEX drift_next ON drift (next)`,
+		`CREATE INDEX drift_found ON drift (found, fqdn)`,
+	}})
+	list = append(list, store.Migration{Name: "pipeline/10-repeats", Stmts: []string{`ALTER TABLE approvals ADD COLUMN step TEXT NOT NULL DEFAULT ''`}})
+	// hosts.machines is NULL for hosts whose machines are still to be written down; see fillMachines.
+	list = append(list, store.Migration{Name: "pipeline/11-machines", Stmts: []string{
+		`CREATE TABLE machines (
+	provider TEXT NOT NULL, account TEXT NOT NULL, id TEXT NOT NULL, fqdn TEXT NOT NULL, run BIGINT NOT NULL, marked INTEGER NOT NULL,
+	PRIMARY KEY (provider, account, id)
+)`,
+		`CREATE INDEX machines_fqdn ON machines (fqdn)`,
+		`CREATE INDEX machines_id ON machines (id)`,
+		`ALTER TABLE hosts ADD COLUMN machines INTEGER`,
+	}})
+	// What steps gave hosts in events that were removed; see foldGiven.
+	list = append(list, store.Migration{Name: "pipeline/12-given", Stmts: []string{
+		`CREATE TABLE given (fqdn TEXT NOT NULL, task TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, event BIGINT NOT NULL)`,
+		`CREATE INDEX given_name ON given (fqdn, task, name)`,
+	}})
+	return append(list, store.Migration{Name: "pipeline/13-groups", Stmts: []string{
+		`CREATE TABLE host_groups (name TEXT NOT NULL, fqdn TEXT NOT NULL, PRIMARY KEY (name, fqdn))`,
+		`CREATE INDEX host_groups_fqdn ON host_groups (fqdn)`,
+	}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

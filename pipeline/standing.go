@@ -23,7 +23,7 @@ func stand(ctx context.Context, tx store.Tx, r *Run) error {
 	if r.HasBegun() {
 		run = r.ID
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO hosts (fqdn, host, run, newest, task, address, hostkeys) VALUES (?, ?, ?, ?, ?, '', '')
+	_, err := tx.Exec(ctx, `INSERT INTO hosts (fqdn, host, run, newest, task, address, hostkeys, machines) VALUES (?, ?, ?, ?, ?, '', '', 1)
 		ON CONFLICT (fqdn) DO UPDATE SET host = excluded.host,
 			run = CASE WHEN excluded.run > hosts.run THEN excluded.run ELSE hosts.run END,
 			newest = CASE WHEN excluded.newest > hosts.newest THEN excluded.newest ELSE hosts.newest END`,
@@ -37,10 +37,11 @@ func stand(ctx context.Context, tx store.Tx, r *Run) error {
 // VerbTask is the verb of runs that are no deployment of a host, but a reviewed task.
 const VerbTask = "task"
 
-// Reach is how a host is reached: its address, and the host keys that count there.
+// Reach is how a host is reached: its address, its login when the clipboard has one, and the host keys that count there.
 type Reach struct {
-	Addr string
-	Keys []string
+	Addr  string
+	Login clipboard.Login
+	Keys  []string
 }
 
 // OK reports whether that is enough to reach it.
@@ -48,10 +49,13 @@ func (a Reach) OK() bool { return a.Addr != "" && len(a.Keys) > 0 }
 
 func reachOf(c *clipboard.Clipboard) Reach {
 	keys, _ := c.Strings("hostkeys")
-	return Reach{c.Get("ipaddress"), keys}
+	login, _ := c.Login()
+	return Reach{c.Get("ipaddress"), login, keys}
 }
 
-func (a Reach) equal(b Reach) bool { return a.Addr == b.Addr && slices.Equal(a.Keys, b.Keys) }
+func (a Reach) equal(b Reach) bool {
+	return a.Addr == b.Addr && a.Login == b.Login && slices.Equal(a.Keys, b.Keys)
+}
 
 // noteReach puts on record how a host is reached from now on. What a new run does not know yet stays as the earlier one
 // left it: the machine still stands. forget says that it does no longer.
@@ -60,7 +64,7 @@ func noteReach(ctx context.Context, tx store.Tx, fqdn string, a Reach) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "UPDATE hosts SET address = ?, hostkeys = ? WHERE fqdn = ?", a.Addr, keys, fqdn)
+	_, err = tx.Exec(ctx, "UPDATE hosts SET address = ?, login_user = ?, login_port = ?, hostkeys = ? WHERE fqdn = ?", a.Addr, a.Login.User, a.Login.Port, keys, fqdn)
 	return err
 }
 
@@ -75,20 +79,28 @@ type Standing struct {
 	Newest int64 `json:"newest_run"` // of a proposal, when it is another than Run
 }
 
-const hostColumns = "hosts.address, hosts.hostkeys, hosts.newest"
+// Reachable reports whether a command can be sent there. The keys of an imported host may not be known: it is asked for one
+// that the server's known_hosts vouches for then.
+func (h Standing) Reachable() bool { return h.Reach.OK() || h.IsImport() && h.Reach.Addr != "" }
+
+const hostColumns = "hosts.address, hosts.login_user, hosts.login_port, hosts.hostkeys, hosts.newest"
 
 // standing reads hosts with the runs they stand by.
 func (e *Engine) standing(ctx context.Context, where string, args ...any) ([]Standing, error) {
+	return standing(ctx, e.db, where, args...)
+}
+
+func standing(ctx context.Context, from store.Querier, where string, args ...any) ([]Standing, error) {
 	cols := strings.Split(runColumns, ", ")
 	for i := range cols {
 		cols[i] = "runs." + cols[i]
 	}
 	q := "SELECT " + strings.Join(cols, ", ") + ", " + hostColumns + " FROM hosts JOIN runs ON runs.id = CASE WHEN hosts.run > 0 THEN hosts.run ELSE hosts.newest END WHERE " + where
-	return store.Collect(ctx, e.db, func(row store.Row) (Standing, error) {
+	return store.Collect(ctx, from, func(row store.Row) (Standing, error) {
 		var h Standing
 		var keys string
 		var err error
-		h.Run, err = scan(scanMore{row, []any{&h.Reach.Addr, &keys, &h.Newest}})
+		h.Run, err = scan(scanMore{row, []any{&h.Reach.Addr, &h.Reach.Login.User, &h.Reach.Login.Port, &keys, &h.Newest}})
 		if err == nil && keys != "" {
 			err = json.Unmarshal([]byte(keys), &h.Reach.Keys)
 		}
@@ -188,11 +200,18 @@ func (e *Engine) InProduction(ctx context.Context, fqdn string) (Run, error) {
 	return Run{}, ErrNotFound
 }
 
-// StoodBefore reports whether an earlier run had made the host ready, and nothing took it down since: to take back what
-// a run did to it then touches what is in production, whatever became of that run.
+// StoodBefore reports whether an earlier run had made the host ready, and nothing took it down since, or the run itself
+// had before it did some of its stages again: to take back what a run did to it then touches what is in production,
+// whatever became of that run.
 func (e *Engine) StoodBefore(ctx context.Context, r Run) (bool, error) {
+	if r.State != Ready && r.Ending != EndUndonePart { // whose undo was approved already
+		var ready int
+		if err := e.db.QueryRow(ctx, "SELECT count(*) FROM events WHERE run = ? AND kind = ?", r.ID, EvReady).Scan(&ready); err != nil || ready > 0 {
+			return err == nil, err
+		}
+	}
 	var ending Ending
-	err := e.db.QueryRow(ctx, "SELECT ending FROM runs WHERE fqdn = ? AND id < ? AND ending IN ('ready', 'destroyed') ORDER BY id DESC LIMIT 1", r.FQDN, r.ID).Scan(&ending)
+	err := e.db.QueryRow(ctx, "SELECT ending FROM runs WHERE fqdn = ? AND id < ? AND ending IN ('ready', 'destroyed') AND verb <> 'import' ORDER BY id DESC LIMIT 1", r.FQDN, r.ID).Scan(&ending)
 	if errors.Is(err, store.ErrNoRows) {
 		return false, nil
 	}
@@ -203,6 +222,8 @@ func (e *Engine) StoodBefore(ctx context.Context, r Run) (bool, error) {
 // failed on a host that is there changes nothing of that.
 func (h Standing) inProduction() bool {
 	switch {
+	case h.IsImport(): // nothing of it was made here, so a deployment loses nothing
+		return false
 	case h.Ending == EndReady:
 		return true
 	case h.Ending == EndDestroyed, h.Ending == EndUndone, !h.HasBegun():

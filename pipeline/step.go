@@ -27,9 +27,14 @@ type Step struct {
 	Doc     string        // one line
 	Needs   []string      // clipboard keys under instance that it reads; "key?" when it can do without
 	Gives   []string      // keys it writes
-	Timeout time.Duration // for one Do, and for all its waiting together; 0 means DefaultTimeout
+	Timeout time.Duration // for one Do or Check, and for all its waiting together; 0 means DefaultTimeout
 	Silence time.Duration // hung when it reports nothing for so long; 0 means never
 	Resume  Resume
+	// Check says before the run's first stage begins what would stop Do later, when machines are deleted, made and paid for.
+	// It is called again before a stage that deletes a machine, and after each `retry` and `skip`. It reads only, and takes what
+	// earlier stages will give as unknown. A Wait means that it cannot be known yet: it is asked again, and no stage begins
+	// before. nil: nothing can be said so early.
+	Check func(ctx context.Context, c *clipboard.Clipboard) error
 	// Plan says what Do would do; it reads only. nil: Doc is shown.
 	Plan func(ctx context.Context, c *clipboard.Clipboard) (string, error)
 	// Do does the work. It may be called again after a crash or an error, and looks first for what is there already.
@@ -39,6 +44,9 @@ type Step struct {
 	Release func(ctx context.Context, c *clipboard.Clipboard) error
 	// Undo takes back what Do did in this run; safe to repeat. nil: there is nothing to undo.
 	Undo func(ctx context.Context, c *clipboard.Clipboard) error
+	// Drift says how the world differs from what Do left. It only reads. An error means that it is not known, and is said;
+	// a Wait of a provider's step, that the provider wants to be asked more slowly. nil: it left nothing that could differ, or nobody can tell.
+	Drift func(ctx context.Context, c *clipboard.Clipboard) ([]Difference, error)
 }
 
 // DefaultTimeout holds for a step that names none.

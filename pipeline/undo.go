@@ -76,15 +76,20 @@ func (c *carrier) undoNext() (verdict, error) {
 // tookBack commits what became of one stage.
 func (c *carrier) tookBack(s *stepRun, kind EventKind, text string) (verdict, error) {
 	var lines []Event
-	clip := c.r.clipboard
+	clip, changed := c.r.clipboard, false
 	if s != nil {
 		text, lines = s.mask(text), s.take()
 		if kind == EvStepUndone && s.view.Seal(c.key) == nil {
-			clip = s.view.Text()
+			clip, changed = s.view.Text(), true
 		}
 	}
 	now := time.Now()
-	err := c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+	err := c.outcome(func(tx store.Tx, n *Run) ([]Event, error) {
+		if changed && tx != nil {
+			if err := noteMachine(c.ctx, tx, n, n.Steps[n.undoAt], s.stored, s.view); err != nil {
+				return nil, err
+			}
+		}
 		n.clipboard = clip
 		events := append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.undoAt, Step: n.Steps[n.undoAt], Text: text})
 		n.undoAt--

@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -22,6 +24,37 @@ import (
 type Mark struct {
 	Token string // of the run that made it; "" when none of ours did
 	Owner string // which host it is, and whose; "" for none, and for machines made before there were owners
+}
+
+var (
+	tokenForm = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by)-(hand-[0-9a-f]{16}|[0-9]+)$`)
+	ownerForm = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by-hand):.+$`)
+)
+
+// IsToken reports whether a word has the form of a run's token, and IsOwner whether it has that of an owner: others may
+// begin their tags like ours.
+func IsToken(s string) bool { return tokenForm.MatchString(s) }
+
+// IsOwner as said there.
+func IsOwner(s string) bool { return ownerForm.MatchString(s) }
+
+// MarkOf reads a mark from a list of tags. A machine with two owners is nobody's: it carries both.
+func MarkOf(tags []string) (m Mark, others []string) {
+	for _, t := range tags {
+		switch {
+		case IsOwner(t) && m.Owner != "":
+			m.Owner += " and " + t
+		case IsOwner(t):
+			m.Owner = t
+		case IsToken(t) && m.Token != "":
+			m.Token += " and " + t
+		case IsToken(t):
+			m.Token = t
+		default:
+			others = append(others, t)
+		}
+	}
+	return m, others
 }
 
 // Fit shortens what is longer than a provider takes. What it cuts off stands in a hash, behind a character that no name
@@ -61,24 +94,53 @@ func (p Calls) carries(ctx context.Context, m Machine) bool {
 	return mark.Token != "" && m.Token == mark.Token
 }
 
-// earlier reports whether a machine without an owner, named by its id, is one that an earlier version made for this host.
-// The record must say so, and the machine must not contradict it: ids are used again when a vCenter is built anew. By
-// hand there is no record; then token and name must both agree.
-func (p Calls) earlier(ctx context.Context, in clipboard.Instance, m Machine) (bool, error) {
+// earlier reports whether a machine without an owner, named by its id, is the host's by the record alone: one that an
+// earlier version made, or one that has lost its marks. The machine must not contradict it: ids are used again when a vCenter
+// is built anew. By hand there is no record; then token and name must both agree.
+func (p Calls) earlier(ctx context.Context, in clipboard.Instance, m Machine, w holding) bool {
 	if m.Template || m.Owner != "" {
-		return false, nil
+		return false
 	}
 	install, _, ok := strings.Cut(pipeline.FactsOf(ctx).Owner, ":")
 	token := ok && strings.HasPrefix(m.Token, install+"-")
 	named := slices.Contains(names(in), m.Name)
-	if !token && !named {
-		return false, nil
+	if !w.known {
+		return token && named
 	}
-	ids, known, err := pipeline.Given(ctx, "deploy", "provider_id")
-	if !known {
-		return token && named, err
+	return (token || named) && w.FQDN == in.FQDN
+}
+
+// holding is what the record says of a machine.
+type holding struct {
+	pipeline.Machine      // whose it is; the zero one: nobody's
+	known            bool // there is a record
+	another          bool // and by it the machine is another host's
+}
+
+// held looks up whose a machine is on record. What is another host's there is never this one's, whatever it carries: tags
+// are lost, and can be set by anybody.
+func (p Calls) held(ctx context.Context, in clipboard.Instance, m Machine) (w holding, err error) {
+	w.Machine, w.known, err = pipeline.HolderOf(ctx, p.Module, p.Account, m.ID)
+	w.another = w.FQDN != "" && w.FQDN != in.FQDN
+	return w, err
+}
+
+// ours keeps of a list what carries the host's marks and is no other host's on record.
+func (p Calls) ours(ctx context.Context, in clipboard.Instance, list []Machine) (mine []Machine, err error) {
+	for _, m := range list {
+		if !p.carries(ctx, m) {
+			continue
+		}
+		w, err := p.held(ctx, in, m)
+		if err != nil {
+			return nil, err
+		}
+		if w.another {
+			return nil, p.others(in, m, w)
+		}
+		mine = append(mine, m)
 	}
-	return slices.Contains(ids, m.ID), err
+	return mine, nil
 }
 
 // ofAnother reports whether we know for sure that the machine is another host's of this installation.
@@ -91,7 +153,7 @@ func (p Calls) ofAnother(ctx context.Context, m Machine) bool {
 func what(m Machine) string {
 	s := fmt.Sprintf("%s (%s", m.ID, m.Name)
 	if !m.Created.IsZero() {
-		s += ", made " + m.Created.UTC().Format("2006-01-02 15:04") + " UTC"
+		s += ", made " + plain.Time(m.Created)
 	}
 	switch {
 	case m.Template:
@@ -115,6 +177,12 @@ func whats(list []Machine) string {
 // foreign refuses to touch machines that have the host's name, or stand in its clipboard, and are not the host's.
 func (p Calls) foreign(in clipboard.Instance, list ...Machine) error {
 	return pipeline.Permanentf("%s has %s, which is not %s's by its tags nor by the record: nothing is touched; if it is not needed, delete or rename it there, or else give the host another name", p.Title, whats(list), in.FQDN)
+}
+
+// others refuses a machine that is another host's on record.
+func (p Calls) others(in clipboard.Instance, m Machine, w holding) error {
+	return pipeline.Permanentf("%s is another host's on this record, whatever it carries: %s's, since run %d; nothing is touched. If %s is no more, `destroy %s` first; if the machine carries the tags of %s by mistake, take them off %s",
+		what(m), w.FQDN, w.Run, w.FQDN, w.FQDN, in.FQDN, p.Place)
 }
 
 // strange says that the name belongs to a machine that this run did not make.
@@ -141,20 +209,34 @@ func (p Calls) byID(ctx context.Context, c *clipboard.Clipboard, id string) (*Ma
 	if err != nil {
 		return nil, err
 	}
-	if m.State == Gone || p.carries(ctx, m) {
+	if m.State == Gone {
 		return &m, nil
 	}
-	ours, err := p.earlier(ctx, in, m)
-	if err == nil && !ours {
+	w, err := p.held(ctx, in, m)
+	switch {
+	case err != nil:
+	case w.another:
+		err = p.others(in, m, w)
+	case !p.carries(ctx, m) && !p.earlier(ctx, in, m, w):
 		err = p.foreign(in, m)
 	}
 	return &m, err
 }
 
-// machine finds the host's machine by provider_id, or else by its owner; nil when there is none. A machine that only has
-// the host's name is refused.
+// machine finds the host's machine by provider_id, or else by the record, or by its owner; nil when there is none. A machine
+// that only has the host's name is refused.
 func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, error) {
-	if id := c.Get("provider_id"); id != "" {
+	id := c.Get("provider_id")
+	if id == "" {
+		standing, err := p.standing(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(standing) > 0 {
+			id = standing[len(standing)-1].ID
+		}
+	}
+	if id != "" {
 		m, err := p.byID(ctx, c, id)
 		if errors.Is(err, ErrGone) {
 			if _, fresh := p.asked(c); fresh {
@@ -175,12 +257,13 @@ func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, e
 	if err != nil {
 		return nil, err
 	}
-	var ours, others []Machine
+	ours, err := p.ours(ctx, in, list)
+	if err != nil {
+		return nil, err
+	}
+	var others []Machine
 	for _, m := range list {
-		switch {
-		case p.carries(ctx, m):
-			ours = append(ours, m)
-		case !p.ofAnother(ctx, m):
+		if !p.carries(ctx, m) && !p.ofAnother(ctx, m) {
 			others = append(others, m)
 		}
 	}
@@ -195,9 +278,34 @@ func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, e
 	return nil, nil
 }
 
+// standing lists the host's machines on record here that the provider still has.
+func (p Calls) standing(ctx context.Context) ([]Machine, error) {
+	list, _, err := pipeline.MachinesOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Machine
+	for _, r := range list {
+		if r.Provider != p.Module || r.Account != "" && p.Account != "" && r.Account != p.Account {
+			continue
+		}
+		switch m, err := p.Get(ctx, r.ID); {
+		case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting):
+		case err != nil:
+			return nil, err
+		default:
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
 // Machine gives the host's machine for a step that cannot do without it. A machine that is not the host's is refused.
 func (p Calls) Machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, error) {
 	m, err := p.machine(ctx, c)
+	if err == nil && m != nil && m.State == Begun {
+		m = nil
+	}
 	if err == nil && m == nil {
 		what := c.Get("provider_id")
 		if what == "" {

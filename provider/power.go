@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -17,11 +18,12 @@ const orderly = 2 * time.Minute
 func (p Calls) getPubIP() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":get_pub_ip",
-		Doc:     "waits for the machine's address",
-		Needs:   []string{"provider_id", "provider_asked?", "hostname"},
-		Gives:   []string{"ipaddress", "ip6address"},
+		Doc:     "waits for the machine's address, and notes the port of its SSH where the provider chose that",
+		Needs:   []string{"provider_id", "provider_asked?", "hostname", "network?"},
+		Gives:   []string{"ipaddress", "ip6address", "ssh_port"},
 		Timeout: 15 * time.Minute,
 		Resume:  pipeline.Again,
+		Drift:   p.driftAddress,
 		Plan: func(context.Context, *clipboard.Clipboard) (string, error) {
 			return "would wait until " + p.Title + " tells the machine's address", nil
 		},
@@ -35,18 +37,26 @@ func (p Calls) getPubIP() pipeline.Step {
 				return pipeline.Permanentf("the machine %s is gone", c.Get("provider_id"))
 			case err != nil:
 				return err
-			case m.State == Gone, m.State == Deleting:
+			case m.State == Gone, m.State == Deleting, m.State == Begun:
 				return pipeline.Permanentf("the machine %s is gone: %s", m.ID, m.Doing)
 			}
-			first := m.V4
-			if !first.IsValid() {
-				first = m.V6
+			s, err := p.Spec(c)
+			if err != nil {
+				return err
 			}
-			if !first.IsValid() {
+			if s.wantsIP6() && !m.V6.IsValid() {
+				return pipeline.Wait(Pause(ctx), "no IPv6 address yet (the machine is "+m.Doing+")")
+			}
+			addr := s.address(*m)
+			if !addr.IsValid() {
 				return pipeline.Wait(Pause(ctx), "no address yet (the machine is "+m.Doing+")")
 			}
-			if c.Get("ipaddress") == first.String() && (!m.V6.IsValid() || c.Get("ip6address") == m.V6.String()) {
-				pipeline.Progress(ctx, "nothing to do: it is "+first.String())
+			port := ""
+			if m.Port > 0 {
+				port = strconv.Itoa(m.Port)
+			}
+			if c.Get("ssh_port") == port && c.Get("ipaddress") == addr.String() && (!m.V6.IsValid() || c.Get("ip6address") == m.V6.String()) {
+				pipeline.Progress(ctx, "nothing to do: it is "+addr.String())
 				return nil
 			}
 			if m.V6.IsValid() {
@@ -54,8 +64,12 @@ func (p Calls) getPubIP() pipeline.Step {
 					return err
 				}
 			}
-			pipeline.Progress(ctx, first.String())
-			return c.Set("ipaddress", first.String())
+			if port == "" {
+				pipeline.Progress(ctx, addr.String())
+				return errors.Join(c.Delete("ssh_port"), c.Set("ipaddress", addr.String()))
+			}
+			pipeline.Progress(ctx, addr.String()+", SSH on port "+port)
+			return errors.Join(c.Set("ssh_port", port), c.Set("ipaddress", addr.String()))
 		},
 	}
 }
@@ -70,6 +84,7 @@ func (p Calls) startup() pipeline.Step {
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan:    p.plan("power on"),
+		Drift:   p.driftStartup,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			m, err := p.Machine(ctx, c)
 			if err != nil {
@@ -111,8 +126,12 @@ func (p Calls) shutdown() pipeline.Step {
 			if err != nil {
 				return err
 			}
-			if m == nil {
-				pipeline.Progress(ctx, "nothing to do: there is no such machine")
+			if m == nil || m.State == Gone || m.State == Begun {
+				said := "nothing to do: there is no such machine"
+				if id := c.Get("powering_off"); id != "" { // what was taken out of the provider's list while it ran goes with its power
+					said = id + " is off, and gone"
+				}
+				pipeline.Progress(ctx, said)
 				return nil
 			}
 			if m.State == Stopped {
@@ -129,11 +148,14 @@ func (p Calls) shutdown() pipeline.Step {
 					return err
 				}
 			}
-			if m.State == Stopping {
-				if pipeline.FactsOf(ctx).Waited < orderly {
-					return pipeline.Wait(Pause(ctx), "the guest is shutting down")
-				}
-			} else if pipeline.FactsOf(ctx).Waited < orderly {
+			waited := pipeline.FactsOf(ctx).Waited
+			switch {
+			case waited >= orderly:
+			case m.State == Stopping:
+				return pipeline.Wait(Pause(ctx), "the guest is shutting down")
+			case m.State == Pending: // it is on its way up, and takes no word until it is there
+				return pipeline.Wait(Pause(ctx), "the machine is "+m.Doing)
+			default:
 				// A guest that can not be asked (no tools in it) is not waited for.
 				if err := p.Stop(ctx, m.ID); err == nil {
 					return pipeline.Wait(Pause(ctx), "the guest is shutting down")
@@ -157,8 +179,11 @@ func (p Calls) shutdown() pipeline.Step {
 			done := func() error { return errors.Join(c.Delete("powered_off"), c.Delete("powering_off")) }
 			m, err := p.byID(ctx, c, id)
 			switch {
-			case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting):
-				return done() // deleted since; the step that did it says so
+			case errors.Is(err, ErrGone), err == nil && (m.State == Gone || m.State == Deleting || m.State == Begun):
+				if err := done(); err != nil {
+					return err
+				}
+				return pipeline.Stays("the machine " + id + " is off, for it is gone")
 			case err != nil:
 				return err
 			case m.State == Running:
@@ -180,7 +205,7 @@ func (p Calls) destroy() pipeline.Step {
 		Name:    p.Module + ":destroy",
 		Doc:     "deletes the machine and its disks",
 		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "destroying?", "destroyed?"},
-		Gives:   []string{"destroying", "destroyed"},
+		Gives:   []string{"destroying", "destroyed", "provider_account"},
 		Timeout: 15 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan:    p.plan("delete"),
@@ -199,6 +224,11 @@ func (p Calls) destroy() pipeline.Step {
 				return errors.Join(c.Set("destroyed", id), c.Delete("destroying"), c.Delete("provider_id"), c.Delete("provider_asked"))
 			}
 			if m.State != Deleting {
+				if p.Account != "" { // what comes after it in a redeploy is made where this one was
+					if err := c.Set("provider_account", p.Account); err != nil {
+						return err
+					}
+				}
 				if err := keep(ctx, c, "destroying", m.ID); err != nil {
 					return err
 				}
@@ -233,7 +263,7 @@ func (p Calls) setKernel(h Host) pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":set_kernel",
 		Doc:     "has the machine boot its own, newest kernel: sets it at the provider, reboots when that is needed, waits",
-		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "ipaddress", "hostkeys", "reboot_needed?", "reboot_from?", "reboot_asked?"},
+		Needs:   []string{"hostname", "provider_id?", "provider_asked?", "ipaddress", "hostkeys", "login?", "ssh_port?", "reboot_needed?", "reboot_from?", "reboot_asked?"},
 		Gives:   []string{"reboot_needed", "reboot_from", "reboot_asked"},
 		Timeout: 20 * time.Minute,
 		Resume:  pipeline.Probe,

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -8,18 +9,42 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Word turns what a person says into the provider's own name: exactly as in table (any case, spaces and hyphens
-// alike), or one of the provider's own names as it is. A near miss gets a suggestion, everything else the list of what
-// there is; nothing is ever guessed. key is the clipboard's, title the provider's; the error is pipeline.Permanent.
-func Word(key, said string, table map[string]string, title string) (string, error) {
+// Word turns what a person says into the provider's own name: exactly as in one of the tables (any case; spaces and
+// hyphens count for nothing), or one of the provider's own names as it is. Of several tables the first counts. A near
+// miss gets a suggestion, everything else the list of what there is; nothing is ever guessed. key is the clipboard's, title
+// the provider's; the error is pipeline.Permanent.
+func Word(key, said, title string, tables ...map[string]string) (string, error) {
 	var words []string
-	for w, own := range table {
-		if Same(w, said) || own == said {
-			return own, nil
+	for _, table := range tables {
+		for _, w := range slices.Sorted(maps.Keys(table)) {
+			if Same(w, said) {
+				return table[w], nil
+			}
+			if !slices.Contains(words, w) {
+				words = append(words, w)
+			}
 		}
-		words = append(words, w)
+	}
+	for _, table := range tables {
+		for _, own := range table {
+			if own == said {
+				return own, nil
+			}
+		}
 	}
 	return "", Unknown(key, said, words, title)
+}
+
+// Twice gives two words of a table that are the same to a person and mean different things; "" when there are none.
+func Twice(table map[string]string) (a, b string) {
+	seen := map[string]string{}
+	for _, w := range slices.Sorted(maps.Keys(table)) {
+		if other, ok := seen[fold(w)]; ok && table[other] != table[w] {
+			return other, w
+		}
+		seen[fold(w)] = w
+	}
+	return "", ""
 }
 
 // Unknown says that a provider does not have what the clipboard names: with the nearest there is, or else with all,
@@ -33,7 +58,11 @@ func Unknown(key, said string, words []string, title string) error {
 	}
 	// The same system in another version: "Debian 6" when there are 11 and 12.
 	if newest := otherVersion(said, words); newest != "" && key == "guestid" {
-		return pipeline.Permanentf("%s has no %s %q (any more); newest there is %s", title, key, said, newest)
+		gone := ""
+		if older(said, newest) {
+			gone = " (any more)"
+		}
+		return pipeline.Permanentf("%s has no %s %q%s; newest there is %s", title, key, said, gone, newest)
 	}
 	lower := make([]string, len(words))
 	for i, w := range words {
@@ -70,8 +99,41 @@ func otherVersion(said string, words []string) string {
 // Same reports whether two names are the same to a person.
 func Same(a, b string) bool { return fold(a) == fold(b) }
 
+// Holds reports whether a longer name says the words of another: "debian12-cloud" holds "Debian 12".
+func Holds(name, words string) bool {
+	return strings.Contains(" "+fold(name)+" ", " "+fold(words)+" ")
+}
+
+// fold makes names comparable: lower case, and a space wherever letters and numbers meet, so that "debian12" is "Debian 12"
+// and "Linode 4 GB" is "Linode 4GB". A dot between digits stays.
 func fold(s string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == ' ' || r == '-' || r == '_' || r == '/' }), " ")
+	var b strings.Builder
+	rs := []rune(strings.ToLower(s))
+	digit := func(i int) bool { return i >= 0 && i < len(rs) && rs[i] >= '0' && rs[i] <= '9' }
+	for i, r := range rs {
+		switch {
+		case strings.ContainsRune(" -_/", r), r == '.' && !(digit(i-1) && digit(i+1)):
+			b.WriteByte(' ')
+			continue
+		case i > 0 && r != '.' && rs[i-1] != '.' && digit(i) != digit(i-1):
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// older reports whether the first version in a is below that in b.
+func older(a, b string) bool {
+	first := func(s string) float64 {
+		for _, f := range strings.Fields(fold(s)) {
+			if n := number(f); n >= 0 {
+				return n
+			}
+		}
+		return -1
+	}
+	return first(a) < first(b)
 }
 
 // list names at most twelve, newest first.

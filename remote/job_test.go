@@ -2,8 +2,11 @@ package remote_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -45,5 +48,56 @@ func TestAJobRunsOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	}
 	if n := host.Ran()["apt-get update"]; n != 1 {
 		t.Errorf("it ran %d times", n)
+	}
+}
+
+// TestAStrangersSessionIsNotTheJobs: a job's leader was killed, and the host has given its number to a daemon whose own
+// leader is gone, as of everything that forks twice. It is neither waited for as the job, nor killed with it.
+func TestAStrangersSessionIsNotTheJobs(t *testing.T) {
+	_, target := openssh(t, "127.82.0.21:22")
+	c := connect(t, target)
+	run := func(script string) string {
+		t.Helper()
+		res, err := c.Run(t.Context(), remote.Command{Args: []string{"sh", "-c", script}})
+		if err != nil || res.Exit != 0 {
+			t.Fatalf("%s: %v %+v", script, err, res)
+		}
+		return strings.TrimSpace(res.Stdout)
+	}
+	stranger := run(`setsid sh -c 'sleep 77 > /dev/null 2>&1 & echo $$' < /dev/null`)
+	run(`d=/var/lib/jarvis/jobs/gone; mkdir -p $d; echo ` + stranger + ` > $d/pid; echo 1 > $d/since; cat /proc/sys/kernel/random/boot_id > $d/boot; : > $d/log`)
+	a, err := c.AskJob(t.Context(), "gone", nil)
+	if err != nil || a.State != remote.JobUnseen || !strings.Contains(a.Unseen, "(sleep)") {
+		t.Errorf("the job is %+v, %v: nobody can know whose the sleep is", a, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := c.Job(ctx, remote.Job{ID: "gone", Command: "true", Kill: func(error) bool { return true }}); err == nil {
+		t.Error("the job came to an end")
+	}
+	run(`kill -0 -` + stranger)
+	run(`echo other > /var/lib/jarvis/jobs/gone/boot`)
+	if a, err := c.AskJob(t.Context(), "gone", nil); err != nil || a.State != remote.JobLost {
+		t.Errorf("after a boot of the host the job is %+v, %v", a, err)
+	}
+	run(`kill -9 -` + stranger)
+}
+
+// TestAJobBehindAGreeting: what a login shell says at every login is no word of the job's.
+func TestAJobBehindAGreeting(t *testing.T) {
+	h, target := openssh(t, "127.82.0.22:22")
+	if err := os.WriteFile(filepath.Join(h.Root, "root/.bashrc"), []byte("echo Welcome to h1\necho warn >&2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, target)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var lines []string
+	exit, err := c.Job(ctx, remote.Job{ID: "greeted", Command: "echo one; exit 3", Line: func(l string) { lines = append(lines, l) }})
+	if err != nil || exit != 3 || strings.Join(lines, "|") != "one" {
+		t.Errorf("the job ended with %d, %v, and said %q", exit, err, lines)
+	}
+	if a, err := c.AskJob(ctx, "greeted", nil); err != nil || a.State != remote.JobEnded || a.Exit != 3 {
+		t.Errorf("it is %+v, %v", a, err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Every change of a known_hosts file is here: each is made under a lock, keeps what it is not about to the byte, and leaves
@@ -95,6 +97,11 @@ type KnownNames struct {
 func Remember(file string, n KnownNames, keys []gossh.PublicKey) error {
 	if real, err := filepath.EvalSymlinks(file); err == nil {
 		file = real
+	}
+	if st, err := os.Stat(file); err == nil && st.Mode()&fs.ModeDevice != 0 {
+		return nil // /dev/null, which people name to forget everything; a rename would put a file in its place
+	} else if err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("known_hosts: %s is %s, and no file", file, plain.Kind(st.Mode()))
 	}
 	return locked(file, os.O_RDONLY, 0o644, func(f *os.File) error {
 		old, err := io.ReadAll(f)

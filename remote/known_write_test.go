@@ -121,6 +121,29 @@ func TestAcceptNewAsksAgainBeforeItWrites(t *testing.T) {
 	}
 }
 
+// Who names /dev/null forgets everything; a rename would make a file of it, for everybody on the machine.
+func TestRememberReplacesFilesOnly(t *testing.T) {
+	a, _ := newKey(t)
+	n := remote.KnownNames{Host: "web1.test:22"}
+	dir := t.TempDir()
+	node, pipe := filepath.Join(dir, "null"), filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Remember(pipe, n, []gossh.PublicKey{a.PublicKey()}); err == nil || !strings.Contains(err.Error(), "is a named pipe, and no file") {
+		t.Errorf("a pipe: %v", err)
+	}
+	if err := syscall.Mknod(node, syscall.S_IFCHR|0o600, 1<<8|3); err != nil {
+		t.Skipf("only root makes a device: %v", err)
+	}
+	if err := remote.Remember(node, n, []gossh.PublicKey{a.PublicKey()}); err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Lstat(node); err != nil || st.Mode()&os.ModeDevice == 0 {
+		t.Errorf("the device is %v, %v", st, err)
+	}
+}
+
 // What is remembered of one host takes nothing from another.
 func TestRemember(t *testing.T) {
 	a, _ := newKey(t)

@@ -103,8 +103,8 @@ func TestJobsOnOpenSSH(t *testing.T) {
 		if _, err := cl.Job(t.Context(), remote.Job{ID: "reused", Command: "echo begin >> /root/reused; sleep 60"}); !errors.Is(err, remote.ErrUnknownOutcome) {
 			t.Errorf("Job = %v, want ErrUnknownOutcome", err)
 		}
-		if state, _, err := cl.AskJob(t.Context(), "reused", nil); state != remote.JobLost || err != nil {
-			t.Errorf("AskJob = %v, %v", state, err)
+		if a, err := cl.AskJob(t.Context(), "reused", nil); a.State != remote.JobLost || err != nil {
+			t.Errorf("AskJob = %+v, %v", a, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
@@ -145,6 +145,99 @@ func TestJobsOnOpenSSH(t *testing.T) {
 		res, err := connect(t, target).Run(t.Context(), remote.Command{Args: args})
 		if err != nil || res.Stdout != strings.Join(args[2:], "|")+"|" {
 			t.Errorf("%q, %v", res.Stdout, err)
+		}
+	})
+}
+
+// TestWhatAJobStartedAsSomebodyElse has a user's job start things that are root's, or leave its session: `task retry` took them for
+// gone, and started a second copy beside the first.
+func TestWhatAJobStartedAsSomebodyElse(t *testing.T) {
+	h, target := openssh(t, "127.82.0.4:22")
+	withUsers(t, h, target.Signers[0])
+	root := connect(t, target)
+	target.User = "freya"
+	cl := connect(t, target)
+	sh := func(script string) string {
+		t.Helper()
+		res, err := root.Run(t.Context(), remote.Command{Args: []string{"sh", "-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(res.Stdout)
+	}
+	ask := func(id string) remote.JobAnswer {
+		t.Helper()
+		a, err := cl.AskJob(t.Context(), id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	const jobs = "/home/freya/.local/state/jarvis/jobs/"
+	for i, c := range []struct {
+		name, start, kill string // kill takes the leader away, and what it has to take away that we see
+		want              remote.JobState
+	}{
+		{"root's, by sudo", "sudo sleep SECS", "kill -9 $(cat $d/pid); pkill -9 -u freya -f '^sh .*cmd$'", remote.JobLives},
+		{"in a session of its own", "setsid sleep SECS & wait", "kill -9 -$(cat $d/pid)", remote.JobLives},
+		{"in a session of its own, with an environment of its own", "env -i setsid sleep SECS & wait", "kill -9 -$(cat $d/pid)", remote.JobLives},
+		{"in a session of its own, with the lock closed", "setsid sleep SECS 3>&- & wait", "kill -9 -$(cat $d/pid)", remote.JobLives},
+		{"root's, in a session of its own", "sudo setsid sleep SECS; sleep 60", "kill -9 -$(cat $d/pid); pkill -9 -x sudo", remote.JobUnseen},
+		{"nothing is left", "sleep SECS", "kill -9 -$(cat $d/pid)", remote.JobLost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id, secs := fmt.Sprint("else-", i), fmt.Sprint(7000+i)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				_, err := cl.Job(ctx, remote.Job{ID: id, Command: strings.ReplaceAll(c.start, "SECS", secs)})
+				done <- err
+			}()
+			for n := 0; sh("pgrep -fx 'sleep "+secs+"'") == ""; n++ {
+				if time.Sleep(20 * time.Millisecond); n > 300 {
+					t.Fatal("it does not begin")
+				}
+			}
+			cancel() // the connection, or Jarvis, is gone
+			<-done
+			sh("d=" + jobs + id + "; " + c.kill)
+			for range 3 {
+				if a := ask(id); a.State != c.want || c.want == remote.JobUnseen && !strings.Contains(a.Unseen, "(sleep)") {
+					t.Fatalf("AskJob = %+v, want %v; there runs\n%s", a, c.want, sh("ps -eo pid,ppid,pgid,sid,user,args"))
+				}
+			}
+			// A number is a beginning of another: its mark is not.
+			if a := ask("els"); a.State != remote.JobNone {
+				t.Errorf("%+v", a)
+			}
+			sh("pkill -9 -fx 'sleep " + secs + "'; sleep 0.1")
+			if a := ask(id); a.State != remote.JobLost {
+				t.Fatalf("with all gone, AskJob = %+v; there runs\n%s", a, sh("ps -eo pid,ppid,pgid,sid,user,args"))
+			}
+		})
+	}
+	t.Run("the end of a job finds all of it, and names what it may not end", func(t *testing.T) {
+		end := func(id, command string, sudo *remote.Sudo) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := cl.Job(ctx, remote.Job{ID: id, Command: command, Sudo: sudo, Kill: func(error) bool { return true }})
+			return err
+		}
+		if err := end("end-1", "setsid sleep 7101 & env -i setsid sleep 7102 3>&- & setsid env -i sleep 7103 & sudo sleep 7104", nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, remote.ErrNotEnded) || !strings.Contains(err.Error(), " (sleep) ") {
+			t.Errorf("%v", err)
+		}
+		if got := sh("pgrep -fa '^sleep 710[14]'"); !strings.HasSuffix(got, "sleep 7104") || strings.Contains(got, "7101") {
+			t.Errorf("there runs %s", got)
+		}
+		if a := ask("end-1"); a.State != remote.JobLives {
+			t.Errorf("%+v", a)
+		}
+		sh("pkill -9 sleep")
+		if err := end("end-2", "setsid sleep 7201 & sleep 7202", &remote.Sudo{}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, remote.ErrNotEnded) {
+			t.Errorf("%v", err)
+		}
+		if got := sh("pgrep -fa '^sleep 720'"); got != "" {
+			t.Errorf("there runs %s", got)
 		}
 	})
 }

@@ -35,6 +35,9 @@ type Command struct {
 	Stdin  io.Reader
 	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
 	Stderr func(line string)
+	// Apart keeps what a login shell says at every login out of both streams, for commands whose output is read by a program.
+	// A command that then does not even begin is an error.
+	Apart bool
 	// Output takes the bytes of stdout as they come, instead of Stdout. When a Write fails, the command is ended on the host,
 	// and Run gives that error.
 	Output io.Writer
@@ -105,6 +108,11 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	if cmd.Output != nil {
 		s.Stdout = given
 	}
+	var frames []*frame
+	if cmd.Apart {
+		frames = []*frame{newFrame(mark, s.Stdout, false), newFrame(mark, errs, true)}
+		s.Stdout, s.Stderr = frames[0], frames[1]
+	}
 	// Wait of a session with a Stdin would wait for it, also when the command has long ended.
 	var stdin io.WriteCloser
 	if cmd.Stdin != nil || cmd.Sudo != nil && cmd.Sudo.Password != nil {
@@ -114,7 +122,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	var door *sudoDoor
 	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
-		door = newSudoDoor(stdin, cmd, mark, errs)
+		door = newSudoDoor(stdin, cmd, mark, s.Stderr)
 		s.Stderr = door
 	}
 	if err := s.Start(cmd.shell(mark)); err != nil {
@@ -153,6 +161,9 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		default:
 		}
 	}
+	for _, f := range frames {
+		f.close()
+	}
 	out.flush()
 	errs.flush()
 	for _, bug := range []error{out.bug, errs.bug, given.err()} {
@@ -175,6 +186,9 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	if door != nil && !door.opened() {
 		return res, fmt.Errorf("%w: %s", ErrSudo, lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+	}
+	if cmd.Apart && !frames[0].open {
+		return res, notBegun(cmd, res)
 	}
 	return res, nil
 }
@@ -288,9 +302,12 @@ func (cmd Command) shell(mark string) string {
 	if cmd.Dir != "" {
 		args = append([]string{"sh", "-c", `cd -- "$1" || exit; shift; exec "$@"`, "jarvis", cmd.Dir}, args...)
 	}
+	if cmd.Apart {
+		args = append([]string{"sh", "-c", beginScript, "jarvis", beginMark(mark)}, args...)
+	}
 	args = append(env, args...)
 	if cmd.Sudo == nil {
-		if len(cmd.Args) == 0 && cmd.Dir == "" {
+		if len(cmd.Args) == 0 && cmd.Dir == "" && !cmd.Apart {
 			// The login shell itself reads the line, as with ssh(1).
 			return "exec " + Quote(env...) + ` "$SHELL" -c ` + Quote(line)
 		}
@@ -389,24 +406,7 @@ func (g *guardedWriter) err() error {
 }
 
 // ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
-func (l *lines) ReadFrom(r io.Reader) (n int64, err error) {
-	buf := make([]byte, 512)
-	for {
-		k, err := r.Read(buf)
-		n += int64(k)
-		if _, werr := l.Write(buf[:k]); werr != nil {
-			return n, werr
-		}
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		} else if err != nil {
-			return n, err
-		}
-		if k == len(buf) && k < 32<<10 {
-			buf = make([]byte, 4*k)
-		}
-	}
-}
+func (l *lines) ReadFrom(r io.Reader) (int64, error) { return readSmall(l, r) }
 
 func (l *lines) flush() {
 	l.mu.Lock()

@@ -57,8 +57,9 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 		}
 		return len(p), nil
 	}
-	if i := bytes.Index(d.buf, d.prompt); i >= 0 {
-		d.buf = append(d.buf[:i:i], d.buf[i+len(d.prompt):]...)
+	// After the prompt sudo waits. In the middle it is the command as a login shell shows it (set -x).
+	if rest, asks := bytes.CutSuffix(d.buf, d.prompt); asks {
+		d.buf = rest
 		if d.asked {
 			d.refuse(fmt.Errorf("%w: the password is wrong", ErrSudo))
 			return len(p), nil

@@ -8,6 +8,10 @@ import (
 
 var factsMigration = Migration{"store/1-facts", []string{"CREATE TABLE jarvis_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)"}}
 
+// Migrations of the store's own tables. Each package that has tables has such a list: a backup is made and restored by
+// them.
+func Migrations(bool) []Migration { return []Migration{factsMigration, healthMigration} }
+
 // Fact gives what the database says of itself under a name, such as which key seals its secrets; "" when nothing.
 func (db *DB) Fact(ctx context.Context, name string) (string, error) {
 	var v string
@@ -23,11 +27,12 @@ func (db *DB) Fact(ctx context.Context, name string) (string, error) {
 
 // SetFact writes one; a fact that is there is replaced.
 func (db *DB) SetFact(ctx context.Context, name, value string) error {
-	err := db.Write(ctx, func(tx Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO jarvis_facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
-		return err
-	})
-	if err != nil {
+	return db.Write(ctx, func(tx Tx) error { return SetFact(ctx, tx, name, value) })
+}
+
+// SetFact is DB.SetFact as a part of a transaction.
+func SetFact(ctx context.Context, tx Tx, name, value string) error {
+	if _, err := tx.Exec(ctx, "INSERT INTO jarvis_facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value); err != nil {
 		return fmt.Errorf("write the database's %s: %w", name, err)
 	}
 	return nil

@@ -123,3 +123,19 @@ func (l *lock) release() error {
 	}
 	return errors.Join(errs...)
 }
+
+// HeldBy tells whether a process holds the SQLite database in a folder now, and which by its lock file. It is a look from
+// outside: the answer may be old when it arrives.
+func HeldBy(folder string) (pid string, held bool) {
+	f, err := os.Open(filepath.Join(folder, "jarvis.lock"))
+	if err != nil {
+		return "", false
+	}
+	defer func() { _ = f.Close() }() // and with it the lock, if it was free
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+		return "", false
+	}
+	b := make([]byte, 32)
+	n, _ := f.Read(b)
+	return strings.TrimSpace(string(b[:n])), true
+}

@@ -21,10 +21,6 @@ var ErrNewer = errors.New("the database is newer than this jarvis")
 
 // Migrate applies what is not applied yet, each in a transaction, and notes that this program knows it.
 func (db *DB) Migrate(ctx context.Context, list []Migration) error {
-	id := "INTEGER PRIMARY KEY AUTOINCREMENT"
-	if db.pool != nil {
-		id = "BIGSERIAL PRIMARY KEY"
-	}
 	for _, m := range list {
 		for _, s := range m.Stmts {
 			if err := oneStatement(s); err != nil {
@@ -35,27 +31,40 @@ func (db *DB) Migrate(ctx context.Context, list []Migration) error {
 		db.known[m.Name] = true
 		db.knownMu.Unlock()
 		err := db.Write(ctx, func(tx Tx) error {
-			if db.pool != nil { // a large table takes its time
-				if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
-					return err
+			if db.pool != nil { // a large table takes its time, and another node waits for it
+				for _, q := range []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0", fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", nodesGate)} {
+					if _, err := tx.Exec(ctx, q); err != nil {
+						return err
+					}
 				}
 			}
-			if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"); err != nil {
+			if _, err := tx.Exec(ctx, sqlMigrations); err != nil {
 				return err
 			}
 			n, err := tx.Exec(ctx, "INSERT INTO jarvis_migrations (name) VALUES (?) ON CONFLICT DO NOTHING", m.Name)
 			if err != nil || n == 0 {
 				return err
 			}
-			for _, s := range m.Stmts {
-				if _, err := tx.Exec(ctx, strings.ReplaceAll(s, "{{id}}", id)); err != nil {
-					return fmt.Errorf("%w in %q", err, s)
-				}
-			}
-			return nil
+			return m.apply(ctx, tx, db.pool != nil)
 		})
 		if err != nil {
 			return fmt.Errorf("migrate the database to %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+const sqlMigrations = "CREATE TABLE IF NOT EXISTS jarvis_migrations (name TEXT PRIMARY KEY)"
+
+// apply runs the statements of a migration.
+func (m Migration) apply(ctx context.Context, tx Tx, postgres bool) error {
+	id := "INTEGER PRIMARY KEY AUTOINCREMENT"
+	if postgres {
+		id = "BIGSERIAL PRIMARY KEY"
+	}
+	for _, s := range m.Stmts {
+		if _, err := tx.Exec(ctx, strings.ReplaceAll(s, "{{id}}", id)); err != nil {
+			return fmt.Errorf("%w in %q", err, s)
 		}
 	}
 	return nil

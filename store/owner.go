@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -18,8 +16,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// How long a process may own a PostgreSQL database without proof. Who cannot renew ends before who comes next begins:
-// giveUp and the end of the process must fit into takeOver.
+// How long a node lives without proof. Who cannot renew ends before who comes next begins: giveUp and the end of the
+// process must fit into takeOver.
 const (
 	renewEvery  = 2 * time.Second  // between two renewals, and until a silent database is said to be silent
 	giveUp      = 6 * time.Second  // without a renewal: lost
@@ -28,34 +26,35 @@ const (
 	openTimeout = 15 * time.Second
 )
 
-// advisoryKey is the PostgreSQL advisory lock that the one node holds: "jarvis" in ASCII.
+// advisoryKey is the PostgreSQL advisory lock of all nodes: "jarvis" in ASCII. Nodes share it; one that is to be alone, and
+// a Jarvis of before there were nodes, takes it for itself.
 const advisoryKey = 0x6a6172766973
 
-// The row beside the lock. Its times are by the database's clock, so that two machines need not agree on theirs.
+// The row of a node's life. Its times are by the database's clock, so that two machines need not agree on theirs.
 const (
-	dbNow        = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-	sqlOwner     = "CREATE TABLE IF NOT EXISTS jarvis_owner (id INTEGER PRIMARY KEY, holder TEXT NOT NULL, renewed_at BIGINT NOT NULL, released INTEGER NOT NULL)"
-	sqlOwnerSeen = "SELECT holder, " + dbNow + " - renewed_at, released FROM jarvis_owner WHERE id = 1"
-	sqlOwnerTake = "INSERT INTO jarvis_owner (id, holder, renewed_at, released) VALUES (1, $1, " + dbNow + ", 0) ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, renewed_at = excluded.renewed_at, released = 0"
+	dbNow    = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+	sqlLives = "EXISTS (SELECT 1 FROM jarvis_nodes WHERE holder = $1 AND state = 'lives')"
 	// A session that a pooler in between gave to somebody else holds no lock any more: so the lock is part of the proof.
-	sqlOwnerRenew = "UPDATE jarvis_owner SET renewed_at = " + dbNow + ` WHERE id = 1 AND holder = $1 AND EXISTS (SELECT 1 FROM pg_locks
+	sqlRenew = "UPDATE jarvis_nodes SET renewed_at = " + dbNow + ` WHERE holder = $1 AND state = 'lives' AND EXISTS (SELECT 1 FROM pg_locks
 	WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 1 AND ((classid::bigint << 32) | objid::bigint) = $2)`
-	sqlOwnerFree = "UPDATE jarvis_owner SET released = 1 WHERE id = 1 AND holder = $1"
+	sqlLeave = "UPDATE jarvis_nodes SET state = 'left' WHERE holder = $1 AND state = 'lives'"
 )
 
-// owner holds the advisory lock on a connection of its own. One goroutine, started by keep and ended by release, renews.
+// owner is the life of a node on PostgreSQL: its row, and the advisory lock on a connection of its own. One goroutine,
+// started by keep and ended by release, renews.
 type owner struct {
 	conn   *pgx.Conn
 	holder string
+	shared bool         // other nodes may live
 	sent   atomic.Int64 // when the last renewal that came through was sent, by bootTime
 
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// takeOwner takes the lock and the row. ErrInUse when another session holds the lock. It waits for an earlier holder
-// that may still be alive without its session.
-func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (_ *owner, err error) {
+// takeOwner takes the lock and makes the row. ErrInUse when another session holds the lock in a way that does not go with
+// ours. One that is to be alone waits for those that may still be alive without their session.
+func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, opt Options) (_ *owner, err error) {
 	open, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(open, cfg)
@@ -70,31 +69,38 @@ func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (_ *o
 	if err := set(open, conn, ownerDefaults); err != nil {
 		return nil, err
 	}
-	if err := takeAdvisory(open, conn); err != nil {
+	if err := makeNodes(open, conn); err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(open, sqlOwner); err != nil {
-		return nil, fmt.Errorf("make the table of the lock: %w", err)
-	}
-	if err := waitForEarlier(ctx, conn, log); err != nil {
+	if err := takeAdvisory(open, conn, opt.Shared); err != nil {
 		return nil, err
 	}
-	o := &owner{conn: conn, holder: holderName(), done: make(chan struct{})}
+	if err := waitForEarlier(ctx, conn, opt); err != nil {
+		return nil, err
+	}
+	o := &owner{conn: conn, holder: holderName(), shared: opt.Shared, done: make(chan struct{})}
 	o.sent.Store(bootTime())
 	take, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if _, err := conn.Exec(take, sqlOwnerTake, o.holder); err != nil {
-		return nil, fmt.Errorf("take the lock of the PostgreSQL database: %w", err)
+	if err := o.begins(take, opt.Node); err != nil {
+		return nil, fmt.Errorf("note that this node lives: %w", err)
 	}
-	return o, nil
+	if opt.Shared {
+		return o, nil
+	}
+	return o, o.bury(ctx)
 }
 
 // takeAdvisory takes the lock. ErrInUse when another session holds it. One whose holder must be dead, by the row, is
 // waited for a little: a server that was frozen frees the locks of lost connections only when it notices that they are.
-func takeAdvisory(ctx context.Context, conn *pgx.Conn) error {
+func takeAdvisory(ctx context.Context, conn *pgx.Conn, shared bool) error {
+	q := "SELECT pg_try_advisory_lock($1)"
+	if shared {
+		q = "SELECT pg_try_advisory_lock_shared($1)"
+	}
 	for began := time.Now(); ; {
 		var got bool
-		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(advisoryKey)).Scan(&got); err != nil {
+		if err := conn.QueryRow(ctx, q, int64(advisoryKey)).Scan(&got); err != nil {
 			return fmt.Errorf("lock the PostgreSQL database: %w", err)
 		}
 		if got {
@@ -121,38 +127,36 @@ func bootTime() int64 {
 // unproven gives for how long nothing has proven that the database is ours.
 func (o *owner) unproven() time.Duration { return time.Duration(bootTime() - o.sent.Load()) }
 
-// begin gives what a transaction begins with. Nobody takes the database over while the proof is young; when it is not, as
+// begin gives what a transaction begins with. Nobody declares us dead while the proof is young; when it is not, as
 // in a process that was suspended, the transaction itself asks whether the row names us: no journey more, but a quarter of
 // the speed of small ones.
 func (o *owner) begin() string {
 	if o.unproven() < renewEvery+time.Second {
 		return "begin"
 	}
-	return fmt.Sprintf("begin; SELECT 1 / count(*) FROM jarvis_owner WHERE id = 1 AND holder = '%s'", o.holder)
+	return fmt.Sprintf("begin; SELECT 1 / count(*) FROM jarvis_nodes WHERE holder = '%s' AND state = 'lives'", o.holder)
 }
 
-// waitForEarlier returns when no earlier holder can be alive: it released, or renewed too long ago.
-func waitForEarlier(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
+// waitForEarlier returns when nobody can be alive whom we cannot live beside: for one that is to be alone that is every
+// other node, and for all a Jarvis of before there were nodes. They left, or renewed too long ago. A database whose clock
+// was set back has a renewal from the future: then our own clock tells when it has stood unchanged for long enough.
+func waitForEarlier(ctx context.Context, conn *pgx.Conn, opt Options) error {
 	said := false
-	for {
-		var holder string
-		var age, released int64
+	for began := time.Now(); ; {
 		look, cancel := context.WithTimeout(ctx, openTimeout)
-		err := conn.QueryRow(look, sqlOwnerSeen).Scan(&holder, &age, &released)
+		last, err := lastSeen(look, conn, opt.Shared)
 		cancel()
-		left := takeOver - time.Duration(age)*time.Millisecond
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read who held the PostgreSQL database: %w", err)
-		case released == 1 || left <= 0:
-			return nil
+		if err != nil {
+			return fmt.Errorf("read who holds the PostgreSQL database: %w", err)
+		}
+		left := takeOver - max(last.age, time.Since(began))
+		if last.holder == "" || left <= 0 {
+			return forgetOldOwner(ctx, conn)
 		}
 		if !said {
 			said = true
-			log.Warn("the earlier holder of the database did not release it and may still be ending; waiting until it must be dead",
-				"holder", holder, "renewed", (time.Duration(age)*time.Millisecond).String()+" ago", "at_most", left.Round(time.Second).String())
+			opt.Log.Warn("the earlier holder of the database did not release it and may still be ending; waiting until it must be dead",
+				"holder", last.holder, "renewed", last.age.String()+" ago", "at_most", left.Round(time.Second).String())
 		}
 		t := time.NewTimer(min(left, lookAgain))
 		select {
@@ -164,15 +168,13 @@ func waitForEarlier(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error
 	}
 }
 
-// heldBy names the holder, for a message, and gives the age of its last renewal; "" and 0 when the row says nothing.
+// heldBy names the holder, for a message, and gives the age of its last renewal; "" and 0 when no row says anything.
 func heldBy(ctx context.Context, conn *pgx.Conn) (by string, age time.Duration) {
-	var holder string
-	var ms, released int64
-	if err := conn.QueryRow(ctx, sqlOwnerSeen).Scan(&holder, &ms, &released); err != nil || released == 1 {
+	last, err := lastSeen(ctx, conn, false)
+	if err != nil || last.holder == "" {
 		return "", 0
 	}
-	age = time.Duration(ms) * time.Millisecond
-	return fmt.Sprintf(", %s, which said so %s ago", holder, age.Round(100*time.Millisecond)), age
+	return fmt.Sprintf(", %s, which said so %s ago", last.holder, last.age.Round(100*time.Millisecond)), last.age
 }
 
 func holderName() string {
@@ -204,7 +206,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with it.
 			one, end := context.WithTimeout(ctx, giveUp-o.unproven())
 			hush := time.AfterFunc(renewEvery, guard.Func(guard.Count, func() { silent(true) }))
-			tag, err := o.conn.Exec(one, sqlOwnerRenew, o.holder, int64(advisoryKey))
+			tag, err := o.conn.Exec(one, sqlRenew, o.holder, int64(advisoryKey))
 			end()
 			hush.Stop()
 			pause = renewEvery
@@ -215,7 +217,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 				o.sent.Store(sent)
 				silent(false)
 			case err == nil:
-				lost("another process took the database over, or its lock was taken from us", nil)
+				lost("another process took this one for dead, or its lock was taken from us", nil)
 				return
 			case o.unproven() >= giveUp:
 				lost(fmt.Sprintf("the database has confirmed nothing for %s", giveUp), err)
@@ -241,7 +243,7 @@ func (o *owner) release(inOrder bool) {
 	defer cancel()
 	if inOrder && !o.conn.IsClosed() {
 		// Said, not left to the end of the connection: the server may see that only after the next process asks.
-		_, _ = o.conn.Exec(ctx, sqlOwnerFree, o.holder)
+		_, _ = o.conn.Exec(ctx, sqlLeave, o.holder)
 		_, _ = o.conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
 	}
 	closeConn(o.conn)

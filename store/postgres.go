@@ -119,13 +119,24 @@ func openPostgres(ctx context.Context, o Options) (_ *DB, err error) {
 		return nil, err
 	}
 	db := newDB(o)
-	if db.owner, err = takeOwner(ctx, ownerConfig(cfg), o.Log); err != nil {
+	if db.owner, err = takeOwner(ctx, ownerConfig(cfg), o); err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", explain("", err))
+	}
+	db.holder = db.owner.holder
+	defaults := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if err := defaults(ctx, c); err != nil {
+			return err
+		}
+		return db.owner.carry(ctx, c)
 	}
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		db.owner.release(true)
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", explain("", err))
 	}
 	db.owner.keep(db.pulse.silence, db.lose)
+	if o.Shared {
+		db.others = watchOthers(db, o.Log)
+	}
 	return db, nil
 }

@@ -55,7 +55,7 @@ func lostWithin(t *testing.T, db *DB, limit time.Duration) time.Duration {
 	return time.Since(began)
 }
 
-const terminateLock = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+const terminateLock = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
 
 // The story: an administrator ends the one idle session that nobody knows. The lock is free, a second server starts, and
 // the first goes on: each runs every step. So the first must know, and the second must wait until it does.
@@ -71,7 +71,7 @@ func TestALockThatIsTakenAwayIsNoticed(t *testing.T) {
 	}
 	ended := time.Now()
 	// The second comes at once, while the first does not know yet.
-	var said syncBuffer
+	var said real.Buffer
 	b, err := Open(t.Context(), Options{URL: u, Log: slog.New(slog.NewTextHandler(&said, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestTheFenceRefusesWhoDoesNotKnowYet(t *testing.T) {
 	t.Parallel()
 	_, u := server(t)
 	a := openURL(t, u)
-	if _, err := a.pool.Exec(t.Context(), "UPDATE jarvis_owner SET holder = 'another'"); err != nil {
+	if _, err := a.pool.Exec(t.Context(), "UPDATE jarvis_nodes SET state = 'dead'"); err != nil {
 		t.Fatal(err)
 	}
 	a.owner.sent.Add(-int64(20 * time.Second)) // the time it slept
@@ -257,23 +257,6 @@ func TestAShortSilenceIsSurvived(t *testing.T) {
 	}
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // A server that was frozen still has the lock of a connection that is long gone: who comes next waits for it to notice.
 func TestTheLockOfADeadHolderIsWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -285,7 +268,7 @@ func TestTheLockOfADeadHolderIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", advisoryKey), "UPDATE jarvis_owner SET released = 0, renewed_at = " + dbNow + " - 12000"} {
+	for _, q := range []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", advisoryKey), "UPDATE jarvis_nodes SET state = 'lives', renewed_at = " + dbNow + " - 12000"} {
 		if _, err := dead.Exec(t.Context(), q); err != nil {
 			t.Fatal(err)
 		}

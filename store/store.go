@@ -10,10 +10,11 @@
 //
 // Statements are written once, with ? for arguments and SQL that both engines take.
 //
-// One process owns the database: an flock on the folder (SQLite), an advisory lock and a row that is renewed beside it
-// (PostgreSQL). Who cannot prove any more that it is the owner is told by Lost, and writes nothing from then on:
+// One process owns a SQLite database, by an flock on its folder. On PostgreSQL each node has a row that it renews, and its
+// share of an advisory lock. Who cannot prove any more that it lives is told by Lost, and writes nothing from then on:
 //
 //	owner.keep, lock.watch ──► pulse ──► Lost, ErrLost for writes, an end to what waits for a database that is silent
+//	watcher.look ──► who does not renew: dead, its sessions ended, buried ──► Died
 //
 // Open starts one goroutine that keeps the lock, and one that reads all pages of a SQLite file once; Close ends both.
 package store
@@ -83,8 +84,11 @@ type DB struct {
 	lock  *lock
 	group *group
 
-	pool  *pgxpool.Pool
-	owner *owner
+	pool   *pgxpool.Pool
+	owner  *owner
+	others *watcher // nil: this node is alone
+	holder string
+	died   chan struct{}
 
 	pulse  *pulse
 	probes probes
@@ -104,13 +108,16 @@ type Options struct {
 	Dir string       // folder of the SQLite file and its lock
 	URL string       // postgres://…; empty means SQLite in Dir
 	Log *slog.Logger // nil: discarded
+	// Shared lets other nodes live on the same PostgreSQL database.
+	Shared bool
+	Node   Node
 	// Fresh is asked when the database holds nothing yet, before any table is made; its error is that of Open. nil lets
 	// every new database come to be.
 	Fresh func() error
 }
 
 func newDB(o Options) *DB {
-	return &DB{log: o.Log, pulse: newPulse(), known: map[string]bool{}}
+	return &DB{log: o.Log, pulse: newPulse(), known: map[string]bool{}, died: make(chan struct{}, 1)}
 }
 
 // Open opens the database and takes its lock. ErrInUse when another process holds it, a *Trouble when the database is
@@ -136,7 +143,11 @@ func Open(ctx context.Context, o Options) (db *DB, err error) {
 		err = o.Fresh()
 	}
 	if err == nil {
-		err = db.Migrate(ctx, []Migration{factsMigration, healthMigration})
+		err = db.Migrate(ctx, Migrations(o.URL != ""))
+	}
+	if err == nil && o.URL == "" {
+		db.holder = holderName()
+		err = db.beginsAlone(ctx, o.Node)
 	}
 	if err != nil {
 		if db != nil {
@@ -237,7 +248,11 @@ func (db *DB) close() error {
 		<-db.looked
 	}
 	db.probes.wg.Wait()
+	db.others.stop()
 	if db.group != nil {
+		if db.holder != "" {
+			db.leavesAlone()
+		}
 		db.group.close()
 	}
 	free := true
@@ -307,13 +322,16 @@ func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
 	c, done := db.pulse.forAll(ctx)
 	defer done()
 	began := false
-	err := pgx.BeginTxFunc(c, db.pool, pgx.TxOptions{BeginQuery: db.owner.begin()}, func(tx pgx.Tx) error {
-		began = true
-		return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
+	// With the connection in hand: a proof that was young before the wait for one may be old now.
+	err := db.pool.AcquireFunc(c, func(conn *pgxpool.Conn) error {
+		return pgx.BeginTxFunc(c, conn, pgx.TxOptions{BeginQuery: db.owner.begin()}, func(tx pgx.Tx) error {
+			began = true
+			return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
+		})
 	})
 	var pg *pgconn.PgError
 	if !began && errors.As(err, &pg) && pg.Code == "22012" { // the fence divides by the number of our rows
-		db.lose("another process took the database over", nil)
+		db.lose("another process took this one for dead", nil)
 		return db.pulse.err()
 	}
 	return db.met(db.pulse.because(c, err))

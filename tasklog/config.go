@@ -1,7 +1,6 @@
 package tasklog
 
 import (
-	"fmt"
 	"os"
 	"os/user"
 	"path"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // Config is one repository of tasks.
@@ -27,9 +27,9 @@ type Config struct {
 	Failed   string `yaml:"after_failure" doc:"stop: a failed task holds the ones behind it; go_on: it counts as done" default:"stop"`
 
 	RequireSigned  bool   `yaml:"require_signed" doc:"a commit with tasks must be signed by a key of allowed_signers"`
-	AllowedSigners string `yaml:"allowed_signers" doc:"file of who may sign, as in ALLOWED SIGNERS of ssh-keygen(1)"`
-	Key            string `yaml:"key" doc:"private key file for git over SSH (a deploy key that may write)"`
-	KnownHosts     string `yaml:"known_hosts" doc:"host keys of the git server" default:"~/.ssh/known_hosts"`
+	AllowedSigners string `yaml:"allowed_signers" path:"relative" doc:"file of who may sign, as in ALLOWED SIGNERS of ssh-keygen(1)"`
+	Key            string `yaml:"key" path:"relative" doc:"private key file for git over SSH (a deploy key that may write)"`
+	KnownHosts     string `yaml:"known_hosts" path:"relative" doc:"host keys of the git server" default:"~/.ssh/known_hosts"`
 
 	HookSecret clipboard.Secret `yaml:"hook_secret" doc:"secret of the webhook /hooks/git, with which GitHub, Gitea, Gogs or GitLab sign; empty: no webhook"`
 	Approval   string           `yaml:"approval" doc:"how long a task with needs_approval waits for a second person" default:"24h"`
@@ -51,15 +51,15 @@ const goOn = "go_on"
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// complete fills in defaults and says what is wrong.
-func (c *Config) complete() error {
+// complete fills in defaults and says all that is wrong; at is the key of the entry.
+func (c *Config) complete(at string) error {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
 		}
 	}
 	if c.Repo == "" {
-		return fmt.Errorf("an entry of `tasks` has no repo")
+		return mistake.At(at, "has no repo")
 	}
 	if !strings.Contains(c.Repo, ":") { // a path, not a URL or host:path
 		var err error
@@ -72,7 +72,7 @@ func (c *Config) complete() error {
 		c.Name = strings.ReplaceAll(strings.ToLower(base), "_", "-")
 	}
 	if !label.MatchString(c.Name) {
-		return fmt.Errorf("tasks: the name %q must be letters, digits and -; set `name`", c.Name)
+		return mistake.At(at+".name", ": the name %q must be letters, digits and -; set `name`", c.Name)
 	}
 	def(&c.Env, "default")
 	if c.Done == "" {
@@ -85,40 +85,37 @@ func (c *Config) complete() error {
 	if c.MaxTasks == 0 {
 		c.MaxTasks = 5
 	}
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("tasks of %s: %s", c.Name, fmt.Sprintf(format, args...))
-	}
+	var wrong mistake.List
 	if strings.ContainsAny(c.Env, "/\\") || strings.HasPrefix(c.Env, ".") {
-		return wrong("env is %q, which is no folder's name", c.Env)
+		wrong.At(at+".env", "is %q, which is no folder's name", c.Env)
 	}
-	for _, ref := range []string{c.Branch, c.Done} {
-		if ref != "" && !refName.MatchString(ref) {
-			return wrong("%q is no branch's name", ref)
+	for _, ref := range []struct{ key, name string }{{"branch", c.Branch}, {"done", c.Done}} {
+		if ref.name != "" && !refName.MatchString(ref.name) {
+			wrong.At(at+"."+ref.key, "is %q, which is no branch's name", ref.name)
 		}
 	}
 	if c.Where != Local && c.Where != SSH {
-		return wrong("where is %q; it is local or ssh", c.Where)
+		wrong.At(at+".where", "is %q; it is local or ssh", c.Where)
 	}
 	if c.Failed != "stop" && c.Failed != goOn {
-		return wrong("after_failure is %q; it is stop or go_on", c.Failed)
+		wrong.At(at+".after_failure", "is %q; it is stop or go_on", c.Failed)
 	}
 	if c.User != "" {
 		if _, err := user.Lookup(c.User); err != nil {
-			return wrong("%v", err)
-		}
-		if os.Getuid() != 0 {
-			return wrong("only root can run them as user %s", c.User)
+			wrong.At(at+".user", ": %v", err)
+		} else if os.Getuid() != 0 {
+			wrong.At(at+".user", ": only root can run them as user %s", c.User)
 		}
 	}
 	if c.RequireSigned && c.AllowedSigners == "" {
-		return wrong("require_signed needs allowed_signers")
+		wrong.At(at+".require_signed", "needs allowed_signers")
 	}
-	for _, f := range []string{c.AllowedSigners, c.Key} {
-		if f == "" {
+	for _, f := range []struct{ key, file string }{{"allowed_signers", c.AllowedSigners}, {"key", c.Key}} {
+		if f.file == "" {
 			continue
 		}
-		if _, err := os.Stat(f); err != nil {
-			return wrong("%v", err)
+		if _, err := os.Stat(f.file); err != nil {
+			wrong.At(at+"."+f.key, ": %v", err)
 		}
 	}
 	if c.KnownHosts == "" {
@@ -133,11 +130,11 @@ func (c *Config) complete() error {
 		def(&d.text, d.usual)
 		v, err := time.ParseDuration(d.text)
 		if err != nil || v <= 0 {
-			return wrong("%s is %q; write it as 30s, 5m or 2h", d.key, d.text)
+			wrong.At(at+"."+d.key, "is %q; write it as 30s, 5m or 2h", d.text)
 		}
 		*d.to = v
 	}
-	return nil
+	return wrong.Err()
 }
 
 var refName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)

@@ -26,18 +26,32 @@ func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) erro
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout(), errTooLong)
 	defer cancel()
 	pipeline.Log(ctx, fmt.Sprintf("“%s” by %s (%.8s, %s line %d)", s.Name, s.Author, s.Commit, s.File, s.Line))
-	run := r.here
-	if len(s.Hosts) > 0 {
-		run = r.there
+	err := r.where(ctx, c, s)
+	if errors.Is(err, errNotEnded) || errors.Is(err, remote.ErrNotEnded) {
+		pipeline.Log(ctx, err.Error()) // of a cancelled run nothing else is told
 	}
-	err := run(ctx, s)
 	if errors.Is(context.Cause(ctx), errTooLong) {
+		if errors.Is(err, errNotEnded) || errors.Is(err, remote.ErrNotEnded) {
+			return pipeline.AskPerson(fmt.Errorf("after %s, %w", s.timeout(), err))
+		}
 		return pipeline.Permanentf("it took longer than %s, and was ended", s.timeout())
 	}
 	if err != nil {
 		return err
 	}
 	return c.Set("task_outcome", "exit 0")
+}
+
+// where runs it here or on its hosts.
+func (r *Repo) where(ctx context.Context, c *clipboard.Clipboard, s spec) error {
+	if len(s.Hosts) == 0 {
+		return r.here(ctx, s)
+	}
+	on, err := placesOf(c)
+	if err != nil {
+		return err
+	}
+	return r.there(ctx, s, on, func() error { return on.keep(ctx, c) })
 }
 
 var errTooLong = errors.New("it took too long")
@@ -50,10 +64,15 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	f := pipeline.FactsOf(ctx)
 	dir := filepath.Join(r.dir, "runs", fmt.Sprintf("%d-%d", f.Run, f.Try))
 	j := &job{dir: dir, cwd: dir + ".checkout", user: r.cfg.User, shell: s.Shell, env: r.environment(s)}
-	if s.Sudo && r.cfg.User == "" && os.Getuid() != 0 {
-		j.shell = "exec sudo -n bash -c " + remote.Quote(exports(s)+s.Shell) // sudo takes the environment away
-	} else if s.Sudo {
-		j.user = ""
+	if err := r.maySudo(s.Task); err != nil {
+		return pipeline.Permanent(err)
+	}
+	if s.Sudo && os.Getuid() != 0 {
+		var err error
+		if j.sudo, err = program("sudo", "sudo"); err != nil {
+			return pipeline.Permanent(err)
+		}
+		j.shell = j.byRoot(exports(pairs(s.Env)) + s.Shell)
 	}
 	if earlier := r.earlierHere(j, f); earlier != nil {
 		pipeline.Log(ctx, "an earlier try of it went well, or still runs; it counts, and no second one is started")
@@ -84,9 +103,17 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	}
 	_ = os.RemoveAll(j.cwd)
 	if exit != 0 {
-		return pipeline.Permanentf("“%s” by %s ended with exit code %d: %s", s.Name, s.Author, exit, tail)
+		return pipeline.Permanentf("“%s” by %s ended with exit code %d%s", s.Name, s.Author, exit, printed(tail))
 	}
 	return nil
+}
+
+// printed gives the last line of what a task printed, as the end of a sentence.
+func printed(last string) string {
+	if last == "" {
+		return " and printed nothing"
+	}
+	return ": " + last
 }
 
 // earlierHere gives an earlier try of this run that went well, or of which something lives; nil when there is none. An
@@ -133,7 +160,7 @@ func (r *Repo) handOver(j *job) error {
 // environment is all that a local task finds in its environment.
 func (r *Repo) environment(s spec) []string {
 	u, err := user.Current()
-	if r.cfg.User != "" && !s.Sudo {
+	if r.cfg.User != "" {
 		u, err = user.Lookup(r.cfg.User)
 	}
 	if err != nil {
@@ -141,34 +168,57 @@ func (r *Repo) environment(s spec) []string {
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + u.HomeDir, "USER=" + u.Username, "LOGNAME=" + u.Username,
 		"SHELL=/bin/bash", "LANG=C.UTF-8", "JARVIS_TASK=" + s.ID, "JARVIS_REPO=" + s.Repo}
-	for k, v := range s.Env {
-		env = append(env, k+"="+v)
-	}
-	return env
+	return append(env, pairs(s.Env)...)
 }
 
-// exports sets the task's own environment in a shell.
-func exports(s spec) string {
+// pairs gives an environment as NAME=value, in order.
+func pairs(env map[string]string) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, k+"="+env[k])
+	}
+	return out
+}
+
+// exports sets an environment in a shell.
+func exports(env []string) string {
 	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
-		fmt.Fprintf(&b, "export %s=%s\n", k, remote.Quote(s.Env[k]))
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		fmt.Fprintf(&b, "export %s=%s\n", name, remote.Quote(value))
 	}
 	return b.String()
 }
 
-// there runs it on its hosts, on all at once.
-func (r *Repo) there(ctx context.Context, s spec) error {
+// maySudo refuses what two masters decide: `user` is who runs all tasks on this machine, and sudo would make it root.
+func (r *Repo) maySudo(t Task) error {
+	if t.Sudo && r.cfg.User != "" && len(t.Hosts) == 0 {
+		return fmt.Errorf("%q asks for sudo, and tasks of %s run as user %s on this machine; take `sudo` out of the task, or `user` out of jarvis.yaml", t.Name, r.cfg.Name, r.cfg.User)
+	}
+	return nil
+}
+
+// there runs it on its hosts, on all at once. on is where it ran; keep puts that on record.
+func (r *Repo) there(ctx context.Context, s spec, on places, keep func() error) error {
 	hosts, err := r.log.world.Hosts(ctx, s.Hosts)
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
 	f := pipeline.FactsOf(ctx)
-	script := exports(s) + "exec bash -c " + remote.Quote(s.Shell)
+	known := maps.Clone(on)
+	for _, h := range hosts {
+		if e := on[h.Name].Exit; e == nil || *e != 0 {
+			on[h.Name] = place{Try: f.Try}
+		}
+	}
+	if err := keep(); err != nil {
+		return err
+	}
+	script := exports(pairs(s.Env)) + "exec bash -c " + remote.Quote(s.Shell)
 	var mu sync.Mutex
-	outcomes := make([]string, len(hosts))
-	var unknown, failed, away, errs []error
+	var unknown, failed, away, left, errs []error
 	var wg guard.Group
-	for i, h := range hosts {
+	for _, h := range hosts {
 		bug := func(p *guard.Panic) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -176,7 +226,7 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 		}
 		wg.Go(bug, func() {
 			tail := ""
-			exit, err := r.onHost(ctx, h, f, remote.Job{
+			exit, err := r.onHost(ctx, h, f, s, remote.Job{
 				Command: script, Sudo: sudo(s), Kill: kill,
 				Line: func(l string) {
 					if strings.TrimSpace(l) != "" {
@@ -188,21 +238,36 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case errors.Is(err, remote.ErrUnreachable), errors.Is(err, remote.ErrLost):
+			case errors.Is(err, remote.ErrNotEnded):
+				left = append(left, fmt.Errorf("%s: %w", h.Name, err))
+			case errors.Is(err, remote.ErrUnreachable), errors.Is(err, errStillRuns):
+				if was, ok := known[h.Name]; ok {
+					on[h.Name] = was
+				} else {
+					delete(on, h.Name)
+				}
+				away = append(away, fmt.Errorf("%s: %w", h.Name, err))
+			case errors.Is(err, remote.ErrLost):
 				away = append(away, fmt.Errorf("%s: %w", h.Name, err))
 			case errors.Is(err, remote.ErrUnknownOutcome):
 				unknown = append(unknown, fmt.Errorf("on %s it was %w", h.Name, err))
 			case err != nil:
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 			case exit != 0:
-				failed = append(failed, fmt.Errorf("on %s it ended with exit code %d: %s", h.Name, exit, tail))
+				on[h.Name] = place{Try: f.Try, Exit: &exit}
+				failed = append(failed, fmt.Errorf("on %s it ended with exit code %d%s", h.Name, exit, printed(tail)))
 			default:
-				outcomes[i] = "exit 0"
+				on[h.Name] = place{Try: f.Try, Exit: &exit}
 			}
 		})
 	}
 	wg.Wait()
+	if err := keep(); err != nil {
+		return err
+	}
 	switch {
+	case len(left) > 0:
+		return fmt.Errorf("%w (%w)", remote.ErrNotEnded, oneLine(left))
 	case len(errs) > 0:
 		return errs[0] // tried again: where it has run it is not started a second time
 	case ctx.Err() != nil:
@@ -221,31 +286,79 @@ func (r *Repo) there(ctx context.Context, s spec) error {
 const awayPause = 20 * time.Second
 
 // onHost runs it on a host, unless an earlier try went well there, or lives: then that one counts.
-func (r *Repo) onHost(ctx context.Context, h fleet.Host, f pipeline.Facts, j remote.Job) (int, error) {
+func (r *Repo) onHost(ctx context.Context, h fleet.Host, f pipeline.Facts, s spec, j remote.Job) (int, error) {
 	c, release, err := r.log.world.Pool.Get(ctx, h.Target)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	id := func(try int) string { return fmt.Sprintf("%s-%d-task-%d", f.Token, f.Stage+1, try) }
+	id := func(try int) string { return jobOf(f.Token, f.Stage, try) }
 	j.ID = id(f.Try)
 	for t := f.Try - 1; t >= 0; t-- {
-		state, exit, err := c.AskJob(ctx, id(t), j.Sudo)
+		a, err := c.AskJob(ctx, id(t), j.Sudo)
 		if err != nil {
 			return 0, err
 		}
-		if state == remote.JobEnded && exit == 0 {
+		if a.State == remote.JobEnded && a.Exit == 0 {
 			pipeline.Log(ctx, h.Name+": it went well there in an earlier try, and is not repeated")
 			return 0, nil
 		}
-		if state == remote.JobLives {
+		if a.State == remote.JobLives {
 			pipeline.Log(ctx, h.Name+": an earlier try still runs there; it is followed, and no second one is started")
 			j.ID = id(t)
 			break
 		}
+		if a.State == remote.JobUnseen {
+			return 0, fmt.Errorf("%w, and this may still be of it: %s; end it there, or say that the task is done", remote.ErrUnknownOutcome, a.Unseen)
+		}
+	}
+	if done, err := r.onHostBefore(ctx, c, h, s, &j); err != nil || done {
+		return 0, err
 	}
 	j.Line = r.once(j.ID+" "+h.Name, j.Line)
 	return c.Job(ctx, j)
+}
+
+func jobOf(token string, stage, try int) string {
+	return fmt.Sprintf("%s-%d-task-%d", token, stage+1, try)
+}
+
+// onHostBefore looks at what ran on a host before the task was edited: where the same text went well it is done; what still
+// runs is followed, or waited for when it is another text.
+func (r *Repo) onHostBefore(ctx context.Context, c *remote.Client, h fleet.Host, s spec, j *remote.Job) (done bool, err error) {
+	e := r.log.world.Engine
+	for _, run := range s.Earlier {
+		old, on, err := historyOf(ctx, e, run)
+		if err != nil {
+			return false, err
+		}
+		at, ran := on[h.Name]
+		same := old.sameWork(&s.Task)
+		if ran && same && at.Exit != nil && *at.Exit == 0 {
+			pipeline.Log(ctx, h.Name+": the same text went well there before it was edited, and is not repeated")
+			return true, nil
+		}
+		for t := at.Try; ran && t >= 0; t-- {
+			id := jobOf(e.Token(run), 1, t)
+			a, err := c.AskJob(ctx, id, sudo(old))
+			switch {
+			case err != nil:
+				return false, err
+			case a.State == remote.JobUnseen:
+				return false, fmt.Errorf("%w, and this may still be of it: %s; end it there, or say that the task is done", remote.ErrUnknownOutcome, a.Unseen)
+			case a.State == remote.JobEnded && a.Exit == 0 && same:
+				pipeline.Log(ctx, h.Name+": the same text went well there before it was edited, and is not repeated")
+				return true, nil
+			case a.State == remote.JobLives && same:
+				pipeline.Log(ctx, h.Name+": the same text still runs there since before it was edited; it is followed")
+				j.ID = id
+				return false, nil
+			case a.State == remote.JobLives:
+				return false, errStillRuns
+			}
+		}
+	}
+	return false, nil
 }
 
 // once tells the lines of a job that were not told before: after each wait a job is told from its beginning.

@@ -92,6 +92,11 @@ func (r *Repo) look(ctx context.Context) error {
 	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
 		return err
 	}
+	if err == nil {
+		if err := r.adopt(ctx, run); err != nil {
+			return err
+		}
+	}
 	if err == nil && run.State.Live() && run.State != pipeline.Failed {
 		return nil
 	}
@@ -130,13 +135,16 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 		_, err := e.Retry(ctx, run.ID, "", "jarvis")
 		return err
 	}
-	if trouble != nil {
+	if trouble != nil && (p == nil || p.held == nil) {
 		return nil // `task list` shows it; one thing after the other
 	}
 	if !slices.ContainsFunc(p.pending, func(t Pending) bool { return r.is(ctx, run, &t) }) {
 		// Reviewed away, or said to be done in git.
-		_, err := e.Cancel(ctx, run.ID, pipeline.Who{Name: "a commit that takes it back"})
+		_, err := e.Cancel(ctx, run.ID, pipeline.Who{Name: "a commit that edits it or takes it back"})
 		return err
+	}
+	if trouble != nil {
+		return nil
 	}
 	if run.Step() == "task:check" { // it has not begun
 		_, err := e.Retry(ctx, run.ID, "", "jarvis")
@@ -201,6 +209,9 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	if t.Task.NeedsApproval {
 		s.Signer = r.signer(ctx, t.Commit)
 	}
+	if s.Earlier, err = r.earlier(ctx, &t); err != nil {
+		return err
+	}
 	q, err := r.request(s, taskKind, "task:check", "task:run", "task:done")
 	if err != nil {
 		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)})
@@ -214,11 +225,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 		q.Approval = &pipeline.NeedApproval{Why: why, For: r.cfg.approval}
 	}
 	w := r.log.world
-	row := []any{r.cfg.Name, r.cfg.Env, t.Commit, t.Position, t.Task.Name, t.Author, time.Now().UnixMilli()}
-	if err := w.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO tasks (repo, env, commit_id, position, name, author, run, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING", row...)
-		return err
-	}); err != nil {
+	if err := w.DB.Write(ctx, func(tx store.Tx) error { return r.insertRow(ctx, tx, &t) }); err != nil {
 		return err
 	}
 	run, err := w.Engine.Start(ctx, q)
@@ -229,6 +236,13 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 		_, err := tx.Exec(ctx, "UPDATE tasks SET run = ? WHERE repo = ? AND env = ? AND commit_id = ? AND position = ?", run.ID, r.cfg.Name, r.cfg.Env, t.Commit, t.Position)
 		return err
 	})
+}
+
+// insertRow writes down a task that is about to be run.
+func (r *Repo) insertRow(ctx context.Context, tx store.Tx, t *Pending) error {
+	_, err := tx.Exec(ctx, "INSERT INTO tasks (repo, env, commit_id, position, name, author, run, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
+		r.cfg.Name, r.cfg.Env, t.Commit, t.Position, t.Task.Name, t.Author, time.Now().UnixMilli())
+	return err
 }
 
 // me names this installation; two servers never share it.

@@ -219,6 +219,7 @@ func (g *git) claimedBy(ctx context.Context, id string) (string, error) {
 // Trailers of the commits on the done branch.
 const (
 	trailerTask    = "Jarvis-Task"
+	trailerEnv     = "Jarvis-Env" // another environment may have a task of the same commit and position
 	trailerOutcome = "Jarvis-Outcome"
 )
 

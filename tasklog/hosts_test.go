@@ -99,31 +99,34 @@ func (s *try) Keep(context.Context, *clipboard.Clipboard) error { return nil }
 func (s *try) Facts() pipeline.Facts                            { return s.facts }
 func (s *try) ctx(ctx context.Context) context.Context          { return pipeline.WithHost(ctx, s) }
 
+func newKey(t *testing.T) (gossh.Signer, string) {
+	t.Helper()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKey(priv, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gossh.NewSignerFromKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, string(pem.EncodeToMemory(block))
+}
+
+func publicLine(s gossh.Signer) string {
+	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey())))
+}
+
 // A host that goes away while its task runs is waited for, and a person's retry starts no second copy beside the first.
 func TestATaskOnAHostThatGoesAway(t *testing.T) {
-	newKey := func() (gossh.Signer, string) {
-		_, priv, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		block, err := gossh.MarshalPrivateKey(priv, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := gossh.NewSignerFromKey(priv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, string(pem.EncodeToMemory(block))
-	}
-	user, _ := newKey()
-	key, text := newKey()
-	line := func(s gossh.Signer) string {
-		return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey())))
-	}
+	user, _ := newKey(t)
+	key, text := newKey(t)
 	const addr = "127.88.0.1:22"
 	host, err := real.StartHost(t.Context(), addr, fmt.Sprintf("#cloud-config\nhostname: web1\nssh_keys:\n  ed25519_private: %s\n  ed25519_public: %s\nssh_authorized_keys: [%q]\nchpasswd:\n  users: [{name: root, password: \"*\", type: hash}]\n",
-		strconv.Quote(text), line(key), line(user)))
+		strconv.Quote(text), publicLine(key), publicLine(user)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,22 +159,22 @@ func TestATaskOnAHostThatGoesAway(t *testing.T) {
 	s := spec{Task: Task{Name: "slow", Hosts: []string{"web1"}, Shell: "echo begin >> /root/log; until [ -e /root/go ]; do sleep 0.1; done; echo end >> /root/log"}}
 	first := &try{facts: pipeline.Facts{Token: "jarvis-test-1", Run: 1, Try: 0}}
 	done := make(chan error, 1)
-	go func() { done <- r.there(first.ctx(t.Context()), s) }()
+	go func() { done <- r.there(first.ctx(t.Context()), s, places{}, func() error { return nil }) }()
 	until("it does not begin", func() bool { return file("log") == "begin" })
 	way.cut(true)
 	if _, why, ok := pipeline.AsWait(<-done); !ok || !strings.Contains(why, "web1: ") {
 		t.Errorf("a host that is away is no wait: %q", why)
 	}
-	if _, _, ok := pipeline.AsWait(r.there(first.ctx(t.Context()), s)); !ok {
+	if _, _, ok := pipeline.AsWait(r.there(first.ctx(t.Context()), s, places{}, func() error { return nil })); !ok {
 		t.Error("nor is one that cannot be reached")
 	}
 	// Somebody cancels, and retries when the host is back: the first still runs.
 	again := &try{facts: pipeline.Facts{Token: "jarvis-test-1", Run: 1, Try: 1}}
-	if _, _, ok := pipeline.AsWait(r.there(again.ctx(t.Context()), s)); !ok {
+	if _, _, ok := pipeline.AsWait(r.there(again.ctx(t.Context()), s, places{}, func() error { return nil })); !ok {
 		t.Error("nobody knows of the first, and the second does not wait")
 	}
 	way.cut(false)
-	go func() { done <- r.there(again.ctx(t.Context()), s) }()
+	go func() { done <- r.there(again.ctx(t.Context()), s, places{}, func() error { return nil }) }()
 	until("it does not say so", func() bool {
 		again.mu.Lock()
 		defer again.mu.Unlock()
@@ -187,14 +190,14 @@ func TestATaskOnAHostThatGoesAway(t *testing.T) {
 		t.Errorf("%v, %s", err, file("log"))
 	}
 	third := &try{facts: pipeline.Facts{Token: "jarvis-test-1", Run: 1, Try: 2}}
-	if err := r.there(third.ctx(t.Context()), s); err != nil || file("log") != "begin end" {
+	if err := r.there(third.ctx(t.Context()), s, places{}, func() error { return nil }); err != nil || file("log") != "begin end" {
 		t.Errorf("where it went well it runs again: %v, %s", err, file("log"))
 	}
 	// What is known to have failed runs again.
 	bad := spec{Task: Task{Name: "bad", Hosts: []string{"web1"}, Shell: "echo x >> /root/bad; exit 3"}}
 	for i := range 2 {
 		st := &try{facts: pipeline.Facts{Token: "jarvis-test-2", Run: 2, Try: i}}
-		if err := r.there(st.ctx(t.Context()), bad); err == nil || !strings.Contains(err.Error(), "exit code 3") {
+		if err := r.there(st.ctx(t.Context()), bad, places{}, func() error { return nil }); err == nil || !strings.Contains(err.Error(), "exit code 3") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -1,8 +1,10 @@
 package tasklog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,6 +53,8 @@ type listError struct {
 	file string
 	line int
 	msg  string
+	// ran is what earlier versions ran of a list that is refused now: it must not run again when the list is mended.
+	ran []entry
 }
 
 func (e *listError) Error() string {
@@ -70,20 +74,52 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // parseList reads a tasks.yaml: a list of `- task: {name, shell, …}`. An empty file is an empty list.
 func parseList(file string, text []byte) ([]entry, error) {
+	docs, err := documents(file, text)
+	if err != nil || len(docs) == 0 {
+		return nil, err
+	}
+	list, err := parseTasks(file, docs[0])
+	var refused *listError
+	switch {
+	case err != nil && !errors.As(err, &refused):
+		return nil, err
+	case len(docs) > 1 && (err == nil || refused.ran != nil): // of several an earlier version read the first
+		if err != nil {
+			list = refused.ran
+		}
+		return nil, &listError{file, docs[1].Line, "a second YAML document begins here, and nothing behind that `---` would run; take the line out", list}
+	}
+	return list, err
+}
+
+// documents gives what stands in a file.
+func documents(file string, text []byte) ([]*yaml.Node, error) {
+	var out []*yaml.Node
+	dec, err := yaml.NewLoader(bytes.NewReader(text))
+	for err == nil {
+		var doc yaml.Node
+		if err = dec.Load(&doc); err == nil {
+			out = append(out, &doc)
+		}
+	}
+	var le *yaml.LoadError
+	switch {
+	case errors.Is(err, io.EOF):
+		return out, nil
+	case errors.As(err, &le):
+		return nil, &listError{file: file, line: le.Mark.Line, msg: "this is not YAML: " + le.Message}
+	}
+	return nil, &listError{file: file, msg: "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+}
+
+// parseTasks reads one document.
+func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 	fail := func(n *yaml.Node, format string, args ...any) error {
 		line := 0
 		if n != nil {
 			line = n.Line
 		}
-		return &listError{file, line, fmt.Sprintf(format, args...)}
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		var le *yaml.LoadError
-		if errors.As(err, &le) {
-			return nil, &listError{file, le.Mark.Line, "this is not YAML: " + le.Message}
-		}
-		return nil, &listError{file, 0, "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+		return &listError{file: file, line: line, msg: fmt.Sprintf(format, args...)}
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
 		return nil, nil
@@ -92,6 +128,7 @@ func parseList(file string, text []byte) ([]entry, error) {
 	if root.Kind != yaml.SequenceNode {
 		return nil, fail(root, "the file must be a list of `- task:` entries")
 	}
+	var empty *yaml.Node // `hosts` with nothing in it, which earlier versions took for none
 	var out []entry
 	for i, item := range root.Content {
 		if item.Kind != yaml.MappingNode || len(item.Content) != 2 || item.Content[0].Value != "task" || item.Content[1].Kind != yaml.MappingNode {
@@ -106,6 +143,9 @@ func parseList(file string, text []byte) ([]entry, error) {
 			}
 			if value.Kind == yaml.AliasNode {
 				return nil, fail(value, "aliases are not read here")
+			}
+			if key.Value == "hosts" && empty == nil && (value.Tag == "!!null" || value.Kind == yaml.SequenceNode && len(value.Content) == 0) {
+				empty = key
 			}
 		}
 		// The key names the trouble better than a type of Go does.
@@ -140,6 +180,9 @@ func parseList(file string, text []byte) ([]entry, error) {
 			}
 		}
 		out = append(out, e)
+	}
+	if empty != nil {
+		return nil, &listError{file, empty.Line, "hosts is empty; leave it out for the server itself", out}
 	}
 	return out, nil
 }

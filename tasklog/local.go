@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,10 +23,12 @@ import (
 // job is a shell script on this machine that is started at most once, and outlives us. Its folder is ours, also when the
 // script runs as somebody else: he can put nothing there that we would read, write or kill by. It holds:
 //
+//	env      the task's environment, as a script that sets it
 //	cmd      the script, until the wrapper takes it: that rename decides that it is started
 //	running  the script, from then on
 //	lock     locked (flock(2)) by us while we start it, then by the wrapper and what it starts as long as any of it lives
 //	pid      of the wrapper, which leads a session of its own
+//	since    when the wrapper began, as /proc has it
 //	log      what it prints; the script has it open, and owns it, so that it can open /dev/stderr
 //	exit     its exit code, at the end
 //	seen     how much of the log has been told
@@ -35,19 +38,32 @@ type job struct {
 	env   []string
 	user  string // "": ours
 	shell string
+	sudo  string // the program, when the script runs as root by it: then it is what may end it
 }
+
+// errNotEnded: it was to be ended, and something of it runs on.
+var errNotEnded = errors.New("it could not be ended")
 
 // errUnknown: it was started, nothing of it runs any more, and it left no exit code.
 var errUnknown = errors.New("started, but left no exit code: it may have half happened")
 
-// wrapper runs as we do; what it is given behind the two folders makes the script run as somebody else. The script and what
-// it starts have the lock open: as long as anything of it lives, the job is not over unless there is an exit code.
-const wrapper = `d=$1 c=$2 u=$(umask); shift 2; umask 077
+// wrapper runs as we do, in an environment of ours; the words that it is given behind mv run the script, perhaps as somebody
+// else. The script and what it starts have the lock open: as long as anything of it lives, the job is not over unless there
+// is an exit code.
+const wrapper = `d=$1 c=$2 mv=$3 u=$(umask); shift 3; umask 077
 cd "$d" || exit
-echo $$ > pid.new && mv pid.new pid
-mv cmd running 2> /dev/null || exit 0
-( umask "$u"; cd "$c" && exec "$@" bash "$d/running" )
-echo $? > "$d/exit.new" && mv "$d/exit.new" "$d/exit"`
+read -r s < /proc/$$/stat && printf '%s\n' "$s" > since
+echo $$ > pid.new && "$mv" pid.new pid
+"$mv" cmd running 2> /dev/null || exit 0
+( umask "$u"; cd "$c" && exec "$@" )
+echo $? > "$d/exit.new" && "$mv" "$d/exit.new" "$d/exit"`
+
+// inner is run as the task's user: it sets the task's environment, and becomes the script. What a task sets (PATH, LD_PRELOAD,
+// BASH_ENV, IFS) concerns only what runs as that user.
+const inner = `. "$1/env"; exec "$2" "$1/running"`
+
+// wrapperPath is where the wrapper finds programs, whatever the task sets.
+const wrapperPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // run starts the job unless it was, follows it, and gives its exit code. Lines go to line. When ctx ends, kill says
 // whether the job ends, too.
@@ -70,7 +86,9 @@ func (j *job) run(ctx context.Context, line func(string), kill func(cause error)
 		select {
 		case <-ctx.Done():
 			if kill(context.Cause(ctx)) {
-				j.kill()
+				if left := j.kill(); left != "" {
+					return 0, fmt.Errorf("%w: %w: %s runs on", context.Cause(ctx), errNotEnded, left)
+				}
 			}
 			return 0, context.Cause(ctx)
 		case <-died:
@@ -99,8 +117,8 @@ func (j *job) make() error {
 		return err
 	}
 	next := j.dir + ".new"
-	cmd, log := filepath.Join(next, "cmd"), filepath.Join(next, "log")
-	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o700), os.WriteFile(cmd, []byte(j.shell), 0o600), os.WriteFile(log, nil, 0o600)); err != nil {
+	cmd, env, log := filepath.Join(next, "cmd"), filepath.Join(next, "env"), filepath.Join(next, "log")
+	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o700), os.WriteFile(cmd, []byte(j.shell), 0o600), os.WriteFile(env, []byte(exports(append(j.env[:len(j.env):len(j.env)], j.mark()))), 0o600), os.WriteFile(log, nil, 0o600)); err != nil {
 		return err
 	}
 	if j.user != "" {
@@ -108,8 +126,9 @@ func (j *job) make() error {
 		if err != nil {
 			return err
 		}
-		// He may come in by name, and read the script.
-		if err := errors.Join(os.Chown(log, int(c.Uid), int(c.Gid)), os.Chown(cmd, -1, int(c.Gid)), os.Chmod(cmd, 0o640), os.Chmod(next, 0o711)); err != nil {
+		// He may come in by name, and read the script and its environment.
+		if err := errors.Join(os.Chown(log, int(c.Uid), int(c.Gid)), os.Chown(cmd, -1, int(c.Gid)), os.Chmod(cmd, 0o640),
+			os.Chown(env, -1, int(c.Gid)), os.Chmod(env, 0o640), os.Chmod(next, 0o711)); err != nil {
 			return err
 		}
 	}
@@ -131,25 +150,21 @@ func (j *job) mine() error {
 
 // start starts the wrapper, which inherits the lock.
 func (j *job) start(lock *os.File) (chan struct{}, error) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		return nil, errors.New("bash is not installed; `apt-get install bash`")
+	args, err := j.words()
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil { // so that root's part can hold it as well
+		return nil, err
 	}
 	log, err := os.OpenFile(filepath.Join(j.dir, "log"), os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	args := []string{"-c", wrapper, "jarvis", j.dir, j.cwd}
-	if j.user != "" {
-		as, err := become(j.user)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, as...)
-	}
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{lock} // as file 3
-	cmd.Env = j.env
+	cmd.Env = []string{wrapperPath, "LANG=C.UTF-8"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the task: %w", err)
@@ -162,11 +177,42 @@ func (j *job) start(lock *os.File) (chan struct{}, error) {
 	return died, nil
 }
 
+// words gives what /bin/sh is called with. All programs are named by their places.
+func (j *job) words() ([]string, error) {
+	mv, err := program("mv", "coreutils")
+	if err != nil {
+		return nil, err
+	}
+	bash, err := program("bash", "bash")
+	if err != nil {
+		return nil, err
+	}
+	var as []string
+	if j.user != "" {
+		if as, err = become(j.user); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Concat([]string{"-c", wrapper, "jarvis", j.dir, j.cwd, mv}, as, []string{"/bin/sh", "-c", inner, "jarvis", j.dir, bash}), nil
+}
+
+// program gives the place of a program, as the server finds it.
+func program(name, pkg string) (string, error) {
+	place, err := exec.LookPath(name)
+	if err == nil {
+		place, err = filepath.Abs(place)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is not installed; `apt-get install %s`", name, pkg)
+	}
+	return place, nil
+}
+
 // become gives the words before a command that make it run as a user, with his groups and no more privileges.
 func become(name string) ([]string, error) {
-	setpriv, err := exec.LookPath("setpriv")
+	setpriv, err := program("setpriv", "util-linux")
 	if err != nil {
-		return nil, errors.New("setpriv is not installed; `apt-get install util-linux`")
+		return nil, err
 	}
 	c, err := credential(name)
 	if err != nil {
@@ -188,7 +234,7 @@ func free(f *os.File) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
-// over reports whether the job has ended, however.
+// over reports whether the job has ended, however: it left an exit code, or nothing of it lives.
 func (j *job) over() bool {
 	if _, err := os.Stat(filepath.Join(j.dir, "exit")); err == nil {
 		return true
@@ -198,7 +244,7 @@ func (j *job) over() bool {
 		return true
 	}
 	defer func() { _ = f.Close() }()
-	return free(f)
+	return free(f) && len(j.family()) == 0
 }
 
 func (j *job) exit() (int, error) {
@@ -216,17 +262,6 @@ func (j *job) exit() (int, error) {
 		return 0, errUnknown
 	}
 	return n, nil
-}
-
-// kill ends the job and all it started.
-func (j *job) kill() {
-	b, err := os.ReadFile(filepath.Join(j.dir, "pid"))
-	if err != nil {
-		return
-	}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 1 && !j.over() {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
-	}
 }
 
 // maxLine bounds one line of output.

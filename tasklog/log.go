@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -44,6 +45,7 @@ type Repo struct {
 	busy sync.Mutex // one at a time works with the copy
 
 	running func(ctx context.Context) string // the id of the task that runs now, or may; "" when none does
+	past    past
 
 	mu        sync.Mutex
 	last      *plan
@@ -53,6 +55,14 @@ type Repo struct {
 	told      map[string]int // lines of the jobs on hosts that are on record already
 }
 
+// past is what is on record of a task.
+type past interface {
+	// begun says where it has run; "" when it has not.
+	begun(ctx context.Context, t *Pending) (string, error)
+	// decided reports whether a person said that an edited one shall run.
+	decided(ctx context.Context, t *Pending) (bool, error)
+}
+
 // New checks the configuration; data is the folder for copies and jobs.
 func New(cfg []Config, data string) (*Log, error) {
 	data, err := filepath.Abs(data)
@@ -60,22 +70,29 @@ func New(cfg []Config, data string) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{}
-	for _, c := range cfg {
-		if err := c.complete(); err != nil {
-			return nil, err
+	var wrong mistake.List
+	for i, c := range cfg {
+		at := fmt.Sprintf("tasks[%d]", i)
+		if err := c.complete(at); err != nil {
+			wrong.Add(err)
+			continue
 		}
 		if l.find(c.Name) != nil {
-			return nil, fmt.Errorf("two entries of `tasks` are called %s; set `name`", c.Name)
+			wrong.At(at, ": two entries are called %s; set `name`", c.Name)
+			continue
 		}
 		for _, o := range l.repos {
 			if sameRepo(o.cfg.Repo, c.Repo) && (o.cfg.Done == c.Done || o.cfg.Env == c.Env) {
-				return nil, fmt.Errorf("tasks: %s and %s share the branch %s or the environment %s of %s, so that what one runs would count as done for the other; give each its own `env` and `done`", o.cfg.Name, c.Name, c.Done, c.Env, hideSecret(c.Repo))
+				wrong.At(at, ": %s and %s share the branch %s or the environment %s of %s, so that what one runs would count as done for the other; give each its own `env` and `done`", o.cfg.Name, c.Name, c.Done, c.Env, hideSecret(c.Repo))
 			}
 		}
 		r := &Repo{cfg: c, log: l, dir: filepath.Join(data, "tasks", c.Name), poke: make(chan struct{}, 1)}
 		r.git = &git{cfg: &r.cfg, dir: filepath.Join(r.dir, "git")}
-		r.running = r.runs
+		r.running, r.past = r.runs, r
 		l.repos = append(l.repos, r)
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -92,14 +109,19 @@ func (l *Log) Open(ctx context.Context, w World) error {
 	if w.Log == nil {
 		l.world.Log = slog.New(slog.DiscardHandler)
 	}
-	return w.DB.Migrate(ctx, []store.Migration{{Name: "tasklog/1", Stmts: []string{
+	return w.DB.Migrate(ctx, Migrations(w.DB.Postgres() != nil))
+}
+
+// Migrations of the table of tasks; it is the same on both databases.
+func Migrations(bool) []store.Migration {
+	return []store.Migration{{Name: "tasklog/1", Stmts: []string{
 		`CREATE TABLE tasks (
 	id {{id}},
 	repo TEXT NOT NULL, env TEXT NOT NULL, commit_id TEXT NOT NULL, position BIGINT NOT NULL,
 	name TEXT NOT NULL, author TEXT NOT NULL, run BIGINT NOT NULL, at BIGINT NOT NULL
 )`,
 		`CREATE UNIQUE INDEX tasks_once ON tasks (repo, env, commit_id, position)`,
-	}}})
+	}}}
 }
 
 func (l *Log) find(name string) *Repo {

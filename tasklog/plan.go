@@ -20,6 +20,8 @@ type Pending struct {
 	Line     int       `json:"line"`
 	Author   string    `json:"author"`
 	At       time.Time `json:"at"` // of the commit
+	// Edits is the ID of a task that has begun, and whose text this one replaces.
+	Edits string `json:"edits,omitempty"`
 }
 
 // ID names a task: its commit and its position.
@@ -44,7 +46,9 @@ type plan struct {
 	pending      []Pending
 	merge        []string            // commits of the wanted branch that done has not, oldest first
 	tasks        map[string][]string // by commit: the ids of the tasks it brought and that are still wanted
+	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
+	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
 // step is a task on its way through the commits.
@@ -57,7 +61,7 @@ type walked struct {
 // goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
 func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
-	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}}
+	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, inherited: map[string]string{}}
 	var err error
 	if p.wanted, p.done, err = g.heads(ctx); err != nil {
 		return nil, err
@@ -84,15 +88,8 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 				l.cfg.Done, f[0], f[1], f[2])
 		}
 	}
-	// Of a commit with several tasks, those that are done are named behind the last merge.
-	marks, err := g.lines(ctx, "log", "--first-parent", "-n", "1000", "--format=%(trailers:key="+trailerTask+",valueonly)", p.wanted+".."+p.done)
-	if err != nil {
+	if err := l.marks(ctx, p); err != nil {
 		return nil, err
-	}
-	for _, m := range marks {
-		if m != "" {
-			p.finished[m] = true
-		}
 	}
 	if p.merge, err = g.lines(ctx, "rev-list", "--first-parent", "--reverse", p.done+".."+p.wanted); err != nil || len(p.merge) == 0 {
 		return p, err
@@ -102,14 +99,16 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 		return nil, err
 	}
 	var list []walked
+	mixed := false // list comes from several lists, so that its order means nothing
 	if base != "" {
 		if contained, err := g.run(ctx, "merge-base", base, p.done); err != nil || contained != base {
 			return nil, troublef("the histories of %s and the wanted branch have nothing in common: it was rewritten; push the history back, or move %[1]s yourself to what has been run", l.cfg.Done)
 		}
-		entries, err := l.lastList(ctx, base)
+		entries, several, err := l.lastList(ctx, base)
 		if err != nil {
 			return nil, err
 		}
+		mixed = several
 		for _, e := range entries {
 			list = append(list, walked{p: Pending{Task: e.task}})
 		}
@@ -118,13 +117,20 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 		file, entries, err := l.list(ctx, c)
 		if err != nil {
 			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
-			if _, isList := err.(*listError); isList && i < len(p.merge)-1 {
-				continue // a later commit may have put it right; its tasks are that commit's
+			le, isList := err.(*listError)
+			if isList && i < len(p.merge)-1 {
+				old := ran(le, c, func(id string) bool { return p.finished[id] || id == running })
+				list, mixed = append(list, old...), mixed || len(old) > 0
+				continue // a later commit may have put it right; its other tasks are that commit's
 			} else if isList {
 				err = troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
 			}
 			return l.until(p, i, list, err)
 		}
+		if mixed {
+			list, mixed = ordered(list, entries), false
+		}
+		p.inherit(c, entries)
 		now, err := l.next(ctx, list, file, entries, c, p.finished, running)
 		if err != nil {
 			return l.until(p, i, list, err)
@@ -133,16 +139,95 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	}
 	p.sort(list)
 	if n := len(p.pending); n > l.cfg.MaxTasks {
-		return p, troublef("%d tasks are new, and max_tasks is %d: cowardly refusing to run any; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
+		return p, troublef("%d tasks are new, and max_tasks is %d: none of them runs, for so many at once may be a slip; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
 	}
-	if l.cfg.Where == SSH {
-		for _, t := range p.pending {
-			if len(t.Task.Hosts) == 0 {
-				return p, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
-			}
+	for _, t := range p.pending {
+		if l.cfg.Where == SSH && len(t.Task.Hosts) == 0 {
+			return p, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
+		}
+		if err := l.maySudo(t.Task); err != nil {
+			return p, troublef("%s, line %d: %v", t.File, t.Line, err)
 		}
 	}
-	return p, l.signed(ctx, p)
+	if err := l.signed(ctx, p); err != nil {
+		return p, err
+	}
+	return p, l.hold(ctx, p)
+}
+
+// hold makes an edit of a task that has run wait for a person: it would run again where it has run already.
+func (l *Repo) hold(ctx context.Context, p *plan) error {
+	if len(p.pending) == 0 || p.pending[0].Edits == "" {
+		return nil
+	}
+	t := &p.pending[0]
+	if ok, err := l.past.decided(ctx, t); err != nil || ok {
+		return err
+	}
+	where, err := l.past.begun(ctx, pendingOf(t.Edits))
+	if err != nil {
+		return err
+	}
+	p.held = t
+	return troublef("the task %q (%s) was edited after it ran: %s (%s, commit %.8s by %s); `task retry %s` runs it as it is now, and not where it went well with the same text; `task done %[7]s` goes on without",
+		t.Task.Name, t.Short(), where, t.File, t.Commit, t.Author, l.cfg.Name)
+}
+
+// pendingOf gives the task of an ID, without its text.
+func pendingOf(id string) *Pending {
+	commit, position, _ := strings.Cut(id, "-")
+	n, _ := strconv.Atoi(position)
+	return &Pending{Commit: commit, Position: n}
+}
+
+// marks reads which tasks the done branch names: of a commit with several, those that are done stand behind the last merge. An id
+// is without its environment, so the mark says which one it is of. Earlier versions did not write that: on a branch of our own it
+// was us; what such a branch began with was written by whoever had the other one.
+func (l *Repo) marks(ctx context.Context, p *plan) error {
+	g := l.git
+	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%s", trailerTask, trailerEnv)
+	lines, err := g.lines(ctx, "log", "--first-parent", "-n", "1000", format, p.wanted+".."+p.done)
+	if err != nil {
+		return err
+	}
+	shared := ""
+	if l.cfg.inherits != "" {
+		if shared, err = g.commit(ctx, "refs/remotes/origin/"+l.cfg.inherits); err != nil {
+			return err
+		}
+	}
+	for _, line := range lines {
+		f := strings.SplitN(line, "\x1f", 4)
+		if len(f) < 4 || f[1] == "" {
+			continue
+		}
+		switch {
+		case f[2] == l.cfg.Env:
+			p.finished[f[1]] = true
+		case f[2] != "": // another environment's
+		case shared == "":
+			p.finished[f[1]] = true
+		default:
+			if both, err := g.run(ctx, "merge-base", f[0], shared); err != nil || both != f[0] {
+				p.finished[f[1]] = true
+				continue
+			}
+			_, name, _ := strings.Cut(f[3], ": ")
+			p.inherited[f[1]] = name
+		}
+	}
+	return nil
+}
+
+// inherit takes the marks of earlier versions that fit our tasks by their names as well: all environments shared one branch once,
+// and a task must not run twice.
+func (p *plan) inherit(commit string, entries []entry) {
+	for i, e := range entries {
+		id := (&Pending{Commit: commit, Position: i + 1}).ID()
+		if name, ok := p.inherited[id]; ok && name == strings.Join(strings.Fields(e.task.Name), " ") {
+			p.finished[id] = true
+		}
+	}
 }
 
 // until ends a plan before the commit where the trouble is.
@@ -162,6 +247,10 @@ func (p *plan) sort(list []walked) {
 			continue
 		}
 		p.tasks[w.p.Commit] = append(p.tasks[w.p.Commit], w.id)
+		if w.p.Edits != "" { // done stays before what it was, or nobody would know that it has run
+			first := pendingOf(w.p.Edits).Commit
+			p.tasks[first] = append(p.tasks[first], w.id)
+		}
 		if !p.finished[w.id] {
 			p.pending = append(p.pending, w.p)
 		}
@@ -187,6 +276,10 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 	}
 	var author string
 	var at time.Time
+	var gone []walked
+	for _, h := range hunks {
+		gone = append(gone, list[h.a:h.b]...)
+	}
 	for _, h := range hunks {
 		for _, w := range list[h.a:h.b] {
 			if running != "" && w.id == running && !finished[w.id] {
@@ -201,10 +294,37 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 				author, at = l.author(ctx, commit), l.date(ctx, commit)
 			}
 			p := Pending{Task: entries[i].task, Commit: commit, Position: i + 1, File: file, Line: entries[i].line, Author: author, At: at}
+			if w := edited(gone, list[h.a:h.b], entries[h.c:h.d], i-h.c); w != nil && !finished[w.id] {
+				if p.Edits = w.p.Edits; p.Edits == "" {
+					where, err := l.past.begun(ctx, &w.p)
+					if err != nil {
+						return nil, err
+					} else if where != "" {
+						p.Edits = w.id
+					}
+				}
+			}
 			out[i] = walked{id: p.ID(), p: p}
 		}
 	}
 	return out, nil
+}
+
+// edited gives what a new entry was before: of all that is gone what is called so, else what stood in its place.
+func edited(gone, here []walked, now []entry, i int) *walked {
+	of := func(w walked) *walked {
+		if w.id == "" {
+			return nil
+		}
+		return &w
+	}
+	if at := slices.IndexFunc(gone, func(w walked) bool { return w.p.Task.Name == now[i].task.Name }); at >= 0 {
+		return of(gone[at])
+	}
+	if i < len(here) && !slices.ContainsFunc(now, func(e entry) bool { return e.task.Name == here[i].p.Task.Name }) {
+		return of(here[i])
+	}
+	return nil
 }
 
 // list reads the task list of a commit.
@@ -222,24 +342,64 @@ func (l *Repo) list(ctx context.Context, commit string) (file string, entries []
 	return "tasks.yaml", nil, &listError{file: "envs/" + l.cfg.Env + "/tasks.yaml", msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}
 }
 
-// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken for
-// an empty one, all would run again when it is mended.
-func (l *Repo) lastList(ctx context.Context, commit string) ([]entry, error) {
-	_, entries, err := l.list(ctx, commit)
-	if _, isList := err.(*listError); !isList {
-		return entries, err
-	}
-	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range older {
-		_, entries, err := l.list(ctx, c)
-		if _, isList := err.(*listError); !isList {
-			return entries, err
+// ran gives what an earlier version ran of a list that is refused now.
+func ran(le *listError, commit string, did func(id string) bool) []walked {
+	var out []walked
+	for i, e := range le.ran {
+		p := Pending{Task: e.task, Commit: commit, Position: i + 1, File: le.file, Line: e.line}
+		if did(p.ID()) {
+			out = append(out, walked{id: p.ID(), p: p})
 		}
 	}
-	return nil, nil // there was none yet
+	return out
+}
+
+// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken for
+// an empty one, all would run again when it is mended. What an earlier version read of those that are refused now comes behind it;
+// several says that there is some.
+func (l *Repo) lastList(ctx context.Context, commit string) (list []entry, several bool, err error) {
+	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
+	if err != nil {
+		return nil, false, err
+	}
+	var behind []entry
+	for _, c := range append([]string{commit}, older...) {
+		_, entries, err := l.list(ctx, c)
+		le, isList := err.(*listError)
+		if !isList {
+			return join(entries, behind), behind != nil, err
+		}
+		behind = join(le.ran, behind)
+	}
+	return behind, true, nil // there was none yet
+}
+
+// ordered puts a list into the order of another one, as far as they hold the same.
+func ordered(list []walked, as []entry) []walked {
+	rest, same := slices.Clone(list), []walked{}
+	for _, e := range as {
+		if i := slices.IndexFunc(rest, func(w walked) bool { return w.p.Task.key() == e.task.key() }); i >= 0 {
+			same = append(same, rest[i])
+			rest = slices.Delete(rest, i, i+1)
+		}
+	}
+	return append(rest, same...)
+}
+
+// join puts behind a list what it does not hold already, as often.
+func join(list, more []entry) []entry {
+	have := map[string]int{}
+	for _, e := range list {
+		have[e.task.key()]++
+	}
+	for _, e := range more {
+		if k := e.task.key(); have[k] > 0 {
+			have[k]--
+		} else {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // author gives who wrote a commit; of a merge, who wrote what it brought.

@@ -16,6 +16,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// record says where tasks have run, by their names, and which may run all the same.
+type record struct {
+	ran   map[string]string // by ID
+	again map[string]bool   // by ID
+}
+
+func (r record) begun(_ context.Context, t *Pending) (string, error) { return r.ran[t.ID()], nil }
+func (r record) decided(_ context.Context, t *Pending) (bool, error) { return r.again[t.ID()], nil }
+
 // world is a git server's repository and somebody's clone of it.
 type world struct {
 	t          *testing.T
@@ -73,7 +82,7 @@ func (w *world) repo(change func(*Config)) *Repo {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l.repos[0].running = func(context.Context) string { return "" }
+	l.repos[0].running, l.repos[0].past = func(context.Context) string { return "" }, record{}
 	return l.repos[0]
 }
 
@@ -150,7 +159,7 @@ func TestWhatWaits(t *testing.T) {
 			w.sh("git push -q origin master:done")
 			w.list(entries("a", "b"))
 		}, "^b/2$"},
-		{"too many", nil, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^trouble: 6 tasks are new, and max_tasks is 5: cowardly"},
+		{"too many", nil, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^trouble: 6 tasks are new, and max_tasks is 5: none of them runs"},
 		{"not too many", func(c *Config) { c.MaxTasks = 6 }, func(w *world, _ *Repo) { w.list(entries("a", "b", "c", "d", "e", "f")) }, "^a/1 b/2 c/3 d/4 e/5 f/6$"},
 		{"an environment that is not there", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) { w.list(entries("a")) }, "^trouble: envs/prod/tasks.yaml: it is not there, and no tasks.yaml at the top either"},
 		{"another environment", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
@@ -191,6 +200,41 @@ func TestWhatWaits(t *testing.T) {
 			w.sh("git push -q -f origin master:done")
 			w.list(entries("a", "b"))
 		}, "^b/2$"},
+		{"a stray --- hides nothing", nil, func(w *world, _ *Repo) { w.list(entries("a") + "---\n" + entries("b")) }, `^trouble: envs/default/tasks.yaml, line [45]: a second YAML document begins here, and nothing behind that .---. would run; take the line out .commit`},
+		{"an empty first document", nil, func(w *world, _ *Repo) { w.list("---\n" + entries("b")) }, `^trouble: .*a second YAML document`},
+		{"a stray ---, and its repair", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b", "c"))
+			r.finishAll(w.t)
+			w.list(entries("a") + "---\n" + entries("b", "c", "d"))
+			p, err := r.refresh(context.Background())
+			if err == nil || p.passed() != "" {
+				w.t.Error(p, err)
+			}
+			w.list(entries("a", "b", "c", "d"))
+		}, "^d/4$"},
+		// An earlier version read the first document, ran what was new in it, and went on.
+		{"a stray ---, the repair after an earlier version ran it", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b"))
+			r.finishAll(w.t)
+			w.list(entries("a", "x") + "---\n" + entries("b"))
+			w.sh("git push -q -f origin master:done")
+			w.list(entries("a", "x", "b", "d"))
+		}, "^d/4$"},
+		{"a stray ---, and an earlier version stopped in its middle", nil, func(w *world, r *Repo) {
+			c := w.list(entries("x", "y") + "---\n" + entries("b"))
+			w.sh("git fetch -q; git push -q origin $(git commit-tree -p origin/done -m 'Done: x\n' -m 'Jarvis-Task: " + c + "-1' origin/done^{tree}):done")
+			w.list(entries("x", "y", "b"))
+		}, "^y/2 b/3$"},
+		{"no hosts in hosts", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, hosts: }") }, `^trouble: envs/default/tasks.yaml, line 2: hosts is empty; leave it out for the server itself`},
+		{"no hosts in hosts, as ~", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, hosts: ~}") }, `: hosts is empty`},
+		{"no hosts in hosts, as a list", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, hosts: []}") }, `: hosts is empty`},
+		{"no hosts in hosts, the repair after an earlier version ran it", nil, func(w *world, r *Repo) {
+			w.list(entries("a"))
+			r.finishAll(w.t)
+			w.list(entries("a") + "- task: {name: e, shell: f, hosts: }\n" + entries("z"))
+			w.sh("git push -q -f origin master:done")
+			w.list(entries("a") + "- task: {name: e, shell: f}\n" + entries("z", "new"))
+		}, "^new/4$"},
 		{"a list at the top", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
 			w.sh("printf -- '" + strings.ReplaceAll(entries("t"), "\n", "\\n") + "' > tasks.yaml; git add -A; git commit -qm t; git push -q origin master")
 		}, "^t/1$"},
@@ -393,7 +437,7 @@ func TestEnvironmentsOfOneRepository(t *testing.T) {
 	put("prod", entries("old", "p1", "p2"))
 	for range 4 { // in turns, as they go
 		for _, r := range l.repos {
-			r.running = func(context.Context) string { return "" }
+			r.running, r.past = func(context.Context) string { return "" }, record{}
 			p, err := r.refresh(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -417,6 +461,100 @@ func TestEnvironmentsOfOneRepository(t *testing.T) {
 		if _, err := New(two[:], t.TempDir()); err == nil || !strings.Contains(err.Error(), "would count as done for the other") {
 			t.Errorf("New = %v", err)
 		}
+	}
+}
+
+// TestMarksOfAnotherEnvironment: an id is a commit and a position, so that one commit for two environments has two tasks of one id.
+// The branch of prod begins at that of default, with its marks, and prod lost its own first task.
+func TestMarksOfAnotherEnvironment(t *testing.T) {
+	prod := func(c *Config) { c.Env, c.Name = "prod", "infra-prod" }
+	begin := func(t *testing.T, names ...string) (w *world, def *Repo, id string) {
+		w = newWorld(t)
+		w.sh("mkdir -p envs/prod; printf -- '---\\n' > envs/prod/tasks.yaml; git add -A; git commit -qm prod; git push -q origin HEAD:master HEAD:done")
+		if err := os.WriteFile(filepath.Join(w.work, "envs/prod/tasks.yaml"), []byte(entries(names...)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		id = w.list(entries("a", "b")) + "-1"
+		return w, w.repo(nil), id
+	}
+	t.Run("as they are written", func(t *testing.T) {
+		w, def, id := begin(t, "p1", "p2")
+		if got := waiting(def); got != "a/1 b/2" {
+			t.Fatal(got)
+		}
+		if err := def.markDone(t.Context(), spec{ID: id, Task: Task{Name: "a"}}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+		r := w.repo(prod)
+		if got := waiting(def) + "; " + waiting(r); got != "b/2; p1/1 p2/2" {
+			t.Error(got)
+		}
+		r.finishAll(t)
+		if got := waiting(def) + "; " + waiting(r); got != "b/2; " {
+			t.Error(got)
+		}
+	})
+	for _, c := range []struct{ name, branch, subject, task, want string }{
+		{"as an earlier version wrote them, on the branch that it began at", "done", "a", "p1", "p1/1 p2/2"},
+		{"as an earlier version wrote them, when all shared one branch", "done", "p1", "p1", "p2/2"},
+		{"as an earlier version wrote them, on its own branch", "done-prod", "p1", "p1", "p2/2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, _, id := begin(t, c.task, "p2")
+			w.sh("git fetch -q; git push -q origin $(git commit-tree -p origin/done -m 'Done: " + c.subject + "' -m 'Jarvis-Task: " + id + "' origin/done^{tree}):refs/heads/" + c.branch)
+			if got := waiting(w.repo(prod)); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestAnEditOfWhatHasRun: a task ran on web81 and waits for web99; a commit edits its hosts, somebody cancels, and the edited one
+// began on web81 again with nobody deciding.
+func TestAnEditOfWhatHasRun(t *testing.T) {
+	one := func(hosts, shell string) string {
+		return "- task: {name: a, hosts: " + hosts + ", shell: " + shell + "}\n"
+	}
+	w := newWorld(t)
+	r := w.repo(nil)
+	first := w.list(one("[web81, web99]", "x")) + "-1"
+	second := w.list(one("[web81]", "x")+entries("b")) + "-1"
+	if got := waiting(r); got != "a/1 b/2" {
+		t.Errorf("edited before it ran: %s", got)
+	}
+	rec := record{ran: map[string]string{first: "it went well on web81"}, again: map[string]bool{}}
+	r.past = rec
+	want := fmt.Sprintf("trouble: the task \"a\" (%.8s-1) was edited after it ran: it went well on web81 (envs/default/tasks.yaml, commit %.8s by Alice); `task retry infra` runs it as it is now, and not where it went well with the same text; `task done infra` goes on without", second, second)
+	if got := waiting(r); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	third := w.list(entries("b")+one("[web81]", "y")) + "-2"
+	if got := waiting(r); got != "b/2 a/2" { // moved as well
+		t.Errorf("edited twice: %s", got)
+	}
+	if err := r.markDone(t.Context(), spec{ID: second[:len(second)-1] + "2", Task: Task{Name: "b"}}, "exit 0"); err != nil {
+		t.Fatal(err)
+	}
+	if got := waiting(r); got != strings.ReplaceAll(strings.ReplaceAll(want, second[:8], third[:8]), "-1)", "-2)") {
+		t.Errorf("edited twice: %s", got)
+	}
+	rec.again[third] = true
+	if got := waiting(r); got != "a/2" {
+		t.Errorf("a person said retry: %s", got)
+	}
+	rec.again[third] = false
+	if err := r.markDone(t.Context(), spec{ID: third, Task: Task{Name: "a"}}, "said to be done by bob"); err != nil {
+		t.Fatal(err)
+	}
+	if got := waiting(r); got != "" {
+		t.Errorf("a person said done: %s", got)
+	}
+	// Taken back is taken back.
+	fourth := w.list(entries("b")+one("[web81]", "y")+entries("c")) + "-3"
+	rec.ran[fourth] = "it failed on the server itself"
+	w.list(entries("b") + one("[web81]", "y"))
+	if got := waiting(r); got != "" {
+		t.Errorf("%s", got)
 	}
 }
 

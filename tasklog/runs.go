@@ -84,7 +84,9 @@ type spec struct {
 	Author string `yaml:"author,omitempty" json:"author,omitempty"`
 	// Signer is who of `people` signed the commit. Author is what the commit says, and anybody may write that.
 	Signer string `yaml:"signer,omitempty" json:"signer,omitempty"`
-	Task   `yaml:",inline"`
+	// Earlier is the runs of it before it was edited, newest first.
+	Earlier []int64 `yaml:"earlier,omitempty" json:"earlier,omitempty"`
+	Task    `yaml:",inline"`
 }
 
 func (r *Repo) spec(ctx context.Context, run int64) (spec, error) {

@@ -103,56 +103,107 @@ func hideSecret(repo string) string {
 	return repo
 }
 
-// Show gives one task by the beginning of its ID, waiting or started here.
-func (r *Repo) Show(ctx context.Context, id string) (Pending, error) {
+// Show gives the tasks, waiting or started here, that an ID means: the beginning of one, or that of its commit and its position.
+func (r *Repo) Show(ctx context.Context, id string) ([]Pending, error) {
 	var out []Pending
+	seen := map[string]bool{}
+	add := func(p Pending) {
+		if !seen[p.ID()] {
+			seen[p.ID()] = true
+			out = append(out, p)
+		}
+	}
 	r.mu.Lock()
 	if r.last != nil {
 		for _, p := range r.last.pending {
-			if strings.HasPrefix(p.ID(), id) || strings.HasPrefix(p.Short(), id) {
-				out = append(out, p)
+			if means(id, p.ID()) {
+				add(p)
 			}
 		}
 	}
 	r.mu.Unlock()
 	s, err := r.Status(ctx, 1000)
 	if err != nil {
-		return Pending{}, err
+		return nil, err
 	}
 	for _, t := range s.Started {
-		if (strings.HasPrefix(t.ID, id) || strings.HasPrefix(t.Short(), id)) && (len(out) == 0 || out[len(out)-1].ID() != t.ID) {
-			sp, err := r.spec(ctx, t.Run)
-			if err != nil {
-				continue
-			}
-			p := Pending{Task: sp.Task, Commit: sp.Commit, File: sp.File, Line: sp.Line, Author: sp.Author, At: t.At}
-			_, _ = fmt.Sscanf(strings.TrimPrefix(t.ID, sp.Commit), "-%d", &p.Position)
-			out = append(out, p)
+		if !means(id, t.ID) || seen[t.ID] || t.Run == 0 {
+			continue
 		}
+		sp, err := r.spec(ctx, t.Run)
+		if err != nil {
+			return nil, err
+		}
+		add(Pending{Task: sp.Task, Commit: sp.Commit, Position: pendingOf(t.ID).Position, File: sp.File, Line: sp.Line, Author: sp.Author, At: t.At})
 	}
-	switch len(out) {
-	case 0:
-		return Pending{}, fmt.Errorf("%s has no task %q", r.cfg.Name, id)
-	case 1:
-		return out[0], nil
-	}
-	return Pending{}, fmt.Errorf("%d tasks of %s begin with %q", len(out), r.cfg.Name, id)
+	return out, nil
 }
+
+// means reports whether what somebody typed is an ID, its beginning, or the beginning of its commit, a dash and its position.
+func means(typed, id string) bool {
+	commit, position, exact := strings.Cut(typed, "-")
+	has, at, _ := strings.Cut(id, "-")
+	return commit != "" && strings.HasPrefix(has, commit) && (!exact || at == position)
+}
+
+// User is who tasks without hosts run as on this machine; "": the server's own user.
+func (r *Repo) User() string { return r.cfg.User }
+
+// Env is the environment.
+func (r *Repo) Env() string { return r.cfg.Env }
+
+// Timeout is how long it may take.
+func (p *Pending) Timeout() time.Duration { return p.Task.timeout() }
 
 // Retry runs what failed, or whose outcome nobody knows, again.
 func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
+	held, err := r.held(ctx)
+	if err != nil {
+		return pipeline.Run{}, err
+	}
 	run, err := r.current(ctx)
 	if err != nil {
 		return run, err
 	}
+	if held != nil {
+		if err := r.decide(ctx, held); err != nil {
+			return run, err
+		}
+		r.Poke()
+		if !IsCheck(run) || run.State != pipeline.Failed {
+			return run, nil // the next look ends what ran before, and begins it
+		}
+	}
 	return r.log.world.Engine.Retry(ctx, run.ID, "", by)
+}
+
+// held gives the task that was edited after it ran, and waits for a person, as git has it now.
+func (r *Repo) held(ctx context.Context) (*Pending, error) {
+	if run, err := r.newest(ctx); err == nil && run.State.Live() && run.State != pipeline.Failed {
+		return nil, nil
+	}
+	p, err := r.refresh(ctx)
+	var trouble *Trouble
+	if err != nil && !errors.As(err, &trouble) || p == nil {
+		return nil, err
+	}
+	return p.held, nil
 }
 
 // Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs.
 func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
 	e := r.log.world.Engine
+	held, err := r.held(ctx)
+	if err != nil {
+		return pipeline.Run{}, err
+	}
 	run, err := r.current(ctx)
 	if err != nil {
+		return run, err
+	}
+	if held != nil {
+		err := r.markDone(ctx, spec{ID: held.ID(), Task: held.Task}, "said to be done by "+by)
+		r.Poke()
 		return run, err
 	}
 	s, err := r.spec(ctx, run.ID)

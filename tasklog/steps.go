@@ -47,7 +47,7 @@ func (l *Log) Steps() []pipeline.Step {
 		},
 		{
 			Name: "task:run", Doc: "runs a reviewed task, here or on its hosts, once",
-			Needs: []string{"task"}, Gives: []string{"task_outcome"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
+			Needs: []string{"task", placesKey + "?"}, Gives: []string{"task_outcome", placesKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
 		},
 		{
 			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: time.Hour, Do: with((*Repo).finish),
@@ -121,7 +121,7 @@ func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 		if merge != "" {
 			verb = fmt.Sprintf("Merge %.8s", merge)
 		}
-		message := fmt.Sprintf("%s: %s\n\n%s: %s\n%s: %s\n", verb, strings.Join(strings.Fields(s.Name), " "), trailerTask, s.ID, trailerOutcome, outcome)
+		message := fmt.Sprintf("%s: %s\n\n%s: %s\n%s: %s\n%s: %s\n", verb, strings.Join(strings.Fields(s.Name), " "), trailerTask, s.ID, trailerEnv, r.cfg.Env, trailerOutcome, outcome)
 		err = r.alone(func() error { return r.git.moveDone(ctx, p.done, merge, message, []string{s.ID}) })
 		if !errors.Is(err, errMoved) {
 			return err

@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -27,6 +29,9 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+
+	// Waits is told when the server asks to come again later, and for how long; may be nil.
+	Waits func(time.Duration)
 }
 
 // NewClient gives a client of a socket; it connects when it is used.
@@ -58,35 +63,55 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // ErrNoServer: nobody serves the socket or the address.
 var ErrNoServer = errors.New("no server is running")
 
+// maxWait bounds how long a request is held back because the server says Retry-After.
+const maxWait = time.Minute
+
+// do sends a request, again when the server asks for that: 429, or 503 with Retry-After, says that nothing was done.
 func (c *Client) do(ctx context.Context, method, path, accept string, body []byte, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
-	req.Header.Set("Accept", accept)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
 	for {
-		res, err := c.send(ctx, req)
-		if err != nil || method != http.MethodGet || res.StatusCode != http.StatusTooManyRequests {
-			return res, err
+		req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
 		}
-		// A read that comes too often is asked again when the server says; a command is refused, and its person told.
-		wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
-		if err != nil || wait > 60 {
+		maps.Copy(req.Header, header)
+		req.Header.Set("Accept", accept)
+		if body != nil {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		res, err := c.send(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		wait := comeAgain(res, method == http.MethodGet || header.Get("Idempotency-Key") != "")
+		if wait <= 0 || wait > maxWait {
 			return res, nil
 		}
 		_ = res.Body.Close()
+		if c.Waits != nil {
+			c.Waits(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(time.Duration(max(wait, 1)) * time.Second):
+		case <-time.After(wait):
 		}
 	}
+}
+
+// comeAgain gives how long to wait before a request is sent again; 0: it is not. A proxy may say 503 of what was done, so that
+// counts only for what may be sent twice.
+func comeAgain(res *http.Response, twice bool) time.Duration {
+	if res.StatusCode != http.StatusTooManyRequests && (res.StatusCode != http.StatusServiceUnavailable || !twice) {
+		return 0
+	}
+	said := res.Header.Get("Retry-After") // seconds, or a date (RFC 9110 §10.2.3)
+	if n, err := strconv.Atoi(said); err == nil {
+		return max(time.Duration(n)*time.Second, time.Second)
+	}
+	if at, err := http.ParseTime(said); err == nil {
+		return max(time.Until(at), time.Second)
+	}
+	return 0
 }
 
 // send adds who asks, and says in words what fails.
@@ -102,7 +127,7 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w on %s; start it with `jarvis serve`", ErrNoServer, c.where)
 	case errors.Is(err, os.ErrPermission):
-		return nil, &command.UserError{Msg: "you may not use the socket " + c.where, Hint: "run this as the server's user", Kind: command.ErrDenied}
+		return nil, &command.UserError{Msg: "you may not use the socket " + c.where, Hint: "become a member of its group (`ls -l` names it), or run this as the server's user", Kind: command.ErrDenied}
 	case errors.As(err, &uerr):
 		err = uerr.Err
 	}
@@ -110,9 +135,9 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 }
 
 // Command runs one verb. A refusal is a *command.UserError.
-func (c *Client) Command(ctx context.Context, q CommandRequest, key string) (command.Answer, error) {
-	var a command.Answer
-	b, err := json.Marshal(q)
+func (c *Client) Command(ctx context.Context, q CommandRequest, key string) (command.Envelope, error) {
+	var a command.Envelope
+	b, err := contract.Marshal(q)
 	if err != nil {
 		return a, err
 	}
@@ -127,9 +152,14 @@ func (c *Client) Command(ctx context.Context, q CommandRequest, key string) (com
 	return a, decode(res, &a)
 }
 
+// answersWithin bounds a read: over a link that is dead nothing ever comes, and no error either.
+const answersWithin = 30 * time.Second
+
 // Run gives a run's view.
 func (c *Client) Run(ctx context.Context, id int64) (RunView, error) {
 	var v RunView
+	ctx, cancel := context.WithTimeout(ctx, answersWithin+maxWait)
+	defer cancel()
 	res, err := c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/runs/%d", id), "application/json", nil, nil)
 	if err != nil {
 		return v, err
@@ -137,21 +167,48 @@ func (c *Client) Run(ctx context.Context, id int64) (RunView, error) {
 	return v, decode(res, &v)
 }
 
-// Follow calls f for each event after the given one until the run rests. When the connection breaks before, the
-// error says so, and the caller may follow again after the last id it saw.
+// Follow calls f for each event after the given one until the run rests. When the connection breaks before, or is silent for
+// so long that it must be dead, the error says so, and the caller may follow again after the last id it saw.
 func (c *Client) Follow(ctx context.Context, id, after int64, f func(pipeline.Event)) error {
-	res, err := c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/runs/%d/events?after=%d", id, after), "text/event-stream", nil, nil)
-	if err != nil {
-		return err
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h := http.Header{}
+	if after > 0 {
+		h.Set("Last-Event-ID", strconv.FormatInt(after, 10))
 	}
-	if res.StatusCode != http.StatusOK {
+	alive := time.AfterFunc(answersWithin+maxWait, guard.Func(guard.Count, func() { cancel(errSilent) }))
+	defer alive.Stop()
+	res, err := c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/runs/%d/events", id), "text/event-stream", nil, h)
+	if err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNoContent: // nothing more will come
+		_ = res.Body.Close()
+		return nil
+	default:
 		return decode(res, nil)
 	}
 	defer func() { _ = res.Body.Close() }()
-	sc := bufio.NewScanner(res.Body)
+	if err := readEvents(res.Body, func() { alive.Reset(silence) }, f); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+// silence is after how long a stream is dead: the server says something every heartbeat.
+const silence = 3 * heartbeat
+
+var errSilent = errors.New("the link is silent")
+
+// readEvents reads a stream until the event rest.
+func readEvents(r io.Reader, alive func(), f func(pipeline.Event)) error {
+	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 4<<20)
 	kind := ""
 	for sc.Scan() {
+		alive()
 		field, value, _ := strings.Cut(sc.Text(), ": ")
 		switch field {
 		case "event":
@@ -161,7 +218,7 @@ func (c *Client) Follow(ctx context.Context, id, after int64, f func(pipeline.Ev
 				return nil
 			}
 			var ev pipeline.Event
-			if err := json.Unmarshal([]byte(value), &ev); err != nil {
+			if err := contract.Unmarshal([]byte(value), &ev); err != nil {
 				return fmt.Errorf("read an event: %w", err)
 			}
 			f(ev)
@@ -176,16 +233,16 @@ func (c *Client) Follow(ctx context.Context, id, after int64, f func(pipeline.Ev
 func decode(res *http.Response, v any) error {
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode < 300 {
-		return json.NewDecoder(res.Body).Decode(v)
+		return contract.NewReader(res.Body).Read(v)
 	}
 	var p Problem
-	if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Detail == "" {
+	if err := contract.NewReader(res.Body).Read(&p); err != nil || p.Detail == "" {
 		return fmt.Errorf("the server answered %s", res.Status)
 	}
 	u := &command.UserError{Msg: p.Detail, Hint: p.Hint}
-	for _, k := range kinds {
-		if k.name == p.Kind {
-			u.Kind = k.err
+	for _, k := range command.ErrorKinds() {
+		if k.Name == p.Kind {
+			u.Kind = k.Err
 		}
 	}
 	return u

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connections over the address, in all and from one place. The socket has no door: only the server's own user and
-// root can open it.
+// Connections over the address, in all and from one place. The socket has no door: only those of this machine
+// can open it whom its mode lets.
 const (
 	doorAll  = 256
 	doorEach = 128

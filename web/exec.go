@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -56,7 +56,9 @@ type ExecFrame struct {
 	Note   string      `json:"note,omitempty"`  // for the person
 	Error  string      `json:"error,omitempty"` // last: nothing was done, or everything was stopped
 	Stop   bool        `json:"stop,omitempty"`  // with Error: the lock was lost
-	End    bool        `json:"end,omitempty"`   // last, when all went its way
+	// Unknown: with Error, because nothing vouches for host keys; the caller may know them, or write them down.
+	Unknown bool `json:"unknown,omitempty"`
+	End     bool `json:"end,omitempty"` // last, when all went its way
 }
 
 // ExecLine is one line of output.
@@ -130,13 +132,12 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	var mu sync.Mutex
-	enc := json.NewEncoder(w)
 	dirty := false
 	emit := func(f ExecFrame) {
 		mu.Lock()
 		defer mu.Unlock()
 		dirty = true
-		if enc.Encode(f) != nil {
+		if contract.Write(w, f) != nil {
 			cancel() // nobody listens: the commands end
 		}
 	}
@@ -196,7 +197,7 @@ func readExec(body io.Reader) (ExecRequest, io.Reader, error) {
 		}
 		break
 	}
-	if json.Unmarshal(bytes.Join(guarded.parts, nil), &q) != nil || q.Line == "" || len(q.Hosts) == 0 {
+	if contract.Unmarshal(bytes.Join(guarded.parts, nil), &q) != nil || q.Line == "" || len(q.Hosts) == 0 {
 		return q, nil, bad
 	}
 	return q, in, nil
@@ -216,7 +217,7 @@ func who(c caller) string {
 func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in io.Reader, emit func(ExecFrame), record func(string)) ExecFrame {
 	fail := func(what string, err error, stop bool) ExecFrame {
 		record(what + err.Error())
-		return ExecFrame{Error: what + strings.ReplaceAll(err.Error(), "\n", "; "), Stop: stop}
+		return ExecFrame{Error: what + strings.ReplaceAll(err.Error(), "\n", "; "), Stop: stop, Unknown: errors.Is(err, remote.ErrUnknownHost)}
 	}
 	o := fleet.Options{Connect: s.Pool, Dials: q.Dials, Skip: q.Skip}
 	f, err := fleet.Open(ctx, hosts, o)
@@ -290,7 +291,7 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 
 // Exec runs a command through the server, and calls f for each frame. When ctx ends, the commands end on the hosts.
 func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f func(ExecFrame)) error {
-	head, err := json.Marshal(q)
+	head, err := contract.Marshal(q)
 	if err != nil {
 		return err
 	}
@@ -310,10 +311,10 @@ func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f fun
 		return decode(res, nil)
 	}
 	defer func() { _ = res.Body.Close() }()
-	dec := json.NewDecoder(res.Body)
+	dec := contract.NewReader(res.Body)
 	for {
 		var frame ExecFrame
-		if err := dec.Decode(&frame); err != nil {
+		if err := dec.Read(&frame); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

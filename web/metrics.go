@@ -28,6 +28,7 @@ type Metrics struct {
 	steps    *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	runs     *prometheus.CounterVec
+	removed  *prometheus.CounterVec
 }
 
 // NewMetrics makes them; Run follows the engine.
@@ -38,11 +39,12 @@ func NewMetrics(e *pipeline.Engine, version string, log *slog.Logger) *Metrics {
 		steps:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_steps_total", Help: "Steps by name and what became of them, since the start of this process."}, []string{"step", "outcome"}),
 		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "jarvis_step_seconds", Help: "Time that a finished step took, its waiting included.", Buckets: prometheus.ExponentialBuckets(0.05, 3, 10)}, []string{"step"}),
 		runs:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_runs_ended_total", Help: "Runs by pipeline and how they ended, since the start of this process."}, []string{"pipeline", "outcome"}),
+		removed:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jarvis_removed_total", Help: "Rows removed because they are older than keep says, since the start of this process."}, []string{"of"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "jarvis_build_info", Help: "1; the version is a label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	panics := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "jarvis_panics_total", Help: "Panics that were caught, since the start of this process: each is a bug, and its stack is in the log."}, func() float64 { return float64(guard.Panics()) })
-	m.reg.MustRegister(panics, m.commands, m.answers, m.steps, m.took, m.runs, build, &states{e},
+	m.reg.MustRegister(panics, m.commands, m.answers, m.steps, m.took, m.runs, m.removed, build, &states{e},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -86,6 +88,9 @@ func (m *Metrics) Command(verb string, c command.Call, took time.Duration, err e
 	m.commands.WithLabelValues(verb, via, outcome).Inc()
 	m.answers.Observe(took.Seconds())
 }
+
+// Removed counts rows that are older than what is kept.
+func (m *Metrics) Removed(of string, rows int64) { m.removed.WithLabelValues(of).Add(float64(rows)) }
 
 // Run follows the engine's events from now on until ctx ends.
 func (m *Metrics) Run(ctx context.Context) error {

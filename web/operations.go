@@ -6,100 +6,40 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
-	"github.com/jarvisops/jarvis/pipeline"
-	"github.com/jarvisops/jarvis/tasklog"
+	"github.com/jarvisops/jarvis/internal/contract"
 )
 
 // apiVersion counts what breaks clients, which nothing may without a new path.
 const apiVersion = "1"
 
-func (s *Server) routes() http.Handler {
-	inner := http.NewServeMux()
-	api := humago.New(inner, apiConfig())
-	s.operations(api)
-	if s.Hosts != nil {
-		inner.HandleFunc("POST /v1/exec", s.exec)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/v1/", s.authenticate(inner))
-	mux.Handle("POST /v1/command", s.authenticate(s.readFirst(inner)))
-	if s.Checks != nil {
-		alf := http.NewServeMux()
-		s.alf(alf)
-		mux.Handle("/alf/", s.authenticate(alf))
-		reg := prometheus.NewRegistry()
-		reg.MustRegister(s.Checks.Collector())
-		inner.Handle("GET /v1/checks-metrics", s.viewers(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
-	}
-	for path, b := range map[string]*described{
-		"/openapi.json":     describe("json", func() ([]byte, error) { return json.Marshal(api.OpenAPI()) }),
-		"/openapi.yaml":     describe("yaml", api.OpenAPI().YAML),
-		"/openapi-3.0.json": describe("json", api.OpenAPI().Downgrade),
-	} {
-		mux.Handle("GET "+path, b)
-	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /readyz", s.readiness())
-	if s.Metrics != nil {
-		mux.Handle("GET /metrics", s.Metrics.Handler())
-	}
-	if s.Pages != nil {
-		mux.Handle("GET /p/{key}", s.shared(s.pages, http.HandlerFunc(s.Pages.serve)))
-	}
-	if s.Hook != nil {
-		// Who may call it proves that by a signature.
-		mux.Handle("/hooks/git", bounded(tasklog.MaxHook, hookPatience, s.shared(s.hooks, s.Hook)))
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, &Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: "there is nothing at " + r.URL.Path, Hint: "/openapi.json lists what there is"})
-	})
-	return s.guarded(mux)
-}
-
-// viewers lets those in who may look: the names of hosts are not for everybody, as /metrics is.
-func (s *Server) viewers(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c := callerOf(r.Context()); !c.person.Has(access.View) {
-			s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("this needs the role %q", access.View), Kind: command.ErrDenied}))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 func apiConfig() huma.Config {
 	c := huma.DefaultConfig("Jarvis", apiVersion)
-	c.Info.Description = "Everything that chat can do and read. Durations are nanoseconds, times RFC 3339. Lists that are long come by pages: follow the Link header, rel=next."
+	c.Info.Description = "Everything that chat can do and read. Durations are seconds, times RFC 3339 with their zone, empty lists [] (docs/json.md). Lists that are long come by pages: follow the Link header, rel=next."
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "" // described serves it
 	c.CreateHooks = nil                                   // no $schema in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "made by `jarvis token new NAME`"}}
 	c.Security = []map[string][]string{{"token": {}}}
+	jsonFormat := huma.Format{Marshal: contract.Write, Unmarshal: contract.Unmarshal}
 	xmlFormat := huma.Format{Marshal: writeXML, Unmarshal: func([]byte, any) error { return errXMLBody }}
 	c.Formats = map[string]huma.Format{
-		"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat,
+		"application/json": jsonFormat, "json": jsonFormat,
 		"application/xml": xmlFormat, "text/xml": xmlFormat, "xml": xmlFormat,
 	}
 	c.DefaultFormat = "application/json"
+	c.Transformers = []huma.Transformer{ownProblems}
+	// Its schema is that of what contract writes.
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[time.Duration](), reflect.TypeFor[float64]())
 	return c
-}
-
-// OpenAPI gives the description of the API as YAML; docs/openapi.yaml is made of it.
-func OpenAPI() ([]byte, error) {
-	api := humago.New(http.NewServeMux(), apiConfig())
-	(&Server{}).operations(api)
-	return api.OpenAPI().YAML()
 }
 
 // operations adds those of the verbs, and the reads beside them.
@@ -113,11 +53,12 @@ func (s *Server) operations(api huma.API) {
 	s.addReads(api)
 }
 
-// operationID is unique: "deploy", "token-new", "status-run".
+// operationID is unique: "deploy", "token-new", and "status-run" beside "status", which is about all.
 func operationID(v command.Verb, a command.API) string {
 	id := strings.Join(append([]string{v.Name}, a.Prefix...), "-")
-	if v.Name == "status" && len(a.Params) > 0 {
-		id += "-run"
+	ofAll := slices.ContainsFunc(v.API, func(o command.API) bool { return slices.Equal(o.Prefix, a.Prefix) && len(o.Params) == 0 })
+	if ofAll && len(a.Params) > 0 {
+		id += "-" + a.Params[0].Name
 	}
 	return id
 }
@@ -145,20 +86,18 @@ func (s *Server) addVerb(api huma.API, v command.Verb, a command.API) {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: "Idempotency-Key", In: "header", Description: "a request that comes again with the same key starts nothing again, and gets the first one's run", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(200)}})
 	}
 	name := camel(op.OperationID)
+	body.PrecomputeMessages()
 	if len(body.Properties) > 0 {
-		body.PrecomputeMessages()
 		reg.Map()[name+"Request"] = body
 		op.RequestBody = &huma.RequestBody{Required: len(body.Required) > 0 || a.Once, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/" + name + "Request"}}}}
-	} else {
-		body = nil
 	}
 	status := http.StatusOK
 	if a.Accepted {
 		status = http.StatusAccepted
 	}
 	op.DefaultStatus = status
-	reg.Map()[name+"Answer"] = answerSchema(reg, a)
-	op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/" + name + "Answer"}}}}
+	reg.Map()[AnswerOf(v, a)] = answerSchema(reg, a)
+	op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/" + AnswerOf(v, a)}}}}
 	op.Responses["default"] = problemResponse(reg)
 	api.OpenAPI().AddOperation(op)
 	api.Adapter().Handle(op, func(ctx huma.Context) {
@@ -174,7 +113,7 @@ func (s *Server) addVerb(api huma.API, v command.Verb, a command.API) {
 		if answer.Run != nil && a.Accepted {
 			ctx.SetHeader("Location", fmt.Sprintf("/v1/runs/%d", answer.Run.ID))
 		}
-		s.answer(api, ctx, status, answer)
+		s.answer(api, ctx, status, command.Said(answer))
 	})
 }
 
@@ -205,18 +144,15 @@ func schemaOf(p command.Param) *huma.Schema {
 	return s
 }
 
-// answerSchema describes command.Answer with the type of its data.
+// answerSchema describes command.Envelope with the type of its data.
 func answerSchema(reg huma.Registry, a command.API) *huma.Schema {
-	s := &huma.Schema{Type: huma.TypeObject, Required: []string{"lines"}, Properties: map[string]*huma.Schema{
-		"lines": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "what chat would say"},
-	}}
+	whole := reg.SchemaFromRef(reg.Schema(reflect.TypeFor[command.Envelope](), true, "").Ref)
+	s := &huma.Schema{Type: huma.TypeObject, Required: whole.Required, Properties: maps.Clone(whole.Properties), AdditionalProperties: false}
+	delete(s.Properties, "error") // that is an answer of its own
 	if a.Gives != nil {
 		s.Properties["data"] = reg.Schema(reflect.TypeOf(a.Gives), true, "")
 	}
-	if a.Accepted || strings.HasPrefix(a.Path, "/v1/status/") {
-		s.Properties["run"] = reg.Schema(reflect.TypeFor[pipeline.Run](), true, "")
-		s.Properties["cluster"] = reg.Schema(reflect.TypeFor[pipeline.Cluster](), true, "")
-	}
+	s.PrecomputeMessages()
 	return s
 }
 
@@ -272,11 +208,9 @@ func (s *Server) callOf(ctx huma.Context, reg huma.Registry, schema *huma.Schema
 	return call, nil
 }
 
-// readBody reads and checks a JSON object; nil when the operation has none.
+// readBody reads and checks a JSON object. Of an operation that takes none it must be empty: what somebody wrote there would
+// have no effect.
 func readBody(ctx huma.Context, reg huma.Registry, schema *huma.Schema) (map[string]any, error) {
-	if schema == nil {
-		return nil, nil
-	}
 	bad := func(format string, args ...any) error {
 		return &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf(format, args...), Hint: "/openapi.json says what belongs there"}
 	}
@@ -356,14 +290,14 @@ func (s *Server) addCommand(api huma.API) {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"as for deploy"`
 		Body CommandRequest
 	}
-	type out struct{ Body command.Answer }
+	type out struct{ Body command.Envelope }
 	huma.Register(api, operation(api, "command", "/v1/command", http.MethodPost, "runs any verb, as typed on the command line"), func(ctx context.Context, q *in) (*out, error) {
 		c := callerOf(ctx)
 		a, err := s.Table.Do(ctx, command.Call{Words: q.Body.Words, File: q.Body.File, Person: c.person, Asker: c.asker, Via: c.via, Secret: true, Free: c.free, Key: q.Key})
 		if err != nil {
 			return nil, problem(err)
 		}
-		return &out{a}, nil
+		return &out{command.Said(a)}, nil
 	})
 }
 

@@ -32,7 +32,7 @@ const maxPage = 4 << 20
 
 // NewPages makes their table. url is where people reach the API.
 func NewPages(ctx context.Context, db *store.DB, url string) (*Pages, error) {
-	return &Pages{db, strings.TrimSuffix(url, "/")}, db.Migrate(ctx, []store.Migration{{Name: "web/1-pages", Stmts: []string{`CREATE TABLE pages (key TEXT PRIMARY KEY, text TEXT NOT NULL, expires BIGINT NOT NULL)`}}})
+	return &Pages{db, strings.TrimSuffix(url, "/")}, db.Migrate(ctx, Migrations(db.Postgres() != nil))
 }
 
 // Put stores a page and gives its address.
@@ -87,4 +87,9 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 			text = text[n:]
 		}
 	}
+}
+
+// Migrations of the pages' table; it is the same on both databases.
+func Migrations(bool) []store.Migration {
+	return []store.Migration{{Name: "web/1-pages", Stmts: []string{`CREATE TABLE pages (key TEXT PRIMARY KEY, text TEXT NOT NULL, expires BIGINT NOT NULL)`}}}
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -11,6 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Problem is what a refused or failed request answers (RFC 9457). Detail is what is wrong, Hint what to do.
@@ -53,11 +54,8 @@ func problemOf(err error) *Problem {
 		return p
 	}
 	p.Detail, p.Hint, p.wait = u.Msg, u.Hint, u.Wait
-	for _, k := range kinds {
-		if errors.Is(u, k.err) {
-			p.Kind, p.Status = k.name, k.status
-		}
-	}
+	p.Kind = command.KindOf(u).Name
+	p.Status = statuses[p.Kind]
 	return p
 }
 
@@ -71,15 +69,29 @@ func problem(err error) error {
 	return p
 }
 
-var kinds = []struct {
-	err    error
-	name   string
-	status int
-}{
-	{command.ErrUsage, "usage", http.StatusBadRequest},
-	{command.ErrDenied, "denied", http.StatusForbidden},
-	{command.ErrNotFound, "notfound", http.StatusNotFound},
-	{command.ErrLimited, "toofast", http.StatusTooManyRequests},
+// statuses are those of the kinds of command.UserError.
+var statuses = map[string]int{
+	"usage":    http.StatusBadRequest,
+	"denied":   http.StatusForbidden,
+	"notfound": http.StatusNotFound,
+	"toofast":  http.StatusTooManyRequests,
+	"failed":   http.StatusConflict,
+}
+
+// ownProblems gives what the library says of a request that is not right (415, 422) the form that all problems have.
+func ownProblems(_ huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &Problem{Title: http.StatusText(m.Status), Status: m.Status, Kind: "usage", Detail: m.Detail, Hint: "/openapi.json says what belongs there"}
+	if m.Status >= http.StatusInternalServerError {
+		p.Kind, p.Hint = "failed", ""
+	}
+	for _, e := range m.Errors {
+		p.Detail += "; " + plain.Line(e.Error())
+	}
+	return p, nil
 }
 
 // problem writes one outside of an operation.
@@ -96,7 +108,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p)
+	_ = contract.Write(w, p)
 }
 
 // retryAfter gives whole seconds, rounded up (RFC 9110 §10.2.3).

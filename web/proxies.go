@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // proxies are those whose word about who asks is taken.
@@ -14,7 +16,8 @@ type proxies []netip.Prefix
 // parseProxies reads http.trusted_proxies.
 func parseProxies(list []string) (proxies, error) {
 	var out proxies
-	for _, s := range list {
+	var wrong mistake.List
+	for i, s := range list {
 		if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 			a = a.Unmap()
 			out = append(out, netip.PrefixFrom(a, a.BitLen()))
@@ -22,14 +25,15 @@ func parseProxies(list []string) (proxies, error) {
 		}
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, fmt.Errorf("http.trusted_proxies: %q is neither an address nor a network; write it as 192.0.2.7 or 10.0.0.0/8", s)
+			wrong.At(fmt.Sprintf("http.trusted_proxies[%d]", i), ": %q is neither an address nor a network; write it as 192.0.2.7 or 10.0.0.0/8", s)
+			continue
 		}
 		if p.Bits() == 0 {
-			return nil, fmt.Errorf("http.trusted_proxies: %q is everybody, and everybody could then call himself anybody; name the proxies", s)
+			wrong.At(fmt.Sprintf("http.trusted_proxies[%d]", i), ": %q is everybody, and everybody could then call himself anybody; name the proxies", s)
 		}
 		out = append(out, p.Masked())
 	}
-	return out, nil
+	return out, wrong.Err()
 }
 
 func (p proxies) trusts(a netip.Addr) bool {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -345,7 +345,7 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 		}
 		begin()
 		for _, ev := range evs {
-			b, err := json.Marshal(ev)
+			b, err := contract.Marshal(ev)
 			if err != nil {
 				return
 			}

@@ -1,7 +1,7 @@
 // Package web is the way in for programs: the same verbs as in chat, over HTTP. The command line is one of its clients.
 //
-//	DATA/jarvis.sock   who asks is told by the kernel (SO_PEERCRED)
-//	listen             who asks is told by a bearer token (RFC 6750)
+//	DATA/run/jarvis.sock   who asks is told by the kernel (SO_PEERCRED)
+//	listen                 who asks is told by a bearer token (RFC 6750)
 //
 //	request ──► person ──► operation made of a verb's API ──► command.Table ──► Answer, as JSON or XML
 //	                  └──► reads beside the verbs: runs by pages, one run, its events (JSON, or server-sent)
@@ -20,7 +20,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -46,13 +49,13 @@ type HTTP struct {
 
 // TLS names a certificate.
 type TLS struct {
-	Cert string `yaml:"cert" doc:"file with the certificate and its chain, PEM"`
-	Key  string `yaml:"key" doc:"file with its key, PEM"`
+	Cert string `yaml:"cert" path:"relative" check:"file" doc:"file with the certificate and its chain, PEM"`
+	Key  string `yaml:"key" path:"relative" check:"file" doc:"file with its key, PEM"`
 }
 
 // Config of a Server. Table, Engine and Access must be set.
 type Config struct {
-	Socket  string // path of the Unix socket; "": none
+	Socket  Socket // without a path: none
 	Listen  string // host:port; "": none
 	HTTP    HTTP
 	Table   *command.Table
@@ -62,10 +65,12 @@ type Config struct {
 	Metrics *Metrics // nil: none are served
 	Pages   *Pages   // nil: none are served
 	// Hosts and Pool are for POST /v1/exec; nil: there is none.
-	Hosts   func(context.Context, []ExecHost) ([]fleet.Host, error)
-	Pool    *remote.Pool
-	Checks  *checks.Monitor // for Alf's clients, and for Prometheus; nil: neither is served
-	Hook    http.Handler    // of /hooks/git; nil: there is none
+	Hosts  func(context.Context, []ExecHost) ([]fleet.Host, error)
+	Pool   *remote.Pool
+	Checks *checks.Monitor // for Alf's clients, and for Prometheus; nil: neither is served
+	// Reload reads the configuration again; nil: it cannot be.
+	Reload  func(context.Context) (Reloaded, error)
+	Hook    http.Handler // of /hooks/git; nil: there is none
 	Version string
 	Log     *slog.Logger
 	// Healthy says within a second whether the database takes writes; nil: /readyz asks for nothing.
@@ -76,8 +81,9 @@ type Config struct {
 // Server serves the socket and the address.
 type Server struct {
 	Config
-	handler http.Handler
-	proxies proxies
+	handler  http.Handler
+	proxies  proxies
+	patterns []string // that are served
 
 	failures *failures
 	kept     *budget
@@ -95,11 +101,8 @@ func New(c Config) (*Server, error) {
 	if c.Limiter == nil {
 		c.Limiter = access.NewLimiter(access.LimitConfig{})
 	}
-	if err := c.HTTP.check(c.Listen); err != nil {
-		return nil, err
-	}
 	trusted, err := parseProxies(c.HTTP.TrustedProxies)
-	if err != nil {
+	if err := errors.Join(c.HTTP.check(c.Listen), err); err != nil {
 		return nil, err
 	}
 	s := &Server{Config: c, proxies: trusted, kept: newBudget(keptBytes, keptEach), requests: newSeats(0, personRequests), streams: newSeats(0, personStreams),
@@ -111,29 +114,36 @@ func New(c Config) (*Server, error) {
 
 // check refuses to send tokens in clear over a network.
 func (h HTTP) check(listen string) error {
+	var wrong mistake.List
 	if (h.TLS.Cert == "") != (h.TLS.Key == "") {
-		return errors.New("http.tls needs both cert and key")
+		wrong.At("http.tls", "needs both cert and key")
+	}
+	if h.URL != "" {
+		if u, err := url.Parse(h.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			wrong.At("http.url", "is %q; it must be like https://jarvis.example.org", h.URL)
+		}
 	}
 	if listen == "" {
-		return nil
+		return wrong.Err()
 	}
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return fmt.Errorf("listen is %q; it must be host:port, as in 127.0.0.1:8080", listen)
+	host, port, err := net.SplitHostPort(listen)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+		wrong.At("listen", "is %q; it must be host:port, as in 127.0.0.1:8080", listen)
+		return wrong.Err()
 	}
 	addr, err := netip.ParseAddr(host)
 	local := host == "localhost" || err == nil && addr.IsLoopback()
 	if !local && h.TLS.Cert == "" && !h.Plain {
-		return fmt.Errorf("listen is %q, beyond this machine, and without TLS everybody on the way could read the tokens; set http.tls, or http.plain: true behind a proxy that encrypts", listen)
+		wrong.At("listen", "is %q, beyond this machine, and without TLS everybody on the way could read the tokens; set http.tls, or http.plain: true behind a proxy that encrypts", listen)
 	}
-	return nil
+	return wrong.Err()
 }
 
 // Run serves until ctx ends, then lets answers under way finish for a moment.
 func (s *Server) Run(ctx context.Context) error {
 	var listeners []net.Listener
-	if s.Socket != "" {
-		l, err := listenSocket(s.Socket)
+	if s.Socket.Path != "" {
+		l, err := s.Socket.listen()
 		if err != nil {
 			return err
 		}
@@ -192,20 +202,6 @@ func (s *Server) Run(ctx context.Context) error {
 func http2Bounds() *http.HTTP2Config {
 	return &http.HTTP2Config{MaxConcurrentStreams: personRequests, MaxReadFrameSize: 16 << 10, MaxDecoderHeaderTableSize: 4 << 10,
 		MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10, WriteByteTimeout: writeWithin}
-}
-
-func listenSocket(path string) (net.Listener, error) {
-	// The store's lock says that no other process serves this folder, so a socket that is there is a dead one's.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the old socket: %w", err)
-	}
-	old := unix.Umask(0o177)
-	l, err := net.Listen("unix", path)
-	unix.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("open the socket: %w", err)
-	}
-	return l, nil
 }
 
 func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {

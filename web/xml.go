@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"github.com/jarvisops/jarvis/internal/contract"
 )
 
 // writeXML writes any value that has a JSON form: <answer>, the keys as elements, lists as one <item> each. So both
 // forms always say the same.
 func writeXML(w io.Writer, v any) error {
-	b, err := json.Marshal(v)
+	b, err := contract.Marshal(v)
 	if err != nil {
 		return err
 	}

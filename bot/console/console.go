@@ -4,6 +4,7 @@ package console
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type Frontend struct {
 	User   string // who types; empty: the login name
 	Script []Line // typed before the person's own lines
 	Prompt bool   // show a prompt: In is a terminal
+	// Edit begins to read lines in a way of its own, with a prompt, when the script is over; Out then leaves that prompt in its
+	// place. Nil: lines come from In as they are.
+	Edit func(prompt string) (read func() (string, error), err error)
 
 	mu sync.Mutex
 }
@@ -74,18 +78,25 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	if f.In == nil {
 		return nil
 	}
+	read, err := f.reader(who)
+	if err != nil {
+		return err
+	}
 	lines := make(chan string)
 	errs := make(chan error, 1)
 	guard.Go(func(p *guard.Panic) { errs <- p }, func() {
-		sc := bufio.NewScanner(f.In)
-		for sc.Scan() {
+		for {
+			l, err := read()
+			if err != nil {
+				errs <- err
+				return
+			}
 			select {
-			case lines <- sc.Text():
+			case lines <- l:
 			case <-ctx.Done():
 				return
 			}
 		}
-		errs <- sc.Err()
 	})
 	f.prompt()
 	for {
@@ -93,6 +104,9 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 		case <-ctx.Done():
 			return nil
 		case err := <-errs:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			if errors.Is(err, bufio.ErrTooLong) {
 				return fmt.Errorf("a line on the console is longer than %d bytes", bufio.MaxScanTokenSize)
 			}
@@ -108,6 +122,20 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 			}
 		}
 	}
+}
+
+// reader gives what reads a line; io.EOF after the last.
+func (f *Frontend) reader(who string) (func() (string, error), error) {
+	if f.Edit != nil {
+		return f.Edit(who + "> ")
+	}
+	sc := bufio.NewScanner(f.In)
+	return func() (string, error) {
+		if sc.Scan() {
+			return sc.Text(), nil
+		}
+		return "", cmp.Or(sc.Err(), io.EOF)
+	}, nil
 }
 
 // Say prints lines.

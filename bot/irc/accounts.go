@@ -31,8 +31,10 @@ const (
 	// not have the server end our link for our flood.
 	whoBurst = 4
 	whoEvery = 500 * time.Millisecond
-	// maxUnproven bounds the messages that wait.
+	// maxUnproven bounds the messages that wait, and maxNicks the nicks of one host that speak in private: who takes a new
+	// one for each line must not keep us from asking for others.
 	maxUnproven = 200
+	maxNicks    = 5
 )
 
 // token tells one question from others, and from girc's own, which has "1": it may have three digits.
@@ -55,7 +57,13 @@ func (s *session) mustAsk(m bot.Message) bool {
 func (s *session) prove(m bot.Message, ident, host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.unknown) >= maxUnproven {
+	nicks := map[string]bool{}
+	for _, u := range s.unknown {
+		if u.m.Private && u.host == host && u.m.Nick != m.Nick {
+			nicks[u.m.Nick] = true
+		}
+	}
+	if len(s.unknown) >= maxUnproven || m.Private && len(nicks) >= maxNicks {
 		return false
 	}
 	s.unknown = append(s.unknown, &unproven{m: m, ident: ident, host: host, at: time.Now()})
@@ -66,31 +74,40 @@ func (s *session) prove(m bot.Message, ident, host string) bool {
 	return true
 }
 
-// askNext asks for those who are not asked for yet, the longest waiting first, as fast as the pace allows. One question
+// askNext asks for those who are not asked for yet, those who spoke in a channel first, the longest waiting first, as fast as the pace allows. One question
 // is for all that its sender has said by then; for what he says later another is asked.
 func (s *session) askNext(pace *rate.Limiter) {
 	for {
 		s.mu.Lock()
-		nick := ""
+		nick := s.nextUnknown()
+		if nick == "" || !pace.Allow() { // the next tick asks
+			s.mu.Unlock()
+			return
+		}
+		s.questions++
 		for _, u := range s.unknown {
-			if u.question == 0 && nick == "" {
-				if !pace.Allow() {
-					break // the next tick asks
-				}
-				nick = u.m.Nick
-				s.questions++
-			}
 			if u.question == 0 && girc.ToRFC1459(u.m.Nick) == girc.ToRFC1459(nick) {
 				u.question = s.questions
 			}
 		}
 		which := token(s.questions)
 		s.mu.Unlock()
-		if nick == "" {
-			return
-		}
 		s.c.Send(&girc.Event{Command: girc.WHO, Params: []string{nick, "%tuhna," + which}})
 	}
+}
+
+// nextUnknown gives the nick to ask for next; "": there is none. It is called with the lock.
+func (s *session) nextUnknown() (nick string) {
+	for _, u := range s.unknown {
+		switch {
+		case u.question != 0:
+		case !u.m.Private:
+			return u.m.Nick
+		case nick == "":
+			nick = u.m.Nick
+		}
+	}
+	return nick
 }
 
 // whois reads the answer to one question: "me TOKEN ident host nick account". It counts for messages from that very

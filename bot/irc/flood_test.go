@@ -3,11 +3,13 @@ package irc_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // The attack: somebody asks by CTCP as fast as he can. Every answer would go past the outbox, until the server ends the
@@ -60,6 +62,47 @@ func TestALongAnswerHoldsUpNobodyElse(t *testing.T) {
 	hear(t, alice, "loki is ready")
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// The attack: strangers join and part as fast as the server lets them. The library asked the server about each who came,
+// and what we had to say came ever later.
+func TestPeopleWhoComeAndGoHoldUpNobody(t *testing.T) {
+	s, err := real.StartSlowIRCd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	alice := person(t, s, "alice", "#ops")
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, nil)
+	hear(t, alice, `jarvis!.* JOIN`)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	for k := range 6 {
+		m := person(t, s, fmt.Sprintf("m%d", k), "#x")
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(300 * time.Millisecond):
+					m.Send("JOIN #ops")
+					m.Send("PART #ops")
+				}
+			}
+		})
+	}
+	for range 2 {
+		time.Sleep(4 * time.Second)
+		began := time.Now()
+		if err := deliver(t, f, "#ops", "loki is ready"); err != nil || time.Since(began) > 4*time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	}
+	if alice.Count(` JOIN `) < 10 {
+		t.Error("nobody came")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lrstanley/girc"
@@ -27,6 +28,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -38,7 +40,7 @@ const MaxLineBytes = 400
 type Config struct {
 	Server   string           `yaml:"server" doc:"host:port"`
 	TLS      bool             `yaml:"tls" doc:"encrypt; always verified"`
-	CA       string           `yaml:"ca" doc:"file of the CA that signed the server's certificate; empty: the system's"`
+	CA       string           `yaml:"ca" path:"relative" doc:"file of the CA that signed the server's certificate; empty: the system's"`
 	Nick     string           `yaml:"nick" doc:"what the bot is called there" default:"jarvis"`
 	Password clipboard.Secret `yaml:"password" doc:"of the server"`
 	SASL     SASL             `yaml:"sasl" doc:"services account of the bot"`
@@ -70,6 +72,7 @@ type Frontend struct {
 	log  *slog.Logger
 	out  bot.Turns[item]
 	link bot.Link[session]
+	dial atomic.Int64 // connections so far
 
 	mu sync.Mutex
 	// unsure are lines that were sent, and of which nobody knows whether they arrived.
@@ -106,6 +109,7 @@ var (
 	_ bot.Frontend    = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
+	_ bot.Latecomer   = (*Frontend)(nil)
 )
 
 // item is one line for the outbox, cut already.
@@ -113,6 +117,7 @@ type item struct {
 	place string
 	parts []string
 	done  chan sent // nil: nobody waits
+	later bool      // for somebody whom nobody knows
 }
 
 // sent is what became of an item: the wait for the server's answer, or why it was not sent.
@@ -123,6 +128,7 @@ type sent struct {
 
 // New checks the configuration; Run connects.
 func New(cfg Config, log *slog.Logger) (*Frontend, error) {
+	var wrong mistake.List
 	if cfg.Nick == "" {
 		cfg.Nick = "jarvis"
 	}
@@ -133,17 +139,29 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 		cfg.Rate.Interval = time.Second
 	}
 	host, port, err := net.SplitHostPort(cfg.Server)
-	n, perr := strconv.Atoi(port)
-	if err != nil || perr != nil || host == "" {
-		return nil, fmt.Errorf("chat.irc.server is %q; it must be host:port, as in irc.example.org:6697", cfg.Server)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err != nil || perr != nil || n == 0 || host == "" {
+		wrong.At("chat.irc.server", "is %q; it must be host:port, as in irc.example.org:6697", cfg.Server)
 	}
 	if cfg.SASL.User != "" && !cfg.TLS {
-		return nil, errors.New("chat.irc.sasl without tls would send the password in clear; set tls: true")
+		wrong.At("chat.irc.sasl", "without tls would send the password in clear; set tls: true")
 	}
 	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
-		return nil, errors.New("chat.irc.sasl: the password is too long for one SASL line; at most 200 bytes")
+		wrong.At("chat.irc.sasl", ": the password is too long for one SASL line; at most 200 bytes")
 	}
-	f := &Frontend{cfg: cfg, host: host, port: n, log: log, unsure: map[string]time.Time{}}
+	for _, c := range cfg.Channels {
+		if name, _, _ := strings.Cut(c, " "); !strings.ContainsAny(c[:min(1, len(c))], "#&+!") || len(name) < 2 || strings.ContainsAny(name, ",\x07") {
+			wrong.At("chat.irc.channels", ": %q is not a channel; write it with its #, in quotes, as in \"#ops\"", c)
+		}
+	}
+	if cfg.TLS && host != "" {
+		_, err := bot.ServerTLS(host, cfg.CA, "chat.irc.ca")
+		wrong.Add(err)
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	f := &Frontend{cfg: cfg, host: host, port: int(n), log: log, unsure: map[string]time.Time{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -203,10 +221,10 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	linkCtx, end := context.WithCancel(ctx)
 	defer end()
-	s := &session{f: f, in: in, pongs: map[string]*pending{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan struct{}, 1)}
+	s := &session{f: f, in: in, number: f.dial.Add(1), pongs: map[string]*pending{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan struct{}, 1)}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
-		ServerPass: string(f.cfg.Password), SSL: f.cfg.TLS, TLSConfig: f.tls, DisableSTS: true,
+		ServerPass: string(f.cfg.Password), DisableSTS: true, // the dialer has TLS where it is wanted
 		AllowFlood:  true, // the outbox keeps the pace, and the order
 		PingDelay:   20 * time.Second,
 		PingTimeout: 15 * time.Second,
@@ -247,9 +265,12 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		defer close(care)
 		s.care(linkCtx)
 	})
-	err := c.DialerConnect(&net.Dialer{Timeout: 15 * time.Second})
+	err := c.DialerConnect(dialer{f.tls})
 	end()
 	f.link.Drop(s)
+	if n := f.out.DropLater(); n > 0 { // who asked may be anybody by the time there is a link again
+		f.log.Info("answers to strangers are dropped with the link", "server", f.cfg.Server, "lines", n)
+	}
 	close(s.gone)
 	<-care
 	if reason := s.reason(); reason != nil {
@@ -279,10 +300,34 @@ func quiet(c *girc.Client) {
 func (f *Frontend) Say(place string, lines []string) {
 	for _, l := range lines {
 		for _, part := range cut(place, l) { // each has a turn of its own
-			if !f.out.Add(place, item{place: place, parts: []string{part}}) {
+			if !f.out.Add(girc.ToRFC1459(place), item{place: place, parts: []string{part}}) {
 				f.log.Warn("too many lines wait for the irc link; one is dropped", "server", f.cfg.Server, "place", place)
 			}
 		}
+	}
+}
+
+// SayLater queues lines for somebody whom nobody knows, behind all else.
+func (f *Frontend) SayLater(place string, lines []string) {
+	for _, l := range lines {
+		for _, part := range cut(place, l) {
+			if !f.out.AddLater(girc.ToRFC1459(place), item{place: place, parts: []string{part}, later: true}) {
+				f.log.Debug("too many lines wait for strangers; one is dropped", "server", f.cfg.Server, "place", place)
+			}
+		}
+	}
+}
+
+// left drops what waits for a nick that nobody has any more: the server would count each line against us.
+func (f *Frontend) left(nick, why string) {
+	items := f.out.Drop(girc.ToRFC1459(nick))
+	for _, it := range items {
+		if it.done != nil {
+			it.done <- sent{err: fmt.Errorf("%w: %s: %s", bot.ErrRefused, nick, why)}
+		}
+	}
+	if len(items) > 0 {
+		f.log.Info("lines for a nick that is gone are dropped", "server", f.cfg.Server, "nick", nick, "why", why, "lines", len(items))
 	}
 }
 
@@ -295,7 +340,7 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	if maybe {
 		text += again
 	}
-	if !f.out.Add(place, item{place: place, parts: cut(place, text), done: done}) {
+	if !f.out.Add(girc.ToRFC1459(place), item{place: place, parts: cut(place, text), done: done}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	select {
@@ -319,9 +364,15 @@ func cut(place, line string) []string {
 	return bot.Split(plain.Line(line), MaxLineBytes-len("PRIVMSG ")-len(place)-len(" :")-2)
 }
 
+// maxUnanswered is how many lines may be at the server before it has worked through those before them. A server that
+// slows us down reads what we send ever later: so what must be said soon waits here, where it can be put in front, and
+// our own PING is not answered too late.
+const maxUnanswered = 4
+
 // speak is the outbox: the only goroutine that sends lines.
 func (f *Frontend) speak(ctx context.Context) {
 	pace := rate.NewLimiter(rate.Every(f.cfg.Rate.Interval), f.cfg.Rate.Burst)
+	ahead := 0
 	for {
 		it, err := f.out.Next(ctx)
 		if err != nil {
@@ -339,9 +390,18 @@ func (f *Frontend) speak(ctx context.Context) {
 					return err
 				}
 				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
+				ahead++
 			}
 			if it.done != nil {
 				p = s.ping(it.place)
+			}
+			if ahead >= maxUnanswered || it.later { // a stranger's line goes alone: what comes meanwhile waits for it only
+				ahead = 0
+				if it.done != nil {
+					it.done <- sent{p, nil}
+					it.done = nil
+				}
+				_ = s.ping("").wait(ctx) // a server that does not answer has its link ended by the library
 			}
 			return nil
 		})

@@ -1,7 +1,6 @@
 package irc_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,23 +16,6 @@ import (
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/lab/real"
 )
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func server(t *testing.T) *real.IRCd {
 	t.Helper()
@@ -56,12 +38,12 @@ func person(t *testing.T, s *real.IRCd, nick, channel string) *real.IRCClient {
 }
 
 // link runs a frontend until the test ends.
-func link(t *testing.T, cfg irc.Config, in func(bot.Message)) (*irc.Frontend, *logBuffer) {
+func link(t *testing.T, cfg irc.Config, in func(bot.Message)) (*irc.Frontend, *real.Buffer) {
 	t.Helper()
 	if cfg.Rate.Interval == 0 {
 		cfg.Rate = irc.Rate{Burst: 100, Interval: 10 * time.Millisecond}
 	}
-	log := &logBuffer{}
+	log := &real.Buffer{}
 	f, err := irc.New(cfg, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package irc
 
 import (
-	"strings"
 	"time"
 
 	"github.com/lrstanley/girc"
@@ -13,35 +12,40 @@ import (
 // maxAge is how old a line may be by the server's own clock, and still be meant for now.
 const maxAge = time.Minute
 
-// past knows what is old. It belongs to girc's reader.
+// past knows what is old. It belongs to girc's reader. What nobody can tell to be of now counts as old: who meant it says
+// it again, and what was done cannot be taken back so easily.
 type past struct {
+	began time.Time // when the server let us in, on our clock
 	// ahead is how far the server's clock is before ours: by ours alone, a server whose clock is slow would never be
-	// obeyed.
+	// obeyed. It is known when clocked.
 	ahead   time.Duration
+	clocked bool
 	joined  map[string]time.Time // by folded channel, on the server's clock
-	batches map[string]bool      // the open ones, and whether they are history
+	live    map[string]bool      // by open batch, whether what is in it is said now
 }
 
-// stamp gives when the server says that a line was said (https://ircv3.net/specs/extensions/server-time).
-func stamp(e girc.Event) (time.Time, bool) {
-	v, ok := e.Tags.Get("time")
-	if !ok {
-		return time.Time{}, false
+// stamp gives when the server says that a line was said (https://ircv3.net/specs/extensions/server-time). ok is false
+// for a time that is none; there is none in most lines of servers that know no such tag.
+func stamp(e girc.Event) (at time.Time, there, ok bool) {
+	v, there := e.Tags.Get("time")
+	if !there {
+		return time.Time{}, false, false
 	}
 	at, err := time.Parse(time.RFC3339, v)
-	return at, err == nil
+	return at, true, err == nil
 }
 
 // clock learns the server's from its answer to a PING, which nobody plays again.
 func (p *past) clock(e girc.Event) {
-	if at, ok := stamp(e); ok {
+	p.clocked = true
+	if at, _, ok := stamp(e); ok {
 		p.ahead = time.Until(at)
 	}
 }
 
 // join notes since when we are in a channel.
 func (p *past) join(e girc.Event, channel string) {
-	at, ok := stamp(e)
+	at, _, ok := stamp(e)
 	if !ok {
 		at = time.Now().Add(p.ahead)
 	}
@@ -51,44 +55,53 @@ func (p *past) join(e girc.Event, channel string) {
 	p.joined[girc.ToRFC1459(channel)] = at
 }
 
-// batch notes that one begins or ends: "+REF TYPE …", "-REF". One inside another is as old as that.
+// leave notes that we are in a channel no longer.
+func (p *past) leave(channel string) { delete(p.joined, girc.ToRFC1459(channel)) }
+
+// batch notes that one begins or ends: "+REF TYPE …", "-REF". One inside another is as old as that. Of the types on
+// record (https://ircv3.net/registry#batch-types) these are of now; the lines of a multi-line message are one message,
+// which we did not ask to get so, and cannot read as such.
 func (p *past) batch(e girc.Event) {
 	if len(e.Params) == 0 || len(e.Params[0]) < 2 {
 		return
 	}
 	ref := e.Params[0][1:]
 	if e.Params[0][0] == '-' {
-		delete(p.batches, ref)
+		delete(p.live, ref)
 		return
 	}
-	if p.batches == nil {
-		p.batches = map[string]bool{}
+	if p.live == nil {
+		p.live = map[string]bool{}
 	}
-	outer, _ := e.Tags.Get("batch")
-	kind := ""
+	live := false
 	if len(e.Params) > 1 {
-		kind = e.Params[1]
+		switch e.Params[1] {
+		case "netsplit", "netjoin", "labeled-response":
+			live = true
+		}
 	}
-	switch kind[strings.LastIndexByte(kind, '/')+1:] { // behind the vendor: znc.in/playback, draft/chathistory
-	case "chathistory", "playback", "history", "search":
-		p.batches[ref] = true
-	default:
-		p.batches[ref] = p.batches[outer]
+	if outer, inside := e.Tags.Get("batch"); inside {
+		live = live && p.live[outer]
 	}
+	p.live[ref] = live
 }
 
-// has reports whether a line was said before we came, or too long ago.
-func (p *past) has(e girc.Event, place string) bool {
-	if ref, ok := e.Tags.Get("batch"); ok && p.batches[ref] {
+// has reports whether a line was said before we came, or too long ago, or whether nobody can tell.
+func (p *past) has(e girc.Event, place string, private bool) bool {
+	if ref, ok := e.Tags.Get("batch"); ok && !p.live[ref] {
 		return true
 	}
-	at, ok := stamp(e)
-	if !ok {
+	since, in := p.joined[girc.ToRFC1459(place)]
+	if !private && !in {
+		return true // we are not there, as far as we know
+	}
+	at, there, ok := stamp(e)
+	if !there {
 		return false
 	}
-	if time.Now().Add(p.ahead).Sub(at) > maxAge {
-		return true
+	now := time.Now().Add(p.ahead)
+	if private {
+		since = p.began.Add(p.ahead)
 	}
-	since, ok := p.joined[girc.ToRFC1459(place)]
-	return ok && at.Before(since)
+	return !ok || !p.clocked || now.Sub(at) > maxAge || at.Before(since)
 }

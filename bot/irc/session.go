@@ -20,10 +20,12 @@ import (
 
 // session is one connection. event is called by girc's reader, in order; it only notes things.
 type session struct {
-	f    *Frontend
-	c    *girc.Client
-	in   func(bot.Message)
-	gone chan struct{} // closed when the connection is over
+	f  *Frontend
+	c  *girc.Client
+	in func(bot.Message)
+	// number is the connection's own.
+	number int64
+	gone   chan struct{} // closed when the connection is over
 
 	mu         sync.Mutex
 	pongs      map[string]*pending // by token: who waits for the server's answer
@@ -74,7 +76,34 @@ const (
 	rplEndOfNames  = "366"
 )
 
+// refusal gives the place for which a server took no line: it says "me PLACE … :why", or, as ngIRCd does for some, names
+// the place as the last word of why only. Errors are 400 to 599 (RFC 2812 §5.2): which of them a server gives for a line
+// that somebody does not want differs from one to the next, so none is left out. Of what others give besides, 716 and
+// 717 are callerid's, 936 is a filter's.
+func refusal(e girc.Event) (place string, ok bool) {
+	switch e.Command {
+	case "716", "717", "936":
+	default:
+		if len(e.Command) != 3 || e.Command < "400" || e.Command > "599" {
+			return "", false
+		}
+	}
+	switch words := strings.Fields(e.Last()); {
+	case len(e.Params) > 2:
+		return e.Params[1], true
+	case len(e.Params) == 2 && len(words) > 0:
+		return words[len(words)-1], true
+	}
+	return "", false
+}
+
 func (s *session) event(ctx context.Context, e girc.Event) {
+	if place, ok := refusal(e); ok {
+		if e.Command == "401" {
+			s.f.left(place, "no such nick")
+		}
+		s.refused(place, fmt.Errorf("%w: %s: %s", bot.ErrRefused, place, e.Last()))
+	}
 	switch e.Command {
 	case rplLoggedIn, rplSASLSuccess:
 		s.mu.Lock()
@@ -93,6 +122,7 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 			s.fail(errors.New("the server let us in without the SASL login it was asked for"))
 			return
 		}
+		s.past.began = time.Now()
 		s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
 		s.f.link.Set(ctx, s)
 	case girc.PONG:
@@ -100,10 +130,6 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		s.answered(e.Last(), nil)
 	case "BATCH":
 		s.past.batch(e)
-	case "401", "403", "404", "477", "489", "531", "716", "717": // "me PLACE :why"
-		if len(e.Params) > 2 {
-			s.refused(e.Params[1], fmt.Errorf("%w: %s: %s", bot.ErrRefused, e.Params[1], e.Last()))
-		}
 	case "JOIN":
 		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
 			s.past.join(e, e.Params[0])
@@ -115,11 +141,17 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		}
 	case "KICK":
 		if len(e.Params) > 1 && girc.ToRFC1459(e.Params[1]) == girc.ToRFC1459(s.nick()) {
+			s.past.leave(e.Params[0])
 			s.setJoined(e.Params[0], false)
 			s.f.log.Warn("kicked; coming back", "server", s.f.cfg.Server, "channel", e.Params[0])
 		}
+	case "NICK", "QUIT":
+		if e.Source != nil && girc.ToRFC1459(e.Source.Name) != girc.ToRFC1459(s.nick()) {
+			s.f.left(e.Source.Name, "they left, or have another nick")
+		}
 	case "PART":
 		if e.Source != nil && girc.ToRFC1459(e.Source.Name) == girc.ToRFC1459(s.nick()) && len(e.Params) > 0 {
+			s.past.leave(e.Params[0])
 			s.setJoined(e.Params[0], false)
 		}
 	case "471", "473", "474", "475", "476":
@@ -133,8 +165,8 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 	}
 }
 
-// message hands what people say now to the bot: no notices (bots answer with them), no CTCP, nothing of our own, and
-// nothing of what was said before we came.
+// message hands what people say to the bot: no notices (bots answer with them), no CTCP, nothing of our own. What was
+// said before we came is marked so.
 func (s *session) message(e girc.Event) {
 	if e.Source == nil || len(e.Params) < 2 || e.Source.IsServer() || e.Echo {
 		return
@@ -155,20 +187,19 @@ func (s *session) message(e girc.Event) {
 	if strings.HasPrefix(place, "$") { // to everybody on a server (RFC 2812 §3.3.1), and so not to us
 		return
 	}
-	if s.past.has(e, place) {
-		s.f.log.Debug("played again, and not obeyed", "server", s.f.cfg.Server, "place", place, "nick", e.Source.Name)
-		return
-	}
 	account, _ := e.Tags.Get("account")
 	if account == "*" || account == "0" {
 		account = ""
 	}
 	private := !girc.IsValidChannel(place)
+	old := s.past.has(e, place, private)
 	if private {
 		place = e.Source.Name
 	}
-	m := bot.Message{Nick: e.Source.Name, Account: account, Place: place, Private: private, Text: text}
-	if account == "" && s.mustAsk(m) && s.prove(m, e.Source.Ident, e.Source.Host) {
+	m := bot.Message{Nick: e.Source.Name, Account: account, Host: e.Source.Host, Place: place, Private: private, Text: text}
+	if old {
+		m.Past = s.number
+	} else if account == "" && s.mustAsk(m) && s.prove(m, e.Source.Ident, e.Source.Host) {
 		return
 	}
 	s.in(m)

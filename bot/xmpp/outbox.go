@@ -43,6 +43,28 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
+// SayLater queues lines for somebody whom nobody knows, behind all else.
+func (f *Frontend) SayLater(place string, lines []string) {
+	for _, body := range bodies(lines) {
+		if !f.out.AddLater(place, item{place: place, body: body}) {
+			f.log.Debug("too many lines wait for strangers; one is dropped", "jid", f.me.String(), "place", place)
+		}
+	}
+}
+
+// left drops what waits for somebody who is not there any more.
+func (f *Frontend) left(place string, why error) {
+	items := f.out.Drop(place)
+	for _, it := range items {
+		if it.sent != nil {
+			it.sent <- sent{err: fmt.Errorf("%s: %w", place, why)}
+		}
+	}
+	if len(items) > 0 {
+		f.log.Info("lines for somebody who is gone are dropped", "jid", f.me.String(), "place", place, "why", why, "messages", len(items))
+	}
+}
+
 // bodies joins lines to messages that every server takes.
 func bodies(lines []string) []string {
 	var out []string

@@ -3,12 +3,15 @@ package xmpp
 import (
 	"context"
 	"encoding/xml"
+	"fmt"
 	"time"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/muc"
 	"mellium.im/xmpp/stanza"
+
+	"github.com/jarvisops/jarvis/bot"
 )
 
 // room is one we want to be in (XEP-0045). The session's mutex guards it.
@@ -23,6 +26,12 @@ type room struct {
 	tried     time.Time
 	pause     time.Duration
 	occupants map[string]jid.JID // by nick, as far as the room tells
+}
+
+// inside reports whether what is said in the room is said now: a room tells its history before its subject, marked as
+// such or not (XEP-0045 §7.2.13). One that tells no subject is believed after a while.
+func (r *room) inside() bool {
+	return r.joined && (r.ready || time.Since(r.tried) > joinTimeout)
 }
 
 // presence keeps the list of who is where; only what comes from one of our rooms counts.
@@ -48,6 +57,9 @@ func (s *session) presence(from jid.JID, m *incoming) {
 		}
 	case "unavailable":
 		delete(r.occupants, nick)
+		if !own {
+			defer s.f.left(from.String(), fmt.Errorf("%w: they left, or have another nick", bot.ErrRefused))
+		}
 		if m.status(303) && m.Muc.Item.Nick != "" { // a change of nick, not a leave
 			if own {
 				r.nick = m.Muc.Item.Nick

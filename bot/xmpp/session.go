@@ -32,16 +32,17 @@ type session struct {
 	gone chan struct{} // closed when the connection is over
 	end  context.CancelCauseFunc
 	n    atomic.Int64
+	// number is the connection's own.
+	number int64
 
 	mu      sync.Mutex
 	waiting map[string]chan error // by stanza id: who waits for its answer
 	rooms   map[string]*room      // by bare JID
-	late    map[string]bool       // who was told that we were away
 }
 
 func newSession(f *Frontend, x *goxmpp.Session, in func(bot.Message)) *session {
 	s := &session{f: f, x: x, in: in, iq: mux.New(stanza.NSClient, ping.Handle()), gone: make(chan struct{}),
-		waiting: map[string]chan error{}, rooms: map[string]*room{}, late: map[string]bool{}}
+		number: f.dials.Add(1), waiting: map[string]chan error{}, rooms: map[string]*room{}}
 	for _, r := range f.rooms {
 		s.rooms[r.addr.String()] = &room{roomConfig: r, nick: f.cfg.Nick, occupants: map[string]jid.JID{}}
 	}
@@ -173,13 +174,16 @@ func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) 
 
 // message hands what people said now to the bot.
 func (s *session) message(from jid.JID, m *incoming) {
-	if m.Type == "error" {
-		s.answered(m.ID, m.why())
-		return
-	}
 	s.mu.Lock()
 	r := s.rooms[from.Bare().String()]
 	s.mu.Unlock()
+	if m.Type == "error" {
+		if r == nil || from.Resourcepart() != "" { // a person; a room takes lines again
+			s.f.left(from.String(), m.why())
+		}
+		s.answered(m.ID, m.why())
+		return
+	}
 	if m.Type == "groupchat" {
 		if r != nil {
 			s.roomMessage(r, from, m)
@@ -203,21 +207,9 @@ func (s *session) message(from jid.JID, m *incoming) {
 	}
 	msg.Direct = msg.Place
 	if m.past() {
-		s.wasAway(msg)
-		return
+		msg.Past = s.number
 	}
 	s.in(msg)
-}
-
-// wasAway tells somebody who wrote while nobody was here that nothing was done: once a connection.
-func (s *session) wasAway(msg bot.Message) {
-	s.mu.Lock()
-	told := s.late[msg.Place]
-	s.late[msg.Place] = true
-	s.mu.Unlock()
-	if !told {
-		s.f.Say(msg.Place, []string{"You wrote while I was away, and I did nothing about it. Say it again if you still mean it."})
-	}
 }
 
 // roomMessage is one of a room: history is not heard again, and our own is the proof that the room has it.
@@ -225,18 +217,21 @@ func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
 	nick := from.Resourcepart()
 	s.mu.Lock()
 	own := nick != "" && nick == r.nick
+	inside := r.inside()
 	if m.Subject != nil && m.Body == "" {
 		r.ready = r.joined // history is over (XEP-0045 §7.2.15)
 	}
 	s.mu.Unlock()
 	switch {
 	case m.Body == "" || nick == "":
-	case m.past():
-		if own {
+	case own:
+		if m.past() || !inside {
 			s.f.unsureSeen(r.addr.String(), m.ID, m.Body)
 		}
-	case own:
-		s.answered(m.ID, nil)
+		if !m.past() {
+			s.answered(m.ID, nil)
+		}
+	case m.past() || !inside: // history, which has what we have answered, too
 	default:
 		account := s.account(r, nick)
 		direct := from.String()

@@ -20,6 +20,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/sasl"
@@ -31,6 +32,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // Config of one account.
@@ -38,7 +40,7 @@ type Config struct {
 	Server    string           `yaml:"server" doc:"host:port; empty: found by the SRV records of the JID's domain"`
 	JID       string           `yaml:"jid" doc:"the bot's address, as in jarvis@example.org"`
 	Password  clipboard.Secret `yaml:"password" doc:"sent over verified TLS only"`
-	CA        string           `yaml:"ca" doc:"file with the certificates to trust; empty: the system's"`
+	CA        string           `yaml:"ca" path:"relative" doc:"file with the certificates to trust; empty: the system's"`
 	DirectTLS bool             `yaml:"direct_tls" doc:"TLS from the first byte (XEP-0368) instead of STARTTLS"`
 	Nick      string           `yaml:"nick" doc:"what the bot is called in rooms; empty: its name"`
 	Rooms     []string         `yaml:"rooms" doc:"rooms to be in, as in ops@conference.example.org; a password follows after a space"`
@@ -72,6 +74,7 @@ type Frontend struct {
 	log   *slog.Logger
 	out   bot.Turns[item]
 	link  bot.Link[session]
+	dials atomic.Int64 // connections so far
 
 	mu     sync.Mutex
 	unsure unsure
@@ -87,10 +90,12 @@ var (
 	_ bot.Multiliner  = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
+	_ bot.Latecomer   = (*Frontend)(nil)
 )
 
 // New checks the configuration; Run connects.
 func New(cfg Config, log *slog.Logger) (*Frontend, error) {
+	var wrong mistake.List
 	if cfg.Nick == "" {
 		cfg.Nick = "jarvis"
 	}
@@ -106,24 +111,28 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	}
 	var err error
 	if f.me, err = jid.Parse(cfg.JID); err != nil || f.me.Localpart() == "" || f.me.Resourcepart() != "" {
-		return nil, fmt.Errorf("chat.xmpp.jid is %q; it must be user@domain, as in jarvis@example.org", cfg.JID)
+		wrong.At("chat.xmpp.jid", "is %q; it must be user@domain, as in jarvis@example.org", cfg.JID)
 	}
 	if cfg.Server != "" {
 		host, port, err := net.SplitHostPort(cfg.Server)
 		if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || host == "" {
-			return nil, fmt.Errorf("chat.xmpp.server is %q; it must be host:port, as in xmpp.example.org:5222", cfg.Server)
+			wrong.At("chat.xmpp.server", "is %q; it must be host:port, as in xmpp.example.org:5222", cfg.Server)
 		}
 	}
 	for _, r := range cfg.Rooms {
 		name, password := cutSpace(r)
 		addr, err := jid.Parse(name)
 		if err != nil || addr.Localpart() == "" || addr.Resourcepart() != "" {
-			return nil, fmt.Errorf("chat.xmpp.rooms: %q is not a room, as in ops@conference.example.org", name)
+			wrong.At("chat.xmpp.rooms", ": %q is not a room, as in ops@conference.example.org", name)
+			continue
 		}
 		f.rooms = append(f.rooms, roomConfig{addr, password})
 	}
 	// The certificate is for the domain of the JID, whatever machine serves it (RFC 6120 §13.7.2.1).
 	if f.tls, err = bot.ServerTLS(f.me.Domainpart(), cfg.CA, "chat.xmpp.ca"); err != nil {
+		wrong.Add(err)
+	}
+	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	if cfg.DirectTLS {
@@ -210,6 +219,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	run(s.care)
 	<-linkCtx.Done()
 	f.link.Drop(s)
+	if n := f.out.DropLater(); n > 0 {
+		f.log.Info("answers to strangers are dropped with the link", "jid", f.me.String(), "messages", n)
+	}
 	if ctx.Err() != nil {
 		// A last word, so that people see an orderly leave.
 		_ = x.Send(context.WithoutCancel(ctx), stanza.Presence{Type: stanza.UnavailablePresence}.Wrap(nil))

@@ -27,6 +27,7 @@ import (
 type apiSite struct {
 	world            *lab.World
 	conf, url, token string
+	log              fmt.Stringer
 }
 
 func newAPISite(t *testing.T, block int, extra string) *apiSite {
@@ -41,10 +42,14 @@ func newAPISite(t *testing.T, block int, extra string) *apiSite {
 	if strings.Contains(extra, "limit:") {
 		text = strings.Replace(text, "limit: {burst: 1000}\n", "", 1)
 	}
+	if strings.Contains(extra, "approvals:") {
+		text = strings.Replace(text, "approvals: {off: true}\n", "", 1)
+	}
 	if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, log := serveInProcess(t, s.conf)
+	s.log = log
 	m := regexp.MustCompile(`the API is served" address=(\S+)`).FindStringSubmatch(log.String())
 	if m == nil {
 		t.Fatal(log)

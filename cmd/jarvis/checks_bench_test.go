@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/internal/contract"
 )
 
 // BenchmarkChecks sets the scheduled checks beside Icinga 2 with check_by_ssh, in one run on one machine, on the same
@@ -163,7 +163,7 @@ func (c *checkBench) server(tasks int, every time.Duration) (pid int, stats func
 		cmd.Env = env
 		out, err := cmd.Output()
 		var a struct{ Data checks.Stats }
-		if err == nil && json.Unmarshal(out, &a) == nil {
+		if err == nil && contract.Unmarshal(out, &a) == nil {
 			return a.Data
 		}
 		return s

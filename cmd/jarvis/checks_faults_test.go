@@ -2,7 +2,6 @@ package main
 
 import (
 	"database/sql"
-	"encoding/json"
 
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/internal/contract"
 )
 
 // checkProcess is the real program with checks of a row of hosts.
@@ -35,7 +35,7 @@ func checkProcess(t *testing.T, bin, data, defs string) *process {
 func (p *process) checkStats() (s checks.Stats, ok bool) {
 	out, err := p.cli(p.t.Context(), "check", "stats", "--json")
 	var a struct{ Data checks.Stats }
-	return a.Data, err == nil && json.Unmarshal(out, &a) == nil && func() bool { s = a.Data; return true }()
+	return a.Data, err == nil && contract.Unmarshal(out, &a) == nil && func() bool { s = a.Data; return true }()
 }
 
 // until waits for something of the statistics.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
@@ -73,7 +74,7 @@ type checkSite struct {
 	*row
 	conf, dir, url string
 	alice          *real.IRCClient
-	log            *syncBuffer
+	log            *real.Buffer
 	t              *testing.T
 }
 
@@ -178,7 +179,7 @@ func TestRealPlugins(t *testing.T) {
 	s := newCheckSite(t, 1, 98, defs.String())
 	s.inside(t, 1, "printf '946684800 10 20\n946684800 10 20 30 40\n' > /root/mrtg.log; ln -s /proc/mounts /etc/mtab")
 	var got struct{ Data []checks.View }
-	if err := json.Unmarshal([]byte(s.cli("check", "run", "check_*", "on", "web1", "--json")), &got); err != nil {
+	if err := contract.Unmarshal([]byte(s.cli("check", "run", "check_*", "on", "web1", "--json")), &got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Data) != len(plugins) || len(plugins) < 40 {
@@ -256,7 +257,7 @@ actions:
 	heard("CRITICAL flag web1 problem")
 	s.ask("checks", `3 of 6 checks are not OK on 3 hosts`)
 	s.hear(`alice: CRITICAL flag on web1, for .*: FLAG a  b; \$\(reboot\) - red`)
-	s.ask("ack flag on @web for 2h because I am painting", `I say no more of flag on web1, flag on web2, flag on web3 until \d\d:\d\d or until it is OK`)
+	s.ask("ack flag on @web for 2h because I am painting", `I say no more of flag on web1, flag on web2, flag on web3 until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+ or until it is OK`)
 	s.ask("check show flag on web2", `CRITICAL flag on web2, for .* \(acknowledged by alice: I am painting\): FLAG`)
 	s.hear(`alice: values: flags=1;;0`)
 	for i := range 3 {
@@ -423,7 +424,7 @@ checks:
 	do(`load1: mean .* lowest .* highest .* values\)`, "check", "metrics", "load", "on", "web1")
 	do(`bad on web1`, "check", "history", "is", "problem")
 	do(`task up is gone`, "check", "undefine", "task", "up")
-	for _, l := range []*syncBuffer{log, again} {
+	for _, l := range []*real.Buffer{log, again} {
 		if strings.Contains(l.String(), "level=ERROR") {
 			t.Error(l)
 		}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -57,7 +57,7 @@ func TestClusterOverThreeProviders(t *testing.T) {
 	events := func(run string) []pipeline.Event {
 		_, out, _ := jarvis(t, "", "--config", s.conf, "log", run, "--json")
 		var a struct{ Data []pipeline.Event }
-		if err := json.Unmarshal([]byte(out), &a); err != nil {
+		if err := contract.Unmarshal([]byte(out), &a); err != nil {
 			t.Fatal(err)
 		}
 		return a.Data

@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jarvisops/jarvis/command"
 )
 
 //go:generate sh -c "go run . man > ../../packaging/jarvis.1"
@@ -24,34 +27,61 @@ func (completionCmd) Help() string {
 
 // Run is called by kong.
 func (c completionCmd) Run(t *term, app *kong.Kong) error {
-	switch c.Shell {
-	case "bash":
-		return bash(t.out, app.Model.Node)
-	case "zsh":
-		return zsh(t.out, app.Model.Node)
-	}
-	return fish(t.out, app.Model.Node)
+	write := map[string]func(io.Writer, []offer){"bash": bash, "zsh": zsh, "fish": fish}[c.Shell]
+	var b strings.Builder
+	write(&b, offersOf(app.Model.Node))
+	_, err := io.WriteString(t.out, b.String())
+	return err
 }
 
-// hostsOf lists names for a word that may be a host; it is silent when no server runs.
-const hostsOf = `jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1`
+// What lists hosts and runs for a word that may be one; both are silent when no server runs.
+const (
+	hostsOf = `jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1`
+	runsOf  = `jarvis status 2>/dev/null | sed -n 's/.*Run \([0-9][0-9]*\),.*/\1/p'`
+)
 
-// onHosts reports whether a command's words may be hosts or files: those of the verbs, and of `step`.
-func onHosts(n *kong.Node) bool { return n.Name == "step" || n.Group != nil && n.Group.Key == "Verbs" }
+// offer is what the shells offer after a command, all of it from the command's own table.
+type offer struct {
+	name, help string
+	first      []string // the words that may come first after it: sub-commands, or the sub-words of a verb
+	flags      []*kong.Flag
+	hosts      bool // a word may be a host
+	runs       bool // or a run's number
+	files      bool // or a file
+	subs       []offer
+}
 
-// words gives what may follow a command, beside hosts and files.
-func words(n *kong.Node) []string {
-	var out []string
+// offersOf gives the program itself, and then each command.
+func offersOf(root *kong.Node) []offer {
+	all := []offer{{flags: shown(root)}}
+	for _, n := range visible(root) {
+		all[0].first = append(all[0].first, n.Name)
+		all = append(all, offerOf(n))
+	}
+	return all
+}
+
+func offerOf(n *kong.Node) offer {
+	o := offer{name: n.Name, help: n.Help, flags: shown(n), files: !isVerb(n) && len(visible(n)) == 0}
 	for _, c := range visible(n) {
-		out = append(out, c.Name)
+		o.first = append(o.first, c.Name)
+		o.subs = append(o.subs, offerOf(c))
 	}
 	for _, a := range n.Positional {
 		if a.Enum != "" {
-			out = append(out, a.EnumSlice()...)
+			o.first, o.files = append(o.first, a.EnumSlice()...), false
 		}
 	}
-	return append(out, flags(n)...)
+	if isVerb(n) {
+		verbs := command.Verbs()
+		v := verbs[slices.IndexFunc(verbs, func(v command.Verb) bool { return v.Name == n.Name })]
+		o.first, o.files = v.SubWords(), takesFile(v)
+		o.hosts, o.runs = strings.Contains(v.Usage, "HOST") || strings.Contains(v.Usage, "CLUSTER"), strings.Contains(v.Usage, "RUN")
+	}
+	return o
 }
+
+func isVerb(n *kong.Node) bool { return n.Group != nil && n.Group.Key == "Verbs" }
 
 func visible(n *kong.Node) []*kong.Node {
 	var out []*kong.Node
@@ -63,105 +93,197 @@ func visible(n *kong.Node) []*kong.Node {
 	return out
 }
 
-func flags(n *kong.Node) []string {
-	var out []string
-	for _, f := range n.Flags {
-		if !f.Hidden {
-			out = append(out, "--"+f.Name)
-		}
-	}
-	return out
+func shown(n *kong.Node) []*kong.Flag {
+	return slices.DeleteFunc(slices.Clone(n.Flags), func(f *kong.Flag) bool { return f.Hidden })
 }
 
-func names(nodes []*kong.Node) string {
+func flagWords(list []*kong.Flag) string {
 	var out []string
-	for _, n := range nodes {
-		out = append(out, n.Name)
+	for _, f := range list {
+		out = append(out, "--"+f.Name)
 	}
 	return strings.Join(out, " ")
 }
 
-func bash(w io.Writer, root *kong.Node) error {
-	var b strings.Builder
-	b.WriteString("# bash completion for jarvis; made by `jarvis completion bash`\n_jarvis() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} words= hosts=\n")
-	fmt.Fprintf(&b, "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n\t\tCOMPREPLY=($(compgen -W %q -- \"$cur\"))\n\t\treturn\n\tfi\n\tcase $verb in\n", names(visible(root))+" "+strings.Join(flags(root), " "))
-	for _, c := range visible(root) {
-		more := ""
-		if onHosts(c) {
-			more = " hosts=yes"
-		}
-		fmt.Fprintf(&b, "\t%s) words=%q%s ;;\n", c.Name, strings.Join(words(c), " "), more)
+// yes is a shell's word for true; "" is that for false.
+func yes(b bool) string {
+	if b {
+		return "yes"
 	}
-	fmt.Fprintf(&b, "\tesac\n\t[ -z \"$hosts\" ] || words=\"$words $(%s)\"\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"; [ -z \"$hosts\" ] || compgen -f -- \"$cur\"))\n}\ncomplete -o filenames -F _jarvis jarvis\n", hostsOf)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return ""
 }
 
-func zsh(w io.Writer, root *kong.Node) error {
-	var b strings.Builder
-	b.WriteString("#compdef jarvis\n# zsh completion for jarvis; made by `jarvis completion zsh`\n_jarvis() {\n\tlocal -a verbs hosts\n\tverbs=(\n")
-	for _, c := range visible(root) {
-		fmt.Fprintf(&b, "\t\t'%s:%s'\n", c.Name, strings.NewReplacer("'", "'\\''", ":", "\\:").Replace(c.Help))
-	}
-	b.WriteString("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n\tcase $words[2] in\n")
-	for _, c := range visible(root) {
-		if !onHosts(c) {
-			fmt.Fprintf(&b, "\t%s) compadd -- %s ;;\n", c.Name, strings.Join(words(c), " "))
+// cases writes what bash and zsh set for each command; both read it alike.
+func cases(b io.Writer, all []offer) {
+	_, _ = io.WriteString(b, "\tcase $verb in\n")
+	for _, o := range all {
+		name := o.name
+		if name == "" {
+			name = "''"
 		}
+		_, _ = fmt.Fprintf(b, "\t%s)\n\t\tfirst=%q flags=%q hosts=%s runs=%s files=%s\n", name, strings.Join(o.first, " "), flagWords(o.flags), yes(o.hosts), yes(o.runs), yes(o.files))
+		for _, s := range o.subs {
+			_, _ = fmt.Fprintf(b, "\t\t[ \"$sub\" != %s ] || flags=%q\n", s.name, flagWords(s.flags))
+		}
+		_, _ = io.WriteString(b, "\t\t;;\n")
 	}
-	fmt.Fprintf(&b, "\t*) hosts=(${(f)\"$(%s)\"}); compadd -a hosts; _files ;;\n\tesac\n}\n_jarvis \"$@\"\n", hostsOf)
-	_, err := io.WriteString(w, b.String())
-	return err
+	_, _ = io.WriteString(b, "\tesac\n")
 }
 
-func fish(w io.Writer, root *kong.Node) error {
-	var b strings.Builder
-	b.WriteString("# fish completion for jarvis; made by `jarvis completion fish`\n")
-	var onHost []string
-	for _, c := range visible(root) {
-		fmt.Fprintf(&b, "complete -c jarvis -f -n __fish_use_subcommand -a %s -d '%s'\n", c.Name, strings.ReplaceAll(c.Help, "'", "\\'"))
-		for _, s := range words(c) {
-			if !strings.HasPrefix(s, "-") {
-				fmt.Fprintf(&b, "complete -c jarvis -f -n '__fish_seen_subcommand_from %s' -a %s\n", c.Name, s)
+func bash(w io.Writer, all []offer) {
+	_, _ = io.WriteString(w, `# bash completion for jarvis; made by `+"`jarvis completion bash`"+`
+_jarvis() {
+	local cur=${COMP_WORDS[COMP_CWORD]} i verb= sub= after=0 first= flags= hosts= runs= files= words=
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--config | --server) ((++i)) ;;
+		-*) ;;
+		*)
+			if [ -z "$verb" ]; then
+				verb=${COMP_WORDS[i]}
+			else
+				[ $((after++)) -gt 0 ] || sub=${COMP_WORDS[i]}
+			fi
+			;;
+		esac
+	done
+`)
+	cases(w, all)
+	_, _ = fmt.Fprintf(w, `	case $cur in
+	-*)
+		COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+		return
+		;;
+	esac
+	[ "$after" -gt 0 ] || words=$first
+	[ -z "$hosts" ] || words="$words $(%s)"
+	[ -z "$runs" ] || words="$words $(%s)"
+	[ "${COMP_WORDS[COMP_CWORD - 1]}" != --config ] || words= files=yes
+	COMPREPLY=($(compgen -W "$words" -- "$cur"; [ -z "$files" ] || compgen -f -- "$cur"))
+}
+complete -o filenames -F _jarvis jarvis
+`, hostsOf, runsOf)
+}
+
+func zsh(w io.Writer, all []offer) {
+	_, _ = io.WriteString(w, "#compdef jarvis\n# zsh completion for jarvis; made by `jarvis completion zsh`\n_jarvis() {\n\tlocal i verb= sub= after=0 first= flags= hosts= runs= files=\n\tlocal -a verbs more\n\tverbs=(\n")
+	for _, o := range all[1:] {
+		_, _ = fmt.Fprintf(w, "\t\t'%s:%s'\n", o.name, strings.NewReplacer("'", `'\''`, ":", `\:`).Replace(o.help))
+	}
+	_, _ = io.WriteString(w, `	)
+	for ((i = 2; i < CURRENT; i++)); do
+		case $words[i] in
+		--config | --server) ((++i)) ;;
+		-*) ;;
+		*)
+			if [[ -z $verb ]]; then
+				verb=$words[i]
+			else
+				[ $((after++)) -gt 0 ] || sub=$words[i]
+			fi
+			;;
+		esac
+	done
+`)
+	cases(w, all)
+	_, _ = fmt.Fprintf(w, `	if [[ $words[CURRENT-1] == --config ]]; then
+		_files
+		return
+	fi
+	if [[ $words[CURRENT] == -* ]]; then
+		compadd -- ${=flags}
+		return
+	fi
+	if [[ -z $verb ]]; then
+		_describe verb verbs
+		return
+	fi
+	[ "$after" -gt 0 ] || more=(${=first})
+	[ -z "$hosts" ] || more+=(${(f)"$(%s)"})
+	[ -z "$runs" ] || more+=(${(f)"$(%s)"})
+	compadd -a more
+	[ -z "$files" ] || _files
+}
+_jarvis "$@"
+`, hostsOf, runsOf)
+}
+
+func fish(w io.Writer, all []offer) {
+	_, _ = io.WriteString(w, `# fish completion for jarvis; made by `+"`jarvis completion fish`"+`
+function __jarvis_words
+	set -l value no
+	set -l typed (commandline -opc)
+	for w in $typed[2..-1]
+		if test $value = yes
+			set value no
+			continue
+		end
+		switch $w
+			case --config --server
+				set value yes
+			case '-*'
+			case '*'
+				echo $w
+		end
+	end
+end
+function __jarvis_after -a verb more
+	set -l w (__jarvis_words)
+	test (count $w) -gt 0; and test "$w[1]" = "$verb"; or return 1
+	test -z "$more"; or test (count $w) -eq (math $more + 1)
+end
+function __jarvis_sub -a verb sub
+	set -l w (__jarvis_words)
+	test (count $w) -gt 1; and test "$w[1] $w[2]" = "$verb $sub"
+end
+complete -c jarvis -f
+`)
+	said := strings.NewReplacer(`\`, `\\`, "'", `\'`)
+	for i, o := range all {
+		on := fmt.Sprintf("'__jarvis_after %s'", o.name)
+		if i == 0 {
+			on = "'test (count (__jarvis_words)) -eq 0'"
+		}
+		for _, f := range o.flags {
+			fishFlag(w, on, f, said)
+		}
+		for _, s := range o.subs {
+			_, _ = fmt.Fprintf(w, "complete -c jarvis -n '__jarvis_after %s 0' -a %s -d '%s'\n", o.name, s.name, said.Replace(s.help))
+			for _, f := range s.flags {
+				fishFlag(w, fmt.Sprintf("'__jarvis_sub %s %s'", o.name, s.name), f, said)
 			}
 		}
-		if onHosts(c) {
-			onHost = append(onHost, c.Name)
-		}
-		for _, f := range c.Flags {
-			if !f.Hidden {
-				fmt.Fprintf(&b, "complete -c jarvis -n '__fish_seen_subcommand_from %s' -l %s -d '%s'\n", c.Name, f.Name, strings.ReplaceAll(f.Help, "'", "\\'"))
+		if i == 0 {
+			for _, c := range all[1:] {
+				_, _ = fmt.Fprintf(w, "complete -c jarvis -n %s -a %s -d '%s'\n", on, c.name, said.Replace(c.help))
 			}
+			continue
+		}
+		if len(o.first) > 0 && len(o.subs) == 0 {
+			_, _ = fmt.Fprintf(w, "complete -c jarvis -n '__jarvis_after %s 0' -a '%s'\n", o.name, strings.Join(o.first, " "))
+		}
+		if o.hosts {
+			_, _ = fmt.Fprintf(w, "complete -c jarvis -n %s -a \"(%s)\"\n", on, hostsOf)
+		}
+		if o.runs {
+			_, _ = fmt.Fprintf(w, "complete -c jarvis -n %s -a \"(%s)\"\n", on, strings.ReplaceAll(runsOf, `\`, `\\`))
+		}
+		if o.files {
+			_, _ = fmt.Fprintf(w, "complete -c jarvis -n %s -F\n", on)
 		}
 	}
-	fmt.Fprintf(&b, "complete -c jarvis -n '__fish_seen_subcommand_from %s' -a '(%s)'\n", strings.Join(onHost, " "), hostsOf)
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
-type manCmd struct{}
-
-// Run prints jarvis(1); it is called by kong.
-func (manCmd) Run(t *term, app *kong.Kong) error {
-	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n.", "\n\\&.", "\n'", "\n\\&'")
-	var b strings.Builder
-	b.WriteString(".TH JARVIS 1\n.SH NAME\njarvis \\- deploys hosts, on the word of people in chat\n.SH SYNOPSIS\n.B jarvis\n[\\-\\-config FILE | \\-\\-server URL] COMMAND ...\n.SH DESCRIPTION\n")
-	fmt.Fprintf(&b, "%s\n", strings.ReplaceAll(roff.Replace(app.Model.Help), "\n\n", "\n.PP\n"))
-	b.WriteString(".SH OPTIONS\n")
-	for _, f := range app.Model.Flags {
-		fmt.Fprintf(&b, ".TP\n.B \\-\\-%s\n%s\n", roff.Replace(f.Name), roff.Replace(f.Help))
+func fishFlag(w io.Writer, on string, f *kong.Flag, said *strings.Replacer) {
+	more := ""
+	if f.Short != 0 {
+		more += " -s " + string(f.Short)
 	}
-	b.WriteString(".SH COMMANDS\n")
-	for _, c := range visible(app.Model.Node) {
-		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff.Replace(c.Name), roff.Replace(c.Help))
-		for _, s := range visible(c) {
-			fmt.Fprintf(&b, ".br\n.B %s %s\n\\- %s\n", roff.Replace(c.Name), roff.Replace(s.Name), roff.Replace(s.Help))
-		}
-		if c.Detail != "" {
-			fmt.Fprintf(&b, ".br\n%s\n", strings.ReplaceAll(roff.Replace(c.Detail), "\n\n", "\n.br\n"))
-		}
+	if !f.IsBool() {
+		more += " -r"
 	}
-	b.WriteString(".SH FILES\n.TP\n.I ./jarvis.yaml, /etc/jarvis/jarvis.yaml\nthe configuration; docs/config.md explains every key\n.SH ENVIRONMENT\n.TP\n.B JARVIS_TOKEN\nthe token for \\-\\-server\n")
-	_, err := io.WriteString(t.out, b.String())
-	return err
+	if f.Name == "config" {
+		more += " -F"
+	}
+	_, _ = fmt.Fprintf(w, "complete -c jarvis -n %s -l %s%s -d '%s'\n", on, f.Name, more, said.Replace(f.Help))
 }

@@ -6,7 +6,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab"
 	labec2 "github.com/jarvisops/jarvis/lab/ec2"
 	lablinode "github.com/jarvisops/jarvis/lab/linode"
@@ -114,7 +114,7 @@ sources: {urls: [%q]}
 	hosts := func() map[string]pipeline.Run {
 		out, err := p.cli(ctx, "hosts", "--json")
 		var a struct{ Data []pipeline.Run }
-		if err != nil || json.Unmarshal(out, &a) != nil {
+		if err != nil || contract.Unmarshal(out, &a) != nil {
 			return nil
 		}
 		m := map[string]pipeline.Run{}
@@ -278,7 +278,7 @@ sources: {urls: [%q]}
 	for name, r := range hosts() {
 		out, err := p.cli(ctx, "log", strconv.FormatInt(r.ID, 10), "--json")
 		var a struct{ Data []pipeline.Event }
-		if err != nil || json.Unmarshal(out, &a) != nil {
+		if err != nil || contract.Unmarshal(out, &a) != nil {
 			t.Fatalf("log of %s: %v", name, err)
 		}
 		done := map[int]int{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,11 +21,15 @@ import (
 )
 
 type demoCmd struct {
-	Keep bool `help:"Keep the data folder and say where it is."`
+	Keep  bool   `help:"Keep the data folder and say where it is." xor:"what"`
+	World string `placeholder:"DIR" help:"Bring up the world alone, write a jarvis.yaml and a clipboard for it into DIR, and stay; docs/tutorial.md goes on from there." xor:"what"`
 }
 
 // Run is called by kong. Without a terminal the script is played, and the exit code tells whether loki became ready.
 func (c *demoCmd) Run(ctx context.Context, t *term) error {
+	if c.World != "" {
+		return c.worldAlone(ctx, t)
+	}
 	began := time.Now()
 	dir, err := os.MkdirTemp("", "jarvis-demo-")
 	if err != nil {
@@ -65,9 +70,9 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 
 	interactive := isTerminal(t.in) && isTerminal(t.out)
 	out := &lockedWriter{w: t.out}
-	d := &demo{a: a, out: out, cr: map[bool]string{true: "\r\x1b[2K"}[interactive], end: make(chan pipeline.Run, 1)}
-	_, _ = fmt.Fprintf(out, "Ready in %s. Everything below is real but the world it happens in.\n\n", time.Since(began).Round(100*time.Millisecond))
-	front := &console.Frontend{Out: out, Bot: conf.Name, Prompt: interactive, Script: []console.Line{
+	d := &demo{a: a, out: out, end: make(chan pipeline.Run, 1)}
+	_, _ = fmt.Fprintf(out, "Ready in %s. Everything below is real but the world it happens in.\nApprovals are off here, for you are alone: elsewhere what destroys, or touches what is in production, waits for a second person (`approve`).\n\n", time.Since(began).Round(100*time.Millisecond))
+	front := &console.Frontend{Out: out, Bot: conf.Name, Script: []console.Line{
 		{Text: "jarvis: plan " + file},
 		{Text: "jarvis: deploy " + file, Wait: pause(1200 * time.Millisecond)},
 		{Text: "jarvis: status loki", Wait: pause(1500 * time.Millisecond)},
@@ -77,6 +82,15 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 	}}
 	if interactive {
 		front.In = t.in
+		if front.Prompt = !canRedraw(t.out); front.Prompt {
+			d.cr = "\r"
+		} else {
+			in, _ := fileOf(t.in) // both are terminals
+			screen, _ := fileOf(t.out)
+			e := &editor{in: in, screen: screen, out: out}
+			front.Edit = e.start
+			defer e.restore()
+		}
 		front.Script = append(front.Script, console.Line{Wait: func(context.Context) error {
 			_, err := fmt.Fprint(out, "\nThe prompt is yours. Try `status loki`, `log loki`, `run loki hostname`, `undo loki`, `help`; `quit` ends it.\n")
 			return err
@@ -108,6 +122,32 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		}
 		return &exitError{exitFailed, "the demo ended before its host became ready"}
 	}
+}
+
+// worldAlone is for a person who starts the server himself.
+func (c *demoCmd) worldAlone(ctx context.Context, t *term) error {
+	if err := os.MkdirAll(c.World, 0o755); err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	w, err := lab.Start(ctx, lab.Options{Port: port})
+	if err != nil {
+		return fmt.Errorf("bring up the world: %w", err)
+	}
+	defer w.Stop()
+	var made written
+	conf, clip := filepath.Join(c.World, "jarvis.yaml"), filepath.Join(c.World, "loki.yaml")
+	head := "# A world on loopback, made by `jarvis demo --world`. Its ports are new each time.\n"
+	if err := errors.Join(made.file(conf, head+w.Config("./data", ""), 0o600), made.file(clip, examples.Loki, 0o644)); err != nil {
+		made.undo()
+		return err
+	}
+	_, _ = fmt.Fprintf(t.out, "wrote %s\nwrote %s\nThe world is up: vSphere (a simulator), DNS, a directory; hosts are sandboxes. Ctrl-C ends it; the files stay, and lead nowhere then.\n", conf, clip)
+	<-ctx.Done()
+	return nil
 }
 
 // demo shows the stages of the demo's run between the lines of the dialogue.
@@ -188,10 +228,16 @@ func pause(d time.Duration) func(context.Context) error {
 	}
 }
 
-// lockedWriter lets several goroutines write whole lines.
+// lockedWriter lets several goroutines write whole lines, to what it is set to.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer
+}
+
+func (l *lockedWriter) set(w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = w
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {

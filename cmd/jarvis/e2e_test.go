@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,29 +17,11 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// syncBuffer is an output that several goroutines write and a test reads.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // serveInProcess runs `jarvis serve` on a configuration until the test ends, or the returned function is called.
-func serveInProcess(t testing.TB, confFile string, flags ...string) (stop func(), log *syncBuffer) {
+func serveInProcess(t testing.TB, confFile string, flags ...string) (stop func(), log *real.Buffer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	log = &syncBuffer{}
+	log = &real.Buffer{}
 	done := make(chan int, 1)
 	go func() {
 		done <- run(ctx, append([]string{"--config", confFile, "serve"}, flags...), strings.NewReader(""), log, log)
@@ -83,7 +63,7 @@ func serveInProcess(t testing.TB, confFile string, flags ...string) (stop func()
 // jarvis runs one command line and gives what it printed.
 func jarvis(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs syncBuffer
+	var out, errs real.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	code = run(ctx, args, strings.NewReader(stdin), &out, &errs)

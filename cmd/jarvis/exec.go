@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,6 @@ type execCmd struct {
 	Input  string            `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file (- or /dev/stdin: what comes in) to the command on every host."`
 	Dir    string            `placeholder:"DIR" help:"Working directory on the hosts."`
 	Env    map[string]string `mapsep:"none" placeholder:"K=V" help:"Set in the command's environment; whoever lists processes there can read it."`
-	Direct bool              `help:"Connect from here, also when a server runs whose open connections could be used."`
 	TTY    bool              `name:"tty" help:"Give the command a terminal."`
 	Args   []string          `arg:"" passthrough:"partial" help:"The command; the shell on the hosts reads it, as with ssh."`
 }
@@ -113,6 +111,10 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	case !ended && strings.HasPrefix(c.Args[0], "@"):
 		return usage("%s stands where the command begins; hosts are named with -o, as in `jarvis exec -o %s uptime`", c.Args[0], c.Args[0])
 	}
+	var err error
+	if c.Dir, err = there(c.Dir); err != nil {
+		return err
+	}
 	cmd := remote.Command{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, PTY: c.TTY}
 	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send)}
 	if c.Input != "" {
@@ -126,13 +128,21 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 		defer func() { _ = in.Close() }()
 		o.Stdin = in
 	}
-	if done, err := c.warm(ctx, t, o); done || err != nil {
+	if t.server != "" && !c.fromHere() {
+		return c.elsewhere(ctx, t, o)
+	}
+	hosts, r, err := c.resolve(ctx, t, "exec")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if done, err := c.warm(ctx, t, hosts, o); done || err != nil {
 		return err
 	}
 	if c.Skip && c.NoLock && !c.Serial && o.Stdin == nil {
-		return c.each(ctx, t, cmd, o)
+		return c.each(ctx, t, hosts, r, cmd, o)
 	}
-	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		cmd.Sudo = r.sudo()
 		p.start("running", f.Hosts)
 		o.Done = p.done(f.Hosts)
@@ -141,22 +151,15 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 }
 
 // each needs no host to wait for the others.
-func (c *execCmd) each(ctx context.Context, t *term, cmd remote.Command, o fleet.ExecOptions) error {
-	hosts, r, err := c.resolve(t)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
+func (c *execCmd) each(ctx context.Context, t *term, found []found, r *resolver, cmd remote.Command, o fleet.ExecOptions) error {
+	hosts := fleetOf(found)
 	cmd.Sudo = r.sudo()
 	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	p.start("running", hosts)
 	o.Done = p.done(hosts)
 	results := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
 	p.close()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return p.summary(results, nil)
+	return p.verdict(ctx, results, nil)
 }
 
 // leanGC trades a little time for memory: a thousand connections are most of the heap, and live as long as we do.
@@ -170,26 +173,16 @@ func (m *manyFlags) AfterApply() error {
 	return nil
 }
 
-// resolve makes hosts of what the flags say.
-func (m *manyFlags) resolve(t *term) ([]fleet.Host, *resolver, error) {
-	words, err := m.names(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := newResolver(m, t)
-	if err != nil {
-		return nil, nil, err
-	}
-	hosts, err := r.hosts(words)
-	if err != nil {
-		r.Close()
-		return nil, nil, err
-	}
-	return hosts, r, nil
-}
-
 func (m *manyFlags) options() fleet.Options {
 	return fleet.Options{Dials: m.Threads, Skip: m.Skip, KeepAlive: time.Duration(m.KeepAlive), Answer: time.Duration(m.Connect)}
+}
+
+func (m *manyFlags) lockOptions(r *resolver) fleet.LockOptions {
+	o := fleet.LockOptions{File: m.LockFile, Sudo: r.sudo(), Answer: time.Duration(m.KeepAlive)}
+	if m.LockFile == "" {
+		o.Dir, o.MakeDir = m.lockDir, !m.lockThere
+	}
+	return o
 }
 
 // done counts results.
@@ -213,13 +206,22 @@ func (t *term) open(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// on connects to the hosts, locks them, does the work, and says what failed.
-func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, *fleet.Fleet, *resolver, *printer) ([]fleet.Result, error)) error {
-	hosts, r, err := m.resolve(t)
+// work is what is done on hosts that are connected, and locked.
+type work func(context.Context, *fleet.Fleet, *resolver, *printer) ([]fleet.Result, error)
+
+// on finds the hosts, and works on them.
+func (m *manyFlags) on(ctx context.Context, t *term, command string, do work) error {
+	hosts, r, err := m.resolve(ctx, t, command)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	return m.work(ctx, t, hosts, r, do)
+}
+
+// work connects to the hosts, locks them, does the work, and says what failed.
+func (m *manyFlags) work(ctx context.Context, t *term, found []found, r *resolver, do work) error {
+	hosts := fleetOf(found)
 	ctx, p := newPrinter(ctx, t, m)
 	o := m.options()
 	o.Opened = p.opened
@@ -230,20 +232,24 @@ func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, 
 	if err != nil {
 		p.close()
 		if ctx.Err() != nil {
-			return err
+			return broken(err)
 		}
-		return &exitError{exitFailed, "nothing was done: " + flat(err)}
+		why := "nothing was done: " + flat(err)
+		if errors.Is(err, remote.ErrUnknownHost) {
+			why += strangersHint
+		}
+		return &exitError{exitFailed, why}
 	}
 	defer f.Close()
 	if !m.NoLock {
-		lock, err := f.Lock(ctx, fleet.LockOptions{File: cmp.Or(m.LockFile, m.lockDir), MakeDir: m.LockFile == "" && m.lockDir != "", Sudo: r.sudo(), Answer: time.Duration(m.KeepAlive)})
+		lock, err := f.Lock(ctx, m.lockOptions(r))
 		switch {
 		case err != nil && m.MayLock && ctx.Err() == nil:
 			p.note("going on without the lock: %s", flat(err))
 		case err != nil:
 			p.close()
 			if ctx.Err() != nil {
-				return err
+				return broken(err)
 			}
 			return &exitError{exitFailed, "nothing was done: " + flat(err)}
 		default:
@@ -257,18 +263,12 @@ func (m *manyFlags) on(ctx context.Context, t *term, work func(context.Context, 
 			}()
 		}
 	}
-	results, err := work(ctx, f, r, p)
+	results, err := do(ctx, f, r, p)
 	p.close()
-	if cause := context.Cause(ctx); errors.Is(cause, fleet.ErrLockLost) {
-		return &exitError{exitUsage, "everything was stopped: " + flat(cause)}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	return p.summary(results, f.Lost)
+	return p.verdict(ctx, results, f.Lost)
 }
 
 // flat writes joined errors as one sentence; of many, the first few.

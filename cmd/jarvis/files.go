@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 type sendFlags struct {
 	manyFlags
 
-	Root     string `short:"r" placeholder:"DIR" help:"Directory on the hosts (default: /var/run/orgalorg/RUN, a new one each time)."`
+	Root     string `short:"r" placeholder:"DIR" help:"Directory on the hosts; ~/ is the home of the login (default: /var/run/orgalorg/RUN, a new one each time)."`
 	Relative bool   `short:"e" help:"Name files as they are given, not by their whole path."`
 	NoUID    bool   `name:"no-preserve-uid" help:"Let files belong to root, or to whoever logs in."`
 	NoGID    bool   `name:"no-preserve-gid" help:"The same for their group."`
@@ -34,12 +36,16 @@ func (uploadCmd) Help() string {
 
 // Run is called by kong.
 func (c *uploadCmd) Run(ctx context.Context, t *term) error {
+	var err error
+	if c.Root, err = there(c.Root); err != nil {
+		return err
+	}
 	c.lockDir = c.Root
 	tree, err := fleet.ReadTree(c.Paths, fleet.TreeOptions{Relative: c.Relative, NoUID: c.NoUID, NoGID: c.NoGID})
 	if err != nil {
 		return usage("%v", err)
 	}
-	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+	return c.on(ctx, t, "upload", func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		return c.send(ctx, f, tree, c.root(), r.sudo(), p), nil
 	})
 }
@@ -101,7 +107,7 @@ type syncCmd struct {
 	Tool     string   `name:"sync-cmd" short:"n" default:"/usr/lib/orgalorg/sync \"$${@}\"" placeholder:"CMD" help:"Tool to run on the hosts when the files are there."`
 	ToolArgs []string `name:"arg" short:"g" sep:"none" help:"Argument for the tool. May be given again."`
 	Simple   bool     `short:"m" help:"The tool does not speak the sync protocol."`
-	NoUpload bool     `name:"no-upload" help:"Send no files; run the tool only."`
+	NoUpload bool     `name:"no-upload" help:"Send no files; run the tool only, in --root, which must be there."`
 	Input    string   `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file to the tool; with --simple."`
 	Serial   bool     `short:"l" help:"The tool runs on one host after the other; with --simple."`
 	Shell    string   `default:"bash -c {}" help:"Shell that runs the tool; {} is the command."`
@@ -121,9 +127,12 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 	if c.Input != "" && !c.Simple {
 		return usage("the sync protocol needs the tool's stdin; -i goes with --simple")
 	}
-	c.lockDir = c.Root
 	var tree *fleet.Tree
 	var err error
+	if c.Root, err = there(c.Root); err != nil {
+		return err
+	}
+	c.lockDir, c.lockThere = c.Root, c.NoUpload
 	if !c.NoUpload {
 		if tree, err = fleet.ReadTree(c.Paths, fleet.TreeOptions{Relative: c.Relative, NoUID: c.NoUID, NoGID: c.NoGID}); err != nil {
 			return usage("%v", err)
@@ -138,7 +147,7 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 		defer func() { _ = in.Close() }()
 		o.Stdin = in
 	}
-	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+	return c.on(ctx, t, "sync", func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		root := c.root()
 		tool := remote.Command{Line: shellLine(c.Shell, c.Tool, c.ToolArgs), Sudo: r.sudo()}
 		if tree != nil {
@@ -149,6 +158,11 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 				}
 			}
 			tool.Dir = root
+		} else if c.Root != "" {
+			if missing := without(ctx, f, c.Root, r.sudo()); missing != nil {
+				return missing, nil
+			}
+			tool.Dir = c.Root
 		}
 		p.start("the tool runs", f.Hosts)
 		o.Done = p.done(f.Hosts)
@@ -157,6 +171,40 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 		}
 		return f.Sync(ctx, tool, o, p.line), nil
 	})
+}
+
+// without gives the hosts that have no such directory as failed; nil when all have it.
+func without(ctx context.Context, f *fleet.Fleet, dir string, sudo *remote.Sudo) []fleet.Result {
+	test := remote.Command{Args: []string{"test", "-d", dir}, Sudo: sudo, Apart: true}
+	results := f.Exec(ctx, test, fleet.ExecOptions{}, func(fleet.Line) {})
+	bad := false
+	for i, r := range results {
+		switch {
+		case r.OK():
+			continue
+		case r.Err == nil:
+			results[i].Err = fmt.Errorf("there is no directory %s; the tool ran nowhere", dir)
+		}
+		bad = true
+	}
+	if !bad {
+		return nil
+	}
+	return results
+}
+
+// there writes a path for the hosts, where no shell reads it: ~ is the home of the login, in which every command begins.
+func there(path string) (string, error) {
+	rest, home := strings.CutPrefix(path, "~")
+	switch {
+	case !home:
+		return path, nil
+	case rest == "":
+		return ".", nil
+	case rest[0] == '/':
+		return "." + rest, nil
+	}
+	return "", usage("%s: only ~ and ~/ are known here; name the directory by its whole path", path)
 }
 
 // shellLine puts a command and its arguments into a shell's command line: {} becomes the command as one quoted word.
@@ -169,38 +217,110 @@ type fetchCmd struct {
 	manyFlags
 
 	To    string   `short:"r" default:"." placeholder:"DIR" help:"Directory here; with several hosts each gets one below it."`
-	Paths []string `arg:"" help:"Files and directories on the hosts; HOST:PATH names the host too."`
+	Force bool     `short:"f" help:"Replace what is here under the same name and differs."`
+	Paths []string `arg:"" help:"Files and directories on the hosts; HOST:PATH names the host too, for each."`
 }
 
 // Help is shown under --help.
 func (fetchCmd) Help() string {
-	return "Examples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch -o web[1-20] -r logs /var/log/nginx/error.log"
+	return "What is here already and differs is not replaced, unless --force says so.\n\nExamples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch web1:/etc/motd web2:/etc/hosts\n  jarvis fetch -o web[1-20] -r logs /var/log/nginx/error.log"
 }
 
 // Run is called by kong.
 func (c *fetchCmd) Run(ctx context.Context, t *term) error {
+	var of map[string][]string
 	if len(c.Hosts) == 0 && !c.FromStdin {
-		host, file, ok := strings.Cut(c.Paths[0], ":")
-		if !ok || len(c.Paths) > 1 {
-			return usage("no host is named, as in `jarvis fetch loki:/etc/motd`")
+		var err error
+		if c.Hosts, of, err = byHost(c.Paths); err != nil {
+			return err
 		}
-		c.Hosts, c.Paths = []string{host}, []string{file}
+	}
+	for i, p := range c.Paths {
+		var err error
+		if c.Paths[i], err = there(p); err != nil {
+			return err
+		}
 	}
 	c.NoLock = true // it changes nothing there
-	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+	hosts, r, err := c.resolve(ctx, t, "fetch")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		p.start("fetching", f.Hosts)
 		done := p.done(f.Hosts)
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		for _, r := range f.Fetch(ctx, c.Paths, c.To, r.sudo(), func(r fleet.FetchResult) { done(fleet.Result{Host: r.Host, Err: r.Err}) }) {
+		o := fleet.FetchOptions{Paths: c.Paths, Of: pathsOf(hosts, of), Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: func(r fleet.FetchResult) { done(fleet.Result{Host: r.Host, Err: r.Err}) }}
+		for _, r := range f.Fetch(ctx, o) {
+			var differs *fleet.DiffersError
+			if errors.As(r.Err, &differs) {
+				r.Err = fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", r.Err)
+			}
 			out = append(out, fleet.Result{Host: r.Host, Err: r.Err})
 			files, bytes = files+r.Files, bytes+r.Bytes
 		}
-		if !c.JSON && !c.Quiet {
-			p.say("%d %s, %s", files, word(files, "file", "files"), size(bytes))
+		if !c.JSON && !c.Quiet && files > 0 {
+			p.say("%d %s, %s, to %s", files, word(files, "file", "files"), size(bytes), c.where(len(f.Hosts)))
 		}
 		return out, nil
 	})
+}
+
+// where says where files of so many hosts are.
+func (c *fetchCmd) where(hosts int) string {
+	dir := c.To
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	if hosts > 1 {
+		return dir + ", a directory for each host"
+	}
+	return dir
+}
+
+// pathsOf gives what is wanted of each host by its name, where words said it.
+func pathsOf(hosts []found, of map[string][]string) map[string][]string {
+	if of == nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for _, h := range hosts {
+		for _, w := range h.words {
+			out[h.Name] = append(out[h.Name], of[w]...)
+		}
+	}
+	return out
+}
+
+// byHost takes HOST:PATH words apart: the hosts, and what is wanted of each. [ADDRESS]:PATH is one of IPv6.
+func byHost(words []string) (hosts []string, of map[string][]string, err error) {
+	of = map[string][]string{}
+	for _, w := range words {
+		end := strings.IndexByte(w, ':')
+		if at := strings.Index(w, "]:"); strings.Contains(w[:max(end, 0)], "[") && at >= 0 {
+			end = at + 1
+		}
+		if end < 1 || end == len(w)-1 || strings.Contains(w[:end], "/") {
+			return nil, nil, usage("%s names no host and no path there; write HOST:PATH for each, as in `jarvis fetch loki:/etc/motd`, or the hosts with -o", w)
+		}
+		list, err := fleet.Expand(w[:end])
+		if err != nil {
+			return nil, nil, usage("%v", err)
+		}
+		path, err := there(w[end+1:])
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, h := range list {
+			if len(of[h]) == 0 {
+				hosts = append(hosts, h)
+			}
+			of[h] = append(of[h], path)
+		}
+	}
+	return hosts, of, nil
 }
 
 // size writes bytes for people.
@@ -217,12 +337,12 @@ func size(n int64) string {
 type lockCmd struct {
 	manyFlags
 
-	Root string `short:"r" placeholder:"DIR" help:"Lock this directory, as sync and upload with the same --root do."`
+	Root string `short:"r" placeholder:"DIR" help:"Lock this directory alone, as sync and upload with the same --root do; others may work elsewhere on the host, but not on the whole of it."`
 }
 
 // Help is shown under --help.
 func (lockCmd) Help() string {
-	return "Holds the lock until Ctrl-C. Meanwhile every other exec, sync and upload on these hosts is refused.\n\nExample: jarvis lock -o web[1-20]"
+	return "Holds the lock until Ctrl-C. Meanwhile every other exec, sync and upload on these hosts is refused, but those with --no-lock or a --lock-file of their own.\n\nExample: jarvis lock -o web[1-20]"
 }
 
 // Run is called by kong.
@@ -230,8 +350,11 @@ func (c *lockCmd) Run(ctx context.Context, t *term) error {
 	if c.NoLock {
 		return usage("--no-lock makes no sense here")
 	}
-	c.lockDir = c.Root
-	return c.on(ctx, t, func(ctx context.Context, f *fleet.Fleet, _ *resolver, p *printer) ([]fleet.Result, error) {
+	var err error
+	if c.lockDir, err = there(c.Root); err != nil {
+		return err
+	}
+	return c.on(ctx, t, "lock", func(ctx context.Context, f *fleet.Fleet, _ *resolver, p *printer) ([]fleet.Result, error) {
 		p.say("locked: %s; Ctrl-C lets go", hosts(len(f.Hosts)))
 		<-ctx.Done()
 		return nil, nil

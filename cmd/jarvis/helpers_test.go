@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -28,4 +29,17 @@ func sandboxData(t *testing.T) string {
 	}
 	pub := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey())))
 	return "#cloud-config\nhostname: other\nssh_keys:\n  ed25519_private: " + strconv.Quote(string(pem.EncodeToMemory(block))) + "\n  ed25519_public: " + pub + "\n"
+}
+
+// until polls, within a limit.
+func until(t *testing.T, limit time.Duration, what string, f func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for !f() {
+		if time.Since(began) > limit {
+			t.Fatalf("%s: not within %s", what, limit)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(began)
 }

@@ -17,8 +17,9 @@ import (
 
 // manyFlags are those of all commands that work on many hosts, with orgalorg's letters.
 type manyFlags struct {
-	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; a word with a slash is a file of hosts. May be given again."`
+	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash is a file of hosts. May be given again."`
 	FromStdin bool     `name:"read-stdin" short:"s" help:"Read hosts from stdin."`
+	Direct    bool     `help:"Connect from here and ask no server: names mean what ~/.ssh/config says."`
 	User      string   `short:"u" help:"Log in as this user."`
 	Sudo      bool     `short:"x" help:"Work as root, by sudo; with --password it is given to sudo too."`
 	Password  bool     `short:"p" help:"Ask for a password once, and use it everywhere."`
@@ -29,15 +30,15 @@ type manyFlags struct {
 	NoLock  bool `name:"no-lock" short:"y" help:"Do not lock the hosts."`
 	MayLock bool `name:"no-lock-fail" short:"t" help:"Only warn when the lock is held by somebody else."`
 
-	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory (default: /, or what --root says)."`
+	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory, and nothing else (default: / or what --root says, and shared what is above it)."`
 
-	lockDir   string   // what --root says, where there is one
-	words     []string // the hosts, once they are read
-	Threads   int      `short:"d" default:"64" help:"Handshakes at once."`
-	Connect   millis   `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
-	Send      millis   `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
-	Receive   millis   `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
-	KeepAlive millis   `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
+	lockDir   string // what --root says, where there is one
+	lockThere bool   // it must be there
+	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
+	Connect   millis `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
+	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
+	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
+	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet bool `short:"q" help:"Print the lines without host names."`
 	JSON  bool `name:"json" help:"Print one JSON object a line."`
@@ -67,9 +68,6 @@ func usage(format string, args ...any) error {
 
 // names gives the hosts as words, in the order given, each once.
 func (m *manyFlags) names(t *term) ([]string, error) {
-	if m.words != nil {
-		return m.words, nil
-	}
 	var out []string
 	for _, w := range m.Hosts {
 		if strings.Contains(w, "/") { // no host has one
@@ -152,19 +150,6 @@ func (r *resolver) sudo() *remote.Sudo {
 		return nil
 	}
 	return &remote.Sudo{Password: r.Password}
-}
-
-// hosts resolves all words.
-func (r *resolver) hosts(words []string) ([]fleet.Host, error) {
-	out := make([]fleet.Host, 0, len(words))
-	for _, w := range words {
-		t, err := r.Target(w)
-		if err != nil {
-			return nil, usage("%v", err)
-		}
-		out = append(out, fleet.Host{Name: w, Target: t})
-	}
-	return out, nil
 }
 
 // secret asks for one on the terminal, without echo.

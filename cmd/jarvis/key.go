@@ -30,6 +30,9 @@ func readKey(conf *config.Config) (*clipboard.Key, error) {
 // mayBeNew refuses a database that holds nothing where signs of an earlier one are: somebody has lost the record of
 // all hosts, and going on would hide it and begin a second one.
 func (a *app) mayBeNew() error {
+	if _, err := os.Stat(filepath.Join(a.conf.Data, unfinished)); err == nil {
+		return &exitError{exitUsage, fmt.Sprintf("a restore into %s was broken off; remove all in it, and restore again", a.conf.Data)}
+	}
 	var signs []string
 	for _, name := range []string{"age.key", "tasks", "id_ed25519", "known_hosts"} {
 		if st, err := os.Stat(filepath.Join(a.conf.Data, name)); err == nil && (st.IsDir() || st.Size() > 0) {

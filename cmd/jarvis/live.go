@@ -1,14 +1,9 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"sync"
 	"time"
 
 	xterm "golang.org/x/term"
@@ -19,78 +14,11 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// view shows a run as it moves.
-type view interface {
-	event(ev pipeline.Event, r web.RunView)
-	tick(r web.RunView)
-	end(r web.RunView)
-}
-
-// watch feeds a view with a run's events, and follows again when the server was restarted meanwhile.
-func watch(ctx context.Context, cl *web.Client, id, last int64, v view) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var mu sync.Mutex
-	r, err := cl.Run(ctx, id)
-	if err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		t := time.NewTicker(300 * time.Millisecond)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			if now, err := cl.Run(ctx, id); err == nil {
-				mu.Lock()
-				r = now
-				v.tick(r)
-				mu.Unlock()
-			}
-		}
-	}()
-	for tries := 0; ; tries++ {
-		err := cl.Follow(ctx, id, last, func(ev pipeline.Event) {
-			mu.Lock()
-			defer mu.Unlock()
-			last, tries = ev.ID, 0
-			v.event(ev, r)
-		})
-		now, rerr := cl.Run(ctx, id)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil && rerr == nil && now.State.Resting() {
-			return nil
-		}
-		if tries > 60 {
-			return fmt.Errorf("the server is gone: %w", cmp.Or(rerr, err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-// jsonView prints each event, and at the end the run, as a line of JSON.
-type jsonView struct{ enc *json.Encoder }
-
-func (v *jsonView) event(ev pipeline.Event, _ web.RunView) { _ = v.enc.Encode(ev) }
-func (v *jsonView) tick(web.RunView)                       {}
-func (v *jsonView) end(r web.RunView)                      { _ = v.enc.Encode(r.Run) }
-
 // plainView prints a line per stage: for pipes and logs.
-type plainView struct{ out io.Writer }
+type plainView struct {
+	reminder
+	out io.Writer
+}
 
 func (v *plainView) event(ev pipeline.Event, r web.RunView) {
 	switch ev.Kind {
@@ -99,7 +27,11 @@ func (v *plainView) event(ev pipeline.Event, r web.RunView) {
 	}
 	_, _ = fmt.Fprintln(v.out, plain.Line(command.EventLine(ev, len(r.Steps))))
 }
-func (v *plainView) tick(web.RunView) {}
+func (v *plainView) tick(r web.RunView) {
+	if v.due(r) {
+		_, _ = fmt.Fprintln(v.out, plain.Line(waiting(r.Run)))
+	}
+}
 func (v *plainView) end(r web.RunView) {
 	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
@@ -115,65 +47,102 @@ func outcome(r web.RunView) string {
 	return command.StatusLine(r.Run, "", 0, time.Now())
 }
 
-// liveView draws the stages with bars, elapsed and usual time, and redraws them in place.
+// liveView draws the stages with bars, elapsed and usual time, and redraws them in place. It has no colours. What does not
+// fit into the window is left out: what has scrolled away cannot be redrawn.
 type liveView struct {
 	out   io.Writer
-	drawn int
+	drawn []int // the widths of the lines that stand there
 }
 
 func (v *liveView) event(_ pipeline.Event, r web.RunView) {}
 func (v *liveView) tick(r web.RunView)                    { v.draw(r) }
+func (v *liveView) every() time.Duration                  { return 300 * time.Millisecond }
 func (v *liveView) end(r web.RunView) {
 	v.draw(r)
 	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
 
 func (v *liveView) draw(r web.RunView) {
-	width := 100
-	if f, ok := v.out.(*os.File); ok {
-		if w, _, err := xterm.GetSize(int(f.Fd())); err == nil && w > 20 {
-			width = w
+	width, height := 100, 25
+	if f, ok := fileOf(v.out); ok {
+		if w, h, err := xterm.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			width, height = w, h
 		}
 	}
 	var b strings.Builder
-	if v.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
+	// A terminal that became narrower has broken the lines that stand there.
+	up := 0
+	for _, w := range v.drawn {
+		up += max(1, (w+width-1)/width)
 	}
-	for i, step := range r.Steps {
-		mark, took := "·", ""
-		bar := strings.Repeat("─", 12)
+	if up = min(up, height-1); up > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", up)
+	}
+	b.WriteString("\r\x1b[J\x1b[?7l") // without wrapping: a character may be wider than we think
+	v.drawn = v.drawn[:0]
+	for _, line := range stageLines(r, height-1, time.Now()) {
+		rs := []rune(plain.Line(line))
+		if len(rs) > width-1 {
+			rs = append(rs[:max(0, width-2)], '…')
+		}
+		v.drawn = append(v.drawn, len(rs))
+		b.WriteString(string(rs) + "\n")
+	}
+	b.WriteString("\x1b[?7h")
+	_, _ = io.WriteString(v.out, b.String())
+}
+
+// stageLines writes the stages of a run, a line each; of more than fit, those around the one under way.
+func stageLines(r web.RunView, room int, now time.Time) []string {
+	n := len(r.Steps)
+	from, to := 0, n
+	if room = max(room, 1); n > room {
+		from = min(max(0, r.Stage-room/2), n-room)
+		to = from + room
+	}
+	var out []string
+	for i := from; i < to; i++ {
+		switch {
+		case i == from && i > 0 && i < r.Stage && room > 3:
+			out = append(out, fmt.Sprintf(" ✔ %d stages are done", i+1))
+		case i == to-1 && i < n-1 && i > r.Stage && room > 3:
+			out = append(out, fmt.Sprintf(" · %d stages are to come", n-i))
+		default:
+			out = append(out, stageBar(r, i, now))
+		}
+	}
+	return out
+}
+
+// stageBar writes one stage.
+func stageBar(r web.RunView, i int, now time.Time) string {
+	mark, took := "·", ""
+	bar := strings.Repeat("─", 12)
+	switch {
+	case i < r.Stage:
+		mark, bar = "✔", strings.Repeat("━", 12)
+	case i == r.Stage && r.State.Moving():
 		usual := time.Duration(0)
 		if i < len(r.Usual) {
 			usual = r.Usual[i]
 		}
-		switch {
-		case i < r.Stage:
-			mark, bar = "✔", strings.Repeat("━", 12)
-		case i == r.Stage && r.State.Moving():
-			elapsed := time.Since(r.StageAt)
-			mark, took = "▶", command.Short(elapsed)
-			fill := 6
-			if usual > 0 {
-				fill = min(11, int(12*elapsed/usual))
-				took += " (usually " + command.Short(usual) + ")"
-			}
-			bar = strings.Repeat("━", fill) + strings.Repeat("─", 12-fill)
-			line := r.Line
-			if r.State == pipeline.Waiting {
-				line = r.Why
-			}
-			if line != "" {
-				took += " — " + line
-			}
-		case i == r.Stage:
-			mark, took = "✘", r.Error
+		elapsed := now.Sub(r.StageAt)
+		mark, took = "▶", command.Short(elapsed)
+		fill := 6
+		if usual > 0 {
+			fill = max(0, min(11, int(12*elapsed/usual)))
+			took += " (usually " + command.Short(usual) + ")"
 		}
-		line := plain.Line(fmt.Sprintf(" %s %2d/%d %-30s %s %s", mark, i+1, len(r.Steps), step, bar, took))
-		if rs := []rune(line); len(rs) > width-1 {
-			line = string(rs[:width-2]) + "…"
+		bar = strings.Repeat("━", fill) + strings.Repeat("─", 12-fill)
+		line := r.Line
+		if r.State == pipeline.Waiting {
+			line = r.Why
 		}
-		fmt.Fprintf(&b, "\x1b[2K%s\n", line)
+		if line != "" {
+			took += " — " + line
+		}
+	case i == r.Stage:
+		mark, took = "✘", r.Error
 	}
-	v.drawn = len(r.Steps)
-	_, _ = io.WriteString(v.out, b.String())
+	return fmt.Sprintf(" %s %2d/%d %-30s %s %s", mark, i+1, len(r.Steps), r.Steps[i], bar, took)
 }

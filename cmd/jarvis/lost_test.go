@@ -50,19 +50,6 @@ func (p *process) said() string {
 	return string(b)
 }
 
-// until polls, within a limit.
-func until(t *testing.T, limit time.Duration, what string, f func() bool) time.Duration {
-	t.Helper()
-	began := time.Now()
-	for !f() {
-		if time.Since(began) > limit {
-			t.Fatalf("%s: not within %s", what, limit)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return time.Since(began)
-}
-
 // exit waits for the end of the process.
 func (p *process) exit(limit time.Duration) (code int, after time.Duration) {
 	p.t.Helper()
@@ -118,7 +105,7 @@ func TestTwoServersNeverRunAStepAtOnce(t *testing.T) {
 	}
 	ticks := filepath.Join(dir, "w", "log")
 	until(t, 10*time.Second, "the step begins", func() bool { st, err := os.Stat(ticks); return err == nil && st.Size() > 0 })
-	if err := pg.SQL(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"); err != nil {
+	if err := pg.SQL(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"); err != nil {
 		t.Fatal(err)
 	}
 	b.start()
@@ -162,6 +149,9 @@ func TestAFrozenDatabaseDoesNotFreezeTheServer(t *testing.T) {
 	t.Cleanup(pg.Stop)
 	bin, dir := buildJarvis(t), t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "w"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "w", "toy"), []byte(slowWorker), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, term := range map[string]bool{"until it gives up": false, "and a SIGTERM": true} {

@@ -38,10 +38,24 @@ func newSSHKey(t *testing.T) (pub, private string) {
 	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey()))), string(pem.EncodeToMemory(block))
 }
 
+// keepGo has what a test builds use the modules that are here, though HOME is another: else all are fetched again.
+func keepGo(t *testing.T) {
+	t.Helper()
+	keys := []string{"GOPATH", "GOMODCACHE", "GOCACHE", "GOENV"}
+	out, err := exec.Command("go", append([]string{"env"}, keys...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		t.Setenv(keys[i], v)
+	}
+}
+
 func newRow(t *testing.T, n, net int) *row {
 	t.Helper()
 	r := &row{home: t.TempDir()}
 	t.Setenv("XDG_CACHE_HOME", must[string](t)(os.UserCacheDir())) // where the hosts' base system is kept
+	keepGo(t)
 	t.Setenv("HOME", r.home)
 	t.Setenv("SSH_AUTH_SOCK", "")
 	pub, private := newSSHKey(t)
@@ -181,7 +195,7 @@ func TestManyHosts(t *testing.T) {
 
 	t.Run("the lock is refused when held, and what holds it is named", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		var out, errs syncBuffer
+		var out, errs real.Buffer
 		var wg sync.WaitGroup
 		wg.Add(1)
 		go func() {
@@ -371,7 +385,7 @@ func TestManyHosts(t *testing.T) {
 			time.Sleep(time.Second)
 			cancel()
 		}()
-		var out, errs syncBuffer
+		var out, errs real.Buffer
 		began := time.Now()
 		code := run(ctx, with("exec", "sleep 3333"), strings.NewReader(""), &out, &errs)
 		if code != exitInterrupted || time.Since(began) > 8*time.Second {

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// onTerminal runs a program on a terminal of its own (script(1) of util-linux), and types the answer when it asks.
-func onTerminal(t *testing.T, line, ask, answer string) string {
+// onTerminal runs a program on a terminal of its own (script(1) of util-linux), and types each answer when it has asked for it:
+// talk is a text that it prints, what is typed then, the next text, and so on.
+func onTerminal(t *testing.T, line string, talk ...string) string {
 	t.Helper()
 	cmd := exec.Command("script", "-qec", line, "/dev/null")
 	in, err := cmd.StdinPipe()
@@ -24,13 +25,14 @@ func onTerminal(t *testing.T, line, ask, answer string) string {
 	defer func() { _ = in.Close() }()
 	var mu sync.Mutex
 	var out bytes.Buffer
-	typed := ask == ""
+	seen := 0 // what was printed before the last answer
 	cmd.Stdout = writerFunc(func(b []byte) (int, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		out.Write(b)
-		if !typed && strings.Contains(out.String(), ask) {
-			typed = true
+		if len(talk) > 1 && talk[0] != "" && strings.Contains(out.String()[seen:], talk[0]) {
+			answer := talk[1]
+			talk, seen = talk[2:], out.Len()
 			// The terminal echoes until the program has turned that off, just after it asked.
 			time.AfterFunc(300*time.Millisecond, func() { _, _ = io.WriteString(in, answer+"\n") })
 		}
@@ -136,7 +138,7 @@ func TestManyHostsOnATerminal(t *testing.T) {
 		if err := os.WriteFile(known, []byte(lines[0]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if code, _, errs := jarvis(t, "", "exec", "-o", "web[1-3]", "true"); code == 0 || !strings.Contains(errs, "no host key is known for it") {
+		if code, _, errs := jarvis(t, "", "exec", "-o", "web[1-3]", "true"); code == 0 || !strings.Contains(errs, "web[2-3]: no host keys are known for them") {
 			t.Errorf("exit %d %s", code, errs)
 		}
 		if code, out, errs := jarvis(t, "", "exec", "--host-key", "accept-new", "-o", "web[1-3]", "hostname"); code != 0 || !strings.Contains(out, "web3: web3") {

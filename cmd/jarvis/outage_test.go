@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,11 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// countingWorker writes down when a step begins and ends. Once it has written that it ends, nothing keeps it from doing so.
+// countingWorker writes down when a step begins and ends. Once it has written that it ends, nothing keeps it from doing
+// so. None ends while the file `hold` is there.
 const countingWorker = `#!/bin/bash
 log=${0%/*}/log
 case $1 in
@@ -31,6 +32,7 @@ esac
 in=$(cat); host=$(sed -n 's/.*hostname: *\([a-z0-9]*\).*/\1/p' <<<"$in" | head -n 1)
 echo "begin $host $1" >>"$log"
 sleep 0.$((RANDOM % 9 + 1))
+while [ -e "${0%/*}/hold" ]; do sleep 0.05; done
 trap '' TERM
 echo "end $host $1" >>"$log"
 printf '%s\n  did%s: yes\n' "$in" "${1#s}"
@@ -132,7 +134,7 @@ func (o *outage) allReady(limit time.Duration) {
 		defer cancel()
 		out, err := o.cli(ctx, "hosts", "--json")
 		var a struct{ Data []pipeline.Run }
-		if err != nil || json.Unmarshal(out, &a) != nil || len(a.Data) != o.hosts {
+		if err != nil || contract.Unmarshal(out, &a) != nil || len(a.Data) != o.hosts {
 			return false
 		}
 		ready := 0
@@ -233,12 +235,21 @@ func TestAnOutcomeOutlivesTheProcess(t *testing.T) {
 	thaw := must[func()](t)(pg.Freeze())
 	before := len(o.ended())
 	until(t, 5*time.Second, "more steps end", func() bool { return len(o.ended()) > before })
-	until(t, 5*time.Second, "their outcomes are in files", func() bool {
+	// A step that ends in the moment of the kill is known to nobody, and nothing can change that. So none ends then.
+	hold := filepath.Join(o.dir, "w", "hold")
+	if err := os.WriteFile(hold, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2500 * time.Millisecond) // a file is written for what has not been on record for a second
+	until(t, 2*time.Second, "their outcomes are in files", func() bool {
 		files, _ := filepath.Glob(filepath.Join(data, "outcomes", "run-*.json"))
 		return len(files) >= len(o.ended())-before
 	})
 	_ = o.cmd.Process.Signal(syscall.SIGKILL)
 	time.Sleep(300 * time.Millisecond)
+	if err := os.Remove(hold); err != nil {
+		t.Fatal(err)
+	}
 	thaw()
 	o.allReady(2 * time.Minute)
 	if files, _ := filepath.Glob(filepath.Join(data, "outcomes", "*")); len(files) > 0 {

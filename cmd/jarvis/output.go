@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // printer shows what many hosts say: line by line, as JSON, or at the end with what is equal together; and on a
@@ -50,7 +51,7 @@ func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *p
 	ctx, stop := context.WithCancelCause(ctx)
 	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the lock.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	return ctx, &printer{out: &taken{t.out, stop}, err: &taken{t.err, stop}, flags: m, status: isTerminal(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
+	return ctx, &printer{out: &taken{below(t.out).(io.Writer), stop}, err: &taken{t.err, stop}, flags: m, status: canRedraw(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
 }
 
 // taken ends everything when what is written is not taken.
@@ -61,13 +62,66 @@ type taken struct {
 
 func (o *taken) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
-	switch {
-	case errors.Is(err, syscall.EPIPE):
-		o.stop(errors.New("everything was stopped: nobody reads the output any more"))
-	case err != nil:
-		o.stop(fmt.Errorf("everything was stopped: %w", err))
+	if err != nil {
+		o.stop(&outputError{err})
 	}
 	return n, err
+}
+
+// outputError: what we print is not taken.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string {
+	if e.unread() {
+		return "nobody reads the output any more"
+	}
+	return "the output cannot be written: " + e.err.Error()
+}
+
+// unread: whoever read has gone, as `head -1` does; else something is wrong, as a full disk.
+func (e *outputError) unread() bool { return errors.Is(e.err, syscall.EPIPE) }
+
+// broken says what an output that is not taken did to what ran.
+func broken(err error) error {
+	var e *outputError
+	if errors.As(err, &e) {
+		return &exitError{exitFailed, "everything was stopped: " + e.Error()}
+	}
+	return err
+}
+
+// verdict says what failed, and what was stopped and why; nil when all went well.
+func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*fleet.HostError) error {
+	cause := context.Cause(ctx)
+	var out *outputError
+	switch {
+	case errors.Is(cause, fleet.ErrLockLost):
+		return &exitError{exitUsage, "everything was stopped: " + flat(cause)}
+	case cause == nil:
+		return p.summary(results, lost)
+	case !errors.As(cause, &out):
+		return cause
+	}
+	stopped := 0
+	for _, r := range results {
+		if errors.Is(r.Err, cause) {
+			stopped++
+		}
+	}
+	switch {
+	case len(results) == 0 || stopped == len(results):
+		return broken(cause)
+	case stopped > 0:
+		return &exitError{exitFailed, fmt.Sprintf("%d of %s were stopped: %s", stopped, hosts(len(results)), out)}
+	}
+	err := p.summary(results, lost)
+	if err == nil && !out.unread() {
+		return &exitError{exitFailed, "everything was done, but " + out.Error()}
+	}
+	if err == nil {
+		p.note("everything was done; %s", out)
+	}
+	return err
 }
 
 // start says on which hosts something begins.
@@ -120,10 +174,7 @@ func (p *printer) line(l fleet.Line) {
 }
 
 func (p *printer) json(v any) {
-	b, err := json.Marshal(v)
-	if err == nil {
-		_, _ = p.out.Write(append(b, '\n'))
-	}
+	_ = contract.Write(p.out, v)
 }
 
 // note says something that is not a host's output.
@@ -258,14 +309,16 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		}
 		byHow[how] = append(byHow[how], name)
 	}
-	bad := 0
+	bad, strangers := 0, false
 	for _, e := range lost {
 		bad++
+		strangers = strangers || errors.Is(e, remote.ErrUnknownHost)
 		add(e.Host.Name, e.Err.Error())
 	}
 	for _, r := range results {
 		if !r.OK() {
 			bad++
+			strangers = strangers || errors.Is(r.Err, remote.ErrUnknownHost)
 			add(r.Host.Name, how(r))
 		}
 	}
@@ -273,13 +326,20 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		return nil
 	}
 	all := len(results) + len(lost)
+	hint := ""
+	if strangers {
+		hint = strangersHint
+	}
 	if all == 1 {
-		return &exitError{exitFailed, fmt.Sprintf("%s: %s", byHow[order[0]][0], order[0])}
+		return &exitError{exitFailed, fmt.Sprintf("%s: %s", byHow[order[0]][0], order[0]) + hint}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d hosts failed", bad, all)
 	for _, h := range order {
 		fmt.Fprintf(&b, "\n  %s: %s", fleet.Fold(byHow[h]), h)
 	}
-	return &exitError{exitFailed, b.String()}
+	return &exitError{exitFailed, b.String() + hint}
 }
+
+// strangersHint says what to do about hosts of which no key is known.
+const strangersHint = "; put their keys into known_hosts, or say --host-key accept-new, which writes down those that they show now"

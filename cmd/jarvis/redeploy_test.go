@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/examples"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab"
 	labec2 "github.com/jarvisops/jarvis/lab/ec2"
 	lablinode "github.com/jarvisops/jarvis/lab/linode"
@@ -50,6 +50,27 @@ type site struct {
 // newSite starts it all, with Jarvis in this process and alice in the channel.
 func newSite(t *testing.T, block int, hosts ...string) *site {
 	t.Helper()
+	return newSiteWith(t, block, "", "", hosts...)
+}
+
+// newSiteWith is newSite with more lines in its configuration: at its top, and under workers.
+func newSiteWith(t *testing.T, block int, top, workers string, hosts ...string) *site {
+	t.Helper()
+	s := newServers(t, hosts...)
+	s.newClouds(block)
+	clouds := workers
+	for _, c := range s.clouds {
+		clouds += c.Config()
+	}
+	s.configure(top, clouds)
+	serveInProcess(t, s.conf)
+	s.join()
+	return s
+}
+
+// newServers starts what is no provider.
+func newServers(t *testing.T, hosts ...string) *site {
+	t.Helper()
 	ctx := t.Context()
 	s := &site{T: t, gists: map[string]string{}, hosts: map[string]*real.Host{}}
 	s.ircd = must[*real.IRCd](t)(real.StartIRCd())
@@ -60,10 +81,27 @@ func newSite(t *testing.T, block int, hosts ...string) *site {
 	t.Cleanup(s.slapd.Stop)
 	s.git = must[*real.Gitolite](t)(real.StartGitolite(ctx, hosts...))
 	t.Cleanup(s.git.Stop)
-	s.icinga = must[*real.Icinga](t)(real.StartIcinga(ctx, hosts...))
+	var full []string
+	for _, h := range hosts {
+		full = append(full, h+".websages.com")
+	}
+	s.icinga = must[*real.Icinga](t)(real.StartIcinga(ctx, full...))
 	t.Cleanup(s.icinga.Stop)
 	s.alerts = must[*real.Alertmanager](t)(real.StartAlertmanager(ctx))
 	t.Cleanup(s.alerts.Stop)
+	s.gist = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, _ = fmt.Fprint(w, s.gists[strings.TrimPrefix(r.URL.Path, "/")])
+	}))
+	t.Cleanup(s.gist.Close)
+	return s
+}
+
+// newClouds starts the simulated providers, whose machines are hosts with root file systems of their own.
+func (s *site) newClouds(block int) {
+	s.Helper()
+	t := s.T
 	s.rack = lab.NewRack(block, 22, func(addr, userData string) (lab.Machine, error) {
 		h, err := real.StartHost(context.Background(), addr, userData)
 		if err == nil && s.prepare != nil {
@@ -80,22 +118,20 @@ func newSite(t *testing.T, block int, hosts ...string) *site {
 	t.Cleanup(s.rack.Stop)
 	li := must[*lablinode.Server](t)(lablinode.Start(s.rack))
 	li.Kernel = "linode/latest-64bit" // what Linode gave for years: set_kernel has something to do
-	s.vsphere = must[*lab.VSphere](t)(lab.StartVSphere(ctx, s.rack))
+	s.vsphere = must[*lab.VSphere](t)(lab.StartVSphere(t.Context(), s.rack))
 	s.clouds = map[string]lab.Cloud{"linode": li, "ec2": labec2.Start(s.rack), "esx": s.vsphere}
-	clouds := ""
 	for _, c := range s.clouds {
 		t.Cleanup(c.Stop)
-		clouds += c.Config()
 	}
-	s.gist = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_, _ = fmt.Fprint(w, s.gists[strings.TrimPrefix(r.URL.Path, "/")])
-	}))
-	t.Cleanup(s.gist.Close)
+}
+
+// configure writes the configuration; top are lines at its top, clouds those under workers.
+func (s *site) configure(top, clouds string) {
+	s.Helper()
+	t := s.T
 	dir := t.TempDir()
 	s.conf = filepath.Join(dir, "jarvis.yaml")
-	text := fmt.Sprintf(`
+	text := top + fmt.Sprintf(`
 data: ./data
 listen: ""
 approvals: {off: true}
@@ -125,13 +161,16 @@ workers:
 	if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	serveInProcess(t, s.conf)
-	s.alice = must[*real.IRCClient](t)(real.DialIRC(ctx, s.ircd.Addr, "alice", "#ops"))
-	t.Cleanup(s.alice.Close)
+}
+
+// join brings alice into the channel, and waits for Jarvis there.
+func (s *site) join() {
+	s.Helper()
+	s.alice = must[*real.IRCClient](s.T)(real.DialIRC(s.Context(), s.ircd.Addr, "alice", "#ops"))
+	s.Cleanup(s.alice.Close)
 	if _, err := s.alice.Wait(`jarvis.*JOIN|353 .*jarvis`, 15*time.Second); err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	return s
 }
 
 // say says something in the channel; {name} stands for the URL of a gist.
@@ -147,7 +186,12 @@ func (s *site) say(line string) {
 
 func (s *site) hear(pattern string) string {
 	s.Helper()
-	l, err := s.alice.Next(pattern, 120*time.Second)
+	return s.hearWithin(120*time.Second, pattern)
+}
+
+func (s *site) hearWithin(limit time.Duration, pattern string) string {
+	s.Helper()
+	l, err := s.alice.Next(pattern, limit)
 	if err != nil {
 		_, out, _ := jarvis(s.T, "", "--config", s.conf, "status")
 		s.Fatalf("%v\nstatus: %s", err, out)
@@ -203,7 +247,7 @@ func (s *site) watch(f func()) (www, quiet []string) {
 			if v, err := s.named.Dig(ctx, "www.websages.com", "CNAME"); err == nil && v != "" {
 				note(&www, v)
 			}
-			depth, err1 := s.icinga.Depth(ctx, "loki")
+			depth, err1 := s.icinga.Depth(ctx, "loki.websages.com")
 			silences, err2 := s.alerts.Silences(ctx)
 			if err1 == nil && err2 == nil {
 				note(&quiet, fmt.Sprintf("%d %d", depth, len(silences)))
@@ -244,7 +288,7 @@ func TestRedeployNineteenStages(t *testing.T) {
 		if len(quiet) < 2 || quiet[0] != "0 0" || !slices.Contains(quiet, "1 1") {
 			t.Errorf("downtimes and silences meanwhile: %v", quiet)
 		}
-		if d, a := must[int](t)(s.icinga.Depth(ctx, "loki")), must[[]string](t)(s.alerts.Silences(ctx)); d != 0 || len(a) != 0 {
+		if d, a := must[int](t)(s.icinga.Depth(ctx, "loki.websages.com")), must[[]string](t)(s.alerts.Silences(ctx)); d != 0 || len(a) != 0 {
 			t.Errorf("monitoring is still quiet: %d, %v", d, a)
 		}
 		if ip == oldIP || len(cloud.Machines()) != 1 {
@@ -320,7 +364,7 @@ func (s *site) everyStepTwice() {
 	ready := s.hear(`alice: loki is ready: .*, 40 stages in `)
 	_, out, _ := jarvis(s.T, "", "--config", s.conf, "log", "loki", "--json")
 	var a struct{ Data []pipeline.Event }
-	if err := json.Unmarshal([]byte(out), &a); err != nil {
+	if err := contract.Unmarshal([]byte(out), &a); err != nil {
 		s.Fatal(err)
 	}
 	n := 0
@@ -357,21 +401,33 @@ func (s *site) everyStepTwice() {
 		"device: tmpfs, mount: /etc, type: tmpfs":                                   `mount "/etc" belongs to the system`,
 		"device: \"tmpfs; reboot\", mount: /srv/new, type: tmpfs":                   `device "tmpfs; reboot" is not one`,
 	} {
-		_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
-		_, keys, _ := strings.Cut(shown, "  hostkeys:\n")
-		first, _, _ := strings.Cut(keys, "\n")
-		s.put("slip", "instance:\n  hostname: slip\n  provider: EC2\n  ipaddress: "+address(ready)+"\n  hostkeys:\n"+first+"\n  filesystems:\n    - {"+slip+"}\nsteps: [ssh:mount_filesystems]\n")
+		s.put("slip", "instance:\n  hostname: slip\n  provider: EC2\n  ipaddress: "+address(ready)+"\n  hostkeys:\n"+s.firstKey()+"\n  filesystems:\n    - {"+slip+"}\nsteps: [ssh:mount_filesystems]\n")
 		s.say("deploy {slip}")
 		s.hear(`alice: slip failed at stage 1/1 ssh:mount_filesystems after .*` + regexp.QuoteMeta(want))
 		s.say("cancel slip")
 		s.hear(`alice: slip: run \d+ was cancelled`)
 	}
+	// A disk that the first boot could not mount is not passed over.
+	s.put("slip", "instance:\n  hostname: slip\n  provider: EC2\n  ipaddress: "+address(ready)+"\n  hostkeys:\n"+s.firstKey()+"\n  disks: [{size: 1GB, mount: /srv/none}]\nsteps: [ssh:mount_filesystems]\n")
+	s.say("deploy {slip}")
+	s.hear(`alice: slip failed at stage 1/1 ssh:mount_filesystems after .*the first boot did not mount /srv/none \(cloud-init says nothing of it`)
+	s.say("cancel slip")
+	s.hear(`alice: slip: run \d+ was cancelled`)
 	if got := must[string](s.T)(h.ReadFile("/etc/fstab")); got != fstab {
 		s.Errorf("fstab was\n%s\nand is\n%s", fstab, got)
 	}
 	s.update("delete www.websages.com", "delete ftp.websages.com")
 	s.say("destroy loki")
 	s.hear(`alice: loki is destroyed`)
+}
+
+// firstKey is the line of loki's first host key in its clipboard.
+func (s *site) firstKey() string {
+	s.Helper()
+	_, shown, _ := jarvis(s.T, "", "--config", s.conf, "show", "loki")
+	_, keys, _ := strings.Cut(shown, "  hostkeys:\n")
+	first, _, _ := strings.Cut(keys, "\n")
+	return first
 }
 
 // TestDeployFromNetwork deploys a bare machine on ESX that installs itself from the network, as the first Jarvis did:
@@ -393,7 +449,7 @@ func TestDeployFromNetwork(t *testing.T) {
 	said := map[string]string{}
 	_, out, _ := jarvis(t, "", "--config", s.conf, "log", "loki", "--json")
 	var a struct{ Data []pipeline.Event }
-	if err := json.Unmarshal([]byte(out), &a); err != nil {
+	if err := contract.Unmarshal([]byte(out), &a); err != nil {
 		t.Fatal(err)
 	}
 	for _, ev := range a.Data {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,35 +14,37 @@ import (
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/web"
 )
 
 // Exit codes (DESIGN section 11).
 const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitDenied      = 3
-	exitNotFound    = 4
-	exitInterrupted = 130
+	exitOK          = command.ExitOK
+	exitFailed      = command.ExitFailed
+	exitUsage       = command.ExitUsage
+	exitDenied      = command.ExitDenied
+	exitNotFound    = command.ExitNotFound
+	exitInterrupted = command.ExitInterrupted
 )
-
-// version is set by the build: -ldflags "-X main.version=v1.2.3".
-var version = "devel"
 
 // term is what a command speaks through.
 type term struct {
 	in     io.Reader
 	out    io.Writer
 	err    io.Writer
-	conf   string // --config
-	server string // --server
+	conf   string         // --config
+	server string         // --server, or what stands for it
+	place  config.Place   // of the server on this machine, as locate found it
+	lost   error          // why it found none
+	used   *config.Config // that of what runs here; nil: none was read
+	json   bool           // a verb was said with --json: a refusal is an envelope too
 
 	noted sync.Map // what was said of files that are read more than once
 }
 
 // isTerminal reports whether a stream is a terminal; a file handed to it keeps that.
 func isTerminal(v any) bool {
-	f, ok := v.(*os.File)
+	f, ok := fileOf(v)
 	if !ok {
 		return false
 	}
@@ -49,28 +52,50 @@ func isTerminal(v any) bool {
 	return err == nil && st.Mode()&os.ModeCharDevice != 0 && st.Name() != "null"
 }
 
-// load reads the configuration that the command line names, or the first there is.
-func (t *term) load() (*config.Config, error) {
-	file := t.conf
-	if file == "" {
-		file = config.Find()
+// canRedraw reports whether a stream is a terminal that knows how to move its cursor: a dumb one, and one that does not say what
+// it is, is written line after line, as a file is. (There are no colours, so NO_COLOR asks for nothing.)
+func canRedraw(v any) bool {
+	kind := os.Getenv("TERM")
+	return isTerminal(v) && kind != "" && kind != "dumb"
+}
+
+// file gives the configuration that the command line names, or the first there is; "" when there is none.
+func (t *term) file() string {
+	if t.conf != "" {
+		return t.conf
 	}
+	return config.Find()
+}
+
+// load reads the configuration, for what runs here: a client only locates the server.
+func (t *term) load(read func(file string) (*config.Config, error)) (*config.Config, error) {
+	file := t.file()
 	if file == "" {
-		return config.Default(), nil
+		return config.Parse("jarvis.yaml", nil, os.LookupEnv)
 	}
-	return config.Load(file)
+	c, err := read(file)
+	t.used = c
+	return c, err
 }
 
 // cli is the command line but for the verbs, which run adds from the one table.
 type cli struct {
-	Config string `help:"Configuration file (default: ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Say the version of this program."`
 
-	Server string `help:"Address of a server elsewhere, as in https://jarvis.example.org; its token is taken from JARVIS_TOKEN." placeholder:"URL"`
+	Config string `help:"Configuration file (default: JARVIS_CONFIG, ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE"`
+
+	Server string `help:"Address of a server elsewhere, as in https://jarvis.example.org (default: JARVIS_SERVER); its token is taken from JARVIS_TOKEN." placeholder:"URL"`
 
 	Serve serveCmd  `cmd:"" help:"Run the server: chat, the socket, and every run that is under way."`
 	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
 	Step  stepCmd   `cmd:"" help:"Run one step by hand: the clipboard on stdin, the new one on stdout."`
 	Conf  configCmd `cmd:"" name:"config" help:"Check or show the configuration."`
+
+	Init    initCmd    `cmd:"" help:"Write a first configuration: asks, or takes flags."`
+	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this installation on this machine, and what to do."`
+	Reload  reloadCmd  `cmd:"" help:"Have the server read its configuration again."`
+	Backup  backupCmd  `cmd:"" help:"Write the record and its keys into one sealed file, while the server runs."`
+	Restore restoreCmd `cmd:"" help:"Make a data folder from a backup, or check one."`
 
 	Exec   execCmd   `cmd:"" group:"Hosts" help:"Run a command on many hosts at once."`
 	Upload uploadCmd `cmd:"" group:"Hosts" help:"Send files to many hosts at once."`
@@ -92,22 +117,22 @@ func (e *exitError) Error() string { return e.msg }
 
 // run is the whole program. Everything it says about a failure is one sentence on stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	t := &term{in: stdin, out: stdout, err: stderr}
+	out := &outlet{w: stdout}
+	t := &term{in: stdin, out: out, err: stderr}
 	var c cli
 	done := -1
 	opts := []kong.Option{
 		kong.Name("jarvis"),
-		kong.Description("Jarvis deploys hosts.\n\nExamples:\n  jarvis demo                      watch it work, nothing else needed\n  jarvis serve                     run the server\n  jarvis deploy loki.yaml          deploy a host and watch\n  jarvis status loki               where it stands\n  jarvis step dns:update_host < in.yaml > out.yaml\n\nExit codes: 0 done, 1 failed, 2 usage or configuration, 3 not allowed, 4 not found, 130 interrupted."),
-		kong.Writers(stdout, stderr),
+		kong.Description("Jarvis deploys hosts.\n\nExamples:\n  jarvis demo                      watch it work, nothing else needed\n  jarvis serve                     run the server\n  jarvis deploy loki.yaml          deploy a host and watch\n  jarvis status loki               where it stands\n  jarvis step dns:update_host < in.yaml > out.yaml\n\n" + exitCodes),
+		kong.Writers(out, stderr),
 		kong.Exit(func(code int) { done = code; panic(errExit) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
+		kong.Vars{"version": "jarvis " + version},
 	}
 	for _, v := range command.Verbs() {
-		if v.Name != "help" {
-			opts = append(opts, kong.DynamicCommand(v.Name, v.Doc+".", "Verbs", &verbCmd{verb: v}))
-		}
+		opts = append(opts, kong.DynamicCommand(v.Name, v.Doc+".", "Verbs", newVerb(v)))
 	}
 	parser, err := kong.New(&c, opts...)
 	if err != nil {
@@ -123,79 +148,95 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if len(args) == 0 {
 			args = []string{"--help"}
 		}
-		if args[0] == "help" {
-			args = append(args[1:], "--help")
-		}
-		args = likeOrgalorg(parser.Model.Node, args)
-		kctx, err := parser.Parse(args)
+		t.json = slices.Contains(args, "--json") && !manyHosts(args)
+		kctx, err := understand(parser, args)
 		if err != nil {
-			return notUnderstood(parser, args, err)
+			return err
 		}
+		t.json = false // whoever prints JSON says so himself
 		t.conf, t.server = c.Config, c.Server
+		t.locate()
 		return kctx.Run()
 	}()
 	if done >= 0 {
-		return done
+		return t.outOfOutput(done)
 	}
-	return t.explain(ctx, err)
+	return t.outOfOutput(t.explain(ctx, err))
 }
 
-// notUnderstood says a slip in a verb in the same words as chat.
-func notUnderstood(parser *kong.Kong, args []string, err error) error {
-	for _, n := range parser.Model.Children {
-		if len(args) > 0 && n.Name == args[0] {
-			return &exitError{exitUsage, err.Error()}
-		}
-	}
-	for i := 0; i < len(args); i++ {
-		switch {
-		case args[i] == "--config" || args[i] == "-c" || args[i] == "--server":
-			i++
-			continue
-		case strings.HasPrefix(args[i], "-"):
-			continue
-		}
-		_, ferr := command.NewTable(&command.Env{}).Find(args[i])
-		var ue *command.UserError
-		if errors.As(ferr, &ue) && strings.HasPrefix(ue.Hint, "did you mean") && strings.HasPrefix(err.Error(), "unexpected argument") {
-			return ue
-		}
-		break
-	}
-	return &exitError{exitUsage, err.Error()}
+// manyHosts reports whether a command line is one of those whose JSON is of another form (docs/exec.md).
+func manyHosts(args []string) bool {
+	i := firstWord(args)
+	return i >= 0 && slices.Contains([]string{"exec", "upload", "sync", "fetch", "lock"}, args[i])
 }
 
 var errExit = errors.New("kong asked to exit")
+
+// codeOf gives an error's exit code, and whether there is something to say.
+func codeOf(ctx context.Context, err error) (code int, silent bool) {
+	var ee *exitError
+	var ce config.Errors
+	switch {
+	case errors.As(err, &ee) && ee.msg == "": // all is said, and interrupted or not, that stands
+		return ee.code, true
+	case ctx.Err() != nil:
+		return exitInterrupted, true
+	case errors.As(err, &ee):
+		return ee.code, ee.msg == ""
+	case errors.As(err, &ce):
+		return exitUsage, false
+	}
+	return command.KindOf(err).Exit, false
+}
 
 // explain says an error and gives its exit code.
 func (t *term) explain(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	code := exitFailed
-	var ee *exitError
-	var ce *config.Error
-	var ue *command.UserError
+	code, silent := codeOf(ctx, err)
+	var left *leftError
+	isLeft := errors.As(err, &left)
 	switch {
-	case ctx.Err() != nil:
-		return exitInterrupted
-	case errors.As(err, &ee):
-		code = ee.code
-		if ee.msg == "" {
-			return code
+	case t.json && isLeft:
+		_ = t.envelope(left.envelope(code))
+	case t.json && code == exitInterrupted:
+		_ = t.envelope(command.Envelope{Type: command.TypeAnswer, Exit: code, Error: &command.Fault{Kind: command.KindOf(command.ErrLost).Name, Detail: "interrupted before an answer came; what was asked for may be done all the same"}})
+	case t.json && !silent:
+		e := command.Refused(err)
+		if e.Exit != code {
+			e.Exit, e.Error.Kind = code, kindOfExit(code)
 		}
-	case errors.As(err, &ce):
-		code = exitUsage
-	case errors.As(err, &ue):
-		switch {
-		case errors.Is(ue, command.ErrUsage):
-			code = exitUsage
-		case errors.Is(ue, command.ErrDenied), errors.Is(ue, command.ErrLimited):
-			code = exitDenied
-		case errors.Is(ue, command.ErrNotFound):
-			code = exitNotFound
+		_ = t.envelope(e)
+	case isLeft && silent:
+		_, _ = fmt.Fprintln(t.err, "\n"+left.Error())
+	}
+	if silent {
+		return code
+	}
+	if errors.Is(err, web.ErrNoServer) && t.server == "" && t.file() == "" {
+		err = fmt.Errorf("%w\nthere is no jarvis.yaml here and none in /etc/jarvis; a server that was started elsewhere is found by --config FILE or JARVIS_CONFIG", err)
+	}
+	for _, line := range strings.Split(t.used.Conceal(t.place.Conceal(err.Error())), "\n") {
+		line = strings.TrimSuffix(line, ".")
+		if !strings.HasPrefix(line, " ") { // what is indented belongs to the line above it
+			line = "jarvis: " + line
+		}
+		_, _ = fmt.Fprintln(t.err, line)
+	}
+	var ce config.Errors
+	if errors.As(err, &ce) && len(ce) > 1 {
+		_, _ = fmt.Fprintf(t.err, "jarvis: %d mistakes in %s; nothing was done\n", len(ce), ce[0].File)
+	}
+	return code
+}
+
+// kindOfExit gives the kind of what carries its exit code by itself, as a slip on the command line.
+func kindOfExit(code int) string {
+	for _, k := range command.ErrorKinds() {
+		if k.Exit == code && code != exitFailed {
+			return k.Name
 		}
 	}
-	_, _ = fmt.Fprintf(t.err, "jarvis: %s\n", strings.TrimSuffix(err.Error(), "."))
-	return code
+	return command.KindOf(nil).Name
 }

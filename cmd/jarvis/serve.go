@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -38,12 +40,18 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	conf, err := t.load()
+	file := t.file()
+	conf, err := t.load(config.Verify)
 	if err != nil {
 		return err
 	}
-	log := newLog(t.err, c.Verbose)
-	a, err := openApp(ctx, &app{conf: conf, log: log, newDatabase: c.NewDatabase})
+	j := newJournal(t.err, conf, c.Verbose)
+	m := newManager(j.Logger)
+	m.say("STATUS=starting")
+	for _, e := range conf.Exposed() {
+		j.Warn("a secret can be read by everybody on this machine", "err", e)
+	}
+	a, err := openApp(ctx, &app{conf: conf, log: j.Logger, newDatabase: c.NewDatabase})
 	if errors.Is(err, store.ErrInUse) {
 		return &exitError{exitFailed, err.Error() + "; stop that one first"}
 	}
@@ -56,9 +64,29 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	if len(fronts) == 0 {
-		log.Info("no chat is configured; the command line works all the same")
+		j.Info("no chat is configured; the command line works all the same")
 	}
-	err = a.serve(ctx, fronts, func() { log.Info("ready", "socket", conf.Socket(), "version", version) })
+	r := &reloader{a: a, j: j, file: file, m: m, inUse: conf, empty: conf.Empty()}
+	a.reload = r.reload
+	after, err := a.engine.LastEvent(ctx)
+	if err != nil {
+		return err
+	}
+	asked := takeHangups(ctx)
+	a.beside = []func(context.Context) error{
+		(&chronicle{engine: a.engine, log: j.Logger, after: after}).Run,
+		func(ctx context.Context) error { return r.run(ctx, asked) },
+		func(ctx context.Context) error { return m.watchdog(ctx, a.db.Healthy) },
+	}
+	stopping := context.AfterFunc(ctx, guard.Func(guard.Log(j.Logger, "say that the server stops"), func() {
+		m.say("STOPPING=1", "STATUS=stopping")
+		j.Info("stopping")
+	}))
+	defer stopping()
+	err = a.serve(ctx, fronts, func() {
+		j.Info("ready", "socket", conf.Socket.Path, "version", version)
+		m.say("READY=1", "STATUS=ready", fmt.Sprintf("MAINPID=%d", os.Getpid()))
+	})
 	if ctx.Err() != nil && err == nil {
 		_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on at the next start")
 		return nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
@@ -84,7 +85,7 @@ func handToken(install, fqdn string) string {
 
 // Run is called by kong.
 func (c *stepCmd) Run(ctx context.Context, t *term) error {
-	conf, err := t.load()
+	conf, err := t.load(config.Load)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/tasklog"
 )
 
@@ -55,7 +55,7 @@ func TestTasksThroughKills(t *testing.T) {
 	status := func(p *process) (s tasklog.Status, ok bool) {
 		out, err := p.cli(ctx, "task", "list", "--json")
 		var a struct{ Data []tasklog.Status }
-		if err != nil || json.Unmarshal(out, &a) != nil || len(a.Data) != 1 {
+		if err != nil || contract.Unmarshal(out, &a) != nil || len(a.Data) != 1 {
 			return s, false
 		}
 		return a.Data[0], true

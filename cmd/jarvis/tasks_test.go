@@ -160,7 +160,7 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 		hook()
 		hear(t, `PRIVMSG #ops :infra: the task failed after .*: “bad” by alice ended with exit code 4: oh no\. `+"`task retry infra` runs it again")
 		bob.Say("#ops", "jarvis: task")
-		hear(t, `infra \(default\): 2 tasks wait`)
+		hear(t, `infra \(default\): 1 task waits`)
 		hear(t, `good, by alice, .* ago: waits`)
 		bob.Say("#ops", "jarvis: task retry infra")
 		hear(t, `infra goes on at stage 2/3 task:run`)
@@ -168,6 +168,37 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 		bob.Say("#ops", "jarvis: task done infra")
 		hear(t, `the task “bad” by alice .* is done`)
 		hear(t, `the task “good” by alice .* is done`)
+	})
+	t.Run("an edit of what has run waits for a person", func(t *testing.T) {
+		before := repo.list
+		edit := func(text string) {
+			t.Helper()
+			repo.list = before
+			repo.add("edit", text)
+			hook()
+		}
+		const head = "- task:\n    name: twice\n    hosts: ['web[1-2]']\n    shell: "
+		r.inside(t, 2, "touch /root/bad")
+		edit(head + "echo x >> /root/twice; [ ! -e /root/bad ]\n")
+		hear(t, `infra: the task failed after .*on web2 it ended with exit code 1`)
+		bob.Say("#ops", "jarvis: cancel infra.task")
+		hear(t, `infra: the task “twice” by alice .* it went well on web1; it failed on web2 .exit code 1.`)
+		edit("# moved\n" + head + "echo x >> /root/twice; [ ! -e /root/bad ]\n    timeout: 5m\n")
+		hear(t, `infra: no task runs: the task "twice" .* was edited after it ran: it went well on web1; it failed on web2 .exit code 1. .*`+"`task retry infra` runs it as it is now, and not where it went well with the same text")
+		if got := r.read(1, "root/twice") + r.read(2, "root/twice"); got != "x\nx\n" {
+			t.Errorf("it ran with nobody deciding: %q", got)
+		}
+		head7 := repo.sh(repo.work, "git rev-parse --short=7 HEAD")
+		bob.Say("#ops", "jarvis: task show "+strings.TrimSpace(head7)) // as git says it
+		hear(t, `twice \([0-9a-f]{8}-[0-9]+\), by alice, .* of infra \(default\):`)
+		hear(t, `on web\[1-2\], as whoever logs in, for at most 5m.*; no approval is needed`)
+		r.inside(t, 2, "rm /root/bad")
+		bob.Say("#ops", "jarvis: task retry infra")
+		hear(t, `infra: the repository of tasks is in order again`)
+		hear(t, `the task “twice” by alice .* is done`)
+		if got := r.read(1, "root/twice") + "|" + r.read(2, "root/twice"); got != "x\n|x\nx\n" {
+			t.Errorf("it ran again where it had gone well: %q", got)
+		}
 	})
 	t.Run("a second person", func(t *testing.T) {
 		repo.add("careful", "- task: {name: careful, needs_approval: true, shell: echo done carefully}\n")

@@ -252,7 +252,7 @@ func (w *xmppWay) hear(t *testing.T, who, pattern string, _ bool) {
 // consoleWay is the demo's prompt: one person, who may do everything.
 type consoleWay struct {
 	in  io.Writer
-	out *syncBuffer
+	out *real.Buffer
 	at  int
 }
 
@@ -260,7 +260,7 @@ func (w *consoleWay) config() string { return "" }
 
 func (w *consoleWay) open(t *testing.T, s *talkSite) {
 	r, wr := io.Pipe()
-	w.in, w.out = wr, &syncBuffer{}
+	w.in, w.out = wr, &real.Buffer{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- runConsole(ctx, s.conf, "alice", r, w.out) }()

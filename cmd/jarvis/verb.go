@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,11 +19,43 @@ import (
 
 // verbCmd is one verb of the table on the command line, as a client of the running server.
 type verbCmd struct {
-	JSON   bool     `help:"Print the answer as JSON." name:"json"`
-	NoWait bool     `help:"Do not wait for the run to end."`
-	Args   []string `arg:"" optional:"" help:"As in chat."`
+	JSON bool     `help:"Print the answer as JSON." name:"json"`
+	Args []string `arg:"" optional:"" help:"As in chat."`
 
-	verb command.Verb
+	verb  command.Verb
+	watch watchFlags                  // of a verb that moves runs
+	then  func(*term, command.Answer) // said after the answer, for people; nil: nothing
+}
+
+// watchFlags are those of a verb that moves runs: others have nothing to wait for.
+type watchFlags struct {
+	NoWait  bool          `help:"Do not wait for the run to end. Exit code 5 when it waits for a second person." xor:"watch"`
+	Timeout time.Duration `placeholder:"DURATION" xor:"watch" help:"Watch no longer than this, as in 5m; the run goes on, and the exit code is 5. Without it: until the run rests."`
+}
+
+// limited gives a context that ends when the time to watch is over.
+func limited(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, timeout, errTimeout)
+}
+
+// movesCmd is a verb that moves runs.
+type movesCmd struct {
+	verbCmd
+	watchFlags
+}
+
+// Run is called by kong.
+func (c *movesCmd) Run(ctx context.Context, t *term) error {
+	c.watch = c.watchFlags
+	return c.verbCmd.Run(ctx, t)
+}
+
+// moves reports whether what a verb was said for may go on behind its answer, so that it can be waited for.
+func moves(v command.Verb) bool {
+	return slices.ContainsFunc(v.API, func(a command.API) bool { return a.Accepted && !strings.HasPrefix(a.Path, "/v1/tasks/") })
 }
 
 // Help is shown under --help of the verb.
@@ -50,7 +82,7 @@ func takesFile(v command.Verb) bool {
 }
 
 // namesFile reports whether the last argument is a file. For deploy it is when it is nothing else; the others also take
-// hosts on record, so there a file is what looks like one.
+// hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever is asked only reads.
 func namesFile(v command.Verb, args []string) bool {
 	if v.Name == "check" {
 		return len(args) == 4 && args[0] == "define" && !strings.HasPrefix(args[3], "{")
@@ -62,73 +94,89 @@ func namesFile(v command.Verb, args []string) bool {
 	switch {
 	case strings.Contains(arg, "://"), strings.HasPrefix(arg, "cn="):
 		return false
-	case v.Name == "deploy", v.Name == "plan" && len(args) == 1, arg == "-", strings.ContainsRune(arg, os.PathSeparator):
+	case v.Name == "deploy", arg == "-", strings.ContainsRune(arg, os.PathSeparator):
 		return true
+	case v.Name == "plan" && len(args) == 1:
+		if st, err := os.Stat(arg); err == nil && !st.IsDir() {
+			return true
+		}
 	}
 	return strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml")
 }
 
-// afterFlags says again what kong takes out: a word of a host's command that looks like a flag stood after a "--".
-func afterFlags(v command.Verb, args []string) []string {
-	if v.Name == "run" && len(args) > 1 && strings.HasPrefix(args[1], "-") {
-		return append([]string{args[0], "--"}, args[1:]...)
-	}
-	return args
-}
-
-// follows reports whether the command waits for the run that the verb moves.
-func follows(v command.Verb) bool { return v.Acts && v.Name != "run" }
-
 // Run is called by kong.
 func (c *verbCmd) Run(ctx context.Context, t *term) error {
-	cl, err := t.client()
-	if err != nil {
+	t.json = c.JSON
+	as := c.verb
+	as.Usage, as.Example = cliUsage(as), cliExample(as)
+	if err := as.CheckArgs(c.Args); err != nil {
 		return err
 	}
-	defer cl.Close()
-	req := web.CommandRequest{Words: append([]string{c.verb.Name}, afterFlags(c.verb, c.Args)...)}
+	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
+	var err error
 	if namesFile(c.verb, c.Args) {
 		if req.File, err = readClipboard(c.Args[len(c.Args)-1], t.in); err != nil {
 			return err
 		}
 	}
-	a, err := ask(ctx, cl, req, c.verb)
+	cl, err := t.client()
+	var a command.Envelope
+	if err == nil {
+		defer cl.Close()
+		a, err = ask(ctx, cl, req, c.verb)
+	}
+	if err != nil {
+		a, err = c.alone(ctx, t, req, err)
+	}
 	if err != nil {
 		return err
 	}
-	wait := follows(c.verb) && (a.Run != nil || a.Cluster != nil) && !c.NoWait
-	if c.JSON && !wait {
-		return json.NewEncoder(t.out).Encode(a)
+	if c.verb.Name == "version" {
+		a.Answer = versions(a.Answer)
 	}
-	if !c.JSON {
-		for _, l := range a.Lines {
-			_, _ = fmt.Fprintln(t.out, l)
+	follows := c.verb.Acts && (a.Run != nil || a.Cluster != nil)
+	if undecided(a.Answer) && c.verb.Acts && !(follows && !c.watch.NoWait) {
+		return t.notYet(c.JSON, a.Answer)
+	}
+	if err := t.answer(c.JSON, a); err != nil {
+		return err
+	}
+	if !follows || c.watch.NoWait {
+		if c.then != nil && !c.JSON {
+			c.then(t, a.Answer)
 		}
+		return verdictOf(a)
 	}
-	if !wait {
-		return nil
-	}
+	ctx, cancel := limited(ctx, c.watch.Timeout)
+	defer cancel()
 	if a.Cluster != nil {
 		return followCluster(ctx, t, cl, a.Cluster, c.verb.Name, c.JSON)
 	}
 	return follow(ctx, t, cl, a, c.verb.Name, c.JSON)
 }
 
-// client gives one of the server that the command line names, or of the one on this machine.
-func (t *term) client() (*web.Client, error) {
-	if t.server != "" {
-		return web.NewRemoteClient(t.server, os.Getenv("JARVIS_TOKEN"))
+// answer prints what a verb said.
+func (t *term) answer(asJSON bool, a command.Envelope) error {
+	if asJSON {
+		return t.envelope(a)
 	}
-	conf, err := t.load()
-	if err != nil {
-		return nil, err
+	for _, l := range a.Lines {
+		_, _ = fmt.Fprintln(t.out, l)
 	}
-	return web.NewClient(conf.Socket()), nil
+	return nil
+}
+
+// verdictOf tells by the exit code that what was asked after is not well; the lines say what.
+func verdictOf(a command.Envelope) error {
+	if !a.OK {
+		return &exitError{code: a.Exit}
+	}
+	return nil
 }
 
 // ask sends a command. What starts runs carries a key, so that it can be sent again when the connection broke before
 // the answer.
-func ask(ctx context.Context, cl *web.Client, req web.CommandRequest, v command.Verb) (command.Answer, error) {
+func ask(ctx context.Context, cl *web.Client, req web.CommandRequest, v command.Verb) (command.Envelope, error) {
 	if !takesFile(v) || v.Name == "plan" {
 		return cl.Command(ctx, req, "")
 	}
@@ -167,28 +215,21 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 }
 
 // follow shows a run until it is at rest; Ctrl-C ends the showing, not the run.
-func follow(ctx context.Context, t *term, cl *web.Client, a command.Answer, verb string, asJSON bool) error {
+func follow(ctx context.Context, t *term, cl *web.Client, a command.Envelope, verb string, asJSON bool) error {
 	id := a.Run.ID
 	var v view = &plainView{out: t.out}
 	switch {
 	case asJSON:
-		v = &jsonView{enc: json.NewEncoder(t.out)}
-	case isTerminal(t.out):
+		v = &jsonView{t: t, verb: verb}
+	case canRedraw(t.out):
 		v = &liveView{out: t.out}
 	}
-	err := watch(ctx, cl, id, a.Since, v)
-	if ctx.Err() != nil {
-		if !asJSON {
-			_, _ = fmt.Fprintf(t.err, "\nstopped watching; run %d goes on (`jarvis status %d`, `jarvis cancel %d`)\n", id, id, id)
+	r, err := watch(ctx, cl, id, a.Since, v)
+	if err != nil {
+		if r.ID == 0 { // it was never seen
+			r.Run = *a.Run
 		}
-		return ctx.Err()
-	}
-	if err != nil {
-		return err
-	}
-	r, err := cl.Run(ctx, id)
-	if err != nil {
-		return err
+		return t.unwatched(ctx, asJSON, leftRun(r.Run), err)
 	}
 	v.end(r)
 	if wanted(verb, r.State) {
@@ -217,15 +258,9 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 	for {
 		rest, good := 0, 0
 		for i := range c.Runs {
-			r, err := cl.Run(ctx, c.Runs[i].ID)
-			if ctx.Err() != nil {
-				if !asJSON {
-					_, _ = fmt.Fprintf(t.err, "\nstopped watching; %s goes on (`jarvis status %s`, `jarvis cancel %s`)\n", c.Name, c.Name, c.Name)
-				}
-				return ctx.Err()
-			}
+			r, err := steadily(ctx, func() (web.RunView, error) { return cl.Run(ctx, c.Runs[i].ID) })
 			if err != nil {
-				return err
+				return t.unwatched(ctx, asJSON, &leftError{what: c.Name, name: c.Name, a: command.Answer{Data: c, Cluster: c}}, err)
 			}
 			c.Runs[i] = r.Run
 			line := string(r.State)
@@ -239,7 +274,11 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 			case pipeline.Undone, pipeline.Cancelled:
 				line += ": " + r.Error
 			}
-			if shown[r.ID] != line && !asJSON {
+			switch {
+			case shown[r.ID] == line:
+			case asJSON:
+				_ = t.envelope(command.Envelope{Type: typeOf(r.Run), OK: true, Answer: command.Answer{Lines: []string{r.Host + ": " + line}, Data: r.Run, Run: &r.Run}})
+			default:
 				_, _ = fmt.Fprintf(t.out, "%s: %s\n", r.Host, line)
 			}
 			shown[r.ID] = line
@@ -251,19 +290,20 @@ func followCluster(ctx context.Context, t *term, cl *web.Client, c *pipeline.Clu
 			}
 		}
 		if rest == len(c.Runs) {
+			end := command.Envelope{Type: command.TypeEnd, OK: good == len(c.Runs), Answer: command.Answer{Lines: []string{fmt.Sprintf("%s: %d of %d hosts", c.Name, good, len(c.Runs))}, Data: c, Cluster: c}}
+			if !end.OK {
+				end.Exit = exitFailed
+			}
 			if asJSON {
-				if err := json.NewEncoder(t.out).Encode(c); err != nil {
+				if err := t.envelope(end); err != nil {
 					return err
 				}
 			}
-			if good < len(c.Runs) {
-				return &exitError{code: exitFailed}
-			}
-			return nil
+			return verdictOf(end)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 	}
 }

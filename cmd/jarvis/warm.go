@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
-	"os"
+	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -14,60 +13,63 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// warm runs the command through the server's open connections, if a server runs. done is false when none does, or when
-// something was asked for that only this process can do: a key or a password of the caller's, a jump host.
-func (c *execCmd) warm(ctx context.Context, t *term, o fleet.ExecOptions) (done bool, err error) {
+// fromHere reports whether something was asked for that only this process can do.
+func (m *manyFlags) fromHere() bool {
+	return m.Direct || m.Key != "" || m.Password || m.HostKey == "accept-new"
+}
+
+// warm runs the command through the server's open connections, if one runs on this machine. done is false when none does, or
+// when the way to a host is the caller's own: a key, a password, a login on a host of the record, a jump host.
+func (c *execCmd) warm(ctx context.Context, t *term, hosts []found, o fleet.ExecOptions) (done bool, err error) {
+	if c.fromHere() || slices.ContainsFunc(hosts, func(h found) bool { return h.Target.Jump != nil || h.recorded && c.User != "" }) {
+		return false, nil
+	}
+	here, err := t.serverHere()
+	if err != nil {
+		return true, err
+	}
+	if !here {
+		return false, nil
+	}
+	q := c.request(o)
+	for _, h := range hosts {
+		q.Hosts = append(q.Hosts, web.ExecHost{Name: h.Name, Addr: h.Target.Addr, User: h.Target.User, Keys: knownKeys(h.Target)})
+	}
+	err = c.through(ctx, t, q, o)
+	if errors.Is(err, web.ErrNoServer) {
+		return false, nil
+	}
+	return true, err
+}
+
+// elsewhere runs the command through the server that --server names: on hosts of its record.
+func (c *execCmd) elsewhere(ctx context.Context, t *term, o fleet.ExecOptions) error {
 	words, err := c.names(t)
 	if err != nil {
-		return true, err
+		return err
 	}
-	named := false // a host that only the server knows
+	if c.User != "" {
+		return usage("the server at %s logs in as it does; leave out --user", t.server)
+	}
+	q := c.request(o)
 	for _, w := range words {
-		named = named || strings.HasPrefix(w, "@")
+		q.Hosts = append(q.Hosts, web.ExecHost{Name: w})
 	}
-	if c.Direct || c.Key != "" || c.Password {
-		if named {
-			return true, usage("only a server knows clusters; leave out --direct, --key and --password")
-		}
-		return false, c.given(words)
-	}
-	if t.server == "" && !named {
-		conf, err := t.load()
-		if err != nil {
-			return true, err
-		}
-		if s, err := net.Dial("unix", conf.Socket()); err == nil {
-			_ = s.Close()
-		} else if errors.Is(err, os.ErrPermission) {
-			return false, c.given(words) // somebody else's server
-		}
-	}
+	return c.through(ctx, t, q, o)
+}
+
+func (c *execCmd) request(o fleet.ExecOptions) web.ExecRequest {
+	return web.ExecRequest{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, Sudo: c.Sudo, TTY: c.TTY, Stdin: o.Stdin != nil, Serial: c.Serial, Skip: c.Skip,
+		Timeout: o.Timeout, Stall: o.Stall, Dials: c.Threads, Lock: !c.NoLock, LockFile: c.LockFile, MayLock: c.MayLock}
+}
+
+// through has the server run a command, and shows what comes.
+func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fleet.ExecOptions) error {
 	cl, err := t.client()
 	if err != nil {
-		return true, err
+		return err
 	}
 	defer cl.Close()
-	q := web.ExecRequest{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, Sudo: c.Sudo, TTY: c.TTY, Stdin: o.Stdin != nil, Serial: c.Serial, Skip: c.Skip,
-		Timeout: o.Timeout, Stall: o.Stall, Dials: c.Threads, Lock: !c.NoLock, LockFile: c.LockFile, MayLock: c.MayLock}
-	r, err := newResolver(&c.manyFlags, t)
-	if err != nil {
-		return true, err
-	}
-	defer r.Close()
-	for _, w := range words {
-		h := web.ExecHost{Name: w}
-		if !strings.HasPrefix(w, "@") {
-			target, err := r.Target(w)
-			if err != nil {
-				return true, usage("%v", err)
-			}
-			if target.Jump != nil {
-				return false, c.given(words)
-			}
-			h.Addr, h.User, h.Keys = target.Addr, target.User, knownKeys(target)
-		}
-		q.Hosts = append(q.Hosts, h)
-	}
 	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	var results []fleet.Result
 	var lost []*fleet.HostError
@@ -101,40 +103,40 @@ func (c *execCmd) warm(ctx context.Context, t *term, o fleet.ExecOptions) (done 
 			if f.Stop {
 				code = exitUsage
 			}
+			if f.Unknown {
+				f.Error += strangersHint
+			}
 			failed = &exitError{code, f.Error}
 		}
 	})
 	p.close()
+	var unread *outputError
 	switch {
-	case errors.Is(err, web.ErrNoServer) && named:
-		return true, err
-	case errors.Is(err, web.ErrNoServer):
-		return false, c.given(words)
+	case errors.As(err, &unread) && len(hosts) > 0 && p.ended == len(hosts):
+		return p.verdict(ctx, results, lost)
+	case errors.As(err, &unread): // what had ended by then the server alone knows
+		return &exitError{exitFailed, "what still ran was stopped: " + unread.Error()}
 	case err != nil:
-		return true, err
+		return err
 	case failed != nil:
-		return true, failed
+		return failed
 	}
-	return true, p.summary(results, lost)
+	return p.verdict(ctx, results, lost)
 }
 
-// given keeps the hosts that were read, since stdin can be read once only.
-func (m *manyFlags) given(words []string) error {
-	m.Hosts, m.FromStdin = nil, false
-	m.words = words
-	return nil
-}
-
-// knownKeys gives the host keys that the caller's known_hosts has, so that the server need not know the host.
+// knownKeys gives the host keys that are known here, so that the server need not know the host.
 func knownKeys(t remote.Target) []string {
-	l, ok := t.HostKeys.(interface {
+	var keys []gossh.PublicKey
+	switch k := t.HostKeys.(type) {
+	case remote.Pinned:
+		keys = k
+	case interface {
 		Keys(addr string) []gossh.PublicKey
-	})
-	if !ok {
-		return nil
+	}:
+		keys = k.Keys(t.Addr)
 	}
 	var out []string
-	for _, k := range l.Keys(t.Addr) {
+	for _, k := range keys {
 		out = append(out, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(k))))
 	}
 	return out

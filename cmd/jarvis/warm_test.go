@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // TestExecThroughTheServer: the same words and streams as without it, over connections that stay open.
@@ -46,17 +50,27 @@ func TestExecThroughTheServer(t *testing.T) {
 		{[]string{"exit 7"}, 1, "3 of 3 hosts failed\n  web[1-3]: exit 7"},
 		{[]string{"-z", "500ms", "sleep 60"}, 1, "it took longer than 500ms"},
 		{[]string{"-o", "root@127.84.0.99", "true"}, 1, "nothing was done: root@127.84.0.99: unreachable"},
-		{[]string{"-o", "@nothing", "true"}, 4, "there is no cluster nothing on record"},
-		{[]string{"--direct", "-o", "@nothing", "true"}, 2, "only a server knows clusters"},
+		{[]string{"-o", "@nothing", "true"}, 4, "there is no cluster or group nothing on record"},
+		{[]string{"--direct", "-o", "@nothing", "true"}, 2, "@nothing is a cluster on record, which only a server knows"},
 	} {
 		if code, out, errs := exe("", c.args...); code != c.code || !strings.Contains(errs, c.errs) {
 			t.Errorf("%q: exit %d\n%s\n%s", c.args, code, out, errs)
 		}
 	}
+	// Nobody reads what comes.
+	bin := buildJarvis(t)
+	for line, want := range map[string]string{
+		"'echo one; sleep 1; echo two; sleep 1112' | head -n 1": "web1: one\njarvis: what still ran was stopped: nobody reads the output any more\n",
+		"'sleep 1; echo out' > /dev/full":                       "jarvis: (everything was done, but|what still ran was stopped:) the output cannot be written: write /dev/stdout: no space left on device\n",
+	} {
+		if out, err := exec.Command("sh", "-c", bin+" --config "+conf+" exec -y -o web1 "+line).CombinedOutput(); !regexp.MustCompile("^" + want + "$").Match(out) {
+			t.Errorf("%s: %v %s", line, err, out)
+		}
+	}
 	// Ctrl-C here ends it there.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	var out, errs syncBuffer
+	var out, errs real.Buffer
 	if code := run(ctx, []string{"--config", conf, "exec", "-o", "web[1-3]", "sleep 2222"}, strings.NewReader(""), &out, &errs); code != exitInterrupted {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -46,10 +45,14 @@ type app struct {
 	tasks   *tasklog.Log
 	checks  *checks.Monitor
 	table   *command.Table
+	keeper  *keeper
 
 	mu       sync.Mutex
 	resolver *resolver // of checks
 	resolved time.Time
+
+	beside []func(context.Context) error               // services of `jarvis serve` alone
+	reload func(context.Context) (web.Reloaded, error) // reads the configuration again; nil: it cannot be
 
 	newDatabase bool // --new-database: what an earlier one left is no reason to refuse
 	stuck       bool // the services did not end: nothing may wait for them
@@ -73,6 +76,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
+	if err := letThrough(conf); err != nil {
+		return nil, err
+	}
 	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
@@ -80,21 +86,26 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if x := conf.Workers.External; x != nil {
-		x.Log = log
+	w := conf.Workers
+	if w.External != nil { // a copy: the configuration is compared with the file's when it is read again
+		x := *w.External
+		x.Log, w.External = log, &x
 	}
-	if a.workers, err = all.Build(conf.Workers, conf.Data); err != nil {
-		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+	if a.workers, err = all.Build(w, conf.Data); err != nil {
+		return nil, conf.Wrong(err)
 	}
 	if a.tasks, err = tasklog.New(conf.Tasks, conf.Data); err != nil {
-		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+		return nil, conf.Wrong(err)
 	}
 	if a.checks, err = checks.New(conf.Checks); err != nil {
-		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+		return nil, conf.Wrong(err)
+	}
+	if err := conf.Drift.Check(); err != nil {
+		return nil, conf.Wrong(err)
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
-		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes")}); err != nil {
+		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift}); err != nil {
 		return nil, err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
@@ -118,7 +129,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	}
 	fetch, err := command.NewFetch(conf.Sources.URLs)
 	if err != nil {
-		return nil, &config.Error{File: "configuration", Msg: err.Error()}
+		return nil, conf.Wrong(err)
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
 		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
@@ -130,6 +141,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		env.LDAP = func(ctx context.Context, cn string) ([]byte, error) {
 			return a.workers.LDAP.ReadClipboard(ctx, conf.Sources.LDAP.Base, cn)
 		}
+	}
+	env.ForgetKeys = func(h pipeline.Standing) error {
+		return a.workers.SSH.ForgetKeys(h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
 	}
 	a.table = command.NewTable(env)
 	return a, nil
@@ -151,7 +165,7 @@ func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[strin
 
 // exec runs a command on a host of the record, by the keys that its run learned.
 func (a *app) exec(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error) {
-	t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
+	t, err := a.reach(h)
 	if err != nil {
 		return remote.Result{}, err
 	}
@@ -162,25 +176,23 @@ func (a *app) exec(ctx context.Context, h pipeline.Standing, args []string, line
 func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, error) {
 	var out []fleet.Host
 	recorded := func(h pipeline.Standing) error {
-		if !h.Reach.OK() {
+		if !h.Reachable() {
 			return &command.UserError{Msg: fmt.Sprintf("%s has no address and host key on record", h.Host), Hint: fmt.Sprintf("`status %s` says where it stands", h.Host)}
 		}
-		t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
+		t, err := a.reach(h)
 		out = append(out, fleet.Host{Name: h.Host, Target: t})
 		return err
 	}
 	for _, h := range list {
 		if name, ok := strings.CutPrefix(h.Name, "@"); ok {
-			cl, err := a.engine.FindCluster(ctx, name)
-			if err != nil {
-				return nil, &command.UserError{Msg: "there is no cluster " + name + " on record", Kind: command.ErrNotFound}
+			members, err := a.engine.Members(ctx, name)
+			if errors.Is(err, pipeline.ErrNotFound) {
+				return nil, &command.UserError{Msg: "there is no cluster or group " + name + " on record", Kind: command.ErrNotFound}
+			} else if err != nil {
+				return nil, err
 			}
-			for _, r := range cl.Runs {
-				member, err := a.engine.FindHost(ctx, r.FQDN)
-				if err == nil {
-					err = recorded(member)
-				}
-				if err != nil {
+			for _, member := range members {
+				if err := recorded(member); err != nil {
 					return nil, err
 				}
 			}
@@ -248,11 +260,32 @@ func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
 func (a *app) target(ctx context.Context, word string) (remote.Target, error) {
 	h, err := a.engine.FindHost(ctx, word)
 	switch {
-	case err == nil && h.Reach.OK():
-		return a.workers.SSH.Target(h.Reach.Addr, h.Reach.Keys)
+	case err == nil && h.Reachable():
+		return a.reach(h)
 	case err != nil && !errors.Is(err, pipeline.ErrNotFound):
 		return remote.Target{}, err
 	}
+	return a.bySSH(word)
+}
+
+// reach says how a host of the record is reached: by the keys that are known of it. Where none is, as of one that was
+// imported, the server's known_hosts files vouch for it, or nobody does, and it is refused.
+func (a *app) reach(h pipeline.Standing) (remote.Target, error) {
+	t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Login, h.Reach.Keys)
+	if err != nil || len(h.Reach.Keys) > 0 {
+		return t, err
+	}
+	known, err := a.workers.SSH.Known(t.Addr, t.User, nil)
+	if err != nil {
+		return t, err
+	}
+	own, err := a.bySSH(h.Reach.Addr)
+	t.HostKeys = remote.FirstOf{known.HostKeys, own.HostKeys}
+	return t, err
+}
+
+// bySSH gives the target of a host as ssh on this machine would.
+func (a *app) bySSH(word string) (remote.Target, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.resolver == nil || time.Since(a.resolved) > resolverAge {
@@ -314,7 +347,7 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 	for _, ch := range a.conf.Chat {
 		f, err := frontend(a.conf, ch, a.log)
 		if err != nil {
-			return nil, &config.Error{File: "configuration", Msg: err.Error()}
+			return nil, a.conf.Wrong(err)
 		}
 		out = append(out, f)
 	}
@@ -348,6 +381,10 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	} else if err != nil {
 		return err
 	}
+	if err := a.settleRestored(ctx, b); err != nil {
+		return err
+	}
+	a.keeper = newKeeper(a, b)
 	for _, f := range fronts {
 		if l, ok := f.(bot.LinkChecker); ok {
 			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server.", map[string]string{"frontend": f.Name()}, func() float64 {
@@ -364,16 +401,26 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		}
 		return 0
 	})
+	a.metrics.Gauge("jarvis_database_bytes", "How much the database takes on disk.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		n, err := a.db.Size(ctx)
+		if err != nil {
+			return -1
+		}
+		return float64(n)
+	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
-	srv, err := web.New(web.Config{Socket: a.conf.Socket(), Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Version: version, Log: a.log, Healthy: a.db.Healthy,
+	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
-		return &config.Error{File: "configuration", Msg: err.Error()}
+		return a.conf.Wrong(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
+	services = append(services, a.beside...)
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}
@@ -391,7 +438,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	if ready != nil {
 		guard.Go(guard.Log(a.log, "say that the server is ready"), func() {
-			if waitSocket(ctx, a.conf.Socket()) {
+			if waitSocket(ctx, a.conf.Socket.Path) {
 				ready()
 			}
 		})
@@ -402,15 +449,6 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		wg.Wait()
 	})
 	return a.outlive(ctx, cancel, ended, func() error { return errors.Join(errs...) })
-}
-
-// newLog gives the server's log.
-func newLog(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // waitSocket waits until the socket answers.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/web"
 )
 
@@ -59,7 +60,7 @@ type years struct {
 	token  string
 	hosts  int
 	dir    string
-	log    *syncBuffer
+	log    *real.Buffer
 }
 
 const yearsConf = `
@@ -79,8 +80,22 @@ checks:
   host_tasks: [{tasks: ["*"], hosts: [fixed]}]
 `
 
-// newYears makes a record in the product's own tables: a few runs are carried for real, and their rows are copied.
+// newYears makes a record of years, and serves it.
 func newYears(b testing.TB, name string, hosts, runs, events, results int) *years {
+	b.Helper()
+	y := makeYears(b, name, hosts, runs, events, results)
+	began := time.Now()
+	y.serve()
+	ready := time.Since(began)
+	for !strings.Contains(y.log.String(), "the database's pages are whole") { // once, after the start, in the background
+		time.Sleep(50 * time.Millisecond)
+	}
+	fmt.Printf("%s: ready in %s, and its pages are looked through in %s\n", name, ready.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond))
+	return y
+}
+
+// makeYears makes a record in the product's own tables: a few runs are carried for real, and their rows are copied.
+func makeYears(b testing.TB, name string, hosts, runs, events, results int) *years {
 	b.Helper()
 	y := &years{TB: b, hosts: hosts, dir: b.TempDir()}
 	y.write("w/toy", "#!/bin/sh\ncase $1 in --steps) exit 64;; fail) echo no >&2; exit 1;; esac\necho \"$1 it\" >&2\n", 0o755)
@@ -96,13 +111,6 @@ func newYears(b testing.TB, name string, hosts, runs, events, results int) *year
 		size = st.Size()
 	}
 	fmt.Printf("%s: %d runs of %d hosts, %d events, %d rows of audit, %d results, %d MB, written in %s\n", name, hosts*runs, hosts, hosts*runs*events, hosts*runs*3, results, size>>20, time.Since(began).Round(time.Second))
-	began = time.Now()
-	y.serve()
-	ready := time.Since(began)
-	for !strings.Contains(y.log.String(), "the database's pages are whole") { // once, after the start, in the background
-		time.Sleep(50 * time.Millisecond)
-	}
-	fmt.Printf("%s: ready in %s, and its pages are looked through in %s\n", name, ready.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond))
 	return y
 }
 
@@ -120,7 +128,7 @@ func (y *years) serve() (stop func()) {
 	y.Helper()
 	stop, log := serveInProcess(y, filepath.Join(y.dir, "jarvis.yaml"), "--verbose")
 	y.log = log
-	y.client = web.NewClient(filepath.Join(y.dir, "data", "jarvis.sock"))
+	y.client = web.NewClient(filepath.Join(y.dir, "data", "run", "jarvis.sock"))
 	y.token = y.do("token new api" + fmt.Sprint(time.Now().UnixNano()) + " for ci")[0]
 	_, rest, _ := strings.Cut(log.String(), `the API is served" address=`)
 	y.base, _, _ = strings.Cut(rest, "\n")

@@ -7,10 +7,11 @@
 //	4  bot  web
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
-//	1  pipeline  fleet  access  cloudinit
-//	0  clipboard  remote  store  converge
+//	   inventory
+//	1  pipeline  fleet  access  cloudinit  backup
+//	0  clipboard  remote  store  converge  examples  docs
 //	−1 internal/proc                    (everybody may import them)
-//	−2 internal/guard  internal/plain
+//	−2 internal/guard  internal/plain  internal/mistake  internal/contract
 //
 // It reads sources instead of asking `go list`, because a cached test result would hide a new bad import.
 package floors
@@ -34,17 +35,17 @@ const Module = "github.com/jarvisops/jarvis"
 // place in the house yet: give it one here first.
 func floorOf(pkg string) (floor float64, ok bool) {
 	switch pkg {
-	case "internal/guard", "internal/plain": // what must be the same everywhere: no text, no goroutine comes past them
+	case "internal/guard", "internal/plain", "internal/mistake", "internal/contract": // what must be the same everywhere: no text, no goroutine comes past them
 		return -2, true
 	case "internal/proc": // no program comes past it
 		return -1, true
-	case "clipboard", "remote", "store", "converge", "examples":
+	case "clipboard", "remote", "store", "converge", "examples", "docs":
 		return 0, true
-	case "pipeline", "fleet", "access", "cloudinit":
+	case "pipeline", "fleet", "access", "cloudinit", "backup":
 		return 1, true
 	case "provider": // what the providers of machines share: above the engine, below the workers
 		return 1.5, true
-	case "tasklog", "checks":
+	case "tasklog", "checks", "inventory":
 		return 2, true
 	case "command", "workers/all":
 		return 3, true
@@ -61,7 +62,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 2, true
 	case "bot", "lab":
 		return 5, true
-	case "cmd", "internal", "examples":
+	case "cmd", "internal", "examples", "packaging": // packaging: the test of the packages
 		return 7, true
 	}
 	return 0, false
@@ -74,6 +75,8 @@ var never = []struct{ from, to, why string }{
 	{"converge", "", "converge is a public library and imports nothing of ours"}, // but guard: a goroutine is one everywhere
 	{"internal/guard", "", "everybody imports guard, so it imports nothing of ours"},
 	{"internal/plain", "", "everybody imports plain, so it imports nothing of ours"},
+	{"internal/mistake", "", "everybody imports mistake, so it imports nothing of ours"},
+	{"internal/contract", "", "it writes what anybody gives it, and imports nothing of ours"},
 }
 
 // Check reads every Go file below root, which must be the module's root folder, and returns one sentence per

@@ -17,9 +17,9 @@ var unguarded = map[string]string{
 	"internal/bench": "is no part of the product",
 	"lab":            "is the world of tests and of the demo, and lives no longer than they do",
 
-	"cmd/jarvis/run.go":  "recovers its own exit from the library of the command line, and panics on with anything else",
-	"cmd/jarvis/live.go": "is a person's own command: he sees the panic, and nobody else is harmed",
-	"cmd/jarvis/demo.go": "is a person's own command: he sees the panic, and nobody else is harmed",
+	"cmd/jarvis/run.go":    "recovers its own exit from the library of the command line, and panics on with anything else",
+	"cmd/jarvis/follow.go": "is a person's own command: he sees the panic, and nobody else is harmed",
+	"cmd/jarvis/demo.go":   "is a person's own command: he sees the panic, and nobody else is harmed",
 }
 
 // TestPanicsAndGoroutinesGoThroughGuard reads the sources: a goroutine that nobody guards ends the whole server when it

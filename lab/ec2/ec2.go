@@ -1,7 +1,7 @@
 // Package ec2 is a simulator of Amazon EC2's query API (version 2016-11-15), as small as what a deployment asks of it,
-// and honest: its answers have the element names and types of Amazon's own API model, RunInstances keeps its promise
-// about client tokens, and a "running" instance is a real SSH host that has read its user-data. Faults come on demand.
-// Its test drives it with awscli and checks what goes over the wire against the model.
+// and honest: requests that Amazon's own API model does not have are refused, its answers have the model's element names and
+// types, RunInstances keeps its promise about client tokens, and a "running" instance is a real SSH host that has read its
+// user-data. Faults come on demand. Its test drives it with awscli and checks what goes over the wire against the model.
 package ec2
 
 import (
@@ -14,9 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +51,11 @@ type Server struct {
 	mu        sync.Mutex
 	instances map[string]*instance
 	tokens    map[string]*instance // by client token, for ever
+	elastic   map[string]*address
+	full      map[string]bool   // zones without capacity
+	loses     map[string]bool   // zones whose next answer to a create is lost
+	denied    map[string]string // actions, and the right that lacks
+	wrong     []string          // requests that Amazon's model does not have
 	next      int
 }
 
@@ -61,6 +64,7 @@ type instance struct {
 	ip, userData, params string
 	shownAt, goneAt      time.Time
 	consoleAt            time.Time
+	public               bool // whether it has a public address
 	booted               bool
 }
 
@@ -76,7 +80,7 @@ func refusal(code, format string, a ...any) *apiError {
 
 // Start brings the simulator up; its hosts come up in the rack.
 func Start(rack *lab.Rack) *Server {
-	s := &Server{rack: rack, instances: map[string]*instance{}, tokens: map[string]*instance{}, next: 1}
+	s := &Server{rack: rack, instances: map[string]*instance{}, tokens: map[string]*instance{}, elastic: map[string]*address{}, full: map[string]bool{}, loses: map[string]bool{}, denied: map[string]string{}, next: 1}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // a broken connection is what lab.Lost is about
 	s.http.Start()
@@ -100,40 +104,6 @@ func (s *Server) Config() string {
 	return fmt.Sprintf("  ec2: {region: %s, endpoint: %q, access_key: %s, secret_key: %q}\n", Region, s.URL, AccessKey, SecretKey)
 }
 
-// Machines lists the names of all instances that are not terminated, whether they are shown or not.
-func (s *Server) Machines() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []string
-	for _, i := range s.instances {
-		if i.State.Name != "terminated" && i.State.Name != "shutting-down" {
-			out = append(out, i.tag("Name"))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Stranger makes a running instance of that name, without any other tag, as somebody else would.
-func (s *Server) Stranger(name string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := &instance{ip: s.rack.Address(), booted: true}
-	i.Instance = Instance{InstanceID: fmt.Sprintf("i-%017x", 0xdef000000+s.next), State: running, InstanceType: "t3.nano", LaunchTime: "2024-02-29T08:00:00.000Z",
-		PublicIP: i.ip, PrivateIP: "172.31.99.4", Tags: []Tag{{"Name", name}}, Metadata: MetadataOptions{State: "applied", HTTPTokens: "optional", HopLimit: "1", Endpoint: "enabled"}}
-	s.next++
-	s.instances[i.InstanceID] = i
-	return i.InstanceID, nil
-}
-
-// Runs tells whether an instance is running.
-func (s *Server) Runs(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.instances[id]
-	return i != nil && i.State == running
-}
-
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	if err := r.ParseForm(); err != nil {
@@ -152,21 +122,38 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.Log != nil {
 		s.Log(action, q)
 	}
+	if e := requests.check(action, q); e != nil {
+		s.mu.Lock()
+		s.wrong = append(s.wrong, action+": "+e.msg)
+		s.mu.Unlock()
+		refuse(w, e)
+		return
+	}
 	f := s.Faults.At(action, action == "RunInstances")
 	if f.Hides() {
 		q.Set("LabLate", "yes")
 	}
 	f.Serve(w, r, func(w http.ResponseWriter, _ *http.Request) {
-		do, ok := map[string]func(url.Values) (any, *apiError){
+		do := map[string]func(url.Values) (any, *apiError){
 			"RunInstances": s.runInstances, "DescribeInstances": s.describeInstances, "StartInstances": s.startInstances, "StopInstances": s.stopInstances,
 			"RebootInstances": s.rebootInstances, "TerminateInstances": s.terminateInstances, "GetConsoleOutput": s.getConsoleOutput,
 			"DescribeImages": describeImages, "DescribeInstanceTypes": describeInstanceTypes, "DescribeSubnets": describeSubnets, "DescribeAvailabilityZones": describeZones,
+			"DescribeSecurityGroups": describeSecurityGroups, "CreateTags": s.createTags, "DeleteTags": s.deleteTags, "DescribeAddresses": s.describeAddresses, "AssociateAddress": s.associateAddress,
 		}[action]
-		if !ok {
-			refuse(w, refusal("InvalidAction", "The action %s is not valid for this web service.", action))
-			return
-		}
 		out, e := do(q)
+		s.mu.Lock()
+		if right, no := s.denied[action]; no {
+			e = &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/jarvis is not authorized to perform: " + right + " on resource: arn:aws:ec2:us-east-1:123456789012:instance/*"}
+		}
+		lost := false
+		if r, ok := out.(Reservation); ok && e == nil && action == "RunInstances" {
+			zone := r.Instances[0].Placement.AvailabilityZone
+			lost, s.loses[zone] = s.loses[zone], false
+		}
+		s.mu.Unlock()
+		if lost {
+			panic(http.ErrAbortHandler)
+		}
 		if e != nil {
 			refuse(w, e)
 			return
@@ -197,42 +184,6 @@ func refuse(w http.ResponseWriter, e *apiError) {
 		Message   string   `xml:"Errors>Error>Message"`
 		RequestID string
 	}{Code: e.code, Message: e.msg, RequestID: "00000000-0000-4000-8000-000000000000"})
-}
-
-// list gives the values NAME.1, NAME.2, …
-func list(q url.Values, name string) []string {
-	var out []string
-	for n := 1; q.Has(name + "." + strconv.Itoa(n)); n++ {
-		out = append(out, q.Get(name+"."+strconv.Itoa(n)))
-	}
-	return out
-}
-
-// filters gives Filter.N.Name with its values.
-func filters(q url.Values) map[string][]string {
-	out := map[string][]string{}
-	for n := 1; q.Has(fmt.Sprintf("Filter.%d.Name", n)); n++ {
-		out[q.Get(fmt.Sprintf("Filter.%d.Name", n))] = list(q, fmt.Sprintf("Filter.%d.Value", n))
-	}
-	return out
-}
-
-// passes reports whether get's value for every filter is one of the wanted, which may hold * and ?.
-func passes(q url.Values, get func(name string) (string, bool)) (bool, *apiError) {
-	for name, want := range filters(q) {
-		have, known := get(name)
-		if !known {
-			return false, refusal("InvalidParameterValue", "The filter '%s' is invalid", name)
-		}
-		if !slices.ContainsFunc(want, func(p string) bool {
-			// path.Match stops at slashes, and image names have them.
-			ok, _ := path.Match(strings.ReplaceAll(p, "/", "\x00"), strings.ReplaceAll(have, "/", "\x00"))
-			return ok
-		}) {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 func (i *instance) tag(key string) string {
@@ -309,15 +260,18 @@ func reservation(requestID string, i *instance) Reservation {
 }
 
 func (s *Server) runInstances(q url.Values) (any, *apiError) {
-	image, size, subnet := images[q.Get("ImageId")], sizes[q.Get("InstanceType")], subnets[q.Get("SubnetId")]
+	const nic = "NetworkInterface.1."
+	image, size, subnet := images[q.Get("ImageId")], sizes[q.Get("InstanceType")], subnets[or(q.Get(nic+"SubnetId"), q.Get("SubnetId"))]
 	user, err := base64.StdEncoding.DecodeString(q.Get("UserData"))
 	switch {
 	case image.ImageID == "":
 		return nil, refusal("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", q.Get("ImageId"))
-	case size == 0:
+	case size.mb == 0:
 		return nil, refusal("InvalidParameterValue", "Invalid value '%s' for InstanceType.", q.Get("InstanceType"))
 	case subnet.SubnetID == "":
-		return nil, refusal("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", q.Get("SubnetId"))
+		return nil, refusal("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", or(q.Get(nic+"SubnetId"), q.Get("SubnetId")))
+	case size.arch != image.Architecture:
+		return nil, refusal("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI.", size.arch, image.Architecture)
 	case q.Get("MinCount") != "1" || q.Get("MaxCount") != "1":
 		return nil, refusal("InvalidParameterValue", "the lab makes one instance at a time")
 	case err != nil:
@@ -326,6 +280,9 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 		return nil, refusal("InvalidParameterValue", "User data is limited to 16384 bytes")
 	case len(q.Get("ClientToken")) > 64:
 		return nil, refusal("InvalidParameterValue", "Invalid client token: it must not be more than 64 characters")
+	}
+	if e := combination(q); e != nil {
+		return nil, e
 	}
 	params := maps.Clone(q)
 	for k := range params {
@@ -341,14 +298,25 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 		if i.params != encoded {
 			return nil, refusal("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 		}
+		if i.State == terminated || i.State == shuttingDown { // since January 2025
+			return nil, refusal("IdempotentInstanceTerminated", "The client token '%s' was used for the instance %s, which has been terminated.", token, i.InstanceID)
+		}
 		return reservation(requestID, i), nil
+	}
+	if s.full[subnet.AvailabilityZone] {
+		return nil, &apiError{http.StatusInternalServerError, "InsufficientInstanceCapacity", fmt.Sprintf("We currently do not have sufficient %s capacity in the Availability Zone you requested (%s). You can currently get %s capacity by not specifying an Availability Zone in your request.", q.Get("InstanceType"), subnet.AvailabilityZone, q.Get("InstanceType"))}
 	}
 	n := s.next
 	s.next++
 	i := &instance{ip: s.rack.Address(), userData: string(user), params: encoded}
+	i.public = q.Get(nic+"AssociatePublicIpAddress") == "true" || q.Get(nic+"AssociatePublicIpAddress") == "" && subnet.MapPublicIP
+	private := or(q.Get(nic+"PrivateIpAddress"), fmt.Sprintf("172.31.%d.%d", n/250, n%250+4))
+	if !i.public {
+		private = i.ip // a host that is reached by its private address
+	}
 	i.Instance = Instance{InstanceID: fmt.Sprintf("i-%017x", 0xabc000000+n), ImageID: image.ImageID, State: pending, InstanceType: q.Get("InstanceType"), LaunchTime: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 		Placement: Placement{AvailabilityZone: subnet.AvailabilityZone, Tenancy: "default"}, SubnetID: subnet.SubnetID, VpcID: subnet.VpcID,
-		PrivateIP: fmt.Sprintf("172.31.%d.%d", n/250, n%250+4), Architecture: image.Architecture, RootDeviceType: "ebs", RootDeviceName: "/dev/xvda",
+		PrivateIP: private, Architecture: image.Architecture, RootDeviceType: "ebs", RootDeviceName: "/dev/xvda",
 		VirtualizationType: "hvm", Hypervisor: "xen", ClientToken: token,
 		Metadata: MetadataOptions{State: "pending", HTTPTokens: or(q.Get("MetadataOptions.HttpTokens"), "optional"), HopLimit: or(q.Get("MetadataOptions.HttpPutResponseHopLimit"), "1"), Endpoint: or(q.Get("MetadataOptions.HttpEndpoint"), "enabled")},
 	}
@@ -399,7 +367,9 @@ func (s *Server) later(i *instance, then State, work func()) {
 		i.PublicIP = ""
 		switch then {
 		case running:
-			i.PublicIP = i.ip
+			if i.public {
+				i.PublicIP = i.ip
+			}
 			i.consoleAt = time.Now().Add(500 * time.Millisecond)
 		case terminated:
 			i.goneAt = time.Now()

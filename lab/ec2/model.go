@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 )
 
 const requestID = "00000000-0000-4000-8000-000000000000"
@@ -102,6 +101,15 @@ type Image struct {
 	ImageType    string `xml:"imageType"`
 	Name         string `xml:"name"`
 	CreationDate string `xml:"creationDate"`
+	RootDevice   string `xml:"rootDeviceName"`
+	Disks        []Disk `xml:"blockDeviceMapping>item"`
+}
+
+// Disk of an image.
+type Disk struct {
+	Device string `xml:"deviceName"`
+	GB     int    `xml:"ebs>volumeSize"`
+	Type   string `xml:"ebs>volumeType"`
 }
 
 // images there are: a name of each kind that Debian's and Ubuntu's own accounts have given.
@@ -115,7 +123,8 @@ var images = func() map[string]Image {
 		{ImageID: "ami-0000000000000ubun", OwnerID: "099720109477", Name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260116", CreationDate: "2026-01-16T06:00:00.000Z", Architecture: "x86_64"},
 		{ImageID: "ami-00000000000000bad", OwnerID: "999999999999", Name: "debian-12-amd64-20991231-9999", CreationDate: "2099-12-31T00:00:00.000Z", Architecture: "x86_64"}, // somebody's trap
 	} {
-		i.State, i.Public, i.ImageType = "available", true, "machine"
+		i.State, i.Public, i.ImageType, i.RootDevice = "available", true, "machine", "/dev/xvda"
+		i.Disks = []Disk{{"/dev/xvda", imageGB, "gp3"}}
 		out[i.ImageID] = i
 	}
 	return out
@@ -151,8 +160,17 @@ func describeImages(q url.Values) (any, *apiError) {
 	return out, nil
 }
 
-// sizes in MB of memory.
-var sizes = map[string]int{"t3.nano": 512, "t3.micro": 1024, "t3.small": 2048, "t3.medium": 4096, "t3.large": 8192, "t3.xlarge": 16384, "t3.2xlarge": 32768, "m7i.large": 8192}
+// size is an instance type.
+type size struct {
+	mb, cpus int
+	arch     string
+}
+
+var sizes = map[string]size{
+	"t3.nano": {512, 2, "x86_64"}, "t3.micro": {1024, 2, "x86_64"}, "t3.small": {2048, 2, "x86_64"}, "t3.medium": {4096, 2, "x86_64"}, "t3.large": {8192, 2, "x86_64"},
+	"t3.xlarge": {16384, 4, "x86_64"}, "t3.2xlarge": {32768, 8, "x86_64"}, "m7i.large": {8192, 2, "x86_64"},
+	"t4g.nano": {512, 2, "arm64"}, "t4g.small": {2048, 2, "arm64"},
+}
 
 func describeInstanceTypes(q url.Values) (any, *apiError) {
 	type item struct {
@@ -168,79 +186,15 @@ func describeInstanceTypes(q url.Values) (any, *apiError) {
 	}{RequestID: requestID}
 	for _, name := range slices.Sorted(maps.Keys(sizes)) {
 		ok, e := passes(q, func(f string) (string, bool) {
-			v, known := map[string]string{"instance-type": name, "processor-info.supported-architecture": "x86_64", "current-generation": "true"}[f]
+			v, known := map[string]string{"instance-type": name, "processor-info.supported-architecture": sizes[name].arch, "current-generation": "true"}[f]
 			return v, known
 		})
 		if e != nil {
 			return nil, e
 		}
 		if ok {
-			out.Types = append(out.Types, item{name, true, []string{"x86_64"}, 2, sizes[name]})
+			out.Types = append(out.Types, item{name, true, []string{sizes[name].arch}, sizes[name].cpus, sizes[name].mb})
 		}
-	}
-	return out, nil
-}
-
-// Subnet is one.
-type Subnet struct {
-	SubnetID         string `xml:"subnetId"`
-	State            string `xml:"state"`
-	VpcID            string `xml:"vpcId"`
-	CidrBlock        string `xml:"cidrBlock"`
-	AvailabilityZone string `xml:"availabilityZone"`
-	DefaultForAz     bool   `xml:"defaultForAz"`
-	MapPublicIP      bool   `xml:"mapPublicIpOnLaunch"`
-}
-
-var subnets = map[string]Subnet{
-	"subnet-0000000000000000a": {"subnet-0000000000000000a", "available", "vpc-00000000000000000", "172.31.0.0/20", "us-east-1a", true, true},
-	"subnet-0000000000000000b": {"subnet-0000000000000000b", "available", "vpc-00000000000000000", "172.31.16.0/20", "us-east-1b", true, true},
-}
-
-func describeSubnets(q url.Values) (any, *apiError) {
-	ids := list(q, "SubnetId")
-	for _, id := range ids {
-		if subnets[id].SubnetID == "" {
-			return nil, refusal("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)
-		}
-	}
-	out := struct {
-		RequestID string   `xml:"requestId"`
-		Subnets   []Subnet `xml:"subnetSet>item"`
-	}{RequestID: requestID}
-	for _, id := range slices.Sorted(maps.Keys(subnets)) {
-		n := subnets[id]
-		if len(ids) > 0 && !slices.Contains(ids, id) {
-			continue
-		}
-		ok, e := passes(q, func(f string) (string, bool) {
-			v, known := map[string]string{"availability-zone": n.AvailabilityZone, "default-for-az": map[bool]string{true: "true", false: "false"}[n.DefaultForAz], "vpc-id": n.VpcID}[f]
-			return v, known
-		})
-		if e != nil {
-			return nil, e
-		}
-		if ok {
-			out.Subnets = append(out.Subnets, n)
-		}
-	}
-	return out, nil
-}
-
-func describeZones(url.Values) (any, *apiError) {
-	type zone struct {
-		Name   string `xml:"zoneName"`
-		State  string `xml:"zoneState"`
-		Region string `xml:"regionName"`
-		ID     string `xml:"zoneId"`
-		Type   string `xml:"zoneType"`
-	}
-	out := struct {
-		RequestID string `xml:"requestId"`
-		Zones     []zone `xml:"availabilityZoneInfo>item"`
-	}{RequestID: requestID}
-	for _, l := range strings.Split("a b", " ") {
-		out.Zones = append(out.Zones, zone{Region + l, "available", Region, "use1-az" + map[string]string{"a": "1", "b": "2"}[l], "availability-zone"})
 	}
 	return out, nil
 }

@@ -47,6 +47,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	instances map[int]*instance
+	volumes   map[int]*volume
 	next      int
 }
 
@@ -56,6 +57,7 @@ type instance struct {
 	rec      map[string]any // the recorded shape, filled in
 	config   map[string]any
 	userData string
+	asked    string // the body of the request that made it
 	ip       string
 	shownAt  time.Time
 	booted   bool
@@ -65,7 +67,7 @@ type object = map[string]any
 
 // Start brings the simulator up; its hosts come up in the rack.
 func Start(rack *lab.Rack) (*Server, error) {
-	s := &Server{rack: rack, instances: map[int]*instance{}, next: 82372946, Kernel: "linode/grub2"}
+	s := &Server{rack: rack, instances: map[int]*instance{}, volumes: map[int]*volume{}, next: 82372946, Kernel: "linode/grub2"}
 	mux := http.NewServeMux()
 	for path, file := range map[string]string{"/v4/regions": "regions", "/v4/images": "images", "/v4/linode/types": "types", "/v4/linode/kernels": "kernels"} {
 		b, err := recordings.ReadFile("testdata/" + file + ".json")
@@ -74,9 +76,12 @@ func Start(rack *lab.Rack) (*Server, error) {
 		}
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) })
 	}
+	mux.HandleFunc("GET /v4/networking/firewalls", listed(firewalls))
+	mux.HandleFunc("GET /v4/vpcs", listed(vpcs))
 	mux.HandleFunc("GET /v4/linode/instances", s.list)
 	mux.HandleFunc("POST /v4/linode/instances", s.create)
 	mux.HandleFunc("GET /v4/linode/instances/{id}", s.one(func(w http.ResponseWriter, _ *http.Request, i *instance) { reply(w, i.show()) }))
+	mux.HandleFunc("PUT /v4/linode/instances/{id}", s.one(s.put))
 	mux.HandleFunc("DELETE /v4/linode/instances/{id}", s.one(s.remove))
 	mux.HandleFunc("POST /v4/linode/instances/{id}/boot", s.one(s.boot))
 	mux.HandleFunc("POST /v4/linode/instances/{id}/shutdown", s.one(s.shutdown))
@@ -85,6 +90,7 @@ func Start(rack *lab.Rack) (*Server, error) {
 		reply(w, object{"data": []any{i.config}, "page": 1, "pages": 1, "results": 1})
 	}))
 	mux.HandleFunc("PUT /v4/linode/instances/{id}/configs/{config}", s.one(s.putConfig))
+	s.serveVolumes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "", "Not found") })
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -93,7 +99,11 @@ func Start(rack *lab.Rack) (*Server, error) {
 			refuse(w, http.StatusUnauthorized, "", "Invalid Token")
 			return
 		}
-		create := r.Method == http.MethodPost && r.URL.Path == "/v4/linode/instances"
+		if err := allowed(r); err != nil {
+			refuse(w, http.StatusBadRequest, "", "not as Linode's API description has it: "+err.Error())
+			return
+		}
+		create := r.Method == http.MethodPost && (r.URL.Path == "/v4/linode/instances" || r.URL.Path == "/v4/volumes")
 		f := s.Faults.At(r.Method+" "+r.URL.Path, create)
 		if f.Hides() {
 			r.Header.Set("Lab-Late", "yes")
@@ -122,38 +132,14 @@ func (s *Server) Config() string {
 	return fmt.Sprintf("  linode: {token: %s, url: %q, region: Atlanta}\n", Token, s.URL)
 }
 
-// Machines lists the labels of all instances, whether they are shown or not.
-func (s *Server) Machines() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []string
-	for _, i := range s.instances {
-		out = append(out, i.rec["label"].(string))
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Stranger makes a running machine of that label, without any tag, as somebody else would.
-func (s *Server) Stranger(name string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := &instance{id: s.next, status: "running", rec: recorded("instance"), config: recorded("config"), ip: s.rack.Address()}
-	s.next++
-	for k, v := range (object{"id": i.id, "label": name, "created": "2024-02-29T08:00:00", "ipv4": []string{i.ip}, "tags": []string{}}) {
-		i.rec[k] = v
-	}
-	s.instances[i.id] = i
-	return strconv.Itoa(i.id), nil
-}
-
-// Runs tells whether a machine is running.
-func (s *Server) Runs(id string) bool {
+// Move gives a machine another address, as Linode does when somebody swaps them.
+func (s *Server) Move(id, ip string) {
 	n, _ := strconv.Atoi(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.instances[n]
-	return i != nil && i.status == "running"
+	if i := s.instances[n]; i != nil {
+		i.rec["ipv4"] = []string{ip}
+	}
 }
 
 func reply(w http.ResponseWriter, v any) {
@@ -223,12 +209,9 @@ func (s *Server) one(f func(http.ResponseWriter, *http.Request, *instance)) http
 
 // list knows the filters that we use: exact values, and +or of them.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
-	var filter object
-	if h := r.Header.Get("X-Filter"); h != "" {
-		if err := json.Unmarshal([]byte(h), &filter); err != nil {
-			refuse(w, http.StatusBadRequest, "", "X-Filter is not valid JSON")
-			return
-		}
+	filter, ok := filterOf(w, r)
+	if !ok {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,6 +222,17 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	reply(w, object{"data": data, "page": 1, "pages": 1, "results": len(data)})
+}
+
+// filterOf reads the request's filter; it refuses what is none.
+func filterOf(w http.ResponseWriter, r *http.Request) (filter object, ok bool) {
+	if h := r.Header.Get("X-Filter"); h != "" {
+		if err := json.Unmarshal([]byte(h), &filter); err != nil {
+			refuse(w, http.StatusBadRequest, "", "X-Filter is not valid JSON")
+			return nil, false
+		}
+	}
+	return filter, true
 }
 
 func matches(rec, filter object) bool {
@@ -271,8 +265,13 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		Metadata                   struct {
 			UserData string `json:"user_data"`
 		}
+		network
 	}
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &q)
+	}
+	if err != nil {
 		refuse(w, http.StatusBadRequest, "", "Invalid JSON")
 		return
 	}
@@ -296,8 +295,15 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		refuse(w, http.StatusBadRequest, "metadata.user_data", "Must be valid base64")
 		return
+	case len(user) > 16384:
+		refuse(w, http.StatusBadRequest, "metadata.user_data", "decoded user_data must not exceed 16384 bytes")
+		return
 	case slices.ContainsFunc(q.Tags, func(t string) bool { return len(t) < 3 || len(t) > 50 }):
 		refuse(w, http.StatusBadRequest, "tags", "Length must be 3-50 characters")
+		return
+	}
+	if field, reason := q.wrong(q.Region); reason != "" {
+		refuse(w, http.StatusBadRequest, field, reason)
 		return
 	}
 	s.mu.Lock()
@@ -308,7 +314,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	i := &instance{id: s.next, status: "provisioning", rec: recorded("instance"), config: recorded("config"), userData: string(user), ip: s.rack.Address()}
+	i := &instance{id: s.next, status: "provisioning", rec: recorded("instance"), config: recorded("config"), userData: string(user), asked: string(body), ip: s.rack.Address()}
 	s.next++
 	if r.Header.Get("Lab-Late") != "" {
 		i.shownAt = time.Now().Add(LateBy)
@@ -326,6 +332,12 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 			}
 			i.rec["specs"] = specs
 		}
+	}
+	if q.PrivateIP {
+		i.rec["ipv4"] = []string{i.ip, fmt.Sprintf("192.168.%d.%d", i.id/250%250, i.id%250+1)}
+	}
+	if len(q.Interfaces) > 0 && q.Generation != "linode" {
+		i.config["interfaces"] = q.Interfaces
 	}
 	i.config["id"], i.config["label"], i.config["kernel"] = i.id+1000, "My "+q.Image+" Disk Profile", s.Kernel
 	s.instances[i.id] = i
@@ -408,6 +420,11 @@ func (s *Server) reboot(w http.ResponseWriter, _ *http.Request, i *instance) {
 
 func (s *Server) remove(w http.ResponseWriter, _ *http.Request, i *instance) {
 	delete(s.instances, i.id)
+	for _, v := range s.volumes {
+		if v.LinodeID != nil && *v.LinodeID == i.id {
+			v.LinodeID, v.LinodeLabel = nil, nil
+		}
+	}
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
@@ -416,8 +433,23 @@ func (s *Server) remove(w http.ResponseWriter, _ *http.Request, i *instance) {
 	reply(w, object{})
 }
 
+func (s *Server) put(w http.ResponseWriter, r *http.Request, i *instance) {
+	var q struct{ Tags *[]string }
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		refuse(w, http.StatusBadRequest, "", "Invalid JSON")
+		return
+	}
+	if q.Tags != nil {
+		i.rec["tags"] = *q.Tags
+	}
+	reply(w, i.show())
+}
+
 func (s *Server) putConfig(w http.ResponseWriter, r *http.Request, i *instance) {
-	var q struct{ Kernel string }
+	var q struct {
+		Kernel     string
+		Interfaces *[]object
+	}
 	switch err := json.NewDecoder(r.Body).Decode(&q); {
 	case err != nil:
 		refuse(w, http.StatusBadRequest, "", "Invalid JSON")
@@ -428,6 +460,9 @@ func (s *Server) putConfig(w http.ResponseWriter, r *http.Request, i *instance) 
 	default:
 		if q.Kernel != "" {
 			i.config["kernel"] = q.Kernel
+		}
+		if q.Interfaces != nil {
+			i.config["interfaces"] = *q.Interfaces
 		}
 		reply(w, i.config)
 	}

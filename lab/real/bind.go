@@ -30,6 +30,72 @@ const (
 	TSIGSecret = "amFydmlzLWxhYi10c2lnLWtleS0zMi1ieXRlcy1sb25nISE="
 )
 
+// NamedConf is what a test needs beside a plain server.
+type NamedConf struct {
+	Keys  []string          // their names; all have the lab's secret
+	Conf  string            // what follows keys and options in named.conf: zones, or views that hold them
+	Files map[string]string // zone files, by the names that Conf gives
+	Probe string            // "key zone": who asks for which zone's SOA to see that all is loaded; key may be "-"
+}
+
+// StartNamedWith starts BIND with zones or views of the test's own, and no resolver.
+func StartNamedWith(ctx context.Context, c NamedConf) (*Named, error) {
+	bin, err := need("named", "bind9")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder("named")
+	if err != nil {
+		return nil, err
+	}
+	n := &Named{dir: dir}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	n.Addr = "127.0.0.1:" + strconv.Itoa(port)
+	var keys strings.Builder
+	for _, k := range c.Keys {
+		fmt.Fprintf(&keys, "key \"%s\" { algorithm hmac-sha256; secret \"%s\"; };\n", k, TSIGSecret)
+	}
+	conf := keys.String() + fmt.Sprintf(`options { directory "%[1]s"; managed-keys-directory "%[1]s"; pid-file none; session-keyfile none; listen-on port %[2]d { 127.0.0.1; }; listen-on-v6 { none; }; recursion no; notify no; dnssec-validation no; };
+controls { };
+`, dir, port) + c.Conf
+	if err := os.WriteFile(filepath.Join(dir, "named.conf"), []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	for name, text := range c.Files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("$TTL 60\n@ SOA ns1.lab. hostmaster.lab. 1 3600 600 86400 30\n@ NS ns1.lab.\n"+text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	key, zone, _ := strings.Cut(c.Probe, " ")
+	return n, n.serve(bin, func() (string, error) { return n.DigAs(ctx, key, zone, "SOA") })
+}
+
+// serve starts named on the files in its folder, and returns when the probe has an answer.
+func (n *Named) serve(bin string, probe func() (string, error)) error {
+	if err := own(n.dir, "bind"); err != nil {
+		return err
+	}
+	p, err := start("", bin, "-u", "bind", "-n", "1", "-g", "-c", filepath.Join(n.dir, "named.conf"))
+	if err != nil {
+		return err
+	}
+	n.procs = append(n.procs, p)
+	err = p.until("named", 15*time.Second, func() error {
+		out, err := probe()
+		if err == nil && out == "" {
+			err = errors.New("no answer yet")
+		}
+		return err
+	})
+	if err != nil {
+		n.Stop()
+	}
+	return err
+}
+
 // StartNamed starts BIND. resolver is the loopback address for the validating resolver; "" starts none.
 func StartNamed(ctx context.Context, resolver string) (*Named, error) {
 	bin, err := need("named", "bind9")
@@ -63,27 +129,14 @@ zone "127.in-addr.arpa" { type primary; file "%[1]s/rev.db"; update-policy { gra
 			return nil, err
 		}
 	}
-	if err := own(dir, "bind"); err != nil {
+	if err := n.serve(bin, func() (string, error) { return n.Dig(ctx, "websages.com", "SOA") }); err != nil {
 		return nil, err
 	}
-	p, err := start("", bin, "-u", "bind", "-n", "1", "-g", "-c", filepath.Join(dir, "named.conf"))
-	if err != nil {
-		return nil, err
-	}
-	n.procs = append(n.procs, p)
-	err = p.until("named", 15*time.Second, func() error {
-		out, err := n.Dig(ctx, "websages.com", "SOA")
-		if err == nil && out == "" {
-			err = errors.New("no answer yet")
+	if resolver != "" {
+		if err := n.startResolver(ctx, bin, port); err != nil {
+			n.Stop()
+			return nil, err
 		}
-		return err
-	})
-	if err == nil && resolver != "" {
-		err = n.startResolver(ctx, bin, port)
-	}
-	if err != nil {
-		n.Stop()
-		return nil, err
 	}
 	return n, nil
 }
@@ -125,23 +178,37 @@ zone "127.in-addr.arpa" { type forward; forward only; forwarders { 127.0.0.1 por
 
 // Dig asks the authoritative server and gives what `dig +short` prints.
 func (n *Named) Dig(ctx context.Context, name, kind string) (string, error) {
+	return n.DigAs(ctx, "-", name, kind)
+}
+
+// DigAs asks with a key; "-" is none.
+func (n *Named) DigAs(ctx context.Context, key, name, kind string) (string, error) {
 	bin, err := need("dig", "bind9-dnsutils")
 	if err != nil {
 		return "", err
 	}
 	host, port, _ := strings.Cut(n.Addr, ":")
-	out, err := exec.CommandContext(ctx, bin, "+short", "+time=1", "+tries=1", "@"+host, "-p", port, name, kind).Output()
+	args := []string{"+short", "+time=1", "+tries=1", "@" + host, "-p", port}
+	if key != "-" {
+		args = append(args, "-y", "hmac-sha256:"+key+":"+TSIGSecret)
+	}
+	out, err := exec.CommandContext(ctx, bin, append(args, name, kind)...).Output()
 	return strings.TrimSpace(string(out)), err
 }
 
 // Update runs nsupdate with the lab's key: lines as in "add www.websages.com 2 CNAME loki.websages.com".
 func (n *Named) Update(ctx context.Context, lines ...string) error {
+	return n.UpdateAs(ctx, TSIGName, lines...)
+}
+
+// UpdateAs is Update with another key.
+func (n *Named) UpdateAs(ctx context.Context, key string, lines ...string) error {
 	bin, err := need("nsupdate", "bind9-dnsutils")
 	if err != nil {
 		return err
 	}
 	host, port, _ := strings.Cut(n.Addr, ":")
-	cmd := exec.CommandContext(ctx, bin, "-y", "hmac-sha256:"+TSIGName+":"+TSIGSecret)
+	cmd := exec.CommandContext(ctx, bin, "-y", "hmac-sha256:"+key+":"+TSIGSecret)
 	cmd.Stdin = strings.NewReader(fmt.Sprintf("server %s %s\nupdate %s\nsend\n", host, port, strings.Join(lines, "\nupdate ")))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("nsupdate: %w: %s", err, out)

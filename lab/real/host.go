@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -33,43 +32,39 @@ type Host struct {
 //go:embed host.sh
 var hostScript string
 
-// base makes the shared root file system once, in the user's cache folder.
+// base makes the root file system that hosts share, once, in the user's cache folder.
 func base(ctx context.Context) (string, error) {
-	bin, err := need("mmdebstrap", "mmdebstrap")
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "jarvis-lab", "bookworm-2")
-	if _, err := os.Stat(filepath.Join(dir, ".done")); err == nil {
-		return dir, nil
-	}
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Dir(dir), 0o755)); err != nil {
-		return "", err
-	}
-	args := []string{"--quiet", "--variant=minbase", "--include=openssh-server,sudo,tini,busybox,procps,monitoring-plugins-basic", `--aptopt=Acquire::Languages "none"`, "bookworm", dir}
-	for _, sources := range []string{"/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"} {
-		if b, err := os.ReadFile(sources); err == nil && strings.Contains(string(b), "bookworm") {
-			args = append(args, sources)
-			break
+	return debian(ctx, "bookworm-2", "openssh-server,sudo,tini,busybox,procps,monitoring-plugins-basic", func(dir string) error {
+		keys, err := filepath.Glob(filepath.Join(dir, "etc/ssh/ssh_host_*"))
+		for _, k := range keys {
+			err = errors.Join(err, os.Remove(k))
 		}
+		return err
+	})
+}
+
+// hostUser is one of user-data's.
+type hostUser struct {
+	Name, Shell, Sudo string
+	Keys              []string `yaml:"ssh_authorized_keys"`
+}
+
+// make does what cloud-init does for a user who is not root.
+func (u hostUser) make(ctx context.Context, root string) error {
+	if u.Name == "root" {
+		return nil
 	}
-	if err := run(ctx, "", bin, args...); err != nil {
-		return "", fmt.Errorf("make the hosts' base system: %w", err)
-	}
-	keys, err := filepath.Glob(filepath.Join(dir, "etc/ssh/ssh_host_*"))
+	script := `set -e
+useradd -m -s "$2" -p '*' "$1"
+mkdir -m 700 "/home/$1/.ssh"
+printf '%s\n' "$4" > "/home/$1/.ssh/authorized_keys"
+chown -R "$1:" "/home/$1/.ssh"
+printf '%s %s\n' "$1" "$3" > "/etc/sudoers.d/$1"`
+	out, err := exec.CommandContext(ctx, "chroot", root, "sh", "-c", script, "jarvis", u.Name, u.Shell, u.Sudo, strings.Join(u.Keys, "\n")).CombinedOutput()
 	if err != nil {
-		return "", err
+		return fmt.Errorf("make the user %s: %w: %s", u.Name, err, out)
 	}
-	for _, k := range keys {
-		if err := os.Remove(k); err != nil {
-			return "", err
-		}
-	}
-	return dir, os.WriteFile(filepath.Join(dir, ".done"), nil, 0o644)
+	return nil
 }
 
 // StartHost boots a host on an address of 127/8 with its user-data.
@@ -86,6 +81,8 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 		FQDN     string            `yaml:"fqdn"`
 		Keys     map[string]string `yaml:"ssh_keys"`
 		Login    []string          `yaml:"ssh_authorized_keys"`
+		NoRoot   bool              `yaml:"disable_root"`
+		Users    []hostUser        `yaml:"users"`
 		Chpasswd struct {
 			Users []struct{ Name, Password string } `yaml:"users"`
 		} `yaml:"chpasswd"`
@@ -98,18 +95,15 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{Addr: addr, dir: dir, name: d.Hostname, Root: filepath.Join(dir, "root")}
-	for _, sub := range []string{"up", "work", "root"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	opts := "lowerdir=" + lower + ",upperdir=" + filepath.Join(dir, "up") + ",workdir=" + filepath.Join(dir, "work")
-	if err := syscall.Mount("overlay", h.Root, "overlay", 0, opts); err != nil {
-		return nil, fmt.Errorf("mount the host's root: %w", err)
+	if err := overlay(lower, dir); err != nil {
+		return nil, err
 	}
 	ip, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
+	}
+	if d.NoRoot {
+		d.Login = nil // cloud-init leaves root a key that runs nothing
 	}
 	files := []struct {
 		name, text string
@@ -131,6 +125,11 @@ func StartHost(ctx context.Context, addr, userData string) (*Host, error) {
 	for _, f := range files {
 		name := filepath.Join(h.Root, f.name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(f.text), f.mode)); err != nil {
+			return nil, errors.Join(err, h.stop())
+		}
+	}
+	for _, u := range d.Users {
+		if err := u.make(ctx, h.Root); err != nil {
 			return nil, errors.Join(err, h.stop())
 		}
 	}
@@ -211,12 +210,5 @@ func (h *Host) stop() error {
 	h.gone = true
 	h.mu.Unlock()
 	h.Off()
-	var err error
-	for range 100 {
-		if err = syscall.Unmount(h.Root, 0); err == nil || errors.Is(err, syscall.EINVAL) {
-			return os.RemoveAll(h.dir)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return err
+	return removeOverlay(h.dir)
 }

@@ -20,8 +20,14 @@ type IRCd struct {
 	proc *proc
 }
 
-// StartIRCd starts a server with the channel #ops.
-func StartIRCd() (*IRCd, error) {
+// StartIRCd starts a server with the channel #ops, which takes lines as fast as they come.
+func StartIRCd() (*IRCd, error) { return startIRCd("MaxPenaltyTime = 0") }
+
+// StartSlowIRCd starts one with ngIRCd's own penalties: each line of a client costs it time, in which the server reads
+// nothing more from it.
+func StartSlowIRCd() (*IRCd, error) { return startIRCd("") }
+
+func startIRCd(limit string) (*IRCd, error) {
 	if _, err := need("ngircd", "ngircd"); err != nil {
 		return nil, err
 	}
@@ -58,7 +64,7 @@ func StartIRCd() (*IRCd, error) {
 	MaxNickLength = 30
 	PingTimeout = 30
 	PongTimeout = 15
-	MaxPenaltyTime = 0
+	%[4]s
 [Options]
 	DNS = no
 	Ident = no
@@ -70,7 +76,7 @@ func StartIRCd() (*IRCd, error) {
 [Channel]
 	Name = #ops
 	Topic = ops
-`, p1, p2, dir)
+`, p1, p2, dir, limit)
 	if err := os.WriteFile(filepath.Join(dir, "ngircd.conf"), []byte(conf), 0o644); err != nil {
 		return nil, err
 	}

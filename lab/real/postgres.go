@@ -1,11 +1,13 @@
 package real
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -99,22 +101,55 @@ func (p *Postgres) pids() ([]int, error) {
 
 // Freeze stops all processes of the server: the kernel still accepts connections, and nobody answers. The returned
 // function lets them go on.
+//
+// A signal is on its way when kill(2) returns: the first process may be forking one that no list of children has yet. So
+// each is seen to stand, and the children are listed until none is new.
 func (p *Postgres) Freeze() (thaw func(), err error) {
-	first := p.proc.cmd.Process.Pid
-	_ = syscall.Kill(first, syscall.SIGSTOP) // from now on it makes no new ones
-	pids, err := p.pids()
-	if err != nil {
-		_ = syscall.Kill(first, syscall.SIGCONT)
-		return nil, err
-	}
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-	}
-	return func() {
-		for _, pid := range pids {
+	var stopped []int
+	thaw = func() {
+		for _, pid := range stopped {
 			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
-	}, nil
+	}
+	for {
+		pids, err := p.pids()
+		if err != nil {
+			thaw()
+			return nil, err
+		}
+		fresh := false
+		for _, pid := range pids {
+			if slices.Contains(stopped, pid) {
+				continue
+			}
+			fresh = true
+			stopped = append(stopped, pid)
+			if err := stand(pid); err != nil {
+				thaw()
+				return nil, err
+			}
+		}
+		if !fresh {
+			return thaw, nil
+		}
+	}
+}
+
+// stand sends SIGSTOP and waits until the process stands, or is gone.
+func stand(pid int) error {
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for range 1000 {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return nil // gone
+		}
+		// The name in parentheses may have anything in it; the state is the letter after the last one.
+		if state := strings.TrimSpace(string(b[bytes.LastIndexByte(b, ')')+1:])); strings.HasPrefix(state, "T") || strings.HasPrefix(state, "Z") {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("process %d of PostgreSQL does not stop", pid)
 }
 
 // Restart ends the server as `pg_ctl restart -m fast` does and starts it again on the same port.

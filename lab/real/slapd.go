@@ -34,7 +34,8 @@ const (
 // dhcpSchema is the part of ISC dhcpd's schema that its hosts need, under its own OIDs.
 const dhcpSchema = `attributetype ( 2.16.840.1.113719.1.203.4.3 NAME 'dhcpStatements' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
 attributetype ( 2.16.840.1.113719.1.203.4.34 NAME 'dhcpHWAddress' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 SINGLE-VALUE )
-objectclass ( 2.16.840.1.113719.1.203.6.6 NAME 'dhcpHost' SUP top STRUCTURAL MUST cn MAY ( dhcpHWAddress $ dhcpStatements ) )
+attributetype ( 2.16.840.1.113719.1.203.4.43 NAME 'dhcpComments' EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 SINGLE-VALUE )
+objectclass ( 2.16.840.1.113719.1.203.6.6 NAME 'dhcpHost' SUP top STRUCTURAL MUST cn MAY ( dhcpHWAddress $ dhcpStatements $ dhcpComments ) )
 `
 
 // LDAPName is a name of the server in the directory's own domain, which its certificate holds.

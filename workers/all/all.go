@@ -4,12 +4,15 @@ package all
 
 import (
 	"context"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	lib "github.com/jarvisops/jarvis/converge"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/provider"
 	"github.com/jarvisops/jarvis/workers/converge"
 	"github.com/jarvisops/jarvis/workers/dns"
 	"github.com/jarvisops/jarvis/workers/ec2"
@@ -17,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/workers/external"
 	"github.com/jarvisops/jarvis/workers/keys"
 	"github.com/jarvisops/jarvis/workers/ldap"
+	"github.com/jarvisops/jarvis/workers/libvirt"
 	"github.com/jarvisops/jarvis/workers/linode"
 	"github.com/jarvisops/jarvis/workers/monitor"
 	"github.com/jarvisops/jarvis/workers/ssh"
@@ -24,16 +28,17 @@ import (
 
 // Config of all workers. A worker that is not named is not offered, but for keys and ssh, which need nothing.
 type Config struct {
-	Linode   *linode.Config   `yaml:"linode" doc:"Linode (Akamai)"`
-	EC2      *ec2.Config      `yaml:"ec2" doc:"Amazon EC2"`
-	ESX      *esx.Config      `yaml:"esx" doc:"VMware vSphere"`
-	DNS      *dns.Config      `yaml:"dns" doc:"names, by RFC 2136 updates"`
-	LDAP     *ldap.Config     `yaml:"ldap" doc:"the directory"`
-	SSH      *ssh.Config      `yaml:"ssh" doc:"how to reach new hosts; always on"`
-	Monitor  *monitor.Config  `yaml:"monitor" doc:"Icinga 2 and Alertmanager"`
-	Keys     *keys.Config     `yaml:"keys" doc:"where hosts' deploy keys go; the rest of the worker is always on"`
-	Converge *converge.Config `yaml:"converge" doc:"programs of your own that say what hosts shall be like"`
-	External *external.Config `yaml:"external" doc:"steps that are programs of your own"`
+	Linode   provider.Entries[linode.Config]  `yaml:"linode" doc:"Linode (Akamai); a list for several accounts"`
+	EC2      provider.Entries[ec2.Config]     `yaml:"ec2" doc:"Amazon EC2; a list for several accounts or regions"`
+	ESX      provider.Entries[esx.Config]     `yaml:"esx" doc:"VMware vSphere; a list for several vCenters"`
+	Libvirt  provider.Entries[libvirt.Config] `yaml:"libvirt" doc:"qemu by libvirt; a list for several hypervisors"`
+	DNS      *dns.Config                      `yaml:"dns" doc:"names, by RFC 2136 updates"`
+	LDAP     *ldap.Config                     `yaml:"ldap" doc:"the directory"`
+	SSH      *ssh.Config                      `yaml:"ssh" doc:"how to reach new hosts; always on"`
+	Monitor  *monitor.Config                  `yaml:"monitor" doc:"Icinga 2 and Alertmanager"`
+	Keys     *keys.Config                     `yaml:"keys" doc:"where hosts' deploy keys go; the rest of the worker is always on"`
+	Converge *converge.Config                 `yaml:"converge" doc:"programs of your own that say what hosts shall be like"`
+	External *external.Config                 `yaml:"external" doc:"steps that are programs of your own"`
 }
 
 // Grace is how long a step that runs a program may take to end once it is told to.
@@ -44,7 +49,13 @@ type Set struct {
 	Registry *pipeline.Registry
 	SSH      *ssh.Worker
 	LDAP     *ldap.Worker // nil when not configured
-	close    []func()
+	// Providers are those of machines that are configured.
+	Providers []provider.Calls
+	// Machines are the same, one for each account.
+	Machines []provider.Calls
+
+	probes []Probe
+	close  []func()
 }
 
 // Close ends what the workers hold open.
@@ -54,58 +65,66 @@ func (s *Set) Close() {
 	}
 }
 
-// Build makes the workers that the configuration names. data is the folder for keys and known_hosts.
+// Build makes the workers that the configuration names. data is the folder for keys and known_hosts. With an error, which says
+// all that is wrong, it gives the set of those that are right, to be closed.
 func Build(cfg Config, data string) (*Set, error) {
 	s := &Set{Registry: pipeline.NewRegistry()}
 	r := s.Registry
 	if cfg.SSH == nil {
 		cfg.SSH = &ssh.Config{}
 	}
+	var wrong mistake.List
 	var err error
 	if s.SSH, err = ssh.New(*cfg.SSH, data); err != nil {
-		return nil, err
+		// All others need it; what is wrong with them is said beside it, by one that nobody uses.
+		wrong.Add(err)
+		tmp, terr := os.MkdirTemp("", "jarvis-ssh-")
+		if terr != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(tmp) }()
+		if s.SSH, terr = ssh.New(ssh.Config{}, tmp); terr != nil {
+			return nil, err
+		}
 	}
 	r.Add(s.SSH.Steps()...)
 	k := keys.Config{}
 	if cfg.Keys != nil {
 		k = *cfg.Keys
 	}
-	k.PublicKey, k.Signer, k.Data = s.SSH.PublicKey(), s.SSH.Signer(), data
+	k.PublicKey, k.Signer, k.Data, k.User = s.SSH.PublicKey(), s.SSH.Signer(), data, s.SSH.User()
 	kw, err := keys.New(k)
-	if err != nil {
-		return nil, err
-	}
-	r.Add(kw.Steps()...)
-	if cfg.Linode != nil {
-		w, err := linode.New(*cfg.Linode)
-		if err != nil {
-			return nil, err
+	if wrong.Add(err); err == nil {
+		r.Add(kw.Steps()...)
+		if cfg.Keys != nil {
+			s.asks("workers.keys", kw.Probe)
 		}
-		r.Add(w.Steps(s.SSH)...)
 	}
-	if cfg.EC2 != nil {
-		w, err := ec2.New(*cfg.EC2)
-		if err != nil {
-			return nil, err
+	for _, p := range machines {
+		r.Name(p.module, p.title)
+		workers, err := p.build(cfg)
+		for _, w := range workers {
+			s.close = append(s.close, w.Close)
 		}
-		r.Add(w.Steps(s.SSH)...)
-	}
-	if cfg.ESX != nil {
-		w, err := esx.New(*cfg.ESX)
-		if err != nil {
-			return nil, err
+		if wrong.Add(err); err == nil && len(workers) > 0 {
+			r.Add(provider.Accounts(s.SSH, workers)...)
+			s.Providers = append(s.Providers, workers[0].Calls())
+			for _, w := range workers {
+				s.Machines = append(s.Machines, w.Calls())
+			}
 		}
-		s.close = append(s.close, w.Close)
-		r.Add(w.Steps(s.SSH)...)
 	}
 	var names *dns.Worker
 	if cfg.DNS != nil {
 		c := *cfg.DNS
 		c.OnStandby = s.SSH.OnStandby
-		if names, err = dns.New(c); err != nil {
-			return nil, err
+		if names, err = dns.New(c); err == nil {
+			r.Add(names.Steps()...)
+			for _, z := range append([]string{""}, names.Zones()...) {
+				s.asks(dnsKey(z), func(ctx context.Context) (string, error) { return names.Probe(ctx, z) })
+			}
 		}
-		r.Add(names.Steps()...)
+		wrong.Add(err)
 	}
 	r.Alias("dnswizard", "dns")
 	if cfg.LDAP != nil {
@@ -114,17 +133,18 @@ func Build(cfg Config, data string) (*Set, error) {
 		if names != nil {
 			c.Pointers = names.Pointers
 		}
-		if s.LDAP, err = ldap.New(c); err != nil {
-			return nil, err
+		if s.LDAP, err = ldap.New(c); err == nil {
+			r.Add(s.LDAP.Steps()...)
+			s.asks("workers.ldap", s.LDAP.Probe)
 		}
-		r.Add(s.LDAP.Steps()...)
+		wrong.Add(err)
 	}
 	if cfg.Monitor != nil {
 		w, err := monitor.New(*cfg.Monitor)
-		if err != nil {
-			return nil, err
+		if wrong.Add(err); err == nil {
+			s.asks("workers.monitor", w.Probe)
+			r.Add(w.Steps()...)
 		}
-		r.Add(w.Steps()...)
 	}
 	r.Alias("ldapworker", "ldap")
 	if cfg.Converge != nil {
@@ -133,26 +153,21 @@ func Build(cfg Config, data string) (*Set, error) {
 			return s.SSH.Shell(ctx, cb)
 		}
 		w, err := converge.New(c)
-		if err != nil {
-			return nil, err
+		if wrong.Add(err); err == nil {
+			r.Add(w.Steps()...)
 		}
-		r.Add(w.Steps()...)
 	}
 	if cfg.External != nil && cfg.External.Dir != "" {
 		c := *cfg.External
 		c.Data = data
 		w, err := external.New(c)
-		if err != nil {
-			return nil, err
+		if wrong.Add(err); err == nil {
+			r.Resolve(w.Find)
+			r.Offer(w.List)
 		}
-		r.Resolve(w.Find)
-		r.Offer(w.List)
 	}
-	return s, nil
+	return s, wrong.Err()
 }
-
-// Providers are the modules that make machines.
-var Providers = []string{"linode", "ec2", "esx"}
 
 // The lists of DESIGN section 7; sp: stands for the provider.
 var (
@@ -170,7 +185,7 @@ var (
 // itself takes their place.
 func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
 	out := map[string]map[string][]string{"deploy": {}, "redeploy": {}, "destroy": {}}
-	for _, provider := range Providers {
+	for _, provider := range Providers() {
 		if _, err := r.Lookup(provider+":deploy", ""); err != nil {
 			continue
 		}

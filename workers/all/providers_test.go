@@ -16,9 +16,11 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/lab"
 	labec2 "github.com/jarvisops/jarvis/lab/ec2"
+	lablibvirt "github.com/jarvisops/jarvis/lab/libvirt"
 	lablinode "github.com/jarvisops/jarvis/lab/linode"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/provider"
 	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/workers/keys"
 )
@@ -30,7 +32,8 @@ type site struct {
 	create string      // what Faults calls the call that makes a machine
 	lacks  []lab.Fault // that the provider does not know
 	typos  map[string][2]string
-	badKey [2]string // what makes its configuration's credentials wrong: from, to
+	badKey [3]string // what makes its configuration's credentials or address wrong: from, to; and what is said of it
+	noAges bool      // it does not know when a stranger's machine was made
 }
 
 func sites() []site {
@@ -38,19 +41,26 @@ func sites() []site {
 		{module: "linode", create: "POST /v4/linode/instances", start: func(t *testing.T, rack *lab.Rack) lab.Cloud { return must(lablinode.Start(rack))(t) },
 			typos: map[string][2]string{
 				"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 13"},
-				"size: 9999999": {"size: 512", "up to 196608 MB"}, "size: Linode 3GB": {"size: 512", `did you mean "Linode`}, "datacenter: Atlantis": {"#place", `did you mean "Atlanta"?`}},
-			badKey: [2]string{"token: " + lablinode.Token, "token: wrong"}},
+				"size: 9999999": {"size: 512", "up to 196608 MB"}, "size: Linode 3GB": {"size: 512", `did you mean "Linode`}, `tags: {"a:b": c}`: {"#place", "has a colon"}, "datacenter: Atlantis": {"#place", `did you mean "Atlanta"?`}},
+			badKey: [3]string{"token: " + lablinode.Token, "token: wrong", "token"}},
 		{module: "ec2", create: "RunInstances", start: func(_ *testing.T, rack *lab.Rack) lab.Cloud { return labec2.Start(rack) },
 			typos: map[string][2]string{
 				"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 13"},
 				"size: 9999999": {"size: 512", "up to 32768 MB"}, "size: t3.nanoo": {"size: 512", `did you mean "t3.nano"?`}, "datacenter: us-east-1z": {"#place", `did you mean "us-east-1`}, "datacenter: Ohio": {"#place", "workers.ec2.region is us-east-1"}},
-			badKey: [2]string{"access_key: " + labec2.AccessKey, "access_key: AKIAWRONG"}},
+			badKey: [3]string{"access_key: " + labec2.AccessKey, "access_key: AKIAWRONG", "access key"}},
 		{module: "esx", create: "CloneVM_Task", lacks: []lab.Fault{lab.TooMany, lab.Denied, lab.Capacity, lab.Late, lab.LostLate},
 			start: func(t *testing.T, rack *lab.Rack) lab.Cloud {
 				return must(lab.StartVSphere(context.Background(), rack))(t)
 			},
-			typos:  map[string][2]string{"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 12"}, "size: huge": {"size: 512", "megabytes of memory"}},
-			badKey: [2]string{"user:pass@", "user@"}},
+			typos:  map[string][2]string{"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 12"}, "size: huge": {"size: 512", "memory, as in 2GB"}},
+			badKey: [3]string{"user:pass@", "user@", "password"}},
+		{module: "libvirt", create: "DomainDefineXMLFlags", lacks: []lab.Fault{lab.TooMany, lab.Capacity, lab.Late, lab.LostLate}, noAges: true,
+			start: func(t *testing.T, rack *lab.Rack) lab.Cloud {
+				return must(lablibvirt.Start(context.Background(), rack))(t)
+			},
+			typos: map[string][2]string{"guestid: Debain 12": {"guestid: Debian 12", `did you mean "Debian 12"?`}, "guestid: Debian 6": {"guestid: Debian 12", "newest there is Debian 12"}, "size: huge": {"size: 512", "memory, as in 2GB"},
+				"size: 9999999": {"size: 512", "the hypervisor has up to "}, "disk: 900000GB": {"#place", "make room, or ask for less"}},
+			badKey: [3]string{"127.0.0.1", "127.0.0.2", "is workers.libvirt.socket or url right?"}},
 	}
 }
 
@@ -71,16 +81,27 @@ type world struct {
 	rack   *lab.Rack
 	cloud  lab.Cloud
 	engine *pipeline.Engine
+	calls  provider.Calls
+	dir    string // of the engine's record
+	key    *clipboard.Key
+	stop   func() // ends the engine; once is enough
 }
 
-var blocks atomic.Int32 // of 127/8, from 100 on; every world has one of its own
+var blocks atomic.Int32 // of 127/8, from 100 to 249; each world has a port of its own beside
 
 func newWorld(t *testing.T, s site, change ...string) *world {
 	t.Helper()
-	w := &world{T: t, site: s, rack: lab.NewRack(100+int(blocks.Add(1)), must(real.FreePort())(t), nil)}
+	w := &world{T: t, site: s, rack: lab.NewRack(100+int(blocks.Add(1))%150, must(real.FreePort())(t), nil)}
 	t.Cleanup(w.rack.Stop)
 	w.cloud = s.start(t, w.rack)
 	t.Cleanup(w.cloud.Stop)
+	t.Cleanup(func() {
+		if c, ok := w.cloud.(interface{ Wrong() []string }); ok {
+			for _, wrong := range c.Wrong() {
+				t.Errorf("a request that the provider's API does not have: %s", wrong)
+			}
+		}
+	})
 	w.engine = w.newEngine(strings.NewReplacer(append(change, "\x00", "\x00")...).Replace(w.cloud.Config()))
 	return w
 }
@@ -88,26 +109,41 @@ func newWorld(t *testing.T, s site, change ...string) *world {
 // newEngine starts an engine with a database of its own on the provider.
 func (w *world) newEngine(conf string) *pipeline.Engine {
 	w.Helper()
+	return w.newEngineIn(conf, w.TempDir())
+}
+
+// reconfigure goes on with the same record under another configuration.
+func (w *world) reconfigure(conf string) {
+	w.Helper()
+	w.stop()
+	w.engine = w.newEngineIn(conf, w.dir)
+}
+
+func (w *world) newEngineIn(conf, dir string) *pipeline.Engine {
+	w.Helper()
 	var c struct{ Workers Config }
 	text := fmt.Sprintf("workers:\n%s  ssh: {port: %d}\n", conf, w.rack.Port)
 	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
 		w.Fatalf("%v in %s", err, text)
 	}
-	dir := w.TempDir()
 	set := must(Build(c.Workers, dir))(w.T)
 	w.Cleanup(set.Close)
+	w.calls = set.Providers[0]
 	db := must(store.Open(w.Context(), store.Options{Dir: dir}))(w.T)
-	key := must(clipboard.NewKey())(w.T)
-	e := must(pipeline.New(w.Context(), pipeline.Config{DB: db, Registry: set.Registry, Key: key, Retry: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}}))(w.T)
+	if w.dir != dir {
+		w.dir, w.key = dir, must(clipboard.NewKey())(w.T)
+	}
+	e := must(pipeline.New(w.Context(), pipeline.Config{DB: db, Registry: set.Registry, Key: w.key, Retry: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}}))(w.T)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
-	w.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-done, db.Close()); err != nil {
 			w.Error(err)
 		}
 	})
+	w.Cleanup(w.stop)
 	return e
 }
 
@@ -142,11 +178,7 @@ var firstKeys = sync.OnceValues(func() (*clipboard.Clipboard, error) {
 
 func (w *world) start(c *clipboard.Clipboard, tasks ...string) pipeline.Run {
 	w.Helper()
-	steps := make([]string, len(tasks))
-	for i, t := range tasks {
-		steps[i] = strings.Replace(t, "sp:", w.site.module+":", 1)
-	}
-	return must(w.engine.Start(w.Context(), pipeline.Request{Clipboard: c, Kind: pipeline.Kind{Verb: "test", Provider: w.site.module}, Steps: steps, By: "alice"}))(w.T)
+	return must(w.engine.Start(w.Context(), pipeline.Request{Clipboard: c, Kind: pipeline.Kind{Verb: "test", Provider: w.site.module}, Steps: w.steps(tasks...), By: "alice"}))(w.T)
 }
 
 // until waits until the run stands still, or cond is true.
@@ -379,7 +411,7 @@ func TestProviders(t *testing.T) {
 				}
 			}
 			w.undone(again)
-			if got := w.undone(r); !strings.Contains(got, "is deleted for good") {
+			if got := w.undone(r); !strings.Contains(got, "is deleted for good") || strings.Contains(got, "took back") {
 				w.Error(got)
 			}
 		}, ""},
@@ -447,7 +479,7 @@ func TestProviders(t *testing.T) {
 				w := newWorld(t, s, s.badKey[0], s.badKey[1])
 				r := w.until(w.start(w.clipboard("loki"), "keys:create", "sp:deploy"), nil)
 				t.Log(r.Error)
-				if r.State != pipeline.Failed || !strings.Contains(r.Error, "token") && !strings.Contains(r.Error, "access key") && !strings.Contains(r.Error, "password") {
+				if r.State != pipeline.Failed || !strings.Contains(r.Error, s.badKey[2]) {
 					t.Errorf("run is %s: %s", r.State, r.Error)
 				}
 			})

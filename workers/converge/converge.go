@@ -18,13 +18,14 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/converge"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
 // Config of the worker.
 type Config struct {
-	Dir   string                                                                                       `yaml:"dir" doc:"folder of programs; the clipboard's key converge names one of them"`
+	Dir   string                                                                                       `yaml:"dir" path:"relative" doc:"folder of programs; the clipboard's key converge names one of them"`
 	Grace time.Duration                                                                                `yaml:"grace" doc:"how long a program may take to end after TERM, before KILL" default:"10s"`
 	Shell func(ctx context.Context, c *clipboard.Clipboard) (h converge.Host, close func(), err error) `yaml:"-"` // the clipboard's host
 }
@@ -44,7 +45,7 @@ type Worker struct{ cfg Config }
 func New(cfg Config) (*Worker, error) {
 	st, err := os.Stat(cfg.Dir)
 	if err != nil || !st.IsDir() {
-		return nil, fmt.Errorf("workers.converge.dir is %q, which is not a folder", cfg.Dir)
+		return nil, mistake.At("workers.converge.dir", "is %q, which is not a folder", cfg.Dir)
 	}
 	cfg.Dir, err = filepath.Abs(cfg.Dir)
 	return &Worker{cfg}, err
@@ -78,45 +79,62 @@ func (w *Worker) program(c *clipboard.Clipboard) (string, error) {
 func (w *Worker) Steps() []pipeline.Step {
 	return []pipeline.Step{{
 		Name: "converge:apply", Doc: "brings the host to where a program of yours wants it",
-		Needs: []string{"converge", "ipaddress", "hostkeys", "hostname"}, Gives: []string{"converged"}, Timeout: 2 * time.Hour,
+		Needs: []string{"converge", "ipaddress", "hostkeys", "login?", "ssh_port?", "hostname"}, Gives: []string{"converged"}, Timeout: 2 * time.Hour,
 		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
 			file, err := w.program(c)
 			return "would run " + file, err
 		},
-		Do: w.apply, // the program looks for what is there first, so it is safe to repeat
+		Do:    w.apply, // the program looks for what is there first, so it is safe to repeat
+		Drift: w.drift,
 	}}
 }
 
 func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
+	word := "" // by hand: two may run at the same time
+	if f := pipeline.FactsOf(ctx); f.Run > 0 {
+		word = fmt.Sprintf("%s-%d", f.Token, f.Stage)
+	}
+	file, report, err := w.run(ctx, c, word, converge.Drive)
+	switch {
+	case err != nil:
+		return err
+	case len(report.Unsettled) > 0:
+		return pipeline.Permanentf("what never settles: %s", strings.Join(report.Unsettled, ", "))
+	}
+	return c.Set("converged", fmt.Sprintf("%d done by %s", len(report.Done), file))
+}
+
+// driver speaks with a program: converge.Drive or converge.Look.
+type driver func(ctx context.Context, in io.Reader, out io.Writer, t converge.Target, h converge.Host, log func(string)) (converge.HostReport, error)
+
+// run starts the program that the clipboard names, and gives its name and its report.
+func (w *Worker) run(ctx context.Context, c *clipboard.Clipboard, word string, drive driver) (name string, report converge.HostReport, err error) {
 	file, err := w.program(c)
 	if err != nil {
-		return err
+		return "", report, err
 	}
+	name = filepath.Base(file)
 	h, done, err := w.cfg.Shell(ctx, c)
 	if err != nil {
-		return err
+		return name, report, err
 	}
 	defer done()
 	// The program reads from a file of its own, so that nobody has to copy; what it prints comes through a pipe that is
 	// closed for certain when it is over, whoever else holds its end.
 	theirs, in, err := os.Pipe()
 	if err != nil {
-		return err
+		return name, report, err
 	}
 	defer func() { _ = in.Close() }()
 	out, prints := io.Pipe()
 	var errs bytes.Buffer
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	word := "" // by hand: two may run at the same time
-	if f := pipeline.FactsOf(ctx); f.Run > 0 {
-		word = fmt.Sprintf("%s-%d", f.Token, f.Stage)
-	}
 	p, err := proc.Start(running, proc.Command{Path: file, Dir: "/", Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"},
 		Stdin: theirs, Stdout: prints, Stderr: &limited{&errs, 64 << 10}, Word: word, Grace: w.cfg.GraceTime()})
 	_ = theirs.Close()
 	if err != nil {
-		return err
+		return name, report, err
 	}
 	var werr error
 	over := make(chan struct{})
@@ -130,8 +148,8 @@ func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
 		}
 		_ = prints.Close()
 	})
-	pipeline.Progress(ctx, "analyzing with "+filepath.Base(file))
-	report, derr := converge.Drive(ctx, out, in, w.target(c), h, func(l string) {
+	pipeline.Progress(ctx, "analyzing with "+name)
+	report, derr := drive(ctx, out, in, w.target(c), h, func(l string) {
 		for i, l := range strings.Split(strings.TrimSpace(l), "\n") {
 			if i == 0 {
 				pipeline.Progress(ctx, l)
@@ -149,21 +167,19 @@ func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
 	var start *proc.StartError
 	switch {
 	case ctx.Err() != nil && (derr != nil || werr != nil):
-		return context.Cause(ctx)
+		return name, report, context.Cause(ctx)
 	case errors.As(werr, &start):
-		return pipeline.Permanent(start)
+		return name, report, pipeline.Permanent(start)
 	case derr != nil:
 		said := strings.TrimSpace(errs.String())
 		if said == "" && werr != nil {
 			said = werr.Error()
 		}
-		return fmt.Errorf("%s: %w: %s", filepath.Base(file), derr, said)
+		return name, report, fmt.Errorf("%s: %w: %s", name, derr, said)
 	case report.Error != "":
-		return errors.New(report.Error)
-	case len(report.Unsettled) > 0:
-		return pipeline.Permanentf("what never settles: %s", strings.Join(report.Unsettled, ", "))
+		return name, report, errors.New(report.Error)
 	}
-	return c.Set("converged", fmt.Sprintf("%d done by %s", len(report.Done), filepath.Base(file)))
+	return name, report, nil
 }
 
 // target is what the program is told of the host: its name, and the plain values of its clipboard.

@@ -14,7 +14,7 @@ func (w *Worker) checkUnused() pipeline.Step {
 	check := func(ctx context.Context, c *clipboard.Clipboard) error {
 		rrs, err := w.pointers(ctx, c)
 		if err != nil {
-			return w.noTransfer(err)
+			return err
 		}
 		var list []string
 		for _, rr := range rrs {

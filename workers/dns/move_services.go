@@ -29,7 +29,7 @@ func (w *Worker) moveServices() pipeline.Step {
 		Plan: func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
 			rrs, err := w.pointers(ctx, c)
 			if err != nil {
-				return "", w.noTransfer(err)
+				return "", err
 			}
 			if len(rrs) == 0 {
 				return "would find nothing to do: nothing points at the host", nil
@@ -94,7 +94,7 @@ func (w *Worker) standby(ctx context.Context, c *clipboard.Clipboard, rrs []godn
 		}
 	}
 	if len(addrs) == 0 {
-		return "", nil, pipeline.Permanentf("the standby %s has no address at %s", to, w.cfg.Server)
+		return "", nil, pipeline.Permanentf("the standby %s has no address at %s", to, w.at(to).addr)
 	}
 	return to, addrs, nil
 }
@@ -137,7 +137,7 @@ func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 	if !again {
 		rrs, err := w.pointers(ctx, c)
 		if err != nil {
-			return w.noTransfer(err)
+			return err
 		}
 		if len(rrs) == 0 {
 			pipeline.Progress(ctx, "nothing to do: nothing points at the host")
@@ -256,7 +256,7 @@ func (w *Worker) swap(ctx context.Context, rr godns.RR, from, to []godns.RR) (ch
 	if err != nil {
 		return false, w.noZone(name, err)
 	}
-	err = w.update(ctx, zone, func(m *godns.Msg) {
+	err = w.at(name).update(ctx, zone, describe(rr), func(m *godns.Msg) {
 		// Only if it is still what we read (RFC 2136 §2.4.2).
 		exact := make([]godns.RR, len(have))
 		for i := range have {

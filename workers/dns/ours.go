@@ -38,11 +38,11 @@ func settle(f func() error) error {
 	return err
 }
 
-// standing gives what stands at the host's name, by type.
+// standing gives what stands at the host's own name, by type; what a wildcard answers there is not among it.
 func (w *Worker) standing(ctx context.Context, fqdn string) (map[uint16][]godns.RR, error) {
 	have := map[uint16][]godns.RR{}
 	for _, t := range hostTypes {
-		rrs, err := w.records(ctx, fqdn, t)
+		rrs, err := w.own(ctx, fqdn, t)
 		if err != nil {
 			return nil, err
 		}
@@ -53,18 +53,21 @@ func (w *Worker) standing(ctx context.Context, fqdn string) (map[uint16][]godns.
 
 // replace makes the records at the host's name what they shall be, provided that have is what stands there.
 func (w *Worker) replace(ctx context.Context, zone, fqdn string, have, want map[uint16][]godns.RR) error {
-	return w.update(ctx, zone, func(m *godns.Msg) {
-		none := func(t uint16) []godns.RR {
-			return []godns.RR{&godns.ANY{Hdr: godns.RR_Header{Name: godns.Fqdn(fqdn), Rrtype: t}}}
+	var kinds []string
+	for _, t := range hostTypes {
+		if !identical(have[t], want[t]) {
+			kinds = append(kinds, godns.TypeToString[t])
 		}
-		m.RRsetNotUsed(none(godns.TypeCNAME))
+	}
+	return w.at(fqdn).update(ctx, zone, strings.Join(kinds, " and ")+" of "+fqdn, func(m *godns.Msg) {
+		m.RRsetNotUsed(set(fqdn, godns.TypeCNAME))
 		for _, t := range hostTypes {
 			if len(have[t]) == 0 {
-				m.RRsetNotUsed(none(t))
+				m.RRsetNotUsed(set(fqdn, t))
 			}
 			m.Used(copies(have[t]))
 			if !identical(have[t], want[t]) {
-				m.RemoveRRset(none(t))
+				m.RemoveRRset(set(fqdn, t))
 				m.Insert(copies(want[t]))
 			}
 		}
@@ -142,15 +145,51 @@ func (w *Worker) ours(ctx context.Context, c *clipboard.Clipboard, byHand ...str
 	return parse(strings.Join(values, " ")), known, nil
 }
 
-// foreign refuses to touch addresses that are not the host's.
-func (w *Worker) foreign(fqdn string, list []netip.Addr) error {
-	return pipeline.Permanentf("%s is %s in DNS already, and no run of this host wrote that: nothing is written; if it is not needed, remove it at %s, or else give the host another name",
-		fqdn, strings.ReplaceAll(words(list), " ", " and "), w.cfg.Server)
+// strangers gives the fingerprints that stand at the host's name and are somebody else's: where no address of the host
+// stands, and no run of it ever wrote the name, they are not the host's.
+func (j *job) strangers(ctx context.Context, c *clipboard.Clipboard, have map[uint16][]godns.RR, mine []netip.Addr) ([]godns.RR, error) {
+	prints := have[godns.TypeSSHFP]
+	if len(prints) == 0 || len(mine) > 0 {
+		return nil, nil
+	}
+	written, known, err := pipeline.Given(ctx, "update_host", "dns_written")
+	if err != nil || len(written) > 0 || !known && c.Has("dns_written") {
+		return nil, err
+	}
+	return prints, nil
+}
+
+// foreignPrints refuses to replace fingerprints that are not the host's.
+func (j *job) foreignPrints(ctx context.Context, c *clipboard.Clipboard, have map[uint16][]godns.RR) error {
+	if j.wish.sshfp == off {
+		return nil
+	}
+	prints, err := j.strangers(ctx, c, have, addresses(have))
+	if err != nil || len(prints) == 0 {
+		return err
+	}
+	return pipeline.Permanentf("%s has SSHFP in DNS already, without an address, and no run of this host wrote that: nothing is written; if it is not needed, remove it at %s, or else give the host another name, or write `dns: {sshfp: off}` to leave it there",
+		j.fqdn, j.at(j.fqdn).addr)
+}
+
+// foreign refuses to touch addresses that are not the host's; own are those of the host that stand beside them. early says
+// that the machine has no address yet.
+func (w *Worker) foreign(fqdn string, list, own []netip.Addr, early bool) error {
+	hint, beside := "", ""
+	if len(own) > 0 {
+		beside = " (beside " + strings.ReplaceAll(words(own), " ", " and ") + ", which is the host's own)"
+	}
+	if early {
+		hint = fmt.Sprintf(", or, if the machine will have that address, say so in the clipboard: `ipaddress: %s`", list[0])
+	}
+	that := strings.ReplaceAll(words(list), " ", " and ")
+	return pipeline.Permanentf("%s is %s in DNS already%s, and no run of this host wrote that: nothing is written; if %s is not needed, remove it at %s, or else give the host another name%s",
+		fqdn, that, beside, that, w.at(fqdn).addr, hint)
 }
 
 // remember puts on record what stood there before this run wrote anything, and which addresses it writes. An address that
 // somebody else wrote does not become ours because we want the same.
-func (w *Worker) remember(ctx context.Context, c *clipboard.Clipboard, have map[uint16][]godns.RR, want, ours []netip.Addr) error {
+func (j *job) remember(ctx context.Context, c *clipboard.Clipboard, have map[uint16][]godns.RR, want, ours []netip.Addr) error {
 	old := c.Get("dns_written")
 	var written []netip.Addr
 	first := !c.Has("dns_before")
@@ -163,7 +202,10 @@ func (w *Worker) remember(ctx context.Context, c *clipboard.Clipboard, have map[
 		}
 		there := addresses(have)
 		for _, a := range append(there, without(want, there)...) {
-			rrs, err := w.pointersOf(ctx, a)
+			if j.wish.reverse == off {
+				break // they are nobody's affair here, and not Undo's either
+			}
+			rrs, err := j.pointersOf(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -195,20 +237,6 @@ func (w *Worker) remember(ctx context.Context, c *clipboard.Clipboard, have map[
 	return errors.Join(err, pipeline.Keep(ctx, c))
 }
 
-// pointersOf gives the pointers of an address; none when its reverse zone is not here.
-func (w *Worker) pointersOf(ctx context.Context, a netip.Addr) ([]godns.RR, error) {
-	name, err := godns.ReverseAddr(a.String())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.zone(ctx, name); errors.Is(err, errNoZone) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	return w.records(ctx, name, godns.TypePTR)
-}
-
 // before reads dns_before: what stood at the host's name, and the pointers. Nothing else may be in it.
 func before(c *clipboard.Clipboard, fqdn string) (map[uint16][]godns.RR, []godns.RR, error) {
 	lines, err := c.Strings("dns_before")
@@ -234,48 +262,4 @@ func before(c *clipboard.Clipboard, fqdn string) (map[uint16][]godns.RR, []godns
 		}
 	}
 	return was, pointers, nil
-}
-
-// giveBack puts back the pointers that stood there before, at the given addresses, and takes away ours.
-func (w *Worker) giveBack(ctx context.Context, fqdn string, at []netip.Addr, was []godns.RR, named bool) error {
-	for _, a := range at {
-		name, err := godns.ReverseAddr(a.String())
-		if err != nil {
-			return err
-		}
-		have, err := w.pointersOf(ctx, a)
-		if err != nil {
-			return err
-		}
-		mine := false
-		var missing []godns.RR
-		for _, rr := range was {
-			if !strings.EqualFold(rr.Header().Name, name) {
-				continue
-			}
-			isMine := strings.EqualFold(rr.(*godns.PTR).Ptr, godns.Fqdn(fqdn))
-			mine = mine || isMine
-			if !slices.ContainsFunc(have, func(h godns.RR) bool { return godns.IsDuplicate(h, rr) }) && (named || !isMine) {
-				missing = append(missing, rr)
-			}
-		}
-		if !mine {
-			if err := w.dropPTR(ctx, a, fqdn); err != nil {
-				return err
-			}
-		}
-		if len(missing) == 0 {
-			continue
-		}
-		zone, err := w.zone(ctx, name)
-		if errors.Is(err, errNoZone) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		if err := w.update(ctx, zone, func(m *godns.Msg) { m.Insert(copies(missing)) }); err != nil {
-			return fmt.Errorf("give back the pointers of %s: %w", a, err)
-		}
-	}
-	return nil
 }

@@ -127,6 +127,37 @@ func TestRecordsOfOthersStay(t *testing.T) {
 		}
 		stand(t, "thor", "127.9.9.2")
 	})
+	t.Run("beside our own", func(t *testing.T) {
+		c := clip("both", "127.9.8.20", "")
+		if _, err := call(update.Do, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		others("add both.websages.com 60 A 127.9.8.21")
+		_, err := call(update.Do, c, nil)
+		if want := "both.websages.com is 127.9.8.21 in DNS already (beside 127.9.8.20, which is the host's own), and no run of this host wrote that: nothing is written; if 127.9.8.21 is not needed, remove it at "; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	})
+	t.Run("undo of a removal says what stays", func(t *testing.T) {
+		c := clip("away", "127.9.8.30", "")
+		for range 2 {
+			if _, err := call(update.Do, c, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := call(remove.Undo, c, nil); err != nil {
+			t.Errorf("nothing was removed: %v", err)
+		}
+		for range 2 { // a repeat finds nothing, and forgets nothing
+			if _, err := call(remove.Do, c, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := call(remove.Undo, c, nil)
+		if what, stays := pipeline.AsStays(err); !stays || what != "the DNS records of away.websages.com stay removed (127.9.8.30)" {
+			t.Errorf("undo: %v", err)
+		}
+	})
 	t.Run("it comes between look and write", func(t *testing.T) {
 		_, err := call(update.Do, clip("race", "127.9.8.2", ""), func(*clipboard.Clipboard) { others("add race.websages.com 60 A 127.9.8.9") })
 		refused(t, err, "127.9.8.9")
@@ -200,6 +231,40 @@ func TestRecordsOfOthersStay(t *testing.T) {
 			t.Errorf("remove: %q, %v", said, err)
 		}
 		stand(t, "late", "127.9.6.9")
+	})
+	t.Run("fingerprints of somebody else", func(t *testing.T) {
+		const print = "4 2 0102030405060708090A0B0C0D0E0F101112131415161718191A1B1C 1D1E1F20"
+		others("add ghost.websages.com 60 SSHFP " + print)
+		c := clip("ghost", "127.9.4.1", "  hostkeys: ["+key+"]\n")
+		_, err := call(update.Do, c, nil)
+		if err == nil || !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "ghost.websages.com has SSHFP in DNS already, without an address, and no run of this host wrote that") {
+			t.Errorf("not refused: %v", err)
+		}
+		if err := update.Check(pipeline.WithHost(t.Context(), &said{record: record, host: "ghost"}), c); err == nil {
+			t.Error("the look before the first stage says nothing")
+		}
+		if said, err := call(remove.Do, c, nil); err != nil || !strings.Contains(said, "left as they are") {
+			t.Errorf("remove: %q, %v", said, err)
+		}
+		stand(t, "ghost", print)
+		// It may stay there, and then it is nobody's affair here, to the end.
+		c = clip("ghost", "127.9.4.1", "  dns: {sshfp: off}\n  hostkeys: ["+key+"]\n")
+		for _, do := range []func(context.Context, *clipboard.Clipboard) error{update.Do, remove.Do} {
+			if _, err := call(do, c, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stand(t, "ghost", print)
+		// The host's own stay its own when its address is taken away by hand.
+		c = clip("own2", "127.9.4.2", "  hostkeys: ["+key+"]\n")
+		if _, err := call(update.Do, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		others("delete own2.websages.com A")
+		if _, err := call(remove.Do, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		stand(t, "own2", "")
 	})
 	t.Run("the host's own goes", func(t *testing.T) {
 		c := clip("own", "127.9.5.1", "  ip6address: fd00::5\n  hostkeys: ["+key+"]\n")

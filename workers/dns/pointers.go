@@ -16,21 +16,21 @@ import (
 )
 
 // errNoTransfer: the server does not let us read the whole zone.
-var errNoTransfer = errors.New("no zone transfer")
+var errNoTransfer = errors.New("nobody can tell what points at the host")
 
 // transfer reads a whole zone (RFC 5936).
 func (w *Worker) transfer(ctx context.Context, zone string) ([]godns.RR, error) {
+	s := w.at(zone)
 	m := new(godns.Msg)
 	m.SetAxfr(zone)
 	t := &godns.Transfer{DialTimeout: callTimeout, ReadTimeout: callTimeout, WriteTimeout: callTimeout}
-	if w.cfg.TSIG.Name != "" {
-		key := godns.Fqdn(strings.ToLower(w.cfg.TSIG.Name))
-		t.TsigSecret = map[string]string{key: string(w.cfg.TSIG.Secret)}
-		m.SetTsig(key, w.algo, 300, time.Now().Unix())
+	if s.key != "" {
+		t.TsigSecret = map[string]string{s.key: s.secret}
+		m.SetTsig(s.key, s.algo, 300, time.Now().Unix())
 	}
-	envelopes, err := t.In(m, w.cfg.Server)
+	envelopes, err := t.In(m, s.addr)
 	if err != nil {
-		return nil, fmt.Errorf("ask the DNS server %s: %w", w.cfg.Server, err)
+		return nil, fmt.Errorf("ask the DNS server %s: %w", s.addr, err)
 	}
 	var out []godns.RR
 	for e := range envelopes { // to its end: the library's goroutine waits for us
@@ -44,9 +44,9 @@ func (w *Worker) transfer(ctx context.Context, zone string) ([]godns.RR, error) 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil && (strings.Contains(err.Error(), "bad xfr rcode") || errors.Is(err, godns.ErrAuth) || errors.Is(err, godns.ErrNoSig)):
-		return nil, errNoTransfer
+		return nil, pipeline.Permanentf("%w: %s refuses to transfer the zone %s (%s); allow it for the key, or list the names under `services` in the clipboard", errNoTransfer, s.addr, strings.TrimSuffix(zone, "."), s.as())
 	case err != nil:
-		return nil, fmt.Errorf("read the zone %s from %s: %w", zone, w.cfg.Server, err)
+		return nil, fmt.Errorf("read the zone %s from %s: %w", zone, s.addr, err)
 	}
 	return out, nil
 }
@@ -92,30 +92,58 @@ func (w *Worker) pointers(ctx context.Context, c *clipboard.Clipboard) ([]godns.
 		return nil, err
 	}
 	if c.Has("services") {
-		names, err := c.Strings("services")
+		listed, err := w.listed(ctx, c, func(rr godns.RR) bool { return pointsAt(rr, host, addrs) })
 		if err != nil {
-			return nil, pipeline.Permanent(err)
+			return nil, err
 		}
-		for _, n := range names {
-			if err := clipboard.CheckName(strings.TrimLeft(strings.TrimSuffix(n, "."), "_")); err != nil && !strings.Contains(n, "._") {
-				return nil, pipeline.Permanentf("services: %v", err)
-			}
-			for _, kind := range []uint16{godns.TypeCNAME, godns.TypeA, godns.TypeAAAA, godns.TypeSRV, godns.TypeMX} {
-				rrs, err := w.records(ctx, n, kind)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, rrs...)
-			}
-		}
+		all = append(all, listed...)
 	}
 	var out []godns.RR
 	for _, rr := range all {
 		if strings.EqualFold(rr.Header().Name, host) || slices.ContainsFunc(out, func(o godns.RR) bool { return godns.IsDuplicate(o, rr) }) {
 			continue
 		}
-		if a := addrOf(rr); strings.EqualFold(target(rr), host) || a.IsValid() && contains(addrs, a) {
+		if pointsAt(rr, host, addrs) {
 			out = append(out, rr)
+		}
+	}
+	return out, nil
+}
+
+func pointsAt(rr godns.RR, host string, addrs []netip.Addr) bool {
+	a := addrOf(rr)
+	return strings.EqualFold(target(rr), host) || a.IsValid() && contains(addrs, a)
+}
+
+// listed gives the records that count at the names that the clipboard lists under services. A name that only a wildcard makes
+// is refused: nothing at that name could be moved or removed.
+func (w *Worker) listed(ctx context.Context, c *clipboard.Clipboard, counts func(godns.RR) bool) ([]godns.RR, error) {
+	names, err := c.Strings("services")
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	var out []godns.RR
+	for _, n := range names {
+		plain := strings.TrimLeft(strings.TrimSuffix(strings.TrimPrefix(n, "*."), "."), "_")
+		if err := clipboard.CheckName(plain); err != nil && !strings.Contains(n, "._") {
+			return nil, pipeline.Permanentf("services: %v", err)
+		}
+		for _, kind := range []uint16{godns.TypeCNAME, godns.TypeA, godns.TypeAAAA, godns.TypeSRV, godns.TypeMX} {
+			rrs, err := w.records(ctx, n, kind)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.ContainsFunc(rrs, counts) {
+				continue
+			}
+			own, err := w.own(ctx, n, kind)
+			if err != nil {
+				return nil, err
+			}
+			if len(own) == 0 {
+				return nil, pipeline.Permanentf("services: %s is what it is by a wildcard above it; list the wildcard, as in *.example.org, in its place", n)
+			}
+			out = append(out, own...)
 		}
 	}
 	return out, nil
@@ -135,12 +163,4 @@ func (w *Worker) Pointers(ctx context.Context, c *clipboard.Clipboard) (list []s
 
 func describe(rr godns.RR) string {
 	return fmt.Sprintf("%s (%s)", strings.TrimSuffix(rr.Header().Name, "."), godns.TypeToString[rr.Header().Rrtype])
-}
-
-// noTransfer tells what to do about errNoTransfer.
-func (w *Worker) noTransfer(err error) error {
-	if errors.Is(err, errNoTransfer) {
-		return pipeline.Permanentf("nobody can tell what points at the host: %s refuses to transfer the zone; allow it for the key %q, or list the names under `services` in the clipboard", w.cfg.Server, w.cfg.TSIG.Name)
-	}
-	return err
 }

@@ -2,20 +2,14 @@ package ec2
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/jarvisops/jarvis/clipboard"
-	"github.com/jarvisops/jarvis/cloudinit"
-	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
@@ -25,16 +19,17 @@ const (
 	tagOwner = "jarvis-owner"
 )
 
-// maxUserData is what EC2 takes, before base64.
+// maxUserData is what EC2 takes, before base64 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html).
 const maxUserData = 16 << 10
 
-// calls says how EC2 does what every provider does. An instance boots its own kernel always, and reboots itself.
-func (w *Worker) calls() provider.Calls {
+// Calls says how EC2 does what every provider does. An instance boots its own kernel always, and reboots itself.
+func (w *Worker) Calls() provider.Calls {
 	return provider.Calls{
 		Module: "ec2", Title: "EC2", Place: "at EC2",
-		Settle: time.Minute, MaxTag: 256, // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
-		Needs: []string{"guestid", "size", "datacenter?"},
-		Find:  w.find, Get: w.get, Plan: w.plan, Create: w.create,
+		Settle: time.Minute, MaxTag: 256, MaxUserData: maxUserData, // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+		Needs: []string{"guestid", "datacenter?", "provider_zone?"}, Gives: []string{"provider_zone"},
+		Honours: honours, Options: options, Defaults: w.defaults(), Account: w.cfg.Account,
+		Find: w.find, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish, Tag: w.tag, DiskAt: diskAt,
 		Start: func(ctx context.Context, id string) error {
 			_, err := call(ctx, w, "start the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.StartInstancesOutput, error) {
 				return cl.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
@@ -50,6 +45,32 @@ func (w *Worker) calls() provider.Calls {
 func (w *Worker) stop(ctx context.Context, id string, force bool) error {
 	_, err := call(ctx, w, "stop the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.StopInstancesOutput, error) {
 		return cl.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}, Force: aws.Bool(force)})
+	})
+	return err
+}
+
+// tag sets our two tags, or takes them away.
+func (w *Worker) tag(ctx context.Context, id string, mark provider.Mark) error {
+	var set, unset []types.Tag
+	for _, t := range [][2]string{{tag, mark.Token}, {tagOwner, mark.Owner}} {
+		if t[1] == "" {
+			unset = append(unset, types.Tag{Key: aws.String(t[0])})
+		} else {
+			set = append(set, types.Tag{Key: aws.String(t[0]), Value: aws.String(t[1])})
+		}
+	}
+	if len(set) > 0 {
+		if _, err := call(ctx, w, "tag the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.CreateTagsOutput, error) {
+			return cl.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: set})
+		}); err != nil {
+			return err
+		}
+	}
+	if len(unset) == 0 {
+		return nil
+	}
+	_, err := call(ctx, w, "take our tags off the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.DeleteTagsOutput, error) {
+		return cl.DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: []string{id}, Tags: unset})
 	})
 	return err
 }
@@ -140,7 +161,7 @@ var states = map[types.InstanceStateName]provider.State{
 }
 
 func (w *Worker) machine(i types.Instance) provider.Machine {
-	m := provider.Machine{ID: aws.ToString(i.InstanceId), Created: aws.ToTime(i.LaunchTime)}
+	m := provider.Machine{ID: aws.ToString(i.InstanceId), Created: aws.ToTime(i.LaunchTime), Size: string(i.InstanceType), Tags: map[string]string{}}
 	if i.State != nil {
 		m.State, m.Doing = states[i.State.Name], string(i.State.Name)
 	}
@@ -152,17 +173,20 @@ func (w *Worker) machine(i types.Instance) provider.Machine {
 			m.Token = aws.ToString(t.Value)
 		case tagOwner:
 			m.Owner = aws.ToString(t.Value)
+		default:
+			m.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 		}
 	}
 	private, _ := netip.ParseAddr(aws.ToString(i.PrivateIpAddress))
 	if m.State == provider.Running {
 		m.V4, _ = netip.ParseAddr(aws.ToString(i.PublicIpAddress))
+		m.Private = private
 		if w.cfg.Private {
 			m.V4 = private
 		}
 		m.V6, _ = netip.ParseAddr(aws.ToString(i.Ipv6Address))
 		if !m.V4.IsValid() && private.IsValid() {
-			m.Doing += fmt.Sprintf(", with the private address %s only; workers.ec2.private takes that", private)
+			m.Doing += fmt.Sprintf(", with the private address %s only; network: {public: false} takes that", private)
 		}
 	}
 	if i.StateReason != nil && (m.State == provider.Gone || m.State == provider.Deleting) {
@@ -172,90 +196,4 @@ func (w *Worker) machine(i types.Instance) provider.Machine {
 		m.MACs = append(m.MACs, aws.ToString(n.MacAddress))
 	}
 	return m
-}
-
-// order is what we ask EC2 for.
-type order struct {
-	in    ec2.RunInstancesInput
-	name  string
-	image types.Image
-	size  types.InstanceTypeInfo
-	zone  string
-}
-
-// order reads the clipboard's words. It needs no secret, so that Plan can use it.
-func (w *Worker) order(ctx context.Context, c *clipboard.Clipboard) (order, error) {
-	var o order
-	in, err := c.Instance()
-	if err != nil {
-		return o, pipeline.Permanent(err)
-	}
-	if o.image, err = w.image(ctx, c.Get("guestid")); err != nil {
-		return o, err
-	}
-	if o.size, err = w.size(ctx, c.Get("size")); err != nil {
-		return o, err
-	}
-	subnet, zone, err := w.place(ctx, c.Get("datacenter"))
-	if err != nil {
-		return o, err
-	}
-	o.name, o.zone = in.FQDN, zone
-	o.in = ec2.RunInstancesInput{ImageId: o.image.ImageId, InstanceType: o.size.InstanceType, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
-		SubnetId: aws.String(subnet), SecurityGroupIds: w.cfg.SecurityGroups,
-		// User-data holds the key of the first contact: only IMDSv2 may read it, and no container behind a hop.
-		MetadataOptions: &types.InstanceMetadataOptionsRequest{HttpTokens: types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: types.InstanceMetadataEndpointStateEnabled},
-	}
-	return o, nil
-}
-
-func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, error) {
-	o, err := w.order(ctx, c)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("would make %s: %s (%d MB), %s (%s), in %s, %s", o.name, o.size.InstanceType, aws.ToInt64(o.size.MemoryInfo.SizeInMiB), aws.ToString(o.image.ImageId), aws.ToString(o.image.Name), o.zone, aws.ToString(o.in.SubnetId)), nil
-}
-
-func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provider.Mark) (provider.Machine, error) {
-	o, err := w.order(ctx, c)
-	if err != nil {
-		return provider.Machine{}, err
-	}
-	user, err := cloudinit.UserData(c)
-	if err != nil {
-		return provider.Machine{}, pipeline.Permanent(err)
-	}
-	if len(user) > maxUserData {
-		return provider.Machine{}, pipeline.Permanentf("the cloud-init data has %d bytes and EC2 takes %d; give fewer keys in sshpubkey", len(user), maxUserData)
-	}
-	o.in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(user)))
-	tags := []types.Tag{{Key: aws.String("Name"), Value: aws.String(o.name)}, {Key: aws.String(tag), Value: aws.String(mark.Token)}, {Key: aws.String(tagOwner), Value: aws.String(mark.Owner)}}
-	o.in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags}, {ResourceType: types.ResourceTypeVolume, Tags: tags}}
-	pipeline.Progress(ctx, fmt.Sprintf("making a %s in %s", o.size.InstanceType, o.zone))
-	// A client token stands for its instance for ever, also when that was terminated: then the next one is due.
-	for n := 1; n <= 20; n++ {
-		o.in.ClientToken = aws.String(mark.Token)
-		if n > 1 {
-			o.in.ClientToken = aws.String(fmt.Sprintf("%s-%d", mark.Token, n))
-		}
-		out, err := call(ctx, w, "make the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.RunInstancesOutput, error) {
-			return cl.RunInstances(ctx, &o.in)
-		})
-		if err != nil {
-			if strings.Contains(err.Error(), "IdempotentParameterMismatch") {
-				return provider.Machine{}, pipeline.Permanent(errors.New("EC2 made a machine for this run with other settings, and the clipboard has changed since; `undo` removes it"))
-			}
-			return provider.Machine{}, err
-		}
-		if len(out.Instances) != 1 {
-			return provider.Machine{}, fmt.Errorf("make the machine: EC2 named %d instances", len(out.Instances))
-		}
-		m := w.machine(out.Instances[0])
-		if m.State == provider.Gone || m.State == provider.Deleting {
-			continue
-		}
-		return m, nil
-	}
-	return provider.Machine{}, pipeline.Permanentf("EC2 terminated every machine of this run; look at its reasons in the console")
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,12 +28,14 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // Config of the worker.
 type Config struct {
+	Account        string            `yaml:"account" doc:"name by which a clipboard's account chooses this entry, when there are several"`
 	Region         string            `yaml:"region" doc:"as in us-east-1; empty: that of the AWS default chain"`
 	Endpoint       string            `yaml:"endpoint" doc:"URL of the API; empty: Amazon's for the region"`
 	AccessKey      clipboard.Secret  `yaml:"access_key" doc:"access key id; empty: the AWS default chain (environment, ~/.aws, instance role)"`
@@ -40,9 +43,12 @@ type Config struct {
 	Images         map[string]string `yaml:"images" doc:"images of your own, as in {Debian 12: ami-0123456789abcdef0}; they come before those of the distributions"`
 	Arch           string            `yaml:"arch" doc:"x86_64 or arm64" default:"x86_64"`
 	Family         string            `yaml:"family" doc:"instance family from which a size in MB is chosen" default:"t3 (t4g for arm64)"`
-	Subnet         string            `yaml:"subnet" doc:"subnet for new machines; empty: the default one of the zone"`
-	SecurityGroups []string          `yaml:"security_groups" doc:"ids of the groups for new machines, which must let our SSH in; empty: the VPC's default group"`
+	Subnet         string            `yaml:"subnet" doc:"subnet for new machines: id, name, or tag as in Tier=web; empty: the default one of the zone"`
+	SecurityGroups []string          `yaml:"security_groups" doc:"ids or names of the groups for new machines, which must let our SSH in; empty: the VPC's default group"`
 	Private        bool              `yaml:"private" doc:"take the private address for the host's"`
+	// InstanceProfiles bounds what rights a clipboard can give its host.
+	InstanceProfiles []string      `yaml:"instance_profiles" doc:"IAM instance profiles that clipboards may name; empty: none"`
+	Defaults         provider.Wish `yaml:"defaults" doc:"what machines are like when the clipboard does not say it, in its words"`
 }
 
 // Worker offers the steps.
@@ -56,12 +62,13 @@ type Worker struct {
 
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
+	var wrong mistake.List
 	if (cfg.AccessKey == "") != (cfg.SecretKey == "") {
-		return nil, errors.New("workers.ec2 needs access_key and secret_key, or neither for the AWS default chain")
+		wrong.At("workers.ec2", "needs access_key and secret_key, or neither for the AWS default chain")
 	}
 	if cfg.Endpoint != "" {
 		if u, err := url.Parse(cfg.Endpoint); err != nil || u.Host == "" {
-			return nil, fmt.Errorf("workers.ec2.endpoint is %q; it must be a URL", cfg.Endpoint)
+			wrong.At("workers.ec2.endpoint", "is %q; it must be a URL", cfg.Endpoint)
 		}
 	}
 	switch cfg.Arch {
@@ -69,17 +76,34 @@ func New(cfg Config) (*Worker, error) {
 		cfg.Arch = "x86_64"
 	case "x86_64", "arm64":
 	default:
-		return nil, fmt.Errorf("workers.ec2.arch is %q; x86_64 or arm64", cfg.Arch)
+		wrong.At("workers.ec2.arch", "is %q; x86_64 or arm64", cfg.Arch)
 	}
-	if cfg.Family == "" {
-		cfg.Family = map[string]string{"x86_64": "t3", "arm64": "t4g"}[cfg.Arch]
+	if a, b := provider.Twice(cfg.Images); a != "" {
+		wrong.At("workers.ec2.images", "has %q and %q, which are the same to whoever says them", a, b)
 	}
-	return &Worker{cfg: cfg}, nil
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg}
+	return w, w.Calls().CheckDefaults()
 }
+
+// defaults are the wishes of the configuration, its older keys among them.
+func (w *Worker) defaults() provider.Wish {
+	d := w.cfg.Defaults
+	d.Network.Subnet = or(d.Network.Subnet, w.cfg.Subnet)
+	if d.Network.SecurityGroups == nil {
+		d.Network.SecurityGroups = w.cfg.SecurityGroups
+	}
+	return d
+}
+
+// Close ends nothing: there is no session.
+func (w *Worker) Close() {}
 
 // Steps lists what the worker offers. host reaches the machines over SSH.
 func (w *Worker) Steps(host provider.Host) []pipeline.Step {
-	return append(provider.Steps(w.calls(), host), w.waitForConsole())
+	return append(provider.Steps(w.Calls(), host), w.waitForConsole())
 }
 
 // connect makes the client at first use: the default chain may have to ask for credentials.
@@ -157,16 +181,22 @@ func call[T any](ctx context.Context, w *Worker, what string, f func(context.Con
 			d = time.Duration(n) * time.Second
 		}
 		return none, pipeline.Wait(d, "EC2 asks us to slow down, for "+d.Round(time.Second).String())
+	case "InvalidInstanceID.Malformed":
+		return none, pipeline.Permanentf("%s: that is not the id of a machine at EC2, which is like i-0123456789abcdef0", what)
 	case "InvalidInstanceID.NotFound":
 		return none, provider.ErrGone
 	case "IncorrectInstanceState", "IncorrectState":
 		return none, pipeline.Wait(2*time.Second, what+": EC2 says "+msg)
 	case "InsufficientInstanceCapacity":
-		return none, fmt.Errorf("%s: EC2 has no capacity for it there now (%s)", what, msg)
+		return none, fmt.Errorf("%s: %w (%s)", what, errNoCapacity, msg)
+	case "IdempotentInstanceTerminated", "IdempotentParameterMismatch":
+		return none, err // run knows what they mean
+	case "InvalidAllocationID.NotFound", "InvalidAddressID.NotFound":
+		return none, pipeline.Permanentf("%s: EC2 knows no such address here (%s)", what, msg)
 	case "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException":
 		return none, pipeline.Permanentf("%s: EC2 does not take the access key (%s)", what, c)
 	case "UnauthorizedOperation":
-		return none, pipeline.Permanentf("%s: the access key has no right to; allow ec2:%s", what, strings.TrimSpace(operation(err)))
+		return none, pipeline.Permanentf("%s: the access key has no right to; allow %s", what, right(err, msg))
 	default:
 		if status >= 500 {
 			return none, fmt.Errorf("%s: EC2 says %s: %s", what, c, msg)
@@ -175,11 +205,18 @@ func call[T any](ctx context.Context, w *Worker, what string, f func(context.Con
 	}
 }
 
-// operation names the API call of an error.
-func operation(err error) string {
+// lacking is how EC2 names the right that lacks, which may be another than that of the call: RunInstances with tags needs
+// ec2:CreateTags, and with a profile iam:PassRole.
+var lacking = regexp.MustCompile(`not authorized to perform: ([a-z0-9]+:[A-Za-z]+)`)
+
+// right names the right that an error says we lack.
+func right(err error, msg string) string {
+	if m := lacking.FindStringSubmatch(msg); m != nil {
+		return m[1]
+	}
 	var op *smithy.OperationError
 	if errors.As(err, &op) {
-		return op.Operation()
+		return "ec2:" + op.Operation()
 	}
-	return ""
+	return "it"
 }

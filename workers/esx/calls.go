@@ -3,9 +3,9 @@ package esx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,13 +19,14 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// calls says how vSphere does what every provider does. A guest reboots itself: VMware Tools may not be there yet.
-func (w *Worker) calls() provider.Calls {
+// Calls says how vSphere does what every provider does. A guest reboots itself: VMware Tools may not be there yet.
+func (w *Worker) Calls() provider.Calls {
 	return provider.Calls{
 		Module: "esx", Title: "vCenter", Place: "on " + w.url.Host,
-		Settle: 10 * time.Second, MaxTag: 200,
-		Needs: []string{"guestid?", "size?", "boot?", "disk?"},
-		Find:  w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish,
+		Settle: 10 * time.Second, MaxTag: 200, MaxUserData: maxUserData,
+		Needs:   []string{"guestid?", "boot?"},
+		Honours: honours, Options: options, Defaults: w.defaults(), Account: w.cfg.Account,
+		Find: w.findMachines, Get: w.get, Plan: w.plan, Create: w.create, Finish: w.finish, Tag: w.tag, DiskAt: diskAt,
 		Start: w.power("power the machine on", (*object.VirtualMachine).PowerOn),
 		Kill:  w.power("power the machine off", (*object.VirtualMachine).PowerOff),
 		Stop: func(ctx context.Context, id string) error {
@@ -40,7 +41,7 @@ func (w *Worker) calls() provider.Calls {
 }
 
 // properties of a machine that we read.
-var properties = []string{"name", "config.annotation", "config.extraConfig", "config.createDate", "config.template", "config.hardware.device", "runtime.powerState", "guest"}
+var properties = []string{"name", "config.annotation", "config.extraConfig", "config.createDate", "config.template", "config.hardware", "runtime.powerState", "guest", "value"}
 
 // findMachines lists the folder's names first: a folder may hold thousands of machines, and the SearchIndex of
 // govmomi's simulator panics while another machine is being cloned.
@@ -65,7 +66,7 @@ func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider
 		return nil, nil
 	}
 	var vms []mo.VirtualMachine
-	if err := pc.Retrieve(ctx, refs, []string{"name", "config.annotation"}, &vms); err != nil {
+	if err := pc.Retrieve(ctx, refs, []string{"name", "config.annotation", "config.extraConfig"}, &vms); err != nil {
 		return fail(err)
 	}
 	var out []provider.Machine
@@ -74,7 +75,7 @@ func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider
 		if vm.Config != nil {
 			note = vm.Config.Annotation
 		}
-		marked := slices.ContainsFunc(strings.Fields(note), func(s string) bool { return s == q.Token || s == q.Owner })
+		marked := slices.ContainsFunc(append(strings.Fields(note), extraOwner(vm.Config)), func(s string) bool { return s != "" && (s == q.Token || s == q.Owner) })
 		if !marked && vm.Name != q.Token && !slices.Contains(q.Names, vm.Name) {
 			continue
 		}
@@ -118,8 +119,12 @@ func (w *Worker) get(ctx context.Context, id string) (provider.Machine, error) {
 	if m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
 		out.State = provider.Stopped // suspended counts as off: it answers nobody
 	}
+	if out.Tags, err = w.tagsOf(ctx, vm, &m); err != nil {
+		return out, err
+	}
 	if m.Config != nil {
 		out.Mark = w.markOf(&m)
+		out.Size = provider.Shape(fmt.Sprintf("%d MB", m.Config.Hardware.MemoryMB), int(m.Config.Hardware.NumCPU))
 		out.Template = m.Config.Template || w.isTemplate(m.Name)
 		if m.Config.CreateDate != nil {
 			out.Created = *m.Config.CreateDate
@@ -139,14 +144,32 @@ func (w *Worker) get(ctx context.Context, id string) (provider.Machine, error) {
 				out.V6 = a
 			}
 		}
-		note(m.Guest.IpAddress)
-		for _, nic := range m.Guest.Net {
-			for _, ip := range nic.IpAddress {
-				note(ip)
-			}
+		for _, ip := range guestAddresses(m.Guest) {
+			note(ip)
 		}
 	}
 	return out, nil
+}
+
+// guestAddresses lists what the guest says of its addresses, those of the machine's own cards first. A card without a
+// device is the guest's own invention (docker0), whose address nobody outside reaches; vSphere may name it all the same
+// as the guest's ipAddress.
+func guestAddresses(g *types.GuestInfo) []string {
+	var own, invented []string
+	for _, nic := range g.Net {
+		if nic.DeviceConfigId > 0 {
+			own = append(own, nic.IpAddress...)
+		} else {
+			invented = append(invented, nic.IpAddress...)
+		}
+	}
+	switch {
+	case slices.Contains(own, g.IpAddress):
+		return append([]string{g.IpAddress}, own...)
+	case len(own) > 0 || slices.Contains(invented, g.IpAddress):
+		return own
+	}
+	return []string{g.IpAddress} // the tools tell of no cards (yet)
 }
 
 // Where a machine's marks are, and for which machine they were written. A clone has the settings and the notes of what it
@@ -157,8 +180,19 @@ const (
 	keyMachine = "jarvis.machine"
 )
 
-// born is the name of a machine that was just made, and has no marks of its own yet: the token of its run.
-var born = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by)-(hand-[0-9a-f]{16}|[0-9]+)$`)
+// extraOwner gives the owner in a machine's settings, whoever they were written for.
+func extraOwner(c *types.VirtualMachineConfigInfo) string {
+	if c == nil {
+		return ""
+	}
+	for _, o := range c.ExtraConfig {
+		if kv := o.GetOptionValue(); kv.Key == keyOwner {
+			owner, _ := kv.Value.(string)
+			return owner
+		}
+	}
+	return ""
+}
 
 func (w *Worker) markOf(m *mo.VirtualMachine) provider.Mark {
 	have := map[string]string{}
@@ -169,10 +203,31 @@ func (w *Worker) markOf(m *mo.VirtualMachine) provider.Mark {
 	switch {
 	case have[keyMachine] == m.Self.Value:
 		return provider.Mark{Token: have[keyToken], Owner: have[keyOwner]}
-	case born.MatchString(m.Name):
+	case provider.IsToken(m.Name): // it was just made, and has no marks of its own yet
 		return provider.Mark{Token: m.Name}
 	}
 	return provider.Mark{Token: tokenIn(m.Config.Annotation)} // as earlier versions noted it
+}
+
+// tag writes our settings into a machine, for itself, or empties them.
+func (w *Worker) tag(ctx context.Context, id string, mark provider.Mark) error {
+	vm, err := w.vm(ctx, id)
+	if err != nil {
+		return err
+	}
+	machine := id
+	if mark == (provider.Mark{}) {
+		machine = ""
+	}
+	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: keyToken, Value: mark.Token},
+		&types.OptionValue{Key: keyOwner, Value: mark.Owner},
+		&types.OptionValue{Key: keyMachine, Value: machine},
+	}})
+	if err == nil {
+		err = task.Wait(ctx)
+	}
+	return w.say("note in the machine whose it is", err)
 }
 
 // isTemplate reports whether the name is that of a configured template, which may be given with its folder.
@@ -189,7 +244,7 @@ func (w *Worker) isTemplate(name string) bool {
 // tokenIn finds the run's token in a machine's notes.
 func tokenIn(note string) string {
 	for _, word := range strings.Fields(note) {
-		if strings.HasPrefix(word, "jarvis-") {
+		if provider.IsToken(word) {
 			return word
 		}
 	}

@@ -5,96 +5,78 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/cloudinit"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // fromNetwork reports whether the clipboard asks for a bare machine that boots from the network.
-func fromNetwork(c *clipboard.Clipboard) (bool, error) {
-	switch b := c.Get("boot"); b {
+func fromNetwork(s provider.Spec) (bool, error) {
+	switch s.Boot {
 	case "", "disk", "template":
 		return false, nil
 	case "network":
 		return true, nil
 	default:
-		return false, pipeline.Permanentf("\"boot\" is %q; write network, or leave it out to clone a template", b)
+		return false, pipeline.Permanentf("\"boot\" is %q; write network, or leave it out to clone a template", s.Boot)
 	}
 }
 
-func (w *Worker) plan(ctx context.Context, c *clipboard.Clipboard) (string, error) {
-	in, err := c.Instance()
+func (w *Worker) plan(ctx context.Context, s provider.Spec) (string, error) {
+	bare, err := fromNetwork(s)
 	if err != nil {
 		return "", err
 	}
-	p, err := w.target(ctx)
+	p, err := w.target(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	bare, err := fromNetwork(c)
-	if err != nil {
-		return "", err
+	if len(s.Tags) > 0 && p.client.ServiceContent.CustomFieldsManager == nil {
+		return "", pipeline.Permanentf("tags: they are custom attributes of a vCenter, and %s is an ESXi host of its own; leave them out", w.url.Host)
 	}
-	where := fmt.Sprintf("%s in %s, pool %s, datastore %s", in.Hostname, p.folder.Name(), p.pool.Name(), p.datastore.Name())
+	where := fmt.Sprintf("%s in %s, pool %s, datastore %s", s.Hostname, p.folder.Name(), p.pool.Name(), p.datastore.Name())
 	if bare {
-		spec, err := w.bareSpec(ctx, p, c)
+		spec, err := w.bareSpec(ctx, p, s)
 		if err != nil {
 			return "", err
 		}
-		if err := w.checkSpace(ctx, p, "the disk", diskBytes(c)); err != nil {
+		if err := w.checkSpace(ctx, p, s, "the machine", bareDisk(s)+extra(s)); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("would make a bare machine (%s, %d MB) that boots from the network: %s", spec.GuestId, spec.MemoryMB, where), nil
 	}
-	if _, err := memory(c); err != nil {
-		return "", err
-	}
-	tmpl, name, err := w.template(ctx, p, c)
+	t, err := w.origin(ctx, p, s)
 	if err != nil {
 		return "", err
 	}
-	need, err := w.committed(ctx, tmpl)
-	if err != nil {
-		return "", err
-	}
-	if err := w.checkSpace(ctx, p, "the template "+name, need); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("would clone %s to %s", name, where), nil
+	return fmt.Sprintf("would clone %s to %s%s", t.name, where, t.changes(s)), nil
 }
 
 // create makes the machine under the token as its name, which is its mark until finish. A second one of that name vCenter refuses; then the first one
 // is still under way.
-func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provider.Mark) (provider.Machine, error) {
-	p, err := w.target(ctx)
+func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark) (provider.Machine, error) {
+	bare, err := fromNetwork(s)
 	if err != nil {
 		return provider.Machine{}, err
 	}
-	bare, err := fromNetwork(c)
+	p, err := w.target(ctx, s)
 	if err != nil {
-		return provider.Machine{}, err
-	}
-	if _, err := memory(c); err != nil { // before anything is made
 		return provider.Machine{}, err
 	}
 	var task *object.Task
 	what := "make the machine"
 	if bare {
-		spec, err := w.bareSpec(ctx, p, c)
+		spec, err := w.bareSpec(ctx, p, s)
 		if err != nil {
 			return provider.Machine{}, err
 		}
-		if err := w.checkSpace(ctx, p, "the disk", diskBytes(c)); err != nil {
+		if err := w.checkSpace(ctx, p, s, "the machine", bareDisk(s)+extra(s)); err != nil {
 			return provider.Machine{}, err
 		}
 		spec.Name = mark.Token
@@ -104,23 +86,13 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provid
 			return provider.Machine{}, w.say(what, err)
 		}
 	} else {
-		tmpl, name, err := w.template(ctx, p, c)
+		t, err := w.origin(ctx, p, s)
 		if err != nil {
 			return provider.Machine{}, err
 		}
-		need, err := w.committed(ctx, tmpl)
-		if err != nil {
-			return provider.Machine{}, err
-		}
-		if err := w.checkSpace(ctx, p, "the template "+name, need); err != nil {
-			return provider.Machine{}, err
-		}
-		what = "clone " + name
-		pool, store := p.pool.Reference(), p.datastore.Reference()
-		pipeline.Progress(ctx, "cloning "+name)
-		task, err = tmpl.Clone(ctx, p.folder, mark.Token, types.VirtualMachineCloneSpec{
-			Location: types.VirtualMachineRelocateSpec{Pool: &pool, Datastore: &store},
-		})
+		what = "clone " + t.name
+		pipeline.Progress(ctx, "cloning "+t.name)
+		task, err = t.vm.Clone(ctx, p.folder, mark.Token, t.cloneSpec(p, s))
 		if err != nil {
 			return provider.Machine{}, w.say(what, err)
 		}
@@ -152,21 +124,45 @@ func (w *Worker) create(ctx context.Context, c *clipboard.Clipboard, mark provid
 // finish gives the machine its name, its marks and its cloud-init data in one call, and powers it on, unless it is to
 // boot from the network: then its MAC address must be known to DHCP first. Its name is the short one; when that belongs to
 // another machine, which may be a host of another domain, the full one.
-func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.Machine, mark provider.Mark) error {
+func (w *Worker) finish(ctx context.Context, s provider.Spec, m provider.Machine, mark provider.Mark) error {
 	if m.State == provider.Running {
 		return nil
 	}
-	in, err := c.Instance()
+	bare, err := fromNetwork(s)
 	if err != nil {
-		return pipeline.Permanent(err)
+		return err
 	}
-	spec, err := w.configSpec(c, in, m.ID, mark)
+	// The marks come with all the rest, in one call: where they are, it has been made.
+	if m.Owner == "" || m.Owner != mark.Owner {
+		if err := w.configure(ctx, s, m, mark, bare); err != nil {
+			return err
+		}
+	}
+	vm, err := w.vm(ctx, m.ID)
+	if err != nil {
+		return err
+	}
+	if err := w.putTags(ctx, vm, s.Tags); err != nil || bare {
+		return err
+	}
+	pipeline.Progress(ctx, "powering on")
+	return w.power("power the machine on", (*object.VirtualMachine).PowerOn)(ctx, m.ID)
+}
+
+// configure makes a machine that was just cloned what it is to be.
+func (w *Worker) configure(ctx context.Context, s provider.Spec, m provider.Machine, mark provider.Mark, bare bool) error {
+	spec, err := w.configSpec(s, m.ID, mark)
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
 	vm, err := w.vm(ctx, m.ID)
 	if err != nil {
 		return err
+	}
+	if !bare { // a bare machine has been made with them
+		if spec.DeviceChange, err = w.devices(ctx, vm, s); err != nil {
+			return err
+		}
 	}
 	pipeline.Progress(ctx, "giving it its name and keys")
 	reconfigure := func() error {
@@ -177,61 +173,15 @@ func (w *Worker) finish(ctx context.Context, c *clipboard.Clipboard, m provider.
 		return err
 	}
 	err = reconfigure()
-	if fault.Is(err, &types.DuplicateName{}) && in.FQDN != in.Hostname {
-		spec.Name = provider.Fit(in.FQDN, maxName)
-		pipeline.Log(ctx, fmt.Sprintf("another machine is called %s: this one is %s", in.Hostname, spec.Name))
+	if fault.Is(err, &types.DuplicateName{}) && s.FQDN != s.Hostname {
+		spec.Name = provider.Fit(s.FQDN, maxName)
+		pipeline.Log(ctx, fmt.Sprintf("another machine is called %s: this one is %s", s.Hostname, spec.Name))
 		err = reconfigure()
 	}
 	if fault.Is(err, &types.DuplicateName{}) {
 		return provider.ErrTaken
 	}
-	if err != nil {
-		return w.say("configure the machine", err)
-	}
-	if bare, err := fromNetwork(c); bare || err != nil {
-		return err
-	}
-	pipeline.Progress(ctx, "powering on")
-	return w.power("power the machine on", (*object.VirtualMachine).PowerOn)(ctx, m.ID)
-}
-
-// committed gives the size of a template in bytes.
-func (w *Worker) committed(ctx context.Context, tmpl *object.VirtualMachine) (int64, error) {
-	var vm mo.VirtualMachine
-	if err := tmpl.Properties(ctx, tmpl.Reference(), []string{"summary.storage"}, &vm); err != nil {
-		return 0, w.say("read the template's size", err)
-	}
-	if vm.Summary.Storage == nil {
-		return 0, nil
-	}
-	return vm.Summary.Storage.Committed, nil
-}
-
-// checkSpace makes sure, before anything is made, that the datastore is there, on the LUN it should be on, and takes
-// the machine.
-func (w *Worker) checkSpace(ctx context.Context, p *place, what string, need int64) error {
-	var ds mo.Datastore
-	if err := p.datastore.Properties(ctx, p.datastore.Reference(), []string{"summary", "info"}, &ds); err != nil {
-		return w.say("read the datastore's free space", err)
-	}
-	if !ds.Summary.Accessible {
-		return pipeline.Permanentf("the datastore %s is not accessible", ds.Summary.Name)
-	}
-	if w.cfg.LUN != "" {
-		var luns []string
-		if vmfs, ok := ds.Info.(*types.VmfsDatastoreInfo); ok && vmfs.Vmfs != nil {
-			for _, e := range vmfs.Vmfs.Extent {
-				luns = append(luns, e.DiskName)
-			}
-		}
-		if !slices.Contains(luns, w.cfg.LUN) {
-			return pipeline.Permanentf("the datastore %s is not on the LUN %s (it is on %s)", ds.Summary.Name, w.cfg.LUN, orNone(luns))
-		}
-	}
-	if ds.Summary.FreeSpace < need || ds.Summary.FreeSpace <= 0 {
-		return pipeline.Permanentf("the datastore %s is full: %s needs %s and %s are free", ds.Summary.Name, what, bytes(need), bytes(ds.Summary.FreeSpace))
-	}
-	return nil
+	return w.say("configure the machine", err)
 }
 
 func bytes(n int64) string {
@@ -241,47 +191,41 @@ func bytes(n int64) string {
 	return fmt.Sprintf("%d MB", n>>20)
 }
 
-// memory reads the size as megabytes; 0 when the clipboard names none.
-func memory(c *clipboard.Clipboard) (int64, error) {
-	size := c.Get("size")
-	if size == "" {
-		return 0, nil
-	}
-	mb, err := strconv.ParseInt(size, 10, 64)
-	if err != nil || mb < 4 || mb > 6<<20 {
-		return 0, pipeline.Permanentf("\"size\" is %q: on ESX it is megabytes of memory, as in 512", size)
-	}
-	return mb, nil
-}
+// maxUserData: a guestinfo value has 64 KiB at most (GUESTMSG_MAX_IN_SIZE of open-vm-tools), and is base64 here.
+const maxUserData = 48 << 10
 
 // maxName is how long a machine's name may be in vSphere, in characters.
 const maxName = 80
 
 // configSpec gives the machine its name, its marks and its cloud-init data, in one call. The guestinfo keys are those
 // of cloud-init's VMware datasource.
-func (w *Worker) configSpec(c *clipboard.Clipboard, in clipboard.Instance, id string, mark provider.Mark) (types.VirtualMachineConfigSpec, error) {
-	user, err := cloudinit.UserData(c)
-	if err != nil {
-		return types.VirtualMachineConfigSpec{}, err
-	}
-	meta, err := cloudinit.MetaData(c, mark.Token)
+func (w *Worker) configSpec(s provider.Spec, id string, mark provider.Mark) (types.VirtualMachineConfigSpec, error) {
+	meta, err := cloudinit.MetaData(s.Clipboard, mark.Token, network(s))
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, err
 	}
 	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	spec := types.VirtualMachineConfigSpec{
-		Name:       in.Hostname,
-		Annotation: fmt.Sprintf("%s made by jarvis: %s %s", in.FQDN, mark.Token, mark.Owner),
+	return types.VirtualMachineConfigSpec{
+		Name:       s.Hostname,
+		Annotation: fmt.Sprintf("%s made by jarvis: %s %s", s.FQDN, mark.Token, mark.Owner),
+		MemoryMB:   int64(s.Size.Memory),
+		NumCPUs:    int32(s.Size.CPUs),
 		ExtraConfig: []types.BaseOptionValue{
 			&types.OptionValue{Key: keyToken, Value: mark.Token},
 			&types.OptionValue{Key: keyOwner, Value: mark.Owner},
 			&types.OptionValue{Key: keyMachine, Value: id},
-			&types.OptionValue{Key: "guestinfo.userdata", Value: b64(user)},
+			&types.OptionValue{Key: "guestinfo.userdata", Value: b64(s.UserData)},
 			&types.OptionValue{Key: "guestinfo.userdata.encoding", Value: "base64"},
 			&types.OptionValue{Key: "guestinfo.metadata", Value: b64(meta)},
 			&types.OptionValue{Key: "guestinfo.metadata.encoding", Value: "base64"},
 		},
+	}, nil
+}
+
+// network gives the fixed address, for cloud-init to set; nil for DHCP.
+func network(s provider.Spec) *cloudinit.Network {
+	if s.Network.Address == "" {
+		return nil
 	}
-	spec.MemoryMB, err = memory(c)
-	return spec, err
+	return &cloudinit.Network{Address: s.Network.Address, Gateway: s.Network.Gateway, Nameservers: s.Network.Nameservers}
 }

@@ -18,37 +18,38 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/find"
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // Config of the worker.
 type Config struct {
+	Account    string            `yaml:"account" doc:"name by which a clipboard's account chooses this entry, when there are several"`
 	URL        clipboard.Secret  `yaml:"url" doc:"https://user:password@vcenter/sdk"`
-	CA         string            `yaml:"ca" doc:"file of the CA that signed vCenter's certificate; empty: the system's"`
+	CA         string            `yaml:"ca" path:"relative" check:"file" doc:"file of the CA that signed vCenter's certificate; empty: the system's"`
 	Insecure   bool              `yaml:"insecure" doc:"do not verify vCenter's certificate; for a lab only"`
 	Datacenter string            `yaml:"datacenter" doc:"inventory name; empty: the only one there is"`
 	Template   string            `yaml:"template" doc:"template that is cloned when the clipboard names no guestid, or when templates is empty"`
-	Templates  map[string]string `yaml:"templates" doc:"template for each guestid, as in {Debian 12: debian12-cloud}"`
-	Folder     string            `yaml:"folder" doc:"folder for new machines; empty: the datacenter's VM folder"`
-	Pool       string            `yaml:"pool" doc:"resource pool; empty: the only one there is"`
-	Datastore  string            `yaml:"datastore" doc:"datastore; empty: the only one there is"`
-	Network    string            `yaml:"network" doc:"network of machines that boot from it (boot: network); empty: the only one there is"`
+	Templates  map[string]string `yaml:"templates" doc:"template for each guestid, as in {Debian 12: debian12-cloud}, or {Debian 12: library:golden/debian12} for a VM template in a content library"`
+	Folder     string            `yaml:"folder" doc:"folder for new machines, with its path, as in web/stage; empty: the datacenter's VM folder"`
+	Pool       string            `yaml:"pool" doc:"resource pool, or a cluster; empty: the only one there is"`
+	Datastore  string            `yaml:"datastore" doc:"datastore, or a datastore cluster; empty: the only one there is"`
+	Network    string            `yaml:"network" doc:"network of machines that boot from it (boot: network), when the clipboard names no portgroup; empty: the only one there is"`
 	LUN        string            `yaml:"lun" doc:"canonical name of the LUN that the datastore must be on, as in naa.6000…; empty: not checked"`
+	Defaults   provider.Wish     `yaml:"defaults" doc:"what machines are like when the clipboard does not say it, in its words"`
 }
 
 // Worker offers the steps.
@@ -63,19 +64,29 @@ type Worker struct {
 
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
+	var wrong mistake.List
 	u, err := soap.ParseURL(string(cfg.URL))
 	if err != nil || u == nil || u.Host == "" {
-		return nil, errors.New("workers.esx.url must be https://user:password@vcenter/sdk")
+		wrong.At("workers.esx.url", "must be https://user:password@vcenter/sdk")
+	} else if u.User == nil || u.User.Username() == "" { // ParseURL makes an empty one
+		wrong.At("workers.esx.url", "names no user: https://user:password@vcenter/sdk")
 	}
-	if u.User == nil {
-		return nil, errors.New("workers.esx.url names no user: https://user:password@vcenter/sdk")
+	if a, b := provider.Twice(cfg.Templates); a != "" {
+		wrong.At("workers.esx.templates", "has %q and %q, which are the same to whoever says them", a, b)
 	}
-	return &Worker{cfg: cfg, url: u}, nil
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, url: u}
+	return w, w.Calls().CheckDefaults()
 }
+
+// defaults are the wishes of the configuration.
+func (w *Worker) defaults() provider.Wish { return w.cfg.Defaults }
 
 // Steps lists what the worker offers. host reaches the machines over SSH.
 func (w *Worker) Steps(host provider.Host) []pipeline.Step {
-	return append(provider.Steps(w.calls(), host), w.getMACAddrs(), w.waitForReboot())
+	return append(provider.Steps(w.Calls(), host), w.getMACAddrs(), w.waitForReboot())
 }
 
 // Close ends the session.
@@ -160,90 +171,4 @@ func (w *Worker) say(what string, err error) error {
 		return pipeline.Permanentf("%s: its certificate is not signed by a CA we know; set workers.esx.ca", what)
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// place is where machines are made.
-type place struct {
-	client    *vim25.Client
-	finder    *find.Finder
-	folder    *object.Folder
-	pool      *object.ResourcePool
-	datastore *object.Datastore
-}
-
-// find resolves the configured names. A name that is not there is an error that says so; nothing is picked for it.
-func (w *Worker) find(ctx context.Context) (*place, error) {
-	vc, err := w.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p := &place{client: vc, finder: find.NewFinder(vc, true)}
-	dc, err := p.finder.DatacenterOrDefault(ctx, w.cfg.Datacenter)
-	if err != nil {
-		return nil, w.say(named("find the datacenter", w.cfg.Datacenter), err)
-	}
-	p.finder.SetDatacenter(dc)
-	if p.folder, err = p.finder.FolderOrDefault(ctx, orVM(w.cfg.Folder)); err != nil {
-		return nil, w.say(named("find the folder", w.cfg.Folder), err)
-	}
-	return p, nil
-}
-
-func named(what, name string) string {
-	if name == "" {
-		return what
-	}
-	return fmt.Sprintf("%s %q", what, name)
-}
-
-func orVM(folder string) string {
-	if folder == "" {
-		return "vm"
-	}
-	return folder
-}
-
-// target also resolves what only a new machine needs.
-func (w *Worker) target(ctx context.Context) (*place, error) {
-	p, err := w.find(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if p.pool, err = p.finder.ResourcePoolOrDefault(ctx, w.cfg.Pool); err != nil {
-		return nil, w.say(named("find the resource pool", w.cfg.Pool), err)
-	}
-	if p.datastore, err = p.finder.DatastoreOrDefault(ctx, w.cfg.Datastore); err != nil {
-		return nil, w.say(named("find the datastore", w.cfg.Datastore), err)
-	}
-	return p, nil
-}
-
-// template finds the template for a clipboard.
-func (w *Worker) template(ctx context.Context, p *place, c *clipboard.Clipboard) (*object.VirtualMachine, string, error) {
-	name := w.cfg.Template
-	if len(w.cfg.Templates) > 0 && (c.Get("guestid") != "" || name == "") {
-		var err error
-		if name, err = provider.Word("guestid", c.Get("guestid"), w.cfg.Templates, "workers.esx.templates"); err != nil {
-			return nil, "", err
-		}
-	}
-	if name == "" {
-		return nil, "", pipeline.Permanentf("no template is configured; set workers.esx.template")
-	}
-	vm, err := p.finder.VirtualMachine(ctx, name)
-	if err != nil {
-		var notFound *find.NotFoundError
-		if errors.As(err, &notFound) {
-			return nil, name, pipeline.Permanentf("the template %q is not on %s", name, w.url.Host)
-		}
-		return nil, name, w.say(named("find the template", name), err)
-	}
-	return vm, name, nil
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }

@@ -3,7 +3,7 @@ package esx
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,36 +22,37 @@ const (
 	bareDiskGB   = 16
 )
 
-func diskBytes(c *clipboard.Clipboard) int64 {
-	gb, err := strconv.ParseInt(c.Get("disk"), 10, 64)
-	if err != nil {
-		gb = bareDiskGB
+// bareDisk is the size of a bare machine's first disk, in bytes.
+func bareDisk(s provider.Spec) int64 {
+	if s.Disk > 0 {
+		return int64(s.Disk) << 20
 	}
-	return gb << 30
+	return bareDiskGB << 30
 }
 
-// bareSpec describes a machine without a system: one disk, one network card that boots first.
-func (w *Worker) bareSpec(ctx context.Context, p *place, c *clipboard.Clipboard) (types.VirtualMachineConfigSpec, error) {
+// bareSpec describes a machine without a system: its disks, and one network card that boots first.
+func (w *Worker) bareSpec(ctx context.Context, p *place, s provider.Spec) (types.VirtualMachineConfigSpec, error) {
 	var spec types.VirtualMachineConfigSpec
-	guest, err := guestID(c.Get("guestid"))
+	guest, err := guestID(s.Guest)
 	if err != nil {
 		return spec, err
 	}
-	mb, err := memory(c)
-	if err != nil {
+	if err := checkLimits(s, 1); err != nil {
 		return spec, err
 	}
+	switch {
+	case slices.ContainsFunc(s.Disks, func(d provider.Disk) bool { return d.Mount != "" }):
+		return spec, pipeline.Permanentf("disks: what boots from the network is installed by others, who mount its disks; leave out `mount`")
+	case s.Network.Address != "":
+		return spec, pipeline.Permanentf("network: what boots from the network has its address from DHCP; leave out `address`")
+	}
+	mb := int64(s.Size.Memory)
 	if mb == 0 {
 		mb = bareMemoryMB
 	}
-	if d := c.Get("disk"); d != "" {
-		if gb, err := strconv.Atoi(d); err != nil || gb < 1 || gb > 62<<10 {
-			return spec, pipeline.Permanentf("\"disk\" is %q: it is gigabytes, as in 20", d)
-		}
-	}
-	network, err := p.finder.NetworkOrDefault(ctx, w.cfg.Network)
+	network, err := w.network(ctx, p, s.Network.Portgroup)
 	if err != nil {
-		return spec, w.say(named("find the network", w.cfg.Network), err)
+		return spec, err
 	}
 	backing, err := network.EthernetCardBackingInfo(ctx)
 	if err != nil {
@@ -68,15 +69,22 @@ func (w *Worker) bareSpec(ctx context.Context, p *place, c *clipboard.Clipboard)
 		return spec, fmt.Errorf("describe the network card: %w", err)
 	}
 	store := p.datastore.Reference()
-	disk := devices.CreateDisk(scsi.(types.BaseVirtualController), store, "")
-	disk.CapacityInKB = diskBytes(c) >> 10
-	devices = append(devices, card, disk)
+	devices = append(devices, card)
+	sizes := []int64{bareDisk(s) >> 10}
+	for _, d := range s.Disks {
+		sizes = append(sizes, int64(d.Size)<<10)
+	}
+	for _, kb := range sizes {
+		disk := devices.CreateDisk(scsi.(types.BaseVirtualController), store, "")
+		disk.CapacityInKB = kb
+		devices = append(devices, disk)
+	}
 	changes, err := devices.ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 	if err != nil {
 		return spec, fmt.Errorf("describe the machine: %w", err)
 	}
 	return types.VirtualMachineConfigSpec{
-		GuestId: guest, MemoryMB: mb, NumCPUs: 1, DeviceChange: changes,
+		GuestId: guest, MemoryMB: mb, NumCPUs: int32(max(s.Size.CPUs, 1)), DeviceChange: changes,
 		Files: &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s]", p.datastore.Name())},
 	}, nil
 }
@@ -90,8 +98,7 @@ var guestIDs = map[string]string{
 }
 
 func guestID(said string) (string, error) {
-	id, err := provider.Word("guestid", said, guestIDs, "vSphere")
-	return id, err
+	return provider.Word("guestid", said, "vSphere", guestIDs)
 }
 
 // getMACAddrs tells DHCP's other half, ldap:dhcp_install, who will ask.
@@ -104,7 +111,7 @@ func (w *Worker) getMACAddrs() pipeline.Step {
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := w.calls().Machine(ctx, c)
+			m, err := w.Calls().Machine(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -126,7 +133,7 @@ func (w *Worker) waitForReboot() pipeline.Step {
 		Timeout: 2 * time.Hour,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			m, err := w.calls().Machine(ctx, c)
+			m, err := w.Calls().Machine(ctx, c)
 			if err != nil {
 				return err
 			}

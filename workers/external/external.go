@@ -27,6 +27,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -34,7 +35,7 @@ import (
 
 // Config of the worker.
 type Config struct {
-	Dir     string        `yaml:"dir" doc:"folder of executables; NAME:task runs DIR/NAME task"`
+	Dir     string        `yaml:"dir" path:"relative" doc:"folder of executables; NAME:task runs DIR/NAME task"`
 	Timeout time.Duration `yaml:"timeout" doc:"for a step whose --steps table names none" default:"1h"`
 	Grace   time.Duration `yaml:"grace" doc:"how long a program may take to end after TERM, before KILL" default:"10s"`
 	Data    string        `yaml:"-"` // folder for the last good tables; "": they are kept in memory only
@@ -63,7 +64,7 @@ type Worker struct {
 func New(cfg Config) (*Worker, error) {
 	st, err := os.Stat(cfg.Dir)
 	if err != nil || !st.IsDir() {
-		return nil, fmt.Errorf("workers.external.dir is %q, which is not a folder", cfg.Dir)
+		return nil, mistake.At("workers.external.dir", "is %q, which is not a folder", cfg.Dir)
 	}
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, err

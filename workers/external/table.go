@@ -132,7 +132,7 @@ func (w *Worker) ask(p *program, v stamp) table {
 	}
 	switch {
 	case p.good != nil:
-		return table{rows: p.good.Rows, failure: fmt.Sprintf("%s; what it said at %s holds", failure, p.good.At.Format("2006-01-02 15:04:05"))}
+		return table{rows: p.good.Rows, failure: fmt.Sprintf("%s; what it said at %s holds", failure, plain.Time(p.good.At))}
 	case hard:
 		return table{refused: fmt.Errorf("%s --steps failed, so nobody knows its steps: %s; let it print a table, or exit with 64 when it has none", p.file, failure)}
 	}

@@ -22,7 +22,7 @@ func (w *Worker) create() pipeline.Step {
 		Name:    "keys:create",
 		Doc:     "makes the host key for the first contact and root's password",
 		Needs:   []string{"hostname"},
-		Gives:   []string{"hostkey_private", "hostkey_first", "root_password", "root_password_hash", "jarvis_pubkey"},
+		Gives:   []string{"hostkey_private", "hostkey_first", "root_password", "root_password_hash", "jarvis_pubkey", "jarvis_user"},
 		Timeout: time.Minute,
 		Resume:  pipeline.Again,
 		Plan: func(context.Context, *clipboard.Clipboard) (string, error) {
@@ -31,6 +31,11 @@ func (w *Worker) create() pipeline.Step {
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			if err := c.Set("jarvis_pubkey", w.cfg.PublicKey); err != nil {
 				return err
+			}
+			if w.cfg.User != "" && w.cfg.User != "root" {
+				if err := c.Set("jarvis_user", w.cfg.User); err != nil {
+					return err
+				}
 			}
 			if c.Has("hostkey_private") && c.Has("hostkey_first") && c.Has("root_password") && c.Has("root_password_hash") {
 				pipeline.Progress(ctx, "nothing to do: the keys are made")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -27,32 +28,19 @@ var repoName = regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-][A
 // github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what it
 // did, nothing when all was right.
 func (w *Worker) github(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, key string) ([]string, error) {
-	if w.cfg.GitHub.Token == "" || !c.Has("repos") {
-		return nil, nil
-	}
-	repos, err := c.Strings("repos")
+	repos, err := w.repos(c)
 	if err != nil {
-		return nil, pipeline.Permanent(err)
+		return nil, err
 	}
-	title := "jarvis: root@" + in.FQDN
-	bare := key // GitHub keeps keys without their comment
-	if f := strings.Fields(key); len(f) >= 2 {
-		bare = f[0] + " " + f[1]
-	}
+	bare := withoutComment(key)
 	var did []string
 	for _, repo := range repos {
-		if !repoName.MatchString(repo) {
-			return did, pipeline.Permanentf("repos holds %q; it must be like owner/name", repo)
-		}
-		var have []deployKey
-		if err := w.callGitHub(ctx, "GET", "/repos/"+repo+"/keys?per_page=100", nil, &have); err != nil {
+		have, err := w.deployKeys(ctx, repo, in)
+		if err != nil {
 			return did, err
 		}
 		there := false
 		for _, k := range have {
-			if k.Title != title {
-				continue
-			}
 			if bare != "" && strings.HasPrefix(k.Key, bare) && k.ReadOnly {
 				there = true
 				continue
@@ -65,13 +53,48 @@ func (w *Worker) github(ctx context.Context, c *clipboard.Clipboard, in clipboar
 			}
 		}
 		if bare != "" && !there {
-			if err := w.callGitHub(ctx, "POST", "/repos/"+repo+"/keys", deployKey{Title: title, Key: bare, ReadOnly: true}, nil); err != nil {
+			if err := w.callGitHub(ctx, "POST", "/repos/"+repo+"/keys", deployKey{Title: title(in), Key: bare, ReadOnly: true}, nil); err != nil {
 				return did, err
 			}
 			did = append(did, repo+" has the host's key")
 		}
 	}
 	return did, nil
+}
+
+// repos lists the clipboard's repositories; none when GitHub is not configured.
+func (w *Worker) repos(c *clipboard.Clipboard) ([]string, error) {
+	if w.cfg.GitHub.Token == "" || !c.Has("repos") {
+		return nil, nil
+	}
+	repos, err := c.Strings("repos")
+	if err != nil {
+		return nil, pipeline.Permanent(err)
+	}
+	for _, repo := range repos {
+		if !repoName.MatchString(repo) {
+			return nil, pipeline.Permanentf("repos holds %q; it must be like owner/name", repo)
+		}
+	}
+	return repos, nil
+}
+
+// title is that of the host's deploy keys.
+func title(in clipboard.Instance) string { return "jarvis: root@" + in.FQDN }
+
+// withoutComment gives a key as GitHub keeps it.
+func withoutComment(key string) string {
+	if f := strings.Fields(key); len(f) >= 2 {
+		return f[0] + " " + f[1]
+	}
+	return key
+}
+
+// deployKeys lists the host's deploy keys of a repository.
+func (w *Worker) deployKeys(ctx context.Context, repo string, in clipboard.Instance) ([]deployKey, error) {
+	var all []deployKey
+	err := w.callGitHub(ctx, "GET", "/repos/"+repo+"/keys?per_page=100", nil, &all)
+	return slices.DeleteFunc(all, func(k deployKey) bool { return k.Title != title(in) }), err
 }
 
 func (w *Worker) callGitHub(ctx context.Context, method, path string, in, out any) error {

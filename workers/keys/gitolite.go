@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,30 +90,96 @@ func (w *Worker) user(in clipboard.Instance) string {
 	return strings.NewReplacer("HOSTNAME", in.Hostname, "FQDN", in.FQDN).Replace(w.cfg.Gitolite.User)
 }
 
-// gitolite clones the admin repository into memory, asks change for the key that should be there in place of the one
-// that is ("" for none), and pushes. Somebody else's push meanwhile is an error that the next try cures.
-func (w *Worker) gitolite(ctx context.Context, in clipboard.Instance, change func(before string) (string, error)) (changed bool, err error) {
-	w.push.Lock()
-	defer w.push.Unlock()
+// whoseKey gives the full name that a host's key says it is of: ssh:make_root_keypair writes root@FQDN as its comment. ""
+// when it says none.
+func whoseKey(line string) string {
+	f := strings.Fields(line)
+	if len(f) < 3 {
+		return ""
+	}
+	name, ok := strings.CutPrefix(f[2], "root@")
+	if !ok || clipboard.CheckName(name) != nil {
+		return ""
+	}
+	return strings.ToLower(name)
+}
+
+// signed gives the key with the host's full name as its comment.
+func signed(key string, in clipboard.Instance) string {
+	f := strings.Fields(key)
+	return strings.Join(f[:min(2, len(f))], " ") + " root@" + in.FQDN
+}
+
+// ours refuses a key that is not the host's: neither says its comment so, nor is it one that the host's runs made. Two hosts
+// of one short name share gitolite's name for them, unless workers.keys.gitolite.user says FQDN; and somebody may have put a
+// key there by hand.
+func (w *Worker) ours(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, name, key string) error {
+	whose := whoseKey(key)
+	if key == "" || whose == in.FQDN {
+		return nil
+	}
+	made, known, err := pipeline.Given(ctx, "make_root_keypair", "root_pubkey")
+	if err != nil {
+		return err
+	}
+	if !known { // by hand there is no record, and the clipboard is asked
+		made = []string{c.Get("root_pubkey")}
+	}
+	if slices.ContainsFunc(made, func(m string) bool { return withoutComment(m) != "" && withoutComment(m) == withoutComment(key) }) {
+		return nil
+	}
+	is := "no key that a run of " + in.FQDN + " made, and does not say that it is"
+	if whose != "" {
+		is = "the key of " + whose + ", not of " + in.FQDN
+	}
+	return pipeline.Permanentf("%s at %s is %s: %w; remove it there if it is not needed, or set workers.keys.gitolite.user to root-FQDN, or give the host another name", name, w.cfg.Gitolite.Admin, is, errForeign)
+}
+
+// errForeign: the key that is there is not the host's.
+var errForeign = errors.New("nothing is written")
+
+// checkout is the admin repository in memory, with the key that is there under a host's name, "" for none.
+type checkout struct {
+	auth *login
+	repo *git.Repository
+	tree billy.Filesystem
+	name string // of the key's file
+	key  string
+}
+
+func (w *Worker) checkout(ctx context.Context, in clipboard.Instance) (*checkout, error) {
 	auth, err := w.login()
 	if err != nil {
-		return false, pipeline.Permanent(err)
+		return nil, pipeline.Permanent(err)
 	}
-	tree := memfs.New()
-	repo, err := git.CloneContext(ctx, memory.NewStorage(), tree, &git.CloneOptions{URL: w.cfg.Gitolite.Admin, Auth: auth, SingleBranch: true, Tags: git.NoTags})
-	if err != nil {
-		return false, w.sayGit(auth, "clone", err)
+	co := &checkout{auth: auth, tree: memfs.New(), name: path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")}
+	if co.repo, err = git.CloneContext(ctx, memory.NewStorage(), co.tree, &git.CloneOptions{URL: w.cfg.Gitolite.Admin, Auth: auth, SingleBranch: true, Tags: git.NoTags}); err != nil {
+		return nil, w.sayGit(auth, "clone", err)
 	}
-	name := path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")
-	before, err := readFile(tree, name)
+	if co.key, err = readFile(co.tree, co.name); err != nil {
+		return nil, fmt.Errorf("read %s: %w", co.name, err)
+	}
+	return co, nil
+}
+
+// gitolite clones the admin repository into memory, asks change for the key that should be there in place of the one
+// that is ("" for none), and pushes. Somebody else's push meanwhile is an error that the next try cures.
+func (w *Worker) gitolite(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, change func(before string) (string, error)) (changed bool, err error) {
+	w.push.Lock()
+	defer w.push.Unlock()
+	co, err := w.checkout(ctx, in)
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", name, err)
+		return false, err
+	}
+	tree, name, before := co.tree, co.name, co.key
+	if err := w.ours(ctx, c, in, name, before); err != nil {
+		return false, err
 	}
 	after, err := change(before)
 	if err != nil || after == before {
 		return false, err
 	}
-	wt, err := repo.Worktree()
+	wt, err := co.repo.Worktree()
 	if err != nil {
 		return false, err
 	}
@@ -130,8 +197,8 @@ func (w *Worker) gitolite(ctx context.Context, in clipboard.Instance, change fun
 	if _, err := wt.Commit(what+"\n\n"+pipeline.FactsOf(ctx).Token+", by "+pipeline.FactsOf(ctx).By+"\n", &git.CommitOptions{Author: who, Committer: who}); err != nil {
 		return false, fmt.Errorf("commit %s: %w", name, err)
 	}
-	if err := repo.PushContext(ctx, &git.PushOptions{Auth: auth}); err != nil {
-		return false, w.sayGit(auth, "push to", err)
+	if err := co.repo.PushContext(ctx, &git.PushOptions{Auth: co.auth}); err != nil {
+		return false, w.sayGit(co.auth, "push to", err)
 	}
 	return true, nil
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func TestTheGitHostIsKnownAsEveryHostIs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := w.gitolite(t.Context(), clipboard.Instance{Hostname: "loki", FQDN: "loki"}, func(before string) (string, error) { return before, nil })
+		_, err := w.checkout(t.Context(), clipboard.Instance{Hostname: "loki", FQDN: "loki"})
 		return err
 	}
 	if err := clone("elsewhere ssh-ed25519 bad!\n" + string(known)); err != nil {
@@ -46,3 +47,98 @@ func TestTheGitHostIsKnownAsEveryHostIs(t *testing.T) {
 		t.Errorf("a stranger: %v", err)
 	}
 }
+
+// TestTwoHostsOfOneShortName: web1.prod.example and web1.test.example share gitolite's name root-web1. What is done for
+// one neither replaces nor removes the key of the other.
+func TestTwoHostsOfOneShortName(t *testing.T) {
+	g, err := real.StartGitolite(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Stop)
+	w, err := New(Config{Gitolite: Gitolite{Admin: g.Admin, Key: g.AdminKey, KnownHosts: g.KnownHosts}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := map[string]pipeline.Step{}
+	for _, s := range w.Steps() {
+		steps[s.Name] = s
+	}
+	const prodKey, testKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBP6XQ/kx0/CeVUVhrjGz4HIFDdNT1iYfS+dJ8dGVQ1u"
+	host := func(fqdn, key string) *clipboard.Clipboard {
+		c, err := clipboard.Parse([]byte("instance:\n  hostname: web1\n  fqdn: " + fqdn + "\n  root_pubkey: " + key + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	there := func() (key string) {
+		t.Helper()
+		co, err := w.checkout(t.Context(), clipboard.Instance{Hostname: "web1", FQDN: "web1.prod.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return co.key
+	}
+	prod := host("web1.prod.example", prodKey)
+	if err := steps["keys:update_deploy_key"].Do(t.Context(), prod); err != nil {
+		t.Fatal(err)
+	}
+	test := host("web1.test.example", testKey)
+	for _, step := range []string{"keys:update_deploy_key", "keys:remove_deploy_key"} {
+		if err := steps[step].Do(t.Context(), test); !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "is the key of web1.prod.example, not of web1.test.example") {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	if err := steps["keys:update_deploy_key"].Undo(t.Context(), test); err != nil {
+		t.Error(err) // it changed nothing, and there is nothing to take back
+	}
+	if got := there(); got != prodKey+" root@web1.prod.example" {
+		t.Errorf("the key that is there: %q", got)
+	}
+	if err := steps["keys:remove_deploy_key"].Undo(t.Context(), prod); err != nil {
+		t.Errorf("undo of nothing: %v", err)
+	}
+	if err := steps["keys:remove_deploy_key"].Do(t.Context(), prod); err != nil {
+		t.Fatal(err)
+	}
+	if got := there(); got != "" {
+		t.Errorf("the key stayed: %q", got)
+	}
+	if what, _ := pipeline.AsStays(steps["keys:remove_deploy_key"].Undo(t.Context(), prod)); what != "its deploy key stays removed from the git host" {
+		t.Errorf("undo says %q", what)
+	}
+	// A key that somebody put there by hand is nobody's to take; one that says nothing is the host's when its runs made it.
+	const bob = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2bJ8bA0QmC6cYJq3rJm2x1mBqvOq0hXhOq3n5a6l2P nightly backup, made by bob"
+	put := func(key string) {
+		t.Helper()
+		by := &record{made: []string{key}}
+		c := host("web1.prod.example", key)
+		if _, err := w.gitolite(pipeline.WithHost(t.Context(), by), c, clipboard.Instance{Hostname: "web1", FQDN: "web1.prod.example"}, func(string) (string, error) { return key, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(bob)
+	for _, step := range []string{"keys:update_deploy_key", "keys:remove_deploy_key"} {
+		for _, ctx := range []context.Context{t.Context(), pipeline.WithHost(t.Context(), &record{made: []string{prodKey}})} {
+			if err := steps[step].Do(ctx, host("web1.prod.example", prodKey)); !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "is no key that a run of web1.prod.example made") {
+				t.Errorf("%s: %v", step, err)
+			}
+		}
+	}
+	if got := there(); got != bob {
+		t.Errorf("bob's key is %q", got)
+	}
+	if err := steps["keys:remove_deploy_key"].Do(pipeline.WithHost(t.Context(), &record{made: []string{bob}}), host("web1.prod.example", prodKey)); err != nil || there() != "" {
+		t.Errorf("a key that a run made stays: %v", err)
+	}
+}
+
+// record is the host of a step, with what earlier runs gave.
+type record struct{ made []string }
+
+func (r *record) Progress(string)                                         {}
+func (r *record) Log(string)                                              {}
+func (r *record) Keep(context.Context, *clipboard.Clipboard) error        { return nil }
+func (r *record) Facts() pipeline.Facts                                   { return pipeline.Facts{Token: "jarvis-0badc0de-1"} }
+func (r *record) Given(context.Context, string, string) ([]string, error) { return r.made, nil }

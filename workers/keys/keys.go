@@ -8,8 +8,6 @@
 package keys
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -27,8 +26,9 @@ type Config struct {
 	Gitolite Gitolite `yaml:"gitolite" doc:"gitolite's admin repository"`
 	GitHub   GitHub   `yaml:"github" doc:"GitHub's deploy keys, for the repositories that the clipboard lists in repos"`
 
-	// PublicKey and Signer are Jarvis's own key, Data its folder. They are wired from the ssh worker.
+	// PublicKey and Signer are Jarvis's own key, User whom it logs in as, Data its folder. They are wired from the ssh worker.
 	PublicKey string       `yaml:"-"`
+	User      string       `yaml:"-"`
 	Signer    gossh.Signer `yaml:"-"`
 	Data      string       `yaml:"-"`
 }
@@ -36,8 +36,8 @@ type Config struct {
 // Gitolite says where the admin repository is.
 type Gitolite struct {
 	Admin      string `yaml:"admin" doc:"as in ssh://git@git.example.org/gitolite-admin"`
-	Key        string `yaml:"key" doc:"file of a private key that may push there; empty: Jarvis's own"`
-	KnownHosts string `yaml:"known_hosts" doc:"file with the git host's key, as ssh-keyscan prints it; empty: DATA/known_hosts"`
+	Key        string `yaml:"key" path:"relative" check:"file" doc:"file of a private key that may push there; empty: Jarvis's own"`
+	KnownHosts string `yaml:"known_hosts" path:"relative" check:"file" doc:"file with the git host's key, as ssh-keyscan prints it; empty: DATA/known_hosts"`
 	Dir        string `yaml:"dir" doc:"folder of the hosts' keys in the repository" default:"keydir/hosts"`
 	User       string `yaml:"user" doc:"gitolite's name for the host; HOSTNAME and FQDN stand for the host's" default:"root-HOSTNAME"`
 }
@@ -58,10 +58,11 @@ type Worker struct {
 
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
+	var wrong mistake.List
 	if cfg.Gitolite.Admin != "" {
 		u, err := url.Parse(cfg.Gitolite.Admin)
 		if err != nil || u.Scheme != "ssh" || u.Host == "" || u.User == nil {
-			return nil, fmt.Errorf("workers.keys.gitolite.admin is %q; it must be like ssh://git@git.example.org/gitolite-admin", cfg.Gitolite.Admin)
+			wrong.At("workers.keys.gitolite.admin", "is %q; it must be like ssh://git@git.example.org/gitolite-admin", cfg.Gitolite.Admin)
 		}
 	}
 	if cfg.Gitolite.Dir == "" {
@@ -71,13 +72,16 @@ func New(cfg Config) (*Worker, error) {
 		cfg.Gitolite.User = "root-HOSTNAME"
 	}
 	if strings.Contains(cfg.Gitolite.User, "@") {
-		return nil, errors.New("workers.keys.gitolite.user holds an @: to gitolite what follows it is a device, not part of the name")
+		wrong.At("workers.keys.gitolite.user", "holds an @: to gitolite what follows it is a device, not part of the name")
 	}
 	if cfg.GitHub.URL == "" {
 		cfg.GitHub.URL = "https://api.github.com"
 	}
 	if u, err := url.Parse(cfg.GitHub.URL); err != nil || u.Host == "" || u.Scheme == "http" && cfg.GitHub.Token != "" && !strings.HasPrefix(u.Hostname(), "127.") {
-		return nil, fmt.Errorf("workers.keys.github.url is %q; it must be like https://api.github.com", cfg.GitHub.URL)
+		wrong.At("workers.keys.github.url", "is %q; it must be like https://api.github.com", cfg.GitHub.URL)
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	return &Worker{cfg: cfg, http: &http.Client{Timeout: 20 * time.Second}}, nil
 }

@@ -14,7 +14,8 @@ func (w *Worker) removeDeployKey() pipeline.Step {
 	return pipeline.Step{
 		Name:    "keys:remove_deploy_key",
 		Doc:     "takes the host's key from the git host",
-		Needs:   []string{"hostname", "fqdn?", "repos?"},
+		Needs:   []string{"hostname", "fqdn?", "repos?", "deploy_key_removed?"},
+		Gives:   []string{"deploy_key_removed"},
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
@@ -24,7 +25,7 @@ func (w *Worker) removeDeployKey() pipeline.Step {
 			}
 			var did []string
 			if w.cfg.Gitolite.Admin != "" {
-				changed, err := w.gitolite(ctx, in, func(string) (string, error) { return "", nil })
+				changed, err := w.gitolite(ctx, c, in, func(string) (string, error) { return "", nil })
 				if err != nil {
 					return err
 				}
@@ -37,9 +38,16 @@ func (w *Worker) removeDeployKey() pipeline.Step {
 				return err
 			}
 			if did = append(did, lines...); len(did) == 0 {
-				did = []string{"nothing to do: the git host has no key of it"}
+				pipeline.Progress(ctx, "nothing to do: the git host has no key of it")
+				return nil
 			}
 			pipeline.Progress(ctx, strings.Join(did, "; "))
+			return c.Set("deploy_key_removed", "yes")
+		},
+		Undo: func(_ context.Context, c *clipboard.Clipboard) error {
+			if c.Has("deploy_key_removed") {
+				return pipeline.Stays("its deploy key stays removed from the git host")
+			}
 			return nil
 		},
 	}

@@ -19,6 +19,7 @@ func (w *Worker) updateDeployKey() pipeline.Step {
 		Gives:   []string{"deploy_key_before"},
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,
+		Drift:   w.driftDeployKey,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			in, err := c.Instance()
 			if err != nil {
@@ -30,7 +31,8 @@ func (w *Worker) updateDeployKey() pipeline.Step {
 			}
 			var did []string
 			if w.cfg.Gitolite.Admin != "" {
-				changed, err := w.gitolite(ctx, in, func(before string) (string, error) {
+				key := signed(key, in)
+				changed, err := w.gitolite(ctx, c, in, func(before string) (string, error) {
 					if !c.Has("deploy_key_before") {
 						// What Undo needs, on record before anything changes.
 						if before == "" {
@@ -66,15 +68,18 @@ func (w *Worker) updateDeployKey() pipeline.Step {
 			}
 			key := c.Get("root_pubkey")
 			if before := c.Get("deploy_key_before"); before != "" && w.cfg.Gitolite.Admin != "" {
-				_, err := w.gitolite(ctx, in, func(now string) (string, error) {
+				_, err := w.gitolite(ctx, c, in, func(now string) (string, error) {
 					switch {
-					case now != key:
+					case now != key && now != signed(key, in):
 						return now, nil // somebody else's by now, or back already
 					case before == "none":
 						return "", nil
 					}
 					return before, nil
 				})
+				if errors.Is(err, errForeign) {
+					err = nil // somebody else's by now: what was ours is gone already
+				}
 				if err != nil {
 					return err
 				}

@@ -79,11 +79,11 @@ func (w *Worker) production(ctx context.Context, c *clipboard.Clipboard) (what s
 	case strings.EqualFold(status, "production"):
 		return "in production: its entry says so", true, nil, nil
 	case e == nil:
-		what = "not in production: the directory does not know it"
+		what = "the directory does not say production: it does not know the host"
 	case status != "":
-		what = "not in production: its entry says " + status
+		what = "the directory does not say production: its entry says " + status
 	default:
-		what = "not in production: its entry does not say so"
+		what = "the directory does not say production"
 	}
 	if known {
 		what += ", and no name in DNS points at it"
@@ -157,7 +157,7 @@ func (w *Worker) member(conn *goldap.Conn, dn, name string) bool {
 func (w *Worker) checkOwner() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:check_owner",
-		Doc:     "stops the run when the host's entry has an owner who is neither the asker nor a group that holds him",
+		Doc:     "stops the run when the host's entry has an owner who is neither who asks nor a group that holds them",
 		Needs:   []string{"hostname", "fqdn?"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,

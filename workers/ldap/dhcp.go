@@ -34,7 +34,7 @@ func (w *Worker) dhcpLocal() pipeline.Step {
 func (w *Worker) dhcp(name, doc string, statements func() []string) pipeline.Step {
 	return pipeline.Step{
 		Name: name, Doc: doc,
-		Needs:   []string{"hostname", "macaddrs", "dhcp_before?"},
+		Needs:   []string{"hostname", "fqdn?", "macaddrs", "dhcp_before?"},
 		Gives:   []string{"dhcp_before"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
@@ -75,7 +75,7 @@ func (w *Worker) writeDHCP(ctx context.Context, c *clipboard.Clipboard, statemen
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	e, err := w.find(conn, w.cfg.DHCP.Base, in.Hostname)
+	e, err := w.dhcpEntry(conn, in, hw)
 	if err != nil {
 		return err
 	}
@@ -93,6 +93,7 @@ func (w *Worker) writeDHCP(ctx context.Context, c *clipboard.Clipboard, statemen
 		add.Attribute("objectClass", []string{"top", "dhcpHost"})
 		add.Attribute("cn", []string{in.Hostname})
 		add.Attribute("dhcpHWAddress", []string{hw})
+		add.Attribute("dhcpComments", []string{commentOf(in)})
 		if len(statements) > 0 {
 			add.Attribute("dhcpStatements", statements)
 		}
@@ -109,6 +110,9 @@ func (w *Worker) writeDHCP(ctx context.Context, c *clipboard.Clipboard, statemen
 	if !sameValues(e.GetAttributeValues("dhcpStatements"), statements) {
 		mod.Replace("dhcpStatements", statements)
 	}
+	if len(mod.Changes) > 0 && len(e.GetAttributeValues("dhcpComments")) == 0 {
+		mod.Replace("dhcpComments", []string{commentOf(in)})
+	}
 	if len(mod.Changes) == 0 {
 		pipeline.Progress(ctx, "nothing to do: "+e.DN+" is right already")
 		return nil
@@ -118,6 +122,46 @@ func (w *Worker) writeDHCP(ctx context.Context, c *clipboard.Clipboard, statemen
 	}
 	pipeline.Progress(ctx, strings.Join(append([]string{"changed " + e.DN}, statements...), "; "))
 	return nil
+}
+
+// An entry says in dhcpComments whose it is: its name is the short one, which hosts of two domains may share.
+const commentPrefix = "jarvis: "
+
+func commentOf(in clipboard.Instance) string { return commentPrefix + in.FQDN }
+
+// dhcpOf gives the full name that an entry says it is of; "" for one that says none.
+func dhcpOf(e *goldap.Entry) string {
+	for _, v := range e.GetAttributeValues("dhcpComments") {
+		if name, ok := strings.CutPrefix(v, commentPrefix); ok {
+			return fold(name)
+		}
+	}
+	return ""
+}
+
+// dhcpEntry gives the host's entry for DHCP, nil when there is none. One that says it is another host's is refused, and so
+// is one that says nothing, stands for another host by its place in the directory, and has another network card.
+func (w *Worker) dhcpEntry(conn *goldap.Conn, in clipboard.Instance, hw string) (*goldap.Entry, error) {
+	e, err := w.find(conn, w.cfg.DHCP.Base, in.Hostname)
+	if err != nil || e == nil {
+		return nil, err
+	}
+	refuse := func(whose string) error {
+		return pipeline.Permanentf("%s at the directory %s is %s, not %s's: nothing is written; if it is this host's, set its dhcpComments to %q, or else give the host another name", e.DN, w.host, whose, in.FQDN, commentOf(in))
+	}
+	switch whose := dhcpOf(e); {
+	case whose == fold(in.FQDN):
+		return e, nil
+	case whose != "":
+		return nil, refuse("DHCP's entry of " + whose)
+	}
+	if strings.EqualFold(e.GetAttributeValue("dhcpHWAddress"), hw) {
+		return e, nil
+	}
+	if whose, _, ours := ofHost(e, in); !ours {
+		return nil, refuse("that of " + whose + " by its place, with another network card (" + e.GetAttributeValue("dhcpHWAddress") + ")")
+	}
+	return e, nil
 }
 
 func sameValues(a, b []string) bool {
@@ -145,6 +189,8 @@ func (w *Worker) undoDHCP(ctx context.Context, c *clipboard.Clipboard) error {
 	}
 	switch {
 	case e == nil:
+	case dhcpOf(e) != "" && dhcpOf(e) != in.FQDN:
+		pipeline.Log(ctx, e.DN+" is "+dhcpOf(e)+"'s by now and stays as it is")
 	case before[0] == "none":
 		if err := conn.Del(goldap.NewDelRequest(e.DN, nil)); err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) {
 			return w.say("delete "+e.DN, err)

@@ -6,6 +6,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +22,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -28,7 +30,7 @@ import (
 type Config struct {
 	URL      string           `yaml:"url" doc:"ldap://host:389 or ldaps://host:636; empty: the servers that DNS names for base's domain (_ldap._tcp), with start_tls"`
 	StartTLS bool             `yaml:"start_tls" doc:"encrypt an ldap:// connection before anything else is said"`
-	CA       string           `yaml:"ca" doc:"file of the CA that signed the server's certificate; empty: the system's"`
+	CA       string           `yaml:"ca" path:"relative" doc:"file of the CA that signed the server's certificate; empty: the system's"`
 	BindDN   string           `yaml:"bind_dn" doc:"who we are to the directory; empty: nobody"`
 	Password clipboard.Secret `yaml:"password" doc:"of bind_dn"`
 	Base     string           `yaml:"base" doc:"where hosts live, as in ou=Hosts,dc=example,dc=org"`
@@ -53,35 +55,40 @@ type Worker struct {
 
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
+	var wrong mistake.List
 	u, err := url.Parse(cfg.URL)
 	if cfg.URL == "" {
 		if domainOf(cfg.Base) == "" {
-			return nil, errors.New("workers.ldap.url is empty, and base has no dc= by which DNS could name servers")
+			wrong.At("workers.ldap.url", "is empty, and base has no dc= by which DNS could name servers")
 		}
-		u, err = url.Parse("ldap://" + domainOf(cfg.Base))
+		u, err = url.Parse("ldap://" + cmp.Or(domainOf(cfg.Base), "localhost"))
 	}
 	if err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
-		return nil, fmt.Errorf("workers.ldap.url is %q; it must be ldap://host or ldaps://host", cfg.URL)
+		u = &url.URL{}
+		wrong.At("workers.ldap.url", "is %q; it must be ldap://host or ldaps://host", cfg.URL)
 	}
 	if _, err := goldap.ParseDN(cfg.Base); err != nil || cfg.Base == "" {
-		return nil, fmt.Errorf("workers.ldap.base is %q; it must be a DN as in ou=Hosts,dc=example,dc=org", cfg.Base)
+		wrong.At("workers.ldap.base", "is %q; it must be a DN as in ou=Hosts,dc=example,dc=org", cfg.Base)
 	}
 	if cfg.BindDN != "" && cfg.Password == "" {
-		return nil, errors.New("workers.ldap.bind_dn is set, but password is not")
+		wrong.At("workers.ldap.bind_dn", "is set, but password is not")
 	}
 	if cfg.Password != "" && u.Scheme == "ldap" && !cfg.StartTLS && !loopback(u.Hostname()) {
-		return nil, errors.New("workers.ldap would send its password in clear: set start_tls: true, or an ldaps:// url")
+		wrong.At("workers.ldap", "would send its password in clear: set start_tls: true, or an ldaps:// url")
 	}
 	w := &Worker{cfg: cfg, host: u.Host, tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
 	if cfg.CA != "" {
 		pem, err := os.ReadFile(cfg.CA)
 		if err != nil {
-			return nil, fmt.Errorf("read workers.ldap.ca: %w", err)
+			wrong.At("workers.ldap.ca", "cannot be read: %v", err)
 		}
 		w.tls.RootCAs = x509.NewCertPool()
-		if !w.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("workers.ldap.ca (%s) holds no certificate", cfg.CA)
+		if err == nil && !w.tls.RootCAs.AppendCertsFromPEM(pem) {
+			wrong.At("workers.ldap.ca", "(%s) holds no certificate", cfg.CA)
 		}
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	return w, nil
 }

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -56,6 +57,21 @@ func ofHost(e *goldap.Entry, in clipboard.Instance) (whose string, said, ours bo
 		name += "." + domain
 	}
 	return name, false, name == fold(in.FQDN)
+}
+
+// open connects, and gives the host's own entry as entry does. The caller closes the connection.
+func (w *Worker) open(ctx context.Context, c *clipboard.Clipboard) (in clipboard.Instance, conn *goldap.Conn, e *goldap.Entry, err error) {
+	if in, err = c.Instance(); err != nil {
+		return in, nil, nil, pipeline.Permanent(err)
+	}
+	if conn, err = w.connect(ctx); err != nil {
+		return in, nil, nil, err
+	}
+	if e, err = w.entry(conn, in); err != nil {
+		_ = conn.Close()
+		return in, nil, nil, err
+	}
+	return in, conn, e, nil
 }
 
 // entry gives the host's own entry, nil when there is none. One that has its short name and is of another host, or of

@@ -102,12 +102,58 @@ func TestEntriesOfOthersStay(t *testing.T) {
 			if got := shows(c.host); !strings.Contains(got, "ipHostNumber: 127.66.0.1\n") {
 				t.Errorf("the entry is\n%s", got)
 			}
-			if _, err := call(steps["ldap:remove_host_ou"].Do, c.host, c.fqdn, ""); err != nil {
+			cb, err := call(steps["ldap:remove_host_ou"].Do, c.host, c.fqdn, "")
+			if err != nil {
 				t.Fatal(err)
+			}
+			if what, stays := pipeline.AsStays(steps["ldap:remove_host_ou"].Undo(t.Context(), cb)); !stays || !strings.HasPrefix(what, "the entry cn="+c.host+",") || !strings.Contains(what, " stays ") {
+				t.Errorf("undo does not say what stays: %q", what)
 			}
 			if got := shows(c.host); strings.Contains(got, "127.66.0.1") {
 				t.Errorf("the entry is still\n%s", got)
 			}
 		})
+	}
+}
+
+// TestUndoGivesHostKeysBack: an entry that was there before a run had host keys of its own. An undo gives them back with the
+// address.
+func TestUndoGivesHostKeysBack(t *testing.T) {
+	slapd, err := real.StartSlapd(t.Context(), examples.LDAPSchema, "instance:\n  hostname: ymir\n  fqdn: ymir.example.net\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slapd.Stop)
+	base := "ou=Hosts," + real.Base
+	w, err := ldap.New(ldap.Config{URL: slapd.URL, StartTLS: true, CA: slapd.CA, BindDN: real.BindDN, Password: real.BindPassword, Base: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var step pipeline.Step
+	for _, s := range w.Steps() {
+		if s.Name == "ldap:update_host_ou" {
+			step = s
+		}
+	}
+	const old, fresh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBP6XQ/kx0/CeVUVhrjGz4HIFDdNT1iYfS+dJ8dGVQ1u"
+	if err := slapd.Add(t.Context(), "cn=skadi,"+base, map[string][]string{"objectClass": {"device", "ipHost", "jarvisHost"}, "cn": {"skadi", "skadi.websages.com"}, "ipHostNumber": {"192.0.2.9"}, "sshPublicHostKey": {old}}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := clipboard.Parse([]byte("instance:\n  hostname: skadi\n  fqdn: skadi.websages.com\n  ipaddress: 127.66.0.1\n  hostkeys: [" + fresh + "]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := step.Do(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := step.Undo(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	out, err := slapd.Search(t.Context(), "(cn=skadi)")
+	if flat := strings.ReplaceAll(out, "\n ", ""); err != nil || !strings.Contains(flat, old) || strings.Contains(flat, fresh) || !strings.Contains(flat, "192.0.2.9") {
+		t.Errorf("after the undo: %v\n%s", err, out)
+	}
+	if c.Has("ldap_before") || c.Has("ldap_keys_before") {
+		t.Error("what was kept for the undo stays on the clipboard")
 	}
 }

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -17,30 +18,26 @@ func (w *Worker) removeHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:remove_host_ou",
 		Doc:     "deletes the host's entry; one that holds a clipboard or an owner only loses address and host keys",
-		Needs:   []string{"hostname", "fqdn?"},
+		Needs:   []string{"hostname", "fqdn?", "ldap_deleted?", "ldap_emptied?"},
+		Gives:   []string{"ldap_deleted", "ldap_emptied"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			in, err := c.Instance()
-			if err != nil {
-				return pipeline.Permanent(err)
-			}
-			conn, err := w.connect(ctx)
+			_, conn, e, err := w.open(ctx, c)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = conn.Close() }()
-			e, err := w.entry(conn, in)
-			if err != nil {
-				return err
-			}
 			if e == nil {
 				pipeline.Progress(ctx, "nothing to do: the directory does not know the host")
 				return nil
 			}
 			if e.GetAttributeValue("jarvisClipboard") == "" && e.GetAttributeValue("description") == "" && e.GetAttributeValue("owner") == "" {
+				if err := errors.Join(c.Set("ldap_deleted", e.DN), pipeline.Keep(ctx, c)); err != nil {
+					return err
+				}
 				if err := conn.Del(goldap.NewDelRequest(e.DN, nil)); err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) {
-					return w.say("delete "+e.DN, err)
+					return errors.Join(w.say("delete "+e.DN, err), c.Delete("ldap_deleted"), pipeline.Keep(ctx, c))
 				}
 				pipeline.Progress(ctx, "deleted "+e.DN)
 				return nil
@@ -50,10 +47,22 @@ func (w *Worker) removeHostOU() pipeline.Step {
 				pipeline.Progress(ctx, "nothing to do: "+e.DN+" has no address")
 				return nil
 			}
+			if err := errors.Join(c.Set("ldap_emptied", e.DN), pipeline.Keep(ctx, c)); err != nil {
+				return err
+			}
 			if err := conn.Modify(mod); err != nil {
-				return w.say("change "+e.DN, err)
+				return errors.Join(w.say("change "+e.DN, err), c.Delete("ldap_emptied"), pipeline.Keep(ctx, c))
 			}
 			pipeline.Progress(ctx, e.DN+" has no address and keys any more")
+			return nil
+		},
+		Undo: func(_ context.Context, c *clipboard.Clipboard) error {
+			if dn := c.Get("ldap_deleted"); dn != "" {
+				return pipeline.Stays("the entry " + dn + " stays deleted")
+			}
+			if dn := c.Get("ldap_emptied"); dn != "" {
+				return pipeline.Stays("the entry " + dn + " stays without address and host keys")
+			}
 			return nil
 		},
 	}

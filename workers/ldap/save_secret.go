@@ -31,26 +31,18 @@ func (w *Worker) saveSecret() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:save_secret",
 		Doc:     "gives the host a password in the directory: hashed (SSHA) in its entry, in clear only on the host, mode 0400",
-		Needs:   []string{"hostname", "fqdn?", "ipaddress", "hostkeys"},
+		Needs:   []string{"hostname", "fqdn?", "ipaddress", "hostkeys", "login?", "ssh_port?"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			if w.cfg.Secrets == nil {
 				return pipeline.Permanentf("the host can not be given a file: the SSH worker is not wired")
 			}
-			in, err := c.Instance()
-			if err != nil {
-				return pipeline.Permanent(err)
-			}
-			conn, err := w.connect(ctx)
+			in, conn, e, err := w.open(ctx, c)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = conn.Close() }()
-			e, err := w.entry(conn, in)
-			if err != nil {
-				return err
-			}
 			if e == nil {
 				return pipeline.Permanentf("there is no host %q in the directory; ldap:update_host_ou adds it", in.Hostname)
 			}

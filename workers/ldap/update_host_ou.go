@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ func (w *Worker) updateHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:update_host_ou",
 		Doc:     "writes the host's entry under ou=Hosts: names, address, host keys",
-		Needs:   []string{"hostname", "fqdn?", "ipaddress", "ip6address?", "hostkeys?", "ldap_before?"},
-		Gives:   []string{"ldap_before"},
+		Needs:   []string{"hostname", "fqdn?", "ipaddress", "ip6address?", "hostkeys?", "ldap_before?", "ldap_keys_before?"},
+		Gives:   []string{"ldap_before", "ldap_keys_before"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Plan: func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
@@ -41,8 +42,9 @@ func (w *Worker) updateHostOU() pipeline.Step {
 			}
 			return "would update " + e.DN, nil
 		},
-		Do:   w.doUpdate,
-		Undo: w.undoUpdate,
+		Do:    w.doUpdate,
+		Undo:  w.undoUpdate,
+		Drift: w.driftUpdate,
 	}
 }
 
@@ -71,19 +73,11 @@ func attributes(c *clipboard.Clipboard, in clipboard.Instance, ours bool) (map[s
 }
 
 func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
-	in, err := c.Instance()
-	if err != nil {
-		return pipeline.Permanent(err)
-	}
-	conn, err := w.connect(ctx)
+	in, conn, e, err := w.open(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	e, err := w.entry(conn, in)
-	if err != nil {
-		return err
-	}
 	if !c.Has("ldap_before") {
 		// What Undo needs, on record before anything changes.
 		before := "none"
@@ -95,6 +89,11 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		}
 		if err := c.Set("ldap_before", before); err != nil {
 			return err
+		}
+		if e != nil && len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
+			if err := c.Set("ldap_keys_before", e.GetAttributeValues("sshPublicHostKey")); err != nil {
+				return err
+			}
 		}
 		if err := pipeline.Keep(ctx, c); err != nil {
 			return err
@@ -119,16 +118,21 @@ func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	return nil
 }
 
+// names lists what the entry's cn holds.
+func names(in clipboard.Instance) []string {
+	if in.FQDN == in.Hostname {
+		return []string{in.Hostname}
+	}
+	return []string{in.Hostname, in.FQDN}
+}
+
 // write adds or changes the entry so that it holds set. Errors are the library's own.
 func (w *Worker) write(ctx context.Context, conn *goldap.Conn, e *goldap.Entry, in clipboard.Instance, set map[string][]string, ours bool) error {
 	classes := []string{"device", "ipHost"}
 	if ours {
 		classes = append(classes, "jarvisHost")
 	}
-	names := []string{in.Hostname}
-	if in.FQDN != in.Hostname {
-		names = append(names, in.FQDN)
-	}
+	names := names(in)
 	if e == nil {
 		add := goldap.NewAddRequest("cn="+goldap.EscapeDN(in.Hostname)+","+w.cfg.Base, nil)
 		add.Attribute("objectClass", classes)
@@ -144,18 +148,17 @@ func (w *Worker) write(ctx context.Context, conn *goldap.Conn, e *goldap.Entry, 
 	}
 	mod := goldap.NewModifyRequest(e.DN, nil)
 	for _, class := range classes {
-		if !slices.ContainsFunc(e.GetAttributeValues("objectClass"), func(have string) bool { return strings.EqualFold(have, class) }) && class != "device" {
+		if !hasValue(e, "objectClass", class) && class != "device" {
 			mod.Add("objectClass", []string{class})
 		}
 	}
 	for k, v := range set {
-		have := slices.Sorted(slices.Values(e.GetAttributeValues(k)))
-		if !slices.Equal(have, slices.Sorted(slices.Values(v))) {
+		if !sameValues(e.GetAttributeValues(k), v) {
 			mod.Replace(k, v)
 		}
 	}
 	for _, n := range names {
-		if !slices.ContainsFunc(e.GetAttributeValues("cn"), func(have string) bool { return strings.EqualFold(have, n) }) {
+		if !hasValue(e, "cn", n) {
 			mod.Add("cn", []string{n})
 		}
 	}
@@ -170,8 +173,20 @@ func (w *Worker) write(ctx context.Context, conn *goldap.Conn, e *goldap.Entry, 
 	return nil
 }
 
-// undoUpdate deletes the entry that this run added, or puts its earlier address back.
+// hasValue reports whether the entry has the value, in any case.
+func hasValue(e *goldap.Entry, attribute, value string) bool {
+	return slices.ContainsFunc(e.GetAttributeValues(attribute), func(have string) bool { return strings.EqualFold(have, value) })
+}
+
+// undoUpdate deletes the entry that this run added, or puts its earlier address and host keys back.
 func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
+	if err := w.putBack(ctx, c); err != nil {
+		return err
+	}
+	return errors.Join(c.Delete("ldap_before"), c.Delete("ldap_keys_before"))
+}
+
+func (w *Worker) putBack(ctx context.Context, c *clipboard.Clipboard) error {
 	in, err := c.Instance()
 	if err != nil {
 		return pipeline.Permanent(err)
@@ -190,30 +205,39 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 		return err
 	}
 	if e == nil {
-		return c.Delete("ldap_before")
+		return nil
 	}
 	if whose, _, ours := ofHost(e, in); !ours {
 		pipeline.Progress(ctx, e.DN+" is the entry of "+whose+" by now: left as it is")
-		return c.Delete("ldap_before")
+		return nil
 	}
 	if before == "none" {
 		if err := conn.Del(goldap.NewDelRequest(e.DN, nil)); err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) {
 			return w.say("delete "+e.DN, err)
 		}
 		pipeline.Progress(ctx, "deleted "+e.DN)
-		return c.Delete("ldap_before")
+		return nil
+	}
+	var keys []string
+	if c.Has("ldap_keys_before") {
+		if keys, err = c.Strings("ldap_keys_before"); err != nil {
+			return pipeline.Permanent(err)
+		}
 	}
 	mod := withoutAddress(e)
 	if before != "no address" {
 		mod = goldap.NewModifyRequest(e.DN, nil)
 		mod.Replace("ipHostNumber", strings.Fields(before))
-		if len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
+		if len(keys) == 0 && len(e.GetAttributeValues("sshPublicHostKey")) > 0 {
 			mod.Replace("sshPublicHostKey", nil)
 		}
+	}
+	if len(keys) > 0 {
+		mod.Replace("sshPublicHostKey", keys)
 	}
 	if err := conn.Modify(mod); err != nil {
 		return w.say("put back the address of "+e.DN, err)
 	}
 	pipeline.Progress(ctx, "put back the address of "+e.DN)
-	return c.Delete("ldap_before")
+	return nil
 }

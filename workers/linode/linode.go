@@ -21,16 +21,19 @@ import (
 	"github.com/linode/linodego"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // Config of the worker.
 type Config struct {
-	Token  clipboard.Secret `yaml:"token" doc:"personal access token, with read/write for Linodes and read-only for the rest"`
-	URL    string           `yaml:"url" doc:"the API; empty: https://api.linode.com/v4"`
-	Region string           `yaml:"region" doc:"datacenter when the clipboard names none, as in Atlanta or us-southeast"`
-	Kernel string           `yaml:"kernel" doc:"what linode:set_kernel sets; linode/grub2 boots the kernel that is installed on the machine" default:"linode/grub2"`
+	Account  string           `yaml:"account" doc:"name by which a clipboard's account chooses this entry, when there are several"`
+	Token    clipboard.Secret `yaml:"token" doc:"personal access token, with read/write for Linodes and read-only for the rest"`
+	URL      string           `yaml:"url" doc:"the API; empty: https://api.linode.com/v4"`
+	Region   string           `yaml:"region" doc:"datacenter when the clipboard names none, as in Atlanta or us-southeast"`
+	Kernel   string           `yaml:"kernel" doc:"what linode:set_kernel sets; linode/grub2 boots the kernel that is installed on the machine" default:"linode/grub2"`
+	Defaults provider.Wish    `yaml:"defaults" doc:"what machines are like when the clipboard does not say it, in its words"`
 }
 
 // Worker offers the steps.
@@ -41,8 +44,9 @@ type Worker struct {
 
 // New checks the configuration; it does not connect.
 func New(cfg Config) (*Worker, error) {
+	var wrong mistake.List
 	if cfg.Token == "" {
-		return nil, errors.New("workers.linode.token is empty; make one at cloud.linode.com/profile/tokens")
+		wrong.At("workers.linode.token", "is empty; make one at cloud.linode.com/profile/tokens")
 	}
 	if cfg.Kernel == "" {
 		cfg.Kernel = "linode/grub2"
@@ -51,20 +55,26 @@ func New(cfg Config) (*Worker, error) {
 		cfg.URL = "https://api.linode.com/v4"
 	}
 	if u, err := url.Parse(cfg.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("workers.linode.url is %q; it must be like https://api.linode.com/v4", cfg.URL)
+		wrong.At("workers.linode.url", "is %q; it must be like https://api.linode.com/v4", cfg.URL)
 	} else if u.Scheme == "http" && !strings.HasPrefix(u.Hostname(), "127.") && u.Hostname() != "localhost" {
-		return nil, errors.New("workers.linode.url would send the token in clear: use https")
+		wrong.At("workers.linode.url", "would send the token in clear: use https")
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	w := &Worker{cfg: cfg, client: linodego.NewClient(&http.Client{Transport: throttled{http.DefaultTransport}})}
 	w.client.SetToken(string(cfg.Token)).SetRetryCount(0).SetUserAgent("jarvis")
 	if _, err := w.client.UseURL(cfg.URL); err != nil {
-		return nil, fmt.Errorf("workers.linode.url is %q; it must be like https://api.linode.com/v4", cfg.URL)
+		return nil, mistake.At("workers.linode.url", "is %q; it must be like https://api.linode.com/v4", cfg.URL)
 	}
-	return w, nil
+	return w, w.Calls().CheckDefaults()
 }
 
 // Steps lists what the worker offers. host reaches the machines over SSH.
-func (w *Worker) Steps(host provider.Host) []pipeline.Step { return provider.Steps(w.calls(), host) }
+func (w *Worker) Steps(host provider.Host) []pipeline.Step { return provider.Steps(w.Calls(), host) }
+
+// Close ends nothing: there is no session.
+func (w *Worker) Close() {}
 
 // callTimeout bounds one call.
 const callTimeout = 30 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/linode/linodego"
@@ -39,7 +38,7 @@ func (w *Worker) image(ctx context.Context, said string) (string, error) {
 			table[i.Label] = i.ID
 		}
 	}
-	return provider.Word("guestid", said, table, "Linode")
+	return provider.Word("guestid", said, "Linode", table)
 }
 
 // region finds the datacenter by its city ("Atlanta"), label ("Atlanta, GA") or id ("us-southeast").
@@ -63,7 +62,7 @@ func (w *Worker) region(ctx context.Context, said string) (linodego.Region, erro
 			said = r.ID
 		}
 	}
-	id, err := provider.Word("datacenter", said, table, "Linode")
+	id, err := provider.Word("datacenter", said, "Linode", table)
 	if err != nil {
 		return linodego.Region{}, err
 	}
@@ -84,42 +83,62 @@ func (w *Worker) region(ctx context.Context, said string) (linodego.Region, erro
 	return linodego.Region{}, provider.Unknown("datacenter", said, nil, "Linode")
 }
 
-// planType finds the plan: megabytes of memory give the smallest shared plan that has them, the cheapest of these; else
-// the plan's label ("Linode 4GB") or id ("g6-standard-2").
-func (w *Worker) planType(ctx context.Context, said string) (linodego.LinodeType, error) {
+// classes are the kinds of plans for a size in memory; the default are the shared ones.
+var classes = map[string][]linodego.LinodeTypeClass{
+	"": {linodego.ClassNanode, linodego.ClassStandard}, "shared": {linodego.ClassNanode, linodego.ClassStandard},
+	"dedicated": {linodego.ClassDedicated}, "highmem": {linodego.ClassHighmem}, "premium": {"premium"},
+}
+
+// planType finds the plan: an amount of memory gives the smallest plan of the class that has it, and as many CPUs as are
+// asked for, the cheapest of these; else the plan's label ("Linode 4 GB") or id ("g6-standard-2").
+func (w *Worker) planType(ctx context.Context, want provider.Size, class string) (linodego.LinodeType, error) {
+	var none linodego.LinodeType
+	if want.Said == "" {
+		return none, pipeline.Permanentf("the clipboard names no \"size\": write 2GB, or a plan as in g6-standard-1")
+	}
 	var list []linodego.LinodeType
 	err := w.call(ctx, "list the plans", func(ctx context.Context) (err error) {
 		list, err = w.client.ListTypes(ctx, nil)
 		return err
 	})
 	if err != nil {
-		return linodego.LinodeType{}, err
+		return none, err
 	}
-	if mb, err := strconv.Atoi(said); err == nil {
-		best, most := -1, 0
-		for i, t := range list {
-			if t.Class != linodego.ClassNanode && t.Class != linodego.ClassStandard {
-				continue
-			}
-			most = max(most, t.Memory)
-			if t.Memory >= mb && (best < 0 || t.Memory < list[best].Memory || t.Memory == list[best].Memory && t.Price.Monthly < list[best].Price.Monthly) {
-				best = i
-			}
-		}
-		if best < 0 || mb < 1 {
-			return linodego.LinodeType{}, pipeline.Permanentf("\"size\" is %q: Linode's shared plans have up to %d MB; name a larger plan by its own name", said, most)
-		}
-		return list[best], nil
+	if want.Memory > 0 {
+		return smallest(list, want, class)
 	}
 	table := map[string]string{}
 	for _, t := range list {
 		table[t.Label] = t.ID
 	}
-	id, err := provider.Word("size", said, table, "Linode")
+	id, err := provider.Word("size", want.Said, "Linode", table)
 	for _, t := range list {
 		if t.ID == id {
 			return t, nil
 		}
 	}
-	return linodego.LinodeType{}, err
+	return none, err
+}
+
+func smallest(list []linodego.LinodeType, want provider.Size, class string) (linodego.LinodeType, error) {
+	best, most, cores := -1, 0, 0
+	for i, t := range list {
+		if !slices.Contains(classes[class], t.Class) || t.Price == nil {
+			continue
+		}
+		most, cores = max(most, t.Memory), max(cores, t.VCPUs)
+		if t.Memory < int(want.Memory) || t.VCPUs < want.CPUs {
+			continue
+		}
+		if best < 0 || t.Memory < list[best].Memory || t.Memory == list[best].Memory && t.Price.Monthly < list[best].Price.Monthly {
+			best = i
+		}
+	}
+	if best < 0 {
+		if class == "" {
+			class = "shared"
+		}
+		return linodego.LinodeType{}, pipeline.Permanentf("\"size\" is %q: Linode's %s plans have up to %d MB and %d CPUs; name a larger plan by its own name, or another class under options", want.Said, class, most, cores)
+	}
+	return list[best], nil
 }

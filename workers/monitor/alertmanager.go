@@ -2,16 +2,16 @@ package monitor
 
 import (
 	"context"
-	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 type alertmanager struct {
 	*client
+	host  string // pattern of the name
 	label string
 }
 
@@ -36,23 +36,23 @@ type silence struct {
 	} `json:"status,omitzero"`
 }
 
-// ours lists the silences of a run that are in force or will be.
-func (a alertmanager) ours(ctx context.Context, token string) ([]string, error) {
+// ours lists the silences that are in force or will be, by their comments.
+func (a alertmanager) ours(ctx context.Context, ours func(comment string) bool) ([]string, error) {
 	var all []silence
 	if _, err := a.call(ctx, "GET", "/api/v2/silences", nil, &all); err != nil {
 		return nil, err
 	}
 	var ids []string
 	for _, s := range all {
-		if strings.HasPrefix(s.Comment, token+": ") && s.Status.State != "expired" {
+		if ours(s.Comment) && s.Status.State != "expired" {
 			ids = append(ids, s.ID)
 		}
 	}
 	return ids, nil
 }
 
-func (a alertmanager) Suppress(ctx context.Context, in clipboard.Instance, token string, end time.Time) (string, bool, error) {
-	ids, err := a.ours(ctx, token)
+func (a alertmanager) Suppress(ctx context.Context, in clipboard.Instance, m mark, end time.Time) (string, bool, error) {
+	ids, err := a.ours(ctx, func(comment string) bool { return comment == m.comment(in) })
 	if err != nil {
 		return "", false, err
 	}
@@ -60,16 +60,16 @@ func (a alertmanager) Suppress(ctx context.Context, in clipboard.Instance, token
 		return "Alertmanager keeps it quiet already", false, nil
 	}
 	// Matchers are anchored (https://prometheus.io/docs/alerting/latest/configuration/#matcher).
-	value := fmt.Sprintf("(%s|%s)(:[0-9]+)?", regexp.QuoteMeta(in.FQDN), regexp.QuoteMeta(in.Hostname))
-	s := silence{Matchers: []matcher{{Name: a.label, Value: value, IsRegex: true, IsEqual: true}}, StartsAt: time.Now().UTC(), EndsAt: end.UTC(), CreatedBy: "jarvis", Comment: token + ": " + in.FQDN + " is being redeployed"}
+	value := regexp.QuoteMeta(named(a.host, in)) + "(:[0-9]+)?"
+	s := silence{Matchers: []matcher{{Name: a.label, Value: value, IsRegex: true, IsEqual: true}}, StartsAt: time.Now().UTC(), EndsAt: end.UTC(), CreatedBy: "jarvis", Comment: m.comment(in)}
 	if _, err := a.call(ctx, "POST", "/api/v2/silences", s, nil); err != nil {
 		return "", false, err
 	}
-	return "Alertmanager is quiet until " + end.Format("15:04"), true, nil
+	return "Alertmanager is quiet until " + plain.Time(end), true, nil
 }
 
-func (a alertmanager) Resume(ctx context.Context, _ clipboard.Instance, token string) (string, bool, error) {
-	ids, err := a.ours(ctx, token)
+func (a alertmanager) Resume(ctx context.Context, in clipboard.Instance, m mark) (string, bool, error) {
+	ids, err := a.ours(ctx, func(comment string) bool { return m.ours(comment, in) })
 	if err != nil || len(ids) == 0 {
 		return "Alertmanager is not kept quiet", false, err
 	}
@@ -79,4 +79,12 @@ func (a alertmanager) Resume(ctx context.Context, _ clipboard.Instance, token st
 		}
 	}
 	return "Alertmanager watches again", true, nil
+}
+
+func (a alertmanager) Left(ctx context.Context, in clipboard.Instance, m mark) (string, error) {
+	ids, err := a.ours(ctx, func(comment string) bool { return m.ours(comment, in) })
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return "a silence of ours in Alertmanager", nil
 }

@@ -9,19 +9,21 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-type icinga struct{ *client }
+type icinga struct {
+	*client
+	host string // pattern of the name
+}
 
 var _ quieter = icinga{}
 
 // quote writes a string of Icinga's filter language: as JSON does.
 func quote(s string) string { return strconv.Quote(s) }
 
-// hostFilter finds the host under its short or its full name.
-func hostFilter(in clipboard.Instance) string {
-	return fmt.Sprintf("host.name==%s || host.name==%s", quote(in.FQDN), quote(in.Hostname))
-}
+// hostFilter finds hosts by their name.
+func hostFilter(name string) string { return "host.name==" + quote(name) }
 
 type results struct {
 	Results []struct {
@@ -31,9 +33,22 @@ type results struct {
 	}
 }
 
-func (i icinga) downtimes(ctx context.Context, token string) (int, error) {
+// of chooses the downtimes of one run for one host.
+func (m mark) of(in clipboard.Instance) string {
+	return "downtime.comment==" + quote(m.comment(in))
+}
+
+// all chooses those that mark.ours knows.
+func (m mark) all(in clipboard.Instance) string {
+	if m.install == "" {
+		return m.of(in)
+	}
+	return fmt.Sprintf("%s || match(%s, downtime.comment)", m.of(in), quote(m.install+"-*"+end(in)))
+}
+
+func (i icinga) downtimes(ctx context.Context, filter string) (int, error) {
 	var r results
-	q := map[string]any{"filter": fmt.Sprintf("match(%s, downtime.comment)", quote(token+": *")), "attrs": []string{"comment"}}
+	q := map[string]any{"filter": filter, "attrs": []string{"comment"}}
 	_, err := i.query(ctx, "/v1/objects/downtimes", q, &r)
 	return len(r.Results), err
 }
@@ -43,15 +58,27 @@ func (i icinga) query(ctx context.Context, path string, q, out any) (int, error)
 	return i.call(ctx, asGET, path, q, out)
 }
 
-func (i icinga) Suppress(ctx context.Context, in clipboard.Instance, token string, end time.Time) (string, bool, error) {
+func (i icinga) knows(ctx context.Context, name string) (bool, error) {
 	var hosts results
-	if _, err := i.query(ctx, "/v1/objects/hosts", map[string]any{"filter": hostFilter(in), "attrs": []string{"name"}}, &hosts); err != nil {
+	_, err := i.query(ctx, "/v1/objects/hosts", map[string]any{"filter": hostFilter(name), "attrs": []string{"name"}}, &hosts)
+	return len(hosts.Results) > 0, err
+}
+
+func (i icinga) Suppress(ctx context.Context, in clipboard.Instance, m mark, end time.Time) (string, bool, error) {
+	name := named(i.host, in)
+	known, err := i.knows(ctx, name)
+	if err != nil {
 		return "", false, err
 	}
-	if len(hosts.Results) == 0 {
-		return "Icinga does not know " + in.Hostname, false, nil
+	if !known {
+		said := "Icinga does not know " + name
+		// Whoever names hosts short learns it here. The short one may be another domain's, so it is not just taken.
+		if short, err := i.knows(ctx, in.Hostname); err == nil && short && name != in.Hostname {
+			said += ", and has a host " + in.Hostname + ": if that is this one, set workers.monitor.host: HOSTNAME"
+		}
+		return said, false, nil
 	}
-	n, err := i.downtimes(ctx, token)
+	n, err := i.downtimes(ctx, m.of(in))
 	if err != nil {
 		return "", false, err
 	}
@@ -60,7 +87,7 @@ func (i icinga) Suppress(ctx context.Context, in clipboard.Instance, token strin
 	}
 	var r results
 	_, err = i.call(ctx, "POST", "/v1/actions/schedule-downtime", map[string]any{
-		"type": "Host", "filter": hostFilter(in), "all_services": true, "author": "jarvis", "comment": token + ": " + in.FQDN + " is being redeployed",
+		"type": "Host", "filter": hostFilter(name), "all_services": true, "author": "jarvis", "comment": m.comment(in),
 		"start_time": time.Now().Unix(), "end_time": end.Unix(), "fixed": true,
 	}, &r)
 	if err != nil {
@@ -71,16 +98,16 @@ func (i icinga) Suppress(ctx context.Context, in clipboard.Instance, token strin
 			return "", false, fmt.Errorf("%s: %s", i.name, x.Status)
 		}
 	}
-	return "Icinga is quiet until " + end.Format("15:04"), true, nil
+	return "Icinga is quiet until " + plain.Time(end), true, nil
 }
 
-func (i icinga) Resume(ctx context.Context, _ clipboard.Instance, token string) (string, bool, error) {
-	n, err := i.downtimes(ctx, token)
+func (i icinga) Resume(ctx context.Context, in clipboard.Instance, m mark) (string, bool, error) {
+	n, err := i.downtimes(ctx, m.all(in))
 	if err != nil || n == 0 {
 		return "Icinga is not kept quiet", false, err
 	}
 	var r results
-	status, err := i.call(ctx, "POST", "/v1/actions/remove-downtime", map[string]any{"type": "Downtime", "filter": fmt.Sprintf("match(%s, downtime.comment)", quote(token+": *"))}, &r)
+	status, err := i.call(ctx, "POST", "/v1/actions/remove-downtime", map[string]any{"type": "Downtime", "filter": m.all(in)}, &r)
 	if err != nil || status == http.StatusNotFound {
 		return "Icinga is not kept quiet", false, err
 	}
@@ -90,4 +117,12 @@ func (i icinga) Resume(ctx context.Context, _ clipboard.Instance, token string) 
 		}
 	}
 	return "Icinga watches again", true, nil
+}
+
+func (i icinga) Left(ctx context.Context, in clipboard.Instance, m mark) (string, error) {
+	n, err := i.downtimes(ctx, m.all(in))
+	if err != nil || n == 0 {
+		return "", err
+	}
+	return "a downtime of ours in Icinga", nil
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -31,6 +32,7 @@ import (
 type Config struct {
 	Icinga       Icinga        `yaml:"icinga" doc:"Icinga 2"`
 	Alertmanager Alertmanager  `yaml:"alertmanager" doc:"Prometheus Alertmanager"`
+	Host         string        `yaml:"host" doc:"the name by which monitoring knows a host; HOSTNAME and FQDN are replaced. HOSTNAME only where no two domains share a short name" default:"FQDN"`
 	Longest      time.Duration `yaml:"longest" doc:"monitoring wakes up by itself after so long" default:"4h"`
 }
 
@@ -39,7 +41,7 @@ type Icinga struct {
 	URL      string           `yaml:"url" doc:"as in https://icinga.example.org:5665"`
 	User     string           `yaml:"user" doc:"ApiUser with the permissions actions/schedule-downtime, actions/remove-downtime, objects/query/Host and objects/query/Downtime"`
 	Password clipboard.Secret `yaml:"password" doc:"of user"`
-	CA       string           `yaml:"ca" doc:"file of the CA that signed its certificate; empty: the system's"`
+	CA       string           `yaml:"ca" path:"relative" doc:"file of the CA that signed its certificate; empty: the system's"`
 }
 
 // Alertmanager says where its API is.
@@ -47,7 +49,7 @@ type Alertmanager struct {
 	URL   string           `yaml:"url" doc:"as in https://alerts.example.org"`
 	User  string           `yaml:"user" doc:"for basic authentication; empty: none"`
 	Pass  clipboard.Secret `yaml:"password" doc:"of user"`
-	CA    string           `yaml:"ca" doc:"file of the CA that signed its certificate; empty: the system's"`
+	CA    string           `yaml:"ca" path:"relative" doc:"file of the CA that signed its certificate; empty: the system's"`
 	Label string           `yaml:"label" doc:"label that names the host in alerts, by name or as name:port" default:"instance"`
 }
 
@@ -59,10 +61,43 @@ type Worker struct {
 
 // quieter is one monitoring system.
 type quieter interface {
-	// Suppress keeps the host quiet until end under the token; it gives what it found or made.
-	Suppress(ctx context.Context, in clipboard.Instance, token string, end time.Time) (said string, changed bool, err error)
-	// Resume removes what the token made.
-	Resume(ctx context.Context, in clipboard.Instance, token string) (said string, changed bool, err error)
+	// Suppress keeps the host quiet until end under the run's mark; it gives what it found or made.
+	Suppress(ctx context.Context, in clipboard.Instance, m mark, end time.Time) (said string, changed bool, err error)
+	// Resume removes what is ours of the host, also what an earlier run left.
+	Resume(ctx context.Context, in clipboard.Instance, m mark) (said string, changed bool, err error)
+	// Left names what is ours of the host and keeps it quiet; "" when nothing does. It only reads.
+	Left(ctx context.Context, in clipboard.Instance, m mark) (what string, err error)
+}
+
+// named gives the name by which monitoring knows the host.
+func named(pattern string, in clipboard.Instance) string {
+	return strings.NewReplacer("HOSTNAME", in.Hostname, "FQDN", in.FQDN).Replace(pattern)
+}
+
+// mark is what the comments of our downtimes and silences carry: the token of the run, and the installation that made it.
+type mark struct{ token, install string }
+
+func markOf(ctx context.Context) mark {
+	f := pipeline.FactsOf(ctx)
+	m := mark{token: f.Token}
+	if install, _, ok := strings.Cut(f.Owner, ":"); ok {
+		m.install = install
+	}
+	if m.token == "" {
+		m.token = "jarvis-by-hand"
+	}
+	return m
+}
+
+// end is how the comments about a host end, whichever run of ours made them.
+func end(in clipboard.Instance) string { return ": " + in.FQDN + " is being redeployed" }
+
+// comment is that of a downtime or silence of this run.
+func (m mark) comment(in clipboard.Instance) string { return m.token + end(in) }
+
+// ours reports whether a comment is of this run, or of another run of this installation about the host.
+func (m mark) ours(comment string, in clipboard.Instance) bool {
+	return comment == m.comment(in) || m.install != "" && strings.HasPrefix(comment, m.install+"-") && strings.HasSuffix(comment, end(in))
 }
 
 // New checks the configuration; it does not connect.
@@ -70,27 +105,33 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Longest == 0 {
 		cfg.Longest = 4 * time.Hour
 	}
+	if cfg.Host == "" {
+		cfg.Host = "FQDN"
+	}
 	w := &Worker{cfg: cfg}
+	var wrong mistake.List
+	if !strings.Contains(cfg.Host, "FQDN") && !strings.Contains(cfg.Host, "HOSTNAME") {
+		wrong.At("workers.monitor.host", "is %q, one name for all hosts; write FQDN or HOSTNAME where a host's own name belongs", cfg.Host)
+	}
 	if cfg.Icinga.URL != "" {
 		c, err := newClient("workers.monitor.icinga", cfg.Icinga.URL, cfg.Icinga.User, cfg.Icinga.Password, cfg.Icinga.CA)
-		if err != nil {
-			return nil, err
-		}
-		w.quiet = append(w.quiet, icinga{c})
+		wrong.Add(err)
+		w.quiet = append(w.quiet, icinga{c, cfg.Host})
 	}
 	if cfg.Alertmanager.URL != "" {
 		c, err := newClient("workers.monitor.alertmanager", cfg.Alertmanager.URL, cfg.Alertmanager.User, cfg.Alertmanager.Pass, cfg.Alertmanager.CA)
-		if err != nil {
-			return nil, err
-		}
+		wrong.Add(err)
 		label := cfg.Alertmanager.Label
 		if label == "" {
 			label = "instance"
 		}
-		w.quiet = append(w.quiet, alertmanager{c, label})
+		w.quiet = append(w.quiet, alertmanager{c, cfg.Host, label})
 	}
 	if len(w.quiet) == 0 {
-		return nil, errors.New("workers.monitor names neither icinga.url nor alertmanager.url")
+		wrong.At("workers.monitor", "names neither icinga.url nor alertmanager.url")
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
@@ -108,20 +149,20 @@ type client struct {
 func newClient(key, base, user string, password clipboard.Secret, ca string) (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("%s.url is %q; it must be like https://host:port", key, base)
+		return nil, mistake.At(key+".url", "is %q; it must be like https://host:port", base)
 	}
 	if u.Scheme == "http" && password != "" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") {
-		return nil, fmt.Errorf("%s would send its password in clear: use https", key)
+		return nil, mistake.At(key+".url", "would send its password in clear: use https")
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	if ca != "" {
 		pem, err := os.ReadFile(ca)
 		if err != nil {
-			return nil, fmt.Errorf("read %s.ca: %w", key, err)
+			return nil, mistake.At(key+".ca", "cannot be read: %v", err)
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s.ca (%s) holds no certificate", key, ca)
+			return nil, mistake.At(key+".ca", "(%s) holds no certificate", ca)
 		}
 	}
 	return &client{name: u.Host, base: strings.TrimSuffix(base, "/"), user: user, password: password, http: &http.Client{Transport: t, Timeout: 20 * time.Second}}, nil

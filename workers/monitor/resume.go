@@ -15,5 +15,6 @@ func (w *Worker) resume() pipeline.Step {
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
 		Do:      w.all(resumeOne),
+		Drift:   w.driftResume,
 	}
 }

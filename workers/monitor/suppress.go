@@ -17,32 +17,28 @@ func (w *Worker) suppress() pipeline.Step {
 		Needs:   []string{"hostname", "fqdn?"},
 		Timeout: 5 * time.Minute,
 		Resume:  pipeline.Again,
-		Do: w.all(func(ctx context.Context, q quieter, in clipboard.Instance, token string) (string, bool, error) {
-			return q.Suppress(ctx, in, token, time.Now().Add(w.cfg.Longest))
+		Do: w.all(func(ctx context.Context, q quieter, in clipboard.Instance, m mark) (string, bool, error) {
+			return q.Suppress(ctx, in, m, time.Now().Add(w.cfg.Longest))
 		}),
 		Undo: w.all(resumeOne),
 	}
 }
 
-func resumeOne(ctx context.Context, q quieter, in clipboard.Instance, token string) (string, bool, error) {
-	return q.Resume(ctx, in, token)
+func resumeOne(ctx context.Context, q quieter, in clipboard.Instance, m mark) (string, bool, error) {
+	return q.Resume(ctx, in, m)
 }
 
 // all does the same at every monitoring system and says what came of it.
-func (w *Worker) all(f func(context.Context, quieter, clipboard.Instance, string) (string, bool, error)) func(context.Context, *clipboard.Clipboard) error {
+func (w *Worker) all(f func(context.Context, quieter, clipboard.Instance, mark) (string, bool, error)) func(context.Context, *clipboard.Clipboard) error {
 	return func(ctx context.Context, c *clipboard.Clipboard) error {
 		in, err := c.Instance()
 		if err != nil {
 			return pipeline.Permanent(err)
 		}
-		token := pipeline.FactsOf(ctx).Token
-		if token == "" {
-			token = "jarvis-by-hand"
-		}
 		var said []string
 		changes := false
 		for _, q := range w.quiet {
-			line, changed, err := f(ctx, q, in, token)
+			line, changed, err := f(ctx, q, in, markOf(ctx))
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -32,6 +33,10 @@ func (w *Worker) Reboot(ctx context.Context, c *clipboard.Clipboard) error {
 	return err
 }
 
+// answerTime is how long a short script may take. A host that reboots may take its side of the connection with it unsaid:
+// behind a NAT or in qemu's own network, nobody tells us that it is gone. A variable for the tests.
+var answerTime = time.Minute
+
 // output runs a short script on the host and gives what it printed.
 func (w *Worker) output(ctx context.Context, c *clipboard.Clipboard, what, script string, args ...string) (string, error) {
 	cl, err := w.dial(ctx, c)
@@ -39,7 +44,9 @@ func (w *Worker) output(ctx context.Context, c *clipboard.Clipboard, what, scrip
 		return "", err
 	}
 	defer func() { _ = cl.Close() }()
-	res, err := cl.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", script, "jarvis"}, args...)})
+	one, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	res, err := cl.Run(one, remote.Command{Args: append([]string{"sh", "-c", script, "jarvis"}, args...)})
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err

@@ -4,17 +4,19 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// Target says how a host of the record is reached: by its address, and only if it proves itself by one of the keys that
-// its run learned (lines of authorized_keys form).
-func (w *Worker) Target(ip string, hostkeys []string) (remote.Target, error) {
+// Target says how a host of the record is reached: by its address and login, and only if it proves itself by one of the
+// keys that its run learned (lines of authorized_keys form).
+func (w *Worker) Target(ip string, login clipboard.Login, hostkeys []string) (remote.Target, error) {
 	keys, err := parseKeys(hostkeys)
 	if err != nil {
 		return remote.Target{}, err
 	}
-	return w.target(net.JoinHostPort(ip, strconv.Itoa(w.cfg.Port)), keys), nil
+	login = w.over(login)
+	return w.target(net.JoinHostPort(ip, strconv.Itoa(login.Port)), login.User, keys), nil
 }
 
 // Known says how a host is reached that no run made: the server's known_hosts, or what the caller knows, vouches for it.
@@ -23,8 +25,13 @@ func (w *Worker) Known(addr, user string, hostkeys []string) (remote.Target, err
 	if err != nil {
 		return remote.Target{}, err
 	}
-	t := w.target(addr, nil)
-	t.User = user
+	t := w.target(addr, user, nil)
 	t.HostKeys = remote.FirstOf{remote.NewKnownHosts(w.cfg.KnownHosts), remote.Pinned(keys)}
 	return t, nil
+}
+
+// ForgetKeys takes what known_hosts holds for a host out of it.
+func (w *Worker) ForgetKeys(host, fqdn, ip string, login clipboard.Login) error {
+	login = w.over(login)
+	return w.remember(clipboard.Instance{Hostname: host, FQDN: fqdn}, net.JoinHostPort(ip, strconv.Itoa(login.Port)), nil)
 }

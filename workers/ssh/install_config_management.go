@@ -14,7 +14,7 @@ func (w *Worker) installConfigManagement() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:install_config_management",
 		Doc:     "installs configuration management on the host, by the command table of the configuration",
-		Needs:   []string{"ipaddress", "hostkeys", "hostname", "fqdn?", "config_management?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "hostname", "fqdn?", "config_management?"},
 		Timeout: 30 * time.Minute,
 		Resume:  pipeline.Probe,
 		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {

@@ -26,25 +26,8 @@ func TestKnownHostsOfTheWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, priv, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := gossh.NewSignerFromKey(priv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := gossh.MarshalPrivateKey(priv, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	signer := startHost(t, w, "127.106.0.1")
 	key := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey())))
-	h, err := real.StartHost(t.Context(), "127.106.0.1:22", "#cloud-config\nhostname: web1\nfqdn: web1.test\nssh_keys:\n  ed25519_private: "+strconv.Quote(string(pem.EncodeToMemory(block)))+"\n  ed25519_public: "+key+
-		"\nssh_authorized_keys: ["+strconv.Quote(w.PublicKey())+"]\nchpasswd:\n  users: [{name: root, password: \"*\", type: hash}]\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.Stop)
 	file := filepath.Join(dir, "known_hosts")
 	dial := func(text string) error {
 		t.Helper()
@@ -78,4 +61,29 @@ func TestKnownHostsOfTheWorker(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != prod+"web1.test,10.0.0.1 "+key+"\n" {
 		t.Errorf("%s%v", b, err)
 	}
+}
+
+// startHost starts a host that lets the worker in, and gives its host key.
+func startHost(t *testing.T, w *Worker, addr string) gossh.Signer {
+	t.Helper()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := gossh.MarshalPrivateKey(priv, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey())))
+	h, err := real.StartHost(t.Context(), addr+":22", "#cloud-config\nhostname: web1\nfqdn: web1.test\nssh_keys:\n  ed25519_private: "+strconv.Quote(string(pem.EncodeToMemory(block)))+"\n  ed25519_public: "+key+
+		"\nssh_authorized_keys: ["+strconv.Quote(w.PublicKey())+"]\nchpasswd:\n  users: [{name: root, password: \"*\", type: hash}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Stop)
+	return signer
 }

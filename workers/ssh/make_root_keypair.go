@@ -28,7 +28,7 @@ func (w *Worker) makeRootKeypair() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:make_root_keypair",
 		Doc:     "has the host make root's key pair, and reads its public half",
-		Needs:   []string{"ipaddress", "hostkeys", "hostname", "fqdn?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "hostname", "fqdn?"},
 		Gives:   []string{"root_pubkey"},
 		Timeout: 10 * time.Minute,
 		Resume:  pipeline.Again,

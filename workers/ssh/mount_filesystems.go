@@ -23,26 +23,23 @@ type filesystem struct {
 // Words of fstab(5) hold no spaces; what we do not take could only be a mistake.
 var (
 	fstabDevice  = regexp.MustCompile(`^(/[A-Za-z0-9/._@:+-]+|(UUID|LABEL|PARTUUID|PARTLABEL)=[A-Za-z0-9._-]+|tmpfs|[A-Za-z0-9.-]+:/[A-Za-z0-9/._-]*)$`)
-	fstabMount   = regexp.MustCompile(`^(/[A-Za-z0-9/._-]+|none)$`)
 	fstabType    = regexp.MustCompile(`^[a-z0-9._]+$`)
 	fstabOptions = regexp.MustCompile(`^[A-Za-z0-9_.=:/,%-]+$`)
 )
-
-// reserved are mount points whose loss would cost the host.
-var reserved = map[string]bool{"/": true, "/bin": true, "/sbin": true, "/lib": true, "/lib64": true, "/usr": true, "/etc": true, "/dev": true, "/proc": true, "/sys": true, "/run": true, "/boot": true, "/root": true}
 
 // line writes the entry for fstab. nofail: a device that is missing at boot must not keep the host from coming up.
 func (f filesystem) line() (string, error) {
 	if f.Options == "" {
 		f.Options = "defaults"
 	}
+	if f.Mount != "none" {
+		if err := clipboard.CheckMount(f.Mount); err != nil {
+			return "", err
+		}
+	}
 	switch {
 	case !fstabDevice.MatchString(f.Device):
 		return "", fmt.Errorf("device %q is not one: /dev/…, UUID=…, LABEL=…, host:/path or tmpfs", f.Device)
-	case !fstabMount.MatchString(f.Mount) || strings.Contains(f.Mount, "/../") || strings.HasSuffix(f.Mount, "/.."):
-		return "", fmt.Errorf("mount %q is not a path", f.Mount)
-	case reserved[strings.TrimRight(f.Mount, "/")] || f.Mount == "/":
-		return "", fmt.Errorf("mount %q belongs to the system; it is not for a clipboard to change", f.Mount)
 	case !fstabType.MatchString(f.Type):
 		return "", fmt.Errorf("type %q is not one: ext4, xfs, nfs, tmpfs, swap, …", f.Type)
 	case !fstabOptions.MatchString(f.Options):
@@ -103,42 +100,88 @@ done
 if cmp -s "$new" /etc/fstab; then rm -f "$new"; else sync; mv "$new" /etc/fstab; changed=yes; fi
 echo "$changed"`
 
+// filesystems reads the clipboard's, each with its line for fstab.
+func filesystems(c *clipboard.Clipboard) (list []filesystem, lines []string, err error) {
+	if !c.Has("filesystems") {
+		return nil, nil, nil
+	}
+	if err := c.Decode("filesystems", &list); err != nil {
+		return nil, nil, pipeline.Permanent(err)
+	}
+	for i, f := range list {
+		l, err := f.line()
+		if err != nil {
+			return nil, nil, pipeline.Permanentf("filesystems, entry %d: %v", i+1, err)
+		}
+		lines = append(lines, l)
+	}
+	return list, lines, nil
+}
+
+// mountedScript prints which of its arguments are not mounted, and then what the first boot said of its disks (package
+// cloudinit).
+const mountedScript = `none=
+for m in "$@"; do mountpoint -q "$m" || none="$none $m"; done
+[ -n "$none" ] || exit 0
+echo "$none"
+grep '^jarvis: ' /var/log/cloud-init-output.log 2>/dev/null | tail -n 5 || true`
+
+// ofFirstBoot lists where the first boot is to have mounted disks of the machine.
+func ofFirstBoot(c *clipboard.Clipboard) ([]string, error) {
+	var disks []struct {
+		Mount string `yaml:"mount"`
+	}
+	if err := c.Decode("disks", &disks); err != nil && !errors.Is(err, clipboard.ErrMissing) {
+		return nil, pipeline.Permanent(err)
+	}
+	var out []string
+	for _, d := range disks {
+		if d.Mount != "" {
+			out = append(out, d.Mount)
+		}
+	}
+	return out, nil
+}
+
+// seeDisks makes sure that the first boot did what it was told.
+func (w *Worker) seeDisks(ctx context.Context, c *clipboard.Clipboard) error {
+	disks, err := ofFirstBoot(c)
+	if err != nil || len(disks) == 0 {
+		return err
+	}
+	out, err := w.output(ctx, c, "look whether the disks are mounted", mountedScript, disks...)
+	if err != nil || strings.TrimSpace(out) == "" {
+		return err
+	}
+	missing, why, _ := strings.Cut(strings.TrimSpace(out), "\n")
+	if why = strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(why, "jarvis: ", ""), "\n", "; ")); why == "" {
+		why = "cloud-init says nothing of it in /var/log/cloud-init-output.log"
+	}
+	return pipeline.Permanentf("the first boot did not mount %s (%s); mount it by hand, and retry", missing, why)
+}
+
 // mountFilesystems is stage 11.
 func (w *Worker) mountFilesystems() pipeline.Step {
-	read := func(c *clipboard.Clipboard) ([]string, error) {
-		if !c.Has("filesystems") {
-			return nil, nil
-		}
-		var list []filesystem
-		if err := c.Decode("filesystems", &list); err != nil {
-			return nil, pipeline.Permanent(err)
-		}
-		var lines []string
-		for i, f := range list {
-			l, err := f.line()
-			if err != nil {
-				return nil, pipeline.Permanentf("filesystems, entry %d: %v", i+1, err)
-			}
-			lines = append(lines, l)
-		}
-		return lines, nil
-	}
 	return pipeline.Step{
 		Name:    "ssh:mount_filesystems",
-		Doc:     "mounts the clipboard's `filesystems` and writes them to fstab, which is verified before it is used",
-		Needs:   []string{"ipaddress", "hostkeys", "filesystems?"},
+		Doc:     "mounts the clipboard's `filesystems` and writes them to fstab, which is verified before it is used; sees that the first boot mounted `disks`",
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "filesystems?", "disks?"},
 		Timeout: 15 * time.Minute,
 		Resume:  pipeline.Again,
+		Drift:   w.driftMounts,
 		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
-			lines, err := read(c)
+			_, lines, err := filesystems(c)
 			if err != nil || len(lines) == 0 {
 				return "would find nothing to do: the clipboard names no filesystems", err
 			}
 			return "would mount " + strings.ReplaceAll(strings.Join(lines, "; "), "\t", " "), nil
 		},
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
-			lines, err := read(c)
+			_, lines, err := filesystems(c)
 			if err != nil {
+				return err
+			}
+			if err := w.seeDisks(ctx, c); err != nil {
 				return err
 			}
 			if len(lines) == 0 {

@@ -14,7 +14,7 @@ func (w *Worker) reboot() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:reboot",
 		Doc:     "reboots the host and waits until it is back",
-		Needs:   []string{"ipaddress", "hostkeys", "reboot_from?", "reboot_asked?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "reboot_from?", "reboot_asked?"},
 		Gives:   []string{"reboot_from", "reboot_asked"},
 		Timeout: 20 * time.Minute,
 		Resume:  pipeline.Probe,

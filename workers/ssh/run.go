@@ -27,16 +27,22 @@ func (c *command) UnmarshalYAML(n *yaml.Node) error {
 		return nil
 	}
 	type plain command
-	if err := n.Decode((*plain)(c)); err != nil {
+	if n.Kind != yaml.MappingNode {
+		return clipboard.Misshapen(n, "commands", clipboard.MustEach+"a command, or a mapping with `run`")
+	}
+	if err := clipboard.Shaped(n, (*plain)(c), "commands"); err != nil {
 		return err
 	}
-	if c.Resume != "" && c.Resume != "again" && c.Resume != "ask" {
-		return fmt.Errorf("resume is again or ask, not %q", c.Resume)
+	wrong := ""
+	switch {
+	case c.Resume != "" && c.Resume != "again" && c.Resume != "ask":
+		wrong = fmt.Sprintf("resume is again or ask, not %q", c.Resume)
+	case c.Run == "":
+		wrong = "an entry has no `run`"
+	default:
+		return nil
 	}
-	if c.Run == "" {
-		return errors.New("an entry has no `run`")
-	}
-	return nil
+	return &clipboard.SyntaxError{Line: n.Line, Msg: "\"commands\": " + wrong}
 }
 
 // run runs the clipboard's own commands, in order, each once.
@@ -52,7 +58,7 @@ func (w *Worker) run() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:run",
 		Doc:     "runs the clipboard's `commands` on the host, in order, each once",
-		Needs:   []string{"ipaddress", "hostkeys", "commands", "hostname", "fqdn?", "commands_done?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "commands", "hostname", "fqdn?", "commands_done?"},
 		Gives:   []string{"commands_done"},
 		Timeout: 2 * time.Hour,
 		Resume:  pipeline.Probe, // a job on the host tells what became of it; when it can not, the step asks

@@ -14,7 +14,7 @@ func (w *Worker) runConfigManagement() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:run_config_management",
 		Doc:     "runs configuration management once and follows its log to the end",
-		Needs:   []string{"ipaddress", "hostkeys", "hostname", "fqdn?", "config_management?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "hostname", "fqdn?", "config_management?"},
 		Timeout: 2 * time.Hour,
 		Silence: 30 * time.Minute,
 		Resume:  pipeline.Probe,

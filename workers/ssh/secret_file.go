@@ -73,17 +73,16 @@ func (w *Worker) OnStandby(ctx context.Context, _ *clipboard.Clipboard, host str
 }
 
 // dialKnown connects to a host by name, trusting the keys that known_hosts has for it.
-func (w *Worker) dialKnown(ctx context.Context, host string) (*remote.Client, error) {
-	addr := net.JoinHostPort(host, strconv.Itoa(w.cfg.Port))
+func (w *Worker) dialKnown(ctx context.Context, name string) (*host, error) {
+	addr := net.JoinHostPort(name, strconv.Itoa(w.cfg.Port))
 	known := remote.NewKnownHosts(w.cfg.KnownHosts)
 	if err := known.Err(); err != nil {
 		return nil, err
 	}
 	if known.Algorithms(addr) == nil {
-		return nil, pipeline.Permanentf("the key of %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", host, w.cfg.KnownHosts)
+		return nil, pipeline.Permanentf("the key of %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", name, w.cfg.KnownHosts)
 	}
-	t := w.target(addr, nil)
+	t := w.target(addr, w.cfg.User, nil)
 	t.HostKeys = known
-	cl, err := remote.Dial(ctx, t)
-	return cl, w.classify(ctx, addr, err)
+	return w.open(ctx, t)
 }

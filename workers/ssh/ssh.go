@@ -10,6 +10,7 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -26,16 +27,17 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
 
 // Config of the worker.
 type Config struct {
-	User       string                `yaml:"user" doc:"login name on new hosts" default:"root"`
-	Key        string                `yaml:"key" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start"`
-	Port       int                   `yaml:"port" doc:"SSH port of new hosts" default:"22"`
-	KnownHosts string                `yaml:"known_hosts" doc:"file that is kept up to date with the hosts' keys; empty: DATA/known_hosts"`
+	User       string                `yaml:"user" doc:"login name on new hosts, when the clipboard has no login; one that is not root becomes root by sudo" default:"root"`
+	Key        string                `yaml:"key" path:"relative" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start"`
+	Port       int                   `yaml:"port" check:"port" doc:"SSH port of new hosts, when neither the clipboard's login nor the provider (libvirt's forward) names one" default:"22"`
+	KnownHosts string                `yaml:"known_hosts" path:"relative" doc:"file that is kept up to date with the hosts' keys; empty: DATA/known_hosts"`
 	Management map[string]Management `yaml:"config_management" doc:"how to install and run each configuration management; puppet, chef, cinc, salt, ansible-pull and script are there without being named"`
 	Default    string                `yaml:"default_config_management" doc:"the one used when the clipboard names none in config_management" default:"puppet"`
 }
@@ -101,6 +103,9 @@ type Worker struct {
 func New(cfg Config, data string) (*Worker, error) {
 	if cfg.User == "" {
 		cfg.User = "root"
+	}
+	if strings.ContainsAny(cfg.User, " \t\r\n:/") || strings.HasPrefix(cfg.User, "-") {
+		return nil, mistake.At("workers.ssh.user", "is %q, which can be no login name", cfg.User)
 	}
 	if cfg.Port == 0 {
 		cfg.Port = 22
@@ -195,16 +200,55 @@ func (w *Worker) Steps() []pipeline.Step {
 		w.installConfigManagement(), w.runConfigManagement(), w.forgetHost()}
 }
 
-func (w *Worker) addr(c *clipboard.Clipboard) (string, error) {
+// User gives the login name for hosts whose clipboard names none.
+func (w *Worker) User() string { return w.cfg.User }
+
+// login says how a clipboard's host is logged in to: where, and as whom.
+func (w *Worker) login(c *clipboard.Clipboard) (addr, user string, err error) {
 	a, err := c.Addr("ipaddress")
 	if err != nil {
-		return "", pipeline.Permanent(err)
+		return "", "", pipeline.Permanent(err)
 	}
-	return net.JoinHostPort(a.String(), strconv.Itoa(w.cfg.Port)), nil
+	l, err := c.Login()
+	if err != nil {
+		return "", "", pipeline.Permanent(err)
+	}
+	l = w.over(l)
+	return net.JoinHostPort(a.String(), strconv.Itoa(l.Port)), l.User, nil
 }
 
-func (w *Worker) target(addr string, keys []gossh.PublicKey) remote.Target {
-	return remote.Target{Addr: addr, User: w.cfg.User, Signers: []gossh.Signer{w.signer}, HostKeys: remote.Pinned(keys), Timeout: 10 * time.Second}
+// over fills in what a login leaves open.
+func (w *Worker) over(l clipboard.Login) clipboard.Login {
+	return clipboard.Login{User: cmp.Or(l.User, w.cfg.User), Port: cmp.Or(l.Port, w.cfg.Port)}
+}
+
+func (w *Worker) target(addr, user string, keys []gossh.PublicKey) remote.Target {
+	return remote.Target{Addr: addr, User: user, Signers: []gossh.Signer{w.signer}, HostKeys: remote.Pinned(keys), Timeout: 10 * time.Second}
+}
+
+// host is a connection on which everything runs as root: by sudo when somebody else logs in.
+type host struct {
+	*remote.Client
+	sudo *remote.Sudo
+}
+
+func sudoFor(user string) *remote.Sudo {
+	if user == "root" {
+		return nil
+	}
+	return &remote.Sudo{}
+}
+
+// Run runs a command as root.
+func (h *host) Run(ctx context.Context, cmd remote.Command) (remote.Result, error) {
+	cmd.Sudo = h.sudo
+	return h.Client.Run(ctx, cmd)
+}
+
+// Job runs a job as root.
+func (h *host) Job(ctx context.Context, j remote.Job) (int, error) {
+	j.Sudo = h.sudo
+	return h.Client.Job(ctx, j)
 }
 
 // parseKeys reads lines of authorized_keys form.
@@ -222,8 +266,8 @@ func parseKeys(lines []string) ([]gossh.PublicKey, error) {
 
 // dial opens a connection to a host whose own keys are known, for the steps after ssh:wait. A host that does not
 // answer is waited for: it may be rebooting.
-func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*remote.Client, error) {
-	addr, err := w.addr(c)
+func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*host, error) {
+	addr, user, err := w.login(c)
 	if err != nil {
 		return nil, err
 	}
@@ -235,8 +279,16 @@ func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*remote.Clie
 	if err != nil {
 		return nil, pipeline.Permanent(err)
 	}
-	cl, err := remote.Dial(ctx, w.target(addr, keys))
-	return cl, w.classify(ctx, addr, err)
+	return w.open(ctx, w.target(addr, user, keys))
+}
+
+// open connects to a host.
+func (w *Worker) open(ctx context.Context, t remote.Target) (*host, error) {
+	cl, err := remote.Dial(ctx, t)
+	if err != nil {
+		return nil, w.classify(ctx, t.Addr, err)
+	}
+	return &host{cl, sudoFor(t.User)}, nil
 }
 
 // Shell connects to the clipboard's host and runs scripts there, for package converge.
@@ -245,7 +297,7 @@ func (w *Worker) Shell(ctx context.Context, c *clipboard.Clipboard) (remote.Shel
 	if err != nil {
 		return remote.Shell{}, nil, err
 	}
-	return remote.Shell{Client: cl}, func() { _ = cl.Close() }, nil
+	return remote.Shell{Client: cl.Client, Sudo: cl.sudo}, func() { _ = cl.Close() }, nil
 }
 
 // classify says what an error of Dial means to a step.

@@ -38,7 +38,7 @@ func (w *Worker) upgradeKernel() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:upgrade_kernel",
 		Doc:     "upgrades the kernel packages of the host, and notes when a reboot is due",
-		Needs:   []string{"ipaddress", "hostkeys", "hostname", "fqdn?", "reboot_needed?"},
+		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "hostname", "fqdn?", "reboot_needed?"},
 		Gives:   []string{"reboot_needed"},
 		Timeout: time.Hour,
 		Silence: 30 * time.Minute,

@@ -41,20 +41,29 @@ func (w *Worker) wait() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:wait",
 		Doc:     "waits for SSH, verifies the host's key, has the host make its own keys and learns them",
-		Needs:   []string{"ipaddress", "hostkey_first", "hostname", "fqdn?", "hostkeys?"},
+		Needs:   []string{"ipaddress", "hostkey_first", "hostname", "fqdn?", "hostkeys?", "login?", "ssh_port?"},
 		Gives:   []string{"hostkeys"},
 		Timeout: 20 * time.Minute,
 		Resume:  pipeline.Probe,
 		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
-			return fmt.Sprintf("would wait up to 20m for SSH on port %d, with the key that keys:create makes", w.cfg.Port), nil
+			l, err := c.Login()
+			if err != nil {
+				return "", err
+			}
+			port := fmt.Sprint("port ", w.over(l).Port)
+			if l.Port == 0 {
+				port += ", or the one that the provider tells with the address"
+			}
+			return fmt.Sprintf("would wait up to 20m for SSH on %s, with the key that keys:create makes", port), nil
 		},
-		Do:   w.doWait,
-		Undo: w.forget,
+		Do:    w.doWait,
+		Undo:  w.forget,
+		Drift: w.driftWait,
 	}
 }
 
 func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
-	addr, err := w.addr(c)
+	addr, user, err := w.login(c)
 	if err != nil {
 		return err
 	}
@@ -77,8 +86,8 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 			return pipeline.Permanent(err)
 		}
 	}
-	cl, err := remote.Dial(ctx, w.target(addr, append(own[:len(own):len(own)], first...)))
-	if err := w.classify(ctx, addr, err); err != nil {
+	cl, err := w.open(ctx, w.target(addr, user, append(own[:len(own):len(own)], first...)))
+	if err != nil {
 		return err
 	}
 	defer func() { _ = cl.Close() }()
@@ -120,7 +129,7 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 	}
 	// sshd needs a moment to read its keys; until then it may still offer the first one, or nobody listens.
 	for try := 0; ; try++ {
-		again, err := remote.Dial(ctx, w.target(addr, own))
+		again, err := remote.Dial(ctx, w.target(addr, user, own))
 		if err == nil {
 			_ = again.Close()
 			break
@@ -198,7 +207,7 @@ func (w *Worker) forget(_ context.Context, c *clipboard.Clipboard) error {
 	if !c.Has("ipaddress") {
 		return nil
 	}
-	addr, err := w.addr(c)
+	addr, _, err := w.login(c)
 	if err != nil {
 		return err
 	}

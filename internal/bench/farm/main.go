@@ -115,6 +115,10 @@ func session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 			continue
 		}
 		_ = r.Reply(true, nil)
+		if begins := beginMark.FindString(string(r.Payload)); begins != "" {
+			_, _ = io.WriteString(ch, begins+"\n")
+			_, _ = io.WriteString(ch.Stderr(), begins+"\n")
+		}
 		if strings.Contains(string(r.Payload), "flock") {
 			_, _ = io.WriteString(ch, lockWord.ReplaceAllString(lockWord.FindString(string(r.Payload)), "$1\n"))
 			_, _ = io.Copy(ch, ch)
@@ -123,6 +127,9 @@ func session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 		_ = ch.Close()
 	}
 }
+
+// beginMark is what stands before the output of a command; see Apart in package remote.
+var beginMark = regexp.MustCompile(`jarvis-[A-Za-z0-9]+-begins`)
 
 // lockWord is what the holder of a lock says; see package fleet.
 var lockWord = regexp.MustCompile(`([A-Z2-7]{26}) && cat`)

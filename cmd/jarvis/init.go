@@ -1,0 +1,404 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	xterm "golang.org/x/term"
+
+	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/examples"
+)
+
+// initCmd writes the first configuration. What a flag does not say is asked on a terminal; without one its default counts.
+type initCmd struct {
+	Dir    string `default:"." placeholder:"DIR" help:"Folder for jarvis.yaml and its credentials, as in /etc/jarvis."`
+	DropIn string `name:"drop-in" placeholder:"FILE" help:"Where the service's credentials are named (default for /etc/jarvis: the unit's own folder in /etc/systemd/system; else beside jarvis.yaml)."`
+	Yes    bool   `short:"y" help:"Ask nothing: what no flag says is as by default."`
+
+	Set    map[string]string `placeholder:"KEY=VALUE" help:"Answer a question, as in --set chat=irc; --help lists them."`
+	Secret map[string]string `placeholder:"NAME=FILE" help:"Take a secret from a file, as in --secret irc_password=pw.txt."`
+}
+
+// question is one answer that goes into the file.
+type question struct {
+	key, text, usual string
+	secret           bool
+	when             func(has func(key string) string) bool // nil: always
+}
+
+func with(key string, values ...string) func(func(string) string) bool {
+	return func(has func(string) string) bool {
+		for _, word := range strings.FieldsFunc(has(key), func(r rune) bool { return r == ',' || r == ' ' }) {
+			if len(values) == 0 || slices.Contains(values, word) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// questions are asked in this order. The keys of secrets are the names of their credentials.
+func questions() []question {
+	return []question{
+		{key: "name", text: "What is the bot called", usual: "jarvis"},
+		{key: "data", text: "Folder for its database and keys", usual: "./data"},
+		{key: "chat", text: "Chat network: irc, xmpp or none", usual: "none"},
+		{key: "irc_server", text: "IRC server with TLS, host:port", usual: "irc.example.org:6697", when: with("chat", "irc")},
+		{key: "irc_channel", text: "IRC channel", usual: "#ops", when: with("chat", "irc")},
+		{key: "irc_account", text: "Services account of the bot (empty: none)", when: with("chat", "irc")},
+		{key: "irc_password", text: "Its password", secret: true, when: with("irc_account")},
+		{key: "xmpp_jid", text: "Jabber address of the bot", usual: "jarvis@example.org", when: with("chat", "xmpp")},
+		{key: "xmpp_password", text: "Its password", secret: true, when: with("chat", "xmpp")},
+		{key: "xmpp_room", text: "Room", usual: "ops@conference.example.org", when: with("chat", "xmpp")},
+		{key: "person", text: "Who may do everything: your login on this machine", usual: ownLogin()},
+		{key: "person_irc", text: "Your services account on IRC (nick:NAME where there are no accounts; empty: none)", when: with("chat", "irc")},
+		{key: "person_xmpp", text: "Your Jabber address (empty: none)", when: with("chat", "xmpp")},
+		{key: "machines", text: "Where machines are made: linode, ec2, esx, libvirt, or none; several with commas", usual: "none"},
+		{key: "linode_token", text: "Linode's personal access token", secret: true, when: with("machines", "linode")},
+		{key: "ec2_region", text: "EC2 region (keys are those of the AWS default chain)", usual: "us-east-1", when: with("machines", "ec2")},
+		{key: "esx_host", text: "vCenter's host name", usual: "vcenter.example.org", when: with("machines", "esx")},
+		{key: "esx_user", text: "User there", usual: "jarvis", when: with("machines", "esx")},
+		{key: "esx_password", text: "Its password", secret: true, when: with("machines", "esx")},
+		{key: "esx_template", text: "Template that is cloned", when: with("machines", "esx")},
+		{key: "dns_server", text: "DNS server that takes updates, host:port (empty: none)"},
+		{key: "dns_key", text: "Name of its TSIG key", usual: "jarvis", when: with("dns_server")},
+		{key: "dns_secret", text: "The key itself, base64", secret: true, when: with("dns_server")},
+		{key: "ldap_url", text: "Directory that hosts are written to, as in ldap://ldap.example.org (empty: none)"},
+		{key: "ldap_base", text: "Where hosts live in it", usual: "ou=Hosts,dc=example,dc=org", when: with("ldap_url")},
+		{key: "ldap_bind_dn", text: "Who may write there", usual: "cn=jarvis,dc=example,dc=org", when: with("ldap_url")},
+		{key: "ldap_password", text: "Its password", secret: true, when: with("ldap_url")},
+	}
+}
+
+func ownLogin() string {
+	if u := os.Getenv("SUDO_USER"); u != "" {
+		return u
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "root"
+}
+
+// Help is shown under --help.
+func (initCmd) Help() string {
+	var b strings.Builder
+	b.WriteString("Nothing that is there is overwritten.\n\nExamples:\n  sudo jarvis init --dir /etc/jarvis\n  jarvis init -y --set chat=irc --set irc_server=irc.example.org:6697 --set irc_account=jarvis --secret irc_password=pw.txt\n\nQuestions, with their defaults:")
+	for _, q := range questions() {
+		usual := q.usual
+		switch {
+		case q.secret:
+			usual = "--secret " + q.key + "=FILE"
+		case q.key == "person":
+			usual = "you"
+		}
+		fmt.Fprintf(&b, "\n  %-14s %s", q.key, q.text)
+		if usual != "" {
+			fmt.Fprintf(&b, " [%s]", usual)
+		}
+	}
+	return b.String()
+}
+
+// systemDropIn is where systemd reads the credentials of the service.
+const systemDropIn = "/etc/systemd/system/jarvis.service.d/credentials.conf"
+
+// Run is called by kong.
+func (c *initCmd) Run(t *term) error {
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "jarvis.yaml")
+	dropIn := c.DropIn
+	switch {
+	case dropIn != "":
+	case file == config.System:
+		dropIn = systemDropIn
+	default:
+		dropIn = filepath.Join(dir, "jarvis.service.d", "credentials.conf")
+	}
+	// What the package brought, and nobody changed, holds nothing of anybody's.
+	pristine := false
+	if st, err := os.Lstat(file); err == nil && st.Mode().IsRegular() { // a link is somebody's, whatever it leads to
+		if b, err := os.ReadFile(file); err == nil {
+			pristine = string(b) == examples.Package
+		}
+	}
+	if _, err := os.Lstat(file); err == nil && !pristine {
+		return &exitError{exitUsage, file + " is there already, and is left as it is; edit it, or name another folder with --dir"}
+	}
+	a, err := c.ask(t, file == config.System)
+	if err != nil {
+		return err
+	}
+	var made written
+	if pristine {
+		aside := file + ".package"
+		if err := os.Rename(file, aside); err != nil {
+			return err
+		}
+		defer func() {
+			if _, err := os.Lstat(file); err == nil {
+				_ = os.Remove(aside)
+			} else {
+				_ = os.Rename(aside, file)
+			}
+		}()
+	}
+	if err := a.write(&made, dir, file, dropIn); err != nil {
+		made.undo()
+		return err
+	}
+	if _, err := config.Verify(file); err != nil {
+		made.undo()
+		return fmt.Errorf("nothing was written, because the answers do not fit:\n%w", err)
+	}
+	for _, f := range made {
+		if st, err := os.Stat(f); err == nil && st.IsDir() {
+			continue
+		}
+		_, _ = fmt.Fprintln(t.out, "wrote", f)
+	}
+	if slices.Contains(made, dropIn) && !strings.HasPrefix(dropIn, "/etc/systemd/") && !strings.HasPrefix(dropIn, "/run/systemd/") {
+		_, _ = fmt.Fprintf(t.out, "systemd does not read %s; for the service copy it: `install -D -m 644 %s %s`\n", dropIn, dropIn, systemDropIn)
+	}
+	_, _ = fmt.Fprintf(t.out, "no second person is asked before something is destroyed, or is done to what is in production; when there is one, take the line `approvals` out of %s\n", file)
+	if file != config.System {
+		_, _ = fmt.Fprintf(t.out, "%s is right; next: `jarvis --config %s config check --online`, then `jarvis --config %s serve`; the service of the package reads %s, and no other\n", file, file, file, config.System)
+		return nil
+	}
+	_, _ = fmt.Fprintf(t.out, "%s is right; next: `jarvis --config %s config check --online`, then `systemctl daemon-reload && systemctl enable jarvis && systemctl restart jarvis`, or `jarvis --config %s serve` by hand\n", file, file, file)
+	return nil
+}
+
+// answers are what the file is made of.
+type answers map[string]string
+
+func (c *initCmd) ask(t *term, system bool) (answers, error) {
+	a := answers{}
+	list := questions()
+	for key := range c.Set {
+		if i := slices.IndexFunc(list, func(q question) bool { return q.key == key }); i < 0 {
+			return nil, usage("there is no question %q; `jarvis init --help` lists them", key)
+		} else if list[i].secret {
+			return nil, usage("%s is a secret, which everybody could see here; write it to a file and say --secret %s=FILE", key, key)
+		}
+	}
+	asks := isTerminal(t.in) && !c.Yes
+	in := bufio.NewReader(t.in)
+	for _, q := range list {
+		if system && q.key == "data" {
+			q.usual = "/var/lib/jarvis"
+		}
+		if q.when != nil && !q.when(func(k string) string { return a[k] }) {
+			continue
+		}
+		v, said := c.Set[q.key]
+		if name := c.Secret[q.key]; q.secret && name != "" {
+			b, err := config.ReadSecret(name)
+			if err != nil {
+				return nil, usage("--secret %s: %v", q.key, err)
+			}
+			v, said = strings.TrimRight(string(b), "\r\n"), true
+		}
+		switch {
+		case said:
+		case asks:
+			var err error
+			if v, err = c.typed(t, in, q); err != nil {
+				return nil, err
+			}
+		case q.secret:
+			return nil, usage("%s is needed: %s; say --secret %s=FILE", q.key, strings.ToLower(q.text), q.key)
+		default:
+			v = q.usual
+		}
+		if q.secret && v == "" {
+			return nil, usage("%s is empty; without it nothing works there", q.key)
+		}
+		if v != "none" {
+			a[q.key] = v
+		}
+	}
+	return a, nil
+}
+
+// typed asks for one answer.
+func (c *initCmd) typed(t *term, in *bufio.Reader, q question) (string, error) {
+	prompt := q.text
+	if q.usual != "" {
+		prompt += " [" + q.usual + "]"
+	}
+	_, _ = fmt.Fprint(t.out, prompt, ": ")
+	if f, ok := t.in.(*os.File); ok && q.secret {
+		b, err := xterm.ReadPassword(int(f.Fd()))
+		_, _ = fmt.Fprintln(t.out)
+		return strings.TrimSpace(string(b)), err
+	}
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("no answer came; nothing was written: %w", err)
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return q.usual, nil
+	}
+	return line, nil
+}
+
+// written are the files and folders that are made, so that all of them go when one cannot be.
+type written []string
+
+func (w *written) file(name, text string, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return &exitError{exitUsage, name + " is there already, and is left as it is; move it away first"}
+	}
+	if err != nil {
+		return err
+	}
+	*w = append(*w, name)
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// folder makes one, and those above it.
+func (w *written) folder(name string, mode os.FileMode) error {
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	if up := filepath.Dir(name); up != name {
+		if err := w.folder(up, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(name, mode); err != nil {
+		return err
+	}
+	*w = append(*w, name)
+	return nil
+}
+
+// undo takes away what was made, the last first; a folder that something else came into stays.
+func (w *written) undo() {
+	for _, f := range slices.Backward(*w) {
+		_ = os.Remove(f)
+	}
+}
+
+// write puts everything down: the credentials for root alone, the configuration for the service's group.
+func (a answers) write(made *written, dir, file, dropIn string) error {
+	creds := filepath.Join(dir, config.Credentials)
+	if err := made.folder(dir, 0o755); err != nil {
+		return err
+	}
+	load := "# Secrets of the service, made by `jarvis init`. jarvis.yaml names one as ${credential:NAME}.\n[Service]\n"
+	any := false
+	for _, q := range questions() {
+		if !q.secret || a[q.key] == "" {
+			continue
+		}
+		if err := made.folder(creds, 0o700); err != nil {
+			return err
+		}
+		any = true
+		name := filepath.Join(creds, q.key)
+		if err := made.file(name, a[q.key]+"\n", 0o600); err != nil {
+			return err
+		}
+		load += "LoadCredential=" + q.key + ":" + name + "\n"
+	}
+	if any {
+		if err := made.folder(filepath.Dir(dropIn), 0o755); err != nil {
+			return err
+		}
+		if err := made.file(dropIn, load, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := made.file(file, a.yaml(file == config.System), 0o640); err != nil {
+		return err
+	}
+	if g, err := user.LookupGroup("jarvis"); err == nil && os.Getuid() == 0 { // the service reads it as this group
+		gid, err := strconv.Atoi(g.Gid)
+		if err != nil {
+			return err
+		}
+		return os.Chown(file, -1, gid)
+	}
+	return nil
+}
+
+// yaml writes the configuration.
+func (a answers) yaml(system bool) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	cred := func(key string) string { return strconv.Quote("${credential:" + key + "}") }
+	// A dollar is a dollar: what somebody answers names no secret.
+	text := func(key string) string { return strconv.Quote(strings.ReplaceAll(a[key], "${", "$${")) }
+	line("# Made by `jarvis init`; docs/config.md has every key. `jarvis config check` says what is wrong after a change.")
+	line("name: %s", text("name"))
+	line("data: %s", text("data"))
+	if system {
+		line("socket: {path: %s}   # members of its group may open it", config.Known)
+	}
+	switch a["chat"] {
+	case "irc":
+		sasl := ""
+		if a["irc_account"] != "" {
+			sasl = fmt.Sprintf(", sasl: {user: %s, password: %s}", text("irc_account"), cred("irc_password"))
+		}
+		line("chat:\n  - irc: {server: %s, tls: true, nick: %s%s, channels: [%s]}", text("irc_server"), text("name"), sasl, text("irc_channel"))
+	case "xmpp":
+		line("chat:\n  - xmpp: {jid: %s, password: %s, rooms: [%s]}", text("xmpp_jid"), cred("xmpp_password"), text("xmpp_room"))
+	case "":
+	default:
+		line("chat: %s", text("chat")) // told as the mistake it is
+	}
+	who := fmt.Sprintf("name: %s, local: %s", text("person"), text("person"))
+	for _, n := range []string{"irc", "xmpp"} {
+		if a["person_"+n] != "" {
+			who += fmt.Sprintf(", %s: %s", n, text("person_"+n))
+		}
+	}
+	line("people:\n  - {%s, roles: [admin]}", who)
+	line("approvals: {off: true}   # of a team of one; with a second person take this out")
+	var workers []string
+	for _, m := range strings.FieldsFunc(a["machines"], func(r rune) bool { return r == ',' || r == ' ' }) {
+		switch m {
+		case "linode":
+			workers = append(workers, "linode: {token: "+cred("linode_token")+"}")
+		case "ec2":
+			workers = append(workers, "ec2: {region: "+text("ec2_region")+"}")
+		case "esx":
+			workers = append(workers, fmt.Sprintf("esx: {url: %s, template: %s}", strconv.Quote("https://"+a["esx_user"]+":${credential:esx_password}@"+a["esx_host"]+"/sdk"), text("esx_template")))
+		case "libvirt":
+			workers = append(workers, "libvirt: {}   # images: docs/libvirt.md")
+		default:
+			workers = append(workers, strconv.Quote(m)+": {}")
+		}
+	}
+	if a["dns_server"] != "" {
+		workers = append(workers, fmt.Sprintf("dns: {server: %s, tsig: {name: %s, secret: %s}}", text("dns_server"), text("dns_key"), cred("dns_secret")))
+	}
+	if a["ldap_url"] != "" {
+		tls := "start_tls: true, " // no password goes over the wire in clear
+		if strings.HasPrefix(a["ldap_url"], "ldaps:") {
+			tls = ""
+		}
+		workers = append(workers, fmt.Sprintf("ldap: {url: %s, %sbind_dn: %s, password: %s, base: %s}", text("ldap_url"), tls, text("ldap_bind_dn"), cred("ldap_password"), text("ldap_base")))
+	}
+	if len(workers) > 0 {
+		line("workers:\n  %s", strings.Join(workers, "\n  "))
+	}
+	return b.String()
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/command"
+)
+
+// understand reads a command line: our words, those of other tools, and those of orgalorg.
+func understand(parser *kong.Kong, args []string) (*kong.Context, error) {
+	args, err := inOurWords(parser.Model.Node, args)
+	if err != nil {
+		return nil, err
+	}
+	args = likeOrgalorg(parser.Model.Node, args)
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		return nil, notUnderstood(parser, args, err)
+	}
+	return kctx, nil
+}
+
+// notUnderstood says a slip in the same words as chat, and where to read more.
+func notUnderstood(parser *kong.Kong, args []string, err error) error {
+	slip := &command.UserError{Msg: err.Error(), Kind: command.ErrUsage}
+	i := firstWord(args)
+	if i < 0 {
+		slip.Hint = "`jarvis --help` lists what there is"
+		return slip
+	}
+	word := args[i]
+	if slices.ContainsFunc(visible(parser.Model.Node), func(n *kong.Node) bool { return n.Name == word }) {
+		flag, unknown := strings.CutPrefix(err.Error(), "unknown flag ")
+		flag, _, _ = strings.Cut(flag, ",")
+		if unknown {
+			return noFlag(word, flag, slip)
+		}
+		slip.Hint = fmt.Sprintf("`jarvis help %s` says how it is used", word)
+		return slip
+	}
+	_, ferr := command.NewTable(&command.Env{}).Find(word)
+	var ue *command.UserError
+	switch guessed := strings.Contains(err.Error(), "did you mean"); {
+	case !strings.HasPrefix(err.Error(), "unexpected argument"), !errors.As(ferr, &ue):
+	case strings.HasPrefix(ue.Hint, "did you mean"), errors.Is(ue, command.ErrUnknown) && !guessed:
+		return ue
+	}
+	return slip
+}
+
+// noFlag says of a flag that a command does not have what there is instead.
+func noFlag(name, flag string, slip *command.UserError) error {
+	verbs := command.Verbs()
+	slip.Hint = fmt.Sprintf("`jarvis help %s` lists its flags", name)
+	i := slices.IndexFunc(verbs, func(v command.Verb) bool { return v.Name == name })
+	if i < 0 {
+		return slip
+	}
+	var ue *command.UserError
+	switch flag, _, _ = strings.Cut(flag, "="); flag {
+	case "--no-wait", "--timeout":
+		slip.Msg += fmt.Sprintf(": `%s` moves no run that could be waited for", name)
+	default:
+		if _, _, err := command.Rephrase(verbs[i], []string{name, flag}); errors.As(err, &ue) {
+			return ue
+		}
+	}
+	return slip
+}
+
+// helpCmd is the verb `help`, which needs no server here.
+type helpCmd struct {
+	JSON bool     `help:"Print the answer as JSON." name:"json"`
+	Args []string `arg:"" optional:"" name:"command" help:"Explain this one."`
+}
+
+// Run is called by kong.
+func (c *helpCmd) Run(ctx context.Context, t *term, app *kong.Kong) error {
+	t.json = c.JSON
+	if !c.JSON {
+		kctx, err := understand(app, append(slices.Clone(c.Args), "--help"))
+		if err != nil {
+			return err
+		}
+		return kctx.Run()
+	}
+	everything := access.Person{Name: "help", Roles: access.Roles} // it lists what there is, whoever asks
+	a, err := command.NewTable(&command.Env{}).Do(ctx, command.Call{Words: append([]string{"help"}, c.Args...), Person: everything, Free: true})
+	if err != nil {
+		return err
+	}
+	return t.answer(true, command.Said(a))
+}

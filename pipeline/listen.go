@@ -1,0 +1,145 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Nodes tell each other by NOTIFY that there is something to look at; what it is stands in the record. A message that is
+// lost delays: each looks every two seconds as well.
+const (
+	chanEvents = "jarvis_events" // there are new events; the payload is who wrote them
+	chanWord   = "jarvis_word"   // a person's word for a run that another node carries
+)
+
+const (
+	lookEvery  = 2 * time.Second
+	tellPeriod = 20 * time.Millisecond // between two messages about events: NOTIFY makes commits wait for each other
+)
+
+// listen does what other nodes ask for, and tells them what is new here.
+func (e *Engine) listen(ctx context.Context) {
+	if !e.db.Shared() {
+		<-ctx.Done()
+		return
+	}
+	said := e.db.Listen(ctx, chanEvents, chanWord)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n := <-said:
+			switch {
+			case n.Channel == chanWord:
+				e.heed(ctx)
+			case n.Payload != e.db.Holder():
+				e.wake()
+			}
+		case <-look.C:
+			e.wake()
+			e.heed(ctx)
+		case <-e.wrote:
+			if err := e.db.Notify(ctx, chanEvents, e.db.Holder()); err != nil && ctx.Err() == nil {
+				e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+			}
+			pause(ctx, tellPeriod)
+		}
+	}
+}
+
+// tellWord has the other nodes look for a word.
+func (e *Engine) tellWord(ctx context.Context) {
+	if !e.db.Shared() {
+		return
+	}
+	if err := e.db.Notify(ctx, chanWord, ""); err != nil {
+		e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+	}
+}
+
+// heed looks whether somebody gave a word, at any node, for a run in our hands; and for one that was in some node's hands
+// when it was given, and is in nobody's now.
+func (e *Engine) heed(ctx context.Context) {
+	for id, cause := range e.wordsFor(ctx) {
+		e.mu.Lock()
+		if u := e.active[id]; u != nil {
+			u.cancel(cause)
+		}
+		e.mu.Unlock()
+	}
+	ids, err := store.Collect(ctx, e.db, func(row store.Row) (id int64, err error) { return id, row.Scan(&id) }, "SELECT id FROM runs WHERE live = 1 AND state = 'waiting' AND cancel_by <> ''")
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("look for waiting runs that are to be cancelled; it is looked for again", "err", err)
+	}
+	for _, id := range ids {
+		if err := e.cancelWaiting(ctx, id); err != nil && ctx.Err() == nil {
+			e.log.Error("cancel a run that waits", "run", id, "err", err)
+		}
+	}
+}
+
+// wordsFor gives the runs in our hands that are to stop, and why.
+func (e *Engine) wordsFor(ctx context.Context) map[int64]error {
+	e.mu.Lock()
+	ids := make([]int64, 0, len(e.active))
+	for id := range e.active {
+		ids = append(ids, id)
+	}
+	e.mu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	out := map[int64]error{}
+	_, err := store.Collect(ctx, e.db, func(row store.Row) (none struct{}, err error) {
+		var id int64
+		var by string
+		if err := row.Scan(&id, &by); err != nil {
+			return none, err
+		}
+		out[id] = errClusterUndo
+		if by != "" {
+			out[id] = errCancelled
+		}
+		return none, nil
+	}, "SELECT runs.id, cancel_by FROM runs LEFT JOIN clusters ON clusters.id = runs.cluster WHERE runs.id = ANY(?) AND NOT runs.undoing = 1 AND (cancel_by <> '' OR clusters.undoing = 1)", ids)
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("look whether somebody gave a word for a run in hand; it is looked for again", "err", err)
+	}
+	return out
+}
+
+// elsewhere reports whether a worker of another node has the run in its hands.
+func (e *Engine) elsewhere(ctx context.Context, q store.Querier, id int64) (bool, error) {
+	if !e.db.Shared() {
+		return false, nil
+	}
+	var n int
+	w := e.jobWords()
+	err := q.QueryRow(ctx, "SELECT count(*) FROM river_job WHERE kind = 'jarvis_carry' AND state = 'running' AND "+w.run+" = ? AND "+w.holder+" <> ?", id, e.db.Holder()).Scan(&n)
+	return n > 0, err
+}
+
+// cancelWaiting ends a run for which somebody said cancel, and which waits in nobody's hands: nobody would see the word
+// before the run wakes up.
+func (e *Engine) cancelWaiting(ctx context.Context, id int64) error {
+	return e.write(ctx, func(tx store.Tx) error {
+		r, err := lock(ctx, tx, id)
+		if err != nil || r.State != Waiting || r.cancelBy == "" || e.carries(id) {
+			return err
+		}
+		if there, err := e.elsewhere(ctx, tx, id); err != nil || there {
+			return err
+		}
+		next := r
+		events, err := e.cancelled(tx, &next, plain.Line(r.cancelBy))
+		if err != nil {
+			return err
+		}
+		return save(ctx, tx, &r, &next, events...)
+	})
+}
