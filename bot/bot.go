@@ -143,9 +143,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	for _, f := range b.Frontends {
 		caught := guard.Log(b.Log, "serve a chat network", "frontend", f.Name())
 		wg.Go(caught, func() {
-			err := guard.Loop(ctx, caught, func(ctx context.Context) error {
-				return f.Run(ctx, func(m Message) { b.hear(ctx, f, m) })
-			})
+			err := guard.Loop(ctx, caught, func(ctx context.Context) error { return b.speak(ctx, f) })
 			if err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", f.Name(), err))
 			} else if ctx.Err() == nil {
@@ -157,6 +155,7 @@ func (b *Bot) Run(ctx context.Context) error {
 	wg.Go(caught, func() {
 		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { b.notices.run(ctx); return nil })
 	})
+	wg.Go(guard.Log(b.Log, "hear of notices"), func() { b.notices.listen(ctx) })
 	wg.Wait()
 	b.wg.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -14,6 +14,7 @@ import (
 type notice struct {
 	id                        int64
 	place, nick, direct, line string
+	holder                    string // the life of a node that was saying it; "": nobody was
 }
 
 // held is a place that did not take a line: nothing is said there until the time has come, and no other place waits.
@@ -36,12 +37,13 @@ type deliverer struct {
 	n    *notices
 	f    Frontend
 	held map[string]held
+	said []int64 // said, and the record does not have it yet
 }
 
 // deliver says what waits for one frontend, in the order of each place. A place that does not take a line is tried
 // again later, and meanwhile the askers are told in private; other places do not wait for it.
 func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
-	d := &deliverer{n, f, map[string]held{}}
+	d := &deliverer{n: n, f: f, held: map[string]held{}}
 	pause := time.Second
 	for ctx.Err() == nil {
 		said, err := d.round(ctx)
@@ -89,6 +91,9 @@ func (d *deliverer) rest(now time.Time) (wait time.Duration) {
 // round says the oldest lines of each place that is not held. The error is the frontend's, which has no link, or the
 // database's.
 func (d *deliverer) round(ctx context.Context) (said int, err error) {
+	if err := d.settle(ctx); err != nil {
+		return 0, err
+	}
 	list, err := d.ready(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -104,13 +109,19 @@ func (d *deliverer) round(ctx context.Context) (said int, err error) {
 		told := false
 		if !refused[x.place] {
 			_, wasHeld := d.held[x.place]
+			if err := d.claim(ctx, &x); err != nil {
+				return said, err
+			}
 			told, err = d.say(ctx, x.place, lineFor(x))
 			d.note(x.place, told, err)
 			back[x.place] = told && wasHeld
 		}
 		if refused[x.place] = !told; !told && err == nil && x.direct != "" && x.direct != x.place && d.held[x.place].times >= privateAfter && !refused[x.direct] {
-			told, err = d.say(ctx, x.direct, plain.Line(x.line))
+			told, err = d.say(ctx, x.direct, again(x)+plain.Line(x.line))
 			refused[x.direct] = !told
+		}
+		if !told {
+			d.unclaim(ctx, x)
 		}
 		if err != nil {
 			return said, err
@@ -119,18 +130,59 @@ func (d *deliverer) round(ctx context.Context) (said int, err error) {
 			continue
 		}
 		said++
-		// It was said, so it is marked, also while we stop: otherwise the next start says it again.
-		if err := d.n.mark(context.WithoutCancel(ctx), x.id); err != nil {
-			d.n.b.Log.Error("mark a notice", "err", err)
+		d.said = append(d.said, x.id)
+		if err := d.settle(ctx); err != nil {
 			return said, err
 		}
 	}
 	return said, nil
 }
 
+// settle puts on record what was said, also while we stop: otherwise it is said again. What the database does not take is kept,
+// and nothing else is said before it is there.
+func (d *deliverer) settle(ctx context.Context) error {
+	for len(d.said) > 0 {
+		if err := d.n.mark(context.WithoutCancel(ctx), d.said[0]); err != nil {
+			d.n.b.Log.Error("mark a notice", "err", err)
+			return err
+		}
+		d.said = d.said[1:]
+	}
+	return nil
+}
+
+// claim puts on record that this node is about to say a notice. That also proves that nobody has taken us for dead.
+func (d *deliverer) claim(ctx context.Context, x *notice) error {
+	me := d.n.b.DB.Holder()
+	if x.holder == me {
+		x.holder = "" // we know that it was not said
+		return nil
+	}
+	err := d.n.hold(ctx, x.id, me)
+	if err != nil && ctx.Err() == nil {
+		d.n.b.Log.Error("claim a notice", "err", err)
+	}
+	return err
+}
+
+// unclaim takes that back: nobody was told. A claim that cannot be taken back makes a later line more careful than it need be.
+func (d *deliverer) unclaim(ctx context.Context, x notice) {
+	if err := d.n.hold(context.WithoutCancel(ctx), x.id, ""); err != nil {
+		d.n.b.Log.Debug("take back the claim of a notice", "err", err)
+	}
+}
+
+// again says of a notice that was being said when its node ended that it may be the second time.
+func again(x notice) string {
+	if x.holder == "" {
+		return ""
+	}
+	return "(perhaps again) "
+}
+
 // lineFor gives the line of a notice as it is said in its place.
 func lineFor(x notice) string {
-	line := plain.Line(x.line) // an old record may not be
+	line := again(x) + plain.Line(x.line) // an old record may not be clean
 	if x.place != x.direct && x.nick != "" {
 		line = x.nick + ": " + line
 	}
@@ -212,19 +264,27 @@ func (n *notices) waiting(ctx context.Context, frontend string) (places []string
 
 // unsent gives the oldest notices of a place. which is a further condition, in our own words.
 func (n *notices) unsent(ctx context.Context, frontend, place string, limit int, which string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
+	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []notice
 	for rows.Next() {
 		var x notice
-		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line); err != nil {
+		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line, &x.holder); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
 		out = append(out, x)
 	}
 	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+// hold puts on record who is saying a notice; "": nobody.
+func (n *notices) hold(ctx context.Context, id int64, holder string) error {
+	return n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE notices SET holder = ? WHERE id = ? AND sent = 0", holder, id)
+		return err
+	})
 }
 
 func (n *notices) mark(ctx context.Context, id int64) error {

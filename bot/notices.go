@@ -11,24 +11,25 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
-	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 )
 
 // notices follows the engine's events and says what people must hear. An event becomes a row in the same transaction
-// that moves the cursor past it; the row is marked when a server took the line. So a notice is said at least once,
-// whatever dies, and an outage of one network delays nobody else.
+// that moves the cursor past it; the row is claimed before it is said, and marked when a server took the line. So a notice
+// is said at least once, whatever dies; where nobody can know whether it was said already, it says so; and an outage of
+// one network delays nobody else.
 type notices struct {
 	b *Bot
 
 	mu    sync.Mutex
-	seats map[string]origin // by person, as written
+	seats map[string]origin        // by person, as written
+	wake  map[string]chan struct{} // by frontend
 }
 
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
-	return &notices{b: b, seats: map[string]origin{}}, b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil))
+	return &notices{b: b, seats: map[string]origin{}, wake: map[string]chan struct{}{}}, b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil))
 }
 
 // Migrations of the tables of what is to be said; they are the same on both databases.
@@ -42,6 +43,8 @@ func Migrations(bool) []store.Migration {
 		`ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0`,
 		`CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`,
+	}}, {Name: "bot/3-claims", Stmts: []string{
+		`ALTER TABLE notices ADD COLUMN holder TEXT NOT NULL DEFAULT ''`, // the life of a node that is saying it
 	}}}
 }
 
@@ -137,7 +140,15 @@ func (b *Bot) NoticesWaiting() float64 {
 
 const answerFirst = 100 * time.Millisecond
 
+// run turns what happened into notices, on one node.
 func (n *notices) run(ctx context.Context) {
+	_ = n.b.DB.InRole(ctx, "notices", func(ctx context.Context) error {
+		n.collectAll(ctx)
+		return nil
+	})
+}
+
+func (n *notices) collectAll(ctx context.Context) {
 	changed, done := n.b.Engine.Changed()
 	defer done()
 	var checked <-chan struct{}
@@ -145,26 +156,6 @@ func (n *notices) run(ctx context.Context) {
 		ch, done := n.b.Checks.NewNotices()
 		defer done()
 		checked = ch
-	}
-	wake := map[string]chan struct{}{}
-	ctx, stop := context.WithCancel(ctx)
-	var wg guard.Group
-	defer func() { stop(); wg.Wait() }() // also after a panic: begun again, two would deliver
-	for _, f := range n.b.Frontends {
-		ch := make(chan struct{}, 1)
-		wake[f.Name()] = ch
-		caught := guard.Log(n.b.Log, "deliver notices", "frontend", f.Name())
-		wg.Go(caught, func() {
-			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { n.deliver(ctx, f, ch); return nil })
-		})
-	}
-	wakeAll := func() {
-		for _, ch := range wake {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
-		}
 	}
 	again := time.NewTicker(5 * time.Second)
 	defer again.Stop()
@@ -179,7 +170,7 @@ func (n *notices) run(ctx context.Context) {
 			n.b.Log.Error("collect notices", "err", err)
 		}
 		if more {
-			wakeAll()
+			n.tell(ctx)
 			continue
 		}
 		select {
@@ -198,7 +189,7 @@ func (n *notices) run(ctx context.Context) {
 				n.b.Log.Error("move notices to where people are", "err", err)
 			}
 			if moved {
-				wakeAll()
+				n.tell(ctx)
 			}
 		}
 	}

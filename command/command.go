@@ -166,7 +166,7 @@ type Table struct {
 func Verbs() []Verb {
 	return []Verb{
 		deploy(), redeploy(), destroy(), forget(), importVerb(), adopt(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), audit(), token(), whoami(), help(), version(),
+		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), nodes(), drain(), audit(), token(), whoami(), help(), version(),
 	}
 }
 

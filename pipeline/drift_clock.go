@@ -117,6 +117,7 @@ func slot(fqdn string, over time.Duration) time.Duration {
 func (e *Engine) lookByClock(ctx context.Context) {
 	every := e.drift.cfg.Every
 	if every <= 0 {
+		<-ctx.Done()
 		return
 	}
 	if err := e.reschedule(ctx, time.Now(), every); err != nil && ctx.Err() == nil {

@@ -134,12 +134,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	lines := make(chan struct{})
 	e.goLoop(work, "write the lines of steps", lines, e.writeLines)
 	expired := make(chan struct{})
-	e.goLoop(work, "deny what nobody approved in time", expired, e.expire)
+	e.goLoop(work, "deny what nobody approved in time", expired, e.inRole("approvals", e.expire))
 	looked := make(chan struct{})
-	e.goLoop(ctx, "look for drift", looked, e.lookByClock)
-	heard, taken := make(chan struct{}), make(chan struct{})
+	e.goLoop(ctx, "look for drift", looked, e.inRole("drift", e.lookByClock))
+	heard, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
 	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
+	e.goLoop(ctx, "drain", drained, e.drained)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
@@ -156,6 +157,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-looked
 	<-heard
 	<-taken
+	<-drained
 	return err
 }
 
@@ -208,6 +210,13 @@ func (e *Engine) goLoop(ctx context.Context, what string, done chan<- struct{}, 
 		defer close(done)
 		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f(ctx); return nil })
 	})
+}
+
+// inRole has a loop run on one node at a time.
+func (e *Engine) inRole(name string, f func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		_ = e.db.InRole(ctx, name, func(ctx context.Context) error { f(ctx); return nil })
+	}
 }
 
 // Changed gives a channel that holds a value whenever there may be new events, and a function that ends it. It never

@@ -34,6 +34,7 @@ func (carryArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAtte
 type queue interface {
 	insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error
 	start(ctx context.Context) error
+	drain(ctx context.Context) error // takes no more jobs, and waits for those in hand
 	stop(ctx context.Context) error
 }
 
@@ -82,7 +83,11 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	if err != nil {
 		return nil, fmt.Errorf("prepare River's tables: %w", err)
 	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+	err = e.db.OneByOne(ctx, func() error {
+		_, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("prepare River's tables: %w", err)
 	}
 	ws := river.NewWorkers()
@@ -123,6 +128,7 @@ func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryAr
 }
 
 func (q *riverQueue[T]) start(ctx context.Context) error { return q.client.Start(ctx) }
+func (q *riverQueue[T]) drain(ctx context.Context) error { return q.client.Stop(ctx) }
 func (q *riverQueue[T]) stop(ctx context.Context) error  { return q.client.StopAndCancel(ctx) }
 
 // levelHandler raises the level of a log handler: River's own chatter is not for our users.

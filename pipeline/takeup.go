@@ -116,6 +116,10 @@ func (e *Engine) inherit(ctx context.Context) {
 			e.log.Error("take up the runs of a node that is gone; it is tried again", "err", err)
 			e.db.DiedAgain()
 			pause(ctx, time.Second)
+			continue
+		}
+		if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("undo the clusters that a node which is gone was undoing", "err", err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/jarvisops/jarvis/internal/guard"
 )
@@ -28,6 +29,7 @@ type Life struct {
 	Started time.Time
 	Renewed time.Time // by the database's clock
 	State   LifeState
+	Drains  time.Time // since when it begins nothing any more; zero: it does
 }
 
 // LifeState says how a life stands.
@@ -45,22 +47,23 @@ const (
 const SQLTaken = "EXISTS (SELECT 1 FROM jarvis_nodes WHERE jarvis_nodes.holder = %s AND jarvis_nodes.state IN ('lives', 'dead'))"
 
 const (
-	sqlNodes  = "CREATE TABLE IF NOT EXISTS jarvis_nodes (holder TEXT PRIMARY KEY, name TEXT NOT NULL, silo TEXT NOT NULL, version TEXT NOT NULL, started_at BIGINT NOT NULL, renewed_at BIGINT NOT NULL, state TEXT NOT NULL)"
+	sqlNodes  = "CREATE TABLE IF NOT EXISTS jarvis_nodes (holder TEXT PRIMARY KEY, name TEXT NOT NULL, silo TEXT NOT NULL, version TEXT NOT NULL, started_at BIGINT NOT NULL, renewed_at BIGINT NOT NULL, state TEXT NOT NULL, drains BIGINT NOT NULL DEFAULT 0)"
 	nodesGate = advisoryKey + 1 // held while the tables are made: two that make one at a time fail
+	oneByOne  = advisoryKey + 3
 	lifeKept  = 30 * 24 * time.Hour
 )
 
-// makeNodes makes the table.
+// makeNodes makes the tables.
 func makeNodes(ctx context.Context, conn *pgx.Conn) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(nodesGate)); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, sqlNodes)
+		_, err := tx.Exec(ctx, sqlNodes+"; "+sqlRoles)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("make the table of nodes: %w", err)
+		return fmt.Errorf("make the tables of nodes: %w", err)
 	}
 	return nil
 }
@@ -85,6 +88,7 @@ func (db *DB) beginsAlone(ctx context.Context, n Node) error {
 			args []any
 		}{
 			{sqlNodes, nil},
+			{sqlRoles, nil},
 			{"UPDATE jarvis_nodes SET state = 'buried' WHERE state IN ('lives', 'dead')", nil},
 			{"DELETE FROM jarvis_nodes WHERE renewed_at < ?", []any{now.Add(-lifeKept).UnixMilli()}},
 			{"INSERT INTO jarvis_nodes (holder, name, silo, version, started_at, renewed_at, state) VALUES (?, ?, ?, ?, ?, ?, 'lives')",
@@ -152,6 +156,13 @@ func forgetOldOwner(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
+// Node says which node this process is, with its name.
+func (db *DB) Node() Node {
+	n := db.node
+	n.Name = n.name()
+	return n
+}
+
 // Holder names this process's life as a node.
 func (db *DB) Holder() string { return db.holder }
 
@@ -169,11 +180,14 @@ func (db *DB) DiedAgain() {
 // Lives lists the lives that are on record, those that still live first, and then the newest first.
 func (db *DB) Lives(ctx context.Context) ([]Life, error) {
 	return Collect(ctx, db, func(row Row) (l Life, err error) {
-		var started, renewed int64
-		err = row.Scan(&l.Holder, &l.Node.Name, &l.Node.Silo, &l.Node.Version, &started, &renewed, &l.State)
+		var started, renewed, drains int64
+		err = row.Scan(&l.Holder, &l.Node.Name, &l.Node.Silo, &l.Node.Version, &started, &renewed, &l.State, &drains)
 		l.Started, l.Renewed = time.UnixMilli(started), time.UnixMilli(renewed)
+		if drains != 0 {
+			l.Drains = time.UnixMilli(drains)
+		}
 		return l, err
-	}, "SELECT holder, name, silo, version, started_at, renewed_at, state FROM jarvis_nodes ORDER BY CASE state WHEN 'lives' THEN 0 ELSE 1 END, started_at DESC")
+	}, "SELECT holder, name, silo, version, started_at, renewed_at, state, drains FROM jarvis_nodes ORDER BY CASE state WHEN 'lives' THEN 0 ELSE 1 END, started_at DESC")
 }
 
 // watcher looks at the rows of the other nodes, and declares for dead who does not renew. One goroutine, started by
@@ -205,7 +219,7 @@ func watchOthers(db *DB, log *slog.Logger) *watcher {
 				return
 			case <-t.C:
 			}
-			if err := w.look(ctx); err != nil && ctx.Err() == nil && db.pulse.err() == nil {
+			if err := errors.Join(w.look(ctx), db.lookDrains(ctx)); err != nil && ctx.Err() == nil && db.pulse.err() == nil {
 				log.Warn("the other nodes cannot be looked at", "err", err)
 			}
 		}
@@ -295,4 +309,24 @@ func (w *watcher) bury(ctx context.Context, holder, name string, renewed int64) 
 	w.log.Warn("a node does not renew its row and is taken for dead; its work goes on elsewhere", "node", name, "life", holder)
 	w.db.DiedAgain()
 	return nil
+}
+
+// OneByOne does something that two nodes must not do at the same time, as making tables that are not ours.
+func (db *DB) OneByOne(ctx context.Context, f func() error) error {
+	if db.pool == nil {
+		return f()
+	}
+	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		if _, err := c.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(oneByOne)); err != nil {
+			return fmt.Errorf("wait for another node: %w", err)
+		}
+		defer func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if _, err := c.Exec(end, "SELECT pg_advisory_unlock($1)", int64(oneByOne)); err != nil {
+				_ = c.Conn().Close(end) // the lock goes with its session
+			}
+		}()
+		return f()
+	})
 }

@@ -135,7 +135,7 @@ func (s *Snapshot) Close() error {
 var (
 	createTable = regexp.MustCompile(`^\s*CREATE TABLE (\w+)`)
 	// Of one process and its moment, or made by the migrations themselves.
-	notCopied = []string{"jarvis_health", "jarvis_nodes", "jarvis_migrations"}
+	notCopied = []string{"jarvis_health", "jarvis_nodes", "jarvis_roles", "jarvis_migrations"}
 )
 
 // tables gives the names of those that a list of migrations makes, in its order.

@@ -88,7 +88,11 @@ type DB struct {
 	owner  *owner
 	others *watcher // nil: this node is alone
 	holder string
+	node   Node
 	died   chan struct{}
+
+	draining context.Context // ends when this node is to begin nothing any more
+	drain    context.CancelFunc
 
 	pulse  *pulse
 	probes probes
@@ -117,7 +121,9 @@ type Options struct {
 }
 
 func newDB(o Options) *DB {
-	return &DB{log: o.Log, pulse: newPulse(), known: map[string]bool{}, died: make(chan struct{}, 1)}
+	db := &DB{log: o.Log, node: o.Node, pulse: newPulse(), known: map[string]bool{}, died: make(chan struct{}, 1)}
+	db.draining, db.drain = context.WithCancel(context.Background())
+	return db
 }
 
 // Open opens the database and takes its lock. ErrInUse when another process holds it, a *Trouble when the database is
@@ -286,6 +292,7 @@ func (db *DB) close() error {
 		errs = append(errs, db.lock.release())
 	}
 	db.pulse.end()
+	db.drain()
 	return errors.Join(errs...)
 }
 

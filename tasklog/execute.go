@@ -45,6 +45,9 @@ func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) erro
 // where runs it here or on its hosts.
 func (r *Repo) where(ctx context.Context, c *clipboard.Clipboard, s spec) error {
 	if len(s.Hosts) == 0 {
+		if err := r.stays(ctx, c); err != nil {
+			return err
+		}
 		return r.here(ctx, s)
 	}
 	on, err := placesOf(c)

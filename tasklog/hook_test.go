@@ -22,7 +22,7 @@ func hookLog(t *testing.T, secrets ...string) *Log {
 	t.Helper()
 	l := &Log{}
 	for i, s := range secrets {
-		l.repos = append(l.repos, &Repo{cfg: Config{Name: string(rune('a' + i)), HookSecret: clipboard.Secret(s)}, poke: make(chan struct{}, 1)})
+		l.repos = append(l.repos, &Repo{log: l, cfg: Config{Name: string(rune('a' + i)), HookSecret: clipboard.Secret(s)}, poke: make(chan struct{}, 1)})
 	}
 	return l
 }

@@ -166,20 +166,15 @@ func (l *Log) Run(ctx context.Context) error {
 	for _, r := range l.repos {
 		caught := guard.Log(l.world.Log, "follow a repository of tasks", "repo", r.cfg.Name)
 		wg.Go(caught, func() {
-			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { r.follow(ctx); return nil })
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error {
+				return l.world.DB.InRole(ctx, "tasks "+r.cfg.Name, func(ctx context.Context) error { r.follow(ctx); return nil })
+			})
 		})
 	}
+	wg.Go(guard.Log(l.world.Log, "hear of pushes"), func() { l.listen(ctx) })
 	wg.Wait()
 	<-ctx.Done()
 	return nil
-}
-
-// Poke fetches at once.
-func (r *Repo) Poke() {
-	select {
-	case r.poke <- struct{}{}:
-	default:
-	}
 }
 
 // Name gives what people call it.

@@ -47,7 +47,7 @@ func (l *Log) Steps() []pipeline.Step {
 		},
 		{
 			Name: "task:run", Doc: "runs a reviewed task, here or on its hosts, once",
-			Needs: []string{"task", placesKey + "?"}, Gives: []string{"task_outcome", placesKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
+			Needs: []string{"task", placesKey + "?", nodeKey + "?"}, Gives: []string{"task_outcome", placesKey + "?", nodeKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
 		},
 		{
 			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: time.Hour, Do: with((*Repo).finish),

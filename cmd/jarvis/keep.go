@@ -11,6 +11,7 @@ import (
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/web"
 )
 
@@ -20,6 +21,7 @@ const sweepEvery = time.Hour
 // keeper removes what is older than the configuration keeps, in small pieces, beside everything else. What it may not
 // remove, and why, is in docs/design/retention.md.
 type keeper struct {
+	db      *store.DB
 	engine  *pipeline.Engine
 	access  *access.Access
 	bot     *bot.Bot
@@ -32,7 +34,7 @@ type keeper struct {
 }
 
 func newKeeper(a *app, b *bot.Bot) *keeper {
-	return &keeper{engine: a.engine, access: a.access, bot: b, metrics: a.metrics, log: a.log, keep: a.conf.Keep, changed: make(chan struct{}, 1)}
+	return &keeper{db: a.db, engine: a.engine, access: a.access, bot: b, metrics: a.metrics, log: a.log, keep: a.conf.Keep, changed: make(chan struct{}, 1)}
 }
 
 // set takes other times, and sweeps by them now.
@@ -55,21 +57,25 @@ func (k *keeper) ages() config.KeepConfig {
 	return k.keep
 }
 
-// run sweeps at the start, every hour, and when the times change, until ctx ends.
+// run sweeps at the start, every hour, and when the times change, until ctx ends; on one node at a time.
 func (k *keeper) run(ctx context.Context) error {
 	return guard.Loop(ctx, guard.Log(k.log, "remove what is older than keep says"), func(ctx context.Context) error {
-		t := time.NewTicker(sweepEvery)
-		defer t.Stop()
-		for {
-			k.sweep(ctx, k.ages(), time.Now())
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-t.C:
-			case <-k.changed:
-			}
-		}
+		return k.db.InRole(ctx, "retention", k.sweeps)
 	})
+}
+
+func (k *keeper) sweeps(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		k.sweep(ctx, k.ages(), time.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		case <-k.changed:
+		}
+	}
 }
 
 // sweep removes what is too old now. What fails is tried again by the next one.

@@ -108,6 +108,7 @@ func (a *app) openKey(ctx context.Context) (*clipboard.Key, error) {
 
 // openDatabase opens it with the words that a person needs who starts the server.
 func (a *app) openDatabase(ctx context.Context) (err error) {
-	a.db, err = store.Open(ctx, store.Options{Dir: a.conf.Data, URL: string(a.conf.Database), Log: a.log, Fresh: a.mayBeNew})
+	a.db, err = store.Open(ctx, store.Options{Dir: a.conf.Data, URL: string(a.conf.Database), Log: a.log, Fresh: a.mayBeNew,
+		Shared: true, Node: store.Node{Name: a.conf.Node.Name, Silo: a.conf.Node.Silo, Version: version}})
 	return err
 }

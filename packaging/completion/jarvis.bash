@@ -16,7 +16,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -139,6 +139,12 @@ _jarvis() {
 		;;
 	ack)
 		first="" flags="--json" hosts=yes runs= files=
+		;;
+	nodes)
+		first="" flags="--json" hosts= runs= files=
+		;;
+	drain)
+		first="" flags="--json" hosts= runs= files=
 		;;
 	audit)
 		first="" flags="--json" hosts= runs= files=

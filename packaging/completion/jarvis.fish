@@ -70,6 +70,8 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a task -d 'lists th
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a check -d 'shows, runs, acknowledges, silences and defines the scheduled checks of hosts.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a checks -d 'lists what is wrong with the hosts now; with a name, how that check or host stands.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a ack -d 'says that you know of a problem: nothing more is said of it until it ends, or the time is over.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a nodes -d 'lists the servers that share this record: whether each lives, what it has in hand, and what it does for all.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a drain -d 'has a server begin nothing any more, before it is stopped: its runs go on at the others from their next step on.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a audit -d 'shows the newest commands: who, from where, what, and what came of it.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a token -d 'makes, lists and revokes your tokens for the HTTP API.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a whoami -d 'says who I take you for, and what you may do.'
@@ -319,6 +321,8 @@ complete -c jarvis -n '__jarvis_after checks' -l json -d 'Print the answer as JS
 complete -c jarvis -n '__jarvis_after checks' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after ack' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after ack' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
+complete -c jarvis -n '__jarvis_after nodes' -l json -d 'Print the answer as JSON.'
+complete -c jarvis -n '__jarvis_after drain' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after audit' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after token' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after token 0' -a 'list new revoke'

@@ -44,6 +44,8 @@ _jarvis() {
 		'check:shows, runs, acknowledges, silences and defines the scheduled checks of hosts.'
 		'checks:lists what is wrong with the hosts now; with a name, how that check or host stands.'
 		'ack:says that you know of a problem\: nothing more is said of it until it ends, or the time is over.'
+		'nodes:lists the servers that share this record\: whether each lives, what it has in hand, and what it does for all.'
+		'drain:has a server begin nothing any more, before it is stopped\: its runs go on at the others from their next step on.'
 		'audit:shows the newest commands\: who, from where, what, and what came of it.'
 		'token:makes, lists and revokes your tokens for the HTTP API.'
 		'whoami:says who I take you for, and what you may do.'
@@ -65,7 +67,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -188,6 +190,12 @@ _jarvis() {
 		;;
 	ack)
 		first="" flags="--json" hosts=yes runs= files=
+		;;
+	nodes)
+		first="" flags="--json" hosts= runs= files=
+		;;
+	drain)
+		first="" flags="--json" hosts= runs= files=
 		;;
 	audit)
 		first="" flags="--json" hosts= runs= files=

@@ -1,0 +1,91 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
+)
+
+func nodes() Verb {
+	return Verb{
+		Name: "nodes", Role: access.View,
+		Doc:     "lists the servers that share this record: whether each lives, what it has in hand, and what it does for all",
+		Example: "nodes",
+		API:     []API{{Method: "GET", Path: "/v1/nodes", Gives: []pipeline.Node{}}},
+		Run: func(ctx context.Context, e *Env, _ *Call) (Answer, error) {
+			list, err := e.Engine.Nodes(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
+			a := Answer{Data: list}
+			for _, n := range list {
+				a.Lines = append(a.Lines, e.nodeLine(n))
+			}
+			return a, nil
+		},
+	}
+}
+
+func (e *Env) nodeLine(n pipeline.Node) string {
+	name := n.Name
+	if n.Silo != "" {
+		name += " (silo " + n.Silo + ")"
+	}
+	ago := Short(e.Now().Sub(n.Started))
+	switch {
+	case n.State == store.Left:
+		return fmt.Sprintf("%s, Jarvis %s: was stopped in order; it had started %s ago", name, n.Version, ago)
+	case n.State != store.Lives:
+		return fmt.Sprintf("%s, Jarvis %s: is dead; what it had in hand goes on elsewhere", name, n.Version)
+	}
+	line := fmt.Sprintf("%s, Jarvis %s: lives, started %s ago", name, n.Version, ago)
+	if !n.Drains.IsZero() {
+		line = fmt.Sprintf("%s, Jarvis %s: drains since %s", name, n.Version, Short(e.Now().Sub(n.Drains)))
+		if n.Runs == 0 {
+			line += "; it can be stopped"
+		}
+	}
+	line += fmt.Sprintf("; %d %s in hand", n.Runs, plural(n.Runs, "run"))
+	if len(n.Roles) > 0 {
+		line += "; does for all: " + strings.Join(n.Roles, ", ")
+	}
+	if n.Here {
+		line += "; it is the one that answers"
+	}
+	return line
+}
+
+func drain() Verb {
+	return Verb{
+		Name: "drain", Usage: "NODE", Role: access.Admin, Min: 1, Max: 1, Acts: true,
+		Doc:     "has a server begin nothing any more, before it is stopped: its runs go on at the others from their next step on",
+		Example: "drain jarvis-2",
+		API: []API{{Method: "POST", Path: "/v1/nodes/{node}/drain", Gives: []pipeline.Node{}, Params: []Param{
+			{Name: "node", In: InPath, Doc: "name of a node, as `nodes` lists it", Required: true}}}},
+		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+			name := c.Args[0]
+			err := e.Engine.Drain(ctx, name)
+			var last *pipeline.LastNodeError
+			switch {
+			case errors.Is(err, pipeline.ErrNotFound):
+				return Answer{}, &UserError{Msg: fmt.Sprintf("no node %s lives", clip(name, 60)), Hint: "`nodes` lists them", Kind: ErrNotFound}
+			case errors.As(err, &last):
+				return Answer{}, &UserError{Msg: last.Error(), Hint: "stop it as it is: what is under way goes on at its next start"}
+			case err != nil:
+				return Answer{}, err
+			}
+			list, err := e.Engine.Nodes(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
+			a := say("%s begins nothing any more; its runs go on elsewhere from their next step on. `nodes` says when it can be stopped; it works again once it is started again.", name)
+			a.Data = list
+			return a, nil
+		},
+	}
+}

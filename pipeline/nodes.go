@@ -1,0 +1,146 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// Node is a server on this database, from its start until it left or was taken for dead.
+type Node struct {
+	Name    string          `json:"name"`
+	Silo    string          `json:"silo"` // "": none of its own
+	Version string          `json:"version"`
+	State   store.LifeState `json:"state"`
+	Started time.Time       `json:"started"`
+	Renewed time.Time       `json:"renewed"`         // when it last proved that it lives, by the database's clock
+	Drains  time.Time       `json:"drains,omitzero"` // since when it begins nothing any more
+	Runs    int             `json:"runs"`            // that it has in hand
+	Roles   []string        `json:"roles"`           // what it does for all
+	Here    bool            `json:"here"`            // it is the one that answers
+
+	holder string
+}
+
+// nodesShown is how long those that have ended are listed.
+const nodesShown = time.Hour
+
+// Nodes lists the servers on this database, those that live first, by name; of the others those of the last hour.
+func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
+	lives, err := e.db.Lives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := e.db.Roles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hands, err := e.inHands(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var newest time.Time // by the database's clock, which may not be ours
+	for _, l := range lives {
+		if l.Renewed.After(newest) {
+			newest = l.Renewed
+		}
+	}
+	out := []Node{}
+	for _, l := range lives {
+		if l.State != store.Lives && newest.Sub(l.Renewed) > nodesShown {
+			continue
+		}
+		n := Node{Name: l.Node.Name, Silo: l.Node.Silo, Version: l.Node.Version, State: l.State, Started: l.Started, Renewed: l.Renewed, Drains: l.Drains,
+			Runs: hands[l.Holder], Here: l.Holder == e.db.Holder(), Roles: []string{}, holder: l.Holder}
+		for _, r := range roles {
+			if r.Holder == l.Holder {
+				n.Roles = append(n.Roles, r.Name)
+			}
+		}
+		out = append(out, n)
+	}
+	slices.SortStableFunc(out, func(a, b Node) int {
+		switch {
+		case a.State == store.Lives && b.State == store.Lives:
+			return cmp.Compare(a.Name, b.Name)
+		case a.State == store.Lives:
+			return -1
+		case b.State == store.Lives:
+			return 1
+		}
+		return b.Renewed.Compare(a.Renewed)
+	})
+	return out, nil
+}
+
+// inHands counts the runs that each life has in hand.
+func (e *Engine) inHands(ctx context.Context) (map[string]int, error) {
+	out := map[string]int{}
+	_, err := store.Collect(ctx, e.db, func(row store.Row) (none struct{}, err error) {
+		var holder string
+		var n int
+		err = row.Scan(&holder, &n)
+		out[holder] = n
+		return none, err
+	}, "SELECT "+e.jobWords().holder+", count(*) FROM river_job WHERE kind = 'jarvis_carry' AND state = 'running' GROUP BY 1")
+	return out, err
+}
+
+// LastNodeError says that a node cannot drain, because no other would go on.
+type LastNodeError struct{ Name string }
+
+func (e *LastNodeError) Error() string {
+	return fmt.Sprintf("%s is the only node that works, and nobody would go on with its runs", e.Name)
+}
+
+// Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its roles. It
+// stays so until it is started again. ErrNotFound when no such node lives.
+func (e *Engine) Drain(ctx context.Context, name string) error {
+	nodes, err := e.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	found, others := false, false
+	for _, n := range nodes {
+		if n.State == store.Lives {
+			found = found || n.Name == name
+			others = others || n.Name != name && n.Drains.IsZero()
+		}
+	}
+	switch {
+	case !found:
+		return ErrNotFound
+	case !others:
+		return &LastNodeError{name}
+	}
+	for _, n := range nodes {
+		if n.Name != name || n.State != store.Lives {
+			continue
+		}
+		if _, err := e.db.Drain(ctx, n.holder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drained stops taking jobs when this node is to drain. What is in hand goes on to the end of its step, and then elsewhere.
+func (e *Engine) drained(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-e.db.Draining():
+	}
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	e.log.Info("this node drains: it begins nothing any more, and what is under way goes on elsewhere from its next step on")
+	if err := e.queue.drain(ctx); err != nil && ctx.Err() == nil {
+		e.log.Error("take no more runs", "err", err)
+	}
+	<-ctx.Done()
+}
