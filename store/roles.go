@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // A role is what one node does for all: to speak on a chat network, to collect notices, to start tasks. Its row names the
@@ -65,7 +67,7 @@ func (db *DB) InRole(ctx context.Context, name string, work func(context.Context
 func (db *DB) inRole(ctx context.Context, name string, work func(context.Context) error) error {
 	role, end := context.WithCancel(ctx)
 	defer end()
-	defer context.AfterFunc(db.draining, end)()
+	defer context.AfterFunc(db.draining, guard.Func(guard.Count, end))()
 	defer func() {
 		free, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer done()
