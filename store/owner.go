@@ -26,6 +26,9 @@ const (
 	openTimeout = 15 * time.Second
 )
 
+// GiveUp is how long a node on PostgreSQL works without a proof that it lives; what it left running ends by then as well.
+const GiveUp = giveUp
+
 // advisoryKey is the PostgreSQL advisory lock of all nodes: "jarvis" in ASCII. Nodes share it; one that is to be alone, and
 // a Jarvis of before there were nodes, takes it for itself.
 const advisoryKey = 0x6a6172766973

@@ -90,6 +90,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if w.External != nil { // a copy: the configuration is compared with the file's when it is read again
 		x := *w.External
 		x.Log, w.External = log, &x
+		if conf.Database != "" {
+			x.Silence = store.GiveUp
+		}
 	}
 	if a.workers, err = all.Build(w, conf.Data); err != nil {
 		return nil, conf.Wrong(err)

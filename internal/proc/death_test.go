@@ -60,6 +60,26 @@ func TestTheParentIsKilled(t *testing.T) {
 	}
 }
 
+// TestTheParentIsStopped: a parent that is to say that it works, and is stopped with SIGSTOP, loses its program; one that works
+// keeps it for longer than that.
+func TestTheParentIsStopped(t *testing.T) {
+	t.Setenv("PROC_TEST_SILENCE", "1s")
+	w := newWork(t)
+	cmd := w.parent(program)
+	w.until("it runs", func() bool { return w.file("up") != "" })
+	time.Sleep(3 * time.Second)
+	if got := w.file("lines"); strings.Contains(got, "end") {
+		t.Errorf("its parent works, and it was ended:\n%s", got)
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.until("nobody is left", func() bool { return len(w.living()) == 0 })
+	if got := w.file("lines"); strings.Count(got, "begin") != 1 || strings.Count(got, "end") != 1 {
+		t.Errorf("it had no TERM, or more than one:\n%s", got)
+	}
+}
+
 // TestARepeatWaitsForWhatDies: the parent is killed, and the next one does not wait before it runs the same work.
 func TestARepeatWaitsForWhatDies(t *testing.T) {
 	w := newWork(t)

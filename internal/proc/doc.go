@@ -3,11 +3,12 @@
 //
 //	Run ── fork, exec /proc/self/exe ──> supervisor (init) ── fork, exec ──> program, in a session of its own
 //	 │                                     │ child subreaper: every orphan below it comes to it      └─ children …
-//	 ├─ control pipe: a byte = stop, ──────┤
+//	 ├─ control pipe: b = we work, ────────┤
+//	 │  another byte = stop,               │
 //	 │  end of file = the parent is dead   │
 //	 └─ report pipe <── pid, exit status ──┘
 //
-// The supervisor ends what is below it when it is told to stop, when its parent dies, and when the program is over but
+// The supervisor ends what is below it when it is told to stop, when its parent dies or (Command.Silence) says nothing, and when the program is over but
 // left something behind: TERM to every descendant, setsid or not; after the grace SIGSTOP to all until none is new,
 // and KILL. It reports and exits only when it has no child left, which the kernel tells it (ECHILD).
 //

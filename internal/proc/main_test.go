@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -14,8 +15,9 @@ import (
 func TestMain(m *testing.M) {
 	// The test's own parent: it starts a program, says so, and waits to be killed.
 	if line := os.Getenv("PROC_TEST_PARENT"); line != "" {
+		silence, _ := time.ParseDuration(os.Getenv("PROC_TEST_SILENCE")) // "": none
 		_, err := proc.Run(context.Background(), proc.Command{Path: "/bin/bash", Args: []string{"-c", line}, Env: os.Environ(),
-			Grace: grace, Word: os.Getenv("PROC_TEST_WORD"), Stdout: os.Stdout, Stderr: os.Stderr})
+			Grace: grace, Silence: silence, Word: os.Getenv("PROC_TEST_WORD"), Stdout: os.Stdout, Stderr: os.Stderr})
 		fmt.Println("ended", err)
 		os.Exit(0)
 	}

@@ -34,6 +34,10 @@ type Command struct {
 
 	Grace time.Duration // between TERM and KILL; 0 means DefaultGrace
 
+	// Silence ends the program when this process does nothing for so long, as one that is stopped (SIGSTOP) or starved: others may
+	// begin the same work then. 0: only its death does.
+	Silence time.Duration
+
 	// Word names this piece of work in all the world. Whatever still runs of an earlier program of the same word is
 	// ended before this one starts, so two that may run at the same time must not have the same. "": nothing is.
 	Word string
@@ -99,7 +103,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 		return nil, errors.Join(fmt.Errorf("start the supervisor of %s: %w", c.Path, err), controlR.Close(), controlW.Close())
 	}
 	p := &Process{c: c, control: controlW, report: reportR, over: make(chan struct{})}
-	p.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{argv0, c.Grace.String(), sweep, c.Path}, c.Args...), Dir: c.Dir,
+	p.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{argv0, c.Grace.String(), c.Silence.String(), sweep, c.Path}, c.Args...), Dir: c.Dir,
 		Env: append(append([]string{}, c.Env...), wordEnv+"="+c.Word, superviseEnv+"=1"), Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 		ExtraFiles: []*os.File{controlR, reportW}, // as controlFD and reportFD
 		// A ^C in a terminal is for us; we pass it on as a stop.
@@ -116,12 +120,23 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
-// tell passes the end of ctx on. A supervisor that does not answer even to that is killed; Wait does its work then.
+// tell says that we work, and passes the end of ctx on. A supervisor that does not answer even to that is killed; Wait does its work then.
 func (p *Process) tell(ctx context.Context) {
-	select {
-	case <-p.over:
-		return
-	case <-ctx.Done():
+	var beats <-chan time.Time
+	if p.c.Silence > 0 {
+		t := time.NewTicker(p.c.Silence / 6)
+		defer t.Stop()
+		beats = t.C
+	}
+	for told := false; !told; {
+		select {
+		case <-p.over:
+			return
+		case <-beats:
+			_, _ = p.control.Write([]byte{beat})
+		case <-ctx.Done():
+			told = true
+		}
 	}
 	_, _ = p.control.WriteString("s")
 	t := time.NewTimer(p.c.Grace + 30*time.Second)

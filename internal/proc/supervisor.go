@@ -30,15 +30,15 @@ const (
 // forget to call it, and it comes before most other packages of a big binary have made their tables, which halves the
 // time and takes two thirds of the memory of a supervisor away (BenchmarkExternal).
 func init() {
-	// jarvis-supervise GRACE sweep|fresh PATH [ARG…]
-	if len(os.Args) < 4 || os.Args[0] != argv0 || os.Getenv(superviseEnv) == "" {
+	// jarvis-supervise GRACE SILENCE sweep|fresh PATH [ARG…]
+	if len(os.Args) < 5 || os.Args[0] != argv0 || os.Getenv(superviseEnv) == "" {
 		return
 	}
 	// Few threads: what runs below us may have used up all that the user may have.
 	runtime.GOMAXPROCS(1)
 	// Pdeathsig speaks of the thread that forked, so that must be one that lives as long as we do.
 	runtime.LockOSThread()
-	s := &supervisor{report: os.NewFile(reportFD, "report"), sweep: os.Args[2] == "sweep", args: os.Args[3:]}
+	s := &supervisor{report: os.NewFile(reportFD, "report"), sweep: os.Args[3] == "sweep", args: os.Args[4:]}
 	if p := guard.Do(s.run); p != nil {
 		s.say("lost %v", p)
 	}
@@ -52,8 +52,9 @@ type supervisor struct {
 	sweep  bool
 	args   []string
 	grace  time.Duration
+	beat   time.Duration // the parent says so often at least that it works; 0: it need not
 
-	parent  chan struct{} // closed when the parent asks for a stop, or is dead
+	parent  chan struct{} // closed when the parent asks for a stop, is dead, or is silent for too long
 	pid     int           // of the program
 	over    bool          // the program itself has ended
 	status  syscall.WaitStatus
@@ -74,6 +75,10 @@ func (s *supervisor) run() {
 		s.say("failed the grace is %q", os.Args[1])
 		return
 	}
+	if s.beat, err = time.ParseDuration(os.Args[2]); err != nil {
+		s.say("failed the silence is %q", os.Args[2])
+		return
+	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		s.say("failed become a subreaper: %v", err)
 		return
@@ -86,12 +91,13 @@ func (s *supervisor) run() {
 	_ = unix.SetNonblock(controlFD, true) // so that Go waits for it with the poller, not with a thread
 	control := os.NewFile(controlFD, "control")
 	// Read once by hand: a parent that is dead already must not see its program begin.
-	if n, err := unix.Read(controlFD, make([]byte, 1)); n > 0 || err == nil {
+	first := []byte{beat}
+	if n, err := unix.Read(controlFD, first); n == 0 && err == nil || first[0] != beat {
 		s.say("stopped")
 		return
 	}
 	guard.Go(guard.Count, func() {
-		_, _ = control.Read(make([]byte, 1))
+		s.listen(control)
 		close(s.parent)
 	})
 	if s.sweep && !s.clear(signals) {
@@ -110,6 +116,48 @@ func (s *supervisor) run() {
 		return
 	}
 	s.say("ended %d %t %s", s.status, s.stopped, strings.Join(names, ", "))
+}
+
+// listen returns when the parent asks for a stop, is dead, or says nothing for too long: then others may begin what it had
+// under way, and there is little time left to end it.
+func (s *supervisor) listen(control *os.File) {
+	heard, b := bootTime(), make([]byte, 64)
+	for {
+		if s.beat > 0 {
+			_ = control.SetReadDeadline(time.Now().Add(s.beat / 8))
+		}
+		n, err := control.Read(b)
+		for _, c := range b[:n] {
+			if c != beat {
+				return
+			}
+		}
+		if n > 0 {
+			heard = bootTime()
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if s.beat > 0 && bootTime()-heard > s.beat {
+			s.grace = min(s.grace, silentGrace)
+			return
+		}
+	}
+}
+
+// silentGrace is how long a program whose parent went silent may take to end after TERM.
+const silentGrace = 2 * time.Second
+
+// beat is the byte by which a parent says that it works; any other asks for a stop.
+const beat = 'b'
+
+// bootTime is a clock that also counts while the machine sleeps.
+func bootTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return time.Duration(time.Now().UnixNano())
+	}
+	return time.Duration(ts.Nano())
 }
 
 // clear ends what an earlier program of the same word left running.

@@ -40,6 +40,8 @@ type Config struct {
 	Grace   time.Duration `yaml:"grace" doc:"how long a program may take to end after TERM, before KILL" default:"10s"`
 	Data    string        `yaml:"-"` // folder for the last good tables; "": they are kept in memory only
 	Log     *slog.Logger  `yaml:"-"` // nil: discarded
+	// Silence ends programs when this process does nothing for so long, because another node may begin the same step then.
+	Silence time.Duration `yaml:"-"`
 }
 
 // GraceTime is how long a step may take to end once it is told to. Safe on a nil Config.

@@ -45,7 +45,7 @@ func (w *Worker) run(ctx context.Context, file string, args []string, resume pip
 		word = fmt.Sprintf("%s-%d", f.Token, f.Stage)
 	}
 	var out limited
-	e, err := proc.Run(ctx, proc.Command{Path: file, Args: args, Dir: filepath.Dir(file), Grace: w.cfg.Grace, Word: word,
+	e, err := proc.Run(ctx, proc.Command{Path: file, Args: args, Dir: filepath.Dir(file), Grace: w.cfg.Grace, Silence: w.cfg.Silence, Word: word,
 		Env:   append(environ(), "JARVIS_RUN="+strconv.FormatInt(f.Run, 10), "JARVIS_TOKEN="+f.Token, "JARVIS_BY="+f.By),
 		Stdin: bytes.NewReader(c.Bytes()), Stdout: &out, Stderr: stderr})
 	stderr.flush()

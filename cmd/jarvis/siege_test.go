@@ -1,0 +1,401 @@
+//go:build !race
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/lab"
+	labec2 "github.com/jarvisops/jarvis/lab/ec2"
+	lablinode "github.com/jarvisops/jarvis/lab/linode"
+	"github.com/jarvisops/jarvis/lab/real"
+	"github.com/jarvisops/jarvis/pipeline"
+
+	godns "github.com/miekg/dns"
+)
+
+// siege is a world in which very many hosts are deployed while whoever deploys them is hit: three providers that play their
+// faults, and real servers for all else. What must be true in the end is here; who is hit, and how, is in the tests.
+type siege struct {
+	t      *testing.T
+	runs   int
+	dir    string
+	world  *lab.World
+	clouds []lab.Cloud
+	titles []string
+	git    *real.Gitolite
+	alerts *real.Alertmanager
+	ircd   *real.IRCd
+	ext    string         // the folder of the external programs
+	gist   string         // where clipboards are
+	steps  map[string]int // of each provider
+	lines  string         // of the configuration
+	alice  *real.IRCClient
+
+	// cli asks whoever answers.
+	cli func(ctx context.Context, args ...string) ([]byte, error)
+}
+
+// newSiege makes the world. block is a part of the network that no other test uses.
+func newSiege(t *testing.T, runs, block int) *siege {
+	t.Helper()
+	ctx := t.Context()
+	s := &siege{t: t, runs: runs, dir: t.TempDir(), titles: []string{"Linode", "EC2", "ESX"}, steps: map[string]int{}}
+	port := must[int](t)(freePort())
+	s.world = must[*lab.World](t)(lab.Start(ctx, lab.Options{Block: block, Port: port}))
+	t.Cleanup(s.world.Stop)
+	s.clouds = []lab.Cloud{must[*lablinode.Server](t)(lablinode.Start(s.world.Rack)), labec2.Start(s.world.Rack), s.world.VSphere}
+	t.Cleanup(s.clouds[0].Stop)
+	t.Cleanup(s.clouds[1].Stop)
+	kinds := [][]lab.Fault{all7, all7, {lab.Broken, lab.Slow, lab.Lost}}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for i, c := range s.clouds {
+		c.Chaos().Random([]float64{0.15, 0.1, 0.005}[i], seed+uint64(i), kinds[i]...)
+	}
+	s.git = must[*real.Gitolite](t)(real.StartGitolite(ctx))
+	t.Cleanup(s.git.Stop)
+	s.alerts = must[*real.Alertmanager](t)(real.StartAlertmanager(ctx))
+	t.Cleanup(s.alerts.Stop)
+	s.ircd = must[*real.IRCd](t)(real.StartIRCd())
+	t.Cleanup(s.ircd.Stop)
+	gist := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		n, _ := strconv.Atoi(strings.TrimPrefix(name, "h"))
+		_, _ = fmt.Fprint(rw, strings.Replace(lab.Clipboard(name), "provider: ESX", "provider: "+s.titles[n%3], 1))
+	}))
+	t.Cleanup(gist.Close)
+	s.ext = filepath.Join(s.dir, "workers.d")
+	if err := os.MkdirAll(s.ext, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"slow": slowProgram, "kids": kidsProgram} {
+		if err := os.WriteFile(filepath.Join(s.ext, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lists := ""
+	for _, p := range []string{"linode", "ec2", "esx"} {
+		list := []string{"monitor:suppress", "keys:create", p + ":deploy", p + ":get_pub_ip", "ssh:wait", "dns:update_host", "ssh:make_root_keypair", "ldap:update_host_ou",
+			"ssh:install_config_management", "ssh:run_config_management", "kids:play", "slow:nap", "monitor:resume"}
+		if p == "linode" { // a push takes long, and pushes go one after another
+			list = slices.Insert(list, 8, "keys:update_deploy_key")
+		}
+		s.steps[p] = len(list)
+		lists += fmt.Sprintf("%s: [%s], ", p, strings.Join(list, ", "))
+	}
+	s.gist = gist.URL + "/"
+	s.lines = fmt.Sprintf(`  external: {dir: %q}
+%s%s  monitor: {alertmanager: {url: %q}}
+  keys: {gitolite: {admin: %q, known_hosts: %q, key: %q}}
+pipelines: {deploy: {%s}}
+chat:
+  - irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, interval: 5ms}}
+people:
+  - {name: alice, irc: "nick:alice", roles: [deploy]}
+sources: {urls: [%q]}
+`, s.ext, s.clouds[0].Config(), s.clouds[1].Config(), s.alerts.URL, s.git.Admin, s.git.KnownHosts, s.git.AdminKey, lists, s.ircd.Addr, s.gist)
+	return s
+}
+
+// config gives a jarvis.yaml with its data in a folder, and more lines.
+func (s *siege) config(data, more string) string { return s.world.Config(data, s.lines+more) }
+
+// enter has alice come.
+func (s *siege) enter() {
+	s.t.Helper()
+	s.alice = must[*real.IRCClient](s.t)(real.DialIRC(s.t.Context(), s.ircd.Addr, "alice", "#ops"))
+	s.t.Cleanup(s.alice.Close)
+}
+
+// hosts gives what is on record, by name; nil when nobody answers.
+func (s *siege) hosts() map[string]pipeline.Run {
+	out, err := s.cli(s.t.Context(), "hosts", "--json")
+	var a struct{ Data []pipeline.Run }
+	if err != nil || contract.Unmarshal(out, &a) != nil {
+		return nil
+	}
+	m := map[string]pipeline.Run{}
+	for _, r := range a.Data {
+		m[r.Host] = r
+	}
+	return m
+}
+
+// name of a host by its number.
+func (s *siege) name(i int) string { return fmt.Sprintf("h%03d", i) }
+
+// deploys has alice ask for every host. Whoever hears no answer asks again, as people do; a host that is on record is not
+// asked for twice.
+func (s *siege) deploys(ctx context.Context) {
+	for missing := s.runs; missing > 0 && ctx.Err() == nil; {
+		have := s.hosts()
+		if have == nil {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		missing = 0
+		for i := range s.runs {
+			name := s.name(i)
+			if _, ok := have[name]; !ok {
+				missing++
+				if missing <= 18 {
+					s.alice.Say("#ops", "jarvis: deploy "+s.gist+name)
+				}
+			}
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+}
+
+// undoes has her ask for the way back of each.
+func (s *siege) undoes(ctx context.Context) {
+	for left := s.runs; left > 0 && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		left = 0
+		have := s.hosts()
+		if have == nil {
+			left = s.runs
+		}
+		for name, r := range have {
+			if r.State == pipeline.Ready {
+				left++
+				if left <= 18 {
+					s.alice.Say("#ops", "jarvis: undo "+name)
+				}
+			}
+		}
+	}
+}
+
+// inFlight counts the runs that move.
+func (s *siege) inFlight() int {
+	n := 0
+	for _, r := range s.hosts() {
+		if r.State.Moving() {
+			n++
+		}
+	}
+	return n
+}
+
+// letGo ends the nap of the last step, so that runs come to their end.
+func (s *siege) letGo() {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.ext, "go"), nil, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// settle waits until all are in a state. A run that met too many faults in a row has failed, and said so; then a person says the
+// word again, and so where a step asks one.
+func (s *siege) settle(state pipeline.State, word string, within time.Duration) {
+	s.t.Helper()
+	again := 0
+	for deadline := time.Now().Add(within); ; time.Sleep(200 * time.Millisecond) {
+		n, left := 0, ""
+		for _, r := range s.hosts() {
+			if r.State != state {
+				left += fmt.Sprintf("\n%s is %s at %s since %s: %s", r.Host, r.State, r.Where(), time.Since(r.StageAt).Round(time.Second), r.Why)
+			}
+			switch {
+			case r.State == state:
+				n++
+			case r.State == pipeline.Failed:
+				again++
+				s.t.Logf("%s failed at %s: %s", r.Host, r.Where(), r.Error)
+				s.alice.Say("#ops", "jarvis: "+word+" "+r.Host)
+				time.Sleep(100 * time.Millisecond)
+			case !r.State.Moving():
+				s.t.Fatalf("%s is %s at %s: %s", r.Host, r.State, r.Where(), r.Error)
+			}
+		}
+		if n == s.runs {
+			s.t.Logf("said `%s` again: %d times", word, again)
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%d of %d are %s; left are%s", n, s.runs, state, left)
+		}
+	}
+}
+
+// stands checks the world when all are ready.
+func (s *siege) stands() {
+	t := s.t
+	t.Helper()
+	// No program twice at the same time, no child that outlived its own, and nobody left now.
+	checkPrograms(t, s.ext, s.runs)
+
+	// No machine twice, none left over.
+	if err := s.world.Check(); err != nil {
+		t.Error(err)
+	}
+	var machines []string
+	for i, c := range s.clouds {
+		machines = append(machines, c.Machines()...)
+		t.Logf("%s played %v", s.titles[i], c.Chaos().Played())
+	}
+	if len(machines) != s.runs {
+		t.Errorf("%d machines for %d hosts: %v", len(machines), s.runs, machines)
+	}
+	booted, _ := s.world.Rack.Booted()
+	for name, n := range booted {
+		if n != 1 || !strings.HasPrefix(name, "h") {
+			t.Errorf("machine %s came up %d times", name, n)
+		}
+	}
+	// What ran on the hosts ran once.
+	for _, box := range s.world.Sandboxes() {
+		ran := box.Ran()
+		if len(ran) != 2 { // installing and running configuration management
+			t.Errorf("on %s ran %v", box.Name, ran)
+		}
+		for cmd, n := range ran {
+			if n != 1 {
+				t.Errorf("on %s %q ran %d times", box.Name, cmd, n)
+			}
+		}
+	}
+	// Every finished step finished once; every name is in DNS and in the directory; every notice was heard.
+	for name, r := range s.hosts() {
+		out, err := s.cli(t.Context(), "log", strconv.FormatInt(r.ID, 10), "--json")
+		var a struct{ Data []pipeline.Event }
+		if err != nil || contract.Unmarshal(out, &a) != nil {
+			t.Fatalf("log of %s: %v", name, err)
+		}
+		done := map[int]int{}
+		for _, ev := range a.Data {
+			if ev.Kind == pipeline.EvDone {
+				done[ev.Stage]++
+			}
+		}
+		_, provider, _ := strings.Cut(r.Pipeline, "/")
+		for i := range s.steps[provider] {
+			if done[i] != 1 {
+				t.Errorf("%s: stage %d finished %d times", name, i+1, done[i])
+			}
+		}
+		if got := s.world.DNS.Lookup(name+".websages.com", godns.TypeA); len(got) != 1 {
+			t.Errorf("%s has the A records %v", name, got)
+		}
+		if got := s.world.Directory.Get(name, "ipHostNumber"); len(got) != 1 {
+			t.Errorf("%s has the directory entry %v", name, got)
+		}
+		if _, err := s.alice.Wait("alice: ("+again+")?"+name+" is ready: ", 60*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.world.Directory.Len(); got != s.runs {
+		t.Errorf("the directory has %d entries", got)
+	}
+	if got := must[[]string](t)(s.git.Keys(t.Context())); len(got) != (s.runs+2)/3 {
+		t.Errorf("gitolite has %d keys", len(got))
+	}
+	if got := must[[]string](t)(s.alerts.Silences(t.Context())); len(got) != 0 {
+		t.Errorf("monitoring is still quiet: %v", got)
+	}
+}
+
+// gone checks the world when all are undone.
+func (s *siege) gone() {
+	t := s.t
+	t.Helper()
+	for i, c := range s.clouds {
+		if got := c.Machines(); len(got) != 0 {
+			t.Errorf("%s still has %v", s.titles[i], got)
+		}
+	}
+	s.world.Rack.Each(func(lab.Machine) { t.Error("a host is still up") })
+	for i := range s.runs {
+		name := s.name(i)
+		for _, kind := range []uint16{godns.TypeA, godns.TypeAAAA, godns.TypeSSHFP} {
+			if got := s.world.DNS.Lookup(name+".websages.com", kind); len(got) != 0 {
+				t.Errorf("DNS still has %v", got)
+			}
+		}
+		if _, err := s.alice.Wait("alice: ("+again+")?"+name+" is undone: took back ", 60*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.world.Directory.Len(); got != 0 {
+		t.Errorf("the directory still has %d entries", got)
+	}
+	if got := must[[]string](t)(s.git.Keys(t.Context())); len(got) != 0 {
+		t.Errorf("gitolite still has %v", got)
+	}
+	if got := must[[]string](t)(s.alerts.Silences(t.Context())); len(got) != 0 {
+		t.Errorf("monitoring is still quiet: %v", got)
+	}
+}
+
+// slowProgram naps until the last kill is over.
+const slowProgram = `#!/bin/sh
+case $1 in
+--steps) echo '- {name: slow:nap, doc: naps, needs: [hostname], gives: [napped], timeout: 600s, resume: again}' ;;
+nap) in=$(cat); echo napping >&2; while [ ! -e "${0%/*}/go" ]; do sleep 0.5; done
+	printf '%s\n' "$in"; case $in in *napped*) ;; *) echo "  napped: 'yes'" ;; esac ;;
+esac
+`
+
+// kidsProgram works for a while with a child and one in a session of its own, and leaves that behind. Each of the three
+// holds a lock of its own on the host's file (flock is let go by the kernel, whatever a process dies of): whoever finds
+// one held when it begins has an older copy beside it, and says so. Every second time the program is deaf to TERM.
+const kidsProgram = `#!/bin/bash
+case $1 in
+--steps) echo '- {name: kids:play, doc: has children, needs: [hostname], timeout: 600s, resume: again}'; exit ;;
+--alone) # one that holds the lock for itself, and nothing of ours
+	exec 9> "$2.$3.lock"; flock -n 9 || echo "OVERLAP $3 $$" >> "$2.lines"
+	echo "begin $3 $$" >> "$2.lines"; exec sleep 300 ;;
+esac
+host=$(sed -n 's/^ *hostname: *//p' | head -n 1); me=${0%/*}/$host
+exec 9> "$me.main.lock"; flock -n 9 || echo "OVERLAP main $$" >> "$me.lines"
+echo "begin main $$" >> "$me.lines"
+if [ $((RANDOM % 2)) = 0 ]; then trap '' TERM; else trap 'echo "end main $$" >> "$me.lines"; exit 1' TERM; fi
+"$0" --alone "$me" child 9>&- &
+setsid "$0" --alone "$me" setsid 9>&- &
+for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1 9>&-; done
+echo "end main $$" >> "$me.lines"
+`
+
+// checkPrograms reads what kidsProgram wrote, and looks for whoever carries the word of a step now.
+func checkPrograms(t *testing.T, ext string, runs int) {
+	t.Helper()
+	begun, ended := 0, 0
+	for i := range runs {
+		b, err := os.ReadFile(filepath.Join(ext, fmt.Sprintf("h%03d.lines", i)))
+		if err != nil {
+			t.Error(err)
+		}
+		begun += strings.Count(string(b), "begin main")
+		ended += strings.Count(string(b), "end main")
+		if strings.Contains(string(b), "OVERLAP") || !strings.Contains(string(b), "begin setsid") {
+			t.Errorf("h%03d: the programs were\n%s", i, b)
+		}
+	}
+	t.Logf("programs began %d times for %d hosts, %d came to an end of their own or by a trap", begun, runs, ended)
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range files {
+		env, _ := os.ReadFile(f)
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+		if strings.Contains("\x00"+string(env), "\x00JARVIS_PROC=jarvis-") && strings.Contains(string(line), ext) {
+			t.Errorf("%s lives on: %q", filepath.Dir(f), line)
+		}
+	}
+}
+
+// all7 are the faults of a provider's API.
+var all7 = []lab.Fault{lab.TooMany, lab.Broken, lab.Slow, lab.Capacity, lab.Late, lab.Lost, lab.LostLate}
+
+// again is what a notice begins with of which nobody knows whether it was said, as a pattern.
+const again = `\(perhaps again\) `
