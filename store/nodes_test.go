@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,4 +187,67 @@ func TestANodeWaitsForAnOlderJarvis(t *testing.T) {
 	if err := a.QueryRow(t.Context(), "SELECT to_regclass('jarvis_owner') IS NOT NULL").Scan(&left); err != nil || left {
 		t.Errorf("its table is there: %v, %v", left, err)
 	}
+}
+
+// TestTheAddressLeadsElsewhere: another server became the primary, and the old one lives on with the sessions that were open.
+// Whoever works there must end before those who see the new one begin its work.
+func TestTheAddressLeadsElsewhere(t *testing.T) {
+	t.Parallel()
+	_, first := server(t)
+	_, second := server(t)
+	was, err := url.Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := url.Parse(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leads atomic.Pointer[string]
+	old := was.Host
+	leads.Store(&old)
+	at := forward(t, &leads)
+	was.Host = at
+	db := openNode(t, was.String(), "a")
+	// The look fails as long as nobody is there: that is no proof of anything.
+	nowhere := "127.0.0.1:1"
+	leads.Store(&nowhere)
+	time.Sleep(stayEvery + time.Second)
+	if err := db.Why(); err != nil {
+		t.Fatal(err)
+	}
+	leads.Store(&is.Host)
+	began := time.Now()
+	select {
+	case <-db.Lost():
+	case <-time.After(takeOver - 3*time.Second):
+		t.Fatal("it works on with a server to which the address does not lead any more")
+	}
+	t.Logf("lost after %s: %v", time.Since(began).Round(100*time.Millisecond), db.Why())
+}
+
+// forward gives an address that leads new connections to where `leads` says, and leaves those that are open where they are.
+func forward(t *testing.T, leads *atomic.Pointer[string]) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			up, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", *leads.Load())
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(up, c); _ = up.Close() }()
+			go func() { _, _ = io.Copy(c, up); _ = c.Close() }()
+		}
+	}()
+	return l.Addr().String()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,9 +51,11 @@ type owner struct {
 	holder string
 	shared bool         // other nodes may live
 	sent   atomic.Int64 // when the last renewal that came through was sent, by bootTime
+	server string       // which server the session is with
 
 	stop context.CancelFunc
 	done chan struct{}
+	wg   sync.WaitGroup // of whoever looks where the address leads
 }
 
 // takeOwner takes the lock and makes the row. ErrInUse when another session holds the lock in a way that does not go with
@@ -88,8 +91,8 @@ func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, opt Options) (_ *owner,
 	if err := o.begins(take, opt.Node); err != nil {
 		return nil, fmt.Errorf("note that this node lives: %w", err)
 	}
-	if opt.Shared {
-		return o, nil
+	if o.server, err = serverOf(take, conn); err != nil || opt.Shared {
+		return o, err
 	}
 	return o, o.bury(ctx)
 }
@@ -195,6 +198,11 @@ func holderName() string {
 func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	o.stop = cancel
+	o.wg.Add(1)
+	guard.Go(guard.Count, func() {
+		defer o.wg.Done()
+		o.stay(ctx, lost)
+	})
 	guard.Go(func(p *guard.Panic) { lost("the lock is no longer renewed", p) }, func() {
 		defer close(o.done)
 		for pause := renewEvery; ; {
@@ -241,6 +249,7 @@ func (o *owner) release(inOrder bool) {
 	if o.stop != nil {
 		o.stop()
 		<-o.done
+		o.wg.Wait()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -189,9 +189,24 @@ func (s *siege) inFlight() int {
 	return n
 }
 
+// heardOut waits until all that alice said has been answered: a line is answered after those before it. Whoever would have
+// answered may die, and then she asks the next one.
+func (s *siege) heardOut() {
+	s.t.Helper()
+	for i := range 10 {
+		word := fmt.Sprintf("nobody%d", i)
+		s.alice.Say("#ops", "jarvis: status "+word)
+		if _, err := s.alice.Wait("PRIVMSG #ops :alice: .*"+word, 30*time.Second); err == nil {
+			return
+		}
+	}
+	s.t.Fatal("nobody answers alice")
+}
+
 // letGo ends the nap of the last step, so that runs come to their end.
 func (s *siege) letGo() {
 	s.t.Helper()
+	s.heardOut() // a deployment that is asked for again after the host is ready would be another one
 	if err := os.WriteFile(filepath.Join(s.ext, "go"), nil, 0o644); err != nil {
 		s.t.Fatal(err)
 	}
