@@ -55,6 +55,7 @@ type app struct {
 	reload func(context.Context) (web.Reloaded, error) // reads the configuration again; nil: it cannot be
 
 	newDatabase bool // --new-database: what an earlier one left is no reason to refuse
+	newSSHKey   bool // --new-ssh-key: the file's takes the place of the database's
 	stuck       bool // the services did not end: nothing may wait for them
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more
@@ -87,6 +88,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, err
 	}
 	w := conf.Workers
+	if w.SSH, err = a.openRing(ctx, key); err != nil {
+		return nil, err
+	}
 	if w.External != nil { // a copy: the configuration is compared with the file's when it is read again
 		x := *w.External
 		x.Log, w.External = log, &x
@@ -142,8 +146,8 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 			return a.workers.LDAP.ReadClipboard(ctx, conf.Sources.LDAP.Base, cn)
 		}
 	}
-	env.ForgetKeys = func(h pipeline.Standing) error {
-		return a.workers.SSH.ForgetKeys(h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
+	env.ForgetKeys = func(ctx context.Context, h pipeline.Standing) error {
+		return a.workers.SSH.ForgetKeys(ctx, h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
 	}
 	a.table = command.NewTable(env)
 	return a, nil
