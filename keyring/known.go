@@ -77,6 +77,30 @@ func (k *Known) Edit(ctx context.Context, edit func(old []byte) []byte) error {
 	return err
 }
 
+// lookEvery is how often the file is looked at when nobody asks.
+const lookEvery = 10 * time.Second
+
+// Run has what a person writes into the file count on all nodes, and the file have what they learned, also while this node
+// reaches no host by it. It ends with ctx.
+func (k *Known) Run(ctx context.Context) error {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	for said := ""; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		_, err := k.Known(ctx)
+		if err == nil || ctx.Err() != nil {
+			said = ""
+		} else if said != err.Error() { // the store says when the database does not answer
+			said = err.Error()
+			k.log.Warn("known_hosts is not kept up to date", "err", err)
+		}
+	}
+}
+
 // bring brings both sides together, and makes a change.
 func (k *Known) bring(ctx context.Context, edit func([]byte) []byte) (*remote.KnownHosts, error) {
 	var text []byte

@@ -36,7 +36,7 @@ func (a *app) openRing(ctx context.Context, key *clipboard.Key) (*ssh.Config, er
 		return nil, err
 	}
 	if known != nil {
-		c.Ledger = known
+		c.Ledger, a.known = known, known
 	}
 	return &c, nil
 }

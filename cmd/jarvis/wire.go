@@ -22,6 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/keyring"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -46,6 +47,7 @@ type app struct {
 	checks  *checks.Monitor
 	table   *command.Table
 	keeper  *keeper
+	known   *keyring.Known // nil: workers.ssh.known_hosts is no file that is kept
 
 	mu       sync.Mutex
 	resolver *resolver // of checks
@@ -425,6 +427,9 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	defer cancel(nil)
 	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
 	services = append(services, a.beside...)
+	if a.known != nil {
+		services = append(services, a.known.Run)
+	}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}
