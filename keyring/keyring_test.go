@@ -305,7 +305,7 @@ func TestAPersonsFileCounts(t *testing.T) {
 			git.is(t, "right", na)
 			loki.is(t, "right", nb)
 			thor.is(t, "stranger", nb)
-			if got := read(t, fa); !strings.HasPrefix(got, "# Kept by jarvis as of change ") || strings.Count(got, "# Kept") != 1 || !strings.Contains(got, git.line()) {
+			if got := read(t, fa); !strings.HasPrefix(got, "# Kept by jarvis as of change ") || strings.Count(got, "# Kept") != 1+strings.Count(text, "abcdefgh") || !strings.Contains(got, git.line()) {
 				t.Errorf("after %q the file is\n%s", text, got)
 			}
 		}
@@ -351,6 +351,30 @@ func TestManyLearnAtOnce(t *testing.T) {
 			t.Error("without the database it answers")
 		}
 	})
+}
+
+// Two installations keep one file, as /etc/ssh/ssh_known_hosts: what one does there counts for the other, and they come to
+// rest.
+func TestTwoInstallationsKeepOneFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	na, nb := ring(t, open(t, store.Options{Dir: t.TempDir()}), file), ring(t, open(t, store.Options{Dir: t.TempDir()}), file)
+	loki, thor := newHost(t, "loki.test", "192.0.2.2"), newHost(t, "thor.test", "192.0.2.3")
+	loki.learned(t, na)
+	thor.learned(t, nb)
+	for _, n := range []*keyring.Known{na, nb} {
+		loki.is(t, "right", n)
+		thor.is(t, "right", n)
+	}
+	loki.forgotten(t, nb)
+	loki.is(t, "stranger", na)
+	rest := read(t, file)
+	for range 3 {
+		loki.is(t, "stranger", nb)
+		thor.is(t, "right", na)
+	}
+	if got := read(t, file); got != rest {
+		t.Errorf("it goes on:\n%s\n%s", rest, got)
+	}
 }
 
 // A file that cannot be kept, as /dev/null, is left alone.

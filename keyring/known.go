@@ -206,19 +206,19 @@ type file struct {
 	lines  []string // all but the mark, with their ends
 }
 
-// parseFile reads it for a ring; what another one counted says nothing here.
+// parseFile reads it for a ring. The mark of another one, as of a second installation that keeps the same file, is a
+// comment like others.
 func parseFile(b []byte, ring string) (f file) {
-	marks := 0
 	for l := range bytes.Lines(b) {
 		m := marked.FindSubmatch(l)
-		if m == nil {
+		switch {
+		case m == nil || string(m[2]) != ring:
 			f.lines = append(f.lines, string(l))
-			continue
-		}
-		if f.marked, marks = true, marks+1; string(m[2]) == ring && marks == 1 {
+		case f.marked:
+			f.as = 0 // two files in one: it takes nothing out
+		default:
+			f.marked = true
 			f.as, _ = strconv.ParseInt(string(m[1]), 10, 64) // 18 digits fit
-		} else {
-			f.as = 0 // of two rings, or two files in one: it takes nothing out
 		}
 	}
 	return f

@@ -2,19 +2,25 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"filippo.io/age"
 
+	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/lab/real"
+	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // TestANewNodeNeedsTheConfigAndTheKey: a host is deployed by one node, whose machine is then gone; another one with nothing
@@ -148,5 +154,87 @@ func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 	stop()
 	if in("b/id_ed25519") != mine || !strings.Contains(log.String(), "the SSH key was written from the database") {
 		t.Errorf("b did not follow: %s", log)
+	}
+}
+
+// TestNewNodesAgreeOnTheAgeKey: two that start at once on an empty database each make one; only one can have sealed anything.
+func TestNewNodesAgreeOnTheAgeKey(t *testing.T) {
+	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
+	t.Cleanup(pg.Stop)
+	url := must[string](t)(pg.Database(t.Context()))
+	var apps []*app
+	for range 4 {
+		db := must[*store.DB](t)(store.Open(t.Context(), store.Options{URL: url, Shared: true}))
+		t.Cleanup(func() { _ = db.Close() })
+		if err := db.Migrate(t.Context(), pipeline.Migrations(true)); err != nil {
+			t.Fatal(err)
+		}
+		apps = append(apps, &app{conf: &config.Config{Data: t.TempDir()}, db: db, log: slog.New(slog.DiscardHandler)})
+	}
+	var wg sync.WaitGroup
+	var won atomic.Int32
+	for _, a := range apps {
+		wg.Go(func() {
+			k, err := a.openKey(t.Context())
+			_, no := os.Stat(keyFile(a.conf))
+			switch {
+			case err == nil && no == nil:
+				if won.Add(1); k.Recipient() != must[string](t)(a.db.Fact(t.Context(), keyFact)) {
+					t.Error("who won is not on record")
+				}
+			case err == nil || no == nil || !strings.Contains(err.Error(), "another node") && !strings.Contains(err.Error(), "age.key is missing"):
+				t.Errorf("%v, %v", err, no)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d won", won.Load())
+	}
+}
+
+// TestARestoreBringsTheSSHKey: with a backup and its passphrase alone, on another machine; also where of the restored folder
+// only the database and the age key are left.
+func TestARestoreBringsTheSSHKey(t *testing.T) {
+	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
+	t.Cleanup(pg.Stop)
+	for _, from := range []string{"", must[string](t)(pg.Database(t.Context()))} {
+		o := newOld(t, from)
+		stop, _ := serveInProcess(t, o.conf)
+		pub, _ := newSSHKey(t)
+		o.write("data/known_hosts", "git.example.org "+pub+"\n", 0o644)
+		stop()
+		stop, _ = serveInProcess(t, o.conf)
+		pass := o.write("pass", "correct horse battery", 0o600)
+		o.says(o.conf, "backup", filepath.Join(o.dir, "b1"), "--passphrase-file", pass)
+		stop()
+		read := func(name string) string { return string(must[[]byte](t)(os.ReadFile(filepath.Join(o.dir, name)))) }
+		want := read("data/id_ed25519")
+		if err := os.Rename(filepath.Join(o.dir, "data"), filepath.Join(o.dir, "was")); err != nil {
+			t.Fatal(err)
+		}
+		to := ""
+		if from == "" { // into the other kind
+			to = must[string](t)(pg.Database(t.Context()))
+		}
+		args := []string{"restore", filepath.Join(o.dir, "b1"), filepath.Join(o.dir, "new"), "--passphrase-file", pass}
+		if to != "" {
+			args = append(args, "--database", to)
+		}
+		conf := o.config("new", "new", to)
+		o.says(conf, args...)
+		if read("new/id_ed25519") != want {
+			t.Error("the restore brought another SSH key")
+		}
+		for _, name := range []string{"id_ed25519", "id_ed25519.pub", "known_hosts", "installation"} {
+			if err := os.Remove(filepath.Join(o.dir, "new", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop, _ = serveInProcess(t, conf)
+		stop()
+		if read("new/id_ed25519") != want || !strings.Contains(read("new/known_hosts"), "git.example.org "+pub) || read("new/installation") != read("was/installation") {
+			t.Errorf("the first start wrote another key, or not known_hosts: %s", read("new/known_hosts"))
+		}
 	}
 }
