@@ -109,8 +109,17 @@ func TestAnotherKeyIsNeverOverwrittenInSilence(t *testing.T) {
 		seal := must[*clipboard.Key](t)(clipboard.NewKey())
 		fileOf := func(name string) string { return filepath.Join(t.TempDir(), name) }
 		one, two, other := fileOf("one"), fileOf("two"), fileOf("other")
-		settle := func(db *store.DB, file string, replace bool) error {
-			return keyring.SSHKey{DB: db, Seal: seal, File: file, Comment: "jarvis", Replace: replace, Log: quiet}.Settle(t.Context())
+		settle := func(db *store.DB, file string, change bool) error {
+			if change {
+				if err := os.Rename(file, file+".new"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := keyring.SSHKey{DB: db, Seal: seal, File: file, Comment: "jarvis", Log: quiet}.Settle(t.Context())
+			if _, there := os.Stat(file + ".new"); there == nil {
+				t.Error("the new key is left")
+			}
+			return err
 		}
 		for _, f := range []string{one, other} {
 			if err := remote.PutKey(f, must[[]byte](t)(remote.NewKey("of a person")), "jarvis", false); err != nil {
@@ -141,7 +150,7 @@ func TestAnotherKeyIsNeverOverwrittenInSilence(t *testing.T) {
 			if got := publicOf(t, step.file); got != step.has {
 				t.Errorf("%+v: the file has %s", step, got)
 			}
-			if step.refused && (!strings.Contains(err.Error(), "--new-ssh-key") || !strings.Contains(err.Error(), fresh) || !strings.Contains(err.Error(), was)) {
+			if step.refused && (!strings.Contains(err.Error(), other+".new") || !strings.Contains(err.Error(), fresh) || !strings.Contains(err.Error(), was)) {
 				t.Errorf("it says %v", err)
 			}
 		}
@@ -150,6 +159,12 @@ func TestAnotherKeyIsNeverOverwrittenInSilence(t *testing.T) {
 		}
 		if err := settle(b, two, false); !errors.Is(err, keyring.ErrOther) || !strings.Contains(err.Error(), "remove that file") {
 			t.Errorf("half a key: %v", err)
+		}
+		if err := os.WriteFile(one+".new", []byte("-----BEGIN OPEN"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (keyring.SSHKey{DB: a, Seal: seal, File: one, Log: quiet}).Settle(t.Context()); !errors.Is(err, keyring.ErrOther) || publicOf(t, one) != fresh {
+			t.Errorf("half a new key: %v", err)
 		}
 		var olds string
 		if err := a.QueryRow(t.Context(), "SELECT sealed FROM ssh_keys WHERE ended <> 0").Scan(&olds); err != nil || olds != "" {

@@ -33,10 +33,11 @@ type SSHKey struct {
 	Seal    *clipboard.Key
 	File    string
 	Comment string
-	// Replace has the file's key take the place of the one in the database.
-	Replace bool
 	Log     *slog.Logger
 }
+
+// next is the file of a key that is to take the place of the one in the database: File with this at its end.
+const next = ".new"
 
 // ofFile is a key that was read from a file.
 type ofFile struct {
@@ -45,9 +46,16 @@ type ofFile struct {
 }
 
 // Settle has the file and the database hold the same key. The first node's counts, or one is made; a node without the
-// file gets it; a file with a former key gets the one of today. The error is ErrOther when the file holds a key that the
-// database never had. Nodes that do this at once agree.
+// file gets it; a file with a former key gets the one of today. A key in File.new takes the place of all. The error is
+// ErrOther when the file holds a key that the database never had. Nodes that do this at once agree.
 func (k SSHKey) Settle(ctx context.Context) error {
+	fresh, err := readSSHKey(k.File + next)
+	switch {
+	case err == nil:
+		return k.change(ctx, fresh)
+	case !errors.Is(err, fs.ErrNotExist):
+		return otherKey(fmt.Sprintf("%s, which is to be Jarvis's new SSH key, cannot be used (%v): put a key there that can, or remove it", k.File+next, err))
+	}
 	mine, err := readSSHKey(k.File)
 	none := errors.Is(err, fs.ErrNotExist)
 	if bad := err; bad != nil && !none {
@@ -90,7 +98,7 @@ func (k SSHKey) Settle(ctx context.Context) error {
 		if former, err = once(ctx, tx, offer.public); err != nil {
 			return err
 		}
-		if public == "" || k.Replace && !none && public != offer.public {
+		if public == "" {
 			public, holds, added = offer.public, sealed, true
 			return put(ctx, tx, public, sealed)
 		}
@@ -100,14 +108,11 @@ func (k SSHKey) Settle(ctx context.Context) error {
 		return fmt.Errorf("keep the SSH key in the database: %w", err)
 	}
 	switch {
-	case added && !none:
-		k.Log.Info("the SSH key of the data folder is the one of all nodes now", "file", k.File, "key", fingerprint(public))
-		return nil
 	case !none && public == mine.public:
 		return nil
 	case !none && !former:
-		return otherKey(fmt.Sprintf("%s (%s) is another SSH key than the one in the database (%s), which hosts let in: remove the file to have that one written there, or say `jarvis serve --new-ssh-key` once if this one is to take its place on all nodes",
-			k.File, fingerprint(mine.public), fingerprint(public)))
+		return otherKey(fmt.Sprintf("%s (%s) is another SSH key than the one in the database (%s), which hosts let in: remove the file to have that one written there, or rename it to %s if it is to take its place on all nodes",
+			k.File, fingerprint(mine.public), fingerprint(public), k.File+next))
 	}
 	text := string(offer.text)
 	if !added {
@@ -122,6 +127,31 @@ func (k SSHKey) Settle(ctx context.Context) error {
 		k.Log.Info("the SSH key was written from the database", "file", k.File, "key", fingerprint(public), "in_place_of_a_former_one", former)
 	}
 	return nil
+}
+
+// change makes a key that of all nodes. Broken off, it goes on at the next start: the file is removed last.
+func (k SSHKey) change(ctx context.Context, fresh ofFile) error {
+	sealed, err := k.Seal.Seal(string(fresh.text))
+	if err != nil {
+		return err
+	}
+	err = k.DB.Write(ctx, func(tx store.Tx) error {
+		if _, err := takeTurn(ctx, tx); err != nil {
+			return err
+		}
+		if public, err := current(ctx, tx); err != nil || public == fresh.public {
+			return err
+		}
+		return put(ctx, tx, fresh.public, sealed)
+	})
+	if err != nil {
+		return fmt.Errorf("keep the new SSH key in the database: %w", err)
+	}
+	if err := remote.PutKey(k.File, fresh.text, k.Comment, true); err != nil {
+		return err
+	}
+	k.Log.Info("there is a new SSH key; other nodes have it after their next start", "file", k.File, "key", fingerprint(fresh.public))
+	return os.Remove(k.File + next)
 }
 
 func readSSHKey(file string) (ofFile, error) {

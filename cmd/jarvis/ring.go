@@ -21,15 +21,13 @@ func (a *app) openRing(ctx context.Context, key *clipboard.Key) (*ssh.Config, er
 		return nil, err
 	}
 	if c.Key == "" {
-		k := keyring.SSHKey{DB: a.db, Seal: key, File: ssh.KeyFile(c, a.conf.Data), Comment: ssh.KeyComment, Replace: a.newSSHKey, Log: a.log}
+		k := keyring.SSHKey{DB: a.db, Seal: key, File: ssh.KeyFile(c, a.conf.Data), Comment: ssh.KeyComment, Log: a.log}
 		err := k.Settle(ctx)
 		if errors.Is(err, keyring.ErrOther) {
 			return nil, &exitError{exitUsage, err.Error()}
 		} else if err != nil {
 			return nil, err
 		}
-	} else if a.newSSHKey {
-		return nil, &exitError{exitUsage, "--new-ssh-key is about the key in the data folder, and workers.ssh.key names a file of your own: put the new key into that file on each node"}
 	}
 	known, err := keyring.OpenKnown(ctx, a.db, ssh.KnownFile(c, a.conf.Data), a.log)
 	if err != nil {

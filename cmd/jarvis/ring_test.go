@@ -138,7 +138,7 @@ func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine := in("d/id_ed25519")
-	refused(t, config("d", withKey), "another SSH key than the one in the database", "--new-ssh-key")
+	refused(t, config("d", withKey), "another SSH key than the one in the database", "rename it to "+filepath.Join(dir, "d/id_ed25519.new"))
 	if in("d/id_ed25519") != mine {
 		t.Error("the file of a person was overwritten")
 	}
@@ -148,11 +148,14 @@ func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 		t.Errorf("step = %d %s, %v", code, errs, err)
 	}
 	// The key is changed on purpose, on one node; the others follow.
-	stop, _ := serveInProcess(t, config("d", withKey), "--new-ssh-key")
+	if err := os.Rename(filepath.Join(dir, "d/id_ed25519"), filepath.Join(dir, "d/id_ed25519.new")); err != nil {
+		t.Fatal(err)
+	}
+	stop, _ := serveInProcess(t, config("d", withKey))
 	stop()
 	stop, log := serveInProcess(t, config("b", withKey))
 	stop()
-	if in("b/id_ed25519") != mine || !strings.Contains(log.String(), "the SSH key was written from the database") {
+	if in("d/id_ed25519") != mine || in("b/id_ed25519") != mine || !strings.Contains(log.String(), "the SSH key was written from the database") {
 		t.Errorf("b did not follow: %s", log)
 	}
 }

@@ -29,7 +29,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type serveCmd struct {
 	Verbose     bool `help:"Log more." short:"v"`
 	NewDatabase bool `help:"Begin a new database although files of an earlier one are in the data folder." name:"new-database"`
-	NewSSHKey   bool `help:"Have the SSH key in the data folder take the place of the one in the database, for all nodes." name:"new-ssh-key"`
 }
 
 // gcPercent: the live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a
@@ -52,7 +51,7 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 	for _, e := range conf.Exposed() {
 		j.Warn("a secret can be read by everybody on this machine", "err", e)
 	}
-	a, err := openApp(ctx, &app{conf: conf, log: j.Logger, newDatabase: c.NewDatabase, newSSHKey: c.NewSSHKey})
+	a, err := openApp(ctx, &app{conf: conf, log: j.Logger, newDatabase: c.NewDatabase})
 	if errors.Is(err, store.ErrInUse) {
 		return &exitError{exitFailed, err.Error() + "; stop that one first"}
 	}

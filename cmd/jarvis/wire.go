@@ -57,7 +57,6 @@ type app struct {
 	reload func(context.Context) (web.Reloaded, error) // reads the configuration again; nil: it cannot be
 
 	newDatabase bool // --new-database: what an earlier one left is no reason to refuse
-	newSSHKey   bool // --new-ssh-key: the file's takes the place of the database's
 	stuck       bool // the services did not end: nothing may wait for them
 
 	readFile func(name string) ([]byte, error) // what the console's `deploy FILE` reads; the demo knows one file more

@@ -19,7 +19,7 @@ _jarvis() {
 		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
-		first="" flags="--verbose --new-database --new-ssh-key" hosts= runs= files=yes
+		first="" flags="--verbose --new-database" hosts= runs= files=yes
 		;;
 	demo)
 		first="" flags="--keep --world" hosts= runs= files=yes

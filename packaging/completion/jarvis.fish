@@ -77,7 +77,6 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a help -d 'lists wh
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a version -d 'says which version runs.'
 complete -c jarvis -n '__jarvis_after serve' -l verbose -s v -d 'Log more.'
 complete -c jarvis -n '__jarvis_after serve' -l new-database -d 'Begin a new database although files of an earlier one are in the data folder.'
-complete -c jarvis -n '__jarvis_after serve' -l new-ssh-key -d 'Have the SSH key in the data folder take the place of the one in the database, for all nodes.'
 complete -c jarvis -n '__jarvis_after serve' -F
 complete -c jarvis -n '__jarvis_after demo' -l keep -d 'Keep the data folder and say where it is.'
 complete -c jarvis -n '__jarvis_after demo' -l world -r -d 'Bring up the world alone, write a jarvis.yaml and a clipboard for it into DIR, and stay; docs/tutorial.md goes on from there.'
