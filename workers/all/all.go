@@ -87,6 +87,7 @@ func Build(cfg Config, data string) (*Set, error) {
 	var err error
 	if s.SSH, err = ssh.New(*cfg.SSH, data); err != nil {
 		// All others need it; what is wrong with them is said beside it, by one that nobody uses.
+		wrong.Add(err)
 		var terr error
 		if s.SSH, terr = ssh.New(ssh.Config{Passing: true}, "/nonexistent"); terr != nil {
 			return nil, err
