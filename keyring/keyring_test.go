@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/keyring"
@@ -389,6 +390,34 @@ func TestTwoInstallationsKeepOneFile(t *testing.T) {
 	}
 	if got := read(t, file); got != rest {
 		t.Errorf("it goes on:\n%s\n%s", rest, got)
+	}
+}
+
+// A file that is mounted by itself, as into a container, cannot be replaced: what is in it counts, and what is learned counts
+// without it, and is not looked for again at every question.
+func TestAFileThatCannotBeWritten(t *testing.T) {
+	file, below := filepath.Join(t.TempDir(), "known_hosts"), filepath.Join(t.TempDir(), "known_hosts")
+	git, loki := newHost(t, "git.test", "192.0.2.1"), newHost(t, "loki.test", "192.0.2.2")
+	write(t, below, git.line())
+	write(t, file, "")
+	if err := unix.Mount(below, file, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal("a mount needs root: ", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(file, 0) })
+	var log real.Buffer
+	db := open(t, store.Options{Dir: t.TempDir()})
+	n := must[*keyring.Known](t)(keyring.OpenKnown(t.Context(), db, file, slog.New(slog.NewTextHandler(&log, nil))))
+	git.is(t, "right", n)
+	loki.learned(t, n)
+	for range 5 {
+		git.is(t, "right", n)
+		loki.is(t, "right", n)
+	}
+	if got := strings.Count(log.String(), "cannot be written"); got != 2 {
+		t.Errorf("it was said %d times:\n%s", got, log.String())
+	}
+	if got := read(t, file); got != git.line() {
+		t.Errorf("the file is\n%s", got)
 	}
 }
 

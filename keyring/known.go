@@ -103,12 +103,13 @@ func (k *Known) Run(ctx context.Context) error {
 
 // bring brings both sides together, and makes a change.
 func (k *Known) bring(ctx context.Context, edit func([]byte) []byte) (*remote.KnownHosts, error) {
-	var text []byte
+	var text, was []byte
 	var last int64
 	var told merged
 	done := false
 	k.have = nil
 	err := remote.EditKnown(k.file, func(old []byte) ([]byte, error) {
+		was = old
 		err := k.db.Write(ctx, func(tx store.Tx) error {
 			ring, err := takeTurn(ctx, tx)
 			if err != nil {
@@ -141,16 +142,16 @@ func (k *Known) bring(ctx context.Context, edit func([]byte) []byte) (*remote.Kn
 	switch {
 	case err != nil && !done:
 		return nil, fmt.Errorf("what is known of hosts' keys cannot be brought together with %s: %w", k.file, err)
-	case err != nil && edit != nil:
-		return nil, err
-	case err != nil: // what counts is known all the same
-		k.log.Warn("known_hosts cannot be written", "file", k.file, "err", err)
+	case err != nil: // what counts is in the database all the same
+		k.log.Warn("known_hosts cannot be written, and lacks what Jarvis learned since", "file", k.file, "err", err)
+	default:
+		was = text
 	}
 	k.say(told)
 	now := remote.KnownHostsIn(k.file, text)
 	// Whoever wrote the file meanwhile is heard the next time.
 	before := stampOf(k.file)
-	if there, err := os.ReadFile(k.file); err == nil && bytes.Equal(there, text) && before == stampOf(k.file) {
+	if there, err := os.ReadFile(k.file); err == nil && bytes.Equal(there, was) && before == stampOf(k.file) {
 		k.have, k.last, k.stamp = now, last, before
 	}
 	return now, nil
