@@ -141,7 +141,7 @@ type Env struct {
 	ReadFile  func(name string) ([]byte, error) // for the console
 	Exec      func(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error)
 	// ForgetKeys takes a host's keys out of the server's known_hosts.
-	ForgetKeys func(h pipeline.Standing) error
+	ForgetKeys func(ctx context.Context, h pipeline.Standing) error
 	Access     *access.Access // tokens and the audit record; nil: neither is kept
 	Limiter    *access.Limiter
 	Tasks      *tasklog.Log // repositories of one-off tasks; may be nil

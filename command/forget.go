@@ -36,7 +36,7 @@ func forget() Verb {
 			}
 			a := say("%s is forgotten: %d %s with %d %s, how it is reached and its drift. The audit stays.", h.FQDN, f.Runs, plural(int(f.Runs), "run"), f.Events, plural(int(f.Events), "event"))
 			a.Data = f
-			a.Lines = append(a.Lines, e.forgetAround(h)...)
+			a.Lines = append(a.Lines, e.forgetAround(ctx, h)...)
 			return a, nil
 		},
 	}
@@ -65,10 +65,10 @@ func cannotForget(h pipeline.Standing, e *pipeline.ForgetError) error {
 }
 
 // forgetAround takes the host's keys out of known_hosts, and says what stays elsewhere.
-func (e *Env) forgetAround(h pipeline.Standing) []string {
+func (e *Env) forgetAround(ctx context.Context, h pipeline.Standing) []string {
 	var out []string
 	if e.ForgetKeys != nil && h.Reach.Addr != "" {
-		if err := e.ForgetKeys(h); err != nil {
+		if err := e.ForgetKeys(ctx, h); err != nil {
 			e.Log.Error("take a forgotten host out of known_hosts", "host", h.FQDN, "err", err)
 			out = append(out, "its keys could not be taken out of known_hosts, and still count there: "+clip(err.Error(), 200))
 		} else {

@@ -49,7 +49,7 @@ func (c *Config) parts() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	set, err := all.Build(c.Workers, dir)
+	set, err := all.Build(c.Workers.Passing(), dir)
 	c.read.add(err, "workers")
 	if set != nil {
 		defer set.Close()

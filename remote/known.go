@@ -58,6 +58,14 @@ func (l *knownLine) where() string { return fmt.Sprintf("%s, line %d", l.file, l
 // NewKnownHosts names the files.
 func NewKnownHosts(files ...string) *KnownHosts { return &KnownHosts{files: files} }
 
+// KnownHostsIn reads a text that is at hand, as that of a file.
+func KnownHostsIn(file string, text []byte) *KnownHosts {
+	k := NewKnownHosts()
+	_ = k.Err() // of no file: it makes the maps
+	k.add(file, text)
+	return k
+}
+
 var _ HostKeys = (*KnownHosts)(nil)
 
 // Err gives what is wrong with the files: nothing is trusted then.

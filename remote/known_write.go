@@ -95,11 +95,17 @@ type KnownNames struct {
 // without keys it takes them out. A line that is about another host, too, keeps what it says of that one: hosts that share
 // a short name, patterns, authorities and revocations stay as they are.
 func Remember(file string, n KnownNames, keys []gossh.PublicKey) error {
+	return EditKnown(file, func(old []byte) ([]byte, error) { return n.Edit(old, keys), nil })
+}
+
+// EditKnown changes a known_hosts file, which is made if it is not there, while nobody else of ours does. A device as
+// /dev/null, which people name to forget everything, stays one, and edit is not called.
+func EditKnown(file string, edit func(old []byte) ([]byte, error)) error {
 	if real, err := filepath.EvalSymlinks(file); err == nil {
 		file = real
 	}
 	if st, err := os.Stat(file); err == nil && st.Mode()&fs.ModeDevice != 0 {
-		return nil // /dev/null, which people name to forget everything; a rename would put a file in its place
+		return nil // a rename would put a file in its place
 	} else if err == nil && !st.Mode().IsRegular() {
 		return fmt.Errorf("known_hosts: %s is %s, and no file", file, plain.Kind(st.Mode()))
 	}
@@ -112,12 +118,16 @@ func Remember(file string, n KnownNames, keys []gossh.PublicKey) error {
 		if err != nil {
 			return err
 		}
-		return replaceFile(file, n.edit(old, keys), st.Mode().Perm())
+		text, err := edit(old)
+		if err != nil || bytes.Equal(text, old) {
+			return err
+		}
+		return replaceFile(file, text, st.Mode().Perm())
 	})
 }
 
-// edit gives the file as it is to be.
-func (n KnownNames) edit(old []byte, keys []gossh.PublicKey) []byte {
+// Edit gives the text of a known_hosts file as Remember leaves it.
+func (n KnownNames) Edit(old []byte, keys []gossh.PublicKey) []byte {
 	host, short, addr := normal(n.Host), normal(n.Short), normal(n.Addr)
 	var out bytes.Buffer
 	shared := false // somebody else has our short name

@@ -79,31 +79,46 @@ func (a *app) openKey(ctx context.Context) (*clipboard.Key, error) {
 			return nil, err
 		}
 	}
+	made := false
 	key, err := readKey(a.conf)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && known != "":
-		return refuse("%s is missing, and the secrets in the database are sealed with it (%s): restore that file from the backup; a new key could open none of them", where, known)
+		return refuse("%s is missing, and the secrets in the database are sealed with it (%s): restore that file from the backup, or take it from another node (or give it as age_key in the configuration); a new key could open none of them", where, known)
 	case errors.Is(err, fs.ErrNotExist) && sealed != nil:
 		return refuse("%s is missing, and the database holds secrets that are sealed with it: restore that file from the backup; a new key could open none of them", where)
 	case errors.Is(err, fs.ErrNotExist):
 		if key, err = clipboard.MakeKey(where); err != nil {
 			return nil, err
 		}
+		made = true
 	case err != nil:
 		return refuse("%v; the database's secrets are sealed with the key that was there, restore it from the backup", err)
 	}
 	is := key.Recipient()
+	other := func(known string) (*clipboard.Key, error) {
+		return refuse("%s is another key (%s) than the one that sealed the secrets in the database (%s): restore the right key from the backup or take it from another node (age.key, or age_key in the configuration), or use the database that belongs to this key", where, is, known)
+	}
 	switch {
 	case known == is:
 		return key, nil
 	case known != "":
-		return refuse("%s is another key (%s) than the one that sealed the secrets in the database (%s): restore the right key from the backup, or the database that belongs to this key", where, is, known)
+		return other(known)
 	case sealed != nil:
 		if _, err := sealed.OpenAll(key); err != nil {
 			return refuse("%s (%s) does not open what is sealed in the database (%v): restore the right key from the backup, or the database that belongs to this key", where, is, err)
 		}
 	}
-	return key, a.db.SetFact(ctx, keyFact, is)
+	if known, err = a.db.AgreeFact(ctx, keyFact, is); err != nil {
+		return nil, err
+	}
+	if known != is { // another node made one at the same moment
+		if made {
+			err = os.Remove(where) // it has sealed nothing
+		}
+		_, refused := other(known)
+		return nil, errors.Join(refused, err)
+	}
+	return key, nil
 }
 
 // openDatabase opens it with the words that a person needs who starts the server.

@@ -28,14 +28,7 @@ const (
 // online tries what a configuration names, all at the same time, and says a line of each. It changes nothing; in chat it is to be
 // seen for a moment, under a nick of its own.
 func online(ctx context.Context, t *term, conf *config.Config) error {
-	dir := conf.Data
-	if _, err := os.Stat(dir); err != nil { // no server has run here; its keys are not made yet
-		if dir, err = os.MkdirTemp("", "jarvis-online-"); err != nil {
-			return err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-	}
-	set, err := all.Build(conf.Workers, dir)
+	set, err := all.Build(conf.Workers.Passing(), conf.Data) // where no server has run, its keys are not made yet
 	if set != nil {
 		defer set.Close()
 	}

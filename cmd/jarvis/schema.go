@@ -9,6 +9,7 @@ import (
 	"github.com/jarvisops/jarvis/backup"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/keyring"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/tasklog"
@@ -17,7 +18,7 @@ import (
 
 // schema gives the migrations of all packages, in the order in which a server applies them.
 func schema(postgres bool) (all []store.Migration) {
-	for _, of := range []func(bool) []store.Migration{store.Migrations, pipeline.Migrations, access.Migrations, tasklog.Migrations, checks.Migrations, web.Migrations, bot.Migrations} {
+	for _, of := range []func(bool) []store.Migration{store.Migrations, keyring.Migrations, pipeline.Migrations, access.Migrations, tasklog.Migrations, checks.Migrations, web.Migrations, bot.Migrations} {
 		all = append(all, of(postgres)...)
 	}
 	return all

@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
+	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
 type stepCmd struct {
@@ -74,6 +75,22 @@ func installation(data string) (string, error) {
 
 var installed = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
+// hasKey refuses where the server's own SSH key is in a database, and not yet in the data folder: one made here would be
+// another one.
+func hasKey(conf *config.Config) error {
+	if c := conf.Workers.SSH; c != nil && c.Key != "" {
+		return nil
+	}
+	file := ssh.KeyFile(ssh.Config{}, conf.Data)
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(conf.Data, "jarvis.db")); conf.Database == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return &exitError{exitUsage, fmt.Sprintf("%s is not there; it is kept in the database, and `jarvis serve` writes it: start the server here once", file)}
+}
+
 // handToken is the token of what steps by hand make for one host: short enough for every provider, and no other host's.
 func handToken(install, fqdn string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(fqdn)))
@@ -104,6 +121,9 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
+	if err := hasKey(conf); err != nil {
+		return err
+	}
 	set, err := all.Build(conf.Workers, conf.Data)
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
@@ -114,12 +134,12 @@ func (c *stepCmd) Run(ctx context.Context, t *term) error {
 		return &command.UserError{Msg: err.Error(), Kind: command.ErrUsage}
 	}
 	s := steps[0]
-	if _, err := os.Stat(filepath.Join(conf.Data, "age.key")); err == nil && cb.HasSealed() {
+	if cb.HasSealed() {
 		key, err := readKey(conf)
-		if err != nil {
-			return err
+		if err == nil {
+			cb, err = cb.OpenAll(key)
 		}
-		if cb, err = cb.OpenAll(key); err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

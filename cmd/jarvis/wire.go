@@ -22,6 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/keyring"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -46,6 +47,7 @@ type app struct {
 	checks  *checks.Monitor
 	table   *command.Table
 	keeper  *keeper
+	known   *keyring.Known // nil: workers.ssh.known_hosts is no file that is kept
 
 	mu       sync.Mutex
 	resolver *resolver // of checks
@@ -87,6 +89,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, err
 	}
 	w := conf.Workers
+	if w.SSH, err = a.openRing(ctx, key); err != nil {
+		return nil, err
+	}
 	if w.External != nil { // a copy: the configuration is compared with the file's when it is read again
 		x := *w.External
 		x.Log, w.External = log, &x
@@ -145,8 +150,8 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 			return a.workers.LDAP.ReadClipboard(ctx, conf.Sources.LDAP.Base, cn)
 		}
 	}
-	env.ForgetKeys = func(h pipeline.Standing) error {
-		return a.workers.SSH.ForgetKeys(h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
+	env.ForgetKeys = func(ctx context.Context, h pipeline.Standing) error {
+		return a.workers.SSH.ForgetKeys(ctx, h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
 	}
 	a.table = command.NewTable(env)
 	return a, nil
@@ -424,6 +429,9 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	defer cancel(nil)
 	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
 	services = append(services, a.beside...)
+	if a.known != nil {
+		services = append(services, a.known.Run)
+	}
 	if len(fronts) > 0 {
 		services = append(services, b.Run)
 	}

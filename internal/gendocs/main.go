@@ -83,7 +83,7 @@ func stepsDoc() (steps, providers string, err error) {
 		Converge: &converge.Config{Dir: dir},
 	}
 	all.Nobody(&conf)
-	set, err := all.Build(conf, dir)
+	set, err := all.Build(conf.Passing(), dir)
 	if err != nil {
 		return "", "", err
 	}

@@ -4,7 +4,6 @@ package all
 
 import (
 	"context"
-	"os"
 	"slices"
 	"time"
 
@@ -44,6 +43,17 @@ type Config struct {
 // Grace is how long a step that runs a program may take to end once it is told to.
 func (c Config) Grace() time.Duration { return max(c.External.GraceTime(), c.Converge.GraceTime()) }
 
+// Passing gives the configuration for workers that are to be looked at: they write no key where none is yet.
+func (c Config) Passing() Config {
+	var of ssh.Config
+	if c.SSH != nil {
+		of = *c.SSH
+	}
+	of.Passing = true
+	c.SSH = &of
+	return c
+}
+
 // Set is what Build made.
 type Set struct {
 	Registry *pipeline.Registry
@@ -78,12 +88,8 @@ func Build(cfg Config, data string) (*Set, error) {
 	if s.SSH, err = ssh.New(*cfg.SSH, data); err != nil {
 		// All others need it; what is wrong with them is said beside it, by one that nobody uses.
 		wrong.Add(err)
-		tmp, terr := os.MkdirTemp("", "jarvis-ssh-")
-		if terr != nil {
-			return nil, err
-		}
-		defer func() { _ = os.RemoveAll(tmp) }()
-		if s.SSH, terr = ssh.New(ssh.Config{}, tmp); terr != nil {
+		var terr error
+		if s.SSH, terr = ssh.New(ssh.Config{Passing: true}, "/nonexistent"); terr != nil {
 			return nil, err
 		}
 	}
@@ -93,6 +99,7 @@ func Build(cfg Config, data string) (*Set, error) {
 		k = *cfg.Keys
 	}
 	k.PublicKey, k.Signer, k.Data, k.User = s.SSH.PublicKey(), s.SSH.Signer(), data, s.SSH.User()
+	k.Known, k.KnownFile = s.SSH.KnownHosts, ssh.KnownFile(*cfg.SSH, data)
 	kw, err := keys.New(k)
 	if wrong.Add(err); err == nil {
 		r.Add(kw.Steps()...)

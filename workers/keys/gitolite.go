@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,21 @@ func (l *login) ClientConfig() (*gossh.ClientConfig, error) {
 		HostKeyAlgorithms: l.known.Algorithms(l.addr), Timeout: 20 * time.Second}, nil
 }
 
-func (w *Worker) login() (*login, error) {
+// knownHosts gives what is known of the git host's key, and the file in which it is to be written down.
+func (w *Worker) knownHosts(ctx context.Context) (*remote.KnownHosts, string, error) {
+	file := cmp.Or(w.cfg.Gitolite.KnownHosts, filepath.Join(w.cfg.Data, "known_hosts"))
+	if file == w.cfg.KnownFile {
+		k, err := w.cfg.Known(ctx)
+		return k, file, err
+	}
+	k := remote.NewKnownHosts(file)
+	if err := k.Err(); err != nil {
+		return nil, file, pipeline.Permanent(err)
+	}
+	return k, file, nil
+}
+
+func (w *Worker) login(known *remote.KnownHosts, file string) (*login, error) {
 	u, err := url.Parse(w.cfg.Gitolite.Admin)
 	if err != nil {
 		return nil, err
@@ -61,15 +76,7 @@ func (w *Worker) login() (*login, error) {
 	if port == "" {
 		port = "22"
 	}
-	l := &login{user: u.User.Username(), signer: w.cfg.Signer, addr: net.JoinHostPort(u.Hostname(), port)}
-	file := w.cfg.Gitolite.KnownHosts
-	if file == "" {
-		file = filepath.Join(w.cfg.Data, "known_hosts")
-	}
-	l.known = remote.NewKnownHosts(file)
-	if err := l.known.Err(); err != nil {
-		return nil, err
-	}
+	l := &login{user: u.User.Username(), signer: w.cfg.Signer, known: known, addr: net.JoinHostPort(u.Hostname(), port)}
 	if l.known.Algorithms(l.addr) == nil {
 		return nil, fmt.Errorf("the key of the git host %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", l.addr, file)
 	}
@@ -148,7 +155,11 @@ type checkout struct {
 }
 
 func (w *Worker) checkout(ctx context.Context, in clipboard.Instance) (*checkout, error) {
-	auth, err := w.login()
+	known, file, err := w.knownHosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := w.login(known, file)
 	if err != nil {
 		return nil, pipeline.Permanent(err)
 	}

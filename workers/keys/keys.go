@@ -8,6 +8,7 @@
 package keys
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // Config of the worker.
@@ -31,6 +33,9 @@ type Config struct {
 	User      string       `yaml:"-"`
 	Signer    gossh.Signer `yaml:"-"`
 	Data      string       `yaml:"-"`
+	// Known gives what counts now of the file that is kept for all nodes, KnownFile.
+	KnownFile string                                            `yaml:"-"`
+	Known     func(context.Context) (*remote.KnownHosts, error) `yaml:"-"`
 }
 
 // Gitolite says where the admin repository is.

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"context"
 	"net"
 	"strconv"
 
@@ -26,12 +27,12 @@ func (w *Worker) Known(addr, user string, hostkeys []string) (remote.Target, err
 		return remote.Target{}, err
 	}
 	t := w.target(addr, user, nil)
-	t.HostKeys = remote.FirstOf{remote.NewKnownHosts(w.cfg.KnownHosts), remote.Pinned(keys)}
+	t.HostKeys = remote.FirstOf{known{w}, remote.Pinned(keys)}
 	return t, nil
 }
 
 // ForgetKeys takes what known_hosts holds for a host out of it.
-func (w *Worker) ForgetKeys(host, fqdn, ip string, login clipboard.Login) error {
+func (w *Worker) ForgetKeys(ctx context.Context, host, fqdn, ip string, login clipboard.Login) error {
 	login = w.over(login)
-	return w.remember(clipboard.Instance{Hostname: host, FQDN: fqdn}, net.JoinHostPort(ip, strconv.Itoa(login.Port)), nil)
+	return w.remember(ctx, clipboard.Instance{Hostname: host, FQDN: fqdn}, net.JoinHostPort(ip, strconv.Itoa(login.Port)), nil)
 }

@@ -55,7 +55,7 @@ func TestKnownHostsOfTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := clipboard.Instance{Hostname: "web1", FQDN: "web1.test"}
-	if err := w.remember(in, "10.0.0.1:22", []gossh.PublicKey{signer.PublicKey()}); err != nil {
+	if err := w.remember(t.Context(), in, "10.0.0.1:22", []gossh.PublicKey{signer.PublicKey()}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b) != prod+"web1.test,10.0.0.1 "+key+"\n" {

@@ -75,8 +75,8 @@ func (w *Worker) OnStandby(ctx context.Context, _ *clipboard.Clipboard, host str
 // dialKnown connects to a host by name, trusting the keys that known_hosts has for it.
 func (w *Worker) dialKnown(ctx context.Context, name string) (*host, error) {
 	addr := net.JoinHostPort(name, strconv.Itoa(w.cfg.Port))
-	known := remote.NewKnownHosts(w.cfg.KnownHosts)
-	if err := known.Err(); err != nil {
+	known, err := w.KnownHosts(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if known.Algorithms(addr) == nil {

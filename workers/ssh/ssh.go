@@ -12,9 +12,6 @@ package ssh
 import (
 	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -35,11 +32,16 @@ import (
 // Config of the worker.
 type Config struct {
 	User       string                `yaml:"user" doc:"login name on new hosts, when the clipboard has no login; one that is not root becomes root by sudo" default:"root"`
-	Key        string                `yaml:"key" path:"relative" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start"`
+	Key        string                `yaml:"key" path:"relative" doc:"file of Jarvis's private key; empty: DATA/id_ed25519, made at first start and kept in the database for all nodes"`
 	Port       int                   `yaml:"port" check:"port" doc:"SSH port of new hosts, when neither the clipboard's login nor the provider (libvirt's forward) names one" default:"22"`
-	KnownHosts string                `yaml:"known_hosts" path:"relative" doc:"file that is kept up to date with the hosts' keys; empty: DATA/known_hosts"`
+	KnownHosts string                `yaml:"known_hosts" path:"relative" doc:"file that is kept up to date with the hosts' keys, which are in the database for all nodes; empty: DATA/known_hosts"`
 	Management map[string]Management `yaml:"config_management" doc:"how to install and run each configuration management; puppet, chef, cinc, salt, ansible-pull and script are there without being named"`
 	Default    string                `yaml:"default_config_management" doc:"the one used when the clipboard names none in config_management" default:"puppet"`
+
+	// Ledger keeps what is known of hosts' keys for all nodes; nil: the file alone does.
+	Ledger Ledger `yaml:"-"`
+	// Passing writes no key where there is none: the worker is made to be looked at.
+	Passing bool `yaml:"-"`
 }
 
 // Management is one line of the command table. The commands run as root under sh, with JARVIS_HOSTNAME and
@@ -113,9 +115,7 @@ func New(cfg Config, data string) (*Worker, error) {
 	if cfg.Default == "" {
 		cfg.Default = "puppet"
 	}
-	if cfg.KnownHosts == "" {
-		cfg.KnownHosts = filepath.Join(data, "known_hosts")
-	}
+	cfg.KnownHosts = KnownFile(cfg, data)
 	table := map[string]Management{}
 	for k, v := range builtin {
 		table[k] = v
@@ -125,14 +125,15 @@ func New(cfg Config, data string) (*Worker, error) {
 	}
 	cfg.Management = table
 	w := &Worker{cfg: cfg}
-	file := cfg.Key
-	if file == "" {
-		file = filepath.Join(data, "id_ed25519")
-		if err := makeKey(file); err != nil {
-			return nil, err
+	file := KeyFile(cfg, data)
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) && cfg.Key == "" {
+		if b, err = remote.NewKey(KeyComment); err == nil && !cfg.Passing {
+			if err = remote.PutKey(file, b, KeyComment, false); errors.Is(err, os.ErrExist) { // another process was faster
+				b, err = os.ReadFile(file)
+			}
 		}
 	}
-	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the SSH key: %w", err)
 	}
@@ -147,43 +148,17 @@ func New(cfg Config, data string) (*Worker, error) {
 	return w, nil
 }
 
-// makeKey writes a fresh key pair beside which there is none.
-func makeKey(file string) error {
-	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	_, priv, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make the SSH key: %w", err)
-	}
-	block, err := gossh.MarshalPrivateKey(priv, "jarvis")
-	if err != nil {
-		return fmt.Errorf("make the SSH key: %w", err)
-	}
-	s, err := gossh.NewSignerFromKey(priv)
-	if err != nil {
-		return fmt.Errorf("make the SSH key: %w", err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".id-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write the SSH key: %w", err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, werr := tmp.Write(pem.EncodeToMemory(block))
-	if err := errors.Join(werr, tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write the SSH key: %w", err)
-	}
-	// Linked, not renamed: another process may have made one meanwhile, and that one counts.
-	if err := os.Link(tmp.Name(), file); errors.Is(err, os.ErrExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("write the SSH key: %w", err)
-	}
-	pub := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey()))) + " jarvis\n"
-	if err := os.WriteFile(file+".pub", []byte(pub), 0o644); err != nil {
-		return fmt.Errorf("write the SSH key: %w", err)
-	}
-	return nil
+// KeyComment is what Jarvis's own key is called in lists of keys.
+const KeyComment = "jarvis"
+
+// KeyFile says where Jarvis's own key is.
+func KeyFile(cfg Config, data string) string {
+	return cmp.Or(cfg.Key, filepath.Join(data, "id_ed25519"))
+}
+
+// KnownFile says where the file of hosts' keys is.
+func KnownFile(cfg Config, data string) string {
+	return cmp.Or(cfg.KnownHosts, filepath.Join(data, "known_hosts"))
 }
 
 // Signer gives our key for signing, for other workers that log in somewhere.

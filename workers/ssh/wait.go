@@ -144,7 +144,7 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	if err := w.remember(in, addr, own); err != nil {
+	if err := w.remember(ctx, in, addr, own); err != nil {
 		return err
 	}
 	if known {
@@ -180,26 +180,8 @@ func last(s, otherwise string) string {
 	return otherwise
 }
 
-// names says under which names known_hosts holds the host.
-func (w *Worker) names(in clipboard.Instance, addr string) remote.KnownNames {
-	port := addr[strings.LastIndexByte(addr, ':'):]
-	n := remote.KnownNames{Host: in.FQDN + port, Addr: addr}
-	if in.Hostname != in.FQDN {
-		n.Short = in.Hostname + port
-	}
-	return n
-}
-
-// remember writes the host's keys to known_hosts in place of what was there for it; without keys it takes that out.
-func (w *Worker) remember(in clipboard.Instance, addr string, keys []gossh.PublicKey) error {
-	if err := remote.Remember(w.cfg.KnownHosts, w.names(in, addr), keys); err != nil {
-		return fmt.Errorf("write known_hosts: %w", err)
-	}
-	return nil
-}
-
 // forget is the Undo: the next machine of that name or address has other keys.
-func (w *Worker) forget(_ context.Context, c *clipboard.Clipboard) error {
+func (w *Worker) forget(ctx context.Context, c *clipboard.Clipboard) error {
 	in, err := c.Instance()
 	if err != nil {
 		return pipeline.Permanent(err)
@@ -211,7 +193,7 @@ func (w *Worker) forget(_ context.Context, c *clipboard.Clipboard) error {
 	if err != nil {
 		return err
 	}
-	if err := w.remember(in, addr, nil); err != nil {
+	if err := w.remember(ctx, in, addr, nil); err != nil {
 		return err
 	}
 	return c.Delete("hostkeys")
