@@ -114,12 +114,13 @@ type Bot struct {
 	Config
 	notices *notices
 
-	mu      sync.Mutex
-	queues  map[string]chan Message // by frontend and person
-	dropped map[string]int          // lines that found their queue full
-	moods   map[string]*mood
-	late    map[string]int64 // by place: the connection on which we said that we act on nothing from before
-	wg      guard.Group
+	mu       sync.Mutex
+	queues   map[string]chan Message // by frontend and person
+	dropped  map[string]int          // lines that found their queue full
+	moods    map[string]*mood
+	late     map[string]int64 // by place: the connection on which we said that we act on nothing from before
+	speaking map[string]bool  // by frontend
+	wg       guard.Group
 
 	strangers *strangers
 }
@@ -129,7 +130,7 @@ func New(ctx context.Context, c Config) (*Bot, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bot{Config: c, queues: map[string]chan Message{}, dropped: map[string]int{}, moods: map[string]*mood{}, late: map[string]int64{}, strangers: newStrangers(c.Strangers)}
+	b := &Bot{Config: c, queues: map[string]chan Message{}, dropped: map[string]int{}, moods: map[string]*mood{}, late: map[string]int64{}, speaking: map[string]bool{}, strangers: newStrangers(c.Strangers)}
 	var err error
 	b.notices, err = newNotices(ctx, b)
 	return b, err

@@ -31,8 +31,23 @@ func (b *Bot) speak(ctx context.Context, f Frontend) error {
 	}
 	return b.DB.InRole(ctx, Voice(f.Name()), func(ctx context.Context) error {
 		b.forget(f)
+		b.setSpeaks(f.Name(), true)
+		defer b.setSpeaks(f.Name(), false)
 		return b.serveFrontend(ctx, f)
 	})
+}
+
+func (b *Bot) setSpeaks(frontend string, yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.speaking[frontend] = yes
+}
+
+// Speaks reports whether this node is the one that speaks on a network. Of several nodes one does, and only that has a link.
+func (b *Bot) Speaks(frontend string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.speaking[frontend]
 }
 
 // forget drops what was known of a network the last time that we spoke on it.

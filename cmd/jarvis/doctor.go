@@ -222,7 +222,7 @@ func (d *doctor) clock() {
 
 var damaged = regexp.MustCompile(`(?m)^jarvis_database_damaged 1$`)
 
-var chatUp = regexp.MustCompile(`(?m)^jarvis_chat_up\{frontend="([^"]*)"\} ([01])$`)
+var chatUp = regexp.MustCompile(`(?m)^jarvis_chat_up\{frontend="([^"]*)"\} ([01]|NaN)$`)
 
 var databaseBytes = regexp.MustCompile(`(?m)^jarvis_database_bytes (\S+)$`)
 
@@ -275,9 +275,12 @@ func (d *doctor) server(ctx context.Context) {
 		return
 	}
 	for _, m := range chatUp.FindAllStringSubmatch(text, -1) {
-		if m[2] == "1" {
+		switch m[2] {
+		case "1":
 			d.ok("chat", "%s has a link", m[1])
-		} else {
+		case "NaN":
+			d.ok("chat", "another node speaks on %s; `jarvis nodes` says which", m[1])
+		default:
 			d.bad("chat", "%s has no link; `jarvis config check --online` tries it, and the server's log says why", m[1])
 		}
 	}
@@ -296,7 +299,7 @@ func (d *doctor) server(ctx context.Context) {
 func linked(ctx context.Context, cl *web.Client) (string, error) {
 	for end := time.Now().Add(10 * time.Second); ; sleep(ctx, 250*time.Millisecond) {
 		text, _, err := cl.Text(ctx, "/metrics")
-		down := slices.ContainsFunc(chatUp.FindAllStringSubmatch(text, -1), func(m []string) bool { return m[2] != "1" })
+		down := slices.ContainsFunc(chatUp.FindAllStringSubmatch(text, -1), func(m []string) bool { return m[2] == "0" })
 		if err != nil || !down || ctx.Err() != nil || time.Now().After(end) {
 			return text, err
 		}

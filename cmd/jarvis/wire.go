@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -395,9 +396,12 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	a.keeper = newKeeper(a, b)
 	for _, f := range fronts {
 		if l, ok := f.(bot.LinkChecker); ok {
-			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server.", map[string]string{"frontend": f.Name()}, func() float64 {
-				if l.Up() {
+			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server, 0 when it has none; NaN when another node is the one that speaks there.", map[string]string{"frontend": f.Name()}, func() float64 {
+				switch {
+				case l.Up():
 					return 1
+				case a.db.Shared() && !b.Speaks(f.Name()):
+					return math.NaN()
 				}
 				return 0
 			})
