@@ -71,9 +71,12 @@ bench-checks: ## the same for scheduled checks, beside Icinga 2 with check_by_ss
 crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m
 
+cluster: ## three servers on one PostgreSQL, hit 60 times while 150 hosts are deployed; and one frozen in the middle of each kind of step
+	JARVIS_CLUSTER_RUNS=150 JARVIS_CLUSTER_BLOWS=60 JARVIS_CLUSTER_STOP=60 JARVIS_CLUSTER_STEPS=all go test ./cmd/jarvis -run 'TestBlows|TestFrozenInEachStep' -v -timeout 90m
+
 fuzz: ## each fuzz target for a minute
 	@for t in $$(grep -rho 'func Fuzz[A-Za-z]*' --include='*_test.go' . | sort -u | sed 's/func //'); do \
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-years bench-small bench-remote bench-checks crash fuzz
+.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-years bench-small bench-remote bench-checks crash cluster fuzz
