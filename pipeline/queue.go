@@ -107,12 +107,17 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 }
 
 func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
-	raw, ok := tx.Raw().(T)
-	if !ok {
-		return fmt.Errorf("the transaction is a %T", tx.Raw())
-	}
 	if len(jobs) == 0 {
 		return nil
+	}
+	var raw T
+	switch r := tx.Raw().(type) {
+	case T:
+		raw = r
+	case error:
+		return r
+	default:
+		return fmt.Errorf("the transaction is a %T", r)
 	}
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {

@@ -64,9 +64,14 @@ func (e *Engine) giveUp(after time.Duration) (stop func()) {
 	return func() { t.Stop() }
 }
 
-// write is a transaction after which followers look for new events.
+// write is a transaction after which followers look for new events. It says why a run could not be saved.
 func (e *Engine) write(ctx context.Context, f func(store.Tx) error) error {
-	if err := e.db.Write(ctx, f); err != nil {
+	err := e.db.Write(ctx, f)
+	var m *movedError
+	if errors.As(err, &m) {
+		return moved(ctx, e.db, m.was)
+	}
+	if err != nil {
 		return err
 	}
 	e.poke()

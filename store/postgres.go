@@ -123,6 +123,8 @@ func openPostgres(ctx context.Context, o Options) (_ *DB, err error) {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", explain("", err))
 	}
 	db.holder = db.owner.holder
+	cfg.ConnConfig.Tracer = o.Tracer
+	db.convoy = &convoy{db: db}
 	defaults := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		if err := defaults(ctx, c); err != nil {
