@@ -66,7 +66,15 @@ func (e *Engine) giveUp(after time.Duration) (stop func()) {
 
 // write is a transaction after which followers look for new events. It says why a run could not be saved.
 func (e *Engine) write(ctx context.Context, f func(store.Tx) error) error {
+	before := e.offered.Load()
 	err := e.db.Write(ctx, f)
+	if err == nil && e.offered.Load() != before { // ours, or somebody else's: to look once more does no harm
+		e.ears.look()
+		select {
+		case e.offer <- struct{}{}:
+		default:
+		}
+	}
 	var m *movedError
 	if errors.As(err, &m) {
 		return moved(ctx, e.db, m.was)
