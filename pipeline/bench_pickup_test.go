@@ -98,7 +98,7 @@ func BenchmarkPickUp(b *testing.B) {
 		words.mu.Lock()
 		words.due[fmt.Sprintf("h%d", i)] = time.Now()
 		words.mu.Unlock()
-		if _, err := engines[(i+1)%3].Retry(b.Context(), id, "bench", ""); err != nil {
+		if _, err := engines[(i+1)%3].Retry(b.Context(), id, "", "bench"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -331,7 +331,13 @@ func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
 	defer done()
 	w := &pgWrite{db: db, ctx: c}
 	defer w.end()
-	err := f(w)
+	var err error
+	if !db.owner.isProven() { // then f does not even begin before the database has said that we live
+		_, err = w.Exec(c, "")
+	}
+	if err == nil {
+		err = f(w)
+	}
 	if err == nil {
 		err = w.commit()
 	}
