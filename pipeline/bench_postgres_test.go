@@ -153,7 +153,7 @@ func openNodes(b testing.TB, n, workers int, reg *pipeline.Registry) (out []*pip
 // BenchmarkPostgresSteps: steps a second that are on PostgreSQL's disk, as a ratio to the floors, which are measured in turn
 // with the engine: three times each.
 func BenchmarkPostgresSteps(b *testing.B) {
-	stages, turns, second := small(150, 5), small(3, 1), time.Duration(small(1000, 100))*time.Millisecond
+	stages, turns, second := small(100, 5), small(3, 1), time.Duration(small(1000, 100))*time.Millisecond
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	for _, at := range []int{16, 64} {
 		for n := 1; n <= 3; n++ {

@@ -399,7 +399,7 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 	if c.r.cancelBy != "" {
 		return goOn, nil
 	}
-	return again(d), nil
+	return again(time.Until(now.Add(d))), nil // the commit took a part of it
 }
 
 // oneLine gives an error as one line of bounded length, as chat shows it.

@@ -62,7 +62,7 @@ func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 		v = again(2 * time.Second)
 	}
 	if v.after > 0 {
-		c.e.waker.at(time.Now().Add(v.after))
+		c.e.waker.after(v.after)
 		return river.JobSnooze(v.after)
 	}
 	return nil
@@ -102,7 +102,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 		Workers:              ws,
 		Logger:               quiet,
 		JobTimeout:           -1,
-		FetchCooldown:        10 * time.Millisecond,
+		FetchCooldown:        5 * time.Millisecond,
 		FetchPollInterval:    500 * time.Millisecond,
 		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine does, by the lives of nodes
 		// Kept short: the record is in our own tables.

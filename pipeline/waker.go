@@ -31,9 +31,10 @@ const (
 // grid is what the times of a waker are rounded up to: those of many runs are one.
 const grid = 5 * time.Millisecond
 
-// lateBy are the moments after its time at which a run is looked for: at once, for a database whose clock is a little after ours,
-// and for a wait so short that River had not written it down by then.
-var lateBy = []time.Duration{0, 3 * grid, 60 * time.Millisecond}
+const (
+	clockApart = 3 * grid              // a database whose clock is a little after ours gives the run out that much later
+	writtenBy  = 60 * time.Millisecond // River may write down that late that a run waits
+)
 
 // waker knows when runs are to go on that this node put to sleep. Safe for concurrent use.
 type waker struct {
@@ -58,22 +59,29 @@ func (t *times) Pop() any {
 
 func newWaker() *waker { return &waker{known: map[int64]bool{}, sooner: make(chan struct{}, 1)} }
 
-// at has the run looked for when it is to go on.
+// after has the run looked for when it is to go on, which is d from now.
+func (w *waker) after(d time.Duration) {
+	t := time.Now().Add(d)
+	w.at(t)
+	w.at(t.Add(clockApart))
+	if d < writtenBy {
+		w.at(t.Add(writtenBy))
+	}
+}
+
 func (w *waker) at(t time.Time) {
+	slot := t.UnixMilli()/grid.Milliseconds() + 1
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, d := range lateBy {
-		slot := t.Add(d).UnixMilli()/grid.Milliseconds() + 1
-		if w.known[slot] {
-			continue
-		}
-		w.known[slot] = true
-		heap.Push(&w.times, slot)
-		if w.times[0] == slot {
-			select {
-			case w.sooner <- struct{}{}:
-			default:
-			}
+	if w.known[slot] {
+		return
+	}
+	w.known[slot] = true
+	heap.Push(&w.times, slot)
+	if w.times[0] == slot {
+		select {
+		case w.sooner <- struct{}{}:
+		default:
 		}
 	}
 }

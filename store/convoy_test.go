@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // TestOfWritesThatGoTogetherOneThatMissesFailsAlone: many share a transaction; a fence of one of them finds no row, a statement
@@ -138,12 +140,17 @@ func TestTheFenceRefusesAConvoy(t *testing.T) {
 		db.owner.sent.Add(-int64(20 * time.Second)) // the time it slept
 		return tx.Later(t.Context(), nil, "INSERT INTO things VALUES (?)", 1)
 	})
-	var n int
-	if err := db.pool.QueryRow(t.Context(), "SELECT count(*) FROM things").Scan(&n); err != nil || n != 0 {
-		t.Errorf("%d rows, %v", n, err)
-	}
 	if !errors.Is(err, ErrLost) {
 		t.Errorf("Write = %v", err)
+	}
+	other, err := pgx.Connect(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn(other)
+	var n int
+	if err := other.QueryRow(t.Context(), "SELECT count(*) FROM things").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d rows, %v", n, err)
 	}
 }
 
