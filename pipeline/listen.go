@@ -17,7 +17,7 @@ const (
 
 const (
 	lookEvery  = 2 * time.Second
-	tellPeriod = 10 * time.Millisecond // between two messages: many events are one
+	tellPeriod = 20 * time.Millisecond // between two messages: many events are one
 )
 
 // listen does what other nodes ask for. On PostgreSQL it listens for River as well, so that a node has one connection for it.
