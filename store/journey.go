@@ -23,10 +23,11 @@ type later struct {
 const divideByZero = "22012"
 
 func (l later) sql() string {
+	q := dollars(l.q)
 	if l.miss == nil {
-		return dollars(l.q)
+		return q
 	}
-	return dollars("WITH changed AS (" + l.q + " RETURNING 1) SELECT 1 / count(*) FROM changed")
+	return "WITH changed AS (" + q + " RETURNING 1) SELECT 1 / count(*) FROM changed"
 }
 
 // because gives the statement's error its meaning.
