@@ -185,6 +185,13 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int, m
 	if err != nil {
 		b.Fatal(err)
 	}
+	return carryOn(b, []*pipeline.Engine{e}, runs, stages, more)
+}
+
+// carryOn has engines on one database carry the runs, which are asked of the first.
+func carryOn(b *testing.B, engines []*pipeline.Engine, runs, stages int, more string) float64 {
+	b.Helper()
+	e := engines[0]
 	steps := slices.Repeat([]string{"bench:step"}, stages)
 	for i := range runs {
 		if _, err := e.Start(b.Context(), pipeline.Request{Clipboard: clipOf(b, fmt.Sprintf("h%d", i), more), Kind: pipeline.Kind{Verb: "bench"}, Steps: steps, By: "bench"}); err != nil {
@@ -193,9 +200,11 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int, m
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	done := make(chan error, 1)
+	done := make(chan error, len(engines))
 	began := time.Now()
-	go func() { done <- e.Run(ctx) }()
+	for _, e := range engines {
+		go func() { done <- e.Run(ctx) }()
+	}
 	ch, stop := e.Changed()
 	defer stop()
 	var after int64
@@ -215,8 +224,10 @@ func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int, m
 	}
 	took := time.Since(began)
 	cancel()
-	if err := <-done; err != nil {
-		b.Fatal(err)
+	for range engines {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
 	}
 	return float64(runs*stages) / took.Seconds()
 }

@@ -21,6 +21,8 @@ type verdict struct {
 var (
 	goOn = verdict{}
 	over = verdict{over: true}
+	// handOver is for who stops: he fetches no more, so it is another who goes on, at once.
+	handOver = verdict{after: 1}
 )
 
 func again(d time.Duration) verdict { return verdict{after: max(d, 10*time.Millisecond)} }
@@ -140,9 +142,9 @@ func (c *carrier) move() (verdict, error) {
 // leave stops before a step that did not begin. A mark that says otherwise is taken back.
 func (c *carrier) leave() (verdict, error) {
 	if c.r.mark != underWay || c.died {
-		return again(time.Second), nil
+		return handOver, nil
 	}
-	return again(time.Second), c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
+	return handOver, c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
 		n.mark = c.before
 		return nil, nil
 	})
@@ -289,7 +291,7 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 	switch errors.As(doErr, &w); {
 	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
-		return again(time.Second), c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
+		return handOver, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
 		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):
@@ -397,7 +399,7 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 	if c.r.cancelBy != "" {
 		return goOn, nil
 	}
-	return again(d), nil
+	return again(time.Until(now.Add(d))), nil // the commit took a part of it
 }
 
 // oneLine gives an error as one line of bounded length, as chat shows it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -60,6 +61,11 @@ type Engine struct {
 	patience  context.Context // ends when what the database does not take is to be given up
 	impatient context.CancelFunc
 
+	ears    *ears // nil on SQLite
+	waker   *waker
+	offered atomic.Int64  // counts the transactions that made jobs
+	offer   chan struct{} // holds a value when other nodes may have jobs to fetch
+
 	wrote chan struct{} // holds a value when followers at other nodes have something to look at
 
 	subMu sync.Mutex
@@ -82,7 +88,7 @@ var (
 
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
+	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1), offer: make(chan struct{}, 1), waker: newWaker(),
 		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift)}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
@@ -137,25 +143,35 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.goLoop(work, "deny what nobody approved in time", expired, e.inRole("approvals", e.expire))
 	looked := make(chan struct{})
 	e.goLoop(ctx, "look for drift", looked, e.inRole("drift", e.lookByClock))
-	heard, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	heard, told, woken, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
+	e.goLoop(work, "tell the other nodes", told, e.tell)
+	e.goLoop(work, "wake the runs that wait", woken, func(ctx context.Context) { e.waker.run(ctx, e.ears.look) })
 	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
 	e.goLoop(ctx, "drain", drained, e.drained)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("undo the clusters of before", "err", err)
 	}
 	<-ctx.Done()
+	e.queue.rest()
 	e.wind()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.grace+20*time.Second)
 	defer cancel()
 	defer e.impatient()
 	defer e.giveUp(e.grace + 10*time.Second)()
 	err := e.queue.stop(end)
+	if e.db.Shared() { // what we had in hand is anybody's now
+		if err := e.db.Notify(end, e.ears.channels()[0], riverNew); err != nil {
+			e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+		}
+	}
 	stop()
 	<-lines
 	<-expired
 	<-looked
 	<-heard
+	<-told
+	<-woken
 	<-taken
 	<-drained
 	return err

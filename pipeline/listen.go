@@ -17,24 +17,28 @@ const (
 
 const (
 	lookEvery  = 2 * time.Second
-	tellPeriod = 20 * time.Millisecond // between two messages about events: NOTIFY makes commits wait for each other
+	tellPeriod = 20 * time.Millisecond // between two messages: many events are one
 )
 
-// listen does what other nodes ask for, and tells them what is new here.
+// listen does what other nodes ask for. On PostgreSQL it listens for River as well, so that a node has one connection for it.
 func (e *Engine) listen(ctx context.Context) {
-	if !e.db.Shared() {
+	if e.db.Postgres() == nil {
 		<-ctx.Done()
 		return
 	}
-	said := e.db.Listen(ctx, chanEvents, chanWord)
+	said := e.db.Listen(ctx, append(e.ears.channels(), chanEvents, chanWord)...)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	if !e.db.Shared() {
+		look.Stop()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case n := <-said:
 			switch {
+			case e.ears.hear(n):
 			case n.Channel == chanWord:
 				e.heed(ctx)
 			case n.Payload != e.db.Holder():
@@ -43,12 +47,29 @@ func (e *Engine) listen(ctx context.Context) {
 		case <-look.C:
 			e.wake()
 			e.heed(ctx)
-		case <-e.wrote:
-			if err := e.db.Notify(ctx, chanEvents, e.db.Holder()); err != nil && ctx.Err() == nil {
-				e.log.Debug("tell the other nodes", "err", err) // they look by themselves
-			}
-			pause(ctx, tellPeriod)
 		}
+	}
+}
+
+// tell has the other nodes know what is new here.
+func (e *Engine) tell(ctx context.Context) {
+	if !e.db.Shared() {
+		<-ctx.Done()
+		return
+	}
+	for {
+		channel, payload := chanEvents, e.db.Holder()
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.offer:
+			channel, payload = e.ears.channels()[0], riverNew
+		case <-e.wrote:
+		}
+		if err := e.db.Notify(ctx, channel, payload); err != nil && ctx.Err() == nil {
+			e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+		}
+		pause(ctx, tellPeriod)
 	}
 }
 

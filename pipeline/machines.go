@@ -109,10 +109,10 @@ func noteMachine(ctx context.Context, tx store.Tx, r *Run, step string, before, 
 	var err error
 	switch {
 	case has != "" && has != had:
-		_, err = tx.Exec(ctx, "INSERT INTO machines ("+machineColumns+") VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (provider, account, id) DO UPDATE SET fqdn = excluded.fqdn, run = excluded.run, marked = 1",
+		err = tx.Later(ctx, nil, "INSERT INTO machines ("+machineColumns+") VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (provider, account, id) DO UPDATE SET fqdn = excluded.fqdn, run = excluded.run, marked = 1",
 			module, after.Get("provider_account"), has, r.FQDN, r.ID)
 	case has == "" && had != "":
-		_, err = tx.Exec(ctx, "DELETE FROM machines WHERE fqdn = ? AND provider = ? AND id = ?", r.FQDN, module, had)
+		err = tx.Later(ctx, nil, "DELETE FROM machines WHERE fqdn = ? AND provider = ? AND id = ?", r.FQDN, module, had)
 	}
 	if err != nil {
 		return fmt.Errorf("note whose machine it is: %w", err)

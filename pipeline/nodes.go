@@ -139,8 +139,6 @@ func (e *Engine) drained(ctx context.Context) {
 	e.stopping = true
 	e.mu.Unlock()
 	e.log.Info("this node drains: it begins nothing any more, and what is under way goes on elsewhere from its next step on")
-	if err := e.queue.drain(ctx); err != nil && ctx.Err() == nil {
-		e.log.Error("take no more runs", "err", err)
-	}
+	e.queue.rest()
 	<-ctx.Done()
 }

@@ -34,8 +34,8 @@ func (carryArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAtte
 type queue interface {
 	insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error
 	start(ctx context.Context) error
-	drain(ctx context.Context) error // takes no more jobs, and waits for those in hand
-	stop(ctx context.Context) error
+	rest()                          // no job is fetched any more; those in hand go on
+	stop(ctx context.Context) error // ends those, too
 }
 
 type worker struct {
@@ -62,6 +62,7 @@ func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 		v = again(2 * time.Second)
 	}
 	if v.after > 0 {
+		c.e.waker.after(v.after)
 		return river.JobSnooze(v.after)
 	}
 	return nil
@@ -70,12 +71,19 @@ func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 // newQueue migrates River's tables and makes its client.
 func newQueue(ctx context.Context, db *store.DB, e *Engine, workers int) (queue, error) {
 	if pool := db.Postgres(); pool != nil {
-		return makeQueue[pgx.Tx](ctx, riverpgxv5.New(pool), e, workers)
+		var err error
+		if e.ears, err = newEars(ctx, db); err != nil {
+			return nil, fmt.Errorf("start River: %w", err)
+		}
+		return makeQueue[pgx.Tx](ctx, withEars{riverpgxv5.New(pool), e.ears}, e, workers)
 	}
 	return makeQueue[*sql.Tx](ctx, riversqlite.New(db.SQLite()), e, workers)
 }
 
-type riverQueue[T any] struct{ client *river.Client[T] }
+type riverQueue[T any] struct {
+	client *river.Client[T]
+	e      *Engine
+}
 
 func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int) (queue, error) {
 	quiet := slog.New(levelHandler{e.log.Handler(), slog.LevelWarn})
@@ -98,7 +106,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 		Workers:              ws,
 		Logger:               quiet,
 		JobTimeout:           -1,
-		FetchCooldown:        20 * time.Millisecond,
+		FetchCooldown:        5 * time.Millisecond,
 		FetchPollInterval:    500 * time.Millisecond,
 		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine does, by the lives of nodes
 		// Kept short: the record is in our own tables.
@@ -108,28 +116,41 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	if err != nil {
 		return nil, fmt.Errorf("start River: %w", err)
 	}
-	return &riverQueue[T]{c}, nil
+	return &riverQueue[T]{c, e}, nil
 }
 
 func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
-	raw, ok := tx.Raw().(T)
-	if !ok {
-		return fmt.Errorf("the transaction is a %T", tx.Raw())
-	}
 	if len(jobs) == 0 {
 		return nil
+	}
+	var raw T
+	switch r := tx.Raw().(type) {
+	case T:
+		raw = r
+	case error:
+		return r
+	default:
+		return fmt.Errorf("the transaction is a %T", r)
 	}
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {
 		params[i] = river.InsertManyParams{Args: j}
 	}
 	_, err := q.client.InsertManyFastTx(ctx, raw, params)
+	q.e.offered.Add(1)
 	return err
 }
 
 func (q *riverQueue[T]) start(ctx context.Context) error { return q.client.Start(ctx) }
-func (q *riverQueue[T]) drain(ctx context.Context) error { return q.client.Stop(ctx) }
-func (q *riverQueue[T]) stop(ctx context.Context) error  { return q.client.StopAndCancel(ctx) }
+
+// rest begins a stop, and does not wait for its end: River lets one be begun again.
+func (q *riverQueue[T]) rest() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = q.client.Stop(ctx) // says that we did not wait
+}
+
+func (q *riverQueue[T]) stop(ctx context.Context) error { return q.client.StopAndCancel(ctx) }
 
 // levelHandler raises the level of a log handler: River's own chatter is not for our users.
 type levelHandler struct {

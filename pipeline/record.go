@@ -136,7 +136,7 @@ func (r *Run) values() []any {
 }
 
 // save writes what became of a run, and the events that say so. was is the run as it was read; next as it is now. The
-// error is errStale or errCancelAsked when somebody wrote it since.
+// error of Engine.write is errStale or errCancelAsked when somebody wrote it since; then nothing of the transaction happens.
 //
 // It names only the columns that change: SQLite writes an index again for each column of it that is named.
 func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) error {
@@ -149,12 +149,8 @@ func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) err
 			args = append(args, v)
 		}
 	}
-	n, err := tx.Exec(ctx, q+" WHERE id = ? AND epoch = ? AND cancel_by = ?", append(args, was.ID, was.epoch, was.cancelBy)...)
-	if err != nil {
+	if err := tx.Later(ctx, &movedError{was}, q+" WHERE id = ? AND epoch = ? AND cancel_by = ?", append(args, was.ID, was.epoch, was.cancelBy)...); err != nil {
 		return err
-	}
-	if n != 1 {
-		return moved(ctx, tx, was)
 	}
 	if was.HasBegun() != next.HasBegun() {
 		if err := stand(ctx, tx, next); err != nil {
@@ -164,10 +160,15 @@ func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) err
 	return insertEvents(ctx, tx, next, events)
 }
 
+// movedError: somebody wrote the run since it was read. Engine.write turns it into errStale or errCancelAsked.
+type movedError struct{ was *Run }
+
+func (e *movedError) Error() string { return fmt.Sprintf("run %d was written meanwhile", e.was.ID) }
+
 // moved says why a run could not be saved.
-func moved(ctx context.Context, tx store.Tx, was *Run) error {
+func moved(ctx context.Context, q store.Querier, was *Run) error {
 	var epoch int64
-	err := tx.QueryRow(ctx, "SELECT epoch FROM runs WHERE id = ?", was.ID).Scan(&epoch)
+	err := q.QueryRow(ctx, "SELECT epoch FROM runs WHERE id = ?", was.ID).Scan(&epoch)
 	if err == nil && epoch == was.epoch {
 		return errCancelAsked
 	} else if err != nil && !errors.Is(err, store.ErrNoRows) {
@@ -239,7 +240,7 @@ func insertAll(ctx context.Context, tx store.Tx, events []Event) error {
 			ev.clean()
 			args = append(args, ev.Run, ev.At.UnixMilli(), ev.Kind, ev.Stage, ev.Step, ev.Text, ev.Diff, ev.Took.Milliseconds())
 		}
-		if _, err := tx.Exec(ctx, q, args...); err != nil {
+		if err := tx.Later(ctx, nil, q, args...); err != nil {
 			return fmt.Errorf("write events: %w", err)
 		}
 		events = events[n:]

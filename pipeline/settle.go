@@ -64,9 +64,22 @@ func (e *Engine) giveUp(after time.Duration) (stop func()) {
 	return func() { t.Stop() }
 }
 
-// write is a transaction after which followers look for new events.
+// write is a transaction after which followers look for new events. It says why a run could not be saved.
 func (e *Engine) write(ctx context.Context, f func(store.Tx) error) error {
-	if err := e.db.Write(ctx, f); err != nil {
+	before := e.offered.Load()
+	err := e.db.Write(ctx, f)
+	if err == nil && e.offered.Load() != before { // ours, or somebody else's: to look once more does no harm
+		e.ears.look()
+		select {
+		case e.offer <- struct{}{}:
+		default:
+		}
+	}
+	var m *movedError
+	if errors.As(err, &m) {
+		return moved(ctx, e.db, m.was)
+	}
+	if err != nil {
 		return err
 	}
 	e.poke()

@@ -23,7 +23,7 @@ func stand(ctx context.Context, tx store.Tx, r *Run) error {
 	if r.HasBegun() {
 		run = r.ID
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO hosts (fqdn, host, run, newest, task, address, hostkeys, machines) VALUES (?, ?, ?, ?, ?, '', '', 1)
+	err := tx.Later(ctx, nil, `INSERT INTO hosts (fqdn, host, run, newest, task, address, hostkeys, machines) VALUES (?, ?, ?, ?, ?, '', '', 1)
 		ON CONFLICT (fqdn) DO UPDATE SET host = excluded.host,
 			run = CASE WHEN excluded.run > hosts.run THEN excluded.run ELSE hosts.run END,
 			newest = CASE WHEN excluded.newest > hosts.newest THEN excluded.newest ELSE hosts.newest END`,
@@ -64,8 +64,7 @@ func noteReach(ctx context.Context, tx store.Tx, fqdn string, a Reach) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "UPDATE hosts SET address = ?, login_user = ?, login_port = ?, hostkeys = ? WHERE fqdn = ?", a.Addr, a.Login.User, a.Login.Port, keys, fqdn)
-	return err
+	return tx.Later(ctx, nil, "UPDATE hosts SET address = ?, login_user = ?, login_port = ?, hostkeys = ? WHERE fqdn = ?", a.Addr, a.Login.User, a.Login.Port, keys, fqdn)
 }
 
 func forgetReach(ctx context.Context, tx store.Tx, fqdn string) error {

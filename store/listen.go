@@ -16,12 +16,19 @@ type Notice struct{ Channel, Payload string }
 // Shared reports whether other nodes may live on this database.
 func (db *DB) Shared() bool { return db.others != nil }
 
-// Notify sends a message to who listens on a channel, on every node. It is gone when nobody listens.
+// Notify sends a message to who listens on a channel, on every node. It is gone when nobody listens, or when the server
+// falls at that moment: no commit waits for the disk because of it, and no other commit goes with it, because those with
+// messages wait for each other.
 func (db *DB) Notify(ctx context.Context, channel, payload string) error {
-	return db.Write(ctx, func(tx Tx) error {
-		_, err := tx.Exec(ctx, "SELECT pg_notify(?, ?)", channel, payload)
+	if err := db.pulse.err(); err != nil {
 		return err
-	})
+	}
+	c, done := db.pulse.forAll(ctx)
+	defer done()
+	b := &pgx.Batch{}
+	b.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+	b.Queue("SELECT pg_notify($1, $2)", channel, payload)
+	return db.met(db.pulse.because(c, db.pool.SendBatch(c, b).Close()))
 }
 
 // Listen gives the messages on channels until ctx ends. A connection that breaks is made again, and what was sent meanwhile

@@ -133,11 +133,14 @@ func bootTime() int64 {
 // unproven gives for how long nothing has proven that the database is ours.
 func (o *owner) unproven() time.Duration { return time.Duration(bootTime() - o.sent.Load()) }
 
+// isProven reports whether nobody can have declared us dead by now.
+func (o *owner) isProven() bool { return o.unproven() < renewEvery+time.Second }
+
 // begin gives what a transaction begins with. Nobody declares us dead while the proof is young; when it is not, as
 // in a process that was suspended, the transaction itself asks whether the row names us: no journey more, but a quarter of
 // the speed of small ones.
 func (o *owner) begin() string {
-	if o.unproven() < renewEvery+time.Second {
+	if o.isProven() {
 		return "begin"
 	}
 	return fmt.Sprintf("begin; SELECT 1 / count(*) FROM jarvis_nodes WHERE holder = '%s' AND state = 'lives'", o.holder)

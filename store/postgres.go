@@ -51,7 +51,9 @@ func poolConfig(u string) (*pgxpool.Config, error) {
 		said = parsed.Query().Has
 	}
 	if !said("pool_max_conns") {
-		cfg.MaxConns = int32(max(8, 2*runtime.NumCPU()) + 1) // one more for River, which keeps one to listen on
+		// Steps share the one of their convoy, however many runs there are; the others are for people's words and questions,
+		// and for River.
+		cfg.MaxConns = int32(max(10, 2*runtime.NumCPU()))
 	}
 	if !said("pool_ping_timeout") {
 		cfg.PingTimeout = renewEvery // an idle connection that says nothing goes
@@ -72,6 +74,25 @@ func poolConfig(u string) (*pgxpool.Config, error) {
 	}
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return set(ctx, c, open) }
 	return cfg, nil
+}
+
+// besidePool are the sessions that a node keeps beside its pool: that of its life, and that on which it listens.
+const besidePool = 2
+
+// warnOfFew says when the server lets in fewer sessions than all the nodes that live there may want; who comes too late for
+// one waits, or is refused.
+func (db *DB) warnOfFew(ctx context.Context) {
+	var nodes, free int
+	err := db.QueryRow(ctx, `SELECT (SELECT count(*) FROM jarvis_nodes WHERE state = 'lives'),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`).Scan(&nodes, &free)
+	if err != nil {
+		return // it is only a warning, and a database that is not well is said elsewhere
+	}
+	each := int(db.pool.Config().MaxConns) + besidePool
+	if need := nodes * each; need > free {
+		db.log.Warn("the PostgreSQL server may let in too few sessions: raise its max_connections, or lower pool_max_conns in the address of the database",
+			"nodes", nodes, "sessions_of_each", each, "needed", need, "allowed", free)
+	}
 }
 
 // ownerConfig is that of the one session that holds the lock.
@@ -123,6 +144,8 @@ func openPostgres(ctx context.Context, o Options) (_ *DB, err error) {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", explain("", err))
 	}
 	db.holder = db.owner.holder
+	cfg.ConnConfig.Tracer = o.Tracer
+	db.convoy = &convoy{db: db}
 	defaults := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		if err := defaults(ctx, c); err != nil {
@@ -135,6 +158,7 @@ func openPostgres(ctx context.Context, o Options) (_ *DB, err error) {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", explain("", err))
 	}
 	db.owner.keep(db.pulse.silence, db.lose)
+	db.warnOfFew(ctx)
 	if o.Shared {
 		db.others = watchOthers(db, o.Log)
 	}

@@ -6,7 +6,8 @@
 //	                      └─ Query ───────────► readers, never behind the writer
 //
 // On SQLite the writes that arrive while a commit is under way share the next one: Write returns only when the
-// commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own.
+// commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own, but those that
+// read nothing share one in the same way, and a journey with it: see Tx.Later.
 //
 // Statements are written once, with ? for arguments and SQL that both engines take.
 //
@@ -33,7 +34,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite" // the SQLite driver, in Go
 
@@ -63,10 +63,16 @@ type Querier interface {
 	QueryRow(ctx context.Context, q string, args ...any) Row
 }
 
-// Tx is a transaction. Raw gives the driver's own (*sql.Tx or pgx.Tx), for River.
+// Tx is a transaction. Raw gives the driver's own (*sql.Tx or pgx.Tx), for River; or an error, when it cannot begin.
 type Tx interface {
 	Querier
 	Exec(ctx context.Context, q string, args ...any) (rows int64, err error)
+	// Later is for a statement whose result nobody waits for; they are done in the order in which they are given, with all
+	// others. Where journeys to the database are what costs, it is sent with the next statement, or with the commit. With miss
+	// it must change exactly one row, and has no RETURNING; when it does not, nothing of the transaction happens. miss, or what
+	// else the statement comes to, is the error of Later itself, of a later statement, or of Write. q and args must not
+	// change afterwards.
+	Later(ctx context.Context, miss error, q string, args ...any) error
 	// ForUpdate ends a SELECT of rows that the transaction is going to change: on PostgreSQL nobody else changes them
 	// until it ends. On SQLite, where there is one writer, it is "".
 	ForUpdate() string
@@ -85,6 +91,7 @@ type DB struct {
 	group *group
 
 	pool   *pgxpool.Pool
+	convoy *convoy
 	owner  *owner
 	others *watcher // nil: this node is alone
 	holder string
@@ -115,6 +122,7 @@ type Options struct {
 	// Shared lets other nodes live on the same PostgreSQL database.
 	Shared bool
 	Node   Node
+	Tracer pgx.QueryTracer // sees what is sent to PostgreSQL; nil: nobody does
 	// Fresh is asked when the database holds nothing yet, before any table is made; its error is that of Open. nil lets
 	// every new database come to be.
 	Fresh func() error
@@ -328,18 +336,17 @@ func (db *DB) Write(ctx context.Context, f func(Tx) error) error {
 	}
 	c, done := db.pulse.forAll(ctx)
 	defer done()
-	began := false
-	// With the connection in hand: a proof that was young before the wait for one may be old now.
-	err := db.pool.AcquireFunc(c, func(conn *pgxpool.Conn) error {
-		return pgx.BeginTxFunc(c, conn, pgx.TxOptions{BeginQuery: db.owner.begin()}, func(tx pgx.Tx) error {
-			began = true
-			return f(pgTx{pgQuerier{tx, db.pulse, db.pulse.forAll}, tx})
-		})
-	})
-	var pg *pgconn.PgError
-	if !began && errors.As(err, &pg) && pg.Code == "22012" { // the fence divides by the number of our rows
-		db.lose("another process took this one for dead", nil)
-		return db.pulse.err()
+	w := &pgWrite{db: db, ctx: c}
+	defer w.end()
+	var err error
+	if !db.owner.isProven() { // then f does not even begin before the database has said that we live
+		_, err = w.Exec(c, "")
+	}
+	if err == nil {
+		err = f(w)
+	}
+	if err == nil {
+		err = w.commit()
 	}
 	return db.met(db.pulse.because(c, err))
 }

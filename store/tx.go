@@ -39,6 +39,19 @@ func (t sqlTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
+// Later does it at once: SQLite is no journey away.
+func (t sqlTx) Later(ctx context.Context, miss error, q string, args ...any) error {
+	return atOnce(ctx, t, miss, q, args)
+}
+
+func atOnce(ctx context.Context, tx Tx, miss error, q string, args []any) error {
+	n, err := tx.Exec(ctx, q, args...)
+	if err == nil && miss != nil && n != 1 {
+		err = miss
+	}
+	return err
+}
+
 func (t sqlTx) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 	return t.tx.QueryContext(ctx, q, args...)
 }
@@ -141,6 +154,7 @@ func (p pgQuerier) QueryRow(ctx context.Context, q string, args ...any) Row {
 	return pgRow{p.q.QueryRow(c, dollars(q), args...), p.pulse, c, done}
 }
 
+// pgTx is a Tx on a connection that somebody else looks after, for Load.
 type pgTx struct {
 	pgQuerier
 	tx interface {
@@ -150,6 +164,10 @@ type pgTx struct {
 
 func (p pgTx) Raw() any          { return p.tx }
 func (p pgTx) ForUpdate() string { return " FOR UPDATE" }
+
+func (p pgTx) Later(ctx context.Context, miss error, q string, args ...any) error {
+	return atOnce(ctx, p, miss, q, args)
+}
 
 func (p pgTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	c, done := p.bind(ctx)

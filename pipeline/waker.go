@@ -1,0 +1,199 @@
+package pipeline
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/jarvisops/jarvis/store"
+)
+
+// A run that waits is a row of River's with a time, so that it goes on whoever dies. But River looks for such rows twice a
+// second, so the node that put a run to sleep has River look at the right moment. It is told as by a NOTIFY, of which no
+// other node and no other commit notices anything: thousands of runs may wake up in a minute.
+//
+//	a worker's wait ──► waker ──(it is time)──► ears ──► River fetches
+//	db.Listen ──► Engine.listen ──(river_…)──────┘
+
+// River's channels, and what it is told on the first of them when there are jobs to fetch.
+const (
+	riverInsert     = "river_insert"
+	riverControl    = "river_control"
+	riverLeadership = "river_leadership"
+	riverNew        = `{"queue":"` + river.QueueDefault + `"}`
+)
+
+// grid is what the times of a waker are rounded up to: those of many runs are one.
+const grid = 5 * time.Millisecond
+
+const (
+	clockApart = 3 * grid              // a database whose clock is a little after ours gives the run out that much later
+	writtenBy  = 60 * time.Millisecond // River may write down that late that a run waits
+)
+
+// waker knows when runs are to go on that this node put to sleep. Safe for concurrent use.
+type waker struct {
+	mu     sync.Mutex
+	times  times
+	known  map[int64]bool // of times, which are each there once
+	sooner chan struct{}  // holds a value when the first time is another
+}
+
+type times []int64
+
+func (t times) Len() int           { return len(t) }
+func (t times) Less(i, j int) bool { return t[i] < t[j] }
+func (t times) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *times) Push(x any)        { *t = append(*t, x.(int64)) }
+func (t *times) Pop() any {
+	old := *t
+	last := old[len(old)-1]
+	*t = old[:len(old)-1]
+	return last
+}
+
+func newWaker() *waker { return &waker{known: map[int64]bool{}, sooner: make(chan struct{}, 1)} }
+
+// after has the run looked for when it is to go on, which is d from now.
+func (w *waker) after(d time.Duration) {
+	t := time.Now().Add(d)
+	w.at(t)
+	w.at(t.Add(clockApart))
+	if d < writtenBy {
+		w.at(t.Add(writtenBy))
+	}
+}
+
+func (w *waker) at(t time.Time) {
+	slot := t.UnixMilli()/grid.Milliseconds() + 1
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known[slot] {
+		return
+	}
+	w.known[slot] = true
+	heap.Push(&w.times, slot)
+	if w.times[0] == slot {
+		select {
+		case w.sooner <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// due takes the times away that are over, and gives how long it is until the next; an hour when there is none.
+func (w *waker) due(now time.Time) (some bool, next time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.times) > 0 {
+		t := time.UnixMilli(w.times[0] * grid.Milliseconds())
+		if t.After(now) {
+			return some, t.Sub(now)
+		}
+		delete(w.known, heap.Pop(&w.times).(int64))
+		some = true
+	}
+	return some, time.Hour
+}
+
+// run calls wake whenever it is time.
+func (w *waker) run(ctx context.Context, wake func()) {
+	for {
+		some, next := w.due(time.Now())
+		if some {
+			wake()
+		}
+		t := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-w.sooner:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// ears is River's listener on PostgreSQL. It hears what comes by the one connection on which a node listens, and what this
+// process says to itself. What is lost delays: River looks as well.
+type ears struct {
+	heard  chan *riverdriver.Notification
+	prefix string // of River's channels
+}
+
+func newEars(ctx context.Context, db *store.DB) (*ears, error) {
+	e := &ears{heard: make(chan *riverdriver.Notification, 64)}
+	if err := db.QueryRow(ctx, "SELECT coalesce(current_schema() || '.', '')").Scan(&e.prefix); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// channels are those to listen on for River.
+func (e *ears) channels() []string {
+	if e == nil {
+		return nil
+	}
+	return []string{e.prefix + riverInsert, e.prefix + riverControl, e.prefix + riverLeadership}
+}
+
+// hear passes on what came for River, and reports whether it was that.
+func (e *ears) hear(n store.Notice) bool {
+	if e == nil {
+		return false
+	}
+	for i, c := range e.channels() {
+		if n.Channel == c {
+			e.say([]string{riverInsert, riverControl, riverLeadership}[i], n.Payload)
+			return true
+		}
+	}
+	return false
+}
+
+// look has River look for jobs now.
+func (e *ears) look() {
+	if e != nil {
+		e.say(riverInsert, riverNew)
+	}
+}
+
+func (e *ears) say(topic, payload string) {
+	select {
+	case e.heard <- &riverdriver.Notification{Topic: topic, Payload: payload}:
+	default: // it has enough to look for
+	}
+}
+
+var _ riverdriver.Listener = (*ears)(nil)
+
+func (e *ears) Close(context.Context) error            { return nil }
+func (e *ears) Connect(context.Context) error          { return nil }
+func (e *ears) Listen(context.Context, string) error   { return nil }
+func (e *ears) Ping(context.Context) error             { return nil }
+func (e *ears) Schema() string                         { return "" }
+func (e *ears) SetAfterConnectExec(string)             {}
+func (e *ears) Unlisten(context.Context, string) error { return nil }
+
+func (e *ears) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
+	select {
+	case n := <-e.heard:
+		return n, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// withEars is River's driver for PostgreSQL with our listener.
+type withEars struct {
+	*riverpgxv5.Driver
+	ears *ears
+}
+
+func (d withEars) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.ears }
