@@ -59,6 +59,12 @@ func (r *Registry) away(canon string) (s *siloed, silo string, away bool) {
 	return s, silo, silo != s.here
 }
 
+// Has reports whether a step is known to exist: Lookup also gives one of a silo that has not described its steps yet.
+func (r *Registry) Has(name, provider string) bool {
+	s, err := r.Lookup(name, provider)
+	return err == nil && !s.guessed
+}
+
 // describe finds a step that runs elsewhere. What nobody has told anything about is taken as it is written: who serves the
 // silo may just not have come yet.
 func (r *Registry) describe(s *siloed, silo, name, canon string) (Step, error) {
@@ -74,6 +80,7 @@ func (r *Registry) describe(s *siloed, silo, name, canon string) (Step, error) {
 	}
 	if !told {
 		d := Step{Name: canon, Doc: "a step of " + siloWords(silo) + ", which has not described it yet", Resume: Ask}
+		d.guessed = true
 		d.Undo = func(context.Context, *clipboard.Clipboard) error { return nil } // it may have to be
 		return d.described(silo), nil
 	}
