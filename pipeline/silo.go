@@ -143,6 +143,7 @@ func (c *carrier) handed() bool { return c.r.epoch != c.turn }
 // send has the run go to the silo of its next step, which is not this one.
 func (c *carrier) send() (verdict, error) {
 	c.lost = true
+	c.log.Info("a run is not where its step is, and is sent on", "run", c.r.ID, "here", c.silo)
 	if err := c.outcome(func(store.Tx, *Run) ([]Event, error) { return nil, nil }); err != nil || c.handed() {
 		return over, err
 	}
