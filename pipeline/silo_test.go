@@ -271,3 +271,43 @@ func TestReleaseInSilos(t *testing.T) {
 		t.Errorf("it went %s, want %s", &d, want)
 	}
 }
+
+// TestALoneServerWithAnAgent: one server, also on SQLite, whose silo an agent serves and leaves; over a restart, and in an undo.
+func TestALoneServerWithAnAgent(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		w.silos = inVMware
+		var d diary
+		w.reg.Add(d.step("hub", "dns:up"))
+		w.start()
+		n := &node{world: w}
+		serve := func() func() {
+			stop, err := w.e.Serve("vmware", []pipeline.Step{d.step("agent", "vc:make")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return stop
+		}
+		r := n.ask("loki", "dns:up", "vc:make", "dns:up")
+		n.waits(r.ID, pipeline.ForSilo)
+		w.stop()
+		w.start()
+		if r = n.waits(r.ID, pipeline.ForSilo); r.Stage != 1 || r.State != pipeline.Waiting {
+			t.Errorf("after a restart it is %s at %s", r.State, r.Where())
+		}
+		stop := serve()
+		w.wait(r.ID, pipeline.Ready)
+		if want := "hub.dns:up agent.vc:make hub.dns:up"; d.String() != want {
+			t.Errorf("it went %s, want %s", &d, want)
+		}
+		stop()
+		if _, err := w.e.Undo(t.Context(), r.ID, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		if r = n.waits(r.ID, pipeline.ForSilo); r.State != pipeline.Undoing || strings.Contains(r.Why, "cancel") {
+			t.Errorf("the undo is %s: %s", r.State, r.Why)
+		}
+		stop = serve()
+		w.wait(r.ID, pipeline.Undone)
+		stop()
+	})
+}
