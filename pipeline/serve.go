@@ -89,12 +89,18 @@ func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
 func (e *Engine) unserve(s *server) {
 	e.serving.drop(s)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	if e.db.Why() != nil { // nothing of ours counts any more, and this process ends
+		cancel()
+	}
 	if err := e.noteServed(ctx); err != nil && e.db.Why() == nil {
 		e.log.Warn("note that a silo is not served any more; it is tried again", "silo", s.silo, "err", err)
 	}
 	cancel()
 	s.close()
 	<-s.idle
+	if e.db.Why() != nil {
+		return
+	}
 	if err := e.tendQueue(s.silo); err != nil {
 		e.log.Error("take no more runs of a silo", "silo", s.silo, "err", err)
 	}
