@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -58,19 +59,34 @@ func (e *Engine) tell(ctx context.Context) {
 		return
 	}
 	for {
-		channel, payload := chanEvents, e.db.Holder()
+		say := func(channel, payload string) {
+			if err := e.db.Notify(ctx, channel, payload); err != nil && ctx.Err() == nil {
+				e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-e.offer:
-			channel, payload = e.ears.channels()[0], riverNew
+			for _, silo := range e.everySilo() {
+				say(e.ears.channels()[0], riverNew(queueOf(silo)))
+			}
 		case <-e.wrote:
-		}
-		if err := e.db.Notify(ctx, channel, payload); err != nil && ctx.Err() == nil {
-			e.log.Debug("tell the other nodes", "err", err) // they look by themselves
+			say(chanEvents, e.db.Holder())
 		}
 		pause(ctx, tellPeriod)
 	}
+}
+
+// everySilo gives those of the configuration, and "" for what is in none.
+func (e *Engine) everySilo() []string {
+	out := []string{""}
+	for _, silo := range e.silos {
+		if !slices.Contains(out, silo) {
+			out = append(out, silo)
+		}
+	}
+	return out
 }
 
 // tellWord has the other nodes look for a word.

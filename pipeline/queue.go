@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,9 @@ import (
 type carryArgs struct {
 	Run  int64 `json:"run"`
 	Turn int64 `json:"turn"`
+
+	silo  string        // whose queue it is in
+	after time.Duration // not to be taken before
 }
 
 func (carryArgs) Kind() string { return "jarvis_carry" }
@@ -34,7 +38,9 @@ func (carryArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAtte
 type queue interface {
 	insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error
 	start(ctx context.Context) error
-	rest()                          // no job is fetched any more; those in hand go on
+	rest()                   // no job is fetched any more; those in hand go on
+	serve(silo string) error // takes jobs of one more queue
+	leave(ctx context.Context, silo string) error
 	stop(ctx context.Context) error // ends those, too
 }
 
@@ -48,6 +54,7 @@ func (c *worker) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
 
 func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 	var v verdict
+	job.Args.silo = siloOfQueue(job.Queue)
 	err := guard.Call(func() (err error) {
 		v, err = c.e.carry(ctx, job.Args)
 		return err
@@ -75,14 +82,16 @@ func newQueue(ctx context.Context, db *store.DB, e *Engine, workers int) (queue,
 		if e.ears, err = newEars(ctx, db); err != nil {
 			return nil, fmt.Errorf("start River: %w", err)
 		}
+		e.ears.take(queueOf(e.here), true)
 		return makeQueue[pgx.Tx](ctx, withEars{riverpgxv5.New(pool), e.ears}, e, workers)
 	}
 	return makeQueue[*sql.Tx](ctx, riversqlite.New(db.SQLite()), e, workers)
 }
 
 type riverQueue[T any] struct {
-	client *river.Client[T]
-	e      *Engine
+	client  *river.Client[T]
+	e       *Engine
+	workers int
 }
 
 func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int) (queue, error) {
@@ -102,7 +111,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	river.AddWorker(ws, &worker{e: e})
 	c, err := river.NewClient(driver, &river.Config{
 		ID:                   e.db.Holder(), // a job in hand names the life of the node that has it
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Queues:               map[string]river.QueueConfig{queueOf(e.here): {MaxWorkers: workers}},
 		Workers:              ws,
 		Logger:               quiet,
 		JobTimeout:           -1,
@@ -116,7 +125,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	if err != nil {
 		return nil, fmt.Errorf("start River: %w", err)
 	}
-	return &riverQueue[T]{c, e}, nil
+	return &riverQueue[T]{c, e, workers}, nil
 }
 
 func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
@@ -134,7 +143,10 @@ func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryAr
 	}
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {
-		params[i] = river.InsertManyParams{Args: j}
+		params[i] = river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{Queue: queueOf(j.silo)}}
+		if j.after > 0 {
+			params[i].InsertOpts.ScheduledAt = time.Now().Add(j.after)
+		}
 	}
 	_, err := q.client.InsertManyFastTx(ctx, raw, params)
 	q.e.offered.Add(1)
@@ -151,6 +163,35 @@ func (q *riverQueue[T]) rest() {
 }
 
 func (q *riverQueue[T]) stop(ctx context.Context) error { return q.client.StopAndCancel(ctx) }
+
+func (q *riverQueue[T]) serve(silo string) error {
+	q.e.ears.take(queueOf(silo), true)
+	return q.client.Queues().Add(queueOf(silo), river.QueueConfig{MaxWorkers: q.workers})
+}
+
+// leave waits for the jobs of that queue that are in hand.
+func (q *riverQueue[T]) leave(ctx context.Context, silo string) error {
+	q.e.ears.take(queueOf(silo), false)
+	return q.client.Queues().Remove(ctx, queueOf(silo))
+}
+
+// A silo's queue is named for it; River's own default is that of the steps that are in no silo.
+const siloQueue = "silo-"
+
+func queueOf(silo string) string {
+	if silo == "" {
+		return river.QueueDefault
+	}
+	return siloQueue + silo
+}
+
+func siloOfQueue(queue string) string {
+	silo, ok := strings.CutPrefix(queue, siloQueue)
+	if !ok {
+		return ""
+	}
+	return silo
+}
 
 // levelHandler raises the level of a log handler: River's own chatter is not for our users.
 type levelHandler struct {

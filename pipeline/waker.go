@@ -3,10 +3,11 @@ package pipeline
 import (
 	"container/heap"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -20,13 +21,15 @@ import (
 //	a worker's wait ──► waker ──(it is time)──► ears ──► River fetches
 //	db.Listen ──► Engine.listen ──(river_…)──────┘
 
-// River's channels, and what it is told on the first of them when there are jobs to fetch.
+// River's channels.
 const (
 	riverInsert     = "river_insert"
 	riverControl    = "river_control"
 	riverLeadership = "river_leadership"
-	riverNew        = `{"queue":"` + river.QueueDefault + `"}`
 )
+
+// riverNew is what River is told on the first of them when there are jobs in a queue.
+func riverNew(queue string) string { return `{"queue":"` + queue + `"}` }
 
 // grid is what the times of a waker are rounded up to: those of many runs are one.
 const grid = 5 * time.Millisecond
@@ -125,10 +128,13 @@ func (w *waker) run(ctx context.Context, wake func()) {
 type ears struct {
 	heard  chan *riverdriver.Notification
 	prefix string // of River's channels
+
+	mu     sync.Mutex
+	queues map[string]bool // from which this node takes runs
 }
 
 func newEars(ctx context.Context, db *store.DB) (*ears, error) {
-	e := &ears{heard: make(chan *riverdriver.Notification, 64)}
+	e := &ears{heard: make(chan *riverdriver.Notification, 64), queues: map[string]bool{}}
 	if err := db.QueryRow(ctx, "SELECT coalesce(current_schema() || '.', '')").Scan(&e.prefix); err != nil {
 		return nil, err
 	}
@@ -159,9 +165,30 @@ func (e *ears) hear(n store.Notice) bool {
 
 // look has River look for jobs now.
 func (e *ears) look() {
-	if e != nil {
-		e.say(riverInsert, riverNew)
+	for _, q := range e.takes() {
+		e.say(riverInsert, riverNew(q))
 	}
+}
+
+// take has look be about one more queue, or no longer about it.
+func (e *ears) take(queue string, yes bool) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.queues[queue] = true; !yes {
+		delete(e.queues, queue)
+	}
+}
+
+func (e *ears) takes() []string {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.queues))
 }
 
 func (e *ears) say(topic, payload string) {
