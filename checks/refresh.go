@@ -18,6 +18,9 @@ import (
 func (m *Monitor) refresh(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
+	if err := m.readChanged(ctx); err != nil {
+		return err
+	}
 	defs, left, err := m.declared(ctx)
 	if err != nil {
 		return err
@@ -27,7 +30,11 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cat, err := newCatalog(defs, rec, m.conf().Node)
+	ours := m.name()
+	if !m.alone { // one record for all: what is another's is known here as well
+		ours = ""
+	}
+	cat, err := newCatalog(defs, rec, ours)
 	if err != nil {
 		return err
 	}
@@ -53,6 +60,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 		m.pairs[p.Key], m.byID[p.id] = p, p
 	}
 	m.adopt(cat, rec)
+	poke(m.moving)
 	return nil
 }
 
@@ -82,9 +90,13 @@ func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
 		err := m.DB.Write(ctx, func(tx store.Tx) error {
 			list = list[:0]
 			for _, k := range part {
-				p := &pair{plan: plan{Key: k}, index: notQueued, stand: made}
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, ?) ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id", k.Task, k.Host, string(state)).Scan(&p.id); err != nil {
+				p := &pair{plan: plan{Key: k}, index: notQueued}
+				var is string // another node may have been first
+				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state, tx) VALUES (?, ?, ?, "+m.sqlTx()+") ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id, rev, state", k.Task, k.Host, string(state)).Scan(&p.id, &p.rev, &is); err != nil {
 					return err
+				}
+				if err := json.Unmarshal([]byte(is), &p.stand); err != nil {
+					return fmt.Errorf("the state of %s on record: %w", k, err)
 				}
 				list = append(list, p)
 			}
@@ -117,12 +129,17 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 		p := m.pairs[k]
 		was, before := p.live, p.schedule
 		p.plan, p.live = plan, true
-		p.where = m.host(cat.whereOf(k))
-		live[p.where] = true
-		if p.busy || was && before.same(plan.schedule) {
+		h := m.host(cat.whereOf(k))
+		m.place(p, h)
+		live[h] = true
+		if p.busy || !m.ours(h) || was && before.same(plan.schedule) {
 			continue
 		}
-		m.due.at(p, p.first(now, m.alive, m.policy(p)))
+		alive := m.alive
+		if !m.alone {
+			alive = h.alive
+		}
+		m.due.at(p, p.first(now, alive, m.policy(p)))
 	}
 	for k, p := range m.pairs {
 		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
@@ -132,11 +149,12 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	}
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
+		m.moveHost(h)
 		h.pair.attempts = m.conf().Host.Attempts
 		switch {
 		case !h.pair.live:
 			m.due.remove(h.pair)
-		case h.down && !h.pair.busy && h.pair.index == notQueued:
+		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
 			m.due.at(h.pair, now)
 		}
 	}
@@ -144,12 +162,43 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	poke(m.wake)
 }
 
+// place has a pair run on a host. mu is held.
+func (m *Monitor) place(p *pair, h *host) {
+	if p.where != h {
+		if p.where != nil {
+			delete(p.where.pairs, p)
+			m.due.remove(p)
+		}
+		p.where = h
+		h.pairs[p] = true
+	}
+}
+
+// moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
+// held.
+func (m *Monitor) moveHost(h *host) {
+	share := m.cat.shareOf(h.name)
+	if m.alone || share == h.share {
+		return
+	}
+	was := m.held[h.share]
+	h.share = share
+	if now := m.held[share]; was && !now {
+		h.held = false
+		m.pause(h)
+		h.cancel()
+	} else if now && !was {
+		h.alive, h.gently, h.held = m.now(), false, true
+		m.resume(h)
+	}
+}
+
 // host gives one, as the record left it. mu is held.
 func (m *Monitor) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}}
-		h.pair.where = h
+		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
+		h.pair.where, h.pairs[h.pair] = h, true
 		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
 		m.hosts[name] = h
 	}
@@ -167,7 +216,7 @@ func (m *Monitor) policy(p *pair) string {
 func (m *Monitor) watchWithheld() {
 	clear(m.withheld)
 	for _, p := range m.pairs {
-		if p.mayTell() {
+		if p.mayTell() && m.ours(p.where) {
 			m.withheld[p] = true
 		}
 	}
@@ -265,6 +314,8 @@ func (m *Monitor) watch(ctx context.Context) {
 			if len(news) > 0 {
 				after, again, live = news[len(news)-1].ID, true, true
 			}
+		case <-m.redo:
+			again = true
 		case <-look.C:
 			live = true // two minutes behind a deployment are over at some time
 			if now := m.stamp(); now != files {
