@@ -155,7 +155,8 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	if m.alone {
-		return m.readStates(ctx, "")
+		_, err := m.readStates(ctx, "")
+		return err
 	}
 	return m.readChanged(ctx)
 }

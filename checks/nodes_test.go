@@ -27,11 +27,11 @@ type many struct {
 	conf Config
 	took time.Duration // of a run
 
-	mu     sync.Mutex
-	began  map[Key][]run
-	now    map[Key]string // who runs it
-	twice  []string
-	say    func(Key) outcome
+	mu    sync.Mutex
+	began map[Key][]run
+	now   map[Key]string // who runs it
+	twice []string
+	say   func(Key) outcome
 }
 
 // run is one that began: when, and where.
@@ -296,7 +296,7 @@ func TestNobodyRunsACheckTwice(t *testing.T) {
 func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()
-	conf.HostTasks[0].Hosts = []string{"web[1-12]"}
+	conf.HostTasks[0].Tasks, conf.HostTasks[0].Hosts = []string{"disk", "load"}, []string{"web[1-12]"}
 	conf.Tasks = append(conf.Tasks, Task{Name: "mend", Command: "x"})
 	conf.Actions = []Action{{Name: "tell", Notify: []string{"ops"}}, {Name: "mend", On: []string{"problem"}, Tasks: []string{"disk"}, Task: "mend"}}
 	conf.Contacts = []Contact{{Name: "ops", Channel: "#ops"}}

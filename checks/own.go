@@ -14,7 +14,7 @@ const (
 	// giveWithin is how long what runs may take while its part is to go to another node.
 	giveWithin = 15 * time.Second
 	// moveSpread is the time over which the hosts of parts that were taken are connected to.
-	moveSpread = 10 * time.Second
+	moveSpread = 8 * time.Second
 	sharesGate = 0x6a617276_7301 // held while parts change hands
 )
 

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/jarvisops/jarvis/store"
 )
@@ -36,7 +39,7 @@ func (m *Monitor) readChanged(ctx context.Context) error {
 	if err := m.DB.QueryRow(ctx, "SELECT txid_snapshot_xmin(txid_current_snapshot())").Scan(&from); err != nil {
 		return err
 	}
-	if err := m.readStates(ctx, "WHERE tx >= ?", m.readFrom); err != nil {
+	if _, err := m.readStates(ctx, "WHERE tx >= ?", m.readFrom); err != nil {
 		return err
 	}
 	m.readFrom = from
@@ -50,8 +53,8 @@ type state struct {
 	stand   Standing
 }
 
-// readStates takes over the states of some pairs. commit is held.
-func (m *Monitor) readStates(ctx context.Context, where string, args ...any) error {
+// readStates takes over the states of some pairs, and gives them. commit is held.
+func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]state, error) {
 	list, err := store.Collect(ctx, m.DB, func(row store.Row) (s state, err error) {
 		var text string
 		if err := row.Scan(&s.id, &s.Task, &s.Host, &text, &s.rev); err != nil || text == "" {
@@ -63,7 +66,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) err
 		return s, nil
 	}, "SELECT id, task, host, state, rev FROM check_pairs "+where, args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,7 +84,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) err
 		m.byID[p.id] = p
 		m.seen(p)
 	}
-	return nil
+	return list, nil
 }
 
 // seen takes in that a pair stands elsewhere than it did here. mu is held.
@@ -99,26 +102,51 @@ func (m *Monitor) seen(p *pair) {
 // reread reads pairs again whose state on record is another than was thought. Those that are gone are made again by what is
 // declared. commit is held.
 func (m *Monitor) reread(ctx context.Context, ids []int64) error {
-	if err := m.readChanged(ctx); err != nil {
-		return err
-	}
-	there, err := store.Collect(ctx, m.DB, func(row store.Row) (id int64, err error) { return id, row.Scan(&id) }, "SELECT id FROM check_pairs WHERE id = ANY(?)", ids)
-	if err != nil {
-		return err
-	}
-	is := map[int64]bool{}
-	for _, id := range there {
-		is[id] = true
+	there := map[int64]bool{}
+	for piece := range slices.Chunk(ids, 500) {
+		args := make([]any, len(piece))
+		for i, id := range piece {
+			args[i] = id
+		}
+		list, err := m.readStates(ctx, "WHERE id IN (?"+strings.Repeat(", ?", len(piece)-1)+")", args...)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			there[s.id] = true
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if p := m.byID[id]; p != nil && !is[id] {
+		p := m.byID[id]
+		if p == nil {
+			continue
+		}
+		if !there[id] {
 			m.drop(p)
 			m.lostPairs = true
+			continue
+		}
+		// A transaction whose end nobody saw may have been committed.
+		if i := slices.IndexFunc(m.done, func(f finished) bool { return f.p == p }); i >= 0 && p.stand.At.Equal(m.done[i].at) {
+			m.wasWritten(i)
 		}
 	}
 	return nil
+}
+
+// wasWritten takes over a result that is on record already. commit and mu are held.
+func (m *Monitor) wasWritten(i int) {
+	f := m.done[i]
+	m.done = slices.Concat(m.done[:i], m.done[i+1:])
+	st := &f.p.stand
+	m.takeIn(&settled{f: &f, p: f.p, stand: *st, j: judged{status: st.Status, line: st.Line}, asks: f.p.asks})
+	f.p.ended = false
+	m.reschedule(f.p)
+	m.stats.committed(time.Now(), 1)
+	m.heed(context.Background(), newsDo)
+	m.tellNodes(newsDo)
 }
 
 // drop forgets a pair that is no longer on record. mu is held.
@@ -128,12 +156,7 @@ func (m *Monitor) drop(p *pair) {
 	delete(m.withheld, p)
 	m.due.remove(p)
 	p.live, p.busy, p.ended = false, false, false
-	for i := range m.done {
-		if m.done[i].p == p {
-			m.done = append(m.done[:i:i], m.done[i+1:]...)
-			break
-		}
-	}
+	m.done = slices.DeleteFunc(slices.Clone(m.done), func(f finished) bool { return f.p == p })
 	if h := p.where; h != nil {
 		delete(h.pairs, p)
 		if p == h.pair {

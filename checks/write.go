@@ -270,33 +270,12 @@ func (m *Monitor) takeOver(batch []settled) {
 	events, results := false, 0
 	for i := range batch {
 		s := &batch[i]
-		p := s.p
-		p.stand = s.stand
+		s.p.rev++
 		events = events || len(s.events) > 0
-		p.rev++
 		if s.f != nil {
 			results++
-			for _, id := range slices.Concat(s.f.owed, s.asks) {
-				delete(m.acting, id)
-			}
-			if len(s.asks) > 0 {
-				p.asks = p.asks[len(s.asks):]
-				m.tellNodes(newsDone)
-			}
-			for _, w := range p.waiters {
-				close(w)
-			}
-			p.waiters = nil
-			p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
-			if extra := len(p.recent) - m.conf().Recent; extra > 0 {
-				p.recent = append(p.recent[:0], p.recent[extra:]...)
-			}
 		}
-		if p.mayTell() && m.ours(p.where) {
-			m.withheld[p] = true
-		} else {
-			delete(m.withheld, p)
-		}
+		m.takeIn(s)
 	}
 	for i := range m.done[:results] {
 		m.done[i].p.ended = false
@@ -307,5 +286,33 @@ func (m *Monitor) takeOver(batch []settled) {
 	if events {
 		m.heed(context.Background(), newsDo)
 		m.tellNodes(newsDo)
+	}
+}
+
+// takeIn makes memory what the record is of one pair. commit and mu are held.
+func (m *Monitor) takeIn(s *settled) {
+	p := s.p
+	p.stand = s.stand
+	if s.f != nil {
+		for _, id := range slices.Concat(s.f.owed, s.asks) {
+			delete(m.acting, id)
+		}
+		if len(s.asks) > 0 {
+			p.asks = p.asks[len(s.asks):]
+			m.tellNodes(newsDone)
+		}
+		for _, w := range p.waiters {
+			close(w)
+		}
+		p.waiters = nil
+		p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
+		if extra := len(p.recent) - m.conf().Recent; extra > 0 {
+			p.recent = append(p.recent[:0], p.recent[extra:]...)
+		}
+	}
+	if p.mayTell() && m.ours(p.where) {
+		m.withheld[p] = true
+	} else {
+		delete(m.withheld, p)
 	}
 }
