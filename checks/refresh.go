@@ -2,7 +2,6 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/pipeline"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
@@ -75,39 +73,6 @@ func (m *Monitor) leave(left []Definition) {
 			m.Log.Error("a definition is left out", "kind", d.Kind, "name", d.Name, "by", d.By, "err", d.Trouble)
 		}
 	}
-}
-
-// addPairs gives pairs their numbers; those that have one already, because a try before this one broke off, keep it.
-func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
-	made := Standing{Made: m.now()}
-	state, err := json.Marshal(made)
-	if err != nil {
-		return nil, err
-	}
-	var out []*pair
-	for part := range slices.Chunk(keys, 1000) {
-		var list []*pair
-		err := m.DB.Write(ctx, func(tx store.Tx) error {
-			list = list[:0]
-			for _, k := range part {
-				p := &pair{plan: plan{Key: k}, index: notQueued}
-				var is string // another node may have been first
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state, tx) VALUES (?, ?, ?, "+m.sqlTx()+") ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id, rev, state", k.Task, k.Host, string(state)).Scan(&p.id, &p.rev, &is); err != nil {
-					return err
-				}
-				if err := json.Unmarshal([]byte(is), &p.stand); err != nil {
-					return fmt.Errorf("the state of %s on record: %w", k, err)
-				}
-				list = append(list, p)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
-	}
-	return out, nil
 }
 
 func (c *catalog) whereOf(k Key) string {
@@ -298,6 +263,8 @@ func (m *Monitor) watch(ctx context.Context) {
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
 	files := m.stamp()
+	var rest <-chan time.Time // until the next reading
+	waits := false
 	for {
 		again, live := false, false
 		select {
@@ -316,6 +283,8 @@ func (m *Monitor) watch(ctx context.Context) {
 			}
 		case <-m.redo:
 			again = true
+		case <-rest:
+			rest, again, waits = nil, waits, false
 		case <-look.C:
 			live = true // two minutes behind a deployment are over at some time
 			if now := m.stamp(); now != files {
@@ -327,11 +296,22 @@ func (m *Monitor) watch(ctx context.Context) {
 				m.Log.Error("look for deployments", "err", err)
 			}
 		}
-		if again {
+		switch {
+		case again && rest != nil:
+			waits = true
+		case again:
+			began := time.Now()
 			m.again(ctx)
+			if took := time.Since(began); took > longReading {
+				rest = time.After(min(4*took, time.Minute))
+			}
 		}
 	}
 }
+
+// longReading is how long it may take to read all again for each thing that happens. With very many checks it takes more, and is
+// done for several together.
+const longReading = 100 * time.Millisecond
 
 // declares reports whether there is anything to check.
 func (m *Monitor) declares() bool {
