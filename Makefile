@@ -64,6 +64,9 @@ bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush,
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
 	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 60m
 
+bench-nodes: ## 100,000 hosts with ten checks a minute on 20 servers: in virtual time, and what one PostgreSQL takes of them
+	JARVIS_SIM_HOSTS=100000 go test ./checks -run '^TestSimulation$$' -bench BenchmarkNodesRecord -benchtime 1x -v -timeout 60m
+
 bench-checks: ## the same for scheduled checks, beside Icinga 2 with check_by_ssh, which it installs, and for ten million results
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends icinga2-bin icinga2-common monitoring-plugins-basic openssh-server
 	$(SUDO) go test ./cmd/jarvis ./checks -p 1 -run '^$$' -bench 'BenchmarkChecks|BenchmarkRecord' -benchtime 1x -timeout 60m
@@ -79,4 +82,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-years bench-small bench-remote bench-checks crash cluster fuzz
+.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-years bench-small bench-remote bench-nodes bench-checks crash cluster fuzz

@@ -89,7 +89,7 @@ func benchRecord(b *testing.B) {
 		name string
 		ask  func(i int) error
 	}{
-		{"dashboard: what is wrong, of all checks", func(int) error { _, err := m.List(Filter{Status: Problems}); return err }},
+		{"dashboard: what is wrong, of all checks", func(int) error { _, err := m.List(ctx, Filter{Status: Problems}); return err }},
 		{"one check with its last 20", func(i int) error {
 			_, err := m.Show(ctx, Key{fmt.Sprint("task", i%perHost), fmt.Sprint("web", i%hosts+1)})
 			return err
@@ -103,7 +103,7 @@ func benchRecord(b *testing.B) {
 			return err
 		}},
 		{"history: 100 results of a host", func(i int) error {
-			list, err := m.List(Filter{Host: fmt.Sprint("web", i%hosts+1)})
+			list, err := m.List(ctx, Filter{Host: fmt.Sprint("web", i%hosts+1)})
 			if err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ func benchRecord(b *testing.B) {
 		}
 	}
 	ask("writing")
-	s := m.Stats()
+	s := m.Stats(ctx)
 	fmt.Printf("meanwhile %d results a minute, %.1f ms behind at most\n", s.Written, float64(s.MaxLag.Microseconds())/1000)
 	m.conf().Keep.Results = span * 9 / 10
 	began = time.Now()

@@ -43,6 +43,9 @@ type catalog struct {
 	plans    map[Key]plan
 	actions  []*action
 	contacts map[string]Contact
+	pins     map[string]string // the node that must check a host, by the host that runs
+	// unclear says of hosts that host_tasks name several nodes for them.
+	unclear []string
 	// idle says of host_tasks that they stand for no host at all.
 	idle []string
 }
@@ -53,9 +56,10 @@ type record struct {
 	clusters map[string][]string
 }
 
-// newCatalog expands the definitions. They have been checked.
-func newCatalog(d *Defs, rec record, node string) (*catalog, error) {
-	c := &catalog{defs: d, hosts: map[string]Host{}, plans: map[Key]plan{}, contacts: map[string]Contact{}}
+// newCatalog expands the definitions. They have been checked. What is for another node than ours, in the words of
+// host_tasks, is left out; with "" everything is there.
+func newCatalog(d *Defs, rec record, ours string) (*catalog, error) {
+	c := &catalog{defs: d, hosts: map[string]Host{}, plans: map[Key]plan{}, contacts: map[string]Contact{}, pins: map[string]string{}}
 	for _, h := range d.Hosts {
 		c.hosts[h.Name] = h
 	}
@@ -84,7 +88,7 @@ func newCatalog(d *Defs, rec record, node string) (*catalog, error) {
 		if len(hosts) == 0 {
 			c.idle = append(c.idle, ht.label())
 		}
-		if ht.Node != "" && ht.Node != node {
+		if ht.Node != "" && ours != "" && ht.Node != ours {
 			continue
 		}
 		for i := range d.Tasks {
@@ -100,6 +104,9 @@ func newCatalog(d *Defs, rec record, node string) (*catalog, error) {
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}
 				c.plans[p.Key] = p // what comes later counts
+				if ht.Node != "" {
+					c.pin(c.whereOf(p.Key), ht.Node)
+				}
 			}
 		}
 	}
@@ -122,6 +129,14 @@ func newCatalog(d *Defs, rec record, node string) (*catalog, error) {
 		}
 	}
 	return c, nil
+}
+
+// pin has a host checked by one node: all of it, for its checks share a connection and what is known of it.
+func (c *catalog) pin(host, node string) {
+	if was := c.pins[host]; was != "" && was != node {
+		c.unclear = append(c.unclear, fmt.Sprintf("host_tasks name %s and %s for %s; %s checks it", was, node, host, node))
+	}
+	c.pins[host] = node
 }
 
 // planActions makes the pairs that an action may have run, where no schedule does.

@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Dir     string        `yaml:"dir" path:"relative" doc:"folder of more files (*.yaml) with hosts, tasks, … as below; they are read again when they change"`
 	Plugins string        `yaml:"plugins" path:"relative" doc:"folder of plugins that are brought to the hosts; a task names one as plugin"`
-	Node    string        `yaml:"node" doc:"the name of this server, for host_tasks that name a node" default:"this machine's host name"`
+	Node    string        `yaml:"node" doc:"the name of this server, for host_tasks that name a node; of several servers on one database each must have its own node.name here" default:"node.name"`
 	AtOnce  int           `yaml:"at_once" doc:"checks that run at the same moment, in all" default:"256"`
 	PerHost int           `yaml:"per_host" doc:"and on one host; sshd allows 10 sessions on a connection" default:"4"`
 	CatchUp string        `yaml:"catch_up" doc:"what was due while this server was down: skip (it is due at its next time) or once (it runs once, now)" default:"skip"`
@@ -62,6 +62,7 @@ type Host struct {
 	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
 	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
 	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
+	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the part of the network it is in: only servers whose node.silo is that check it; empty: any"`
 }
 
 // Task is a command, or a plugin that is brought to the host.
@@ -100,7 +101,7 @@ type HostTask struct {
 	Hosts    []string `yaml:"hosts" json:"hosts" doc:"names (web[1-20] too), * and ? for those that are listed or on record, @group, @cluster; a ! before it takes away"`
 	Schedule string   `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"instead of the task's"`
 	Attempts int      `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"instead of the task's"`
-	Node     string   `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that runs them; empty: every one that reads this"`
+	Node     string   `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that checks these hosts; empty: any that may"`
 }
 
 // Action is what follows from what a check says.
@@ -161,9 +162,6 @@ func (c *Config) defaults() {
 	wait(&c.Keep.Days, 3650*day)
 	if c.CatchUp == "" {
 		c.CatchUp = skip
-	}
-	if c.Node == "" {
-		c.Node, _ = os.Hostname()
 	}
 }
 

@@ -251,7 +251,7 @@ func (m *Monitor) Define(ctx context.Context, d Definition) error {
 	return m.redefine(ctx, d.Kind, d.Name, &d, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "INSERT INTO check_defs (kind, name, yaml, by_whom, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET yaml = excluded.yaml, by_whom = excluded.by_whom, at = excluded.at",
 			d.Kind, d.Name, d.YAML, d.By, m.now().UnixMilli())
-		return err
+		return errors.Join(err, changed(ctx, tx, markDefs))
 	})
 }
 
@@ -270,7 +270,7 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 	}
 	return m.redefine(ctx, kind, name, nil, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "DELETE FROM check_defs WHERE kind = ? AND name = ?", kind, name)
-		return err
+		return errors.Join(err, changed(ctx, tx, markDefs))
 	})
 }
 
@@ -279,6 +279,11 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
 	m.defining.Lock()
 	defer m.defining.Unlock()
+	return m.DB.OneByOne(ctx, func() error { return m.tryDefine(ctx, kind, name, d, write) })
+}
+
+// tryDefine is redefine, while nobody else defines anything.
+func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
 	files, err := m.files()
 	if err != nil {
 		return err
@@ -307,6 +312,7 @@ func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition
 	if err := m.DB.Write(ctx, write); err != nil {
 		return err
 	}
+	defer m.tellNodes(newsDefs)
 	return m.refresh(ctx)
 }
 

@@ -37,7 +37,7 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 		if len(g.times(diskLoki)) == 0 {
 			t.Error("what is right does not run")
 		}
-		if got, want := g.Stats().Trouble, "there is no task load; and 1 more"; !strings.Contains(got, want) {
+		if got, want := g.Stats(t.Context()).Trouble, "there is no task load; and 1 more"; !strings.Contains(got, want) {
 			t.Errorf("it says %q, want %q", got, want)
 		}
 		left := map[string]string{}
@@ -60,7 +60,7 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 		if err := g.Remove(t.Context(), KindAction, "restart"); err != nil {
 			t.Error(err)
 		}
-		if got := g.Stats(); got.Trouble != "" || got.Checks != 2 {
+		if got := g.Stats(t.Context()); got.Trouble != "" || got.Checks != 2 {
 			t.Errorf("when all is mended: %+v", got)
 		}
 		define(KindHostTask, "at-night", "{tasks: [disk], hosts: [thor], schedule: nightly}")

@@ -24,7 +24,7 @@ host_tasks: [{tasks: [disk], hosts: ["web[1-5]"]}]
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		t.Fatalf("%s: %+v", what, g.Stats())
+		t.Fatalf("%s: %+v", what, g.Stats(t.Context()))
 	}
 	results := func() int {
 		list, err := g.Results(t.Context(), ResultFilter{Limit: maxResults})
@@ -43,9 +43,11 @@ host_tasks: [{tasks: [disk], hosts: ["web[1-5]"]}]
 	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	until("all wait", func() bool { return g.Stats().Unwritten == 5 })
+	until("all wait", func() bool { return g.Stats(t.Context()).Unwritten == 5 })
 	g.forgetRuns()
-	until("it is said", func() bool { return strings.Contains(g.Stats().Trouble, "the database takes no results since") })
+	until("it is said", func() bool {
+		return strings.Contains(g.Stats(t.Context()).Trouble, "the database takes no results since")
+	})
 	if n := len(g.times(Key{"disk", "web1"})); n != 0 {
 		t.Errorf("a check ran %d times while its last result waited", n)
 	}
@@ -53,7 +55,7 @@ host_tasks: [{tasks: [disk], hosts: ["web[1-5]"]}]
 	if _, err := other.Exec("COMMIT"); err != nil {
 		t.Fatal(err)
 	}
-	until("it goes on", func() bool { return results() >= before+10 && g.Stats().Trouble == "" })
+	until("it goes on", func() bool { return results() >= before+10 && g.Stats(t.Context()).Trouble == "" })
 	// Nothing is lost, and nothing is there twice.
 	list, err := g.Results(t.Context(), ResultFilter{Limit: maxResults})
 	if err != nil {

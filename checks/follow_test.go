@@ -131,7 +131,7 @@ func TestADeploymentIsQuiet(t *testing.T) {
 		thor := "disk is CRITICAL on thor: full. `check show disk on thor`"
 		g.wantLines(thor)
 		time.Sleep(11 * time.Minute)
-		if list, err := g.List(Filter{Host: "loki"}); err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Hidden, "run 1 has just ended on it") {
+		if list, err := g.List(t.Context(), Filter{Host: "loki"}); err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Hidden, "run 1 has just ended on it") {
 			t.Errorf("%+v %v", list, err)
 		}
 		g.wantLines(thor) // it came on record, and is given two minutes

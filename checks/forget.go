@@ -93,12 +93,7 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 			return err
 		}
 		m.mu.Lock()
-		delete(m.pairs, p.Key)
-		delete(m.byID, p.id)
-		delete(m.withheld, p)
-		if p.Task == hostTask {
-			delete(m.hosts, p.Host)
-		}
+		m.drop(p)
 		m.mu.Unlock()
 	}
 	return nil

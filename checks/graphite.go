@@ -58,13 +58,18 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	last, err := m.settledUpTo(ctx)
+	if err != nil || last == 0 {
+		return 0, err
+	}
 	if after == 0 { // a new one begins with what is new
-		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM check_results").Scan(&after); err != nil || after == 0 {
-			return 0, err
-		}
+		after = last
 		return 0, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, name, after) })
 	}
-	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, perf FROM check_results WHERE id > ? ORDER BY id LIMIT ?", after, graphiteChunk)
+	if err := m.sync(ctx); err != nil { // pairs that another node made
+		return 0, err
+	}
+	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, perf FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", after, last, graphiteChunk)
 	if err != nil {
 		return 0, err
 	}

@@ -14,8 +14,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 	for _, l := range []struct {
 		what string
 		f    func(context.Context)
-	}{{"start checks", m.loop}, {"write results", m.write}, {"do what follows on results", m.act}, {"tell people of results", m.tellPeople},
-		{"roll up results", m.rollUp}, {"forget old results", m.forget}, {"send results to Graphite", m.graphites}, {"follow what is declared", m.watch}} {
+	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
+		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
+		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
@@ -24,7 +25,34 @@ func (m *Monitor) Run(ctx context.Context) error {
 	wg.Wait()
 	m.runs.Wait()
 	m.writeRest()
+	m.giveAll()
 	return nil
+}
+
+// What one node does for all.
+const (
+	roleActions = "check actions" // what follows on results, and the notices: one voice
+	roleRecords = "check records" // the roll-ups, Graphite, retention
+)
+
+// inRole does some things while this node has a role.
+func (m *Monitor) inRole(role string, all ...func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		err := m.DB.InRole(ctx, role, func(ctx context.Context) error {
+			var wg guard.Group
+			for _, f := range all {
+				caught := guard.Log(m.Log, "do the work of a role", "role", role)
+				wg.Go(caught, func() {
+					_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f(ctx); return nil })
+				})
+			}
+			wg.Wait()
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			m.Log.Error("do the work of a role", "role", role, "err", err)
+		}
+	}
 }
 
 // loop starts what is due. It wakes at least once a second: a clock that is set says nothing.
@@ -53,6 +81,12 @@ func (m *Monitor) beginDue(ctx context.Context, clock *clock) time.Duration {
 		m.afterStepBack(now)
 	} else if step > smallStep {
 		m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
+	}
+	if !m.DB.Proven() { // another node may begin them in a moment
+		for _, h := range m.hosts {
+			h.cancel()
+		}
+		return time.Second
 	}
 	for len(m.due) > 0 && !m.due[0].due.After(now) {
 		m.begin(ctx, heap.Pop(&m.due).(*pair), now)
@@ -94,7 +128,7 @@ func (m *Monitor) afterStepBack(now time.Time) {
 
 // begin has a pair run, or says why it does not. mu is held.
 func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
-	if !p.live || p.busy {
+	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
 	if late := now.Sub(p.due); late > smallStep && p.Task != hostTask {
@@ -126,8 +160,11 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		p := h.queue[0]
 		h.queue = h.queue[1:]
-		if !p.live {
+		if !p.live || !m.ours(h) || !m.DB.Proven() {
 			p.busy = false
+			if p.live && m.ours(h) {
+				m.due.at(p, m.now().Add(time.Second))
+			}
 			continue
 		}
 		h.running++
@@ -138,12 +175,13 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		due, owed := p.due, p.owed
 		p.owed = nil
+		run := h.context(ctx)
 		m.runs.Go(guard.Log(m.Log, "take in a result", "check", p.Key.String()), func() {
 			began := m.now()
 			m.stats.begun(time.Now(), began.Sub(due))
-			out := m.runGuarded(ctx, j)
+			out := m.runGuarded(run, j)
 			m.stats.ended(time.Now(), out.took)
-			m.ended(ctx, h, finished{p: p, due: due, at: began, out: out, owed: owed})
+			m.ended(ctx, h, finished{p: p, due: due, at: began, out: out, owed: owed}, run.Err() != nil)
 		})
 	}
 }
@@ -160,8 +198,8 @@ func (m *Monitor) runGuarded(ctx context.Context, j job) (out outcome) {
 // bugText is the result of a check on which we have a bug.
 const bugText = "a bug in Jarvis, not in what is checked; the stack is in its log"
 
-// ended takes in what a run gave, and lets the next have its place.
-func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
+// ended takes in what a run gave, and lets the next have its place. One that was cancelled gave nothing.
+func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h.running--
@@ -170,6 +208,18 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
 		return // it runs again at the next start
 	}
 	p := f.p
+	if cancelled {
+		p.busy, p.owed, p.cut = false, append(f.owed, p.owed...), true
+		if p.live && m.ours(p.where) {
+			m.due.at(p, m.now())
+			poke(m.wake)
+		} else {
+			m.disown(p)
+			poke(m.moving)
+		}
+		m.dispatchWaiting(ctx)
+		return
+	}
 	p.cut = p.cut && f.out.unreachable
 	switch {
 	case f.out.unreachable:
@@ -192,6 +242,11 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
 	}
 	m.finish(f)
 	m.dispatch(ctx, h)
+	m.dispatchWaiting(ctx)
+}
+
+// dispatchWaiting lets hosts have the places that are free. mu is held.
+func (m *Monitor) dispatchWaiting(ctx context.Context) {
 	for len(m.waiting) > 0 && m.running < m.conf().AtOnce {
 		next := m.waiting[0]
 		m.waiting = m.waiting[1:]
@@ -203,8 +258,8 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished) {
 // returned has the checks of a host that is back run soon, if they have not run since. mu is held.
 func (m *Monitor) returned(h *host) {
 	now := m.now()
-	for _, p := range m.pairs {
-		if p.where == h && p.live && p.Task != hostTask && !p.busy && (p.stand.Down || len(p.owed) > 0) {
+	for p := range h.pairs {
+		if p.live && p.Task != hostTask && !p.busy && (p.stand.Down || len(p.owed) > 0) {
 			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
@@ -223,7 +278,8 @@ func (m *Monitor) finish(f finished) {
 // reschedule puts a pair whose result is committed back into the heap. mu is held.
 func (m *Monitor) reschedule(p *pair) {
 	p.busy = false
-	if !p.live {
+	if !p.live || !m.ours(p.where) {
+		poke(m.moving) // it may be the last of its part
 		return
 	}
 	now := m.now()
@@ -245,15 +301,24 @@ func (m *Monitor) reschedule(p *pair) {
 	}
 }
 
-// RunNow has a check run now, beside its schedule. The channel is closed when there is a result; that of a run which is under
-// way counts.
-func (m *Monitor) RunNow(k Key) (<-chan struct{}, error) {
+// RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result; that of a
+// run which is under way counts.
+func (m *Monitor) RunNow(ctx context.Context, k Key) (<-chan struct{}, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	p := m.pairs[k]
 	if p == nil || !p.live {
+		m.mu.Unlock()
 		return nil, &NoCheckError{k}
 	}
+	if !m.ours(p.where) {
+		_, err := m.runner(p)
+		m.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return m.ask(ctx, k)
+	}
+	defer m.mu.Unlock()
 	done := make(chan struct{})
 	p.waiters = append(p.waiters, done)
 	if !p.busy {

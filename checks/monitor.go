@@ -1,10 +1,9 @@
 package checks
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -42,9 +41,13 @@ type Monitor struct {
 
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
-	mu        sync.Mutex
-	cat       *catalog
-	rec       record
+	mu  sync.Mutex
+	cat *catalog
+	rec record
+	ownership
+	readFrom  int64 // transactions from this one on may have written states that are not read; commit guards it
+	lostPairs bool  // some that are declared were taken off the record by another node
+	waitAsked map[int64]chan struct{}
 	pairs     map[Key]*pair
 	byID      map[int64]*pair
 	hosts     map[string]*host
@@ -63,12 +66,17 @@ type Monitor struct {
 	stuck     error        // why results are not committed
 	stuckAt   time.Time    // since when
 	alive     time.Time    // when this server was last known to work, before it started
+	known     string       // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
 	wake      chan struct{} // the heap has changed
 	results   chan struct{} // done has some
 	outbox    chan struct{} // something is to be done
 	gathering chan struct{} // something is to be said
+	asked     chan struct{} // a run may be asked for
+	redo      chan struct{} // what is declared is to be read again
+	moving    chan struct{} // who has which part may change
+	telling   chan string   // to the other nodes
 	news      fan           // notices were written
 }
 
@@ -79,13 +87,18 @@ func New(cfg Config) (*Monitor, error) {
 	}
 	cfg.defaults()
 	m := &Monitor{pairs: map[Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1),
+		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
+		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
 	m.cfg.Store(&cfg)
 	m.run = m.overSSH
 	return m, nil
 }
 
 func (m *Monitor) conf() *Config { return m.cfg.Load() }
+
+// name gives that of this server, as host_tasks have it.
+func (m *Monitor) name() string { return cmp.Or(m.conf().Node, m.DB.Node().Name) }
 
 // Reload takes another configuration; with an error the one there is stays. What runs goes on, and what a check has seen stays
 // on record.
@@ -114,7 +127,14 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
+	m.alone = !m.DB.Shared()
+	if own := m.DB.Node().Name; !m.alone && m.name() != own {
+		m.Log.Warn("host_tasks for the node checks.node are not run: the other servers know this one as node.name", "checks.node", m.name(), "node.name", own)
+	}
 	if err := m.readPairs(ctx); err != nil {
+		return err
+	}
+	if err := m.nameRuns(ctx); err != nil {
 		return err
 	}
 	if err := m.readDowntimes(ctx); err != nil {
@@ -132,25 +152,13 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 func (m *Monitor) now() time.Time { return m.Now().Round(0) }
 
 func (m *Monitor) readPairs(ctx context.Context) error {
-	rows, err := m.DB.Query(ctx, "SELECT id, task, host, state FROM check_pairs")
-	if err != nil {
+	m.commit.Lock()
+	defer m.commit.Unlock()
+	if m.alone {
+		_, err := m.readStates(ctx, "")
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		p := &pair{index: notQueued, known: true}
-		var state string
-		if err := rows.Scan(&p.id, &p.Task, &p.Host, &state); err != nil {
-			return err
-		}
-		if state != "" {
-			if err := json.Unmarshal([]byte(state), &p.stand); err != nil {
-				return fmt.Errorf("the state of %s on record: %w", p.Key, err)
-			}
-		}
-		m.pairs[p.Key], m.byID[p.id] = p, p
-	}
-	return rows.Err()
+	return m.readChanged(ctx)
 }
 
 // The marks of table check_marks.
@@ -160,6 +168,10 @@ const (
 	// The range that is being added ends with this result, and the pairs up to this one have it.
 	markRollUpTo   = "roll-up to"
 	markRollUpPair = "roll-up pair"
+	// They count changes, so that nodes find them.
+	markDefs      = "defs"
+	markDowntimes = "downtimes"
+	markRecord    = "record" // a random number, which tells this record from others
 )
 
 func (m *Monitor) mark(ctx context.Context, name string) (v int64, err error) {

@@ -26,7 +26,7 @@ host_tasks:
 				t.Errorf("load on %s ran %d times in 10 minutes", h, n)
 			}
 		}
-		s := g.Stats()
+		s := g.Stats(t.Context())
 		if s.Checks != 40 || s.Hosts != 20 || s.Problems != 0 || s.MaxLag > 100*time.Millisecond || s.Started < 180 || s.Written < 180 {
 			t.Errorf("%+v", s)
 		}
@@ -91,7 +91,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 			t.Errorf("%d connections in an hour, want one each 30 s", attempts)
 		}
 		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused")
-		list, err := g.List(Filter{Host: "loki"})
+		list, err := g.List(t.Context(), Filter{Host: "loki"})
 		if err != nil || len(list) != 4 || list[0].Task != hostTask || list[0].Hard != Critical || list[1].Status != Unknown && list[2].Status != Unknown {
 			t.Errorf("%v %+v", err, list)
 		}
@@ -115,7 +115,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 		g.says(func(Key, int) outcome { return outcome{stdout: "OK"} })
 		time.Sleep(2 * time.Minute)
 		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused", "loki answers again after 59m")
-		if list, err := g.List(Filter{Host: "loki", Status: Problems}); err != nil || len(list) != 0 {
+		if list, err := g.List(t.Context(), Filter{Host: "loki", Status: Problems}); err != nil || len(list) != 0 {
 			t.Errorf("%v %+v", err, list)
 		}
 	})

@@ -97,6 +97,7 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 		return 0, err
 	}
 	m.news.poke()
+	m.tellNodes(newsNotices)
 	return 0, nil
 }
 

@@ -2,7 +2,6 @@ package checks
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,10 +37,10 @@ func (m *Monitor) act(ctx context.Context) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		m.mu.Lock()
-		waiting := len(m.acting) // for hosts that are down: they keep nobody else from being done
-		m.mu.Unlock()
-		rows, err := m.openRows(ctx, rowDo, 64+waiting)
+		rows, err := m.openRows(ctx, rowDo, 64)
+		if err == nil {
+			err = m.gone(ctx)
+		}
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("read what is to be done", "err", err)
 		}
@@ -49,12 +48,6 @@ func (m *Monitor) act(ctx context.Context) {
 		room := make(chan struct{}, actAtOnce)
 		did := false
 		for _, r := range rows {
-			m.mu.Lock()
-			waits := m.acting[r.id]
-			m.mu.Unlock()
-			if waits {
-				continue
-			}
 			did = true
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
@@ -162,16 +155,15 @@ func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	switch {
 	case a == nil:
 		return &goneError{"the action " + r.action}
-	case a.Task != "":
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		p := m.pairs[Key{a.Task, cmp.Or(a.TaskHost, r.Host)}]
-		if p == nil || !p.live {
-			return &goneError{"the check " + Key{a.Task, cmp.Or(a.TaskHost, r.Host)}.String()}
+	case a.Task != "": // of a Jarvis for which that was no kind of its own
+		if err := m.DB.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE check_outbox SET kind = ? WHERE id = ?", rowRun, r.id)
+			return err
+		}); err != nil {
+			return err
 		}
-		m.acting[r.id] = true
-		p.owed = append(p.owed, r.id)
-		m.soon(p)
+		poke(m.asked)
+		m.tellNodes(newsDo)
 		return errLater
 	case a.Run != "":
 		if m.Do == nil {

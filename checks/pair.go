@@ -2,6 +2,7 @@ package checks
 
 import (
 	"container/heap"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
@@ -36,6 +37,7 @@ type Ack struct {
 type pair struct {
 	plan
 	id    int64
+	rev   int64 // of stand, on record
 	live  bool  // it is declared
 	where *host // that runs it: its own, or the task's From
 	stand Standing
@@ -48,7 +50,8 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
-	owed    []int64         // rows of the outbox that ask for a run
+	owed    []int64         // rows of the outbox that ask for a run, and wait while the host is down
+	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
 
 	recent []Brief // the newest last
@@ -65,8 +68,17 @@ type Brief struct {
 
 // host is where checks run.
 type host struct {
-	name string
-	pair *pair // whether it answers at all
+	name  string
+	pair  *pair          // whether it answers at all
+	pairs map[*pair]bool // all that run there, with that
+
+	share  string    // its part of all hosts
+	held   bool      // that part is ours
+	alive  time.Time // until when it is known to have been checked, before we took it
+	gently bool      // by a node that ended all that ran
+
+	runs context.Context    // of what runs
+	end  context.CancelFunc // of that
 
 	target  *remote.Target // nil: not asked for since the record changed
 	running int
@@ -75,6 +87,21 @@ type host struct {
 	down    bool
 	why     string          // of down
 	plugins map[string]bool // by hash: they are there
+}
+
+// context gives the context of what begins on a host. Monitor.mu is held.
+func (h *host) context(ctx context.Context) context.Context {
+	if h.runs == nil || h.runs.Err() != nil {
+		h.runs, h.end = context.WithCancel(ctx)
+	}
+	return h.runs
+}
+
+// cancel ends what runs on a host; it has no result. Monitor.mu is held.
+func (h *host) cancel() {
+	if h.end != nil {
+		h.end()
+	}
 }
 
 const notQueued = -1

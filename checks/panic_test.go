@@ -28,7 +28,7 @@ func TestACheckThatPanicsHarmsItselfOnly(t *testing.T) {
 		if guard.Panics() == before {
 			t.Fatal("nothing panicked")
 		}
-		views, err := g.List(Filter{})
+		views, err := g.List(t.Context(), Filter{})
 		if err != nil {
 			t.Fatal(err)
 		}

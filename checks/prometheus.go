@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"context"
 	"math"
 	"time"
 
@@ -45,7 +46,9 @@ func (c collector) collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	s := c.m.Stats()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s := c.m.Stats(ctx)
 	gauge(promLag, s.MaxLag.Seconds())
 	gauge(promRate, float64(s.Started))
 	gauge(promWait, float64(s.Unwritten))

@@ -117,17 +117,24 @@ func (m *Monitor) Silence(ctx context.Context, d Downtime) (Downtime, error) {
 	}
 	d.Why = clip(d.Why, maxLine)
 	err := m.DB.Write(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "INSERT INTO check_downtimes (task, host, begins, ends, by_whom, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-			d.Task, d.Host, d.From.UnixMilli(), d.Until.UnixMilli(), d.By, d.Why).Scan(&d.ID)
+		if err := tx.QueryRow(ctx, "INSERT INTO check_downtimes (task, host, begins, ends, by_whom, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+			d.Task, d.Host, d.From.UnixMilli(), d.Until.UnixMilli(), d.By, d.Why).Scan(&d.ID); err != nil {
+			return err
+		}
+		return changed(ctx, tx, markDowntimes)
 	})
 	if err != nil {
 		return d, err
 	}
+	m.tellNodes(newsQuiet)
 	return d, m.readDowntimes(ctx)
 }
 
 // EndSilence ends a downtime now.
 func (m *Monitor) EndSilence(ctx context.Context, id int64) (Downtime, error) {
+	if err := m.readDowntimes(ctx); err != nil { // another node may have begun it
+		return Downtime{}, err
+	}
 	m.mu.Lock()
 	i := slices.IndexFunc(m.downtimes, func(d Downtime) bool { return d.ID == id && m.now().Before(d.Until) })
 	var d Downtime
@@ -139,12 +146,15 @@ func (m *Monitor) EndSilence(ctx context.Context, id int64) (Downtime, error) {
 		return d, fmt.Errorf("%w: downtime %d", ErrNotFound, id)
 	}
 	err := m.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE check_downtimes SET ends = ? WHERE id = ?", m.now().UnixMilli(), id)
-		return err
+		if _, err := tx.Exec(ctx, "UPDATE check_downtimes SET ends = ? WHERE id = ?", m.now().UnixMilli(), id); err != nil {
+			return err
+		}
+		return changed(ctx, tx, markDowntimes)
 	})
 	if err != nil {
 		return d, err
 	}
+	m.tellNodes(newsQuiet)
 	return d, m.readDowntimes(ctx)
 }
 
@@ -189,10 +199,29 @@ func (m *Monitor) Unacknowledge(ctx context.Context, keys []Key) ([]Key, error) 
 	})
 }
 
-// change changes Standings, on record and in memory.
-func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool) ([]Key, error) {
+// change changes Standings, on record and in memory. Whoever runs these checks takes it over.
+func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool) (changed []Key, err error) {
 	m.commit.Lock()
 	defer m.commit.Unlock()
+	for {
+		if err := m.readChanged(ctx); err != nil {
+			return nil, err
+		}
+		changed, err = m.tryChange(ctx, keys, f)
+		if ids, stale := isStale(err); !stale {
+			break
+		} else if err := m.reread(ctx, ids); err != nil {
+			return nil, err
+		}
+	}
+	if len(changed) > 0 {
+		m.tellNodes(newsStates)
+	}
+	return changed, err
+}
+
+// tryChange is change, where nobody changes the same. commit is held.
+func (m *Monitor) tryChange(ctx context.Context, keys []Key, f func(*Standing) bool) ([]Key, error) {
 	var batch []settled
 	var changed []Key
 	m.mu.Lock()

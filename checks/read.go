@@ -20,6 +20,7 @@ type View struct {
 	Schedule string    `json:"schedule,omitempty"`
 	Next     time.Time `json:"next,omitzero"`
 	Attempts int       `json:"attempts"`
+	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
 	Running  bool      `json:"running,omitempty"`
 	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
 }
@@ -34,8 +35,8 @@ type Filter struct {
 // Problems is the Filter.Status of whatever is not OK.
 const Problems = "problem"
 
-// List gives checks from memory, those in trouble first, then by host and task.
-func (m *Monitor) List(f Filter) ([]View, error) {
+// List gives checks, those in trouble first, then by host and task.
+func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	status := strings.ToUpper(f.Status)
 	if f.Status != "" && f.Status != Problems && !slices.Contains([]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}, status) {
 		return nil, fmt.Errorf("%w: %q is no status; there are problem, ok, warning, critical and unknown", ErrInvalid, f.Status)
@@ -44,6 +45,9 @@ func (m *Monitor) List(f Filter) ([]View, error) {
 		if err := glob(g); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
+	}
+	if err := m.sync(ctx); err != nil {
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,20 +105,31 @@ func (m *Monitor) view(p *pair, now time.Time) View {
 	}
 	if p.index != notQueued {
 		v.Next = p.due
+	} else if !m.ours(p.where) && p.Task != hostTask {
+		v.Next = p.next(now)
 	}
 	v.Hidden, _ = m.quiet(p, &p.stand, now)
+	if !m.alone {
+		var err error
+		if v.Node, err = m.runner(p); err != nil {
+			v.Next, v.Hidden = time.Time{}, err.Error()
+		}
+	}
 	return v
 }
 
 // Show gives one check with its last results.
 func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
+	if err := m.sync(ctx); err != nil {
+		return View{}, err
+	}
 	m.mu.Lock()
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
 		return View{}, &NoCheckError{k}
 	}
-	loaded := p.loaded
+	loaded := p.loaded && m.ours(p.where)
 	m.mu.Unlock()
 	if !loaded {
 		if err := m.loadRecent(ctx, p); err != nil {
@@ -132,7 +147,7 @@ func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
 func (m *Monitor) loadRecent(ctx context.Context, p *pair) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	list, err := m.Results(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.conf().Recent})
+	list, err := m.readLast(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.conf().Recent})
 	if err != nil {
 		return err
 	}
@@ -175,6 +190,14 @@ const maxResults = 10_000
 
 // Results reads the record.
 func (m *Monitor) Results(ctx context.Context, f ResultFilter) ([]Result, error) {
+	if err := m.sync(ctx); err != nil {
+		return nil, err
+	}
+	return m.readLast(ctx, f)
+}
+
+// readLast is Results, with what memory knows of pairs. It is for who holds commit, too.
+func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
@@ -356,7 +379,7 @@ type Done struct {
 
 // Acted gives the last actions, the newest first.
 func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox ORDER BY id DESC LIMIT ?", limit)
+	rows, err := m.DB.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox WHERE kind <> ? OR action <> '' ORDER BY id DESC LIMIT ?", rowRun, limit)
 	if err != nil {
 		return nil, err
 	}

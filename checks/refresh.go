@@ -2,7 +2,6 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,13 +10,15 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/pipeline"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
 func (m *Monitor) refresh(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
+	if err := m.readChanged(ctx); err != nil {
+		return err
+	}
 	defs, left, err := m.declared(ctx)
 	if err != nil {
 		return err
@@ -27,7 +28,11 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cat, err := newCatalog(defs, rec, m.conf().Node)
+	ours := m.name()
+	if !m.alone { // one record for all: what is another's is known here as well
+		ours = ""
+	}
+	cat, err := newCatalog(defs, rec, ours)
 	if err != nil {
 		return err
 	}
@@ -53,6 +58,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 		m.pairs[p.Key], m.byID[p.id] = p, p
 	}
 	m.adopt(cat, rec)
+	poke(m.moving)
 	return nil
 }
 
@@ -67,35 +73,6 @@ func (m *Monitor) leave(left []Definition) {
 			m.Log.Error("a definition is left out", "kind", d.Kind, "name", d.Name, "by", d.By, "err", d.Trouble)
 		}
 	}
-}
-
-// addPairs gives pairs their numbers; those that have one already, because a try before this one broke off, keep it.
-func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
-	made := Standing{Made: m.now()}
-	state, err := json.Marshal(made)
-	if err != nil {
-		return nil, err
-	}
-	var out []*pair
-	for part := range slices.Chunk(keys, 1000) {
-		var list []*pair
-		err := m.DB.Write(ctx, func(tx store.Tx) error {
-			list = list[:0]
-			for _, k := range part {
-				p := &pair{plan: plan{Key: k}, index: notQueued, stand: made}
-				if err := tx.QueryRow(ctx, "INSERT INTO check_pairs (task, host, state) VALUES (?, ?, ?) ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id", k.Task, k.Host, string(state)).Scan(&p.id); err != nil {
-					return err
-				}
-				list = append(list, p)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
-	}
-	return out, nil
 }
 
 func (c *catalog) whereOf(k Key) string {
@@ -117,12 +94,17 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 		p := m.pairs[k]
 		was, before := p.live, p.schedule
 		p.plan, p.live = plan, true
-		p.where = m.host(cat.whereOf(k))
-		live[p.where] = true
-		if p.busy || was && before.same(plan.schedule) {
+		h := m.host(cat.whereOf(k))
+		m.place(p, h)
+		live[h] = true
+		if p.busy || !m.ours(h) || was && before.same(plan.schedule) {
 			continue
 		}
-		m.due.at(p, p.first(now, m.alive, m.policy(p)))
+		alive := m.alive
+		if !m.alone {
+			alive = h.alive
+		}
+		m.due.at(p, p.first(now, alive, m.policy(p)))
 	}
 	for k, p := range m.pairs {
 		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
@@ -132,11 +114,12 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	}
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
+		m.moveHost(h)
 		h.pair.attempts = m.conf().Host.Attempts
 		switch {
 		case !h.pair.live:
 			m.due.remove(h.pair)
-		case h.down && !h.pair.busy && h.pair.index == notQueued:
+		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
 			m.due.at(h.pair, now)
 		}
 	}
@@ -144,12 +127,43 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	poke(m.wake)
 }
 
+// place has a pair run on a host. mu is held.
+func (m *Monitor) place(p *pair, h *host) {
+	if p.where != h {
+		if p.where != nil {
+			delete(p.where.pairs, p)
+			m.due.remove(p)
+		}
+		p.where = h
+		h.pairs[p] = true
+	}
+}
+
+// moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
+// held.
+func (m *Monitor) moveHost(h *host) {
+	share := m.cat.shareOf(h.name)
+	if m.alone || share == h.share {
+		return
+	}
+	was := m.held[h.share]
+	h.share = share
+	if now := m.held[share]; was && !now {
+		h.held = false
+		m.pause(h)
+		h.cancel()
+	} else if now && !was {
+		h.alive, h.gently, h.held = m.now(), false, true
+		m.resume(h)
+	}
+}
+
 // host gives one, as the record left it. mu is held.
 func (m *Monitor) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}}
-		h.pair.where = h
+		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
+		h.pair.where, h.pairs[h.pair] = h, true
 		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
 		m.hosts[name] = h
 	}
@@ -167,7 +181,7 @@ func (m *Monitor) policy(p *pair) string {
 func (m *Monitor) watchWithheld() {
 	clear(m.withheld)
 	for _, p := range m.pairs {
-		if p.mayTell() {
+		if p.mayTell() && m.ours(p.where) {
 			m.withheld[p] = true
 		}
 	}
@@ -249,6 +263,8 @@ func (m *Monitor) watch(ctx context.Context) {
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
 	files := m.stamp()
+	var rest <-chan time.Time // until the next reading
+	waits := false
 	for {
 		again, live := false, false
 		select {
@@ -265,6 +281,10 @@ func (m *Monitor) watch(ctx context.Context) {
 			if len(news) > 0 {
 				after, again, live = news[len(news)-1].ID, true, true
 			}
+		case <-m.redo:
+			again = true
+		case <-rest:
+			rest, again, waits = nil, waits, false
 		case <-look.C:
 			live = true // two minutes behind a deployment are over at some time
 			if now := m.stamp(); now != files {
@@ -276,11 +296,22 @@ func (m *Monitor) watch(ctx context.Context) {
 				m.Log.Error("look for deployments", "err", err)
 			}
 		}
-		if again {
+		switch {
+		case again && rest != nil:
+			waits = true
+		case again:
+			began := time.Now()
 			m.again(ctx)
+			if took := time.Since(began); took > longReading {
+				rest = time.After(min(4*took, time.Minute))
+			}
 		}
 	}
 }
+
+// longReading is how long it may take to read all again for each thing that happens. With very many checks it takes more, and is
+// done for several together.
+const longReading = 100 * time.Millisecond
 
 // declares reports whether there is anything to check.
 func (m *Monitor) declares() bool {

@@ -69,10 +69,14 @@ func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
 	}
 	if upTo <= after { // a new range
 		pair = 0
-		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM check_results WHERE id > ? ORDER BY id LIMIT ?) AS r", after, rollRange).Scan(&upTo); err != nil || upTo == 0 {
+		last, err := m.settledUpTo(ctx)
+		if err != nil {
 			return false, err
 		}
-		err := m.DB.Write(ctx, func(tx store.Tx) error {
+		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) AS r", after, last, rollRange).Scan(&upTo); err != nil || upTo == 0 {
+			return false, err
+		}
+		err = m.DB.Write(ctx, func(tx store.Tx) error {
 			if err := setMark(ctx, tx, markRollUpPair, 0); err != nil {
 				return err
 			}

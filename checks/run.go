@@ -104,7 +104,7 @@ const checkMark = "JARVIS_CHECK"
 
 // environment gives that of a task, and for one that runs elsewhere which host it is about.
 func (m *Monitor) environment(ctx context.Context, j job) (map[string]string, error) {
-	env := map[string]string{checkMark: m.conf().Node + "/" + j.Key.Task + "/" + j.Key.Host}
+	env := map[string]string{checkMark: m.known + "/" + j.Key.Task + "/" + j.Key.Host}
 	maps.Copy(env, j.task.Env)
 	if j.task.From == "" {
 		return env, nil

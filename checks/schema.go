@@ -2,8 +2,8 @@ package checks
 
 import "github.com/jarvisops/jarvis/store"
 
-// Times are Unix milliseconds. Results are written in the order of their ids, by one writer, and their times grow with the
-// ids but for late ones: so retention takes them from the head, and followers keep an id.
+// Times are Unix milliseconds. The times of results grow with their ids but for late ones, so retention takes them from the
+// head. Followers keep an id, and follow up to settledUpTo.
 var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE TABLE check_defs (kind TEXT NOT NULL, name TEXT NOT NULL, yaml TEXT NOT NULL, by_whom TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (kind, name))`,
 	`CREATE TABLE check_pairs (id {{id}}, task TEXT NOT NULL, host TEXT NOT NULL, state TEXT NOT NULL, UNIQUE (host, task))`,
@@ -33,6 +33,10 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE INDEX check_outbox_open ON check_outbox (kind, next, id) WHERE done = 0`,
 	`CREATE TABLE check_notices (id {{id}}, at BIGINT NOT NULL, person TEXT NOT NULL, channel TEXT NOT NULL, line TEXT NOT NULL)`,
 	`CREATE TABLE check_marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`,
+}}, {Name: "checks/2", Stmts: []string{
+	`ALTER TABLE check_pairs ADD COLUMN rev BIGINT NOT NULL DEFAULT 0`, // of the state
+	`ALTER TABLE check_pairs ADD COLUMN tx BIGINT NOT NULL DEFAULT 0`,  // that wrote it (PostgreSQL)
+	`CREATE TABLE check_shares (name TEXT PRIMARY KEY, holder TEXT NOT NULL, since BIGINT NOT NULL, at BIGINT NOT NULL)`,
 }}}
 
 // Migrations of the tables of checks; they are the same on both databases.

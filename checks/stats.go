@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -12,7 +13,9 @@ import (
 type Stats struct {
 	Node      string `json:"node"`
 	Hosts     int    `json:"hosts"`
-	Down      int    `json:"down"` // hosts that can not be reached
+	Down      int    `json:"down"`   // hosts that can not be reached
+	Ours      int    `json:"ours"`   // hosts that this server checks
+	Nobody    int    `json:"nobody"` // hosts that no server checks: there is none of their silo
 	Checks    int    `json:"checks"`
 	Problems  int    `json:"problems"`
 	Running   int    `json:"running"`
@@ -102,10 +105,11 @@ func (s *stats) into(out *Stats, now time.Time) {
 }
 
 // Stats gives how the checks go.
-func (m *Monitor) Stats() Stats {
+func (m *Monitor) Stats(ctx context.Context) Stats {
+	err := m.sync(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.conf().Node, Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
+	s := Stats{Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -116,9 +120,23 @@ func (m *Monitor) Stats() Stats {
 	if m.stuck != nil {
 		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + oneLine(m.stuck)
 	}
+	if err != nil && s.Trouble == "" {
+		s.Trouble = "what other servers found cannot be read: " + oneLine(err)
+	}
+	if len(m.cat.unclear) > 0 && s.Trouble == "" {
+		s.Trouble = m.cat.unclear[0]
+	}
 	for _, h := range m.hosts {
 		if !h.pair.live {
 			continue
+		}
+		if _, err := m.runner(h.pair); err != nil {
+			s.Nobody++
+			if s.Trouble == "" && m.plot != nil {
+				s.Trouble = err.Error()
+			}
+		} else if m.ours(h) {
+			s.Ours++
 		}
 		s.Hosts++
 		s.Queued += len(h.queue)

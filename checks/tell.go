@@ -104,7 +104,10 @@ func (s *settled) add(a *action, on string) {
 	r := row{kind: rowNotice, event: string(b)}
 	if a != nil {
 		r.action = a.Name
-		if len(a.Notify) == 0 {
+		switch {
+		case a.Task != "":
+			r.kind = rowRun
+		case len(a.Notify) == 0:
 			r.kind = rowDo
 		}
 	}

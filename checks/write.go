@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -85,7 +86,8 @@ func (m *Monitor) noteAlive(ctx context.Context) {
 	}
 }
 
-func (m *Monitor) aliveDue() bool { return m.now().Sub(m.noted).Abs() >= alivePeriod }
+// aliveDue: with other nodes, each one's row says until when it lived.
+func (m *Monitor) aliveDue() bool { return m.alone && m.now().Sub(m.noted).Abs() >= alivePeriod }
 
 // settled is what a transaction writes of one pair, and what is taken over behind it.
 type settled struct {
@@ -96,6 +98,7 @@ type settled struct {
 	quiet  bool
 	again  bool // it was told before, and acknowledged for a time
 	events []row
+	asks   []int64 // rows of people who wait for a result
 }
 
 // row is one of the outbox.
@@ -105,10 +108,11 @@ type row struct {
 	event  string
 }
 
-// Kinds of rows: those that are gathered and said, and those that are done one by one.
+// Kinds of rows: those that are gathered and said, those that are done one by one, and those that ask for a run.
 const (
 	rowNotice = "notice"
 	rowDo     = "do"
+	rowRun    = "run"
 )
 
 // commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
@@ -147,8 +151,17 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 		return false, time.Time{}, nil
 	}
 	err = m.store(ctx, batch)
+	if ids, stale := isStale(err); stale {
+		if err = m.reread(ctx, ids); err == nil { // and judged again
+			return true, time.Time{}, nil
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.lostPairs {
+		m.lostPairs = false
+		poke(m.redo)
+	}
 	if err == nil {
 		m.takeOver(batch)
 		more = len(m.done) > 0
@@ -181,6 +194,7 @@ func (m *Monitor) settle() []settled {
 		if bug != nil { // else no result would ever be written again
 			guard.Log(m.Log, "settle a result", "check", list[i].p.Key.String())(bug)
 		}
+		s.asks = slices.Clone(s.p.asks)
 		out = append(out, s)
 	}
 	if now.Sub(m.swept).Abs() < sweepPeriod {
@@ -188,7 +202,7 @@ func (m *Monitor) settle() []settled {
 	}
 	m.swept = now
 	for p := range m.withheld {
-		if p.ended {
+		if p.ended || !m.ours(p.where) {
 			continue // what is to be told comes with its result
 		}
 		s := settled{p: p, stand: p.stand}
@@ -225,26 +239,17 @@ func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
 				return err
 			}
 		}
+		write := m.storeEach
+		if !m.alone {
+			write = m.storeTogether
+		}
+		if err := write(ctx, tx, batch, states); err != nil {
+			return err
+		}
 		for i := range batch {
 			s := &batch[i]
-			if f := s.f; f != nil {
-				soft, quiet := 0, 0
-				if s.stand.Soft() {
-					soft = 1
-				}
-				if s.quiet {
-					quiet = 1
-				}
-				if _, err := tx.Exec(ctx, "INSERT INTO check_results (pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-					s.p.id, f.at.UnixMilli(), s.stand.Due.UnixMilli(), f.out.took.Microseconds(), int(s.j.status), soft, quiet, f.out.exit, f.out.signal, s.j.line, s.j.long, s.j.perf); err != nil {
-					return err
-				}
-			}
-			if _, err := tx.Exec(ctx, "UPDATE check_pairs SET state = ? WHERE id = ?", states[i], s.p.id); err != nil {
-				return err
-			}
 			if s.f != nil {
-				for _, id := range s.f.owed {
+				for _, id := range slices.Concat(s.f.owed, s.asks) {
 					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
 						return err
 					}
@@ -265,28 +270,12 @@ func (m *Monitor) takeOver(batch []settled) {
 	events, results := false, 0
 	for i := range batch {
 		s := &batch[i]
-		p := s.p
-		p.stand = s.stand
+		s.p.rev++
 		events = events || len(s.events) > 0
 		if s.f != nil {
 			results++
-			for _, id := range s.f.owed {
-				delete(m.acting, id)
-			}
-			for _, w := range p.waiters {
-				close(w)
-			}
-			p.waiters = nil
-			p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
-			if extra := len(p.recent) - m.conf().Recent; extra > 0 {
-				p.recent = append(p.recent[:0], p.recent[extra:]...)
-			}
 		}
-		if p.mayTell() {
-			m.withheld[p] = true
-		} else {
-			delete(m.withheld, p)
-		}
+		m.takeIn(s)
 	}
 	for i := range m.done[:results] {
 		m.done[i].p.ended = false
@@ -295,7 +284,35 @@ func (m *Monitor) takeOver(batch []settled) {
 	m.done = append(m.done[:0:0], m.done[results:]...)
 	m.stats.committed(time.Now(), results)
 	if events {
-		poke(m.outbox)
-		poke(m.gathering)
+		m.heed(context.Background(), newsDo)
+		m.tellNodes(newsDo)
+	}
+}
+
+// takeIn makes memory what the record is of one pair. commit and mu are held.
+func (m *Monitor) takeIn(s *settled) {
+	p := s.p
+	p.stand = s.stand
+	if s.f != nil {
+		for _, id := range slices.Concat(s.f.owed, s.asks) {
+			delete(m.acting, id)
+		}
+		if len(s.asks) > 0 {
+			p.asks = p.asks[len(s.asks):]
+			m.tellNodes(newsDone)
+		}
+		for _, w := range p.waiters {
+			close(w)
+		}
+		p.waiters = nil
+		p.recent = append(p.recent, Brief{s.f.at, s.j.status, s.f.out.took, s.j.line})
+		if extra := len(p.recent) - m.conf().Recent; extra > 0 {
+			p.recent = append(p.recent[:0], p.recent[extra:]...)
+		}
+	}
+	if p.mayTell() && m.ours(p.where) {
+		m.withheld[p] = true
+	} else {
+		delete(m.withheld, p)
 	}
 }

@@ -192,8 +192,8 @@ func period(s string) (time.Duration, error) {
 }
 
 // chosen gives the checks that TASK on HOST stands for, patterns allowed.
-func chosen(e *Env, task, host string) ([]checks.View, error) {
-	list, err := e.Checks.List(checks.Filter{Task: task, Host: host})
+func chosen(ctx context.Context, e *Env, task, host string) ([]checks.View, error) {
+	list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: host})
 	if err == nil && len(list) == 0 {
 		err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: host}}
 	}

@@ -19,7 +19,7 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if !ok || task == "" || with["on"] == "" {
 		return Answer{}, checkUse("run")
 	}
-	list, err := chosen(e, task, with["on"])
+	list, err := chosen(ctx, e, task, with["on"])
 	if err != nil {
 		return Answer{}, err
 	}
@@ -29,7 +29,7 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	}
 	var waits []<-chan struct{}
 	for _, k := range keys {
-		done, err := e.Checks.RunNow(k)
+		done, err := e.Checks.RunNow(ctx, k)
 		if err != nil {
 			return Answer{}, err
 		}
@@ -66,7 +66,7 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if !ok || task == "" || with["on"] == "" {
 		return Answer{}, checkUse("ack")
 	}
-	list, err := chosen(e, task, with["on"])
+	list, err := chosen(ctx, e, task, with["on"])
 	if err != nil {
 		return Answer{}, err
 	}
@@ -108,7 +108,7 @@ func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 	if !ok || task == "" || with["on"] == "" {
 		return Answer{}, checkUse("unack")
 	}
-	list, err := chosen(e, task, with["on"])
+	list, err := chosen(ctx, e, task, with["on"])
 	if err != nil {
 		return Answer{}, err
 	}
@@ -138,7 +138,7 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 		return Answer{}, err
 	}
 	d.Until = e.Now().Add(long)
-	if _, err := chosen(e, d.Task, d.Host); err != nil {
+	if _, err := chosen(ctx, e, d.Task, d.Host); err != nil {
 		return Answer{}, err
 	}
 	if d, err = e.Checks.Silence(ctx, d); err != nil {
@@ -184,7 +184,7 @@ func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 	if err := e.Checks.Define(ctx, checks.Definition{Kind: args[0], Name: args[1], YAML: text, By: c.Person.Name}); err != nil {
 		return Answer{}, err
 	}
-	s := e.Checks.Stats()
+	s := e.Checks.Stats(ctx)
 	return say("%s %s counts now: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
 }
 
@@ -195,6 +195,6 @@ func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, erro
 	if err := e.Checks.Remove(ctx, args[0], args[1]); err != nil {
 		return Answer{}, err
 	}
-	s := e.Checks.Stats()
+	s := e.Checks.Stats(ctx)
 	return say("%s %s is gone: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
+func listChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	word, with, ok := clauses(args, "on", "is")
 	if !ok {
 		return Answer{}, checkUse("list")
@@ -19,15 +19,15 @@ func listChecks(_ context.Context, e *Env, c *Call, args []string) (Answer, erro
 	f := checks.Filter{Task: word, Host: with["on"], Status: with["is"]}
 	if word != "" && with["on"] == "" {
 		// One word may be a task or a host.
-		if tasks, err := e.Checks.List(f); err != nil || len(tasks) == 0 {
+		if tasks, err := e.Checks.List(ctx, f); err != nil || len(tasks) == 0 {
 			f.Task, f.Host = "", word
 		}
 	}
-	all, err := e.Checks.List(f)
+	all, err := e.Checks.List(ctx, f)
 	if err != nil {
 		return Answer{}, err
 	}
-	s := e.Checks.Stats()
+	s := e.Checks.Stats(ctx)
 	if len(all) == 0 {
 		if s.Checks == 0 {
 			a := say("no checks are declared")
@@ -181,7 +181,7 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 		into(n)
 	}
 	if task != "" || with["on"] != "" {
-		list, err := chosen(e, task, with["on"])
+		list, err := chosen(ctx, e, task, with["on"])
 		if err != nil {
 			return Answer{}, err
 		}
@@ -246,11 +246,11 @@ func checkMetrics(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 	return a, nil
 }
 
-func checkStats(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
+func checkStats(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) > 0 {
 		return Answer{}, checkUse("stats")
 	}
-	s := e.Checks.Stats()
+	s := e.Checks.Stats(ctx)
 	a := say("%d checks on %s, %d not OK, %d hosts down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
 		s.Checks, hostsWord(s.Hosts), s.Problems, s.Down, s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
 	a.Data = s

@@ -179,6 +179,10 @@ func (db *DB) DiedAgain() {
 
 // Lives lists the lives that are on record, those that still live first, and then the newest first.
 func (db *DB) Lives(ctx context.Context) ([]Life, error) {
+	return db.lives(ctx, "ORDER BY CASE state WHEN 'lives' THEN 0 ELSE 1 END, started_at DESC")
+}
+
+func (db *DB) lives(ctx context.Context, which string) ([]Life, error) {
 	return Collect(ctx, db, func(row Row) (l Life, err error) {
 		var started, renewed, drains int64
 		err = row.Scan(&l.Holder, &l.Node.Name, &l.Node.Silo, &l.Node.Version, &started, &renewed, &l.State, &drains)
@@ -187,7 +191,7 @@ func (db *DB) Lives(ctx context.Context) ([]Life, error) {
 			l.Drains = time.UnixMilli(drains)
 		}
 		return l, err
-	}, "SELECT holder, name, silo, version, started_at, renewed_at, state, drains FROM jarvis_nodes ORDER BY CASE state WHEN 'lives' THEN 0 ELSE 1 END, started_at DESC")
+	}, "SELECT holder, name, silo, version, started_at, renewed_at, state, drains FROM jarvis_nodes "+which)
 }
 
 // watcher looks at the rows of the other nodes, and declares for dead who does not renew. One goroutine, started by

@@ -72,7 +72,7 @@ func (s *Server) alfHosts(w http.ResponseWriter, r *http.Request) {
 		byName[d.Name] = len(hosts)
 		hosts = append(hosts, out)
 	}
-	views, err := s.Checks.List(checks.Filter{})
+	views, err := s.Checks.List(r.Context(), checks.Filter{})
 	if err != nil {
 		s.problem(w, r, problemOf(err))
 		return
