@@ -83,6 +83,12 @@ func (e *askError) Unwrap() error { return e.err }
 // `retry` or `skip`.
 func AskPerson(err error) error { return &askError{err} }
 
+// IsAskPerson reports whether err is marked so.
+func IsAskPerson(err error) bool {
+	var a *askError
+	return errors.As(err, &a)
+}
+
 type staysError struct{ what string }
 
 func (e *staysError) Error() string { return e.what }
@@ -142,7 +148,9 @@ type Facts struct {
 	By     string        // who asked
 	Waited time.Duration // how long this stage has waited so far
 	Undo   bool          // Undo is running, not Do
-	Try    int           // how often a person said `retry`: work that runs once in one try may run again in the next
+	// Resumed: this Do was under way when a process died, or stopped, and this process did not begin it.
+	Resumed bool
+	Try     int // how often a person said `retry`: work that runs once in one try may run again in the next
 }
 
 // WithHost binds a context to h; the engine does, and whoever runs a step by hand.
