@@ -151,7 +151,7 @@ func (a *Agent) open(ctx context.Context, passing bool) (*yamux.Session, *link, 
 	if err != nil {
 		return nil, nil, nil, a.dialError(res, err)
 	}
-	session, err := yamux.Client(websocket.NetConn(ctx, ws, websocket.MessageBinary), muxConfig())
+	session, err := yamux.Client(websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), muxConfig()) // a goodbye is said after ctx has ended
 	if err != nil {
 		_ = ws.CloseNow()
 		return nil, nil, nil, err

@@ -167,7 +167,10 @@ func newWorld(t *testing.T, grace time.Duration) *world {
 	w := &world{t: t, engine: newEngine(), key: key}
 	w.newHub(grace)
 	w.web = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+testToken {
+		w.mu.Lock()
+		revoked := w.revoked
+		w.mu.Unlock()
+		if r.Header.Get("Authorization") != "Bearer "+testToken || revoked {
 			rw.WriteHeader(http.StatusUnauthorized)
 			_, _ = io.WriteString(rw, `{"detail": "this token is not known here"}`)
 			return

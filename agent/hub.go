@@ -182,7 +182,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 	defer func() { _ = session.Close(); <-bye }()
 	err = h.watch(ctx, session, g, bye)
 	var said *byeError
-	h.leave(p, session, errors.As(err, &said))
+	h.leave(p, session, errors.As(err, &said) || errors.Is(err, ErrRevoked))
 	return err
 }
 
@@ -198,12 +198,16 @@ func (h *Hub) watch(ctx context.Context, session *yamux.Session, g Guest, bye ch
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-session.CloseChan():
-			return errors.New("it was cut")
+		case <-session.CloseChan(): // a goodbye may have come just before
 		case err := <-bye:
 			bye <- nil // for who waits
-			return err
+			return overBy(err)
 		case <-t.C:
+		}
+		if session.IsClosed() {
+			err := <-bye
+			bye <- nil
+			return overBy(err)
 		}
 		if g.Still == nil {
 			continue
@@ -215,6 +219,15 @@ func (h *Hub) watch(ctx context.Context, session *yamux.Session, g Guest, bye ch
 			return err
 		}
 	}
+}
+
+// overBy says why a line is over.
+func overBy(err error) error {
+	var said *byeError
+	if errors.As(err, &said) {
+		return err
+	}
+	return errors.New("it was cut")
 }
 
 // ErrRevoked is what Guest.Still says of a token that counts no more. Any other error is one of the database, and cuts nothing.

@@ -174,4 +174,19 @@ func (a *Agent) Close() {
 		w.stop(pipeline.ErrStopping)
 	}
 	a.wg.Wait()
+	for _, w := range list {
+		w.mu.Lock()
+		heard := w.on != nil
+		w.mu.Unlock()
+		if !heard {
+			continue
+		}
+		select {
+		case <-w.told:
+		case <-time.After(tellTime): // the line is cut: it is asked for later
+		}
+	}
 }
+
+// tellTime is how long an agent that stops waits for what came of its steps to be on the line.
+const tellTime = time.Second

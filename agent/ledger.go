@@ -6,7 +6,10 @@ import (
 )
 
 // Owner is the agent to which the work of a run belongs.
-type Owner struct{ ID, Name string }
+type Owner struct {
+	ID, Name string
+	Over     bool // what came of it is known
+}
 
 // Ledger remembers which agent has the work of a run in hand, so that no other begins the same.
 type Ledger interface {
@@ -14,7 +17,7 @@ type Ledger interface {
 	Owner(ctx context.Context, run int64) (Owner, error)
 	// Own says that an agent is about to begin; whoever had it before, has it no more.
 	Own(ctx context.Context, run int64, o Owner) error
-	// Over says that what came of it is known.
+	// Over says that what came of it is known. It stays the owner: it can say it again.
 	Over(ctx context.Context, run int64, o Owner) error
 }
 
@@ -44,7 +47,8 @@ func (m *memory) Over(_ context.Context, run int64, o Owner) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.by[run].ID == o.ID {
-		delete(m.by, run)
+		o.Over = true
+		m.by[run] = o
 	}
 	return nil
 }

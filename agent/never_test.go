@@ -22,7 +22,9 @@ type gate struct {
 	release chan struct{}
 }
 
-func newGate() *gate { return &gate{began: make(chan context.Context, 100), release: make(chan struct{}, 100)} }
+func newGate() *gate {
+	return &gate{began: make(chan context.Context, 100), release: make(chan struct{}, 100)}
+}
 
 func (g *gate) step(name string, r pipeline.Resume) pipeline.Step {
 	do := func(ctx context.Context, c *clipboard.Clipboard) error {

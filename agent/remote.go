@@ -121,7 +121,7 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 func (w *pending) owner() Owner {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
-	return Owner{w.p.id, w.p.name}
+	return Owner{ID: w.p.id, Name: w.p.name}
 }
 
 // nobody owns the work of a run whose cancel its agent could not hear.
@@ -133,7 +133,7 @@ func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
 	if err != nil {
 		return err
 	}
-	if owner.ID != "" && owner != nobody && owner.ID != w.p.id {
+	if owner.ID != "" && owner.ID != nobody.ID && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
 		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
 		switch other := w.h.await(ctx, owner.ID); {
 		case ctx.Err() != nil:

@@ -48,7 +48,7 @@ type hello struct {
 	Name     string    `json:"name"` // as people know it
 	Silo     string    `json:"silo"`
 	Steps    []offered `json:"steps"`
-	Holds    []held    `json:"holds"` // calls that it works on, or of which it keeps the outcome
+	Holds    []held    `json:"holds"`             // calls that it works on, or of which it keeps the outcome
 	Passing  bool      `json:"passing,omitempty"` // it only looks whether it could
 }
 

@@ -24,6 +24,8 @@ type work struct {
 
 	stop  context.CancelCauseFunc // nil: an earlier process had it
 	ended chan struct{}           // closed when the step has returned
+	told  chan struct{}           // closed when its outcome was sent; by tellOnce
+	once  sync.Once
 
 	mu      sync.Mutex
 	news    chan struct{} // closed when there is something to send
@@ -101,7 +103,7 @@ func (a *Agent) enter(c *call) (*work, outcome) {
 		}
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	w = &work{a: a, call: *c, step: step, stop: stop, ended: make(chan struct{}), news: make(chan struct{}), view: cb}
+	w = &work{a: a, call: *c, step: step, stop: stop, ended: make(chan struct{}), told: make(chan struct{}), news: make(chan struct{}), view: cb}
 	a.works[c.ID] = w
 	a.wg.Go(guard.Log(a.Log, "do a step", "run", c.Run, "step", c.Step), func() {
 		defer close(w.ended)
@@ -295,6 +297,7 @@ func (w *work) attach(l *link, c *call) {
 			}
 		}
 		if last != nil {
+			w.once.Do(func() { close(w.told) })
 			select {
 			case <-closed:
 			case <-time.After(helloTime):
