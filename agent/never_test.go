@@ -222,8 +222,10 @@ func (w *world) crash(t *testing.T, o agent.Options, old *running) *running {
 			t.Fatal(err)
 		}
 	}
+	w.front.cut(true) // it says no goodbye
 	old.end()
 	<-old.over
+	w.front.open()
 	o.Dir = dir
 	return w.run(o)
 }
