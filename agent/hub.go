@@ -47,10 +47,11 @@ type Hub struct {
 	HubConfig
 
 	mu    sync.Mutex
-	peers map[string]*peer         // by the agent's ID
-	calls map[string]chan struct{} // those that somebody here waits for, by number
+	peers map[string]*peer // by the agent's ID
 	lines sync.WaitGroup
 	done  bool
+
+	stopped chan struct{} // closed with done
 }
 
 // NewHub makes one. Close it after the HTTP server has ended.
@@ -64,7 +65,7 @@ func NewHub(c HubConfig) *Hub {
 	if c.Ledger == nil {
 		c.Ledger = &memory{}
 	}
-	return &Hub{HubConfig: c, peers: map[string]*peer{}, calls: map[string]chan struct{}{}}
+	return &Hub{HubConfig: c, peers: map[string]*peer{}, stopped: make(chan struct{})}
 }
 
 // peer is an agent, with a line or, for a while, without.
@@ -381,9 +382,19 @@ func (h *Hub) drop(p *peer) {
 	}
 }
 
-// Close ends all lines, and waits for them.
+// Run returns when ctx has ended and all lines with it.
+func (h *Hub) Run(ctx context.Context) error {
+	<-ctx.Done()
+	h.Close()
+	return nil
+}
+
+// Close ends all lines, and waits for them. Calls under way are let go of: the agents go on with them.
 func (h *Hub) Close() {
 	h.mu.Lock()
+	if !h.done {
+		close(h.stopped)
+	}
 	h.done = true
 	list := make([]*peer, 0, len(h.peers))
 	for _, p := range h.peers {

@@ -225,6 +225,11 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 		case gone:
 			return nil, w.giveUp(ctx)
 		}
+		select {
+		case <-w.h.stopped:
+			return nil, pipeline.ErrStopping
+		default:
+		}
 		if ctx.Err() != nil && ended != nil {
 			switch {
 			case errors.Is(context.Cause(ctx), pipeline.ErrStopping):
@@ -241,6 +246,7 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 		select {
 		case <-news:
 		case <-ended:
+		case <-w.h.stopped:
 		case <-patience:
 			return nil, w.giveUp(ctx)
 		}

@@ -82,7 +82,7 @@ func (e *Env) adoptee(ctx context.Context, q pipeline.Request, step string) (str
 // adopting gives the request of an adopt its one step.
 func (e *Env) adopting(q *pipeline.Request, provider string) error {
 	step := provider + ":adopt"
-	if _, err := e.Engine.Registry().Lookup(step, ""); err != nil {
+	if !e.Engine.Registry().Has(step, "") {
 		return &UserError{Msg: fmt.Sprintf("machines of %s cannot be adopted here", pretty(e.Engine.Registry(), provider)), Kind: ErrUsage}
 	}
 	q.Kind = pipeline.Kind{Verb: "adopt", Provider: provider}

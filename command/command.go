@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -158,8 +159,9 @@ type Env struct {
 
 // Table runs verbs. It is safe for concurrent use.
 type Table struct {
-	now   atomic.Pointer[Env]
-	verbs []Verb
+	changing sync.Mutex // held by Change
+	now      atomic.Pointer[Env]
+	verbs    []Verb
 }
 
 // Verbs is the one table.
@@ -196,8 +198,10 @@ func NewTable(env *Env) *Table {
 // env gives what verbs work with now.
 func (t *Table) env() *Env { return t.now.Load() }
 
-// Change lets what verbs work with be another from the next command on. It is not for two at the same time.
+// Change lets what verbs work with be another from the next command on.
 func (t *Table) Change(f func(*Env)) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
 	e := *t.env()
 	f(&e)
 	if e.Approvals.Expires <= 0 {

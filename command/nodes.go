@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
@@ -25,6 +27,13 @@ func nodes() Verb {
 			a := Answer{Data: list}
 			for _, n := range list {
 				a.Lines = append(a.Lines, e.nodeLine(n))
+			}
+			silos, err := e.Engine.Silos(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
+			for _, s := range silos {
+				a.Lines = append(a.Lines, siloLine(s, list))
 			}
 			return a, nil
 		},
@@ -54,10 +63,45 @@ func (e *Env) nodeLine(n pipeline.Node) string {
 	if len(n.Roles) > 0 {
 		line += "; does for all: " + strings.Join(n.Roles, ", ")
 	}
+	for _, silo := range slices.Sorted(maps.Keys(n.Serves)) {
+		line += fmt.Sprintf("; %d %s connected to it for the silo %s", n.Serves[silo], pluralIs(n.Serves[silo], "agent"), silo)
+	}
 	if n.Here {
 		line += "; it is the one that answers"
 	}
 	return line
+}
+
+func pluralIs(n int, what string) string {
+	if n == 1 {
+		return what + " is"
+	}
+	return what + "s are"
+}
+
+// siloLine says by whom a silo is served.
+func siloLine(s pipeline.Silo, nodes []pipeline.Node) string {
+	name := fmt.Sprintf("silo %s (%s): ", s.Name, strings.Join(s.Modules, ", "))
+	if !s.Served {
+		line := name + fmt.Sprintf("nobody serves it; a server with `node: {silo: %s}` or an agent would", s.Name)
+		if s.Waiting > 0 {
+			line += fmt.Sprintf("; %d %s for it", s.Waiting, map[bool]string{true: "run waits", false: "runs wait"}[s.Waiting == 1])
+		}
+		return line
+	}
+	var by []string
+	for _, n := range nodes {
+		if n.State != store.Lives || !n.Drains.IsZero() {
+			continue
+		}
+		if n.Silo == s.Name {
+			by = append(by, n.Name)
+		}
+		if k := n.Serves[s.Name]; k > 0 {
+			by = append(by, fmt.Sprintf("%d %s at %s", k, plural(k, "agent"), n.Name))
+		}
+	}
+	return name + "served by " + strings.Join(by, ", ")
 }
 
 func drain() Verb {

@@ -16,6 +16,7 @@ type StepView struct {
 	Needs  []string `json:"needs"`
 	Gives  []string `json:"gives"`
 	Resume string   `json:"resume"`
+	Silo   string   `json:"silo"` // in which it runs; "" outside of all
 }
 
 func steps() Verb {
@@ -32,8 +33,12 @@ func steps() Verb {
 				if len(c.Args) == 1 && !strings.Contains(s.Name+" "+s.Doc, c.Args[0]) {
 					continue
 				}
-				data = append(data, StepView{s.Name, s.Doc, s.Needs, s.Gives, s.Resume.String()})
-				a.Lines = append(a.Lines, s.Name+": "+s.Doc)
+				data = append(data, StepView{s.Name, s.Doc, s.Needs, s.Gives, s.Resume.String(), s.Silo})
+				where := ""
+				if s.Silo != "" {
+					where = " (silo " + s.Silo + ")"
+				}
+				a.Lines = append(a.Lines, s.Name+where+": "+s.Doc)
 			}
 			if len(c.Args) == 0 {
 				for verb, byProvider := range e.Pipelines {

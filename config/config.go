@@ -40,6 +40,7 @@ type Config struct {
 	Log       LogConfig                      `yaml:"log" doc:"what the server says of its work, on standard error"`
 	HTTP      web.HTTP                       `yaml:"http" doc:"more about the HTTP API"`
 	Node      NodeConfig                     `yaml:"node" doc:"which of several servers on one PostgreSQL database this is (docs/nodes.md)"`
+	Silos     Silos                          `yaml:"silos" doc:"modules whose steps run only in a part of the network that some servers and agents reach, as in {vmware: [esx, ldap]}; the same at all servers (docs/nodes.md)"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
 	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
@@ -199,6 +200,8 @@ func (c *Config) validate() {
 	c.ownSocket()
 	c.read.add(c.Node.Check(), "node")
 	c.read.add(c.Agent.Check(), "agent")
+	c.read.add(c.Silos.Check(), "silos")
+	c.read.add(c.siloOfNode(), "node")
 	c.read.add(c.Keep.Check(), "keep")
 	c.read.add(c.Socket.Check(), "socket")
 }

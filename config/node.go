@@ -9,7 +9,7 @@ import (
 // NodeConfig says which node this server is.
 type NodeConfig struct {
 	Name string `yaml:"name" doc:"what this server is called in jarvis nodes; one word" default:"this machine's host name"`
-	Silo string `yaml:"silo" doc:"the part of the network that this server can reach and others cannot; empty: none of its own"`
+	Silo string `yaml:"silo" doc:"the part of the network in which this server stands, of those in silos: it does what belongs there, and nothing else; empty: it does all that is in no silo"`
 }
 
 // Check says what is wrong with it.

@@ -76,6 +76,9 @@ func (c *Config) parts() error {
 	if set == nil {
 		return nil
 	}
+	if len(c.Silos) > 0 {
+		set.Registry.Silos(c.Node.Silo, c.Silos.Modules())
+	}
 	if tasks != nil {
 		set.Registry.Add(tasks.Steps()...)
 	}

@@ -161,7 +161,7 @@ func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) 
 	if err := insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvStarted, Text: what}); err != nil {
 		return err
 	}
-	return e.queue.insert(ctx, tx, carryArgs{r.ID, r.epoch})
+	return e.enqueue(ctx, tx, r)
 }
 
 // PlanLine says what one stage would do.
@@ -193,7 +193,10 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	ctx = WithHost(ctx, &planned{e, in.FQDN, Facts{Owner: OwnerOf(e.install, in.FQDN), By: q.By}})
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
-		if s.Plan != nil {
+		switch s = e.nearby(s); {
+		case s.away:
+			line.Text += fmt.Sprintf(" (%s is asked about it when the run begins)", siloWords(s.Silo))
+		case s.Plan != nil:
 			var text string
 			err := guard.Call(func() (err error) {
 				text, err = s.Plan(ctx, c)
@@ -237,10 +240,11 @@ func (e *Engine) again(ctx context.Context, id int64, f func(tx store.Tx, r *Run
 		if err := save(ctx, tx, &r, &next, events...); err != nil {
 			return err
 		}
-		if out = next; !next.State.Moving() {
-			return nil
+		if next.State.Moving() {
+			err = e.enqueue(ctx, tx, &next)
 		}
-		return e.queue.insert(ctx, tx, carryArgs{next.ID, next.epoch})
+		out = next
+		return err
 	})
 	return out, err
 }
@@ -294,6 +298,13 @@ func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 func (r *Run) goOn(stage int, now time.Time) {
 	r.Stage, r.State, r.Ending, r.mark, r.attempts = stage, Running, "", notBegun, 0
 	r.Error, r.Waits, r.Why, r.cancelBy, r.StageAt, r.Ended = "", "", "", "", now, time.Time{}
+	r.checked, r.released = "", 0
+}
+
+// goOnChecked is goOn after the Checks of the stages to come have been asked again.
+func (r *Run) goOnChecked(stage int, now time.Time) {
+	r.goOn(stage, now)
+	r.Waits, r.checked = ForCheck, checkAsked
 }
 
 // Retry goes on at the failed stage, or at an earlier one named by its step. A *StateError when the run neither
@@ -327,8 +338,7 @@ func (e *Engine) Retry(ctx context.Context, id int64, from, by string) (Run, err
 				}
 			}
 		}
-		r.goOn(stage, now)
-		r.Waits = ForCheck
+		r.goOnChecked(stage, now)
 		r.tries++
 		return []Event{{At: now, Kind: EvRetried, Stage: r.shown(), Step: r.Step(), Text: text}}, nil
 	})
@@ -359,8 +369,7 @@ func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 			return nil, err
 		}
 		ev := Event{At: now, Kind: EvSkipped, Stage: r.Stage, Step: r.Step(), Text: r.Step() + " skipped by " + by}
-		r.goOn(r.Stage+1, now)
-		r.Waits = ForCheck
+		r.goOnChecked(r.Stage+1, now)
 		return []Event{ev}, nil
 	})
 }

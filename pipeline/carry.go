@@ -35,6 +35,9 @@ type carrier struct {
 	// died: the record says that the step is under way, and this process did not begin it. seen: that was said.
 	died, seen bool
 	before     mark         // what the stage's mark was before we made it underWay
+	silo       string       // whose queue the run was in: where we are, for it
+	turn       int64        // the epoch under which the run was taken
+	lost       bool         // the run is not where its step is
 	back       map[int]bool // stages that an undo took back; read when one begins
 }
 
@@ -73,7 +76,11 @@ func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict,
 	e.active[job.Run] = u
 	e.mu.Unlock()
 	u.end = context.AfterFunc(jobCtx, guard.Func(guard.Count, func() { cancel(ErrStopping) }))
-	c := &carrier{Engine: e, r: &Run{ID: job.Run}, u: u, ctx: ctx, stepCtx: stepCtx}
+	c := &carrier{Engine: e, r: &Run{ID: job.Run}, u: u, ctx: ctx, stepCtx: stepCtx, silo: job.silo, turn: job.Turn}
+	if job.silo != e.here && !e.serving.has(job.silo) {
+		c.let() // who served it has gone in this moment
+		return nil, again(time.Second), nil
+	}
 	// Read after the run is in our hands: a cancel from now on reaches us through the context.
 	r, err := e.load(ctx, job.Run)
 	if err != nil || r.epoch != job.Turn || !r.State.Moving() {
@@ -81,7 +88,7 @@ func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict,
 		return nil, over, err
 	}
 	c.r = r
-	c.died = r.State == Running && r.mark == underWay && !e.never(r)
+	c.died = (r.State == Running || r.State == Waiting && r.Waits == ForSilo) && r.mark == underWay && !e.never(r)
 	return c, goOn, nil
 }
 
@@ -104,6 +111,10 @@ func (c *carrier) let() {
 func (c *carrier) move() (verdict, error) {
 	r := c.r
 	switch {
+	case c.handed():
+		return over, nil
+	case r.Waits == ForSilo && (r.undoing || r.cancelBy == ""):
+		return c.arrive()
 	case r.undoing:
 		return c.undoNext()
 	case r.cancelBy != "" || errors.Is(context.Cause(c.stepCtx), errCancelled):
@@ -117,8 +128,12 @@ func (c *carrier) move() (verdict, error) {
 		return c.leave()
 	case r.Stage >= len(r.Steps): // what is left is to give back what steps hold
 		return c.finish()
+	case c.place(r, c.silo) != c.silo:
+		return c.send()
+	case len(c.visits(r)) > 0:
+		return c.visit()
 	}
-	step, err := c.reg.Lookup(r.Step(), "")
+	step, err := c.find(r.Step())
 	if err != nil {
 		return c.fail(nil, err)
 	}
@@ -172,7 +187,7 @@ func (c *carrier) begin(step Step) error {
 
 // do calls Do once and commits what came of it.
 func (c *carrier) do(step Step) (verdict, error) {
-	check := c.mustCheck()
+	check := mustCheck(c.r)
 	if err := c.begin(step); errors.Is(err, errCancelAsked) {
 		return c.reread()
 	} else if err != nil {
@@ -182,6 +197,7 @@ func (c *carrier) do(step Step) (verdict, error) {
 	if err != nil {
 		return c.fail(nil, err)
 	}
+	s.facts.Resumed = c.died
 	if check {
 		err = c.preflight()
 	}
@@ -233,6 +249,7 @@ func (c *carrier) outcome(f func(tx store.Tx, next *Run) ([]Event, error)) error
 
 // keep is outcome with a file for it.
 func (c *carrier) keep(k *keeper, f func(tx store.Tx, next *Run) ([]Event, error)) error {
+	f = c.placing(f)
 	was, tried := *c.r, false
 	err := c.settle(func() error {
 		if tried {
@@ -350,7 +367,7 @@ func (c *carrier) advance(s *stepRun) (verdict, error) {
 				}
 			}
 			return c.ready(tx, n, now)
-		case !last && n.Cluster == 0 && n.cancelBy == "" && !c.halting():
+		case !last && n.Cluster == 0 && n.cancelBy == "" && !c.halting() && c.place(n, c.silo) == c.silo && len(c.visits(n)) == 0:
 			n.mark = underWay
 			events = append(events, Event{At: now, Kind: EvStep, Stage: n.Stage, Step: n.Step()})
 		}
@@ -388,7 +405,10 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 		kind = EvRetrying
 	}
 	err := c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
-		n.State, n.mark, n.attempts, n.Waits, n.Why, n.Wake = Waiting, betweenTries, attempts, reason, why, now.Add(d)
+		n.State, n.attempts, n.Waits, n.Why, n.Wake = Waiting, attempts, reason, why, now.Add(d)
+		if n.mark != notBegun || n.Stage >= len(n.Steps) { // a check in another silo is asked before the stage begins
+			n.mark = betweenTries
+		}
 		return append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.Stage, Step: n.Step(), Text: why}), nil
 	})
 	if err != nil {

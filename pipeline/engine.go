@@ -29,6 +29,11 @@ type Config struct {
 	Dir string
 	// Grace is how long a step may take to end when it was told to; the stop waits so long and a little more.
 	Grace time.Duration
+	// Silos says in which silo the steps of a module run, by module; those of all others run outside of all silos. Where this
+	// node stands is in DB.
+	Silos map[string]string
+	// Offered is called when the steps that silos elsewhere have are not what they were; nil: nobody wants to know.
+	Offered func()
 	// Drift says how often hosts are looked at by the clock; the zero value: never.
 	Drift DriftConfig
 }
@@ -57,6 +62,14 @@ type Engine struct {
 	settled settled
 	drift   *watch
 
+	here       string            // the silo in which this node stands
+	silos      map[string]string // by module
+	serving    *serving
+	offered    func()
+	offers     []offerRow // as read last, by the loop of silos alone once the engine runs
+	offersRead bool
+	siloNews   chan struct{} // holds a value when there is something to look at
+
 	patience  context.Context // ends when what the database does not take is to be given up
 	impatient context.CancelFunc
 
@@ -83,7 +96,8 @@ var (
 // New opens the record, making its tables when they are not there.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1),
-		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift)}
+		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift),
+		here: c.DB.Node().Silo, silos: c.Silos, serving: newServing(), offered: c.Offered, siloNews: make(chan struct{}, 1)}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -96,6 +110,12 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	}
 	if err := e.db.Migrate(ctx, Migrations(e.db.Postgres() != nil)); err != nil {
 		return nil, err
+	}
+	if e.siloed() {
+		e.reg.Silos(e.here, e.silos)
+		if _, err := e.readOffers(ctx); err != nil {
+			return nil, fmt.Errorf("read which steps silos have: %w", err)
+		}
 	}
 	if err := e.backfill(ctx); err != nil {
 		return nil, fmt.Errorf("note how hosts are reached: %w", err)
@@ -137,6 +157,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.goLoop(work, "deny what nobody approved in time", expired, e.inRole("approvals", e.expire))
 	looked := make(chan struct{})
 	e.goLoop(ctx, "look for drift", looked, e.inRole("drift", e.lookByClock))
+	tended := make(chan struct{})
+	if e.siloed() {
+		e.goLoop(work, "see to silos", tended, e.tendSilos)
+	} else {
+		close(tended)
+		e.silosFailed(ctx, e.markUnserved(ctx)) // what an earlier configuration had sent to one
+	}
 	heard, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
 	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
@@ -156,6 +183,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-expired
 	<-looked
 	<-heard
+	<-tended
 	<-taken
 	<-drained
 	return err

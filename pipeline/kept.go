@@ -195,6 +195,7 @@ func (e *Engine) recallOne(ctx context.Context, tx store.Tx, k kept) (bool, erro
 func (r *Run) pass(now time.Time) {
 	r.Stage++
 	r.State, r.Waits, r.Why, r.attempts, r.StageAt, r.mark = Running, "", "", 0, now, notBegun
+	r.checked, r.released = "", 0
 }
 
 // noteStep puts on record what a step that is done changed about its host: how it is reached, and which machine is its.

@@ -21,6 +21,7 @@ type Node struct {
 	Drains  time.Time       `json:"drains,omitzero"` // since when it begins nothing any more
 	Runs    int             `json:"runs"`            // that it has in hand
 	Roles   []string        `json:"roles"`           // what it does for all
+	Serves  map[string]int  `json:"serves"`          // agents that are connected to it, by silo
 	Here    bool            `json:"here"`            // it is the one that answers
 
 	holder string
@@ -55,7 +56,12 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 			continue
 		}
 		n := Node{Name: l.Node.Name, Silo: l.Node.Silo, Version: l.Node.Version, State: l.State, Started: l.Started, Renewed: l.Renewed, Drains: l.Drains,
-			Runs: hands[l.Holder], Here: l.Holder == e.db.Holder(), Roles: []string{}, holder: l.Holder}
+			Runs: hands[l.Holder], Here: l.Holder == e.db.Holder(), Roles: []string{}, Serves: map[string]int{}, holder: l.Holder}
+		if l.State == store.Lives {
+			if n.Serves, err = servers(ctx, e.db, l.Holder); err != nil {
+				return nil, err
+			}
+		}
 		for _, r := range roles {
 			if r.Holder == l.Holder {
 				n.Roles = append(n.Roles, r.Name)

@@ -22,6 +22,14 @@ type nodes struct {
 	t   *testing.T
 	url string
 	key *clipboard.Key
+
+	silos map[string]string
+}
+
+// siloed has the nodes that start from now on know the silos.
+func (n *nodes) siloed(of map[string]string) *nodes {
+	n.silos = of
+	return n
 }
 
 // node is one of them, behind a wire that can be cut.
@@ -41,11 +49,17 @@ func newNodes(t *testing.T) *nodes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &nodes{t, u, key}
+	return &nodes{t: t, url: u, key: key}
 }
 
 // start has a node live until the test ends, or until it must not go on.
 func (n *nodes) start(name string, steps ...pipeline.Step) *node {
+	n.t.Helper()
+	return n.startIn("", name, steps...)
+}
+
+// startIn is start in a silo.
+func (n *nodes) startIn(silo, name string, steps ...pipeline.Step) *node {
 	t := n.t
 	t.Helper()
 	u, err := url.Parse(n.url)
@@ -54,13 +68,13 @@ func (n *nodes) start(name string, steps ...pipeline.Step) *node {
 	}
 	w := newWire(t, u.Host)
 	u.Host = w.addr
-	db, err := store.Open(t.Context(), store.Options{URL: u.String(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Shared: true, Node: store.Node{Name: name}})
+	db, err := store.Open(t.Context(), store.Options{URL: u.String(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Shared: true, Node: store.Node{Name: name, Silo: silo}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := &node{world: &world{t: t, key: n.key, reg: pipeline.NewRegistry()}, db: db, wire: w, done: make(chan struct{})}
 	out.reg.Add(steps...)
-	out.e, err = pipeline.New(t.Context(), pipeline.Config{DB: db, Registry: out.reg, Key: n.key, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Workers: 20, Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
+	out.e, err = pipeline.New(t.Context(), pipeline.Config{DB: db, Registry: out.reg, Key: n.key, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Workers: 20, Silos: n.silos, Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,16 +12,19 @@ import (
 // mustCheck reports whether the steps to come are to be asked before the stage begins: before the first one, before one that
 // deletes a machine, whatever came between, and when a person has the run go on. A stage that waits for something of its own
 // is past it; one that waits for a check is not.
-func (c *carrier) mustCheck() bool {
-	r := c.r
-	return r.Waits != ForHost && (r.Stage == 0 || isDestroy(r.Step()) || r.Waits == ForCheck)
+func mustCheck(r *Run) bool {
+	return r.Waits != ForHost && (r.Stage == 0 || isDestroy(r.Step()) || r.Waits == ForCheck || r.checked != "" && r.mark == notBegun)
 }
 
-// preflight calls the Check of the stage and of those to come. Nothing marks that it was done: it only reads. An error becomes
+// preflight calls the Check of the stage and of those to come, as far as they belong to the silo where the run is; see visits
+// for the others. Nothing marks that it was done: it only reads. An error becomes
 // that of the stage, which does not begin.
 func (c *carrier) preflight() error {
 	for i, name := range c.r.Steps[c.r.Stage:] {
-		step, err := c.reg.Lookup(name, "")
+		if c.siloed() && c.stepSilo(name) != c.silo {
+			continue
+		}
+		step, err := c.find(name)
 		if err != nil || step.Check == nil {
 			continue // a step that is not there is told at its own stage
 		}
@@ -43,7 +46,7 @@ func (c *carrier) preflight() error {
 			}
 		}
 		switch {
-		case errors.Is(err, ErrStopping):
+		case errors.Is(err, ErrStopping), errors.Is(err, errNotBegun):
 			return errNotBegun // nor did the stage
 		case err != nil:
 			return &checkError{c.r.Stage + i + 1, name, i == 0, err}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,9 @@ import (
 type carryArgs struct {
 	Run  int64 `json:"run"`
 	Turn int64 `json:"turn"`
+
+	silo  string        // whose queue it is in
+	after time.Duration // not to be taken before
 }
 
 func (carryArgs) Kind() string { return "jarvis_carry" }
@@ -35,6 +39,8 @@ type queue interface {
 	insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error
 	start(ctx context.Context) error
 	drain(ctx context.Context) error // takes no more jobs, and waits for those in hand
+	serve(silo string) error         // takes jobs of one more queue
+	leave(ctx context.Context, silo string) error
 	stop(ctx context.Context) error
 }
 
@@ -48,6 +54,7 @@ func (c *worker) Timeout(*river.Job[carryArgs]) time.Duration { return -1 }
 
 func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 	var v verdict
+	job.Args.silo = siloOfQueue(job.Queue)
 	err := guard.Call(func() (err error) {
 		v, err = c.e.carry(ctx, job.Args)
 		return err
@@ -75,7 +82,10 @@ func newQueue(ctx context.Context, db *store.DB, e *Engine, workers int) (queue,
 	return makeQueue[*sql.Tx](ctx, riversqlite.New(db.SQLite()), e, workers)
 }
 
-type riverQueue[T any] struct{ client *river.Client[T] }
+type riverQueue[T any] struct {
+	client  *river.Client[T]
+	workers int
+}
 
 func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int) (queue, error) {
 	quiet := slog.New(levelHandler{e.log.Handler(), slog.LevelWarn})
@@ -94,7 +104,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	river.AddWorker(ws, &worker{e: e})
 	c, err := river.NewClient(driver, &river.Config{
 		ID:                   e.db.Holder(), // a job in hand names the life of the node that has it
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Queues:               map[string]river.QueueConfig{queueOf(e.here): {MaxWorkers: workers}},
 		Workers:              ws,
 		Logger:               quiet,
 		JobTimeout:           -1,
@@ -108,7 +118,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	if err != nil {
 		return nil, fmt.Errorf("start River: %w", err)
 	}
-	return &riverQueue[T]{c}, nil
+	return &riverQueue[T]{c, workers}, nil
 }
 
 func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
@@ -121,7 +131,10 @@ func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryAr
 	}
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {
-		params[i] = river.InsertManyParams{Args: j}
+		params[i] = river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{Queue: queueOf(j.silo)}}
+		if j.after > 0 {
+			params[i].InsertOpts.ScheduledAt = time.Now().Add(j.after)
+		}
 	}
 	_, err := q.client.InsertManyFastTx(ctx, raw, params)
 	return err
@@ -130,6 +143,33 @@ func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryAr
 func (q *riverQueue[T]) start(ctx context.Context) error { return q.client.Start(ctx) }
 func (q *riverQueue[T]) drain(ctx context.Context) error { return q.client.Stop(ctx) }
 func (q *riverQueue[T]) stop(ctx context.Context) error  { return q.client.StopAndCancel(ctx) }
+
+func (q *riverQueue[T]) serve(silo string) error {
+	return q.client.Queues().Add(queueOf(silo), river.QueueConfig{MaxWorkers: q.workers})
+}
+
+// leave waits for the jobs of that queue that are in hand.
+func (q *riverQueue[T]) leave(ctx context.Context, silo string) error {
+	return q.client.Queues().Remove(ctx, queueOf(silo))
+}
+
+// A silo's queue is named for it; River's own default is that of the steps that are in no silo.
+const siloQueue = "silo-"
+
+func queueOf(silo string) string {
+	if silo == "" {
+		return river.QueueDefault
+	}
+	return siloQueue + silo
+}
+
+func siloOfQueue(queue string) string {
+	silo, ok := strings.CutPrefix(queue, siloQueue)
+	if !ok {
+		return ""
+	}
+	return silo
+}
 
 // levelHandler raises the level of a log handler: River's own chatter is not for our users.
 type levelHandler struct {

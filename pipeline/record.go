@@ -24,7 +24,7 @@ var errStale = errors.New("the run has moved on")
 // errCancelAsked: somebody said cancel since the run was read.
 var errCancelAsked = errors.New("somebody said cancel meanwhile")
 
-const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster"
+const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, checked, released"
 
 func scan(row interface{ Scan(...any) error }) (Run, error) {
 	var r Run
@@ -32,7 +32,7 @@ func scan(row interface{ Scan(...any) error }) (Run, error) {
 	var undoing int
 	var started, began, stageAt, wake, ended int64
 	err := row.Scan(&r.ID, &r.Host, &r.FQDN, &r.Verb, &r.Provider, &r.Variant, &r.Pipeline, &steps, &r.Stage, &r.State, &r.Ending, &r.mark, &r.attempts, &r.epoch, &r.undoAt, &undoing,
-		&r.clipboard, &r.Error, &r.Waits, &r.Why, &r.By, &behind, &r.Origin, &r.cancelBy, &r.tries, &started, &began, &stageAt, &wake, &ended, &r.Cluster)
+		&r.clipboard, &r.Error, &r.Waits, &r.Why, &r.By, &behind, &r.Origin, &r.cancelBy, &r.tries, &started, &began, &stageAt, &wake, &ended, &r.Cluster, &r.checked, &r.released)
 	if err != nil {
 		return r, err
 	}
@@ -129,10 +129,10 @@ func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events .
 }
 
 // columns are those of a row that change, in the order of values.
-var columns = []string{"stage", "state", "live", "ending", "mark", "attempts", "epoch", "undo_at", "undoing", "clipboard", "err", "reason", "why", "cancel_by", "tries", "began", "stage_at", "wake", "ended"}
+var columns = []string{"stage", "state", "live", "ending", "mark", "attempts", "epoch", "undo_at", "undoing", "clipboard", "err", "reason", "why", "cancel_by", "tries", "began", "stage_at", "wake", "ended", "checked", "released"}
 
 func (r *Run) values() []any {
-	return []any{r.Stage, r.State, flag(r.State.Live()), r.Ending, r.mark, r.attempts, r.epoch, r.undoAt, flag(r.undoing), r.clipboard, plain.Line(r.Error), r.Waits, plain.Line(r.Why), r.cancelBy, r.tries, ms(r.Began), ms(r.StageAt), ms(r.Wake), ms(r.Ended)}
+	return []any{r.Stage, r.State, flag(r.State.Live()), r.Ending, r.mark, r.attempts, r.epoch, r.undoAt, flag(r.undoing), r.clipboard, plain.Line(r.Error), r.Waits, plain.Line(r.Why), r.cancelBy, r.tries, ms(r.Began), ms(r.StageAt), ms(r.Wake), ms(r.Ended), r.checked, r.released}
 }
 
 // save writes what became of a run, and the events that say so. was is the run as it was read; next as it is now. The

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jarvisops/jarvis/clipboard"
 )
@@ -19,7 +20,8 @@ type Registry struct {
 	aliases map[string]string // whole names and module prefixes ("dnswizard:")
 	find    []func(name string) (Step, bool, error)
 	list    []func() []Step
-	titles  map[string]string // modules that people know by another spelling
+	titles  map[string]string      // modules that people know by another spelling
+	silos   atomic.Pointer[siloed] // nil: there are none
 }
 
 // NewRegistry gives an empty registry.
@@ -61,20 +63,28 @@ func (r *Registry) Resolve(find func(name string) (s Step, ok bool, err error)) 
 // Offer adds a list of the steps that a source of Resolve has now, for people to read.
 func (r *Registry) Offer(list func() []Step) { r.list = append(r.list, list) }
 
-// Offered lists what the sources have now. It may take seconds: programs are asked.
+// Offered lists what the sources have now, of what runs here. It may take seconds: programs are asked.
 func (r *Registry) Offered() []Step {
 	var out []Step
 	for _, f := range r.list {
-		out = append(out, f()...)
+		for _, s := range f() {
+			if _, silo, away := r.away(s.Name); !away {
+				s.Silo = silo
+				out = append(out, s)
+			}
+		}
 	}
 	return out
 }
 
-// Steps lists the built-in steps, sorted by name.
+// Steps lists the built-in steps, and those of silos elsewhere, sorted by name.
 func (r *Registry) Steps() []Step {
 	out := make([]Step, 0, len(r.steps))
 	for _, s := range r.steps {
 		out = append(out, s)
+	}
+	if s := r.silos.Load(); s != nil {
+		return s.everywhere(out)
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
@@ -101,6 +111,18 @@ func (e *UnknownStepError) Error() string {
 // Lookup finds a step by name, older name, or sp:task with the provider it stands for. The error is an
 // *UnknownStepError.
 func (r *Registry) Lookup(name, provider string) (Step, error) {
+	canon := r.canonical(name, provider)
+	s, silo, away := r.away(canon)
+	if away {
+		return r.describe(s, silo, name, canon)
+	}
+	step, err := r.here(name, canon)
+	step.Silo = silo
+	return step, err
+}
+
+// canonical gives a name as the registry has it: sp: and older names are resolved.
+func (r *Registry) canonical(name, provider string) string {
 	canon := name
 	if task, ok := strings.CutPrefix(name, "sp:"); ok && provider != "" {
 		canon = provider + ":" + task
@@ -113,11 +135,18 @@ func (r *Registry) Lookup(name, provider string) (Step, error) {
 	if to, ok := r.aliases[canon]; ok {
 		canon = to
 	}
+	return canon
+}
+
+const badStepName = "a step is written module:task, in small letters, digits and _"
+
+// here finds a step that this process has itself.
+func (r *Registry) here(name, canon string) (Step, error) {
 	if s, ok := r.steps[canon]; ok {
 		return s, nil
 	}
 	if !stepName.MatchString(canon) {
-		return Step{}, &UnknownStepError{Name: name, Why: "a step is written module:task, in small letters, digits and _"}
+		return Step{}, &UnknownStepError{Name: name, Why: badStepName}
 	}
 	for _, f := range r.find {
 		s, ok, err := f(canon)
@@ -188,10 +217,10 @@ func checkNeeds(steps []Step, c *clipboard.Clipboard) error {
 	return nil
 }
 
-// Given lists the keys that the built-in steps give, sorted: what a person may not bring along.
+// Given lists the keys that the steps of Steps give, sorted: what a person may not bring along.
 func (r *Registry) Given() []string {
 	set := map[string]bool{}
-	for _, s := range r.steps {
+	for _, s := range r.Steps() {
 		for _, k := range s.Gives {
 			set[k] = true
 		}

@@ -19,16 +19,25 @@ func (e *Engine) holds(r *Run) bool {
 	return false
 }
 
-// release calls the steps' Release, last step first. Each is safe to repeat, so nothing marks how far it came: after a
-// crash all are called again.
+// release calls the steps' Release, last step first, and goes from silo to silo for it: released says how far it came. Each
+// is safe to repeat.
 func (c *carrier) release() (verdict, error) {
-	for i := len(c.r.Steps) - 1; i >= 0; i-- {
+	for i := len(c.r.Steps) - 1 - c.r.released; i >= 0; i-- {
 		step, err := c.reg.Lookup(c.r.Steps[i], "")
 		if err != nil || step.Release == nil {
 			continue
 		}
+		if c.siloed() && c.stepSilo(step.Name) != c.silo {
+			return c.send()
+		}
+		if step, err = c.find(c.r.Steps[i]); err != nil {
+			return c.fail(nil, err)
+		}
 		if v, err := c.giveBack(i, step); v != goOn || err != nil {
 			return v, err
+		}
+		if c.handed() {
+			return over, nil
 		}
 	}
 	return goOn, nil
@@ -59,6 +68,7 @@ func (c *carrier) giveBack(stage int, step Step) (verdict, error) {
 	text, diff, lines, line, now := s.view.Text(), clipboard.Diff(s.stored, s.view), s.take(), s.lastLine(), time.Now()
 	return goOn, c.outcome(func(_ store.Tx, n *Run) ([]Event, error) {
 		n.clipboard, n.parsed, n.attempts = text, s.view, 0
+		n.released = len(n.Steps) - stage
 		return append(lines[:len(lines):len(lines)], Event{At: now, Kind: EvReleased, Stage: stage, Step: step.Name, Text: line, Diff: diff, Took: now.Sub(began)}), nil
 	})
 }

@@ -59,5 +59,5 @@ func (r *Run) mayHaveGoneOn() bool {
 	if r.State != Waiting {
 		return true
 	}
-	return r.Waits == ForHost || r.Waits == ForRetry
+	return r.Waits == ForHost || r.Waits == ForRetry || r.Waits == ForSilo
 }

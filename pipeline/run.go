@@ -59,6 +59,7 @@ const (
 	ForRetry   Reason = "retry"   // the next try of a step that failed
 	ForBarrier Reason = "barrier" // the other members of its cluster
 	ForHold    Reason = "hold"    // a person, about another member of its cluster
+	ForSilo    Reason = "silo"    // somebody who serves the silo that it has to go to
 	ForMember  Reason = "member"  // a value of another member
 	ForCheck   Reason = "check"   // what the Check of a step to come says; until it is content, the stage does not begin
 )
@@ -127,8 +128,10 @@ type Run struct {
 	attempts  int
 	cancelBy  string
 	undoing   bool
-	undoAt    int // the next stage to take back; -1 when none is
-	tries     int // how often a person said retry
+	undoAt    int    // the next stage to take back; -1 when none is
+	tries     int    // how often a person said retry
+	checked   string // which silos have been asked by their Checks since the last stage; see visits
+	released  int    // how many of the stages, from the last, have given back what they held
 	clipboard string
 	parsed    *clipboard.Clipboard // clipboard, when it is parsed already
 }

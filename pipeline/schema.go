@@ -91,9 +91,17 @@ func Migrations(postgres bool) []store.Migration {
 		`CREATE TABLE given (fqdn TEXT NOT NULL, task TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, event BIGINT NOT NULL)`,
 		`CREATE INDEX given_name ON given (fqdn, task, name)`,
 	}})
-	return append(list, store.Migration{Name: "pipeline/13-groups", Stmts: []string{
+	list = append(list, store.Migration{Name: "pipeline/13-groups", Stmts: []string{
 		`CREATE TABLE host_groups (name TEXT NOT NULL, fqdn TEXT NOT NULL, PRIMARY KEY (name, fqdn))`,
 		`CREATE INDEX host_groups_fqdn ON host_groups (fqdn)`,
+	}})
+	// silo_steps: what the steps of a silo are, for those who have none of them. silo_servers: by which lives of nodes a silo is
+	// served beside those that stand in it: agents are connected to them.
+	return append(list, store.Migration{Name: "pipeline/14-silos", Stmts: []string{
+		`CREATE TABLE silo_steps (silo TEXT NOT NULL, step TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (silo, step))`,
+		`CREATE TABLE silo_servers (silo TEXT NOT NULL, holder TEXT NOT NULL, agents INTEGER NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (silo, holder))`,
+		`ALTER TABLE runs ADD COLUMN checked TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE runs ADD COLUMN released INTEGER NOT NULL DEFAULT 0`,
 	}})
 }
 

@@ -30,6 +30,9 @@ type Step struct {
 	Timeout time.Duration // for one Do or Check, and for all its waiting together; 0 means DefaultTimeout
 	Silence time.Duration // hung when it reports nothing for so long; 0 means never
 	Resume  Resume
+	Silo    string // where it runs; "" outside of all silos. The registry fills it in
+	away    bool   // it runs elsewhere, and what there is of it here is a description: its functions do nothing
+	guessed bool   // nobody has described it: all that is known is its name
 	// Check says before the run's first stage begins what would stop Do later, when machines are deleted, made and paid for.
 	// It is called again before a stage that deletes a machine, and after each `retry` and `skip`. It reads only, and takes what
 	// earlier stages will give as unknown. A Wait means that it cannot be known yet: it is asked again, and no stage begins

@@ -99,9 +99,14 @@ func (e *Engine) takeUpRuns(ctx context.Context, tx store.Tx, now time.Time, all
 	if _, err := tx.Exec(ctx, "DELETE FROM river_leader WHERE NOT "+fmt.Sprintf(store.SQLTaken, "river_leader.leader_id")); err != nil {
 		return nil, err
 	}
-	return store.Collect(ctx, tx, func(row store.Row) (j carryArgs, err error) {
-		return j, row.Scan(&j.Run, &j.Turn)
-	}, "UPDATE runs SET epoch = epoch + 1, stage_at = CASE WHEN mark = ? THEN ? ELSE stage_at END WHERE "+which+" RETURNING id, epoch", betweenTries, ms(now))
+	columns, read := "id, epoch", func(row store.Row) (j carryArgs, err error) { return j, row.Scan(&j.Run, &j.Turn) }
+	if e.siloed() {
+		columns, read = runColumns, func(row store.Row) (carryArgs, error) {
+			r, err := scan(row)
+			return carryArgs{Run: r.ID, Turn: r.epoch, silo: e.place(&r, e.here)}, err
+		}
+	}
+	return store.Collect(ctx, tx, read, "UPDATE runs SET epoch = epoch + 1, stage_at = CASE WHEN mark = ? THEN ? ELSE stage_at END WHERE "+which+" RETURNING "+columns, betweenTries, ms(now))
 }
 
 // inherit takes up what other nodes leave.

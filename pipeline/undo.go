@@ -43,6 +43,12 @@ func (c *carrier) undoNext() (verdict, error) {
 		return goOn, nil
 	}
 	// Without its step, or with a clipboard that does not open, no second try will do better.
+	if err == nil && c.siloed() {
+		if c.stepSilo(step.Name) != c.silo {
+			return c.send()
+		}
+		step, err = c.find(r.Steps[r.undoAt])
+	}
 	if err != nil {
 		return c.tookBack(nil, EvUndoStuck, oneLine(err))
 	}
@@ -93,7 +99,7 @@ func (c *carrier) tookBack(s *stepRun, kind EventKind, text string) (verdict, er
 		n.clipboard = clip
 		events := append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.undoAt, Step: n.Steps[n.undoAt], Text: text})
 		n.undoAt--
-		n.attempts, n.Why, n.StageAt = 0, "", now
+		n.attempts, n.Waits, n.Why, n.StageAt = 0, "", "", now
 		return events, nil
 	})
 	return goOn, err

@@ -94,9 +94,19 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		return fmt.Errorf("%w: it holds %s, which this program does not know; start the newer jarvis that used it last, or restore the backup made before it", ErrNewer, strings.Join(unknown, ", "))
+		return fmt.Errorf("%w: it holds %s, which this program does not know; start the newer jarvis that used it last%s, or restore the backup made before it", ErrNewer, strings.Join(unknown, ", "), db.usedBy(ctx))
 	}
 	return nil
+}
+
+// usedBy names the version of the program that used the database last before this one; "" when that is not known.
+func (db *DB) usedBy(ctx context.Context) string {
+	var version string
+	err := db.QueryRow(ctx, "SELECT version FROM jarvis_nodes WHERE holder <> ? AND version <> '' ORDER BY started_at DESC LIMIT 1", db.holder).Scan(&version)
+	if err != nil {
+		return ""
+	}
+	return " (version " + version + ")"
 }
 
 // oneStatement refuses a text that holds more than one statement, or the semicolon after one: the drivers disagree

@@ -152,11 +152,13 @@ func TestBlows(t *testing.T) {
 			time.Sleep(time.Second)
 		}},
 		{"restart the database", func() {
+			noteFatal()
 			if err := pg.Restart(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}},
 		{"end all sessions", func() {
+			noteFatal()
 			_ = pg.SQL(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name LIKE 'jarvis%'")
 		}},
 		{"kill who speaks", func() {

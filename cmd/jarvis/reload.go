@@ -70,7 +70,8 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	}
 	a.limiter.Set(conf.Limit)
 	a.table.Change(func(e *command.Env) {
-		e.Approvals, e.Pipelines = conf.Approvals, pipelines(conf, a.workers.Registry)
+		a.lists = conf.Pipelines
+		e.Approvals, e.Pipelines = conf.Approvals, pipelines(a.lists, a.workers.Registry)
 	})
 	a.keeper.set(conf.Keep)
 	r.j.follow(conf)

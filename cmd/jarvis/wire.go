@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
@@ -45,6 +46,7 @@ type app struct {
 	pages   *web.Pages
 	pool    *remote.Pool
 	tasks   *tasklog.Log
+	hub     *agent.Hub
 	checks  *checks.Monitor
 	table   *command.Table
 	keeper  *keeper
@@ -56,6 +58,8 @@ type app struct {
 
 	beside []func(context.Context) error               // services of `jarvis serve` alone
 	reload func(context.Context) (web.Reloaded, error) // reads the configuration again; nil: it cannot be
+
+	lists map[string]map[string][]string // the configuration's own pipelines; changes with the table alone
 
 	newDatabase bool // --new-database: what an earlier one left is no reason to refuse
 	stuck       bool // the services did not end: nothing may wait for them
@@ -114,13 +118,19 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
-		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift}); err != nil {
+		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift,
+		Silos: conf.Silos.Modules(), Offered: a.offered}); err != nil {
 		return nil, err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
 	if err := os.WriteFile(installationFile(conf.Data), []byte(a.engine.Installation()+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("note which installation this is: %w", err)
 	}
+	calls := agent.Record{DB: a.db}
+	if err := calls.Open(ctx); err != nil {
+		return nil, err
+	}
+	a.hub = agent.NewHub(agent.HubConfig{Engine: a.engine, Key: key, Ledger: calls, Version: version, Log: log})
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}
@@ -136,11 +146,12 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
 		return nil, err
 	}
+	a.lists = conf.Pipelines
 	fetch, err := command.NewFetch(conf.Sources.URLs)
 	if err != nil {
 		return nil, conf.Wrong(err)
 	}
-	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(conf, a.workers.Registry), Fetch: fetch,
+	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
 		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
 	if k := conf.Workers.Keys; k != nil {
 		env.Repos = k.GitHub.Repos
@@ -159,9 +170,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 }
 
 // pipelines gives the built-in lists with those of the configuration in their place.
-func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[string][]string {
+func pipelines(own map[string]map[string][]string, reg *pipeline.Registry) map[string]map[string][]string {
 	out := all.Pipelines(reg)
-	for verb, byProvider := range conf.Pipelines {
+	for verb, byProvider := range own {
 		if out[verb] == nil {
 			out[verb] = map[string][]string{}
 		}
@@ -170,6 +181,11 @@ func pipelines(conf *config.Config, reg *pipeline.Registry) map[string]map[strin
 		}
 	}
 	return out
+}
+
+// offered makes the pipelines again, of the steps that silos elsewhere have now. The engine calls it while it runs.
+func (a *app) offered() {
+	a.table.Change(func(e *command.Env) { e.Pipelines = pipelines(a.lists, a.workers.Registry) })
 }
 
 // exec runs a command on a host of the record, by the keys that its run learned.
@@ -424,14 +440,14 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return a.conf.Wrong(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
 	services = append(services, a.beside...)
 	if a.known != nil {
 		services = append(services, a.known.Run)

@@ -5,6 +5,7 @@ package all
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -189,17 +190,20 @@ var (
 )
 
 // Pipelines gives the built-in lists, by verb and provider, with the steps that exist here. What a configuration names
-// itself takes their place.
+// itself takes their place. A silo that has not described its steps yet counts as having those that its modules always have,
+// so that none is left out in silence.
 func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
 	out := map[string]map[string][]string{"deploy": {}, "redeploy": {}, "destroy": {}}
 	for _, provider := range Providers() {
-		if _, err := r.Lookup(provider+":deploy", ""); err != nil {
+		if !r.Has(provider+":deploy", "") {
 			continue
 		}
 		here := func(lists ...[]string) []string {
 			var steps []string
 			for _, name := range slices.Concat(lists...) {
-				if s, err := r.Lookup(name, provider); err == nil {
+				s, err := r.Lookup(name, provider)
+				fixed := !strings.HasPrefix(name, "sp:") && r.SiloOf(name) != ""
+				if err == nil && (fixed || r.Has(name, provider)) {
 					steps = append(steps, s.Name)
 				}
 			}
@@ -208,7 +212,7 @@ func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
 		out["deploy"][provider] = here(makeOne, equip)
 		out["redeploy"][provider] = here(away, makeOne, equip)
 		out["destroy"][provider] = here(takeDown)
-		if _, err := r.Lookup(provider+":get_macaddrs", ""); err == nil {
+		if r.Has(provider+":get_macaddrs", "") {
 			out["deploy"][provider+"-network"] = here(makeFromNetwork, equip)
 			out["redeploy"][provider+"-network"] = here(away, makeFromNetwork, equip)
 		}

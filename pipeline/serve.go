@@ -1,0 +1,253 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+)
+
+// serving is what agents do through this node. mu guards the list; tend is held while a queue is begun or ended.
+type serving struct {
+	mu     sync.Mutex
+	by     map[string][]*server // by silo
+	queues map[string]bool      // those that we take jobs of, beside our own
+	tend   sync.Mutex
+}
+
+// server is one agent's offer.
+type server struct {
+	silo  string
+	steps map[string]Step
+
+	mu     sync.Mutex
+	calls  int
+	closed bool
+	idle   chan struct{} // closed when no call is in hand, and none will be
+}
+
+// Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent. Each step's functions do
+// their work over there, and its description is what the agent offers. Steps of modules that the configuration does not give
+// to the silo are left out, and that is logged; an error when none is left, when the configuration has no such silo, or when
+// this node stops or drains. Several may serve one silo.
+//
+// A function that returns ErrStopping leaves its step as under way: whoever takes the run up next treats it as its Resume
+// says, with Facts.Resumed. That is for an agent of which nobody knows what it did.
+//
+// stop takes no more runs of the silo and returns when none is in hand; it may be called again.
+func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
+	if silo == "" || !slices.Contains(e.SiloNames(), silo) {
+		return nil, fmt.Errorf("the configuration has no silo %q; name it under silos, with the modules whose steps run there", silo)
+	}
+	s := &server{silo: silo, steps: map[string]Step{}, idle: make(chan struct{})}
+	var not []string
+	var offer []Step
+	for _, step := range steps {
+		if e.reg.SiloOf(step.Name) != silo || !stepName.MatchString(step.Name) {
+			not = append(not, step.Name)
+			continue
+		}
+		step.Silo = silo
+		offer = append(offer, step)
+		step = s.wrap(step)
+		for _, name := range append([]string{step.Name}, step.Aliases...) {
+			s.steps[name] = step
+		}
+	}
+	if len(not) > 0 {
+		e.log.Warn("steps that are offered for a silo are not its, by the configuration, and are left out", "silo", silo, "steps", fmt.Sprint(not))
+	}
+	if len(offer) == 0 {
+		return nil, fmt.Errorf("no step that is offered belongs to the silo %s; silos in the configuration says which modules do", silo)
+	}
+	if e.halting() {
+		return nil, errors.New("this server stops or drains, and begins nothing any more; ask another one")
+	}
+	e.serving.add(s)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = e.tendQueue(silo)
+	if err == nil {
+		err = e.noteOffers(ctx, silo, offer)
+	}
+	if err == nil {
+		err = e.noteServed(ctx)
+	}
+	if err != nil {
+		e.unserve(s)
+		return nil, fmt.Errorf("serve the silo %s: %w", silo, err)
+	}
+	e.lookAgain()
+	return sync.OnceFunc(func() { e.unserve(s) }), nil
+}
+
+// unserve ends what Serve began, and returns when nothing of it is in hand.
+func (e *Engine) unserve(s *server) {
+	e.serving.drop(s)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	if e.db.Why() != nil { // nothing of ours counts any more, and this process ends
+		cancel()
+	}
+	if err := e.noteServed(ctx); err != nil && e.db.Why() == nil {
+		e.log.Warn("note that a silo is not served any more; it is tried again", "silo", s.silo, "err", err)
+	}
+	cancel()
+	s.close()
+	<-s.idle
+	if e.db.Why() != nil {
+		return
+	}
+	if err := e.tendQueue(s.silo); err != nil {
+		e.log.Error("take no more runs of a silo", "silo", s.silo, "err", err)
+	}
+	e.lookAgain()
+}
+
+// tendQueue has us take the jobs of a silo's queue while somebody here serves it.
+func (e *Engine) tendQueue(silo string) error {
+	if silo == e.here {
+		return nil // it is the node's own
+	}
+	e.serving.tend.Lock()
+	defer e.serving.tend.Unlock()
+	want, have := e.serving.has(silo), e.serving.queues[silo]
+	var err error
+	switch {
+	case want && !have:
+		err = e.queue.serve(silo)
+	case have && !want:
+		err = e.queue.leave(context.Background(), silo) // no call is in hand, so this is soon over
+	}
+	if err == nil {
+		e.serving.queues[silo] = want
+	}
+	return err
+}
+
+func newServing() *serving {
+	return &serving{by: map[string][]*server{}, queues: map[string]bool{}}
+}
+
+func (v *serving) add(s *server) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.by[s.silo] = append(v.by[s.silo], s)
+}
+
+func (v *serving) drop(s *server) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.by[s.silo] = slices.DeleteFunc(v.by[s.silo], func(o *server) bool { return o == s })
+}
+
+func (v *serving) has(silo string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.by[silo]) > 0
+}
+
+// agents counts those that serve each silo here.
+func (v *serving) agents() map[string]int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := map[string]int{}
+	for silo, list := range v.by {
+		if len(list) > 0 {
+			out[silo] = len(list)
+		}
+	}
+	return out
+}
+
+// step gives a step of a silo from whoever has least to do. The error is an *UnknownStepError, also when nobody serves it.
+func (v *serving) step(silo, name string) (Step, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var best *server
+	least := 0
+	for _, s := range v.by[silo] {
+		if _, ok := s.steps[name]; !ok {
+			continue
+		}
+		if n := s.busy(); best == nil || n < least {
+			best, least = s, n
+		}
+	}
+	if best == nil {
+		return Step{}, &UnknownStepError{Name: name, Why: "no agent of " + siloWords(silo) + " that is connected to this server offers it"}
+	}
+	return best.steps[name], nil
+}
+
+func (s *server) busy() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.calls++
+	return true
+}
+
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls--; s.closed && s.calls == 0 {
+		close(s.idle)
+	}
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed = true; s.calls == 0 {
+		close(s.idle)
+	}
+}
+
+// wrap counts the calls of a step, and lets none begin once the server is closed.
+func (s *server) wrap(step Step) Step {
+	type does = func(context.Context, *clipboard.Clipboard) error
+	count := func(f does) does {
+		if f == nil {
+			return nil
+		}
+		return func(ctx context.Context, c *clipboard.Clipboard) error {
+			if !s.enter() {
+				return errNotBegun
+			}
+			defer s.leave()
+			return f(ctx, c)
+		}
+	}
+	step.Do, step.Check, step.Release, step.Undo = count(step.Do), count(step.Check), count(step.Release), count(step.Undo)
+	if plan := step.Plan; plan != nil {
+		step.Plan = func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
+			if !s.enter() {
+				return "", errNotBegun
+			}
+			defer s.leave()
+			return plan(ctx, c)
+		}
+	}
+	if drift := step.Drift; drift != nil {
+		step.Drift = func(ctx context.Context, c *clipboard.Clipboard) ([]Difference, error) {
+			if !s.enter() {
+				return nil, errNotBegun
+			}
+			defer s.leave()
+			return drift(ctx, c)
+		}
+	}
+	return step
+}

@@ -1,0 +1,327 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/store"
+)
+
+// What is on record about silos: which steps there are in each, for those who have none of them, and by whom each is served
+// beside the nodes that stand in it. Who serves is bound to the life of a node, and ends with it.
+
+// SiloNames lists the silos of the configuration.
+func (e *Engine) SiloNames() []string {
+	var out []string
+	for _, silo := range e.silos {
+		if !slices.Contains(out, silo) {
+			out = append(out, silo)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// sqlServed: somebody who begins something takes the runs of the silo that is the argument, which stands twice.
+const sqlServed = `SELECT EXISTS (SELECT 1 FROM jarvis_nodes WHERE silo = ? AND state = 'lives' AND drains = 0)
+	OR EXISTS (SELECT 1 FROM silo_servers JOIN jarvis_nodes ON jarvis_nodes.holder = silo_servers.holder WHERE silo_servers.silo = ? AND state = 'lives' AND drains = 0)`
+
+func served(ctx context.Context, q store.Querier, silo string) (ok bool, err error) {
+	err = q.QueryRow(ctx, sqlServed, silo, silo).Scan(&ok)
+	return ok, err
+}
+
+// noteServed puts on record which silos agents serve through this node.
+func (e *Engine) noteServed(ctx context.Context) error {
+	return e.db.Write(ctx, func(tx store.Tx) error {
+		was, err := servers(ctx, tx, e.db.Holder())
+		if err != nil {
+			return err
+		}
+		is := e.serving.agents()
+		for silo := range was {
+			if is[silo] == 0 {
+				if _, err := tx.Exec(ctx, "DELETE FROM silo_servers WHERE silo = ? AND holder = ?", silo, e.db.Holder()); err != nil {
+					return err
+				}
+			}
+		}
+		for silo, n := range is {
+			if was[silo] == n {
+				continue
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO silo_servers (silo, holder, agents, since) VALUES (?, ?, ?, ?) ON CONFLICT (silo, holder) DO UPDATE SET agents = excluded.agents", silo, e.db.Holder(), n, time.Now().UnixMilli()); err != nil {
+				return err
+			}
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM silo_servers WHERE NOT "+fmt.Sprintf(store.SQLTaken, "silo_servers.holder"))
+		return err
+	})
+}
+
+// servers counts the agents of each silo at a life of a node.
+func servers(ctx context.Context, q store.Querier, holder string) (map[string]int, error) {
+	out := map[string]int{}
+	_, err := store.Collect(ctx, q, func(row store.Row) (none struct{}, err error) {
+		var silo string
+		var n int
+		err = row.Scan(&silo, &n)
+		out[silo] = n
+		return none, err
+	}, "SELECT silo, agents FROM silo_servers WHERE holder = ?", holder)
+	return out, err
+}
+
+// offered is a step's description on record.
+type offered struct {
+	Doc     string        `json:"doc"`
+	Aliases []string      `json:"aliases,omitempty"`
+	Needs   []string      `json:"needs,omitempty"`
+	Gives   []string      `json:"gives,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+	Silence time.Duration `json:"silence,omitempty"`
+	Resume  Resume        `json:"resume,omitempty"`
+	Check   bool          `json:"check,omitempty"`
+	Release bool          `json:"release,omitempty"`
+	Undo    bool          `json:"undo,omitempty"`
+	Drift   bool          `json:"drift,omitempty"`
+}
+
+type offerRow struct{ silo, step, said string }
+
+// noteOffers puts on record which steps there are in a silo. What else is told of it stays while others serve it, too.
+func (e *Engine) noteOffers(ctx context.Context, silo string, steps []Step) error {
+	return e.db.Write(ctx, func(tx store.Tx) error {
+		var others int
+		err := tx.QueryRow(ctx, "SELECT (SELECT count(*) FROM jarvis_nodes WHERE silo = ? AND state = 'lives' AND holder <> ?) + (SELECT count(*) FROM silo_servers WHERE silo = ?)", silo, e.db.Holder(), silo).Scan(&others)
+		if err != nil {
+			return err
+		}
+		if others == 0 {
+			if _, err := tx.Exec(ctx, "DELETE FROM silo_steps WHERE silo = ?", silo); err != nil {
+				return err
+			}
+		}
+		steps = slices.Clone(steps)
+		slices.SortFunc(steps, func(a, b Step) int { return strings.Compare(a.Name, b.Name) }) // two nodes begin at once
+		for _, s := range steps {
+			b, err := json.Marshal(offered{s.Doc, s.Aliases, s.Needs, s.Gives, s.Timeout, s.Silence, s.Resume, s.Check != nil, s.Release != nil, s.Undo != nil, s.Drift != nil})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO silo_steps (silo, step, said) VALUES (?, ?, ?) ON CONFLICT (silo, step) DO UPDATE SET said = excluded.said", silo, s.Name, string(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readOffers has the registry know the steps of silos elsewhere, and reports whether something is new.
+func (e *Engine) readOffers(ctx context.Context) (bool, error) {
+	list, err := store.Collect(ctx, e.db, func(r store.Row) (o offerRow, err error) { return o, r.Scan(&o.silo, &o.step, &o.said) },
+		"SELECT silo, step, said FROM silo_steps WHERE silo <> ? ORDER BY silo, step", e.here)
+	if err != nil || e.offersRead && slices.Equal(list, e.offers) {
+		return false, err
+	}
+	var steps []Step
+	for _, r := range list {
+		if e.reg.SiloOf(r.step) != r.silo {
+			continue // the configuration has it elsewhere by now
+		}
+		var o offered
+		if err := json.Unmarshal([]byte(r.said), &o); err != nil {
+			return false, fmt.Errorf("read what the silo %s says of %s: %w", r.silo, r.step, err)
+		}
+		steps = append(steps, o.step(r.step, r.silo))
+	}
+	e.reg.offer(steps)
+	e.offers, e.offersRead = list, true
+	return true, nil
+}
+
+// step gives the description as a step without what it does.
+func (o offered) step(name, silo string) Step {
+	s := Step{Name: name, Doc: o.Doc, Aliases: o.Aliases, Needs: o.Needs, Gives: o.Gives, Timeout: o.Timeout, Silence: o.Silence, Resume: o.Resume}
+	all := s.described(silo).Do // described puts what says so in place of each
+	if o.Check {
+		s.Check = all
+	}
+	if o.Release {
+		s.Release = all
+	}
+	if o.Undo {
+		s.Undo = all
+	}
+	if o.Drift {
+		s.Drift = func(context.Context, *clipboard.Clipboard) ([]Difference, error) { return nil, nil }
+	}
+	return s.described(silo)
+}
+
+// lookAgain has the loop of silos look at once.
+func (e *Engine) lookAgain() {
+	select {
+	case e.siloNews <- struct{}{}:
+	default:
+	}
+}
+
+// tendSilos keeps what this node knows and says of silos up to date, until ctx ends.
+func (e *Engine) tendSilos(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	told := false
+	for {
+		if !told { // programs are asked, which may take seconds
+			err := e.noteOffers(ctx, e.here, e.ownSteps())
+			told = err == nil
+			e.silosFailed(ctx, err)
+		}
+		changed, err := e.readOffers(ctx)
+		e.silosFailed(ctx, err)
+		if changed && e.offered != nil {
+			e.offered()
+		}
+		e.silosFailed(ctx, e.noteServed(ctx))
+		e.silosFailed(ctx, e.markUnserved(ctx))
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-e.siloNews:
+		}
+	}
+}
+
+func (e *Engine) silosFailed(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && e.db.Why() == nil {
+		e.log.Warn("see to silos; it is tried again", "err", err)
+	}
+}
+
+// ownSteps lists the steps that run where this node stands.
+func (e *Engine) ownSteps() []Step {
+	return slices.DeleteFunc(append(e.reg.Steps(), e.reg.Offered()...), func(s Step) bool { return s.away })
+}
+
+// markUnserved has the runs wait, in the record, whose silo nobody serves any more; and sends on those that wait for a silo
+// to which the configuration gives their step no more.
+func (e *Engine) markUnserved(ctx context.Context) error {
+	queues, err := store.Collect(ctx, e.db, func(r store.Row) (q string, err error) { return q, r.Scan(&q) },
+		"SELECT DISTINCT queue FROM river_job WHERE kind = 'jarvis_carry' AND state IN ("+sqlInNoHands+")")
+	if err != nil {
+		return err
+	}
+	known := e.SiloNames()
+	var errs []error
+	for _, q := range queues {
+		silo := siloOfQueue(q)
+		if ok, err := served(ctx, e.db, silo); err != nil {
+			return err
+		} else if ok {
+			continue
+		}
+		which := " AND runs.reason <> 'silo'"
+		if silo != "" && !slices.Contains(known, silo) {
+			which = ""
+		}
+		w := e.jobWords()
+		ids, err := store.Collect(ctx, e.db, func(r store.Row) (id int64, err error) { return id, r.Scan(&id) },
+			"SELECT runs.id FROM runs JOIN river_job ON runs.id = "+w.run+" AND runs.epoch = "+w.turn+" WHERE kind = 'jarvis_carry' AND river_job.state IN ("+sqlInNoHands+") AND queue = ? AND live = 1"+which+" ORDER BY runs.id LIMIT 500", q)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			errs = append(errs, e.markOne(ctx, id, silo))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const sqlInNoHands = "'available', 'scheduled', 'retryable'"
+
+// markOne holds the job of a run while it writes that the run waits: nobody takes it meanwhile.
+func (e *Engine) markOne(ctx context.Context, id int64, silo string) error {
+	cluster := int64(0)
+	err := e.write(ctx, func(tx store.Tx) error {
+		w := e.jobWords()
+		var job, turn int64
+		err := tx.QueryRow(ctx, "SELECT id, "+w.turn+" FROM river_job WHERE kind = 'jarvis_carry' AND state IN ("+sqlInNoHands+") AND queue = ? AND "+w.run+" = ? ORDER BY id DESC LIMIT 1"+tx.ForUpdate(), queueOf(silo), id).Scan(&job, &turn)
+		if errors.Is(err, store.ErrNoRows) {
+			return nil // somebody has it in hand
+		} else if err != nil {
+			return err
+		}
+		r, err := lock(ctx, tx, id)
+		if err != nil || r.epoch != turn || !r.State.Moving() {
+			return err
+		}
+		next := r
+		if r.cancelBy != "" && !r.undoing {
+			events, err := e.cancelled(tx, &next, r.cancelBy)
+			if err != nil {
+				return err
+			}
+			return save(ctx, tx, &r, &next, events...)
+		}
+		if to := e.place(&r, silo); to != silo {
+			next.epoch++
+			events, err := e.hand(ctx, tx, &next, carryArgs{Run: id, Turn: next.epoch, silo: to})
+			if err != nil {
+				return err
+			}
+			return save(ctx, tx, &r, &next, events...)
+		}
+		if r.Waits == ForSilo {
+			return nil
+		}
+		cluster = r.Cluster
+		return save(ctx, tx, &r, &next, next.waitForSilo(silo, time.Now()))
+	})
+	if err == nil && cluster > 0 {
+		_, err = e.undoMembers(ctx, cluster) // one that waits turns back at once, where its cluster does
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errStale) || errors.Is(err, errCancelAsked) {
+		return nil // it has moved on
+	}
+	return err
+}
+
+// Silo is one of the configuration's, and who serves it.
+type Silo struct {
+	Name    string   `json:"name"`
+	Modules []string `json:"modules"`
+	Served  bool     `json:"served"`
+	Waiting int      `json:"waiting"` // runs that wait for somebody who serves it
+}
+
+// Silos lists those of the configuration, by name.
+func (e *Engine) Silos(ctx context.Context) ([]Silo, error) {
+	out := []Silo{}
+	for _, name := range e.SiloNames() {
+		s := Silo{Name: name}
+		for _, module := range slices.Sorted(maps.Keys(e.silos)) {
+			if e.silos[module] == name {
+				s.Modules = append(s.Modules, module)
+			}
+		}
+		var err error
+		if s.Served, err = served(ctx, e.db, name); err != nil {
+			return nil, err
+		}
+		w := e.jobWords()
+		if err := e.db.QueryRow(ctx, "SELECT count(*) FROM runs JOIN river_job ON runs.id = "+w.run+" AND runs.epoch = "+w.turn+" WHERE kind = 'jarvis_carry' AND queue = ? AND live = 1 AND reason = 'silo'", queueOf(name)).Scan(&s.Waiting); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
