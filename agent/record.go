@@ -20,7 +20,9 @@ func Migrations(bool) []store.Migration {
 }
 
 // Open makes the table.
-func (r Record) Open(ctx context.Context) error { return r.DB.Migrate(ctx, Migrations(r.DB.Postgres() != nil)) }
+func (r Record) Open(ctx context.Context) error {
+	return r.DB.Migrate(ctx, Migrations(r.DB.Postgres() != nil))
+}
 
 // Owner is Ledger.
 func (r Record) Owner(ctx context.Context, run int64) (Owner, error) {

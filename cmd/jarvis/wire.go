@@ -139,7 +139,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
 		return nil, err
 	}
-	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Do: a.do, Log: log}); err != nil {
+	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Through: a.through, Do: a.do, Log: log}); err != nil {
 		return nil, err
 	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
@@ -297,6 +297,7 @@ func (a *app) target(ctx context.Context, word string) (remote.Target, error) {
 // imported, the server's known_hosts files vouch for it, or nobody does, and it is refused.
 func (a *app) reach(h pipeline.Standing) (remote.Target, error) {
 	t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Login, h.Reach.Keys)
+	a.through(&t, h.Silo())
 	if err != nil || len(h.Reach.Keys) > 0 {
 		return t, err
 	}
