@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -106,7 +107,15 @@ func (s *silo) listen() net.Listener {
 	}
 	c := make(chan got)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		// The thread has to come back: were it to end, so would the servers that were started from it (PR_SET_PDEATHSIG).
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			c <- got{nil, err}
+			return
+		}
+		defer func() { _ = home.Close() }()
 		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.world.Process.Pid))
 		if err == nil {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
@@ -115,6 +124,7 @@ func (s *silo) listen() net.Listener {
 		var l net.Listener
 		if err == nil {
 			l, err = net.Listen("tcp", "127.0.0.1:0")
+			err = errors.Join(err, unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
 		}
 		c <- got{l, err}
 	}()
@@ -153,7 +163,7 @@ approvals: {off: true}
 silos: {vmware: [esx]}
 workers: {ssh: {port: 2222}}
 pipelines:
-  deploy: {esx: ["keys:create", "esx:deploy", "ssh:wait"]}
+  deploy: {esx: ["keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait"]}
 checks:
   tasks: [{name: who, command: "echo OK from $(hostname)"}]
   schedules: [{name: often, when: "@every 1s"}]
