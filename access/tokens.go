@@ -24,6 +24,7 @@ type Token struct {
 	Roles   []string  `json:"roles"`
 	By      string    `json:"by"`               // who made it
 	Behind  []string  `json:"behind,omitempty"` // who made the token that made it, and so on
+	Silo    string    `json:"silo,omitempty"`   // of an agent's: it opens the line of one there, and nothing else
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Used    time.Time `json:"used,omitzero"` // to the minute
@@ -49,6 +50,8 @@ var (
 	ErrTokenExpired = errors.New("this token has expired")
 	ErrTokenRevoked = errors.New("this token was revoked")
 	ErrTokenOrphan  = errors.New("this token is of somebody who is no longer in the configuration")
+	ErrTokenAgent   = errors.New("this token is an agent's: it opens the line of one, and nothing else")
+	ErrTokenPerson  = errors.New("this token is not an agent's; `jarvis token new NAME silo SILO` makes one that is")
 )
 
 // Person gives one of the configuration by name; the zero Person when there is none.
@@ -68,8 +71,8 @@ func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
 	secret := TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 	t.Created = time.Now()
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
-			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
+		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, silo, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
+			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Silo, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
 	})
 	if err != nil {
 		return t, "", fmt.Errorf("store the token: %w", err)
@@ -82,13 +85,13 @@ func hash(secret string) string {
 	return hex.EncodeToString(h[:])
 }
 
-const tokenColumns = "id, person, name, roles, by_whom, behind, created, expires, used, revoked"
+const tokenColumns = "id, person, name, roles, by_whom, behind, silo, created, expires, used, revoked"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
 	var roles, behind string
 	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &created, &expires, &used, &revoked)
+	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &t.Silo, &created, &expires, &used, &revoked)
 	t.Roles = strings.Fields(roles)
 	if behind != "" {
 		t.Behind = strings.Split(behind, "\n")
@@ -144,21 +147,16 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 		return Person{}, err
 	}
 	p := a.Person(t.Person)
-	now := time.Now()
+	if err := t.good(); err != nil {
+		return Person{}, err
+	}
 	switch {
-	case !t.Revoked.IsZero():
-		return Person{}, ErrTokenRevoked
-	case now.After(t.Expires):
-		return Person{}, ErrTokenExpired
+	case t.Silo != "":
+		return Person{}, ErrTokenAgent
 	case p.Name == "":
 		return Person{}, ErrTokenOrphan
 	}
-	if now.Sub(t.Used) > time.Minute {
-		_ = a.db.Write(ctx, func(tx store.Tx) error {
-			_, err := tx.Exec(ctx, "UPDATE tokens SET used = ? WHERE id = ?", now.UnixMilli(), t.ID)
-			return err
-		})
-	}
+	a.use(ctx, t)
 	out := p.Narrow(t.Roles)
 	for _, name := range append([]string{t.By}, t.Behind...) {
 		if maker := a.Person(name); maker.Name == "" && !strings.HasPrefix(name, operator) {
@@ -169,6 +167,48 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 		}
 	}
 	return out, nil
+}
+
+// good says why a token counts no more; nil when it does.
+func (t Token) good() error {
+	switch {
+	case !t.Revoked.IsZero():
+		return ErrTokenRevoked
+	case time.Now().After(t.Expires):
+		return ErrTokenExpired
+	}
+	return nil
+}
+
+// use notes that a token was used, to the minute.
+func (a *Access) use(ctx context.Context, t Token) {
+	now := time.Now()
+	if now.Sub(t.Used) <= time.Minute {
+		return
+	}
+	_ = a.db.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE tokens SET used = ? WHERE id = ?", now.UnixMilli(), t.ID)
+		return err
+	})
+}
+
+// AgentToken gives the token of an agent by its secret. ErrTokenUnknown, ErrTokenExpired, ErrTokenRevoked, or ErrTokenPerson for
+// one that is not an agent's. It is nobody's: who made it may leave, and the agent stays until it is revoked.
+func (a *Access) AgentToken(ctx context.Context, secret string) (Token, error) {
+	t, err := scanToken(a.db.QueryRow(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash(secret)))
+	switch {
+	case errors.Is(err, store.ErrNoRows):
+		return t, ErrTokenUnknown
+	case err != nil:
+		return t, err
+	case t.Silo == "":
+		return Token{}, ErrTokenPerson
+	}
+	if err := t.good(); err != nil {
+		return Token{}, err
+	}
+	a.use(ctx, t)
+	return t, nil
 }
 
 // Narrow gives the person with only those of the roles that he has.

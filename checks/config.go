@@ -62,7 +62,7 @@ type Host struct {
 	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
 	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
 	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
-	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the part of the network it is in: only servers whose node.silo is that check it; empty: any"`
+	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
 }
 
 // Task is a command, or a plugin that is brought to the host.

@@ -22,6 +22,8 @@ type World struct {
 	Pool   *remote.Pool
 	// Target says how a host is reached, by its name on record, or by an address [user@]host[:port].
 	Target func(ctx context.Context, word string) (remote.Target, error)
+	// Through has a target be reached through a silo; nil: every host is reached from here.
+	Through func(t *remote.Target, silo string)
 	// Do runs a command of the bot for an action. The same key is given again when it is not known whether it ran.
 	Do  func(ctx context.Context, line, key string) error
 	Now func() time.Time // nil: time.Now

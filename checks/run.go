@@ -132,7 +132,7 @@ func (m *Monitor) wordOf(name string) string {
 // target gives how a host is reached; it is asked for again when the record changes, and when the host could not be reached.
 func (m *Monitor) target(ctx context.Context, h *host) (remote.Target, error) {
 	m.mu.Lock()
-	t, word := h.target, m.wordOf(h.name)
+	t, word, silo := h.target, m.wordOf(h.name), m.cat.hosts[h.name].Silo
 	m.mu.Unlock()
 	if t != nil {
 		return *t, nil
@@ -140,6 +140,9 @@ func (m *Monitor) target(ctx context.Context, h *host) (remote.Target, error) {
 	got, err := m.Target(ctx, word)
 	if err != nil {
 		return remote.Target{}, err
+	}
+	if silo != "" && m.Through != nil {
+		m.Through(&got, silo)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

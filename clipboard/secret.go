@@ -117,9 +117,11 @@ func MakeKey(file string) (*Key, error) {
 func (k *Key) Recipient() string { return k.id.Recipient().String() }
 
 // Seal encrypts a value; the text is base64 on one line.
-func (k *Key) Seal(plain string) (string, error) {
+func (k *Key) Seal(plain string) (string, error) { return sealTo(k.id.Recipient(), plain) }
+
+func sealTo(to age.Recipient, plain string) (string, error) {
 	var b bytes.Buffer
-	w, err := age.Encrypt(&b, k.id.Recipient())
+	w, err := age.Encrypt(&b, to)
 	if err != nil {
 		return "", fmt.Errorf("seal: %w", err)
 	}
@@ -130,6 +132,15 @@ func (k *Key) Seal(plain string) (string, error) {
 		return "", fmt.Errorf("seal: %w", err)
 	}
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
+}
+
+// SealTo is Seal to somebody whose public half, age1…, is all that is known.
+func SealTo(recipient, plain string) (string, error) {
+	to, err := age.ParseX25519Recipient(recipient)
+	if err != nil {
+		return "", fmt.Errorf("seal: %w", err)
+	}
+	return sealTo(to, plain)
 }
 
 // Open decrypts what Seal made.

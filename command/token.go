@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ type NewToken struct {
 
 func token() Verb {
 	return Verb{
-		Name: "token", Usage: "[list | new NAME [role ROLE…] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
+		Name: "token", Usage: "[list | new NAME [role ROLE…] [days N] [for PERSON] | new NAME silo SILO [days N] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
 		Doc:     "makes, lists and revokes your tokens for the HTTP API",
 		Example: "token new ci role deploy days 30",
 		API: []API{
@@ -31,6 +32,7 @@ func token() Verb {
 				{Name: "roles", In: InBody, Doc: "of its owner's; without them, all of them", Word: "role", Kind: List},
 				{Name: "days", In: InBody, Doc: "how long it lives; 90 without it, 365 at most", Word: "days", Kind: Number},
 				{Name: "person", In: InBody, Doc: "whose it is; somebody else's makes only an admin", Word: "for"},
+				{Name: "silo", In: InBody, Doc: "for an agent of this silo, and of use for nothing else; an admin makes it", Word: "silo"},
 			}},
 			{Method: "DELETE", Path: "/v1/tokens/{token}", Prefix: []string{"revoke"}, Gives: access.Token{}, Params: []Param{{Name: "token", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 		},
@@ -60,7 +62,7 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		return Answer{}, &UserError{Msg: "a token is a secret, and chat is no place for one", Hint: "`jarvis token new NAME` on the command line makes it", Kind: ErrDenied}
 	}
 	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name, Behind: c.Person.Behind}
-	life := access.DefaultTokenLife
+	life := time.Duration(0)
 	words := c.Args[2:]
 	for len(words) > 0 {
 		if len(words) == 1 {
@@ -75,6 +77,8 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			}
 		case "for":
 			t.Person = words[1]
+		case "silo":
+			t.Silo = words[1]
 		case "days":
 			days, err := strconv.Atoi(words[1])
 			if err != nil || days < 1 || time.Duration(days)*24*time.Hour > access.MaxTokenLife {
@@ -86,6 +90,10 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		}
 		words = words[n:]
 	}
+	if t.Silo != "" {
+		return newAgentToken(ctx, e, c, t, cmp.Or(life, access.MaxTokenLife))
+	}
+	life = cmp.Or(life, access.DefaultTokenLife)
 	p := e.Access.Person(t.Person)
 	switch {
 	case p.Name == "":
@@ -119,6 +127,29 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
+// newAgentToken makes the token of an agent. It lives as long as a token can: nobody sits beside an agent to give it a new one.
+func newAgentToken(ctx context.Context, e *Env, c *Call, t access.Token, life time.Duration) (Answer, error) {
+	switch {
+	case !c.Person.Has(access.Admin):
+		return Answer{}, &UserError{Msg: "an agent does steps with secrets of hosts, so its token needs the role \"admin\"", Kind: ErrDenied}
+	case len(t.Roles) > 0:
+		return Answer{}, &UserError{Msg: "an agent's token has no roles: it opens the line of an agent, and nothing else", Kind: ErrUsage}
+	case !strings.EqualFold(t.Person, c.Person.Name):
+		return Answer{}, &UserError{Msg: "an agent's token is for nobody else", Kind: ErrUsage}
+	case t.Silo != plain.Line(t.Silo) || strings.ContainsAny(t.Silo, " \t'\"@,:") || len(t.Silo) > 60:
+		return Answer{}, &UserError{Msg: fmt.Sprintf("a silo is one word, not %q", clip(t.Silo, 60)), Kind: ErrUsage}
+	}
+	t.Roles, t.Expires = []string{}, e.Now().Add(life)
+	made, secret, err := e.Access.NewToken(ctx, t)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := say("%s", secret)
+	a.Lines = append(a.Lines, fmt.Sprintf("token %d for an agent of the silo %s, until %s. It is shown this once, and opens nothing else.", made.ID, made.Silo, plain.Time(made.Expires)))
+	a.Data = NewToken{made, secret}
+	return a, nil
+}
+
 func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	list, err := e.Access.Tokens(ctx, ownOrAll(c))
 	if err != nil {
@@ -140,7 +171,11 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		case e.Now().After(t.Expires):
 			state = "expired " + plain.Time(t.Expires)
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s): %s, %s, %s", t.ID, t.Person, t.Name, strings.Join(t.Roles, ", "), state, used))
+		may := strings.Join(t.Roles, ", ")
+		if t.Silo != "" {
+			may = "agent of the silo " + t.Silo
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s): %s, %s, %s", t.ID, t.Person, t.Name, may, state, used))
 	}
 	return a, nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/checks"
@@ -49,6 +50,7 @@ type Config struct {
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
+	Agent     agent.Config                   `yaml:"agent" doc:"for jarvis agent: which server it dials, and for which silo (docs/agent.md)"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
 	Drift     pipeline.DriftConfig           `yaml:"drift" doc:"how often hosts are compared with what their deployment left"`
 	Checks    checks.Config                  `yaml:"checks" doc:"scheduled checks of hosts"`
@@ -197,6 +199,7 @@ func (c *Config) validate() {
 	c.place(reflect.ValueOf(c).Elem())
 	c.ownSocket()
 	c.read.add(c.Node.Check(), "node")
+	c.read.add(c.Agent.Check(), "agent")
 	c.read.add(c.Silos.Check(), "silos")
 	c.read.add(c.siloOfNode(), "node")
 	c.read.add(c.Keep.Check(), "keep")

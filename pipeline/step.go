@@ -86,6 +86,12 @@ func (e *askError) Unwrap() error { return e.err }
 // `retry` or `skip`.
 func AskPerson(err error) error { return &askError{err} }
 
+// IsAskPerson reports whether err is marked so.
+func IsAskPerson(err error) bool {
+	var a *askError
+	return errors.As(err, &a)
+}
+
 type staysError struct{ what string }
 
 func (e *staysError) Error() string { return e.what }

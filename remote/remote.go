@@ -35,6 +35,9 @@ type Target struct {
 	User     string   // login name
 	HostKeys HostKeys // by which key the host proves itself; nil: nothing is known, and Dial fails
 	Jump     *Target  // reached through this host; nil: directly
+	// Through connects where this machine has no way of its own, and Way names that; nil: this machine connects.
+	Through func(ctx context.Context, addr string) (net.Conn, error)
+	Way     string
 	// Proof of ours, tried in this order: the agent's keys, our own, the password. Each may be missing.
 	Agent    func() ([]gossh.Signer, error)
 	Signers  []gossh.Signer
@@ -48,6 +51,9 @@ func (t Target) Key() string {
 	k := t.User + "@" + t.Addr
 	if t.Jump != nil {
 		k += " by " + t.Jump.Key()
+	}
+	if t.Way != "" {
+		k += " through " + t.Way
 	}
 	return k
 }
@@ -115,7 +121,7 @@ func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	defer cancel()
 	// A host at its MaxStartups (sshd_config(5)) hangs up before it says a word: it is asked again, a little later.
 	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 500*time.Millisecond) {
-		raw, err := rawConn(ctx, t.Addr, jump)
+		raw, err := rawConn(ctx, t, jump)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 		}
@@ -131,12 +137,15 @@ func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	}
 }
 
-func rawConn(ctx context.Context, addr string, jump *Client) (net.Conn, error) {
-	if jump != nil {
-		return jump.conn.DialContext(ctx, "tcp", addr)
+func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
+	switch {
+	case jump != nil:
+		return jump.conn.DialContext(ctx, "tcp", t.Addr)
+	case t.Through != nil:
+		return t.Through(ctx, t.Addr)
 	}
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", addr)
+	return d.DialContext(ctx, "tcp", t.Addr)
 }
 
 // spokenConn notes whether the other side ever said that it speaks SSH (RFC 4253 §4.2).

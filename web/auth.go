@@ -141,11 +141,7 @@ func (s *Server) bearer(ctx context.Context, secret string) (access.Person, erro
 
 // refuse answers a token that stands for nobody, and counts it.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, addr netip.Addr, c caller, err error) {
-	known := false
-	for _, e := range []error{errNoToken, access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan} {
-		known = known || errors.Is(err, e)
-	}
-	if !known {
+	if !gone(err) {
 		s.Log.Error("look up a token", "err", err)
 		s.problem(w, r, &Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side"})
 		return

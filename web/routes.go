@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/tasklog"
 )
@@ -46,7 +47,7 @@ func (s *Server) routes() http.Handler {
 		}
 		api.OpenAPI().AddOperation(r.op)
 		on := mux
-		if strings.HasPrefix(r.op.Path, "/v1/") {
+		if strings.HasPrefix(r.op.Path, "/v1/") && r.op.Path != agent.Path { // an agent has a token of its own kind
 			on = inner
 		}
 		on.Handle(r.op.Method+" "+r.op.Path, r.serve)
@@ -146,6 +147,7 @@ func (s *Server) plainRoutes(reg huma.Registry) []plainRoute {
 	}
 	add(told(reg, "exec", "POST", "/v1/exec", "runs a command on hosts, with its streams: each line of the answer is a frame. After the first line of the request comes stdin for the command. Needs the role `run`.", "application/x-ndjson", ExecRequest{}, ExecFrame{}), s.Hosts != nil, http.HandlerFunc(s.exec))
 	add(told(reg, "exec-hosts", "POST", "/v1/exec/hosts", "says what names mean to the record, for who connects by himself. Needs the role `run`.", "application/json", WhereRequest{}, []Where{}), s.Hosts != nil, http.HandlerFunc(s.where))
+	add(told(reg, "agent", "GET", agent.Path, "opens the line of an agent, as a WebSocket. Needs an agent's token.", "application/octet-stream", nil, nil), s.Agents != nil, http.HandlerFunc(s.agents))
 	add(told(reg, "reload", "POST", "/v1/reload", "reads the configuration again. Needs the role `admin`.", "application/json", nil, Reloaded{}), s.Reload != nil, http.HandlerFunc(s.reload))
 	var checks, metrics, page, hook http.Handler
 	if s.Checks != nil {

@@ -71,6 +71,7 @@ type Config struct {
 	// Reload reads the configuration again; nil: it cannot be.
 	Reload  func(context.Context) (Reloaded, error)
 	Hook    http.Handler // of /hooks/git; nil: there is none
+	Agents  Agents       // nil: no agent is let in
 	Version string
 	Log     *slog.Logger
 	// Healthy says within a second whether the database takes writes; nil: /readyz asks for nothing.

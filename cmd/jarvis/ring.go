@@ -36,5 +36,6 @@ func (a *app) openRing(ctx context.Context, key *clipboard.Key) (*ssh.Config, er
 	if known != nil {
 		c.Ledger, a.known = known, known
 	}
+	c.Through = a.through
 	return &c, nil
 }

@@ -88,6 +88,7 @@ type cli struct {
 
 	Serve serveCmd  `cmd:"" help:"Run the server: chat, the socket, and every run that is under way."`
 	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
+	Agent agentCmd  `cmd:"" help:"Do the steps of a silo that only this machine reaches: dials a server, opens nothing."`
 	Step  stepCmd   `cmd:"" help:"Run one step by hand: the clipboard on stdin, the new one on stdout."`
 	Conf  configCmd `cmd:"" name:"config" help:"Check or show the configuration."`
 

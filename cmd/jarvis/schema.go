@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/backup"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/checks"
@@ -18,7 +19,7 @@ import (
 
 // schema gives the migrations of all packages, in the order in which a server applies them.
 func schema(postgres bool) (all []store.Migration) {
-	for _, of := range []func(bool) []store.Migration{store.Migrations, keyring.Migrations, pipeline.Migrations, access.Migrations, tasklog.Migrations, checks.Migrations, web.Migrations, bot.Migrations} {
+	for _, of := range []func(bool) []store.Migration{store.Migrations, keyring.Migrations, pipeline.Migrations, access.Migrations, tasklog.Migrations, checks.Migrations, web.Migrations, agent.Migrations, bot.Migrations} {
 		all = append(all, of(postgres)...)
 	}
 	return all

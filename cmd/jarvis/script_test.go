@@ -13,6 +13,10 @@ import (
 func TestMain(m *testing.M) {
 	// Under nohup SIGHUP is ignored, and so by all that we start; what is caught here is not ignored there.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	if os.Getenv(siloWorld) != "" {
+		runSiloWorld()
+		return
+	}
 	testscript.Main(m, map[string]func(){"jarvis": main})
 }
 

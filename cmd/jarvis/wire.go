@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/xmpp"
@@ -45,6 +46,7 @@ type app struct {
 	pages   *web.Pages
 	pool    *remote.Pool
 	tasks   *tasklog.Log
+	hub     *agent.Hub
 	checks  *checks.Monitor
 	table   *command.Table
 	keeper  *keeper
@@ -124,6 +126,11 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := os.WriteFile(installationFile(conf.Data), []byte(a.engine.Installation()+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("note which installation this is: %w", err)
 	}
+	calls := agent.Record{DB: a.db}
+	if err := calls.Open(ctx); err != nil {
+		return nil, err
+	}
+	a.hub = agent.NewHub(agent.HubConfig{Engine: a.engine, Key: key, Ledger: calls, Version: version, Log: log})
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}
@@ -132,7 +139,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
 		return nil, err
 	}
-	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Do: a.do, Log: log}); err != nil {
+	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Through: a.through, Do: a.do, Log: log}); err != nil {
 		return nil, err
 	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
@@ -290,6 +297,7 @@ func (a *app) target(ctx context.Context, word string) (remote.Target, error) {
 // imported, the server's known_hosts files vouch for it, or nobody does, and it is refused.
 func (a *app) reach(h pipeline.Standing) (remote.Target, error) {
 	t, err := a.workers.SSH.Target(h.Reach.Addr, h.Reach.Login, h.Reach.Keys)
+	a.through(&t, h.Silo())
 	if err != nil || len(h.Reach.Keys) > 0 {
 		return t, err
 	}
@@ -433,14 +441,14 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return a.conf.Wrong(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
 	services = append(services, a.beside...)
 	if a.known != nil {
 		services = append(services, a.known.Run)

@@ -7,7 +7,7 @@
 //	4  bot  web
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
-//	   inventory
+//	   inventory  agent
 //	1  pipeline  fleet  access  cloudinit  backup  keyring
 //	0  clipboard  remote  store  converge  examples  docs
 //	−1 internal/proc                    (everybody may import them)
@@ -45,7 +45,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 1, true
 	case "provider": // what the providers of machines share: above the engine, below the workers
 		return 1.5, true
-	case "tasklog", "checks", "inventory":
+	case "tasklog", "checks", "inventory", "agent":
 		return 2, true
 	case "command", "workers/all":
 		return 3, true

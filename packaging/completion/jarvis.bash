@@ -16,13 +16,16 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
 		;;
 	demo)
 		first="" flags="--keep --world" hosts= runs= files=yes
+		;;
+	agent)
+		first="" flags="--check --verbose" hosts= runs= files=yes
 		;;
 	step)
 		first="" flags="--undo --plan --token" hosts= runs= files=yes
@@ -150,7 +153,7 @@ _jarvis() {
 		first="" flags="--json" hosts= runs= files=
 		;;
 	token)
-		first="list new revoke" flags="--json" hosts= runs= files=
+		first="list new new revoke" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

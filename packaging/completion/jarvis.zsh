@@ -6,6 +6,7 @@ _jarvis() {
 	verbs=(
 		'serve:Run the server\: chat, the socket, and every run that is under way.'
 		'demo:Watch a deployment in a world on this machine; then the prompt is yours.'
+		'agent:Do the steps of a silo that only this machine reaches\: dials a server, opens nothing.'
 		'step:Run one step by hand\: the clipboard on stdin, the new one on stdout.'
 		'config:Check or show the configuration.'
 		'init:Write a first configuration\: asks, or takes flags.'
@@ -67,13 +68,16 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
 		;;
 	demo)
 		first="" flags="--keep --world" hosts= runs= files=yes
+		;;
+	agent)
+		first="" flags="--check --verbose" hosts= runs= files=yes
 		;;
 	step)
 		first="" flags="--undo --plan --token" hosts= runs= files=yes
@@ -201,7 +205,7 @@ _jarvis() {
 		first="" flags="--json" hosts= runs= files=
 		;;
 	token)
-		first="list new revoke" flags="--json" hosts= runs= files=
+		first="list new new revoke" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

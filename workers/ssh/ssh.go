@@ -42,6 +42,8 @@ type Config struct {
 	Ledger Ledger `yaml:"-"`
 	// Passing writes no key where there is none: the worker is made to be looked at.
 	Passing bool `yaml:"-"`
+	// Through has a target be reached through a silo; nil: every host is reached from here.
+	Through func(t *remote.Target, silo string) `yaml:"-"`
 }
 
 // Management is one line of the command table. The commands run as root under sh, with JARVIS_HOSTNAME and
@@ -254,7 +256,15 @@ func (w *Worker) dial(ctx context.Context, c *clipboard.Clipboard) (*host, error
 	if err != nil {
 		return nil, pipeline.Permanent(err)
 	}
-	return w.open(ctx, w.target(addr, user, keys))
+	return w.open(ctx, w.via(c, w.target(addr, user, keys)))
+}
+
+// via has a target be reached through the silo in which the clipboard says that its host stands.
+func (w *Worker) via(c *clipboard.Clipboard, t remote.Target) remote.Target {
+	if silo := pipeline.SiloOfHost(c); silo != "" && w.cfg.Through != nil {
+		w.cfg.Through(&t, silo)
+	}
+	return t
 }
 
 // open connects to a host.

@@ -86,7 +86,7 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 			return pipeline.Permanent(err)
 		}
 	}
-	cl, err := w.open(ctx, w.target(addr, user, append(own[:len(own):len(own)], first...)))
+	cl, err := w.open(ctx, w.via(c, w.target(addr, user, append(own[:len(own):len(own)], first...))))
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 	}
 	// sshd needs a moment to read its keys; until then it may still offer the first one, or nobody listens.
 	for try := 0; ; try++ {
-		again, err := remote.Dial(ctx, w.target(addr, user, own))
+		again, err := remote.Dial(ctx, w.via(c, w.target(addr, user, own)))
 		if err == nil {
 			_ = again.Close()
 			break

@@ -1,0 +1,295 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/hashicorp/yamux"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// Config is the part of jarvis.yaml by which `jarvis agent` finds its server. It uses `workers`, `data`, `log` and `drain` as well.
+type Config struct {
+	Server string           `yaml:"server" doc:"address of a server's HTTP API, as in https://jarvis.example.org"`
+	Token  clipboard.Secret `yaml:"token" doc:"an agent's token, made by jarvis token new NAME silo SILO; as in ${JARVIS_AGENT_TOKEN}"`
+	Silo   string           `yaml:"silo" doc:"the silo in which this agent stands, as the server's configuration names it"`
+	Name   string           `yaml:"name" doc:"what people call this agent; one word" default:"this machine's host name"`
+	CA     string           `yaml:"ca" path:"relative" check:"file" doc:"file with the certificates by which the server proves itself, PEM; empty: those of this machine"`
+	Dial   []string         `yaml:"dial" doc:"what the server may reach through this agent, for SSH and checks of hosts: networks and ports, as in 10.0.0.0/8:22; empty: nothing"`
+}
+
+// Check says what is wrong with it; nil for the zero value.
+func (c Config) Check() error {
+	var wrong mistake.List
+	if c.Server == "" && c.Token == "" && c.Silo == "" {
+		return nil
+	}
+	if _, err := c.url(); err != nil {
+		wrong.At("agent.server", "%v", err)
+	}
+	if c.Silo == "" {
+		wrong.At("agent.silo", "is missing; name the silo in which this agent stands")
+	}
+	if _, err := parseAllowed(c.Dial); err != nil {
+		wrong.At("agent.dial", "%v", err)
+	}
+	return wrong.Err()
+}
+
+// url gives the address of the line. Without TLS everybody on the way could read the token, so only this machine is let.
+func (c Config) url() (string, error) {
+	u, err := url.Parse(c.Server)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("is %q; it must be like https://jarvis.example.org", c.Server)
+	}
+	if u.Scheme == "http" {
+		ip, err := netip.ParseAddr(u.Hostname())
+		if u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+			return "", fmt.Errorf("is %q, beyond this machine, and without TLS everybody on the way could read the token; use https://", c.Server)
+		}
+	}
+	return u.JoinPath(Path).String(), nil
+}
+
+// Options of an Agent. Steps must be set.
+type Options struct {
+	Config
+	ID      string // of this agent, for ever
+	Steps   []pipeline.Step
+	Dir     string // for outcomes; "": they are in memory alone
+	Version string
+	Log     *slog.Logger
+	// Drain is how long Close waits for steps whose resume is ask.
+	Drain time.Duration
+	// Conceal hides what must not leave this machine in a text; nil: nothing.
+	Conceal func(string) string
+	// Connected is called when the server has taken the line; nil: nobody wants to know.
+	Connected func(server string)
+}
+
+// Agent does the steps of a silo. Line is one connection; between two of them the calls in hand go on.
+type Agent struct {
+	Options
+	allowed allowed
+	tls     *tls.Config
+	seal    atomic.Pointer[string] // age1…: to whom outcomes are sealed
+	steps   map[string]pipeline.Step
+
+	mu      sync.Mutex
+	works   map[string]*work // by number
+	stopped bool
+	wg      guard.Group
+}
+
+// New makes an agent, and reads what an earlier process of it left.
+func New(o Options) (*Agent, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Conceal == nil {
+		o.Conceal = func(s string) string { return s }
+	}
+	a := &Agent{Options: o, works: map[string]*work{}, steps: map[string]pipeline.Step{}, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
+	var err error
+	if a.allowed, err = parseAllowed(o.Dial); err != nil {
+		return nil, err
+	}
+	if o.CA != "" {
+		pem, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, fmt.Errorf("agent.ca: %w", err)
+		}
+		if a.tls.RootCAs = x509.NewCertPool(); !a.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("agent.ca: %s holds no certificate", o.CA)
+		}
+	}
+	for _, s := range o.Steps {
+		a.steps[s.Name] = s
+	}
+	return a, a.recall()
+}
+
+// RefusedError is why a server does not take the agent, in words for people.
+type RefusedError struct{ Why string }
+
+func (e *RefusedError) Error() string { return e.Why }
+
+// dialTime bounds connect, TLS, upgrade and greeting.
+const dialTime = 20 * time.Second
+
+// open dials, and greets.
+func (a *Agent) open(ctx context.Context, passing bool) (*yamux.Session, *link, *welcome, error) {
+	to, err := a.url()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("agent.server %w", err)
+	}
+	early, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: a.tls.Clone(), TLSHandshakeTimeout: dialTime},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ws, res, err := websocket.Dial(early, to, &websocket.DialOptions{HTTPClient: client, CompressionMode: websocket.CompressionDisabled,
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + string(a.Token)}}})
+	if err != nil {
+		return nil, nil, nil, a.dialError(res, err)
+	}
+	session, err := yamux.Client(websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), muxConfig()) // a goodbye is said after ctx has ended
+	if err != nil {
+		_ = ws.CloseNow()
+		return nil, nil, nil, err
+	}
+	fail := func(err error) (*yamux.Session, *link, *welcome, error) {
+		_ = session.Close()
+		return nil, nil, nil, err
+	}
+	s, err := session.OpenStream()
+	if err != nil {
+		return fail(err)
+	}
+	control := newLink(s)
+	if err := control.send(frame{Hello: a.hello(passing)}); err != nil {
+		return fail(err)
+	}
+	f, err := control.receiveWithin(dialTime)
+	switch {
+	case err != nil:
+		return fail(fmt.Errorf("the server did not answer the greeting: %w", err))
+	case f.Welcome == nil:
+		return fail(errors.New("the server did not answer the greeting in words that I know"))
+	case f.Welcome.Refused != "":
+		return fail(&RefusedError{plain.Line(f.Welcome.Refused)})
+	}
+	return session, control, f.Welcome, nil
+}
+
+// dialError puts into one sentence why there is no line.
+func (a *Agent) dialError(res *http.Response, err error) error {
+	if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
+		var unknown x509.UnknownAuthorityError
+		var host x509.HostnameError
+		switch {
+		case errors.As(err, &unknown):
+			return fmt.Errorf("%s proves itself by a certificate of nobody known here; agent.ca names a file with its authority", a.Server)
+		case errors.As(err, &host):
+			return fmt.Errorf("the certificate of %s is for another name", a.Server)
+		}
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op
+		}
+		return fmt.Errorf("%s cannot be reached: %s", a.Server, plain.Line(err.Error()))
+	}
+	said, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10))
+	_ = res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return &RefusedError{fmt.Sprintf("the server does not take the token: %s", problemDetail(said))}
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return &RefusedError{fmt.Sprintf("%s answers, and knows of no agents: it is older than this agent (%s), or another program", a.Server, a.Version)}
+	}
+	return fmt.Errorf("%s answers %s: %s", a.Server, res.Status, problemDetail(said))
+}
+
+func (a *Agent) hello(passing bool) *hello {
+	hi := &hello{Protocol: Protocol, Version: a.Version, ID: a.ID, Name: a.Name, Silo: a.Silo, Passing: passing}
+	for _, s := range a.Steps {
+		o := offered{Name: s.Name, Aliases: s.Aliases, Doc: s.Doc, Needs: s.Needs, Gives: s.Gives, Timeout: s.Timeout, Silence: s.Silence, Resume: s.Resume.String(), Has: []string{string(fnDo)}}
+		for fn, has := range map[function]bool{fnUndo: s.Undo != nil, fnRelease: s.Release != nil, fnCheck: s.Check != nil, fnPlan: s.Plan != nil, fnDrift: s.Drift != nil} {
+			if has {
+				o.Has = append(o.Has, string(fn))
+			}
+		}
+		hi.Steps = append(hi.Steps, o.sorted())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.works {
+		if !w.call.reads() {
+			hi.Holds = append(hi.Holds, held{w.call.ID, w.call.callKey})
+		}
+	}
+	return hi
+}
+
+// Try says whether the server would take the agent.
+func (a *Agent) Try(ctx context.Context) (version string, expires time.Time, err error) {
+	session, _, w, err := a.open(ctx, true)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return short(w.Version), w.Expires, session.Close()
+}
+
+// Line is one connection, from dial to loss. A *RefusedError when the server does not want it.
+func (a *Agent) Line(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	session, control, w, err := a.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = session.Close() }()
+	if w.Seal != "" {
+		a.seal.Store(&w.Seal)
+	}
+	for _, id := range w.Forget {
+		a.forget(id)
+	}
+	if !w.Expires.IsZero() && time.Until(w.Expires) < 14*24*time.Hour {
+		a.Log.Warn("the token of this agent ends soon; make a new one", "at", plain.Time(w.Expires))
+	}
+	if a.Connected != nil {
+		a.Connected(short(w.Version))
+	}
+	bye := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		_ = control.send(frame{Bye: "it was told to"})
+		_ = session.Close()
+	}))
+	defer bye()
+	var streams guard.Group
+	defer streams.Wait()
+	defer func() { _ = session.Close() }()
+	for {
+		s, err := session.AcceptStream()
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return errors.New("the line was cut")
+		}
+		streams.Go(guard.Log(a.Log, "answer the server"), func() {
+			defer func() { _ = s.Close() }()
+			a.stream(ctx, newLink(s))
+		})
+	}
+}
+
+// stream does what the server wants on one stream.
+func (a *Agent) stream(ctx context.Context, l *link) {
+	f, err := l.receiveWithin(helloTime)
+	switch {
+	case err != nil:
+	case f.Call != nil:
+		a.called(l, f.Call)
+	case f.Dial != "":
+		a.dial(ctx, l, f.Dial)
+	}
+}

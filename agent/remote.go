@@ -1,0 +1,366 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// steps gives the engine what an agent offers: descriptions, with functions that call over the line.
+func (h *Hub) steps(p *peer, offers []offered) []pipeline.Step {
+	out := make([]pipeline.Step, 0, len(offers))
+	for _, o := range offers {
+		s := pipeline.Step{Name: o.Name, Aliases: o.Aliases, Doc: o.Doc, Needs: o.Needs, Gives: o.Gives, Timeout: max(o.Timeout, 0), Silence: max(o.Silence, 0), Resume: resumeOf(o.Resume)}
+		do := func(fn function) func(context.Context, *clipboard.Clipboard) error {
+			if !slices.Contains(o.Has, string(fn)) {
+				return nil
+			}
+			return func(ctx context.Context, c *clipboard.Clipboard) error {
+				_, err := h.call(ctx, p, s, fn, c)
+				return err
+			}
+		}
+		s.Do, s.Undo, s.Release, s.Check = do(fnDo), do(fnUndo), do(fnRelease), do(fnCheck)
+		if slices.Contains(o.Has, string(fnPlan)) {
+			s.Plan = func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
+				got, err := h.call(ctx, p, s, fnPlan, c)
+				return got.Text, err
+			}
+		}
+		if slices.Contains(o.Has, string(fnDrift)) {
+			s.Drift = func(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
+				got, err := h.call(ctx, p, s, fnDrift, c)
+				return got.Drift, err
+			}
+		}
+		if s.Do != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func resumeOf(word string) pipeline.Resume {
+	switch word {
+	case pipeline.Again.String():
+		return pipeline.Again
+	case pipeline.Probe.String():
+		return pipeline.Probe
+	}
+	return pipeline.Ask
+}
+
+// pending is one call for which somebody waits.
+type pending struct {
+	h    *Hub
+	p    *peer
+	call call
+	c    *clipboard.Clipboard // what the step works on
+	sent *clipboard.Clipboard // what the agent got of it
+	may  []string             // keys that it may change
+
+	begun bool // it was sent, so the agent may have it
+	kept  int64
+	keptE string
+}
+
+// call has an agent do one function of a step. It returns when that is over there; pipeline.ErrStopping when that is not known,
+// and the work may go on.
+func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c *clipboard.Clipboard) (outcome, error) {
+	facts := pipeline.FactsOf(ctx)
+	w := &pending{h: h, p: p, c: c, call: call{ID: rand.Text(), callKey: callKey{facts.Run, facts.Stage, s.Name, fn}, Facts: facts, Resumed: facts.Resumed && fn == fnDo}}
+	for _, k := range slices.Concat(s.Needs, s.Gives) {
+		k, _, _ = strings.Cut(strings.TrimSuffix(k, "?"), ".")
+		w.may = append(w.may, k)
+	}
+	var err error
+	if w.sent, err = c.Only(w.may); err != nil {
+		return outcome{}, pipeline.Permanent(err)
+	}
+	w.call.Clipboard = w.sent.Text()
+	if deadline, ok := ctx.Deadline(); ok {
+		w.call.Within = time.Until(deadline)
+	}
+	if !fn.reads() && facts.Run > 0 {
+		if err := w.own(ctx, s.Resume); err != nil {
+			return outcome{}, err
+		}
+	}
+	got, err := w.await(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	got.Text = clip(plain.Line(got.Text))
+	for i := range got.Drift {
+		d := &got.Drift[i]
+		d.What, d.Want, d.Have, d.First, d.Fix = clip(plain.Line(d.What)), clip(plain.Line(d.Want)), clip(plain.Line(d.Have)), clip(plain.Line(d.First)), clip(plain.Line(d.Fix))
+	}
+	if got.Clipboard != "" && !fn.reads() {
+		if err := w.take(got.Clipboard); err != nil {
+			return got, pipeline.Permanentf("what the agent %s gave back of %s is not taken: %v", w.p.name, s.Name, err)
+		}
+	}
+	if !fn.reads() && facts.Run > 0 && got.Kind != kindAgain {
+		if err := h.Ledger.Over(context.WithoutCancel(ctx), facts.Run, w.owner()); err != nil {
+			h.Log.Warn("note that an agent is done", "run", facts.Run, "err", err)
+		}
+	}
+	return got, got.err()
+}
+
+func (w *pending) owner() Owner {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	return Owner{ID: w.p.id, Name: w.p.name}
+}
+
+// nobody owns the work of a run whose cancel its agent could not hear.
+var nobody = Owner{ID: "-"}
+
+// own makes sure that the work belongs to one agent: to the one that has it in hand already, if there is one.
+func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
+	owner, err := w.h.Ledger.Owner(ctx, w.call.Run)
+	if err != nil {
+		return err
+	}
+	if owner.ID != "" && owner.ID != nobody.ID && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
+		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
+		switch other := w.h.await(ctx, owner.ID); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case other != nil:
+			w.p = other
+		case w.call.Resumed:
+			return pipeline.AskPerson(fmt.Errorf("the agent %s had it in hand and has not come back, so it may have half happened, or still be under way there", plain.Line(owner.Name)))
+		}
+	}
+	return w.h.Ledger.Own(ctx, w.call.Run, w.owner())
+}
+
+// await gives an agent that comes within the time of grace; nil when it does not.
+func (h *Hub) await(ctx context.Context, id string) *peer {
+	end := time.NewTimer(h.Grace)
+	defer end.Stop()
+	look := time.NewTicker(200 * time.Millisecond)
+	defer look.Stop()
+	for {
+		h.mu.Lock()
+		p := h.peers[id]
+		h.mu.Unlock()
+		if p != nil {
+			p.mu.Lock()
+			here := p.session != nil
+			p.mu.Unlock()
+			if here {
+				return p
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-end.C:
+			return nil
+		case <-look.C:
+		}
+	}
+}
+
+// errCut: the line broke before the outcome came.
+var errCut = errors.New("the line was cut")
+
+// await sends the call, over as many lines as it takes, until its outcome is there.
+func (w *pending) await(ctx context.Context) (outcome, error) {
+	cut := false
+	for {
+		l, err := w.link(ctx, cut)
+		if err != nil {
+			return outcome{}, err
+		}
+		got, err := w.talk(ctx, l)
+		_ = l.Close()
+		switch {
+		case err == nil:
+			return got, nil
+		case errors.Is(context.Cause(ctx), pipeline.ErrStopping):
+			return outcome{}, pipeline.ErrStopping // the work goes on over there, and whoever takes the run up joins it
+		case !errors.Is(err, errCut):
+			return outcome{}, err
+		}
+		if !cut {
+			pipeline.Log(ctx, fmt.Sprintf("the line to the agent %s is cut; it is waited for", w.owner().Name))
+		}
+		cut = true
+	}
+}
+
+// link opens a stream to the agent, and waits for it while its line is cut.
+func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
+	ended := ctx.Done()
+	var patience <-chan time.Time
+	for {
+		w.p.mu.Lock()
+		session, news, gone := w.p.session, w.p.news, w.p.gone
+		w.p.mu.Unlock()
+		switch {
+		case session != nil:
+			if s, err := session.OpenStream(); err == nil {
+				return newLink(s), nil
+			}
+			// It is about to be noticed that this line is dead.
+			select {
+			case <-session.CloseChan():
+			case <-time.After(time.Second):
+			case <-ended:
+			}
+		case gone:
+			return nil, w.giveUp(ctx)
+		}
+		select {
+		case <-w.h.stopped:
+			return nil, pipeline.ErrStopping
+		default:
+		}
+		if ctx.Err() != nil && ended != nil {
+			switch {
+			case errors.Is(context.Cause(ctx), pipeline.ErrStopping):
+				return nil, pipeline.ErrStopping
+			case !w.begun || w.call.reads():
+				return nil, context.Cause(ctx)
+			}
+			// It has to be told that it is cancelled: undoing what still is being done is worse than waiting.
+			ended, patience = nil, time.After(w.h.Grace)
+		}
+		if session != nil {
+			continue
+		}
+		select {
+		case <-news:
+		case <-ended:
+		case <-w.h.stopped:
+		case <-patience:
+			return nil, w.giveUp(ctx)
+		}
+	}
+}
+
+// giveUp is what a call comes to whose agent does not come back.
+func (w *pending) giveUp(ctx context.Context) error {
+	if ctx.Err() != nil {
+		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, nobody); err != nil { // told to it when it is back
+			w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "err", err)
+		}
+		return context.Cause(ctx)
+	}
+	if !w.begun || w.call.reads() {
+		return fmt.Errorf("the agent %s is not connected", w.owner().Name)
+	}
+	return pipeline.ErrStopping
+}
+
+// talk is one stream: the call, what comes of it, and what is to be answered. errCut when it broke.
+func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
+	w.call.Attach = w.begun
+	if ctx.Err() != nil {
+		w.call.Cancelled = cancelText(ctx)
+	}
+	w.begun = true // from now on nobody knows whether it has it
+	if err := l.send(frame{Call: &w.call}); err != nil {
+		return outcome{}, errCut
+	}
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		if errors.Is(context.Cause(ctx), pipeline.ErrStopping) {
+			_ = l.Close()
+			_ = l.SetReadDeadline(time.Now())
+			return
+		}
+		_ = l.send(frame{Cancel: cancelText(ctx)})
+	}))
+	defer stop()
+	for {
+		f, err := l.receive()
+		if err != nil {
+			return outcome{}, errCut
+		}
+		switch {
+		case f.Line != nil:
+			w.line(ctx, *f.Line)
+		case f.Keep != nil:
+			if err := l.send(frame{Kept: w.keep(ctx, *f.Keep)}); err != nil {
+				return outcome{}, errCut
+			}
+		case f.Outcome != nil:
+			return *f.Outcome, nil
+		case f.Sealed != "":
+			return w.open(f.Sealed)
+		}
+	}
+}
+
+func cancelText(ctx context.Context) string { return plain.Line(context.Cause(ctx).Error()) }
+
+// line passes one on, once.
+func (w *pending) line(ctx context.Context, l line) {
+	if l.N <= w.call.Seen {
+		return
+	}
+	w.call.Seen = l.N
+	if l.Progress {
+		pipeline.Progress(ctx, l.Text) // it cleans, bounds and masks
+	} else {
+		pipeline.Log(ctx, l.Text)
+	}
+}
+
+// keep stores the clipboard for a step, once.
+func (w *pending) keep(ctx context.Context, k keep) *kept {
+	if k.N > w.kept {
+		w.kept, w.keptE = k.N, ""
+		err := w.take(k.Clipboard)
+		if err == nil {
+			within, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin) // what is kept is needed all the more when the step is stopped
+			err = pipeline.Keep(within, w.c)
+			cancel()
+		}
+		if err != nil {
+			w.keptE = clip(err.Error())
+		}
+	}
+	return &kept{N: k.N, Error: w.keptE}
+}
+
+// take puts what an agent changed into the clipboard.
+func (w *pending) take(text string) error {
+	got, err := clipboard.Parse([]byte(text))
+	if err != nil {
+		return err
+	}
+	return w.c.Merge(w.sent, got, w.may)
+}
+
+// open reads an outcome that was sealed to us.
+func (w *pending) open(sealed string) (outcome, error) {
+	var o outcome
+	if w.h.Key == nil {
+		return o, pipeline.AskPerson(errors.New("the agent sealed what came of it, and there is no key here"))
+	}
+	b, err := w.h.Key.Open(sealed)
+	if err == nil {
+		err = json.Unmarshal([]byte(b), &o)
+	}
+	if err != nil {
+		return o, pipeline.AskPerson(fmt.Errorf("the agent has done it, and what came of it cannot be read: %w", err))
+	}
+	return o, nil
+}
+
+func (c call) reads() bool { return c.Func.reads() }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/jarvisops/jarvis/agent"
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/workers/all"
+)
+
+type agentCmd struct {
+	Check   bool `help:"Only try the line and the token, say what works, and end."`
+	Verbose bool `help:"Log more." short:"v"`
+}
+
+// Help is shown under --help.
+func (c *agentCmd) Help() string {
+	return "Example: jarvis agent --config /etc/jarvis/agent.yaml\n\nIt dials the server that agent.server names, and does the steps of its silo with the workers and credentials of its own configuration. It needs no database, and opens no port."
+}
+
+// Run is called by kong.
+func (c *agentCmd) Run(ctx context.Context, t *term) error {
+	conf, err := t.load(config.Load)
+	if err != nil {
+		return err
+	}
+	if conf.Agent.Server == "" || conf.Agent.Token == "" || conf.Agent.Silo == "" {
+		return &exitError{exitUsage, "an agent needs agent.server, agent.token and agent.silo in its configuration; docs/agent.md says how to get them"}
+	}
+	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	j := newJournal(t.err, conf, c.Verbose)
+	o := agent.Options{Config: conf.Agent, Dir: filepath.Join(conf.Data, "calls"), Version: version, Log: j.Logger, Drain: conf.Drain, Conceal: conf.Conceal}
+	if o.Name == "" {
+		host, _ := os.Hostname()
+		o.Name, _, _ = strings.Cut(host, ".")
+		o.Name = cmp.Or(o.Name, "agent")
+	}
+	if !c.Check {
+		free, err := lockAgent(conf.Data)
+		if err != nil {
+			return err
+		}
+		defer free()
+	}
+	if o.ID, err = agentID(conf.Data); err != nil {
+		return err
+	}
+	w := conf.Workers
+	if c.Check {
+		w = w.Passing()
+	}
+	set, err := all.Build(w, conf.Data)
+	if err != nil {
+		return conf.Wrong(err)
+	}
+	defer set.Close()
+	o.Steps = set.Registry.Steps()
+	if c.Check {
+		o.Dir = "" // what an agent that runs here keeps is none of ours
+		return c.check(ctx, t, o)
+	}
+	return serveAgent(ctx, t, j, o)
+}
+
+// check tries the line and the token.
+func (c *agentCmd) check(ctx context.Context, t *term, o agent.Options) error {
+	a, err := agent.New(o)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	server, expires, err := a.Try(ctx)
+	if err != nil {
+		return &exitError{exitFailed, err.Error()}
+	}
+	_, _ = fmt.Fprintf(t.out, "%s (%s) takes this agent for the silo %s; its token counts until %s.\n", o.Server, server, o.Silo, plain.Time(expires))
+	_, _ = fmt.Fprintf(t.out, "It offers %d steps: of %s.\n", len(o.Steps), strings.Join(modules(o.Steps), ", "))
+	if len(o.Config.Dial) == 0 {
+		_, _ = fmt.Fprintln(t.out, "It reaches no host for the server: agent.dial is empty.")
+		return nil
+	}
+	_, _ = fmt.Fprintf(t.out, "It reaches hosts for the server: %s.\n", strings.Join(o.Config.Dial, ", "))
+	return nil
+}
+
+func modules(steps []pipeline.Step) (out []string) {
+	for _, s := range steps {
+		out = append(out, pipeline.Module(s.Name))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// serveAgent dials until ctx ends, and then lets the steps end in order.
+func serveAgent(ctx context.Context, t *term, j *journal, o agent.Options) error {
+	m := newManager(j.Logger)
+	o.Connected = func(server string) {
+		j.Info("connected", "server", o.Server, "silo", o.Silo, "agent", o.Name, "server_version", server, "version", version)
+		m.say("STATUS=connected to " + o.Server)
+	}
+	a, err := agent.New(o)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	m.say("READY=1", "STATUS=dialling "+o.Server, fmt.Sprintf("MAINPID=%d", os.Getpid()))
+	line, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	var wg guard.Group
+	last := ""
+	wg.Go(guard.Log(j.Logger, "keep the line"), func() {
+		bot.Redial(line, a.Line, func(err error, retry time.Duration) {
+			m.say("STATUS=" + plain.Line(err.Error()))
+			if why := err.Error(); why != last { // said once, and not each time
+				j.Warn("there is no line to the server; it is dialled again and again", "err", err, "next", retry)
+				last = why
+			} else {
+				j.Debug("there is still no line to the server", "err", err, "next", retry)
+			}
+		})
+	})
+	wg.Go(guard.Log(j.Logger, "answer the watchdog"), func() {
+		_ = m.watchdog(line, func(context.Context) error { return nil })
+	})
+	<-ctx.Done()
+	m.say("STOPPING=1", "STATUS=stopping")
+	j.Info("stopping")
+	a.Close()
+	hangUp()
+	wg.Wait()
+	_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on when the agent is started again")
+	return nil
+}
+
+// lockAgent makes sure that this is the only agent with this data folder: two would be one to the server.
+func lockAgent(data string) (free func(), err error) {
+	f, err := os.OpenFile(filepath.Join(data, "agent.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, &exitError{exitFailed, fmt.Sprintf("another agent uses the data folder %s; stop that one first, or give this one a folder of its own", data)}
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+var agentIDs = regexp.MustCompile(`^[A-Z0-9]{26}$`)
+
+// agentID gives the name by which servers know this agent for ever, and makes it at the first start.
+func agentID(data string) (string, error) {
+	file := filepath.Join(data, "agent-id")
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		b = []byte(rand.Text() + "\n")
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("note who this agent is: %w", err)
+	}
+	id := strings.TrimSpace(string(b))
+	if !agentIDs.MatchString(id) {
+		return "", &exitError{exitUsage, file + " does not hold an agent's number; remove it, and a new one is made"}
+	}
+	return id, nil
+}
