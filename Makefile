@@ -65,7 +65,7 @@ bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush,
 	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 60m
 
 bench-nodes: ## 100,000 hosts with ten checks a minute on 20 servers: in virtual time, and what one PostgreSQL takes of them
-	JARVIS_SIM_HOSTS=100000 go test ./checks -run '^TestSimulation$$' -bench BenchmarkNodesRecord -benchtime 1x -v -timeout 60m
+	JARVIS_SIM_HOSTS=100000 JARVIS_SIM_AT_ONCE=512 go test ./checks -run '^TestSimulation$$' -bench BenchmarkNodesRecord -benchtime 1x -v -timeout 60m
 
 bench-checks: ## the same for scheduled checks, beside Icinga 2 with check_by_ssh, which it installs, and for ten million results
 	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends icinga2-bin icinga2-common monitoring-plugins-basic openssh-server

@@ -109,7 +109,7 @@ func (m *Monitor) runner(p *pair) (node string, err error) {
 	return "", &NobodyError{p.where.name, p.where.share}
 }
 
-var errLooking = &NobodyError{}
+var errLooking error = &NobodyError{}
 
 // NobodyError: no server that lives may check a host.
 type NobodyError struct{ Host, share string }
@@ -121,7 +121,7 @@ func (e *NobodyError) Error() string {
 	if silo, _, _ := strings.Cut(e.share, "/"); silo != "" {
 		return fmt.Sprintf("nobody checks %s: no server of the silo %s is there", e.Host, silo)
 	}
-	return "nobody checks it: every server drains, or has just begun"
+	return fmt.Sprintf("nobody checks %s: every server drains, or has just begun", cmp.Or(e.Host, "it"))
 }
 
 // ask has another node run a check. The channel is closed when the row is done.

@@ -313,7 +313,7 @@ func (m *Monitor) RunNow(ctx context.Context, k Key) (<-chan struct{}, error) {
 	if !m.ours(p.where) {
 		_, err := m.runner(p)
 		m.mu.Unlock()
-		if err != nil {
+		if err != nil && err != errLooking { // who has just begun does not know yet who does
 			return nil, err
 		}
 		return m.ask(ctx, k)

@@ -141,7 +141,10 @@ func checkUse(word string) error {
 
 func explainCheck(err error) error {
 	var none *checks.NoCheckError
+	var nobody *checks.NobodyError
 	switch {
+	case errors.As(err, &nobody):
+		return &UserError{Msg: nobody.Error(), Hint: "`nodes` lists the servers"}
 	case errors.As(err, &none):
 		return &UserError{Msg: none.Error(), Hint: "`checks` lists what there is", Kind: ErrNotFound}
 	case errors.Is(err, checks.ErrInvalid), errors.Is(err, checks.ErrInFile):
