@@ -43,6 +43,7 @@ type catalog struct {
 	plans    map[Key]plan
 	actions  []*action
 	contacts map[string]Contact
+	silos    map[string]string // of hosts on record
 	pins     map[string]string // the node that must check a host, by the host that runs
 	// unclear says of hosts that host_tasks name several nodes for them.
 	unclear []string
@@ -54,12 +55,13 @@ type catalog struct {
 type record struct {
 	hosts    []string
 	clusters map[string][]string
+	silos    map[string]string // by host
 }
 
 // newCatalog expands the definitions. They have been checked. What is for another node than ours, in the words of
 // host_tasks, is left out; with "" everything is there.
 func newCatalog(d *Defs, rec record, ours string) (*catalog, error) {
-	c := &catalog{defs: d, hosts: map[string]Host{}, plans: map[Key]plan{}, contacts: map[string]Contact{}, pins: map[string]string{}}
+	c := &catalog{defs: d, hosts: map[string]Host{}, plans: map[Key]plan{}, contacts: map[string]Contact{}, pins: map[string]string{}, silos: rec.silos}
 	for _, h := range d.Hosts {
 		c.hosts[h.Name] = h
 	}

@@ -58,7 +58,13 @@ func (m *Monitor) lookShares(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peers := peersOf(lives)
+	var through map[string][]string
+	if m.Engine != nil {
+		if through, err = m.Engine.ServedBy(ctx); err != nil {
+			return err
+		}
+	}
+	peers := peersOf(lives, through)
 	us := m.DB.Holder()
 	m.mu.Lock()
 	if m.plot == nil || !slices.Equal(m.plot.peers, peers) {

@@ -193,7 +193,7 @@ func (p *pair) mayTell() bool {
 
 // readRecord asks the engine for hosts with an address, and for clusters and groups.
 func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
-	rec := record{clusters: map[string][]string{}}
+	rec := record{clusters: map[string][]string{}, silos: map[string]string{}}
 	if m.Engine == nil || len(defs.HostTasks) == 0 {
 		return rec, nil
 	}
@@ -218,6 +218,9 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 			continue
 		}
 		rec.hosts = append(rec.hosts, r.Host)
+		if silo := r.Silo(); silo != "" {
+			rec.silos[r.Host] = silo
+		}
 		for _, g := range in[r.FQDN] {
 			grouped[g] = append(grouped[g], r.Host)
 		}

@@ -132,7 +132,7 @@ func (m *Monitor) wordOf(name string) string {
 // target gives how a host is reached; it is asked for again when the record changes, and when the host could not be reached.
 func (m *Monitor) target(ctx context.Context, h *host) (remote.Target, error) {
 	m.mu.Lock()
-	t, word, silo := h.target, m.wordOf(h.name), m.cat.hosts[h.name].Silo
+	t, word, silo := h.target, m.wordOf(h.name), m.cat.siloOf(h.name)
 	m.mu.Unlock()
 	if t != nil {
 		return *t, nil

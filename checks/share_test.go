@@ -11,7 +11,7 @@ func TestPartsMoveGently(t *testing.T) {
 	var peers []peer
 	was := make([]peer, parts)
 	for n := 1; n <= 20; n++ {
-		peers = append(peers, peer{fmt.Sprint("life ", n*7919), fmt.Sprint("node", n), "home"})
+		peers = append(peers, peer{fmt.Sprint("life ", n*7919), fmt.Sprint("node", n), " home "})
 		back := slices.Clone(peers)
 		slices.Reverse(back)
 		before := was

@@ -325,3 +325,15 @@ func (e *Engine) Silos(ctx context.Context) ([]Silo, error) {
 	}
 	return out, nil
 }
+
+// ServedBy gives the silos that each life serves through agents, in their order.
+func (e *Engine) ServedBy(ctx context.Context) (map[string][]string, error) {
+	out := map[string][]string{}
+	_, err := store.Collect(ctx, e.db, func(row store.Row) (none struct{}, err error) {
+		var holder, silo string
+		err = row.Scan(&holder, &silo)
+		out[holder] = append(out[holder], silo)
+		return none, err
+	}, "SELECT holder, silo FROM silo_servers WHERE agents > 0 ORDER BY holder, silo")
+	return out, err
+}
