@@ -36,7 +36,7 @@ func TestOnlyGivesWhatIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := only.Text()
-	for _, want := range []string{"hostname: loki", "memory: 2GB", "!secret opensesame-1", "other: !sealed withheld"} {
+	for _, want := range []string{"hostname: loki", "memory: 2GB", `!secret "opensesame-1"`, "other: !sealed withheld"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
@@ -52,7 +52,7 @@ func TestOnlyGivesWhatIsNamed(t *testing.T) {
 // that are not its step's.
 func TestAnAgentChangesOnlyWhatItsStepNames(t *testing.T) {
 	for _, x := range []struct{ what, from, to, want string }{
-		{"a key of its own", "password: !secret opensesame-1", "password: !secret another-one-3", ""},
+		{"a key of its own", "!secret \"opensesame-1\"", "!secret another-one-3", ""},
 		{"a new key", "provider: esx", "provider: esx\n  ipaddress: 192.0.2.7", ""},
 		{"many lines", "provider: esx", "provider: esx\n  motd: |\n    one\n    two", ""},
 		{"a tree", "provider: esx", "provider: esx\n  disks:\n    - {size: 1GB}\n    - size: 2GB", ""},
