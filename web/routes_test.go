@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/fleet"
 )
 
@@ -18,6 +19,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		Pages:   &Pages{},
 		Metrics: NewMetrics(nil, "x", slog.New(slog.DiscardHandler)),
 		Hook:    http.NotFoundHandler(),
+		Agents:  agent.NewHub(agent.HubConfig{}),
 	}}
 	s.routes()
 	served := map[string]bool{"GET /v1/checks-metrics": true} // needs checks

@@ -165,6 +165,7 @@ workers: {ssh: {port: 2222}}
 pipelines:
   deploy: {esx: ["keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait"]}
 checks:
+  host: {retry: 1s}
   tasks: [{name: who, command: "echo OK from $(hostname)"}]
   schedules: [{name: often, when: "@every 1s"}]
   host_tasks: [{hosts: [loki], tasks: [who], schedule: often}]
@@ -228,12 +229,18 @@ workers:
 	if err != nil || !strings.Contains(out, "loki") {
 		t.Errorf("run: %v\n%s", err, out)
 	}
-	if out, err := cli("exec", "loki", "--", "echo", "through"); err != nil || !strings.Contains(out, "through") {
+	if out, err := cli("exec", "-o", "loki", "--", "echo", "through"); err != nil || !strings.Contains(out, "through") {
 		t.Errorf("exec: %v\n%s", err, out)
 	}
+	last := ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("the checks: " + last)
+		}
+	})
 	until(t, time.Minute, "the check has a result", func() bool {
-		out, _ := cli("check", "loki")
-		return strings.Contains(out, "OK from loki")
+		last, _ = cli("check", "show", "who", "on", "loki")
+		return strings.Contains(last, "OK from loki")
 	})
 	// The hub's memory, log, and record.
 	for what, text := range map[string][]byte{"log": []byte(hubLog.String()), "database": pgDump(t, base)} {
