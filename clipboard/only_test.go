@@ -52,7 +52,7 @@ func TestOnlyGivesWhatIsNamed(t *testing.T) {
 // that are not its step's.
 func TestAnAgentChangesOnlyWhatItsStepNames(t *testing.T) {
 	for _, x := range []struct{ what, from, to, want string }{
-		{"a key of its own", "!secret \"opensesame-1\"", "!secret another-one-3", ""},
+		{"a key of its own", "opensesame-1", "another-one-3", ""},
 		{"a new key", "provider: esx", "provider: esx\n  ipaddress: 192.0.2.7", ""},
 		{"many lines", "provider: esx", "provider: esx\n  motd: |\n    one\n    two", ""},
 		{"a tree", "provider: esx", "provider: esx\n  disks:\n    - {size: 1GB}\n    - size: 2GB", ""},

@@ -22,7 +22,7 @@ type NewToken struct {
 
 func token() Verb {
 	return Verb{
-		Name: "token", Usage: "[list | new NAME [role ROLE… | silo SILO] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
+		Name: "token", Usage: "[list | new NAME [role ROLE…] [silo SILO] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
 		Doc:     "makes, lists and revokes your tokens for the HTTP API",
 		Example: "token new ci role deploy days 30",
 		API: []API{

@@ -205,7 +205,7 @@ _jarvis() {
 		first="" flags="--json" hosts= runs= files=
 		;;
 	token)
-		first="list new silo revoke" flags="--json" hosts= runs= files=
+		first="list new revoke" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=
