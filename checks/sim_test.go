@@ -112,8 +112,8 @@ func TestSimulation(t *testing.T) {
 		for _, n := range started {
 			total += n
 		}
-		t.Logf("%d hosts, %d checks a minute on %d nodes: from %d to %d a node begin in a minute (%d in all); %d runs at once at most; lag %s on average at the slowest node, %s at most",
-			hosts, hosts*perHost, nodes, started[0], started[nodes-1], total, most.Load(), lag.Round(time.Microsecond), maxLag.Round(time.Microsecond))
+		t.Logf("%d hosts, %d checks a minute on %d nodes: from %d to %d a node begin in a minute (%d in all); %d runs at once at most; lag %s on average at the slowest node, %s at most; results written by node %v",
+			hosts, hosts*perHost, nodes, started[0], started[nodes-1], total, most.Load(), lag.Round(time.Microsecond), maxLag.Round(time.Microsecond), written)
 		if total < hosts*perHost*95/100 || maxLag > 2*time.Second {
 			t.Errorf("%d checks began in the last minute, %s late at most", total, maxLag)
 		}
