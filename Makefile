@@ -75,7 +75,7 @@ crash: ## the long crash test: kill -9 at 200 random moments
 	JARVIS_CRASH_KILLS=200 JARVIS_CRASH_RUNS=150 go test ./cmd/jarvis -run TestCrash -v -timeout 60m
 
 cluster: ## three servers on one PostgreSQL, hit 60 times while 150 hosts are deployed; and one frozen in the middle of each kind of step
-	JARVIS_CLUSTER_RUNS=150 JARVIS_CLUSTER_BLOWS=60 JARVIS_CLUSTER_STOP=60 JARVIS_CLUSTER_STEPS=all go test ./cmd/jarvis -run 'TestBlows|TestFrozenInEachStep' -v -timeout 90m
+	JARVIS_CLUSTER_RUNS=150 JARVIS_CLUSTER_BLOWS=60 JARVIS_CLUSTER_STOP=60 JARVIS_CLUSTER_STEPS=10 go test ./cmd/jarvis -run 'TestBlows|TestFrozenInEachStep' -v -timeout 90m
 
 fuzz: ## each fuzz target for a minute
 	@for t in $$(grep -rho 'func Fuzz[A-Za-z]*' --include='*_test.go' . | sort -u | sed 's/func //'); do \
