@@ -36,7 +36,7 @@ RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/l
 
 test: setup ## run all tests, against real servers; needs root for hosts of their own
 	$(SUDO) go test $(RACE) -shuffle=on -timeout 40m ./...
-	$(SUDO) go test -run "$$(scripts/alone)" -timeout 25m ./cmd/jarvis
+	$(SUDO) go test -run "$$(scripts/alone)" -timeout 35m ./cmd/jarvis
 
 vm: setup ## redeploy a host on a machine that really boots, under emulation; eight minutes, needs root
 	$(SUDO) go vet -tags vm ./cmd/jarvis
