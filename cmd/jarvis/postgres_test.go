@@ -11,7 +11,7 @@ import (
 )
 
 // TestServeOnPostgres runs the server on the other database: a deployment, a restart, and a second server that is
-// refused.
+// refused because it has another key than the secrets on record are sealed with. (TestThreeNodes has those that join.)
 func TestServeOnPostgres(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
@@ -39,7 +39,7 @@ func TestServeOnPostgres(t *testing.T) {
 	if err := os.WriteFile(other, fmt.Appendf(nil, "database: %q\nlisten: \"\"\ndata: ./elsewhere\n", url), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := jarvis(t, "", "--config", other, "serve"); code != 1 || !strings.Contains(errs, "another jarvis uses this data") {
+	if code, _, errs := jarvis(t, "", "--config", other, "serve"); code != 2 || !strings.Contains(errs, "age.key is missing") || !strings.Contains(errs, "take it from another node") {
 		t.Errorf("a second server = %d %s", code, errs)
 	}
 	stop()
