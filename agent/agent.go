@@ -19,6 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/hashicorp/yamux"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -29,22 +30,53 @@ import (
 
 // Config is the part of jarvis.yaml by which `jarvis agent` finds its server. It uses `workers`, `data`, `log` and `drain` as well.
 type Config struct {
-	Server string           `yaml:"server" doc:"address of a server's HTTP API, as in https://jarvis.example.org"`
-	Token  clipboard.Secret `yaml:"token" doc:"an agent's token, made by jarvis token new NAME silo SILO; as in ${JARVIS_AGENT_TOKEN}"`
-	Silo   string           `yaml:"silo" doc:"the silo in which this agent stands, as the server's configuration names it"`
-	Name   string           `yaml:"name" doc:"what people call this agent; one word" default:"this machine's host name"`
-	CA     string           `yaml:"ca" path:"relative" check:"file" doc:"file with the certificates by which the server proves itself, PEM; empty: those of this machine"`
-	Dial   []string         `yaml:"dial" doc:"what the server may reach through this agent, for SSH and checks of hosts: networks and ports, as in 10.0.0.0/8:22; empty: nothing"`
+	Servers Servers          `yaml:"server" doc:"address of the HTTP API of a server, as in https://jarvis.example.org, or a list with that of each; the agent keeps a line to each of them"`
+	Token   clipboard.Secret `yaml:"token" doc:"an agent's token, made by jarvis token new NAME silo SILO; as in ${JARVIS_AGENT_TOKEN}"`
+	Silo    string           `yaml:"silo" doc:"the silo in which this agent stands, as the server's configuration names it"`
+	Name    string           `yaml:"name" doc:"what people call this agent; one word" default:"this machine's host name"`
+	CA      string           `yaml:"ca" path:"relative" check:"file" doc:"file with the certificates by which the servers prove themselves, PEM; empty: those of this machine"`
+	Dial    []string         `yaml:"dial" doc:"what the servers may reach through this agent, for SSH and checks of hosts: networks and ports, as in 10.0.0.0/8:22; empty: nothing"`
 }
+
+// Servers are addresses of servers: one, or a list of several.
+type Servers []string
+
+// UnmarshalYAML reads either form.
+func (s *Servers) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*s = Servers{n.Value}
+		return nil
+	}
+	var list []string
+	if err := n.Decode(&list); err != nil {
+		return errors.New("must be an address, or a list of addresses")
+	}
+	*s = list
+	return nil
+}
+
+// TextOrList tells the configuration's reference what may stand there.
+func (Servers) TextOrList() {}
 
 // Check says what is wrong with it; nil for the zero value.
 func (c Config) Check() error {
 	var wrong mistake.List
-	if c.Server == "" && c.Token == "" && c.Silo == "" {
+	if len(c.Servers) == 0 && c.Token == "" && c.Silo == "" {
 		return nil
 	}
-	if _, err := c.url(); err != nil {
-		wrong.At("agent.server", "%v", err)
+	if len(c.Servers) == 0 {
+		wrong.At("agent.server", "is missing; name the HTTP API of each server, as in [https://jarvis.example.org]")
+	}
+	known := map[string]bool{}
+	for _, s := range c.Servers {
+		switch to, err := lineOf(s); {
+		case err != nil:
+			wrong.At("agent.server", "%v", err)
+		case known[to]:
+			wrong.At("agent.server", "has %q twice", s)
+		default:
+			known[to] = true
+		}
 	}
 	if c.Silo == "" {
 		wrong.At("agent.silo", "is missing; name the silo in which this agent stands")
@@ -55,16 +87,17 @@ func (c Config) Check() error {
 	return wrong.Err()
 }
 
-// url gives the address of the line. Without TLS everybody on the way could read the token, so only this machine is let.
-func (c Config) url() (string, error) {
-	u, err := url.Parse(c.Server)
+// lineOf gives the address of the line to a server. Without TLS everybody on the way could read the token, so only this machine
+// is let.
+func lineOf(server string) (string, error) {
+	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("is %q; it must be like https://jarvis.example.org", c.Server)
+		return "", fmt.Errorf("has %q; it must be like https://jarvis.example.org", server)
 	}
 	if u.Scheme == "http" {
 		ip, err := netip.ParseAddr(u.Hostname())
 		if u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
-			return "", fmt.Errorf("is %q, beyond this machine, and without TLS everybody on the way could read the token; use https://", c.Server)
+			return "", fmt.Errorf("has %q, beyond this machine, and without TLS everybody on the way could read the token; use https://", server)
 		}
 	}
 	return u.JoinPath(Path).String(), nil
@@ -82,11 +115,12 @@ type Options struct {
 	Drain time.Duration
 	// Conceal hides what must not leave this machine in a text; nil: nothing.
 	Conceal func(string) string
-	// Connected is called when the server has taken the line; nil: nobody wants to know.
-	Connected func(server string)
+	// Connected is called when a server, which has this version, has taken a line; nil: nobody wants to know.
+	Connected func(server, version string)
 }
 
-// Agent does the steps of a silo. Line is one connection; between two of them the calls in hand go on.
+// Agent does the steps of a silo. Line is one connection; between two of them the calls in hand go on. There may be lines to
+// several servers at once: who asked last for a call is whom it is told.
 type Agent struct {
 	Options
 	allowed allowed
@@ -137,8 +171,8 @@ func (e *RefusedError) Error() string { return e.Why }
 const dialTime = 20 * time.Second
 
 // open dials, and greets.
-func (a *Agent) open(ctx context.Context, passing bool) (*yamux.Session, *link, *welcome, error) {
-	to, err := a.url()
+func (a *Agent) open(ctx context.Context, server string, passing bool) (*yamux.Session, *link, *welcome, error) {
+	to, err := lineOf(server)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("agent.server %w", err)
 	}
@@ -149,7 +183,7 @@ func (a *Agent) open(ctx context.Context, passing bool) (*yamux.Session, *link, 
 	ws, res, err := websocket.Dial(early, to, &websocket.DialOptions{HTTPClient: client, CompressionMode: websocket.CompressionDisabled,
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + string(a.Token)}}})
 	if err != nil {
-		return nil, nil, nil, a.dialError(res, err)
+		return nil, nil, nil, dialError(server, a.Version, res, err)
 	}
 	session, err := yamux.Client(websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), muxConfig()) // a goodbye is said after ctx has ended
 	if err != nil {
@@ -171,41 +205,41 @@ func (a *Agent) open(ctx context.Context, passing bool) (*yamux.Session, *link, 
 	f, err := control.receiveWithin(dialTime)
 	switch {
 	case err != nil:
-		return fail(fmt.Errorf("the server did not answer the greeting: %w", err))
+		return fail(fmt.Errorf("%s did not answer the greeting: %w", server, err))
 	case f.Welcome == nil:
-		return fail(errors.New("the server did not answer the greeting in words that I know"))
+		return fail(fmt.Errorf("%s did not answer the greeting in words that I know", server))
 	case f.Welcome.Refused != "":
-		return fail(&RefusedError{plain.Line(f.Welcome.Refused)})
+		return fail(&RefusedError{server + " refuses: " + plain.Line(f.Welcome.Refused)})
 	}
 	return session, control, f.Welcome, nil
 }
 
 // dialError puts into one sentence why there is no line.
-func (a *Agent) dialError(res *http.Response, err error) error {
+func dialError(server, version string, res *http.Response, err error) error {
 	if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
 		var unknown x509.UnknownAuthorityError
 		var host x509.HostnameError
 		switch {
 		case errors.As(err, &unknown):
-			return fmt.Errorf("%s proves itself by a certificate of nobody known here; agent.ca names a file with its authority", a.Server)
+			return fmt.Errorf("%s proves itself by a certificate of nobody known here; agent.ca names a file with its authority", server)
 		case errors.As(err, &host):
-			return fmt.Errorf("the certificate of %s is for another name", a.Server)
+			return fmt.Errorf("the certificate of %s is for another name", server)
 		}
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op
 		}
-		return fmt.Errorf("%s cannot be reached: %s", a.Server, plain.Line(err.Error()))
+		return fmt.Errorf("%s cannot be reached: %s", server, plain.Line(err.Error()))
 	}
 	said, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 	_ = res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return &RefusedError{fmt.Sprintf("the server does not take the token: %s", problemDetail(said))}
+		return &RefusedError{fmt.Sprintf("%s does not take the token: %s", server, problemDetail(said))}
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return &RefusedError{fmt.Sprintf("%s answers, and knows of no agents: it is older than this agent (%s), or another program", a.Server, a.Version)}
+		return &RefusedError{fmt.Sprintf("%s answers, and knows of no agents: it is older than this agent (%s), or another program", server, version)}
 	}
-	return fmt.Errorf("%s answers %s: %s", a.Server, res.Status, problemDetail(said))
+	return fmt.Errorf("%s answers %s: %s", server, res.Status, problemDetail(said))
 }
 
 func (a *Agent) hello(passing bool) *hello {
@@ -229,26 +263,26 @@ func (a *Agent) hello(passing bool) *hello {
 	return hi
 }
 
-// Try says whether the server would take the agent.
-func (a *Agent) Try(ctx context.Context) (version string, expires time.Time, err error) {
-	session, _, w, err := a.open(ctx, true)
+// Try says whether a server would take the agent.
+func (a *Agent) Try(ctx context.Context, server string) (version string, expires time.Time, err error) {
+	session, _, w, err := a.open(ctx, server, true)
 	if err != nil {
 		return "", time.Time{}, err
 	}
 	return short(w.Version), w.Expires, session.Close()
 }
 
-// Line is one connection, from dial to loss. A *RefusedError when the server does not want it.
-func (a *Agent) Line(ctx context.Context) error {
+// Line is one connection with a server, from dial to loss. A *RefusedError when the server does not want it.
+func (a *Agent) Line(ctx context.Context, server string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	session, control, w, err := a.open(ctx, false)
+	session, control, w, err := a.open(ctx, server, false)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = session.Close() }()
-	if w.Seal != "" {
-		a.seal.Store(&w.Seal)
+	if err := a.sealTo(server, w.Seal); err != nil {
+		return err
 	}
 	for _, id := range w.Forget {
 		a.forget(id)
@@ -257,7 +291,7 @@ func (a *Agent) Line(ctx context.Context) error {
 		a.Log.Warn("the token of this agent ends soon; make a new one", "at", plain.Time(w.Expires))
 	}
 	if a.Connected != nil {
-		a.Connected(short(w.Version))
+		a.Connected(server, short(w.Version))
 	}
 	bye := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
 		_ = control.send(frame{Bye: "it was told to"})
@@ -273,13 +307,28 @@ func (a *Agent) Line(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return errors.New("the line was cut")
+			return fmt.Errorf("the line to %s was cut", server)
 		}
 		streams.Go(guard.Log(a.Log, "answer the server"), func() {
 			defer func() { _ = s.Close() }()
 			a.stream(ctx, newLink(s))
 		})
 	}
+}
+
+// sealTo takes the key of a server. Servers with other keys are another Jarvis: each would find outcomes that it cannot read, and
+// runs under numbers of the other.
+func (a *Agent) sealTo(server, key string) error {
+	if key == "" || len(a.Servers) < 2 {
+		if key != "" {
+			a.seal.Store(&key)
+		}
+		return nil
+	}
+	if !a.seal.CompareAndSwap(nil, &key) && *a.seal.Load() != key {
+		return &RefusedError{server + " seals with another key than the others of agent.server, so it is no server of the same Jarvis; take it out of the list"}
+	}
+	return nil
 }
 
 // stream does what the server wants on one stream.

@@ -151,6 +151,7 @@ type world struct {
 	web    *httptest.Server
 	key    *clipboard.Key
 	front  *relay
+	ledger agent.Ledger // nil: of the hub itself
 
 	mu      sync.Mutex
 	revoked bool
@@ -164,7 +165,12 @@ func newWorld(t *testing.T, grace time.Duration) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, engine: newEngine(), key: key}
+	return worldOf(&world{t: t, engine: newEngine(), key: key}, grace)
+}
+
+// worldOf starts a hub for what is given.
+func worldOf(w *world, grace time.Duration) *world {
+	t := w.t
 	w.newHub(grace)
 	w.web = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
@@ -199,7 +205,7 @@ func newWorld(t *testing.T, grace time.Duration) *world {
 func (w *world) newHub(grace time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hub = agent.NewHub(agent.HubConfig{Engine: w.engine, Key: w.key, Grace: grace, Version: "1.0", Log: logger(w.t)})
+	w.hub = agent.NewHub(agent.HubConfig{Engine: w.engine, Key: w.key, Ledger: w.ledger, Grace: grace, Version: "1.0", Log: logger(w.t)})
 }
 
 func logger(t *testing.T) *slog.Logger {
@@ -215,7 +221,7 @@ type running struct {
 }
 
 func (w *world) options(steps ...pipeline.Step) agent.Options {
-	return agent.Options{Config: agent.Config{Server: "http://" + w.front.addr(), Token: testToken, Silo: "vmware", Name: "box"}, ID: "AGENTONE", Steps: steps, Version: "1.0", Log: logger(w.t)}
+	return agent.Options{Config: agent.Config{Servers: []string{"http://" + w.front.addr()}, Token: testToken, Silo: "vmware", Name: "box"}, ID: "AGENTONE", Steps: steps, Version: "1.0", Log: logger(w.t)}
 }
 
 func (w *world) run(o agent.Options) *running {
@@ -226,18 +232,24 @@ func (w *world) run(o agent.Options) *running {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	r := &running{a: a, end: end, over: make(chan struct{}), last: make(chan error, 100)}
+	var lines sync.WaitGroup
+	for _, server := range o.Servers {
+		lines.Go(func() {
+			for ctx.Err() == nil {
+				select {
+				case r.last <- a.Line(ctx, server):
+				default:
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		})
+	}
 	go func() {
 		defer close(r.over)
-		for ctx.Err() == nil {
-			select {
-			case r.last <- a.Line(ctx):
-			default:
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
+		lines.Wait()
 	}()
 	w.t.Cleanup(r.stop)
 	return r

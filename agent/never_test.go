@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -337,7 +338,7 @@ func TestTwoAgentsDoNotBothBegin(t *testing.T) {
 	first := wait(t, "the step", a.began)
 	// The second agent comes by its own way; the first one's line is cut.
 	o := w.options(b.step("esx:make", pipeline.Probe))
-	o.ID, o.Name, o.Server = "AGENTTWO", "other", w.web.URL
+	o.ID, o.Name, o.Servers = "AGENTTWO", "other", []string{w.web.URL}
 	w.run(o)
 	w.engine.step(t, 1, "esx:make")
 	w.front.cut(true)
@@ -360,6 +361,139 @@ func TestTwoAgentsDoNotBothBegin(t *testing.T) {
 	}
 	w.front.open()
 	<-first.Done()
+}
+
+// TestWithALineToEachServerOneIsEnough: a step goes on when the server that had it is lost, whoever takes it up joins it over the
+// other line, and what the first one still says about it is not heard.
+func TestWithALineToEachServerOneIsEnough(t *testing.T) {
+	ledger := &shared{by: map[int64]agent.Owner{}}
+	one := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledger}, 500*time.Millisecond)
+	two := worldOf(&world{t: t, engine: newEngine(), key: one.key, ledger: ledger}, 500*time.Millisecond)
+	g := newGate()
+	o := one.options(g.step("esx:make", pipeline.Ask))
+	o.Servers = append(o.Servers, "http://"+two.front.addr())
+	one.run(o)
+	h := newHost(1)
+	first, giveUp := context.WithCancelCause(t.Context())
+	_, out := begin(first, t, one, one.engine.step(t, 0, "esx:make"), h)
+	step := wait(t, "the step", g.began)
+	other := newHost(1)
+	other.facts.Resumed = true
+	c, joined := begin(t.Context(), t, two, two.engine.step(t, 0, "esx:make"), other)
+	for !strings.Contains(other.all()+h.all(), "began") { // the lines go on where they were
+		time.Sleep(10 * time.Millisecond)
+	}
+	two.engine.step(t, 0, "esx:make")
+	giveUp(pipeline.ErrStopping)
+	if err := wait(t, "the first server's end", out); !errors.Is(err, pipeline.ErrStopping) {
+		t.Errorf("Do = %v", err)
+	}
+	one.front.cut(true) // and then its line as well
+	one.engine.until(t, 0)
+	g.release <- struct{}{}
+	if err := wait(t, "the outcome", joined); err != nil || c.Get("ipaddress") != "192.0.2.7" || g.calls.Load() != 1 {
+		t.Errorf("Do = %v, ipaddress %q, ran %d times, the step's end: %v", err, c.Get("ipaddress"), g.calls.Load(), context.Cause(step))
+	}
+	// What begins now goes over the line that is left.
+	_, out = begin(t.Context(), t, two, two.engine.step(t, 0, "esx:make"), newHost(2))
+	wait(t, "the next step", g.began)
+	g.release <- struct{}{}
+	if err := wait(t, "the outcome", out); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAServerThatWasTakenForDeadCancelsNothing: it wakes up with a time-out that is over, and another has the step.
+func TestAServerThatWasTakenForDeadCancelsNothing(t *testing.T) {
+	dead := &shared{by: map[int64]agent.Owner{}}
+	one := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: dead}, 500*time.Millisecond)
+	two := worldOf(&world{t: t, engine: newEngine(), key: one.key}, 500*time.Millisecond)
+	g := newGate()
+	o := one.options(g.step("esx:make", pipeline.Probe))
+	o.Servers = append(o.Servers, "http://"+two.front.addr())
+	one.run(o)
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	_, out := begin(ctx, t, one, one.engine.step(t, 0, "esx:make"), newHost(1))
+	step := wait(t, "the step", g.began)
+	other := newHost(1)
+	other.facts.Resumed = true
+	_, joined := begin(t.Context(), t, two, two.engine.step(t, 0, "esx:make"), other)
+	dead.lose()
+	// Being joined cuts the first one's stream; whether that or the time-out comes first, it is not to end the step.
+	giveUp(errors.New("the time of the step is over"))
+	if err := wait(t, "the end of the first", out); err == nil {
+		t.Error("it has an outcome")
+	}
+	select {
+	case <-step.Done():
+		t.Fatalf("the step was ended: %v", context.Cause(step))
+	case <-time.After(300 * time.Millisecond):
+	}
+	g.release <- struct{}{}
+	if err := wait(t, "the outcome", joined); err != nil || g.calls.Load() != 1 {
+		t.Errorf("Do = %v, %d calls", err, g.calls.Load())
+	}
+}
+
+// TestServersOfTwoJarvisesAreRefused: their runs have the same numbers, and other keys.
+func TestServersOfTwoJarvisesAreRefused(t *testing.T) {
+	one, two := newWorld(t, time.Second), newWorld(t, time.Second)
+	o := one.options(newGate().step("esx:make", pipeline.Probe))
+	o.Servers = append(o.Servers, "http://"+two.front.addr())
+	r := one.run(o)
+	err := wait(t, "a refusal", r.last)
+	var refused *agent.RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "no server of the same Jarvis") {
+		t.Error(err)
+	}
+}
+
+func newKey(t *testing.T) *clipboard.Key {
+	t.Helper()
+	key, err := clipboard.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// shared is a Ledger of several hubs.
+type shared struct {
+	mu   sync.Mutex
+	by   map[int64]agent.Owner
+	gone bool
+}
+
+func (s *shared) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+}
+
+func (s *shared) Owner(_ context.Context, run int64) (agent.Owner, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return agent.Owner{}, errors.New("the database does not answer")
+	}
+	return s.by[run], nil
+}
+
+func (s *shared) Own(_ context.Context, run int64, o agent.Owner) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.by[run] = o
+	return nil
+}
+
+func (s *shared) Over(_ context.Context, run int64, o agent.Owner) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by[run].ID == o.ID {
+		o.Over = true
+		s.by[run] = o
+	}
+	return nil
 }
 
 func TestATokenThatIsRevokedEndsTheLine(t *testing.T) {

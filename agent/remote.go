@@ -271,6 +271,9 @@ func (w *pending) giveUp(ctx context.Context) error {
 func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
 	w.call.Attach = w.begun
 	if ctx.Err() != nil {
+		if !w.call.reads() && !w.ours(ctx) {
+			return outcome{}, pipeline.ErrStopping
+		}
 		w.call.Cancelled = cancelText(ctx)
 	}
 	w.begun = true // from now on nobody knows whether it has it
@@ -278,7 +281,7 @@ func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
 		return outcome{}, errCut
 	}
 	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() {
-		if errors.Is(context.Cause(ctx), pipeline.ErrStopping) {
+		if errors.Is(context.Cause(ctx), pipeline.ErrStopping) || !w.call.reads() && !w.ours(ctx) {
 			_ = l.Close()
 			_ = l.SetReadDeadline(time.Now())
 			return
@@ -304,6 +307,15 @@ func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
 			return w.open(f.Sealed)
 		}
 	}
+}
+
+// ours reports whether this server has a say about the call. One that was frozen wakes up with time-outs that are over, and
+// another may have the run by now; to a server that was taken for dead the database does not answer.
+func (w *pending) ours(ctx context.Context) bool {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime)
+	defer cancel()
+	_, err := w.h.Ledger.Owner(within, w.call.Run)
+	return err == nil
 }
 
 func cancelText(ctx context.Context) string { return plain.Line(context.Cause(ctx).Error()) }

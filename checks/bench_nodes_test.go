@@ -83,7 +83,7 @@ func benchNodesRecord(b *testing.B) {
 	})
 	peers := make([]peer, nodes)
 	for i := range peers {
-		peers[i] = peer{fmt.Sprint("life", i), fmt.Sprint("node", i), ""}
+		peers[i] = peer{fmt.Sprint("life", i), fmt.Sprint("node", i), ",,"}
 	}
 	timed("who should have which of 256 parts, with 20 nodes", func() { assign("", peers) })
 

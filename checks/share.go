@@ -30,10 +30,11 @@ func (c *catalog) shareOf(host string) string {
 // siloOf gives the silo in which a host stands, as the definitions say, or its clipboard.
 func (c *catalog) siloOf(host string) string { return cmp.Or(c.hosts[host].Silo, c.silos[host]) }
 
-// peer is a node that may have parts. silos are those that it reaches, its own and those of its agents, each between spaces.
+// peer is a node that may have parts. silos are those that it reaches, its own ("" is the hub's) and those of its agents, each
+// between commas.
 type peer struct{ holder, name, silos string }
 
-func (p peer) reaches(silo string) bool { return silo == "" || strings.Contains(p.silos, " "+silo+" ") }
+func (p peer) reaches(silo string) bool { return strings.Contains(p.silos, ","+silo+",") }
 
 // peersOf gives those lives that may have parts; through says which silos each reaches by agents. Of several with one name, which should not be, each counts.
 func peersOf(lives []store.Life, through map[string][]string) []peer {
@@ -48,12 +49,12 @@ func peersOf(lives []store.Life, through map[string][]string) []peer {
 			name = fmt.Sprint(name, " ", n+1)
 		}
 		seen[l.Node.Name]++
-		out = append(out, peer{l.Holder, name, " " + strings.Join(append([]string{l.Node.Silo}, through[l.Holder]...), " ") + " "})
+		out = append(out, peer{l.Holder, name, "," + strings.Join(append([]string{l.Node.Silo}, through[l.Holder]...), ",") + ","})
 	}
 	return out
 }
 
-// assign says which of these peers should have each part of a silo; "" is reached by all. Nil: none of them reaches it.
+// assign says which of these peers should have each part of a silo. Nil: none of them reaches it.
 func assign(silo string, all []peer) []peer {
 	peers := slices.DeleteFunc(slices.Clone(all), func(p peer) bool { return !p.reaches(silo) })
 	if len(peers) == 0 {

@@ -11,7 +11,7 @@ func TestPartsMoveGently(t *testing.T) {
 	var peers []peer
 	was := make([]peer, parts)
 	for n := 1; n <= 20; n++ {
-		peers = append(peers, peer{fmt.Sprint("life ", n*7919), fmt.Sprint("node", n), " home "})
+		peers = append(peers, peer{fmt.Sprint("life ", n*7919), fmt.Sprint("node", n), ",,home,"})
 		back := slices.Clone(peers)
 		slices.Reverse(back)
 		before := was
@@ -38,6 +38,15 @@ func TestPartsMoveGently(t *testing.T) {
 			was = now
 			t.Logf("%2d nodes: %3d to %3d parts, %3d moved (1/n is %d)", n, least, most, moved, parts/n)
 		}
+	}
+	inside := append(peers, peer{"life x", "inside", ",far,"})
+	for _, p := range assign("", inside) {
+		if p.name == "inside" {
+			t.Fatal("a server in a silo, which may reach nothing else, has a part of the hub")
+		}
+	}
+	if list := assign("far", inside); len(list) != parts || list[0].name != "inside" {
+		t.Errorf("the silo's parts are with %v", list)
 	}
 	if list := assign("far", peers); list != nil {
 		t.Errorf("a silo that nobody reaches has %v", list[0])

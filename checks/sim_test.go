@@ -32,7 +32,7 @@ func TestSimulation(t *testing.T) {
 	hosts, minutes := setting("JARVIS_SIM_HOSTS", 1000), setting("JARVIS_SIM_MINUTES", 2)
 	var peers []peer
 	for i := range nodes {
-		peers = append(peers, peer{fmt.Sprint("life ", i), fmt.Sprintf("node%02d", i+1), ""})
+		peers = append(peers, peer{fmt.Sprint("life ", i), fmt.Sprintf("node%02d", i+1), ",,"})
 	}
 	spread := func(peers []peer) map[string][]string {
 		p, out := newPlot(peers), map[string][]string{}

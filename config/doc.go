@@ -60,6 +60,8 @@ func typeName(t reflect.Type) string {
 		return "text or mapping"
 	case t.Implements(reflect.TypeFor[interface{ OneOrMany() }]()):
 		return "mapping or list"
+	case t.Implements(reflect.TypeFor[interface{ TextOrList() }]()):
+		return "text or list"
 	}
 	switch t.Kind() {
 	case reflect.Struct:

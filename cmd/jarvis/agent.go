@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +34,7 @@ type agentCmd struct {
 
 // Help is shown under --help.
 func (c *agentCmd) Help() string {
-	return "Example: jarvis agent --config /etc/jarvis/agent.yaml\n\nIt dials the server that agent.server names, and does the steps of its silo with the workers and credentials of its own configuration. It needs no database, and opens no port."
+	return "Example: jarvis agent --config /etc/jarvis/agent.yaml\n\nIt keeps a line to each server that agent.server names, and does the steps of its silo with the workers and credentials of its own configuration. It needs no database, and opens no port."
 }
 
 // Run is called by kong.
@@ -41,7 +43,7 @@ func (c *agentCmd) Run(ctx context.Context, t *term) error {
 	if err != nil {
 		return err
 	}
-	if conf.Agent.Server == "" || conf.Agent.Token == "" || conf.Agent.Silo == "" {
+	if len(conf.Agent.Servers) == 0 || conf.Agent.Token == "" || conf.Agent.Silo == "" {
 		return &exitError{exitUsage, "an agent needs agent.server, agent.token and agent.silo in its configuration; docs/agent.md says how to get them"}
 	}
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
@@ -81,17 +83,24 @@ func (c *agentCmd) Run(ctx context.Context, t *term) error {
 	return serveAgent(ctx, t, j, o)
 }
 
-// check tries the line and the token.
+// check tries each line, and the token.
 func (c *agentCmd) check(ctx context.Context, t *term, o agent.Options) error {
 	a, err := agent.New(o)
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	server, expires, err := a.Try(ctx)
-	if err != nil {
-		return &exitError{exitFailed, err.Error()}
+	var failed []error
+	for _, s := range o.Servers {
+		version, expires, err := a.Try(ctx, s)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		_, _ = fmt.Fprintf(t.out, "%s (%s) takes this agent for the silo %s; its token counts until %s.\n", s, version, o.Silo, plain.Time(expires))
 	}
-	_, _ = fmt.Fprintf(t.out, "%s (%s) takes this agent for the silo %s; its token counts until %s.\n", o.Server, server, o.Silo, plain.Time(expires))
+	if len(failed) > 0 {
+		return &exitError{exitFailed, errors.Join(failed...).Error()}
+	}
 	_, _ = fmt.Fprintf(t.out, "It offers %d steps: of %s.\n", len(o.Steps), strings.Join(modules(o.Steps), ", "))
 	if len(o.Config.Dial) == 0 {
 		_, _ = fmt.Fprintln(t.out, "It reaches no host for the server: agent.dial is empty.")
@@ -112,30 +121,34 @@ func modules(steps []pipeline.Step) (out []string) {
 // serveAgent dials until ctx ends, and then lets the steps end in order.
 func serveAgent(ctx context.Context, t *term, j *journal, o agent.Options) error {
 	m := newManager(j.Logger)
-	o.Connected = func(server string) {
-		j.Info("connected", "server", o.Server, "silo", o.Silo, "agent", o.Name, "server_version", server, "version", version)
-		m.say("STATUS=connected to " + o.Server)
+	lines := &lineStatus{m: m, of: map[string]string{}}
+	o.Connected = func(server, v string) {
+		j.Info("connected", "server", server, "silo", o.Silo, "agent", o.Name, "server_version", v, "version", version)
+		lines.is(server, "connected")
 	}
 	a, err := agent.New(o)
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	m.say("READY=1", "STATUS=dialling "+o.Server, fmt.Sprintf("MAINPID=%d", os.Getpid()))
+	m.say("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()))
 	line, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	var wg guard.Group
-	last := ""
-	wg.Go(guard.Log(j.Logger, "keep the line"), func() {
-		bot.Redial(line, a.Line, func(err error, retry time.Duration) {
-			m.say("STATUS=" + plain.Line(err.Error()))
-			if why := err.Error(); why != last { // said once, and not each time
-				j.Warn("there is no line to the server; it is dialled again and again", "err", err, "next", retry)
-				last = why
-			} else {
-				j.Debug("there is still no line to the server", "err", err, "next", retry)
-			}
+	for _, server := range o.Servers {
+		lines.is(server, "dialling")
+		last := ""
+		wg.Go(guard.Log(j.Logger, "keep the line", "server", server), func() {
+			bot.Redial(line, func(ctx context.Context) error { return a.Line(ctx, server) }, func(err error, retry time.Duration) {
+				lines.is(server, plain.Line(err.Error()))
+				if why := err.Error(); why != last { // said once, and not each time
+					j.Warn("there is no line to a server; it is dialled again and again", "server", server, "err", err, "next", retry)
+					last = why
+				} else {
+					j.Debug("there is still no line to a server", "server", server, "err", err, "next", retry)
+				}
+			})
 		})
-	})
+	}
 	wg.Go(guard.Log(j.Logger, "answer the watchdog"), func() {
 		_ = m.watchdog(line, func(context.Context) error { return nil })
 	})
@@ -147,6 +160,24 @@ func serveAgent(ctx context.Context, t *term, j *journal, o agent.Options) error
 	wg.Wait()
 	_, _ = fmt.Fprintln(t.err, "stopped; what was under way goes on when the agent is started again")
 	return nil
+}
+
+// lineStatus tells the service manager how the lines stand.
+type lineStatus struct {
+	m  *manager
+	mu sync.Mutex
+	of map[string]string
+}
+
+func (l *lineStatus) is(server, word string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of[server] = word
+	var all []string
+	for _, s := range slices.Sorted(maps.Keys(l.of)) {
+		all = append(all, s+": "+l.of[s])
+	}
+	l.m.say("STATUS=" + strings.Join(all, "; "))
 }
 
 // lockAgent makes sure that this is the only agent with this data folder: two would be one to the server.
