@@ -77,15 +77,15 @@ func (c *worker) Work(ctx context.Context, job *river.Job[carryArgs]) error {
 
 // newQueue migrates River's tables and makes its client.
 func newQueue(ctx context.Context, db *store.DB, e *Engine, workers int) (queue, error) {
-	if pool := db.Postgres(); pool != nil {
-		var err error
-		if e.ears, err = newEars(ctx, db); err != nil {
-			return nil, fmt.Errorf("start River: %w", err)
-		}
-		e.ears.take(queueOf(e.here), true)
-		return makeQueue[pgx.Tx](ctx, withEars{riverpgxv5.New(pool), e.ears}, e, workers)
+	var err error
+	if e.ears, err = newEars(ctx, db); err != nil {
+		return nil, fmt.Errorf("start River: %w", err)
 	}
-	return makeQueue[*sql.Tx](ctx, riversqlite.New(db.SQLite()), e, workers)
+	e.ears.take(queueOf(e.here), true)
+	if pool := db.Postgres(); pool != nil {
+		return makeQueue(ctx, withEars[pgx.Tx]{riverpgxv5.New(pool), e.ears}, e, workers, 500*time.Millisecond)
+	}
+	return makeQueue(ctx, withEars[*sql.Tx]{riversqlite.New(db.SQLite()), e.ears}, e, workers, 2*time.Second)
 }
 
 type riverQueue[T any] struct {
@@ -94,7 +94,9 @@ type riverQueue[T any] struct {
 	workers int
 }
 
-func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int) (queue, error) {
+// makeQueue makes a client that looks for jobs by itself once a poll: what was to wake up in an earlier life, or what another
+// node's lost message was about. A lone process misses no messages of its own.
+func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int, poll time.Duration) (queue, error) {
 	quiet := slog.New(levelHandler{e.log.Handler(), slog.LevelWarn})
 	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
@@ -116,7 +118,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 		Logger:               quiet,
 		JobTimeout:           -1,
 		FetchCooldown:        5 * time.Millisecond,
-		FetchPollInterval:    500 * time.Millisecond,
+		FetchPollInterval:    poll,
 		RescueStuckJobsAfter: 10 * 365 * 24 * time.Hour, // the engine does, by the lives of nodes
 		// Kept short: the record is in our own tables.
 		CompletedJobRetentionPeriod: 10 * time.Minute,

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river/riverdriver"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/jarvisops/jarvis/store"
 )
@@ -123,8 +122,8 @@ func (w *waker) run(ctx context.Context, wake func()) {
 	}
 }
 
-// ears is River's listener on PostgreSQL. It hears what comes by the one connection on which a node listens, and what this
-// process says to itself. What is lost delays: River looks as well.
+// ears is River's listener. It hears what this process says to itself and, on PostgreSQL, what comes by the one connection on
+// which a node listens. (River's own for SQLite asks the database 20 times a second.) What is lost delays: River looks as well.
 type ears struct {
 	heard  chan *riverdriver.Notification
 	prefix string // of River's channels
@@ -135,6 +134,9 @@ type ears struct {
 
 func newEars(ctx context.Context, db *store.DB) (*ears, error) {
 	e := &ears{heard: make(chan *riverdriver.Notification, 64), queues: map[string]bool{}}
+	if db.Postgres() == nil {
+		return e, nil
+	}
 	if err := db.QueryRow(ctx, "SELECT coalesce(current_schema() || '.', '')").Scan(&e.prefix); err != nil {
 		return nil, err
 	}
@@ -143,17 +145,11 @@ func newEars(ctx context.Context, db *store.DB) (*ears, error) {
 
 // channels are those to listen on for River.
 func (e *ears) channels() []string {
-	if e == nil {
-		return nil
-	}
 	return []string{e.prefix + riverInsert, e.prefix + riverControl, e.prefix + riverLeadership}
 }
 
 // hear passes on what came for River, and reports whether it was that.
 func (e *ears) hear(n store.Notice) bool {
-	if e == nil {
-		return false
-	}
 	for i, c := range e.channels() {
 		if n.Channel == c {
 			e.say([]string{riverInsert, riverControl, riverLeadership}[i], n.Payload)
@@ -172,9 +168,6 @@ func (e *ears) look() {
 
 // take has look be about one more queue, or no longer about it.
 func (e *ears) take(queue string, yes bool) {
-	if e == nil {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.queues[queue] = true; !yes {
@@ -183,9 +176,6 @@ func (e *ears) take(queue string, yes bool) {
 }
 
 func (e *ears) takes() []string {
-	if e == nil {
-		return nil
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Collect(maps.Keys(e.queues))
@@ -217,10 +207,10 @@ func (e *ears) WaitForNotification(ctx context.Context) (*riverdriver.Notificati
 	}
 }
 
-// withEars is River's driver for PostgreSQL with our listener.
-type withEars struct {
-	*riverpgxv5.Driver
+// withEars is a driver of River's with our listener.
+type withEars[T any] struct {
+	riverdriver.Driver[T]
 	ears *ears
 }
 
-func (d withEars) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.ears }
+func (d withEars[T]) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.ears }
