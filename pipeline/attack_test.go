@@ -415,6 +415,79 @@ func TestForeignTransactionsHoldUpNoEvent(t *testing.T) {
 	})
 }
 
+// TestAFollowerWaitsForWhatIsOpen: three transactions have written an event each, and the one in the middle commits last. The end
+// of a snapshot is before all three, and was taken for the end of what is open.
+func TestAFollowerWaitsForWhatIsOpen(t *testing.T) {
+	url, err := postgres.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), store.Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	e, err := pipeline.New(t.Context(), pipeline.Config{DB: db, Registry: pipeline.NewRegistry()}) // it does not run, so that nothing else is written
+	if err != nil {
+		t.Fatal(err)
+	}
+	// But the lease, every two seconds: begin right after that.
+	for before := ""; ; time.Sleep(time.Millisecond) {
+		var now string
+		if err := db.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text").Scan(&now); err != nil {
+			t.Fatal(err)
+		}
+		if before != "" && now != before {
+			break
+		}
+		before = now
+	}
+	var open []pgx.Tx
+	for range 3 {
+		cc, err := pgx.ParseConfig(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cc.RuntimeParams["application_name"] = "jarvis"
+		c, err := pgx.ConnectConfig(t.Context(), cc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close(context.Background()) }()
+		tx, err := c.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), "INSERT INTO events (run, at, kind, stage, step, text, diff, took) VALUES (1, 1, 'log', 0, '', '', '', 0)"); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, tx)
+	}
+	last, seen := int64(0), 0
+	for _, i := range []int{-1, 0, 2, 1} {
+		if i >= 0 {
+			if err := open[i].Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			evs, err := e.Events(t.Context(), pipeline.EventFilter{After: last})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ev := range evs {
+				if ev.ID <= last {
+					t.Errorf("event %d came after event %d", ev.ID, last)
+				}
+				last, seen = ev.ID, seen+1
+			}
+		}
+	}
+	if seen != 3 {
+		t.Errorf("a follower saw %d events of 3", seen)
+	}
+}
+
 // failedBetween reports whether a run that was retried had failed again when it was undone: the second word came after what
 // the first one began.
 func failedBetween(w *world, id int64) bool {

@@ -63,9 +63,13 @@ func (s *settled) upTo(ctx context.Context, db store.Querier) (int64, error) {
 
 // open gives the number that the next transaction will have, and that of our oldest that is open; the next when none is.
 func open(ctx context.Context, db store.Querier) (next, oldest int64, err error) {
-	var age int64
-	// Read after the id: whatever has an id by then has a smaller number. A session is ours when it has our name.
-	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
-		coalesce((SELECT max(age(backend_xid)) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL AND application_name = current_setting('application_name')), 0)`).Scan(&next, &age)
+	var end, more, age int64
+	// Read after the id: whatever has an id by then has a smaller number. The end of a snapshot is not that number: it is the
+	// first after the newest that has ended, and open ones come after it. age counts back from the next. A session is ours when
+	// it has our name.
+	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmax(s)::text::bigint, age((pg_snapshot_xmax(s)::text::bigint % 4294967296)::text::xid),
+		coalesce((SELECT max(age(backend_xid)) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL AND application_name = current_setting('application_name')), 0)
+		FROM pg_current_snapshot() AS s`).Scan(&end, &more, &age)
+	next = end + more
 	return next, next - age, err
 }
