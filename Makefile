@@ -35,7 +35,7 @@ setup: ## install the servers that the tests start for real
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 
 test: setup ## run all tests, against real servers; needs root for hosts of their own
-	$(SUDO) go test $(RACE) -shuffle=on -timeout 40m ./...
+	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 40m ./...
 	$(SUDO) go test -run "$$(scripts/alone)" -timeout 35m ./cmd/jarvis
 
 vm: setup ## redeploy a host on a machine that really boots, under emulation; eight minutes, needs root

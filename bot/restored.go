@@ -27,3 +27,25 @@ func (b *Bot) Restored(ctx context.Context, tx store.Tx) (unsaid []string, err e
 	}
 	return unsaid, nil
 }
+
+// MayHaveSaid is for a record that may lack its last moments: what is to be said, and what is about to be, may have been said
+// by whoever did so on the record that is gone. It is said, as perhaps for the second time.
+func (b *Bot) MayHaveSaid(ctx context.Context) error {
+	for more := true; more; {
+		var err error
+		if more, err = b.notices.collect(ctx); err != nil {
+			return err
+		}
+		if b.Checks != nil {
+			also, err := b.notices.collectChecks(ctx)
+			if err != nil {
+				return err
+			}
+			more = more || also
+		}
+	}
+	return b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE notices SET holder = 'another primary' WHERE sent = 0 AND holder = ''")
+		return err
+	})
+}

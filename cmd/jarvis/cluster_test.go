@@ -37,6 +37,7 @@ instances:
 
 // TestClusterOverThreeProviders: three hosts in one clipboard, a barrier before DNS, and the second one fails.
 func TestClusterOverThreeProviders(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 81, "web1")
 	none := func() {
 		t.Helper()

@@ -150,6 +150,7 @@ const driftHost = `instance:
 // TestDriftTampered deploys a host with every step there is, over real servers, and tampers with it in each way that a step
 // can know: each is found and named, nothing else is, and the command that the finding names puts it right.
 func TestDriftTampered(t *testing.T) {
+	t.Parallel()
 	programs := t.TempDir()
 	if out, err := exec.Command("go", "build", "-o", filepath.Join(programs, "motd"), "../../workers/converge/testdata/program").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -13,6 +13,7 @@ import (
 // was lost nothing told a run that goes on from one that failed; `log -f` ignored --timeout; and with a short --timeout `waits`
 // had no run.
 func TestWhatIsLeftSaysSo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := writeIn(t, dir)
 	write("w/toy", "#!/bin/sh\n[ \"$1\" = --steps ] && { echo '[{name: toy:a, resume: again}]'; exit; }\ncat\nwhile :; do sleep 0.1; done\n", 0o755)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,8 @@ type nodes struct {
 	t    *testing.T
 	dir  string
 	pg   *real.Postgres
-	url  string // of the database
+	wire *wire  // all nodes' way to the database
+	url  string // of the database, by that wire
 	ircd *real.IRCd
 	key  string
 	gist string // where chat gets clipboards from
@@ -38,7 +40,7 @@ case $1 in
 esac
 host=$(sed -n 's/^ *hostname: *//p' | head -n 1)
 echo "$1" >> "$dir/began.$host"
-while [ "$1" != make ] && [ ! -e "$dir/gate.$host" ]; do sleep 0.05; done
+while [ "$1" != make ] && [ ! -e "$dir/gate.$host" ] && [ ! -e "$dir/gate.$1.$host" ]; do sleep 0.05; done
 exit 0
 `
 
@@ -47,7 +49,10 @@ func newNodes(t *testing.T, names ...string) *nodes {
 	n := &nodes{t: t, dir: t.TempDir()}
 	n.pg = must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(n.pg.Stop)
-	n.url = must[string](t)(n.pg.Database(t.Context()))
+	db := must[*url.URL](t)(url.Parse(must[string](t)(n.pg.Database(t.Context()))))
+	n.wire = newWire(t, db.Host)
+	db.Host = n.wire.Listen
+	n.url = db.String()
 	n.ircd = must[*real.IRCd](t)(real.StartIRCd())
 	t.Cleanup(n.ircd.Stop)
 	n.key = must[*age.X25519Identity](t)(age.GenerateX25519Identity()).String()
@@ -66,7 +71,7 @@ database: %[2]q
 age_key: %[3]s
 listen: ""
 workers: {external: {dir: w}}
-pipelines: {deploy: {toy: ["toy:make", "toy:wait", "toy:make"], once: ["toy:make", "toy:once"]}}
+pipelines: {deploy: {toy: ["toy:make", "toy:wait", "toy:make"], once: ["toy:make", "toy:once"], late: ["toy:wait", "toy:once"]}}
 chat:
   - irc: {server: %[4]q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, interval: 5ms}}
 people:
@@ -168,6 +173,7 @@ func (n *nodes) speaker(ask int) (found int) {
 // TestThreeNodes: what one is told another does, and all of them know it; one speaks; who is killed, is frozen or drains is
 // replaced, and nothing is said or done twice.
 func TestThreeNodes(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, "one", "two", "three")
 	alice := must[*real.IRCClient](t)(real.DialIRC(t.Context(), n.ircd.Addr, "alice", "#ops"))
 	t.Cleanup(alice.Close)
@@ -242,6 +248,7 @@ func (n *nodes) name(i int) string {
 // TestAStepOfAFrozenNode: a node is stopped in the middle of steps, and wakes up after others took its runs. A step that may be
 // repeated is, by somebody else; one that may not asks a person; and what wakes up does nothing more.
 func TestAStepOfAFrozenNode(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, "one")
 	n.deploy(0, "toy", "loki")
 	n.deploy(0, "once", "thor")

@@ -263,6 +263,7 @@ func (s *site) watch(f func()) (www, quiet []string) {
 
 // TestRedeployNineteenStages redeploys a host in production on each provider, in the channel, over real servers.
 func TestRedeployNineteenStages(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 80, "loki", "web1", "web2", "web3")
 	ctx := t.Context()
 	for _, p := range []struct{ module, title, management string }{{"linode", "Linode", "puppet-apply"}, {"ec2", "EC2", "lab"}, {"esx", "ESX", "lab"}} {
@@ -433,6 +434,7 @@ func (s *site) firstKey() string {
 // TestDeployFromNetwork deploys a bare machine on ESX that installs itself from the network, as the first Jarvis did:
 // DHCP's directory says install until it has rebooted, and from then on to boot from its disk.
 func TestDeployFromNetwork(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 82, "loki")
 	told := make(chan string, 1000)
 	s.vsphere.NetBoot = func(mac string) (bool, error) {

@@ -410,6 +410,9 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	if err := a.settleRestored(ctx, b); err != nil {
 		return err
 	}
+	if err := a.settleFailover(ctx, b); err != nil {
+		return err
+	}
 	a.keeper = newKeeper(a, b)
 	for _, f := range fronts {
 		if l, ok := f.(bot.LinkChecker); ok {
@@ -448,7 +451,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run, a.notePrimary}
 	services = append(services, a.beside...)
 	if a.known != nil {
 		services = append(services, a.known.Run)
