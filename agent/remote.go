@@ -375,4 +375,5 @@ func (w *pending) open(sealed string) (outcome, error) {
 	return o, nil
 }
 
-func (c call) reads() bool { return c.Func.reads() }
+// reads looks at one field alone: others change meanwhile.
+func (c *call) reads() bool { return c.Func.reads() }
