@@ -385,15 +385,21 @@ func (f *Frontend) speak(ctx context.Context) {
 			if err != nil {
 				return err
 			}
+			if it.done != nil {
+				p = s.expect(it.place)
+			}
 			for _, part := range it.parts {
 				if err := pace.Wait(ctx); err != nil {
+					if p != nil {
+						s.forget(p.token)
+					}
 					return err
 				}
 				s.c.Send(&girc.Event{Command: girc.PRIVMSG, Params: []string{it.place, part}})
 				ahead++
 			}
-			if it.done != nil {
-				p = s.ping(it.place)
+			if p != nil {
+				p.ask()
 			}
 			if ahead >= maxUnanswered || it.later { // a stranger's line goes alone: what comes meanwhile waits for it only
 				ahead = 0
@@ -401,7 +407,9 @@ func (f *Frontend) speak(ctx context.Context) {
 					it.done <- sent{p, nil}
 					it.done = nil
 				}
-				_ = s.ping("").wait(ctx) // a server that does not answer has its link ended by the library
+				through := s.expect("")
+				through.ask()
+				_ = through.wait(ctx) // a server that does not answer has its link ended by the library
 			}
 			return nil
 		})

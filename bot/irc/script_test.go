@@ -2,6 +2,7 @@ package irc_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
 )
 
 // script is a small server for what no real one can be made to do: it lets everybody in, and says what the test says.
@@ -139,5 +141,22 @@ func next(t *testing.T, got <-chan bot.Message) bot.Message {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the bot heard nothing more")
 		return bot.Message{}
+	}
+}
+
+// TestARefusalBeforeTheNextLineCounts: a server that refuses the first piece of a line at once was not heard, because nobody
+// listened before the last piece was sent: the notice counted as said.
+func TestARefusalBeforeTheNextLineCounts(t *testing.T) {
+	refused := false
+	s := newScript(t, "CHANTYPES=#", nil, func(s *script, command string, p []string) bool {
+		if command == "PRIVMSG" && !refused {
+			refused = true
+			s.send(":x 404 jarvis %s :Cannot send to channel", p[0])
+		}
+		return command == "PRIVMSG"
+	})
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}, Rate: irc.Rate{Burst: 1, Interval: 300 * time.Millisecond}}, nil)
+	if err := deliver(t, f, "#ops", strings.Repeat("a long line ", 60)); !errors.Is(err, bot.ErrRefused) {
+		t.Errorf("Deliver = %v, want ErrRefused", err)
 	}
 }

@@ -300,17 +300,22 @@ type pending struct {
 	ch    chan error
 }
 
-// ping sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
-// through all of that (RFC 1459 §4.6.2).
-func (s *session) ping(place string) *pending {
+// expect has refusals of a line to a place heard. It comes before the line is sent: a server that is near refuses one before
+// we have sent the next.
+func (s *session) expect(place string) *pending {
 	token := "jarvis-" + strconv.FormatInt(s.n.Add(1), 10)
 	p := &pending{s, token, girc.ToRFC1459(place), make(chan error, 1)}
 	s.mu.Lock()
 	s.pongs[token] = p
 	s.order = append(s.order, token)
 	s.mu.Unlock()
-	s.c.Send(&girc.Event{Command: girc.PING, Params: []string{token}})
 	return p
+}
+
+// ask sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked through
+// all of that (RFC 1459 §4.6.2).
+func (p *pending) ask() {
+	p.s.c.Send(&girc.Event{Command: girc.PING, Params: []string{p.token}})
 }
 
 func (p *pending) wait(ctx context.Context) error {
