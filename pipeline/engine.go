@@ -170,10 +170,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(tended)
 		e.silosFailed(ctx, e.markUnserved(ctx)) // what an earlier configuration had sent to one
 	}
-	heard, told, woken, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	heard, told, woken, roused, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
 	e.goLoop(work, "tell the other nodes", told, e.tell)
 	e.goLoop(work, "wake the runs that wait", woken, func(ctx context.Context) { e.waker.run(ctx, e.ears.look) })
+	e.goLoop(work, "wake the runs that sleep for long", roused, e.rouse)
 	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
 	e.goLoop(ctx, "drain", drained, e.drained)
 	if err := e.undoBroken(ctx); err != nil && ctx.Err() == nil {
@@ -201,6 +202,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-heard
 	<-told
 	<-woken
+	<-roused
 	<-tended
 	<-taken
 	<-drained

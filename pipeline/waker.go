@@ -103,6 +103,34 @@ func (w *waker) due(now time.Time) (some bool, next time.Duration) {
 	return some, time.Hour
 }
 
+// rouseEvery and rouseAhead are less than River's own period for this, 5 s.
+const (
+	rouseEvery = 2 * time.Second
+	rouseAhead = 4500 * time.Millisecond
+)
+
+// rouse has the runs that sleep for long be given out when it is time. River leaves that to its leader alone: when that node
+// dies, all of them slept on until another was elected, and all that were due in the next five seconds were a moment late
+// together. Here each node sees to it, a few at a time, and none waits for another.
+func (e *Engine) rouse(ctx context.Context) {
+	if e.db.Postgres() == nil {
+		<-ctx.Done()
+		return
+	}
+	for ctx.Err() == nil {
+		err := e.db.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id IN (SELECT id FROM river_job
+				WHERE state = 'scheduled' AND queue = ANY(?) AND priority = 1 AND kind = 'jarvis_carry' AND scheduled_at <= now() + make_interval(secs => ?)
+				ORDER BY scheduled_at LIMIT 2000 FOR UPDATE SKIP LOCKED)`, e.ears.takes(), rouseAhead.Seconds())
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			e.log.Debug("wake what sleeps for long; River does so, too", "err", err)
+		}
+		pause(ctx, rouseEvery)
+	}
+}
+
 // run calls wake whenever it is time.
 func (w *waker) run(ctx context.Context, wake func()) {
 	for {
@@ -213,4 +241,6 @@ type withEars[T any] struct {
 	ears *ears
 }
 
-func (d withEars[T]) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener { return d.ears }
+func (d withEars[T]) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener {
+	return d.ears
+}
