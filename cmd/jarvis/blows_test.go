@@ -26,10 +26,11 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// hitNode is a node that a service manager keeps up, behind a line to the database of its own.
+// hitNode is a node that a service manager keeps up, behind a line to the database of its own; or the agent.
 type hitNode struct {
 	*process
 	name string
+	verb string
 	wire *wire
 
 	frozen  atomic.Bool
@@ -42,7 +43,7 @@ func (b *hitNode) keepUp() {
 	defer close(b.ended)
 	for !b.stopped.Load() {
 		b.mu.Lock()
-		cmd := exec.Command(b.bin, "--config", b.conf, "serve")
+		cmd := exec.Command(b.bin, "--config", b.conf, b.verb)
 		cmd.Stdout, cmd.Stderr = b.log, b.log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		err := cmd.Start()
@@ -65,9 +66,31 @@ func (b *hitNode) signal(sig syscall.Signal) {
 	}
 }
 
-// TestBlows has three nodes deploy on three providers that play their faults, and hits them at random: killed, stopped and woken,
-// cut off from the database, the database restarted, all its sessions ended, and whoever speaks killed. In the end every run is
-// ready, no machine was made twice, what ran on hosts ran once, and alice has heard of each host once. Then all is undone, with
+// up runs it until the test ends.
+func (b *hitNode) up() {
+	go b.keepUp()
+	b.t.Cleanup(func() {
+		b.stopped.Store(true)
+		b.signal(syscall.SIGCONT)
+		b.signal(syscall.SIGKILL)
+		<-b.ended
+		if text, _ := os.ReadFile(b.log.Name()); b.t.Failed() {
+			b.t.Logf("the end of the log of %s:\n%s", b.name, text[max(0, len(text)-2500):])
+		}
+	})
+}
+
+// newHit makes one, with a log beside its configuration.
+func newHit(t *testing.T, name, verb, conf string, w *wire) *hitNode {
+	t.Helper()
+	log := must[*os.File](t)(os.Create(strings.TrimSuffix(conf, ".yaml") + ".log"))
+	return &hitNode{process: &process{t: t, bin: buildJarvis(t), conf: conf, log: log}, name: name, verb: verb, wire: w, ended: make(chan struct{})}
+}
+
+// TestBlows has three nodes deploy on three providers that play their faults, one of which only an agent reaches, and hits them at
+// random: killed, stopped and woken, cut off from the database, the database restarted, all its sessions ended, whoever speaks
+// killed, the agent killed, stopped, and cut off from all. In the end every run is
+// ready, no machine was made twice, what ran on hosts ran once, and whoever asked, on IRC or on Jabber, has heard of each host once. Then all is undone, with
 // more blows, and nothing is left. `make cluster` does it for long.
 func TestBlows(t *testing.T) {
 	runs, blows := number("JARVIS_CLUSTER_RUNS", 60), number("JARVIS_CLUSTER_BLOWS", 14)
@@ -77,25 +100,21 @@ func TestBlows(t *testing.T) {
 	t.Cleanup(pg.Stop)
 	db := must[*url.URL](t)(url.Parse(must[string](t)(pg.Database(t.Context()))))
 	key := must[*age.X25519Identity](t)(age.GenerateX25519Identity()).String()
+	selfSigned(t, s.dir)
 	var list []*hitNode
+	agent := &hitAgent{}
 	for _, name := range []string{"one", "two", "three"} {
 		w := newWire(t, db.Host)
 		u := *db
 		u.Host = w.Listen
-		conf := writeIn(t, s.dir)(name+".yaml", s.config(filepath.Join(s.dir, name), fmt.Sprintf("node: {name: %s}\ndatabase: %q\nage_key: %s\n", name, u.String(), key)), 0o600)
-		log := must[*os.File](t)(os.Create(filepath.Join(s.dir, name+".log")))
-		b := &hitNode{process: &process{t: t, bin: buildJarvis(t), conf: conf, log: log}, name: name, wire: w, ended: make(chan struct{})}
+		api := freeAddr(t)
+		agent.reach(t, api)
+		text := s.config(filepath.Join(s.dir, name), fmt.Sprintf("http: {tls: {cert: cert.pem, key: key.pem}}\nsilos: {vmware: [esx]}\nnode: {name: %s}\ndatabase: %q\nage_key: %s\n", name, u.String(), key))
+		text = strings.Replace(text, "listen: \"\"", fmt.Sprintf("listen: %q", api), 1)
+		text = strings.Replace(text, s.world.VSphere.Config(), "", 1) // the agent's
+		b := newHit(t, name, "serve", writeIn(t, s.dir)(name+".yaml", text, 0o600), w)
 		list = append(list, b)
-		go b.keepUp()
-		t.Cleanup(func() {
-			b.stopped.Store(true)
-			b.signal(syscall.SIGCONT)
-			b.signal(syscall.SIGKILL)
-			<-b.ended
-			if text, _ := os.ReadFile(log.Name()); t.Failed() {
-				t.Logf("the end of the log of %s:\n%s", name, text[max(0, len(text)-2500):])
-			}
-		})
+		b.up()
 	}
 	s.cli = func(ctx context.Context, args ...string) (out []byte, err error) {
 		for _, i := range rand.Perm(len(list)) {
@@ -112,6 +131,7 @@ func TestBlows(t *testing.T) {
 		return out, err
 	}
 	until(t, 60*time.Second, "a node is up", func() bool { return s.hosts() != nil })
+	agent.start(s)
 	s.enter()
 
 	var fatal []time.Time // blows after which others must take over
@@ -127,10 +147,7 @@ func TestBlows(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
-	kinds := []struct {
-		name string
-		do   func()
-	}{
+	kinds := []blow{
 		{"kill -9", func() { noteFatal(); free().signal(syscall.SIGKILL) }},
 		{"stop and wake", func() {
 			b := free()
@@ -176,6 +193,7 @@ func TestBlows(t *testing.T) {
 			}
 		}},
 	}
+	kinds = append(kinds, agent.blows(&healing)...)
 	dealt := map[string]int{}
 	busy := sync.Mutex{} // two wounds on one wire cannot be dressed at once
 	deal := func(n int) {
@@ -213,14 +231,72 @@ func TestBlows(t *testing.T) {
 	takeUps(t, list, fatal)
 }
 
+type blow struct {
+	name string
+	do   func()
+}
+
+// hitAgent is an agent of the vSphere's silo, with a line to each node that can be cut.
+type hitAgent struct {
+	*hitNode
+	wires   []*wire
+	servers []string
+}
+
+func (a *hitAgent) reach(t *testing.T, api string) {
+	w := newWire(t, api)
+	a.wires = append(a.wires, w)
+	a.servers = append(a.servers, "https://"+w.Listen)
+}
+
+// start makes its token, and has it serve the silo.
+func (a *hitAgent) start(s *siege) {
+	t := s.t
+	t.Helper()
+	out := must[[]byte](t)(s.cli(t.Context(), "token", "new", "vm-agent", "silo", "vmware"))
+	token, _, _ := strings.Cut(string(out), "\n")
+	conf := writeIn(t, s.dir)("agent.yaml", fmt.Sprintf("data: %q\nagent: {server: [%s], token: %q, silo: vmware, ca: cert.pem}\nworkers:\n%s",
+		filepath.Join(s.dir, "agent"), strings.Join(a.servers, ", "), token, s.world.VSphere.Config()), 0o600)
+	a.hitNode = newHit(t, "agent", "agent", conf, nil)
+	a.up()
+	until(t, time.Minute, "each node has the agent's line", func() bool {
+		out, _ := s.cli(t.Context(), "nodes")
+		return strings.Count(string(out), "1 agent is connected") == len(a.wires)
+	})
+}
+
+// blows are those that hit the agent: none of them ends a node, so nothing is taken up because of them.
+func (a *hitAgent) blows(healing *sync.WaitGroup) []blow {
+	return []blow{
+		{"kill the agent", func() { a.signal(syscall.SIGKILL) }},
+		{"stop the agent and wake it", func() {
+			a.signal(syscall.SIGSTOP)
+			healing.Go(func() {
+				time.Sleep(time.Duration(1+rand.IntN(30)) * time.Second)
+				a.signal(syscall.SIGCONT)
+			})
+		}},
+		{"cut the agent's lines", func() {
+			d := time.Duration(1+rand.IntN(15)) * time.Second
+			for _, w := range a.wires {
+				healing.Go(func() { w.with(a.t, d, "timeout", `"timeout": 0`) })
+			}
+			time.Sleep(time.Second)
+		}},
+	}
+}
+
 // saidOnce makes sure that no notice was said twice without saying so.
 func (s *siege) saidOnce() {
 	s.t.Helper()
-	marked := s.alice.Count(again)
+	marked := 0
+	for _, a := range s.people {
+		marked += a.Count(again)
+	}
 	for i := range s.runs {
 		for _, what := range []string{" is ready: ", " is undone: took back "} {
-			if n := s.alice.Count("#ops :alice: " + s.name(i) + what); n > 1 {
-				s.t.Errorf("%s%swas said %d times", s.name(i), what, n)
+			if a := s.whose(s.name(i)); a.Count(a.who+": "+s.name(i)+what) > 1 {
+				s.t.Errorf("%s%swas said %d times to %s", s.name(i), what, a.Count(a.who+": "+s.name(i)+what), a.who)
 			}
 		}
 	}

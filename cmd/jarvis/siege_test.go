@@ -37,11 +37,12 @@ type siege struct {
 	git    *real.Gitolite
 	alerts *real.Alertmanager
 	ircd   *real.IRCd
+	jabber *real.Prosody
 	ext    string         // the folder of the external programs
 	gist   string         // where clipboards are
 	steps  map[string]int // of each provider
 	lines  string         // of the configuration
-	alice  *real.IRCClient
+	people []*asker       // each asks for every other host
 
 	// cli asks whoever answers.
 	cli func(ctx context.Context, args ...string) ([]byte, error)
@@ -76,6 +77,8 @@ func newSiege(t *testing.T, runs, block int) *siege {
 		_, _ = fmt.Fprint(rw, strings.Replace(lab.Clipboard(name), "provider: ESX", "provider: "+s.titles[n%3], 1))
 	}))
 	t.Cleanup(gist.Close)
+	s.jabber = must[*real.Prosody](t)(real.StartProsody("jarvis", "bob"))
+	t.Cleanup(s.jabber.Stop)
 	s.ext = filepath.Join(s.dir, "workers.d")
 	if err := os.MkdirAll(s.ext, 0o755); err != nil {
 		t.Fatal(err)
@@ -102,21 +105,57 @@ func newSiege(t *testing.T, runs, block int) *siege {
 pipelines: {deploy: {%s}}
 chat:
   - irc: {server: %q, nick: jarvis, channels: ["#ops"], rate: {burst: 200, interval: 5ms}}
+  - xmpp: {server: %q, ca: %q, jid: jarvis@%s, password: pw-jarvis, rooms: ["ops@%s"], rate: {burst: 200, interval: 5ms}}
 people:
   - {name: alice, irc: "nick:alice", roles: [deploy]}
-sources: {urls: [%q]}
-`, s.ext, s.clouds[0].Config(), s.clouds[1].Config(), s.alerts.URL, s.git.Admin, s.git.KnownHosts, s.git.AdminKey, lists, s.ircd.Addr, s.gist)
+  - {name: bob, xmpp: bob@%[12]s, roles: [deploy]}
+sources: {urls: [%[14]q]}
+`, s.ext, s.clouds[0].Config(), s.clouds[1].Config(), s.alerts.URL, s.git.Admin, s.git.KnownHosts, s.git.AdminKey, lists, s.ircd.Addr, s.jabber.Addr, s.jabber.CA, real.XMPPDomain, real.XMPPRooms, s.gist)
 	return s
 }
 
 // config gives a jarvis.yaml with its data in a folder, and more lines.
 func (s *siege) config(data, more string) string { return s.world.Config(data, s.lines+more) }
 
-// enter has alice come.
+// asker is a person in a place, who asks for hosts and hears of them.
+type asker struct {
+	crier
+	who, place string
+}
+
+type crier interface {
+	Say(place, text string)
+	Count(pattern string) int
+	Wait(pattern string, within time.Duration) (string, error)
+	Close()
+}
+
+func (a *asker) says(line string) { a.Say(a.place, "jarvis: "+line) }
+
+// enter has alice come to IRC, and bob to Jabber.
 func (s *siege) enter() {
 	s.t.Helper()
-	s.alice = must[*real.IRCClient](s.t)(real.DialIRC(s.t.Context(), s.ircd.Addr, "alice", "#ops"))
-	s.t.Cleanup(s.alice.Close)
+	room := "ops@" + real.XMPPRooms
+	s.people = []*asker{{must[*real.IRCClient](s.t)(real.DialIRC(s.t.Context(), s.ircd.Addr, "alice", "#ops")), "alice", "#ops"},
+		{must[*real.XMPPClient](s.t)(real.DialXMPP(s.t.Context(), s.jabber, "bob", room)), "bob", room}}
+	for _, a := range s.people {
+		s.t.Cleanup(a.Close)
+	}
+}
+
+// whose says who asks for a host.
+func (s *siege) whose(host string) *asker {
+	n, _ := strconv.Atoi(strings.TrimPrefix(host, "h"))
+	return s.people[n%len(s.people)]
+}
+
+// hears waits until whoever asked for a host heard of it.
+func (s *siege) hears(host, what string) {
+	s.t.Helper()
+	a := s.whose(host)
+	if _, err := a.Wait(a.who+": ("+again+")?"+host+" "+what, 60*time.Second); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // hosts gives what is on record, by name; nil when nobody answers.
@@ -136,7 +175,7 @@ func (s *siege) hosts() map[string]pipeline.Run {
 // name of a host by its number.
 func (s *siege) name(i int) string { return fmt.Sprintf("h%03d", i) }
 
-// deploys has alice ask for every host. Whoever hears no answer asks again, as people do; a host that is on record is not
+// deploys has them ask for every host. Whoever hears no answer asks again, as people do; a host that is on record is not
 // asked for twice.
 func (s *siege) deploys(ctx context.Context) {
 	for missing := s.runs; missing > 0 && ctx.Err() == nil; {
@@ -151,7 +190,7 @@ func (s *siege) deploys(ctx context.Context) {
 			if _, ok := have[name]; !ok {
 				missing++
 				if missing <= 18 {
-					s.alice.Say("#ops", "jarvis: deploy "+s.gist+name)
+					s.whose(name).says("deploy " + s.gist + name)
 				}
 			}
 		}
@@ -159,7 +198,7 @@ func (s *siege) deploys(ctx context.Context) {
 	}
 }
 
-// undoes has her ask for the way back of each.
+// undoes has them ask for the way back of each.
 func (s *siege) undoes(ctx context.Context) {
 	for left := s.runs; left > 0 && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 		left = 0
@@ -171,7 +210,7 @@ func (s *siege) undoes(ctx context.Context) {
 			if r.State == pipeline.Ready {
 				left++
 				if left <= 18 {
-					s.alice.Say("#ops", "jarvis: undo "+name)
+					s.whose(name).says("undo " + name)
 				}
 			}
 		}
@@ -189,18 +228,22 @@ func (s *siege) inFlight() int {
 	return n
 }
 
-// heardOut waits until all that alice said has been answered: a line is answered after those before it. Whoever would have
-// answered may die, and then she asks the next one.
+// heardOut waits until all that they said has been answered: a line is answered after those before it. Whoever would have
+// answered may die, and then they ask the next one.
 func (s *siege) heardOut() {
 	s.t.Helper()
-	for i := range 10 {
-		word := fmt.Sprintf("nobody%d", i)
-		s.alice.Say("#ops", "jarvis: status "+word)
-		if _, err := s.alice.Wait("PRIVMSG #ops :alice: .*"+word, 30*time.Second); err == nil {
-			return
+	for _, a := range s.people {
+		answered := false
+		for i := 0; i < 10 && !answered; i++ {
+			word := fmt.Sprintf("nobody%d", i)
+			a.says("status " + word)
+			_, err := a.Wait(a.who+": .*"+word, 30*time.Second)
+			answered = err == nil
+		}
+		if !answered {
+			s.t.Fatal("nobody answers " + a.who)
 		}
 	}
-	s.t.Fatal("nobody answers alice")
 }
 
 // letGo ends the nap of the last step, so that runs come to their end.
@@ -229,7 +272,7 @@ func (s *siege) settle(state pipeline.State, word string, within time.Duration) 
 			case r.State == pipeline.Failed:
 				again++
 				s.t.Logf("%s failed at %s: %s", r.Host, r.Where(), r.Error)
-				s.alice.Say("#ops", "jarvis: "+word+" "+r.Host)
+				s.whose(r.Host).says(word + " " + r.Host)
 				time.Sleep(100 * time.Millisecond)
 			case !r.State.Moving():
 				s.t.Fatalf("%s is %s at %s: %s", r.Host, r.State, r.Where(), r.Error)
@@ -307,9 +350,7 @@ func (s *siege) stands() {
 		if got := s.world.Directory.Get(name, "ipHostNumber"); len(got) != 1 {
 			t.Errorf("%s has the directory entry %v", name, got)
 		}
-		if _, err := s.alice.Wait("alice: ("+again+")?"+name+" is ready: ", 60*time.Second); err != nil {
-			t.Fatal(err)
-		}
+		s.hears(name, "is ready: ")
 	}
 	if got := s.world.Directory.Len(); got != s.runs {
 		t.Errorf("the directory has %d entries", got)
@@ -339,9 +380,7 @@ func (s *siege) gone() {
 				t.Errorf("DNS still has %v", got)
 			}
 		}
-		if _, err := s.alice.Wait("alice: ("+again+")?"+name+" is undone: took back ", 60*time.Second); err != nil {
-			t.Fatal(err)
-		}
+		s.hears(name, "is undone: took back ")
 	}
 	if got := s.world.Directory.Len(); got != 0 {
 		t.Errorf("the directory still has %d entries", got)

@@ -65,7 +65,7 @@ func TestFrozenInEachStep(t *testing.T) {
 			if try > 5 {
 				t.Fatalf("nobody hears of %s", name)
 			}
-			s.alice.Say("#ops", "jarvis: deploy "+s.gist+name)
+			s.whose(name).says("deploy " + s.gist + name)
 			for wait := 0; wait < 100 && s.hosts()[name].ID == 0; wait++ {
 				time.Sleep(50 * time.Millisecond)
 			}
