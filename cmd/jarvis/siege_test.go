@@ -132,9 +132,13 @@ type crier interface {
 
 func (a *asker) says(line string) { a.Say(a.place, "jarvis: "+line) }
 
-// enter has alice come to IRC, and bob to Jabber.
+// enter has alice come to IRC, and bob to Jabber: after the bot, which makes a room in which it sees who people are.
 func (s *siege) enter() {
 	s.t.Helper()
+	until(s.t, time.Minute, "the bot has made the room", func() bool {
+		logs, _ := filepath.Glob(filepath.Join(s.dir, "*log"))
+		return slices.ContainsFunc(logs, func(f string) bool { b, _ := os.ReadFile(f); return strings.Contains(string(b), "made a room") })
+	})
 	room := "ops@" + real.XMPPRooms
 	s.people = []*asker{{must[*real.IRCClient](s.t)(real.DialIRC(s.t.Context(), s.ircd.Addr, "alice", "#ops")), "alice", "#ops"},
 		{must[*real.XMPPClient](s.t)(real.DialXMPP(s.t.Context(), s.jabber, "bob", room)), "bob", room}}
