@@ -183,7 +183,9 @@ func (a *Agent) open(ctx context.Context, server string, passing bool) (*yamux.S
 	ws, res, err := websocket.Dial(early, to, &websocket.DialOptions{HTTPClient: client, CompressionMode: websocket.CompressionDisabled,
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + string(a.Token)}}})
 	if err != nil {
-		return nil, nil, nil, dialError(server, a.Version, res, err)
+		err = dialError(server, a.Version, res, err)
+		client.CloseIdleConnections() // each dial has a client of its own
+		return nil, nil, nil, err
 	}
 	session, err := yamux.Client(websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), muxConfig()) // a goodbye is said after ctx has ended
 	if err != nil {

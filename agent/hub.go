@@ -47,7 +47,7 @@ type Hub struct {
 	HubConfig
 
 	mu    sync.Mutex
-	peers map[string]*peer // by the agent's ID
+	peers map[string]*peer // by silo and the agent's ID: an ID that comes along with a copied folder opens no other silo
 	lines sync.WaitGroup
 	done  bool
 
@@ -183,6 +183,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 	defer func() { _ = session.Close(); <-bye }()
 	err = h.watch(ctx, session, g, bye)
 	var said *byeError
+	_ = session.Close() // before anything waits for calls that go on over it
 	h.leave(p, session, errors.As(err, &said) || errors.Is(err, ErrRevoked))
 	return err
 }
@@ -301,10 +302,10 @@ func (h *Hub) unwanted(ctx context.Context, hi *hello) ([]string, error) {
 // arrive gives an agent its line, in the place of an older one, and has the engine use its steps.
 func (h *Hub) arrive(session *yamux.Session, hi *hello) (*peer, error) {
 	h.mu.Lock()
-	p := h.peers[hi.ID]
+	p := h.peers[peerKey(hi.Silo, hi.ID)]
 	if p == nil {
 		p = &peer{id: hi.ID, silo: hi.Silo, news: make(chan struct{})}
-		h.peers[hi.ID] = p
+		h.peers[peerKey(hi.Silo, hi.ID)] = p
 	}
 	h.mu.Unlock()
 	p.mu.Lock()
@@ -333,6 +334,8 @@ func (h *Hub) arrive(session *yamux.Session, hi *hello) (*peer, error) {
 	}
 	return p, nil
 }
+
+func peerKey(silo, id string) string { return silo + "/" + id }
 
 func (o offered) equal(b offered) bool {
 	return o.Name == b.Name && o.Doc == b.Doc && o.Resume == b.Resume && o.Timeout == b.Timeout && o.Silence == b.Silence &&

@@ -78,11 +78,15 @@ func (a *Agent) recall() error {
 	if a.Dir == "" {
 		return nil
 	}
-	files, err := filepath.Glob(filepath.Join(a.Dir, "call-*.json"))
-	if err != nil {
-		return err
+	files, err := os.ReadDir(a.Dir) // and no pattern: the folder may be named like one
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read what an earlier agent kept: %w", err)
 	}
-	for _, name := range files {
+	for _, entry := range files {
+		if !strings.HasPrefix(entry.Name(), "call-") || !strings.HasSuffix(entry.Name(), ".json") {
+			continue
+		}
+		name := filepath.Join(a.Dir, entry.Name())
 		st, err := os.Stat(name)
 		if err != nil {
 			return err

@@ -209,19 +209,9 @@ func TestATimeOutEndsAStepWithoutItsServer(t *testing.T) {
 // crash gives an agent as a new process finds it: with the files of the old one, which is still under way.
 func (w *world) crash(t *testing.T, o agent.Options, old *running) *running {
 	t.Helper()
-	dir := t.TempDir()
-	files, err := filepath.Glob(filepath.Join(o.Dir, "*"))
-	if err != nil {
+	dir := filepath.Join(t.TempDir(), "a[1]*") // a name that is a pattern, too
+	if err := os.CopyFS(dir, os.DirFS(o.Dir)); err != nil {
 		t.Fatal(err)
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	w.front.cut(true) // it says no goodbye
 	old.end()
@@ -505,6 +495,26 @@ func TestATokenThatIsRevokedEndsTheLine(t *testing.T) {
 	w.revoked = true
 	w.mu.Unlock()
 	w.engine.until(t, 0)
+}
+
+// TestAnIDOpensNoOtherSilo: an agent's number comes along with a copied folder, and the token says which silo it is for.
+func TestAnIDOpensNoOtherSilo(t *testing.T) {
+	w := newWorld(t, 100*time.Millisecond)
+	g := newGate()
+	first := w.run(w.options(g.step("esx:make", pipeline.Probe)))
+	w.engine.step(t, 0, "esx:make")
+	first.stop()
+	w.engine.until(t, 0)
+	w.mu.Lock()
+	w.silo = "berlin"
+	w.mu.Unlock()
+	o := w.options(g.step("esx:make", pipeline.Probe))
+	o.Silo = "berlin"
+	w.run(o)
+	w.engine.step(t, 0, "esx:make")
+	if got := w.hub.Connected(); got["berlin"] != 1 || got["vmware"] != 0 {
+		t.Errorf("connected are %v", got)
+	}
 }
 
 func TestAnOrderlyStopLeavesWhatCanBeTakenUp(t *testing.T) {

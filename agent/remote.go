@@ -135,7 +135,7 @@ func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
 	}
 	if owner.ID != "" && owner.ID != nobody.ID && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
 		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
-		switch other := w.h.await(ctx, owner.ID); {
+		switch other := w.h.await(ctx, w.p.silo, owner.ID); {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case other != nil:
@@ -148,14 +148,14 @@ func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
 }
 
 // await gives an agent that comes within the time of grace; nil when it does not.
-func (h *Hub) await(ctx context.Context, id string) *peer {
+func (h *Hub) await(ctx context.Context, silo, id string) *peer {
 	end := time.NewTimer(h.Grace)
 	defer end.Stop()
 	look := time.NewTicker(200 * time.Millisecond)
 	defer look.Stop()
 	for {
 		h.mu.Lock()
-		p := h.peers[id]
+		p := h.peers[peerKey(silo, id)]
 		h.mu.Unlock()
 		if p != nil {
 			p.mu.Lock()

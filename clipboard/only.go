@@ -15,14 +15,14 @@ var hostNames = []string{"hostname", "fqdn", "provider"}
 const withheld = "withheld"
 
 // Only gives a new document with the names of the host and the given keys under instance, as they stand here: for a step that
-// is done elsewhere. Comments, all other keys, and what is still sealed stay here. No keys: all of them.
+// is done elsewhere. Comments, all other keys, and what is still sealed stay here.
 func (c *Clipboard) Only(keys []string) (*Clipboard, error) {
 	in := deref(c.instance())
 	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	if in != nil {
 		for i := 0; i+1 < len(in.Content); i += 2 {
 			k, v := in.Content[i], in.Content[i+1]
-			if len(keys) > 0 && !slices.Contains(keys, k.Value) && !slices.Contains(hostNames, k.Value) {
+			if !slices.Contains(keys, k.Value) && !slices.Contains(hostNames, k.Value) {
 				continue
 			}
 			v = standalone(v)
@@ -74,7 +74,7 @@ func (c *Clipboard) Merge(sent, got *Clipboard, keys []string) error {
 			continue
 		case slices.Contains(hostNames, key):
 			return fmt.Errorf("it is about another host: its %s changed", key)
-		case len(keys) > 0 && !slices.Contains(keys, key) && c.Has(key):
+		case !slices.Contains(keys, key) && c.Has(key):
 			return fmt.Errorf("it changes %q, which the step does not name", key)
 		}
 		if is == nil {

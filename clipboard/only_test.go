@@ -31,6 +31,9 @@ func TestOnlyGivesWhatIsNamed(t *testing.T) {
 	if c, err = c.Open(key, []string{"password"}); err != nil {
 		t.Fatal(err)
 	}
+	if none, err := c.Only(nil); err != nil || strings.Contains(none.Text(), "opensesame-1") || !strings.Contains(none.Text(), "hostname: loki") {
+		t.Errorf("a step that names no key gets %v\n%s", err, none.Text())
+	}
 	only, err := c.Only([]string{"password", "like", "other"})
 	if err != nil {
 		t.Fatal(err)

@@ -76,6 +76,11 @@ func (c *agentCmd) Run(ctx context.Context, t *term) error {
 	}
 	defer set.Close()
 	o.Steps = set.Registry.Steps()
+	for _, s := range set.Registry.Offered() { // of external programs; one without a table has no names to offer
+		if step, err := set.Registry.Lookup(s.Name, ""); err == nil && !strings.Contains(s.Name, "*") {
+			o.Steps = append(o.Steps, step)
+		}
+	}
 	if c.Check {
 		o.Dir = "" // what an agent that runs here keeps is none of ours
 		return c.check(ctx, t, o)
