@@ -89,13 +89,14 @@ func newHit(t *testing.T, name, verb, conf string, w *wire) *hitNode {
 
 // TestBlows has three nodes deploy on three providers that play their faults, one of which only an agent reaches, and hits them at
 // random: killed, stopped and woken, cut off from the database, the database restarted, all its sessions ended, whoever speaks
-// killed, the agent killed, stopped, and cut off from all. In the end every run is
-// ready, no machine was made twice, what ran on hosts ran once, and whoever asked, on IRC or on Jabber, has heard of each host once. Then all is undone, with
-// more blows, and nothing is left. `make cluster` does it for long.
+// on a network killed, the agent killed, stopped, and cut off from all. In the end every run is ready, no machine was made
+// twice, what ran on hosts ran once, no step that asks was begun again without a person's word, at a server or at the agent,
+// and whoever asked, on IRC or on Jabber, has heard of each host once. Then all is undone, with more blows, and nothing is left.
+// `make cluster` does it for long.
 func TestBlows(t *testing.T) {
 	runs, blows := number("JARVIS_CLUSTER_RUNS", 60), number("JARVIS_CLUSTER_BLOWS", 14)
 	stop := time.Duration(number("JARVIS_CLUSTER_STOP", 20)) * time.Second
-	s := newSiege(t, runs, 83)
+	s := newSiege(t, runs, 83, "near:sign", "far:sign")
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	db := must[*url.URL](t)(url.Parse(must[string](t)(pg.Database(t.Context()))))
@@ -109,7 +110,7 @@ func TestBlows(t *testing.T) {
 		u.Host = w.Listen
 		api := freeAddr(t)
 		agent.reach(t, api)
-		text := s.config(filepath.Join(s.dir, name), fmt.Sprintf("http: {tls: {cert: cert.pem, key: key.pem}}\nsilos: {vmware: [esx]}\nnode: {name: %s}\ndatabase: %q\nage_key: %s\n", name, u.String(), key))
+		text := s.config(filepath.Join(s.dir, name), fmt.Sprintf("http: {tls: {cert: cert.pem, key: key.pem}}\nsilos: {vmware: [esx, far]}\nnode: {name: %s}\ndatabase: %q\nage_key: %s\n", name, u.String(), key))
 		text = strings.Replace(text, "listen: \"\"", fmt.Sprintf("listen: %q", api), 1)
 		text = strings.Replace(text, s.world.VSphere.Config(), "", 1) // the agent's
 		b := newHit(t, name, "serve", writeIn(t, s.dir)(name+".yaml", text, 0o600), w)
@@ -147,6 +148,7 @@ func TestBlows(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
+	spoke := map[string]int{} // who was killed, by network
 	kinds := []blow{
 		{"kill -9", func() { noteFatal(); free().signal(syscall.SIGKILL) }},
 		{"stop and wake", func() {
@@ -177,31 +179,30 @@ func TestBlows(t *testing.T) {
 			_ = pg.SQL(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name LIKE 'jarvis%'")
 		}},
 		{"kill who speaks", func() {
-			out, err := s.cli(t.Context(), "nodes", "--json")
-			var a struct{ Data []pipeline.Node }
-			if err != nil || contract.Unmarshal(out, &a) != nil {
-				return
-			}
-			for _, n := range a.Data {
-				for _, b := range list {
-					if n.State == "lives" && n.Name == b.name && slices.ContainsFunc(n.Roles, func(r string) bool { return strings.HasPrefix(r, "chat ") }) {
-						noteFatal()
-						b.signal(syscall.SIGKILL)
-						return
-					}
-				}
-			}
+			var on string
+			var b *hitNode
+			until(t, time.Minute, "somebody speaks", func() bool { on, b = s.speaker(list); return b != nil })
+			spoke[on]++
+			noteFatal()
+			b.signal(syscall.SIGKILL)
 		}},
 	}
 	kinds = append(kinds, agent.blows(&healing)...)
 	dealt := map[string]int{}
+	var deck []blow
 	busy := sync.Mutex{} // two wounds on one wire cannot be dressed at once
 	deal := func(n int) {
 		busy.Lock()
 		defer busy.Unlock()
-		for i := range n {
+		for range n {
 			healing.Wait()
-			k := kinds[(i+rand.IntN(2))%len(kinds)]
+			if len(deck) == 0 { // each kind once, and then all again in another order
+				for _, i := range rand.Perm(len(kinds)) {
+					deck = append(deck, kinds[i])
+				}
+			}
+			k := deck[0]
+			deck = deck[1:]
 			dealt[k.name]++
 			k.do()
 			time.Sleep(time.Duration(2000+rand.IntN(4000)) * time.Millisecond)
@@ -226,9 +227,32 @@ func TestBlows(t *testing.T) {
 	<-undoing
 	s.settle(pipeline.Undone, "undo", 8*time.Minute)
 	s.gone()
-	t.Logf("dealt %v", dealt)
+	t.Logf("dealt %v; of those who spoke %v", dealt, spoke)
 	s.saidOnce()
 	takeUps(t, list, fatal)
+}
+
+// speaker gives one of those who speak, and on what: the networks have a speaker each.
+func (s *siege) speaker(list []*hitNode) (on string, who *hitNode) {
+	out, err := s.cli(s.t.Context(), "nodes", "--json")
+	var a struct{ Data []pipeline.Node }
+	if err != nil || contract.Unmarshal(out, &a) != nil {
+		return "", nil
+	}
+	seen := 0
+	for _, n := range a.Data {
+		i := slices.IndexFunc(list, func(b *hitNode) bool { return b.name == n.Name })
+		for _, r := range n.Roles {
+			network, voice := strings.CutPrefix(r, "chat ")
+			if !voice || i < 0 || n.State != "lives" {
+				continue
+			}
+			if seen++; rand.IntN(seen) == 0 {
+				on, who = network, list[i]
+			}
+		}
+	}
+	return on, who
 }
 
 type blow struct {
@@ -255,8 +279,8 @@ func (a *hitAgent) start(s *siege) {
 	t.Helper()
 	out := must[[]byte](t)(s.cli(t.Context(), "token", "new", "vm-agent", "silo", "vmware"))
 	token, _, _ := strings.Cut(string(out), "\n")
-	conf := writeIn(t, s.dir)("agent.yaml", fmt.Sprintf("data: %q\nagent: {server: [%s], token: %q, silo: vmware, ca: cert.pem}\nworkers:\n%s",
-		filepath.Join(s.dir, "agent"), strings.Join(a.servers, ", "), token, s.world.VSphere.Config()), 0o600)
+	conf := writeIn(t, s.dir)("agent.yaml", fmt.Sprintf("data: %q\nagent: {server: [%s], token: %q, silo: vmware, ca: cert.pem}\nworkers:\n  external: {dir: %q}\n%s",
+		filepath.Join(s.dir, "agent"), strings.Join(a.servers, ", "), token, s.ext, s.world.VSphere.Config()), 0o600)
 	a.hitNode = newHit(t, "agent", "agent", conf, nil)
 	a.up()
 	until(t, time.Minute, "each node has the agent's line", func() bool {
