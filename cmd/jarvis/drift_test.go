@@ -65,7 +65,7 @@ func (s *driftSite) found(name string, want ...string) pipeline.Look {
 func (s *driftSite) clean(name string) {
 	s.Helper()
 	var l pipeline.Look
-	for limit := time.Now().Add(60 * time.Second); time.Now().Before(limit); time.Sleep(200 * time.Millisecond) {
+	for limit := time.Now().Add(real.Patience(60 * time.Second)); time.Now().Before(limit); time.Sleep(200 * time.Millisecond) {
 		if l = s.look(); len(l.Differs)+len(l.Unknown) == 0 {
 			return
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // sandboxData is user-data with a host key that nobody knows.
@@ -31,10 +33,10 @@ func sandboxData(t *testing.T) string {
 	return "#cloud-config\nhostname: other\nssh_keys:\n  ed25519_private: " + strconv.Quote(string(pem.EncodeToMemory(block))) + "\n  ed25519_public: " + pub + "\n"
 }
 
-// until polls, within a limit.
+// until polls, within a limit (real.Patience of it).
 func until(t *testing.T, limit time.Duration, what string, f func() bool) time.Duration {
 	t.Helper()
-	began := time.Now()
+	began, limit := time.Now(), real.Patience(limit)
 	for !f() {
 		if time.Since(began) > limit {
 			t.Fatalf("%s: not within %s", what, limit)

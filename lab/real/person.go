@@ -68,7 +68,7 @@ func (t *transcript) Next(pattern string, limit time.Duration) (string, error) {
 }
 
 func (t *transcript) wait(from int, pattern string, limit time.Duration) (line string, at int, err error) {
-	re := regexp.MustCompile(pattern)
+	re, limit := regexp.MustCompile(pattern), Patience(limit)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
