@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -127,6 +128,7 @@ type Agent struct {
 	tls     *tls.Config
 	seal    atomic.Pointer[string] // age1…: to whom outcomes are sealed
 	steps   map[string]pipeline.Step
+	boot    string
 
 	mu      sync.Mutex
 	works   map[string]*work // by number
@@ -142,7 +144,7 @@ func New(o Options) (*Agent, error) {
 	if o.Conceal == nil {
 		o.Conceal = func(s string) string { return s }
 	}
-	a := &Agent{Options: o, works: map[string]*work{}, steps: map[string]pipeline.Step{}, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
+	a := &Agent{Options: o, boot: rand.Text(), works: map[string]*work{}, steps: map[string]pipeline.Step{}, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
 	var err error
 	if a.allowed, err = parseAllowed(o.Dial); err != nil {
 		return nil, err
@@ -245,7 +247,7 @@ func dialError(server, version string, res *http.Response, err error) error {
 }
 
 func (a *Agent) hello(passing bool) *hello {
-	hi := &hello{Protocol: Protocol, Version: a.Version, ID: a.ID, Name: a.Name, Silo: a.Silo, Passing: passing}
+	hi := &hello{Protocol: Protocol, Version: a.Version, ID: a.ID, Boot: a.boot, Name: a.Name, Silo: a.Silo, Passing: passing}
 	for _, s := range a.Steps {
 		o := offered{Name: s.Name, Aliases: s.Aliases, Doc: s.Doc, Needs: s.Needs, Gives: s.Gives, Timeout: s.Timeout, Silence: s.Silence, Resume: s.Resume.String(), Has: []string{string(fnDo)}}
 		for fn, has := range map[function]bool{fnUndo: s.Undo != nil, fnRelease: s.Release != nil, fnCheck: s.Check != nil, fnPlan: s.Plan != nil, fnDrift: s.Drift != nil} {

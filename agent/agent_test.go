@@ -34,9 +34,19 @@ type engine struct {
 
 func newEngine() *engine { return &engine{news: make(chan struct{})} }
 
+func (e *engine) Takes(silo string, steps []pipeline.Step) error {
+	switch {
+	case silo != "vmware" && silo != "berlin":
+		return fmt.Errorf("there is no silo %s", silo)
+	case !strings.HasPrefix(steps[0].Name, "esx:"):
+		return errors.New("no step that is offered belongs to the silo")
+	}
+	return nil
+}
+
 func (e *engine) Serve(silo string, steps []pipeline.Step) (func(), error) {
-	if silo != "vmware" && silo != "berlin" {
-		return nil, fmt.Errorf("there is no silo %s", silo)
+	if err := e.Takes(silo, steps); err != nil {
+		return nil, err
 	}
 	by := map[string]pipeline.Step{}
 	for _, s := range steps {

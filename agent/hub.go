@@ -30,6 +30,7 @@ const DefaultGrace = time.Minute
 // Engine is whoever takes runs for a silo; a *pipeline.Engine.
 type Engine interface {
 	Serve(silo string, steps []pipeline.Step) (stop func(), err error)
+	Takes(silo string, steps []pipeline.Step) error
 }
 
 // HubConfig of a Hub. Engine must be set.
@@ -49,6 +50,7 @@ type Hub struct {
 	mu    sync.Mutex
 	peers map[string]*peer // by silo and the agent's ID: an ID that comes along with a copied folder opens no other silo
 	lines sync.WaitGroup
+	ends  guard.Group // of what was offered, and is not any more
 	done  bool
 
 	stopped chan struct{} // closed with done
@@ -68,18 +70,17 @@ func NewHub(c HubConfig) *Hub {
 	return &Hub{HubConfig: c, peers: map[string]*peer{}, stopped: make(chan struct{})}
 }
 
-// peer is an agent, with a line or, for a while, without.
+// peer is an agent, with a line or, for a while, without. Its steps are begun while it has one; those under way wait for it.
 type peer struct {
 	id, name, silo string
 
-	mu      sync.Mutex
-	session *yamux.Session // nil: the line is cut
-	since   time.Time      // of the line, or of its cut
-	news    chan struct{}  // closed when session changes
-	gone    bool           // it does not come back in time, or said goodbye: nothing waits for it
-	stop    func()         // of the engine; nil: it is not served
-	offers  []offered
-	holds   []held
+	mu         sync.Mutex
+	session    *yamux.Session // nil: the line is cut
+	boot, addr string         // of who opened it
+	news       chan struct{}  // closed when session changes
+	gone       bool           // it does not come back in time, or said goodbye: nothing waits for it
+	stop       func()         // of the engine; nil: it is not served
+	offers     []offered
 }
 
 // Guest is who opened a line, as its token says.
@@ -167,7 +168,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 		}
 		return nil
 	}
-	p, err := h.arrive(session, hi)
+	p, err := h.arrive(session, hi, g)
 	if err != nil {
 		return err
 	}
@@ -244,7 +245,7 @@ func accept(ctx context.Context, s *yamux.Session, d time.Duration) (*yamux.Stre
 
 // clean makes texts from outside plain.
 func (hi *hello) clean() {
-	hi.Version, hi.ID, hi.Name, hi.Silo = short(hi.Version), short(hi.ID), short(hi.Name), short(hi.Silo)
+	hi.Version, hi.ID, hi.Boot, hi.Name, hi.Silo = short(hi.Version), short(hi.ID), short(hi.Boot), short(hi.Name), short(hi.Silo)
 	for i := range hi.Steps {
 		s := &hi.Steps[i]
 		s.Doc = clip(plain.Line(s.Doc))
@@ -281,8 +282,47 @@ func (h *Hub) refuse(hi *hello, g Guest) string {
 	case len(hi.Steps) > maxSteps, len(hi.Holds) > 2*maxHolds:
 		return "it says more than is taken"
 	}
+	if err := h.Engine.Takes(hi.Silo, h.steps(nil, hi.Steps)); err != nil {
+		return err.Error()
+	}
+	if addr := h.twin(hi); addr != "" {
+		return fmt.Sprintf("another agent with the same number is connected, %s from %s: a data folder serves one agent, so give this one a folder of its own, without the file agent-id of the other", hi.Name, addr)
+	}
 	return ""
 }
+
+// twin tells where another process is that lives and says it is the same agent; "" when there is none. Both would be told to go
+// on with what the other has in hand.
+func (h *Hub) twin(hi *hello) (addr string) {
+	h.mu.Lock()
+	p := h.peers[peerKey(hi.Silo, hi.ID)]
+	h.mu.Unlock()
+	if p == nil {
+		return ""
+	}
+	p.mu.Lock()
+	session, boot, addr := p.session, p.boot, p.addr
+	p.mu.Unlock()
+	if session == nil || hi.Passing || hi.Boot == "" || hi.Boot == boot {
+		return ""
+	}
+	answers := make(chan bool, 1)
+	guard.Go(guard.Log(h.Log, "look whether an agent answers"), func() {
+		_, err := session.Ping()
+		answers <- err == nil
+	})
+	select {
+	case yes := <-answers:
+		if yes {
+			return addr
+		}
+	case <-time.After(pingTime): // it is dead, and the network has not said so yet
+	}
+	return ""
+}
+
+// pingTime is how long an agent may take to show that it lives when another says it is the same one.
+const pingTime = 3 * time.Second
 
 // unwanted lists the calls that an agent holds and that are over for us, or are another's.
 func (h *Hub) unwanted(ctx context.Context, hi *hello) ([]string, error) {
@@ -300,17 +340,17 @@ func (h *Hub) unwanted(ctx context.Context, hi *hello) ([]string, error) {
 }
 
 // arrive gives an agent its line, in the place of an older one, and has the engine use its steps.
-func (h *Hub) arrive(session *yamux.Session, hi *hello) (*peer, error) {
+func (h *Hub) arrive(session *yamux.Session, hi *hello, g Guest) (*peer, error) {
 	h.mu.Lock()
 	p := h.peers[peerKey(hi.Silo, hi.ID)]
 	if p == nil {
 		p = &peer{id: hi.ID, silo: hi.Silo, news: make(chan struct{})}
 		h.peers[peerKey(hi.Silo, hi.ID)] = p
 	}
+	p.mu.Lock() // before h.mu goes: nobody takes it out of the list meanwhile
 	h.mu.Unlock()
-	p.mu.Lock()
 	old := p.session
-	p.name, p.session, p.since, p.gone, p.holds = hi.Name, session, time.Now(), false, hi.Holds
+	p.name, p.session, p.boot, p.addr, p.gone = hi.Name, session, hi.Boot, g.Addr, false
 	stop, same := p.stop, slices.EqualFunc(p.offers, hi.Steps, offered.equal)
 	close(p.news)
 	p.news = make(chan struct{})
@@ -327,12 +367,21 @@ func (h *Hub) arrive(session *yamux.Session, hi *hello) (*peer, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	p.stop, p.offers = fresh, hi.Steps
-	p.mu.Unlock()
-	if stop != nil { // it waits for the calls in hand, which go on over the new line
-		guard.Go(guard.Log(h.Log, "end what an agent offered before"), stop)
+	if p.session == session {
+		p.stop, p.offers = fresh, hi.Steps
+	} else { // it was cut, or has a newer one, while the engine was told
+		stop = fresh
 	}
+	p.mu.Unlock()
+	h.end(stop)
 	return p, nil
+}
+
+// end has the engine begin nothing more of what an agent offered. It waits for the calls in hand, and nobody for it.
+func (h *Hub) end(stop func()) {
+	if stop != nil {
+		h.ends.Go(guard.Log(h.Log, "end what an agent offered"), stop)
+	}
 }
 
 func peerKey(silo, id string) string { return silo + "/" + id }
@@ -342,16 +391,19 @@ func (o offered) equal(b offered) bool {
 		slices.Equal(o.Aliases, b.Aliases) && slices.Equal(o.Needs, b.Needs) && slices.Equal(o.Gives, b.Gives) && slices.Equal(o.Has, b.Has)
 }
 
-// leave notes that a line is over. Who said goodbye is not waited for; others are, for a while.
+// leave notes that a line is over: nothing more begins over there. What is under way waits for the next line, for a while; not
+// for that of an agent that said goodbye.
 func (h *Hub) leave(p *peer, session *yamux.Session, forGood bool) {
 	p.mu.Lock()
 	if p.session != session {
 		p.mu.Unlock()
 		return // a newer line has its place
 	}
-	p.session, p.since = nil, time.Now()
-	news := p.news
+	p.session = nil
+	news, stop := p.news, p.stop
+	p.stop, p.offers = nil, nil
 	p.mu.Unlock()
+	h.end(stop)
 	if forGood {
 		h.drop(p)
 		return
@@ -365,23 +417,22 @@ func (h *Hub) leave(p *peer, session *yamux.Session, forGood bool) {
 	}))
 }
 
-// drop has the engine send nothing more to an agent, and ends the waiting for it.
+// drop ends the waiting for an agent.
 func (h *Hub) drop(p *peer) {
+	h.mu.Lock()
 	p.mu.Lock()
-	if p.session != nil || p.gone {
-		p.mu.Unlock()
-		return
+	back := p.session != nil || p.gone
+	if !back {
+		p.gone = true
+		close(p.news)
+		p.news = make(chan struct{})
+		delete(h.peers, peerKey(p.silo, p.id))
 	}
-	p.gone = true
-	stop := p.stop
-	p.stop, p.offers = nil, nil
-	close(p.news)
-	p.news = make(chan struct{})
-	name, silo := p.name, p.silo
+	name := p.name
 	p.mu.Unlock()
-	h.Log.Warn("an agent is gone", "silo", silo, "agent", name)
-	if stop != nil {
-		stop()
+	h.mu.Unlock()
+	if !back {
+		h.Log.Warn("an agent is gone", "silo", p.silo, "agent", name)
 	}
 }
 
@@ -416,6 +467,7 @@ func (h *Hub) Close() {
 	for _, p := range list {
 		h.drop(p)
 	}
+	h.ends.Wait()
 }
 
 // Connected counts the agents with a line, by silo.

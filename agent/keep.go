@@ -129,6 +129,31 @@ func (a *Agent) remove(w *work) {
 	}
 }
 
+// bound forgets the oldest outcomes that a server was told, when there are too many: it has long written them down. One that asks
+// for such a call again all the same is answered as if the agent had been stopped in its middle.
+func (a *Agent) bound() {
+	a.mu.Lock()
+	var told []*work
+	if len(a.works) > maxHolds {
+		for _, w := range a.works {
+			select {
+			case <-w.told:
+				told = append(told, w)
+			default:
+			}
+		}
+	}
+	many := len(a.works) - maxHolds*9/10
+	a.mu.Unlock()
+	if len(told) == 0 {
+		return
+	}
+	slices.SortFunc(told, func(x, y *work) int { return x.since.Compare(y.since) })
+	for _, w := range told[:min(many, len(told))] {
+		a.remove(w)
+	}
+}
+
 // forget ends a call that the server wants no more.
 func (a *Agent) forget(id string) {
 	a.mu.Lock()

@@ -8,14 +8,15 @@ import (
 // Owner is the agent to which the work of a run belongs.
 type Owner struct {
 	ID, Name string
-	Over     bool // what came of it is known
+	Call     string // what it may have been sent last, as "3 esx:deploy do"
+	Over     bool   // what came of it is known
 }
 
 // Ledger remembers which agent has the work of a run in hand, so that no other begins the same.
 type Ledger interface {
 	// Owner gives the agent; the zero Owner when nobody has it.
 	Owner(ctx context.Context, run int64) (Owner, error)
-	// Own says that an agent is about to begin; whoever had it before, has it no more.
+	// Own says that an agent is about to be sent a call; whoever had the work before, has it no more.
 	Own(ctx context.Context, run int64, o Owner) error
 	// Over says that what came of it is known. It stays the owner: it can say it again.
 	Over(ctx context.Context, run int64, o Owner) error

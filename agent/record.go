@@ -16,6 +16,8 @@ type Record struct{ DB *store.DB }
 func Migrations(bool) []store.Migration {
 	return []store.Migration{{Name: "agent/1", Stmts: []string{
 		`CREATE TABLE agent_calls (run BIGINT NOT NULL PRIMARY KEY, agent TEXT NOT NULL, name TEXT NOT NULL, is_over BIGINT NOT NULL, since BIGINT NOT NULL)`,
+	}}, {Name: "agent/2", Stmts: []string{
+		`ALTER TABLE agent_calls ADD COLUMN call TEXT NOT NULL DEFAULT ''`,
 	}}}
 }
 
@@ -28,7 +30,7 @@ func (r Record) Open(ctx context.Context) error {
 func (r Record) Owner(ctx context.Context, run int64) (Owner, error) {
 	var o Owner
 	var over int64
-	err := r.DB.QueryRow(ctx, "SELECT agent, name, is_over FROM agent_calls WHERE run = ?", run).Scan(&o.ID, &o.Name, &over)
+	err := r.DB.QueryRow(ctx, "SELECT agent, name, call, is_over FROM agent_calls WHERE run = ?", run).Scan(&o.ID, &o.Name, &o.Call, &over)
 	if errors.Is(err, store.ErrNoRows) {
 		return Owner{}, nil
 	} else if err != nil {
@@ -45,8 +47,8 @@ func (r Record) Own(ctx context.Context, run int64, o Owner) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM agent_calls WHERE is_over = 1 AND since < ?", now.Add(-keepFor).UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO agent_calls (run, agent, name, is_over, since) VALUES (?, ?, ?, 0, ?)
-			ON CONFLICT (run) DO UPDATE SET agent = excluded.agent, name = excluded.name, is_over = 0, since = excluded.since`, run, o.ID, o.Name, now.UnixMilli())
+		_, err := tx.Exec(ctx, `INSERT INTO agent_calls (run, agent, name, call, is_over, since) VALUES (?, ?, ?, ?, 0, ?)
+			ON CONFLICT (run) DO UPDATE SET agent = excluded.agent, name = excluded.name, call = excluded.call, is_over = 0, since = excluded.since`, run, o.ID, o.Name, o.Call, now.UnixMilli())
 		return err
 	})
 	if err != nil {

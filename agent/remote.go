@@ -91,8 +91,8 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 	if deadline, ok := ctx.Deadline(); ok {
 		w.call.Within = time.Until(deadline)
 	}
-	if !fn.reads() && facts.Run > 0 {
-		if err := w.own(ctx, s.Resume); err != nil {
+	if w.owned() {
+		if err := w.whose(ctx); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -110,7 +110,7 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 			return got, pipeline.Permanentf("what the agent %s gave back of %s is not taken: %v", w.p.name, s.Name, err)
 		}
 	}
-	if !fn.reads() && facts.Run > 0 && got.Kind != kindAgain {
+	if w.owned() && got.Kind != kindAgain {
 		if err := h.Ledger.Over(context.WithoutCancel(ctx), facts.Run, w.owner()); err != nil {
 			h.Log.Warn("note that an agent is done", "run", facts.Run, "err", err)
 		}
@@ -118,22 +118,28 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 	return got, got.err()
 }
 
+// owned reports whether the call is one that only one agent may have.
+func (w *pending) owned() bool { return !w.call.reads() && w.call.Run > 0 }
+
 func (w *pending) owner() Owner {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
-	return Owner{ID: w.p.id, Name: w.p.name}
+	return Owner{ID: w.p.id, Name: w.p.name, Call: w.call.callKey.String()}
 }
 
 // nobody owns the work of a run whose cancel its agent could not hear.
-var nobody = Owner{ID: "-"}
+const nobody = "-"
 
-// own makes sure that the work belongs to one agent: to the one that has it in hand already, if there is one.
-func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
+// whose makes sure that the call goes to the agent that has the work in hand already, if there is one.
+func (w *pending) whose(ctx context.Context) error {
 	owner, err := w.h.Ledger.Owner(ctx, w.call.Run)
 	if err != nil {
 		return err
 	}
-	if owner.ID != "" && owner.ID != nobody.ID && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
+	if owner.Call != "" && owner.Call != w.call.callKey.String() {
+		w.call.Resumed = false // that is on record before a call is sent, so this one never was
+	}
+	if owner.ID != "" && owner.ID != nobody && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
 		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
 		switch other := w.h.await(ctx, w.p.silo, owner.ID); {
 		case ctx.Err() != nil:
@@ -144,7 +150,7 @@ func (w *pending) own(ctx context.Context, resume pipeline.Resume) error {
 			return pipeline.AskPerson(fmt.Errorf("the agent %s had it in hand and has not come back, so it may have half happened, or still be under way there", plain.Line(owner.Name)))
 		}
 	}
-	return w.h.Ledger.Own(ctx, w.call.Run, w.owner())
+	return nil
 }
 
 // await gives an agent that comes within the time of grace; nil when it does not.
@@ -186,6 +192,12 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 		if err != nil {
 			return outcome{}, err
 		}
+		if w.owned() && !w.begun {
+			if err := w.h.Ledger.Own(ctx, w.call.Run, w.owner()); err != nil {
+				_ = l.Close()
+				return outcome{}, fmt.Errorf("%w: %w", pipeline.ErrNotBegun, err)
+			}
+		}
 		got, err := w.talk(ctx, l)
 		_ = l.Close()
 		switch {
@@ -203,7 +215,7 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 	}
 }
 
-// link opens a stream to the agent, and waits for it while its line is cut.
+// link opens a stream to the agent. A call that it may have waits for it while its line is cut; another does not begin.
 func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 	ended := ctx.Done()
 	var patience <-chan time.Time
@@ -224,6 +236,9 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 			}
 		case gone:
 			return nil, w.giveUp(ctx)
+		}
+		if !w.begun && ctx.Err() == nil {
+			return nil, fmt.Errorf("the line to the agent %s is cut: %w", w.owner().Name, pipeline.ErrNotBegun)
 		}
 		select {
 		case <-w.h.stopped:
@@ -256,13 +271,13 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 // giveUp is what a call comes to whose agent does not come back.
 func (w *pending) giveUp(ctx context.Context) error {
 	if ctx.Err() != nil {
-		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, nobody); err != nil { // told to it when it is back
+		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, Owner{ID: nobody, Call: w.call.callKey.String()}); err != nil { // told to it when it is back
 			w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "err", err)
 		}
 		return context.Cause(ctx)
 	}
 	if !w.begun || w.call.reads() {
-		return fmt.Errorf("the agent %s is not connected", w.owner().Name)
+		return fmt.Errorf("the agent %s is not connected: %w", w.owner().Name, pipeline.ErrNotBegun)
 	}
 	return pipeline.ErrStopping
 }

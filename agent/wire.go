@@ -45,6 +45,7 @@ type hello struct {
 	Protocol int       `json:"protocol"`
 	Version  string    `json:"version"`
 	ID       string    `json:"id"`   // of this agent, for ever
+	Boot     string    `json:"boot"` // of this process
 	Name     string    `json:"name"` // as people know it
 	Silo     string    `json:"silo"`
 	Steps    []offered `json:"steps"`
@@ -98,6 +99,8 @@ type callKey struct {
 	Step  string   `json:"step"`
 	Func  function `json:"func"`
 }
+
+func (k callKey) String() string { return fmt.Sprintf("%d %s %s", k.Stage, k.Step, k.Func) }
 
 // held is a call that an agent knows of.
 type held struct {

@@ -22,9 +22,10 @@ type work struct {
 	call call
 	step pipeline.Step
 
+	since time.Time
 	stop  context.CancelCauseFunc // nil: an earlier process had it
 	ended chan struct{}           // closed when the step has returned
-	told  chan struct{}           // closed when its outcome was sent; by tellOnce
+	told  chan struct{}           // closed when its outcome was sent; by once. nil: an earlier process had it
 	once  sync.Once
 
 	mu      sync.Mutex
@@ -103,11 +104,12 @@ func (a *Agent) enter(c *call) (*work, outcome) {
 		}
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	w = &work{a: a, call: *c, step: step, stop: stop, ended: make(chan struct{}), told: make(chan struct{}), news: make(chan struct{}), view: cb}
+	w = &work{a: a, call: *c, step: step, since: time.Now(), stop: stop, ended: make(chan struct{}), told: make(chan struct{}), news: make(chan struct{}), view: cb}
 	a.works[c.ID] = w
 	a.wg.Go(guard.Log(a.Log, "do a step", "run", c.Run, "step", c.Step), func() {
 		defer close(w.ended)
 		defer stop(nil)
+		a.bound()
 		w.finish(ctx, w.do(ctx, before, f))
 	})
 	return w, outcome{}

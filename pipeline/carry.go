@@ -165,6 +165,9 @@ func (c *carrier) leave() (verdict, error) {
 	})
 }
 
+// notThere is how long a run waits whose step could not be begun because an agent went away in that moment.
+const notThere = 200 * time.Millisecond
+
 // begin marks the stage as under way. A step between two tries that is safe to repeat needs no mark: a crash now leaves
 // it between two tries.
 func (c *carrier) begin(step Step) error {
@@ -206,8 +209,12 @@ func (c *carrier) do(step Step) (verdict, error) {
 	if err == nil {
 		err = c.call(s, step.Do)
 	}
-	if errors.Is(err, errNotBegun) {
-		return c.leave()
+	if errors.Is(err, ErrNotBegun) {
+		v, err := c.leave()
+		if v == handOver && !c.halting() {
+			v = again(notThere)
+		}
+		return v, err
 	}
 	c.died, c.before = false, notBegun
 	if err == nil {
@@ -223,7 +230,7 @@ func (c *carrier) do(step Step) (verdict, error) {
 func (c *carrier) call(s *stepRun, f func(context.Context, *clipboard.Clipboard) error) error {
 	free, ok := c.use(c.u, s)
 	if !ok {
-		return errNotBegun
+		return ErrNotBegun
 	}
 	defer free()
 	return s.call(c.stepCtx, f)
@@ -308,7 +315,11 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 	switch errors.As(doErr, &w); {
 	case errors.Is(doErr, ErrStopping):
 		// Left as under way: the next start treats it as its Resume says.
-		return handOver, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
+		v := handOver
+		if !errors.Is(context.Cause(c.stepCtx), ErrStopping) && !c.halting() { // an agent let go of it
+			v = again(min(max(time.Since(r.StageAt)/10, time.Second), 30*time.Second))
+		}
+		return v, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
 		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):

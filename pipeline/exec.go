@@ -104,8 +104,9 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 // Token gives what tags everything that a run makes.
 func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
 
-// errNotBegun: the engine stops, so the step was not called.
-var errNotBegun = errors.New("the engine stops")
+// ErrNotBegun is what a function of a step returns that was not called after all: the engine stops, or whoever was to do it
+// elsewhere is not there. Nothing has happened, it costs no try, and it is tried again.
+var ErrNotBegun = errors.New("it was not begun")
 
 // use makes s visible to status, to the writer of lines and to a stop, until free is called. ok is false when the engine
 // stops: then the step must not begin.

@@ -46,8 +46,8 @@ func (c *carrier) preflight() error {
 			}
 		}
 		switch {
-		case errors.Is(err, ErrStopping), errors.Is(err, errNotBegun):
-			return errNotBegun // nor did the stage
+		case errors.Is(err, ErrStopping), errors.Is(err, ErrNotBegun):
+			return ErrNotBegun // nor did the stage
 		case err != nil:
 			return &checkError{c.r.Stage + i + 1, name, i == 0, err}
 		}

@@ -51,7 +51,7 @@ func (c *carrier) giveBack(stage int, step Step) (verdict, error) {
 	s.facts.Stage = stage
 	began := time.Now()
 	err = c.call(s, step.Release)
-	if errors.Is(err, errNotBegun) {
+	if errors.Is(err, ErrNotBegun) {
 		return again(time.Second), nil
 	}
 	if err == nil {

@@ -11,12 +11,17 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// serving is what agents do through this node. mu guards the list; tend is held while a queue is begun or ended.
+// serving is what agents do through this node.
 type serving struct {
 	mu     sync.Mutex
 	by     map[string][]*server // by silo
-	queues map[string]bool      // those that we take jobs of, beside our own
-	tend   sync.Mutex
+	queues map[string]*taken    // by silo: those that we take jobs of, beside our own
+}
+
+// taken is a queue. mu is held while it is begun or ended, which may last as long as a job: other silos do not wait for that.
+type taken struct {
+	mu  sync.Mutex
+	now bool
 }
 
 // server is one agent's offer.
@@ -32,40 +37,26 @@ type server struct {
 
 // Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent. Each step's functions do
 // their work over there, and its description is what the agent offers. Steps of modules that the configuration does not give
-// to the silo are left out, and that is logged; an error when none is left, when the configuration has no such silo, or when
-// this node stops or drains. Several may serve one silo.
+// to the silo are left out, and that is logged; it refuses what Takes refuses. Several may serve one silo.
 //
 // A function that returns ErrStopping leaves its step as under way: whoever takes the run up next treats it as its Resume
 // says, with Facts.Resumed. That is for an agent of which nobody knows what it did.
 //
 // stop takes no more runs of the silo and returns when none is in hand; it may be called again.
 func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
-	if silo == "" || !slices.Contains(e.SiloNames(), silo) {
-		return nil, fmt.Errorf("the configuration has no silo %q; name it under silos, with the modules whose steps run there", silo)
-	}
-	s := &server{silo: silo, steps: map[string]Step{}, idle: make(chan struct{})}
-	var not []string
-	var offer []Step
-	for _, step := range steps {
-		if e.reg.SiloOf(step.Name) != silo || !stepName.MatchString(step.Name) {
-			not = append(not, step.Name)
-			continue
-		}
-		step.Silo = silo
-		offer = append(offer, step)
-		step = s.wrap(step)
-		for _, name := range append([]string{step.Name}, step.Aliases...) {
-			s.steps[name] = step
-		}
+	offer, not, err := e.takes(silo, steps)
+	if err != nil {
+		return nil, err
 	}
 	if len(not) > 0 {
 		e.log.Warn("steps that are offered for a silo are not its, by the configuration, and are left out", "silo", silo, "steps", fmt.Sprint(not))
 	}
-	if len(offer) == 0 {
-		return nil, fmt.Errorf("no step that is offered belongs to the silo %s; silos in the configuration says which modules do", silo)
-	}
-	if e.halting() {
-		return nil, errors.New("this server stops or drains, and begins nothing any more; ask another one")
+	s := &server{silo: silo, steps: map[string]Step{}, idle: make(chan struct{})}
+	for _, step := range offer {
+		step = s.wrap(step)
+		for _, name := range append([]string{step.Name}, step.Aliases...) {
+			s.steps[name] = step
+		}
 	}
 	e.serving.add(s)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -83,6 +74,34 @@ func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
 	}
 	e.lookAgain()
 	return sync.OnceFunc(func() { e.unserve(s) }), nil
+}
+
+// Takes says whether Serve would take steps for a silo: an error when the configuration has no such silo, or none of these
+// steps for it, or when this node stops or drains.
+func (e *Engine) Takes(silo string, steps []Step) error {
+	_, _, err := e.takes(silo, steps)
+	return err
+}
+
+func (e *Engine) takes(silo string, steps []Step) (offer []Step, not []string, err error) {
+	if silo == "" || !slices.Contains(e.SiloNames(), silo) {
+		return nil, nil, fmt.Errorf("the configuration has no silo %q; name it under silos, with the modules whose steps run there", silo)
+	}
+	for _, step := range steps {
+		if e.reg.SiloOf(step.Name) != silo || !stepName.MatchString(step.Name) {
+			not = append(not, step.Name)
+			continue
+		}
+		step.Silo = silo
+		offer = append(offer, step)
+	}
+	switch {
+	case len(offer) == 0:
+		err = fmt.Errorf("no step that is offered belongs to the silo %s; silos in the configuration says which modules do", silo)
+	case e.halting():
+		err = errors.New("this server stops or drains, and begins nothing any more; ask another one")
+	}
+	return offer, not, err
 }
 
 // unserve ends what Serve began, and returns when nothing of it is in hand.
@@ -112,24 +131,36 @@ func (e *Engine) tendQueue(silo string) error {
 	if silo == e.here {
 		return nil // it is the node's own
 	}
-	e.serving.tend.Lock()
-	defer e.serving.tend.Unlock()
-	want, have := e.serving.has(silo), e.serving.queues[silo]
+	q := e.serving.queue(silo)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	want := e.serving.has(silo)
 	var err error
 	switch {
-	case want && !have:
+	case want && !q.now:
 		err = e.queue.serve(silo)
-	case have && !want:
+	case q.now && !want:
 		err = e.queue.leave(context.Background(), silo) // no call is in hand, so this is soon over
 	}
 	if err == nil {
-		e.serving.queues[silo] = want
+		q.now = want
 	}
 	return err
 }
 
 func newServing() *serving {
-	return &serving{by: map[string][]*server{}, queues: map[string]bool{}}
+	return &serving{by: map[string][]*server{}, queues: map[string]*taken{}}
+}
+
+func (v *serving) queue(silo string) *taken {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q := v.queues[silo]
+	if q == nil {
+		q = &taken{}
+		v.queues[silo] = q
+	}
+	return q
 }
 
 func (v *serving) add(s *server) {
@@ -224,7 +255,7 @@ func (s *server) wrap(step Step) Step {
 		}
 		return func(ctx context.Context, c *clipboard.Clipboard) error {
 			if !s.enter() {
-				return errNotBegun
+				return ErrNotBegun
 			}
 			defer s.leave()
 			return f(ctx, c)
@@ -234,7 +265,7 @@ func (s *server) wrap(step Step) Step {
 	if plan := step.Plan; plan != nil {
 		step.Plan = func(ctx context.Context, c *clipboard.Clipboard) (string, error) {
 			if !s.enter() {
-				return "", errNotBegun
+				return "", ErrNotBegun
 			}
 			defer s.leave()
 			return plan(ctx, c)
@@ -243,7 +274,7 @@ func (s *server) wrap(step Step) Step {
 	if drift := step.Drift; drift != nil {
 		step.Drift = func(ctx context.Context, c *clipboard.Clipboard) ([]Difference, error) {
 			if !s.enter() {
-				return nil, errNotBegun
+				return nil, ErrNotBegun
 			}
 			defer s.leave()
 			return drift(ctx, c)

@@ -95,7 +95,7 @@ func (c *carrier) visit() (verdict, error) {
 		return c.fail(nil, err)
 	}
 	switch err := c.preflight(); {
-	case errors.Is(err, errNotBegun):
+	case errors.Is(err, ErrNotBegun):
 		return again(time.Second), nil
 	case err != nil:
 		return c.stumble(s, step, err)

@@ -67,7 +67,7 @@ func (c *carrier) undoNext() (verdict, error) {
 			text = line
 		}
 		return c.tookBack(s, EvStepUndone, text)
-	case errors.Is(err, errNotBegun), errors.Is(err, ErrStopping), errors.Is(err, errCancelled), errors.Is(err, errClusterUndo):
+	case errors.Is(err, ErrNotBegun), errors.Is(err, ErrStopping), errors.Is(err, errCancelled), errors.Is(err, errClusterUndo):
 		return again(time.Second), nil
 	case stays:
 		return c.tookBack(s, EvStays, what)
