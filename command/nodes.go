@@ -13,31 +13,41 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
+// Servers are those that share a record, and the silos of the configuration.
+type Servers struct {
+	Nodes []pipeline.Node `json:"nodes"`
+	Silos []pipeline.Silo `json:"silos"`
+}
+
 func nodes() Verb {
 	return Verb{
 		Name: "nodes", Role: access.View,
 		Doc:     "lists the servers that share this record: whether each lives, what it has in hand, and what it does for all",
 		Example: "nodes",
-		API:     []API{{Method: "GET", Path: "/v1/nodes", Gives: []pipeline.Node{}}},
+		API:     []API{{Method: "GET", Path: "/v1/nodes", Gives: Servers{}}},
 		Run: func(ctx context.Context, e *Env, _ *Call) (Answer, error) {
-			list, err := e.Engine.Nodes(ctx)
+			now, err := e.servers(ctx)
 			if err != nil {
 				return Answer{}, err
 			}
-			a := Answer{Data: list}
-			for _, n := range list {
+			a := Answer{Data: now}
+			for _, n := range now.Nodes {
 				a.Lines = append(a.Lines, e.nodeLine(n))
 			}
-			silos, err := e.Engine.Silos(ctx)
-			if err != nil {
-				return Answer{}, err
-			}
-			for _, s := range silos {
-				a.Lines = append(a.Lines, siloLine(s, list))
+			for _, s := range now.Silos {
+				a.Lines = append(a.Lines, siloLine(s, now.Nodes))
 			}
 			return a, nil
 		},
 	}
+}
+
+func (e *Env) servers(ctx context.Context) (s Servers, err error) {
+	if s.Nodes, err = e.Engine.Nodes(ctx); err != nil {
+		return s, err
+	}
+	s.Silos, err = e.Engine.Silos(ctx)
+	return s, err
 }
 
 func (e *Env) nodeLine(n pipeline.Node) string {
@@ -65,6 +75,9 @@ func (e *Env) nodeLine(n pipeline.Node) string {
 	}
 	for _, silo := range slices.Sorted(maps.Keys(n.Serves)) {
 		line += fmt.Sprintf("; %d %s connected to it for the silo %s", n.Serves[silo], pluralIs(n.Serves[silo], "agent"), silo)
+	}
+	if n.Differs {
+		line += "; its configuration has other `silos` than the one that answers, so runs may wait for what nobody does: make them the same"
 	}
 	if n.Here {
 		line += "; it is the one that answers"
@@ -109,7 +122,7 @@ func drain() Verb {
 		Name: "drain", Usage: "NODE", Role: access.Admin, Min: 1, Max: 1, Acts: true,
 		Doc:     "has a server begin nothing any more, before it is stopped: its runs go on at the others from their next step on",
 		Example: "drain jarvis-2",
-		API: []API{{Method: "POST", Path: "/v1/nodes/{node}/drain", Gives: []pipeline.Node{}, Params: []Param{
+		API: []API{{Method: "POST", Path: "/v1/nodes/{node}/drain", Gives: Servers{}, Params: []Param{
 			{Name: "node", In: InPath, Doc: "name of a node, as `nodes` lists it", Required: true}}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			name := c.Args[0]
@@ -123,12 +136,12 @@ func drain() Verb {
 			case err != nil:
 				return Answer{}, err
 			}
-			list, err := e.Engine.Nodes(ctx)
+			now, err := e.servers(ctx)
 			if err != nil {
 				return Answer{}, err
 			}
 			a := say("%s begins nothing any more; its runs go on elsewhere from their next step on. `nodes` says when it can be stopped; it works again once it is started again.", name)
-			a.Data = list
+			a.Data = now
 			return a, nil
 		},
 	}

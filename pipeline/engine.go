@@ -164,6 +164,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	looked := make(chan struct{})
 	e.goLoop(ctx, "look for drift", looked, e.inRole("drift", e.lookByClock))
 	tended := make(chan struct{})
+	e.silosFailed(ctx, e.noteSilos(ctx))
 	if e.siloed() {
 		e.goLoop(work, "see to silos", tended, e.tendSilos)
 	} else {

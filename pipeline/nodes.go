@@ -22,6 +22,7 @@ type Node struct {
 	Runs    int             `json:"runs"`            // that it has in hand
 	Roles   []string        `json:"roles"`           // what it does for all
 	Serves  map[string]int  `json:"serves"`          // agents that are connected to it, by silo
+	Differs bool            `json:"differs"`         // its configuration has other silos than that of the one that answers
 	Here    bool            `json:"here"`            // it is the one that answers
 
 	holder string
@@ -44,6 +45,10 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	differ, err := e.otherSilos(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var newest time.Time // by the database's clock, which may not be ours
 	for _, l := range lives {
 		if l.Renewed.After(newest) {
@@ -61,6 +66,7 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 			if n.Serves, err = servers(ctx, e.db, l.Holder); err != nil {
 				return nil, err
 			}
+			n.Differs = differ[l.Holder]
 		}
 		for _, r := range roles {
 			if r.Holder == l.Holder {

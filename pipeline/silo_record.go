@@ -29,6 +29,39 @@ func (e *Engine) SiloNames() []string {
 	return out
 }
 
+// siloConfig is what the configuration says of silos, in one form.
+func (e *Engine) siloConfig() string {
+	var out []string
+	for _, module := range slices.Sorted(maps.Keys(e.silos)) {
+		out = append(out, module+" in "+e.silos[module])
+	}
+	return strings.Join(out, ", ")
+}
+
+// noteSilos puts on record what this node's configuration says of silos, for the others to compare.
+func (e *Engine) noteSilos(ctx context.Context) error {
+	return e.db.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO silo_configs (holder, said) VALUES (?, ?) ON CONFLICT (holder) DO UPDATE SET said = excluded.said", e.db.Holder(), e.siloConfig())
+		if err == nil {
+			_, err = tx.Exec(ctx, "DELETE FROM silo_configs WHERE NOT "+fmt.Sprintf(store.SQLTaken, "silo_configs.holder"))
+		}
+		return err
+	})
+}
+
+// otherSilos gives the lives of nodes whose configurations say something else of silos than ours. Between such, a run may be sent
+// to and fro, or wait for what one of them does not know.
+func (e *Engine) otherSilos(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	_, err := store.Collect(ctx, e.db, func(row store.Row) (none struct{}, err error) {
+		var holder string
+		err = row.Scan(&holder)
+		out[holder] = true
+		return none, err
+	}, "SELECT holder FROM silo_configs WHERE said <> ?", e.siloConfig())
+	return out, err
+}
+
 // sqlServed: somebody who begins something takes the runs of the silo that is the argument, which stands twice.
 const sqlServed = `SELECT EXISTS (SELECT 1 FROM jarvis_nodes WHERE silo = ? AND state = 'lives' AND drains = 0)
 	OR EXISTS (SELECT 1 FROM silo_servers JOIN jarvis_nodes ON jarvis_nodes.holder = silo_servers.holder WHERE silo_servers.silo = ? AND state = 'lives' AND drains = 0)`
@@ -178,7 +211,7 @@ func (e *Engine) lookAgain() {
 func (e *Engine) tendSilos(ctx context.Context) {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
-	told := false
+	told, differ := false, 0
 	for {
 		if !told { // programs are asked, which may take seconds
 			err := e.noteOffers(ctx, e.here, e.ownSteps())
@@ -191,6 +224,12 @@ func (e *Engine) tendSilos(ctx context.Context) {
 			e.onOffered()
 		}
 		e.silosFailed(ctx, e.noteServed(ctx))
+		others, err := e.otherSilos(ctx)
+		e.silosFailed(ctx, err)
+		if len(others) > differ {
+			e.log.Warn("other servers on this database have other silos in their configurations, so runs may wait for what nobody does: make `silos` the same at all; `jarvis nodes` names them", "servers", len(others), "silos here", e.siloConfig())
+		}
+		differ = len(others)
 		e.silosFailed(ctx, e.markUnserved(ctx))
 		select {
 		case <-ctx.Done():

@@ -311,3 +311,25 @@ func TestALoneServerWithAnAgent(t *testing.T) {
 		stop()
 	})
 }
+
+// TestServersWithOtherSilosAreNamed: between two that disagree, a run may wait for what nobody does.
+func TestServersWithOtherSilosAreNamed(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t).siloed(inVMware)
+	var d diary
+	hub := n.start("hub", d.step("hub", "dns:up"))
+	n.start("same", d.step("same", "dns:up"))
+	n.siloed(map[string]string{"vc": "berlin"}).start("other", d.step("other", "dns:up"))
+	n.siloed(nil).start("none", d.step("none", "dns:up"))
+	until(t, "those that differ are named", func() bool {
+		list, err := hub.e.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for _, node := range list {
+			got[node.Name] = node.Differs
+		}
+		return len(got) == 4 && !got["hub"] && !got["same"] && got["other"] && got["none"]
+	})
+}

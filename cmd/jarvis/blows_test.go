@@ -21,6 +21,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -235,12 +236,12 @@ func TestBlows(t *testing.T) {
 // speaker gives one of those who speak, and on what: the networks have a speaker each.
 func (s *siege) speaker(list []*hitNode) (on string, who *hitNode) {
 	out, err := s.cli(s.t.Context(), "nodes", "--json")
-	var a struct{ Data []pipeline.Node }
+	var a struct{ Data command.Servers }
 	if err != nil || contract.Unmarshal(out, &a) != nil {
 		return "", nil
 	}
 	seen := 0
-	for _, n := range a.Data {
+	for _, n := range a.Data.Nodes {
 		i := slices.IndexFunc(list, func(b *hitNode) bool { return b.name == n.Name })
 		for _, r := range n.Roles {
 			network, voice := strings.CutPrefix(r, "chat ")

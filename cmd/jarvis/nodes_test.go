@@ -14,6 +14,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -143,11 +144,11 @@ func (n *nodes) began(host string) string {
 func (n *nodes) who(i int) []pipeline.Node {
 	n.t.Helper()
 	out, err := n.list[i].cli(n.t.Context(), "nodes", "--json")
-	var a struct{ Data []pipeline.Node }
+	var a struct{ Data command.Servers }
 	if err != nil || contract.Unmarshal(out, &a) != nil {
 		return nil
 	}
-	return a.Data
+	return a.Data.Nodes
 }
 
 // speaker waits until one of the nodes speaks on the network, and gives its number.
