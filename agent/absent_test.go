@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -54,8 +55,8 @@ func TestACutAgentBeginsNothing(t *testing.T) {
 // before is on record, with what it was sent; so nothing may have half happened.
 func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 	for name, before := range map[string]agent.Owner{
-		"by the same agent": {ID: "AGENTONE", Name: "box", Call: "0 esx:find do", Over: true},
-		"by another":        {ID: "AGENTTWO", Name: "other", Call: "0 esx:find do", Over: true},
+		"by the same agent": {ID: "AGENTONE", Name: "box", Call: "0 esx:find do 0", Over: true},
+		"by another":        {ID: "AGENTTWO", Name: "other", Call: "0 esx:find do 0", Over: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: before}}}, 10*time.Second)
@@ -71,7 +72,7 @@ func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 		})
 	}
 	t.Run("what was sent", func(t *testing.T) {
-		w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: {ID: "AGENTONE", Name: "box", Call: "1 esx:make do"}}}}, 10*time.Second)
+		w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: {ID: "AGENTONE", Name: "box", Call: "1 esx:make do 0"}}}}, 10*time.Second)
 		g := newGate()
 		w.run(w.options(g.step("esx:make", pipeline.Ask)))
 		h := newHost(1)
@@ -98,7 +99,7 @@ func TestATwinIsRefused(t *testing.T) {
 	if err := twin.Line(t.Context(), w.web.URL); !errors.As(err, &refused) || !strings.Contains(err.Error(), "another agent with the same number is connected, box from 127.0.0.1:") {
 		t.Fatalf("Line = %v", err)
 	}
-	if _, _, err := twin.Try(t.Context(), w.web.URL); err != nil {
+	if _, err := twin.Try(t.Context(), w.web.URL); err != nil {
 		t.Fatalf("a look whether it could be taken beside the living one: %v", err)
 	}
 	for range 2 {
@@ -120,7 +121,7 @@ func TestALookSaysWhyStepsAreNotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, looked := a.Try(t.Context(), w.web.URL)
+	_, looked := a.Try(t.Context(), w.web.URL)
 	began := a.Line(t.Context(), w.web.URL)
 	for _, err := range []error{looked, began} {
 		if err == nil || !strings.Contains(err.Error(), "refuses: no step that is offered belongs to the silo") {
@@ -223,3 +224,118 @@ func TestARefusedDialLeavesNoConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAgentThatStopsGivesBack: nothing new goes to it while it waits for a step that asks; what it stopped goes on at another at
+// once; and neither a plan nor a person hears that it is the server which stops.
+func TestAnAgentThatStopsGivesBack(t *testing.T) {
+	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{}}}, time.Minute)
+	asks, probes, other := newGate(), newGate(), newGate()
+	o := w.options(asks.step("esx:weld", pipeline.Ask), probes.step("esx:make", pipeline.Probe))
+	o.Drain, o.Dir = time.Minute, t.TempDir()
+	o.Steps[1].Plan = func(context.Context, *clipboard.Clipboard) (string, error) { return "makes it", nil }
+	first := w.run(o)
+	weld, makeIt := w.engine.step(t, 0, "esx:weld"), w.engine.step(t, 0, "esx:make")
+	_, welds := begin(t.Context(), t, w, weld, newHost(1))
+	_, makes := begin(t.Context(), t, w, makeIt, newHost(2))
+	wait(t, "the one", asks.began)
+	wait(t, "the other", probes.began)
+	stopped := inBackground(first.stop)
+	if err := wait(t, "what can be taken up", makes); !errors.Is(err, pipeline.ErrStopping) {
+		t.Fatalf("Do = %v", err)
+	}
+	w.engine.until(t, 0) // while it is still there
+	if _, err := makeIt.Plan(t.Context(), opened(t, w.key)); !errors.Is(err, pipeline.ErrNotBegun) || !strings.Contains(err.Error(), "the agent box is stopping") {
+		t.Errorf("Plan = %v", err)
+	}
+	if err := makeIt.Do(pipeline.WithHost(t.Context(), newHost(3)), opened(t, w.key)); !errors.Is(err, pipeline.ErrNotBegun) {
+		t.Errorf("Do of another run = %v", err)
+	}
+	o.ID, o.Name, o.Steps, o.Dir = "AGENTTWO", "other", []pipeline.Step{other.step("esx:make", pipeline.Probe)}, t.TempDir()
+	w.run(o)
+	h := newHost(2)
+	h.facts.Resumed = true
+	other.release <- struct{}{}
+	_, again := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
+	if err := wait(t, "the outcome from the other", again); err != nil || other.calls.Load() != 1 {
+		t.Fatalf("Do = %v, ran %d times", err, other.calls.Load())
+	}
+	asks.release <- struct{}{}
+	if err := wait(t, "the outcome of what asks", welds); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the end", stopped)
+}
+
+func inBackground(f func()) chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	return done
+}
+
+// TestAPersonsRetryDoesNotWaitAgain: the agent that had the step was waited for before the person was asked.
+func TestAPersonsRetryDoesNotWaitAgain(t *testing.T) {
+	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: {ID: "AGENTTWO", Name: "other", Call: "0 esx:make do 0"}}}}, time.Minute)
+	g := newGate()
+	w.run(w.options(g.step("esx:make", pipeline.Ask)))
+	h := newHost(1)
+	h.facts.Try = 1
+	g.release <- struct{}{}
+	began := time.Now()
+	_, out := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
+	if err := wait(t, "the outcome", out); err != nil || time.Since(began) > 20*time.Second {
+		t.Fatalf("Do = %v after %s", err, time.Since(began))
+	}
+}
+
+// TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess: an agent was stopped while its line was cut, and holds what came of a step.
+func TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess(t *testing.T) {
+	w := newWorld(t, 200*time.Millisecond)
+	g := newGate()
+	o := w.options(g.step("esx:make", pipeline.Probe))
+	var log strings.Builder
+	var mu sync.Mutex
+	o.Dir, o.Log = t.TempDir(), slog.New(slog.NewTextHandler(writer(func(p []byte) { mu.Lock(); defer mu.Unlock(); log.Write(p) }), nil))
+	old := w.run(o)
+	_, out := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), newHost(1))
+	wait(t, "the step", g.began)
+	w.front.cut(true)
+	if err := wait(t, "the outcome", out); !errors.Is(err, pipeline.ErrStopping) {
+		t.Fatal(err)
+	}
+	g.release <- struct{}{}
+	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		files, _ := filepath.Glob(filepath.Join(o.Dir, "call-*"))
+		if len(files) == 1 {
+			if b, _ := os.ReadFile(files[0]); strings.Contains(string(b), `"outcome"`) {
+				break
+			}
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("files: %v", files)
+		}
+	}
+	old.stop()
+	w.engine.until(t, 0)
+	w.front.open()
+	w.run(o)
+	h := newHost(1)
+	h.facts.Resumed = true
+	_, out = begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
+	if err := wait(t, "the outcome", out); err != nil || g.calls.Load() != 1 {
+		t.Fatalf("Do = %v, ran %d times", err, g.calls.Load())
+	}
+	w.front.cut(false) // its stream is over
+	w.engine.until(t, 1)
+	mu.Lock()
+	defer mu.Unlock()
+	if strings.Contains(log.String(), "panic") {
+		t.Error(log.String())
+	}
+}
+
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }

@@ -130,10 +130,11 @@ type Agent struct {
 	steps   map[string]pipeline.Step
 	boot    string
 
-	mu      sync.Mutex
-	works   map[string]*work // by number
-	stopped bool
-	wg      guard.Group
+	mu       sync.Mutex
+	works    map[string]*work // by number
+	controls map[*link]bool   // of the lines that there are
+	stopped  bool
+	wg       guard.Group
 }
 
 // New makes an agent, and reads what an earlier process of it left.
@@ -144,7 +145,7 @@ func New(o Options) (*Agent, error) {
 	if o.Conceal == nil {
 		o.Conceal = func(s string) string { return s }
 	}
-	a := &Agent{Options: o, boot: rand.Text(), works: map[string]*work{}, steps: map[string]pipeline.Step{}, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
+	a := &Agent{Options: o, boot: rand.Text(), works: map[string]*work{}, controls: map[*link]bool{}, steps: map[string]pipeline.Step{}, tls: &tls.Config{MinVersion: tls.VersionTLS12}}
 	var err error
 	if a.allowed, err = parseAllowed(o.Dial); err != nil {
 		return nil, err
@@ -267,13 +268,24 @@ func (a *Agent) hello(passing bool) *hello {
 	return hi
 }
 
+// Taken is what a server says that would take the agent.
+type Taken struct {
+	Version string
+	Expires time.Time // of the token
+	Left    []string  // steps that it would not ask for: their modules are not the silo's
+}
+
 // Try says whether a server would take the agent.
-func (a *Agent) Try(ctx context.Context, server string) (version string, expires time.Time, err error) {
+func (a *Agent) Try(ctx context.Context, server string) (Taken, error) {
 	session, _, w, err := a.open(ctx, server, true)
 	if err != nil {
-		return "", time.Time{}, err
+		return Taken{}, err
 	}
-	return short(w.Version), w.Expires, session.Close()
+	t := Taken{Version: short(w.Version), Expires: w.Expires}
+	for _, s := range w.Left {
+		t.Left = append(t.Left, short(s))
+	}
+	return t, session.Close()
 }
 
 // Line is one connection with a server, from dial to loss. A *RefusedError when the server does not want it.
@@ -293,6 +305,18 @@ func (a *Agent) Line(ctx context.Context, server string) error {
 	}
 	if !w.Expires.IsZero() && time.Until(w.Expires) < 14*24*time.Hour {
 		a.Log.Warn("the token of this agent ends soon; make a new one", "at", plain.Time(w.Expires))
+	}
+	a.mu.Lock()
+	a.controls[control] = true
+	stopped := a.stopped
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		delete(a.controls, control)
+		a.mu.Unlock()
+	}()
+	if stopped {
+		_ = control.send(frame{Stopping: true})
 	}
 	if a.Connected != nil {
 		a.Connected(server, short(w.Version))

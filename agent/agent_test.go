@@ -34,18 +34,23 @@ type engine struct {
 
 func newEngine() *engine { return &engine{news: make(chan struct{})} }
 
-func (e *engine) Takes(silo string, steps []pipeline.Step) error {
+func (e *engine) Takes(silo string, steps []pipeline.Step) (left []string, err error) {
+	for _, s := range steps {
+		if !strings.HasPrefix(s.Name, "esx:") {
+			left = append(left, s.Name)
+		}
+	}
 	switch {
 	case silo != "vmware" && silo != "berlin":
-		return fmt.Errorf("there is no silo %s", silo)
-	case !strings.HasPrefix(steps[0].Name, "esx:"):
-		return errors.New("no step that is offered belongs to the silo")
+		return nil, fmt.Errorf("there is no silo %s", silo)
+	case len(left) == len(steps):
+		return nil, errors.New("no step that is offered belongs to the silo")
 	}
-	return nil
+	return left, nil
 }
 
-func (e *engine) Serve(silo string, steps []pipeline.Step) (func(), error) {
-	if err := e.Takes(silo, steps); err != nil {
+func (e *engine) Serve(silo, _ string, steps []pipeline.Step) (func(), error) {
+	if _, err := e.Takes(silo, steps); err != nil {
 		return nil, err
 	}
 	by := map[string]pipeline.Step{}

@@ -29,8 +29,8 @@ const DefaultGrace = time.Minute
 
 // Engine is whoever takes runs for a silo; a *pipeline.Engine.
 type Engine interface {
-	Serve(silo string, steps []pipeline.Step) (stop func(), err error)
-	Takes(silo string, steps []pipeline.Step) error
+	Serve(silo, who string, steps []pipeline.Step) (stop func(), err error)
+	Takes(silo string, steps []pipeline.Step) (left []string, err error)
 }
 
 // HubConfig of a Hub. Engine must be set.
@@ -152,7 +152,13 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 	if h.Key != nil {
 		answer.Seal = h.Key.Recipient()
 	}
-	if answer.Refused = h.refuse(hi, g); answer.Refused == "" && !hi.Passing {
+	answer.Refused = h.refuse(hi, g)
+	if answer.Refused == "" {
+		if answer.Left, err = h.Engine.Takes(hi.Silo, h.steps(nil, hi.Steps)); err != nil {
+			answer.Refused = err.Error()
+		}
+	}
+	if answer.Refused == "" && !hi.Passing {
 		if answer.Forget, err = h.unwanted(ctx, hi); err != nil {
 			h.Log.Error("look up the calls of an agent", "silo", hi.Silo, "err", err)
 			answer.Refused = "the server cannot reach its database; it is asked again"
@@ -172,14 +178,21 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 	if err != nil {
 		return err
 	}
-	h.Log.Info("an agent is here", "silo", p.silo, "agent", p.name, "address", g.Addr, "version", hi.Version, "steps", len(hi.Steps), "holds", len(hi.Holds))
+	h.Log.Info("an agent is here", "silo", p.silo, "agent", p.name, "address", g.Addr, "version", hi.Version, "steps", len(hi.Steps)-len(answer.Left), "holds", len(hi.Holds))
 	bye := make(chan error, 1)
 	guard.Send(bye, func() error {
-		f, err := control.receive()
-		if err == nil && f.Bye != "" {
-			return &byeError{plain.Line(f.Bye)}
+		for {
+			f, err := control.receive()
+			switch {
+			case err != nil:
+				return err
+			case f.Bye != "":
+				return &byeError{plain.Line(f.Bye)}
+			case f.Stopping:
+				h.Log.Info("an agent stops, and begins nothing more", "silo", p.silo, "agent", hi.Name)
+				h.rest(p, session)
+			}
 		}
-		return err
 	})
 	defer func() { _ = session.Close(); <-bye }()
 	err = h.watch(ctx, session, g, bye)
@@ -282,9 +295,6 @@ func (h *Hub) refuse(hi *hello, g Guest) string {
 	case len(hi.Steps) > maxSteps, len(hi.Holds) > 2*maxHolds:
 		return "it says more than is taken"
 	}
-	if err := h.Engine.Takes(hi.Silo, h.steps(nil, hi.Steps)); err != nil {
-		return err.Error()
-	}
 	if addr := h.twin(hi); addr != "" {
 		return fmt.Sprintf("another agent with the same number is connected, %s from %s: a data folder serves one agent, so give this one a folder of its own, without the file agent-id of the other", hi.Name, addr)
 	}
@@ -361,7 +371,7 @@ func (h *Hub) arrive(session *yamux.Session, hi *hello, g Guest) (*peer, error) 
 	if stop != nil && same {
 		return p, nil
 	}
-	fresh, err := h.Engine.Serve(p.silo, h.steps(p, hi.Steps))
+	fresh, err := h.Engine.Serve(p.silo, hi.Name, h.steps(p, hi.Steps))
 	if err != nil {
 		h.leave(p, session, true)
 		return nil, err
@@ -389,6 +399,18 @@ func peerKey(silo, id string) string { return silo + "/" + id }
 func (o offered) equal(b offered) bool {
 	return o.Name == b.Name && o.Doc == b.Doc && o.Resume == b.Resume && o.Timeout == b.Timeout && o.Silence == b.Silence &&
 		slices.Equal(o.Aliases, b.Aliases) && slices.Equal(o.Needs, b.Needs) && slices.Equal(o.Gives, b.Gives) && slices.Equal(o.Has, b.Has)
+}
+
+// rest begins nothing more at an agent that stops. What it has in hand goes on.
+func (h *Hub) rest(p *peer, session *yamux.Session) {
+	p.mu.Lock()
+	var stop func()
+	if p.session == session {
+		stop = p.stop
+		p.stop, p.offers = nil, nil
+	}
+	p.mu.Unlock()
+	h.end(stop)
 }
 
 // leave notes that a line is over: nothing more begins over there. What is under way waits for the next line, for a while; not

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,7 +105,7 @@ func (a *Agent) recall() error {
 			_ = os.Remove(name)
 			continue
 		}
-		w := &work{a: a, call: call{ID: n.ID, callKey: n.callKey}, step: a.steps[n.Step], ended: make(chan struct{}), news: make(chan struct{})}
+		w := &work{a: a, call: call{ID: n.ID, callKey: n.callKey}, step: a.steps[n.Step], ended: make(chan struct{}), told: make(chan struct{}), news: make(chan struct{})}
 		close(w.ended)
 		if n.Outcome != "" {
 			w.outcome = &frame{Sealed: n.Outcome}
@@ -185,7 +186,11 @@ func (a *Agent) Close() {
 			list = append(list, w)
 		}
 	}
+	controls := slices.Collect(maps.Keys(a.controls))
 	a.mu.Unlock()
+	for _, c := range controls {
+		_ = c.send(frame{Stopping: true}) // a line that is cut brings no new work either
+	}
 	slices.SortFunc(list, func(x, y *work) int { return strings.Compare(x.call.ID, y.call.ID) })
 	for _, w := range list {
 		if w.step.Resume != pipeline.Ask || w.call.Func != fnDo {

@@ -8,7 +8,7 @@ import (
 // Owner is the agent to which the work of a run belongs.
 type Owner struct {
 	ID, Name string
-	Call     string // what it may have been sent last, as "3 esx:deploy do"
+	Call     string // what it may have been sent last, as "3 esx:deploy do 0"
 	Over     bool   // what came of it is known
 }
 

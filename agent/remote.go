@@ -110,12 +110,22 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 			return got, pipeline.Permanentf("what the agent %s gave back of %s is not taken: %v", w.p.name, s.Name, err)
 		}
 	}
-	if w.owned() && got.Kind != kindAgain {
-		if err := h.Ledger.Over(context.WithoutCancel(ctx), facts.Run, w.owner()); err != nil {
+	if w.owned() {
+		err := error(nil)
+		if got.Kind == kindAgain { // it has ended over there, and whoever comes first takes it up
+			err = h.Ledger.Own(context.WithoutCancel(ctx), facts.Run, w.nobody())
+		} else {
+			err = h.Ledger.Over(context.WithoutCancel(ctx), facts.Run, w.owner())
+		}
+		if err != nil {
 			h.Log.Warn("note that an agent is done", "run", facts.Run, "err", err)
 		}
 	}
-	return got, got.err()
+	err = got.err()
+	if errors.Is(err, pipeline.ErrNotBegun) || errors.Is(err, pipeline.ErrStopping) && fn.reads() {
+		return outcome{}, fmt.Errorf("the agent %s is stopping: %w", w.owner().Name, pipeline.ErrNotBegun)
+	}
+	return got, err
 }
 
 // owned reports whether the call is one that only one agent may have.
@@ -124,11 +134,18 @@ func (w *pending) owned() bool { return !w.call.reads() && w.call.Run > 0 }
 func (w *pending) owner() Owner {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
-	return Owner{ID: w.p.id, Name: w.p.name, Call: w.call.callKey.String()}
+	return Owner{ID: w.p.id, Name: w.p.name, Call: w.word()}
 }
 
-// nobody owns the work of a run whose cancel its agent could not hear.
+// word names the call in the ledger. What a person asked for again is another call.
+func (w *pending) word() string {
+	return fmt.Sprintf("%d %s %s %d", w.call.Stage, w.call.Step, w.call.Func, w.call.Facts.Try)
+}
+
+// nobody owns the work of a run whose cancel its agent could not hear, or which that stopped: whoever is asked next begins.
 const nobody = "-"
+
+func (w *pending) nobody() Owner { return Owner{ID: nobody, Call: w.word()} }
 
 // whose makes sure that the call goes to the agent that has the work in hand already, if there is one.
 func (w *pending) whose(ctx context.Context) error {
@@ -136,12 +153,17 @@ func (w *pending) whose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if owner.Call != "" && owner.Call != w.call.callKey.String() {
+	if owner.Call != "" && owner.Call != w.word() {
 		w.call.Resumed = false // that is on record before a call is sent, so this one never was
 	}
 	if owner.ID != "" && owner.ID != nobody && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
-		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
-		switch other := w.h.await(ctx, w.p.silo, owner.ID); {
+		grace := w.h.Grace
+		if again(owner.Call, w.word()) {
+			grace = 0 // a person said so after it was waited for
+		} else {
+			pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
+		}
+		switch other := w.h.await(ctx, w.p.silo, owner.ID, grace); {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case other != nil:
@@ -153,9 +175,15 @@ func (w *pending) whose(ctx context.Context) error {
 	return nil
 }
 
-// await gives an agent that comes within the time of grace; nil when it does not.
-func (h *Hub) await(ctx context.Context, silo, id string) *peer {
-	end := time.NewTimer(h.Grace)
+// again reports whether two words name one call in two tries.
+func again(was, is string) bool {
+	cut := func(s string) string { return s[:strings.LastIndexByte(" "+s, ' ')] }
+	return was != "" && was != is && cut(was) == cut(is)
+}
+
+// await gives an agent that comes within a time; nil when it does not.
+func (h *Hub) await(ctx context.Context, silo, id string, within time.Duration) *peer {
+	end := time.NewTimer(within)
 	defer end.Stop()
 	look := time.NewTicker(200 * time.Millisecond)
 	defer look.Stop()
@@ -170,6 +198,9 @@ func (h *Hub) await(ctx context.Context, silo, id string) *peer {
 			if here {
 				return p
 			}
+		}
+		if within == 0 {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -207,6 +238,8 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 			return outcome{}, pipeline.ErrStopping // the work goes on over there, and whoever takes the run up joins it
 		case !errors.Is(err, errCut):
 			return outcome{}, err
+		case w.call.reads(): // it can be asked again, and elsewhere
+			return outcome{}, fmt.Errorf("the line to the agent %s was cut: %w", w.owner().Name, pipeline.ErrNotBegun)
 		}
 		if !cut {
 			pipeline.Log(ctx, fmt.Sprintf("the line to the agent %s is cut; it is waited for", w.owner().Name))
@@ -271,7 +304,7 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 // giveUp is what a call comes to whose agent does not come back.
 func (w *pending) giveUp(ctx context.Context) error {
 	if ctx.Err() != nil {
-		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, Owner{ID: nobody, Call: w.call.callKey.String()}); err != nil { // told to it when it is back
+		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, w.nobody()); err != nil { // told to it when it is back
 			w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "err", err)
 		}
 		return context.Cause(ctx)

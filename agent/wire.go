@@ -28,16 +28,18 @@ const (
 type frame struct {
 	Hello   *hello   `json:"hello,omitempty"`
 	Welcome *welcome `json:"welcome,omitempty"`
-	Bye     string   `json:"bye,omitempty"` // the agent stops; why
-	Call    *call    `json:"call,omitempty"`
-	Cancel  string   `json:"cancel,omitempty"` // why the call is to end
-	Line    *line    `json:"line,omitempty"`
-	Keep    *keep    `json:"keep,omitempty"`
-	Kept    *kept    `json:"kept,omitempty"`
-	Outcome *outcome `json:"outcome,omitempty"`
-	Sealed  string   `json:"sealed,omitempty"` // an outcome that only the server can read
-	Dial    string   `json:"dial,omitempty"`   // host:port
-	Dialled *dialled `json:"dialled,omitempty"`
+	// Stopping: the agent begins nothing more; it ends what it has in hand, and then says Bye, and why.
+	Stopping bool     `json:"stopping,omitempty"`
+	Bye      string   `json:"bye,omitempty"`
+	Call     *call    `json:"call,omitempty"`
+	Cancel   string   `json:"cancel,omitempty"` // why the call is to end
+	Line     *line    `json:"line,omitempty"`
+	Keep     *keep    `json:"keep,omitempty"`
+	Kept     *kept    `json:"kept,omitempty"`
+	Outcome  *outcome `json:"outcome,omitempty"`
+	Sealed   string   `json:"sealed,omitempty"` // an outcome that only the server can read
+	Dial     string   `json:"dial,omitempty"`   // host:port
+	Dialled  *dialled `json:"dialled,omitempty"`
 }
 
 // hello is the first that an agent says.
@@ -60,6 +62,7 @@ type welcome struct {
 	Refused  string        `json:"refused,omitempty"` // why the agent is not taken
 	Seal     string        `json:"seal,omitempty"`    // age1…: to whom outcomes are sealed
 	Forget   []string      `json:"forget,omitempty"`  // calls that are no longer wanted
+	Left     []string      `json:"left,omitempty"`    // steps that are offered and belong to no silo of this name
 	Expires  time.Time     `json:"expires,omitzero"`  // the token
 	Grace    time.Duration `json:"grace,omitempty"`
 }
@@ -99,8 +102,6 @@ type callKey struct {
 	Step  string   `json:"step"`
 	Func  function `json:"func"`
 }
-
-func (k callKey) String() string { return fmt.Sprintf("%d %s %s", k.Stage, k.Step, k.Func) }
 
 // held is a call that an agent knows of.
 type held struct {
@@ -154,7 +155,8 @@ const (
 	kindWait      = "wait"
 	kindStays     = "stays"
 	kindCancelled = "cancelled"
-	kindAgain     = "again" // the agent stops: the work is under way, and goes on when it is back
+	kindAgain     = "again"     // the agent stopped it: it is to be taken up again
+	kindNotBegun  = "not_begun" // the agent stops, and began nothing
 )
 
 // outcome is what came of a call.
@@ -201,6 +203,8 @@ func (o outcome) err() error {
 		return pipeline.AskPerson(errors.New(o.Text))
 	case kindAgain:
 		return pipeline.ErrStopping
+	case kindNotBegun:
+		return pipeline.ErrNotBegun
 	}
 	return errors.New(o.Text)
 }

@@ -25,7 +25,7 @@ type work struct {
 	since time.Time
 	stop  context.CancelCauseFunc // nil: an earlier process had it
 	ended chan struct{}           // closed when the step has returned
-	told  chan struct{}           // closed when its outcome was sent; by once. nil: an earlier process had it
+	told  chan struct{}           // closed when its outcome was sent; by once
 	once  sync.Once
 
 	mu      sync.Mutex
@@ -87,7 +87,7 @@ func (a *Agent) enter(c *call) (*work, outcome) {
 	case (w != nil || c.Resumed) && step.Resume == pipeline.Ask && c.Func == fnDo:
 		return nil, outcome{Kind: kindAsk, Text: "the agent was stopped while it ran, so it may have half happened"}
 	case a.stopped:
-		return nil, outcome{Kind: kindAgain}
+		return nil, outcome{Kind: kindNotBegun}
 	case !known || f == nil:
 		return nil, outcome{Kind: kindPermanent, Text: fmt.Sprintf("the agent %s has no %s of %s", a.Name, c.Func, c.Step)}
 	}

@@ -35,7 +35,7 @@ func nodes() Verb {
 				a.Lines = append(a.Lines, e.nodeLine(n))
 			}
 			for _, s := range now.Silos {
-				a.Lines = append(a.Lines, siloLine(s, now.Nodes))
+				a.Lines = append(a.Lines, siloLine(s))
 			}
 			return a, nil
 		},
@@ -46,7 +46,7 @@ func (e *Env) servers(ctx context.Context) (s Servers, err error) {
 	if s.Nodes, err = e.Engine.Nodes(ctx); err != nil {
 		return s, err
 	}
-	s.Silos, err = e.Engine.Silos(ctx)
+	s.Silos, err = e.Engine.Silos(ctx, s.Nodes)
 	return s, err
 }
 
@@ -55,14 +55,14 @@ func (e *Env) nodeLine(n pipeline.Node) string {
 	if n.Silo != "" {
 		name += " (silo " + n.Silo + ")"
 	}
-	ago := Short(e.Now().Sub(n.Started))
+	ago := Short(e.Now().Sub(n.Renewed))
 	switch {
 	case n.State == store.Left:
-		return fmt.Sprintf("%s, Jarvis %s: was stopped in order; it had started %s ago", name, n.Version, ago)
+		return fmt.Sprintf("%s, Jarvis %s: was stopped in order %s ago", name, n.Version, ago)
 	case n.State != store.Lives:
-		return fmt.Sprintf("%s, Jarvis %s: is dead; what it had in hand goes on elsewhere", name, n.Version)
+		return fmt.Sprintf("%s, Jarvis %s: is dead since %s; what it had in hand goes on elsewhere", name, n.Version, ago)
 	}
-	line := fmt.Sprintf("%s, Jarvis %s: lives, started %s ago", name, n.Version, ago)
+	line := fmt.Sprintf("%s, Jarvis %s: lives, started %s ago", name, n.Version, Short(e.Now().Sub(n.Started)))
 	if !n.Drains.IsZero() {
 		line = fmt.Sprintf("%s, Jarvis %s: drains since %s", name, n.Version, Short(e.Now().Sub(n.Drains)))
 		if n.Runs == 0 {
@@ -74,7 +74,10 @@ func (e *Env) nodeLine(n pipeline.Node) string {
 		line += "; does for all: " + strings.Join(n.Roles, ", ")
 	}
 	for _, silo := range slices.Sorted(maps.Keys(n.Serves)) {
-		line += fmt.Sprintf("; %d %s connected to it for the silo %s", n.Serves[silo], pluralIs(n.Serves[silo], "agent"), silo)
+		line += fmt.Sprintf("; has a line to %s for the silo %s", agents(n.Serves[silo]), silo)
+	}
+	if n.Twin {
+		line += "; another server that lives has the same name: give each its own `node.name`"
 	}
 	if n.Differs {
 		line += "; its configuration has other `silos` than the one that answers, so runs may wait for what nobody does: make them the same"
@@ -85,15 +88,15 @@ func (e *Env) nodeLine(n pipeline.Node) string {
 	return line
 }
 
-func pluralIs(n int, what string) string {
-	if n == 1 {
-		return what + " is"
+func agents(names []string) string {
+	if len(names) == 1 {
+		return "the agent " + names[0]
 	}
-	return what + "s are"
+	return "the agents " + strings.Join(names, ", ")
 }
 
 // siloLine says by whom a silo is served.
-func siloLine(s pipeline.Silo, nodes []pipeline.Node) string {
+func siloLine(s pipeline.Silo) string {
 	name := fmt.Sprintf("silo %s (%s): ", s.Name, strings.Join(s.Modules, ", "))
 	if !s.Served {
 		line := name + fmt.Sprintf("nobody serves it; a server with `node: {silo: %s}` or an agent would", s.Name)
@@ -103,18 +106,13 @@ func siloLine(s pipeline.Silo, nodes []pipeline.Node) string {
 		return line
 	}
 	var by []string
-	for _, n := range nodes {
-		if n.State != store.Lives || !n.Drains.IsZero() {
-			continue
-		}
-		if n.Silo == s.Name {
-			by = append(by, n.Name)
-		}
-		if k := n.Serves[s.Name]; k > 0 {
-			by = append(by, fmt.Sprintf("%d %s at %s", k, plural(k, "agent"), n.Name))
-		}
+	for _, n := range s.Servers {
+		by = append(by, "the server "+n)
 	}
-	return name + "served by " + strings.Join(by, ", ")
+	for _, a := range s.Agents {
+		by = append(by, fmt.Sprintf("the agent %s, with a line to %s", a.Name, strings.Join(a.Lines, ", ")))
+	}
+	return name + "served by " + strings.Join(by, "; ")
 }
 
 func drain() Verb {
@@ -128,9 +126,12 @@ func drain() Verb {
 			name := c.Args[0]
 			err := e.Engine.Drain(ctx, name)
 			var last *pipeline.LastNodeError
+			var twin *pipeline.AmbiguousNodeError
 			switch {
 			case errors.Is(err, pipeline.ErrNotFound):
-				return Answer{}, &UserError{Msg: fmt.Sprintf("no node %s lives", clip(name, 60)), Hint: "`nodes` lists them", Kind: ErrNotFound}
+				return Answer{}, &UserError{Msg: fmt.Sprintf("no server %s lives", clip(name, 60)), Hint: "`nodes` lists them", Kind: ErrNotFound}
+			case errors.As(err, &twin):
+				return Answer{}, &UserError{Msg: twin.Error(), Hint: "give each a `node.name` of its own; until then, stop the one that is to go: its runs go on elsewhere"}
 			case errors.As(err, &last):
 				return Answer{}, &UserError{Msg: last.Error(), Hint: "stop it as it is: what is under way goes on at its next start"}
 			case err != nil:

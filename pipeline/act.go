@@ -193,9 +193,10 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	ctx = WithHost(ctx, &planned{e, in.FQDN, Facts{Owner: OwnerOf(e.install, in.FQDN), By: q.By}})
 	for _, s := range steps {
 		line := PlanLine{Step: s.Name, Text: s.Doc}
+		asked := fmt.Sprintf(" (%s is asked about it when the run begins)", siloWords(s.Silo))
 		switch s = e.nearby(s); {
 		case s.away:
-			line.Text += fmt.Sprintf(" (%s is asked about it when the run begins)", siloWords(s.Silo))
+			line.Text += asked
 		case s.Plan != nil:
 			var text string
 			err := guard.Call(func() (err error) {
@@ -206,6 +207,9 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 			if errors.As(err, &p) {
 				e.log.Error("a bug: something panicked", "what", "plan a step", "step", s.Name, "err", all.Redact(p.Error()), "stack", string(p.Stack))
 				err = errStepBug
+			}
+			if errors.Is(err, ErrNotBegun) { // its agent went away in this moment
+				text, err = s.Doc+asked, nil
 			}
 			if err != nil {
 				text, line.Fails = "would fail: "+oneLine(err), true

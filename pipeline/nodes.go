@@ -12,18 +12,19 @@ import (
 
 // Node is a server on this database, from its start until it left or was taken for dead.
 type Node struct {
-	Name    string          `json:"name"`
-	Silo    string          `json:"silo"` // "": none of its own
-	Version string          `json:"version"`
-	State   store.LifeState `json:"state"`
-	Started time.Time       `json:"started"`
-	Renewed time.Time       `json:"renewed"`         // when it last proved that it lives, by the database's clock
-	Drains  time.Time       `json:"drains,omitzero"` // since when it begins nothing any more
-	Runs    int             `json:"runs"`            // that it has in hand
-	Roles   []string        `json:"roles"`           // what it does for all
-	Serves  map[string]int  `json:"serves"`          // agents that are connected to it, by silo
-	Differs bool            `json:"differs"`         // its configuration has other silos than that of the one that answers
-	Here    bool            `json:"here"`            // it is the one that answers
+	Name    string              `json:"name"`
+	Twin    bool                `json:"twin"` // another that lives has the same name, so a word for one is for both
+	Silo    string              `json:"silo"` // "": none of its own
+	Version string              `json:"version"`
+	State   store.LifeState     `json:"state"`
+	Started time.Time           `json:"started"`
+	Renewed time.Time           `json:"renewed"`         // when it last proved that it lives, by the database's clock
+	Drains  time.Time           `json:"drains,omitzero"` // since when it begins nothing any more
+	Runs    int                 `json:"runs"`            // that it has in hand
+	Roles   []string            `json:"roles"`           // what it does for all
+	Serves  map[string][]string `json:"serves"`          // agents that have a line to it, by silo
+	Differs bool                `json:"differs"`         // its configuration has other silos than that of the one that answers
+	Here    bool                `json:"here"`            // it is the one that answers
 
 	holder string
 }
@@ -31,7 +32,8 @@ type Node struct {
 // nodesShown is how long those that have ended are listed.
 const nodesShown = time.Hour
 
-// Nodes lists the servers on this database, those that live first, by name; of the others those of the last hour.
+// Nodes lists the servers on this database, those that live first, by name; then those of the last hour whose name no other has
+// since then.
 func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 	lives, err := e.db.Lives(ctx)
 	if err != nil {
@@ -61,7 +63,7 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 			continue
 		}
 		n := Node{Name: l.Node.Name, Silo: l.Node.Silo, Version: l.Node.Version, State: l.State, Started: l.Started, Renewed: l.Renewed, Drains: l.Drains,
-			Runs: hands[l.Holder], Here: l.Holder == e.db.Holder(), Roles: []string{}, Serves: map[string]int{}, holder: l.Holder}
+			Runs: hands[l.Holder], Here: l.Holder == e.db.Holder(), Roles: []string{}, Serves: map[string][]string{}, holder: l.Holder}
 		if l.State == store.Lives {
 			if n.Serves, err = servers(ctx, e.db, l.Holder); err != nil {
 				return nil, err
@@ -86,7 +88,15 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 		}
 		return b.Renewed.Compare(a.Renewed)
 	})
-	return out, nil
+	for i, n := range out {
+		out[i].Twin = n.State == store.Lives && slices.ContainsFunc(out, func(o Node) bool { return o.State == store.Lives && o.Name == n.Name && o.holder != n.holder })
+	}
+	known := map[string]bool{}
+	return slices.DeleteFunc(out, func(n Node) bool {
+		was := known[n.Name]
+		known[n.Name] = true
+		return was && n.State != store.Lives // it was started again since
+	}), nil
 }
 
 // inHands counts the runs that each life has in hand.
@@ -102,11 +112,18 @@ func (e *Engine) inHands(ctx context.Context) (map[string]int, error) {
 	return out, err
 }
 
+// AmbiguousNodeError says that several that live have one name.
+type AmbiguousNodeError struct{ Name string }
+
+func (e *AmbiguousNodeError) Error() string {
+	return fmt.Sprintf("%s is the name of several servers that live, and a word for one would be for all", e.Name)
+}
+
 // LastNodeError says that a node cannot drain, because no other would go on.
 type LastNodeError struct{ Name string }
 
 func (e *LastNodeError) Error() string {
-	return fmt.Sprintf("%s is the only node that works, and nobody would go on with its runs", e.Name)
+	return fmt.Sprintf("%s is the only server that works, and nobody would go on with its runs", e.Name)
 }
 
 // Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its roles. It
@@ -116,16 +133,18 @@ func (e *Engine) Drain(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	found, others := false, false
+	found, others, twin := false, false, false
 	for _, n := range nodes {
 		if n.State == store.Lives {
-			found = found || n.Name == name
+			found, twin = found || n.Name == name, twin || n.Name == name && n.Twin
 			others = others || n.Name != name && n.Drains.IsZero()
 		}
 	}
 	switch {
 	case !found:
 		return ErrNotFound
+	case twin:
+		return &AmbiguousNodeError{name}
 	case !others:
 		return &LastNodeError{name}
 	}

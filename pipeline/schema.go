@@ -103,8 +103,10 @@ func Migrations(postgres bool) []store.Migration {
 		`ALTER TABLE runs ADD COLUMN checked TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE runs ADD COLUMN released INTEGER NOT NULL DEFAULT 0`,
 	}})
-	return append(list, store.Migration{Name: "pipeline/15-silo-configs", Stmts: []string{ // what each life of a node reads under silos
+	// silo_configs: what each life of a node reads under silos. names: of the agents, with a space between.
+	return append(list, store.Migration{Name: "pipeline/15-silo-configs", Stmts: []string{
 		`CREATE TABLE silo_configs (holder TEXT PRIMARY KEY, said TEXT NOT NULL)`,
+		`ALTER TABLE silo_servers ADD COLUMN names TEXT NOT NULL DEFAULT ''`,
 	}})
 }
 

@@ -27,6 +27,7 @@ type taken struct {
 // server is one agent's offer.
 type server struct {
 	silo  string
+	who   string
 	steps map[string]Step
 
 	mu     sync.Mutex
@@ -35,23 +36,20 @@ type server struct {
 	idle   chan struct{} // closed when no call is in hand, and none will be
 }
 
-// Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent. Each step's functions do
+// Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent, who. Each step's functions do
 // their work over there, and its description is what the agent offers. Steps of modules that the configuration does not give
-// to the silo are left out, and that is logged; it refuses what Takes refuses. Several may serve one silo.
+// to the silo are left out; it refuses what Takes refuses. Several may serve one silo.
 //
 // A function that returns ErrStopping leaves its step as under way: whoever takes the run up next treats it as its Resume
 // says, with Facts.Resumed. That is for an agent of which nobody knows what it did.
 //
 // stop takes no more runs of the silo and returns when none is in hand; it may be called again.
-func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
-	offer, not, err := e.takes(silo, steps)
+func (e *Engine) Serve(silo, who string, steps []Step) (stop func(), err error) {
+	offer, _, err := e.takes(silo, steps)
 	if err != nil {
 		return nil, err
 	}
-	if len(not) > 0 {
-		e.log.Warn("steps that are offered for a silo are not its, by the configuration, and are left out", "silo", silo, "steps", fmt.Sprint(not))
-	}
-	s := &server{silo: silo, steps: map[string]Step{}, idle: make(chan struct{})}
+	s := &server{silo: silo, who: who, steps: map[string]Step{}, idle: make(chan struct{})}
 	for _, step := range offer {
 		step = s.wrap(step)
 		for _, name := range append([]string{step.Name}, step.Aliases...) {
@@ -76,11 +74,11 @@ func (e *Engine) Serve(silo string, steps []Step) (stop func(), err error) {
 	return sync.OnceFunc(func() { e.unserve(s) }), nil
 }
 
-// Takes says whether Serve would take steps for a silo: an error when the configuration has no such silo, or none of these
-// steps for it, or when this node stops or drains.
-func (e *Engine) Takes(silo string, steps []Step) error {
-	_, _, err := e.takes(silo, steps)
-	return err
+// Takes says whether Serve would take steps for a silo, and which it would leave out: an error when the configuration has no such
+// silo, or none of these steps for it, or when this node stops or drains.
+func (e *Engine) Takes(silo string, steps []Step) (left []string, err error) {
+	_, left, err = e.takes(silo, steps)
+	return left, err
 }
 
 func (e *Engine) takes(silo string, steps []Step) (offer []Step, not []string, err error) {
@@ -181,15 +179,16 @@ func (v *serving) has(silo string) bool {
 	return len(v.by[silo]) > 0
 }
 
-// agents counts those that serve each silo here.
-func (v *serving) agents() map[string]int {
+// agents names those that serve each silo here.
+func (v *serving) agents() map[string][]string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	out := map[string]int{}
+	out := map[string][]string{}
 	for silo, list := range v.by {
-		if len(list) > 0 {
-			out[silo] = len(list)
+		for _, s := range list {
+			out[silo] = append(out[silo], s.who)
 		}
+		slices.Sort(out[silo])
 	}
 	return out
 }

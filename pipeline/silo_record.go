@@ -80,17 +80,18 @@ func (e *Engine) noteServed(ctx context.Context) error {
 		}
 		is := e.serving.agents()
 		for silo := range was {
-			if is[silo] == 0 {
+			if len(is[silo]) == 0 {
 				if _, err := tx.Exec(ctx, "DELETE FROM silo_servers WHERE silo = ? AND holder = ?", silo, e.db.Holder()); err != nil {
 					return err
 				}
 			}
 		}
-		for silo, n := range is {
-			if was[silo] == n {
+		for silo, who := range is {
+			if len(who) == 0 || slices.Equal(was[silo], who) {
 				continue
 			}
-			if _, err := tx.Exec(ctx, "INSERT INTO silo_servers (silo, holder, agents, since) VALUES (?, ?, ?, ?) ON CONFLICT (silo, holder) DO UPDATE SET agents = excluded.agents", silo, e.db.Holder(), n, time.Now().UnixMilli()); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO silo_servers (silo, holder, agents, names, since) VALUES (?, ?, ?, ?, ?) ON CONFLICT (silo, holder) DO UPDATE SET agents = excluded.agents, names = excluded.names",
+				silo, e.db.Holder(), len(who), strings.Join(who, "\n"), time.Now().UnixMilli()); err != nil {
 				return err
 			}
 		}
@@ -99,16 +100,15 @@ func (e *Engine) noteServed(ctx context.Context) error {
 	})
 }
 
-// servers counts the agents of each silo at a life of a node.
-func servers(ctx context.Context, q store.Querier, holder string) (map[string]int, error) {
-	out := map[string]int{}
+// servers names the agents of each silo at a life of a node.
+func servers(ctx context.Context, q store.Querier, holder string) (map[string][]string, error) {
+	out := map[string][]string{}
 	_, err := store.Collect(ctx, q, func(row store.Row) (none struct{}, err error) {
-		var silo string
-		var n int
-		err = row.Scan(&silo, &n)
-		out[silo] = n
+		var silo, names string
+		err = row.Scan(&silo, &names)
+		out[silo] = strings.Split(names, "\n")
 		return none, err
-	}, "SELECT silo, agents FROM silo_servers WHERE holder = ?", holder)
+	}, "SELECT silo, names FROM silo_servers WHERE holder = ?", holder)
 	return out, err
 }
 
@@ -336,14 +336,43 @@ func (e *Engine) markOne(ctx context.Context, id int64, silo string) error {
 
 // Silo is one of the configuration's, and who serves it.
 type Silo struct {
-	Name    string   `json:"name"`
-	Modules []string `json:"modules"`
-	Served  bool     `json:"served"`
-	Waiting int      `json:"waiting"` // runs that wait for somebody who serves it
+	Name    string      `json:"name"`
+	Modules []string    `json:"modules"`
+	Served  bool        `json:"served"`
+	Servers []string    `json:"servers"` // that stand in it, live, and do not drain
+	Agents  []SiloAgent `json:"agents"`  // that are connected
+	Waiting int         `json:"waiting"` // runs that wait for somebody who serves it
 }
 
-// Silos lists those of the configuration, by name.
-func (e *Engine) Silos(ctx context.Context) ([]Silo, error) {
+// SiloAgent is an agent, and the servers to which it has a line.
+type SiloAgent struct {
+	Name  string   `json:"name"`
+	Lines []string `json:"lines"`
+}
+
+// servedBy fills in who serves a silo.
+func (s *Silo) servedBy(nodes []Node) {
+	s.Servers, s.Agents = []string{}, []SiloAgent{}
+	for _, n := range nodes {
+		if n.State != store.Lives || !n.Drains.IsZero() {
+			continue
+		}
+		if n.Silo == s.Name {
+			s.Servers = append(s.Servers, n.Name)
+		}
+		for _, who := range n.Serves[s.Name] {
+			i := slices.IndexFunc(s.Agents, func(a SiloAgent) bool { return a.Name == who && !slices.Contains(a.Lines, n.Name) })
+			if i < 0 {
+				i = len(s.Agents)
+				s.Agents = append(s.Agents, SiloAgent{Name: who})
+			}
+			s.Agents[i].Lines = append(s.Agents[i].Lines, n.Name)
+		}
+	}
+}
+
+// Silos lists those of the configuration, by name. nodes are what Nodes gave.
+func (e *Engine) Silos(ctx context.Context, nodes []Node) ([]Silo, error) {
 	out := []Silo{}
 	for _, name := range e.SiloNames() {
 		s := Silo{Name: name}
@@ -360,6 +389,7 @@ func (e *Engine) Silos(ctx context.Context) ([]Silo, error) {
 		if err := e.db.QueryRow(ctx, "SELECT count(*) FROM runs JOIN river_job ON runs.id = "+w.run+" AND runs.epoch = "+w.turn+" WHERE kind = 'jarvis_carry' AND queue = ? AND live = 1 AND reason = 'silo'", queueOf(name)).Scan(&s.Waiting); err != nil {
 			return nil, err
 		}
+		s.servedBy(nodes)
 		out = append(out, s)
 	}
 	return out, nil

@@ -112,7 +112,7 @@ func TestASiloThatNobodyServes(t *testing.T) {
 	if r.State != pipeline.Waiting || r.Stage != 1 || !strings.Contains(r.Why, "waits for the silo vmware, which nobody serves") {
 		t.Errorf("the run is %s at %s: %s", r.State, r.Where(), r.Why)
 	}
-	silos, err := hub.e.Silos(t.Context())
+	silos, err := hub.e.Silos(t.Context(), nil)
 	if err != nil || len(silos) != 1 || silos[0].Served || silos[0].Waiting != 1 {
 		t.Errorf("Silos = %+v, %v", silos, err)
 	}
@@ -123,7 +123,7 @@ func TestASiloThatNobodyServes(t *testing.T) {
 	}
 	hub.wait(gone.ID, pipeline.Cancelled)
 
-	stop, err := other.e.Serve("vmware", []pipeline.Step{d.step("agent", "vc:make"), d.step("agent", "dns:up")})
+	stop, err := other.e.Serve("vmware", "box", []pipeline.Step{d.step("agent", "vc:make"), d.step("agent", "dns:up")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestASiloThatNobodyServes(t *testing.T) {
 		t.Errorf("it went %s", s)
 	}
 	nodes, err := hub.e.Nodes(t.Context())
-	if err != nil || nodes[1].Name != "other" || nodes[1].Serves["vmware"] != 1 || len(nodes[0].Serves) != 0 {
+	if err != nil || nodes[1].Name != "other" || strings.Join(nodes[1].Serves["vmware"], " ") != "box" || len(nodes[0].Serves) != 0 {
 		t.Errorf("Nodes = %+v, %v", nodes, err)
 	}
 	stop()
@@ -143,14 +143,14 @@ func TestASiloThatNobodyServes(t *testing.T) {
 	}
 	// One that its cluster, or a person, takes back waits there as well, and goes on.
 	for _, steps := range [][]pipeline.Step{{d.step("agent", "dns:up")}, nil} {
-		if _, err := other.e.Serve("vmware", steps); err == nil {
+		if _, err := other.e.Serve("vmware", "box", steps); err == nil {
 			t.Error("an agent without a step of the silo serves it")
 		}
 	}
-	if _, err := other.e.Serve("moon", []pipeline.Step{d.step("agent", "vc:make")}); err == nil {
+	if _, err := other.e.Serve("moon", "box", []pipeline.Step{d.step("agent", "vc:make")}); err == nil {
 		t.Error("an agent serves a silo that the configuration does not have")
 	}
-	stop, err = hub.e.Serve("vmware", []pipeline.Step{d.step("agent", "vc:make")})
+	stop, err = hub.e.Serve("vmware", "box", []pipeline.Step{d.step("agent", "vc:make")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestAServedStep(t *testing.T) {
 			return ctx.Err()
 		}
 	}}
-	stop, err := other.e.Serve("vmware", []pipeline.Step{step})
+	stop, err := other.e.Serve("vmware", "box", []pipeline.Step{step})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestAServedStep(t *testing.T) {
 
 	// The node to which the agent is connected is cut off in the middle of the step.
 	free = make(chan struct{})
-	if stop, err = other.e.Serve("vmware", []pipeline.Step{step}); err != nil {
+	if stop, err = other.e.Serve("vmware", "box", []pipeline.Step{step}); err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
@@ -218,7 +218,7 @@ func TestAServedStep(t *testing.T) {
 	if got.State != pipeline.Waiting {
 		t.Errorf("the run is %s", got.State)
 	}
-	if stop, err = hub.e.Serve("vmware", []pipeline.Step{step}); err != nil {
+	if stop, err = hub.e.Serve("vmware", "box", []pipeline.Step{step}); err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
@@ -281,7 +281,7 @@ func TestALoneServerWithAnAgent(t *testing.T) {
 		w.start()
 		n := &node{world: w}
 		serve := func() func() {
-			stop, err := w.e.Serve("vmware", []pipeline.Step{d.step("agent", "vc:make")})
+			stop, err := w.e.Serve("vmware", "box", []pipeline.Step{d.step("agent", "vc:make")})
 			if err != nil {
 				t.Fatal(err)
 			}

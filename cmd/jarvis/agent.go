@@ -95,18 +95,26 @@ func (c *agentCmd) check(ctx context.Context, t *term, o agent.Options) error {
 		return &exitError{exitUsage, err.Error()}
 	}
 	var failed []error
+	var left []string
 	for _, s := range o.Servers {
-		version, expires, err := a.Try(ctx, s)
+		taken, err := a.Try(ctx, s)
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		_, _ = fmt.Fprintf(t.out, "%s (%s) takes this agent for the silo %s; its token counts until %s.\n", s, version, o.Silo, plain.Time(expires))
+		left = taken.Left
+		_, _ = fmt.Fprintf(t.out, "%s (%s) takes this agent for the silo %s; its token counts until %s.\n", s, taken.Version, o.Silo, plain.Time(taken.Expires))
 	}
 	if len(failed) > 0 {
 		return &exitError{exitFailed, errors.Join(failed...).Error()}
 	}
-	_, _ = fmt.Fprintf(t.out, "It offers %d steps: of %s.\n", len(o.Steps), strings.Join(modules(o.Steps), ", "))
+	of := func(is bool) []pipeline.Step {
+		return slices.DeleteFunc(slices.Clone(o.Steps), func(s pipeline.Step) bool { return slices.Contains(left, s.Name) != is })
+	}
+	_, _ = fmt.Fprintf(t.out, "It offers %d steps: of %s.\n", len(of(false)), strings.Join(modules(of(false)), ", "))
+	if len(left) > 0 {
+		_, _ = fmt.Fprintf(t.out, "It has %d more, of %s, which are not asked for: by the configuration of the servers these modules do not belong to the silo %s.\n", len(of(true)), strings.Join(modules(of(true)), ", "), o.Silo)
+	}
 	if len(o.Config.Dial) == 0 {
 		_, _ = fmt.Fprintln(t.out, "It reaches no host for the server: agent.dial is empty.")
 		return nil
