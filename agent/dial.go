@@ -134,7 +134,7 @@ func (a *Agent) connect(ctx context.Context, to string) (net.Conn, error) {
 
 // Dial connects to a host through an agent of a silo. The error wraps ErrNoAgent when none is connected here.
 func (h *Hub) Dial(ctx context.Context, silo, addr string) (net.Conn, error) {
-	err := fmt.Errorf("%w: no agent of the silo %s is connected to this server", ErrNoAgent, silo)
+	err := fmt.Errorf("%w: no agent of it has a line to this server; `nodes` says which servers one has a line to", ErrNoAgent)
 	for _, p := range h.in(silo) {
 		var c net.Conn
 		if c, err = p.dial(ctx, addr); err == nil || ctx.Err() != nil {
@@ -145,7 +145,7 @@ func (h *Hub) Dial(ctx context.Context, silo, addr string) (net.Conn, error) {
 }
 
 // ErrNoAgent: nobody is there through whom a host of a silo could be reached.
-var ErrNoAgent = errors.New("the silo cannot be reached")
+var ErrNoAgent = errors.New("it cannot be reached from here")
 
 // in lists the agents of a silo that have a line.
 func (h *Hub) in(silo string) (out []*peer) {

@@ -119,7 +119,7 @@ func (e *NobodyError) Error() string {
 		return fmt.Sprintf("nobody checks %s: the server %s is not there", e.Host, name)
 	}
 	if silo, _, _ := strings.Cut(e.share, "/"); silo != "" {
-		return fmt.Sprintf("nobody checks %s: no server of the silo %s is there", e.Host, silo)
+		return fmt.Sprintf("nobody checks %s: nobody serves the silo %s, in which it stands", e.Host, silo)
 	}
 	return fmt.Sprintf("nobody checks %s: every server drains, or has just begun", cmp.Or(e.Host, "it"))
 }

@@ -198,6 +198,9 @@ func (m *Monitor) runGuarded(ctx context.Context, j job) (out outcome) {
 // bugText is the result of a check on which we have a bug.
 const bugText = "a bug in Jarvis, not in what is checked; the stack is in its log"
 
+// noWayAgain is when a check is tried again to whose silo no way led.
+const noWayAgain = 5 * time.Second
+
 // ended takes in what a run gave, and lets the next have its place. One that was cancelled gave nothing.
 func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool) {
 	m.mu.Lock()
@@ -208,10 +211,15 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		return // it runs again at the next start
 	}
 	p := f.p
-	if cancelled {
+	noWay := f.out.noWay && !m.alone // a lone server has a result of it, for there is no other
+	if cancelled || noWay {
 		p.busy, p.owed, p.cut = false, append(f.owed, p.owed...), true
 		if p.live && m.ours(p.where) {
-			m.due.at(p, m.now())
+			at := m.now()
+			if noWay { // another server may have a way, and is given the host then
+				at = at.Add(noWayAgain/2 + p.spread(noWayAgain))
+			}
+			m.due.at(p, at)
 			poke(m.wake)
 		} else {
 			m.disown(p)

@@ -455,7 +455,7 @@ func TestSilosAndPins(t *testing.T) {
 	}
 	m.mu.Unlock()
 	s := a.Stats(t.Context())
-	if s.Nobody != 1 || s.Trouble != "nobody checks lost: no server of the silo mars is there" {
+	if s.Nobody != 1 || s.Trouble != "nobody checks lost: nobody serves the silo mars, in which it stands" {
 		t.Errorf("%+v", s)
 	}
 	if _, err := b.RunNow(t.Context(), Key{"disk", "lost"}); err == nil || !strings.Contains(err.Error(), "mars") {
@@ -463,5 +463,42 @@ func TestSilosAndPins(t *testing.T) {
 	}
 	b.end()
 	m.until("the silo is empty", 20*time.Second, func() bool { return a.Stats(t.Context()).Nobody == 3 })
+	m.once()
+}
+
+// TestWithoutAWayNothingIsKnown: the line of an agent is cut. Of the hosts behind it nothing is known, so they are neither down nor
+// flapping; they are asked again when there is a way.
+func TestWithoutAWayNothingIsKnown(t *testing.T) {
+	conf := manyConf()
+	conf.Hosts = []Host{{Name: "far1", Silo: "moon"}}
+	conf.HostTasks = []HostTask{{Tasks: []string{"disk"}, Hosts: []string{"far1"}}}
+	m := newMany(t, conf)
+	a := m.start("a", "moon")
+	k := Key{"disk", "far1"}
+	state := func() View {
+		list, err := a.List(t.Context(), Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			if s.Host == k.Host && s.Task == k.Task {
+				return s
+			}
+		}
+		return View{}
+	}
+	m.until("it is well", 30*time.Second, func() bool { return state().Word == "OK" })
+	m.mu.Lock()
+	m.say = func(Key) outcome { return outcome{unreachable: true, noWay: true, text: "no agent has a line"} }
+	before := len(m.began[k])
+	m.mu.Unlock()
+	m.until("it is tried again without a way", 60*time.Second, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.began[k]) > before+1 })
+	if s := state(); s.Status != OK {
+		t.Errorf("without a way it is %+v", s)
+	}
+	m.mu.Lock()
+	m.say = func(Key) outcome { return outcome{exit: 2, stdout: "full"} }
+	m.mu.Unlock()
+	m.until("it is known again", 60*time.Second, func() bool { return state().Status == Critical })
 	m.once()
 }

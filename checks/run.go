@@ -3,6 +3,7 @@ package checks
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -23,6 +24,7 @@ type outcome struct {
 	took           time.Duration
 	text           string // why there is no exit code, or none that counts
 	unreachable    bool   // the host: nothing was run
+	noWay          bool   // the way to its silo is missing: nothing is known of the host
 }
 
 const defaultTimeout = 30 * time.Second
@@ -52,7 +54,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	// That it can be reached is asked first: it is another thing than what becomes of the command.
 	_, release, err := m.Pool.Get(ctx, target)
 	if err != nil {
-		return outcome{unreachable: true, text: strings.TrimPrefix(oneLine(err), "unreachable: ")}
+		return outcome{unreachable: true, noWay: errors.Is(err, remote.ErrNoWay), text: strings.TrimPrefix(oneLine(err), "unreachable: ")}
 	}
 	release()
 	if j.Task == hostTask {
@@ -91,12 +93,24 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		res, err = m.Pool.Quick(ctx, target, line, env)
 	}
 	if err != nil {
-		return outcome{text: oneLine(err)}
+		return outcome{text: oneLine(err), noWay: m.noWay(ctx, target)}
 	}
 	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
 		m.lost(j.where, dir) // somebody removed it
 	}
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
+}
+
+// noWay reports whether the way to a host's silo is missing, after a command has failed.
+func (m *Monitor) noWay(ctx context.Context, target remote.Target) bool {
+	if target.Through == nil {
+		return false
+	}
+	_, release, err := m.Pool.Get(ctx, target)
+	if err == nil {
+		release()
+	}
+	return errors.Is(err, remote.ErrNoWay)
 }
 
 // checkMark is the variable by which a run is known on its host, also to a server that was started since.

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -44,10 +45,10 @@ func (t Target) auth() []gossh.AuthMethod {
 }
 
 // proofs says what we have to show.
-func (t Target) proofs() string {
+func (t Target) notTaken() string {
 	var out []string
 	if t.Agent != nil {
-		out = append(out, "the agent's keys")
+		out = append(out, "the keys of the SSH agent")
 	}
 	switch {
 	case len(t.Signers) == 1:
@@ -59,7 +60,7 @@ func (t Target) proofs() string {
 		out = append(out, "the password")
 	}
 	if len(out) == 0 {
-		return "nothing, and we have no key,"
+		return fmt.Sprintf("%s wants a key or a password for %s, and there is none here", t.Addr, t.User)
 	}
-	return strings.Join(out, " or ")
+	return fmt.Sprintf("%s does not take %s for %s", t.Addr, strings.Join(out, " or "), t.User)
 }

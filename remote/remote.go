@@ -60,6 +60,9 @@ func (t Target) Key() string {
 
 const defaultTimeout = 10 * time.Second
 
+// ErrNoWay is what a Through gives when the way itself is missing, of which the host knows nothing.
+var ErrNoWay = errors.New("no way there")
+
 // ErrUnreachable: nobody answers there (yet): refused, no route, or no answer in time. Nothing has happened.
 var ErrUnreachable = errors.New("unreachable")
 
@@ -123,6 +126,9 @@ func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 500*time.Millisecond) {
 		raw, err := rawConn(ctx, t, jump)
 		if err != nil {
+			if errors.Is(err, ErrNoWay) {
+				return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			}
 			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 		}
 		c, spoke, err := handshake(ctx, raw, t)
@@ -202,7 +208,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 	case strings.Contains(err.Error(), "no common algorithm for host key") && len(cfg.HostKeyAlgorithms) > 0:
 		err = &HostKeyError{Addr: t.Addr, Want: wanted(t)}
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		err = fmt.Errorf("%w: %s does not take %s for %s", ErrRefused, t.Addr, t.proofs(), t.User)
+		err = fmt.Errorf("%w: %s", ErrRefused, t.notTaken())
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(ctx.Err()))
 	default:

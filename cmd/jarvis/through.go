@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
+	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -16,6 +18,9 @@ func (a *app) through(t *remote.Target, silo string) {
 	t.Way = "silo " + silo
 	t.Through = func(ctx context.Context, addr string) (net.Conn, error) {
 		c, err := a.hub.Dial(ctx, silo, addr)
+		if errors.Is(err, agent.ErrNoAgent) {
+			err = fmt.Errorf("%w: %w", remote.ErrNoWay, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("through the silo %s: %w", silo, err)
 		}
