@@ -173,9 +173,9 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 func (t Token) good() error {
 	switch {
 	case !t.Revoked.IsZero():
-		return ErrTokenRevoked
+		return fmt.Errorf("%w (token %d, %s)", ErrTokenRevoked, t.ID, t.Name)
 	case time.Now().After(t.Expires):
-		return ErrTokenExpired
+		return fmt.Errorf("%w (token %d, %s)", ErrTokenExpired, t.ID, t.Name)
 	}
 	return nil
 }

@@ -424,7 +424,7 @@ func TestAStepIsDoneByTheAgent(t *testing.T) {
 	if strings.Contains(got, "someoneelses-2") || strings.Contains(got, "other") || !strings.Contains(got, "opensesame-1") {
 		t.Errorf("the agent got\n%s", got)
 	}
-	if want := "half of it, and •••"; h.all() != want {
+	if want := "at the agent box\nhalf of it, and •••"; h.all() != want {
 		t.Errorf("progress is %q, want %q", h.all(), want)
 	}
 	if len(h.keeps) != 1 || !strings.Contains(h.keeps[0], "ipaddress: 192.0.2.7") || !strings.Contains(h.keeps[0], "# about loki") {

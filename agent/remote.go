@@ -229,6 +229,9 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 				return outcome{}, fmt.Errorf("%w: %w", pipeline.ErrNotBegun, err)
 			}
 		}
+		if !w.begun && !w.call.reads() {
+			pipeline.Progress(ctx, "at the agent "+w.owner().Name)
+		}
 		got, err := w.talk(ctx, l)
 		_ = l.Close()
 		switch {

@@ -85,7 +85,7 @@ func (a *Agent) enter(c *call) (*work, outcome) {
 	case c.Cancelled != "":
 		return nil, outcome{Kind: kindCancelled, Text: c.Cancelled}
 	case (w != nil || c.Resumed) && step.Resume == pipeline.Ask && c.Func == fnDo:
-		return nil, outcome{Kind: kindAsk, Text: "the agent was stopped while it ran, so it may have half happened"}
+		return nil, outcome{Kind: kindAsk, Text: "the agent ended while it ran, so it may have half happened"}
 	case a.stopped:
 		return nil, outcome{Kind: kindNotBegun}
 	case !known || f == nil:

@@ -89,7 +89,7 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 		}
 		fmt.Fprintf(&b, "failed at %s: %s", r.Where(), r.Error)
 	case pipeline.Asking:
-		fmt.Fprintf(&b, "waits for you at %s: %s", r.Where(), r.Error)
+		fmt.Fprintf(&b, "waits for you at %s: %s `retry %s` runs it again, `skip %s` goes on", r.Where(), sentence(r.Error), r.Host, r.Host)
 	case pipeline.Undoing:
 		fmt.Fprintf(&b, "is being undone")
 		if line != "" {

@@ -89,7 +89,7 @@ func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {
 	if err != nil {
 		e.Log.Error("usual times", "err", err)
 	}
-	return StatusLine(r, e.Engine.Line(r.ID), u.Stage(r.Stage, r.Step()), e.Now())
+	return StatusLine(r, e.Engine.Line(ctx, r), u.Stage(r.Stage, r.Step()), e.Now())
 }
 
 // findHost gives where a host stands, by its name or the number of one of its runs.

@@ -23,7 +23,7 @@ type NewToken struct {
 func token() Verb {
 	return Verb{
 		Name: "token", Usage: "[list | new NAME [role ROLE…] [silo SILO] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
-		Doc:     "makes, lists and revokes your tokens for the HTTP API",
+		Doc:     "makes, lists and revokes your tokens for the HTTP API; with silo, an admin makes one for an agent",
 		Example: "token new ci role deploy days 30",
 		API: []API{
 			{Method: "GET", Path: "/v1/tokens", Prefix: []string{"list"}, Gives: []access.Token{}},
@@ -146,6 +146,13 @@ func newAgentToken(ctx context.Context, e *Env, c *Call, t access.Token, life ti
 	}
 	a := say("%s", secret)
 	a.Lines = append(a.Lines, fmt.Sprintf("token %d for an agent of the silo %s, until %s. It is shown this once, and opens nothing else.", made.ID, made.Silo, plain.Time(made.Expires)))
+	if known := e.Engine.SiloNames(); !slices.Contains(known, made.Silo) {
+		have := "it names none"
+		if len(known) > 0 {
+			have = "it names " + strings.Join(known, ", ")
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("The configuration has no silo %s (%s), so no agent is taken for it: name it under `silos` at every server, or revoke this token.", made.Silo, have))
+	}
 	a.Data = NewToken{made, secret}
 	return a, nil
 }

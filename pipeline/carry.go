@@ -144,8 +144,12 @@ func (c *carrier) move() (verdict, error) {
 		if step.Resume == Ask && c.silo == c.here { // an agent knows what became of it, and asks by itself when it does not
 			return c.ask(nil, errors.New("jarvis stopped while it ran, so it may have half happened"))
 		}
+		again := "taken up again after a stop in its middle"
+		if c.silo != c.here {
+			again = "taken up again; its agent knows how far it is, and goes on with what it has in hand"
+		}
 		err := c.write(c.ctx, func(tx store.Tx) error {
-			return insertEvents(c.ctx, tx, r, []Event{{Kind: EvResumed, Stage: r.Stage, Step: r.Step(), Text: "taken up again after a stop in its middle"}})
+			return insertEvents(c.ctx, tx, r, []Event{{Kind: EvResumed, Stage: r.Stage, Step: r.Step(), Text: again}})
 		})
 		if err != nil {
 			return over, err

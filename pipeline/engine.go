@@ -171,6 +171,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(tended)
 		e.silosFailed(ctx, e.markUnserved(ctx)) // what an earlier configuration had sent to one
 	}
+	named := make(chan struct{})
+	e.goLoop(work, "look for a server of the same name", named, e.namesake)
 	heard, told, woken, roused, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
 	e.goLoop(work, "tell the other nodes", told, e.tell)
@@ -204,6 +206,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-told
 	<-woken
 	<-roused
+	<-named
 	<-tended
 	<-taken
 	<-drained

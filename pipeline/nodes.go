@@ -159,6 +159,23 @@ func (e *Engine) Drain(ctx context.Context, name string) error {
 	return nil
 }
 
+// namesakeAfter: a server that was killed counts as living for so long, and has our name then.
+const namesakeAfter = time.Minute
+
+// namesake warns of a server that lives and has our name.
+func (e *Engine) namesake(ctx context.Context) {
+	for e.db.Shared() && ctx.Err() == nil {
+		pause(ctx, namesakeAfter)
+		var others int
+		err := e.db.QueryRow(ctx, "SELECT count(*) FROM jarvis_nodes WHERE state = 'lives' AND name = ? AND holder <> ?", e.db.Node().Name, e.db.Holder()).Scan(&others)
+		if err == nil && others > 0 {
+			e.log.Warn("another server that lives has the same name as this one, so a word for one is for both: give each a node.name of its own", "name", e.db.Node().Name)
+			break
+		}
+	}
+	<-ctx.Done()
+}
+
 // drained stops taking jobs when this node is to drain. What is in hand goes on to the end of its step, and then elsewhere.
 func (e *Engine) drained(ctx context.Context) {
 	select {

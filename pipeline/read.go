@@ -142,12 +142,38 @@ func (e *Engine) Values(r Run, key string) []string {
 	return v
 }
 
-// Line gives the last progress line of a run under way, "" when there is none.
-func (e *Engine) Line(run int64) string {
+// Line gives the last progress line of the step that a run is at, "" when there is none.
+func (e *Engine) Line(ctx context.Context, r Run) string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if u := e.active[run]; u != nil && u.step != nil {
-		return u.step.lastLine()
+	u := e.active[r.ID]
+	var s *stepRun
+	if u != nil {
+		s = u.step
+	}
+	e.mu.Unlock()
+	switch {
+	case s != nil:
+		return s.lastLine()
+	case u != nil || !e.db.Shared() || r.State != Running && r.State != Undoing:
+		return ""
+	}
+	// Another node may carry it, and writes down what it says a moment later.
+	type said struct {
+		kind EventKind
+		line string
+	}
+	list, err := store.Collect(ctx, e.db, func(row store.Row) (s said, err error) { return s, row.Scan(&s.kind, &s.line) },
+		"SELECT kind, text FROM events WHERE run = ? ORDER BY id DESC LIMIT 200", r.ID)
+	if err != nil {
+		e.log.Debug("look up the last line of a run", "run", r.ID, "err", err)
+	}
+	for _, l := range list {
+		switch l.kind {
+		case EvProgress:
+			return l.line
+		case EvStep, EvDone, EvStepUndone:
+			return "" // the step before said what stands there
+		}
 	}
 	return ""
 }

@@ -209,6 +209,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 	guard.Go(func(p *guard.Panic) { lost("the lock is no longer renewed", p) }, func() {
 		defer close(o.done)
 		for pause := renewEvery; ; {
+			before := bootTime()
 			t := time.NewTimer(pause)
 			select {
 			case <-ctx.Done():
@@ -217,6 +218,7 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 			case <-t.C:
 			}
 			sent := bootTime()
+			stood := time.Duration(sent-before) - pause // this process had no processor, or was stopped
 			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with it.
 			one, end := context.WithTimeout(ctx, giveUp-o.unproven())
 			hush := time.AfterFunc(renewEvery, guard.Func(guard.Count, func() { silent(true) }))
@@ -230,6 +232,9 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 			case err == nil && tag.RowsAffected() == 1:
 				o.sent.Store(sent)
 				silent(false)
+			case stood > giveUp-renewEvery:
+				lost(fmt.Sprintf("it stood still for %s and could not show that it lives, so others go on with its runs", stood.Round(time.Second)), err)
+				return
 			case err == nil:
 				lost("another process took this one for dead, or its lock was taken from us", nil)
 				return

@@ -26,6 +26,7 @@ type ExecHost struct {
 	Addr string   `json:"addr,omitempty"` // host:port; "": the record knows it
 	User string   `json:"user,omitempty"`
 	Keys []string `json:"keys,omitempty"` // host keys that the caller knows, as in known_hosts without the names
+	Way  string   `json:"way,omitempty"`  // "silo NAME" in an answer: the server has a way there, and who asks may have none
 }
 
 // ExecRequest is the first line of the body of POST /v1/exec; stdin for the command follows it, if Stdin says so.

@@ -16,6 +16,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // Metrics are served to Prometheus. They count and name steps and verbs; no host, person or text is in them.
@@ -144,10 +145,54 @@ func (m *Metrics) count(ctx context.Context, ev pipeline.Event) {
 // states counts live runs when it is asked.
 type states struct{ engine *pipeline.Engine }
 
-var liveRuns = prometheus.NewDesc("jarvis_runs", "Runs that hold their hosts, by state.", []string{"state"}, nil)
+// All servers on one record say the same of these.
+var (
+	liveRuns    = prometheus.NewDesc("jarvis_runs", "Runs that hold their hosts, by state, of all servers together.", []string{"state"}, nil)
+	liveNodes   = prometheus.NewDesc("jarvis_nodes", "Servers on this record that live and do not drain.", nil, nil)
+	siloServed  = prometheus.NewDesc("jarvis_silo_served", "1 when a server or an agent serves the silo, else 0.", []string{"silo"}, nil)
+	siloAgents  = prometheus.NewDesc("jarvis_silo_agents", "Agents of the silo that are connected to any server.", []string{"silo"}, nil)
+	siloWaiting = prometheus.NewDesc("jarvis_silo_waiting_runs", "Runs that wait for somebody who serves the silo.", []string{"silo"}, nil)
+)
 
 // Describe and Collect are prometheus.Collector.
-func (s *states) Describe(ch chan<- *prometheus.Desc) { ch <- liveRuns }
+func (s *states) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{liveRuns, liveNodes, siloServed, siloAgents, siloWaiting} {
+		ch <- d
+	}
+}
+
+func (s *states) silos(ctx context.Context, ch chan<- prometheus.Metric) error {
+	return guard.Call(func() error {
+		nodes, err := s.engine.Nodes(ctx)
+		if err != nil {
+			return err
+		}
+		silos, err := s.engine.Silos(ctx, nodes)
+		if err != nil {
+			return err
+		}
+		lives := 0
+		for _, n := range nodes {
+			if n.State == store.Lives && n.Drains.IsZero() {
+				lives++
+			}
+		}
+		gauge := func(d *prometheus.Desc, v int, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+		}
+		gauge(liveNodes, lives)
+		for _, silo := range silos {
+			served := 0
+			if silo.Served {
+				served = 1
+			}
+			gauge(siloServed, served, silo.Name)
+			gauge(siloAgents, len(silo.Agents), silo.Name)
+			gauge(siloWaiting, silo.Waiting, silo.Name)
+		}
+		return nil
+	})
+}
 
 // Collect asks the record.
 func (s *states) Collect(ch chan<- prometheus.Metric) {
@@ -161,6 +206,9 @@ func (s *states) Collect(ch chan<- prometheus.Metric) {
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(liveRuns, err)
 		return
+	}
+	if err := s.silos(ctx, ch); err != nil {
+		ch <- prometheus.NewInvalidMetric(liveNodes, err)
 	}
 	for _, st := range []pipeline.State{pipeline.Proposed, pipeline.Running, pipeline.Waiting, pipeline.Failed, pipeline.Asking, pipeline.Undoing} {
 		ch <- prometheus.MustNewConstMetric(liveRuns, prometheus.GaugeValue, float64(n[st]), string(st))

@@ -154,7 +154,7 @@ func (s *Server) addReads(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		v := RunView{Run: run, Line: s.Engine.Line(run.ID), Usual: make([]time.Duration, len(run.Steps))}
+		v := RunView{Run: run, Line: s.Engine.Line(ctx, run), Usual: make([]time.Duration, len(run.Steps))}
 		if u, err := s.Engine.Usual(ctx, run.Pipeline); err == nil {
 			v.Total = u.Total
 			for i, step := range run.Steps {

@@ -91,7 +91,7 @@ func (s *Server) whereIs(ctx context.Context, name string) (Where, error) {
 		return at, err
 	}
 	for _, h := range hosts {
-		e := ExecHost{Name: h.Name, Addr: h.Target.Addr, User: h.Target.User}
+		e := ExecHost{Name: h.Name, Addr: h.Target.Addr, User: h.Target.User, Way: h.Target.Way}
 		if pinned, ok := h.Target.HostKeys.(remote.Pinned); ok {
 			for _, k := range pinned {
 				e.Keys = append(e.Keys, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(k))))

@@ -182,6 +182,12 @@ func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost)
 			}
 		}
 		t.Addr, t.User = h.Addr, h.User
+		if h.Way != "" {
+			t.Way = h.Way
+			t.Through = func(context.Context, string) (net.Conn, error) {
+				return nil, fmt.Errorf("it stands in the %s, and this command connects from here: `run`, and `exec` without flags that make it connect from here, go by the server and an agent; --direct connects from here all the same", h.Way)
+			}
+		}
 		if r.flags.User != "" {
 			t.User = r.flags.User
 		}

@@ -444,7 +444,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Version: version, Log: a.log, Healthy: a.db.Healthy,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Version: version, Log: a.log, Healthy: a.ready,
 		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
 	if err != nil {
 		return a.conf.Wrong(err)

@@ -74,7 +74,7 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a ack -d 'says that
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a nodes -d 'lists the servers that share this record: whether each lives, what it has in hand, and what it does for all.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a drain -d 'has a server begin nothing any more, before it is stopped: its runs go on at the others from their next step on.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a audit -d 'shows the newest commands: who, from where, what, and what came of it.'
-complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a token -d 'makes, lists and revokes your tokens for the HTTP API.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a token -d 'makes, lists and revokes your tokens for the HTTP API; with silo, an admin makes one for an agent.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a whoami -d 'says who I take you for, and what you may do.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a help -d 'lists what you may say, or explains one command.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a version -d 'says which version runs.'

@@ -48,7 +48,7 @@ _jarvis() {
 		'nodes:lists the servers that share this record\: whether each lives, what it has in hand, and what it does for all.'
 		'drain:has a server begin nothing any more, before it is stopped\: its runs go on at the others from their next step on.'
 		'audit:shows the newest commands\: who, from where, what, and what came of it.'
-		'token:makes, lists and revokes your tokens for the HTTP API.'
+		'token:makes, lists and revokes your tokens for the HTTP API; with silo, an admin makes one for an agent.'
 		'whoami:says who I take you for, and what you may do.'
 		'help:lists what you may say, or explains one command.'
 		'version:says which version runs.'
