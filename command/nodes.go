@@ -106,8 +106,8 @@ func siloLine(s pipeline.Silo) string {
 		return line
 	}
 	var by []string
-	for _, n := range s.Servers {
-		by = append(by, "the server "+n)
+	if n := len(s.Servers); n > 0 {
+		by = append(by, "the "+plural(n, "server")+" "+strings.Join(s.Servers, ", "))
 	}
 	for _, a := range s.Agents {
 		by = append(by, fmt.Sprintf("the agent %s, with a line to %s", a.Name, strings.Join(a.Lines, ", ")))

@@ -34,7 +34,7 @@ func TestARunGoesThroughASilo(t *testing.T) {
 	}
 	until(t, 60*time.Second, "the silo is served by both", func() bool {
 		out, err := n.list[0].cli(t.Context(), "nodes")
-		return err == nil && strings.Contains(string(out), "silo vmware (toy): served by vm1, vm2")
+		return err == nil && strings.Contains(string(out), "silo vmware (toy): served by the servers vm1, vm2")
 	})
 	until(t, 60*time.Second, "the hub lists the silo's steps", func() bool {
 		return strings.Contains(n.says(0, "steps"), "toy:wait (silo vmware)")
