@@ -32,21 +32,9 @@ func status() Verb {
 					a.Data = cl
 					return a, nil
 				}
-				line := e.statusLine(ctx, r)
-				if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
-					if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
-						line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
-					}
-				}
-				if s := e.standsRemark(ctx, r); s != "" {
-					line += " " + s
-				}
-				undos, err := e.Engine.Undos(ctx)
+				line, err := e.standLine(ctx, r)
 				if err != nil {
 					return Answer{}, err
-				}
-				if u := undoRemark(undos, r); u != "" {
-					line += " " + strings.ToUpper(u[:1]) + u[1:] + "."
 				}
 				a := say("%s", line)
 				a.Data, a.Run = r, &r
@@ -82,6 +70,37 @@ func status() Verb {
 			return a, nil
 		},
 	}
+}
+
+// standLine says all that there is to say of where a run stands.
+func (e *Env) standLine(ctx context.Context, r pipeline.Run) (string, error) {
+	line := e.statusLine(ctx, r)
+	if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
+		if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
+			line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
+		}
+	}
+	if s := e.standsRemark(ctx, r); s != "" {
+		line += " " + s
+	}
+	undos, err := e.Engine.Undos(ctx)
+	if err != nil {
+		return "", err
+	}
+	if u := undoRemark(undos, r); u != "" {
+		line += " " + strings.ToUpper(u[:1]) + u[1:] + "."
+	}
+	return line, nil
+}
+
+// StatusOf says where a run stands, in the words of `status RUN`.
+func (t *Table) StatusOf(ctx context.Context, r pipeline.Run) (string, error) {
+	return t.env().standLine(ctx, r)
+}
+
+// StatusLineOf says the same in the words of `status`, one of many.
+func (t *Table) StatusLineOf(ctx context.Context, r pipeline.Run) string {
+	return t.env().statusLine(ctx, r)
 }
 
 func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {

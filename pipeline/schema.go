@@ -97,12 +97,14 @@ func Migrations(postgres bool) []store.Migration {
 	}})
 	// silo_steps: what the steps of a silo are, for those who have none of them. silo_servers: by which lives of nodes a silo is
 	// served beside those that stand in it: agents are connected to them.
-	return append(list, store.Migration{Name: "pipeline/14-silos", Stmts: []string{
+	list = append(list, store.Migration{Name: "pipeline/14-silos", Stmts: []string{
 		`CREATE TABLE silo_steps (silo TEXT NOT NULL, step TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (silo, step))`,
 		`CREATE TABLE silo_servers (silo TEXT NOT NULL, holder TEXT NOT NULL, agents INTEGER NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (silo, holder))`,
 		`ALTER TABLE runs ADD COLUMN checked TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE runs ADD COLUMN released INTEGER NOT NULL DEFAULT 0`,
 	}})
+	// What became of the stages of a run, beside a log of any length.
+	return append(list, store.Migration{Name: "pipeline/15-marks", Stmts: []string{`CREATE INDEX events_marks ON events (run, id) WHERE ` + noLines}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each
