@@ -32,11 +32,11 @@ func status() Verb {
 					a.Data = cl
 					return a, nil
 				}
-				line, err := e.standLine(ctx, r)
+				remarks, err := e.remarks(ctx, r)
 				if err != nil {
 					return Answer{}, err
 				}
-				a := say("%s", line)
+				a := say("%s", e.statusLine(ctx, r)+remarks)
 				a.Data, a.Run = r, &r
 				return a, nil
 			}
@@ -72,9 +72,8 @@ func status() Verb {
 	}
 }
 
-// standLine says all that there is to say of where a run stands.
-func (e *Env) standLine(ctx context.Context, r pipeline.Run) (string, error) {
-	line := e.statusLine(ctx, r)
+// remarks is what is said behind a status line: what waits about the run, and whether its host stands all the same.
+func (e *Env) remarks(ctx context.Context, r pipeline.Run) (line string, err error) {
 	if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
 		if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
 			line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
@@ -93,14 +92,15 @@ func (e *Env) standLine(ctx context.Context, r pipeline.Run) (string, error) {
 	return line, nil
 }
 
-// StatusOf says where a run stands, in the words of `status RUN`.
-func (t *Table) StatusOf(ctx context.Context, r pipeline.Run) (string, error) {
-	return t.env().standLine(ctx, r)
+// StatusLine says where a run stands, in the words of `status`.
+func (t *Table) StatusLine(ctx context.Context, r pipeline.Run) string {
+	return t.env().statusLine(ctx, r)
 }
 
-// StatusLineOf says the same in the words of `status`, one of many.
-func (t *Table) StatusLineOf(ctx context.Context, r pipeline.Run) string {
-	return t.env().statusLine(ctx, r)
+// StatusRemarks gives what `status RUN` says behind that, with a space before it; "" for nothing. It changes with the run's
+// events that are no lines.
+func (t *Table) StatusRemarks(ctx context.Context, r pipeline.Run) (string, error) {
+	return t.env().remarks(ctx, r)
 }
 
 func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {

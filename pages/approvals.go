@@ -11,7 +11,9 @@ import (
 
 func approvalsPage() *page {
 	return &page{path: "/approvals", file: "approvals.html", name: "Approvals", key: "a", role: access.View, slow: true,
-		read: func(s *Site, ctx context.Context, _ query, _ view) (view, error) { return s.readApprovals(ctx) }}
+		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
+			return s.readApprovals(ctx)
+		}}
 }
 
 // maxDecided is how many answers are shown.

@@ -15,7 +15,9 @@ import (
 
 func homePage() *page {
 	return &page{path: "/{$}", file: "home.html", name: "Overview", key: "o", role: access.View, slow: true,
-		read: func(s *Site, ctx context.Context, _ query, _ view) (view, error) { return s.readHome(ctx) }}
+		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
+			return s.readHome(ctx)
+		}}
 }
 
 // How much of each the overview shows.
@@ -136,7 +138,7 @@ func sumUp(asks, failed, live, bad int) sentence {
 // runRow is a run in a list, with the sentence that `status` has for it.
 func (s *Site) runRow(ctx context.Context, r pipeline.Run) row {
 	kind, _, word := look(r)
-	text := strings.TrimPrefix(s.Table.StatusLineOf(ctx, r), r.Host+": ")
+	text := strings.TrimPrefix(s.Table.StatusLine(ctx, r), r.Host+": ")
 	if kind == "live" && r.State != pipeline.Undoing {
 		word = fmt.Sprintf("%d/%d", min(r.Stage+1, len(r.Steps)), len(r.Steps))
 	}

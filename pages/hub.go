@@ -26,7 +26,8 @@ type hub struct {
 	mu     sync.Mutex
 	topics map[string]*topic
 
-	last int64 // newest event that was looked at; the hub's goroutine alone
+	following bool  // last counts; the hub's goroutine alone, as last
+	last      int64 // newest event that was looked at
 }
 
 // topic is an address that somebody has open. All but readers is the hub's goroutine's alone.
@@ -37,6 +38,7 @@ type topic struct {
 	readers map[*reader]struct{} // hub.mu
 
 	view  view
+	news  []pipeline.Event            // about it, since the view
 	drawn map[string]drawn            // what all see, by id
 	owns  map[string]map[string]drawn // what sights see, by sight and id
 	due   time.Time                   // it is to be drawn then; zero: nothing has happened
@@ -71,6 +73,9 @@ const (
 	// sickPace is the pause before what could not be read is read again.
 	sickPace = 2 * time.Second
 )
+
+// maxNews is how many events wait for a topic before it is read anew.
+const maxNews = 5000
 
 // outbox is how many frames wait for a slow reader before it is let go: it comes back by itself.
 const outbox = 32
@@ -150,15 +155,15 @@ func (h *hub) run(ctx context.Context) error {
 func (h *hub) follow(ctx context.Context) {
 	open := h.open()
 	if len(open) == 0 {
-		h.last = 0
+		h.following = false
 		return
 	}
-	if h.last == 0 { // who has joined since is fresh, and reads all there is
+	if !h.following { // who has joined since is fresh, and reads all there is
 		last, err := h.s.Engine.LastEvent(ctx)
 		if err != nil {
 			return
 		}
-		h.last = last
+		h.last, h.following = last, true
 	}
 	for {
 		evs, err := h.s.Engine.Events(ctx, pipeline.EventFilter{After: h.last})
@@ -170,8 +175,16 @@ func (h *hub) follow(ctx context.Context) {
 		}
 		for _, ev := range evs {
 			h.last = ev.ID
+			decides := slices.Contains([]pipeline.EventKind{pipeline.EvProposed, pipeline.EvApproved, pipeline.EvDenied}, ev.Kind)
+			if decides { // the navigation of every page counts what waits
+				h.s.asked.forget()
+			}
 			for _, t := range open {
-				if t.page.about == nil || t.page.about(t.query, ev) {
+				if t.page.about == nil || decides {
+					t.stir(time.Now())
+				}
+				if t.page.about != nil && t.page.about(t.query, ev) {
+					t.news = append(t.news, ev)
 					t.stir(time.Now())
 				}
 			}
@@ -241,8 +254,11 @@ func (h *hub) readersOf(t *topic) (all, fresh []readerNow) {
 // draw reads a topic, and sends each reader what is new to it. The id of the record's newest event goes with the last frame
 // alone: whoever has it has everything before it.
 func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now time.Time) {
-	was := t.view
-	next, err := t.page.read(h.s, ctx, t.query, was)
+	if len(t.news) > maxNews { // it could not be drawn for long
+		t.view, t.news = nil, nil
+		old, fresh = nil, slices.Concat(old, fresh)
+	}
+	next, err := t.page.read(h.s, ctx, t.query, t.view, t.news)
 	if err == nil {
 		err = h.drawView(ctx, t, next, old, fresh)
 	}
@@ -271,7 +287,7 @@ func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now ti
 			r.send(liveFrame("on", "live"))
 		}
 	}
-	t.view = next
+	t.view, t.news = next, nil
 }
 
 // again makes readers fresh once more, whom nothing could be sent.

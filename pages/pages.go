@@ -68,8 +68,9 @@ type page struct {
 	key  string // that goes there, after g
 	role string // who may see it
 	slow bool   // it is drawn once a second at most, not twice
-	// read gives what there is to see, the same for everybody. was is what it gave last for an open page; nil else.
-	read func(s *Site, ctx context.Context, q query, was view) (view, error)
+	// read gives what there is to see, the same for everybody. For an open page, was is what it gave last, and news are all
+	// events about it since; else both are nil.
+	read func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error)
 	// about reports whether an event changes what the page of that address shows; nil: each does.
 	about func(q query, ev pipeline.Event) bool
 }

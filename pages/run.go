@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,9 @@ import (
 
 func runPage() *page {
 	return &page{path: "/runs/{run}", file: "run.html", role: access.View,
-		read:  func(s *Site, ctx context.Context, q query, was view) (view, error) { return s.readRun(ctx, q, was) },
+		read: func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error) {
+			return s.readRun(ctx, q, was, news)
+		},
 		about: func(q query, ev pipeline.Event) bool { return ev.Run == q.run }}
 }
 
@@ -27,7 +30,9 @@ const maxLines = 500
 type runView struct {
 	run      pipeline.Run
 	event    int64
+	read     time.Time // when all but the lines was read
 	sentence string
+	remarks  string // at its end
 	usual    pipeline.Usual
 	now      time.Time
 	marks    []pipeline.Event // that are no lines
@@ -74,8 +79,8 @@ func isLine(ev pipeline.Event) bool {
 	return ev.Kind == pipeline.EvProgress || ev.Kind == pipeline.EvLog
 }
 
-// readRun reads a run. After the first time it reads only what has come since.
-func (s *Site) readRun(ctx context.Context, q query, before view) (view, error) {
+// readRun reads a run. After the first time it reads what events move alone.
+func (s *Site) readRun(ctx context.Context, q query, before view, news []pipeline.Event) (view, error) {
 	v := &runView{said: map[int]string{}, now: time.Now()}
 	was, again := before.(*runView)
 	if !again {
@@ -94,44 +99,51 @@ func (s *Site) readRun(ctx context.Context, q query, before view) (view, error) 
 			return nil, err
 		}
 	} else {
-		v.event, v.tail, v.older, v.yaml = was.event, was.tail, was.older, was.yaml
+		*v = *was
+		v.now, v.news, v.said = time.Now(), nil, maps.Clone(was.said)
 		v.marks = was.marks[:len(was.marks):len(was.marks)]
-		for i, text := range was.said {
-			v.said[i] = text
+		v.takeAll(news)
+		if len(v.marks) == len(was.marks) && v.now.Sub(v.read) < clockPace {
+			v.sentence = s.Table.StatusLine(ctx, v.run) + v.remarks
+			return v, nil // lines alone change nothing else: whatever moves a run is an event
 		}
-		if err := s.readMore(ctx, q.run, v); err != nil {
-			return nil, err
-		}
 	}
-	var err error
-	if v.run, err = s.Engine.Get(ctx, q.run); err != nil {
-		return nil, err
+	return v, s.readRest(ctx, q.run, v)
+}
+
+// readRest reads what is not in the events.
+func (s *Site) readRest(ctx context.Context, run int64, v *runView) (err error) {
+	v.read = v.now
+	if v.run, err = s.Engine.Get(ctx, run); err != nil {
+		return err
 	}
-	if v.sentence, err = s.Table.StatusOf(ctx, v.run); err != nil {
-		return nil, err
+	if v.remarks, err = s.Table.StatusRemarks(ctx, v.run); err != nil {
+		return err
 	}
+	v.sentence = s.Table.StatusLine(ctx, v.run) + v.remarks
 	if v.usual, err = s.Engine.Usual(ctx, v.run.Pipeline); err != nil {
-		return nil, err
+		return err
 	}
 	if v.yaml == nil {
-		text, err := s.Engine.Clipboard(ctx, q.run)
+		text, err := s.Engine.Clipboard(ctx, run)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		v.yaml = blame(text, v.run.By, v.marks)
 	}
-	a, err := s.Engine.Pending(ctx, q.run)
+	v.pending = nil
+	a, err := s.Engine.Pending(ctx, run)
 	switch {
 	case err == nil:
 		v.pending = &a
 	case !errors.Is(err, pipeline.ErrNotFound):
-		return nil, err
+		return err
 	}
 	if h, err := s.Engine.FindHost(ctx, v.run.FQDN); err == nil {
-		v.stands = h.ID == q.run
+		v.stands = h.ID == run
 	}
 	v.takes, v.stays = s.Engine.Left(v.run)
-	return v, nil
+	return nil
 }
 
 // take adds an event to the end of the log.
@@ -145,27 +157,21 @@ func (v *runView) take(ev pipeline.Event) {
 	}
 }
 
-// readMore adds what has come since the view before.
-func (s *Site) readMore(ctx context.Context, run int64, v *runView) error {
+// takeAll adds what has come since the view before.
+func (v *runView) takeAll(news []pipeline.Event) {
 	had := len(v.tail)
 	v.tail = v.tail[:had:had]
-	for {
-		evs, err := s.Engine.Events(ctx, pipeline.EventFilter{Run: run, After: v.event})
-		if err != nil {
-			return err
+	for _, ev := range news {
+		if ev.ID <= v.event {
+			continue // the first reading had it
 		}
-		for _, ev := range evs {
-			v.take(ev)
-			if isLine(ev) {
-				continue
-			}
-			v.marks = append(v.marks, ev)
-			if ev.Diff != "" || ev.Kind == pipeline.EvStepUndone || ev.Kind == pipeline.EvKept {
-				v.yaml = nil // it is another one
-			}
+		v.take(ev)
+		if isLine(ev) {
+			continue
 		}
-		if len(evs) < 1000 {
-			break
+		v.marks = append(v.marks, ev)
+		if ev.Diff != "" || ev.Kind == pipeline.EvStepUndone || ev.Kind == pipeline.EvKept {
+			v.yaml = nil // it is another one
 		}
 	}
 	v.news = v.tail[had:]
@@ -175,7 +181,6 @@ func (s *Site) readMore(ctx context.Context, run int64, v *runView) error {
 	if over := len(v.tail) - maxLines; over > 0 {
 		v.tail, v.older = slices.Clone(v.tail[over:]), true
 	}
-	return nil
 }
 
 // allMarks reads the events that are no lines.

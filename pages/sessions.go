@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 // sessionsPage is where somebody sees where he is signed in. It is his own, so it is read for him, and is not live.
 func sessionsPage() *page {
 	return &page{path: "/sessions", file: "sessions.html", role: access.View, slow: true,
-		read: func(s *Site, ctx context.Context, _ query, _ view) (view, error) {
+		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
 			last, err := s.Engine.LastEvent(ctx)
 			return &sessionsView{s, last}, err
 		}}

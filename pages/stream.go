@@ -61,7 +61,7 @@ func (s *Site) bye(w http.ResponseWriter, why string) {
 
 // stream keeps one open page up to date.
 func (s *Site) stream(w http.ResponseWriter, r *http.Request, p *page, v *visit) {
-	if _, err := p.read(s, r.Context(), v.query, nil); err != nil {
+	if _, err := p.read(s, r.Context(), v.query, nil, nil); err != nil {
 		s.fail(w, r, v, err)
 		return
 	}
@@ -95,7 +95,7 @@ func (s *Site) stream(w http.ResponseWriter, r *http.Request, p *page, v *visit)
 				return
 			}
 		case <-beat.C:
-			if _, err := w.Write(event("beat", []byte("1"), 0)); err != nil || flush() != nil {
+			if _, err := w.Write(event("at", []byte("1"), 0)); err != nil || flush() != nil {
 				return
 			}
 		case <-ask.C:

@@ -142,7 +142,7 @@ func (s *Site) show(p *page) func(http.ResponseWriter, *http.Request) {
 
 // page reads and draws a page.
 func (s *Site) page(w http.ResponseWriter, r *http.Request, status int, p *page, v *visit, answer *answer) {
-	what, err := p.read(s, r.Context(), v.query, nil)
+	what, err := p.read(s, r.Context(), v.query, nil, nil)
 	if err != nil {
 		s.fail(w, r, v, err)
 		return

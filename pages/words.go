@@ -146,6 +146,13 @@ func (o *once[T]) get(read func() (T, error)) T {
 	return o.v
 }
 
+// forget has it read anew.
+func (o *once[T]) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at = time.Time{}
+}
+
 // problems gives the checks that are wrong, and not quiet on purpose.
 func (s *Site) problems(ctx context.Context) []checks.View {
 	if s.Checks == nil {

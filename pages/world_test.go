@@ -314,6 +314,12 @@ var errSlow = errors.New("it did not come")
 func (f *frames) until(what string, ok func(sent) bool) (all []sent) {
 	f.w.t.Helper()
 	limit := time.After(20 * time.Second)
+	began := time.Now()
+	defer func() {
+		if d := time.Since(began); d > 2*time.Second {
+			f.w.t.Logf("%s took %s", what, d)
+		}
+	}()
 	for {
 		select {
 		case e, open := <-f.in:
