@@ -53,6 +53,7 @@ type Link struct {
 	Via     string // where it was asked for
 	Created time.Time
 	Expires time.Time
+	Roles   []string // to which it is bound; nil: whatever the person has
 
 	basis
 }
@@ -124,7 +125,9 @@ func findLink(ctx context.Context, q store.Querier, secret string) (Link, error)
 	var l Link
 	var created, used int64
 	err := q.QueryRow(ctx, "SELECT person, roles, behind, token, via, created, used FROM links WHERE hash = ?", hash(secret)).Scan(&l.Person, &l.roles, &l.behind, &l.token, &l.Via, &created, &used)
-	l.Created = time.UnixMilli(created)
+	if l.Created = time.UnixMilli(created); l.roles != allRoles {
+		l.Roles = strings.Fields(l.roles)
+	}
 	l.Expires = l.Created.Add(LinkLife)
 	switch {
 	case errors.Is(err, store.ErrNoRows):

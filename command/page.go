@@ -58,7 +58,11 @@ func newLink(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	case e.Access.Person(c.Person.Name).Name == "" || c.Person.Unnamed:
 		return Answer{}, &UserError{Msg: "the pages are for who is named in `people`, and " + c.Person.Name + " is not", Hint: "`people` in jarvis.yaml says who is `local: " + c.Person.Name + "`", Kind: ErrDenied}
 	}
-	l, secret, err := e.Access.NewLink(ctx, c.Person, c.Via)
+	via := c.Via
+	if via == "socket" {
+		via = "the command line"
+	}
+	l, secret, err := e.Access.NewLink(ctx, c.Person, via)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -39,6 +39,7 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 			return
 		}
 		a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true})
+		s.asked.forget() // what waits may be another by now
 		out, status := &answer{Said: a.Lines, Bad: a.Bad, Asked: s.Table.Shown(r.Context(), command.JoinWords(words))}, http.StatusOK
 		var u *command.UserError
 		if errors.As(err, &u) {

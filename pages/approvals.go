@@ -81,7 +81,7 @@ func (v *approvalsView) title() string {
 func (v *approvalsView) at() int64 { return v.event }
 
 func (v *approvalsView) parts() []part {
-	return []part{{"ended", "ended", rows{"Answered", "Nothing was ever asked for.", v.decided, 0}}}
+	return []part{{"ended", "ended", rows{"Answered", "Nothing was answered yet.", v.decided, 0}}}
 }
 
 // askedData is an approval with its buttons.

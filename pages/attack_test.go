@@ -349,3 +349,36 @@ func TestApprovalInABrowserIsASecondPersons(t *testing.T) {
 		t.Errorf("%d %s", res.status, res.body)
 	}
 }
+
+// A stranger's form is read up to a bound, and no further.
+func TestAFormHasABound(t *testing.T) {
+	w := newWorld(t)
+	for _, path := range []string{"/login", w.link("alice"), "/"} {
+		res := w.browser().post(path, url.Values{"token": {strings.Repeat("x", 900<<10)}})
+		if res.status < 300 || res.status > 499 || strings.Contains(res.body, "xxxxxxxxxx") {
+			t.Errorf("%s: %d", path, res.status)
+		}
+	}
+	if res := w.as("alice").post("/", url.Values{"line": {strings.Repeat("x", 900<<10)}}); res.status != 400 {
+		t.Errorf("of who has signed in: %d", res.status)
+	}
+}
+
+// A host that is forgotten has no page any more, and an open one says so.
+func TestAPageOfWhatIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	run := w.deploy("loki")
+	w.reach(run, pipeline.Ready)
+	alice := w.as("alice")
+	f := alice.watch("/runs/1?live=1&last=1")
+	f.until("the page", has("part", `class="on"`))
+	if _, err := w.engine.Forget(t.Context(), "loki.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	f.until("the page to say so", has("part", `class="lost"`, "no longer on record"))
+	for range f.in { // it ends
+	}
+	if res := alice.get("/runs/1"); res.status != 404 || !strings.Contains(res.body, "I have no such run or host on record") {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+}

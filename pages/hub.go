@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -267,30 +268,37 @@ func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now ti
 		t.next = now.Add(slowPace)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			h.s.Log.Error("keep a page up to date", "page", t.page.path, "err", err)
-		}
-		if t.sick.IsZero() {
-			t.sick = now
-		}
-		t.next, t.due = now.Add(sickPace), now.Add(sickPace)
-		frame := liveFrame("lost", "no news since "+t.sick.UTC().Format("15:04:05")+" UTC: the record cannot be read")
-		for _, r := range slices.Concat(old, fresh) {
-			r.send(frame)
-		}
-		h.again(fresh)
+		h.fail(ctx, t, slices.Concat(old, fresh), now, err)
 		return
 	}
-	if !t.sick.IsZero() {
-		t.sick = time.Time{}
-		for _, r := range old {
-			r.send(liveFrame("on", "live"))
-		}
-	}
-	t.view, t.news = next, nil
+	t.sick, t.view, t.news = time.Time{}, next, nil
 }
 
-// again makes readers fresh once more, whom nothing could be sent.
+// fail says in open pages that they do not hear, for what stands there may be over. They are sent everything once it can be read
+// again.
+func (h *hub) fail(ctx context.Context, t *topic, all []readerNow, now time.Time, err error) {
+	if errors.Is(err, pipeline.ErrNotFound) { // it was removed from the record
+		for _, r := range all {
+			r.send(liveFrame("lost", "this is no longer on record"))
+			r.letGo()
+		}
+		return
+	}
+	if t.sick.IsZero() {
+		t.sick = now
+	}
+	if ctx.Err() == nil && t.sick.Equal(now) {
+		h.s.Log.Error("keep a page up to date", "page", t.page.path, "err", err)
+	}
+	t.next, t.due = now.Add(sickPace), now.Add(sickPace)
+	frame := liveFrame("lost", "no news since "+t.sick.UTC().Format("15:04:05")+" UTC: the record cannot be read")
+	for _, r := range all {
+		r.send(frame)
+	}
+	h.again(all)
+}
+
+// again makes readers fresh once more: nobody knows what they have.
 func (h *hub) again(list []readerNow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -344,9 +352,8 @@ func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []re
 		}
 		var f bytes.Buffer
 		f.Write(retitled)
-		if all := slices.Concat(differs, mine); len(all) > 0 {
-			f.Write(event("part", all, 0))
-		}
+		f.Write(differs)
+		f.Write(mine)
 		if said != "" {
 			f.Write(event("say", []byte(said), 0))
 		}
@@ -419,7 +426,8 @@ func (s *Site) renderLines(list []line) ([]byte, error) {
 	return out, nil
 }
 
-// differing renders the parts whose data is not what it was, notes them, and gives them one after the other. made is what was
+// differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for a browser
+// drops a <tr> that follows a <div>. made is what was
 // rendered of the same view already, for others.
 func (h *hub) differing(was map[string]drawn, list []part, made map[string][]drawn) ([]byte, error) {
 	var out []byte
@@ -437,7 +445,7 @@ func (h *hub) differing(was map[string]drawn, list []part, made map[string][]dra
 			made[p.id] = append(made[p.id], drawn{p.data, b})
 		}
 		was[p.id] = made[p.id][i]
-		out = append(out, was[p.id].html...)
+		out = append(out, event("part", was[p.id].html, 0)...)
 	}
 	return out, nil
 }
@@ -455,6 +463,13 @@ func (r readerNow) send(frame []byte) {
 	select {
 	case r.out <- frame:
 	default:
+		r.letGo()
+	}
+}
+
+// letGo has the stream end.
+func (r readerNow) letGo() {
+	if !r.lost {
 		r.lost = true
 		close(r.gone)
 	}

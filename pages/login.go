@@ -20,8 +20,7 @@ type loginPage struct {
 // linkPage asks whether to take a link.
 type linkPage struct {
 	access.Link
-	Roles []string
-	Next  string
+	May []string // roles
 }
 
 func (s *Site) askLogin(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +49,11 @@ func (s *Site) askLink(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err, loginPage{Why: err.Error()})
 		return
 	}
-	s.draw(w, r, http.StatusOK, "link.html", linkPage{Link: l, Roles: s.Access.Person(l.Person).Roles}, nil)
+	p := s.Access.Person(l.Person)
+	if l.Roles != nil {
+		p = p.Narrow(l.Roles)
+	}
+	s.draw(w, r, http.StatusOK, "link.html", linkPage{l, p.Roles}, nil)
 }
 
 func (s *Site) takeLink(w http.ResponseWriter, r *http.Request) {

@@ -57,6 +57,9 @@ type Site struct {
 	asked once[[]pipeline.Approval]
 }
 
+// maxForm bounds a form.
+const maxForm = 64 << 10
+
 //go:embed *.html *.css *.js *.svg
 var files embed.FS
 
@@ -179,6 +182,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Cache-Control", "private, no-store")
+	if r.Body != nil { // of whoever has not signed in, too
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
 	if !s.Serves(r) {
 		s.fail(w, r, nil, &command.UserError{Msg: "there is nothing at " + plain.Line(r.URL.Path), Hint: "the navigation lists what there is", Kind: command.ErrNotFound})
 		return

@@ -89,6 +89,12 @@ func (s *Site) stream(w http.ResponseWriter, r *http.Request, p *page, v *visit)
 		case <-r.Context().Done():
 			return
 		case <-rd.gone:
+			for len(rd.out) > 0 { // what was said last, as that this is no longer on record
+				if _, err := w.Write(<-rd.out); err != nil {
+					return
+				}
+			}
+			_ = flush()
 			return
 		case b := <-rd.out:
 			if _, err := w.Write(b); err != nil || flush() != nil {

@@ -87,7 +87,7 @@ func drawTimeline(r pipeline.Run, usual pipeline.Usual, now time.Time) *timeline
 			if moving {
 				part := min(1, float64(elapsed)/float64(d))
 				left += max(0, d-elapsed)
-				if over > 0 {
+				if over > 0 && usual.Stage(i, r.Steps[i]) > 0 {
 					tick = percent(x + w*float64(d-over)/float64(d))
 				}
 				t.Bars = append(t.Bars, bar{"", percent(x), percent(w)}, bar{kind, percent(x), percent(max(0.2, w*part))})
