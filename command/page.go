@@ -18,7 +18,7 @@ type PageLink struct {
 
 func page() Verb {
 	return Verb{
-		Name: "page", Usage: "[list | end NUMBER | end all]", Role: access.View, Max: 2, Acts: true,
+		Name: "page", Usage: "[list | end NUMBER|all]", Role: access.View, Max: 2, Acts: true,
 		Doc:     "gives a link that signs you in to my pages; lists and ends where you are signed in",
 		Example: "page",
 		API: []API{

@@ -156,7 +156,7 @@ _jarvis() {
 		first="list new revoke" flags="--json" hosts= runs= files=
 		;;
 	page)
-		first="list end end" flags="--json" hosts= runs= files=
+		first="list end" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=
