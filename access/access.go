@@ -46,6 +46,8 @@ type Person struct {
 	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root. That may be
 	// anybody, so it is nobody's second person.
 	Unnamed bool `json:"unnamed,omitempty"`
+	// Token is the number of the token that was shown; 0: none was. What he makes by it ends with it.
+	Token int64 `json:"-"`
 }
 
 // Has reports whether the person has a role: admin has every role, deploy and run can view, and "" everybody has.
@@ -212,7 +214,7 @@ func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error)
 	return out, err
 }
 
-// Migrations of the audit record and the tokens.
+// Migrations of the audit record, the tokens and the sessions.
 func Migrations(postgres bool) []store.Migration {
 	list := []store.Migration{{Name: "access/1", Stmts: []string{`CREATE TABLE audit (id {{id}}, at BIGINT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL, outcome TEXT NOT NULL)`}}}
 	list = append(list, store.Migration{Name: "access/3-tokens", Stmts: []string{
@@ -229,7 +231,7 @@ func Migrations(postgres bool) []store.Migration {
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
-		return append(list, letGo(postgres), agents)
+		return append(list, letGo(postgres), agents, sessions)
 	}
 	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
@@ -238,7 +240,7 @@ func Migrations(postgres bool) []store.Migration {
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
-	return append(list, letGo(postgres), agents)
+	return append(list, letGo(postgres), agents, sessions)
 }
 
 // agents is the silo to which an agent's token is bound.

@@ -146,6 +146,15 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 	} else if err != nil {
 		return Person{}, err
 	}
+	p, err := a.bearerOf(t)
+	if err == nil {
+		a.use(ctx, t)
+	}
+	return p, err
+}
+
+// bearerOf gives the person that a token stands for now.
+func (a *Access) bearerOf(t Token) (Person, error) {
 	p := a.Person(t.Person)
 	if err := t.good(); err != nil {
 		return Person{}, err
@@ -156,8 +165,8 @@ func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 	case p.Name == "":
 		return Person{}, ErrTokenOrphan
 	}
-	a.use(ctx, t)
 	out := p.Narrow(t.Roles)
+	out.Token = t.ID
 	for _, name := range append([]string{t.By}, t.Behind...) {
 		if maker := a.Person(name); maker.Name == "" && !strings.HasPrefix(name, operator) {
 			name = operator + name
@@ -213,7 +222,7 @@ func (a *Access) AgentToken(ctx context.Context, secret string) (Token, error) {
 
 // Narrow gives the person with only those of the roles that he has.
 func (p Person) Narrow(roles []string) Person {
-	out := Person{Name: p.Name, Roles: []string{}, Behind: p.Behind, Unnamed: p.Unnamed}
+	out := Person{Name: p.Name, Roles: []string{}, Behind: p.Behind, Unnamed: p.Unnamed, Token: p.Token}
 	for _, r := range roles {
 		if p.Has(r) && !slices.Contains(out.Roles, r) {
 			out.Roles = append(out.Roles, r)

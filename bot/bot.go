@@ -310,7 +310,7 @@ func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	b.notices.seen(ctx, f, m, p)
 	a, err := b.Table.Do(ctx, command.Call{
 		Words: command.SplitWords(m.Text), Person: p, Asker: m.Nick, Via: via(f, m),
-		Origin: origin{f.Name(), m.Place, m.Nick, m.direct()}.String(), Local: console, Secret: console, Free: console,
+		Origin: origin{f.Name(), m.Place, m.Nick, m.direct()}.String(), Local: console, Secret: console, Private: m.Private, Free: console,
 	})
 	lines := a.Lines
 	if err != nil {

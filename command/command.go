@@ -60,10 +60,12 @@ type Call struct {
 	File   []byte        // a clipboard that the command line read; nil otherwise
 	Local  bool          // files of this machine may be named (console)
 	Secret bool          // only the asker reads the answer: it may hold a secret
-	Free   bool          // not counted: he could as well open the database
-	Key    string        // idempotency key of a client that may ask twice; "" otherwise
-	Before int64         // for lists that come by pages: what is older than this number; 0: from the newest on
-	Args   []string      // Words without the verb; set by Do
+	// Private says that he asked in private: others do not read the answer, though somebody's log may keep it.
+	Private bool
+	Free    bool     // not counted: he could as well open the database
+	Key     string   // idempotency key of a client that may ask twice; "" otherwise
+	Before  int64    // for lists that come by pages: what is older than this number; 0: from the newest on
+	Args    []string // Words without the verb; set by Do
 
 	secrets *clipboard.Masker // of the hosts that the words name; set by Do
 }
@@ -150,6 +152,8 @@ type Env struct {
 	Approvals  Approvals
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
+	// Pages gives the address of the pages, without a slash at its end; "" when there are none.
+	Pages func() string
 	// Observe is told of every command, for metrics.
 	Observe func(verb string, c Call, took time.Duration, err error)
 	Log     *slog.Logger
@@ -168,7 +172,7 @@ type Table struct {
 func Verbs() []Verb {
 	return []Verb{
 		deploy(), redeploy(), destroy(), forget(), importVerb(), adopt(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), nodes(), drain(), audit(), token(), whoami(), help(), version(),
+		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), nodes(), drain(), audit(), token(), page(), whoami(), help(), version(),
 	}
 }
 
@@ -414,7 +418,7 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	var uerr *url.Error
 	switch {
 	case errors.As(err, &bug): // first of all: a panic may hold any error
-		id := logID()
+		id := LogID()
 		t.env().Log.Error("a bug: something panicked", "what", "run a command", "id", id, "line", c.line(), "err", bug.Error(), "stack", string(bug.Stack))
 		return &UserError{Msg: "this is a bug of mine, and it is in my log under " + id, Hint: "nothing else is harmed"}
 	case errors.As(err, &user):
@@ -464,13 +468,13 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &uerr):
 		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again"}
 	}
-	id := logID()
+	id := LogID()
 	t.env().Log.Error("command failed", "id", id, "line", c.line(), "err", err)
 	return &UserError{Msg: "something broke on my side", Hint: "it is in my log under " + id}
 }
 
-// logID names a line of the log to somebody who cannot read it.
-func logID() string {
+// LogID names a line of the log to somebody who cannot read it.
+func LogID() string {
 	b := make([]byte, 4)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)

@@ -77,30 +77,35 @@ func EventLine(ev pipeline.Event, stages int) string {
 	if ev.Step != "" {
 		s += fmt.Sprintf("%d/%d %s ", ev.Stage+1, stages, ev.Step)
 	}
+	return s + EventText(ev)
+}
+
+// EventText says what an event tells, without when and at which stage. What a step said itself has a | before it.
+func EventText(ev pipeline.Event) string {
 	switch ev.Kind {
 	case pipeline.EvProgress, pipeline.EvLog:
-		return s + "| " + ev.Text
+		return "| " + ev.Text
 	case pipeline.EvStep:
-		return s + "begins"
+		return "begins"
 	case pipeline.EvDone:
-		s += "done in " + Short(ev.Took)
-		if keys := wrote(ev.Diff); keys != "" {
+		s := "done in " + Short(ev.Took)
+		if keys := Wrote(ev.Diff); keys != "" {
 			s += ", wrote " + keys
 		}
 		return s
 	}
 	if ev.Kind == pipeline.EvReady && ev.Text != "" {
-		return s + ev.Text // it says what "ready" is here
+		return ev.Text // it says what "ready" is here
 	}
-	s += strings.ReplaceAll(string(ev.Kind), "_", " ")
+	s := strings.ReplaceAll(string(ev.Kind), "_", " ")
 	if ev.Text != "" {
 		s += ": " + ev.Text
 	}
 	return s
 }
 
-// wrote names the keys that a diff adds or changes.
-func wrote(diff string) string {
+// Wrote names the keys that a diff adds or changes.
+func Wrote(diff string) string {
 	var keys []string
 	for _, l := range strings.Split(diff, "\n") {
 		if k, _, ok := strings.Cut(strings.TrimSpace(strings.TrimPrefix(l, "+")), ":"); ok && strings.HasPrefix(l, "+") && !strings.ContainsAny(k, " -") {

@@ -32,23 +32,11 @@ func status() Verb {
 					a.Data = cl
 					return a, nil
 				}
-				line := e.statusLine(ctx, r)
-				if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
-					if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
-						line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
-					}
-				}
-				if s := e.standsRemark(ctx, r); s != "" {
-					line += " " + s
-				}
-				undos, err := e.Engine.Undos(ctx)
+				remarks, err := e.remarks(ctx, r)
 				if err != nil {
 					return Answer{}, err
 				}
-				if u := undoRemark(undos, r); u != "" {
-					line += " " + strings.ToUpper(u[:1]) + u[1:] + "."
-				}
-				a := say("%s", line)
+				a := say("%s", e.statusLine(ctx, r)+remarks)
 				a.Data, a.Run = r, &r
 				return a, nil
 			}
@@ -82,6 +70,37 @@ func status() Verb {
 			return a, nil
 		},
 	}
+}
+
+// remarks is what is said behind a status line: what waits about the run, and whether its host stands all the same.
+func (e *Env) remarks(ctx context.Context, r pipeline.Run) (line string, err error) {
+	if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
+		if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
+			line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
+		}
+	}
+	if s := e.standsRemark(ctx, r); s != "" {
+		line += " " + s
+	}
+	undos, err := e.Engine.Undos(ctx)
+	if err != nil {
+		return "", err
+	}
+	if u := undoRemark(undos, r); u != "" {
+		line += " " + strings.ToUpper(u[:1]) + u[1:] + "."
+	}
+	return line, nil
+}
+
+// StatusLine says where a run stands, in the words of `status`.
+func (t *Table) StatusLine(ctx context.Context, r pipeline.Run) string {
+	return t.env().statusLine(ctx, r)
+}
+
+// StatusRemarks gives what `status RUN` says behind that, with a space before it; "" for nothing. It changes with the run's
+// events that are no lines.
+func (t *Table) StatusRemarks(ctx context.Context, r pipeline.Run) (string, error) {
+	return t.env().remarks(ctx, r)
 }
 
 func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {

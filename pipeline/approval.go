@@ -114,6 +114,33 @@ func (e *Engine) Undos(ctx context.Context) ([]Approval, error) {
 	return store.Collect(ctx, e.db, func(row store.Row) (Approval, error) { return scanApproval(row) }, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND what <> 'start' AND expires > 0 ORDER BY expires")
 }
 
+// Approvals lists all that waits for an approval, what expires first first.
+func (e *Engine) Approvals(ctx context.Context) ([]Approval, error) {
+	return store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires > 0 ORDER BY expires")
+}
+
+// Decided is an approval that waits no longer.
+type Decided struct {
+	Approval
+	Outcome string    `json:"outcome"` // approved, or an Ending
+	Decider string    `json:"decided_by"`
+	Because string    `json:"because,omitempty"`
+	At      time.Time `json:"decided"`
+}
+
+// Decided lists what was asked for last and is decided, newest first.
+func (e *Engine) Decided(ctx context.Context, limit int) ([]Decided, error) {
+	return store.Collect(ctx, e.db, func(row store.Row) (d Decided, err error) {
+		var decided int64
+		d.Approval, err = scanApproval(scanMore{row, []any{&d.Outcome, &d.Decider, &d.Because, &decided}})
+		d.At = at(decided)
+		return d, err
+	}, "SELECT "+approvalColumns+", outcome, decided_by, because, decided FROM approvals WHERE outcome <> '' ORDER BY id DESC LIMIT ?", limit)
+}
+
+// AskedBy reports whether a person is who asked, or counts as him: he cannot approve it.
+func (a Approval) AskedBy(w Who) bool { return (Who{a.By, a.Behind}).is(w) }
+
 // asked reports whether it was asked for under that name.
 func (a Approval) asked(name string) bool { return strings.EqualFold(a.By, name) }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,6 +165,18 @@ func (e *Engine) leftStanding(r *Run) []string {
 		}
 	}
 	return left
+}
+
+// Left gives the steps that have begun: what `undo` takes back, last first, and what stays whatever anybody does.
+func (e *Engine) Left(r Run) (takes, stays []string) {
+	takes = e.leftStanding(&r)
+	slices.Reverse(takes)
+	for _, name := range r.Steps[:r.lastBegun()+1] {
+		if s, err := e.reg.Lookup(name, ""); err != nil || s.Undo == nil {
+			stays = append(stays, name)
+		}
+	}
+	return takes, stays
 }
 
 // Undoable reports whether `undo` would have anything to take back.

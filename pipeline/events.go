@@ -11,13 +11,15 @@ import (
 
 // EventFilter chooses events.
 type EventFilter struct {
-	After int64 // only those with a higher id
-	Run   int64 // 0: of every run
-	Kinds []EventKind
-	Limit int // 0 means 1000
+	After  int64 // only those with a higher id
+	Before int64 // only those with a lower id; 0: all
+	Run    int64 // 0: of every run
+	Kinds  []EventKind
+	Limit  int // 0 means 1000
 
 	Stage  int  // only what the steps of one stage did, counted from 1; 0: all
 	Newest bool // the last ones of those that fit, not the first
+	Marks  bool // none of the lines of steps: a long log costs nothing
 }
 
 // Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses none.
@@ -30,6 +32,13 @@ func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 		}
 		q += " AND id <= ?"
 		args = append(args, settled)
+	}
+	if f.Before > 0 {
+		q += " AND id < ?"
+		args = append(args, f.Before)
+	}
+	if f.Marks {
+		q += " AND " + noLines
 	}
 	if f.Run != 0 {
 		q += " AND run = ?"
@@ -55,6 +64,9 @@ func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	slices.Reverse(list)
 	return list, err
 }
+
+// noLines is the condition of the index events_marks; a query must have it word for word.
+const noLines = "kind NOT IN ('log', 'progress')"
 
 func scanEvent(row store.Row) (Event, error) {
 	var ev Event

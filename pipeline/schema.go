@@ -103,11 +103,13 @@ func Migrations(postgres bool) []store.Migration {
 		`ALTER TABLE runs ADD COLUMN checked TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE runs ADD COLUMN released INTEGER NOT NULL DEFAULT 0`,
 	}})
-	// silo_configs: what each life of a node reads under silos. names: of the agents, with a space between.
-	return append(list, store.Migration{Name: "pipeline/15-silo-configs", Stmts: []string{
+	// silo_configs: what each life of a node reads under silos. names: of the agents, a line each.
+	list = append(list, store.Migration{Name: "pipeline/15-silo-configs", Stmts: []string{
 		`CREATE TABLE silo_configs (holder TEXT PRIMARY KEY, said TEXT NOT NULL)`,
 		`ALTER TABLE silo_servers ADD COLUMN names TEXT NOT NULL DEFAULT ''`,
 	}})
+	// What became of the stages of a run, beside a log of any length.
+	return append(list, store.Migration{Name: "pipeline/16-marks", Stmts: []string{`CREATE INDEX events_marks ON events (run, id) WHERE ` + noLines}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

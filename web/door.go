@@ -13,6 +13,8 @@ import (
 
 // Connections over the address, in all and from one place. The socket has no door: only those of this machine
 // can open it whom its mode lets.
+// Those on which a request of somebody known is under way, as the stream of an open page, are not among them: each person has
+// a bound of his own.
 const (
 	doorAll  = 256
 	doorEach = 128
@@ -32,8 +34,8 @@ type door struct {
 	exempt    func(netip.Addr) bool // proxies: they speak for many
 
 	mu   sync.Mutex
-	open map[*guest]struct{}
-	by   map[string]int
+	open map[*guest]struct{} // on which no request of somebody known is under way
+	by   map[string]int      // of them
 }
 
 // newDoor puts one before a listener. A quarter of the files that the process may open is the most it lets in.
@@ -75,8 +77,7 @@ func (d *door) admit(c net.Conn) *guest {
 		out, fits = d.makeRoom(out, g, false)
 	}
 	if fits {
-		d.open[g] = struct{}{}
-		d.by[g.place]++
+		d.count(g)
 	}
 	d.mu.Unlock()
 	for _, o := range out {
@@ -92,7 +93,7 @@ func (d *door) admit(c net.Conn) *guest {
 func (d *door) makeRoom(out []*guest, newcomer *guest, samePlace bool) ([]*guest, bool) {
 	var worst *guest
 	for g := range d.open {
-		if g.busy == 0 && (!samePlace || g.place == newcomer.place) && (worst == nil || d.lessNeeded(g, worst)) {
+		if (!samePlace || g.place == newcomer.place) && (worst == nil || d.lessNeeded(g, worst)) {
 			worst = g
 		}
 	}
@@ -114,6 +115,11 @@ func (d *door) lessNeeded(a, b *guest) bool {
 	return a.since.Before(b.since)
 }
 
+func (d *door) count(g *guest) {
+	d.open[g] = struct{}{}
+	d.by[g.place]++
+}
+
 func (d *door) forget(g *guest) {
 	if _, ok := d.open[g]; !ok {
 		return
@@ -131,13 +137,15 @@ type guest struct {
 	place string
 	since time.Time
 
-	busy  int  // requests of somebody known that are under way; door.mu
-	known bool // a good token was shown on it; door.mu
+	busy   int  // requests of somebody known that are under way; door.mu
+	known  bool // a good token was shown on it; door.mu
+	closed bool // door.mu
 }
 
 // Close is net.Conn.
 func (g *guest) Close() error {
 	g.door.mu.Lock()
+	g.closed = true
 	g.door.forget(g)
 	g.door.mu.Unlock()
 	return g.Conn.Close()
@@ -154,12 +162,15 @@ func (g *guest) CloseWrite() error {
 // serving says that somebody known asks for something; call what it gives when that is done.
 func (g *guest) serving() (done func()) {
 	g.door.mu.Lock()
+	g.door.forget(g)
 	g.busy++
 	g.known = true
 	g.door.mu.Unlock()
 	return func() {
 		g.door.mu.Lock()
-		g.busy--
+		if g.busy--; g.busy == 0 && !g.closed {
+			g.door.count(g)
+		}
 		g.door.mu.Unlock()
 	}
 }

@@ -61,7 +61,7 @@ func TestWhoHoldsConnectionsForNothingLosesThem(t *testing.T) {
 }
 
 func TestWhoIsServedIsNeverClosed(t *testing.T) {
-	d := newTestDoor(3, 3)
+	d := newTestDoor(2, 2)
 	busy, g := d.come("192.0.2.1", time.Hour)
 	done := g.serving()
 	known, k := d.come("192.0.2.1", time.Hour)
@@ -74,12 +74,24 @@ func TestWhoIsServedIsNeverClosed(t *testing.T) {
 		t.Error("then who has nothing under way")
 	}
 	d = newTestDoor(2, 2)
-	for range 2 {
-		_, g := d.come("192.0.2.1", time.Hour)
+	var served []*knock
+	for range 3 { // open pages: they take no room
+		c, g := d.come("192.0.2.1", time.Hour)
 		defer g.serving()()
+		served = append(served, c)
 	}
-	if _, g := d.come("192.0.2.2", 0); g != nil {
-		t.Error("somebody was let in for one who is served")
+	for range 3 {
+		if _, g := d.come("192.0.2.2", time.Minute); g == nil {
+			t.Error("who is served keeps others out")
+		}
+	}
+	if len(d.open) != 2 {
+		t.Errorf("%d who have shown nothing are in", len(d.open))
+	}
+	for _, c := range served {
+		if c.closed {
+			t.Error("somebody was let in for one who is served")
+		}
 	}
 	done()
 }

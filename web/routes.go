@@ -72,7 +72,7 @@ func (s *Server) routes() http.Handler {
 	} {
 		mux.ServeMux.Handle("GET "+path, b)
 	}
-	return s.guarded(s.straight(s.found(mux.ServeMux)))
+	return s.guarded(s.HTTP.below(s.straight(s.site(s.found(mux.ServeMux)))))
 }
 
 // straight refuses a path with a segment that is empty or made of dots. The library would clean it, and send the client to
@@ -169,7 +169,7 @@ func (s *Server) plainRoutes(reg huma.Registry) []plainRoute {
 	add(unguarded(told(reg, "metrics", "GET", "/metrics", "gives figures of the server, for Prometheus", "text/plain", nil, nil)), metrics != nil, metrics)
 	add(unguarded(told(reg, "healthz", "GET", "/healthz", "answers while the server runs", "text/plain", nil, nil)), true, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") }))
 	add(unguarded(told(reg, "readyz", "GET", "/readyz", "says whether the database takes writes", "text/plain", nil, nil)), true, s.readiness())
-	long := unguarded(told(reg, "page", "GET", "/p/{key}", "shows an answer that was too long for chat", "text/plain", nil, nil))
+	long := unguarded(told(reg, "long-answer", "GET", "/p/{key}", "shows an answer that was too long for chat", "text/plain", nil, nil))
 	long.Parameters = []*huma.Param{{Name: "key", In: "path", Required: true, Description: "from the link in chat", Schema: &huma.Schema{Type: huma.TypeString}}}
 	add(long, page != nil, page)
 	add(unguarded(told(reg, "hook-git", "POST", "/hooks/git", "tells that a repository of tasks has new commits; signed, as GitHub, Gitea and GitLab do", "application/json", nil, nil)), hook != nil, hook)

@@ -40,7 +40,7 @@ import (
 
 // HTTP is the part of jarvis.yaml about the API, beside `listen`.
 type HTTP struct {
-	URL   string `yaml:"url" doc:"address at which people reach the API, as in https://jarvis.example.org; long answers in chat then link to a page"`
+	URL   string `yaml:"url" doc:"address at which people reach the pages and the API, as in https://jarvis.example.org; a path behind it is that of a proxy. Long answers in chat then link to a page"`
 	TLS   TLS    `yaml:"tls" doc:"encrypt what listen serves"`
 	Plain bool   `yaml:"plain" doc:"listen beyond this machine without TLS: only behind a proxy that encrypts"`
 
@@ -72,6 +72,7 @@ type Config struct {
 	Reload  func(context.Context) (Reloaded, error)
 	Hook    http.Handler // of /hooks/git; nil: there is none
 	Agents  Agents       // nil: no agent is let in
+	Site    Site         // the pages; nil: there are none
 	Version string
 	Log     *slog.Logger
 	// Healthy says within a second whether the database takes writes; nil: /readyz asks for nothing.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
@@ -56,6 +57,9 @@ func (a *app) settleRestored(ctx context.Context, b *bot.Bot) error {
 			return err
 		}
 		if undone, err = a.checks.Restored(ctx, tx); err != nil {
+			return err
+		}
+		if err := access.EndAllSessions(ctx, tx); err != nil { // who signed out since would be signed in again
 			return err
 		}
 		if asks, err = a.engine.Restored(ctx, tx, r.Taken); err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
@@ -25,6 +26,7 @@ import (
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/keyring"
+	"github.com/jarvisops/jarvis/pages"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -44,6 +46,8 @@ type app struct {
 	limiter *access.Limiter
 	metrics *web.Metrics
 	pages   *web.Pages
+	site    *pages.Site
+	listens atomic.Value // string: where the API and the pages are served; nothing until then
 	pool    *remote.Pool
 	tasks   *tasklog.Log
 	hub     *agent.Hub
@@ -151,6 +155,9 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err != nil {
 		return nil, conf.Wrong(err)
 	}
+	if a.site, err = pages.New(pages.Config{Engine: a.engine, Access: a.access, Checks: a.checks, URL: conf.HTTP.URL, TLS: conf.HTTP.TLS.Cert != "", Name: conf.Name, Version: version, Node: a.nodeShown(), Log: log}); err != nil {
+		return nil, conf.Wrong(err)
+	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
 		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Observe: a.metrics.Command, Log: log}
 	if k := conf.Workers.Keys; k != nil {
@@ -165,8 +172,36 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	env.ForgetKeys = func(ctx context.Context, h pipeline.Standing) error {
 		return a.workers.SSH.ForgetKeys(ctx, h.Host, h.FQDN, h.Reach.Addr, h.Reach.Login)
 	}
+	env.Pages = a.pagesAt
 	a.table = command.NewTable(env)
+	a.site.Table = a.table
 	return a, nil
+}
+
+// nodeShown gives the name of this node, where there are several.
+func (a *app) nodeShown() string {
+	if !a.db.Shared() {
+		return ""
+	}
+	return a.db.Node().Name
+}
+
+// pagesAt gives the address of the pages: what people are told of, else where this node listens; "" when it does not.
+func (a *app) pagesAt() string {
+	if a.conf.Listen == "" {
+		return ""
+	}
+	if a.conf.HTTP.URL != "" {
+		return strings.TrimSuffix(a.conf.HTTP.URL, "/")
+	}
+	addr, _ := a.listens.Load().(string)
+	if addr == "" {
+		return ""
+	}
+	if a.conf.HTTP.TLS.Cert != "" {
+		return "https://" + addr
+	}
+	return "http://" + addr
 }
 
 // pipelines gives the built-in lists with those of the configuration in their place.
@@ -444,14 +479,17 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Version: version, Log: a.log, Healthy: a.ready,
-		Listened: func(addr string) { a.log.Info("the API is served", "address", addr) }})
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Site: a.site, Version: version, Log: a.log, Healthy: a.ready,
+		Listened: func(addr string) {
+			a.listens.Store(addr)
+			a.log.Info("the API is served", "address", addr)
+		}})
 	if err != nil {
 		return a.conf.Wrong(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run, a.notePrimary}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.site.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run, a.notePrimary}
 	services = append(services, a.beside...)
 	if a.known != nil {
 		services = append(services, a.known.Run)

@@ -3,7 +3,7 @@
 //
 //	7  cmd/jarvis
 //	6  config                       (puts the Config types of all below together)
-//	5  lab  bot/*                   (played, one chat network each)
+//	5  lab  bot/*  pages            (played, one chat network each, seen in a browser)
 //	4  bot  web
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
@@ -51,7 +51,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 3, true
 	case "bot", "web":
 		return 4, true
-	case "lab":
+	case "lab", "pages":
 		return 5, true
 	case "config":
 		return 6, true

@@ -10,3 +10,16 @@ func Time(t time.Time) string {
 	}
 	return t.Format("2006-01-02 15:04:05 -07:00")
 }
+
+// Stamp is the short form in which a page shows a time, in UTC, beside the exact one that its markup holds: 15:04, with the date
+// when that is 20 hours away or more.
+func Stamp(t time.Time) string {
+	t = t.UTC()
+	if away := time.Since(t); away > 20*time.Hour || away < -20*time.Hour {
+		return t.Format("2 Jan 15:04")
+	}
+	return t.Format("15:04")
+}
+
+// Clock is the time of day to the second, in UTC, of a moment that is just past.
+func Clock(t time.Time) string { return t.UTC().Format("15:04:05") }

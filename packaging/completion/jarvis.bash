@@ -16,7 +16,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -154,6 +154,9 @@ _jarvis() {
 		;;
 	token)
 		first="list new revoke" flags="--json" hosts= runs= files=
+		;;
+	page)
+		first="list end" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

@@ -49,6 +49,7 @@ _jarvis() {
 		'drain:has a server begin nothing any more, before it is stopped\: its runs go on at the others from their next step on.'
 		'audit:shows the newest commands\: who, from where, what, and what came of it.'
 		'token:makes, lists and revokes your tokens for the HTTP API; with silo, an admin makes one for an agent.'
+		'page:gives a link that signs you in to my pages; lists and ends where you are signed in.'
 		'whoami:says who I take you for, and what you may do.'
 		'help:lists what you may say, or explains one command.'
 		'version:says which version runs.'
@@ -68,7 +69,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -206,6 +207,9 @@ _jarvis() {
 		;;
 	token)
 		first="list new revoke" flags="--json" hosts= runs= files=
+		;;
+	page)
+		first="list end" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

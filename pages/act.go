@@ -1,0 +1,78 @@
+package pages
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/plain"
+)
+
+// answer is what Jarvis said to a POST.
+type answer struct {
+	Said  []string
+	Bad   bool
+	Run   int64  // that was started or moved; 0: none
+	Asked string // the line, as it may be shown
+}
+
+// buttons are the verbs that forms of pages say about a run.
+var buttons = []string{"approve", "deny", "retry", "skip", "cancel", "undo"}
+
+// act answers a POST: it says a verb, and shows the page with what was answered. The rules are the verb's.
+func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, leave, ok := s.open(w, r, p)
+		if !ok {
+			return
+		}
+		defer leave()
+		if err := r.ParseForm(); err != nil {
+			s.fail(w, r, v, &command.UserError{Msg: "the form could not be read", Hint: "open the page again", Kind: command.ErrUsage})
+			return
+		}
+		words := wordsOf(r)
+		if len(words) == 0 {
+			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{"nothing was said; `help` lists what I know"}, Bad: true})
+			return
+		}
+		a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true})
+		s.asked.forget() // what waits may be another by now
+		out, status := &answer{Said: a.Lines, Bad: a.Bad, Asked: s.Table.Shown(r.Context(), command.JoinWords(words))}, http.StatusOK
+		var u *command.UserError
+		if errors.As(err, &u) {
+			_, _, status = s.explain(u)
+			out.Said, out.Bad = []string{u.Error()}, true
+		}
+		if a.Run != nil {
+			out.Run = a.Run.ID
+		}
+		s.page(w, r, status, p, v, out)
+	}
+}
+
+// wordsOf makes the words of a verb out of a form: of the line that somebody typed, or of a button. What was typed into a
+// field is one word, and cannot become another.
+func wordsOf(r *http.Request) []string {
+	if line := plain.Line(r.PostFormValue("line")); line != "" {
+		return command.SplitWords(line)
+	}
+	verb := r.PostFormValue("verb")
+	if verb == "end" { // of a session
+		return []string{"page", "end", r.PostFormValue("session")}
+	}
+	run, err := strconv.ParseInt(r.PostFormValue("run"), 10, 64)
+	if !slices.Contains(buttons, verb) || err != nil {
+		return nil
+	}
+	words := []string{verb, strconv.FormatInt(run, 10)}
+	if from := plain.Line(r.PostFormValue("from")); from != "" && verb == "retry" {
+		words = append(words, "from", from)
+	}
+	if why := plain.Line(r.PostFormValue("because")); why != "" && (verb == "approve" || verb == "deny") {
+		words = append(words, "because", why)
+	}
+	return words
+}
