@@ -275,7 +275,7 @@ func play(t *testing.T, dir, script string) string {
 		t.Fatal(err)
 	}
 	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Checks: monitor, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
-		Pages: func() string { return "https://jarvis.example.org" },
+		Pages:     func() string { return "https://jarvis.example.org" },
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]
