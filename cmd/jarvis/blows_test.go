@@ -286,7 +286,7 @@ func (a *hitAgent) start(s *siege) {
 	a.up()
 	until(t, time.Minute, "each node has the agent's line", func() bool {
 		out, _ := s.cli(t.Context(), "nodes")
-		return strings.Count(string(out), "1 agent is connected") == len(a.wires)
+		return strings.Count(string(out), "has a line to the agent") == len(a.wires)
 	})
 }
 

