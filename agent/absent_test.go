@@ -151,9 +151,8 @@ func TestATokenThatIsRevokedLeavesTheStep(t *testing.T) {
 	w.engine.until(t, 0)
 	revoke(false)
 	g.release <- struct{}{}
-	h.facts.Resumed = true
-	c, out := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
-	if err := wait(t, "the outcome", out); err != nil || c.Get("ipaddress") != "192.0.2.7" || g.calls.Load() != 1 {
+	c, err := rejoin(t, w, h)
+	if err != nil || c.Get("ipaddress") != "192.0.2.7" || g.calls.Load() != 1 {
 		t.Fatalf("Do = %v, ran %d times", err, g.calls.Load())
 	}
 }
@@ -321,10 +320,7 @@ func TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess(t *testing.T) {
 	w.engine.until(t, 0)
 	w.front.open()
 	w.run(o)
-	h := newHost(1)
-	h.facts.Resumed = true
-	_, out = begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
-	if err := wait(t, "the outcome", out); err != nil || g.calls.Load() != 1 {
+	if _, err := rejoin(t, w, newHost(1)); err != nil || g.calls.Load() != 1 {
 		t.Fatalf("Do = %v, ran %d times", err, g.calls.Load())
 	}
 	w.front.cut(false) // its stream is over

@@ -188,8 +188,8 @@ func (a *Agent) Close() {
 	}
 	controls := slices.Collect(maps.Keys(a.controls))
 	a.mu.Unlock()
-	for _, c := range controls {
-		_ = c.send(frame{Stopping: true}) // a line that is cut brings no new work either
+	for _, c := range controls { // beside the rest: a line that is dead takes a while to take it
+		a.wg.Go(guard.Log(a.Log, "say that it stops"), func() { _ = c.send(frame{Stopping: true}) })
 	}
 	slices.SortFunc(list, func(x, y *work) int { return strings.Compare(x.call.ID, y.call.ID) })
 	for _, w := range list {

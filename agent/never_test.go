@@ -51,6 +51,14 @@ func begin(ctx context.Context, t *testing.T, w *world, s pipeline.Step, h *host
 	return c, out
 }
 
+// rejoin calls a step as whoever takes its run up does, and gives what comes of it.
+func rejoin(t *testing.T, w *world, h *host) (*clipboard.Clipboard, error) {
+	t.Helper()
+	h.facts.Resumed = true
+	c, out := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
+	return c, wait(t, "the outcome", out)
+}
+
 func wait[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {
@@ -283,10 +291,8 @@ func TestAnOutcomeOutlivesTheAgentAndIsSealed(t *testing.T) {
 	w.engine.until(t, 0)
 	w.front.open()
 	w.run(o)
-	h := newHost(1)
-	h.facts.Resumed = true
-	c, out := begin(t.Context(), t, w, w.engine.step(t, 0, "esx:make"), h)
-	if err := wait(t, "the outcome", out); err != nil || c.Get("root") != "made-over-there" || g.calls.Load() != 1 {
+	c, err := rejoin(t, w, newHost(1))
+	if err != nil || c.Get("root") != "made-over-there" || g.calls.Load() != 1 {
 		t.Fatalf("Do = %v, ran %d times", err, g.calls.Load())
 	}
 }

@@ -333,3 +333,48 @@ func TestServersWithOtherSilosAreNamed(t *testing.T) {
 		return len(got) == 4 && !got["hub"] && !got["same"] && got["other"] && got["none"]
 	})
 }
+
+// TestServersOfOneNameAreNamed: a word for one would be for both, so neither is drained for the other.
+func TestServersOfOneNameAreNamed(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t)
+	a := n.start("twin")
+	n.start("twin")
+	n.start("other")
+	list, err := a.e.Nodes(t.Context())
+	if err != nil || len(list) != 3 || list[0].Twin || !list[1].Twin || !list[2].Twin {
+		t.Errorf("Nodes = %+v, %v", list, err)
+	}
+	var twin *pipeline.AmbiguousNodeError
+	if err := a.e.Drain(t.Context(), "twin"); !errors.As(err, &twin) {
+		t.Errorf("Drain = %v", err)
+	}
+}
+
+// TestEveryServerTellsTheLastLine: behind a load balancer, what a step says must not come and go.
+func TestEveryServerTellsTheLastLine(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t)
+	end := make(chan struct{})
+	step := pipeline.Step{Name: "test:talk", Do: func(ctx context.Context, _ *clipboard.Clipboard) error {
+		pipeline.Progress(ctx, "half of it")
+		select {
+		case <-end:
+		case <-ctx.Done():
+		}
+		return context.Cause(ctx)
+	}}
+	a, b := n.start("a", step), n.start("b", step)
+	r := a.ask("loki", "test:talk")
+	for _, x := range []*node{a, b} {
+		until(t, "it tells the line", func() bool {
+			now, err := x.e.Get(t.Context(), r.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x.e.Line(t.Context(), now) == "half of it"
+		})
+	}
+	close(end)
+	a.wait(r.ID, pipeline.Ready)
+}
