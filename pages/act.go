@@ -33,7 +33,13 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 			s.fail(w, r, v, &command.UserError{Msg: "the form could not be read", Hint: "open the page again", Kind: command.ErrUsage})
 			return
 		}
-		words := wordsOf(r)
+		var words []string
+		if p.words != nil {
+			words = p.words(r.PostForm)
+		}
+		if len(words) == 0 {
+			words = wordsOf(r)
+		}
 		if len(words) == 0 {
 			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{"nothing was said; `help` lists what I know"}, Bad: true})
 			return

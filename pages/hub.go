@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,10 +25,16 @@ type hub struct {
 	wake chan struct{} // holds a value when somebody has joined, or sees otherwise
 
 	mu     sync.Mutex
-	topics map[string]*topic
+	topics map[address]*topic
 
 	following bool  // last counts; the hub's goroutine alone, as last
 	last      int64 // newest event that was looked at
+}
+
+// address is what one topic is about.
+type address struct {
+	path  string // pattern
+	query query
 }
 
 // topic is an address that somebody has open. All but readers is the hub's goroutine's alone.
@@ -83,13 +88,13 @@ const maxNews = 5000
 const outbox = 32
 
 func newHub(s *Site) *hub {
-	return &hub{s: s, wake: make(chan struct{}, 1), topics: map[string]*topic{}}
+	return &hub{s: s, wake: make(chan struct{}, 1), topics: map[address]*topic{}}
 }
 
 // join adds an open page, which has the log up to an event. Call leave when it is closed.
 func (h *hub) join(p *page, q query, who access.Person, after int64) (r *reader, leave func()) {
 	r = &reader{out: make(chan []byte, outbox), gone: make(chan struct{}), person: who, fresh: true, after: after}
-	key := fmt.Sprintf("%s %d", p.path, q.run)
+	key := address{p.path, q}
 	h.mu.Lock()
 	t := h.topics[key]
 	if t == nil {

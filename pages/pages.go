@@ -76,6 +76,8 @@ type page struct {
 	read func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error)
 	// about reports whether an event changes what the page of that address shows; nil: each does.
 	about func(q query, ev pipeline.Event) bool
+	// words makes the words of a verb out of a form of the page; none: the form is of the kinds that every page takes.
+	words func(form url.Values) []string
 }
 
 // routes are the pages.
@@ -83,10 +85,15 @@ func routes() []*page {
 	return []*page{homePage(), runPage(), approvalsPage(), sessionsPage()}
 }
 
-// query is what an address asks for.
+// query is what an address asks for. Two that are equal ask for the same.
 type query struct {
 	run    int64
 	before int64 // of a log: what is older than this event
+
+	host, task, name string // words of the address
+	find             string // what the list is to match; "": everything
+	span             string // of a graph; "": the page's own
+	page             int64  // of a long list; 0: the first
 }
 
 // view is what a page shows.
@@ -133,7 +140,7 @@ func New(c Config) (*Site, error) {
 	}
 	s.hub = newHub(s)
 	s.pages = routes()
-	base, err := template.New("").Funcs(s.words()).ParseFS(files, "layout.html", "parts.html")
+	base, err := template.New("").Funcs(s.words()).ParseFS(files, "layout.html", "parts*.html")
 	if err != nil {
 		return nil, fmt.Errorf("read the pages: %w", err)
 	}

@@ -101,20 +101,9 @@ func (s *Site) open(w http.ResponseWriter, r *http.Request, p *page) (*visit, fu
 		s.fail(w, r, v, u)
 		return nil, nil, false
 	}
-	for key, to := range map[string]*int64{"run": &v.query.run, "before": &v.query.before} {
-		word := r.PathValue(key)
-		if key == "before" {
-			word = r.URL.Query().Get(key)
-		}
-		if word == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(word, 10, 64)
-		if err != nil || n <= 0 {
-			s.fail(w, r, v, &command.UserError{Msg: fmt.Sprintf("I have no host or run %q on record", clip(word, 80)), Hint: "the first page lists what there is", Kind: command.ErrNotFound})
-			return nil, nil, false
-		}
-		*to = n
+	if u := v.query.read(r); u != nil {
+		s.fail(w, r, v, u)
+		return nil, nil, false
 	}
 	leave, ok := web.VisitorOf(r.Context()).Enter(v.person.Name, isStream(r))
 	if !ok {
@@ -122,6 +111,38 @@ func (s *Site) open(w http.ResponseWriter, r *http.Request, p *page) (*visit, fu
 		return nil, nil, false
 	}
 	return v, leave, true
+}
+
+// read takes what an address asks for: numbers in range, words as text from outside.
+func (q *query) read(r *http.Request) *command.UserError {
+	asked := r.URL.Query()
+	for _, n := range []struct {
+		word string
+		to   *int64
+	}{{r.PathValue("run"), &q.run}, {asked.Get("before"), &q.before}, {asked.Get("page"), &q.page}} {
+		if n.word == "" {
+			continue
+		}
+		var err error
+		if *n.to, err = strconv.ParseInt(n.word, 10, 64); err != nil || *n.to <= 0 {
+			return &command.UserError{Msg: fmt.Sprintf("I have no host or run %q on record", clip(n.word, 80)), Hint: "the first page lists what there is", Kind: command.ErrNotFound}
+		}
+	}
+	for key, to := range map[string]*string{"host": &q.host, "task": &q.task, "name": &q.name} {
+		*to = clip(r.PathValue(key), maxWord)
+	}
+	q.find, q.span = strings.TrimSpace(clip(asked.Get("q"), maxWord)), clip(asked.Get("span"), maxWord)
+	return nil
+}
+
+// maxWord bounds a word of an address.
+const maxWord = 300
+
+// live gives the address of the stream that keeps the page of this request up to date.
+func (s *Site) live(r *http.Request) string {
+	asked := r.URL.Query()
+	asked.Set("live", "1")
+	return s.prefix + r.URL.EscapedPath() + "?" + asked.Encode()
 }
 
 // show answers a GET: with the page, or with its stream.
@@ -149,7 +170,7 @@ func (s *Site) page(w http.ResponseWriter, r *http.Request, status int, p *page,
 	}
 	f := &frame{Page: p, Visit: v, View: what, Answer: answer}
 	if v.query.before == 0 { // what is older does not change
-		f.Live = s.prefix + r.URL.Path + "?live=1"
+		f.Live = s.live(r)
 	}
 	s.draw(w, r, status, p.file, nil, f)
 }
@@ -246,7 +267,7 @@ func (s *Site) makeParts(ctx context.Context, f *frame) error {
 // render makes one part, as it stands in the page and goes over the wire.
 func (s *Site) render(p part) ([]byte, error) {
 	var b bytes.Buffer
-	if err := s.looks["error.html"].ExecuteTemplate(&b, p.template, p.data); err != nil { // all parts are in parts.html
+	if err := s.looks["error.html"].ExecuteTemplate(&b, p.template, p.data); err != nil { // all parts are in parts*.html
 		return nil, fmt.Errorf("draw the part %s: %w", p.id, err)
 	}
 	return b.Bytes(), nil
