@@ -173,9 +173,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	named := make(chan struct{})
 	e.goLoop(work, "look for a server of the same name", named, e.namesake)
-	heard, told, woken, roused, taken, drained := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	heard, told, woken, roused, taken, drained, handed := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	e.goLoop(work, "listen to the other nodes", heard, e.listen)
 	e.goLoop(work, "tell the other nodes", told, e.tell)
+	e.goLoop(work, "tell the other nodes of jobs", handed, e.handOut)
 	e.goLoop(work, "wake the runs that wait", woken, func(ctx context.Context) { e.waker.run(ctx, e.ears.look) })
 	e.goLoop(work, "wake the runs that sleep for long", roused, e.rouse)
 	e.goLoop(ctx, "take up the runs of dead nodes", taken, e.inherit)
@@ -193,9 +194,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	err := e.queue.stop(end)
 	if e.db.Shared() { // what we had in hand is anybody's now
 		for _, q := range e.ears.takes() {
-			if err := e.db.Notify(end, e.ears.channels()[0], riverNew(q)); err != nil {
-				e.log.Debug("tell the other nodes", "err", err) // they look by themselves
-			}
+			e.say(end, e.ears.channels()[0], riverNew(q))
 		}
 	}
 	stop()
@@ -204,6 +203,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-looked
 	<-heard
 	<-told
+	<-handed
 	<-woken
 	<-roused
 	<-named

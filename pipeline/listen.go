@@ -17,8 +17,9 @@ const (
 )
 
 const (
-	lookEvery  = 2 * time.Second
-	tellPeriod = 20 * time.Millisecond // between two messages: many events are one
+	lookEvery   = 2 * time.Second
+	tellPeriod  = 20 * time.Millisecond // between two messages: many events are one
+	offerPeriod = 2 * time.Millisecond  // the same for jobs: each holds other commits up for a moment
 )
 
 // listen does what other nodes ask for. On PostgreSQL it listens for River as well, so that a node has one connection for it.
@@ -52,29 +53,40 @@ func (e *Engine) listen(ctx context.Context) {
 	}
 }
 
-// tell has the other nodes know what is new here.
+// tell has the other nodes know what is new here: events many at a time, jobs at once, for somebody may wait for what he said.
 func (e *Engine) tell(ctx context.Context) {
+	e.tellOf(ctx, e.wrote, tellPeriod, func() { e.say(ctx, chanEvents, e.db.Holder()) })
+}
+
+// handOut has the other nodes know that there are jobs to fetch.
+func (e *Engine) handOut(ctx context.Context) {
+	e.tellOf(ctx, e.offer, offerPeriod, func() {
+		for _, silo := range e.everySilo() {
+			e.say(ctx, e.ears.channels()[0], riverNew(queueOf(silo)))
+		}
+	})
+}
+
+// tellOf says what is news, at once and then once a period at most.
+func (e *Engine) tellOf(ctx context.Context, news <-chan struct{}, period time.Duration, say func()) {
 	if !e.db.Shared() {
 		<-ctx.Done()
 		return
 	}
 	for {
-		say := func(channel, payload string) {
-			if err := e.db.Notify(ctx, channel, payload); err != nil && ctx.Err() == nil {
-				e.log.Debug("tell the other nodes", "err", err) // they look by themselves
-			}
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.offer:
-			for _, silo := range e.everySilo() {
-				say(e.ears.channels()[0], riverNew(queueOf(silo)))
-			}
-		case <-e.wrote:
-			say(chanEvents, e.db.Holder())
+		case <-news:
+			say()
 		}
-		pause(ctx, tellPeriod)
+		pause(ctx, period)
+	}
+}
+
+func (e *Engine) say(ctx context.Context, channel, payload string) {
+	if err := e.db.Notify(ctx, channel, payload); err != nil && ctx.Err() == nil {
+		e.log.Debug("tell the other nodes", "err", err) // they look by themselves
 	}
 }
 
@@ -94,9 +106,7 @@ func (e *Engine) tellWord(ctx context.Context) {
 	if !e.db.Shared() {
 		return
 	}
-	if err := e.db.Notify(ctx, chanWord, ""); err != nil {
-		e.log.Debug("tell the other nodes", "err", err) // they look by themselves
-	}
+	e.say(ctx, chanWord, "")
 }
 
 // heed looks whether somebody gave a word, at any node, for a run in our hands; and for one that was in some node's hands
