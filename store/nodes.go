@@ -272,15 +272,17 @@ func (w *watcher) look(ctx context.Context) error {
 		if r.state == Lives && time.Duration(now-s.since) < takeOver {
 			continue
 		}
-		if err := w.bury(ctx, r.holder, r.name, r.renewed); err != nil {
+		if err := w.bury(ctx, r.holder, r.name, r.renewed, time.Duration(now-s.since)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bury declares a life for dead when it has not renewed meanwhile, ends its sessions, and lets its work be taken up.
-func (w *watcher) bury(ctx context.Context, holder, name string, renewed int64) error {
+// bury declares a life for dead when it has not renewed meanwhile, ends its sessions, and lets its work be taken up. silent is
+// how long we have seen it not renew.
+func (w *watcher) bury(ctx context.Context, holder, name string, renewed int64, silent time.Duration) error {
+	began := time.Now()
 	var dead int64
 	err := w.db.Write(ctx, func(tx Tx) (err error) {
 		dead, err = tx.Exec(ctx, "UPDATE jarvis_nodes SET state = 'dead' WHERE holder = ? AND (state = 'dead' OR state = 'lives' AND renewed_at = ?)", holder, renewed)
@@ -310,7 +312,7 @@ func (w *watcher) bury(ctx context.Context, holder, name string, renewed int64) 
 	if err != nil || dead == 0 {
 		return err
 	}
-	w.log.Warn("a node does not renew its row and is taken for dead; its work goes on elsewhere", "node", name, "life", holder)
+	w.log.Warn("a node does not renew its row and is taken for dead; its work goes on elsewhere", "node", name, "life", holder, "silent", (silent + time.Since(began)).Round(100*time.Millisecond).String())
 	w.db.DiedAgain()
 	return nil
 }

@@ -94,7 +94,7 @@ func TestARoleIsOneNodes(t *testing.T) {
 	}
 	for _, l := range lives {
 		if l.Holder == dbs[second].Holder() {
-			if err := w.bury(t.Context(), l.Holder, "", l.Renewed.UnixMilli()); err != nil {
+			if err := w.bury(t.Context(), l.Holder, "", l.Renewed.UnixMilli(), 0); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -159,6 +159,7 @@ func TestBlows(t *testing.T) {
 			b.signal(syscall.SIGSTOP)
 			healing.Go(func() {
 				time.Sleep(stop)
+				noteFatal() // awake, it may take a job in hand before it sees that it is dead
 				b.signal(syscall.SIGCONT)
 				b.frozen.Store(false)
 			})
@@ -330,14 +331,21 @@ func (s *siege) saidOnce() {
 
 var tookUp = regexp.MustCompile(`time=(\S+) level=WARN msg="took up the runs of a node that is gone"`)
 
-// takeUps prints how long it took until the runs of a node that was hit were taken up.
+var buried = regexp.MustCompile(`is taken for dead; .* silent=(\S+)`)
+
+// takeUps prints how long it took until the runs of a node that was hit were taken up, and how long nodes had been silent when
+// another buried them.
 func takeUps(t *testing.T, list []*hitNode, fatal []time.Time) {
 	t.Helper()
 	var at []time.Time
+	var silent []time.Duration
 	for _, b := range list {
 		text, _ := os.ReadFile(b.log.Name())
 		for _, m := range tookUp.FindAllStringSubmatch(string(text), -1) {
 			at = append(at, must[time.Time](t)(time.Parse("2006-01-02T15:04:05.000Z07:00", m[1])))
+		}
+		for _, m := range buried.FindAllStringSubmatch(string(text), -1) {
+			silent = append(silent, must[time.Duration](t)(time.ParseDuration(m[1])))
 		}
 	}
 	slices.SortFunc(fatal, time.Time.Compare)
@@ -354,6 +362,11 @@ func takeUps(t *testing.T, list []*hitNode, fatal []time.Time) {
 	}
 	for i := range 8 {
 		t.Logf("taken up after %2d to %2d s: %s", i*5, i*5+5, strings.Repeat("#", hist[i]))
+	}
+	if len(silent) > 0 {
+		slices.Sort(silent)
+		t.Logf("%d nodes were buried, after a silence of %s to %s", len(silent), silent[0], silent[len(silent)-1])
+		worst = max(worst, silent[len(silent)-1])
 	}
 	if worst > 30*time.Second {
 		t.Errorf("the longest take-up was %s", worst)
