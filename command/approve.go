@@ -108,7 +108,7 @@ func approve() Verb {
 				return Answer{}, err
 			}
 			if c.Person.Unnamed {
-				return Answer{}, &UserError{Msg: "an approval is a second person's, and " + c.Person.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `local: " + c.Person.Name + "`", Kind: ErrDenied}
+				return Answer{}, &UserError{Msg: "an approval is a second person's, and " + c.Person.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `" + c.Person.Entry() + "`", Kind: ErrDenied}
 			}
 			// A number, and nothing else: a name may mean another run by now than the one that was looked at.
 			id, err := strconv.ParseInt(c.Args[0], 10, 64)
@@ -118,6 +118,10 @@ func approve() Verb {
 			r, err := find(ctx, e, strconv.FormatInt(id, 10))
 			if err != nil {
 				return Answer{}, err
+			}
+			if p, err := e.Engine.Pending(ctx, r.ID); err == nil && e.Access != nil && !e.Access.KnownApart(c.Person.Name, p.By) {
+				// Somebody of people may have come by the company's login, and by a name that the configuration does not know.
+				return Answer{}, &UserError{Msg: fmt.Sprintf("run %d was asked for by %s, and nothing proves that it was not you", r.ID, p.By), Hint: "one whose entry in `people` says his own `oidc` can approve it", Kind: ErrDenied}
 			}
 			if r.Cluster != 0 { // it was asked for as one
 				whole, err := e.Engine.ClusterOf(ctx, r)
