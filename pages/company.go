@@ -210,6 +210,9 @@ func (c *company) arrive(ctx context.Context, q url.Values, b access.Began, call
 		}
 		return say(http.StatusUnauthorized, "%s (%s); nobody was signed in", cmp.Or(refusals[code], "refused"), why)
 	}
+	if q.Get("code") == "" {
+		return say(http.StatusUnauthorized, "sent an answer without a code; nobody was signed in: begin again")
+	}
 	ctx = oidc.ClientContext(ctx, c.http)
 	tok, err := c.client(d, callback).Exchange(ctx, q.Get("code"), oauth2.VerifierOption(b.Verifier()))
 	var refused *oauth2.RetrieveError

@@ -58,7 +58,7 @@ func StartOIDC(ctx context.Context, redirect string) (*OIDC, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := run(ctx, "", node, "-e", "process.exit(process.versions.node.split('.')[0] < 20)"); err != nil {
+	if err := run(ctx, "", node, "-e", "process.exit(process.versions.node.split('.')[0] < 20 ? 1 : 0)"); err != nil {
 		return nil, errors.New("oidc-provider needs node 20 or newer; run: npm install -g n && n 20")
 	}
 	modules, err := npm(ctx, "oidc-provider", oidcVersion)
