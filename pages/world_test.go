@@ -126,7 +126,7 @@ func (w *world) start(listen string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	var err error
-	w.db, err = store.Open(ctx, store.Options{Dir: w.dir, URL: w.database})
+	w.db, err = store.Open(ctx, store.Options{Dir: w.dir, URL: w.database, Shared: w.database != "", Node: store.Node{Name: w.listen}})
 	w.must(err)
 	reg := pipeline.NewRegistry()
 	reg.Name("esx", "ESX")
