@@ -147,7 +147,7 @@ type NoRoleError struct {
 }
 
 func (e *NoRoleError) Error() string {
-	groups := "you are in no group there"
+	groups, or := "you are in no group there", "for a group that has a role here"
 	if n := len(e.Groups); n > 0 {
 		list := e.Groups[:min(n, 10)]
 		groups = "none of your groups there has a role here (" + strings.Join(list, ", ")
@@ -155,8 +155,9 @@ func (e *NoRoleError) Error() string {
 			groups += fmt.Sprintf(", and %d more", n-len(list))
 		}
 		groups += ")"
+		or = "for a role of one of your groups"
 	}
-	return fmt.Sprintf("%s says that you are %s; you are not one of `people` here, and %s. Ask an admin of mine for an entry in `people` with `oidc: %s`, or for a role of one of your groups", e.At, e.Value, groups, e.Value)
+	return fmt.Sprintf("%s says that you are %s; you are not one of `people` here, and %s. Ask an admin of mine for an entry in `people` with `oidc: %s`, or %s", e.At, e.Value, groups, e.Value, or)
 }
 
 // logins are those that are under way. roles of a session by one is empty for a program that does not know login: so it gives

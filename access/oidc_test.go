@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/store"
@@ -150,6 +151,11 @@ func TestASessionByTheCompanysLogin(t *testing.T) {
 		var roles string
 		if err := a.db.QueryRow(ctx, "SELECT roles FROM sessions WHERE person = 'kim'").Scan(&roles); err != nil || roles != "" {
 			t.Errorf("roles on record: %q %v", roles, err)
+		}
+		// Nor does it stumble over the table: it writes rows without what is new.
+		exec(t, a, "INSERT INTO sessions (hash, person, roles, behind, token, how, address, browser, created, used) VALUES (?, 'alice', '*', '', 0, 'a link', '', '', ?, ?)", hash("older"), time.Now().UnixMilli(), time.Now().UnixMilli())
+		if _, p, err := a.Session(ctx, "older"); err != nil || p.Name != "alice" {
+			t.Errorf("a session that it made: %+v %v", p, err)
 		}
 		_, err = a.Begin(ctx, issuer, "/")
 		if err := errors.Join(err, a.db.Write(ctx, func(tx store.Tx) error { return EndAllSessions(ctx, tx) })); err != nil {

@@ -170,6 +170,14 @@ func (c *company) describe() (*description, error) {
 	return &description{Provider: p, HasIss: more.Iss, Post: len(more.Auth) > 0 && !slices.Contains(more.Auth, "client_secret_basic") && slices.Contains(more.Auth, "client_secret_post")}, nil
 }
 
+// TryOIDC asks the provider of a configuration whether it is there, and is the one that it says.
+func TryOIDC(conf *access.OIDC) (string, error) {
+	if _, err := newCompany(conf, slog.New(slog.DiscardHandler)).describe(); err != nil {
+		return "", err
+	}
+	return conf.Issuer + " is there; whether it knows this client and its secret shows when somebody signs in", nil
+}
+
 // client is what we are to the provider.
 func (c *company) client(d *description, callback string) *oauth2.Config {
 	e := d.Endpoint()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -16,7 +17,7 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// loginBurst and the like bound the logins that are begun: each is a row, and whoever begins one is nobody yet.
+// loginEach and loginAll bound the logins that are begun: each is a row, and whoever begins one is nobody yet.
 var (
 	loginEach = access.LimitConfig{Burst: 30, Interval: 2 * time.Second} // from one place
 	loginAll  = access.LimitConfig{Burst: 1000, Interval: 20 * time.Millisecond}
@@ -64,7 +65,7 @@ func (s *Site) drawLogin(w http.ResponseWriter, r *http.Request, status int, d l
 // loginCookie is the cookie of one login under way: its name is its own, so that two windows do not take each other's.
 func (s *Site) loginCookie(state string) http.Cookie {
 	c := http.Cookie{Name: s.cookie.Name + "-login-" + state[:8], Path: s.cookie.Path, HttpOnly: true, Secure: s.cookie.Secure, SameSite: http.SameSiteLaxMode}
-	if c.Path != "/" {
+	if !strings.HasPrefix(c.Name, "__Host-") { // which is for the whole host, always
 		c.Path += "login/oidc"
 	}
 	return c

@@ -21,11 +21,17 @@ import (
 // newCompanyWorld is a world beside a real provider of OpenID Connect, which is another site.
 func newCompanyWorld(t *testing.T, set ...func(*world)) (*world, *real.OIDC) {
 	t.Helper()
+	return newCompanyWorldAt(t, "", set...)
+}
+
+// newCompanyWorldAt is one below a path.
+func newCompanyWorldAt(t *testing.T, below string, set ...func(*world)) (*world, *real.OIDC) {
+	t.Helper()
 	port, err := real.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := "http://127.0.0.1:" + strconv.Itoa(port)
+	base := "http://127.0.0.1:" + strconv.Itoa(port) + below
 	idp, err := real.StartOIDC(t.Context(), base+"/login/oidc/callback")
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +114,10 @@ func TestSignInByTheCompanysLogin(t *testing.T) {
 	if q := u.Query(); q.Get("code_challenge_method") != "S256" || len(q.Get("nonce")) < 43 || len(q.Get("state")) < 43 || q.Get("response_type") != "code" || q.Get("scope") != "openid profile groups" || q.Get("redirect_uri") != w.conf.URL+"/login/oidc/callback" {
 		t.Errorf("it is asked for %v", q)
 	}
+	step := b.post("/login/oidc", nil)
+	if csp := step.header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self';") || step.header.Get("Cache-Control") != "private, no-store" || !strings.Contains(step.body, ">Go on to Lab login</a>") {
+		t.Errorf("the page between: %v %s", step.header, step.body)
+	}
 	res := b.arrive(comes(t, idp, at, "alice"))
 	if res.status != 200 || res.header.Get("Refresh") != "0;url=/approvals?x=1" || !strings.Contains(res.body, "Signed in as alice") {
 		t.Fatalf("%d %v %s", res.status, res.header, res.body)
@@ -144,6 +154,7 @@ func TestSignInByTheCompanysLogin(t *testing.T) {
 	}
 	for user, want := range map[string]string{
 		"mallory": "Lab login says that you are mallory; you are not one of <code>people</code> here, and you are in no group there. Ask an admin of mine for an entry in <code>people</code> with <code>oidc: mallory</code>",
+		"eve":     "none of your groups there has a role here (&lt;script&gt;alert(1)&lt;/script&gt;, a<code>b",
 		"locked":  "Lab login did not let you in (access_denied: account is locked); nobody was signed in.",
 	} {
 		b := w.browser()
@@ -309,5 +320,39 @@ func TestWhatSignsNobodyIn(t *testing.T) {
 		if len(secret) < 20 || strings.Contains(all, secret) {
 			t.Errorf("the %s %q is somewhere", name, secret)
 		}
+	}
+}
+
+// Below a path of http.url, whether a proxy cuts it off or hands it on.
+func TestTheCompanysLoginBelowAPath(t *testing.T) {
+	w, idp := newCompanyWorldAt(t, "/jarvis")
+	for _, at := range []string{"", "/jarvis"} {
+		b := w.browser()
+		b.origin += at
+		res := b.post("/login/oidc", url.Values{"next": {"/approvals"}})
+		cookie := res.header.Get("Set-Cookie")
+		if res.status != 200 || !strings.Contains(cookie, "Path=/jarvis/login/oidc;") {
+			t.Fatalf("at %q: %d %q %s", at, res.status, cookie, res.body)
+		}
+		back := comes(t, idp, strings.TrimPrefix(res.header.Get("Refresh"), "0;url="), "alice")
+		if !strings.HasPrefix(back, "/jarvis/login/oidc/callback?") {
+			t.Errorf("the provider sends people to %q", back)
+		}
+		res = b.get(strings.TrimPrefix(back, "/jarvis"), "Cookie", strings.Split(cookie, ";")[0], "Sec-Fetch-Site", "cross-site")
+		if res.status != 200 || res.header.Get("Refresh") != "0;url=/jarvis/approvals" {
+			t.Errorf("at %q: %d %v", at, res.status, res.header)
+		}
+	}
+}
+
+// With TLS no other host, and no page without TLS, can put the cookie of a login into a browser.
+func TestTheCookieOfALoginWithTLS(t *testing.T) {
+	w, _ := newCompanyWorld(t, func(w *world) { w.conf.URL = "https://jarvis.example.org" })
+	res := w.browser().post("/login/oidc", nil)
+	if c := res.header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Host-jarvis-login-") || !strings.Contains(c, "; Path=/;") || !strings.Contains(c, "Secure") || !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") {
+		t.Errorf("%q", c)
+	}
+	if to := res.header.Get("Refresh"); !strings.Contains(to, url.QueryEscape("https://jarvis.example.org/login/oidc/callback")) {
+		t.Errorf("the provider is told %q", to)
 	}
 }

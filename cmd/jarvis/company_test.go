@@ -46,6 +46,9 @@ func TestThePageAboutTheCompanysLogin(t *testing.T) {
 	if out, _ := s.cli("config", "show"); strings.Contains(out, real.OIDCSecret) {
 		t.Errorf("config show: %s", out)
 	}
+	if out, _ := s.cli("config", "check", "--online"); !strings.Contains(out, "ok    http.oidc: "+idp.Issuer+" is there") {
+		t.Errorf("config check --online: %s", out)
+	}
 	s.start(filepath.Join(s.dir, "notify"))
 	s.hears("READY=1")
 
@@ -93,14 +96,21 @@ func TestThePageAboutTheCompanysLogin(t *testing.T) {
 	}
 	s.write(strings.Replace(strings.Replace(conf, "ops: [view, deploy]", "ops: [view]", 1), "http:\n", "http:\n  plain: true\n", 1))
 	s.reload("needs a restart: http\n", 0)
+	s.write(conf + "# as it was\n")
+	s.reload("taken over: http.oidc", 0)
 	s.write(strings.Replace(conf, "scopes:", "claim: email\n    scopes:", 1))
 	s.reload(`http.oidc.claim is "email", which people may write themselves`, exitUsage)
 
+	s.write(conf)
 	if text, to, code := come("mallory"); to != "" || code != 403 || !strings.Contains(text, "oidc: mallory") {
 		t.Errorf("mallory: %d %s", code, text)
 	}
 	if out, _ := s.cli("audit"); !strings.Contains(out, "you are mallory") {
 		t.Errorf("audit: %s", out)
+	}
+	idp.Kill()
+	if out, _ := s.cli("config", "check", "--online"); !strings.Contains(out, "wrong http.oidc: ") || !strings.Contains(out, "connection refused") {
+		t.Errorf("config check --online, without a provider: %s", out)
 	}
 	for _, l := range s.all {
 		if strings.Contains(l, real.OIDCSecret) {

@@ -36,7 +36,7 @@ const oidcVersion = "9.13.3"
 //go:embed oidc.mjs
 var oidcProgram []byte
 
-// OIDC is a provider of OpenID Connect: alice (groups ops, dev), bob (dev), carol (audit, as a text), mallory (no group, and
+// OIDC is a provider of OpenID Connect: alice (groups ops, dev), bob (dev), carol (audit, as a text), eve (groups with markup), mallory (no group, and
 // alice's address, not verified), locked (refused). The password of NAME is pw-NAME; PKCE is required. It can be restarted on
 // its port, and then knows nobody's login any more.
 type OIDC struct {

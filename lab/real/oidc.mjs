@@ -1,7 +1,7 @@
 // oidc.mjs MODULES ISSUER PORT KEYFILE CERT KEY REDIRECT [userinfo]: a provider of OpenID Connect (npm oidc-provider, certified) with a login
 // form, people with groups, and PKCE for all.
 //
-// People: alice (ops, dev), bob (dev), carol (audit), mallory (no group; alice's address, not verified), locked (refused after the form).
+// People: alice (ops, dev), bob (dev), carol (audit), eve (groups with markup), mallory (no group; alice's address, not verified), locked (refused after the form).
 // The password of NAME is pw-NAME. Client: jarvis-web. Claims stand in the ID token; with `userinfo` in userinfo alone.
 import { pathToFileURL } from 'node:url'
 import https from 'node:https'
@@ -12,6 +12,7 @@ const people = {
   alice: { name: 'Alice', email: 'alice@lab.test', email_verified: true, groups: ['ops', 'dev'] },
   bob: { name: 'Bob', email: 'bob@lab.test', email_verified: true, groups: ['dev'] },
   carol: { name: 'Carol', email: 'carol@lab.test', email_verified: true, groups: 'audit' }, // some providers give one group as a text
+  eve: { name: 'Eve', groups: ['<script>alert(1)</script>', 'a`b"c', 'two\nlines'] },
   mallory: { name: 'Mallory', email: 'alice@lab.test', email_verified: false, groups: [] },
 }
 const provider = new Provider(issuer, {
