@@ -184,6 +184,14 @@ func TestASecondPersonBesideTheCompanysLogin(t *testing.T) {
 	if res := bob.post("/approvals", url.Values{"verb": {"approve"}, "run": {"1"}}); res.status != 403 || !strings.Contains(res.body, "oidc:bob may be anybody") || !strings.Contains(res.body, "oidc: bob") {
 		t.Errorf("approve: %d %s", res.status, res.body)
 	}
+	for _, path := range []string{"/runs/1", "/approvals"} {
+		if res := bob.get(path); strings.Contains(res.body, `value="approve"`) || !strings.Contains(res.body, `value="deny"`) || !strings.Contains(res.body, "oidc:bob may be anybody") {
+			t.Errorf("%s to oidc:bob: %s", path, res.body)
+		}
+		if res := w.as("bob").get(path); !strings.Contains(res.body, `value="approve"`) {
+			t.Errorf("%s to bob", path)
+		}
+	}
 	if res := w.as("bob").post("/approvals", url.Values{"verb": {"deny"}, "run": {"1"}}); res.status != 200 {
 		t.Fatalf("deny: %d", res.status)
 	}
@@ -192,6 +200,14 @@ func TestASecondPersonBesideTheCompanysLogin(t *testing.T) {
 	}
 	if res := w.as("bob").post("/approvals", url.Values{"verb": {"approve"}, "run": {"1"}}); res.status != 403 || !strings.Contains(res.body, "nothing proves that it was not you") {
 		t.Errorf("bob of people, who may be oidc:bob: %d %s", res.status, res.body)
+	}
+	for _, path := range []string{"/runs/1", "/approvals"} {
+		if res := w.as("bob").get(path); strings.Contains(res.body, `value="approve"`) || !strings.Contains(res.body, "nothing proves that it was not you") {
+			t.Errorf("%s to bob: %s", path, res.body)
+		}
+		if res := w.as("alice").get(path); !strings.Contains(res.body, `value="approve"`) {
+			t.Errorf("%s to alice", path)
+		}
 	}
 	people := slices.Clone(w.people)
 	people[1].OIDC = "bob"
@@ -320,6 +336,22 @@ func TestWhatSignsNobodyIn(t *testing.T) {
 		if len(secret) < 20 || strings.Contains(all, secret) {
 			t.Errorf("the %s %q is somewhere", name, secret)
 		}
+	}
+}
+
+// A login that is begun is a row, and whoever begins one is nobody yet.
+func TestLoginsAreBegunSlowly(t *testing.T) {
+	w, _ := newCompanyWorld(t)
+	fast := 0
+	for range 2 * loginEach.Burst {
+		if res := w.browser().post("/login/oidc", nil); res.status == http.StatusTooManyRequests {
+			fast++
+		}
+	}
+	var rows int
+	w.must(w.db.QueryRow(t.Context(), "SELECT count(*) FROM logins").Scan(&rows))
+	if fast < loginEach.Burst/2 || rows+fast != 2*loginEach.Burst {
+		t.Errorf("of %d, %d were too fast, and there are %d rows", 2*loginEach.Burst, fast, rows)
 	}
 }
 
