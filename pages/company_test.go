@@ -42,6 +42,11 @@ func TestTheCompanysLoginIsAway(t *testing.T) {
 		t.Error("the login page still says that it is away")
 	}
 	b := w.company(idp, "bob")
+	again := w.company(idp, "bob")
+	if res := again.post("/sessions", url.Values{"verb": {"end"}, "session": {"all"}}); res.status != 200 || !strings.Contains(res.body, "you are signed out everywhere: 2 sessions.") || b.get("/").status != http.StatusSeeOther {
+		t.Errorf("everywhere: %d %s", res.status, res.body)
+	}
+	b = w.company(idp, "bob")
 
 	// It dies while somebody is there: the answer comes, and there is nobody to ask what it is worth.
 	gone := w.browser()
