@@ -61,7 +61,7 @@ func StartOIDC(ctx context.Context, redirect string) (*OIDC, error) {
 	if err := run(ctx, "", node, "-e", "process.exit(process.versions.node.split('.')[0] < 20 ? 1 : 0)"); err != nil {
 		return nil, errors.New("oidc-provider needs node 20 or newer; run: npm install -g n && n 20")
 	}
-	modules, err := npm(ctx, "oidc-provider", oidcVersion)
+	modules, err := npm("oidc-provider", oidcVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -82,39 +82,6 @@ func StartOIDC(ctx context.Context, redirect string) (*OIDC, error) {
 		return nil, err
 	}
 	return o, o.Start()
-}
-
-// npm fetches a package into the user's cache folder, once, and gives the folder that has its node_modules.
-func npm(ctx context.Context, name, version string) (string, error) {
-	bin, err := need("npm", "nodejs npm")
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "jarvis-lab", "npm-"+name+"-"+version)
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", name)); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	work, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".") // whole or not there, as with debian
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(work) }()
-	if err := run(ctx, "", bin, "install", "--prefix", work, "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", name+"@"+version); err != nil {
-		return "", fmt.Errorf("fetch the package %s of npm: %w", name, err)
-	}
-	if err := os.Rename(work, dir); err != nil {
-		if _, there := os.Stat(filepath.Join(dir, "node_modules", name)); there != nil {
-			return "", err
-		}
-	}
-	return dir, nil
 }
 
 // newKey makes the key that signs from the next start on. The one before it stays published.

@@ -1,4 +1,4 @@
-// oidc.mjs MODULES ISSUER PORT KEYFILE CERT KEY REDIRECT [userinfo]: a provider of OpenID Connect (npm oidc-provider, certified) with a login
+// oidc.mjs PACKAGE ISSUER PORT KEYFILE CERT KEY REDIRECT [userinfo]: a provider of OpenID Connect (npm oidc-provider, certified) with a login
 // form, people with groups, and PKCE for all.
 //
 // People: alice (ops, dev), bob (dev), carol (audit), eve (groups with markup), mallory (no group; alice's address, not verified), locked (refused after the form).
@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import https from 'node:https'
 import fs from 'node:fs'
 const [modules, issuer, port, keyfile, cert, key, redirect, where] = process.argv.slice(2)
-const { default: Provider } = await import(pathToFileURL(modules + '/node_modules/oidc-provider/lib/index.js'))
+const { default: Provider } = await import(pathToFileURL(modules + '/lib/index.js'))
 const people = {
   alice: { name: 'Alice', email: 'alice@lab.test', email_verified: true, groups: ['ops', 'dev'] },
   bob: { name: 'Bob', email: 'bob@lab.test', email_verified: true, groups: ['dev'] },
