@@ -33,6 +33,7 @@ type PersonConfig struct {
 	IRC   string   `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
 	XMPP  string   `yaml:"xmpp" doc:"bare JID"`
 	Local string   `yaml:"local" doc:"login name on this machine, for the command line"`
+	OIDC  string   `yaml:"oidc" doc:"value of http.oidc.claim, as in the sub that the provider gives him; exactly, never an address"`
 	Roles []string `yaml:"roles" doc:"view, deploy, run, admin"`
 }
 
@@ -43,8 +44,8 @@ type Person struct {
 	// Behind are others who speak through this one: who made the token that is used, and for whom. Who approves what
 	// somebody asked for must be none of them.
 	Behind []string `json:"behind,omitempty"`
-	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root. That may be
-	// anybody, so it is nobody's second person.
+	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root, or who has his roles
+	// by a group at the company's login. That may be anybody, so it is nobody's second person.
 	Unnamed bool `json:"unnamed,omitempty"`
 	// Token is the number of the token that was shown; 0: none was. What he makes by it ends with it.
 	Token int64 `json:"-"`
@@ -68,6 +69,7 @@ type Identity struct {
 // Access knows the people. It is safe for concurrent use.
 type Access struct {
 	people atomic.Pointer[[]PersonConfig]
+	oidc   atomic.Pointer[OIDC]
 	db     *store.DB
 }
 
@@ -103,6 +105,12 @@ func Check(people []PersonConfig) error {
 		if plain.Line(p.Name) != p.Name {
 			wrong.At(key+".name", ": the name %q has characters that nobody sees; write it without, for two could look the same", p.Name)
 		}
+		if strings.HasPrefix(strings.ToLower(p.Name), StrangerPrefix) {
+			wrong.At(key+".name", "is %q; names that begin with %s are those of people whom nobody listed", p.Name, StrangerPrefix)
+		}
+		if p.OIDC != "" && !fit(p.OIDC) {
+			wrong.At(key+".oidc", "has characters that nobody sees, or more than %d letters; write it as the provider gives it", maxClaim)
+		}
 		if other, dup := names[strings.ToLower(p.Name)]; dup {
 			wrong.At(key+".name", ": two entries are named %s, and would count as one person; write one entry with all that they are", bothNames(other, p.Name))
 		}
@@ -112,7 +120,7 @@ func Check(people []PersonConfig) error {
 				wrong.At(fmt.Sprintf("%s.roles[%d]", key, n), ": %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
 			}
 		}
-		for _, id := range []struct{ key, what string }{{"irc", strings.ToLower(p.IRC)}, {"xmpp", strings.ToLower(p.XMPP)}, {"local", p.Local}} {
+		for _, id := range []struct{ key, what string }{{"irc", strings.ToLower(p.IRC)}, {"xmpp", strings.ToLower(p.XMPP)}, {"local", p.Local}, {"oidc", p.OIDC}} {
 			if id.what == "" {
 				continue
 			}
@@ -231,7 +239,7 @@ func Migrations(postgres bool) []store.Migration {
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
-		return append(list, letGo(postgres), agents, sessions)
+		return append(list, letGo(postgres), agents, sessions, logins)
 	}
 	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
@@ -240,7 +248,7 @@ func Migrations(postgres bool) []store.Migration {
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
-	return append(list, letGo(postgres), agents, sessions)
+	return append(list, letGo(postgres), agents, sessions, logins)
 }
 
 // agents is the silo to which an agent's token is bound.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 
 // Session is a browser in which somebody has signed in. Only the hash of its secret is on record, as with a token.
 //
-//	link ── taken once, within LinkLife ──┐
-//	token ────────────────────────────────┴──► session ──► person, asked anew at each request
+//	link ── taken once, within LinkLife ──────┐
+//	token ────────────────────────────────────┼──► session ──► person, asked anew at each request
+//	what the company's login said (oidc.go) ──┘
 type Session struct {
 	ID      int64     `json:"session"`
 	Person  string    `json:"person"`
@@ -28,6 +30,7 @@ type Session struct {
 	Expires time.Time `json:"expires"`
 
 	basis
+	login string // what the company's login said of who it is, as JSON; "": it was another way in
 }
 
 // basis is what a link or a session rests on.
@@ -66,6 +69,7 @@ var (
 	ErrNoSession      = errors.New("nobody is signed in here")
 	ErrSessionExpired = errors.New("you were signed out, because it is too long ago that you signed in or did something")
 	ErrSessionOrphan  = errors.New("you were signed out: you are no longer in the configuration")
+	ErrSessionOther   = errors.New("you were signed out: by the configuration, your login is somebody else now, or another provider's; sign in again")
 )
 
 // sessions and links; they are the same on both databases.
@@ -187,8 +191,8 @@ func insertSession(ctx context.Context, tx store.Tx, s *Session) (secret string,
 		return "", err
 	}
 	secret = chance()
-	return secret, tx.QueryRow(ctx, "INSERT INTO sessions (hash, person, roles, behind, token, how, address, browser, created, used) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-		hash(secret), s.Person, s.roles, s.behind, s.token, s.How, s.From, s.Browser, now.UnixMilli(), now.UnixMilli()).Scan(&s.ID)
+	return secret, tx.QueryRow(ctx, "INSERT INTO sessions (hash, person, roles, behind, token, login, how, address, browser, created, used) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+		hash(secret), s.Person, s.roles, s.behind, s.token, s.login, s.How, s.From, s.Browser, now.UnixMilli(), now.UnixMilli()).Scan(&s.ID)
 }
 
 func cut(s string, n int) string {
@@ -198,22 +202,30 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
-const sessionColumns = "id, person, roles, behind, token, how, address, browser, created, used"
+const sessionColumns = "id, person, roles, behind, token, login, how, address, browser, created, used"
 
 func scanSession(row store.Row) (Session, error) {
 	var s Session
 	var created, used int64
-	err := row.Scan(&s.ID, &s.Person, &s.roles, &s.behind, &s.token, &s.How, &s.From, &s.Browser, &created, &used)
+	err := row.Scan(&s.ID, &s.Person, &s.roles, &s.behind, &s.token, &s.login, &s.How, &s.From, &s.Browser, &created, &used)
 	s.Created, s.Used = time.UnixMilli(created), time.UnixMilli(used)
 	s.Expires = s.Used.Add(SessionIdle)
-	if last := s.Created.Add(SessionLife); last.Before(s.Expires) {
+	if last := s.Created.Add(s.Life()); last.Before(s.Expires) {
 		s.Expires = last
 	}
 	return s, err
 }
 
+// Life is how long it lasts from login on, however much it is used.
+func (s Session) Life() time.Duration {
+	if s.login != "" {
+		return LoginLife
+	}
+	return SessionLife
+}
+
 // Session gives the session of a secret, and its person as the configuration has him now. ErrNoSession, ErrSessionExpired,
-// ErrSessionOrphan, or an error of Bearer when its token is no longer good.
+// ErrSessionOrphan, ErrSessionOther, a NoRoleError, or an error of Bearer when its token is no longer good.
 func (a *Access) Session(ctx context.Context, secret string) (Session, Person, error) {
 	s, err := scanSession(a.db.QueryRow(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE hash = ?", hash(secret)))
 	switch {
@@ -239,6 +251,9 @@ func (a *Access) Session(ctx context.Context, secret string) (Session, Person, e
 
 // standsFor gives the person of a session: with a token, the one that it stands for; never with a role that the session has not.
 func (a *Access) standsFor(ctx context.Context, s Session) (Person, error) {
+	if s.login != "" {
+		return a.byLogin(s)
+	}
 	p := a.Person(s.Person)
 	if p.Name == "" {
 		return Person{}, ErrSessionOrphan
@@ -264,8 +279,9 @@ func (a *Access) standsFor(ctx context.Context, s Session) (Person, error) {
 // Sessions lists a person's sessions that are good, the newest first.
 func (a *Access) Sessions(ctx context.Context, person string) ([]Session, error) {
 	now := time.Now()
-	return store.Collect(ctx, a.db, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE lower(person) = lower(?) AND created > ? AND used > ? ORDER BY id DESC",
+	list, err := store.Collect(ctx, a.db, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE lower(person) = lower(?) AND created > ? AND used > ? ORDER BY id DESC",
 		person, now.Add(-SessionLife).UnixMilli(), now.Add(-SessionIdle).UnixMilli())
+	return slices.DeleteFunc(list, func(s Session) bool { return now.After(s.Expires) }), err
 }
 
 // EndSessions signs a person out: of one session, or of all for 0. It says of how many.
@@ -279,7 +295,7 @@ func (a *Access) EndSessions(ctx context.Context, person string, id int64) (n in
 
 // EndAllSessions signs everybody out, in a transaction: what a backup brings back is of before.
 func EndAllSessions(ctx context.Context, tx store.Tx) error {
-	for _, q := range []string{"DELETE FROM sessions", "DELETE FROM links"} {
+	for _, q := range []string{"DELETE FROM sessions", "DELETE FROM links", "DELETE FROM logins"} {
 		if _, err := tx.Exec(ctx, q); err != nil {
 			return err
 		}

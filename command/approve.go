@@ -107,8 +107,8 @@ func approve() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
-			if c.Person.Unnamed {
-				return Answer{}, &UserError{Msg: "an approval is a second person's, and " + c.Person.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `local: " + c.Person.Name + "`", Kind: ErrDenied}
+			if u := NotSecond(e.Access, c.Person, pipeline.Approval{}); u != nil {
+				return Answer{}, u
 			}
 			// A number, and nothing else: a name may mean another run by now than the one that was looked at.
 			id, err := strconv.ParseInt(c.Args[0], 10, 64)
@@ -118,6 +118,11 @@ func approve() Verb {
 			r, err := find(ctx, e, strconv.FormatInt(id, 10))
 			if err != nil {
 				return Answer{}, err
+			}
+			if p, err := e.Engine.Pending(ctx, r.ID); err == nil {
+				if u := NotSecond(e.Access, c.Person, p); u != nil {
+					return Answer{}, u
+				}
 			}
 			if r.Cluster != 0 { // it was asked for as one
 				whole, err := e.Engine.ClusterOf(ctx, r)
@@ -151,6 +156,19 @@ func approve() Verb {
 			return a, nil
 		},
 	}
+}
+
+// NotSecond says why somebody can be nobody's second person, or not that of who asked for this, whatever his roles are; nil when
+// nothing speaks against it. That he did not ask himself, the engine knows.
+func NotSecond(a *access.Access, p access.Person, asked pipeline.Approval) *UserError {
+	switch {
+	case p.Unnamed:
+		return &UserError{Msg: "an approval is a second person's, and " + p.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `" + p.Entry() + "`", Kind: ErrDenied}
+	case a != nil && !a.KnownApart(p.Name, asked.By):
+		// Somebody of people may have come by the company's login, and by a name that the configuration does not know.
+		return &UserError{Msg: fmt.Sprintf("run %d was asked for by %s, and nothing proves that it was not you", asked.Run, asked.By), Hint: "one whose entry in `people` says his own `oidc` can approve it", Kind: ErrDenied}
+	}
+	return nil
 }
 
 // who is a call's person as the engine knows people.

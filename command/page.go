@@ -56,7 +56,7 @@ func newLink(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	case !c.Secret && !c.Private:
 		return Answer{}, &UserError{Msg: "a link signs in whoever opens it, and others read this", Hint: "say `page` to me in private", Kind: ErrDenied}
 	case e.Access.Person(c.Person.Name).Name == "" || c.Person.Unnamed:
-		return Answer{}, &UserError{Msg: "the pages are for who is named in `people`, and " + c.Person.Name + " is not", Hint: "`people` in jarvis.yaml says who is `local: " + c.Person.Name + "`", Kind: ErrDenied}
+		return Answer{}, &UserError{Msg: "the pages are for who is named in `people`, and " + c.Person.Name + " is not", Hint: "`people` in jarvis.yaml says who is `" + c.Person.Entry() + "`", Kind: ErrDenied}
 	}
 	via := c.Via
 	if via == "socket" {

@@ -259,6 +259,7 @@ func (c *Config) Unreachable() []string {
 		way(p.IRC != "", hasIRC, "irc, and chat has no irc")
 		way(p.XMPP != "", hasXMPP, "xmpp, and chat has no xmpp")
 		way(p.Local != "", true, "")
+		way(p.OIDC != "", c.HTTP.OIDC != nil, "oidc, and http has no oidc")
 		way(c.Listen != "", true, "")
 		switch {
 		case ways == 0 && len(dead) == 0:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -21,6 +22,7 @@ const maxDecided = 20
 
 // approvalsView is what waits for a second person, and what was answered last.
 type approvalsView struct {
+	site    *Site
 	event   int64
 	asked   []asked
 	decided []row
@@ -34,7 +36,7 @@ type asked struct {
 }
 
 func (s *Site) readApprovals(ctx context.Context) (*approvalsView, error) {
-	v := &approvalsView{}
+	v := &approvalsView{site: s}
 	var err error
 	if v.event, err = s.Engine.LastEvent(ctx); err != nil {
 		return nil, err
@@ -93,6 +95,15 @@ type askedData struct {
 	Until      time.Time
 	May, Self  bool
 	Refused    string
+	Only       string // why he may deny it, and not approve
+}
+
+// onlyDeny says why somebody who did not ask for it may not approve it either, as `approve` would; "" when he may.
+func (s *Site) onlyDeny(p access.Person, a pipeline.Approval) string {
+	if u := command.NotSecond(s.Access, p, a); u != nil {
+		return u.Error()
+	}
+	return ""
 }
 
 // own gives those that wait for the person, then those that are his own.
@@ -106,6 +117,9 @@ func (v *approvalsView) own(p access.Person) []part {
 		}
 		if !d.May {
 			d.Refused = fmt.Sprintf("To answer needs the role %q, which %s does not have.", access.Deploy, p.Name)
+		}
+		if d.May && !d.Self {
+			d.Only = v.site.onlyDeny(p, x.approval)
 		}
 		if d.Self {
 			mine = append(mine, d)

@@ -11,10 +11,11 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// loginPage asks for a token.
+// loginPage asks for a token, or sends to the company's login.
 type loginPage struct {
-	Next string // where to go then
-	Why  string // why it is asked, or what was wrong
+	Next    string // where to go then
+	Why     string // why it is asked, or what was wrong
+	Company string // what the company's login is called; "": there is none
 }
 
 // linkPage asks whether to take a link.
@@ -24,22 +25,23 @@ type linkPage struct {
 }
 
 func (s *Site) askLogin(w http.ResponseWriter, r *http.Request) {
-	s.draw(w, r, http.StatusOK, "login.html", loginPage{Next: ours(r.URL.Query().Get("next"))}, nil)
+	s.drawLogin(w, r, http.StatusOK, loginPage{Next: ours(r.URL.Query().Get("next"))}, true)
 }
 
 // login takes a token.
 func (s *Site) login(w http.ResponseWriter, r *http.Request) {
 	next, token := ours(r.PostFormValue("next")), strings.TrimSpace(r.PostFormValue("token"))
 	if !strings.HasPrefix(token, access.TokenPrefix) || len(token) > 200 {
-		s.draw(w, r, http.StatusUnauthorized, "login.html", loginPage{next, "this is no token: one begins with " + access.TokenPrefix}, nil)
+		s.drawLogin(w, r, http.StatusUnauthorized, loginPage{Next: next, Why: "this is no token: one begins with " + access.TokenPrefix}, false)
 		return
 	}
 	session, secret, err := s.Access.SignIn(r.Context(), token, browserOf(r))
 	if err != nil {
-		s.refuse(w, r, err, loginPage{next, err.Error()})
+		s.refuse(w, r, err, loginPage{Next: next, Why: err.Error()})
 		return
 	}
-	s.begin(w, r, session, secret, next)
+	s.begin(w, r, session, secret)
+	http.Redirect(w, r, s.prefix+ours(next), http.StatusSeeOther)
 }
 
 // askLink shows a button: whatever looks at a link beforehand uses nothing.
@@ -62,7 +64,8 @@ func (s *Site) takeLink(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err, loginPage{Why: err.Error()})
 		return
 	}
-	s.begin(w, r, session, secret, "/")
+	s.begin(w, r, session, secret)
+	http.Redirect(w, r, s.prefix+"/", http.StatusSeeOther)
 }
 
 // refuse says that nobody was signed in, and slows down who tries often.
@@ -76,7 +79,7 @@ func (s *Site) refuse(w http.ResponseWriter, r *http.Request, err error, d login
 		s.fail(w, r, nil, &command.UserError{Msg: "that is too fast for me", Hint: "try again a moment later", Kind: command.ErrLimited})
 		return
 	}
-	s.draw(w, r, http.StatusUnauthorized, "login.html", d, nil)
+	s.drawLogin(w, r, http.StatusUnauthorized, d, false)
 }
 
 func (s *Site) explainLogin(err error) (msg, hint string, status int) {
@@ -91,15 +94,14 @@ func isLink(err error) bool {
 }
 
 // begin gives the browser its session, which is always a new one: what stood in its cookie before is worth nothing now.
-func (s *Site) begin(w http.ResponseWriter, r *http.Request, session access.Session, secret, next string) {
+func (s *Site) begin(w http.ResponseWriter, r *http.Request, session access.Session, secret string) {
 	if old := s.secretOf(r); old != "" {
 		if was, _, err := s.Access.Session(r.Context(), old); err == nil {
 			_, _ = s.Access.EndSessions(r.Context(), was.Person, was.ID) // it expires by itself
 		}
 	}
-	s.Table.Record(r.Context(), access.Record{Who: session.Person, Via: via(r), Line: "sign in", Outcome: "ok"})
-	s.setCookie(w, secret, session.Created.Add(access.SessionLife))
-	http.Redirect(w, r, s.prefix+ours(next), http.StatusSeeOther)
+	s.Table.Record(r.Context(), access.Record{Who: session.Person, Via: via(r), Line: "sign in by " + session.How, Outcome: "ok"})
+	s.setCookie(w, secret, session.Created.Add(session.Life()))
 }
 
 func (s *Site) setCookie(w http.ResponseWriter, secret string, until time.Time) {

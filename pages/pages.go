@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
@@ -45,6 +46,7 @@ type Config struct {
 type Site struct {
 	Config
 	prefix string // "", or "/jarvis"
+	origin string // of http.url: "https://example.org"
 	cookie http.Cookie
 	mux    *http.ServeMux
 	cross  *http.CrossOriginProtection
@@ -55,6 +57,10 @@ type Site struct {
 
 	wrong once[[]checks.View] // for all pages, for a moment
 	asked once[[]pipeline.Approval]
+
+	oidcMu            sync.Mutex
+	oidc              *company // of the configuration that was in force last
+	logins, loginsAll *access.Limiter
 }
 
 // maxForm bounds a form.
@@ -116,7 +122,7 @@ func New(c Config) (*Site, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Site{Config: c, mux: http.NewServeMux(), looks: map[string]*template.Template{}, cross: http.NewCrossOriginProtection()}
+	s := &Site{Config: c, mux: http.NewServeMux(), looks: map[string]*template.Template{}, cross: http.NewCrossOriginProtection(), logins: access.NewLimiter(loginEach), loginsAll: access.NewLimiter(loginAll)}
 	s.cookie = http.Cookie{Name: "jarvis", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: c.TLS}
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)
@@ -126,9 +132,10 @@ func New(c Config) (*Site, error) {
 		if p := strings.Trim(u.Path, "/"); p != "" {
 			s.prefix = "/" + p
 		}
+		s.origin = u.Scheme + "://" + u.Host
 		s.cookie.Secure = u.Scheme == "https"
 		s.cookie.Path = s.prefix + "/"
-		if err := s.cross.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil { // a proxy may write another Host
+		if err := s.cross.AddTrustedOrigin(s.origin); err != nil { // a proxy may write another Host
 			return nil, fmt.Errorf("http.url: %w", err)
 		}
 	}
@@ -144,7 +151,7 @@ func New(c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the pages: %w", err)
 	}
-	names := []string{"login.html", "link.html", "error.html"}
+	names := []string{"login.html", "link.html", "go.html", "error.html"}
 	for _, p := range s.pages {
 		names = append(names, p.file)
 	}
@@ -163,6 +170,9 @@ func New(c Config) (*Site, error) {
 	s.handle("POST /login", s.login)
 	s.handle("GET /login/{link}", s.askLink)
 	s.handle("POST /login/{link}", s.takeLink)
+	s.handle("GET /login/oidc", s.askOIDC)
+	s.handle("POST /login/oidc", s.beginOIDC)
+	s.handle("GET /login/oidc/callback", s.arriveOIDC)
 	s.handle("POST /logout", s.logout)
 	s.mux.HandleFunc("GET /static/{hash}/{name}", s.serveStatic)
 	return s, nil

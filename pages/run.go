@@ -42,6 +42,7 @@ type runView struct {
 	news     []line           // of the tail, since the view before
 	yaml     []yamlLine
 
+	site         *Site
 	pending      *pipeline.Approval
 	stands       bool // the host stands by it
 	takes, stays []string
@@ -81,7 +82,7 @@ func isLine(ev pipeline.Event) bool {
 
 // readRun reads a run. After the first time it reads what events move alone.
 func (s *Site) readRun(ctx context.Context, q query, before view, news []pipeline.Event) (view, error) {
-	v := &runView{said: map[int]string{}, now: time.Now()}
+	v := &runView{site: s, said: map[int]string{}, now: time.Now()}
 	was, again := before.(*runView)
 	if !again {
 		// The newest event first: what comes meanwhile is read a second time, and not missed.
@@ -286,6 +287,7 @@ type acts struct {
 	Host         string
 	Until        time.Time
 	Approve      string // what is approved; "" when nothing waits for this person
+	Only         string // why he may deny it, and not approve
 	Self         bool   // what waits is his own
 	Retry        string // where it would go on
 	From         []string
@@ -307,7 +309,7 @@ func (v *runView) acts(p access.Person) acts {
 	if v.pending != nil {
 		a.Until = v.pending.Expires
 		if a.Self = v.pending.AskedBy(pipeline.Who{Name: p.Name, Behind: p.Behind}); !a.Self {
-			a.Approve = asksFor(r, *v.pending)
+			a.Approve, a.Only = asksFor(r, *v.pending), v.site.onlyDeny(p, *v.pending)
 		}
 	} else if v.stands && !tasklog.IsTask(r) && !r.IsImport() {
 		rests := r.State.Resting() && r.HasBegun()

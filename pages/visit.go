@@ -70,18 +70,22 @@ func (s *Site) enter(w http.ResponseWriter, r *http.Request) (*visit, bool) {
 	case secret == "" && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site":
 		// A link in another site's page: the cookie is SameSite=Strict, and did not come along. From here on it does.
 		w.Header().Set("Refresh", "0")
-		s.draw(w, r, http.StatusOK, "login.html", loginPage{Next: r.URL.RequestURI()}, nil)
+		s.drawLogin(w, r, http.StatusOK, loginPage{Next: r.URL.RequestURI()}, false)
 	case r.Method == http.MethodGet:
 		http.Redirect(w, r, s.prefix+"/login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	default:
-		s.draw(w, r, http.StatusUnauthorized, "login.html", loginPage{Why: err.Error() + "; nothing was done"}, nil)
+		s.drawLogin(w, r, http.StatusUnauthorized, loginPage{Why: err.Error() + "; nothing was done"}, false)
 	}
 	return nil, false
 }
 
 // signedOut reports whether an error says that nobody is signed in, and not that something is broken.
 func signedOut(err error) bool {
-	for _, is := range []error{access.ErrNoSession, access.ErrSessionExpired, access.ErrSessionOrphan, access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan, access.ErrTokenAgent} {
+	var stranger *access.NoRoleError
+	if errors.As(err, &stranger) {
+		return true
+	}
+	for _, is := range []error{access.ErrNoSession, access.ErrSessionExpired, access.ErrSessionOrphan, access.ErrSessionOther, access.ErrLoginValue, access.ErrTokenUnknown, access.ErrTokenExpired, access.ErrTokenRevoked, access.ErrTokenOrphan, access.ErrTokenAgent} {
 		if errors.Is(err, is) {
 			return true
 		}
@@ -285,6 +289,8 @@ func (f *frame) title() string {
 		return d.Msg
 	case loginPage:
 		return "sign in"
+	case goPage:
+		return d.Title
 	case linkPage:
 		return "sign in as " + d.Person + "?"
 	}

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ type world struct {
 	dir    string
 	conf   web.HTTP
 	people []access.PersonConfig
+
+	listen   string // "": a free port
+	database string // "": SQLite in dir
 
 	mu   sync.Mutex
 	does map[string]func(context.Context, *clipboard.Clipboard) error // by step
@@ -77,7 +81,7 @@ func newWorld(t *testing.T, set ...func(*world)) *world {
 	if w.key, err = clipboard.NewKey(); err != nil {
 		t.Fatal(err)
 	}
-	w.start("127.0.0.1:0")
+	w.start(cmp.Or(w.listen, "127.0.0.1:0"))
 	t.Cleanup(func() { w.stop() })
 	return w
 }
@@ -122,7 +126,7 @@ func (w *world) start(listen string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	var err error
-	w.db, err = store.Open(ctx, store.Options{Dir: w.dir})
+	w.db, err = store.Open(ctx, store.Options{Dir: w.dir, URL: w.database, Shared: w.database != "", Node: store.Node{Name: w.listen}})
 	w.must(err)
 	reg := pipeline.NewRegistry()
 	reg.Name("esx", "ESX")
@@ -133,6 +137,7 @@ func (w *world) start(listen string) {
 	w.must(err)
 	w.access, err = access.New(ctx, w.people, w.db)
 	w.must(err)
+	w.access.SetOIDC(w.conf.OIDC)
 	limiter := access.NewLimiter(access.LimitConfig{Burst: 10000})
 	w.table = command.NewTable(&command.Env{Name: "jarvis", Version: "test", Engine: w.engine, Access: w.access, Limiter: limiter, Log: log,
 		Pages:     func() string { return w.base + w.site.prefix },

@@ -45,6 +45,8 @@ type HTTP struct {
 	Plain bool   `yaml:"plain" doc:"listen beyond this machine without TLS: only behind a proxy that encrypts"`
 
 	TrustedProxies []string `yaml:"trusted_proxies" doc:"addresses or networks (10.0.0.0/8) of the proxies before listen: what they write into X-Forwarded-For or Forwarded says who asks; empty: those headers are ignored"`
+
+	OIDC *access.OIDC `yaml:"oidc" doc:"sign-in to the pages by the company's login: a provider of OpenID Connect (docs/pages.md)"`
 }
 
 // TLS names a certificate.
@@ -124,6 +126,9 @@ func (h HTTP) check(listen string) error {
 		if u, err := url.Parse(h.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			wrong.At("http.url", "is %q; it must be like https://jarvis.example.org", h.URL)
 		}
+	}
+	if h.OIDC != nil {
+		wrong.Add(h.OIDC.Check(h.URL))
 	}
 	if listen == "" {
 		return wrong.Err()

@@ -15,6 +15,7 @@ import (
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/pages"
 	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/workers/all"
 )
@@ -41,6 +42,9 @@ func online(ctx context.Context, t *term, conf *config.Config) error {
 	}
 	for i, task := range conf.Tasks {
 		list = append(list, all.Probe{Key: fmt.Sprintf("tasks[%d]", i), Do: func(ctx context.Context) (string, error) { return tryRepo(ctx, task) }})
+	}
+	if o := conf.HTTP.OIDC; o != nil {
+		list = append(list, all.Probe{Key: "http.oidc", Do: func(context.Context) (string, error) { return pages.TryOIDC(o) }})
 	}
 	if len(list) == 0 {
 		_, _ = fmt.Fprintln(t.out, "nothing is configured that could be tried")

@@ -29,7 +29,10 @@ type reloader struct {
 }
 
 // now are the keys that a running server takes over. Certificates are read again when their files change, without being asked.
-var now = []string{"people", "limit", "approvals", "pipelines", "checks", "keep", "log"}
+var now = []string{"people", "limit", "approvals", "pipelines", "checks", "keep", "log", "http"}
+
+// only says which part of a key it is, where not all of it can change.
+var only = map[string]string{"log": "log.level", "http": "http.oidc"}
 
 // reload takes over what changed, and says what did and what needs a restart. The error says all that is wrong.
 func (r *reloader) reload(ctx context.Context) (web.Reloaded, error) {
@@ -68,6 +71,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	if err := a.access.SetPeople(conf.People); err != nil {
 		return out, conf.Wrong(err)
 	}
+	a.access.SetOIDC(conf.HTTP.OIDC)
 	a.limiter.Set(conf.Limit)
 	a.table.Change(func(e *command.Env) {
 		a.lists = conf.Pipelines
@@ -87,10 +91,10 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 			out.Restart = append(out.Restart, key)
 			continue
 		}
-		if key == "log" {
-			key = "log.level"
+		if part := only[key]; part != "" {
+			key = part
 		}
-		if key != "log.level" || r.inUse.Log.Level != conf.Log.Level {
+		if key != "log.level" && key != "http.oidc" || key == "log.level" && r.inUse.Log.Level != conf.Log.Level || key == "http.oidc" && !reflect.DeepEqual(r.inUse.HTTP.OIDC, conf.HTTP.OIDC) {
 			out.Changed = append(out.Changed, key)
 		}
 		reflect.ValueOf(&merged).Elem().Field(i).Set(fresh.Field(i))
@@ -98,6 +102,12 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	if r.inUse.Log.Format != conf.Log.Format {
 		out.Restart = append(out.Restart, "log.format")
 		merged.Log.Format = r.inUse.Log.Format
+	}
+	was, is := r.inUse.HTTP, conf.HTTP
+	if was.OIDC, is.OIDC = nil, nil; !reflect.DeepEqual(was, is) {
+		out.Restart = append(out.Restart, "http")
+		was.OIDC = conf.HTTP.OIDC
+		merged.HTTP = was
 	}
 	r.inUse, r.empty = &merged, conf.Empty()
 	return out, nil
@@ -119,7 +129,7 @@ type reloadCmd struct{}
 
 // Help is shown under --help.
 func (reloadCmd) Help() string {
-	return "Taken over while the server runs: " + strings.Replace(strings.Join(now, ", "), "log", "log.level", 1) + ", and certificates. What else has changed is named, and needs a restart.\n\nExit codes: 0 taken over, 1 no server, 2 mistakes in the configuration, of which nothing was taken over, 3 not allowed."
+	return "Taken over while the server runs: " + strings.NewReplacer("log", only["log"], "http", only["http"]).Replace(strings.Join(now, ", ")) + ", and certificates. What else has changed is named, and needs a restart.\n\nExit codes: 0 taken over, 1 no server, 2 mistakes in the configuration, of which nothing was taken over, 3 not allowed."
 }
 
 // Run is called by kong.

@@ -138,6 +138,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
 		return nil, err
 	}
+	a.access.SetOIDC(conf.HTTP.OIDC)
 	a.limiter = access.NewLimiter(conf.Limit)
 	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
