@@ -5,7 +5,6 @@ package access
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -192,34 +191,6 @@ func (a *Access) Audit(ctx context.Context, r Record) error {
 		return fmt.Errorf("write the audit record: %w", err)
 	}
 	return nil
-}
-
-// AuditFilter chooses audit rows.
-type AuditFilter struct {
-	Who    string // "": everybody
-	Before int64  // only rows with a lower id; 0: from the newest on
-	Limit  int
-}
-
-// AuditTail gives the newest rows, oldest first.
-func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error) {
-	if f.Before == 0 {
-		f.Before = math.MaxInt64
-	}
-	q, args := "SELECT id, at, who, via, line, outcome FROM audit WHERE id < ?", []any{f.Before}
-	if f.Who != "" { // a statement of its own, so that it finds its index
-		q += " AND who = ?"
-		args = append(args, f.Who)
-	}
-	out, err := store.Collect(ctx, a.db, func(row store.Row) (Record, error) {
-		var r Record
-		var at int64
-		err := row.Scan(&r.ID, &at, &r.Who, &r.Via, &r.Line, &r.Outcome)
-		r.At = time.UnixMilli(at)
-		return r, err
-	}, q+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
-	slices.Reverse(out)
-	return out, err
 }
 
 // Migrations of the audit record, the tokens and the sessions.

@@ -42,6 +42,20 @@ func nodes() Verb {
 	}
 }
 
+// Servers are what `nodes` lists.
+func (t *Table) Servers(ctx context.Context) (Servers, error) { return t.env().servers(ctx) }
+
+// NodeLine and SiloLine are what `nodes` says of one, behind its name.
+func (t *Table) NodeLine(n pipeline.Node) string { return behind(t.env().nodeLine(n)) }
+
+// SiloLine is NodeLine for a silo.
+func (t *Table) SiloLine(s pipeline.Silo) string { return behind(siloLine(s)) }
+
+func behind(line string) string {
+	_, rest, _ := strings.Cut(line, ": ")
+	return rest
+}
+
 func (e *Env) servers(ctx context.Context) (s Servers, err error) {
 	if s.Nodes, err = e.Engine.Nodes(ctx); err != nil {
 		return s, err

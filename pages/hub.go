@@ -314,7 +314,8 @@ func (h *hub) again(list []readerNow) {
 }
 
 func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []readerNow) error {
-	common := append(next.parts(), h.s.nav(ctx, t.page))
+	common := next.parts()
+	ownOf := func(p access.Person) []part { return append(next.own(p), h.s.nav(ctx, t.page, p)) }
 	made := map[string][]drawn{}
 	differs, err := h.differing(t.drawn, common, made)
 	if err != nil {
@@ -343,7 +344,7 @@ func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []re
 			if owns[sight] == nil {
 				owns[sight] = map[string]drawn{}
 			}
-			d, err := h.differing(owns[sight], next.own(p), made)
+			d, err := h.differing(owns[sight], ownOf(p), made)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -381,7 +382,7 @@ func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []re
 		for _, p := range common {
 			f.Write(event("part", t.drawn[p.id].html, 0))
 		}
-		for _, p := range next.own(r.person) {
+		for _, p := range ownOf(r.person) {
 			f.Write(event("part", mine[p.id].html, 0))
 		}
 		if news != nil {

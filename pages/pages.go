@@ -24,6 +24,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/docs"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -55,7 +56,8 @@ type Site struct {
 	hub    *hub
 	pages  []*page
 
-	wrong once[[]checks.View] // for all pages, for a moment
+	docs  func() ([]docs.Group, error) // read once
+	wrong once[[]checks.View]          // for all pages, for a moment
 	asked once[[]pipeline.Approval]
 
 	oidcMu            sync.Mutex
@@ -76,7 +78,12 @@ type page struct {
 	name string // its entry in the navigation; "": none
 	key  string // that goes there, after g
 	role string // who may see it
+	of   string // the entry of the navigation to which it belongs, when it has none
 	slow bool   // it is drawn once a second at most, not twice
+	// still: nothing on it changes while it is open.
+	still bool
+	// checks: it is about checks, and is not there without them.
+	checks bool
 	// read gives what there is to see, the same for everybody. For an open page, was is what it gave last, and news are all
 	// events about it since; else both are nil.
 	read func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error)
@@ -88,7 +95,7 @@ type page struct {
 
 // routes are the pages.
 func routes() []*page {
-	return []*page{homePage(), runPage(), approvalsPage(), sessionsPage()}
+	return []*page{homePage(), runPage(), approvalsPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
 }
 
 // query is what an address asks for. Two that are equal ask for the same.
@@ -146,6 +153,7 @@ func New(c Config) (*Site, error) {
 		return nil, err
 	}
 	s.hub = newHub(s)
+	s.docs = s.loadDocs()
 	s.pages = routes()
 	base, err := template.New("").Funcs(s.words()).ParseFS(files, "layout.html", "parts*.html")
 	if err != nil {
@@ -163,6 +171,9 @@ func New(c Config) (*Site, error) {
 		s.looks[name] = t
 	}
 	for _, p := range s.pages {
+		if p.checks && s.Checks == nil {
+			continue
+		}
 		s.handle("GET "+p.path, s.show(p))
 		s.handle("POST "+p.path, s.act(p))
 	}

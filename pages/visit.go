@@ -161,8 +161,32 @@ func (s *Site) show(p *page) func(http.ResponseWriter, *http.Request) {
 			s.stream(w, r, p, v)
 			return
 		}
+		if r.URL.Query().Get("part") != "" {
+			s.showParts(w, r, p, v)
+			return
+		}
 		s.page(w, r, http.StatusOK, p, v, nil)
 	}
+}
+
+// showParts answers a form that filters while somebody types: with the parts alone, which the script puts in their places.
+func (s *Site) showParts(w http.ResponseWriter, r *http.Request, p *page, v *visit) {
+	what, err := p.read(s, r.Context(), v.query, nil, nil)
+	if err != nil {
+		s.fail(w, r, v, err)
+		return
+	}
+	var body bytes.Buffer
+	for _, x := range append(what.parts(), what.own(v.person)...) {
+		b, err := s.render(x)
+		if err != nil {
+			s.fail(w, r, v, err)
+			return
+		}
+		body.Write(b)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	write(w, r, http.StatusOK, body.Bytes(), zipped)
 }
 
 // page reads and draws a page.
@@ -173,7 +197,7 @@ func (s *Site) page(w http.ResponseWriter, r *http.Request, status int, p *page,
 		return
 	}
 	f := &frame{Page: p, Visit: v, View: what, Answer: answer}
-	if v.query.before == 0 { // what is older does not change
+	if v.query.before == 0 && !p.still { // what is older does not change
 		f.Live = s.live(r)
 	}
 	s.draw(w, r, status, p.file, nil, f)
@@ -205,6 +229,14 @@ func (f *frame) Person() access.Person {
 
 // At is the event up to which the page tells.
 func (f *frame) At() int64 { return f.View.at() }
+
+// Find is what the reader filters by.
+func (f *frame) Find() string {
+	if f.Visit == nil {
+		return ""
+	}
+	return f.Visit.query.find
+}
 
 // Part gives the part with that id.
 func (f *frame) Part(id string) template.HTML { return f.made[id] }
@@ -257,7 +289,7 @@ func (s *Site) makeParts(ctx context.Context, f *frame) error {
 	if f.View != nil {
 		list = append(f.View.parts(), f.View.own(f.Visit.person)...)
 	}
-	for _, p := range append(list, s.nav(ctx, f.Page)) {
+	for _, p := range append(list, s.nav(ctx, f.Page, f.Visit.person)) {
 		b, err := s.render(p)
 		if err != nil {
 			return err

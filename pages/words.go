@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -188,16 +189,19 @@ type navLink struct {
 	Kind, What      string // of the count
 }
 
-// nav is a part of every page.
-func (s *Site) nav(ctx context.Context, here *page) part {
+// nav is a part of every page: the way to those that its reader may see.
+func (s *Site) nav(ctx context.Context, here *page, who access.Person) part {
 	var d navData
 	for _, p := range s.pages {
-		if p.name == "" {
+		if p.name == "" || !who.Has(p.role) || p.checks && s.Checks == nil {
 			continue
 		}
-		l := navLink{Path: strings.TrimSuffix(p.path, "{$}"), Name: p.name, Key: p.key, Here: p == here}
-		if p.name == "Approvals" {
+		l := navLink{Path: strings.TrimSuffix(p.path, "{$}"), Name: p.name, Key: p.key, Here: p == here || here != nil && p.name == here.of}
+		switch p.name {
+		case "Approvals":
 			l.Count, l.Kind, l.What = len(s.approvals(ctx)), "wait", "wait"
+		case "Checks":
+			l.Count, l.Kind, l.What = len(s.problems(ctx)), "bad", "not OK"
 		}
 		d.Links = append(d.Links, l)
 	}
