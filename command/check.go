@@ -24,10 +24,10 @@ func checkWords() []checkWord {
 		{"history", "[TASK] [on HOST] [is problem] [last NUMBER] [before ID]", access.View, checkHistory},
 		{"metrics", "TASK on HOST [for 24h] [by 5m|1h|24h]", access.View, checkMetrics},
 		{"stats", "", access.View, checkStats},
-		{"run", "TASK on HOST", access.Deploy, runChecks},
-		{"ack", "TASK on HOST [for 2h] [because …]", access.Deploy, ackChecks},
-		{"unack", "TASK on HOST", access.Deploy, unackChecks},
-		{"silence", "[TASK on] HOST for 2h [because …]", access.Deploy, silenceChecks},
+		{"run", "TASK on HOST[,HOST]", access.Deploy, runChecks},
+		{"ack", "TASK on HOST[,HOST] [for 2h] [because …]", access.Deploy, ackChecks},
+		{"unack", "TASK on HOST[,HOST]", access.Deploy, unackChecks},
+		{"silence", "[TASK on] HOST[,HOST] for 2h [because …]", access.Deploy, silenceChecks},
 		{"unsilence", "NUMBER", access.Deploy, unsilenceChecks},
 		{"downtimes", "", access.View, listDowntimes},
 		{"actions", "[NUMBER]", access.View, listActions},
@@ -102,7 +102,7 @@ func checksVerb() Verb {
 
 func ack() Verb {
 	return Verb{
-		Name: "ack", Usage: "TASK on HOST [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Acts: true, Short: "check ack",
+		Name: "ack", Usage: "TASK on HOST[,HOST] [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Acts: true, Short: "check ack",
 		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over",
 		Example: "ack disk on loki for 2h",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
@@ -195,12 +195,18 @@ func period(s string) (time.Duration, error) {
 }
 
 // chosen gives the checks that TASK on HOST stands for, patterns allowed.
-func chosen(ctx context.Context, e *Env, task, host string) ([]checks.View, error) {
-	list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: host})
-	if err == nil && len(list) == 0 {
-		err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: host}}
+func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, err error) {
+	for _, one := range strings.Split(host, ",") { // several, as the page says of those that somebody ticked
+		list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: one})
+		if err == nil && len(list) == 0 {
+			err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: one}}
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
 	}
-	return list, err
+	return all, nil
 }
 
 func keysOf(list []checks.View) []checks.Key {

@@ -141,15 +141,31 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 	if _, err := chosen(ctx, e, d.Task, d.Host); err != nil {
 		return Answer{}, err
 	}
-	if d, err = e.Checks.Silence(ctx, d); err != nil {
-		return Answer{}, err
+	var made []checks.Downtime
+	for _, host := range strings.Split(d.Host, ",") {
+		one := d
+		one.Host = host
+		if one, err = e.Checks.Silence(ctx, one); err != nil {
+			return Answer{}, err
+		}
+		made = append(made, one)
 	}
 	what := d.Host
-	if d.Task != "*" {
-		what = d.Task + " on " + d.Host
+	if d = made[0]; d.Task != "*" {
+		what = d.Task + " on " + what
 	}
-	a := say("I say nothing of %s until %s; `check unsilence %d` ends that.", what, plain.Time(d.Until), d.ID)
+	var ends []string
+	for _, one := range made {
+		ends = append(ends, fmt.Sprintf("`check unsilence %d`", one.ID))
+	}
+	a := say("I say nothing of %s until %s; %s ends that.", clip(what, 200), plain.Time(d.Until), strings.Join(ends[:min(len(ends), 5)], ", "))
+	if len(ends) > 5 {
+		a.Lines = append(a.Lines, fmt.Sprintf("and %d more like these: `check downtimes` lists them", len(ends)-5))
+	}
 	a.Data = d
+	if len(made) > 1 {
+		a.Data = made
+	}
 	return a, nil
 }
 

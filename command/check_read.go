@@ -11,10 +11,34 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-func listChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+func listChecks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
+	all, head, err := e.listedChecks(ctx, args)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: all, Lines: []string{head}}
+	for _, v := range all {
+		// Without a name only what is wrong is worth a line.
+		if v.Status != checks.OK || len(args) > 0 {
+			a.Lines = append(a.Lines, e.checkLine(v))
+		}
+	}
+	return withTrouble(a, e.Checks.Stats(ctx)), nil
+}
+
+// Checks gives the checks that `check list` lists for some words, and the sentence that it begins with.
+func (t *Table) Checks(ctx context.Context, words []string) ([]checks.View, string, error) {
+	return t.env().listedChecks(ctx, words)
+}
+
+// CheckLines are what `check show` says of a check: the first is its sentence.
+func (t *Table) CheckLines(v checks.View) []string { return t.env().checkLines(v) }
+
+// listedChecks gives the checks that are meant, and says how they are.
+func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.View, head string, err error) {
 	word, with, ok := clauses(args, "on", "is")
 	if !ok {
-		return Answer{}, checkUse("list")
+		return nil, "", checkUse("list")
 	}
 	f := checks.Filter{Task: word, Host: with["on"], Status: with["is"]}
 	if word != "" && with["on"] == "" {
@@ -23,24 +47,18 @@ func listChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 			f.Task, f.Host = "", word
 		}
 	}
-	all, err := e.Checks.List(ctx, f)
-	if err != nil {
-		return Answer{}, err
+	if all, err = e.Checks.List(ctx, f); err != nil {
+		return nil, "", err
 	}
 	s := e.Checks.Stats(ctx)
 	if len(all) == 0 {
-		if s.Checks == 0 {
-			a := say("no checks are declared")
-			a.Data = all
-			return withTrouble(a, s), nil
+		switch {
+		case s.Checks == 0:
+			return all, "no checks are declared", nil
+		case word != "" && f.Status == "":
+			return nil, "", &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(strings.Join(args, " "), 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
 		}
-		what := strings.Join(args, " ")
-		if word != "" && f.Status == "" {
-			return Answer{}, &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(what, 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
-		}
-		a := say("none of %d %s on %s", s.Checks, plural(s.Checks, "check"), hostsWord(s.Hosts))
-		a.Data = all
-		return withTrouble(a, s), nil
+		return all, fmt.Sprintf("none of %d %s on %s", s.Checks, plural(s.Checks, "check"), hostsWord(s.Hosts)), nil
 	}
 	bad, pending := 0, 0
 	for _, v := range all {
@@ -51,8 +69,7 @@ func listChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 			pending++
 		}
 	}
-	a := Answer{Data: all}
-	head := fmt.Sprintf("all %d %s OK", len(all), isAre(len(all)))
+	head = fmt.Sprintf("all %d %s OK", len(all), isAre(len(all)))
 	if pending == len(all) {
 		head = fmt.Sprintf("%d %s not run yet", pending, map[bool]string{true: "has", false: "have"}[pending == 1])
 	} else if pending > 0 {
@@ -67,14 +84,7 @@ func listChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 			head += fmt.Sprintf(", %d of them can not be reached", s.Down)
 		}
 	}
-	a.Lines = append(a.Lines, head)
-	for _, v := range all {
-		// Without a name only what is wrong is worth a line.
-		if v.Status != checks.OK || len(args) > 0 {
-			a.Lines = append(a.Lines, e.checkLine(v))
-		}
-	}
-	return withTrouble(a, s), nil
+	return all, head, nil
 }
 
 func withTrouble(a Answer, s checks.Stats) Answer {
@@ -140,7 +150,11 @@ func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Data: v, Lines: []string{e.checkLine(v)}}
+	return Answer{Data: v, Lines: e.checkLines(v)}, nil
+}
+
+func (e *Env) checkLines(v checks.View) []string {
+	a := Answer{Lines: []string{e.checkLine(v)}}
 	if !v.At.IsZero() {
 		l := fmt.Sprintf("ran %s ago, took %s", Short(e.Now().Sub(v.At)), Short(v.Took))
 		if !v.Next.IsZero() {
@@ -161,7 +175,7 @@ func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		}
 		a.Lines = append(a.Lines, fmt.Sprintf("last %d, oldest first: %s (o OK, w WARNING, C CRITICAL, U UNKNOWN)", len(v.Recent), b.String()))
 	}
-	return a, nil
+	return a.Lines
 }
 
 func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {

@@ -11,26 +11,32 @@ import (
 
 func hosts() Verb {
 	return Verb{
-		Name: "hosts", Usage: "[after NAME]", Role: access.View, Max: 2,
+		Name: "hosts", Usage: "[like WORD] [after NAME]", Role: access.View, Max: 4,
 		Doc:     "lists the hosts on record by name, 200 at a time",
 		Example: "hosts after web200.example.org",
 		API: []API{{Method: "GET", Path: "/v1/hosts", Gives: []pipeline.Standing{}, Params: []Param{
+			{Name: "like", In: InQuery, Doc: "only hosts whose full name has this in it", Word: "like"},
 			{Name: "after", In: InQuery, Doc: "only hosts whose full name comes after this one, 200 at most", Word: "after"}}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			after := ""
-			switch {
-			case len(c.Args) == 2 && c.Args[0] == "after":
-				after = strings.ToLower(c.Args[1])
-			case len(c.Args) > 0:
-				return Answer{}, &UserError{Msg: "usage: hosts [after NAME]", Hint: "`status HOST` says where one host stands", Kind: ErrUsage}
+			after, like, args := "", "", c.Args
+			if len(args) >= 2 && args[0] == "like" {
+				like, args = strings.ToLower(args[1]), args[2:]
 			}
-			list, err := e.Engine.Hosts(ctx, after, maxListed+1)
+			if len(args) == 2 && args[0] == "after" {
+				after, args = strings.ToLower(args[1]), nil
+			}
+			if len(args) > 0 {
+				return Answer{}, &UserError{Msg: "usage: hosts [like WORD] [after NAME]", Hint: "`status HOST` says where one host stands", Kind: ErrUsage}
+			}
+			list, err := e.Engine.FindHosts(ctx, like, after, maxListed+1)
 			if err != nil {
 				return Answer{}, err
 			}
 			switch {
 			case len(list) == 0 && after != "":
 				return none(list, "no host comes after %s", clip(after, 80)), nil
+			case len(list) == 0 && like != "":
+				return none(list, "no host on record has %s in its name", clip(like, 80)), nil
 			case len(list) == 0:
 				return none(list, "no host is on record yet; `help deploy` says how to begin"), nil
 			}
@@ -52,7 +58,11 @@ func hosts() Verb {
 				a.Lines = append(a.Lines, line)
 			}
 			if more {
-				a.Lines = append(a.Lines, fmt.Sprintf("there are more: `hosts after %s`", list[len(list)-1].FQDN))
+				asked := "hosts "
+				if like != "" {
+					asked += "like " + JoinWords([]string{like}) + " "
+				}
+				a.Lines = append(a.Lines, fmt.Sprintf("there are more: `%safter %s`", asked, list[len(list)-1].FQDN))
 			}
 			return a, nil
 		},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -33,28 +34,36 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 			s.fail(w, r, v, &command.UserError{Msg: "the form could not be read", Hint: "open the page again", Kind: command.ErrUsage})
 			return
 		}
-		var words []string
+		var all [][]string
 		if p.words != nil {
-			words = p.words(r.PostForm)
+			all = p.words(r.PostForm)
 		}
-		if len(words) == 0 {
-			words = wordsOf(r)
+		if words := wordsOf(r); len(all) == 0 && len(words) > 0 {
+			all = [][]string{words}
 		}
-		if len(words) == 0 {
+		if len(all) == 0 {
 			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{"nothing was said; `help` lists what I know"}, Bad: true})
 			return
 		}
-		a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true})
-		s.asked.forget() // what waits may be another by now
-		out, status := &answer{Said: a.Lines, Bad: a.Bad, Asked: s.Table.Shown(r.Context(), command.JoinWords(words))}, http.StatusOK
-		var u *command.UserError
-		if errors.As(err, &u) {
-			_, _, status = s.explain(u)
-			out.Said, out.Bad = []string{u.Error()}, true
+		out, status := &answer{}, http.StatusOK
+		var asked []string
+		for _, words := range all {
+			a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true})
+			asked = append(asked, s.Table.Shown(r.Context(), command.JoinWords(words)))
+			var u *command.UserError
+			if errors.As(err, &u) {
+				_, _, status = s.explain(u)
+				out.Said, out.Bad = append(out.Said, u.Error()), true
+				continue
+			}
+			out.Said, out.Bad = append(out.Said, a.Lines...), out.Bad || a.Bad
+			if a.Run != nil {
+				out.Run = a.Run.ID
+			}
 		}
-		if a.Run != nil {
-			out.Run = a.Run.ID
-		}
+		out.Asked = clip(strings.Join(asked, "; "), 1000)
+		s.asked.forget() // what waits, or is wrong, may be another by now
+		s.wrong.forget()
 		s.page(w, r, status, p, v, out)
 	}
 }

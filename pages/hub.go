@@ -2,6 +2,7 @@ package pages
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -269,7 +270,7 @@ func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now ti
 	if err == nil {
 		err = h.drawView(ctx, t, next, old, fresh)
 	}
-	t.next, t.due = now.Add(pace), now.Add(clockPace)
+	t.next, t.due = now.Add(pace), now.Add(cmp.Or(t.page.every, clockPace))
 	if t.page.slow {
 		t.next = now.Add(slowPace)
 	}

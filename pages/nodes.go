@@ -25,9 +25,9 @@ func nodesPage() *page {
 			v.Servers, err = s.Table.Servers(ctx)
 			return v, err
 		},
-		words: func(form url.Values) []string {
+		words: func(form url.Values) [][]string {
 			if name := plain.Line(form.Get("node")); name != "" && form.Get("verb") == "drain" {
-				return []string{"drain", name}
+				return [][]string{{"drain", name}}
 			}
 			return nil
 		}}

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
@@ -89,13 +90,15 @@ type page struct {
 	read func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error)
 	// about reports whether an event changes what the page of that address shows; nil: each does.
 	about func(q query, ev pipeline.Event) bool
-	// words makes the words of a verb out of a form of the page; none: the form is of the kinds that every page takes.
-	words func(form url.Values) []string
+	// words makes what to say out of a form of the page, one verb or several; none: the form is of the kinds that every page takes.
+	words func(form url.Values) [][]string
+	// every is how often it is drawn while it is open though no event says so; 0: clockPace.
+	every time.Duration
 }
 
 // routes are the pages.
 func routes() []*page {
-	return []*page{homePage(), runPage(), approvalsPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
+	return []*page{homePage(), hostsPage(), hostPage(), runPage(), approvalsPage(), checksPage(), checkPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
 }
 
 // query is what an address asks for. Two that are equal ask for the same.
@@ -104,8 +107,10 @@ type query struct {
 	before int64 // of a log: what is older than this event
 
 	host, task, name string // words of the address
+	after            string // of a list by name: what comes behind this
 	find             string // what the list is to match; "": everything
 	span             string // of a graph; "": the page's own
+	by               string // how a list is put together; "": the page's own way
 	page             int64  // of a long list; 0: the first
 }
 

@@ -136,6 +136,8 @@ func (q *query) read(r *http.Request) *command.UserError {
 		*to = clip(r.PathValue(key), maxWord)
 	}
 	q.find, q.span = strings.TrimSpace(clip(asked.Get("q"), maxWord)), clip(asked.Get("span"), maxWord)
+	q.by = clip(asked.Get("by"), maxWord)
+	q.after = clip(asked.Get("after"), maxWord)
 	return nil
 }
 
@@ -236,6 +238,14 @@ func (f *frame) Find() string {
 		return ""
 	}
 	return f.Visit.query.find
+}
+
+// By is how the reader wants a list put together.
+func (f *frame) By() string {
+	if f.Visit == nil {
+		return ""
+	}
+	return f.Visit.query.by
 }
 
 // Part gives the part with that id.

@@ -38,7 +38,7 @@ func newAPISite(t *testing.T, block int, extra string) *apiSite {
 	dir := t.TempDir()
 	s.conf = filepath.Join(dir, "jarvis.yaml")
 	text := strings.Replace(s.world.Config(filepath.Join(dir, "data"), extra), "listen: \"\"\n", "listen: 127.0.0.1:0\n", 1) +
-		"people:\n  - {name: alice, roles: [deploy, run]}\n  - {name: bob, roles: [deploy]}\n  - {name: victor, roles: [view]}\n"
+		"people:\n  - {name: alice, roles: [deploy, run]}\n  - {name: bob, roles: [deploy]}\n  - {name: victor, roles: [view]}\n  - {name: ada, roles: [admin]}\n"
 	if strings.Contains(extra, "limit:") {
 		text = strings.Replace(text, "limit: {burst: 1000}\n", "", 1)
 	}

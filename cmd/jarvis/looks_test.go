@@ -41,7 +41,8 @@ func TestEveryPageLooksWell(t *testing.T) {
 		must[any](t)(nil, os.WriteFile(file, []byte(lab.Clipboard(host)+more), 0o600))
 		return file
 	}
-	t.Setenv("JARVIS_TOKEN", s.token)
+	token := s.newToken(t, "ada")
+	t.Setenv("JARVIS_TOKEN", token)
 	say("deploy", clip("loki", ""))
 	say("deploy", clip("odin", ""))
 	say("deploy", clip("thor", "  commands: [\"echo before; exit 3\"]\nsteps: [keys:create, esx:deploy, esx:get_pub_ip, ssh:wait, ssh:run]\n"))
@@ -108,7 +109,7 @@ func TestEveryPageLooksWell(t *testing.T) {
 	open(link)
 	look(link, "/login/link")
 	open(s.url + "/login")
-	must[any](t)(nil, w.Do(20*time.Second, chromedp.SendKeys("input[name=token]", s.token+"\r", chromedp.ByQuery), chromedp.WaitVisible(".me a", chromedp.ByQuery)))
+	must[any](t)(nil, w.Do(20*time.Second, chromedp.SendKeys("input[name=token]", token+"\r", chromedp.ByQuery), chromedp.WaitVisible(".me a", chromedp.ByQuery)))
 	seen, next := map[string]bool{}, []string{s.url + "/", s.url + "/runs/1", s.url + "/runs/3", s.url + "/runs/4", s.url + "/sessions"}
 	for len(next) > 0 {
 		at := next[0]

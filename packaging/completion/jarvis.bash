@@ -99,7 +99,7 @@ _jarvis() {
 		first="" flags="--json" hosts=yes runs=yes files=
 		;;
 	hosts)
-		first="after" flags="--json" hosts= runs= files=
+		first="like" flags="--json" hosts= runs= files=
 		;;
 	history)
 		first="" flags="--json" hosts=yes runs= files=

@@ -286,7 +286,7 @@ complete -c jarvis -n '__jarvis_after status' -l json -d 'Print the answer as JS
 complete -c jarvis -n '__jarvis_after status' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after status' -a "(jarvis status 2>/dev/null | sed -n 's/.*Run \\([0-9][0-9]*\\),.*/\\1/p')"
 complete -c jarvis -n '__jarvis_after hosts' -l json -d 'Print the answer as JSON.'
-complete -c jarvis -n '__jarvis_after hosts 0' -a 'after'
+complete -c jarvis -n '__jarvis_after hosts 0' -a 'like'
 complete -c jarvis -n '__jarvis_after history' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after history' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after log' -l json -d 'Print the answer as JSON.'

@@ -1,0 +1,134 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/pipeline"
+)
+
+// hostRuns is how many runs of a host are shown.
+const hostRuns = 20
+
+func hostPage() *page {
+	return &page{path: "/hosts/{host}", file: "host.html", of: "Hosts", role: access.View, slow: true,
+		read: func(s *Site, ctx context.Context, q query, _ view, _ []pipeline.Event) (view, error) {
+			return s.readHost(ctx, q.host)
+		}}
+}
+
+// hostView is where a host stands.
+type hostView struct {
+	event  int64
+	host   hostRow
+	text   string
+	drift  driftList
+	checks []row
+	runs   []runLine
+}
+
+// driftList is what the last look by the clock found.
+type driftList struct {
+	At   time.Time
+	None string
+	List []row
+}
+
+// runLine is a run in the table of a host.
+type runLine struct {
+	pipeline.Run
+	Kind, Word, TookText string
+}
+
+func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
+	v := &hostView{}
+	var err error
+	if v.event, err = s.Engine.LastEvent(ctx); err != nil {
+		return nil, err
+	}
+	h, err := s.Engine.FindHost(ctx, name)
+	var several *pipeline.AmbiguousError
+	switch {
+	case errors.As(err, &several):
+		return nil, &command.UserError{Msg: several.Error(), Kind: command.ErrNotFound}
+	case err != nil:
+		return nil, err
+	}
+	v.host = rowOfHost(h)
+	remarks, err := s.Table.StatusRemarks(ctx, h.Run)
+	if err != nil {
+		return nil, err
+	}
+	v.text = strings.TrimPrefix(s.Table.StatusLine(ctx, h.Run), h.Host+": ") + remarks
+	if v.drift, err = s.driftOf(ctx, h.FQDN); err != nil {
+		return nil, err
+	}
+	if s.Checks != nil {
+		list, err := s.Checks.List(ctx, checks.Filter{Host: h.FQDN})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			v.checks = append(v.checks, checkRow(c))
+		}
+	}
+	list, err := s.Engine.History(ctx, h.FQDN, hostRuns)
+	for _, r := range list {
+		l := runLine{Run: r}
+		l.Kind, _, l.Word = look(r)
+		if !r.Ended.IsZero() && r.HasBegun() {
+			l.TookText = command.Short(r.Took(r.Ended))
+		}
+		v.runs = append(v.runs, l)
+	}
+	return v, err
+}
+
+// driftOf says what the last look by the clock found on a host.
+func (s *Site) driftOf(ctx context.Context, fqdn string) (driftList, error) {
+	l, err := s.Engine.LookOf(ctx, fqdn)
+	switch {
+	case errors.Is(err, pipeline.ErrNotFound):
+		return driftList{None: "No look by the clock has been there since it was deployed."}, nil
+	case err != nil:
+		return driftList{}, err
+	}
+	d := driftList{At: l.At, None: fmt.Sprintf("It is as run %d left it; %s.", l.Run, many(l.Asked, "step looked", "steps looked"))}
+	for _, x := range l.Differs {
+		d.List = append(d.List, row{Kind: "warn", Word: "differs", Name: x.Step, Text: x.Said()})
+	}
+	for _, x := range l.Unknown {
+		d.List = append(d.List, row{Kind: "unk", Word: "not known", Name: x.Step, Text: x.Why})
+	}
+	return d, nil
+}
+
+// checkRow is a check in a list, by its host.
+func checkRow(c checks.View) row {
+	r := row{Kind: kindOf(c), Word: c.Word, Path: checkPath(c.Key), Name: c.Task, Rest: " on " + c.Host, Text: clip(c.Line, 200), At: c.Since}
+	if c.Hidden != "" {
+		r.Rest += ", quiet: " + plain.Line(c.Hidden)
+	}
+	return r
+}
+
+func (v *hostView) title() string {
+	_, sign, word := look(v.host.Run)
+	return sign + " " + v.host.Host + " " + word
+}
+
+func (v *hostView) at() int64                { return v.event }
+func (v *hostView) own(access.Person) []part { return nil }
+func (v *hostView) parts() []part {
+	return []part{{"sentence", "sentence", sentence{v.host.Kind, v.text}}, {"drift", "host-drift", v.drift}, {"checks", "host-checks", v.checks}, {"runs", "host-runs", v.runs}}
+}
+
+// Facts are what the head of the page says.
+func (v *hostView) Facts() hostRow { return v.host }
