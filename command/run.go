@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -22,11 +24,11 @@ type Output struct {
 
 func run() Verb {
 	return Verb{
-		Name: "run", Usage: "HOST[,@GROUP…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
+		Name: "run", Usage: "HOST[,@GROUP,NAME*,check:STATE…] COMMAND…", Role: access.Run, Min: 2, Max: -1, Acts: true,
 		Doc:     "runs one command on hosts of the record; its words reach it as they are, no shell reads them",
 		Example: "run loki,thor uptime",
 		API: []API{{Method: "POST", Path: "/v1/commands", Gives: []Output{}, Params: []Param{
-			{Name: "hosts", In: InBody, Doc: "names of hosts on record, and @NAME for those of a cluster or group", Required: true, Kind: Joined},
+			{Name: "hosts", In: InBody, Doc: "names of hosts on record, @NAME for those of a cluster or group, patterns with * and ?, and check:critical (or warning, unknown, problem, ok) for those with such a check", Required: true, Kind: Joined},
 			{Name: "command", In: InBody, Doc: "the command and its arguments, as they are: no shell reads them", Required: true, Kind: List},
 		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
@@ -49,6 +51,13 @@ func run() Verb {
 					}
 				}
 			}
+			if c.Began != nil {
+				var names []string
+				for _, h := range list {
+					names = append(names, h.Host)
+				}
+				c.Began(names)
+			}
 			out := make([]Output, len(list))
 			var wg guard.Group
 			room := make(chan struct{}, 16)
@@ -70,6 +79,9 @@ func run() Verb {
 					out[i].Exit = res.Exit
 					if err != nil {
 						out[i].Error = clip(secrets.Mask(err.Error()), 300)
+					}
+					if c.Ended != nil {
+						c.Ended(out[i])
 					}
 				})
 			}
@@ -94,8 +106,15 @@ func run() Verb {
 	}
 }
 
-// meant gives the hosts that a word stands for: one by its name, or with @ those of a cluster or a group.
+// meant gives the hosts that a word stands for: one by its name, with @ those of a cluster or a group, with * or ? those whose
+// name matches, and with check: those that have a check in that state.
 func (e *Env) meant(ctx context.Context, word string) ([]pipeline.Standing, error) {
+	if state, ok := strings.CutPrefix(word, "check:"); ok {
+		return e.checkedAs(ctx, state)
+	}
+	if strings.ContainsAny(word, "*?") {
+		return e.matching(ctx, word)
+	}
 	name, many := strings.CutPrefix(word, "@")
 	if !many {
 		h, err := findHost(ctx, e, word)
@@ -106,6 +125,61 @@ func (e *Env) meant(ctx context.Context, word string) ([]pipeline.Standing, erro
 		return nil, &UserError{Msg: fmt.Sprintf("there is no cluster or group %s on record", clip(name, 80)), Kind: ErrNotFound}
 	}
 	return list, err
+}
+
+// matching gives the hosts whose full or short name matches a pattern.
+func (e *Env) matching(ctx context.Context, pattern string) (out []pipeline.Standing, err error) {
+	pattern = strings.ToLower(pattern)
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, &UserError{Msg: fmt.Sprintf("%q is no pattern of names", clip(pattern, 80)), Hint: "* stands for any letters, ? for one", Kind: ErrUsage}
+	}
+	for after := ""; ; {
+		list, err := e.Engine.Hosts(ctx, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range list {
+			full, _ := path.Match(pattern, h.FQDN)
+			short, _ := path.Match(pattern, h.Host)
+			// A host that was taken down, or is not made yet, is not what a pattern means.
+			if (full || short) && h.Reachable() {
+				out = append(out, h)
+			}
+			after = h.FQDN
+		}
+		if len(list) < 1000 {
+			break
+		}
+	}
+	if len(out) == 0 {
+		err = &UserError{Msg: fmt.Sprintf("no host on record that can be reached matches %s", clip(pattern, 80)), Hint: "`hosts` lists them", Kind: ErrNotFound}
+	}
+	return out, err
+}
+
+// checkedAs gives the hosts on record that have a check in that state.
+func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Standing, err error) {
+	if e.Checks == nil {
+		return nil, &UserError{Msg: "no checks are declared here"}
+	}
+	list, err := e.Checks.List(ctx, checks.Filter{Status: state})
+	if err != nil {
+		return nil, &UserError{Msg: fmt.Sprintf("check:%s means no hosts: %v", clip(state, 40), err), Kind: ErrUsage}
+	}
+	seen := map[string]bool{}
+	for _, c := range list {
+		if seen[c.Host] {
+			continue
+		}
+		seen[c.Host] = true
+		if h, err := e.Engine.FindHost(ctx, c.Host); err == nil && h.Reachable() {
+			out = append(out, h)
+		}
+	}
+	if len(out) == 0 {
+		err = &UserError{Msg: fmt.Sprintf("no host on record has a check that is %s", clip(state, 40)), Kind: ErrNotFound}
+	}
+	return out, err
 }
 
 // commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have: as

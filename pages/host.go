@@ -18,7 +18,7 @@ import (
 const hostRuns = 20
 
 func hostPage() *page {
-	return &page{path: "/hosts/{host}", file: "host.html", of: "Hosts", role: access.View, slow: true,
+	return &page{path: "/hosts/{host}", file: "host.html", of: "Hosts", role: access.View, slow: true, every: checksEvery,
 		read: func(s *Site, ctx context.Context, q query, _ view, _ []pipeline.Event) (view, error) {
 			return s.readHost(ctx, q.host)
 		}}
@@ -71,12 +71,18 @@ func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
 		return nil, err
 	}
 	if s.Checks != nil {
-		list, err := s.Checks.List(ctx, checks.Filter{Host: h.FQDN})
-		if err != nil {
-			return nil, err
+		names := []string{h.FQDN}
+		if h.Host != h.FQDN { // definitions may call it by its short name
+			names = append(names, h.Host)
 		}
-		for _, c := range list {
-			v.checks = append(v.checks, checkRow(c))
+		for _, name := range names {
+			list, err := s.Checks.List(ctx, checks.Filter{Host: name})
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range list {
+				v.checks = append(v.checks, checkRow(c))
+			}
 		}
 	}
 	list, err := s.Engine.History(ctx, h.FQDN, hostRuns)

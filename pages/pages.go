@@ -57,6 +57,7 @@ type Site struct {
 	hub    *hub
 	pages  []*page
 
+	execs execs
 	docs  func() ([]docs.Group, error) // read once
 	wrong once[[]checks.View]          // for all pages, for a moment
 	asked once[[]pipeline.Approval]
@@ -92,13 +93,15 @@ type page struct {
 	about func(q query, ev pipeline.Event) bool
 	// words makes what to say out of a form of the page, one verb or several; none: the form is of the kinds that every page takes.
 	words func(form url.Values) [][]string
+	// post answers a form in another way than act does.
+	post func(s *Site, p *page) func(http.ResponseWriter, *http.Request)
 	// every is how often it is drawn while it is open though no event says so; 0: clockPace.
 	every time.Duration
 }
 
 // routes are the pages.
 func routes() []*page {
-	return []*page{homePage(), hostsPage(), hostPage(), runPage(), approvalsPage(), checksPage(), checkPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
+	return []*page{homePage(), hostsPage(), hostPage(), runPage(), approvalsPage(), checksPage(), checkPage(), execPage(), execJobPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
 }
 
 // query is what an address asks for. Two that are equal ask for the same.
@@ -180,7 +183,11 @@ func New(c Config) (*Site, error) {
 			continue
 		}
 		s.handle("GET "+p.path, s.show(p))
-		s.handle("POST "+p.path, s.act(p))
+		post := s.act
+		if p.post != nil {
+			post = func(p *page) func(http.ResponseWriter, *http.Request) { return p.post(s, p) }
+		}
+		s.handle("POST "+p.path, post(p))
 	}
 	s.handle("GET /login", s.askLogin)
 	s.handle("POST /login", s.login)
@@ -195,7 +202,10 @@ func New(c Config) (*Site, error) {
 }
 
 // Run keeps open pages up to date until ctx ends.
-func (s *Site) Run(ctx context.Context) error { return s.hub.run(ctx) }
+func (s *Site) Run(ctx context.Context) error {
+	defer s.execs.stop()
+	return s.hub.run(ctx)
+}
 
 // Serves is web.Site.
 func (s *Site) Serves(r *http.Request) bool {

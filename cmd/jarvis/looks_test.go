@@ -110,6 +110,24 @@ func TestEveryPageLooksWell(t *testing.T) {
 	look(link, "/login/link")
 	open(s.url + "/login")
 	must[any](t)(nil, w.Do(20*time.Second, chromedp.SendKeys("input[name=token]", token+"\r", chromedp.ByQuery), chromedp.WaitVisible(".me a", chromedp.ByQuery)))
+	exec := func(hosts, line string) {
+		t.Helper()
+		open(s.url + "/exec")
+		must[any](t)(nil, w.Do(20*time.Second, chromedp.SendKeys("input[name=hosts]", hosts, chromedp.ByQuery), chromedp.SendKeys("input[name=line]", line+"\r", chromedp.ByQuery)))
+	}
+	exec("lok* check:critical", `sh -c "echo the same; sleep 2"`)
+	must[any](t)(nil, w.Until(20*time.Second, "#sentence", "2 of 2 hosts answered."))
+	if text := w.Text("#out"); !strings.Contains(text, "2 hosts") || !strings.Contains(text, "loki, odin") || !strings.Contains(text, "the same") {
+		t.Errorf("the outputs are not folded: %q", text)
+	}
+	exec("loki,odin", "sleep 600")
+	must[any](t)(nil, w.Until(20*time.Second, "#sentence", "0 of 2 hosts answered."))
+	must[any](t)(nil, w.Do(20*time.Second, chromedp.Click("#acts button", chromedp.ByQuery)))
+	must[any](t)(nil, w.Until(20*time.Second, "#sentence", "2 of 2 hosts answered, 2 failed."))
+	exec("nowhere", "uptime")
+	must[any](t)(nil, w.Until(20*time.Second, ".answer", `I have no host or run "nowhere" on record`))
+	w.Wrong() // that this was refused
+
 	seen, next := map[string]bool{}, []string{s.url + "/", s.url + "/runs/1", s.url + "/runs/3", s.url + "/runs/4", s.url + "/sessions"}
 	for len(next) > 0 {
 		at := next[0]
