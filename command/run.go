@@ -77,6 +77,9 @@ func run() Verb {
 						}
 					})
 					out[i].Exit = res.Exit
+					if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+						err = errors.New("it was cancelled before it ended")
+					}
 					if err != nil {
 						out[i].Error = clip(secrets.Mask(err.Error()), 300)
 					}

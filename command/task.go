@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -93,6 +94,94 @@ func oneRepo(e *Env, name string) (*tasklog.Repo, error) {
 // tasksShown is how many that were started `task list` tells of in each repository.
 const tasksShown = 10
 
+// TaskRepo is what `task list` says of a repository.
+type TaskRepo struct {
+	tasklog.Status
+	Head  string
+	Items []TaskItem
+}
+
+// TaskItem is a task that waits or was begun, the newest first.
+type TaskItem struct {
+	Short, Name, Author string
+	At                  time.Time
+	State               string
+	Run                 *pipeline.Run // nil: it was not begun
+}
+
+// Tasks are what `task list` lists; none when no repository is configured.
+func (t *Table) Tasks(ctx context.Context) (out []TaskRepo, err error) {
+	e := t.env()
+	if e.Tasks == nil {
+		return nil, nil
+	}
+	for _, name := range e.Tasks.Names() {
+		r, err := e.taskRepo(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err error) {
+	r, err := oneRepo(e, name)
+	if err != nil {
+		return out, err
+	}
+	if out.Status, err = r.Status(ctx, tasksShown); err != nil {
+		return out, err
+	}
+	s := out.Status
+	started := map[string]bool{}
+	for _, t := range s.Started {
+		started[t.ID] = true
+	}
+	waits := 0 // what began and is not done stands below for itself
+	for _, p := range s.Pending {
+		if !started[p.ID()] {
+			waits++
+			out.Items = append(out.Items, TaskItem{Short: p.Short(), Name: p.Task.Name, Author: p.Author, At: p.At, State: "waits"})
+		}
+	}
+	switch {
+	case s.Trouble != "":
+		out.Head = s.Trouble
+	case s.Elsewhere != "":
+		out.Head = s.Elsewhere
+	case s.Looked.IsZero():
+		out.Head = "not fetched yet"
+	case len(s.Pending) == 0:
+		out.Head = "nothing waits"
+	case waits == 0:
+		out.Head = "nothing else waits"
+	default:
+		out.Head = fmt.Sprintf("%d %s", waits, plural(waits, "task")) + map[bool]string{true: " waits", false: " wait"}[waits == 1]
+	}
+	for _, t := range s.Started {
+		i := TaskItem{Short: t.Short(), Name: t.Name, Author: t.Author, At: t.At, State: "is about to start"}
+		if run, err := e.Engine.Get(ctx, t.Run); err == nil {
+			i.Run, i.State = &run, string(run.State)
+			switch run.State {
+			case pipeline.Ready:
+				i.State = "done"
+			case pipeline.Proposed:
+				i.State = fmt.Sprintf("waits for a second person: `approve %d`", run.ID)
+				if task, err := tasklog.Of(ctx, e.Engine, run); err == nil && task.Signer == "" {
+					i.State += " by a person with the role admin, for nothing proves who wrote it"
+				}
+			case pipeline.Cancelled:
+				i.State += ": " + cancelledTask(ctx, e.Engine, run, run.Error)
+			case pipeline.Failed, pipeline.Asking:
+				i.State += ": " + run.Error
+			}
+		}
+		out.Items = append(out.Items, i)
+	}
+	return out, nil
+}
+
 func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 	names := e.Tasks.Names()
 	if name != "" {
@@ -101,66 +190,21 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 	a := Answer{}
 	var data []tasklog.Status
 	for _, n := range names {
-		r, err := oneRepo(e, n)
+		r, err := e.taskRepo(ctx, n)
 		if err != nil {
 			return Answer{}, err
 		}
-		s, err := r.Status(ctx, tasksShown)
-		if err != nil {
-			return Answer{}, err
-		}
-		data = append(data, s)
-		started := map[string]bool{}
-		for _, t := range s.Started {
-			started[t.ID] = true
-		}
-		waits := 0 // what began and is not done stands below for itself
-		for _, p := range s.Pending {
-			if !started[p.ID()] {
-				waits++
+		data = append(data, r.Status)
+		a.Lines = append(a.Lines, fmt.Sprintf("%s (%s): %s", r.Name, r.Env, r.Head))
+		for _, i := range r.Items {
+			line := fmt.Sprintf("  %s %s, by %s: %s", i.Short, clip(i.Name, 80), i.Author, i.State)
+			if i.State == "waits" {
+				line = fmt.Sprintf("  %s %s, by %s, %s ago: waits", i.Short, clip(i.Name, 80), i.Author, Short(e.Now().Sub(i.At)))
 			}
-		}
-		head := fmt.Sprintf("%s (%s): ", s.Name, s.Env)
-		switch {
-		case s.Trouble != "":
-			head += s.Trouble
-		case s.Elsewhere != "":
-			head += s.Elsewhere
-		case s.Looked.IsZero():
-			head += "not fetched yet"
-		case len(s.Pending) == 0:
-			head += "nothing waits"
-		case waits == 0:
-			head += "nothing else waits"
-		default:
-			head += fmt.Sprintf("%d %s", waits, plural(waits, "task")) + map[bool]string{true: " waits", false: " wait"}[waits == 1]
-		}
-		a.Lines = append(a.Lines, head)
-		for _, p := range s.Pending {
-			if !started[p.ID()] {
-				a.Lines = append(a.Lines, fmt.Sprintf("  %s %s, by %s, %s ago: waits", p.Short(), clip(p.Task.Name, 80), p.Author, Short(e.Now().Sub(p.At))))
+			if i.Run != nil {
+				line += fmt.Sprintf(", run %d, %s ago", i.Run.ID, Short(e.Now().Sub(i.Run.Started)))
 			}
-		}
-		for _, t := range s.Started {
-			state := "is about to start"
-			if run, err := e.Engine.Get(ctx, t.Run); err == nil {
-				state = string(run.State)
-				switch run.State {
-				case pipeline.Ready:
-					state = "done"
-				case pipeline.Proposed:
-					state = fmt.Sprintf("waits for a second person: `approve %d`", run.ID)
-					if task, err := tasklog.Of(ctx, e.Engine, run); err == nil && task.Signer == "" {
-						state += " by a person with the role admin, for nothing proves who wrote it"
-					}
-				case pipeline.Cancelled:
-					state += ": " + cancelledTask(ctx, e.Engine, run, run.Error)
-				case pipeline.Failed, pipeline.Asking:
-					state += ": " + run.Error
-				}
-				state += fmt.Sprintf(", run %d, %s ago", run.ID, Short(e.Now().Sub(run.Started)))
-			}
-			a.Lines = append(a.Lines, fmt.Sprintf("  %s %s, by %s: %s", t.Short(), clip(t.Name, 80), t.Author, state))
+			a.Lines = append(a.Lines, line)
 		}
 	}
 	a.Data = data

@@ -101,7 +101,7 @@ type page struct {
 
 // routes are the pages.
 func routes() []*page {
-	return []*page{homePage(), hostsPage(), hostPage(), runPage(), approvalsPage(), checksPage(), checkPage(), execPage(), execJobPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
+	return []*page{homePage(), hostsPage(), hostPage(), runPage(), approvalsPage(), checksPage(), checkPage(), execPage(), execJobPage(), tasksPage(), nodesPage(), auditPage(), docsPage(), docPage(), sessionsPage()}
 }
 
 // query is what an address asks for. Two that are equal ask for the same.
