@@ -104,6 +104,9 @@ type Config struct {
 	Checks Feed
 	// Page stores a long answer and gives its address. Nil: long answers are told in private.
 	Page func(ctx context.Context, lines []string) (string, error)
+	// Pages is where people reach the pages, without a slash at its end: notices end with the address of what they tell of. "":
+	// they do not.
+	Pages string
 	// Strangers bounds the answers to people who are not in the configuration.
 	Strangers StrangersConfig
 	Log       *slog.Logger

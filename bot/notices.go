@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -230,7 +231,7 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		}
 		line := command.Notice(ctx, n.b.Engine, r, ev)
 		if ok && line != "" {
-			rows = append(rows, row{ev, o, person, line})
+			rows = append(rows, row{ev, o, person, line + n.b.address(ev)})
 		}
 	}
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
@@ -243,6 +244,17 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		_, err := tx.Exec(ctx, "INSERT INTO followers (name, event) VALUES ('notices', ?) ON CONFLICT (name) DO UPDATE SET event = excluded.event", evs[len(evs)-1].ID)
 		return err
 	})
+}
+
+// address gives the page of what an event tells of, with a space before it; "" when people are told of none.
+func (b *Bot) address(ev pipeline.Event) string {
+	switch {
+	case b.Pages == "" || ev.Run == 0:
+		return ""
+	case ev.Kind == pipeline.EvProposed:
+		return " " + b.Pages + "/approvals"
+	}
+	return fmt.Sprintf(" %s/runs/%d", b.Pages, ev.Run)
 }
 
 // collectChecks does the same with what the checks have to say. The ids of their rows are negative: they are of no event.

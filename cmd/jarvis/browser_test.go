@@ -55,11 +55,13 @@ func TestTheMainJobInABrowser(t *testing.T) {
 	t.Cleanup(browser.Stop)
 	base := "http://" + listen
 
+	chats := map[string]*real.IRCClient{}
 	enter := func(who string) *real.Window {
 		t.Helper()
 		c := must[*real.IRCClient](t)(real.DialIRC(t.Context(), chat.addr, who, "#ops"))
 		t.Cleanup(c.Close)
 		must[string](t)(c.Wait(`jarvis.* JOIN|353 .*jarvis`, time.Minute))
+		chats[who] = c
 		c.Say("jarvis", "page")
 		line := must[string](t)(c.Next(`/login/`, time.Minute))
 		w := must[*real.Window](t)(browser.Window())
@@ -144,4 +146,7 @@ func TestTheMainJobInABrowser(t *testing.T) {
 	if got := world.VSphere.Machines(); !slices.Equal(got, []string{"loki"}) {
 		t.Errorf("machines are %v", got)
 	}
+	// What is said in chat links to the page.
+	chats["alice"].Say("#ops", "jarvis: deploy "+gist.URL+"/thor")
+	must[string](t)(chats["alice"].Next(`PRIVMSG #ops :alice: thor failed at .* http://`+regexp.QuoteMeta(listen)+`/runs/4$`, time.Minute))
 }

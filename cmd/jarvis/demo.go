@@ -50,7 +50,12 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		return fmt.Errorf("bring up the demo's world: %w", err)
 	}
 	defer w.Stop()
-	conf, err := config.Parse(filepath.Join(dir, "jarvis.yaml"), []byte(w.Config(filepath.Join(dir, "data"), "")), os.LookupEnv)
+	interactive := isTerminal(t.in) && isTerminal(t.out)
+	text := w.Config(filepath.Join(dir, "data"), "")
+	if interactive { // there is time to look at the pages
+		text = strings.Replace(text, "listen: \"\"\n", "listen: 127.0.0.1:0\n", 1) + "people: [{name: you, roles: [admin]}]\n"
+	}
+	conf, err := config.Parse(filepath.Join(dir, "jarvis.yaml"), []byte(text), os.LookupEnv)
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,6 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		return []byte(examples.Loki), nil // the demo runs from any folder
 	}
 
-	interactive := isTerminal(t.in) && isTerminal(t.out)
 	out := &lockedWriter{w: t.out}
 	d := &demo{a: a, out: out, end: make(chan pipeline.Run, 1)}
 	_, _ = fmt.Fprintf(out, "Ready in %s. Everything below is real but the world it happens in.\nApprovals are off here, for you are alone: elsewhere what destroys, or touches what is in production, waits for a second person (`approve`).\n\n", time.Since(began).Round(100*time.Millisecond))
@@ -81,6 +85,7 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		{Wait: pause(700 * time.Millisecond)},
 	}}
 	if interactive {
+		front.Script = append([]console.Line{{Wait: d.pages}}, front.Script...)
 		front.In = t.in
 		if front.Prompt = !canRedraw(t.out); front.Prompt {
 			d.cr = "\r"
@@ -122,6 +127,23 @@ func (c *demoCmd) Run(ctx context.Context, t *term) error {
 		}
 		return &exitError{exitFailed, "the demo ended before its host became ready"}
 	}
+}
+
+// pages prints where the pages are, with a link that signs in once.
+func (d *demo) pages(ctx context.Context) error {
+	for d.a.pagesAt() == "" {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	_, link, err := d.a.access.NewLink(ctx, d.a.access.Person("you"), "the demo")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.out, "Watch it in a browser, too: %s/login/%s (good once, for two minutes)\n\n", d.a.pagesAt(), link)
+	return err
 }
 
 // worldAlone is for a person who starts the server himself.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -15,6 +16,9 @@ func TestDemosPromptIsEdited(t *testing.T) {
 		out := onTerminal(t, "stty rows 24 cols 80; "+bin+" demo; echo; stty -a", "The prompt is yours",
 			"shtatus loki"+strings.Repeat(left, 10)+backspace+"\r"+"statsu"+strings.Repeat(backspace, 6)+up+"\r", "loki: is ready", "", "loki: is ready", "quit\r")
 		_, after, _ := strings.Cut(out, "The prompt is yours")
+		if !regexp.MustCompile(`Watch it in a browser, too: http://127\.0\.0\.1:\d+/login/\S{43} `).MatchString(strings.ReplaceAll(out, "\r\n", " ")) {
+			t.Errorf("no link to the pages is told:\n%q", out)
+		}
 		if n := strings.Count(after, "jarvis> loki: is ready"); n != 2 {
 			t.Errorf("`status loki` was answered %d times:\n%q", n, after)
 		}
