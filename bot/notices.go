@@ -229,9 +229,9 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		case !ok && (ev.Kind == pipeline.EvProposed || r.Origin == pipeline.Everybody):
 			o, ok = n.public() // who shall approve what was asked over the API or the command line hears of it here
 		}
-		line := command.Notice(ctx, n.b.Engine, r, ev)
+		line := n.b.withAddress(ctx, command.Notice(ctx, n.b.Engine, r, ev), ev)
 		if ok && line != "" {
-			rows = append(rows, row{ev, o, person, line + n.b.address(ev)})
+			rows = append(rows, row{ev, o, person, line})
 		}
 	}
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
@@ -246,15 +246,26 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 	})
 }
 
-// address gives the page of what an event tells of, with a space before it; "" when people are told of none.
-func (b *Bot) address(ev pipeline.Event) string {
-	switch {
-	case b.Pages == "" || ev.Run == 0:
-		return ""
-	case ev.Kind == pipeline.EvProposed:
-		return " " + b.Pages + "/approvals"
+// oneLine is how long a notice with an address may be: IRC cuts a line with its place and a nick at 400 bytes, and half an
+// address leads nowhere.
+const oneLine = 320
+
+// withAddress has a notice end with the page of what it tells of; a line that would become two is not made longer.
+func (b *Bot) withAddress(ctx context.Context, line string, ev pipeline.Event) string {
+	if b.Pages == "" || line == "" || ev.Run == 0 {
+		return line
 	}
-	return fmt.Sprintf(" %s/runs/%d", b.Pages, ev.Run)
+	at := fmt.Sprintf(" %s/runs/%d", b.Pages, ev.Run)
+	if ev.Kind == pipeline.EvProposed {
+		list, err := b.Engine.Approvals(ctx)
+		if i := slices.IndexFunc(list, func(a pipeline.Approval) bool { return a.Run == ev.Run }); err == nil && i >= 0 {
+			at = fmt.Sprintf(" %s/approvals#a%d", b.Pages, list[i].ID)
+		}
+	}
+	if len(line)+len(at) > oneLine {
+		return line
+	}
+	return line + at
 }
 
 // collectChecks does the same with what the checks have to say. The ids of their rows are negative: they are of no event.

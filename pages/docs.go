@@ -2,6 +2,8 @@ package pages
 
 import (
 	"context"
+	"html/template"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -49,10 +51,24 @@ func docPage() *page {
 		}}
 }
 
-// loadDocs gives the documentation as it is in the program, with links for these pages. It is read when it is first asked for.
+// anchorAhead stands before the anchors of the documentation: a heading "Keys" must not have the id of the layout's keys.
+const anchorAhead = "doc-"
+
+var heading = regexp.MustCompile(`(<h[1-6] id=")`)
+
+// loadDocs gives the documentation as it is in the program, with links for these pages. It is read once.
 func (s *Site) loadDocs() func() ([]docs.Group, error) {
 	return sync.OnceValues(func() ([]docs.Group, error) {
-		return docs.Load(func(_, to string) string { return s.prefix + "/docs/" + to })
+		ours := s.prefix + "/docs/"
+		groups, err := docs.Load(func(_, to string) string { return ours + to })
+		links := regexp.MustCompile(`(href="(?:` + regexp.QuoteMeta(ours) + `[^"#]*)?#)`)
+		for _, g := range groups {
+			for _, p := range g.Pages {
+				html := heading.ReplaceAllString(string(p.HTML), "${1}"+anchorAhead)
+				p.HTML = template.HTML(links.ReplaceAllString(html, "${1}"+anchorAhead))
+			}
+		}
+		return groups, err
 	})
 }
 

@@ -204,6 +204,9 @@ func New(c Config) (*Site, error) {
 // Run keeps open pages up to date until ctx ends.
 func (s *Site) Run(ctx context.Context) error {
 	defer s.execs.stop()
+	if _, err := s.docs(); err != nil { // so that nobody waits for it
+		s.Log.Error("read the documentation", "err", err)
+	}
 	return s.hub.run(ctx)
 }
 
@@ -237,16 +240,6 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
-}
-
-// Keys are those that go to a page, after g.
-func (s *Site) Keys() (keys []string) {
-	for _, p := range s.pages {
-		if p.key != "" {
-			keys = append(keys, p.key)
-		}
-	}
-	return keys
 }
 
 func (s *Site) handle(pattern string, f func(http.ResponseWriter, *http.Request)) {

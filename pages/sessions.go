@@ -9,7 +9,7 @@ import (
 
 // sessionsPage is where somebody sees where he is signed in. It is his own, so it is read for him, and is not live.
 func sessionsPage() *page {
-	return &page{path: "/sessions", file: "sessions.html", role: access.View, slow: true,
+	return &page{path: "/sessions", file: "sessions.html", role: access.View, still: true,
 		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
 			last, err := s.Engine.LastEvent(ctx)
 			return &sessionsView{s, last}, err

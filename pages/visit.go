@@ -240,6 +240,16 @@ func (f *frame) Find() string {
 	return f.Visit.query.find
 }
 
+// Keys are those that go, after g, to a page that the reader may see.
+func (f *frame) Keys() (keys []string) {
+	for _, p := range f.Site.pages {
+		if p.key != "" && f.Person().Has(p.role) && (!p.checks || f.Site.Checks != nil) {
+			keys = append(keys, p.key)
+		}
+	}
+	return keys
+}
+
 // By is how the reader wants a list put together.
 func (f *frame) By() string {
 	if f.Visit == nil {

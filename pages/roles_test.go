@@ -1,0 +1,88 @@
+package pages
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jarvisops/jarvis/access"
+)
+
+func withAdmin(w *world) {
+	w.people = append(w.people, access.PersonConfig{Name: "root", Roles: []string{"admin"}})
+}
+
+func TestPagesByRole(t *testing.T) {
+	w := newWorld(t, withAdmin)
+	for _, c := range []struct {
+		who, path string
+		status    int
+		has, not  []string
+	}{
+		{"victor", "/nodes", 200, []string{">lives<", "it is the one that answers", `href="/docs"`, `aria-current="page"`}, []string{`data-key="u"`, ">Drain"}},
+		{"root", "/nodes", 200, []string{`href="/audit"`}, nil},
+		{"alice", "/audit", 403, []string{"needs the role &#34;admin&#34;"}, []string{`data-key="u"`}},
+		{"root", "/audit", 200, []string{"<b>alice</b>", "needs the role"}, nil},
+		{"victor", "/docs", 200, []string{`href="/docs/pages"`}, nil},
+		{"victor", "/docs/pages", 200, []string{`<h2 id="doc-signing-in">`}, nil},
+		{"victor", "/docs/design/pages", 200, []string{"Pages: the design"}, nil},
+		{"victor", "/docs?q=behind+a+proxy", 200, []string{`href="/docs/pages#doc-behind-a-proxy"`}, nil},
+		{"victor", "/docs/../jarvis.yaml", 404, nil, nil},
+		{"victor", "/docs/nothing", 404, []string{"the documentation has no page nothing"}, nil},
+	} {
+		res := w.as(c.who).get(c.path)
+		if res.status != c.status {
+			t.Errorf("%s %s: %d, want %d: %s", c.who, c.path, res.status, c.status, res.body)
+		}
+		for _, text := range c.has {
+			if !strings.Contains(res.body, text) {
+				t.Errorf("%s %s: %q is not in it:\n%s", c.who, c.path, text, res.body)
+			}
+		}
+		for _, text := range append(c.not, "ZgotmplZ", " style=") {
+			if strings.Contains(res.body, text) {
+				t.Errorf("%s %s: %q is in it", c.who, c.path, text)
+			}
+		}
+	}
+}
+
+func TestAuditIsReadByPages(t *testing.T) {
+	w := newWorld(t, withAdmin)
+	for i := range 250 {
+		w.must(w.access.Audit(context.Background(), access.Record{Who: "eve", Via: `irc/<b>`, Line: fmt.Sprintf(`status <script>alert(%d)</script>`, i), Outcome: `"><img src=x>`}))
+	}
+	root, path, lines := w.as("root"), "/audit?q=eve", 0
+	older := regexp.MustCompile(`href="/audit(\?before=\d+&amp;q=eve)"`)
+	for range 3 {
+		res := root.get(path)
+		for _, bad := range []string{"<script>alert", "<img", "irc/<b>"} {
+			if strings.Contains(res.body, bad) {
+				t.Fatalf("%q is markup", bad)
+			}
+		}
+		lines += strings.Count(res.body, "<b>eve</b>")
+		m := older.FindStringSubmatch(res.body)
+		if m == nil {
+			break
+		}
+		path = "/audit" + strings.ReplaceAll(m[1], "&amp;", "&")
+	}
+	if lines != 250 {
+		t.Errorf("%d lines of eve on all pages, want 250", lines)
+	}
+}
+
+func TestDrainIsTheVerb(t *testing.T) {
+	w := newWorld(t, withAdmin)
+	form := url.Values{"verb": {"drain"}, "node": {"x; audit"}}
+	if res := w.as("victor").post("/nodes", form); res.status != 403 {
+		t.Errorf("victor drains: %d %s", res.status, res.body)
+	}
+	if res := w.as("root").post("/nodes", form); res.status != 404 || !strings.Contains(res.body, "no server x; audit lives") {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+}
