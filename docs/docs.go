@@ -24,6 +24,11 @@ import (
 //go:embed *.md adr/*.md design/*.md
 var files embed.FS
 
+// Pictures are those that pages show, in the folder pictures.
+//
+//go:embed pictures/*.png
+var Pictures embed.FS
+
 // Group is a heading of the contents, with its pages in order.
 type Group struct {
 	Title string

@@ -198,6 +198,7 @@ func New(c Config) (*Site, error) {
 	s.handle("GET /login/oidc/callback", s.arriveOIDC)
 	s.handle("POST /logout", s.logout)
 	s.mux.HandleFunc("GET /static/{hash}/{name}", s.serveStatic)
+	s.handle("GET /docs/pictures/{name}", http.StripPrefix("/docs/", http.FileServerFS(docs.Pictures)).ServeHTTP) // they are public
 	return s, nil
 }
 

@@ -102,7 +102,7 @@ func write(dir string) (int, error) {
 			return 0, err
 		}
 	}
-	return len(all) + 1, nil
+	return len(all) + 1, os.CopyFS(dir, docs.Pictures)
 }
 
 func root(name string) string { return strings.Repeat("../", strings.Count(name, "/")) }
