@@ -73,7 +73,7 @@ func TestAcknowledgedAndSilenced(t *testing.T) {
 		after := "disk is still WARNING on loki: nearly full. `check show disk on loki`"
 		g.wantLines(problem, after)
 		// In a downtime nothing is said; what is left of it is said behind it.
-		d, err := g.Silence(ctx, Downtime{Host: "lo*", Until: g.wall().Add(time.Hour), By: "alice"})
+		made, err := g.Silence(ctx, Downtime{Host: "lo*", Until: g.wall().Add(time.Hour), By: "alice"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestAcknowledgedAndSilenced(t *testing.T) {
 		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
 		time.Sleep(20 * time.Minute)
 		g.wantLines(problem, after)
-		if _, err := g.EndSilence(ctx, d.ID); err != nil {
+		if _, err := g.EndSilence(ctx, made[0].ID); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

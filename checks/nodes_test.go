@@ -408,14 +408,14 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 			t.Errorf("%s: %+v %v", n.name, v, err)
 		}
 	}
-	d, err := all[0].Silence(ctx, Downtime{Host: "web7", Until: time.Now().Add(time.Hour), By: "alice"})
+	made, err := all[0].Silence(ctx, Downtime{Host: "web7", Until: time.Now().Add(time.Hour), By: "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range all {
 		m.until(n.name+" knows the downtime", 5*time.Second, func() bool { return len(n.Downtimes()) == 1 })
 	}
-	if _, err := all[1].EndSilence(ctx, d.ID); err != nil {
+	if _, err := all[1].EndSilence(ctx, made[0].ID); err != nil {
 		t.Error(err)
 	}
 	for _, n := range all {

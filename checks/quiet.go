@@ -106,28 +106,35 @@ func (m *Monitor) readDowntimes(ctx context.Context) error {
 	return rows.Err()
 }
 
-// Silence begins a downtime.
-func (m *Monitor) Silence(ctx context.Context, d Downtime) (Downtime, error) {
-	d.Task, d.Host = cmp.Or(d.Task, "*"), cmp.Or(d.Host, "*")
-	if err := errors.Join(glob(d.Task), glob(d.Host)); err != nil {
-		return d, fmt.Errorf("%w: %w", ErrInvalid, err)
+// Silence begins downtimes: all of them, or none.
+func (m *Monitor) Silence(ctx context.Context, list ...Downtime) ([]Downtime, error) {
+	list = slices.Clone(list)
+	for i := range list {
+		d := &list[i]
+		d.Task, d.Host = cmp.Or(d.Task, "*"), cmp.Or(d.Host, "*")
+		if err := errors.Join(glob(d.Task), glob(d.Host)); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if d.From.IsZero() {
+			d.From = m.now()
+		}
+		d.Why = clip(d.Why, maxLine)
 	}
-	if d.From.IsZero() {
-		d.From = m.now()
-	}
-	d.Why = clip(d.Why, maxLine)
 	err := m.DB.Write(ctx, func(tx store.Tx) error {
-		if err := tx.QueryRow(ctx, "INSERT INTO check_downtimes (task, host, begins, ends, by_whom, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-			d.Task, d.Host, d.From.UnixMilli(), d.Until.UnixMilli(), d.By, d.Why).Scan(&d.ID); err != nil {
-			return err
+		for i := range list {
+			d := &list[i]
+			if err := tx.QueryRow(ctx, "INSERT INTO check_downtimes (task, host, begins, ends, by_whom, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+				d.Task, d.Host, d.From.UnixMilli(), d.Until.UnixMilli(), d.By, d.Why).Scan(&d.ID); err != nil {
+				return err
+			}
 		}
 		return changed(ctx, tx, markDowntimes)
 	})
 	if err != nil {
-		return d, err
+		return nil, err
 	}
 	m.tellNodes(newsQuiet)
-	return d, m.readDowntimes(ctx)
+	return list, m.readDowntimes(ctx)
 }
 
 // EndSilence ends a downtime now.
@@ -173,11 +180,14 @@ func (m *Monitor) Downtimes() []Downtime {
 }
 
 // Acknowledge notes that a person knows of problems: nothing is told of them until they end, or until the time is over. It
-// gives the checks that it counts for; those that are no problem are left out.
+// gives the checks that it counts for; those that are no problem, and those that somebody else has acknowledged, are left out.
 func (m *Monitor) Acknowledge(ctx context.Context, keys []Key, a Ack) ([]Key, error) {
 	a.At, a.Why = m.now(), clip(a.Why, maxLine)
 	return m.change(ctx, keys, func(st *Standing) bool {
 		if st.Status == OK && st.Hard == OK {
+			return false
+		}
+		if st.Ack != nil && st.Ack.By != a.By && (st.Ack.Until.IsZero() || m.now().Before(st.Ack.Until)) {
 			return false
 		}
 		st.Ack = &a

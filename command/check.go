@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,7 +197,11 @@ func period(s string) (time.Duration, error) {
 
 // chosen gives the checks that TASK on HOST stands for, patterns allowed.
 func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, err error) {
-	for _, one := range strings.Split(host, ",") { // several, as the page says of those that somebody ticked
+	hosts, err := hostsOf(host)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range hosts {
 		list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: one})
 		if err == nil && len(list) == 0 {
 			err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: one}}
@@ -207,6 +212,19 @@ func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, 
 		all = append(all, list...)
 	}
 	return all, nil
+}
+
+// hostsOf gives the hosts of HOST,HOST. Nothing between two commas would mean every host to who reads a filter, and to nobody
+// who wrote it.
+func hostsOf(words string) ([]string, error) {
+	list := strings.Split(words, ",")
+	if slices.Contains(list, "") {
+		return nil, &UserError{Msg: fmt.Sprintf("%q has a comma with no host beside it", clip(words, 80)), Hint: "write hosts as loki,thor; * means all", Kind: ErrUsage}
+	}
+	if len(list) > maxChosen {
+		return nil, &UserError{Msg: fmt.Sprintf("that is %d hosts", len(list)), Hint: "a pattern as web* means many", Kind: ErrUsage}
+	}
+	return list, nil
 }
 
 func keysOf(list []checks.View) []checks.Key {

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +37,7 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		}
 		waits = append(waits, done)
 	}
-	ctx, cancel := context.WithTimeout(ctx, runWait)
+	ctx, cancel := context.WithTimeout(ctx, min(runWait, cmp.Or(c.Patience, runWait)))
 	defer cancel()
 	a := Answer{}
 	var views []checks.View
@@ -84,12 +86,41 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if err != nil {
 		return Answer{}, err
 	}
+	// Those of others stay as they are: whoever acknowledges may not have seen that somebody was quicker.
+	var taken []string
+	for _, v := range list {
+		if slices.Contains(keys, v.Key) {
+			continue
+		}
+		if now, err := e.Checks.Show(ctx, v.Key); err == nil && now.Ack != nil && now.Ack.By != ack.By {
+			taken = append(taken, fmt.Sprintf("%s is acknowledged by %s%s; `check unack %s` ends that.", v.Key, now.Ack.By, untilWhen(*now.Ack), v.Key))
+		}
+		if len(taken) == 10 {
+			break
+		}
+	}
+	if len(keys) == 0 && len(taken) > 0 {
+		return Answer{}, &UserError{Msg: strings.TrimSuffix(taken[0], ".")}
+	}
 	if len(keys) == 0 {
 		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s is OK; there is nothing to acknowledge", task, with["on"])}
 	}
 	a := say("I say no more of %s %s.", keyNames(keys), until)
+	a.Lines = append(a.Lines, taken...)
 	a.Data = keys
 	return a, nil
+}
+
+// untilWhen says how long an acknowledgement holds.
+func untilWhen(a checks.Ack) string {
+	out := ""
+	if !a.Until.IsZero() {
+		out = " until " + plain.Time(a.Until)
+	}
+	if a.Why != "" {
+		out += " (" + a.Why + ")"
+	}
+	return out
 }
 
 func keyNames(keys []checks.Key) string {
@@ -141,14 +172,18 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 	if _, err := chosen(ctx, e, d.Task, d.Host); err != nil {
 		return Answer{}, err
 	}
-	var made []checks.Downtime
-	for _, host := range strings.Split(d.Host, ",") {
-		one := d
-		one.Host = host
-		if one, err = e.Checks.Silence(ctx, one); err != nil {
-			return Answer{}, err
-		}
-		made = append(made, one)
+	hosts, err := hostsOf(d.Host)
+	if err != nil {
+		return Answer{}, err
+	}
+	list := make([]checks.Downtime, len(hosts))
+	for i, host := range hosts {
+		list[i] = d
+		list[i].Host = host
+	}
+	made, err := e.Checks.Silence(ctx, list...)
+	if err != nil {
+		return Answer{}, err
 	}
 	what := d.Host
 	if d = made[0]; d.Task != "*" {

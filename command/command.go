@@ -67,6 +67,8 @@ type Call struct {
 	Before  int64    // for lists that come by pages: what is older than this number; 0: from the newest on
 	Args    []string // Words without the verb; set by Do
 
+	// Patience is how long a verb may wait for what it began before it answers that this goes on; 0: as long as it likes.
+	Patience time.Duration
 	// Began and Ended, when set, hear of a verb that does the same on many hosts while it goes on: on which, and what came of
 	// it on one. Ended is called by several goroutines.
 	Began func(hosts []string)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -21,6 +22,9 @@ type answer struct {
 
 // buttons are the verbs that forms of pages say about a run.
 var buttons = []string{"approve", "deny", "retry", "skip", "cancel", "undo"}
+
+// actPatience is how long a page waits for what a button began: what comes later is seen on the page.
+const actPatience = 2 * time.Second
 
 // act answers a POST: it says a verb, and shows the page with what was answered. The rules are the verb's.
 func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
@@ -48,11 +52,13 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 		out, status := &answer{}, http.StatusOK
 		var asked []string
 		for _, words := range all {
-			a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true})
+			a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true, Patience: actPatience})
 			asked = append(asked, s.Table.Shown(r.Context(), command.JoinWords(words)))
 			var u *command.UserError
 			if errors.As(err, &u) {
-				_, _, status = s.explain(u)
+				if status == http.StatusOK { // of several, the first that was refused
+					_, _, status = s.explain(u)
+				}
 				out.Said, out.Bad = append(out.Said, u.Error()), true
 				continue
 			}

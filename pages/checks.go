@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -92,6 +94,7 @@ type wrongGroup struct {
 	Task       string
 	Pair       string // for the form: TASK on HOST,HOST
 	Names      string
+	Count      int
 	Since      time.Time
 	Checks     []wrongCheck
 }
@@ -129,11 +132,11 @@ func checkPath(k checks.Key) string {
 }
 
 func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
-	all, head, err := s.Table.Checks(ctx, strings.Fields(q.find))
+	all, head, err := s.foundChecks(ctx, strings.Fields(q.find))
 	if err != nil {
 		return nil, err
 	}
-	v := &checksView{sum: sentence{"good", head + "."}}
+	v := &checksView{sum: sentence{"good", strings.TrimSuffix(head, ".") + "."}}
 	v.event, err = s.Engine.LastEvent(ctx)
 	if err != nil {
 		return nil, err
@@ -148,6 +151,8 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 			v.quiet = append(v.quiet, quietRow{Word: "ack", What: c.Key.String(), Text: saidBy(c.Ack.By, c.Ack.Why), Until: c.Ack.Until, Pair: c.Key.String()})
 		} else if c.Hidden == "" {
 			wrong = append(wrong, c)
+		} else {
+			v.quiet = append(v.quiet, quietRow{Word: c.Word, What: c.Key.String(), Text: c.Hidden + ": " + clip(c.Line, 200)})
 		}
 	}
 	if v.bad > 0 {
@@ -159,6 +164,20 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 	v.wrong = foldWrong(wrong)
 	v.tiles = tilesOf(all, q)
 	return v, nil
+}
+
+// foundChecks gives the checks that somebody looks for, who may be in the middle of a word: what finds nothing is a sentence, and
+// no error. A word alone may be a part of a name.
+func (s *Site) foundChecks(ctx context.Context, words []string) ([]checks.View, string, error) {
+	all, head, err := s.Table.Checks(ctx, words)
+	var u *command.UserError
+	if err != nil && len(words) == 1 && !strings.ContainsAny(words[0], "*?[@") {
+		all, head, err = s.Table.Checks(ctx, []string{"*" + words[0] + "*"})
+	}
+	if errors.As(err, &u) || errors.Is(err, checks.ErrInvalid) {
+		return nil, "nothing matches " + strings.Join(words, " "), nil
+	}
+	return all, head, err
 }
 
 func saidBy(who, why string) string {
@@ -198,7 +217,7 @@ func foldWrong(list []checks.View) wrongList {
 		if g.Names = strings.Join(hosts[:min(len(hosts), 8)], ", "); len(hosts) > 8 {
 			g.Names += fmt.Sprintf(" and %d more", len(hosts)-8)
 		}
-		if len(g.Checks) > maxWrong {
+		if g.Count = len(g.Checks); g.Count > maxWrong {
 			g.Checks = g.Checks[:maxWrong]
 		}
 	}
@@ -233,7 +252,7 @@ func tilesOf(all []checks.View, q query) tileList {
 		slices.SortFunc(list, func(a, b checks.View) int { return strings.Compare(a.Task+" "+a.Host, b.Task+" "+b.Host) })
 		t := tile{Path: "/hosts/" + url.PathEscape(name), Name: name, Title: name}
 		if out.By == "check" {
-			t.Path = "/checks?q=" + url.QueryEscape(name)
+			t.Path = "/checks?by=check&q=" + url.QueryEscape(name)
 		} else if short, _, ok := strings.Cut(name, "."); ok {
 			t.Name = short
 		}

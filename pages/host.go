@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,8 @@ func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
 	switch {
 	case errors.As(err, &several):
 		return nil, &command.UserError{Msg: several.Error(), Kind: command.ErrNotFound}
+	case errors.Is(err, pipeline.ErrNotFound) && s.Checks != nil:
+		return s.readChecked(ctx, v, name)
 	case err != nil:
 		return nil, err
 	}
@@ -97,6 +100,22 @@ func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
 	return v, err
 }
 
+// readChecked is readHost for one that is declared for checks, and was never deployed here.
+func (s *Site) readChecked(ctx context.Context, v *hostView, name string) (*hostView, error) {
+	list, err := s.Checks.List(ctx, checks.Filter{Host: name})
+	if err != nil || len(list) == 0 || strings.ContainsAny(name, "*?[@") {
+		return nil, cmp.Or(err, error(pipeline.ErrNotFound))
+	}
+	v.host = hostRow{Kind: "off", Name: name}
+	v.host.Host = name
+	v.text = "is not on record: it is declared for checks, and was not deployed here."
+	v.drift.None = "There is nothing to compare it with."
+	for _, c := range list {
+		v.checks = append(v.checks, checkRow(c))
+	}
+	return v, nil
+}
+
 // driftOf says what the last look by the clock found on a host.
 func (s *Site) driftOf(ctx context.Context, fqdn string) (driftList, error) {
 	l, err := s.Engine.LookOf(ctx, fqdn)
@@ -126,6 +145,9 @@ func checkRow(c checks.View) row {
 }
 
 func (v *hostView) title() string {
+	if v.host.ID == 0 {
+		return v.host.Name
+	}
 	_, sign, word := look(v.host.Run)
 	return sign + " " + v.host.Host + " " + word
 }

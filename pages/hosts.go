@@ -33,7 +33,9 @@ func hostsPage() *page {
 				v.list.Rows = append(v.list.Rows, rowOfHost(h))
 			}
 			counts, err := s.Engine.CountHosts(ctx)
-			v.list.Sum = sumOfHosts(counts)
+			if v.list.Sum = sumOfHosts(counts); q.find != "" {
+				v.list.Sum = "those with " + q.find + " in their name"
+			}
 			return v, err
 		}}
 }

@@ -67,8 +67,8 @@ type Site struct {
 	logins, loginsAll *access.Limiter
 }
 
-// maxForm bounds a form.
-const maxForm = 64 << 10
+// maxForm bounds a form: one in which 2,000 checks are ticked is the longest.
+const maxForm = 512 << 10
 
 //go:embed *.html *.css *.js *.svg
 var files embed.FS

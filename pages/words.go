@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ func (s *Site) words() template.FuncMap {
 		"clock": plain.Clock,
 		"many":  many,
 		"words": command.JoinWords,
+		"ask":   url.QueryEscape, // behind an address of to, whose ? the template does not see
 	}
 }
 

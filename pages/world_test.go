@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/web"
 )
@@ -38,6 +40,8 @@ type world struct {
 	does map[string]func(context.Context, *clipboard.Clipboard) error // by step
 
 	db     *store.DB
+	defs   *checks.Defs    // nil: there are no checks
+	mon    *checks.Monitor // then it is nil, too
 	key    *clipboard.Key
 	engine *pipeline.Engine
 	access *access.Access
@@ -139,14 +143,23 @@ func (w *world) start(listen string) {
 	w.must(err)
 	w.access.SetOIDC(w.conf.OIDC)
 	limiter := access.NewLimiter(access.LimitConfig{Burst: 10000})
-	w.table = command.NewTable(&command.Env{Name: "jarvis", Version: "test", Engine: w.engine, Access: w.access, Limiter: limiter, Log: log,
+	services := []func(context.Context) error{w.engine.Run}
+	if w.defs != nil {
+		w.mon, err = checks.New(checks.Config{Defs: *w.defs})
+		w.must(err)
+		w.must(w.mon.Open(ctx, checks.World{DB: w.db, Engine: w.engine, Log: log, Pool: remote.NewPool(remote.PoolConfig{}), Target: func(context.Context, string) (remote.Target, error) {
+			return remote.Target{}, errors.New("no <b>way</b> there <script>alert(1)</script>")
+		}}))
+		services = append(services, w.mon.Run)
+	}
+	w.table = command.NewTable(&command.Env{Name: "jarvis", Version: "test", Engine: w.engine, Access: w.access, Checks: w.mon, Limiter: limiter, Log: log,
 		Pages:     func() string { return w.base + w.site.prefix },
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": steps}, "destroy": {"esx": {"esx:deploy"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
 			host := u[strings.LastIndexByte(u, '/')+1:]
 			return fmt.Appendf(nil, "instance:\n  hostname: %s\n  fqdn: %s.example.org\n  provider: ESX\n  token: !secret %s\n", host, host, secretValue), nil
 		}})
-	w.site, err = New(Config{Table: w.table, Engine: w.engine, Access: w.access, URL: w.conf.URL, TLS: w.conf.TLS.Cert != "", Name: "jarvis", Version: "test", Log: log})
+	w.site, err = New(Config{Table: w.table, Engine: w.engine, Access: w.access, Checks: w.mon, URL: w.conf.URL, TLS: w.conf.TLS.Cert != "", Name: "jarvis", Version: "test", Log: log})
 	w.must(err)
 	long, err := web.NewPages(ctx, w.db, "")
 	w.must(err)
@@ -154,7 +167,7 @@ func (w *world) start(listen string) {
 	srv, err := web.New(web.Config{Listen: listen, HTTP: w.conf, Table: w.table, Engine: w.engine, Access: w.access, Limiter: limiter, Pages: long, Site: w.site, Version: "test", Log: log, Listened: func(a string) { addr <- a }})
 	w.must(err)
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{w.engine.Run, srv.Run, w.site.Run} {
+	for _, run := range append(services, srv.Run, w.site.Run) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
