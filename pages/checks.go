@@ -19,8 +19,14 @@ import (
 // checksEvery is how often an open page of checks is drawn: results are no events of the record.
 const checksEvery = 2 * time.Second
 
+// maxHidden is how many checks are listed that are quiet by themselves, as those of a host that cannot be reached.
+const maxHidden = 20
+
 // maxWrong is how many lines of what is wrong a page has.
 const maxWrong = 100
+
+// maxAlike is how many of those that are alike are drawn behind their line; the filter finds the others.
+const maxAlike = 30
 
 func checksPage() *page {
 	return &page{path: "/checks", file: "checks.html", name: "Checks", key: "c", role: access.View, slow: true, checks: true, every: checksEvery,
@@ -142,6 +148,7 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 		return nil, err
 	}
 	var wrong []checks.View
+	hidden := 0
 	for _, c := range all {
 		if c.Status == checks.OK || c.At.IsZero() {
 			continue
@@ -151,7 +158,7 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 			v.quiet = append(v.quiet, quietRow{Word: "ack", What: c.Key.String(), Text: saidBy(c.Ack.By, c.Ack.Why), Until: c.Ack.Until, Pair: c.Key.String()})
 		} else if c.Hidden == "" {
 			wrong = append(wrong, c)
-		} else {
+		} else if hidden++; hidden <= maxHidden {
 			v.quiet = append(v.quiet, quietRow{Word: c.Word, What: c.Key.String(), Text: c.Hidden + ": " + clip(c.Line, 200)})
 		}
 	}
@@ -160,6 +167,9 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 	}
 	for _, d := range s.Checks.Downtimes() {
 		v.quiet = append(v.quiet, quietRow{Word: "silenced", What: d.Task + " on " + d.Host, Text: saidBy(d.By, d.Why), Until: d.Until, ID: d.ID})
+	}
+	if hidden > maxHidden {
+		v.quiet = append(v.quiet, quietRow{Word: "quiet", What: many(hidden-maxHidden, "more check", "more checks"), Text: "for a reason like these; the filter finds them"})
 	}
 	v.wrong = foldWrong(wrong)
 	v.tiles = tilesOf(all, q)
@@ -217,8 +227,8 @@ func foldWrong(list []checks.View) wrongList {
 		if g.Names = strings.Join(hosts[:min(len(hosts), 8)], ", "); len(hosts) > 8 {
 			g.Names += fmt.Sprintf(" and %d more", len(hosts)-8)
 		}
-		if g.Count = len(g.Checks); g.Count > maxWrong {
-			g.Checks = g.Checks[:maxWrong]
+		if g.Count = len(g.Checks); g.Count > maxAlike {
+			g.Checks = g.Checks[:maxAlike]
 		}
 	}
 	if len(out.Groups) > maxWrong {
