@@ -38,7 +38,7 @@ func (a *Access) AuditFind(ctx context.Context, f AuditFilter) (list []Record, f
 		q += " AND who = ?"
 		args = append(args, f.Who)
 	}
-	if len(f.With) > 0 {
+	if len(f.With) > 0 && f.Who == "" { // those of one person have an index
 		var newest int64
 		if err := a.db.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM audit WHERE id < ?", f.Before).Scan(&newest); err != nil {
 			return nil, 0, err

@@ -63,6 +63,9 @@ func audit() Verb {
 			for _, r := range list {
 				a.Lines = append(a.Lines, fmt.Sprintf("%s %s via %s: %s — %s", plain.Time(r.At), r.Who, r.Via, r.Line, r.Outcome))
 			}
+			if far > 0 {
+				a.Lines = append(a.Lines, "these are of the newest 20,000 commands; the page /audit goes further back")
+			}
 			return a, nil
 		},
 	}
