@@ -161,7 +161,7 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 	if d.Host == "" {
 		d.Task, d.Host = "", first
 	}
-	if !ok || d.Host == "" || with["for"] == "" {
+	if !ok || d.Host == "" || with["for"] == "" || slices.Contains(args, "") { // an empty word would mean every task
 		return Answer{}, checkUse("silence")
 	}
 	long, err := period(with["for"])

@@ -106,6 +106,9 @@ func TestACommaMeansNoOtherHost(t *testing.T) {
 			}
 		}
 	}
+	if _, err := w.say("check", "silence", "", "on", "web0.example.org", "for", "2h"); err == nil {
+		t.Error("an empty word is every task")
+	}
 	if list := w.mon.Downtimes(); len(list) > 0 {
 		t.Errorf("%+v", list)
 	}
