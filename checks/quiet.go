@@ -234,9 +234,11 @@ func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool
 func (m *Monitor) tryChange(ctx context.Context, keys []Key, f func(*Standing) bool) ([]Key, error) {
 	var batch []settled
 	var changed []Key
+	seen := map[Key]bool{} // one that is written twice would be stale for ever
 	m.mu.Lock()
 	for _, k := range keys {
-		if p := m.pairs[k]; p != nil && p.live {
+		if p := m.pairs[k]; p != nil && p.live && !seen[k] {
+			seen[k] = true
 			if s := (settled{p: p, stand: p.stand}); f(&s.stand) {
 				batch, changed = append(batch, s), append(changed, k)
 			}

@@ -201,6 +201,7 @@ func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, 
 	if err != nil {
 		return nil, err
 	}
+	seen := map[checks.Key]bool{} // a pattern and a name may mean the same
 	for _, one := range hosts {
 		list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: one})
 		if err == nil && len(list) == 0 {
@@ -209,12 +210,17 @@ func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, 
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, list...)
+		for _, v := range list {
+			if !seen[v.Key] {
+				seen[v.Key] = true
+				all = append(all, v)
+			}
+		}
 	}
 	return all, nil
 }
 
-// hostsOf gives the hosts of HOST,HOST. Nothing between two commas would mean every host to who reads a filter, and to nobody
+// hostsOf gives the hosts of HOST,HOST, each once. Nothing between two commas would mean every host to who reads a filter, and to nobody
 // who wrote it.
 func hostsOf(words string) ([]string, error) {
 	list := strings.Split(words, ",")
@@ -224,7 +230,8 @@ func hostsOf(words string) ([]string, error) {
 	if len(list) > maxChosen {
 		return nil, &UserError{Msg: fmt.Sprintf("that is %d hosts", len(list)), Hint: "a pattern as web* means many", Kind: ErrUsage}
 	}
-	return list, nil
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }
 
 func keysOf(list []checks.View) []checks.Key {

@@ -87,16 +87,13 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		return Answer{}, err
 	}
 	// Those of others stay as they are: whoever acknowledges may not have seen that somebody was quicker.
+	if list, err = chosen(ctx, e, task, with["on"]); err != nil {
+		return Answer{}, err
+	}
 	var taken []string
 	for _, v := range list {
-		if slices.Contains(keys, v.Key) {
-			continue
-		}
-		if now, err := e.Checks.Show(ctx, v.Key); err == nil && now.Ack != nil && now.Ack.By != ack.By {
-			taken = append(taken, fmt.Sprintf("%s is acknowledged by %s%s; `check unack %s` ends that.", v.Key, now.Ack.By, untilWhen(*now.Ack), v.Key))
-		}
-		if len(taken) == 10 {
-			break
+		if v.Ack != nil && v.Ack.By != ack.By && len(taken) < 10 {
+			taken = append(taken, fmt.Sprintf("%s is acknowledged by %s%s; `check unack %s` ends that.", v.Key, v.Ack.By, untilWhen(*v.Ack), v.Key))
 		}
 	}
 	if len(keys) == 0 && len(taken) > 0 {

@@ -64,16 +64,28 @@ func checkWords(form url.Values) [][]string {
 	}
 	var out [][]string
 	for _, task := range tasks {
-		words := []string{"check", verb, task, "on", strings.Join(hosts[task], ",")}
-		if long := plain.Line(form.Get("for")); long != "" && (verb == "ack" || verb == "silence") {
-			words = append(words, "for", long)
+		for some := range slices.Chunk(hosts[task], maxAtOnce) {
+			out = append(out, checkVerb(form, verb, task, some))
 		}
-		if why := plain.Line(form.Get("because")); why != "" && (verb == "ack" || verb == "silence") {
-			words = append(words, "because", why)
-		}
-		out = append(out, words)
 	}
 	return out
+}
+
+// maxAtOnce is how many hosts one verb takes.
+const maxAtOnce = 1000
+
+// checkVerb is one verb about hosts that have the same task.
+func checkVerb(form url.Values, verb, task string, hosts []string) []string {
+	words := []string{"check", verb, task, "on", strings.Join(hosts, ",")}
+	if verb == "ack" || verb == "silence" {
+		if long := plain.Line(form.Get("for")); long != "" {
+			words = append(words, "for", long)
+		}
+		if why := plain.Line(form.Get("because")); why != "" {
+			words = append(words, "because", why)
+		}
+	}
+	return words
 }
 
 // checksView is how all checks are: first what is wrong, then all at a glance, then what is quiet on purpose.
@@ -162,8 +174,11 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 			v.quiet = append(v.quiet, quietRow{Word: c.Word, What: c.Key.String(), Text: c.Hidden + ": " + clip(c.Line, 200)})
 		}
 	}
-	if v.bad > 0 {
+	switch {
+	case v.bad > 0:
 		v.sum.Kind = "bad"
+	case len(all) == 0:
+		v.sum.Kind = "off"
 	}
 	for _, d := range s.Checks.Downtimes() {
 		v.quiet = append(v.quiet, quietRow{Word: "silenced", What: d.Task + " on " + d.Host, Text: saidBy(d.By, d.Why), Until: d.Until, ID: d.ID})

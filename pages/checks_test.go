@@ -177,3 +177,34 @@ func TestPlots(t *testing.T) {
 		}
 	}
 }
+
+// A pattern and a name may mean the same check twice.
+func TestACheckIsMeantOnce(t *testing.T) {
+	w := checked(t)
+	a, err := w.say("check", "ack", "host", "on", "web*,web1.example.org", "for", "2h")
+	if err != nil || !strings.Contains(strings.Join(a.Lines, " "), "I say no more of host on web0.example.org, host on web1.example.org, host on web2.example.org until") {
+		t.Errorf("%q %v", a.Lines, err)
+	}
+	if _, err := w.say("check", "silence", "host", "on", "web1.example.org,web1.example.org", "for", "2h"); err != nil || len(w.mon.Downtimes()) != 1 {
+		t.Errorf("%v %+v", err, w.mon.Downtimes())
+	}
+}
+
+// All hosts of a large site are more than one verb takes.
+func TestManyHostsOfATaskAreSeveralVerbs(t *testing.T) {
+	var hosts []string
+	for i := range 2500 {
+		hosts = append(hosts, fmt.Sprintf("web%d", i))
+	}
+	got := checkWords(url.Values{"verb": {"ack"}, "pair": {"disk on " + strings.Join(hosts, ",")}, "for": {"1h"}})
+	n := 0
+	for _, words := range got {
+		list := strings.Split(words[4], ",")
+		if n += len(list); len(list) > 1000 {
+			t.Errorf("%d hosts in one verb", len(list))
+		}
+	}
+	if n != 2500 {
+		t.Errorf("%d hosts are meant, in %d verbs", n, len(got))
+	}
+}
