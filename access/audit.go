@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/store"
@@ -50,7 +49,7 @@ func (a *Access) AuditFind(ctx context.Context, f AuditFilter) (list []Record, f
 	}
 	for _, w := range f.With {
 		q += ` AND lower(who || ' ' || via || ' ' || line || ' ' || outcome) LIKE ? ESCAPE '\'`
-		args = append(args, "%"+strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(w))+"%")
+		args = append(args, store.Like(w))
 	}
 	list, err = store.Collect(ctx, a.db, func(row store.Row) (Record, error) {
 		var r Record

@@ -88,9 +88,6 @@ func (s *Site) readCheck(ctx context.Context, q query) (*checkView, error) {
 	}
 	for _, r := range list {
 		row := resultRow{Result: r, Kind: kindOfStatus(r.Status), TookText: command.Short(r.Took)}
-		if row.Kind == "" {
-			row.Kind = "unk"
-		}
 		row.Line = clip(row.Line, 300)
 		v.results = append(v.results, row)
 	}

@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -170,11 +171,14 @@ func asksFor(r pipeline.Run, a pipeline.Approval) string {
 
 // wrongRows folds checks that are wrong in the same way.
 func wrongRows(list []checks.View) (out []row) {
-	type like struct{ word, task string }
+	type like struct {
+		status checks.Status
+		task   string
+	}
 	var order []like
 	hosts, since := map[like][]string{}, map[like]time.Time{}
 	for _, v := range list {
-		k := like{v.Hard.String(), v.Task}
+		k := like{v.Hard, v.Task}
 		if hosts[k] == nil {
 			order = append(order, k)
 			since[k] = v.Since
@@ -187,15 +191,11 @@ func wrongRows(list []checks.View) (out []row) {
 	for _, k := range order[:min(len(order), 20)] {
 		names := hosts[k]
 		slices.Sort(names)
-		kind := map[string]string{"CRITICAL": "bad", "WARNING": "warn"}[k.word]
-		if kind == "" {
-			kind = "unk"
-		}
 		text := strings.Join(names[:min(len(names), 12)], ", ")
 		if len(names) > 12 {
 			text += fmt.Sprintf(" and %d more", len(names)-12)
 		}
-		out = append(out, row{Kind: kind, Word: k.word, Name: plain.Line(k.task), Rest: " on " + many(len(names), "host", "hosts"), Text: text, Mono: true, At: since[k]})
+		out = append(out, row{Kind: kindOfStatus(k.status), Word: k.status.String(), Path: "/checks?q=" + url.QueryEscape(k.task), Name: plain.Line(k.task), Rest: " on " + many(len(names), "host", "hosts"), Text: text, Mono: true, At: since[k]})
 	}
 	return out
 }

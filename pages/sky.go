@@ -50,7 +50,15 @@ func (k sky) SVG() template.HTML {
 
 // kindOfStatus gives the shape of a result.
 func kindOfStatus(s checks.Status) string {
-	return map[checks.Status]string{checks.OK: "good", checks.Warning: "warn", checks.Critical: "bad"}[s]
+	switch s {
+	case checks.OK:
+		return "good"
+	case checks.Warning:
+		return "warn"
+	case checks.Critical:
+		return "bad"
+	}
+	return "unk"
 }
 
 // kindOf gives the shape of a check as it stands.
@@ -58,10 +66,7 @@ func kindOf(c checks.View) string {
 	if c.At.IsZero() {
 		return "off"
 	}
-	if kind := kindOfStatus(c.Status); kind != "" {
-		return kind
-	}
-	return "unk"
+	return kindOfStatus(c.Status)
 }
 
 // lastSky draws the last results of a check, and says how many were how.
@@ -69,11 +74,7 @@ func lastSky(list []checks.Brief) sky {
 	k := sky{Wide: true}
 	count := map[string]int{}
 	for _, r := range list {
-		kind := kindOfStatus(r.Status)
-		if kind == "" {
-			kind = "unk"
-		}
-		k.Kinds = append(k.Kinds, kind)
+		k.Kinds = append(k.Kinds, kindOfStatus(r.Status))
 		count[r.Status.String()]++
 	}
 	var parts []string

@@ -200,13 +200,25 @@ func (e *Engine) Drifted(ctx context.Context, limit int) (Drifted, error) {
 		return d, err
 	}
 	d.Oldest, d.Newest = at(oldest), at(newest)
-	d.Looks, err = store.Collect(ctx, e.db, scanLook, "SELECT runs.host, drift.fqdn, drift.run, drift.at, drift.took, drift.asked, drift.differs, drift.unknown, drift.told"+from+
+	d.Looks, err = store.Collect(ctx, e.db, scanLook, "SELECT "+lookColumns+from+
 		" AND drift.found = 1 ORDER BY drift.fqdn LIMIT ?", limit+1)
 	if d.More = len(d.Looks) > limit; d.More {
 		d.Looks = d.Looks[:limit]
 	}
 	return d, err
 }
+
+// LookOf gives what the look by the clock found last on a host; ErrNotFound when none has been there since it was deployed.
+func (e *Engine) LookOf(ctx context.Context, fqdn string) (Look, error) {
+	l, err := scanLook(e.db.QueryRow(ctx, "SELECT "+lookColumns+" FROM hosts JOIN runs ON runs.id = hosts.run JOIN drift ON drift.fqdn = hosts.fqdn AND drift.run = hosts.run AND drift.at > 0 WHERE hosts.fqdn = ?", fqdn))
+	if errors.Is(err, store.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return l, err
+}
+
+// lookColumns are what scanLook scans.
+const lookColumns = "runs.host, drift.fqdn, drift.run, drift.at, drift.took, drift.asked, drift.differs, drift.unknown, drift.told"
 
 func scanLook(row store.Row) (Look, error) {
 	var l Look

@@ -185,8 +185,7 @@ func (e *Engine) FindHosts(ctx context.Context, word, after string, limit int) (
 	if word == "" {
 		return e.Hosts(ctx, after, limit)
 	}
-	like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(word)) + "%"
-	return e.standing(ctx, `hosts.fqdn > ? AND hosts.task = 0 AND hosts.fqdn LIKE ? ESCAPE '\' ORDER BY hosts.fqdn LIMIT ?`, after, like, limit)
+	return e.standing(ctx, `hosts.fqdn > ? AND hosts.task = 0 AND hosts.fqdn LIKE ? ESCAPE '\' ORDER BY hosts.fqdn LIMIT ?`, after, store.Like(word), limit)
 }
 
 // Stands is how many hosts stand by a run in that state, and how that ended.
@@ -201,15 +200,6 @@ func (e *Engine) CountHosts(ctx context.Context) ([]Stands, error) {
 	return store.Collect(ctx, e.db, func(row store.Row) (s Stands, err error) {
 		return s, row.Scan(&s.State, &s.Ending, &s.Hosts)
 	}, "SELECT runs.state, runs.ending, count(*) FROM hosts JOIN runs ON runs.id = CASE WHEN hosts.run > 0 THEN hosts.run ELSE hosts.newest END WHERE hosts.task = 0 GROUP BY runs.state, runs.ending ORDER BY count(*) DESC")
-}
-
-// LookOf gives what the look by the clock found last on a host; ErrNotFound when none has been there since it was deployed.
-func (e *Engine) LookOf(ctx context.Context, fqdn string) (Look, error) {
-	l, err := scanLook(e.db.QueryRow(ctx, "SELECT runs.host, drift.fqdn, drift.run, drift.at, drift.took, drift.asked, drift.differs, drift.unknown, drift.told FROM hosts JOIN runs ON runs.id = hosts.run JOIN drift ON drift.fqdn = hosts.fqdn AND drift.run = hosts.run AND drift.at > 0 WHERE hosts.fqdn = ?", fqdn))
-	if errors.Is(err, store.ErrNoRows) {
-		err = ErrNotFound
-	}
-	return l, err
 }
 
 // InProduction gives the run that made a host what it is, when it is ready. ErrNotFound when the host is not there, or
