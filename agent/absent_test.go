@@ -22,7 +22,7 @@ import (
 // TestACutAgentBeginsNothing: the engine may have another agent for it, or lets the run wait for the silo and says so. No try is
 // lost, and nobody is written down as the one who has it.
 func TestACutAgentBeginsNothing(t *testing.T) {
-	ledger := &shared{by: map[int64]agent.Owner{}}
+	ledger := ledgerOf(t, nil)
 	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledger}, time.Minute)
 	g := newGate()
 	w.run(w.options(g.step("esx:make", pipeline.Ask)))
@@ -59,7 +59,7 @@ func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 		"by another":        {ID: "AGENTTWO", Name: "other", Call: "0 esx:find do 0", Over: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: before}}}, 10*time.Second)
+			w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledgerOf(t, map[int64]agent.Owner{1: before})}, 10*time.Second)
 			g := newGate()
 			w.run(w.options(g.step("esx:make", pipeline.Ask)))
 			h := newHost(1)
@@ -72,7 +72,7 @@ func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 		})
 	}
 	t.Run("what was sent", func(t *testing.T) {
-		w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: {ID: "AGENTONE", Name: "box", Call: "1 esx:make do 0"}}}}, 10*time.Second)
+		w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledgerOf(t, map[int64]agent.Owner{1: {ID: "AGENTONE", Name: "box", Call: "1 esx:make do 0"}})}, 10*time.Second)
 		g := newGate()
 		w.run(w.options(g.step("esx:make", pipeline.Ask)))
 		h := newHost(1)
@@ -227,7 +227,7 @@ func TestARefusedDialLeavesNoConnection(t *testing.T) {
 // TestAnAgentThatStopsGivesBack: nothing new goes to it while it waits for a step that asks; what it stopped goes on at another at
 // once; and neither a plan nor a person hears that it is the server which stops.
 func TestAnAgentThatStopsGivesBack(t *testing.T) {
-	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{}}}, time.Minute)
+	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledgerOf(t, nil)}, time.Minute)
 	asks, probes, other := newGate(), newGate(), newGate()
 	o := w.options(asks.step("esx:weld", pipeline.Ask), probes.step("esx:make", pipeline.Probe))
 	o.Drain, o.Dir = time.Minute, t.TempDir()
@@ -276,7 +276,7 @@ func inBackground(f func()) chan struct{} {
 
 // TestAPersonsRetryDoesNotWaitAgain: the agent that had the step was waited for before the person was asked.
 func TestAPersonsRetryDoesNotWaitAgain(t *testing.T) {
-	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: &shared{by: map[int64]agent.Owner{1: {ID: "AGENTTWO", Name: "other", Call: "0 esx:make do 0"}}}}, time.Minute)
+	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledgerOf(t, map[int64]agent.Owner{1: {ID: "AGENTTWO", Name: "other", Call: "0 esx:make do 0", Asked: true}})}, time.Minute)
 	g := newGate()
 	w.run(w.options(g.step("esx:make", pipeline.Ask)))
 	h := newHost(1)

@@ -366,6 +366,9 @@ func (a *Agent) stream(ctx context.Context, l *link) {
 	case err != nil:
 	case f.Call != nil:
 		a.called(l, f.Call)
+	case f.Stop != nil:
+		a.stop(ctx, f.Stop)
+		_ = l.send(frame{Stopped: true})
 	case f.Dial != "":
 		a.dial(ctx, l, f.Dial)
 	}

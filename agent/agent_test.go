@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,9 +31,22 @@ type engine struct {
 	mu    sync.Mutex
 	steps []map[string]pipeline.Step // one for each agent
 	news  chan struct{}
+	ended map[int64]bool // runs that want no step any more
 }
 
-func newEngine() *engine { return &engine{news: make(chan struct{})} }
+func (e *engine) Ended(context.Context, []int64) (ended, back map[int64]bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.ended), nil, nil
+}
+
+func (e *engine) end(run int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended[run] = true
+}
+
+func newEngine() *engine { return &engine{news: make(chan struct{}), ended: map[int64]bool{}} }
 
 func (e *engine) Takes(silo string, steps []pipeline.Step) (left []string, err error) {
 	for _, s := range steps {

@@ -30,6 +30,7 @@ const DefaultGrace = time.Minute
 type Engine interface {
 	Serve(silo, who string, steps []pipeline.Step) (stop func(), err error)
 	Takes(silo string, steps []pipeline.Step) (left []string, err error)
+	Ended(ctx context.Context, runs []int64) (ended, back map[int64]bool, err error)
 }
 
 // HubConfig of a Hub. Engine must be set.
@@ -64,7 +65,7 @@ func NewHub(c HubConfig) *Hub {
 		c.Grace = DefaultGrace
 	}
 	if c.Ledger == nil {
-		c.Ledger = &memory{}
+		c.Ledger = NewMemory()
 	}
 	return &Hub{HubConfig: c, peers: map[string]*peer{}, stopped: make(chan struct{})}
 }
@@ -181,6 +182,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 		}
 	})
 	defer func() { _ = session.Close(); <-bye }()
+	h.ends.Go(guard.Log(h.Log, "look what an agent is to stop"), func() { h.sweepOn(ctx, p, session) })
 	err = h.watch(ctx, session, g, bye)
 	var said *byeError
 	_ = session.Close() // before anything waits for calls that go on over it

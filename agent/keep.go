@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,6 +174,30 @@ func (a *Agent) forget(id string) {
 		<-w.ended
 		a.remove(w)
 	})
+}
+
+// stop ends a call that nobody wants any more, and returns when it has ended.
+func (a *Agent) stop(ctx context.Context, s *stop) {
+	a.mu.Lock()
+	var list []*work
+	for _, w := range a.works {
+		if w.call.Run == s.Run && w.stop != nil && !w.call.reads() && w.call.word() == s.Call {
+			list = append(list, w)
+		}
+	}
+	a.mu.Unlock()
+	for _, w := range list {
+		if !w.over() {
+			a.Log.Warn("the server does not want this work any more", "run", w.call.Run, "step", w.call.Step)
+		}
+		w.stop(errOther)
+		select {
+		case <-w.ended:
+			a.remove(w)
+		case <-ctx.Done(): // the line: it is said again over the next
+			return
+		}
+	}
 }
 
 // Close stops the steps: at once those that can be taken up again, and the others after Drain. Call it while the line is there: what

@@ -21,6 +21,7 @@ type peer struct {
 	gone       bool           // it does not come back in time, or said goodbye: nothing waits for it
 	stop       func()         // of the engine; nil: it is not served
 	offers     []offered
+	halts      map[string]bool // calls that it is being told to stop
 }
 
 // arrive gives an agent its line, in the place of an older one, and has the engine use its steps.

@@ -69,6 +69,7 @@ type pending struct {
 	sent *clipboard.Clipboard // what the agent got of it
 	may  []string             // keys that it may change
 
+	noted bool // the ledger has it
 	begun bool // it was sent, so the agent may have it
 	kept  int64
 	keptE string
@@ -137,48 +138,95 @@ func (w *pending) owner() Owner {
 	return Owner{ID: w.p.id, Name: w.p.name, Call: w.word()}
 }
 
+func (w *pending) word() string { return w.call.word() }
+
 // word names the call in the ledger. What a person asked for again is another call.
-func (w *pending) word() string {
-	return fmt.Sprintf("%d %s %s %d", w.call.Stage, w.call.Step, w.call.Func, w.call.Facts.Try)
-}
+func (c *call) word() string { return fmt.Sprintf("%d %s %s %d", c.Stage, c.Step, c.Func, c.Facts.Try) }
 
 // nobody owns the work of a run whose cancel its agent could not hear, or which that stopped: whoever is asked next begins.
 const nobody = "-"
 
 func (w *pending) nobody() Owner { return Owner{ID: nobody, Call: w.word()} }
 
-// whose makes sure that the call goes to the agent that has the work in hand already, if there is one.
+// whose makes sure that no two agents do something for one run: the call goes to the one that has it in hand already; and while another
+// may still do what nobody wants any more, a person is asked.
 func (w *pending) whose(ctx context.Context) error {
-	owner, err := w.h.Ledger.Owner(ctx, w.call.Run)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime) // it is asked as well for a call that is to be cancelled
+	defer cancel()
+	owner, err := w.h.Ledger.Owner(within, w.call.Run)
+	if err != nil {
+		return err
+	}
+	others, err := w.h.Ledger.Loose(within, w.call.Run)
 	if err != nil {
 		return err
 	}
 	if owner.Call != "" && owner.Call != w.word() {
 		w.call.Resumed = false // that is on record before a call is sent, so this one never was
 	}
-	if owner.ID != "" && owner.ID != nobody && owner.ID != w.p.id && (!owner.Over || w.call.Resumed) {
-		grace := w.h.Grace
-		if again(owner.Call, w.word()) {
-			grace = 0 // a person said so after it was waited for
-		} else {
-			pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has it in hand", plain.Line(owner.Name)))
+	if owner.mayGoOn() || owner.Over && w.call.Resumed { // it knows what came of it
+		others = append(others, Loose{w.call.Run, owner})
+	}
+	for _, l := range others {
+		if l.ID == w.p.id {
+			continue
 		}
-		switch other := w.h.await(ctx, w.p.silo, owner.ID, grace); {
+		p := w.reach(ctx, l)
+		switch {
+		case p != nil && l.ID == owner.ID:
+			w.p = p
+		case p != nil:
+			err = w.h.halt(ctx, p, l)
+		case ctx.Err() != nil && !errors.Is(context.Cause(ctx), pipeline.ErrStopping):
+			err = w.unheard(ctx, l.Owner)
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case other != nil:
-			w.p = other
-		case w.call.Resumed:
-			return pipeline.AskPerson(fmt.Errorf("the agent %s had it in hand and has not come back, so it may have half happened, or still be under way there", plain.Line(owner.Name)))
+			err = context.Cause(ctx)
+		case !l.Asked:
+			err = w.ask(within, l)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// again reports whether two words name one call in two tries.
-func again(was, is string) bool {
-	cut := func(s string) string { return s[:strings.LastIndexByte(" "+s, ' ')] }
-	return was != "" && was != is && cut(was) == cut(is)
+// reach waits for an agent that may have something of the run in hand; nil when it is not here after the time of grace.
+func (w *pending) reach(ctx context.Context, l Loose) *peer {
+	grace := w.h.Grace
+	switch {
+	case l.Asked: // it was waited for before a person was asked
+		grace = 0
+	case ctx.Err() == nil && w.h.await(ctx, w.p.silo, l.ID, 0) == nil:
+		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has %s in hand", plain.Line(l.Name), what(l.Call)))
+	}
+	return w.h.await(ctx, w.p.silo, l.ID, grace)
+}
+
+// ask has a person decide about what an agent may still do that did not come back.
+func (w *pending) ask(ctx context.Context, l Loose) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime)
+	defer cancel()
+	if err := w.h.Ledger.Asked(ctx, l.Run, l.ID); err != nil {
+		return err
+	}
+	err := fmt.Errorf("the agent %s had %s in hand and has not come back, so it may have half happened, or still be under way there", plain.Line(l.Name), what(l.Call))
+	if w.call.Func != fnDo {
+		return pipeline.Permanent(err) // of an undo that is what a person sees, and may say again
+	}
+	return pipeline.AskPerson(err)
+}
+
+// what names a call of the ledger for people.
+func what(call string) string {
+	f := strings.Fields(call)
+	switch {
+	case len(f) < 3:
+		return "it"
+	case f[2] != string(fnDo):
+		return plain.Line(f[2] + " of " + f[1])
+	}
+	return plain.Line(f[1])
 }
 
 // await gives an agent that comes within a time; nil when it does not.
@@ -223,15 +271,16 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		if w.owned() && !w.begun {
-			if err := w.h.Ledger.Own(ctx, w.call.Run, w.owner()); err != nil {
+		if w.owned() && !w.noted {
+			if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, w.owner()); err != nil {
 				_ = l.Close()
 				return outcome{}, fmt.Errorf("%w: %w", pipeline.ErrNotBegun, err)
 			}
 		}
-		if !w.begun && !w.call.reads() {
+		if !w.noted && !w.call.reads() {
 			pipeline.Progress(ctx, "at the agent "+w.owner().Name)
 		}
+		w.noted = true
 		got, err := w.talk(ctx, l)
 		_ = l.Close()
 		switch {
@@ -285,11 +334,11 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 			switch {
 			case errors.Is(context.Cause(ctx), pipeline.ErrStopping):
 				return nil, pipeline.ErrStopping
-			case !w.begun || w.call.reads():
+			case !w.maybe():
 				return nil, context.Cause(ctx)
 			}
-			// It has to be told that it is cancelled: undoing what still is being done is worse than waiting.
-			ended, patience = nil, time.After(w.h.Grace)
+			// It has to be told that it is cancelled: undoing what still is being done is worse than waiting a little.
+			ended, patience = nil, time.After(min(w.h.Grace, cancelPatience))
 		}
 		if session != nil {
 			continue
@@ -304,18 +353,33 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 	}
 }
 
+// maybe reports whether the agent may have the call: we sent it, or whoever had the run before us.
+func (w *pending) maybe() bool { return (w.begun || w.call.Resumed) && w.owned() }
+
+// cancelPatience is how long a cancel waits for an agent whose line is cut. Then the person hears that it may go on there.
+const cancelPatience = 5 * time.Second
+
 // giveUp is what a call comes to whose agent does not come back.
 func (w *pending) giveUp(ctx context.Context) error {
-	if ctx.Err() != nil {
-		if err := w.h.Ledger.Own(context.WithoutCancel(ctx), w.call.Run, w.nobody()); err != nil { // told to it when it is back
-			w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "err", err)
-		}
+	switch {
+	case ctx.Err() != nil && !w.maybe():
 		return context.Cause(ctx)
-	}
-	if !w.begun || w.call.reads() {
+	case ctx.Err() != nil:
+		return w.unheard(ctx, w.owner())
+	case !w.begun || w.call.reads():
 		return fmt.Errorf("the agent %s is not connected: %w", w.owner().Name, pipeline.ErrNotBegun)
 	}
 	return pipeline.ErrStopping
+}
+
+// unheard notes that an agent could not be told to stop. It is told when it is back.
+func (w *pending) unheard(ctx context.Context, o Owner) error {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime)
+	defer cancel()
+	if err := w.h.Ledger.LetGo(within, w.call.Run, o); err != nil {
+		w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "agent", o.Name, "err", err)
+	}
+	return pipeline.GoesOn(context.Cause(ctx), fmt.Sprintf("the agent %s cannot be reached: %s may go on there until it is back, and then it is told to stop", plain.Line(o.Name), what(o.Call)))
 }
 
 // talk is one stream: the call, what comes of it, and what is to be answered. errCut when it broke.

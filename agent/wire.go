@@ -38,7 +38,9 @@ type frame struct {
 	Kept     *kept    `json:"kept,omitempty"`
 	Outcome  *outcome `json:"outcome,omitempty"`
 	Sealed   string   `json:"sealed,omitempty"` // an outcome that only the server can read
-	Dial     string   `json:"dial,omitempty"`   // host:port
+	Stop     *stop    `json:"stop,omitempty"`
+	Stopped  bool     `json:"stopped,omitempty"` // the call of Stop is not done here (any more)
+	Dial     string   `json:"dial,omitempty"`    // host:port
 	Dialled  *dialled `json:"dialled,omitempty"`
 }
 
@@ -120,6 +122,12 @@ type call struct {
 	Facts     pipeline.Facts `json:"facts"`
 	Within    time.Duration  `json:"within,omitempty"` // it has so long; 0: no bound
 	Clipboard string         `json:"clipboard"`
+}
+
+// stop ends a call of which the server knows the ledger's word alone. The answer comes when it has ended.
+type stop struct {
+	Run  int64  `json:"run"`
+	Call string `json:"call"`
 }
 
 // line is progress, or for the record alone.

@@ -40,6 +40,7 @@ type carrier struct {
 	silo       string       // whose queue the run was in: where we are, for it
 	turn       int64        // the epoch under which the run was taken
 	lost       bool         // the run is not where its step is
+	goesOn     string       // what may go on elsewhere though the run is cancelled
 	back       map[int]bool // stages that an undo took back; read when one begins
 }
 
@@ -120,6 +121,13 @@ func (c *carrier) move() (verdict, error) {
 	case r.undoing:
 		return c.undoNext()
 	case r.cancelBy != "" || errors.Is(context.Cause(c.stepCtx), errCancelled):
+		switch {
+		case !c.died || c.seen:
+		case c.place(r, c.silo) != c.silo:
+			return c.send()
+		case c.silo != c.here:
+			return c.stopThere()
+		}
 		return c.endCancelled()
 	}
 	if v, err := c.gate(); v != goOn || err != nil || r.undoing {
@@ -230,6 +238,39 @@ func (c *carrier) do(step Step) (verdict, error) {
 	return c.advance(s)
 }
 
+// stopThere has an agent stop what it may have in hand, before the run is cancelled: whoever sent it there is gone.
+func (c *carrier) stopThere() (verdict, error) {
+	c.seen = true
+	c.u.cancel(errCancelled)
+	step, err := c.find(c.r.Step())
+	if err == nil {
+		var s *stepRun
+		if s, err = c.open(c.r, step, false); err != nil {
+			return c.fail(nil, err)
+		}
+		s.facts.Resumed = true
+		switch err = c.call(s, step.Do); {
+		case err == nil: // it was done by then
+			c.died = false
+			return c.advance(s)
+		case c.halting():
+			return handOver, nil
+		case !errors.Is(err, ErrNotBegun):
+			return c.stumble(s, step, err)
+		}
+	}
+	c.goesOn = c.mayGoOn(c.r)
+	return c.endCancelled()
+}
+
+// mayGoOn says that a step was given to an agent whom nobody could tell to stop; "" when none was.
+func (e *Engine) mayGoOn(r *Run) string {
+	if r.mark != underWay || r.Stage >= len(r.Steps) || e.stepSilo(r.Step()) == e.here {
+		return ""
+	}
+	return fmt.Sprintf("no agent that may have it in hand can be reached: %s may go on there, and is told to stop when its agent is back", r.Step())
+}
+
 // call runs one function of a step, visible to status while it runs.
 func (c *carrier) call(s *stepRun, f func(context.Context, *clipboard.Clipboard) error) error {
 	free, ok := c.use(c.u, s)
@@ -325,6 +366,7 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 		}
 		return v, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
+		c.goesOn, _ = AsGoesOn(doErr)
 		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):
 		return goOn, nil // the gate takes it from here

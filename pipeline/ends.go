@@ -131,16 +131,21 @@ func (c *carrier) endCancelled() (verdict, error) {
 			return v, err
 		}
 	}
-	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy) })
+	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy, c.goesOn) })
 }
 
 // cancelled makes a run cancelled, and gives the events of that. It raises the epoch, so that whoever else holds the run
-// writes nothing more.
-func (e *Engine) cancelled(tx store.Tx, n *Run, by string) ([]Event, error) {
+// writes nothing more. goesOn tells what could not be stopped.
+func (e *Engine) cancelled(tx store.Tx, n *Run, by, goesOn string) ([]Event, error) {
 	now := time.Now()
-	text := "cancelled by " + by + "; nothing is left standing that `undo` could remove"
+	text := "cancelled by " + by
+	if goesOn != "" {
+		text += "; " + goesOn
+	}
 	if left := e.leftStanding(n); len(left) > 0 {
-		text = "cancelled by " + by + "; left standing: whatever " + strings.Join(left, ", ") + " made"
+		text += "; left standing: whatever " + strings.Join(left, ", ") + " made"
+	} else {
+		text += "; nothing is left standing that `undo` could remove"
 	}
 	n.rest(Cancelled, EndCancelled, now)
 	if n.mark == underWay {

@@ -205,9 +205,14 @@ func (s *stepRun) call(ctx context.Context, f func(context.Context, *clipboard.C
 		return Permanent(errStepBug)
 	}
 	if cause := context.Cause(ctx); err != nil && ctx.Err() != nil && cause != nil {
+		what, goesOn := AsGoesOn(err)
 		switch {
+		case errors.Is(cause, errCancelled) && goesOn:
+			return GoesOn(cause, what)
 		case errors.Is(cause, errCancelled), errors.Is(cause, ErrStopping), errors.Is(cause, errClusterUndo):
 			return cause
+		case goesOn:
+			return Permanent(GoesOn(cause, what))
 		case errors.Is(cause, tooLong), errors.Is(cause, errSilent):
 			if line := s.lastLine(); line != "" {
 				return Permanent(fmt.Errorf("%w; the last it said: %s", cause, line))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
@@ -14,11 +15,12 @@ import (
 // serving is what agents do through this node.
 type serving struct {
 	mu     sync.Mutex
-	by     map[string][]*server // by silo
-	queues map[string]*taken    // by silo: those that we take jobs of, beside our own
+	by     map[string][]*server     // by silo
+	queues map[string]*taken        // by silo: those that we take jobs of, beside our own
+	calls  map[string]*atomic.Int64 // by silo: in hand, also of agents that offer nothing any more
 }
 
-// taken is a queue. mu is held while it is begun or ended, which may last as long as a job: other silos do not wait for that.
+// taken is a queue. mu is held while it is begun or ended: other silos do not wait for that.
 type taken struct {
 	mu  sync.Mutex
 	now bool
@@ -26,9 +28,10 @@ type taken struct {
 
 // server is one agent's offer.
 type server struct {
-	silo  string
-	who   string
-	steps map[string]Step
+	inSilo *atomic.Int64 // calls in hand for the silo
+	silo   string
+	who    string
+	steps  map[string]Step
 
 	mu     sync.Mutex
 	calls  int
@@ -49,7 +52,7 @@ func (e *Engine) Serve(silo, who string, steps []Step) (stop func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &server{silo: silo, who: who, steps: map[string]Step{}, idle: make(chan struct{})}
+	s := &server{inSilo: e.serving.inHand(silo), silo: silo, who: who, steps: map[string]Step{}, idle: make(chan struct{})}
 	for _, step := range offer {
 		step = s.wrap(step)
 		for _, name := range append([]string{step.Name}, step.Aliases...) {
@@ -57,9 +60,9 @@ func (e *Engine) Serve(silo, who string, steps []Step) (stop func(), err error) 
 		}
 	}
 	e.serving.add(s)
+	err = e.tendQueue(silo)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = e.tendQueue(silo)
 	if err == nil {
 		err = e.noteOffers(ctx, silo, offer)
 	}
@@ -124,7 +127,8 @@ func (e *Engine) unserve(s *server) {
 	e.lookAgain()
 }
 
-// tendQueue has us take the jobs of a silo's queue while somebody here serves it.
+// tendQueue has us take the jobs of a silo's queue while somebody here serves it, and as long as a call is in hand: to leave a queue
+// is to wait for its jobs, and River lets nobody else come or go meanwhile. A job that we take and can not do is put back.
 func (e *Engine) tendQueue(silo string) error {
 	if silo == e.here {
 		return nil // it is the node's own
@@ -132,7 +136,7 @@ func (e *Engine) tendQueue(silo string) error {
 	q := e.serving.queue(silo)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	want := e.serving.has(silo)
+	want := e.serving.has(silo) || e.serving.inHand(silo).Load() > 0
 	var err error
 	switch {
 	case want && !q.now:
@@ -147,7 +151,7 @@ func (e *Engine) tendQueue(silo string) error {
 }
 
 func newServing() *serving {
-	return &serving{by: map[string][]*server{}, queues: map[string]*taken{}}
+	return &serving{by: map[string][]*server{}, queues: map[string]*taken{}, calls: map[string]*atomic.Int64{}}
 }
 
 func (v *serving) queue(silo string) *taken {
@@ -177,6 +181,16 @@ func (v *serving) has(silo string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return len(v.by[silo]) > 0
+}
+
+// inHand counts the calls in hand for a silo.
+func (v *serving) inHand(silo string) *atomic.Int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.calls[silo] == nil {
+		v.calls[silo] = &atomic.Int64{}
+	}
+	return v.calls[silo]
 }
 
 // agents names those that serve each silo here.
@@ -220,9 +234,11 @@ func (s *server) busy() int {
 }
 
 func (s *server) enter() bool {
+	s.inSilo.Add(1) // before anybody who waits for s can find it idle
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
+		s.inSilo.Add(-1)
 		return false
 	}
 	s.calls++
@@ -230,6 +246,7 @@ func (s *server) enter() bool {
 }
 
 func (s *server) leave() {
+	s.inSilo.Add(-1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls--; s.closed && s.calls == 0 {

@@ -26,7 +26,7 @@ func (e *Engine) stepSilo(name string) string { return e.reg.SiloOf(name) }
 // place gives the silo to which a run has to go next; any where it does not matter.
 func (e *Engine) place(r *Run, anywhere string) string {
 	switch {
-	case !e.siloed() || r.cancelBy != "" && !r.undoing:
+	case !e.siloed() || r.cancelBy != "" && !r.undoing && r.mark != underWay: // what is under way has to be stopped where it is
 		return anywhere
 	case r.undoing:
 		for i := min(r.undoAt, len(r.Steps)-1); i >= 0; i-- {

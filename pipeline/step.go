@@ -92,6 +92,27 @@ func IsAskPerson(err error) bool {
 	return errors.As(err, &a)
 }
 
+type goesOnError struct {
+	err  error
+	what string
+}
+
+func (e *goesOnError) Error() string { return e.err.Error() + "; " + e.what }
+func (e *goesOnError) Unwrap() error { return e.err }
+
+// GoesOn is for a step that was cancelled, or whose time is over, and that could not be stopped: it may go on somewhere, and the
+// person who said so hears what. The run counts as cancelled all the same.
+func GoesOn(err error, what string) error { return &goesOnError{err, what} }
+
+// AsGoesOn gives what may go on when err came from GoesOn.
+func AsGoesOn(err error) (what string, ok bool) {
+	var g *goesOnError
+	if errors.As(err, &g) {
+		return g.what, true
+	}
+	return "", false
+}
+
 type staysError struct{ what string }
 
 func (e *staysError) Error() string { return e.what }

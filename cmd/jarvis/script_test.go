@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays testdata/*.txtar: what a person types on the command line, and what comes back.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
