@@ -277,8 +277,11 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 				return outcome{}, fmt.Errorf("%w: %w", pipeline.ErrNotBegun, err)
 			}
 		}
-		if !w.noted && !w.call.reads() {
+		switch {
+		case !w.noted && !w.call.reads():
 			pipeline.Progress(ctx, "at the agent "+w.owner().Name)
+		case cut:
+			pipeline.Progress(ctx, fmt.Sprintf("the agent %s is back, and goes on", w.owner().Name))
 		}
 		w.noted = true
 		got, err := w.talk(ctx, l)
@@ -294,7 +297,7 @@ func (w *pending) await(ctx context.Context) (outcome, error) {
 			return outcome{}, fmt.Errorf("the line to the agent %s was cut: %w", w.owner().Name, pipeline.ErrNotBegun)
 		}
 		if !cut {
-			pipeline.Log(ctx, fmt.Sprintf("the line to the agent %s is cut; it is waited for", w.owner().Name))
+			pipeline.Progress(ctx, fmt.Sprintf("the line to the agent %s is cut; it is waited for", w.owner().Name))
 		}
 		cut = true
 	}

@@ -195,6 +195,9 @@ func (r *Run) waitForSilo(silo string, now time.Time) Event {
 	if silo == "" {
 		r.Why = "waits for a server that is in no silo, and none lives: start one, and it goes on by itself"
 	}
+	if r.mark == underWay && !r.undoing {
+		r.Why += fmt.Sprintf("; %s is under way there, and goes on meanwhile if its agent lives", r.Step())
+	}
 	if !r.undoing {
 		r.Why += fmt.Sprintf("; `cancel %s` gives it up", r.Host)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	healthWithin = time.Second            // an answer comes at the latest after that, whatever the database does
+	healthWithin = 900 * time.Millisecond // an answer comes at the latest after that, whatever the database does
 	healthFresh  = 200 * time.Millisecond // so long a good answer is good: asking costs nobody more than five commits a second
 	// minFree: below that a write into the log of SQLite may still find room, and the next one not.
 	minFree = 1 << 20
