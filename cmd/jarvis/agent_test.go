@@ -146,7 +146,6 @@ var agentSecret = strings.Repeat("only-the-agent-", 2) + "knows-this"
 // TestAnAgentServesASilo: the agent is in a network out of which only the hub's port is reached, and the hub cannot reach into it. A
 // host is deployed on a vSphere there, a command runs on it, and a check; and nothing of the agent's own credentials is at the hub.
 func TestAnAgentServesASilo(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("two processes and a world")
 	}

@@ -146,7 +146,6 @@ func (k *keep) Row(row []any) error {
 // TestABackupGoesFromEachDatabaseIntoEach makes one while runs are under way, lets the original go on, and restores it:
 // all that was on record is there, what was under way asks, what waited goes on, and nothing is given out twice.
 func TestABackupGoesFromEachDatabaseIntoEach(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	for _, from := range []string{backup.SQLite, backup.PostgreSQL} {
@@ -248,7 +247,6 @@ func (o *old) goesOn(t *testing.T, conf string) {
 
 // TestABackupIsWholeOrNotAtAll: what is wrong is said before anything is written, and nothing half is left.
 func TestABackupIsWholeOrNotAtAll(t *testing.T) {
-	t.Parallel()
 	o := newOld(t, "")
 	stop, _ := serveInProcess(t, o.conf)
 	defer stop()
@@ -313,7 +311,6 @@ func TestABackupIsWholeOrNotAtAll(t *testing.T) {
 
 // TestWhatWaitedInABackupIsNotSaidAgain: notices and actions of checks were seen to by whoever went on from there.
 func TestWhatWaitedInABackupIsNotSaidAgain(t *testing.T) {
-	t.Parallel()
 	a := loadedApp(t, t.TempDir(), "listen: \"\"\n")
 	var log real.Buffer
 	a.log = slog.New(slog.NewTextHandler(&log, nil))

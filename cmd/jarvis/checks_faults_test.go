@@ -56,7 +56,6 @@ func (p *process) until(what string, f func(s checks.Stats) bool) checks.Stats {
 // TestChecksThroughKills kills the server with -9 at random moments. What is on record ran; what ran and is not on record was
 // not acknowledged when the server died, and ran again; what had to be told is told.
 func TestChecksThroughKills(t *testing.T) {
-	t.Parallel()
 	kills := number("JARVIS_CHECK_KILLS", 8)
 	bin := buildJarvis(t)
 	r := newRow(t, 2, 100) // behind the build: it changes HOME, where Go keeps its modules
@@ -125,7 +124,6 @@ func TestChecksThroughKills(t *testing.T) {
 // TestTheDiskIsFull fills the disk of the data folder: nothing that was committed is lost, it is said once, and it goes on when
 // there is room.
 func TestTheDiskIsFull(t *testing.T) {
-	t.Parallel()
 	bin := buildJarvis(t)
 	r := newRow(t, 1, 101)
 	data := filepath.Join(t.TempDir(), "data")

@@ -163,7 +163,6 @@ func (s *checkSite) api(method, path, body string, header ...string) (int, strin
 
 // TestRealPlugins runs Debian's monitoring plugins on an OpenSSH host.
 func TestRealPlugins(t *testing.T) {
-	t.Parallel()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "welcome") }))
 	t.Cleanup(web.Close)
 	port := web.URL[strings.LastIndexByte(web.URL, ':')+1:]
@@ -209,7 +208,6 @@ func TestRealPlugins(t *testing.T) {
 // TestChecksInChat is what people see: problems of many hosts in one line, acknowledgement, downtime, a host that goes away,
 // a definition that changes, an action.
 func TestChecksInChat(t *testing.T) {
-	t.Parallel()
 	told := make(chan string, 10)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var e struct{ Task, Host, On, Word string }
@@ -370,7 +368,6 @@ actions:
 
 // TestChecksOnPostgres has the same on the other database, through a restart.
 func TestChecksOnPostgres(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	url := must[string](t)(pg.Database(t.Context()))

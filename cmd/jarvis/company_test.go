@@ -19,7 +19,6 @@ import (
 // TestThePageAboutTheCompanysLogin follows docs/pages.md: its example, with the lab's provider in the place of the one that
 // nobody has, signs alice in; and what it says of a reload is so.
 func TestThePageAboutTheCompanysLogin(t *testing.T) {
-	t.Parallel()
 	doc := string(must[[]byte](t)(os.ReadFile("../../docs/pages.md")))
 	_, doc, _ = strings.Cut(doc, "## Signing in with your company's login")
 	_, example, ok := strings.Cut(doc, "```yaml\n")

@@ -13,7 +13,6 @@ import (
 // TestNoOutputTellsWhatStandsElsewhere: neither a verb about the configuration nor the log has what was put in for ${file:…}.
 // That no key is forgotten, the test of the same name in config looks at.
 func TestNoOutputTellsWhatStandsElsewhere(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf)
 	writeIn(t, s.dir)("pw", "NEVERSEEN-zz99\n", 0o600)
 	s.start(filepath.Join(s.dir, "notify"))
@@ -56,7 +55,6 @@ func TestNoOutputTellsWhatStandsElsewhere(t *testing.T) {
 
 // TestDoctorProposesNoPowerfulGroup: whoever may open a socket need not be root for it.
 func TestDoctorProposesNoPowerfulGroup(t *testing.T) {
-	t.Parallel()
 	file := filepath.Join(t.TempDir(), "s")
 	if err := os.WriteFile(file, nil, 0o660); err != nil {
 		t.Fatal(err)
@@ -79,7 +77,6 @@ func TestDoctorProposesNoPowerfulGroup(t *testing.T) {
 
 // TestAnEmptyFileIsNotTakenOver: an editor on a full disk leaves one, and all people would be gone.
 func TestAnEmptyFileIsNotTakenOver(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf+"people: [{name: ada, local: root, roles: [admin]}]\n")
 	s.start(filepath.Join(s.dir, "notify"))
 	s.hears("READY=1")

@@ -9,7 +9,6 @@ import (
 
 // TestConvergeExample runs examples/converge as a newcomer does: it looks, is told no, does it, and finds it done.
 func TestConvergeExample(t *testing.T) {
-	t.Parallel()
 	r := newRow(t, 2, 97)
 	bin := filepath.Join(t.TempDir(), "converge")
 	if out, err := exec.Command("go", "build", "-o", bin, "../../examples/converge").CombinedOutput(); err != nil {

@@ -15,7 +15,6 @@ import (
 
 // What DNS would refuse is said before a machine is made and paid for, in a run as in a plan.
 func TestNoMachineForANameThatDNSRefuses(t *testing.T) {
-	t.Parallel()
 	named := must[*real.Named](t)(real.StartNamedWith(t.Context(), real.NamedConf{Keys: []string{"full", "none"}, Probe: "- part.example",
 		Conf:  `zone "part.example" { type primary; file "fwd"; update-policy { grant full zonesub ANY; }; };`,
 		Files: map[string]string{"fwd": "taken A 203.0.113.9\n"}}))

@@ -85,7 +85,6 @@ const yggdrasil = "instance:\n  hostname: ymir\n  fqdn: ymir.websages.com\n  pro
 // TestDeployFromIRCOverRealServers is the main job as a person does it: ngIRCd, BIND, slapd, OpenSSH on hosts with
 // root file systems of their own.
 func TestDeployFromIRCOverRealServers(t *testing.T) {
-	t.Parallel()
 	ctx := t.Context()
 	ircd := must[*real.IRCd](t)(real.StartIRCd())
 	t.Cleanup(ircd.Stop)

@@ -11,7 +11,6 @@ import (
 
 // TestTheExampleConfigurationIsRight: what the documentation begins with must be taken as it is, once its credentials are there.
 func TestTheExampleConfigurationIsRight(t *testing.T) {
-	t.Parallel()
 	b, err := os.ReadFile("../../examples/jarvis.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 
 // Hosts that Jarvis never deployed serve from day one: real ones, from an Ansible inventory and a known_hosts.
 func TestImportedHostsServeFromDayOne(t *testing.T) {
-	t.Parallel()
 	r := newRow(t, 2, 117)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "jarvis.yaml")

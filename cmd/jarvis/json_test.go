@@ -193,7 +193,6 @@ func TestJSONSaysThatItWaits(t *testing.T) {
 
 // TestARetriedRunForgetsItsError: the error of before stood beside `running`.
 func TestARetriedRunForgetsItsError(t *testing.T) {
-	t.Parallel()
 	s := newToySite(t, "limit: {burst: 10000}\n")
 	s.touch(t, "gate")
 	s.touch(t, "broken")
@@ -245,7 +244,6 @@ func TestAFullDiskIsSaid(t *testing.T) {
 
 // TestAPathNeverMeansAnotherOperation: with an empty variable, `POST /v1/runs/$RUN/undo` was sent on to another operation.
 func TestAPathNeverMeansAnotherOperation(t *testing.T) {
-	t.Parallel()
 	s := newToySite(t, "limit: {burst: 10000}\n")
 	s.token = s.newToken(t, "alice")
 	var doc struct {
@@ -282,7 +280,6 @@ const toyJSON = `{"clipboard":"instance: {hostname: loki, provider: toy}"}`
 
 // TestProblemsAreAsDescribed: what the library refuses by itself (415, 422) carried members of its own.
 func TestProblemsAreAsDescribed(t *testing.T) {
-	t.Parallel()
 	s := newToySite(t, "limit: {burst: 10000}\n")
 	s.token = s.newToken(t, "alice")
 	for _, c := range []struct {

@@ -58,7 +58,6 @@ func refused(t *testing.T, conf string, words ...string) {
 // The story: a restore brought back the half of the backup. What is missing or does not belong was replaced by something
 // new, without a word: an empty record, or a key that opens nothing.
 func TestHalfABackupIsRefused(t *testing.T) {
-	t.Parallel()
 	t.Run("the database is gone", func(t *testing.T) {
 		data, conf := served(t)
 		if err := os.Remove(filepath.Join(data, "jarvis.db")); err != nil {
@@ -129,7 +128,6 @@ func TestHalfABackupIsRefused(t *testing.T) {
 
 // The first start in a folder into which a person has put what the manual says asks for nothing.
 func TestAFirstStartWithKnownHosts(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
@@ -150,7 +148,6 @@ func TestAFirstStartWithKnownHosts(t *testing.T) {
 
 // One page of a table that nothing reads at the start is overwritten: it was found when somebody asked for it, weeks later.
 func TestADamagedPageIsSaidByReadyz(t *testing.T) {
-	t.Parallel()
 	data, conf := served(t)
 	root := must[int64](t)(strconv.ParseInt(inDatabase(t, data, "SELECT rootpage FROM sqlite_master WHERE name = 'pages'"), 10, 64))
 	f := must[*os.File](t)(os.OpenFile(filepath.Join(data, "jarvis.db"), os.O_RDWR, 0))

@@ -125,7 +125,6 @@ func TestLiveViewOnATerminal(t *testing.T) {
 }
 
 func TestStageLinesFitTheRoom(t *testing.T) {
-	t.Parallel()
 	var r web.RunView
 	r.State = pipeline.Running
 	for i := range 19 {

@@ -29,7 +29,6 @@ func followLog(t *testing.T, args ...string) *following {
 // TestLogFollowsARun: `log -f` shows each line of a live run once, goes on after a restart of the server, and ends with the run;
 // Ctrl-C ends the following and not the run; `log` of a live run says how to follow it.
 func TestLogFollowsARun(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	write := writeIn(t, dir)
 	write("w/toy", "#!/bin/sh\n[ \"$1\" = --steps ] && { echo '[{name: toy:a, resume: again}, {name: toy:b, resume: again}]'; exit; }\ncat\necho \"$1 speaks\" >&2\n"+

@@ -86,7 +86,6 @@ func TestUnknownFlagsReachNoHost(t *testing.T) {
 
 // TestAHangUpEndsWhatRuns: a terminal that goes away ended the lock, and left what ran under it.
 func TestAHangUpEndsWhatRuns(t *testing.T) {
-	t.Parallel()
 	bin := buildJarvis(t)
 	r := newRow(t, 1, 108)
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {

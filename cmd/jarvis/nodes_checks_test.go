@@ -20,7 +20,6 @@ const oneAtATime = `exec 9>>/alone; if ! flock -n 9; then echo twice >> /twice; 
 // TestThreeNodesCheckHosts: real processes, and a real sshd on each host. What one is told to check all know; one is killed, one is
 // frozen and wakes up, and each host goes on to be checked, by one at a time. Whatever node is asked tells of all.
 func TestThreeNodesCheckHosts(t *testing.T) {
-	t.Parallel()
 	buildJarvis(t) // before newRow, which changes HOME, where Go keeps its modules
 	const hosts = 4
 	r := newRow(t, hosts, 121)

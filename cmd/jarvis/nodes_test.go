@@ -174,7 +174,6 @@ func (n *nodes) speaker(ask int) (found int) {
 // TestThreeNodes: what one is told another does, and all of them know it; one speaks; who is killed, is frozen or drains is
 // replaced, and nothing is said or done twice.
 func TestThreeNodes(t *testing.T) {
-	t.Parallel()
 	n := newNodes(t, "one", "two", "three")
 	alice := must[*real.IRCClient](t)(real.DialIRC(t.Context(), n.ircd.Addr, "alice", "#ops"))
 	t.Cleanup(alice.Close)
@@ -249,7 +248,6 @@ func (n *nodes) name(i int) string {
 // TestAStepOfAFrozenNode: a node is stopped in the middle of steps, and wakes up after others took its runs. A step that may be
 // repeated is, by somebody else; one that may not asks a person; and what wakes up does nothing more.
 func TestAStepOfAFrozenNode(t *testing.T) {
-	t.Parallel()
 	n := newNodes(t, "one")
 	n.deploy(0, "toy", "loki")
 	n.deploy(0, "once", "thor")

@@ -15,7 +15,6 @@ import (
 
 // TestOnline tries real servers, once with what they know and once with what they do not.
 func TestOnline(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	write := writeIn(t, dir)
 	named := must[*real.Named](t)(real.StartNamed(t.Context(), ""))
@@ -81,7 +80,6 @@ workers:
 
 // TestInitAsksOnATerminal: a secret is not shown while it is typed, and stands in its own file only.
 func TestInitAsksOnATerminal(t *testing.T) {
-	t.Parallel()
 	bin, dir := buildJarvis(t), t.TempDir()
 	line := bin + " init --dir " + dir
 	for _, q := range questions() {

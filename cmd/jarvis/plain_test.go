@@ -22,7 +22,6 @@ printf 'a\033]52;c;cm0gLXJmIC8=\007b\302\2332Jc\342\200\256d\002e\00304,12f\rg h
 // TestWhatAProgramPrintsDrivesNoTerminal: a program of one's own that goes wrong, or that somebody got at, printed to the
 // terminal of everybody who asked for its run; and on PostgreSQL the record took nothing more of it.
 func TestWhatAProgramPrintsDrivesNoTerminal(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	for name, url := range map[string]string{"sqlite": "", "postgres": must[string](t)(pg.Database(t.Context()))} {

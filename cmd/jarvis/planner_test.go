@@ -45,7 +45,6 @@ var openOnly = regexp.MustCompile(`(?m)^.*USING (COVERING )?INDEX (approvals_one
 // TestNoStatementReadsAWholeTable sends every word there is to a server on PostgreSQL, takes down each statement that it
 // sent, and asks the planners of both databases how they would find the rows. What grows is never read whole.
 func TestNoStatementReadsAWholeTable(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	url := must[string](t)(pg.Database(t.Context()))

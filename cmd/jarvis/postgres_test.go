@@ -13,7 +13,6 @@ import (
 // TestServeOnPostgres runs the server on the other database: a deployment, a restart, and a second server that is
 // refused because it has another key than the secrets on record are sealed with. (TestThreeNodes has those that join.)
 func TestServeOnPostgres(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	url := must[string](t)(pg.Database(t.Context()))

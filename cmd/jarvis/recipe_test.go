@@ -13,7 +13,6 @@ import (
 
 // TestTheRecipeForCI runs the lines of docs/ci.md as they stand there: each block in a shell of its own, as jobs do.
 func TestTheRecipeForCI(t *testing.T) {
-	t.Parallel()
 	bin := buildJarvis(t)
 	page := string(must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "docs", "ci.md"))))
 	s := newToySite(t, "limit: {burst: 20, interval: 1s}\n")

@@ -162,7 +162,6 @@ func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 
 // TestNewNodesAgreeOnTheAgeKey: two that start at once on an empty database each make one; only one can have sealed anything.
 func TestNewNodesAgreeOnTheAgeKey(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	url := must[string](t)(pg.Database(t.Context()))
@@ -200,7 +199,6 @@ func TestNewNodesAgreeOnTheAgeKey(t *testing.T) {
 // TestARestoreBringsTheSSHKey: with a backup and its passphrase alone, on another machine; also where of the restored folder
 // only the database and the age key are left.
 func TestARestoreBringsTheSSHKey(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	for _, from := range []string{"", must[string](t)(pg.Database(t.Context()))} {

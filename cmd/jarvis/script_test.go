@@ -22,7 +22,6 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays testdata/*.txtar: what a person types on the command line, and what comes back.
 func TestScripts(t *testing.T) {
-	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,

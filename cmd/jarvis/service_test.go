@@ -169,7 +169,6 @@ func (s *service) reload(want string, code int) {
 // TestAServiceTellsItsManager: it is ready when it answers, lives while its database does, says that it reads its configuration
 // again, and that it stops.
 func TestAServiceTellsItsManager(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf)
 	s.start(fmt.Sprintf("@jarvis-test-%d", os.Getpid()), "WATCHDOG_USEC=400000")
 	if m := s.hears("READY=1"); !strings.Contains(m, fmt.Sprintf("MAINPID=%d", s.cmd.Process.Pid)) {
@@ -195,7 +194,6 @@ func TestAServiceTellsItsManager(t *testing.T) {
 
 // TestABadConfigurationDoesNotLoop: the exit code is the one at which the unit does not start it again.
 func TestABadConfigurationDoesNotLoop(t *testing.T) {
-	t.Parallel()
 	s := newService(t, "people: [{name: a, roles: [god]}, {}]\nlisten: nowhere\n")
 	if out, code := s.cli("serve"); code != exitUsage || strings.Count(out, "\n") != 4 {
 		t.Errorf("exit %d: %s", code, out)
@@ -205,7 +203,6 @@ func TestABadConfigurationDoesNotLoop(t *testing.T) {
 // TestTheLogSaysWhatHappens: a line for each event of a run, each command and each refusal; no secret, and nothing while
 // nothing happens.
 func TestTheLogSaysWhatHappens(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf)
 	s.start(filepath.Join(s.dir, "notify"))
 	s.hears("READY=1")
@@ -238,7 +235,6 @@ func TestTheLogSaysWhatHappens(t *testing.T) {
 
 // TestReloadUnderNohup: whoever begins a server in such a way that its terminal may go can have its configuration read again.
 func TestReloadUnderNohup(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf)
 	s.nohup = true
 	s.start(filepath.Join(s.dir, "notify"))
@@ -250,7 +246,6 @@ func TestReloadUnderNohup(t *testing.T) {
 
 // TestReload: what can change does, what cannot is named, and a file with mistakes changes nothing.
 func TestReload(t *testing.T) {
-	t.Parallel()
 	s := newService(t, serviceConf)
 	s.start(filepath.Join(s.dir, "notify"))
 	s.hears("READY=1")
@@ -327,7 +322,6 @@ stop
 
 // TestPeopleOfThisMachine: whoever may open the socket is told apart by the kernel, and does what his roles let him.
 func TestPeopleOfThisMachine(t *testing.T) {
-	t.Parallel()
 	dir, err := os.MkdirTemp("", "jarvis-people-")
 	if err != nil {
 		t.Fatal(err)

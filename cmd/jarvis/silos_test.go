@@ -11,7 +11,6 @@ import (
 // silo that has the step in hand is killed, the other takes it up; when that is killed, too, the run waits and says for whom,
 // and goes on when one is back.
 func TestARunGoesThroughASilo(t *testing.T) {
-	t.Parallel()
 	n := newNodes(t, "hub", "vm1", "vm2")
 	silos := "silos: {vmware: [toy]}\n"
 	for i, p := range n.list {

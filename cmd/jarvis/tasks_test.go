@@ -60,7 +60,6 @@ func (r *taskRepo) add(message, text string) {
 
 // TestTasksAsFinglongerHasThem takes the task list of its README, over a real host, and talks about it on IRC.
 func TestTasksAsFinglongerHasThem(t *testing.T) {
-	t.Parallel()
 	r := newRow(t, 2, 95)
 	repo := newTaskRepo(t)
 	ircd := must[*real.IRCd](t)(real.StartIRCd())

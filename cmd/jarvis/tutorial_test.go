@@ -19,7 +19,6 @@ import (
 // TestTutorial does what docs/tutorial.md says, from its own text: each command is typed, each file is written, each line is said in
 // chat by whom it names, and what the text shows must appear. Only what installs programs is left out (```sh).
 func TestTutorial(t *testing.T) {
-	t.Parallel()
 	text := string(must[[]byte](t)(os.ReadFile("../../docs/tutorial.md")))
 	port := strconv.Itoa(must[int](t)(real.FreePort()))
 	text = strings.ReplaceAll(text, "16667", port) // somebody else may have that one

@@ -17,7 +17,6 @@ import (
 // that was on record answers, what waited goes on, and what was sealed can still be opened. A new file there is one more
 // release that can be upgraded.
 func TestARecordOfAnEarlierJarvisGoesOn(t *testing.T) {
-	t.Parallel()
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
 	files := must[[]string](t)(filepath.Glob("testdata/upgrade/*.tar.gz"))

@@ -6,7 +6,6 @@ import (
 )
 
 func TestVersion(t *testing.T) {
-	t.Parallel()
 	info := func(version string, settings ...debug.BuildSetting) *debug.BuildInfo {
 		return &debug.BuildInfo{Main: debug.Module{Version: version}, Settings: settings}
 	}

@@ -16,7 +16,6 @@ import (
 
 // TestExecThroughTheServer: the same words and streams as without it, over connections that stay open.
 func TestExecThroughTheServer(t *testing.T) {
-	t.Parallel()
 	r := newRow(t, 3, 84)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "jarvis.yaml")

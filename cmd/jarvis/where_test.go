@@ -128,7 +128,6 @@ func TestAWordMeansOneMachine(t *testing.T) {
 // The fault: `run loki ls -l /` was refused, `run loki ls / --no-wait` lost a word, `--server=URL` in a command for a host
 // named another server, and a command that failed ended with 0.
 func TestRunLosesNoWord(t *testing.T) {
-	t.Parallel()
 	r := newRow(t, 2, 110)
 	conf := recordSite(t, r, 110)
 	for _, c := range []struct {

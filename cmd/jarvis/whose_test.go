@@ -17,7 +17,6 @@ import (
 // The story: somebody with the role run deployed a host with user_data, and nobody with the role deploy could destroy it:
 // they were told to leave out what they had not brought.
 func TestWhoMayDestroyWhatOthersBrought(t *testing.T) {
-	t.Parallel()
 	w := must[*lab.World](t)(lab.Start(t.Context(), lab.Options{Block: 107, Port: must[int](t)(freePort())}))
 	t.Cleanup(w.Stop)
 	dir := t.TempDir()
