@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ type Site struct {
 
 // maxForm bounds a form: one in which 2,000 checks are ticked is the longest.
 const maxForm = 512 << 10
+
+// maxStranger bounds what somebody sends who has not signed in.
+const maxStranger = 16 << 10
 
 //go:embed *.html *.css *.js *.svg
 var files embed.FS
@@ -214,7 +218,21 @@ func (s *Site) Run(ctx context.Context) error {
 // Serves is web.Site.
 func (s *Site) Serves(r *http.Request) bool {
 	_, pattern := s.mux.Handler(r)
-	return pattern != ""
+	return pattern != "" || s.without(r) != ""
+}
+
+// without gives where a page is whose address somebody wrote with a slash at its end; "" for all others.
+func (s *Site) without(r *http.Request) string {
+	p := path.Clean(r.URL.Path)
+	if r.Method != http.MethodGet || p == "/" || !strings.HasSuffix(r.URL.Path, "/") {
+		return ""
+	}
+	u := url.URL{Path: p, RawQuery: r.URL.RawQuery}
+	if _, pattern := s.mux.Handler(&http.Request{Method: http.MethodGet, Host: r.Host, URL: &u}); pattern == "" {
+		return ""
+	}
+	u.Path = s.prefix + p
+	return u.String()
 }
 
 // ServeHTTP is http.Handler.
@@ -229,8 +247,16 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Cache-Control", "private, no-store")
-	if r.Body != nil { // of whoever has not signed in, too
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if r.Body != nil {
+		most := int64(maxForm)
+		if strings.HasPrefix(r.URL.Path, "/login") {
+			most = maxStranger
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
+	}
+	if to := s.without(r); to != "" {
+		http.Redirect(w, r, to, http.StatusPermanentRedirect)
+		return
 	}
 	if !s.Serves(r) {
 		s.fail(w, r, nil, &command.UserError{Msg: "there is nothing at " + plain.Line(r.URL.Path), Hint: "the navigation lists what there is", Kind: command.ErrNotFound})

@@ -178,3 +178,18 @@ func TestGETChangesNothing(t *testing.T) {
 		t.Errorf("a GET signed out: %d", res.status)
 	}
 }
+
+// TestASlashAtTheEnd: people write addresses as they are used to, and an address leads nowhere else for it.
+func TestASlashAtTheEnd(t *testing.T) {
+	w := newWorld(t)
+	alice := w.as("alice")
+	for path, to := range map[string]string{"/docs/": "/docs", "/hosts/?q=web%26": "/hosts?q=web%26", "/frobnicate/": "", "/runs/": ""} {
+		res := alice.get(path)
+		if got := res.header.Get("Location"); got != to || (to != "") != (res.status == http.StatusPermanentRedirect) {
+			t.Errorf("%s: %d to %q, want %q", path, res.status, got, to)
+		}
+	}
+	if got := alice.get("//evil.example/docs/").header.Get("Location"); strings.HasPrefix(got, "//") {
+		t.Errorf("it leads to %s", got)
+	}
+}
