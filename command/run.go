@@ -11,6 +11,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -37,10 +38,16 @@ func run() Verb {
 				return Answer{}, err
 			}
 			var list []pipeline.Standing
+			var left []string
 			for _, name := range strings.Split(c.Args[0], ",") {
-				some, err := e.meant(ctx, name)
+				some, out, err := e.meant(ctx, name)
 				if err != nil {
 					return Answer{}, err
+				}
+				for _, name := range out {
+					if !slices.Contains(left, name) {
+						left = append(left, name)
+					}
 				}
 				for _, r := range some {
 					if !r.Reachable() {
@@ -56,9 +63,9 @@ func run() Verb {
 				for _, h := range list {
 					names = append(names, h.Host)
 				}
-				c.Began(names)
+				c.Began(append(names, left...))
 			}
-			out := make([]Output, len(list))
+			out := make([]Output, len(list), len(list)+len(left))
 			var wg guard.Group
 			room := make(chan struct{}, 16)
 			for i, r := range list {
@@ -89,6 +96,12 @@ func run() Verb {
 				})
 			}
 			wg.Wait()
+			for _, name := range left {
+				o := Output{Host: name, Error: "it was left out: no address and host key of it are on record"}
+				if out = append(out, o); c.Ended != nil {
+					c.Ended(o)
+				}
+			}
 			a := Answer{Data: out}
 			for _, r := range out {
 				for _, l := range r.Lines {
@@ -111,23 +124,25 @@ func run() Verb {
 
 // meant gives the hosts that a word stands for: one by its name, with @ those of a cluster or a group, with * or ? those whose
 // name matches, and with check: those that have a check in that state.
-func (e *Env) meant(ctx context.Context, word string) ([]pipeline.Standing, error) {
+// left are those that were meant and can not be reached by what is on record.
+func (e *Env) meant(ctx context.Context, word string) (list []pipeline.Standing, left []string, err error) {
 	if state, ok := strings.CutPrefix(word, "check:"); ok {
 		return e.checkedAs(ctx, state)
 	}
 	if strings.ContainsAny(word, "*?") {
-		return e.matching(ctx, word)
+		list, err = e.matching(ctx, word)
+		return list, nil, err
 	}
 	name, many := strings.CutPrefix(word, "@")
 	if !many {
 		h, err := findHost(ctx, e, word)
-		return []pipeline.Standing{h}, err
+		return []pipeline.Standing{h}, nil, err
 	}
-	list, err := e.Engine.Members(ctx, name)
+	list, err = e.Engine.Members(ctx, name)
 	if errors.Is(err, pipeline.ErrNotFound) {
-		return nil, &UserError{Msg: fmt.Sprintf("there is no cluster or group %s on record", clip(name, 80)), Kind: ErrNotFound}
+		return nil, nil, &UserError{Msg: fmt.Sprintf("there is no cluster or group %s on record", clip(name, 80)), Kind: ErrNotFound}
 	}
-	return list, err
+	return list, nil, err
 }
 
 // matching gives the hosts whose full or short name matches a pattern.
@@ -161,13 +176,13 @@ func (e *Env) matching(ctx context.Context, pattern string) (out []pipeline.Stan
 }
 
 // checkedAs gives the hosts on record that have a check in that state.
-func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Standing, err error) {
+func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Standing, left []string, err error) {
 	if e.Checks == nil {
-		return nil, &UserError{Msg: "no checks are declared here"}
+		return nil, nil, &UserError{Msg: "no checks are declared here"}
 	}
 	list, err := e.Checks.List(ctx, checks.Filter{Status: state})
 	if err != nil {
-		return nil, &UserError{Msg: fmt.Sprintf("check:%s means no hosts: %v", clip(state, 40), err), Kind: ErrUsage}
+		return nil, nil, &UserError{Msg: fmt.Sprintf("check:%s means no hosts: %v", clip(state, 40), err), Kind: ErrUsage}
 	}
 	seen := map[string]bool{}
 	for _, c := range list {
@@ -175,14 +190,22 @@ func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Stand
 			continue
 		}
 		seen[c.Host] = true
-		if h, err := e.Engine.FindHost(ctx, c.Host); err == nil && h.Reachable() {
+		h, err := e.Engine.FindHost(ctx, c.Host)
+		switch {
+		case err == nil && h.Reachable():
 			out = append(out, h)
+		case err == nil, errors.Is(err, pipeline.ErrNotFound):
+			left = append(left, c.Host)
+		default:
+			return nil, nil, err
 		}
 	}
-	if len(out) == 0 {
-		err = &UserError{Msg: fmt.Sprintf("no host on record has a check that is %s", clip(state, 40)), Kind: ErrNotFound}
+	if len(out) == 0 && len(left) > 0 {
+		err = &UserError{Msg: fmt.Sprintf("no address and host key are on record of any host with a check that is %s: %s", clip(state, 40), plain.Some(left, 12)), Hint: "`jarvis exec` reaches hosts that are not on record", Kind: ErrNotFound}
+	} else if len(out) == 0 {
+		err = &UserError{Msg: fmt.Sprintf("no host has a check that is %s", clip(state, 40)), Kind: ErrNotFound}
 	}
-	return out, err
+	return out, left, err
 }
 
 // commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have: as

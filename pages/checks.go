@@ -239,9 +239,7 @@ func foldWrong(list []checks.View) wrongList {
 			hosts = append(hosts, strings.TrimPrefix(c.Rest, " on "))
 		}
 		g.Pair = g.Task + " on " + strings.Join(hosts, ",")
-		if g.Names = strings.Join(hosts[:min(len(hosts), 8)], ", "); len(hosts) > 8 {
-			g.Names += fmt.Sprintf(" and %d more", len(hosts)-8)
-		}
+		g.Names = plain.Some(hosts, 8)
 		if g.Count = len(g.Checks); g.Count > maxAlike {
 			g.Checks = g.Checks[:maxAlike]
 		}

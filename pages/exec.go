@@ -296,10 +296,7 @@ func (j *execJob) now() execNow {
 	}
 	for i := range n.Groups {
 		slices.Sort(names[i])
-		n.Groups[i].Hosts = strings.Join(names[i][:min(len(names[i]), 20)], ", ")
-		if more := len(names[i]) - 20; more > 0 {
-			n.Groups[i].Hosts += fmt.Sprintf(" and %d more", more)
-		}
+		n.Groups[i].Hosts = plain.Some(names[i], 20)
 	}
 	// What failed comes first, then what most hosts say.
 	slices.SortStableFunc(n.Groups, func(a, b execGroup) int {

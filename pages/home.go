@@ -191,11 +191,7 @@ func wrongRows(list []checks.View) (out []row) {
 	for _, k := range order[:min(len(order), 20)] {
 		names := hosts[k]
 		slices.Sort(names)
-		text := strings.Join(names[:min(len(names), 12)], ", ")
-		if len(names) > 12 {
-			text += fmt.Sprintf(" and %d more", len(names)-12)
-		}
-		out = append(out, row{Kind: kindOfStatus(k.status), Word: k.status.String(), Path: "/checks?q=" + url.QueryEscape(k.task), Name: plain.Line(k.task), Rest: " on " + many(len(names), "host", "hosts"), Text: text, Mono: true, At: since[k]})
+		out = append(out, row{Kind: kindOfStatus(k.status), Word: k.status.String(), Path: "/checks?q=" + url.QueryEscape(k.task), Name: plain.Line(k.task), Rest: " on " + many(len(names), "host", "hosts"), Text: plain.Some(names, 12), Mono: true, At: since[k]})
 	}
 	return out
 }
