@@ -54,6 +54,15 @@ func (w *world) say(words ...string) (command.Answer, error) {
 	return w.table.Do(w.t.Context(), command.Call{Words: words, Person: w.access.Person("alice"), Asker: "alice", Via: "test", Free: true})
 }
 
+// TestRunNamesWhomItCannotReach: a host whose check is bad, and that is not on record, must not be left out in silence.
+func TestRunNamesWhomItCannotReach(t *testing.T) {
+	w := checked(t)
+	_, err := w.say("run", "check:problem", "uptime")
+	if err == nil || !strings.Contains(err.Error(), "no address and host key are on record of any host with a check that is problem: web0.example.org, web1.example.org, web2.example.org") {
+		t.Errorf("run = %v", err)
+	}
+}
+
 func TestPagesOfChecks(t *testing.T) {
 	w := checked(t)
 	b := w.as("alice")
