@@ -25,6 +25,16 @@ func (s Status) String() string {
 	return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[s]
 }
 
+// ParseStatus reads a status as people and plugins write it.
+func ParseStatus(word string) (Status, error) {
+	for s := OK; s <= Unknown; s++ {
+		if strings.EqualFold(word, s.String()) {
+			return s, nil
+		}
+	}
+	return Unknown, fmt.Errorf("%q is no status; there are ok, warning, critical and unknown", word)
+}
+
 // Output is what a plugin said.
 type Output struct {
 	Line string   // the first line, without performance data

@@ -78,6 +78,9 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	return out, nil
 }
 
+// Worse reports whether a status is worse than another: OK, WARNING, UNKNOWN, CRITICAL.
+func (s Status) Worse(than Status) bool { return rank(s) < rank(than) }
+
 // rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
 func rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
 

@@ -26,7 +26,7 @@ func checkWords() []checkWord {
 		{"metrics", "TASK on HOST [for 24h] [by 5m|1h|24h]", access.View, checkMetrics},
 		{"stats", "", access.View, checkStats},
 		{"run", "TASK on HOST[,HOST]", access.Deploy, runChecks},
-		{"ack", "TASK on HOST[,HOST] [for 2h] [because …]", access.Deploy, ackChecks},
+		{"ack", "TASK on HOST[,HOST] [was warning] [for 2h] [because …]", access.Deploy, ackChecks},
 		{"unack", "TASK on HOST[,HOST]", access.Deploy, unackChecks},
 		{"silence", "[TASK on] HOST[,HOST] for 2h [because …]", access.Deploy, silenceChecks},
 		{"unsilence", "NUMBER", access.Deploy, unsilenceChecks},
@@ -47,6 +47,7 @@ func check() Verb {
 	name := Param{Name: "name", In: InPath, Doc: "its name", Required: true}
 	forTime := Param{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for"}
 	because := Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
+	was := Param{Name: "was", In: InBody, Doc: "how bad it was when you saw it, as in warning: what is worse by now is not acknowledged", Word: "was"}
 	anyTask := Param{Name: "task", In: InQuery, Doc: "name of a task, * and ? allowed"}
 	anyHost := Param{Name: "host", In: InQuery, Doc: "name of a host, * and ? allowed; @group or @cluster", Word: "on"}
 	const path = "/v1/checks/{host}/{task}"
@@ -63,7 +64,7 @@ func check() Verb {
 				{Name: "status", In: InQuery, Doc: "problem: only what was not OK", Word: "is"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
 				{Name: "before", In: InQuery, Doc: "only results with a lower id: the next page", Word: "before", Kind: Number}}},
 			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
-			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []checks.Key{}, Params: oneWith(forTime, because)},
+			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []checks.Key{}, Params: oneWith(was, forTime, because)},
 			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []checks.Key{}, Params: one},
 			{Method: "GET", Path: "/v1/checks-stats", Prefix: []string{"stats"}, Gives: checks.Stats{}},
 			{Method: "GET", Path: "/v1/checks-downtimes", Prefix: []string{"downtimes"}, Gives: []checks.Downtime{}},
@@ -103,8 +104,8 @@ func checksVerb() Verb {
 
 func ack() Verb {
 	return Verb{
-		Name: "ack", Usage: "TASK on HOST[,HOST] [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Acts: true, Short: "check ack",
-		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over",
+		Name: "ack", Usage: "TASK on HOST[,HOST] [was warning] [for 2h] [because …]", Role: access.Deploy, Min: 3, Max: -1, Acts: true, Short: "check ack",
+		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that",
 		Example: "ack disk on loki for 2h",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			return runCheckWord(ctx, e, c, "ack", c.Args)

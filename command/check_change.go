@@ -64,7 +64,7 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 }
 
 func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
-	task, with, ok := clauses(args, "on", "for", "because")
+	task, with, ok := clauses(args, "on", "was", "for", "because")
 	if !ok || task == "" || with["on"] == "" {
 		return Answer{}, checkUse("ack")
 	}
@@ -82,6 +82,23 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		ack.Until = e.Now().Add(d)
 		until = "until " + plain.Time(ack.Until) + " or until it is OK"
 	}
+	var worse []string
+	if with["was"] != "" {
+		was, err := checks.ParseStatus(with["was"])
+		if err != nil {
+			return Answer{}, &UserError{Msg: err.Error(), Kind: ErrUsage}
+		}
+		list = slices.DeleteFunc(list, func(v checks.View) bool {
+			bad := v.Status.Worse(was)
+			if bad {
+				worse = append(worse, fmt.Sprintf("%s is %s by now, and is not acknowledged", v.Key, v.Status))
+			}
+			return bad
+		})
+		if len(list) == 0 {
+			return Answer{}, &UserError{Msg: strings.Join(worse[:min(len(worse), 10)], "; ")}
+		}
+	}
 	keys, err := e.Checks.Acknowledge(ctx, keysOf(list), ack)
 	if err != nil {
 		return Answer{}, err
@@ -91,7 +108,11 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		return Answer{}, err
 	}
 	var taken []string
+	over := 0
 	for _, v := range list {
+		if v.Status == checks.OK {
+			over++
+		}
 		if v.Ack != nil && v.Ack.By != ack.By && len(taken) < 10 {
 			taken = append(taken, fmt.Sprintf("%s is acknowledged by %s%s; `check unack %s` ends that.", v.Key, v.Ack.By, untilWhen(*v.Ack), v.Key))
 		}
@@ -103,7 +124,11 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s is OK; there is nothing to acknowledge", task, with["on"])}
 	}
 	a := say("I say no more of %s %s.", keyNames(keys), until)
-	a.Lines = append(a.Lines, taken...)
+	a.Lines = append(append(a.Lines, worse[:min(len(worse), 10)]...), taken...)
+	if with["was"] != "" && over > 0 {
+		a.Lines = append(a.Lines, fmt.Sprintf("%d of these are OK by now.", over))
+	}
+	a.Bad = len(worse) > 0
 	a.Data = keys
 	return a, nil
 }

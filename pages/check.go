@@ -113,9 +113,9 @@ func (v *checkView) parts() []part {
 // checkActs is what a reader can do about a check.
 type checkActs struct {
 	May, Wrong bool
-	Pair       string
+	Pair, Was  string
 }
 
 func (v *checkView) own(p access.Person) []part {
-	return []part{{"acts", "check-acts", checkActs{p.Has(access.Deploy), v.check.Status != checks.OK && v.check.Ack == nil, v.check.Key.String()}}}
+	return []part{{"acts", "check-acts", checkActs{p.Has(access.Deploy), v.check.Status != checks.OK && v.check.Ack == nil, v.check.Key.String(), v.check.Status.String()}}}
 }

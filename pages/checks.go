@@ -53,6 +53,10 @@ func checkWords(form url.Values) [][]string {
 		if !ok {
 			continue
 		}
+		on, was, ok := strings.Cut(on, wasAhead)
+		if ok && verb == "ack" { // what is worse by now is another problem than the one that was seen
+			task += wasAhead + was
+		}
 		if hosts[task] == nil {
 			tasks = append(tasks, task)
 		}
@@ -76,7 +80,11 @@ const maxAtOnce = 1000
 
 // checkVerb is one verb about hosts that have the same task.
 func checkVerb(form url.Values, verb, task string, hosts []string) []string {
+	task, was, seen := strings.Cut(task, wasAhead)
 	words := []string{"check", verb, task, "on", strings.Join(hosts, ",")}
+	if seen {
+		words = append(words, "was", was)
+	}
 	if verb == "ack" || verb == "silence" {
 		if long := plain.Line(form.Get("for")); long != "" {
 			words = append(words, "for", long)
@@ -87,6 +95,9 @@ func checkVerb(form url.Values, verb, task string, hosts []string) []string {
 	}
 	return words
 }
+
+// wasAhead stands before how bad a check was when it was ticked.
+const wasAhead = " was "
 
 // checksView is how all checks are: first what is wrong, then all at a glance, then what is quiet on purpose.
 type checksView struct {
@@ -110,7 +121,7 @@ type wrongGroup struct {
 	ID         string // made of a number
 	Kind, Word string
 	Task       string
-	Pair       string // for the form: TASK on HOST,HOST
+	Pair       string // for the form: TASK on HOST,HOST was WARNING
 	Names      string
 	Count      int
 	Since      time.Time
@@ -230,7 +241,7 @@ func foldWrong(list []checks.View) wrongList {
 			g.Since = c.Since
 		}
 		r := row{Kind: kindOf(c), Word: c.Word, Path: checkPath(c.Key), Name: c.Task, Rest: " on " + c.Host, Text: clip(c.Line, 200), At: c.Since}
-		g.Checks = append(g.Checks, wrongCheck{r, c.Key.String()})
+		g.Checks = append(g.Checks, wrongCheck{r, c.Key.String() + wasAhead + c.Status.String()})
 	}
 	for i := range out.Groups {
 		g := &out.Groups[i]
@@ -238,7 +249,7 @@ func foldWrong(list []checks.View) wrongList {
 		for _, c := range g.Checks {
 			hosts = append(hosts, strings.TrimPrefix(c.Rest, " on "))
 		}
-		g.Pair = g.Task + " on " + strings.Join(hosts, ",")
+		g.Pair = g.Task + " on " + strings.Join(hosts, ",") + wasAhead + g.Word
 		g.Names = plain.Some(hosts, 8)
 		if g.Count = len(g.Checks); g.Count > maxAlike {
 			g.Checks = g.Checks[:maxAlike]

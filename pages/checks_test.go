@@ -63,6 +63,24 @@ func TestRunNamesWhomItCannotReach(t *testing.T) {
 	}
 }
 
+// TestWhatBecameWorseIsNotAcknowledged: whoever ticked a warning has not seen that it is critical by now.
+func TestWhatBecameWorseIsNotAcknowledged(t *testing.T) {
+	w := checked(t)
+	b := w.as("alice")
+	res := b.post("/checks", url.Values{"verb": {"ack"}, "pair": {"disk on web0.example.org was WARNING", "disk on web1.example.org,web2.example.org was UNKNOWN"}})
+	for _, want := range []string{"disk on web0.example.org is UNKNOWN by now, and is not acknowledged", "I say no more of disk on web1.example.org, disk on web2.example.org"} {
+		if !strings.Contains(res.body, want) {
+			t.Errorf("%d, and not %q: %s", res.status, want, res.body)
+		}
+	}
+	if _, err := w.say("ack", "disk", "on", "web0.example.org", "was", "sad"); err == nil || !strings.Contains(err.Error(), `"sad" is no status; there are ok, warning, critical and unknown`) {
+		t.Errorf("ack = %v", err)
+	}
+	if a, err := w.say("ack", "disk", "on", "web0.example.org", "was", "critical"); err != nil || a.Bad {
+		t.Errorf("ack = %v, %v", a, err)
+	}
+}
+
 func TestPagesOfChecks(t *testing.T) {
 	w := checked(t)
 	b := w.as("alice")

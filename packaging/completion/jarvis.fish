@@ -70,7 +70,7 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a run -d 'runs one 
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a task -d 'lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a check -d 'shows, runs, acknowledges, silences and defines the scheduled checks of hosts.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a checks -d 'lists what is wrong with the hosts now; with a name, how that check or host stands.'
-complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a ack -d 'says that you know of a problem: nothing more is said of it until it ends, or the time is over.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a ack -d 'says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a nodes -d 'lists the servers that share this record: whether each lives, what it has in hand, and what it does for all.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a drain -d 'has a server begin nothing any more, before it is stopped: its runs go on at the others from their next step on.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a audit -d 'shows the newest commands: who, from where, what, and what came of it.'

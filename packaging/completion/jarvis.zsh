@@ -44,7 +44,7 @@ _jarvis() {
 		'task:lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome.'
 		'check:shows, runs, acknowledges, silences and defines the scheduled checks of hosts.'
 		'checks:lists what is wrong with the hosts now; with a name, how that check or host stands.'
-		'ack:says that you know of a problem\: nothing more is said of it until it ends, or the time is over.'
+		'ack:says that you know of a problem\: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that.'
 		'nodes:lists the servers that share this record\: whether each lives, what it has in hand, and what it does for all.'
 		'drain:has a server begin nothing any more, before it is stopped\: its runs go on at the others from their next step on.'
 		'audit:shows the newest commands\: who, from where, what, and what came of it.'
