@@ -34,9 +34,13 @@ setup: ## install the servers that the tests start for real
 # share, six times. (Packages with generic code must not be left out: the linker may take their copy of it for all.)
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
 
+# The tests of cmd/jarvis act on whole programs, which the race detector does not look into: it looks at everything else here.
 test: setup ## run all tests, against real servers; needs root for hosts of their own
-	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 40m ./...
-	$(SUDO) go test -run "$$(scripts/alone)" -timeout 35m ./cmd/jarvis
+	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 40m $$(go list ./... | grep -v /cmd/jarvis$$)
+	$(SUDO) scripts/each 3
+
+race: setup ## run the tests of cmd/jarvis under the race detector, too, as far as they are fit for it; forty minutes, needs root
+	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 60m ./cmd/jarvis
 
 vm: setup ## redeploy a host on a machine that really boots, under emulation; eight minutes, needs root
 	$(SUDO) go vet -tags vm ./cmd/jarvis
