@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,17 +27,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // engine is a small one: it keeps what agents offer, and calls it as pipeline.Engine would.
 type engine struct {
-	mu    sync.Mutex
-	steps []map[string]pipeline.Step // one for each agent
-	news  chan struct{}
-	ended map[int64]bool // runs that want no step any more
+	mu        sync.Mutex
+	steps     []map[string]pipeline.Step // one for each agent
+	news      chan struct{}
+	ended     map[int64]bool // runs that want no step any more
+	corrected []string
 }
 
-func (e *engine) Ended(context.Context, []int64) (ended, back map[int64]bool, err error) {
+func (e *engine) Wants(_ context.Context, run int64, _ int, _ string) (bool, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return maps.Clone(e.ended), nil, nil
+	return !e.ended[run], nil
 }
+
+func (e *engine) Correct(_ context.Context, run int64, was, is string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.corrected = append(e.corrected, fmt.Sprintf("%d: %s -> %s", run, was, is))
+	return nil
+}
+
+func (e *engine) ServedElsewhere(context.Context, string, string) (bool, error) { return false, nil }
 
 func (e *engine) end(run int64) {
 	e.mu.Lock()

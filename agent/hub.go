@@ -30,7 +30,9 @@ const DefaultGrace = time.Minute
 type Engine interface {
 	Serve(silo, who string, steps []pipeline.Step) (stop func(), err error)
 	Takes(silo string, steps []pipeline.Step) (left []string, err error)
-	Ended(ctx context.Context, runs []int64) (ended, back map[int64]bool, err error)
+	Wants(ctx context.Context, run int64, stage int, function string) (bool, error)
+	Correct(ctx context.Context, run int64, was, is string) error
+	ServedElsewhere(ctx context.Context, silo, who string) (bool, error)
 }
 
 // HubConfig of a Hub. Engine must be set.
@@ -47,11 +49,13 @@ type HubConfig struct {
 type Hub struct {
 	HubConfig
 
-	mu    sync.Mutex
-	peers map[string]*peer // by silo and the agent's ID: an ID that comes along with a copied folder opens no other silo
-	lines sync.WaitGroup
-	ends  guard.Group // of what was offered, and is not any more
-	done  bool
+	mu     sync.Mutex
+	cut    map[string]time.Time // by silo and ID: since when an agent has no line
+	passed map[int64]time.Time  // by run: since when it is left to another server
+	peers  map[string]*peer     // by silo and the agent's ID: an ID that comes along with a copied folder opens no other silo
+	lines  sync.WaitGroup
+	ends   guard.Group // of what was offered, and is not any more
+	done   bool
 
 	stopped chan struct{} // closed with done
 }
@@ -67,7 +71,7 @@ func NewHub(c HubConfig) *Hub {
 	if c.Ledger == nil {
 		c.Ledger = NewMemory()
 	}
-	return &Hub{HubConfig: c, peers: map[string]*peer{}, stopped: make(chan struct{})}
+	return &Hub{HubConfig: c, peers: map[string]*peer{}, cut: map[string]time.Time{}, passed: map[int64]time.Time{}, stopped: make(chan struct{})}
 }
 
 // Guest is who opened a line, as its token says.
@@ -161,6 +165,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 		}
 		return nil
 	}
+	h.returned(ctx, hi)
 	p, err := h.arrive(session, hi, g)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ type Ledger interface {
 	Over(ctx context.Context, run int64, o Owner) error
 	// LetGo says that the owner could not be told to stop: its call is loose, and nobody owns the run.
 	LetGo(ctx context.Context, run int64, o Owner) error
-	// Loose gives the calls of a run that are loose.
+	// Loose gives the calls that are loose of a run, and of all others of its host; of those that are over also what is not over.
 	Loose(ctx context.Context, run int64) ([]Loose, error)
 	// Holds gives what an agent may still do: what it owns and is not over, and, in loose, what nobody wants.
 	Holds(ctx context.Context, agent string) (owns, loose []Loose, err error)

@@ -195,7 +195,7 @@ func TestACancelThatCouldNotBeToldIsToldLater(t *testing.T) {
 	w.front.cut(true)
 	stop(errors.New("cancelled by bob"))
 	err := wait(t, "the outcome", out)
-	if what, ok := pipeline.AsGoesOn(err); !ok || what != "the agent box cannot be reached: esx:make may go on there until it is back, and then it is told to stop" || !strings.HasPrefix(err.Error(), "cancelled by bob; ") {
+	if what, ok := pipeline.AsGoesOn(err); !ok || what != "esx:make may go on at the agent box, which is told to stop as soon as it can be reached" || !strings.HasPrefix(err.Error(), "cancelled by bob; ") {
 		t.Errorf("Do = %v", err)
 	}
 	if step.Err() != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type peer struct {
 	stop       func()         // of the engine; nil: it is not served
 	offers     []offered
 	halts      map[string]bool // calls that it is being told to stop
+	warned     Loose           // the last that it did not stop
 }
 
 // arrive gives an agent its line, in the place of an older one, and has the engine use its steps.
@@ -32,6 +34,7 @@ func (h *Hub) arrive(session *yamux.Session, hi *hello, g Guest) (*peer, error) 
 		p = &peer{id: hi.ID, silo: hi.Silo, news: make(chan struct{})}
 		h.peers[peerKey(hi.Silo, hi.ID)] = p
 	}
+	delete(h.cut, peerKey(hi.Silo, hi.ID))
 	p.mu.Lock() // before h.mu goes: nobody takes it out of the list meanwhile
 	h.mu.Unlock()
 	old := p.session
@@ -101,6 +104,9 @@ func (h *Hub) leave(p *peer, session *yamux.Session, forGood bool) {
 	p.stop, p.offers = nil, nil
 	p.mu.Unlock()
 	h.end(stop)
+	h.mu.Lock()
+	h.cut[peerKey(p.silo, p.id)] = time.Now()
+	h.mu.Unlock()
 	if forGood {
 		h.drop(p)
 		return
@@ -112,6 +118,28 @@ func (h *Hub) leave(p *peer, session *yamux.Session, forGood bool) {
 			h.drop(p)
 		}
 	}))
+}
+
+// away tells how long an agent has been without a line to this server; 0 when it never had one.
+func (h *Hub) away(silo, id string) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since := h.cut[peerKey(silo, id)]
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since)
+}
+
+// pass reports whether a run may be left to another server that has a line to its agent: for a time of grace.
+func (h *Hub) pass(run int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.passed, func(_ int64, since time.Time) bool { return time.Since(since) > 10*h.Grace })
+	if h.passed[run].IsZero() {
+		h.passed[run] = time.Now()
+	}
+	return time.Since(h.passed[run]) < h.Grace
 }
 
 // drop ends the waiting for an agent.

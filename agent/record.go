@@ -121,7 +121,13 @@ func (r Record) LetGo(ctx context.Context, run int64, o Owner) error {
 
 // Loose is Ledger.
 func (r Record) Loose(ctx context.Context, run int64) ([]Loose, error) {
-	list, err := store.Collect(ctx, r.DB, scanLoose, looseColumns+"run = ? ORDER BY agent", run)
+	const ofHost = "run IN (SELECT o.id FROM runs AS o JOIN runs AS r ON r.fqdn = o.fqdn AND r.fqdn <> '' WHERE r.id = ?"
+	list, err := store.Collect(ctx, r.DB, scanLoose, looseColumns+"run = ? OR "+ofHost+") ORDER BY run, agent", run, run)
+	if err == nil {
+		var more []Loose
+		more, err = store.Collect(ctx, r.DB, scanLoose, ownerColumns+"is_over = 0 AND agent <> ? AND run <> ? AND "+ofHost+" AND o.state IN ('ready', 'cancelled', 'undone')) ORDER BY run", nobody, run, run)
+		list = append(list, more...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look up which agents may still work at run %d: %w", run, err)
 	}
@@ -159,6 +165,19 @@ func (r Record) Asked(ctx context.Context, run int64, agent string) error {
 		_, err := tx.Exec(ctx, "UPDATE agent_loose SET asked = 1 WHERE run = ? AND agent = ?", run, agent)
 		return err
 	})
+}
+
+// GoesOn tells, as q has it, what agents may still do of a run.
+func (r Record) GoesOn(ctx context.Context, q store.Querier, run int64) (out []string, err error) {
+	list, err := store.Collect(ctx, q, scanLoose, ownerColumns+"run = ? AND is_over = 0 AND agent <> ?", run, nobody)
+	if err != nil {
+		return nil, err
+	}
+	more, err := store.Collect(ctx, q, scanLoose, looseColumns+"run = ? ORDER BY agent", run)
+	for _, l := range append(list, more...) {
+		out = append(out, l.goesOn())
+	}
+	return out, err
 }
 
 var _ Ledger = Record{}

@@ -168,39 +168,52 @@ func (w *pending) whose(ctx context.Context) error {
 		others = append(others, Loose{w.call.Run, owner})
 	}
 	for _, l := range others {
-		if l.ID == w.p.id {
+		ours := l.Run == w.call.Run
+		if ours && l.ID == w.p.id {
+			continue // before it begins anything else of a run, it ends what it does
+		}
+		if err := w.wait(ctx, l); err != nil {
+			return err
+		}
+		p := w.h.await(ctx, w.p.silo, l.ID, 0)
+		if p != nil && ours && l.ID == owner.ID {
+			w.p = p
 			continue
 		}
-		p := w.reach(ctx, l)
-		switch {
-		case p != nil && l.ID == owner.ID:
-			w.p = p
-		case p != nil:
-			err = w.h.halt(ctx, p, l)
-		case ctx.Err() != nil && !errors.Is(context.Cause(ctx), pipeline.ErrStopping):
-			err = w.unheard(ctx, l.Owner)
-		case ctx.Err() != nil:
-			err = context.Cause(ctx)
-		case !l.Asked:
-			err = w.ask(within, l)
+		if p != nil {
+			if err = w.h.halt(ctx, p, l); err == nil {
+				continue
+			}
+			w.h.Log.Warn("an agent did not stop what another run must wait for", "run", l.Run, "agent", l.Name, "err", err)
 		}
-		if err != nil {
-			return err
+		switch {
+		case ctx.Err() != nil && !errors.Is(context.Cause(ctx), pipeline.ErrStopping) && ours:
+			return w.unheard(ctx, l.Owner)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !l.Asked:
+			return w.ask(ctx, l)
 		}
 	}
 	return nil
 }
 
-// reach waits for an agent that may have something of the run in hand; nil when it is not here after the time of grace.
-func (w *pending) reach(ctx context.Context, l Loose) *peer {
-	grace := w.h.Grace
-	switch {
-	case l.Asked: // it was waited for before a person was asked
-		grace = 0
-	case ctx.Err() == nil && w.h.await(ctx, w.p.silo, l.ID, 0) == nil:
-		pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has %s in hand", plain.Line(l.Name), what(l.Call)))
+// wait waits for an agent that may have something in hand, as long as it may still come. ErrNotBegun: another server has a line to
+// it, and is to do this.
+func (w *pending) wait(ctx context.Context, l Loose) error {
+	if l.Asked || ctx.Err() != nil || w.h.await(ctx, w.p.silo, l.ID, 0) != nil {
+		return nil // it was waited for before a person was asked
 	}
-	return w.h.await(ctx, w.p.silo, l.ID, grace)
+	left := w.h.Grace - w.h.away(w.p.silo, l.ID)
+	if left <= 0 {
+		return nil
+	}
+	pipeline.Progress(ctx, fmt.Sprintf("waits for the agent %s, which has %s in hand", plain.Line(l.Name), l.what()))
+	if there, err := w.h.Engine.ServedElsewhere(ctx, w.p.silo, l.Name); err == nil && there && w.h.pass(w.call.Run) {
+		return fmt.Errorf("another server has a line to the agent %s: %w", plain.Line(l.Name), pipeline.ErrNotBegun)
+	}
+	w.h.await(ctx, w.p.silo, l.ID, left)
+	return nil
 }
 
 // ask has a person decide about what an agent may still do that did not come back.
@@ -210,23 +223,7 @@ func (w *pending) ask(ctx context.Context, l Loose) error {
 	if err := w.h.Ledger.Asked(ctx, l.Run, l.ID); err != nil {
 		return err
 	}
-	err := fmt.Errorf("the agent %s had %s in hand and has not come back, so it may have half happened, or still be under way there", plain.Line(l.Name), what(l.Call))
-	if w.call.Func != fnDo {
-		return pipeline.Permanent(err) // of an undo that is what a person sees, and may say again
-	}
-	return pipeline.AskPerson(err)
-}
-
-// what names a call of the ledger for people.
-func what(call string) string {
-	f := strings.Fields(call)
-	switch {
-	case len(f) < 3:
-		return "it"
-	case f[2] != string(fnDo):
-		return plain.Line(f[2] + " of " + f[1])
-	}
-	return plain.Line(f[1])
+	return pipeline.AskPerson(errors.New(l.away(w.call.Run)))
 }
 
 // await gives an agent that comes within a time; nil when it does not.
@@ -382,7 +379,7 @@ func (w *pending) unheard(ctx context.Context, o Owner) error {
 	if err := w.h.Ledger.LetGo(within, w.call.Run, o); err != nil {
 		w.h.Log.Error("note that an agent is to stop", "run", w.call.Run, "agent", o.Name, "err", err)
 	}
-	return pipeline.GoesOn(context.Cause(ctx), fmt.Sprintf("the agent %s cannot be reached: %s may go on there until it is back, and then it is told to stop", plain.Line(o.Name), what(o.Call)))
+	return pipeline.GoesOn(context.Cause(ctx), Loose{w.call.Run, o}.goesOn())
 }
 
 // talk is one stream: the call, what comes of it, and what is to be answered. errCut when it broke.
@@ -405,6 +402,7 @@ func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
 			return
 		}
 		_ = l.send(frame{Cancel: cancelText(ctx)})
+		l.alive()
 	}))
 	defer stop()
 	for {

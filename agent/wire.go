@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/yamux"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -243,6 +246,27 @@ func (l *link) send(f frame) error {
 	_ = l.SetWriteDeadline(time.Now().Add(sendWithin))
 	_, err = l.Write(append(b, '\n'))
 	return err
+}
+
+// alive closes a line on which nobody answers: the network may not say for half a minute that it is cut.
+func (l *link) alive() {
+	s, ok := l.Conn.(*yamux.Stream)
+	if !ok {
+		return
+	}
+	answer := make(chan error, 1)
+	guard.Go(guard.Count, func() {
+		_, err := s.Session().Ping()
+		answer <- err
+	})
+	select {
+	case err := <-answer:
+		if err == nil {
+			return
+		}
+	case <-time.After(pingTime):
+	}
+	_ = s.Session().Close()
 }
 
 // receive gives the next frame. What is too long or no frame ends the stream.

@@ -84,7 +84,7 @@ func Redial(ctx context.Context, connect func(context.Context) error, down func(
 		if time.Since(began) > 2*time.Minute {
 			pause = time.Second
 		}
-		wait := pause/2 + rand.N(pause)
+		wait := min(pause/2+rand.N(pause), maxPause)
 		down(err, wait.Round(100*time.Millisecond))
 		select {
 		case <-ctx.Done():

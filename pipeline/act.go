@@ -447,7 +447,7 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 			out.cancelBy = plain.Line(by.Name)
 			return save(ctx, tx, &r, &out, Event{Kind: EvCancelAsked, Stage: r.shown(), Step: r.Step(), Text: "by " + by.Name})
 		}
-		events, err := e.cancelled(tx, &out, by.Name, e.mayGoOn(&r))
+		events, err := e.cancelled(tx, &out, by.Name)
 		if err != nil {
 			return err
 		}

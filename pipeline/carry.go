@@ -40,7 +40,6 @@ type carrier struct {
 	silo       string       // whose queue the run was in: where we are, for it
 	turn       int64        // the epoch under which the run was taken
 	lost       bool         // the run is not where its step is
-	goesOn     string       // what may go on elsewhere though the run is cancelled
 	back       map[int]bool // stages that an undo took back; read when one begins
 }
 
@@ -259,16 +258,7 @@ func (c *carrier) stopThere() (verdict, error) {
 			return c.stumble(s, step, err)
 		}
 	}
-	c.goesOn = c.mayGoOn(c.r)
 	return c.endCancelled()
-}
-
-// mayGoOn says that a step was given to an agent whom nobody could tell to stop; "" when none was.
-func (e *Engine) mayGoOn(r *Run) string {
-	if r.mark != underWay || r.Stage >= len(r.Steps) || e.stepSilo(r.Step()) == e.here {
-		return ""
-	}
-	return fmt.Sprintf("no agent that may have it in hand can be reached: %s may go on there, and is told to stop when its agent is back", r.Step())
 }
 
 // call runs one function of a step, visible to status while it runs.
@@ -366,7 +356,6 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 		}
 		return v, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
 	case errors.Is(doErr, errCancelled):
-		c.goesOn, _ = AsGoesOn(doErr)
 		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):
 		return goOn, nil // the gate takes it from here

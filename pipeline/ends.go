@@ -131,16 +131,22 @@ func (c *carrier) endCancelled() (verdict, error) {
 			return v, err
 		}
 	}
-	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy, c.goesOn) })
+	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy) })
 }
 
 // cancelled makes a run cancelled, and gives the events of that. It raises the epoch, so that whoever else holds the run
-// writes nothing more. goesOn tells what could not be stopped.
-func (e *Engine) cancelled(tx store.Tx, n *Run, by, goesOn string) ([]Event, error) {
+// writes nothing more. What could not be stopped is said.
+func (e *Engine) cancelled(tx store.Tx, n *Run, by string) ([]Event, error) {
 	now := time.Now()
 	text := "cancelled by " + by
-	if goesOn != "" {
-		text += "; " + goesOn
+	if tx != nil && e.goesOn != nil {
+		list, err := e.goesOn(context.Background(), tx, n.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, what := range list {
+			text += "; " + what
+		}
 	}
 	if left := e.leftStanding(n); len(left) > 0 {
 		text += "; left standing: whatever " + strings.Join(left, ", ") + " made"

@@ -33,6 +33,8 @@ type Config struct {
 	// Silos says in which silo the steps of a module run, by module; those of all others run outside of all silos. Where this
 	// node stands is in DB.
 	Silos map[string]string
+	// GoesOn says what agents may still do of a run, as q has it; nil: nobody keeps book of that.
+	GoesOn func(ctx context.Context, q store.Querier, run int64) ([]string, error)
 	// Offered is called when the steps that silos elsewhere have are not what they were; nil: nobody wants to know.
 	Offered func()
 	// Drift says how often hosts are looked at by the clock; the zero value: never.
@@ -67,6 +69,7 @@ type Engine struct {
 	silos      map[string]string // by module
 	serving    *serving
 	onOffered  func()
+	goesOn     func(context.Context, store.Querier, int64) ([]string, error)
 	offers     []offerRow // as read last, by the loop of silos alone once the engine runs
 	offersRead bool
 	siloNews   chan struct{} // holds a value when there is something to look at
@@ -103,7 +106,7 @@ var (
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1), offer: make(chan struct{}, 1), waker: newWaker(),
 		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift),
-		here: c.DB.Node().Silo, silos: c.Silos, serving: newServing(), onOffered: c.Offered, siloNews: make(chan struct{}, 1)}
+		here: c.DB.Node().Silo, silos: c.Silos, serving: newServing(), onOffered: c.Offered, goesOn: c.GoesOn, siloNews: make(chan struct{}, 1)}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

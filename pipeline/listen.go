@@ -183,7 +183,7 @@ func (e *Engine) cancelWaiting(ctx context.Context, id int64) error {
 			return err
 		}
 		next := r
-		events, err := e.cancelled(tx, &next, plain.Line(r.cancelBy), e.mayGoOn(&r))
+		events, err := e.cancelled(tx, &next, plain.Line(r.cancelBy))
 		if err != nil {
 			return err
 		}

@@ -20,9 +20,10 @@ import (
 
 // nodes share one PostgreSQL database; each has a registry of its own, so that a step knows where it runs.
 type nodes struct {
-	t   *testing.T
-	url string
-	key *clipboard.Key
+	goesOn func(context.Context, store.Querier, int64) ([]string, error)
+	t      *testing.T
+	url    string
+	key    *clipboard.Key
 
 	silos map[string]string
 }
@@ -75,7 +76,7 @@ func (n *nodes) startIn(silo, name string, steps ...pipeline.Step) *node {
 	}
 	out := &node{world: &world{t: t, key: n.key, reg: pipeline.NewRegistry()}, db: db, wire: w, done: make(chan struct{})}
 	out.reg.Add(steps...)
-	out.e, err = pipeline.New(t.Context(), pipeline.Config{DB: db, Registry: out.reg, Key: n.key, Log: quietAfter(t), Workers: 20, Silos: n.silos, Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
+	out.e, err = pipeline.New(t.Context(), pipeline.Config{DB: db, Registry: out.reg, Key: n.key, Log: quietAfter(t), Workers: 20, Silos: n.silos, GoesOn: n.goesOn, Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -305,7 +305,7 @@ func (e *Engine) markOne(ctx context.Context, id int64, silo string) error {
 		}
 		next := r
 		if r.cancelBy != "" && !r.undoing {
-			events, err := e.cancelled(tx, &next, r.cancelBy, e.mayGoOn(&r))
+			events, err := e.cancelled(tx, &next, r.cancelBy)
 			if err != nil {
 				return err
 			}
@@ -332,25 +332,6 @@ func (e *Engine) markOne(ctx context.Context, id int64, silo string) error {
 		return nil // it has moved on
 	}
 	return err
-}
-
-// Ended gives those runs, of some, that want no step any more: they are over, or are not on record. Back: those that are taken
-// back, and want no step but its undo.
-func (e *Engine) Ended(ctx context.Context, runs []int64) (ended, back map[int64]bool, err error) {
-	ended, back = map[int64]bool{}, map[int64]bool{}
-	for _, id := range runs {
-		r, err := e.load(ctx, id)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			ended[id] = true
-		case err != nil:
-			return nil, nil, err
-		default:
-			ended[id] = r.State == Ready || r.State == Cancelled || r.State == Undone
-			back[id] = r.State == Undoing
-		}
-	}
-	return ended, back, nil
 }
 
 // Silo is one of the configuration's, and who serves it.

@@ -2,12 +2,14 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // held is a step of an agent that goes on until it is let go or cancelled, and tells who called it.
@@ -42,6 +44,12 @@ func TestACancelReachesWhatAnAgentWasSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := newNodes(t).siloed(inVMware)
+			n.goesOn = func(context.Context, store.Querier, int64) ([]string, error) {
+				if serves {
+					return nil, nil
+				}
+				return []string{"the agent box may go on"}, nil
+			}
 			hub, other := n.start("hub"), n.start("other")
 			h, step := hold()
 			stop, err := other.e.Serve("vmware", "box", []pipeline.Step{step})
@@ -76,11 +84,19 @@ func TestACancelReachesWhatAnAgentWasSent(t *testing.T) {
 				default:
 					t.Errorf("the agent was not told; the run says %q", got.Error)
 				}
-			} else if want := "cancelled by alice; no agent that may have it in hand can be reached: vc:make may go on there, and is told to stop when its agent is back; "; !strings.HasPrefix(got.Error, want) {
+			} else if want := "cancelled by alice; the agent box may go on; "; !strings.HasPrefix(got.Error, want) {
 				t.Errorf("it says %q", got.Error)
 			}
-			if ended, _, err := hub.e.Ended(t.Context(), []int64{r.ID, 4711}); err != nil || !ended[r.ID] || !ended[4711] {
-				t.Errorf("Ended = %v, %v", ended, err)
+			for _, run := range []int64{r.ID, 4711} {
+				if wants, err := hub.e.Wants(t.Context(), run, 0, "do"); err != nil || wants {
+					t.Errorf("run %d wants its step: %v, %v", run, wants, err)
+				}
+			}
+			if err := hub.e.Correct(t.Context(), r.ID, "the agent box may go on", "it has ended there"); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := hub.e.Get(t.Context(), r.ID); err != nil || !serves && !strings.HasPrefix(got.Error, "cancelled by alice; it has ended there; ") {
+				t.Errorf("it says %q, %v", got.Error, err)
 			}
 		})
 	}
@@ -92,7 +108,7 @@ func TestWhatGoesOnIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		timeout time.Duration
 		want    string
-	}{"cancelled": {time.Minute, "cancelled by alice; it may go on; "}, "too long": {50 * time.Millisecond, "gave up after 50ms; it may go on"}} {
+	}{"cancelled": {time.Minute, "cancelled by alice; "}, "too long": {50 * time.Millisecond, "gave up after 50ms; it may go on"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := newNodes(t)
@@ -160,4 +176,60 @@ func TestAnAgentThatIsAwayHoldsUpNoOther(t *testing.T) {
 	stop = serve(come)
 	defer stop()
 	hub.wait(late.ID, pipeline.Ready)
+}
+
+// TestAnUndoThatAsksEndsThere: what the stages below made may be in use where that one goes on. The next undo goes on with it.
+func TestAnUndoThatAsksEndsThere(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t)
+	var d diary
+	asks := d.step("up", "vc:tune")
+	answer := make(chan error, 2)
+	asks.Undo = func(context.Context, *clipboard.Clipboard) error { return <-answer }
+	hub := n.start("hub", d.step("low", "vc:make"), asks)
+	r := hub.ask("loki", "vc:make", "vc:tune")
+	hub.wait(r.ID, pipeline.Ready)
+	for _, c := range []struct {
+		err    error
+		state  pipeline.State
+		says   string
+		lowers int
+	}{
+		{pipeline.AskPerson(errors.New("it may go on elsewhere")), pipeline.Failed, "could not undo vc:tune (it may go on elsewhere)", 0},
+		{nil, pipeline.Undone, "", 1},
+	} {
+		answer <- c.err
+		if _, err := hub.e.Undo(t.Context(), r.ID, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		got := hub.wait(r.ID, c.state)
+		if lowers := strings.Count(d.String(), "low.vc:make-undo"); !strings.Contains(got.Error, c.says) || lowers != c.lowers {
+			t.Errorf("it says %q, and the stage below was taken back %d times", got.Error, lowers)
+		}
+	}
+}
+
+// TestWhatARunWants: its step, what it may join, and nothing that it has passed.
+func TestWhatARunWants(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t)
+	var d diary
+	h, asks := hold()
+	hub := n.start("hub", d.step("low", "vc:tune"), asks)
+	r := hub.ask("loki", "vc:tune", "vc:make")
+	<-h.began
+	for _, c := range []struct {
+		stage    int
+		function string
+		want     bool
+	}{{0, "do", false}, {1, "do", true}, {1, "undo", false}, {1, "release", true}} {
+		if got, err := hub.e.Wants(t.Context(), r.ID, c.stage, c.function); err != nil || got != c.want {
+			t.Errorf("%s of stage %d: %v, %v", c.function, c.stage, got, err)
+		}
+	}
+	close(h.free)
+	hub.wait(r.ID, pipeline.Ready)
+	if got, err := hub.e.Wants(t.Context(), r.ID, 1, "do"); err != nil || got {
+		t.Errorf("a run that is ready wants its step: %v, %v", got, err)
+	}
 }

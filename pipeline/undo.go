@@ -69,6 +69,8 @@ func (c *carrier) undoNext() (verdict, error) {
 		return c.tookBack(s, EvStepUndone, text)
 	case errors.Is(err, ErrNotBegun), errors.Is(err, ErrStopping), errors.Is(err, errCancelled), errors.Is(err, errClusterUndo):
 		return again(time.Second), nil
+	case IsAskPerson(err): // what the stages below made may be in use where this one goes on
+		return c.tookBackTo(-1, s, EvUndoStuck, oneLine(err))
 	case stays:
 		return c.tookBack(s, EvStays, what)
 	case errors.As(err, &w) && time.Since(r.StageAt) < DefaultTimeout:
@@ -81,6 +83,11 @@ func (c *carrier) undoNext() (verdict, error) {
 
 // tookBack commits what became of one stage.
 func (c *carrier) tookBack(s *stepRun, kind EventKind, text string) (verdict, error) {
+	return c.tookBackTo(c.r.undoAt-1, s, kind, text)
+}
+
+// tookBackTo has the undo go on with another stage than the one below; with -1 it ends.
+func (c *carrier) tookBackTo(next int, s *stepRun, kind EventKind, text string) (verdict, error) {
 	var lines []Event
 	clip, changed := c.r.clipboard, false
 	if s != nil {
@@ -98,7 +105,7 @@ func (c *carrier) tookBack(s *stepRun, kind EventKind, text string) (verdict, er
 		}
 		n.clipboard = clip
 		events := append(lines[:len(lines):len(lines)], Event{At: now, Kind: kind, Stage: n.undoAt, Step: n.Steps[n.undoAt], Text: text})
-		n.undoAt--
+		n.undoAt = next
 		n.attempts, n.Waits, n.Why, n.StageAt = 0, "", "", now
 		return events, nil
 	})

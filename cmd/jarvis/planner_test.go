@@ -60,7 +60,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	for name, plan := range plans {
 		asked := 0
 		for _, q := range sent {
-			if !regexp.MustCompile(`^\s*(SELECT|UPDATE|DELETE)`).MatchString(q) || name == "sqlite" && regexp.MustCompile(`pg_|_seq\b|FOR UPDATE|= ANY\(|jarvis_owner|to_regclass|current_setting`).MatchString(q) {
+			if !regexp.MustCompile(`^\s*(SELECT|UPDATE|DELETE)`).MatchString(q) || name == "sqlite" && regexp.MustCompile(`pg_|_seq\b|FOR UPDATE|= ANY\(|jarvis_owner|to_regclass|unnest|txid_current|::|current_setting`).MatchString(q) {
 				continue
 			}
 			if slices.ContainsFunc(mapKeys(mayScan), func(p string) bool { return strings.HasPrefix(strings.TrimSpace(q), p) }) {

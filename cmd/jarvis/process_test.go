@@ -12,10 +12,10 @@ import (
 )
 
 // buildJarvis builds the real program, for what kills it.
-// buildJarvis gives the program. JARVIS_TEST_PROGRAM names one that is built already.
+// buildJarvis gives the program. PROGRAM_UNDER_TEST names one that is built already.
 func buildJarvis(t *testing.T) string {
 	t.Helper()
-	if bin := os.Getenv("JARVIS_TEST_PROGRAM"); bin != "" {
+	if bin := os.Getenv("PROGRAM_UNDER_TEST"); bin != "" {
 		return bin
 	}
 	bin := filepath.Join(t.TempDir(), "jarvis")

@@ -26,7 +26,7 @@ func TestTutorial(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(r.dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(buildJarvis(t), filepath.Join(r.dir, "bin", "jarvis")); err != nil {
+	if err := os.Link(buildJarvis(t), filepath.Join(r.dir, "bin", "jarvis")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.leave)

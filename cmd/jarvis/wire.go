@@ -123,7 +123,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
 		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift,
-		Silos: conf.Silos.Modules(), Offered: a.offered}); err != nil {
+		Silos: conf.Silos.Modules(), Offered: a.offered, GoesOn: agent.Record{DB: a.db}.GoesOn}); err != nil {
 		return nil, err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
