@@ -29,7 +29,7 @@ type Session struct {
 	Used    time.Time `json:"used"` // to the minute
 	Expires time.Time `json:"expires"`
 
-	basis
+	basis `json:"-"`
 	login string // what the company's login said of who it is, as JSON; "": it was another way in
 }
 

@@ -8,17 +8,28 @@ import (
 
 func skip() Verb {
 	return Verb{
-		Name: "skip", Usage: "HOST", Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "goes on behind the stage that failed or waits for a person",
+		Name: "skip", Usage: "HOST [at STAGE]", Role: access.Deploy, Min: 1, Max: 3, Acts: true,
+		Doc:     "goes on behind the stage that failed or waits for a person; with at, only when that is the one",
 		Example: "skip loki",
-		API:     []API{runAPI("skip")},
+		API:     []API{runAPI("skip", Param{Name: "at", In: InBody, Doc: "the stage that is meant, its number or its step: another one is not skipped", Word: "at"})},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			r, err := find(ctx, e, c.Args[0])
 			if err != nil {
 				return Answer{}, err
 			}
+			stage := -1
+			switch {
+			case len(c.Args) == 3 && c.Args[1] == "at":
+				n, err := StageOf(r, c.Args[2])
+				if err != nil {
+					return Answer{}, err
+				}
+				stage = n - 1
+			case len(c.Args) > 1:
+				return Answer{}, &UserError{Msg: "`skip` is used as: skip HOST [at STAGE]", Kind: ErrUsage}
+			}
 			was := r.Step()
-			if r, err = e.Engine.Skip(ctx, r.ID, c.Person.Name); err != nil {
+			if r, err = e.Engine.SkipAt(ctx, r.ID, stage, c.Person.Name); err != nil {
 				return Answer{}, err
 			}
 			a := say("%s: %s is skipped; it goes on at %s.", r.Host, was, r.Where())

@@ -8,23 +8,25 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/tasklog"
 )
 
 func task() Verb {
 	repo := Param{Name: "repo", In: InPath, Doc: "name of the repository", Required: true}
-	act := func(word string) API {
-		return API{Method: "POST", Path: "/v1/tasks/{repo}/" + word, Prefix: []string{word}, Params: []Param{repo}, Accepted: true}
+	act := func(word string, more ...Param) API {
+		return API{Method: "POST", Path: "/v1/tasks/{repo}/" + word, Prefix: []string{word}, Params: append([]Param{repo}, more...), Accepted: true}
 	}
+	meant := Param{Name: "task", In: InBody, Doc: "the task that is meant, by its id: when another one stopped, nothing is done"}
 	return Verb{
-		Name: "task", Usage: "[list | show ID | run | retry | done] [REPO]", Role: access.View, Max: 3, Acts: true,
+		Name: "task", Usage: "[list | show ID | run | retry | done] [REPO [ID]]", Role: access.View, Max: 4, Acts: true,
 		Doc:     "lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome",
 		Example: "task retry infra",
 		API: []API{
 			{Method: "GET", Path: "/v1/tasks", Prefix: []string{"list"}, Gives: []tasklog.Status{}},
 			{Method: "GET", Path: "/v1/tasks/{id}", Prefix: []string{"show"}, Gives: tasklog.Pending{}, Params: []Param{{Name: "id", In: InPath, Doc: "commit and position of a task, or the beginning of that", Required: true}}},
-			act("run"), act("retry"), act("done"),
+			act("run"), act("retry", meant), act("done", meant),
 		},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			if e.Tasks == nil || len(e.Tasks.Names()) == 0 {
@@ -37,10 +39,16 @@ func task() Verb {
 			if what == "show" {
 				return showTask(ctx, e, rest)
 			}
-			if len(rest) > 1 {
-				rest = []string{"", ""} // too many words
+			name, id := "", ""
+			if len(rest) == 2 && (what == "retry" || what == "done") {
+				rest, id = rest[:1], rest[1]
 			}
-			name := strings.Join(rest, "")
+			switch {
+			case len(rest) > 1:
+				what = "" // too many words
+			case len(rest) == 1:
+				name = rest[0]
+			}
 			switch what {
 			case "list":
 				return listTasks(ctx, e, name)
@@ -60,20 +68,30 @@ func task() Verb {
 				r.Poke()
 				return say("looking into %s now.", r.Name()), nil
 			}
-			do, words := r.Retry, "%s goes on at %s."
+			do := r.Retry
 			if what == "done" {
-				do, words = r.Done, "%s: it counts as done; it stood at %s."
+				do = r.Done
 			}
-			run, err := do(ctx, c.Person.Name)
+			run, err := do(ctx, c.Person.Name, id)
 			var trouble *tasklog.Trouble
+			var other *tasklog.OtherError
 			if errors.As(err, &trouble) {
 				return Answer{}, &UserError{Msg: trouble.Error()}
+			} else if errors.As(err, &other) {
+				return Answer{}, &UserError{Msg: other.Error(), Hint: "`task list` shows it"}
 			} else if errors.Is(err, pipeline.ErrNotFound) {
 				return Answer{}, &UserError{Msg: "no task of " + r.Name() + " has been run here yet", Kind: ErrNotFound}
 			} else if err != nil {
 				return Answer{}, err
 			}
-			a := say(words, run.Host, run.Where())
+			called := run.Host
+			if t, err := tasklog.Of(ctx, e.Engine, run); err == nil && t.Name != "" {
+				called = fmt.Sprintf("the task “%s” of %s", clip(plain.Line(t.Name), 80), run.Host)
+			}
+			a := say("%s goes on at %s.", called, run.Where())
+			if what == "done" {
+				a = say("%s counts as done.", called)
+			}
 			a.Run, a.Data = &run, run
 			return a, nil
 		},
@@ -103,10 +121,10 @@ type TaskRepo struct {
 
 // TaskItem is a task that waits or was begun, the newest first.
 type TaskItem struct {
-	Short, Name, Author string
-	At                  time.Time
-	State               string
-	Run                 *pipeline.Run // nil: it was not begun
+	ID, Short, Name, Author string
+	At                      time.Time
+	State                   string
+	Run                     *pipeline.Run // nil: it was not begun
 }
 
 // Tasks are what `task list` lists; none when no repository is configured.
@@ -142,7 +160,7 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 	for _, p := range s.Pending {
 		if !started[p.ID()] {
 			waits++
-			out.Items = append(out.Items, TaskItem{Short: p.Short(), Name: p.Task.Name, Author: p.Author, At: p.At, State: "waits"})
+			out.Items = append(out.Items, TaskItem{ID: p.ID(), Short: p.Short(), Name: p.Task.Name, Author: p.Author, At: p.At, State: "waits"})
 		}
 	}
 	switch {
@@ -160,7 +178,7 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 		out.Head = fmt.Sprintf("%d %s", waits, plural(waits, "task")) + map[bool]string{true: " waits", false: " wait"}[waits == 1]
 	}
 	for _, t := range s.Started {
-		i := TaskItem{Short: t.Short(), Name: t.Name, Author: t.Author, At: t.At, State: "is about to start"}
+		i := TaskItem{ID: t.ID, Short: t.Short(), Name: t.Name, Author: t.Author, At: t.At, State: "is about to start"}
 		if run, err := e.Engine.Get(ctx, t.Run); err == nil {
 			i.Run, i.State = &run, string(run.State)
 			switch run.State {

@@ -14,10 +14,11 @@ import (
 
 // answer is what Jarvis said to a POST.
 type answer struct {
-	Said  []string
-	Bad   bool
-	Run   int64  // that was started or moved; 0: none
-	Asked string // the line, as it may be shown
+	Said        []string
+	Bad         bool
+	Run         int64  // that was started or moved; 0: none
+	Asked       string // the line, as it may be shown
+	Hosts, Line string // of a command that did not begin: for the form
 }
 
 // buttons are the verbs that forms of pages say about a run.
@@ -25,6 +26,9 @@ var buttons = []string{"approve", "deny", "retry", "skip", "cancel", "undo"}
 
 // actPatience is how long a page waits for what a button began: what comes later is seen on the page.
 const actPatience = 2 * time.Second
+
+// oneLineOnly is said of several: joined they would be another command.
+const oneLineOnly = "that was more than one line, and nothing was done; say them one by one"
 
 // act answers a POST: it says a verb, and shows the page with what was answered. The rules are the verb's.
 func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
@@ -36,6 +40,10 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 		defer leave()
 		if err := r.ParseForm(); err != nil {
 			s.fail(w, r, v, &command.UserError{Msg: "the form could not be read", Hint: "open the page again", Kind: command.ErrUsage})
+			return
+		}
+		if strings.ContainsAny(strings.TrimSpace(r.PostFormValue("line")), "\r\n") {
+			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{oneLineOnly}, Bad: true})
 			return
 		}
 		var all [][]string
@@ -91,6 +99,9 @@ func wordsOf(r *http.Request) []string {
 	words := []string{verb, strconv.FormatInt(run, 10)}
 	if from := plain.Line(r.PostFormValue("from")); from != "" && verb == "retry" {
 		words = append(words, "from", from)
+	}
+	if at := plain.Line(r.PostFormValue("at")); at != "" && verb == "skip" { // the page may be older than the stage it means
+		words = append(words, "at", at)
 	}
 	if why := plain.Line(r.PostFormValue("because")); why != "" && (verb == "approve" || verb == "deny") {
 		words = append(words, "because", why)

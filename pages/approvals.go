@@ -7,6 +7,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -94,6 +95,7 @@ type askedData struct {
 	Takes      []string // of an undo
 	Until      time.Time
 	May, Self  bool
+	Whose      string
 	Refused    string
 	Only       string // why he may deny it, and not approve
 }
@@ -110,7 +112,7 @@ func (s *Site) onlyDeny(p access.Person, a pipeline.Approval) string {
 func (v *approvalsView) own(p access.Person) []part {
 	var mine, others []askedData
 	for _, x := range v.asked {
-		d := askedData{ID: x.approval.ID, Run: x.run.ID, Text: asksFor(x.run, x.approval), Until: x.approval.Expires, May: p.Has(access.Deploy), Self: x.approval.AskedBy(pipeline.Who{Name: p.Name, Behind: p.Behind})}
+		d := askedData{ID: x.approval.ID, Run: x.run.ID, Text: asksFor(x.run, x.approval), Until: x.approval.Expires, May: p.Has(access.Deploy), Whose: whoseIs(p, x.approval), Self: x.approval.AskedBy(pipeline.Who{Name: p.Name, Behind: p.Behind})}
 		d.Host, d.Rest = named(x.run)
 		if x.approval.What == pipeline.ToUndo {
 			d.Takes = x.takes
@@ -128,4 +130,12 @@ func (v *approvalsView) own(p access.Person) []part {
 		}
 	}
 	return []part{{"asked", "asked", append(others, mine...)}}
+}
+
+// whoseIs says why a person is no second one for what waits.
+func whoseIs(p access.Person, a pipeline.Approval) string {
+	if a.By == p.Name {
+		return "You asked for it yourself"
+	}
+	return fmt.Sprintf("%s asked for it, and one of you gave the other the token, or one person gave it to both: you count as one", plain.Line(a.By))
 }

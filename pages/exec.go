@@ -91,8 +91,15 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 		defer leave()
 		hosts, line := plain.Line(r.PostFormValue("hosts")), plain.Line(r.PostFormValue("line"))
 		argv := command.SplitWords(line)
-		if hosts == "" || len(argv) == 0 {
-			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{"name hosts and a command"}, Bad: true})
+		why := ""
+		switch {
+		case hosts == "" || len(argv) == 0:
+			why = "name hosts and a command"
+		case strings.ContainsAny(strings.TrimSpace(r.PostFormValue("line")), "\r\n"):
+			why = oneLineOnly
+		}
+		if why != "" {
+			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{why}, Bad: true, Hosts: hosts, Line: line})
 			return
 		}
 		words := append([]string{"run", strings.Join(strings.FieldsFunc(hosts, func(r rune) bool { return r == ' ' || r == ',' }), ","), "--"}, argv...)
@@ -102,7 +109,7 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 		j := s.execs.add(v.person.Name, asked, cancel)
 		if j == nil {
 			cancel()
-			s.page(w, r, http.StatusTooManyRequests, p, v, &answer{Said: []string{"too many commands of these pages go on; cancel some, or wait"}, Bad: true, Asked: asked})
+			s.page(w, r, http.StatusTooManyRequests, p, v, &answer{Said: []string{"too many commands of these pages go on; cancel some, or wait"}, Bad: true, Asked: asked, Hosts: hosts, Line: line})
 			return
 		}
 		done := make(chan struct{})
@@ -123,7 +130,7 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 		}
 		if n := j.now(); n.Refused != "" && len(n.Hosts) == 0 {
 			s.execs.drop(j)
-			s.page(w, r, http.StatusConflict, p, v, &answer{Said: []string{n.Refused}, Bad: true, Asked: asked})
+			s.page(w, r, http.StatusConflict, p, v, &answer{Said: []string{n.Refused}, Bad: true, Asked: asked, Hosts: hosts, Line: line})
 			return
 		}
 		http.Redirect(w, r, s.prefix+"/exec/"+strconv.FormatInt(j.id, 10), http.StatusSeeOther)
@@ -164,7 +171,7 @@ func (e *execs) add(by, asked string, cancel context.CancelFunc) *execJob {
 		}
 		e.list = slices.Delete(e.list, i, i+1)
 	}
-	e.last++
+	e.last = max(e.last+1, time.Now().UnixMilli()) // no number comes twice, also after a restart: an old page must not cancel another command
 	j := &execJob{id: e.last, by: by, asked: asked, began: time.Now(), cancel: cancel}
 	e.list = append(e.list, j)
 	return j
@@ -333,7 +340,7 @@ func (v *execView) title() string {
 	if v.one.ID == 0 {
 		return "run a command"
 	}
-	return map[string]string{"live": "▶", "good": "✓", "bad": "✕"}[v.one.Kind] + fmt.Sprintf(" command %d", v.one.ID)
+	return map[string]string{"live": "▶", "good": "✓", "bad": "✕"}[v.one.Kind] + " " + clip(v.one.Asked, 60)
 }
 
 // One is the command of the page.

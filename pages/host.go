@@ -121,7 +121,7 @@ func (s *Site) driftOf(ctx context.Context, fqdn string) (driftList, error) {
 	l, err := s.Engine.LookOf(ctx, fqdn)
 	switch {
 	case errors.Is(err, pipeline.ErrNotFound):
-		return driftList{None: "No look by the clock has been there since it was deployed."}, nil
+		return driftList{None: "No look by the clock has been there."}, nil
 	case err != nil:
 		return driftList{}, err
 	}

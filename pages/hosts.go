@@ -44,7 +44,7 @@ func hostsPage() *page {
 func sumOfHosts(counts []pipeline.Stands) string {
 	all, n, by := 0, map[string]int{}, []string{}
 	for _, c := range counts {
-		_, _, word := look(pipeline.Run{State: c.State, Ending: c.Ending})
+		_, _, word := look(pipeline.Run{Kind: pipeline.Kind{Verb: c.Verb}, State: c.State, Ending: c.Ending})
 		if all += c.Hosts; n[word] == 0 {
 			by = append(by, word)
 		}

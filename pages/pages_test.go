@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -191,5 +193,50 @@ func TestASlashAtTheEnd(t *testing.T) {
 	}
 	if got := alice.get("//evil.example/docs/").header.Get("Location"); strings.HasPrefix(got, "//") {
 		t.Errorf("it leads to %s", got)
+	}
+}
+
+// TestAFormMeansWhatWasSeen: one that is older than what it means does nothing, and says so.
+func TestAFormMeansWhatWasSeen(t *testing.T) {
+	w := newWorld(t)
+	w.do("esx:deploy", func(context.Context, *clipboard.Clipboard) error { return pipeline.Permanent(errors.New("no")) })
+	run := w.deploy("loki")
+	w.reach(run, pipeline.Failed)
+	alice := w.as("alice")
+	path := fmt.Sprintf("/runs/%d", run)
+	if res := alice.get(path); !strings.Contains(res.body, `name="at" value="2"`) {
+		t.Errorf("the form does not say which stage: %s", res.body)
+	}
+	skip := url.Values{"verb": {"skip"}, "run": {fmt.Sprint(run)}, "at": {"1"}}
+	if res := alice.post(path, skip); res.status != http.StatusConflict || !strings.Contains(res.body, "it is at stage 2/4 esx:deploy by now") {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+	skip.Set("at", "2")
+	if res := alice.post(path, skip); res.status != http.StatusOK {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+	w.reach(run, pipeline.Ready)
+	if res := alice.post("/", url.Values{"line": {"status loki\ndestroy loki"}}); res.status != http.StatusBadRequest || !strings.Contains(res.body, "more than one line, and nothing was done") {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+	res := alice.post("/exec", url.Values{"hosts": {"lokki"}, "line": {`echo "a b"`}})
+	for _, want := range []string{`value="lokki"`, `value="echo &#34;a b&#34;"`} {
+		if !strings.Contains(res.body, want) {
+			t.Errorf("what was typed is gone: no %s in %s", want, res.body)
+		}
+	}
+}
+
+// TestSessionsGoIntoJSON: what a session rests on stays inside, and the rest is an answer of the API.
+func TestSessionsGoIntoJSON(t *testing.T) {
+	w := newWorld(t)
+	w.as("alice")
+	a, err := w.table.Do(t.Context(), command.Call{Words: []string{"page", "list"}, Person: w.access.Person("alice"), Asker: "alice", Via: "test", Free: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := contract.Marshal(a.Data)
+	if err != nil || !strings.Contains(string(b), `"person":"alice"`) || strings.Contains(string(b), "behind") {
+		t.Errorf("%s, %v", b, err)
 	}
 }

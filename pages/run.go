@@ -289,9 +289,11 @@ type acts struct {
 	Approve      string // what is approved; "" when nothing waits for this person
 	Only         string // why he may deny it, and not approve
 	Self         bool   // what waits is his own
+	Whose        string // why it is
 	Retry        string // where it would go on
 	From         []string
 	Skip         string
+	SkipAt       int // its stage, from 1
 	Cancel       bool
 	Undo         bool
 	Takes, Stays []string
@@ -308,6 +310,7 @@ func (v *runView) acts(p access.Person) acts {
 	a := acts{Run: r.ID, Host: r.Host}
 	if v.pending != nil {
 		a.Until = v.pending.Expires
+		a.Whose = whoseIs(p, *v.pending)
 		if a.Self = v.pending.AskedBy(pipeline.Who{Name: p.Name, Behind: p.Behind}); !a.Self {
 			a.Approve, a.Only = asksFor(r, *v.pending), v.site.onlyDeny(p, *v.pending)
 		}
@@ -320,7 +323,7 @@ func (v *runView) acts(p access.Person) acts {
 			}
 		}
 		if (r.State == pipeline.Failed || r.State == pipeline.Asking) && r.Ending != pipeline.EndUndonePart {
-			a.Skip = r.Step()
+			a.Skip, a.SkipAt = r.Step(), r.Stage+1
 		}
 		a.Cancel = r.State.Live() && r.State != pipeline.Undoing
 		if a.Undo = rests && r.State != pipeline.Undone && r.Ending != pipeline.EndDestroyed && len(v.takes) > 0; a.Undo {

@@ -19,7 +19,11 @@ func tasksPage() *page {
 			if repo == "" || !slices.Contains([]string{"task run", "task retry", "task done"}, verb) {
 				return nil
 			}
-			return [][]string{{"task", verb[len("task "):], repo}}
+			words := []string{"task", verb[len("task "):], repo}
+			if id := plain.Line(form.Get("task")); id != "" && verb != "task run" { // the page may be older than the task it means
+				words = append(words, id)
+			}
+			return [][]string{words}
 		},
 		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
 			v := &tasksView{}
@@ -43,7 +47,8 @@ type taskRepo struct {
 	Name, Env, Repo string
 	Kind, Head      string
 	Items           []taskRow
-	May, Stuck      bool
+	May             bool
+	Stuck           *command.TaskItem // what a person has to decide about
 	ID              int
 }
 
@@ -70,7 +75,7 @@ func (v *tasksView) own(p access.Person) []part {
 					t.Word = "done"
 				}
 				if i.Run.State == pipeline.Failed || i.Run.State == pipeline.Asking {
-					x.Stuck, x.Kind = true, t.Kind
+					x.Stuck, x.Kind = &i, t.Kind
 				}
 			}
 			t.Name = clip(t.Name, 200)

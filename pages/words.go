@@ -121,6 +121,9 @@ func look(r pipeline.Run) (kind, sign, word string) {
 	case pipeline.Asking:
 		return "unk", "?", "asks"
 	case pipeline.Ready:
+		if r.IsImport() {
+			return "off", "–", "imported"
+		}
 		if r.Ending == pipeline.EndDestroyed {
 			return "off", "–", "destroyed"
 		}

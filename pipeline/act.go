@@ -358,7 +358,15 @@ func wasApproved(ctx context.Context, tx store.Tx, id int64) (bool, error) {
 // Skip goes on after the stage at which the run failed or asks; after the last one the run is ready. A *NeedsError when a
 // later step needs what the skipped one would have given; otherwise the errors of Retry.
 func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
+	return e.SkipAt(ctx, id, -1, by)
+}
+
+// SkipAt is Skip of one stage, from 0: a *StateError when the run is at another one by now. -1 is any.
+func (e *Engine) SkipAt(ctx context.Context, id int64, stage int, by string) (Run, error) {
 	return e.again(ctx, id, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
+		if stage >= 0 && r.Stage != stage {
+			return nil, &StateError{Run: *r, Want: fmt.Sprintf("skip stage %d of", stage+1), Why: "it is at " + r.Where() + " by now"}
+		}
 		if err := resumable(ctx, tx, r, "skip a stage of", Failed, Asking); err != nil {
 			return nil, err
 		}

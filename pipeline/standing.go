@@ -190,6 +190,7 @@ func (e *Engine) FindHosts(ctx context.Context, word, after string, limit int) (
 
 // Stands is how many hosts stand by a run in that state, and how that ended.
 type Stands struct {
+	Verb   string
 	State  State
 	Ending Ending
 	Hosts  int
@@ -198,8 +199,8 @@ type Stands struct {
 // CountHosts counts how all hosts stand.
 func (e *Engine) CountHosts(ctx context.Context) ([]Stands, error) {
 	return store.Collect(ctx, e.db, func(row store.Row) (s Stands, err error) {
-		return s, row.Scan(&s.State, &s.Ending, &s.Hosts)
-	}, "SELECT runs.state, runs.ending, count(*) FROM hosts JOIN runs ON runs.id = CASE WHEN hosts.run > 0 THEN hosts.run ELSE hosts.newest END WHERE hosts.task = 0 GROUP BY runs.state, runs.ending ORDER BY count(*) DESC")
+		return s, row.Scan(&s.Verb, &s.State, &s.Ending, &s.Hosts)
+	}, "SELECT runs.verb, runs.state, runs.ending, count(*) FROM hosts JOIN runs ON runs.id = CASE WHEN hosts.run > 0 THEN hosts.run ELSE hosts.newest END WHERE hosts.task = 0 GROUP BY runs.verb, runs.state, runs.ending ORDER BY count(*) DESC")
 }
 
 // InProduction gives the run that made a host what it is, when it is ready. ErrNotFound when the host is not there, or

@@ -155,8 +155,23 @@ func (r *Repo) Env() string { return r.cfg.Env }
 // Timeout is how long it may take.
 func (p *Pending) Timeout() time.Duration { return p.Task.timeout() }
 
-// Retry runs what failed, or whose outcome nobody knows, again.
-func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
+// OtherError is why a task was not retried or called done: the one that stopped is another than the one that was meant.
+type OtherError struct{ Meant, Is, Name string }
+
+func (e *OtherError) Error() string {
+	return fmt.Sprintf("the task that stopped is %s by now (%s), and not %s; nothing was done", e.Name, e.Is, e.Meant)
+}
+
+// another is an error when a task is not the one that was meant; "" means any.
+func another(meant, id, name string) error {
+	if meant == "" || means(meant, id) {
+		return nil
+	}
+	return &OtherError{Meant: meant, Is: id, Name: name}
+}
+
+// Retry runs what failed, or whose outcome nobody knows, again. meant is the ID of the task, or its beginning; "" is any.
+func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error) {
 	held, err := r.held(ctx)
 	if err != nil {
 		return pipeline.Run{}, err
@@ -166,6 +181,9 @@ func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
 		return run, err
 	}
 	if held != nil {
+		if err := another(meant, held.ID(), held.Task.Name); err != nil {
+			return run, err
+		}
 		if err := r.decide(ctx, held); err != nil {
 			return run, err
 		}
@@ -173,6 +191,11 @@ func (r *Repo) Retry(ctx context.Context, by string) (pipeline.Run, error) {
 		if !IsCheck(run) || run.State != pipeline.Failed {
 			return run, nil // the next look ends what ran before, and begins it
 		}
+	}
+	if s, err := r.spec(ctx, run.ID); meant != "" && err != nil {
+		return run, err
+	} else if err := another(meant, s.ID, s.Task.Name); err != nil {
+		return run, err
 	}
 	return r.log.world.Engine.Retry(ctx, run.ID, "", by)
 }
@@ -190,8 +213,9 @@ func (r *Repo) held(ctx context.Context) (*Pending, error) {
 	return p.held, nil
 }
 
-// Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs.
-func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
+// Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs. meant is
+// the ID of the task, or its beginning; "" is any.
+func (r *Repo) Done(ctx context.Context, by, meant string) (pipeline.Run, error) {
 	e := r.log.world.Engine
 	held, err := r.held(ctx)
 	if err != nil {
@@ -202,11 +226,17 @@ func (r *Repo) Done(ctx context.Context, by string) (pipeline.Run, error) {
 		return run, err
 	}
 	if held != nil {
+		if err := another(meant, held.ID(), held.Task.Name); err != nil {
+			return run, err
+		}
 		err := r.markDone(ctx, spec{ID: held.ID(), Task: held.Task}, "said to be done by "+by)
 		r.Poke()
 		return run, err
 	}
 	s, err := r.spec(ctx, run.ID)
+	if err == nil {
+		err = another(meant, s.ID, s.Task.Name)
+	}
 	if err != nil {
 		return run, err
 	}
