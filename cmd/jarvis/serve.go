@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/jarvisops/jarvis/config"
@@ -31,15 +30,8 @@ type serveCmd struct {
 	NewDatabase bool `help:"Begin a new database although files of an earlier one are in the data folder." name:"new-database"`
 }
 
-// gcPercent: the live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a
-// second under load. Five times that heap is still little, and half as much again in speed (docs/performance.md).
-const gcPercent = 400
-
 // Run is called by kong.
 func (c *serveCmd) Run(ctx context.Context, t *term) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	file := t.file()
 	conf, err := t.load(config.Verify)
 	if err != nil {
@@ -77,6 +69,7 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		(&chronicle{engine: a.engine, log: j.Logger, after: after}).Run,
 		func(ctx context.Context) error { return r.run(ctx, asked) },
 		func(ctx context.Context) error { return m.watchdog(ctx, a.db.Healthy) },
+		tendHeap,
 	}
 	stopping := context.AfterFunc(ctx, guard.Func(guard.Log(j.Logger, "say that the server stops"), func() {
 		m.say("STOPPING=1", "STATUS=stopping")
