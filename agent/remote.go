@@ -148,8 +148,8 @@ const nobody = "-"
 
 func (w *pending) nobody() Owner { return Owner{ID: nobody, Call: w.word()} }
 
-// whose makes sure that no two agents do something for one run: the call goes to the one that has it in hand already; and while another
-// may still do what nobody wants any more, a person is asked.
+// whose makes sure that no two agents do something for one host: the call goes to the one that has it in hand already; and what
+// another may still do, of this run or an earlier one, ends first, or a person is asked.
 func (w *pending) whose(ctx context.Context) error {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime) // it is asked as well for a call that is to be cancelled
 	defer cancel()

@@ -54,7 +54,11 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 			all = [][]string{words}
 		}
 		if len(all) == 0 {
-			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{"nothing was said; `help` lists what I know"}, Bad: true})
+			why := "nothing was said; `help` lists what I know"
+			if r.PostFormValue("verb") != "" {
+				why = "nothing was said: nothing is ticked, or this page has no such button"
+			}
+			s.page(w, r, http.StatusBadRequest, p, v, &answer{Said: []string{why}, Bad: true})
 			return
 		}
 		out, status := &answer{}, http.StatusOK
