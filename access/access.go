@@ -210,7 +210,7 @@ func Migrations(postgres bool) []store.Migration {
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
-		return append(list, letGo(postgres), agents, sessions, logins)
+		return append(list, letGo(postgres), agents, sessions, logins, parents)
 	}
 	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
@@ -219,11 +219,14 @@ func Migrations(postgres bool) []store.Migration {
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
-	return append(list, letGo(postgres), agents, sessions, logins)
+	return append(list, letGo(postgres), agents, sessions, logins, parents)
 }
 
 // agents is the silo to which an agent's token is bound.
 var agents = store.Migration{Name: "access/7-agents", Stmts: []string{`ALTER TABLE tokens ADD COLUMN silo TEXT NOT NULL DEFAULT ''`}}
+
+// parents is by which token a token was made.
+var parents = store.Migration{Name: "access/10-parents", Stmts: []string{`ALTER TABLE tokens ADD COLUMN made_with BIGINT NOT NULL DEFAULT 0`}}
 
 // bothNames names two people whose names count as one.
 func bothNames(a, b string) string {

@@ -22,9 +22,10 @@ type Token struct {
 	Person  string    `json:"person"`
 	Name    string    `json:"name"` // what it is for
 	Roles   []string  `json:"roles"`
-	By      string    `json:"by"`               // who made it
-	Behind  []string  `json:"behind,omitempty"` // who made the token that made it, and so on
-	Silo    string    `json:"silo,omitempty"`   // of an agent's: it opens the line of one there, and nothing else
+	By      string    `json:"by"`                  // who made it
+	Behind  []string  `json:"behind,omitempty"`    // who made the token that made it, and so on
+	With    int64     `json:"made_with,omitempty"` // the number of the token by which it was made; 0: by none
+	Silo    string    `json:"silo,omitempty"`      // of an agent's: it opens the line of one there, and nothing else
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Used    time.Time `json:"used,omitzero"` // to the minute
@@ -71,8 +72,8 @@ func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
 	secret := TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 	t.Created = time.Now()
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, silo, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
-			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Silo, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
+		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, silo, made_with, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
+			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Silo, t.With, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
 	})
 	if err != nil {
 		return t, "", fmt.Errorf("store the token: %w", err)
@@ -85,13 +86,13 @@ func hash(secret string) string {
 	return hex.EncodeToString(h[:])
 }
 
-const tokenColumns = "id, person, name, roles, by_whom, behind, silo, created, expires, used, revoked"
+const tokenColumns = "id, person, name, roles, by_whom, behind, silo, made_with, created, expires, used, revoked"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
 	var roles, behind string
 	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &t.Silo, &created, &expires, &used, &revoked)
+	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &t.Silo, &t.With, &created, &expires, &used, &revoked)
 	t.Roles = strings.Fields(roles)
 	if behind != "" {
 		t.Behind = strings.Split(behind, "\n")
@@ -121,6 +122,24 @@ func (a *Access) Tokens(ctx context.Context, person string) ([]Token, error) {
 		out = append(out, t)
 	}
 	return out, errors.Join(rows.Err(), rows.Close())
+}
+
+// MadeWith gives the tokens that were made with a token, or with one of those, and that still count.
+func (a *Access) MadeWith(ctx context.Context, id int64) ([]Token, error) {
+	all, err := a.Tokens(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	from := map[int64]bool{id: true}
+	var out []Token
+	for _, t := range all { // by their numbers, so what made one stands before it
+		if from[t.With] {
+			if from[t.ID] = true; t.good() == nil {
+				out = append(out, t)
+			}
+		}
+	}
+	return out, nil
 }
 
 // Revoke ends a token of a person, or anybody's for "". ErrNoToken when he has none of that number.

@@ -71,6 +71,35 @@ func TestARevokedTokenIsOver(t *testing.T) {
 	}
 }
 
+// TestWhatWasMadeWithAToken: whoever revokes one that leaked hears what was made with it, also by way of another.
+func TestWhatWasMadeWithAToken(t *testing.T) {
+	a := open(t)
+	ctx := t.Context()
+	make := func(with int64) int64 {
+		made, secret, err := a.NewToken(ctx, Token{Person: "alice", Name: "ci", Roles: []string{Deploy}, By: "alice", With: with, Expires: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := a.Bearer(ctx, secret); err != nil || p.Token != made.ID {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		return made.ID
+	}
+	leaked, other := make(0), make(0)
+	first := make(leaked)
+	second := make(first)
+	if _, err := a.Revoke(ctx, first, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	made, err := a.MadeWith(ctx, leaked)
+	if err != nil || len(made) != 1 || made[0].ID != second {
+		t.Errorf("made with it: %+v, %v", made, err)
+	}
+	if made, err := a.MadeWith(ctx, other); err != nil || len(made) != 0 {
+		t.Errorf("made with the other: %+v, %v", made, err)
+	}
+}
+
 // The record keeps a hash: who reads the database can not come in.
 func TestNoSecretIsOnRecord(t *testing.T) {
 	dir := t.TempDir()

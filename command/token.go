@@ -61,7 +61,7 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	if !c.Secret {
 		return Answer{}, &UserError{Msg: "a token is a secret, and chat is no place for one", Hint: "`jarvis token new NAME` on the command line makes it", Kind: ErrDenied}
 	}
-	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name, Behind: c.Person.Behind}
+	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name, Behind: c.Person.Behind, With: c.Person.Token}
 	life := time.Duration(0)
 	words := c.Args[2:]
 	for len(words) > 0 {
@@ -182,6 +182,9 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		if t.Silo != "" {
 			may = "agent of the silo " + t.Silo
 		}
+		if t.With != 0 {
+			used += fmt.Sprintf(", made with token %d", t.With)
+		}
 		a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s): %s, %s, %s", t.ID, t.Person, t.Name, may, state, used))
 	}
 	return a, nil
@@ -193,6 +196,13 @@ func revokeToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		var t access.Token
 		if t, err = e.Access.Revoke(ctx, id, ownOrAll(c)); err == nil {
 			a := say("token %d of %s (%s) is revoked.", t.ID, t.Person, t.Name)
+			made, err := e.Access.MadeWith(ctx, t.ID)
+			if err != nil {
+				return Answer{}, err
+			}
+			for _, m := range made {
+				a.Lines = append(a.Lines, fmt.Sprintf("token %d of %s (%s) was made with it, and still counts: `token revoke %d` ends it, too.", m.ID, m.Person, m.Name, m.ID))
+			}
 			a.Data = t
 			return a, nil
 		}
