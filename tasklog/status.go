@@ -162,12 +162,20 @@ func (e *OtherError) Error() string {
 	return fmt.Sprintf("the task that stopped is %s by now (%s), and not %s; nothing was done", e.Name, e.Is, e.Meant)
 }
 
-// another is an error when a task is not the one that was meant; "" means any.
-func another(meant, id, name string) error {
-	if meant == "" || means(meant, id) {
+// isMeant is an error when the task that a person decides about is not the one that was meant; "" means any. One that was edited
+// after it ran has two IDs: what it is now, and what ran.
+func (r *Repo) isMeant(ctx context.Context, meant string, run pipeline.Run, held *Pending) error {
+	if meant == "" || held != nil && means(meant, held.ID()) {
 		return nil
 	}
-	return &OtherError{Meant: meant, Is: id, Name: name}
+	s, err := r.spec(ctx, run.ID)
+	if err != nil || means(meant, s.ID) {
+		return err
+	}
+	if held != nil {
+		s.ID, s.Task = held.ID(), held.Task
+	}
+	return &OtherError{Meant: meant, Is: s.ID, Name: s.Task.Name}
 }
 
 // Retry runs what failed, or whose outcome nobody knows, again. meant is the ID of the task, or its beginning; "" is any.
@@ -177,13 +185,13 @@ func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error
 		return pipeline.Run{}, err
 	}
 	run, err := r.current(ctx)
+	if err == nil {
+		err = r.isMeant(ctx, meant, run, held)
+	}
 	if err != nil {
 		return run, err
 	}
 	if held != nil {
-		if err := another(meant, held.ID(), held.Task.Name); err != nil {
-			return run, err
-		}
 		if err := r.decide(ctx, held); err != nil {
 			return run, err
 		}
@@ -191,11 +199,6 @@ func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error
 		if !IsCheck(run) || run.State != pipeline.Failed {
 			return run, nil // the next look ends what ran before, and begins it
 		}
-	}
-	if s, err := r.spec(ctx, run.ID); meant != "" && err != nil {
-		return run, err
-	} else if err := another(meant, s.ID, s.Task.Name); err != nil {
-		return run, err
 	}
 	return r.log.world.Engine.Retry(ctx, run.ID, "", by)
 }
@@ -222,21 +225,18 @@ func (r *Repo) Done(ctx context.Context, by, meant string) (pipeline.Run, error)
 		return pipeline.Run{}, err
 	}
 	run, err := r.current(ctx)
+	if err == nil {
+		err = r.isMeant(ctx, meant, run, held)
+	}
 	if err != nil {
 		return run, err
 	}
 	if held != nil {
-		if err := another(meant, held.ID(), held.Task.Name); err != nil {
-			return run, err
-		}
 		err := r.markDone(ctx, spec{ID: held.ID(), Task: held.Task}, "said to be done by "+by)
 		r.Poke()
 		return run, err
 	}
 	s, err := r.spec(ctx, run.ID)
-	if err == nil {
-		err = another(meant, s.ID, s.Task.Name)
-	}
 	if err != nil {
 		return run, err
 	}
