@@ -134,8 +134,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrUnknown  = fmt.Errorf("%w: no such command", ErrUsage)
 	ErrLimited  = errors.New("too fast")
-	// ErrLost is a client's: the link to the server is gone, and what was asked for may go on.
-	ErrLost = errors.New("the link is lost")
+	// ErrLost is no verdict on what was asked: the link to the server is gone, or the server stops or cannot read its
+	// database. What was asked for may be done all the same, and to ask again is right.
+	ErrLost = errors.New("the answer is lost")
 )
 
 // Env is what verbs work with. Engine must be set; a nil function means that the thing is not configured.
@@ -434,7 +435,7 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	case errors.As(err, &sick):
 		// The rest is for who keeps the server, and names its files.
 		t.env().Log.Error("the database", "line", c.line(), "err", err)
-		return &UserError{Msg: sick.What, Hint: "try again in a moment; the server's log says more"}
+		return &UserError{Msg: sick.What, Hint: "try again in a moment; the server's log says more", Kind: ErrLost}
 	case errors.As(err, &syntax):
 		return &UserError{Msg: "the clipboard is not right: " + syntax.Error(), Kind: ErrUsage}
 	case errors.As(err, &key):
@@ -473,7 +474,7 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	case errors.Is(err, pipeline.ErrNotFound):
 		return &UserError{Msg: "I have no such run or host on record", Hint: "`hosts` lists them", Kind: ErrNotFound}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &uerr):
-		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again"}
+		return &UserError{Msg: "that took too long or was interrupted", Hint: "try again", Kind: ErrLost}
 	}
 	id := LogID()
 	t.env().Log.Error("command failed", "id", id, "line", c.line(), "err", err)

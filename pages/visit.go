@@ -369,13 +369,15 @@ func (s *Site) explain(err error) (msg, hint string, status int) {
 	var t *store.Trouble
 	switch {
 	case errors.As(err, &u):
-		status = map[string]int{"usage": http.StatusBadRequest, "denied": http.StatusForbidden, "notfound": http.StatusNotFound, "toofast": http.StatusTooManyRequests}[command.KindOf(u).Name]
+		status = map[string]int{"usage": http.StatusBadRequest, "denied": http.StatusForbidden, "notfound": http.StatusNotFound, "toofast": http.StatusTooManyRequests, "lost": http.StatusServiceUnavailable}[command.KindOf(u).Name]
 		if status == 0 {
 			status = http.StatusConflict
 		}
 		return u.Msg, u.Hint, status
 	case errors.Is(err, pipeline.ErrNotFound):
 		return "I have no such run or host on record", "the first page lists what there is", http.StatusNotFound
+	case errors.Is(err, context.Canceled): // who asked has gone, or this server stops
+		return "this server is stopping", "runs that are under way go on; try again in a moment", http.StatusServiceUnavailable
 	case errors.As(err, &t):
 		s.Log.Error("show a page", "err", err)
 		return t.What, "runs that are under way go on; try again in a moment", http.StatusServiceUnavailable

@@ -142,8 +142,7 @@ func (s *Server) bearer(ctx context.Context, secret string) (access.Person, erro
 // refuse answers a token that stands for nobody, and counts it.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, addr netip.Addr, c caller, err error) {
 	if !gone(err) {
-		s.Log.Error("look up a token", "err", err)
-		s.problem(w, r, &Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side"})
+		s.problem(w, r, s.trouble(fmt.Errorf("look up a token: %w", err)))
 		return
 	}
 	if wait := s.failures.note(addr, access.Record{Who: "stranger " + c.asker, Via: c.via, Line: r.Method + " " + r.URL.Path, Outcome: err.Error()}); wait > 0 {

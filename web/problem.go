@@ -20,7 +20,7 @@ type Problem struct {
 	Status int    `json:"status" doc:"the HTTP status"`
 	Detail string `json:"detail" doc:"what is wrong"`
 	Hint   string `json:"hint,omitempty" doc:"what to do"`
-	Kind   string `json:"kind" enum:"usage,denied,notfound,toofast,failed" doc:"the same in one word, for programs"`
+	Kind   string `json:"kind" enum:"usage,denied,notfound,toofast,lost,failed" doc:"the same in one word, for programs"`
 
 	wait time.Duration
 }
@@ -75,6 +75,7 @@ var statuses = map[string]int{
 	"denied":   http.StatusForbidden,
 	"notfound": http.StatusNotFound,
 	"toofast":  http.StatusTooManyRequests,
+	"lost":     http.StatusServiceUnavailable,
 	"failed":   http.StatusConflict,
 }
 

@@ -100,10 +100,19 @@ func (s *Server) mayView(ctx context.Context, what string) error {
 // find gives a run by its number or its host.
 func (s *Server) find(ctx context.Context, name string) (pipeline.Run, error) {
 	r, err := s.Engine.Find(ctx, name)
-	if err != nil {
+	var many *pipeline.AmbiguousError
+	var gone *pipeline.GoneError
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.Is(err, pipeline.ErrNotFound):
 		return r, problem(&Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: fmt.Sprintf("there is no run or host %q", name), Hint: "/v1/runs lists them"})
+	case errors.As(err, &gone):
+		return r, problem(&Problem{Status: http.StatusNotFound, Kind: "notfound", Detail: gone.Error()})
+	case errors.As(err, &many):
+		return r, problem(&Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: many.Error()})
 	}
-	return r, nil
+	return r, s.broken(err)
 }
 
 // RunPath is the {run} of a path.
@@ -219,13 +228,19 @@ func (s *Server) addReads(api huma.API) {
 	})
 }
 
-func (s *Server) broken(err error) error {
+func (s *Server) broken(err error) error { return problem(s.trouble(err)) }
+
+// trouble is what is answered when something failed that is not of the request.
+func (s *Server) trouble(err error) *Problem {
+	if errors.Is(err, context.Canceled) { // who asked has gone and reads nothing, or this server stops
+		return &Problem{Status: http.StatusServiceUnavailable, Kind: "lost", Detail: "this server is stopping", Hint: "try again in a moment"}
+	}
 	s.Log.Error("answer a request", "err", err)
 	var t *store.Trouble
 	if errors.As(err, &t) {
-		return problem(&Problem{Status: http.StatusServiceUnavailable, Kind: "failed", Detail: t.What, Hint: "try again in a moment"})
+		return &Problem{Status: http.StatusServiceUnavailable, Kind: "lost", Detail: t.What, Hint: "try again in a moment"}
 	}
-	return problem(&Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side", Hint: "it is in my log"})
+	return &Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: "something broke on my side", Hint: "it is in my log"}
 }
 
 // EventsQuery says which events, and how.

@@ -30,13 +30,19 @@ const (
 // gone says that a link could not be made again.
 func gone(err error) error { return fmt.Errorf("%w: the server is gone: %w", command.ErrLost, err) }
 
+// isVerdict reports whether the server has judged what was asked of it, so that asking again changes nothing. That it stops, or
+// cannot read its record now, is no such answer.
+func isVerdict(err error) bool {
+	var said *command.UserError
+	return errors.As(err, &said) && !errors.Is(said, command.ErrLost) && !errors.Is(said, command.ErrLimited)
+}
+
 // steadily asks again while the link is broken. What the server says, as a refusal, ends it.
 func steadily[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	for try := 1; ; try++ {
 		v, err := ask()
-		var said *command.UserError
 		switch {
-		case err == nil || errors.As(err, &said):
+		case err == nil || isVerdict(err):
 			return v, err
 		case try == linkTries:
 			return v, gone(err)
@@ -78,8 +84,7 @@ func watch(ctx context.Context, cl *web.Client, id, last int64, v view) (web.Run
 			last, tries = ev.ID, 0
 			v.event(ev, r)
 		})
-		var said *command.UserError
-		if errors.As(err, &said) {
+		if isVerdict(err) {
 			return r, err
 		}
 		at, rerr := steadily(ctx, now)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -83,13 +82,12 @@ func (f *logFollower) follow(ctx context.Context) error {
 			f.last, tries = ev.ID, 0
 			f.print(ev)
 		})
-		var said *command.UserError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
 			return f.end(ctx)
-		case errors.As(err, &said) && !errors.Is(err, command.ErrLimited):
+		case isVerdict(err):
 			return err
 		case tries > linkTries:
 			return gone(err)
@@ -111,7 +109,7 @@ func (f *logFollower) print(ev pipeline.Event) {
 }
 
 func (f *logFollower) end(ctx context.Context) error {
-	r, err := f.cl.Run(ctx, f.run.ID)
+	r, err := steadily(ctx, func() (web.RunView, error) { return f.cl.Run(ctx, f.run.ID) })
 	switch {
 	case err != nil:
 		return err

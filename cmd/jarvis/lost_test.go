@@ -8,15 +8,19 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
@@ -181,6 +185,17 @@ func TestAFrozenDatabaseDoesNotFreezeTheServer(t *testing.T) {
 				t.Errorf("/readyz = %d %q after %s", code, text, took)
 			}
 			t.Logf("/readyz answered after %s: %s", took.Round(10*time.Millisecond), text)
+			var asked sync.WaitGroup // none says that what cannot be read does not exist, or is not allowed
+			for _, q := range []struct{ path, token string }{
+				{"/v1/runs", ""}, {"/v1/runs/loki", ""}, {"/v1/runs/1/events", ""}, {"/v1/events", ""}, {"/v1/runs", access.TokenPrefix + strings.Repeat("x", 43)},
+			} {
+				asked.Go(func() {
+					if err := p.lostAnswer(q.path, q.token); err != nil {
+						t.Errorf("GET %s: %v", q.path, err)
+					}
+				})
+			}
+			asked.Wait()
 			got := <-answer
 			if !strings.Contains(got, "the database does not answer") || time.Since(frozen) > 8*time.Second {
 				t.Errorf("status = %s", got)
@@ -193,6 +208,31 @@ func TestAFrozenDatabaseDoesNotFreezeTheServer(t *testing.T) {
 			t.Logf("it ended with %d after %s", exit, time.Since(frozen).Round(10*time.Millisecond))
 		})
 	}
+}
+
+// lostAnswer asks the server over its socket, or with a token over the network. The error says what it answered, unless it is
+// that it cannot answer now.
+func (p *process) lostAnswer(path, token string) error {
+	c := http.Client{Timeout: 9 * time.Second}
+	if token == "" {
+		c.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(filepath.Dir(p.conf), "data", "run", "jarvis.sock"))
+		}}
+	}
+	req := must[*http.Request](p.t)(http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.addr+path, nil))
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, _ := io.ReadAll(res.Body)
+	if res.StatusCode != http.StatusServiceUnavailable || !bytes.Contains(b, []byte("the database does not answer")) {
+		return fmt.Errorf("%d %s", res.StatusCode, b)
+	}
+	return nil
 }
 
 func readyz(t *testing.T, addr string) (code int, text string, took time.Duration) {

@@ -183,8 +183,7 @@ func ask(ctx context.Context, cl *web.Client, req web.CommandRequest, v command.
 	key := rand.Text()
 	for try := 0; ; try++ {
 		a, err := cl.Command(ctx, req, key)
-		var said *command.UserError
-		if err == nil || errors.As(err, &said) || try == 0 && errors.Is(err, web.ErrNoServer) || try == 3 || !sleep(ctx, time.Second) {
+		if err == nil || isVerdict(err) || errors.Is(err, command.ErrLimited) || try == 0 && errors.Is(err, web.ErrNoServer) || try == 3 || !sleep(ctx, time.Second) {
 			return a, err
 		}
 	}
