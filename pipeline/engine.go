@@ -137,14 +137,13 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 		return nil, err
 	}
 	return e, e.db.Write(ctx, func(tx store.Tx) error {
-		err := tx.QueryRow(ctx, "SELECT id FROM installation").Scan(&e.install)
-		if errors.Is(err, store.ErrNoRows) {
-			b := make([]byte, 4)
-			_, _ = rand.Read(b) // never fails
-			e.install = hex.EncodeToString(b)
-			_, err = tx.Exec(ctx, "INSERT INTO installation (id) VALUES (?)", e.install)
+		b := make([]byte, 4)
+		_, _ = rand.Read(b) // never fails
+		// Another server may begin this database now: whose row is there first stands for both.
+		if _, err := tx.Exec(ctx, "INSERT INTO installation (id) VALUES (?) ON CONFLICT (one) DO NOTHING", hex.EncodeToString(b)); err != nil {
+			return err
 		}
-		return err
+		return tx.QueryRow(ctx, "SELECT id FROM installation").Scan(&e.install)
 	})
 }
 

@@ -205,6 +205,33 @@ func TestNodesShareTheWork(t *testing.T) {
 	}
 }
 
+// Nodes that begin a new database at one time are one installation: each made an id of its own, and what one had marked as ours
+// was somebody else's machine for the next.
+func TestNodesThatStartAtOnceAreOneInstallation(t *testing.T) {
+	n := newNodes(t)
+	first, began := n.start("first"), make(chan struct{})
+	if err := first.db.Write(t.Context(), func(tx store.Tx) error {
+		_, err := tx.Exec(t.Context(), "DELETE FROM installation")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		wrote <- first.db.Write(t.Context(), func(tx store.Tx) error {
+			_, err := tx.Exec(t.Context(), "INSERT INTO installation (id) VALUES ('0badcafe')")
+			close(began)
+			time.Sleep(time.Second) // the other looks meanwhile, and sees nothing yet
+			return err
+		})
+	}()
+	<-began
+	second := n.start("second")
+	if err := <-wrote; err != nil || second.e.Installation() != "0badcafe" {
+		t.Errorf("the second is of the installation %s: %v", second.e.Installation(), err)
+	}
+}
+
 // TestACutOffNodesRunsGoOnElsewhere: its line goes silent while it carries runs. It stops its steps before another begins
 // them; those that cannot be repeated ask; and what it says afterwards changes nothing.
 func TestACutOffNodesRunsGoOnElsewhere(t *testing.T) {

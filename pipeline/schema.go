@@ -109,7 +109,13 @@ func Migrations(postgres bool) []store.Migration {
 		`ALTER TABLE silo_servers ADD COLUMN names TEXT NOT NULL DEFAULT ''`,
 	}})
 	// What became of the stages of a run, beside a log of any length.
-	return append(list, store.Migration{Name: "pipeline/16-marks", Stmts: []string{`CREATE INDEX events_marks ON events (run, id) WHERE ` + noLines}})
+	list = append(list, store.Migration{Name: "pipeline/16-marks", Stmts: []string{`CREATE INDEX events_marks ON events (run, id) WHERE ` + noLines}})
+	// Servers that began a database at one time each wrote an id.
+	return append(list, store.Migration{Name: "pipeline/17-one-installation", Stmts: []string{
+		`DELETE FROM installation WHERE id <> (SELECT id FROM installation LIMIT 1)`,
+		`ALTER TABLE installation ADD COLUMN one INTEGER NOT NULL DEFAULT 1`,
+		`CREATE UNIQUE INDEX installation_one ON installation (one)`,
+	}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each
