@@ -222,7 +222,7 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		o, ok := parseOrigin(r.Origin)
 		person := r.By
 		switch {
-		case ev.Kind == pipeline.EvDrift, ev.Kind == pipeline.EvDriftOver:
+		case ev.Kind.ForAll():
 			// Nobody asked: it is for all, wherever and by whomever the host was deployed.
 			o, ok = n.public()
 			person = ""

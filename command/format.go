@@ -191,6 +191,8 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		return fmt.Sprintf("%s has drifted: %s `drift %s` looks again.", r.Host, sentence(ev.Text), r.FQDN)
 	case pipeline.EvDriftOver:
 		return fmt.Sprintf("%s is %s", r.Host, sentence(ev.Text))
+	case pipeline.EvSiloAway, pipeline.EvSiloBack:
+		return sentence(ev.Text)
 	case pipeline.EvUndoFailed:
 		return fmt.Sprintf("%s could not be undone wholly: %s `undo %s` tries again, `cancel %s` leaves what stays.", r.Host, sentence(ev.Text), r.Host, r.Host)
 	}

@@ -171,7 +171,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.goLoop(work, "see to silos", tended, e.tendSilos)
 	} else {
 		close(tended)
-		e.silosFailed(ctx, e.markUnserved(ctx)) // what an earlier configuration had sent to one
+		e.seeToUnserved(ctx) // what an earlier configuration had sent to one
 	}
 	named := make(chan struct{})
 	e.goLoop(work, "look for a server of the same name", named, e.namesake)

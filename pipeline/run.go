@@ -222,10 +222,17 @@ const (
 	EvDrift       EventKind = "drift"        // notice: the world differs from what the run left, in a new way
 	EvImported    EventKind = "imported"     // the host was put on record, as it was before Jarvis
 	EvDriftOver   EventKind = "drift_over"   // notice: it no longer does, or in fewer ways
+	EvSiloAway    EventKind = "silo_away"    // notice: runs wait for a silo that nobody serves; of one of them, for all
+	EvSiloBack    EventKind = "silo_back"    // notice: of the same run, that somebody serves it again
 )
 
 // Notices are the kinds that people are told of unasked.
-var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed, EvDrift, EvDriftOver}
+var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed, EvDrift, EvDriftOver, EvSiloAway, EvSiloBack}
+
+// ForAll reports whether a notice is of nobody's asking, and for everybody.
+func (k EventKind) ForAll() bool {
+	return slices.Contains([]EventKind{EvDrift, EvDriftOver, EvSiloAway, EvSiloBack}, k)
+}
 
 // IsNotice reports whether the bot says this unasked.
 func (k EventKind) IsNotice() bool { return slices.Contains(Notices, k) }

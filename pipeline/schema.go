@@ -111,11 +111,13 @@ func Migrations(postgres bool) []store.Migration {
 	// What became of the stages of a run, beside a log of any length.
 	list = append(list, store.Migration{Name: "pipeline/16-marks", Stmts: []string{`CREATE INDEX events_marks ON events (run, id) WHERE ` + noLines}})
 	// Servers that began a database at one time each wrote an id.
-	return append(list, store.Migration{Name: "pipeline/17-one-installation", Stmts: []string{
+	list = append(list, store.Migration{Name: "pipeline/17-one-installation", Stmts: []string{
 		`DELETE FROM installation WHERE id <> (SELECT id FROM installation LIMIT 1)`,
 		`ALTER TABLE installation ADD COLUMN one INTEGER NOT NULL DEFAULT 1`,
 		`CREATE UNIQUE INDEX installation_one ON installation (one)`,
 	}})
+	// silo_away: the silos for which runs wait and that nobody serves, since when, and under which run people were told.
+	return append(list, store.Migration{Name: "pipeline/18-away", Stmts: []string{`CREATE TABLE silo_away (silo TEXT PRIMARY KEY, since BIGINT NOT NULL, run BIGINT NOT NULL)`}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

@@ -230,7 +230,7 @@ func (e *Engine) tendSilos(ctx context.Context) {
 			e.log.Warn("other servers on this database have other silos in their configurations, so runs may wait for what nobody does: make `silos` the same at all; `jarvis nodes` names them", "servers", len(others), "silos here", e.siloConfig())
 		}
 		differ = len(others)
-		e.silosFailed(ctx, e.markUnserved(ctx))
+		e.seeToUnserved(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -251,23 +251,33 @@ func (e *Engine) ownSteps() []Step {
 	return slices.DeleteFunc(append(e.reg.Steps(), e.reg.Offered()...), func(s Step) bool { return s.away })
 }
 
+// seeToUnserved has the runs wait whose silo nobody serves, and people told.
+func (e *Engine) seeToUnserved(ctx context.Context) {
+	away, err := e.markUnserved(ctx)
+	if err == nil {
+		err = e.tellOfSilos(ctx, away, time.Now())
+	}
+	e.silosFailed(ctx, err)
+}
+
 // markUnserved has the runs wait, in the record, whose silo nobody serves any more; and sends on those that wait for a silo
-// to which the configuration gives their step no more.
-func (e *Engine) markUnserved(ctx context.Context) error {
+// to which the configuration gives their step no more. It gives the silos that have jobs and nobody for them.
+func (e *Engine) markUnserved(ctx context.Context) (away []string, err error) {
 	queues, err := store.Collect(ctx, e.db, func(r store.Row) (q string, err error) { return q, r.Scan(&q) },
 		"SELECT DISTINCT queue FROM river_job WHERE kind = 'jarvis_carry' AND state IN ("+sqlInNoHands+")")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known := e.SiloNames()
 	var errs []error
 	for _, q := range queues {
 		silo := siloOfQueue(q)
 		if ok, err := served(ctx, e.db, silo); err != nil {
-			return err
+			return nil, err
 		} else if ok {
 			continue
 		}
+		away = append(away, silo)
 		which := " AND runs.reason <> 'silo'"
 		if silo != "" && !slices.Contains(known, silo) {
 			which = ""
@@ -276,13 +286,13 @@ func (e *Engine) markUnserved(ctx context.Context) error {
 		ids, err := store.Collect(ctx, e.db, func(r store.Row) (id int64, err error) { return id, r.Scan(&id) },
 			"SELECT runs.id FROM runs JOIN river_job ON runs.id = "+w.run+" AND runs.epoch = "+w.turn+" WHERE kind = 'jarvis_carry' AND river_job.state IN ("+sqlInNoHands+") AND queue = ? AND live = 1"+which+" ORDER BY runs.id LIMIT 500", q)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, id := range ids {
 			errs = append(errs, e.markOne(ctx, id, silo))
 		}
 	}
-	return errors.Join(errs...)
+	return away, errors.Join(errs...)
 }
 
 const sqlInNoHands = "'available', 'scheduled', 'retryable'"
