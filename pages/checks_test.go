@@ -14,15 +14,15 @@ import (
 )
 
 // checked is a world with three hosts of which none can be reached, for a reason that has markup in it: each has two checks.
-func checked(t *testing.T) *world {
+func checked(t *testing.T, set ...func(*world)) *world {
 	t.Helper()
-	w := newWorld(t, withAdmin, func(w *world) {
+	w := newWorld(t, append(set, withAdmin, func(w *world) {
 		w.defs = &checks.Defs{HostTasks: []checks.HostTask{{Tasks: []string{"*"}, Hosts: []string{"*"}}},
 			Tasks: []checks.Task{{Name: "disk", Attempts: 1, Schedule: "@every 1s", Command: "check_disk"}}}
 		for i := range 3 {
 			w.defs.Hosts = append(w.defs.Hosts, checks.Host{Name: fmt.Sprintf("web%d.example.org", i), Address: "192.0.2.1"})
 		}
-	})
+	})...)
 	w.wait("the checks have run", func() bool {
 		list, err := w.mon.List(t.Context(), checks.Filter{Status: checks.Problems})
 		w.must(err)
@@ -81,8 +81,10 @@ func TestWhatBecameWorseIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-func TestPagesOfChecks(t *testing.T) {
-	w := checked(t)
+func TestPagesOfChecks(t *testing.T) { bothDatabases(t, pagesOfChecks) }
+
+func pagesOfChecks(t *testing.T, on func(*world)) {
+	w := checked(t, on)
 	b := w.as("alice")
 	for path, want := range map[string]string{
 		"/checks":                       "6 of 6 checks are not OK on 3 hosts",

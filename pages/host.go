@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/tasklog"
 )
 
 // hostRuns is how many runs of a host are shown.
@@ -22,6 +24,13 @@ func hostPage() *page {
 	return &page{path: "/hosts/{host}", file: "host.html", of: "Hosts", role: access.View, slow: true, every: checksEvery,
 		read: func(s *Site, ctx context.Context, q query, _ view, _ []pipeline.Event) (view, error) {
 			return s.readHost(ctx, q.host)
+		},
+		words: func(form url.Values) [][]string {
+			verb, host := form.Get("verb"), plain.Line(form.Get("host"))
+			if host == "" || verb != "drift" && verb != "destroy" {
+				return nil
+			}
+			return [][]string{{verb, host}}
 		}}
 }
 
@@ -152,8 +161,20 @@ func (v *hostView) title() string {
 	return sign + " " + v.host.Host + " " + word
 }
 
-func (v *hostView) at() int64                { return v.event }
-func (v *hostView) own(access.Person) []part { return nil }
+func (v *hostView) at() int64 { return v.event }
+
+// hostActs is what a reader can do about a host; what is under way is moved on the page of its run.
+type hostActs struct {
+	Host, FQDN     string
+	Drift, Destroy bool
+}
+
+func (v *hostView) own(p access.Person) []part {
+	r := v.host.Run
+	stands := r.ID != 0 && r.State.Resting() && r.HasBegun() && r.State != pipeline.Undone && r.Ending != pipeline.EndDestroyed && !tasklog.IsTask(r)
+	return []part{{"acts", "host-acts", hostActs{v.host.Host, v.host.FQDN, stands, stands && p.Has(access.Deploy)}}}
+}
+
 func (v *hostView) parts() []part {
 	return []part{{"sentence", "sentence", sentence{v.host.Kind, v.text}}, {"drift", "host-drift", v.drift}, {"checks", "host-checks", v.checks}, {"runs", "host-runs", v.runs}}
 }

@@ -14,7 +14,7 @@ function tick() {
 	for (const t of $$("[data-since]")) t.textContent = span(Math.max(0, (Date.now() - new Date(t.dateTime)) / 1e3 | 0));
 }
 
-// What is open, ticked, typed stays; where one types, a part waits.
+// What is open, ticked stays; typed in waits.
 const types = e => e.matches("textarea,select,input:not([type=checkbox])");
 const late = {}, name = e => e.id || e.getAttribute("href") || e.value;
 const same = (root, e) => $$("a,button,input,summary,details", root).find(x => name(x) == name(e));
@@ -39,7 +39,7 @@ onfocusout = () => setTimeout(() => part(Object.values(late).join("")), 1e3);
 const log = $(".log"), more = $("#fresh");
 let fresh = 0;
 const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-function news(n) { fresh = n; more.hidden = !n; more.textContent = `↓ ${n} new lines` }
+function news(n) { more.hidden = !(fresh = n); more.textContent = `↓ ${n} new lines` }
 function toEnd() { log.scrollTop = log.scrollHeight; news(0) }
 function lines(html) {
 	const end = atEnd(), ol = $("ol", log), n = ol.children.length;
@@ -56,7 +56,7 @@ if (more) {
 
 const { events: url, last: had } = document.body.dataset, on = { part, log: lines, say: s => $("#say").textContent = s, title: s => document.title = s, at() {} };
 let es, last = had, heard;
-function lost() { const l = $("#live.on"); if (l) l.className = "lost", l.textContent = "no news since " + hms(new Date(heard)) }
+function lost() { const l = $("#live:not(.lost)"); if (l) l.className = "lost", l.textContent = "no news since " + hms(new Date(heard)) }
 function watch() {
 	es?.close();
 	if (!url || document.hidden) return;
@@ -72,9 +72,9 @@ oninput = e => {
 	const f = e.target.form;
 	if (!f?.matches("[data-live]")) return;
 	clearTimeout(wait);
-	wait = setTimeout(async () => {
+	const w = wait = setTimeout(async () => {
 		const q = "?" + new URLSearchParams(new FormData(f)), r = await fetch(q + "&part=1");
-		if (r.ok) part(await r.text()), history.replaceState(0, "", q);
+		if (r.ok && w == wait) part(await r.text()), history.replaceState(0, "", q);
 	}, 150);
 };
 function count() { const o = $("#chosen"); if (o) o.textContent = ($$("[name=pair]:checked").length || "none") + " chosen" }
@@ -103,5 +103,5 @@ onkeydown = e => {
 	else if (k == "f" && more) toEnd();
 	g = k == "g";
 };
-history.replaceState(0, "", location); // a reload says no verb
+history.replaceState(0, "", location); // no verb again
 times(document); tick(); setInterval(tick, 1e3); count(); watch();

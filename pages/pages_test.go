@@ -16,8 +16,10 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-func TestWhatAPageShows(t *testing.T) {
-	w := newWorld(t)
+func TestWhatAPageShows(t *testing.T) { bothDatabases(t, whatAPageShows) }
+
+func whatAPageShows(t *testing.T, on func(*world)) {
+	w := newWorld(t, on)
 	w.do("esx:deploy", func(ctx context.Context, c *clipboard.Clipboard) error {
 		pipeline.Progress(ctx, "cloning debian12")
 		return c.Set("provider_id", "vm-7")

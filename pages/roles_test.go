@@ -3,12 +3,14 @@ package pages
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func withAdmin(w *world) {
@@ -26,6 +28,12 @@ func TestPagesByRole(t *testing.T) {
 		{"root", "/nodes", 200, []string{`href="/audit"`}, nil},
 		{"alice", "/audit", 403, []string{"needs the role &#34;admin&#34;"}, []string{`data-key="u"`}},
 		{"root", "/audit", 200, []string{"<b>alice</b>", "needs the role"}, nil},
+		{"victor", "/exec", 403, []string{"needs the role &#34;run&#34;"}, []string{`data-key="e"`, `name="hosts"`}},
+		{"bob", "/exec", 403, nil, []string{`name="hosts"`}},
+		{"alice", "/exec", 200, []string{`name="hosts"`}, nil},
+		{"victor", "/exec/1", 403, nil, nil},
+		{"alice", "/exec/1", 404, nil, nil},
+		{"victor", "/tasks", 200, []string{"Tasks"}, []string{`value="task retry"`}},
 		{"victor", "/docs", 200, []string{`href="/docs/pages"`}, nil},
 		{"victor", "/docs/pages", 200, []string{`<h2 id="doc-signing-in">`}, nil},
 		{"victor", "/docs/design/pages", 200, []string{"Pages: the design"}, nil},
@@ -46,6 +54,16 @@ func TestPagesByRole(t *testing.T) {
 			if strings.Contains(res.body, text) {
 				t.Errorf("%s %s: %q is in it", c.who, c.path, text)
 			}
+		}
+	}
+}
+
+// TestExecIsByRole: a form that somebody kept, or made, is judged like the page.
+func TestExecIsByRole(t *testing.T) {
+	w := newWorld(t)
+	for _, who := range []string{"victor", "bob"} {
+		if res := w.as(who).post("/exec", url.Values{"hosts": {"loki"}, "line": {"uptime"}}); res.status != http.StatusForbidden {
+			t.Errorf("%s: %d %s", who, res.status, res.body)
 		}
 	}
 }
@@ -84,5 +102,41 @@ func TestDrainIsTheVerb(t *testing.T) {
 	}
 	if res := w.as("root").post("/nodes", form); res.status != 404 || !strings.Contains(res.body, "no server x; audit lives") {
 		t.Errorf("%d %s", res.status, res.body)
+	}
+}
+
+// TestAHostHasItsButtons: what can be done about a host that stands, by role; and none of them once it is gone.
+func TestAHostHasItsButtons(t *testing.T) {
+	w := newWorld(t)
+	w.reach(w.deploy("loki"), pipeline.Ready)
+	victor, alice := w.as("victor"), w.as("alice")
+	const look, destroy = `<button name="verb" value="drift">Look for drift`, `<button class="harm" name="verb" value="destroy">Destroy loki`
+	if res := victor.get("/hosts/loki"); !strings.Contains(res.body, look) || strings.Contains(res.body, destroy) {
+		t.Errorf("victor sees %s", res.body)
+	}
+	if res := alice.get("/hosts/loki"); !strings.Contains(res.body, look) || !strings.Contains(res.body, destroy) {
+		t.Errorf("alice sees %s", res.body)
+	}
+	if res := victor.post("/hosts/loki", url.Values{"verb": {"drift"}, "host": {"loki.example.org"}}); res.status != http.StatusOK || !strings.Contains(res.body, "drift loki.example.org") {
+		t.Errorf("drift: %d %s", res.status, res.body)
+	}
+	form := url.Values{"verb": {"destroy"}, "host": {"loki.example.org"}}
+	if res := victor.post("/hosts/loki", form); res.status != http.StatusForbidden {
+		t.Errorf("destroy by a viewer: %d %s", res.status, res.body)
+	}
+	res := alice.post("/hosts/loki", form)
+	if !strings.Contains(res.body, "destroy loki.example.org") {
+		t.Errorf("destroy: %d %s", res.status, res.body)
+	}
+	t.Logf("%d %s", res.status, regexp.MustCompile(`(?s)<section class="answer.*?</section>|class="answer".*?</`).FindString(res.body))
+}
+
+// TestASessionKnowsItself: the list of sessions says which is this browser's.
+func TestASessionKnowsItself(t *testing.T) {
+	w := newWorld(t)
+	w.as("alice")
+	second := w.as("alice")
+	if res := second.get("/sessions"); !strings.Contains(res.body, `This browser's is <a href="#session-2">session 2</a>`) {
+		t.Errorf("%s", res.body)
 	}
 }

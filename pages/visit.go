@@ -232,6 +232,14 @@ func (f *frame) Person() access.Person {
 // At is the event up to which the page tells.
 func (f *frame) At() int64 { return f.View.at() }
 
+// Session is the number of the reader's session; 0 when there is none.
+func (f *frame) Session() int64 {
+	if f.Visit == nil {
+		return 0
+	}
+	return f.Visit.session.ID
+}
+
 // Find is what the reader filters by.
 func (f *frame) Find() string {
 	if f.Visit == nil {

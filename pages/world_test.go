@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -73,6 +74,23 @@ func (b *syncBuffer) String() string {
 const secretValue = "correct-horse-battery"
 
 var steps = []string{"keys:create", "esx:deploy", "ssh:wait", "dns:update_host"}
+
+// bothDatabases has a test see the pages of a record in SQLite, and of one in PostgreSQL.
+func bothDatabases(t *testing.T, f func(t *testing.T, on func(*world))) {
+	t.Run("SQLite", func(t *testing.T) { f(t, func(*world) {}) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		pg, err := real.StartPostgres(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pg.Stop)
+		at, err := pg.Database(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, func(w *world) { w.database, w.listen = at, "127.0.0.1:0" })
+	})
+}
 
 func newWorld(t *testing.T, set ...func(*world)) *world {
 	t.Helper()
