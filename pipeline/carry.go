@@ -146,6 +146,9 @@ func (c *carrier) move() (verdict, error) {
 	if err != nil {
 		return c.fail(nil, err)
 	}
+	if step.gone {
+		return c.notNow()
+	}
 	if c.died && !c.seen {
 		c.seen = true
 		if step.Resume == Ask && c.silo == c.here { // an agent knows what became of it, and asks by itself when it does not
@@ -174,6 +177,15 @@ func (c *carrier) leave() (verdict, error) {
 		n.mark = c.before
 		return nil, nil
 	})
+}
+
+// notNow leaves a step that could not begin, for another or for later.
+func (c *carrier) notNow() (verdict, error) {
+	v, err := c.leave()
+	if v == handOver && !c.halting() {
+		v = again(notThere)
+	}
+	return v, err
 }
 
 // notThere is how long a run waits whose step could not be begun because an agent went away in that moment.
@@ -221,11 +233,7 @@ func (c *carrier) do(step Step) (verdict, error) {
 		err = c.call(s, step.Do)
 	}
 	if errors.Is(err, ErrNotBegun) {
-		v, err := c.leave()
-		if v == handOver && !c.halting() {
-			v = again(notThere)
-		}
-		return v, err
+		return c.notNow()
 	}
 	c.died, c.before = false, notBegun
 	if err == nil {

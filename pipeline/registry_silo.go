@@ -116,6 +116,19 @@ func (s Step) described(silo string) Step {
 	return s
 }
 
+// absent gives a step of which nothing begins, because nobody is there for it now.
+func (s Step) absent() Step {
+	s = s.described(s.Silo)
+	not := func(context.Context, *clipboard.Clipboard) error { return ErrNotBegun }
+	s.gone, s.Do = true, not
+	for _, f := range []*func(context.Context, *clipboard.Clipboard) error{&s.Check, &s.Release, &s.Undo} {
+		if *f != nil {
+			*f = not
+		}
+	}
+	return s
+}
+
 // siloWords names a silo in a sentence.
 func siloWords(silo string) string {
 	if silo == "" {

@@ -227,6 +227,13 @@ func (v *serving) step(silo, name string) (Step, error) {
 	return best.steps[name], nil
 }
 
+// anybody reports whether an agent of a silo is connected here.
+func (v *serving) anybody(silo string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.by[silo]) > 0
+}
+
 func (s *server) busy() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

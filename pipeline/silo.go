@@ -209,7 +209,16 @@ func (c *carrier) find(name string) (Step, error) {
 	if c.silo == c.here {
 		return c.reg.Lookup(name, "")
 	}
-	return c.serving.step(c.silo, name)
+	s, err := c.serving.step(c.silo, name)
+	if err == nil || c.serving.anybody(c.silo) {
+		return s, err
+	}
+	// Who served the silo has gone, which says nothing of the step: it was not begun.
+	known, lerr := c.reg.Lookup(name, "")
+	if lerr != nil {
+		return s, err
+	}
+	return known.absent(), nil
 }
 
 // nearby gives a step that runs elsewhere as it can be asked from here, when an agent that is connected here has it.

@@ -378,3 +378,51 @@ func TestEveryServerTellsTheLastLine(t *testing.T) {
 	close(end)
 	a.wait(r.ID, pipeline.Ready)
 }
+
+// TestASiloThatLeavesBetweenTwoStages: nobody is there for the next stage, of the run or of its undo. That is no failure of
+// either: both wait for who comes.
+func TestASiloThatLeavesBetweenTwoStages(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t).siloed(inVMware)
+	var d diary
+	hub := n.start("hub", d.step("hub", "dns:up"))
+	var stop func()
+	leave := func(f func(context.Context, *clipboard.Clipboard) error) func(context.Context, *clipboard.Clipboard) error {
+		return func(ctx context.Context, c *clipboard.Clipboard) error {
+			if stop != nil {
+				go stop()
+				stop = nil
+				time.Sleep(300 * time.Millisecond)
+			}
+			return f(ctx, c)
+		}
+	}
+	serve := func(what string, leaves bool) {
+		last := d.step(what, "vc:tune")
+		first := d.step(what, "vc:make")
+		first.Do, last.Undo = leave(first.Do), leave(last.Undo)
+		s, err := hub.e.Serve("vmware", "box", []pipeline.Step{first, last})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaves {
+			stop = s
+		} else {
+			t.Cleanup(s)
+		}
+	}
+	serve("one", true)
+	r := hub.ask("loki", "vc:make", "vc:tune")
+	hub.waits(r.ID, pipeline.ForSilo)
+	serve("two", true)
+	hub.wait(r.ID, pipeline.Ready)
+	if _, err := hub.e.Undo(t.Context(), r.ID, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	hub.waits(r.ID, pipeline.ForSilo)
+	serve("three", false)
+	hub.wait(r.ID, pipeline.Undone)
+	if s := d.String(); s != "one.vc:make two.vc:tune two.vc:tune-undo three.vc:make-undo" {
+		t.Errorf("it went %s", s)
+	}
+}

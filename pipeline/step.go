@@ -32,6 +32,7 @@ type Step struct {
 	Resume  Resume
 	Silo    string // where it runs; "" outside of all silos. The registry fills it in
 	away    bool   // it runs elsewhere, and what there is of it here is a description: its functions do nothing
+	gone    bool   // it is away, and nobody is there for it now: its functions give ErrNotBegun
 	guessed bool   // nobody has described it: all that is known is its name
 	// Check says before the run's first stage begins what would stop Do later, when machines are deleted, made and paid for.
 	// It is called again before a stage that deletes a machine, and after each `retry` and `skip`. It reads only, and takes what
