@@ -20,7 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-var number1 = regexp.MustCompile(`\d+`)
+var digits = regexp.MustCompile(`\d+`)
 
 // TestEveryPageLooksWell goes by the links of the pages to every kind of page, from a record with something of everything, and
 // looks at each wide and narrow, light and dark: axe-core finds nothing, none is wider than its window, and the browser complains
@@ -63,7 +63,7 @@ func TestEveryPageLooksWell(t *testing.T) {
 	kept := t.ArtifactDir()
 	kindOf := func(at string) string {
 		u := must[*url.URL](t)(url.Parse(at))
-		kind := number1.ReplaceAllString(u.Path, "N")
+		kind := digits.ReplaceAllString(u.Path, "N")
 		if parts := strings.Split(kind, "/"); len(parts) > 2 && parts[1] != "docs" { // a host, a check
 			for i := 2; i < len(parts); i++ {
 				parts[i] = "N"
@@ -75,7 +75,16 @@ func TestEveryPageLooksWell(t *testing.T) {
 		}
 		return kind
 	}
+	between := func(at string) { // a phone and a wide window are not all there is
+		for _, width := range []int{360, 600, 800, 1000} {
+			must[any](t)(nil, w.Look(width, false))
+			if wide := must[string](t)(w.Wide()); wide != "" {
+				t.Errorf("%s: %s", at, wide)
+			}
+		}
+	}
 	look := func(at, kind string) {
+		between(at)
 		name := strings.Trim(strings.NewReplacer("/", "-", "?", "-asked").Replace(kind), "-")
 		if name == "" {
 			name = "overview"
@@ -128,6 +137,7 @@ func TestEveryPageLooksWell(t *testing.T) {
 	must[any](t)(nil, w.Until(20*time.Second, ".answer", `I have no host or run "nowhere" on record`))
 	w.Wrong() // that this was refused
 
+	docs := map[string]bool{}
 	seen, next := map[string]bool{}, []string{s.url + "/", s.url + "/runs/1", s.url + "/runs/3", s.url + "/runs/4", s.url + "/sessions"}
 	for len(next) > 0 {
 		at := next[0]
@@ -149,6 +159,15 @@ func TestEveryPageLooksWell(t *testing.T) {
 		var links []string
 		must[any](t)(nil, w.Do(10*time.Second, chromedp.Evaluate(`[...document.querySelectorAll("a[href]")].map(a => a.href.split("#")[0]).filter(h => h.startsWith(location.origin) && !h.includes("/logout"))`, &links)))
 		next = append(next, links...)
+		for _, l := range links {
+			if strings.Contains(l, "/docs/") {
+				docs[l] = true
+			}
+		}
+	}
+	for at := range docs {
+		open(at)
+		between(at)
 	}
 	// What is not there is said in a page, too, which the browser notes as a request that failed.
 	must[any](t)(nil, w.Do(30*time.Second, chromedp.Navigate(s.url+"/nothing")))

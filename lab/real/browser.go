@@ -188,12 +188,24 @@ func (w *Window) Axe() ([]string, error) {
 	}
 	var found string
 	err = w.Do(30*time.Second, chromedp.Evaluate(string(script)+"; 0", nil),
-		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a","wcag2aa","wcag21a","wcag21aa","wcag22aa","best-practice"]}).then(r => JSON.stringify(r.violations.map(v => v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + (n.any[0]?.message ?? "")).join(" | "))
-			.concat(document.documentElement.scrollWidth > innerWidth ? ["the page is " + document.documentElement.scrollWidth + " wide in a window of " + innerWidth] : [])))`,
+		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a","wcag2aa","wcag21a","wcag21aa","wcag22aa","best-practice"]}).then(r => JSON.stringify(r.violations.map(v => v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + (n.any[0]?.message ?? "")).join(" | "))))`,
 			&found, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	return out, json.Unmarshal([]byte(found), &out)
+	if err := json.Unmarshal([]byte(found), &out); err != nil {
+		return nil, err
+	}
+	wide, err := w.Wide()
+	if wide != "" {
+		out = append(out, wide)
+	}
+	return out, err
+}
+
+// Wide says that the page is wider than its window; "" when it is not.
+func (w *Window) Wide() (said string, err error) {
+	return said, w.Do(10*time.Second, chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth ? "the page is " + document.documentElement.scrollWidth + " wide in a window of " + innerWidth + ": " +
+		[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth).slice(-1).map(e => e.outerHTML.slice(0, 200)) : ""`, &said))
 }
