@@ -28,12 +28,19 @@ var Roles = []string{View, Deploy, Run, Admin}
 
 // PersonConfig is one of `people`.
 type PersonConfig struct {
-	Name  string   `yaml:"name" doc:"how the record names this person"`
-	IRC   string   `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
-	XMPP  string   `yaml:"xmpp" doc:"bare JID"`
-	Local string   `yaml:"local" doc:"login name on this machine, for the command line"`
-	OIDC  string   `yaml:"oidc" doc:"value of http.oidc.claim, as in the sub that the provider gives him; exactly, never an address"`
-	Roles []string `yaml:"roles" doc:"view, deploy, run, admin"`
+	Name  string
+	Chat  []Account // by what he is known on chat networks
+	Local string    // login name on this machine
+	OIDC  string    // value of http.oidc.claim
+	Roles []string
+}
+
+// Account is by what one person is known on one chat network: an entry of people, in the type of the network that proves it.
+type Account interface {
+	Network() string  // as in Identity, and its key in people
+	Wrong() string    // what is wrong with how it is written, as "is …; it must be …"; "" nothing
+	Folded() string   // two that are equal in this form are the same account; "" is none
+	Is(Identity) bool // whether who speaks is the account
 }
 
 // Person is who asks. The zero Person is a stranger: no name, no role.
@@ -60,7 +67,7 @@ func (p Person) Has(role string) bool {
 
 // Identity is what a way in knows about who speaks.
 type Identity struct {
-	Network string // "irc", "xmpp", "local", "console"
+	Network string // "local", or the name of a chat network: "irc", "xmpp", "console"
 	Account string // services account, bare JID, login name: proven by the server; "" when it is not
 	Nick    string // what he calls himself
 }
@@ -119,7 +126,14 @@ func Check(people []PersonConfig) error {
 				wrong.At(fmt.Sprintf("%s.roles[%d]", key, n), ": %s has the role %q; there are %s", p.Name, r, strings.Join(Roles, ", "))
 			}
 		}
-		for _, id := range []struct{ key, what string }{{"irc", strings.ToLower(p.IRC)}, {"xmpp", strings.ToLower(p.XMPP)}, {"local", p.Local}, {"oidc", p.OIDC}} {
+		ids := []struct{ key, what string }{{"local", p.Local}, {"oidc", p.OIDC}}
+		for _, a := range p.Chat {
+			ids = append(ids, struct{ key, what string }{a.Network(), a.Folded()})
+			if why := a.Wrong(); why != "" {
+				wrong.At(key+"."+a.Network(), "%s", why)
+			}
+		}
+		for _, id := range ids {
 			if id.what == "" {
 				continue
 			}
@@ -129,12 +143,6 @@ func Check(people []PersonConfig) error {
 				continue
 			}
 			seen[way] = p.Name
-		}
-		if p.XMPP != "" && (strings.Count(p.XMPP, "@") != 1 || strings.ContainsAny(p.XMPP, "/ ")) {
-			wrong.At(key+".xmpp", "is %q; it must be a bare JID, as in alice@example.org", p.XMPP)
-		}
-		if strings.ContainsAny(p.IRC, " ,@") {
-			wrong.At(key+".irc", "is %q; it must be an account, or nick:NAME", p.IRC)
 		}
 		if strings.ContainsAny(p.Local, " :/@") {
 			wrong.At(key+".local", "is %q; it must be a login name of this machine", p.Local)
@@ -146,29 +154,12 @@ func Check(people []PersonConfig) error {
 // Who gives the person behind an identity. A name that nobody proved counts only where the configuration says so.
 func (a *Access) Who(id Identity) Person {
 	for _, p := range *a.people.Load() {
-		match := false
-		switch id.Network {
-		case "irc":
-			if nick, ok := strings.CutPrefix(p.IRC, "nick:"); ok {
-				match = fold(nick) == fold(id.Nick)
-			} else {
-				match = p.IRC != "" && id.Account != "" && fold(p.IRC) == fold(id.Account)
-			}
-		case "xmpp":
-			match = p.XMPP != "" && strings.EqualFold(p.XMPP, id.Account)
-		case "local":
-			match = p.Local != "" && p.Local == id.Account
-		}
-		if match {
+		if id.Network == "local" && p.Local != "" && p.Local == id.Account ||
+			slices.ContainsFunc(p.Chat, func(a Account) bool { return a.Network() == id.Network && a.Is(id) }) {
 			return Person{Name: p.Name, Roles: p.Roles}
 		}
 	}
 	return Person{}
-}
-
-// fold compares IRC names as servers do (RFC 1459 §2.2: {}|^ are the lower case of []\~).
-func fold(s string) string {
-	return strings.NewReplacer("[", "{", "]", "}", `\`, "|", "~", "^").Replace(strings.ToLower(s))
 }
 
 // Record is one audit row.

@@ -10,10 +10,23 @@ import (
 )
 
 var people = []PersonConfig{
-	{Name: "alice", IRC: "alice", XMPP: "alice@example.org", Roles: []string{Deploy}},
-	{Name: "bob", IRC: "nick:bob[x]", Roles: []string{View}},
+	{Name: "alice", Chat: []Account{on{"irc", "alice"}, on{"xmpp", "alice@example.org"}}, Roles: []string{Deploy}},
+	{Name: "bob", Roles: []string{View}},
 	{Name: "root", Local: "root", Roles: []string{Admin}},
 }
+
+// on is an account that is known by its name alone.
+type on struct{ network, name string }
+
+func (a on) Network() string { return a.network }
+func (a on) Folded() string  { return a.name }
+func (a on) Wrong() string {
+	if a.name == "wrong" {
+		return "is wrong"
+	}
+	return ""
+}
+func (a on) Is(id Identity) bool { return id.Account == a.name }
 
 func open(t *testing.T) *Access {
 	t.Helper()
@@ -41,10 +54,8 @@ func TestWhoTrustsOnlyWhatIsProven(t *testing.T) {
 		id   Identity
 		want string
 	}{
-		{"an account", Identity{Network: "irc", Account: "Alice", Nick: "whoever"}, "alice"},
+		{"an account", Identity{Network: "irc", Account: "alice", Nick: "whoever"}, "alice"},
 		{"the attack: a nick that looks like an account", Identity{Network: "irc", Nick: "alice"}, ""},
-		{"a nick the configuration trusts, folded as IRC does", Identity{Network: "irc", Nick: "BOB{X}"}, "bob"},
-		{"an account of that name is not that nick", Identity{Network: "irc", Account: "bob[x]", Nick: "z"}, ""},
 		{"a JID", Identity{Network: "xmpp", Account: "alice@example.org"}, "alice"},
 		{"a JID is no IRC account", Identity{Network: "irc", Account: "alice@example.org"}, ""},
 		{"an empty account matches nobody", Identity{Network: "local"}, ""},
@@ -89,8 +100,9 @@ func TestAuditIsForEver(t *testing.T) {
 func TestCheckNamesTheTrouble(t *testing.T) {
 	for want, p := range map[string][]PersonConfig{
 		"has no name":            {{}},
-		`has the role "root"`:    {{Name: "x", IRC: "x", Roles: []string{"root"}}},
-		"x and y are both irc a": {{Name: "x", IRC: "a"}, {Name: "y", IRC: "A"}},
+		`has the role "root"`:    {{Name: "x", Roles: []string{"root"}}},
+		"x and y are both irc a": {{Name: "x", Chat: []Account{on{"irc", "a"}}}, {Name: "y", Chat: []Account{on{"irc", "a"}}}},
+		"people[0].irc is wrong": {{Name: "x", Chat: []Account{on{"irc", "wrong"}}}},
 	} {
 		if err := Check(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check(%v) = %v, want %q", p, err, want)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -64,7 +65,7 @@ func BenchmarkAnswer(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	acc, err := access.New(b.Context(), []access.PersonConfig{{Name: "alice", IRC: "nick:alice", Roles: []string{"deploy"}}}, db)
+	acc, err := access.New(b.Context(), []access.PersonConfig{{Name: "alice", Chat: []access.Account{irc.Account("nick:alice")}, Roles: []string{"deploy"}}}, db)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -69,6 +69,14 @@ type Frontend interface {
 	Deliver(ctx context.Context, place, line string) error
 }
 
+// Settings are what the configuration says of one chat network: the Config of its package.
+type Settings interface {
+	// Open makes the frontend, for a bot of that name; the error says all that is wrong, by keys below "chat.NETWORK".
+	Open(name string, log *slog.Logger) (Frontend, error)
+	// Beside gives settings under which the bot can come while it is there already, to try them.
+	Beside(name string) Settings
+}
+
 // Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
 // are too many, and when the connection breaks.
 type Latecomer interface {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -253,8 +254,8 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", IRC: "nick:alice", Roles: []string{"deploy"}}, {Name: "bob", IRC: "nick:bob", Roles: []string{"view"}},
-		{Name: "root", IRC: "nick:root", Roles: []string{"admin"}}}, db)
+	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", Chat: []access.Account{irc.Account("nick:alice")}, Roles: []string{"deploy"}}, {Name: "bob", Chat: []access.Account{irc.Account("nick:bob")}, Roles: []string{"view"}},
+		{Name: "root", Chat: []access.Account{irc.Account("nick:root")}, Roles: []string{"admin"}}}, db)
 	if err != nil {
 		t.Fatal(err)
 	}

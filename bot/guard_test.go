@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -46,7 +47,7 @@ func partsFor(t testing.TB, strangers bot.StrangersConfig, feed bot.Feed, fetch 
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", IRC: "nick:alice", Roles: []string{access.Admin}}}, db)
+	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", Chat: []access.Account{irc.Account("nick:alice")}, Roles: []string{access.Admin}}}, db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func ground(t testing.TB) *command.Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc, err := access.New(ctx, []access.PersonConfig{{Name: "root", IRC: "nick:root", Roles: []string{access.Admin}}}, db)
+	acc, err := access.New(ctx, []access.PersonConfig{{Name: "root", Local: "root", Roles: []string{access.Admin}}}, db)
 	if err != nil {
 		t.Fatal(err)
 	}

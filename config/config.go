@@ -18,8 +18,6 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/agent"
-	"github.com/jarvisops/jarvis/bot/irc"
-	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -45,7 +43,7 @@ type Config struct {
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
 	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
-	People    []access.PersonConfig          `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
+	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
@@ -64,12 +62,6 @@ type Config struct {
 type LogConfig struct {
 	Format string `yaml:"format" check:"one:text|json" doc:"text, or json: one object a line" default:"text"`
 	Level  string `yaml:"level" check:"one:debug|info|warn|error" doc:"the least that is said: debug, info, warn or error" default:"info"`
-}
-
-// Chat is one entry of chat: exactly one of its keys.
-type Chat struct {
-	IRC  *irc.Config  `yaml:"irc" doc:"an IRC server"`
-	XMPP *xmpp.Config `yaml:"xmpp" doc:"a Jabber account"`
 }
 
 // Error says what is wrong, in which line of which file.
@@ -174,10 +166,10 @@ func (c *Config) validate() {
 	if c.Name == "" || strings.ContainsAny(c.Name, " :,@\t") {
 		wrong("name", "is %q; it must be one word", c.Name)
 	}
-	c.read.add(access.Check(c.People), "people")
+	c.read.add(access.Check(c.Persons()), "people")
 	for i, ch := range c.Chat {
-		if (ch.IRC == nil) == (ch.XMPP == nil) {
-			wrong(fmt.Sprintf("chat[%d]", i), ": entry %d must name one network; write irc: {…} or xmpp: {…}", i+1)
+		if len(ch.named()) != 1 {
+			wrong(fmt.Sprintf("chat[%d]", i), ": entry %d must name one network; write %s", i+1, strings.Join(each(Networks(), "%s: {…}"), " or "))
 		}
 	}
 	if c.Database != "" && !strings.HasPrefix(string(c.Database), "postgres://") && !strings.HasPrefix(string(c.Database), "postgresql://") {
@@ -240,9 +232,9 @@ func (c *Config) place(v reflect.Value) {
 // Unreachable gives a line for each person who could never be recognised, and one for each whose ways are fewer than
 // they look.
 func (c *Config) Unreachable() []string {
-	hasIRC, hasXMPP := false, false
+	on := map[string]bool{}
 	for _, ch := range c.Chat {
-		hasIRC, hasXMPP = hasIRC || ch.IRC != nil, hasXMPP || ch.XMPP != nil
+		on[ch.Network()] = true
 	}
 	var out []string
 	for _, p := range c.People {
@@ -256,14 +248,15 @@ func (c *Config) Unreachable() []string {
 				dead = append(dead, why)
 			}
 		}
-		way(p.IRC != "", hasIRC, "irc, and chat has no irc")
-		way(p.XMPP != "", hasXMPP, "xmpp, and chat has no xmpp")
+		for _, a := range p.accounts() {
+			way(true, on[a.Network()], a.Network()+", and chat has no "+a.Network())
+		}
 		way(p.Local != "", true, "")
 		way(p.OIDC != "", c.HTTP.OIDC != nil, "oidc, and http has no oidc")
 		way(c.Listen != "", true, "")
 		switch {
 		case ways == 0 && len(dead) == 0:
-			out = append(out, p.Name+" can never be recognised: give irc, xmpp or local, or set listen and make a token")
+			out = append(out, p.Name+" can never be recognised: give "+strings.Join(Networks(), ", ")+" or local, or set listen and make a token")
 		case ways == 0:
 			out = append(out, p.Name+" can never be recognised: only by "+strings.Join(dead, "; by "))
 		case len(dead) > 0:

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jarvisops/jarvis/bot/irc"
-	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/tasklog"
@@ -62,13 +60,9 @@ func (c *Config) parts() error {
 	c.read.add(c.Checks.Check(), "checks")
 	for i, ch := range c.Chat {
 		at := fmt.Sprintf("chat[%d]", i)
-		if ch.IRC != nil {
-			_, err := irc.New(*ch.IRC, nil)
-			c.read.add(mistake.Move(err, "chat.irc", at+".irc"), at)
-		}
-		if ch.XMPP != nil {
-			_, err := xmpp.New(*ch.XMPP, nil)
-			c.read.add(mistake.Move(err, "chat.xmpp", at+".xmpp"), at)
+		for network, s := range ch.named() {
+			_, err := s.Open(c.Name, nil)
+			c.read.add(mistake.Move(err, "chat."+network, at+"."+network), at)
 		}
 	}
 	_, err = web.New(web.Config{Listen: c.Listen, HTTP: c.HTTP})

@@ -10,6 +10,7 @@
 package irc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -124,6 +125,18 @@ type item struct {
 type sent struct {
 	pending *pending
 	err     error
+}
+
+// Open is bot.Settings.
+func (c Config) Open(name string, log *slog.Logger) (bot.Frontend, error) {
+	c.Nick, c.Name = cmp.Or(c.Nick, name), name
+	return New(c, log)
+}
+
+// Beside is bot.Settings: another nick.
+func (c Config) Beside(name string) bot.Settings {
+	c.Nick = cmp.Or(c.Nick, name) + "-check"
+	return c
 }
 
 // New checks the configuration; Run connects.

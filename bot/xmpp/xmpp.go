@@ -12,6 +12,7 @@
 package xmpp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -92,6 +93,18 @@ var (
 	_ bot.Roomer      = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 )
+
+// Open is bot.Settings.
+func (c Config) Open(name string, log *slog.Logger) (bot.Frontend, error) {
+	c.Nick = cmp.Or(c.Nick, name)
+	return New(c, log)
+}
+
+// Beside is bot.Settings: another nick.
+func (c Config) Beside(name string) bot.Settings {
+	c.Nick = cmp.Or(c.Nick, name) + "-check"
+	return c
+}
 
 // New checks the configuration; Run connects.
 func New(cfg Config, log *slog.Logger) (*Frontend, error) {

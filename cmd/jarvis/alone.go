@@ -69,7 +69,7 @@ func (t *term) whoByFile() (command.Answer, error) {
 		return command.Answer{}, fmt.Errorf("ask who you are: %w", err)
 	}
 	var people access.Access
-	if err := people.SetPeople(conf.People); err != nil {
+	if err := people.SetPeople(conf.Persons()); err != nil {
 		return command.Answer{}, conf.Wrong(err)
 	}
 	p := people.Who(access.Identity{Network: "local", Account: u.Username})

@@ -129,7 +129,7 @@ func tryRepo(ctx context.Context, c tasklog.Config) (said string, err error) {
 // tryChat logs in and joins, under a nick beside the bot's.
 func tryChat(ctx context.Context, conf *config.Config, ch config.Chat) (string, error) {
 	troubles := &troubles{}
-	f, err := frontend(conf, beside(conf, ch), slog.New(troubles))
+	f, err := ch.Settings().Beside(conf.Name).Open(conf.Name, slog.New(troubles))
 	if err != nil {
 		return "", err
 	}
@@ -156,24 +156,6 @@ func tryChat(ctx context.Context, conf *config.Config, ch config.Chat) (string, 
 		said += ", and nothing keeps us out of " + strings.Join(r.Rooms(), ", ")
 	}
 	return said, nil
-}
-
-// beside gives a frontend a nick of its own, so that the server's bot keeps its.
-func beside(conf *config.Config, ch config.Chat) config.Chat {
-	nick := func(n string) string {
-		if n == "" {
-			n = conf.Name
-		}
-		return n + "-check"
-	}
-	if ch.IRC != nil {
-		c := *ch.IRC
-		c.Nick = nick(c.Nick)
-		return config.Chat{IRC: &c}
-	}
-	c := *ch.XMPP
-	c.Nick = nick(c.Nick)
-	return config.Chat{XMPP: &c}
 }
 
 // troubles is a log that keeps the first warning.

@@ -68,7 +68,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	if err := a.checks.Reload(ctx, conf.Checks); err != nil {
 		return out, conf.Wrong(mistake.At("checks", ": %v", err))
 	}
-	if err := a.access.SetPeople(conf.People); err != nil {
+	if err := a.access.SetPeople(conf.Persons()); err != nil {
 		return out, conf.Wrong(err)
 	}
 	a.access.SetOIDC(conf.HTTP.OIDC)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +17,6 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
-	"github.com/jarvisops/jarvis/bot/irc"
-	"github.com/jarvisops/jarvis/bot/xmpp"
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
@@ -135,7 +132,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, err
 	}
 	a.hub = agent.NewHub(agent.HubConfig{Engine: a.engine, Key: key, Ledger: calls, Version: version, Log: log})
-	if a.access, err = access.New(ctx, conf.People, a.db); err != nil {
+	if a.access, err = access.New(ctx, conf.Persons(), a.db); err != nil {
 		return nil, err
 	}
 	a.access.SetOIDC(conf.HTTP.OIDC)
@@ -381,24 +378,13 @@ func (a *app) close() {
 func (a *app) frontends() ([]bot.Frontend, error) {
 	var out []bot.Frontend
 	for _, ch := range a.conf.Chat {
-		f, err := frontend(a.conf, ch, a.log)
+		f, err := ch.Settings().Open(a.conf.Name, a.log)
 		if err != nil {
 			return nil, a.conf.Wrong(err)
 		}
 		out = append(out, f)
 	}
 	return out, nil
-}
-
-func frontend(conf *config.Config, ch config.Chat, log *slog.Logger) (bot.Frontend, error) {
-	if ch.IRC != nil {
-		c := *ch.IRC
-		c.Nick, c.Name = cmp.Or(c.Nick, conf.Name), conf.Name
-		return irc.New(c, log)
-	}
-	c := *ch.XMPP
-	c.Nick = cmp.Or(c.Nick, conf.Name)
-	return xmpp.New(c, log)
 }
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
