@@ -246,27 +246,6 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 	}
 }
 
-// addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is, and whether more
-// lines came after it. ok is false for what is not for us.
-func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
-	t, more := plain.First(m.Text)
-	for _, name := range []string{b.Name, f.Nick()} {
-		if name == "" {
-			continue
-		}
-		if strings.HasPrefix(strings.ToLower(t), "@"+strings.ToLower(name)) {
-			rest := t[1+len(name):]
-			if rest == "" || strings.ContainsAny(rest[:1], " :,") {
-				return strings.TrimLeft(rest, " :,"), more, true
-			}
-		}
-		if len(t) > len(name) && strings.EqualFold(t[:len(name)], name) && (t[len(name)] == ':' || t[len(name)] == ',') {
-			return strings.TrimSpace(t[len(name)+1:]), more, true
-		}
-	}
-	return t, more, m.Private && t != ""
-}
-
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
 const commandTimeout = 60 * time.Second
 

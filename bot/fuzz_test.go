@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/jarvisops/jarvis/command"
 )
 
 // FuzzSplit: no piece is too long or cuts a character, and nothing but spaces at the cuts is lost.
@@ -37,11 +39,11 @@ func (named) Nick() string { return "jarvis_" }
 
 // FuzzChatLine: whatever is said, what is taken for a command was addressed to us and has no control characters.
 func FuzzChatLine(f *testing.F) {
-	for _, s := range []string{"jarvis: deploy x", "jarvis, x", "@jarvis x", "jarvis_: x", "JARVIS: x", "jarvisx: no", "\x02jarvis\x02: x", "@jarvisx", "jarvis:", "\x01VERSION\x01", "jarvis: a\r\nQUIT"} {
+	for _, s := range []string{"jarvis: deploy x", "jarvis, x", "@jarvis x", "jarvis_: x", "JARVIS: x", "jarvisx: no", "\x02jarvis\x02: x", "@jarvisx", "jarvis:", "\x01VERSION\x01", "jarvis: a\r\nQUIT", "jarvis > `status <https://x>?`", "> jarvis: x\njarvis status", "```jarvis: “x”.```"} {
 		f.Add(s, false)
 		f.Add(s, true)
 	}
-	b := &Bot{Config: Config{Name: "jarvis"}}
+	b := &Bot{Config: Config{Name: "jarvis", Table: command.NewTable(&command.Env{Name: "jarvis"})}}
 	f.Fuzz(func(t *testing.T, line string, private bool) {
 		text, more, ok := b.addressed(named{}, Message{Nick: "alice", Text: line, Private: private})
 		if !ok {

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/command"
@@ -56,7 +57,7 @@ func (b *Bot) worthAnswer(key string, err error, lines *[]string) bool {
 	}
 	m.unknown++
 	if m.unknown == maxUnknown {
-		*lines = []string{"I understand nothing of this, and stay quiet until you say something that I know; `help` lists it."}
+		*lines = []string{strings.Join(append(*lines, "I stay quiet now until you say something that I know; `help` lists it."), " ")} // one line: strangers' are counted
 	}
 	return m.unknown <= maxUnknown
 }
