@@ -24,6 +24,7 @@ type room struct {
 	open      bool   // everybody's real JID is seen there (status 100), or we are a moderator
 	warned    bool
 	tried     time.Time
+	asked     time.Time // when we last asked whether we are in it; see selfping.go
 	pause     time.Duration
 	occupants map[string]jid.JID // by nick, as far as the room tells
 }
@@ -106,6 +107,9 @@ func (s *session) care(ctx context.Context) error {
 			up = true
 			s.f.log.Info("the xmpp link is up", "jid", s.x.LocalAddr().String())
 			s.f.link.Set(ctx, s)
+		}
+		if err := s.askWhetherIn(); err != nil {
+			return err
 		}
 		if time.Since(nickAt) > 5*time.Second {
 			nickAt = time.Now()

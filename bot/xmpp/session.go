@@ -163,6 +163,7 @@ func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) 
 	}
 	switch start.Name.Local {
 	case "iq":
+		s.outside(from, &m)
 		s.answered(m.ID, nil) // an error is an answer, too: the server is there
 	case "presence":
 		s.presence(from, &m)
@@ -178,6 +179,7 @@ func (s *session) message(from jid.JID, m *incoming) {
 	r := s.rooms[from.Bare().String()]
 	s.mu.Unlock()
 	if m.Type == "error" {
+		s.outside(from, m)
 		if r == nil || from.Resourcepart() != "" { // a person; a room takes lines again
 			s.f.left(from.String(), m.why())
 		}

@@ -46,6 +46,9 @@ type Config struct {
 	Nick      string           `yaml:"nick" doc:"what the bot is called in rooms; empty: its name"`
 	Rooms     []string         `yaml:"rooms" doc:"rooms to be in, as in ops@conference.example.org; a password follows after a space"`
 	Rate      Rate             `yaml:"rate" doc:"how fast it may talk"`
+
+	// SelfPing is how often each room is asked whether we are in it; 0: a minute.
+	SelfPing time.Duration `yaml:"-"`
 }
 
 // Rate bounds what the bot sends.
@@ -117,6 +120,9 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	}
 	if cfg.Rate.Interval <= 0 {
 		cfg.Rate.Interval = 100 * time.Millisecond
+	}
+	if cfg.SelfPing <= 0 {
+		cfg.SelfPing = time.Minute
 	}
 	f := &Frontend{cfg: cfg, log: log, unsure: unsure{}}
 	if f.log == nil {

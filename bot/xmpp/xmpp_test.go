@@ -295,6 +295,38 @@ func TestKickedAndRenamedItComesBack(t *testing.T) {
 	hear(t, owner, ops+`/jarvis: back`)
 }
 
+// A service of rooms that is started again has forgotten who was in them, and tells nobody. The bot finds out by itself, or by the
+// first line that it says there.
+func TestARoomThatForgotItIsJoinedAgain(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", ops)
+	forget := func() { // alice comes again at once
+		alice.Say(real.XMPPRooms, "forget")
+		_ = alice.Raw("<presence to='" + ops + "/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+	}
+	var h heard
+	cfg := config(s)
+	cfg.SelfPing = 300 * time.Millisecond
+	f, log := link(t, cfg, h.in)
+	until(t, "a link", f.Up)
+	forget()
+	until(t, "that it notices", func() bool { return strings.Contains(log.String(), "forgotten that we are in it") })
+	until(t, "that alice is heard", func() bool {
+		alice.Say(ops, "jarvis: status")
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.list) > 0
+	})
+	g, log := link(t, func() xmpp.Config { c := config(s); c.Nick = "other"; return c }(), nil) // asks every minute
+	until(t, "a link", g.Up)
+	forget()
+	until(t, "the way back", func() bool { return deliver(t, g, ops, "back") == nil })
+	hear(t, alice, ops+`/other: back`)
+	if !strings.Contains(log.String(), "forgotten that we are in it") {
+		t.Error("it does not say so")
+	}
+}
+
 // A room that is locked takes no line, which is no reason to lose it; unlocked, the bot is back by itself.
 func TestALockedRoomIsJoinedWhenItOpens(t *testing.T) {
 	s := server(t)

@@ -54,6 +54,7 @@ func StartProsody(accounts ...string) (*Prosody, error) {
 	s.Addr, s.Direct = "127.0.0.1:"+strconv.Itoa(p1), "127.0.0.1:"+strconv.Itoa(p2)
 	conf := fmt.Sprintf(`daemonize = false
 pidfile = %[1]q .. "/prosody.pid"
+plugin_paths = { %[1]q .. "/modules" }
 data_path = %[1]q .. "/data"
 interfaces = { "127.0.0.1" }; local_interfaces = { "127.0.0.1" }
 c2s_ports = { %[2]d }; c2s_direct_tls_ports = { %[3]d }; s2s_ports = { }; s2s_direct_tls_ports = { }
@@ -68,10 +69,17 @@ log = { { levels = { min = "info" }, to = "file", filename = %[1]q .. "/prosody.
 VirtualHost %[4]q
 Component %[5]q "muc"
   restrict_room_creation = false
+  modules_enabled = { "forget" }
   muc_room_locking = true
   muc_room_default_history_length = 50
 `, dir, p1, p2, XMPPDomain, XMPPRooms)
 	if err := os.WriteFile(filepath.Join(dir, "prosody.cfg.lua"), []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "modules"), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "modules", "mod_forget.lua"), []byte(forget), 0o644); err != nil {
 		return nil, err
 	}
 	folder := filepath.Join(dir, "data", strings.ReplaceAll(XMPPDomain, ".", "%2e"), "accounts")
@@ -88,6 +96,16 @@ Component %[5]q "muc"
 	}
 	return s, s.Start()
 }
+
+// forget has the rooms lose all who are in them, and tell nobody, when a message comes to their service: as one that is started
+// again, or after a split between servers.
+const forget = `module:hook("message/host", function()
+	for room in module:depends("muc").each_room() do
+		room._occupants, room._jid_nick = {}, {}
+	end
+	return true
+end, 1000)
+`
 
 // Start starts it again after Kill.
 func (s *Prosody) Start() error {
