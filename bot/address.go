@@ -17,7 +17,7 @@ import (
 func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
 	t, more := plain.First(unquoted(m.Text))
 	t = bare(t)
-	for _, name := range []string{b.Name, f.Nick()} {
+	for _, name := range []string{b.calledAt(f), f.Nick()} {
 		if rest, ok := behind(t, name); ok {
 			return b.meant(rest), more, true
 		}
@@ -29,6 +29,14 @@ func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
 		return t, more, false
 	}
 	return b.meant(t), more, true
+}
+
+// calledAt gives what the bot is addressed by on a network, whatever its nick is there now.
+func (b *Bot) calledAt(f Frontend) string {
+	if n, ok := f.(Nicked); ok && b.Unnamed {
+		return n.ConfiguredNick()
+	}
+	return b.Name
 }
 
 // unquoted drops the lines with which a client repeats what is answered (XEP-0393 §5.1.3, the fallback of XEP-0461 and of

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -18,6 +19,34 @@ func TestNoticesNameTheirPage(t *testing.T) {
 		b := &Bot{Config: Config{Pages: c.pages}}
 		if got := b.withAddress(t.Context(), c.line, pipeline.Event{Run: 7, Kind: pipeline.EvFailed}); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+// plainNick is a frontend that is called otherwise than the bot.
+type plainNick struct {
+	Frontend
+	nick string
+}
+
+func (p plainNick) Nick() string           { return p.nick + "_" }
+func (p plainNick) ConfiguredNick() string { return p.nick }
+
+// TestTwoBotsInOneChannel: of jarvis and jarvis-staging, "jarvis:" means the first alone, unless somebody named the second so.
+func TestTwoBotsInOneChannel(t *testing.T) {
+	for _, c := range []struct {
+		nick, text     string
+		unnamed, meant bool
+	}{
+		{"jarvis", "jarvis: status", true, true},
+		{"jarvis-staging", "jarvis: status", true, false},
+		{"jarvis-staging", "jarvis-staging: status", true, true},
+		{"jarvis-staging", "jarvis-staging_: status", true, true},
+		{"jarvis-staging", "jarvis: status", false, true},
+	} {
+		b := &Bot{Config: Config{Name: "jarvis", Unnamed: c.unnamed, Table: command.NewTable(&command.Env{Name: "jarvis"})}}
+		if _, _, ok := b.addressed(plainNick{nick: c.nick}, Message{Text: c.text}); ok != c.meant {
+			t.Errorf("%+v: %v", c, ok)
 		}
 	}
 }

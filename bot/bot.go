@@ -77,6 +77,12 @@ type Settings interface {
 	Beside(name string) Settings
 }
 
+// Nicked is a Frontend that knows what nick the configuration gives it. Of two bots in one channel, one with a nick of its own and
+// both without a name, only one is meant by "jarvis:".
+type Nicked interface {
+	ConfiguredNick() string
+}
+
 // Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
 // are too many, and when the connection breaks.
 type Latecomer interface {
@@ -103,6 +109,7 @@ type Feed interface {
 // Config of a Bot. Table, Engine, DB and Access must be set.
 type Config struct {
 	Name      string // what it is addressed by, besides its nick
+	Unnamed   bool   // nobody gave it that name: it counts only where its configured nick is the same; see Nicked
 	Table     *command.Table
 	Engine    *pipeline.Engine
 	DB        *store.DB

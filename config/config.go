@@ -29,7 +29,7 @@ import (
 
 // Config is jarvis.yaml.
 type Config struct {
-	Name      string                         `yaml:"name" doc:"what the bot is called and addressed by" default:"jarvis"`
+	Name      string                         `yaml:"name" doc:"what the bot is called and addressed by; without it, by its nick where it has one of its own" default:"jarvis"`
 	Data      string                         `yaml:"data" path:"relative" doc:"folder for the database, keys and known_hosts; relative to this file" default:"./data"`
 	Database  clipboard.Secret               `yaml:"database" doc:"postgres://… ; empty: SQLite in data"`
 	Socket    web.Socket                     `yaml:"socket" doc:"where the command line of this machine reaches the server"`

@@ -314,6 +314,9 @@ func (r *reading) has(key string) bool {
 	return r.root != nil && find(r.root, key, &line)
 }
 
+// Has reports whether the file that was read gives a key; what has a default may not be in it.
+func (c *Config) Has(key string) bool { return c.read != nil && c.read.has(key) }
+
 // find goes down as far as the key is there, and reports whether it is. A key may have dots in it, so the longest that fits is
 // taken.
 func find(n *yaml.Node, rest string, line *int) bool {

@@ -213,6 +213,9 @@ func (f *Frontend) Nick() string {
 	return f.cfg.Nick
 }
 
+// ConfiguredNick is bot.Nicked.
+func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
+
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	var wg guard.Group

@@ -169,6 +169,9 @@ func (f *Frontend) Network() string { return "xmpp" }
 // Nick gives what the bot is called in its rooms.
 func (f *Frontend) Nick() string { return f.cfg.Nick }
 
+// ConfiguredNick is bot.Nicked.
+func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
+
 // Multiline: a message may have several lines.
 func (f *Frontend) Multiline() bool { return true }
 

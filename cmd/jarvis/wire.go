@@ -389,7 +389,7 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
 func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
-	conf := bot.Config{Name: a.conf.Name, Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Checks: a.checks, Pages: strings.TrimSuffix(a.conf.HTTP.URL, "/"), Log: a.log}
+	conf := bot.Config{Name: a.conf.Name, Unnamed: !a.conf.Has("name"), Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Checks: a.checks, Pages: strings.TrimSuffix(a.conf.HTTP.URL, "/"), Log: a.log}
 	if a.conf.HTTP.URL != "" {
 		conf.Page = a.pages.Put
 	}
