@@ -180,7 +180,7 @@ type Table struct {
 func Verbs() []Verb {
 	return []Verb{
 		deploy(), redeploy(), destroy(), forget(), importVerb(), adopt(), approve(), deny(), plan(), status(), hosts(), history(), logOf(), show(),
-		retry(), skip(), cancel(), undo(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), nodes(), drain(), audit(), token(), page(), whoami(), help(), version(),
+		retry(), skip(), cancel(), undo(), hold(), release(), drift(), steps(), run(), task(), check(), checksVerb(), ack(), nodes(), drain(), audit(), token(), page(), whoami(), help(), version(),
 	}
 }
 
@@ -423,6 +423,7 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	var repeat *pipeline.RepeatError
 	var sick *store.Trouble
 	var gone *pipeline.GoneError
+	var onHold *pipeline.HeldError
 	var uerr *url.Error
 	switch {
 	case errors.As(err, &bug): // first of all: a panic may hold any error
@@ -461,6 +462,8 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 			e.Hint = fmt.Sprintf("`retry %s` goes on, `undo %s` removes what it made, `cancel %s` leaves things as they are", r.Host, r.Host, r.Host)
 		}
 		return e
+	case errors.As(err, &onHold):
+		return &UserError{Msg: fmt.Sprintf("%s is %s", onHold.Host, holdLine(onHold.Hold)), Hint: fmt.Sprintf("`release %s` ends that", onHold.Host)}
 	case errors.As(err, &self):
 		return &UserError{Msg: self.Error(), Kind: ErrDenied}
 	case errors.As(err, &repeat):

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
@@ -46,6 +47,10 @@ func hosts() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
+			holds, err := e.Engine.Holds(ctx)
+			if err != nil {
+				return Answer{}, err
+			}
 			a := Answer{Data: list}
 			for _, h := range list {
 				line := fmt.Sprintf("%s: %s, run %d by %s, %s ago", h.FQDN, stateWord(h.Run), h.ID, h.By, Short(e.Now().Sub(h.Started)))
@@ -54,6 +59,9 @@ func hosts() Verb {
 				}
 				if u := undoRemark(undos, h.Run); u != "" {
 					line += "; " + u
+				}
+				if i := slices.IndexFunc(holds, func(on pipeline.Hold) bool { return on.Host == h.FQDN }); i >= 0 {
+					line += "; " + holdLine(holds[i])
 				}
 				a.Lines = append(a.Lines, line)
 			}

@@ -78,6 +78,9 @@ func (e *Env) remarks(ctx context.Context, r pipeline.Run) (line string, err err
 		if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
 			line += " " + strings.ToUpper(proposalRemark(p)[:1]) + proposalRemark(p)[1:] + "."
 		}
+		if s := e.holdRemark(ctx, r.FQDN); s != "" {
+			line += " It is " + s + "."
+		}
 	}
 	if s := e.standsRemark(ctx, r); s != "" {
 		line += " " + s

@@ -31,6 +31,8 @@ func Synonyms() []Synonym {
 		{"undo", []string{"rollback", "revert"}},
 		{"retry", []string{"resume", "continue", "rerun"}},
 		{"skip", []string{"ignore"}},
+		{"hold", []string{"lock", "pause", "protect"}},
+		{"release", []string{"unlock", "unhold", "unprotect"}},
 		{"approve", []string{"accept", "confirm", "allow"}},
 		{"deny", []string{"reject", "refuse", "decline"}},
 		{"run", []string{"exec", "ssh", "shell"}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,16 @@ func hostPage() *page {
 		},
 		words: func(form url.Values) [][]string {
 			verb, host := form.Get("verb"), plain.Line(form.Get("host"))
-			if host == "" || verb != "drift" && verb != "destroy" {
+			why := plain.Line(form.Get("because"))
+			switch {
+			case host == "":
 				return nil
+			case verb == "hold" && why != "":
+				return [][]string{{verb, host, "because", why}}
+			case slices.Contains([]string{"drift", "destroy", "hold", "release"}, verb):
+				return [][]string{{verb, host}}
 			}
-			return [][]string{{verb, host}}
+			return nil
 		}}
 }
 
@@ -42,6 +49,7 @@ type hostView struct {
 	drift  driftList
 	checks []row
 	runs   []runLine
+	held   bool
 }
 
 // driftList is what the last look by the clock found.
@@ -79,6 +87,11 @@ func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
 		return nil, err
 	}
 	v.text = strings.TrimPrefix(s.Table.StatusLine(ctx, h.Run), h.Host+": ") + remarks
+	if _, err := s.Engine.HoldOf(ctx, h.FQDN); err == nil {
+		v.held = true
+	} else if !errors.Is(err, pipeline.ErrNotFound) {
+		return nil, err
+	}
 	if v.drift, err = s.driftOf(ctx, h.FQDN); err != nil {
 		return nil, err
 	}
@@ -167,12 +180,14 @@ func (v *hostView) at() int64 { return v.event }
 type hostActs struct {
 	Host, FQDN     string
 	Drift, Destroy bool
+	Hold, Release  bool
 }
 
 func (v *hostView) own(p access.Person) []part {
 	r := v.host.Run
 	stands := r.ID != 0 && r.State.Resting() && r.HasBegun() && r.State != pipeline.Undone && r.Ending != pipeline.EndDestroyed && !tasklog.IsTask(r)
-	return []part{{"acts", "host-acts", hostActs{v.host.Host, v.host.FQDN, stands, stands && p.Has(access.Deploy)}}}
+	may := r.ID != 0 && !tasklog.IsTask(r) && p.Has(access.Deploy)
+	return []part{{"acts", "host-acts", hostActs{v.host.Host, v.host.FQDN, stands, may && stands && !v.held, may && !v.held, may && v.held}}}
 }
 
 func (v *hostView) parts() []part {

@@ -120,6 +120,16 @@ func TestAHostHasItsButtons(t *testing.T) {
 	if res := victor.post("/hosts/loki", url.Values{"verb": {"drift"}, "host": {"loki.example.org"}}); res.status != http.StatusOK || !strings.Contains(res.body, "drift loki.example.org") {
 		t.Errorf("drift: %d %s", res.status, res.body)
 	}
+	hold := url.Values{"verb": {"hold"}, "host": {"loki.example.org"}, "because": {"of the fair"}}
+	if res := victor.post("/hosts/loki", hold); res.status != http.StatusForbidden {
+		t.Errorf("hold by a viewer: %d %s", res.status, res.body)
+	}
+	if res := alice.post("/hosts/loki", hold); res.status != http.StatusOK || !strings.Contains(res.body, "of the fair") || strings.Contains(res.body, destroy) || !strings.Contains(res.body, ">Release loki<") {
+		t.Errorf("hold: %d %s", res.status, res.body)
+	}
+	if res := alice.post("/hosts/loki", url.Values{"verb": {"release"}, "host": {"loki.example.org"}}); res.status != http.StatusOK || !strings.Contains(res.body, ">Hold loki<") {
+		t.Errorf("release: %d %s", res.status, res.body)
+	}
 	form := url.Values{"verb": {"destroy"}, "host": {"loki.example.org"}}
 	if res := victor.post("/hosts/loki", form); res.status != http.StatusForbidden {
 		t.Errorf("destroy by a viewer: %d %s", res.status, res.body)

@@ -148,6 +148,9 @@ func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) 
 	if err := free(ctx, tx, r); err != nil {
 		return err
 	}
+	if err := notHeld(ctx, tx, r.FQDN); err != nil {
+		return err
+	}
 	r.Started = time.Now()
 	r.StageAt = r.Started
 	what := r.Pipeline + " by " + r.By
@@ -269,6 +272,9 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 		return no(fmt.Sprintf("it is taken back in part, and was given up; `undo %s` goes on with taking it back, or ask for it again, as a new run", r.Host))
 	case !slices.Contains(states, r.State):
 		return no("")
+	}
+	if err := notHeld(ctx, tx, r.FQDN); err != nil {
+		return err
 	}
 	return notReplaced(ctx, tx, r, want)
 }
@@ -415,6 +421,11 @@ func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 		return no(fmt.Sprintf("it is being undone already; `status %s` tells how far it is", r.Host))
 	case !r.State.Resting() && !(waiting && r.State == Waiting):
 		return no(fmt.Sprintf("it is %s; `cancel %s` first", r.State, r.Host))
+	}
+	if !waiting { // what a cluster takes back because it failed is under way
+		if err := notHeld(ctx, tx, r.FQDN); err != nil {
+			return err
+		}
 	}
 	return notReplaced(ctx, tx, r, "undo")
 }

@@ -200,6 +200,9 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 		if r.State != Proposed {
 			return nil, &StateError{Run: *r, Want: "approve"}
 		}
+		if err := notHeld(ctx, tx, r.FQDN); err != nil {
+			return nil, err
+		}
 		r.Began = now
 		r.goOn(0, now)
 		return events, nil
@@ -212,6 +215,9 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 
 func (e *Engine) approveClusterUndo(ctx context.Context, a Approval, by Who, reason, said string) (Run, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
+		if err := noneHeld(ctx, tx, a.Cluster); err != nil {
+			return err
+		}
 		if err := decide(ctx, tx, a.ID, "approved", by.Name, reason); err != nil {
 			return err
 		}

@@ -347,6 +347,9 @@ type Left struct {
 // UndoCluster takes back every member that can be, and says which cannot.
 func (e *Engine) UndoCluster(ctx context.Context, id int64) ([]Left, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
+		if err := noneHeld(ctx, tx, id); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ?", id)
 		return err
 	})

@@ -99,7 +99,7 @@ var said = []struct {
 	{"retry loki from toy:make", 5}, {"deny 1", 0}, {"undo loki", 5}, {"deny 1", 0}, {"redeploy --no-wait loki", 5}, {"cancel 5", 0}, {"destroy --no-wait loki", 5}, {"approve 6", 3}, {"deny 6", 0},
 	{"skip loki", 1}, {"adopt loki.yaml", 2}, {"adopt loki i-1", 1}, {"cancel nobody", 4}, {"status nobody", 4}, {"deploy", 2}, {"deploy --bogus loki.yaml", 2},
 	{"forget nobody", 4}, {"import none.ini", 4}, {"help", 0}, {"help status", 0}, {"help nosuch", 2}, {"stop loki", 2}, {"frobnicate", 2}, {"status --no-wait", 2}, {"log --timeout=2s loki", 2}, {"log -f --no-wait loki", 2}, {"undo --dry-run loki", 2}, {"deploy --no-wait --timeout=2s loki.yaml", 2},
-	{"import --dry-run hosts.list", 0}, {"import hosts.list", 0}, {"forget imported", 0}, {"forget imported", 4},
+	{"import --dry-run hosts.list", 0}, {"import hosts.list", 0}, {"hold imported", 2}, {"hold imported because of it", 0}, {"hold imported because of it", 1}, {"hosts", 0}, {"release imported", 0}, {"release imported", 1}, {"release 1", 2}, {"hold nobody because so", 4}, {"forget imported", 0}, {"forget imported", 4},
 }
 
 // TestEveryVerbGivesTheSameEnvelope asks every verb with --json, and holds each line against the description of the API.

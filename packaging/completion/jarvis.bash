@@ -16,7 +16,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo hold release drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -121,6 +121,12 @@ _jarvis() {
 		;;
 	undo)
 		first="" flags="--json --no-wait --timeout" hosts=yes runs= files=
+		;;
+	hold)
+		first="" flags="--json" hosts=yes runs= files=
+		;;
+	release)
+		first="" flags="--json" hosts=yes runs= files=
 		;;
 	drift)
 		first="" flags="--json" hosts=yes runs= files=

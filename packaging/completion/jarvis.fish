@@ -64,6 +64,8 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a retry -d 'goes on
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a skip -d 'goes on behind the stage that failed or waits for a person; with at, only when that is the one.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a cancel -d 'stops a run and says what it leaves standing; gives up an undo that is stuck, once a second person agrees.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a undo -d 'takes back what a host\'s last run did, last step first.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a hold -d 'has nobody deploy, redeploy, retry, undo or destroy a host until `release`; what is under way goes on.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a release -d 'ends a `hold`, whoever said it.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a drift -d 'compares a host with what its deployment left, now; without a name, says what the looks by the clock found.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a steps -d 'lists the steps that exist here, and the pipelines.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a run -d 'runs one command on hosts of the record; its words reach it as they are, no shell reads them.'
@@ -312,6 +314,10 @@ complete -c jarvis -n '__jarvis_after undo' -l json -d 'Print the answer as JSON
 complete -c jarvis -n '__jarvis_after undo' -l no-wait -d 'Do not wait for the run to end. Exit code 5 when it waits for a second person.'
 complete -c jarvis -n '__jarvis_after undo' -l timeout -r -d 'Watch no longer than this, as in 5m; the run goes on, and the exit code is 5. Without it: until the run rests.'
 complete -c jarvis -n '__jarvis_after undo' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
+complete -c jarvis -n '__jarvis_after hold' -l json -d 'Print the answer as JSON.'
+complete -c jarvis -n '__jarvis_after hold' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
+complete -c jarvis -n '__jarvis_after release' -l json -d 'Print the answer as JSON.'
+complete -c jarvis -n '__jarvis_after release' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after drift' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after drift' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after steps' -l json -d 'Print the answer as JSON.'

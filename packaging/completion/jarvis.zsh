@@ -38,6 +38,8 @@ _jarvis() {
 		'skip:goes on behind the stage that failed or waits for a person; with at, only when that is the one.'
 		'cancel:stops a run and says what it leaves standing; gives up an undo that is stuck, once a second person agrees.'
 		'undo:takes back what a host'\''s last run did, last step first.'
+		'hold:has nobody deploy, redeploy, retry, undo or destroy a host until `release`; what is under way goes on.'
+		'release:ends a `hold`, whoever said it.'
 		'drift:compares a host with what its deployment left, now; without a name, says what the looks by the clock found.'
 		'steps:lists the steps that exist here, and the pipelines.'
 		'run:runs one command on hosts of the record; its words reach it as they are, no shell reads them.'
@@ -69,7 +71,7 @@ _jarvis() {
 	done
 	case $verb in
 	'')
-		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
+		first="serve demo agent step config init doctor reload backup restore exec upload sync fetch lock completion deploy redeploy destroy forget import adopt approve deny plan status hosts history log show retry skip cancel undo hold release drift steps run task check checks ack nodes drain audit token page whoami help version" flags="--help --version --config --server" hosts= runs= files=
 		;;
 	serve)
 		first="" flags="--verbose --new-database" hosts= runs= files=yes
@@ -174,6 +176,12 @@ _jarvis() {
 		;;
 	undo)
 		first="" flags="--json --no-wait --timeout" hosts=yes runs= files=
+		;;
+	hold)
+		first="" flags="--json" hosts=yes runs= files=
+		;;
+	release)
+		first="" flags="--json" hosts=yes runs= files=
 		;;
 	drift)
 		first="" flags="--json" hosts=yes runs= files=
