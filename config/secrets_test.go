@@ -141,3 +141,15 @@ func TestTextThatIsNoConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// TestAChannelsKeyIsASecret: it stands behind the channel's name, and is shown nowhere, however short it is.
+func TestAChannelsKeyIsASecret(t *testing.T) {
+	c, err := Parse(filepath.Join(t.TempDir(), "jarvis.yaml"), []byte("chat: [{irc: {server: \"i:1\", channels: [\"#ops sesame7\", \"#dev key\", \"#open\"]}}, {xmpp: {jid: j@example.org, rooms: [\"ops@rooms.example.org opensesame\"]}}]\n"), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := c.Show()
+	if err != nil || strings.Contains(shown, "sesame") || strings.Contains(shown, "#dev key") || !strings.Contains(shown, "#open") || !strings.Contains(shown, "#dev ") {
+		t.Errorf("%v\n%s", err, shown)
+	}
+}

@@ -71,6 +71,13 @@ func (c *Config) node(v reflect.Value, key string) (*yaml.Node, error) {
 		if err != nil {
 			return nil, err
 		}
+		if n != nil && behindName(f) {
+			for _, e := range n.Content {
+				if name, _, found := strings.Cut(e.Value, " "); found {
+					e.Value = name + " " + clipboard.Mask
+				}
+			}
+		}
 		if n == nil {
 			if n = byDefault(f); n == nil {
 				continue
@@ -86,6 +93,9 @@ func (c *Config) node(v reflect.Value, key string) (*yaml.Node, error) {
 	}
 	return out, nil
 }
+
+// behindName reports whether a list has names with a secret behind each, as a channel with its key.
+func behindName(f reflect.StructField) bool { return f.Tag.Get("secret") == "behind name" }
 
 // byDefault gives the default that the documentation names.
 func byDefault(f reflect.StructField) *yaml.Node {
@@ -138,8 +148,17 @@ func (c *Config) Secrets() []string {
 			}
 		case reflect.Struct:
 			for i := range v.NumField() {
-				if v.Type().Field(i).IsExported() {
-					walk(v.Field(i))
+				f := v.Type().Field(i)
+				if !f.IsExported() {
+					continue
+				}
+				walk(v.Field(i))
+				if behindName(f) {
+					for j := range v.Field(i).Len() {
+						if _, secret, found := strings.Cut(v.Field(i).Index(j).String(), " "); found {
+							out = append(out, strings.TrimSpace(secret))
+						}
+					}
 				}
 			}
 		case reflect.String:

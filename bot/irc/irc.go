@@ -42,18 +42,21 @@ type Config struct {
 	Server   string           `yaml:"server" doc:"host:port"`
 	TLS      bool             `yaml:"tls" doc:"encrypt; always verified"`
 	CA       string           `yaml:"ca" path:"relative" doc:"file of the CA that signed the server's certificate; empty: the system's"`
+	Cert     string           `yaml:"cert" path:"relative" doc:"file of the bot's client certificate, for sasl.external or a fingerprint at NickServ"`
+	Key      string           `yaml:"key" path:"relative" doc:"file of its key"`
 	Nick     string           `yaml:"nick" doc:"what the bot is called there" default:"jarvis"`
 	Password clipboard.Secret `yaml:"password" doc:"of the server"`
 	SASL     SASL             `yaml:"sasl" doc:"services account of the bot"`
-	Channels []string         `yaml:"channels" doc:"to join: \"#ops\", or \"#ops key\""`
+	Channels []string         `yaml:"channels" secret:"behind name" doc:"to join: \"#ops\", or \"#ops key\""`
 	Rate     Rate             `yaml:"rate" doc:"how fast the bot may speak"`
 
 	// Name is what the bot is addressed by besides its nick.
 	Name string `yaml:"-"`
 }
 
-// SASL PLAIN (RFC 4616).
+// SASL is PLAIN (RFC 4616), or EXTERNAL with a client certificate (RFC 4422, appendix A).
 type SASL struct {
+	External bool             `yaml:"external" doc:"log in by the client certificate cert, whose fingerprint the services know; without a user and password"`
 	User     string           `yaml:"user" doc:"account name; empty: no SASL"`
 	Password clipboard.Secret `yaml:"password" doc:"at most 200 bytes"`
 }
@@ -156,6 +159,12 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if err != nil || perr != nil || n == 0 || host == "" {
 		wrong.At("chat.irc.server", "is %q; it must be host:port, as in irc.example.org:6697", cfg.Server)
 	}
+	if cfg.SASL.External && (cfg.Cert == "" || cfg.SASL.User != "") {
+		wrong.At("chat.irc.sasl", ": external is the login by a client certificate; set chat.irc.cert and key, and leave out user and password")
+	}
+	if (cfg.Cert != "" || cfg.Key != "") && (!cfg.TLS || cfg.Cert == "" || cfg.Key == "") {
+		wrong.At("chat.irc.cert", "and key belong together, and need tls: true")
+	}
 	if cfg.SASL.User != "" && !cfg.TLS {
 		wrong.At("chat.irc.sasl", "without tls would send the password in clear; set tls: true")
 	}
@@ -168,7 +177,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 		}
 	}
 	if cfg.TLS && host != "" {
-		_, err := bot.ServerTLS(host, cfg.CA, "chat.irc.ca")
+		_, err := cfg.tls(host)
 		wrong.Add(err)
 	}
 	if err := wrong.Err(); err != nil {
@@ -179,11 +188,25 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 		f.log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.TLS {
-		if f.tls, err = bot.ServerTLS(host, cfg.CA, "chat.irc.ca"); err != nil {
+		if f.tls, err = cfg.tls(host); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// tls gives how the server is verified, and what we show it.
+func (c Config) tls(host string) (*tls.Config, error) {
+	t, err := bot.ServerTLS(host, c.CA, "chat.irc.ca")
+	if err != nil || c.Cert == "" || c.Key == "" {
+		return t, err
+	}
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, mistake.At("chat.irc.cert", "cannot be used: %v", err)
+	}
+	t.Certificates = []tls.Certificate{pair}
+	return t, nil
 }
 
 // Name gives "irc/HOST:PORT".
@@ -258,6 +281,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	}
 	if f.cfg.SASL.User != "" {
 		cfg.SASL = &girc.SASLPlain{User: f.cfg.SASL.User, Pass: string(f.cfg.SASL.Password)}
+	}
+	if f.cfg.SASL.External {
+		cfg.SASL = &girc.SASLExternal{}
 	}
 	c := girc.New(cfg)
 	s.c = c

@@ -2,6 +2,8 @@ package irc_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -384,6 +386,56 @@ func accounts(t *testing.T, without ...string) {
 	}
 	if strings.Contains(log.String(), "sekrit") {
 		t.Error("a password is in the log")
+	}
+}
+
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for began := time.Now(); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("it never came to: %s", what)
+		}
+	}
+}
+
+// The login by a client certificate whose fingerprint the services know; one that they do not know is no login.
+func TestLoginByACertificate(t *testing.T) {
+	s, err := real.StartAccountIRCd(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	owner, err := real.DialIRC(t.Context(), s.Addr, "jarvis", "#ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(owner.Close)
+	if err := s.Register(owner, "sekrit123"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := irc.Config{Server: s.TLS, TLS: true, CA: s.CA, Cert: s.Cert, Key: s.Key, Nick: "jarvis2", SASL: irc.SASL{External: true}, Channels: []string{"#ops"}}
+	_, log := link(t, cfg, nil)
+	until(t, "that the services do not know it", func() bool { return strings.Contains(log.String(), "refused the SASL login of") })
+	pem, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner.Say("NickServ", fmt.Sprintf("CERT ADD %x", sha256.Sum256(pem.Certificate[0])))
+	hear(t, owner, `(?i)added fingerprint`)
+	f, log := link(t, cfg, nil)
+	defer func() { t.Log(log.String()) }()
+	until(t, "a link", f.Up)
+	owner.Send("WHOIS " + f.Nick())
+	hear(t, owner, ` 330 .* jarvis :`)
+	for _, bad := range []irc.Config{
+		{Server: s.TLS, TLS: true, SASL: irc.SASL{External: true}},
+		{Server: s.TLS, TLS: true, Cert: s.Cert},
+		{Server: s.TLS, Cert: s.Cert, Key: s.Key},
+		{Server: s.TLS, TLS: true, Cert: s.Cert, Key: s.CA},
+	} {
+		if _, err := irc.New(bad, nil); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
 	}
 }
 

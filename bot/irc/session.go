@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,10 +111,10 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		s.account = true
 		s.mu.Unlock()
 	case "904", "905", "906", "908":
-		s.fail(fmt.Errorf("the server refused the SASL login of %q; check chat.irc.sasl", s.f.cfg.SASL.User))
+		s.fail(fmt.Errorf("the server refused the SASL login of %q; check chat.irc.sasl", cmp.Or(s.f.cfg.SASL.User, s.f.cfg.Cert)))
 	case girc.RPL_WELCOME: // girc's own CONNECTED comes two seconds later
 		s.mu.Lock()
-		ok := s.account || s.f.cfg.SASL.User == ""
+		ok := s.account || s.f.cfg.SASL.User == "" && !s.f.cfg.SASL.External
 		s.registered = ok
 		s.mu.Unlock()
 		if !ok {

@@ -44,7 +44,7 @@ type Config struct {
 	CA        string           `yaml:"ca" path:"relative" doc:"file with the certificates to trust; empty: the system's"`
 	DirectTLS bool             `yaml:"direct_tls" doc:"TLS from the first byte (XEP-0368) instead of STARTTLS"`
 	Nick      string           `yaml:"nick" doc:"what the bot is called in rooms; empty: its name"`
-	Rooms     []string         `yaml:"rooms" doc:"rooms to be in, as in ops@conference.example.org; a password follows after a space"`
+	Rooms     []string         `yaml:"rooms" secret:"behind name" doc:"rooms to be in, as in ops@conference.example.org; a password follows after a space"`
 	Rate      Rate             `yaml:"rate" doc:"how fast it may talk"`
 
 	// SelfPing is how often each room is asked whether we are in it; 0: a minute.

@@ -18,6 +18,8 @@ type AccountIRCd struct {
 	Addr string // host:port in clear
 	TLS  string // host:port encrypted, as localhost
 	CA   string // file
+	Cert string // file of its certificate, which a client can show as well
+	Key  string // and of its key
 
 	dir   string
 	procs []*proc
@@ -38,7 +40,7 @@ func StartAccountIRCd(ctx context.Context, without ...string) (*AccountIRCd, err
 	if err != nil {
 		return nil, err
 	}
-	s := &AccountIRCd{dir: dir, CA: filepath.Join(dir, "ca.pem")}
+	s := &AccountIRCd{dir: dir, CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "srv.pem"), Key: filepath.Join(dir, "srv.key")}
 	if err := ca(dir); err != nil {
 		return nil, err
 	}
@@ -53,7 +55,7 @@ func StartAccountIRCd(ctx context.Context, without ...string) (*AccountIRCd, err
 		"motd.txt": "lab\n", "rules.txt": "lab\n",
 		"inspircd.conf": fmt.Sprintf(`<server name="irc.lab.test" description="lab" network="Lab" id="001">
 <admin name="lab" nick="lab" email="root@lab.test">
-<module name="ssl_gnutls">
+<module name="ssl_gnutls"><module name="sslinfo">
 <sslprofile name="lab" provider="gnutls" cafile="%[1]s/ca.pem" certfile="%[1]s/srv.pem" keyfile="%[1]s/srv.key" hash="sha256">
 <bind address="127.0.0.1" port="%[2]d" type="clients">
 <bind address="127.0.0.1" port="%[3]d" type="clients" sslprofile="lab">
@@ -72,7 +74,7 @@ func StartAccountIRCd(ctx context.Context, without ...string) (*AccountIRCd, err
 		"atheme.conf": fmt.Sprintf(`loadmodule "modules/protocol/inspircd";
 loadmodule "modules/backend/opensex"; loadmodule "modules/crypto/pbkdf2v2";
 loadmodule "modules/nickserv/main"; loadmodule "modules/nickserv/identify"; loadmodule "modules/nickserv/register"; loadmodule "modules/nickserv/logout";
-loadmodule "modules/saslserv/main"; loadmodule "modules/saslserv/plain"; loadmodule "modules/saslserv/authcookie";
+loadmodule "modules/saslserv/main"; loadmodule "modules/saslserv/plain"; loadmodule "modules/saslserv/external"; loadmodule "modules/nickserv/cert"; loadmodule "modules/saslserv/authcookie";
 serverinfo { name = "services.lab.test"; desc = "services"; numeric = "00A"; recontime = 2; netname = "Lab"; hidehostsuffix = "lab"; adminname = "lab"; adminemail = "root@lab.test"; registeremail = "root@lab.test"; mta = "/bin/true"; loglevel = {error;}; maxlogins = 500; maxusers = 0; maxnicks = 50; maxchans = 50; mdlimit = 30; emaillimit = 10; emailtime = 300; auth = none; casemapping = rfc1459; };
 uplink "irc.lab.test" { host = "127.0.0.1"; port = %[2]d; send_password = "linkpass"; receive_password = "linkpass"; };
 nickserv { nick = "NickServ"; user = "NickServ"; host = "services.lab.test"; real = "NickServ"; spam = no; no_nick_ownership = no; expire = 0; };
