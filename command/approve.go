@@ -123,6 +123,11 @@ func approve() Verb {
 				if u := NotSecond(e.Access, c.Person, p); u != nil {
 					return Answer{}, u
 				}
+				if p.What == pipeline.ToStart && !tasklog.IsTask(r) {
+					if _, err := e.frozen(c.Person); err != nil {
+						return Answer{}, err
+					}
+				}
 			}
 			if r.Cluster != 0 { // it was asked for as one
 				whole, err := e.Engine.ClusterOf(ctx, r)

@@ -158,6 +158,7 @@ type Env struct {
 	Tasks      *tasklog.Log // repositories of one-off tasks; may be nil
 	Checks     *checks.Monitor
 	Approvals  Approvals
+	Freeze     Freezes
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
 	// Pages gives the address of the pages, without a slash at its end; "" when there are none.

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
@@ -32,9 +33,13 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	if verb != "destroy" { // what takes a host down has no use for most of what made it
 		ignored = e.unreadOf(o)
 	}
+	remark, err := e.frozen(c.Person)
+	if err != nil {
+		return Answer{}, err
+	}
 	a, err := e.start(ctx, c, verb, o)
-	if err == nil && ignored != "" {
-		a.Lines = append(a.Lines, ignored)
+	if err == nil {
+		a.Lines = append(a.Lines, slices.DeleteFunc([]string{ignored, remark}, func(l string) bool { return l == "" })...)
 	}
 	return a, err
 }

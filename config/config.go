@@ -45,6 +45,7 @@ type Config struct {
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
+	Freeze    command.Freezes                `yaml:"freeze" doc:"times in which nothing begins"`
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
