@@ -38,6 +38,8 @@ type Message struct {
 	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
 	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
 	Corrected bool
+	// Encrypted says that Text only tells that the message itself is encrypted, in a way that the bot does not read.
+	Encrypted bool
 	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to us.
 	Past int64
 
@@ -295,6 +297,11 @@ func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	if m.Corrected {
 		m.Nick = plain.Line(m.Nick)
 		b.say(f, m, []string{"I do not act on corrections; say it again as a new message."})
+		return
+	}
+	if m.Encrypted {
+		m.Nick = plain.Line(m.Nick)
+		b.say(f, m, []string{"I cannot read encrypted messages here; switch the encryption off for me, and say it again."})
 		return
 	}
 	p := b.who(f, m)

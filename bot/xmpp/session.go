@@ -75,7 +75,9 @@ type incoming struct {
 	// Old is how servers and gateways said it before XEP-0203: XEP-0091.
 	Old     *struct{} `xml:"jabber:x:delay x"`
 	Replace *struct{} `xml:"urn:xmpp:message-correct:0 replace"`
-	Muc     *struct {
+	// EME says that the body stands for an encrypted message (XEP-0380), as OMEMO's does.
+	EME *struct{} `xml:"urn:xmpp:eme:0 encryption"`
+	Muc *struct {
 		Item struct {
 			JID         string `xml:"jid,attr"`
 			Nick        string `xml:"nick,attr"`
@@ -111,6 +113,9 @@ func (m *incoming) why() error {
 // past reports whether it was said before we came: what a server kept, or a room's history. The time itself does not
 // matter; one that can not be read is no reason to obey.
 func (m *incoming) past() bool { return m.Delay != nil || m.Old != nil }
+
+// encrypted reports whether the body only stands for what was said; OTR marks its own, without an element.
+func (m *incoming) encrypted() bool { return m.EME != nil || strings.HasPrefix(m.Body, "?OTR") }
 
 func (m *incoming) status(code int) bool {
 	if m.Muc == nil {
@@ -166,6 +171,9 @@ func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) 
 		s.outside(from, &m)
 		s.answered(m.ID, nil) // an error is an answer, too: the server is there
 	case "presence":
+		if m.Type == "subscribe" { // he may see whether the bot is there; it keeps no list of its own
+			return s.send(stanza.Presence{To: from.Bare(), Type: stanza.SubscribedPresence}.Wrap(nil))
+		}
 		s.presence(from, &m)
 	case "message":
 		s.message(from, &m)
@@ -195,7 +203,7 @@ func (s *session) message(from jid.JID, m *incoming) {
 	if m.Body == "" || m.Type == "headline" || from.Equal(jid.JID{}) {
 		return
 	}
-	msg := bot.Message{Private: true, Text: m.Body, Corrected: m.Replace != nil}
+	msg := bot.Message{Private: true, Text: m.Body, Corrected: m.Replace != nil, Encrypted: m.encrypted()}
 	if r != nil { // a private message through a room: who that is, only the room can say
 		msg.Nick, msg.Place, msg.Account = from.Resourcepart(), from.String(), s.account(r, from.Resourcepart())
 	} else {
@@ -220,6 +228,12 @@ func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
 	s.mu.Lock()
 	own := nick != "" && nick == r.nick
 	inside := r.inside()
+	switch { // its owner changed that (XEP-0045 §10.2.1)
+	case nick == "" && m.status(172):
+		r.open = true
+	case nick == "" && (m.status(173) || m.status(174)):
+		r.open, r.warned = false, false
+	}
 	if m.Subject != nil && m.Body == "" {
 		r.ready = r.joined // history is over (XEP-0045 §7.2.15)
 	}

@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"mellium.im/sasl"
+	"mellium.im/xmlstream"
 	goxmpp "mellium.im/xmpp"
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
@@ -234,7 +236,9 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		}
 		return err
 	})
-	if err := s.send(stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil)); err != nil {
+	// With a priority, so that what is said to the account comes here, and not to a client that somebody left open on it.
+	priority := xmlstream.Wrap(xmlstream.Token(xml.CharData("50")), xml.StartElement{Name: xml.Name{Local: "priority"}})
+	if err := s.send(stanza.Presence{Type: stanza.AvailablePresence}.Wrap(priority)); err != nil {
 		end(err)
 	}
 	run(s.pulse)

@@ -165,6 +165,26 @@ func TestARoomItMadeIsOpenAndKnowsPeople(t *testing.T) {
 	}
 }
 
+// What is encrypted is told as such, and its fallback is no command; who asks to see whether the bot is there may.
+func TestEncryptedAndSubscribed(t *testing.T) {
+	s := server(t)
+	h := &heard{}
+	f, _ := link(t, config(s), h.in)
+	until(t, "a link", f.Up)
+	alice := person(t, s, "alice")
+	to := "jarvis@" + real.XMPPDomain
+	_ = alice.Raw("<message to='" + to + "' type='chat' id='e1'><body>undo loki</body><encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl' name='OMEMO'/></message>")
+	_ = alice.Raw("<message to='" + to + "' type='chat' id='e2'><body>?OTRv23?</body></message>")
+	alice.Say(to, "whoami")
+	for i, m := range h.wait(t, 3) {
+		if m.Encrypted != (i < 2) {
+			t.Errorf("message %d = %+v", i, m)
+		}
+	}
+	_ = alice.Raw("<presence to='" + to + "' type='subscribe'/>")
+	hear(t, alice, `jarvis@`+real.XMPPDomain+`/\S+ joined`)
+}
+
 // A message that replaces another, one from a room's history, and one that waited at the server are not commands.
 func TestWhatWasSaidBeforeIsNoCommand(t *testing.T) {
 	s := server(t)
