@@ -85,6 +85,11 @@ type Nicked interface {
 	ConfiguredNick() string
 }
 
+// Insider is a Roomer that knows in which of its rooms it is: a link to a server is not worth much without them.
+type Insider interface {
+	Inside(room string) bool
+}
+
 // Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
 // are too many, and when the connection breaks.
 type Latecomer interface {

@@ -236,6 +236,17 @@ func (f *Frontend) Nick() string {
 	return f.cfg.Nick
 }
 
+// Inside is bot.Insider.
+func (f *Frontend) Inside(channel string) bool {
+	s := f.link.Get()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joined[girc.ToRFC1459(channel)]
+}
+
 // ConfiguredNick is bot.Nicked.
 func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
 

@@ -171,6 +171,18 @@ func (f *Frontend) Network() string { return "xmpp" }
 // Nick gives what the bot is called in its rooms.
 func (f *Frontend) Nick() string { return f.cfg.Nick }
 
+// Inside is bot.Insider.
+func (f *Frontend) Inside(room string) bool {
+	s := f.link.Get()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[room]
+	return r != nil && r.joined
+}
+
 // ConfiguredNick is bot.Nicked.
 func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
 

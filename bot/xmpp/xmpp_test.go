@@ -331,6 +331,7 @@ func TestARoomThatForgotItIsJoinedAgain(t *testing.T) {
 	until(t, "a link", f.Up)
 	forget()
 	until(t, "that it notices", func() bool { return strings.Contains(log.String(), "forgotten that we are in it") })
+	until(t, "that it is in again", func() bool { return f.Inside(ops) })
 	until(t, "that alice is heard", func() bool {
 		alice.Say(ops, "jarvis: status")
 		h.mu.Lock()
@@ -340,11 +341,12 @@ func TestARoomThatForgotItIsJoinedAgain(t *testing.T) {
 	g, log := link(t, func() xmpp.Config { c := config(s); c.Nick = "other"; return c }(), nil) // asks every minute
 	until(t, "a link", g.Up)
 	forget()
+	until(t, "a line to be refused", func() bool {
+		_ = deliver(t, g, ops, "into nothing")
+		return strings.Contains(log.String(), "forgotten that we are in it")
+	})
 	until(t, "the way back", func() bool { return deliver(t, g, ops, "back") == nil })
 	hear(t, alice, ops+`/other: back`)
-	if !strings.Contains(log.String(), "forgotten that we are in it") {
-		t.Error("it does not say so")
-	}
 }
 
 // A room that is locked takes no line, which is no reason to lose it; unlocked, the bot is back by itself.

@@ -387,6 +387,32 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 	return out, nil
 }
 
+// measureChat has the metrics tell of a frontend's link, and of each of its rooms.
+func (a *app) measureChat(b *bot.Bot, f bot.Frontend) {
+	gauge := func(name, help string, labels map[string]string, is func() bool) {
+		a.metrics.Gauge(name, help+"; NaN when another node is the one that speaks there.", labels, func() float64 {
+			switch {
+			case is():
+				return 1
+			case a.db.Shared() && !b.Speaks(f.Name()):
+				return math.NaN()
+			}
+			return 0
+		})
+	}
+	if l, ok := f.(bot.LinkChecker); ok {
+		gauge("jarvis_chat_up", "1 when the bot has a link to this chat server, 0 when it has none", map[string]string{"frontend": f.Name()}, l.Up)
+	}
+	rooms, ok := f.(bot.Roomer)
+	in, knows := f.(bot.Insider)
+	if !ok || !knows {
+		return
+	}
+	for _, room := range rooms.Rooms() {
+		gauge("jarvis_chat_room_up", "1 when the bot is in this channel or room, 0 when it is not", map[string]string{"frontend": f.Name(), "room": room}, func() bool { return in.Inside(room) })
+	}
+}
+
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
 func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
 	conf := bot.Config{Name: a.conf.Name, Unnamed: !a.conf.Has("name"), Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Checks: a.checks, Pages: strings.TrimSuffix(a.conf.HTTP.URL, "/"), Log: a.log}
@@ -411,17 +437,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	a.keeper = newKeeper(a, b)
 	for _, f := range fronts {
-		if l, ok := f.(bot.LinkChecker); ok {
-			a.metrics.Gauge("jarvis_chat_up", "1 when the bot has a link to this chat server, 0 when it has none; NaN when another node is the one that speaks there.", map[string]string{"frontend": f.Name()}, func() float64 {
-				switch {
-				case l.Up():
-					return 1
-				case a.db.Shared() && !b.Speaks(f.Name()):
-					return math.NaN()
-				}
-				return 0
-			})
-		}
+		a.measureChat(b, f)
 	}
 	a.metrics.Gauge("jarvis_database_damaged", "1 when pages of the database are known to be broken.", nil, func() float64 {
 		if a.db.Damage() != nil {
