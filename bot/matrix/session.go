@@ -183,9 +183,15 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 		for _, e := range j.State.Events {
 			s.state(ctx, r, e)
 		}
+		s.judge(r)
 		events, joined := j.Timeline.Events, ownJoin(j.Timeline.Events, s.f.me)
-		if j.Timeline.Limited && !first && joined < 0 {
+		switch {
+		case !j.Timeline.Limited || first:
+		case joined < 0:
 			events = append(s.gap(ctx, r, j.Timeline.PrevBatch, since), events...)
+		case !r.wanted: // what somebody wrote before we could follow his invitation
+			before := s.gap(ctx, r, j.Timeline.PrevBatch, "")
+			events, joined = append(before, events...), joined+len(before)
 		}
 		for i, e := range events {
 			e.RoomID = rid

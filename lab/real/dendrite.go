@@ -24,7 +24,7 @@ const dendriteVersion = "v0.13.8"
 type Dendrite struct {
 	URL   string // https://127.0.0.1:port
 	CA    string // file
-	plain string // http://127.0.0.1:port, for the lab's own people
+	Plain string // http://127.0.0.1:port, for the lab's own people
 
 	dir  string
 	proc *proc
@@ -97,7 +97,7 @@ func StartDendrite(o DendriteOptions, accounts ...string) (*Dendrite, error) {
 			return nil, err
 		}
 	}
-	s.plain, s.URL = "http://127.0.0.1:"+strconv.Itoa(ports[0]), "https://127.0.0.1:"+strconv.Itoa(ports[1])
+	s.Plain, s.URL = "http://127.0.0.1:"+strconv.Itoa(ports[0]), "https://127.0.0.1:"+strconv.Itoa(ports[1])
 	db := func(name string) string { return "file:" + filepath.Join(dir, name+".db") }
 	conf := fmt.Sprintf(`version: 2
 global:
@@ -140,7 +140,7 @@ logging: [{type: std, level: warn}]
 		return nil, err
 	}
 	for _, a := range accounts {
-		if err := run(ctx, "", filepath.Join(tools, "create-account"), "--config", filepath.Join(dir, "dendrite.yaml"), "-url", s.plain, "-username", a, "-password", "pw-"+a+"-lab"); err != nil {
+		if err := run(ctx, "", filepath.Join(tools, "create-account"), "--config", filepath.Join(dir, "dendrite.yaml"), "-url", s.Plain, "-username", a, "-password", "pw-"+a+"-lab"); err != nil {
 			s.Stop()
 			return nil, err
 		}
@@ -154,12 +154,12 @@ func (s *Dendrite) Start() error {
 	if err != nil {
 		return err
 	}
-	if s.proc, err = start("", filepath.Join(tools, "dendrite"), "--config", filepath.Join(s.dir, "dendrite.yaml"), "--http-bind-address", s.plain[len("http://"):],
+	if s.proc, err = start("", filepath.Join(tools, "dendrite"), "--config", filepath.Join(s.dir, "dendrite.yaml"), "--http-bind-address", s.Plain[len("http://"):],
 		"--https-bind-address", s.URL[len("https://"):], "--tls-cert", filepath.Join(s.dir, "srv.pem"), "--tls-key", filepath.Join(s.dir, "srv.key")); err != nil {
 		return err
 	}
 	return s.proc.until("dendrite", Patience(20*time.Second), func() error {
-		res, err := http.Get(s.plain + "/_matrix/client/versions")
+		res, err := http.Get(s.Plain + "/_matrix/client/versions")
 		if err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func (s *Dendrite) call(ctx context.Context, token, method, path string, body, o
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, s.plain+"/_matrix/client/v3/"+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, method, s.Plain+"/_matrix/client/v3/"+path, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}
