@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -178,5 +179,12 @@ func refuses(t *testing.T, f *running, place string) {
 	t.Helper()
 	if err := deliver(t, f, place, "into nothing"); !errors.Is(err, bot.ErrRefused) {
 		t.Errorf("Deliver to %s = %v, want bot.ErrRefused", place, err)
+	}
+}
+
+func noFiles(t *testing.T, dir string) {
+	t.Helper()
+	if list := must(os.ReadDir(dir))(t); len(list) > 0 {
+		t.Errorf("%s has %v", dir, list)
 	}
 }

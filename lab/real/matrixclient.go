@@ -187,3 +187,8 @@ func (c *MatrixClient) Close() {
 	<-c.done
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// LogoutAll takes all tokens of the person back, its own too.
+func (c *MatrixClient) LogoutAll(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "logout/all", struct{}{}, nil)
+}
