@@ -296,8 +296,11 @@ func (s *session) answer(ctx context.Context, inv invitation) {
 	s.mu.Lock()
 	mine := false
 	for _, r := range s.want {
-		if !r.joined && (r.id == inv.room || r.id == "") {
-			mine, r.pause = mine || r.id == inv.room, 0
+		if r.id == inv.room || r.id == "" && !r.unknown {
+			mine = true // or may be: nobody could tell us which room it is
+		}
+		if !r.joined && mine {
+			r.pause = 0
 		}
 	}
 	s.mu.Unlock()
