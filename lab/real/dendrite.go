@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -67,7 +68,7 @@ func dendriteTools() (string, error) {
 	cmd.Dir = os.TempDir() // in no module
 	cmd.Env = append(os.Environ(), "GOBIN="+made, "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("dendrite is not installed, and cannot be built; run: scripts/setup: %w: %s", err, out)
+		return "", fmt.Errorf("dendrite is not installed, and cannot be built; run: GOBIN=%s CGO_ENABLED=0 go %s: %w: %s", dir, strings.Join(line, " "), err, out)
 	}
 	if err := os.Rename(made, dir); err != nil {
 		if _, there := os.Stat(filepath.Join(dir, "create-account")); there != nil {
