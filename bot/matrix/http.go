@@ -76,6 +76,8 @@ func short(err error) error {
 	var he mautrix.HTTPError
 	var ue *url.Error
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
 	case errors.As(err, &said):
 		return fmt.Errorf("%s: %s", plain.Line(said.ErrCode), plain.Line(said.Err))
 	case errors.As(err, &ue):

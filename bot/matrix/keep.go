@@ -125,6 +125,18 @@ func (k *keep) direct(room id.RoomID) string {
 	return k.data.Direct[room]
 }
 
+// directs counts the direct rooms, and those with somebody.
+func (k *keep) directs(user string) (all, his int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, u := range k.data.Direct {
+		if u == user {
+			his++
+		}
+	}
+	return len(k.data.Direct), his
+}
+
 // directWith gives the direct rooms with somebody.
 func (k *keep) directWith(user string) (rooms []id.RoomID) {
 	k.mu.Lock()

@@ -1,6 +1,8 @@
 package matrix_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +67,30 @@ func TestWhatIsSaidIsHeardAndAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, mallory, "^"+fields[1]+" "+me+": hello again$")
+}
+
+// Long answers keep under what servers take, and arrive whole, in their order.
+func TestALongAnswerArrivesWhole(t *testing.T) {
+	s := server(t, real.DendriteOptions{})
+	alice := person(t, s, "alice")
+	room := opsRoom(t, alice)
+	f := link(t, config(t, s), nil)
+	until(t, "a link", f.Up)
+	var lines []string
+	for i := range 600 {
+		lines = append(lines, fmt.Sprintf("line %d äöü %s", i, strings.Repeat("x", 120)))
+	}
+	f.Say(ops, append(lines, "the end"))
+	hear(t, alice, "the end")
+	var got []string
+	for _, l := range alice.Lines() {
+		if rest, ok := strings.CutPrefix(l, room+" "+me+": "); ok {
+			got = append(got, rest)
+		}
+	}
+	if !slices.Equal(got, append(lines, "the end")) {
+		t.Errorf("%d lines arrived, want %d", len(got), len(lines)+1)
+	}
 }
 
 func TestNewNamesTheTrouble(t *testing.T) {

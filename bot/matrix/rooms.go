@@ -291,6 +291,12 @@ func (s *session) invited(rid id.RoomID, state []*event.Event) {
 	}
 }
 
+// How many direct rooms others can bring us into: all together, and each.
+const (
+	maxDirect     = 500
+	maxDirectEach = 3
+)
+
 // answer follows an invitation into a configured room or a direct one, and declines others.
 func (s *session) answer(ctx context.Context, inv invitation) {
 	s.mu.Lock()
@@ -310,8 +316,17 @@ func (s *session) answer(ctx context.Context, inv invitation) {
 	rctx, done := timed(ctx)
 	defer done()
 	room, by := plain.Line(inv.room.String()), plain.Line(inv.by)
-	if !inv.direct || !wellFormed(inv.by) {
-		s.f.log.Warn("declined an invitation: not to a direct room, nor into one of chat.matrix.rooms", "room", room, "by", by)
+	why := ""
+	switch all, his := s.f.keep.directs(inv.by); {
+	case !inv.direct || !wellFormed(inv.by):
+		why = "it is neither to a direct room nor into one of chat.matrix.rooms"
+	case his >= maxDirectEach:
+		why = fmt.Sprintf("we have %d direct rooms already; use one of those", his)
+	case all >= maxDirect:
+		why = fmt.Sprintf("I am in %d direct rooms already", all)
+	}
+	if why != "" {
+		s.f.log.Warn("declined an invitation", "room", room, "by", by, "why", why)
 		if _, err := s.c.LeaveRoom(rctx, inv.room); err != nil {
 			s.f.log.Debug("decline an invitation", "err", err)
 		}

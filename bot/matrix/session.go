@@ -309,6 +309,9 @@ func (s *session) message(r *room, e *event.Event, past bool) {
 // once says something about a room in the log, and not again.
 func (s *session) once(r *room, level slog.Level, what string, attrs ...any) {
 	key := r.place + " " + what
+	if len(s.f.told) > 1000 { // rooms cost strangers nothing
+		clear(s.f.told)
+	}
 	if !s.f.told[key] {
 		s.f.told[key] = true
 		s.f.log.Log(context.Background(), level, what, append([]any{"room", r.place}, attrs...)...)

@@ -235,6 +235,13 @@ func TestInvitations(t *testing.T) {
 	if m := h.wait(t, "hello"); m[0].Account != mallory.ID || !m[0].Private {
 		t.Errorf("heard %+v", m)
 	}
+	for range 2 {
+		more := must(mallory.MakeRoom(t.Context(), "", true, me))(t)
+		hear(t, mallory, `^\* `+more+" "+me+" joined$")
+	}
+	flood := must(mallory.MakeRoom(t.Context(), "", true, me))(t)
+	hear(t, mallory, `^\* `+flood+" "+me+" left$")
+	f.until(t, "we have 3 direct rooms already")
 	if err := mallory.Do(t.Context(), direct, "invite", bob.ID); err != nil {
 		t.Fatal(err)
 	}
