@@ -22,6 +22,9 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
+// errKeysGone is of a device whose keys at the server are not ours: it cannot go on.
+var errKeysGone = errors.New("the homeserver has other keys of our device than we have; I come back as a new one")
+
 // olmKeys is a cipher on mautrix's Olm machine, whose keys are in a file of their own.
 type olmKeys struct {
 	c    *mautrix.Client

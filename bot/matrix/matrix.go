@@ -61,6 +61,7 @@ type Frontend struct {
 	out   bot.Turns[item]
 	link  bot.Link[session]
 	dials atomic.Int64 // connections so far
+	shown atomic.Value // string: our display name
 
 	keep    *keep
 	refused int             // logins in a row; for the supervisor alone
@@ -215,6 +216,7 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) (*session,
 		wg.Go(func(p *guard.Panic) { end(p) }, func() { end(what(linkCtx)) })
 	}
 	s.resolve(linkCtx)
+	s.ownName(linkCtx)
 	run(s.listen)
 	run(s.care)
 	<-linkCtx.Done()

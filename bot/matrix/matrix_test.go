@@ -17,9 +17,12 @@ func TestWhatIsSaidIsHeardAndAnswered(t *testing.T) {
 	alice := person(t, s, "alice")
 	room := opsRoom(t, alice)
 	h := newHeard()
+	if err := person(t, s, "jarvis").Rename(t.Context(), "The Ops Bot"); err != nil {
+		t.Fatal(err)
+	}
 	f := link(t, config(t, s), h.in)
 	until(t, "a link", f.Up)
-	must(alice.Say(t.Context(), room, "jarvis: status"))(t)
+	must(alice.Say(t.Context(), room, "The Ops Bot: status"))(t)
 	h.wait(t, "jarvis: status")
 	direct := must(alice.MakeRoom(t.Context(), "", true, me))(t)
 	hear(t, alice, `^\* `+direct+` `+me+` joined$`)

@@ -72,13 +72,18 @@ func withoutQuote(text string) string {
 	return strings.TrimLeft(text, "\r\n")
 }
 
-// named has a text that begins with our full id, as a mention does, begin with our nick instead: the bot would take the
+// named has a text that begins with our full id or our display name, as mentions do, begin with our nick instead: the bot would take the
 // id's server for a word.
 func (f *Frontend) named(text string) string {
 	t := strings.TrimLeft(text, " \t")
 	for _, name := range []string{f.cfg.User, strings.TrimPrefix(f.cfg.User, "@")} {
 		rest, ok := strings.CutPrefix(t, name)
 		if ok && (rest == "" || strings.ContainsAny(rest[:1], " \t:,")) {
+			return f.Nick() + ": " + strings.TrimLeft(rest, " \t:,")
+		}
+	}
+	if shown, _ := f.shown.Load().(string); shown != "" {
+		if rest, ok := strings.CutPrefix(t, shown); ok && rest != "" && strings.ContainsAny(rest[:1], ":,") {
 			return f.Nick() + ": " + strings.TrimLeft(rest, " \t:,")
 		}
 	}

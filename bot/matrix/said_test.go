@@ -83,6 +83,12 @@ func TestOurOwnNameIsNoWord(t *testing.T) {
 			t.Errorf("named(%q) = %q, want %q", text, got, want)
 		}
 	}
+	f.shown.Store("The Ops Bot")
+	for text, want := range map[string]string{"The Ops Bot: status": "jarvis: status", "The Ops Bot, status": "jarvis: status", "The Ops Bot is slow": "The Ops Bot is slow", "The Ops Bot": "The Ops Bot"} {
+		if got := f.named(text); got != want {
+			t.Errorf("named(%q) = %q, want %q", text, got, want)
+		}
+	}
 	for sender, want := range map[string]string{"@alice:example.org": "alice", "@alice:evil.org": "@alice:evil.org", "@alice:example.org:8448": "@alice:example.org:8448"} {
 		if got := f.nick(sender); got != want {
 			t.Errorf("nick(%q) = %q, want %q", sender, got, want)

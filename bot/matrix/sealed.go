@@ -24,11 +24,7 @@ type cipher interface {
 	close()
 }
 
-var (
-	errNoKey = errors.New("its key has not come")
-	// errKeysGone is of a device whose keys at the server are not ours: it cannot go on.
-	errKeysGone = errors.New("the homeserver has other keys of our device than we have; I come back as a new one")
-)
+var errNoKey = errors.New("its key has not come")
 
 // sealed is a message whose key is missing.
 type sealed struct {

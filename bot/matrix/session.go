@@ -113,6 +113,18 @@ func (s *session) logout(ctx context.Context) {
 	}
 }
 
+// ownName asks how clients show us: a mention begins with that.
+func (s *session) ownName(ctx context.Context) {
+	rctx, done := timed(ctx)
+	defer done()
+	res, err := s.c.GetOwnDisplayName(rctx)
+	if err != nil {
+		s.f.log.Debug("ask for our display name", "err", short(err))
+		return
+	}
+	s.f.shown.Store(res.DisplayName)
+}
+
 // wanted is what we want to be told by /sync.
 const wanted = `{"presence":{"not_types":["*"]},"account_data":{"not_types":["*"]},"room":{"timeline":{"limit":50},"ephemeral":{"not_types":["*"]},"account_data":{"not_types":["*"]}}}`
 

@@ -192,3 +192,8 @@ func (c *MatrixClient) Close() {
 func (c *MatrixClient) LogoutAll(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "logout/all", struct{}{}, nil)
 }
+
+// Rename sets the person's display name.
+func (c *MatrixClient) Rename(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodPut, "profile/"+url.PathEscape(c.ID)+"/displayname", map[string]string{"displayname": name}, nil)
+}
