@@ -78,6 +78,7 @@ var (
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
+	_ bot.Nicked      = (*Frontend)(nil)
 )
 
 // Open is bot.Settings.
@@ -150,6 +151,9 @@ func (f *Frontend) Network() string { return "matrix" }
 
 // Nick gives the localpart of the bot's user id.
 func (f *Frontend) Nick() string { return f.me.Localpart() }
+
+// ConfiguredNick is bot.Nicked: the nick is in the user id.
+func (f *Frontend) ConfiguredNick() string { return f.Nick() }
 
 // Multiline: a message may have several lines.
 func (f *Frontend) Multiline() bool { return true }
