@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,11 +217,14 @@ func TestAPlaceThatIsLost(t *testing.T) {
 	until(t, "a link", first.Up)
 	first.stop()
 	must(alice.Say(t.Context(), room, "jarvis: while away"))(t)
+	var lost atomic.Bool
 	b.set(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if !isSync(r) || r.URL.Query().Get("since") == "" {
 			return false
 		}
-		b.set(nil)
+		if !lost.CompareAndSwap(false, true) {
+			return false
+		}
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = w.Write([]byte(`{"errcode":"M_INVALID_PARAM","error":"no such token"}`))
 		return true
@@ -232,4 +236,13 @@ func TestAPlaceThatIsLost(t *testing.T) {
 		t.Errorf("heard %+v", got)
 	}
 	f.until(t, "does not know where we were")
+	// And in the middle of a connection, which goes on.
+	lost.Store(false)
+	must(alice.Say(t.Context(), room, "jarvis: ends the poll"))(t)
+	until(t, "it is lost again", func() bool { return strings.Count(f.log.String(), "does not know where we were") == 2 })
+	must(alice.Say(t.Context(), room, "jarvis: the last"))(t)
+	h.wait(t, "jarvis: the last")
+	if n := strings.Count(f.log.String(), "the matrix link is up"); n != 1 || strings.Contains(f.log.String(), "panic") {
+		t.Errorf("the link came up %d times", n)
+	}
 }

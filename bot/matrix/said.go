@@ -33,17 +33,15 @@ func read(raw []byte) (out said, ok bool) {
 		return said{}, false
 	}
 	out.text = c.Body
+	if c.New != nil || c.Relates != nil && c.Relates.Type == "m.replace" { // an edit; its own body is a fallback for who does not know edits
+		if c.New == nil || c.New.Type != "m.text" {
+			return said{}, false
+		}
+		out.text, out.corrected = c.New.Body, true
+	}
 	if r := c.Relates; r != nil {
-		switch r.Type {
-		case "m.replace": // an edit; its own body is a fallback for who does not know edits
-			if c.New == nil || c.New.Type != "m.text" {
-				return said{}, false
-			}
-			out.text, out.corrected = c.New.Body, true
-		case "m.thread":
-			if threadID(r.ID) {
-				out.thread = r.ID
-			}
+		if r.Type == "m.thread" && threadID(r.ID) {
+			out.thread = r.ID
 		}
 		if r.Reply != nil {
 			out.text = withoutQuote(out.text)

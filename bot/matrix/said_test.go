@@ -32,6 +32,7 @@ var readings = []struct {
 	{`{"msgtype":"m.text","body":"* b","m.new_content":{"msgtype":"m.text","body":"b"},"m.relates_to":{"rel_type":"m.replace","event_id":"$a"}}`, said{text: "b", corrected: true}, true},
 	{`{"msgtype":"m.text","body":"* b","m.relates_to":{"rel_type":"m.replace","event_id":"$a"}}`, said{}, false},
 	{`{"msgtype":"m.text","body":"* b","m.new_content":{"msgtype":"m.notice","body":"b"},"m.relates_to":{"rel_type":"m.replace","event_id":"$a"}}`, said{}, false},
+	{`{"msgtype":"m.text","body":"status","m.new_content":{"msgtype":"m.text","body":"b"}}`, said{text: "b", corrected: true}, true},
 	{`{"msgtype":"m.text","body":"b","m.relates_to":{"rel_type":"m.thread","event_id":"$a"}}`, said{text: "b", thread: "$a"}, true},
 	{`{"msgtype":"m.text","body":"b","m.relates_to":{"rel_type":"m.thread","event_id":"$a b"}}`, said{text: "b"}, true},
 	{`{"msgtype":"m.text","body":"b","m.relates_to":{"rel_type":"m.thread","event_id":"$a\u0000"}}`, said{text: "b"}, true},

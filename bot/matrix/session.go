@@ -130,7 +130,7 @@ const wanted = `{"presence":{"not_types":["*"]},"account_data":{"not_types":["*"
 
 // listen reads the stream of events. What its first answer tells was said before we came.
 func (s *session) listen(ctx context.Context) error {
-	since := s.f.keep.get().Since
+	since, told := s.f.keep.get().Since, sync.OnceFunc(func() { close(s.synced) })
 	for first := true; ctx.Err() == nil; {
 		poll := pollTime
 		if first {
@@ -168,7 +168,7 @@ func (s *session) listen(ctx context.Context) error {
 			s.unkept = err != nil
 		}
 		if first {
-			close(s.synced)
+			told()
 		}
 		first = false
 	}
