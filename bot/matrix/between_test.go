@@ -2,6 +2,8 @@ package matrix_test
 
 import (
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -42,7 +44,7 @@ func proxy(t *testing.T, s *real.Dendrite) (*between, matrix.Config) {
 	u := must(url.Parse(s.Plain))(t)
 	next := httputil.NewSingleHostReverseProxy(u)
 	own := &http.Transport{}
-	next.Transport = own
+	next.Transport, next.ErrorLog = own, log.New(io.Discard, "", 0) // clients that leave are no news
 	b := &between{count: map[string]int{}}
 	b.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
