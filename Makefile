@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
 export GORACE := atexit_sleep_ms=0
+# Encrypted rooms of Matrix, in Go (without the tag they cannot be read). A -tags of a command is instead of this.
+export GOFLAGS := -tags=goolm $(GOFLAGS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -21,8 +23,8 @@ package: ## make what a release has in dist/: deb, rpm and program for amd64 and
 test-package: setup ## install the package on a fresh Debian with systemd, use, upgrade, reboot and purge it; three minutes, needs root
 	scripts/package "$$(go env GOARCH)"
 	scripts/package-older "$$(go env GOARCH)"
-	go vet -tags package ./packaging
-	$(SUDO) go test -tags package -run TestPackage -v -timeout 10m ./packaging
+	go vet -tags package,goolm ./packaging
+	$(SUDO) go test -tags package,goolm -run TestPackage -v -timeout 10m ./packaging
 
 reproducible: ## build the packages twice, from two clones with empty caches, and compare them
 	@scripts/reproducible
@@ -43,8 +45,8 @@ race: setup ## run the tests of cmd/jarvis under the race detector, too, as far 
 	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 60m ./cmd/jarvis
 
 vm: setup ## redeploy a host on a machine that really boots, under emulation; eight minutes, needs root
-	$(SUDO) go vet -tags vm ./cmd/jarvis
-	$(SUDO) go test -tags vm -run '^TestRedeployOnAMachineThatBoots$$' -v -timeout 60m ./cmd/jarvis
+	$(SUDO) go vet -tags vm,goolm ./cmd/jarvis
+	$(SUDO) go test -tags vm,goolm -run '^TestRedeployOnAMachineThatBoots$$' -v -timeout 60m ./cmd/jarvis
 
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check

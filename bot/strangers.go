@@ -44,7 +44,8 @@ func strangersKey(f Frontend, m Message) string {
 	if m.Private {
 		return f.Name() + "\x00\x00in private"
 	}
-	return f.Name() + "\x00\x00" + strings.ToLower(m.Place)
+	room, _, _ := strings.Cut(m.Place, " ") // a place may be a thread of it, and threads cost nothing
+	return f.Name() + "\x00\x00" + strings.ToLower(room)
 }
 
 // admit counts a stranger's message. last says that his next would be too fast. What all of them have used up costs

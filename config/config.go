@@ -6,6 +6,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -206,7 +207,8 @@ func (c *Config) ownSocket() {
 	}
 }
 
-// place makes every path relative to the file: what a struct marks with the tag `path:"relative"`.
+// place makes every path relative to the file: what a struct marks with the tag `path:"relative"`. What it marks with
+// `path:"data"` is relative to the data folder, which is placed before all that, and lies there by its default.
 func (c *Config) place(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -223,6 +225,12 @@ func (c *Config) place(v reflect.Value) {
 			switch {
 			case f.Tag.Get("path") == "relative":
 				v.Field(i).SetString(c.read.beside(v.Field(i).String()))
+			case f.Tag.Get("path") == "data":
+				at := cmp.Or(v.Field(i).String(), strings.TrimPrefix(f.Tag.Get("default"), "DATA/"))
+				if !filepath.IsAbs(at) {
+					at = filepath.Join(c.Data, at)
+				}
+				v.Field(i).SetString(at)
 			case f.IsExported():
 				c.place(v.Field(i))
 			}

@@ -13,6 +13,9 @@ http: {tls: {cert: a.pem, key: /full/b.pem}}
 chat:
   - irc: {server: "irc.example.org:6697", nick: jarvis, ca: irc.pem}
   - xmpp: {ca: xmpp.pem}
+  - matrix: {ca: matrix.pem}
+  - matrix: {state: second}
+  - matrix: {state: /full/third}
 tasks:
   - {name: here, repo: log.git, key: k, known_hosts: kh, allowed_signers: who}
   - {name: there, repo: "git@example.org:log.git"}
@@ -31,6 +34,7 @@ workers:
 	w := c.Workers
 	for got, want := range map[string]string{
 		c.Data: "/etc/jarvis/state", c.HTTP.TLS.Cert: "/etc/jarvis/a.pem", c.HTTP.TLS.Key: "/full/b.pem", c.Chat[0].IRC.CA: "/etc/jarvis/irc.pem", c.Chat[1].XMPP.CA: "/etc/jarvis/xmpp.pem",
+		c.Chat[2].Matrix.CA: "/etc/jarvis/matrix.pem", c.Chat[2].Matrix.State: "/etc/jarvis/state/matrix", c.Chat[3].Matrix.State: "/etc/jarvis/state/second", c.Chat[4].Matrix.State: "/full/third",
 		c.Tasks[0].Repo: "/etc/jarvis/log.git", c.Tasks[0].Key: "/etc/jarvis/k", c.Tasks[0].KnownHosts: "/etc/jarvis/kh", c.Tasks[0].AllowedSigners: "/etc/jarvis/who", c.Tasks[1].Repo: "git@example.org:log.git",
 		c.Checks.Dir: "/etc/jarvis/checks.d", c.Checks.Plugins: "/etc/jarvis/plugins", w.ESX[0].CA: "/etc/jarvis/one.pem", w.ESX[1].CA: "",
 		w.Libvirt[0].Socket: "/etc/jarvis/run/sock", w.Libvirt[0].Images["Debian 12"]: "default/debian12.qcow2",

@@ -43,11 +43,11 @@ type talkSite struct {
 	gists map[string]string // by name, as URLs
 }
 
-// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, Jabber, the console
+// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, Jabber, Matrix, the console
 // and the command line with tokens: the same words, and the same effects.
 func TestTheSameTalkByEveryWay(t *testing.T) {
 	block := 90
-	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "prosody": &xmppWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
+	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "prosody": &xmppWay{}, "dendrite": &matrixWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
 		block++
 		at := block
 		t.Run(name, func(t *testing.T) {
@@ -245,6 +245,62 @@ func (w *xmppWay) say(_ *testing.T, who, text string) {
 func (w *xmppWay) hear(t *testing.T, who, pattern string, _ bool) {
 	t.Helper()
 	if _, err := w.people[who].Next(`^ops@\S+/jarvis: `+who+": "+pattern+"$", hearLimit); err != nil {
+		t.Error(err)
+	}
+}
+
+// matrixWay is a room on a Matrix homeserver.
+type matrixWay struct {
+	s      *real.Dendrite
+	people map[string]*real.MatrixClient
+	room   string
+}
+
+func (w *matrixWay) config() string {
+	s, err := real.StartDendrite(real.DendriteOptions{}, "jarvis", "alice", "bob", "victor", "mallory")
+	if err != nil {
+		panic(err)
+	}
+	w.s = s
+	return fmt.Sprintf(`chat:
+  - matrix: {homeserver: %q, ca: %q, user: "@jarvis:%[3]s", password: pw-jarvis-lab, rooms: ["#ops:%[3]s"]}
+people:
+  - {name: alice, matrix: "@alice:%[3]s", roles: [deploy, run]}
+  - {name: bob, matrix: "@bob:%[3]s", roles: [deploy]}
+  - {name: victor, matrix: "@victor:%[3]s", roles: [view]}
+`, w.s.URL, w.s.CA, real.MatrixServer)
+}
+
+func (w *matrixWay) open(t *testing.T, s *talkSite) {
+	t.Cleanup(w.s.Stop)
+	w.people = map[string]*real.MatrixClient{}
+	for _, name := range []string{"alice", "bob", "victor", "mallory"} {
+		c := must[*real.MatrixClient](t)(real.DialMatrix(t.Context(), w.s, name))
+		t.Cleanup(c.Close)
+		w.people[name] = c
+		if name == "alice" {
+			w.room = must[string](t)(c.MakeRoom(t.Context(), "ops", false))
+		} else {
+			must[string](t)(c.Join(t.Context(), w.room))
+		}
+	}
+	_, log := serveInProcess(t, s.conf)
+	for end := time.Now().Add(hearLimit); !strings.Contains(log.String(), "the matrix link is up"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(log)
+		}
+	}
+}
+
+func (w *matrixWay) say(t *testing.T, who, text string) {
+	if _, err := w.people[who].Say(t.Context(), w.room, "jarvis: "+text); err != nil {
+		t.Error(err)
+	}
+}
+
+func (w *matrixWay) hear(t *testing.T, who, pattern string, _ bool) {
+	t.Helper()
+	if _, err := w.people[who].Next(`^\S+ @jarvis:\S+: `+who+": "+pattern+"$", hearLimit); err != nil {
 		t.Error(err)
 	}
 }

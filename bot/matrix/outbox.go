@@ -1,0 +1,293 @@
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
+)
+
+// item is one message for the outbox.
+type item struct {
+	place string
+	body  string
+	txn   string
+	done  chan error // nil: nobody waits
+}
+
+// Say queues lines as one message; when the queue of the room is full, because there is no link for long, it is dropped
+// with a log entry.
+func (f *Frontend) Say(place string, lines []string) {
+	for _, body := range bodies(lines) {
+		if !f.out.Add(roomOf(place), item{place: place, body: body, txn: f.txn()}) {
+			f.log.Warn("too many lines wait for the matrix link; one is dropped", "user", f.cfg.User, "place", place)
+		}
+	}
+}
+
+// SayLater queues lines for somebody whom nobody knows, behind all else.
+func (f *Frontend) SayLater(place string, lines []string) {
+	for _, body := range bodies(lines) {
+		if !f.out.AddLater(roomOf(place), item{place: place, body: body, txn: f.txn()}) {
+			f.log.Debug("too many lines wait for strangers; one is dropped", "user", f.cfg.User, "place", place)
+		}
+	}
+}
+
+// roomOf gives the room of a place, and threadOf its thread.
+func roomOf(place string) string {
+	room, _, _ := strings.Cut(place, " ")
+	return room
+}
+
+func threadOf(place string) string {
+	_, thread, _ := strings.Cut(place, " ")
+	return thread
+}
+
+// bodies joins lines to messages that every server takes.
+func bodies(lines []string) []string {
+	var out []string
+	var b strings.Builder
+	for _, l := range lines {
+		for _, part := range bot.Split(plain.Line(l), maxBodyBytes) {
+			if b.Len() > 0 && b.Len()+len(part) >= maxBodyBytes {
+				out = append(out, b.String())
+				b.Reset()
+			}
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(part)
+		}
+	}
+	return append(out, b.String())
+}
+
+// txn gives a transaction id that no other life of this process used.
+func (f *Frontend) txn() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	return "jarvis-" + strconv.FormatInt(time.Now().UnixMicro(), 36) + "-" + strconv.FormatInt(f.seq, 36)
+}
+
+// unsure is a line that was sent, and of which nobody knows whether it arrived.
+type unsure struct {
+	txn string
+	at  time.Time
+}
+
+// unsureLife is how long such a line is remembered; servers keep transaction ids for half an hour and more.
+const unsureLife = time.Hour
+
+// txnFor gives the transaction id under which a line was tried before, or a new one.
+func (f *Frontend) txnFor(place, body string) string {
+	f.mu.Lock()
+	for k, u := range f.unsure {
+		if time.Since(u.at) > unsureLife {
+			delete(f.unsure, k)
+		}
+	}
+	u, ok := f.unsure[place+"\n"+body]
+	f.mu.Unlock()
+	if ok {
+		return u.txn
+	}
+	return f.txn()
+}
+
+// Deliver says one line and returns nil when the server gave it an event id. The error wraps bot.ErrRefused when the
+// server is there, but does not take lines for that place. A line of which a broken connection left open whether it
+// arrived goes out again under the same transaction id, and is one event.
+func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
+	body := plain.Line(line)
+	if _, err := f.link.Wait(ctx); err != nil {
+		return err
+	}
+	txn := f.txnFor(place, body)
+	done := make(chan error, 1)
+	if !f.out.Add(roomOf(place), item{place: place, body: body, txn: txn, done: done}) {
+		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused)
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		err = ctx.Err()
+	case err = <-done:
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil || errors.Is(err, bot.ErrRefused) {
+		delete(f.unsure, place+"\n"+body)
+	} else {
+		f.unsure[place+"\n"+body] = unsure{txn, time.Now()}
+	}
+	return err
+}
+
+// speak is the outbox: the only goroutine that sends messages.
+func (f *Frontend) speak(ctx context.Context) {
+	for {
+		it, err := f.out.Next(ctx)
+		if err != nil {
+			for _, it := range f.out.All() { // tell whoever still waits that we stop
+				if it.done != nil {
+					it.done <- context.Canceled
+				}
+			}
+			return
+		}
+		err = f.send(ctx, it)
+		for try := 0; try < 3 && it.done == nil && err != nil && ctx.Err() == nil && !errors.Is(err, bot.ErrRefused); try++ {
+			err = f.send(ctx, it)
+		}
+		if it.done != nil {
+			it.done <- err
+		} else if err != nil && ctx.Err() == nil {
+			f.log.Warn("an answer could not be said", "place", it.place, "err", err)
+		}
+	}
+}
+
+// send says one message, waiting for a link if there is none, and as long as the server wants us to.
+func (f *Frontend) send(ctx context.Context, it item) (err error) {
+	for {
+		s, werr := f.link.Wait(ctx)
+		if werr != nil {
+			return werr
+		}
+		if p := guard.Do(func() { err = s.say(ctx, it) }); p != nil {
+			guard.Log(f.log, "say a line on matrix", "user", f.cfg.User)(p)
+			return p
+		}
+		wait, slow := limited(err)
+		switch {
+		case slow:
+			f.log.Debug("the homeserver asks us to talk slower", "wait", wait)
+			if !pause(ctx, wait) {
+				return ctx.Err()
+			}
+			continue
+		case err == nil || errors.Is(err, bot.ErrRefused):
+			return err
+		case refusal(err):
+			return refused(err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		// Nobody knows whether it arrived; the connection is no good.
+		err = fmt.Errorf("send: %w", short(err))
+		s.end(err)
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+		}
+		return err
+	}
+}
+
+// say sends one message on this connection.
+func (s *session) say(ctx context.Context, it item) error {
+	r, err := s.roomFor(ctx, roomOf(it.place))
+	if err != nil {
+		return err
+	}
+	// Without a format, what is in the text stands there as it is, HTML too (§11.2.1.1).
+	msg := map[string]any{"msgtype": "m.notice", "body": it.body, "m.mentions": map[string]any{}}
+	if thread := threadOf(it.place); threadID(thread) {
+		msg["m.relates_to"] = event.RelatesTo{Type: event.RelThread, EventID: id.EventID(thread), IsFallingBack: true, InReplyTo: &event.InReplyTo{EventID: id.EventID(thread)}}
+	}
+	if !r.met { // nobody knows yet whether it is encrypted
+		if _, ok := s.meet(ctx, r.id); !ok {
+			return fmt.Errorf("%w: the state of %s cannot be read", bot.ErrRefused, r.place)
+		}
+		if r, err = s.roomFor(ctx, roomOf(it.place)); err != nil {
+			return err
+		}
+		if !r.met {
+			return fmt.Errorf("%w: the state of %s cannot be read", bot.ErrRefused, r.place)
+		}
+	}
+	rctx, done := timed(ctx)
+	defer done()
+	var body any = msg
+	kind := event.EventMessage
+	if r.encrypted {
+		if s.keys == nil {
+			return fmt.Errorf("%w: %s is encrypted, and this program was built without the tag goolm", bot.ErrRefused, r.place)
+		}
+		if body, err = s.keys.seal(rctx, r.id, msg); err != nil {
+			return err
+		}
+		kind = event.EventEncrypted
+	}
+	_, err = s.c.SendMessageEvent(rctx, r.id, kind, body, mautrix.ReqSendEvent{TransactionID: it.txn, DontEncrypt: true})
+	return err
+}
+
+// roomFor gives the room that a place is in: one of the configuration, one that we are in, or the direct one with a
+// person, which is made when there is none.
+func (s *session) roomFor(ctx context.Context, name string) (room, error) {
+	if name != "" && name[0] == '@' {
+		return s.directRoom(ctx, name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.want {
+		if r.place == name && r.joined {
+			return *r, nil
+		}
+	}
+	if r := s.rooms[id.RoomID(name)]; r != nil && !r.leaving && (r.joined || r.with != "") {
+		return *r, nil
+	}
+	return room{}, fmt.Errorf("%w: not in the room %s", bot.ErrRefused, name)
+}
+
+// directRoom gives the direct room with a person.
+func (s *session) directRoom(ctx context.Context, user string) (room, error) {
+	if !wellFormed(user) {
+		return room{}, fmt.Errorf("%w: %s is no user id", bot.ErrRefused, user)
+	}
+	s.mu.Lock()
+	for _, rid := range s.f.keep.directWith(user) {
+		if r := s.rooms[rid]; r != nil && r.with == user && !r.leaving {
+			defer s.mu.Unlock()
+			return *r, nil
+		}
+	}
+	s.making++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.making--
+		s.mu.Unlock()
+	}()
+	rctx, done := timed(ctx)
+	defer done()
+	res, err := s.c.CreateRoom(rctx, &mautrix.ReqCreateRoom{Preset: "trusted_private_chat", IsDirect: true, Invite: []id.UserID{id.UserID(user)}})
+	if err != nil {
+		return room{}, err
+	}
+	s.remember(res.RoomID, user)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[res.RoomID]
+	if r == nil {
+		r = &room{place: res.RoomID.String(), id: res.RoomID}
+		s.rooms[res.RoomID] = r
+	}
+	r.with, r.since = user, time.Now()
+	return *r, nil
+}
