@@ -7,6 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
+	"github.com/jarvisops/jarvis/bot/slack"
 	"github.com/jarvisops/jarvis/bot/xmpp"
 )
 
@@ -15,18 +16,20 @@ import (
 
 // Chat is one entry of chat: exactly one of its keys.
 type Chat struct {
-	IRC  *irc.Config  `yaml:"irc" doc:"an IRC server"`
-	XMPP *xmpp.Config `yaml:"xmpp" doc:"a Jabber account"`
+	IRC   *irc.Config   `yaml:"irc" doc:"an IRC server"`
+	XMPP  *xmpp.Config  `yaml:"xmpp" doc:"a Jabber account"`
+	Slack *slack.Config `yaml:"slack" doc:"an app in a workspace of Slack"`
 }
 
 // Person is one of `people`.
 type Person struct {
-	Name  string       `yaml:"name" doc:"how the record names this person"`
-	IRC   irc.Account  `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
-	XMPP  xmpp.Account `yaml:"xmpp" doc:"bare JID"`
-	Local string       `yaml:"local" doc:"login name on this machine, for the command line"`
-	OIDC  string       `yaml:"oidc" doc:"value of http.oidc.claim, as in the sub that the provider gives him; exactly, never an address"`
-	Roles []string     `yaml:"roles" doc:"view, deploy, run, admin"`
+	Name  string        `yaml:"name" doc:"how the record names this person"`
+	IRC   irc.Account   `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
+	XMPP  xmpp.Account  `yaml:"xmpp" doc:"bare JID"`
+	Slack slack.Account `yaml:"slack" doc:"user id on Slack, as in U012AB3CD; never a name"`
+	Local string        `yaml:"local" doc:"login name on this machine, for the command line"`
+	OIDC  string        `yaml:"oidc" doc:"value of http.oidc.claim, as in the sub that the provider gives him; exactly, never an address"`
+	Roles []string      `yaml:"roles" doc:"view, deploy, run, admin"`
 }
 
 // Networks lists the keys of Chat.
