@@ -104,6 +104,8 @@ func (s *session) read(ctx context.Context, client *socketmode.Client) error {
 	defer hello.Stop()
 	var wg guard.Group
 	defer wg.Wait()
+	care, stop := context.WithCancel(ctx)
+	defer stop()
 	for {
 		var ev socketmode.Event
 		select {
@@ -134,7 +136,7 @@ func (s *session) read(ctx context.Context, client *socketmode.Client) error {
 			case ev.Type == socketmode.EventTypeHello:
 				hello.Stop()
 				since := s.hello(ctx)
-				wg.Go(guard.Log(s.f.log, "care for the slack link", "app", s.f.name), func() { s.care(ctx, since) })
+				wg.Go(guard.Log(s.f.log, "care for the slack link", "app", s.f.name), func() { s.care(care, since) })
 			case ev.Request != nil:
 				s.take(ctx, client, ev.Request)
 			}

@@ -27,6 +27,8 @@ type site struct {
 	heard chan bot.Message
 	log   *buffer
 	end   func()
+
+	silent, pause time.Duration // 0: as it is
 }
 
 type buffer struct {
@@ -84,6 +86,12 @@ func (x *site) run(c slack.Config) {
 	f, err := slack.New(c, "jarvis", slog.New(slog.NewTextHandler(x.log, nil)))
 	if err != nil {
 		x.Fatal(err)
+	}
+	if x.silent > 0 {
+		f.Silent(x.silent)
+	}
+	if x.pause > 0 {
+		f.Pause(x.pause)
 	}
 	x.f, x.heard = f, make(chan bot.Message, 1000)
 	ctx, cancel := context.WithCancel(context.Background())
