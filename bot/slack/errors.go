@@ -3,6 +3,7 @@ package slack
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	goslack "github.com/slack-go/slack"
 
@@ -53,6 +54,11 @@ var places = map[string]string{
 func refusesUs(err error) bool {
 	_, yes := refusals[code(err)]
 	return yes
+}
+
+// refusesTokens reports whether nothing at all can be done with our tokens any more.
+func refusesTokens(err error) bool {
+	return slices.Contains([]string{"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}, code(err))
 }
 
 // explain gives one sentence: what, where, why, what to do. where may be "".

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +227,83 @@ func TestTokensThatSlackDoesNotTake(t *testing.T) {
 	x := &site{T: t, Slack: s, log: &buffer{}}
 	x.run(conf(s))
 	x.logged("slack refuses us.*retry=10m0s")
+}
+
+// TestATokenThatIsTakenBack is one that counts no longer while we are there: nothing is tried for ever, and what waits is said when
+// it counts again.
+func TestATokenThatIsTakenBack(t *testing.T) {
+	s := lab.StartSlack(fast())
+	t.Cleanup(s.Close)
+	x := &site{T: t, Slack: s, log: &buffer{}, pause: 20 * time.Millisecond}
+	x.run(conf(s))
+	x.up()
+	s.Fail("chat.postMessage", 1, lab.SlackFault{Error: "token_revoked"})
+	x.f.Say("#ops", []string{"an answer"})
+	if _, _, err := x.Wait("an answer", 0, limit); err != nil {
+		t.Fatal(err, x.log)
+	}
+	x.logged("slack refuses us.*taken back")
+	if n := s.Calls("chat.postMessage"); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// TestSlackHasUsWait: before the socket is open, too.
+func TestSlackHasUsWait(t *testing.T) {
+	for _, method := range []string{"auth.test", "users.conversations", "apps.connections.open"} {
+		s := lab.StartSlack(fast())
+		t.Cleanup(s.Close)
+		s.Fail(method, 1, lab.SlackFault{RetryAfter: 1})
+		x := &site{T: t, Slack: s, log: &buffer{}}
+		began := time.Now()
+		x.run(conf(s))
+		x.up()
+		if d := time.Since(began); d < time.Second {
+			t.Errorf("%s: again after %s", method, d)
+		}
+	}
+}
+
+// TestANoticeWithoutAHistory: when nothing shows whether it is there, it is said again.
+func TestANoticeWithoutAHistory(t *testing.T) {
+	o := fast()
+	o.Scopes = strings.Split(strings.ReplaceAll(strings.Join(lab.SlackScopes, " "), "channels:history", "emoji:read"), " ")
+	x := start(t, o, nil)
+	x.Fail("chat.postMessage", 1, lab.SlackFault{Status: 502})
+	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err == nil {
+		t.Error("nobody knows")
+	}
+	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err != nil {
+		t.Error(err)
+	}
+	x.logged("needs the scope channels:history")
+}
+
+// TestATokenGoesOverTLS: or to this machine.
+func TestATokenGoesOverTLS(t *testing.T) {
+	for address, want := range map[string]bool{"https://slack.com/api/": true, "wss://wss-primary.slack.com/link": true, "http://slack.com/api/": false, "ws://slack.com/": false,
+		"http://127.0.0.1:8080/": true, "http://localhost/": true, "http://[::1]/": true, "http://127.0.0.1.example.org/": false, "http://localhost.example.org/": false, "ftp://127.0.0.1/": false, "file:///x": false} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slack.Secure(u); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	// Elsewhere is nowhere, also when the server says so.
+	gateway := httptest.NewServer(http.RedirectHandler("https://slack.example/api/auth.test", http.StatusTemporaryRedirect))
+	t.Cleanup(gateway.Close)
+	x := &site{T: t, log: &buffer{}}
+	x.run(slack.Config{AppToken: lab.SlackAppToken, BotToken: lab.SlackBotToken, URL: gateway.URL})
+	x.logged("tokens go nowhere else")
+	// A socket without TLS is not used.
+	gateway2 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"ok":true,"url":"ws://slack.example/link","team_id":"T1","user_id":"U0BOT"}`)
+	}))
+	t.Cleanup(gateway2.Close)
+	x.run(slack.Config{AppToken: lab.SlackAppToken, BotToken: lab.SlackBotToken, URL: gateway2.URL})
+	x.logged("a socket without TLS, on slack.example; it is not used")
 }
 
 // TestRoomsThatAreNotThere: each is said once, and the bot is in them when it is invited.

@@ -25,6 +25,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	goslack "github.com/slack-go/slack"
+
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -239,12 +241,21 @@ func (f *Frontend) connect(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if refusesUs(err) {
-			f.tell("link", "slack refuses us", explain(err, ""), "retry", f.pause.String())
+		var limited *goslack.RateLimitedError
+		wait := time.Duration(0)
+		switch {
+		case refusesUs(err):
+			wait = f.pause
+			f.tell("link", "slack refuses us", explain(err, ""), "retry", wait.String())
+		case errors.As(err, &limited):
+			wait = limited.RetryAfter
+			f.tell("link", "slack has us wait", err, "retry", wait.String())
+		}
+		if wait > 0 {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(f.pause):
+			case <-time.After(wait):
 			}
 			continue
 		}
