@@ -52,7 +52,7 @@ func TestSlackRefusesWhatSlackRefuses(t *testing.T) {
 		}(), "missing_scope"},
 		"somebody else's post": {func() error {
 			ts := s.Say(lab.Said{User: "U0ALICE", Channel: "C0OPS", Text: "x"})
-			_, _, _, err := api.UpdateMessageContext(ctx, "C0OPS", ts, goslack.MsgOptionText("y", false))
+			_, _, _, err := api.UpdateMessageContext(ctx, "C0OPS", ts, goslack.MsgOptionText("y", false), goslack.MsgOptionParse(false))
 			return err
 		}(), "cant_update_message"},
 		"the bot token opens no socket": {func() error {

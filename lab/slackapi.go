@@ -242,6 +242,9 @@ func (s *Slack) update(a map[string]string) fields {
 	if _, refused := s.place(a["channel"]); refused != nil {
 		return refused
 	}
+	if a["parse"] != "none" { // its default is "client", unlike that of chat.postMessage: @channel would call all
+		s.bad("chat.update reads names out of the text")
+	}
 	p := s.find(a["channel"], a["ts"])
 	switch {
 	case p == nil:

@@ -2,8 +2,10 @@ package slack
 
 import "time"
 
-// Silent sets how long a socket may be silent, and Pause how long it is until refused tokens are tried again.
+// Silent sets how long a socket may be silent, Age how old a message may be, and Pause how long it is until refused tokens are
+// tried again.
 func (f *Frontend) Silent(d time.Duration) { f.ping = d }
+func (f *Frontend) Age(d time.Duration)    { f.age = d }
 func (f *Frontend) Pause(d time.Duration)  { f.pause = d }
 
 // ReadText and Escape are the doors of texts.

@@ -98,7 +98,7 @@ func (f *Frontend) past(ts string) bool {
 	f.mu.Lock()
 	began := f.began
 	f.mu.Unlock()
-	return !ok || began.IsZero() || at.Before(began) || f.clock.now().Sub(at) > maxAge
+	return !ok || began.IsZero() || at.Before(began) || f.clock.now().Sub(at) > f.age
 }
 
 // people knows what users.info says of users.

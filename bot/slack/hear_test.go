@@ -129,6 +129,23 @@ func TestAfterACut(t *testing.T) {
 	x.then()
 }
 
+// TestAfterALongCut: what was said meanwhile is past when it is too old to be meant for now, though we were there before.
+func TestAfterALongCut(t *testing.T) {
+	s := lab.StartSlack(fast())
+	t.Cleanup(s.Close)
+	x := &site{T: t, Slack: s, log: &buffer{}, age: 200 * time.Millisecond} // the next connection comes after half a second at the earliest
+	x.run(conf(s))
+	x.up()
+	x.Cut()
+	x.Say(lab.Said{User: "U0ALICE", Channel: "C0OPS", Text: "deploy one", Quiet: true})
+	if err := x.Connected(2, limit); err != nil {
+		t.Fatal(err)
+	}
+	if m := x.next(); m.Text != "deploy one" || m.Past == 0 {
+		t.Errorf("heard %+v", m)
+	}
+}
+
 // TestReconnect: whatever ends a connection, the next is there, and nothing is lost or heard twice.
 func TestReconnect(t *testing.T) {
 	for name, end := range map[string]func(*site){

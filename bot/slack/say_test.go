@@ -137,6 +137,19 @@ func TestSlackSaysWait(t *testing.T) {
 	}
 }
 
+// TestANoticeWaitsAsSlackSays: that is no failure.
+func TestANoticeWaitsAsSlackSays(t *testing.T) {
+	x := start(t, fast(), nil)
+	x.Fail("chat.postMessage", 1, lab.SlackFault{RetryAfter: 1})
+	began := time.Now()
+	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d < time.Second || len(x.Posts()) != 1 || x.Calls("conversations.history") != 0 {
+		t.Errorf("after %s: %+v", d, x.Posts())
+	}
+}
+
 // TestThePaceOfAChannel: without Slack having to say so.
 func TestThePaceOfAChannel(t *testing.T) {
 	o := fast()

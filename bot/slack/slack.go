@@ -80,6 +80,7 @@ type Frontend struct {
 	probe bool         // it only tries whether it could
 	pause time.Duration
 	ping  time.Duration // how long a socket may be silent
+	age   time.Duration // how old a message may be, and still be obeyed
 
 	heard heard  // the hearer's own
 	users people // the hearer's own
@@ -166,7 +167,7 @@ func New(cfg Config, name string, log *slog.Logger) (*Frontend, error) {
 	if cfg.Rate.Interval <= 0 {
 		cfg.Rate.Interval = time.Second
 	}
-	f := &Frontend{cfg: cfg, name: "slack/" + app[1], log: log, clock: &clock{base: http.DefaultTransport.(*http.Transport).Clone()}, work: make(chan work, maxQueued), pause: refusedPause, ping: 30 * time.Second,
+	f := &Frontend{cfg: cfg, name: "slack/" + app[1], log: log, clock: &clock{base: http.DefaultTransport.(*http.Transport).Clone()}, work: make(chan work, maxQueued), pause: refusedPause, ping: 30 * time.Second, age: maxAge,
 		ids: map[string]string{}, direct: map[string]string{}, unsure: map[string]unsureLine{}, told: map[string]string{}}
 	f.out = newLanes(cfg.Rate)
 	f.http = &http.Client{Transport: f.clock, Timeout: callTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {

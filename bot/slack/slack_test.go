@@ -28,7 +28,7 @@ type site struct {
 	log   *buffer
 	end   func()
 
-	silent, pause time.Duration // 0: as it is
+	silent, pause, age time.Duration // 0: as it is
 }
 
 type buffer struct {
@@ -89,6 +89,9 @@ func (x *site) run(c slack.Config) {
 	}
 	if x.silent > 0 {
 		f.Silent(x.silent)
+	}
+	if x.age > 0 {
+		f.Age(x.age)
 	}
 	if x.pause > 0 {
 		f.Pause(x.pause)
