@@ -32,6 +32,7 @@ type Slack struct {
 	mu         sync.Mutex
 	changed    chan struct{} // closed at each change that somebody may wait for
 	seq        int
+	last       int64 // ts, in microseconds
 	channels   map[string]*slackChannel
 	users      map[string]*slackUser
 	posts      []*SlackPost
@@ -151,11 +152,10 @@ func (s *Slack) touch() {
 	s.changed = make(chan struct{})
 }
 
-// ts gives a new one. It is called with the lock.
+// ts gives a new one, later than all before, and not before now. It is called with the lock.
 func (s *Slack) ts() string {
-	s.seq++
-	now := time.Now().UnixMicro()
-	return fmt.Sprintf("%d.%06d", now/1e6, now%1e6/100*100+int64(s.seq%100))
+	s.last = max(time.Now().UnixMicro(), s.last+1)
+	return fmt.Sprintf("%d.%06d", s.last/1e6, s.last%1e6)
 }
 
 func (s *Slack) bad(format string, args ...any) {

@@ -142,7 +142,7 @@ func stamp(ts string) (at time.Time, ok bool) {
 	if err != nil || math.IsNaN(secs) || secs <= 0 || secs > 1e11 {
 		return time.Time{}, false
 	}
-	return time.UnixMicro(int64(secs * 1e6)), true
+	return time.UnixMicro(int64(math.Round(secs * 1e6))), true
 }
 
 // asStamp writes a time as Slack does.
