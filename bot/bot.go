@@ -42,6 +42,8 @@ type Message struct {
 	Encrypted bool
 	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to us.
 	Past int64
+	// Choice is not "" when it was said by one of the buttons of a Chooser, who knows by it where they are.
+	Choice string
 
 	more     bool // it had more lines than the one that Text now is
 	stranger bool // nobody in the configuration
@@ -104,6 +106,20 @@ type LinkChecker interface{ Up() bool }
 
 // Roomer is a Frontend with channels or rooms. What is said to everybody goes to the first.
 type Roomer interface{ Rooms() []string }
+
+// Choice is what somebody may say by a button: what stands on it, and the words.
+type Choice struct{ Label, Words string }
+
+// Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the button's words
+// and a Choice of its own; he is who he is, whatever was pressed.
+type Chooser interface {
+	// SayChoices is Say, with buttons under the last line.
+	SayChoices(place string, lines []string, choices []Choice)
+	// DeliverChoices is Deliver, with buttons under the line.
+	DeliverChoices(ctx context.Context, place, line string, choices []Choice) error
+	// Chosen takes the buttons away of which one was pressed: nothing waits for it any more.
+	Chosen(choice string)
+}
 
 // Feed is what has something to say beside the engine. A *checks.Monitor is one.
 type Feed interface {
@@ -361,7 +377,7 @@ func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	if m.Private {
 		lines = trim(lines, maxPrivateLines, m.Text)
 	}
-	b.say(f, m, lines)
+	b.sayChoices(ctx, f, m, lines, a)
 }
 
 // say answers a message where it was said.

@@ -12,7 +12,7 @@ import (
 )
 
 type notice struct {
-	id                        int64
+	id, event, run            int64
 	place, nick, direct, line string
 	holder                    string // the life of a node that was saying it; "": nobody was
 }
@@ -112,12 +112,12 @@ func (d *deliverer) round(ctx context.Context) (said int, err error) {
 			if err := d.claim(ctx, &x); err != nil {
 				return said, err
 			}
-			told, err = d.say(ctx, x.place, lineFor(x))
+			told, err = d.say(ctx, x.place, lineFor(x), x)
 			d.note(x.place, told, err)
 			back[x.place] = told && wasHeld
 		}
 		if refused[x.place] = !told; !told && err == nil && x.direct != "" && x.direct != x.place && d.held[x.place].times >= privateAfter && !refused[x.direct] {
-			told, err = d.say(ctx, x.direct, again(x)+plain.Line(x.line))
+			told, err = d.say(ctx, x.direct, again(x)+plain.Line(x.line), x)
 			refused[x.direct] = !told
 		}
 		if !told {
@@ -190,8 +190,12 @@ func lineFor(x notice) string {
 }
 
 // say reports whether the place took the line. An error says that the whole frontend takes none.
-func (d *deliverer) say(ctx context.Context, place, line string) (told bool, err error) {
-	err = d.f.Deliver(ctx, place, line)
+func (d *deliverer) say(ctx context.Context, place, line string, x notice) (told bool, err error) {
+	if c, ok := d.f.(Chooser); ok {
+		err = c.DeliverChoices(ctx, place, line, d.n.b.choicesUnder(ctx, x))
+	} else {
+		err = d.f.Deliver(ctx, place, line)
+	}
 	if errors.Is(err, ErrRefused) {
 		return false, nil
 	}
@@ -264,14 +268,14 @@ func (n *notices) waiting(ctx context.Context, frontend string) (places []string
 
 // unsent gives the oldest notices of a place. which is a further condition, in our own words.
 func (n *notices) unsent(ctx context.Context, frontend, place string, limit int, which string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
+	rows, err := n.b.DB.Query(ctx, "SELECT id, event, run, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []notice
 	for rows.Next() {
 		var x notice
-		if err := rows.Scan(&x.id, &x.place, &x.nick, &x.direct, &x.line, &x.holder); err != nil {
+		if err := rows.Scan(&x.id, &x.event, &x.run, &x.place, &x.nick, &x.direct, &x.line, &x.holder); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
 		out = append(out, x)

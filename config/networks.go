@@ -8,6 +8,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/matrix"
+	"github.com/jarvisops/jarvis/bot/slack"
 	"github.com/jarvisops/jarvis/bot/xmpp"
 )
 
@@ -19,6 +20,7 @@ type Chat struct {
 	IRC    *irc.Config    `yaml:"irc" doc:"an IRC server"`
 	XMPP   *xmpp.Config   `yaml:"xmpp" doc:"a Jabber account"`
 	Matrix *matrix.Config `yaml:"matrix" doc:"a Matrix account"`
+	Slack  *slack.Config  `yaml:"slack" doc:"an app in a workspace of Slack"`
 }
 
 // Person is one of `people`.
@@ -27,6 +29,7 @@ type Person struct {
 	IRC    irc.Account    `yaml:"irc" doc:"services account on IRC; nick:NAME trusts the bare nick"`
 	XMPP   xmpp.Account   `yaml:"xmpp" doc:"bare JID"`
 	Matrix matrix.Account `yaml:"matrix" doc:"full user id on Matrix, as in @alice:example.org"`
+	Slack  slack.Account  `yaml:"slack" doc:"user id on Slack, as in U012AB3CD; never a name"`
 	Local  string         `yaml:"local" doc:"login name on this machine, for the command line"`
 	OIDC   string         `yaml:"oidc" doc:"value of http.oidc.claim, as in the sub that the provider gives him; exactly, never an address"`
 	Roles  []string       `yaml:"roles" doc:"view, deploy, run, admin"`

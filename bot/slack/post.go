@@ -1,0 +1,194 @@
+package slack
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"time"
+
+	goslack "github.com/slack-go/slack"
+
+	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/internal/guard"
+)
+
+// Each post carries this in its metadata, with a number of its own. By that we know ours again: Slack has no key that makes
+// a post idempotent, and its client_msg_id is not a bot's to give.
+const (
+	metadataType = "jarvis_line"
+	actionPrefix = "jarvis:"
+)
+
+// unsureLine is a line of which a lost answer left open whether it is there.
+type unsureLine struct {
+	id    string
+	since time.Time
+}
+
+const (
+	maxUnsure  = 1000
+	unsureLife = time.Hour
+)
+
+// post posts one item, waiting for a link if there is none. wait is not 0 when Slack says to wait.
+func (f *Frontend) post(ctx context.Context, it *item) (wait time.Duration, err error) {
+	if p := guard.Do(func() { wait, err = f.postNow(ctx, it) }); p != nil {
+		guard.Log(f.log, "post to slack", "app", f.name)(p)
+		return 0, p
+	}
+	return wait, err
+}
+
+func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, err error) {
+	s, err := f.link.Wait(ctx)
+	if err != nil {
+		return 0, err
+	}
+	target, thread := cutPlace(it.place)
+	f.recall(it)
+	channel, err := s.channel(ctx, target)
+	if err == nil && !it.since.IsZero() {
+		var there bool
+		if there, err = s.there(ctx, channel, thread, it); there {
+			f.forget(it)
+			return 0, nil
+		}
+		if code(err) != "" && !unclear(err) { // it must be said at least once
+			f.tell("history "+channel, "slack does not show whether a line was said; it may be there twice", explain(err, target))
+			err = nil
+		}
+	}
+	began := f.clock.now()
+	posting := err == nil
+	if posting {
+		if it.id == "" {
+			it.id = rand.Text()
+		}
+		err = s.send(ctx, channel, thread, it)
+	}
+	var limited *goslack.RateLimitedError
+	switch {
+	case err == nil:
+		f.forget(it)
+		return 0, nil
+	case errors.As(err, &limited):
+		return max(limited.RetryAfter, time.Second), nil
+	case errors.Is(err, bot.ErrRefused):
+		return 0, err
+	case unclear(err):
+		it.tries++
+		if posting && it.since.IsZero() {
+			it.since = began
+		}
+		f.keep(it)
+		return 0, err
+	case refusesTokens(err):
+		it.tries++
+		s.end(err) // and connect waits long
+		return 0, err
+	}
+	return 0, refused(err, target)
+}
+
+// send posts an item, or changes a post.
+func (s *session) send(ctx context.Context, channel, thread string, it *item) error {
+	opts := []goslack.MsgOption{goslack.MsgOptionText(it.text, false)}
+	style := formatted(it.text)
+	if !style {
+		opts = append(opts, goslack.MsgOptionDisableMarkdown())
+	}
+	if it.change != "" {
+		_, _, _, err := s.api.UpdateMessageContext(ctx, channel, it.change, append(opts, goslack.MsgOptionParse(false), goslack.MsgOptionBlocks())...)
+		return err
+	}
+	opts = append(opts, goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(),
+		goslack.MsgOptionMetadata(goslack.SlackMetadata{EventType: metadataType, EventPayload: map[string]any{"id": it.id}}))
+	if thread != "" {
+		opts = append(opts, goslack.MsgOptionTS(thread))
+	}
+	if len(it.choices) > 0 {
+		opts = append(opts, goslack.MsgOptionBlocks(blocks(it.text, style, it.choices)...))
+	}
+	_, _, err := s.api.PostMessageContext(ctx, channel, opts...)
+	return err
+}
+
+// there reports whether the history shows a post that was sent, by its number.
+func (s *session) there(ctx context.Context, channel, thread string, it *item) (found bool, err error) {
+	if it.change != "" {
+		return false, nil // a change can be made twice
+	}
+	err = s.history(ctx, channel, thread, it.since.Add(-time.Minute), func(m goslack.Message) bool {
+		id, _ := m.Metadata.EventPayload["id"].(string)
+		found = m.User == s.me.UserID && m.Metadata.EventType == metadataType && id == it.id
+		return !found
+	})
+	return found, err
+}
+
+// keep remembers of a line that is to be delivered what is not known.
+func (f *Frontend) keep(it *item) {
+	if it.line == "" || it.since.IsZero() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.unsure) >= maxUnsure {
+		clear(f.unsure)
+	}
+	f.unsure[it.place+"\n"+it.line] = unsureLine{it.id, it.since}
+}
+
+// recall finds what is remembered of a line that is tried again.
+func (f *Frontend) recall(it *item) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u, ok := f.unsure[it.place+"\n"+it.line]; ok && it.line != "" && it.since.IsZero() && f.clock.now().Sub(u.since) < unsureLife {
+		it.id, it.since = u.id, u.since
+	}
+}
+
+func (f *Frontend) forget(it *item) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.unsure, it.place+"\n"+it.line)
+}
+
+// maxSection is how long the text of a block may be (https://docs.slack.dev/reference/block-kit/blocks/section-block).
+const maxSection = 3000
+
+// blocks gives a text with buttons under it.
+func blocks(text string, style bool, choices []bot.Choice) []goslack.Block {
+	if len(text) > maxSection {
+		text, style = bot.Split(text, maxSection-4)[0]+" …", false
+	}
+	t := goslack.NewTextBlockObject(goslack.MarkdownType, text, false, false)
+	if !style { // a plain text has no entities
+		t = goslack.NewTextBlockObject(goslack.PlainTextType, entities.Replace(text), false, false)
+	}
+	var row []goslack.BlockElement
+	for i, c := range choices {
+		row = append(row, goslack.NewButtonBlockElement(actionPrefix+string(rune('0'+i)), c.Words, goslack.NewTextBlockObject(goslack.PlainTextType, c.Label, false, false)))
+	}
+	return []goslack.Block{goslack.NewSectionBlock(t, nil, nil), goslack.NewActionBlock("", row...)}
+}
+
+// Chosen takes the buttons of a post away. choice is that of the message by which one was pressed.
+func (f *Frontend) Chosen(choice string) {
+	channel, rest, _ := strings.Cut(choice, "/")
+	ts, text, _ := strings.Cut(rest, "/")
+	place := f.room(channel)
+	if place == "" {
+		f.mu.Lock()
+		for user, id := range f.direct {
+			if id == channel {
+				place = user
+			}
+		}
+		f.mu.Unlock()
+	}
+	if place == "" || ts == "" || text == "" || !f.out.add(item{place: place, text: text, change: ts}) {
+		f.log.Debug("buttons stay", "app", f.name, "channel", channel)
+	}
+}
