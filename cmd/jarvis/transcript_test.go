@@ -44,11 +44,11 @@ type talkSite struct {
 	gists map[string]string // by name, as URLs
 }
 
-// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, Jabber, Matrix, Slack, the console
+// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, ZNC before it, Jabber, Matrix, Slack, the console
 // and the command line with tokens: the same words, and the same effects.
 func TestTheSameTalkByEveryWay(t *testing.T) {
 	block := 90
-	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "prosody": &xmppWay{}, "dendrite": &matrixWay{}, "slack": &slackWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
+	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "bouncer": &ircWay{accounts: true, bouncer: true}, "prosody": &xmppWay{}, "dendrite": &matrixWay{}, "slack": &slackWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
 		block++
 		at := block
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +132,7 @@ const hearLimit = 60 * time.Second
 // ircWay is a channel on an IRC server, plain or with services accounts.
 type ircWay struct {
 	accounts bool
+	bouncer  bool // ZNC stands between the bot and the server
 	addr     string
 	chat     string
 	people   map[string]*real.IRCClient
@@ -156,6 +157,9 @@ func (w *ircWay) config() string {
 		}
 		owner.Close()
 		w.chat = fmt.Sprintf("server: %q, tls: true, ca: %q, sasl: {user: jarvis, password: sekrit123}", s.TLS, s.CA)
+		if w.bouncer {
+			w.bounce()
+		}
 	} else {
 		s, err := real.StartIRCd()
 		if err != nil {
@@ -171,6 +175,22 @@ people:
   - {name: bob, irc: "%[2]sbob", roles: [deploy]}
   - {name: victor, irc: "%[2]svictor", roles: [view]}
 `, w.chat, prefix)
+}
+
+// bounce has the bot come by ZNC, which offers it no account-tag.
+func (w *ircWay) bounce() {
+	watch, err := real.DialIRC(context.Background(), w.addr, "watch", "#ops")
+	if err != nil {
+		panic(err)
+	}
+	defer watch.Close()
+	z, err := real.StartZNC(w.addr, watch)
+	if err != nil {
+		panic(err)
+	}
+	stop := w.stop
+	w.stop = func() { z.Stop(); stop() }
+	w.chat = fmt.Sprintf("server: %q, password: %q", z.Addr, z.Password)
 }
 
 func (w *ircWay) open(t *testing.T, s *talkSite) {
