@@ -48,7 +48,7 @@ type talkSite struct {
 // and the command line with tokens: the same words, and the same effects.
 func TestTheSameTalkByEveryWay(t *testing.T) {
 	block := 90
-	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "bouncer": &ircWay{accounts: true, bouncer: true}, "prosody": &xmppWay{}, "dendrite": &matrixWay{}, "slack": &slackWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
+	for name, w := range map[string]way{"ngircd": &ircWay{}, "accounts": &ircWay{accounts: true}, "bouncer": &ircWay{accounts: true, bouncer: true}, "prosody": &xmppWay{}, "ejabberd": &xmppWay{ejabberd: true}, "dendrite": &matrixWay{}, "slack": &slackWay{}, "console": &consoleWay{}, "tokens": &tokenWay{}} {
 		block++
 		at := block
 		t.Run(name, func(t *testing.T) {
@@ -223,23 +223,32 @@ func (w *ircWay) hear(t *testing.T, who, pattern string, _ bool) {
 
 // xmppWay is a room on a Jabber server.
 type xmppWay struct {
-	s      *real.Prosody
+	ejabberd bool // and not Prosody
+	s        interface {
+		Reach() real.XMPPServer
+		Stop()
+	}
 	people map[string]*real.XMPPClient
 }
 
 func (w *xmppWay) config() string {
-	s, err := real.StartProsody("jarvis", "alice", "bob", "victor", "mallory")
+	names := []string{"jarvis", "alice", "bob", "victor", "mallory"}
+	var err error
+	if w.ejabberd {
+		w.s, err = real.StartEjabberd(names...)
+	} else {
+		w.s, err = real.StartProsody(names...)
+	}
 	if err != nil {
 		panic(err)
 	}
-	w.s = s
 	return fmt.Sprintf(`chat:
   - xmpp: {server: %q, ca: %q, jid: jarvis@%[3]s, password: pw-jarvis, rooms: ["ops@%[4]s"]}
 people:
   - {name: alice, xmpp: alice@%[3]s, roles: [deploy, run]}
   - {name: bob, xmpp: bob@%[3]s, roles: [deploy]}
   - {name: victor, xmpp: Victor@%[3]s, roles: [view]}
-`, w.s.Addr, w.s.CA, real.XMPPDomain, real.XMPPRooms)
+`, w.s.Reach().Addr, w.s.Reach().CA, real.XMPPDomain, real.XMPPRooms)
 }
 
 func (w *xmppWay) open(t *testing.T, s *talkSite) {

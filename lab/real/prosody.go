@@ -17,12 +17,17 @@ const (
 	XMPPRooms  = "rooms.xmpp.lab.test"
 )
 
+// XMPPServer is where one is: host:port for STARTTLS, and the file of its CA.
+type XMPPServer struct{ Addr, CA string }
+
+// Reach gives the same of whatever server it is in.
+func (s XMPPServer) Reach() XMPPServer { return s }
+
 // Prosody is an XMPP server: STARTTLS required, SCRAM and PLAIN, rooms (XEP-0045), ping. It can be restarted on the
 // same ports.
 type Prosody struct {
-	Addr   string // host:port, STARTTLS
+	XMPPServer
 	Direct string // host:port, TLS from the first byte
-	CA     string // file
 	Cert   string // file of its certificate, for who plays its part
 	Key    string // and of its key
 
@@ -39,7 +44,7 @@ func StartProsody(accounts ...string) (*Prosody, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Prosody{dir: dir, CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "srv.pem"), Key: filepath.Join(dir, "srv.key")}
+	s := &Prosody{dir: dir, XMPPServer: XMPPServer{CA: filepath.Join(dir, "ca.pem")}, Cert: filepath.Join(dir, "srv.pem"), Key: filepath.Join(dir, "srv.key")}
 	if err := ca(dir); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,8 @@ type XMPPClient struct {
 }
 
 // DialXMPP logs in over STARTTLS and joins the rooms under its own name.
-func DialXMPP(ctx context.Context, s *Prosody, user string, rooms ...string) (*XMPPClient, error) {
+func DialXMPP(ctx context.Context, server interface{ Reach() XMPPServer }, user string, rooms ...string) (*XMPPClient, error) {
+	s := server.Reach()
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var d net.Dialer
