@@ -87,6 +87,12 @@ type Nicked interface {
 	ConfiguredNick() string
 }
 
+// Prover is a Frontend where a place in private is a name that anybody may have by now, as a nick. It asks the server who has it.
+type Prover interface {
+	// Holder gives who has a place now. ok is false when the server does not tell, and for what is no person's.
+	Holder(ctx context.Context, place string) (id access.Identity, ok bool)
+}
+
 // Insider is a Roomer that knows in which of its rooms it is: a link to a server is not worth much without them.
 type Insider interface {
 	Inside(room string) bool

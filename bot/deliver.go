@@ -14,6 +14,7 @@ import (
 type notice struct {
 	id, event, run            int64
 	place, nick, direct, line string
+	person                    string // whom it is for; "": everybody, or a stranger
 	holder                    string // the life of a node that was saying it; "": nobody was
 }
 
@@ -191,6 +192,14 @@ func lineFor(x notice) string {
 
 // say reports whether the place took the line. An error says that the whole frontend takes none.
 func (d *deliverer) say(ctx context.Context, place, line string, x notice) (told bool, err error) {
+	if p, ok := d.f.(Prover); ok && x.person != "" {
+		if id, ok := p.Holder(ctx, place); ok && d.n.b.Access.Who(id).Name != x.person {
+			if d.held[place].times == 0 { // it is tried again and again
+				d.n.b.Log.Warn("a notice waits: who has that name now is somebody else", "frontend", d.f.Name(), "place", place, "for", x.person)
+			}
+			return false, nil
+		}
+	}
 	if c, ok := d.f.(Chooser); ok {
 		err = c.DeliverChoices(ctx, place, line, d.n.b.choicesUnder(ctx, x))
 	} else {
@@ -268,14 +277,14 @@ func (n *notices) waiting(ctx context.Context, frontend string) (places []string
 
 // unsent gives the oldest notices of a place. which is a further condition, in our own words.
 func (n *notices) unsent(ctx context.Context, frontend, place string, limit int, which string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, event, run, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
+	rows, err := n.b.DB.Query(ctx, "SELECT id, event, run, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder, person FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []notice
 	for rows.Next() {
 		var x notice
-		if err := rows.Scan(&x.id, &x.event, &x.run, &x.place, &x.nick, &x.direct, &x.line, &x.holder); err != nil {
+		if err := rows.Scan(&x.id, &x.event, &x.run, &x.place, &x.nick, &x.direct, &x.line, &x.holder, &x.person); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
 		out = append(out, x)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -144,6 +145,51 @@ func TestNoticesOfARenamedChannelGoToTheFirst(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if n := p.count("#ops"); n != 61 {
 			t.Errorf("#ops has %d lines, want its own and the 60 of #old", n)
+		}
+	})
+}
+
+// whose is a network that tells who has a nick now.
+type whose struct {
+	picky
+	now string
+}
+
+func (w *whose) Holder(context.Context, string) (access.Identity, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return access.Identity{Network: "irc", Nick: w.now}, true
+}
+
+// The attack: somebody takes the nick of who waits for an answer, and would be told it in private.
+func TestWhoTookANickIsToldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		w := &whose{now: "mallory"}
+		b, closeDB := parts(t, nil, nil, w)
+		defer closeDB()
+		if err := b.DB.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (1, 1, 'picky', 'alice', 'alice', 'loki failed', 0, 'alice', 'alice', ?)", time.Now().UnixMilli())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if n := w.count("alice"); n != 0 {
+			t.Errorf("somebody else was told %d times", n)
+		}
+		w.mu.Lock()
+		w.now = "alice"
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		if n := w.count("alice loki failed"); n != 1 {
+			t.Errorf("alice was told %d times", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/lrstanley/girc"
 	"golang.org/x/time/rate"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
@@ -122,6 +124,9 @@ func (s *session) whois(e girc.Event) {
 		account = ""
 	}
 	nick := girc.ToRFC1459(e.Params[4])
+	if s.held(e.Params[1], nick, account) {
+		return
+	}
 	s.mu.Lock()
 	var known []bot.Message
 	s.unknown = slices.DeleteFunc(s.unknown, func(u *unproven) bool {
@@ -152,4 +157,60 @@ func (s *session) giveUp() {
 	for _, m := range late {
 		s.in(m)
 	}
+}
+
+// holderWithin is how long a server may take to tell who has a nick.
+const holderWithin = 3 * time.Second
+
+// Holder is bot.Prover: WHOX tells the account of who has a nick at this moment. Nothing is told of a channel.
+func (f *Frontend) Holder(ctx context.Context, nick string) (id access.Identity, ok bool) {
+	s := f.link.Get()
+	if s == nil || nick == "" || strings.ContainsAny(nick[:1], "#&+!@%~") {
+		return id, false
+	}
+	if _, can := s.c.GetServerOption("WHOX"); !can {
+		return id, false
+	}
+	answer := make(chan string, 1)
+	s.mu.Lock()
+	s.questions++
+	which := token(s.questions)
+	s.holders[which] = holder{girc.ToRFC1459(nick), answer}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.holders, which)
+		s.mu.Unlock()
+	}()
+	s.c.Send(&girc.Event{Command: girc.WHO, Params: []string{nick, "%tuhna," + which}})
+	ctx, cancel := context.WithTimeout(ctx, holderWithin)
+	defer cancel()
+	select {
+	case account := <-answer:
+		return access.Identity{Network: "irc", Account: account, Nick: nick}, true
+	case <-s.gone:
+	case <-ctx.Done():
+	}
+	return id, false
+}
+
+// holder waits for the account of who has a nick.
+type holder struct {
+	nick   string // folded
+	answer chan string
+}
+
+// held hands an answer of WHOX to who asked for the holder of a nick; false: nobody did.
+func (s *session) held(which, nick, account string) bool {
+	s.mu.Lock()
+	h, ok := s.holders[which]
+	s.mu.Unlock()
+	if !ok || h.nick != nick {
+		return false
+	}
+	select {
+	case h.answer <- account:
+	default:
+	}
+	return true
 }

@@ -271,7 +271,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	linkCtx, end := context.WithCancel(ctx)
 	defer end()
-	s := &session{f: f, in: in, number: f.dial.Add(1), pongs: map[string]*pending{}, joined: map[string]bool{}, gone: make(chan struct{}), ask: make(chan struct{}, 1)}
+	s := &session{f: f, in: in, number: f.dial.Add(1), pongs: map[string]*pending{}, joined: map[string]bool{}, holders: map[string]holder{}, gone: make(chan struct{}), ask: make(chan struct{}, 1)}
 	cfg := girc.Config{
 		Server: f.host, Port: f.port, Nick: f.cfg.Nick, User: "jarvis", Name: "jarvis, deploys hosts",
 		ServerPass: string(f.cfg.Password), DisableSTS: true, // the dialer has TLS where it is wanted

@@ -384,6 +384,17 @@ func accounts(t *testing.T, without ...string) {
 	if m := <-got; m.Account != "alice" || m.Nick != "alice_away" {
 		t.Errorf("message = %+v", m)
 	}
+	// So a notice in private is for who has the nick now.
+	for nick, want := range map[string]string{"alice": "", "alice_away": "alice"} {
+		if id, ok := f.Holder(t.Context(), nick); !ok || id.Account != want || id.Network != "irc" || id.Nick != nick {
+			t.Errorf("Holder(%s) = %+v, %v", nick, id, ok)
+		}
+	}
+	for _, nobody := range []string{"#ops", "", "nobody_there"} {
+		if id, ok := f.Holder(t.Context(), nobody); ok {
+			t.Errorf("Holder(%s) = %+v", nobody, id)
+		}
+	}
 	if strings.Contains(log.String(), "sekrit") {
 		t.Error("a password is in the log")
 	}

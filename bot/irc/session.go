@@ -43,6 +43,7 @@ type session struct {
 	unknown []*unproven   // messages that wait for that, in order
 	// questions counts those asked.
 	questions int
+	holders   map[string]holder // by token: who asks for the holder of a nick
 }
 
 func (s *session) nick() string { return s.c.GetNick() }
