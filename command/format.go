@@ -124,6 +124,11 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 			return line
 		}
 	}
+	if r.Cluster != 0 {
+		if line, folded := ofCluster(ctx, e, r, ev); folded {
+			return line
+		}
+	}
 	at := fmt.Sprintf("stage %d/%d %s", min(ev.Stage+1, len(r.Steps)), len(r.Steps), ev.Step)
 	switch ev.Kind {
 	case pipeline.EvFailed:
@@ -135,6 +140,7 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 			if cl, err := e.ClusterOf(ctx, r); err == nil && cl.OnFailure == clipboard.UndoAll {
 				end = fmt.Sprintf("So %s takes back all its hosts.", cl.Name)
 			}
+			end += soFar(ctx, e, r)
 		}
 		return fmt.Sprintf("%s failed at %s after %s: %s %s", r.Host, at, Short(ev.Took), sentence(ev.Text), end)
 	case pipeline.EvProposed:

@@ -191,6 +191,20 @@ func (e *Engine) FindCluster(ctx context.Context, name string) (Cluster, error) 
 	return *c, nil
 }
 
+// Size is how large a cluster is, without what its runs say.
+type Size struct {
+	Name  string
+	First int64 // of its runs
+	Runs  int
+	Ready int
+}
+
+// SizeOf gives the size of the cluster of a run.
+func (e *Engine) SizeOf(ctx context.Context, r Run) (s Size, err error) {
+	return s, e.db.QueryRow(ctx, "SELECT clusters.name, min(runs.id), count(*), sum(CASE WHEN runs.state = 'ready' THEN 1 ELSE 0 END) FROM clusters JOIN runs ON runs.cluster = clusters.id WHERE clusters.id = ? GROUP BY clusters.name", r.Cluster).
+		Scan(&s.Name, &s.First, &s.Runs, &s.Ready)
+}
+
 // ClusterOf gives the cluster of a run.
 func (e *Engine) ClusterOf(ctx context.Context, r Run) (Cluster, error) {
 	c, err := e.cluster(ctx, "id = ?", r.Cluster)
