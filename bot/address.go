@@ -16,7 +16,7 @@ import (
 // lines came after it. ok is false for what is not for us.
 func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
 	t, more := plain.First(unquoted(m.Text))
-	t = bare(t)
+	t = bare(t, ticks) // what stands in quotation marks somebody else may have said
 	for _, name := range []string{b.calledAt(f), f.Nick()} {
 		if rest, ok := behind(t, name); ok {
 			return b.meant(rest), more, true
@@ -42,6 +42,9 @@ func (b *Bot) calledAt(f Frontend) string {
 // unquoted drops the lines with which a client repeats what is answered (XEP-0393 §5.1.3, the fallback of XEP-0461 and of
 // Matrix): what somebody else said is no command of who quotes it.
 func unquoted(text string) string {
+	if strings.HasPrefix(strings.TrimLeft(text, " \r\n"), ">>>") { // Slack: all that follows
+		return ""
+	}
 	for strings.HasPrefix(strings.TrimLeft(text, " \r\n"), ">") {
 		_, rest, found := strings.Cut(strings.TrimLeft(text, " \r\n"), "\n")
 		if !found {
@@ -52,12 +55,17 @@ func unquoted(text string) string {
 	return text
 }
 
-// pairs are what may stand around a whole line, or around a whole command.
-var pairs = []struct{ open, end string }{{"```", "```"}, {"`", "`"}, {"“", "”"}, {"„", "“"}, {"«", "»"}, {"‘", "’"}}
+// pair is what may stand around a line.
+type pair struct{ open, end string }
+
+var (
+	ticks = []pair{{"```", "```"}, {"`", "`"}}
+	pairs = append(ticks[:2:2], pair{"“", "”"}, pair{"„", "“"}, pair{"«", "»"}, pair{"‘", "’"}) // around a command, behind the address
+)
 
 // bare takes off what a line stands in.
-func bare(t string) string {
-	for _, p := range pairs {
+func bare(t string, around []pair) string {
+	for _, p := range around {
 		if in, ok := strings.CutPrefix(t, p.open); ok {
 			if in, ok = strings.CutSuffix(in, p.end); ok && !strings.Contains(in, p.open) && strings.TrimSpace(in) != "" {
 				return strings.TrimSpace(in)
@@ -114,7 +122,7 @@ var (
 // meant makes the line that somebody meant of the one that his client made. A command for hosts is taken as it stands: what is
 // in it is for their shell.
 func (b *Bot) meant(t string) string {
-	t = bare(t)
+	t = bare(t, pairs)
 	word, rest, _ := strings.Cut(t, " ")
 	v, err := b.Table.Find(strings.Trim(word, "?.!"))
 	if err == nil && v.Max < 0 {
@@ -124,7 +132,7 @@ func (b *Bot) meant(t string) string {
 	if err != nil && rest != "" {
 		return t
 	}
-	if end := strings.TrimRight(t, "?.! "); end != t && end != "" && !(err == nil && v.Acts && strings.HasSuffix(t, "?")) {
+	if end := strings.TrimRight(t, "?.! "); end != t && end != "" && !(err == nil && v.Acts && strings.Contains(t[len(end):], "?")) {
 		return end // a question is no order, so that one stays, and is not understood
 	}
 	return t

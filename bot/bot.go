@@ -35,6 +35,7 @@ type Message struct {
 	Place   string // channel or room; for a private message, where to answer it
 	Direct  string // where he can be told something in private; "": his nick
 	Private bool
+	Room    string // where Place is a thread, its room: strangers are counted by that, for threads cost nothing; "": Place
 	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
 	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
 	Corrected bool

@@ -38,13 +38,15 @@ type deliverer struct {
 	n    *notices
 	f    Frontend
 	held map[string]held
-	said []int64 // said, and the record does not have it yet
+	// warned has the places, with for whom, of which it was said that they are somebody else's now.
+	warned map[string]bool
+	said   []int64 // said, and the record does not have it yet
 }
 
 // deliver says what waits for one frontend, in the order of each place. A place that does not take a line is tried
 // again later, and meanwhile the askers are told in private; other places do not wait for it.
 func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
-	d := &deliverer{n: n, f: f, held: map[string]held{}}
+	d := &deliverer{n: n, f: f, held: map[string]held{}, warned: map[string]bool{}}
 	pause := time.Second
 	for ctx.Err() == nil {
 		said, err := d.round(ctx)
@@ -194,7 +196,8 @@ func lineFor(x notice) string {
 func (d *deliverer) say(ctx context.Context, place, line string, x notice) (told bool, err error) {
 	if p, ok := d.f.(Prover); ok && x.person != "" {
 		if id, ok := p.Holder(ctx, place); ok && d.n.b.Access.Who(id).Name != x.person {
-			if d.held[place].times == 0 { // it is tried again and again
+			if key := place + "\x00" + x.person; !d.warned[key] { // it is tried again and again
+				d.warned[key] = true
 				d.n.b.Log.Warn("a notice waits: who has that name now is somebody else", "frontend", d.f.Name(), "place", place, "for", x.person)
 			}
 			return false, nil

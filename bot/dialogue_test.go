@@ -222,6 +222,7 @@ var documents = map[string]string{
 	"nobody":   "instance:\n  hostname: nobody\n",
 	"pair":     "cluster: pair\ninstances:\n- {hostname: pair1}\nsteps: [keys:create]\n",
 	"farm":     "cluster: farm\ninstances:\n- {hostname: farm1, provider: ESX}\n- {hostname: farm2, provider: ESX}\n- {hostname: farm3, provider: ESX}\n- {hostname: farm4, provider: ESX}\n- {hostname: farm5, provider: ESX}\n",
+	"team":     "cluster: team\non_failure: undo\ninstances:\n- {hostname: t1, provider: ESX}\n- {hostname: t2, provider: ESX}\n",
 	"adopting": "instance:\n  hostname: adopting\n  provider: ESX\n  adopt_id: vm-9\nsteps: [\"sp:adopt\", keys:create]\n",
 	"named":    "instance:\n  hostname: !secret Correct Horse Battery\n  provider: ESX\n",
 	"short":    "instance:\n  hostname: short\n  provider: ESX\n  pw: !secret abc\n",

@@ -44,8 +44,7 @@ func strangersKey(f Frontend, m Message) string {
 	if m.Private {
 		return f.Name() + "\x00\x00in private"
 	}
-	room, _, _ := strings.Cut(m.Place, " ") // a place may be a thread of it, and threads cost nothing
-	return f.Name() + "\x00\x00" + strings.ToLower(room)
+	return f.Name() + "\x00\x00" + strings.ToLower(cmp.Or(m.Room, m.Place))
 }
 
 // admit counts a stranger's message. last says that his next would be too fast. What all of them have used up costs

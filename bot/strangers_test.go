@@ -21,7 +21,7 @@ func TestThreadsAreOneRoomForStrangers(t *testing.T) {
 	defer func() { cancel(); wg.Wait(); closeDB() }()
 	<-s.up
 	ask := func(nick, thread string) {
-		s.in(bot.Message{Nick: nick, Account: nick, Place: "#ops " + thread, Direct: nick, Text: "jarvis: whoami"})
+		s.in(bot.Message{Nick: nick, Account: nick, Place: "#ops/" + thread, Room: "#ops", Direct: nick, Text: "jarvis: whoami"})
 	}
 	for i := range 5 {
 		ask(fmt.Sprintf("mallory%d", i), fmt.Sprintf("$%d", i))

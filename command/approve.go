@@ -119,7 +119,11 @@ func approve() Verb {
 			if err != nil {
 				return Answer{}, err
 			}
-			if p, err := e.Engine.Pending(ctx, r.ID); err == nil {
+			p, err := e.Engine.Pending(ctx, r.ID)
+			if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
+				return Answer{}, err
+			}
+			if err == nil {
 				if u := NotSecond(e.Access, c.Person, p); u != nil {
 					return Answer{}, u
 				}
@@ -129,7 +133,7 @@ func approve() Verb {
 					}
 				}
 			}
-			if r.Cluster != 0 { // it was asked for as one
+			if r.Cluster != 0 && asOne(p) {
 				whole, err := e.Engine.ClusterOf(ctx, r)
 				if err != nil {
 					return Answer{}, err
@@ -144,7 +148,7 @@ func approve() Verb {
 					return Answer{}, &UserError{Msg: fmt.Sprintf("nothing proves that it was not you who wrote the task of run %d: nobody of `people` signed its commit", r.ID), Hint: "a person with the role admin can approve it", Kind: ErrDenied}
 				}
 			}
-			r, p, err := e.Engine.Approve(ctx, r.ID, who(c), reason)
+			r, p, err = e.Engine.Approve(ctx, r.ID, who(c), reason)
 			if err != nil {
 				return Answer{}, err
 			}
@@ -219,8 +223,22 @@ func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by pipeli
 		a.Data, a.Cluster = cl, &cl
 		return a, nil
 	}
+	if err := e.Engine.NoneHeld(ctx, cl.ID); err != nil { // all of it, or nothing
+		return Answer{}, err
+	}
 	return eachMember(cl, "approved", func(r pipeline.Run) (pipeline.Run, error) {
-		r, _, err := e.Engine.Approve(ctx, r.ID, by, reason)
+		p, err := e.Engine.Pending(ctx, r.ID)
+		if errors.Is(err, pipeline.ErrNotFound) || err == nil && !asOne(p) { // what was asked for about one host is that host's
+			return r, &pipeline.StateError{Run: r, Want: "approve"}
+		} else if err != nil {
+			return r, err
+		}
+		r, _, err = e.Engine.Approve(ctx, r.ID, by, reason)
 		return r, err
 	})
+}
+
+// asOne reports whether what waits was asked for of a cluster as one: to start it, or to take all of it back.
+func asOne(p pipeline.Approval) bool {
+	return p.What == pipeline.ToStart || p.What == pipeline.ToUndo && p.Cluster > 0
 }

@@ -71,9 +71,14 @@ func eachMember(c pipeline.Cluster, what string, f func(pipeline.Run) (pipeline.
 	for _, r := range c.Runs {
 		_, err := f(r)
 		var state *pipeline.StateError
+		var held *pipeline.HeldError
 		switch {
 		case err == nil:
 			did = append(did, r.Host)
+		case errors.As(err, &held):
+			not = append(not, fmt.Sprintf("%s is held by %s", r.Host, held.By))
+		case len(did) > 0: // what was done is done, and is said
+			not = append(not, fmt.Sprintf("%s: %v", r.Host, err))
 		case errors.As(err, &state):
 			not = append(not, fmt.Sprintf("%s is %s", r.Host, r.State))
 		default:

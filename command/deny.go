@@ -13,6 +13,9 @@ func findAsked(ctx context.Context, e *Env, word string) (pipeline.Run, *pipelin
 	if err != nil || cl != nil || r.Cluster == 0 {
 		return r, cl, err
 	}
+	if p, err := e.Engine.Pending(ctx, r.ID); err != nil || !asOne(p) { // of one host, or nothing: the engine says which
+		return r, nil, nil
+	}
 	whole, err := e.Engine.ClusterOf(ctx, r)
 	return r, &whole, err
 }

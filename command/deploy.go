@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,7 +36,13 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	}
 	remark, err := e.frozen(c.Person)
 	if err != nil {
-		return Answer{}, err
+		began, kerr := false, error(nil)
+		if c.Key != "" { // it may be a second try of what began before the freeze
+			began, kerr = e.Engine.Began(ctx, keyOf(c), fingerprint(c))
+		}
+		if kerr != nil || !began {
+			return Answer{}, cmp.Or(kerr, err)
+		}
 	}
 	a, err := e.start(ctx, c, verb, o)
 	if err == nil {
@@ -44,13 +51,16 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	return a, err
 }
 
+// keyOf gives a client's idempotency key as the record has it: each person has his own.
+func keyOf(c *Call) string { return c.Person.Name + "/" + c.Key }
+
 // start starts what was ordered, or asks for its approval.
 func (e *Env) start(ctx context.Context, c *Call, verb string, o ordered) (Answer, error) {
 	if err := e.askFirst(ctx, verb, &o); err != nil {
 		return Answer{}, err
 	}
 	if c.Key != "" {
-		o.requests[0].Key, o.requests[0].Hash = c.Person.Name+"/"+c.Key, fingerprint(c)
+		o.requests[0].Key, o.requests[0].Hash = keyOf(c), fingerprint(c)
 	}
 	if o.cluster != nil {
 		cl, err := e.Engine.StartCluster(ctx, *o.cluster, o.requests)

@@ -13,8 +13,14 @@ const foldAbove = 3
 // ofCluster gives the notice of what happened to a host as a part of its cluster, "" when another line tells it. folded is false
 // for what is told of each host: what went wrong, and what somebody did with one of them.
 func ofCluster(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) (line string, folded bool) {
-	if ev.Kind != pipeline.EvReady && ev.Kind != pipeline.EvApproved {
+	if ev.Kind != pipeline.EvReady && !(ev.Kind == pipeline.EvApproved && ev.Diff == pipeline.ToStart) {
 		return "", false
+	}
+	if ev.Kind == pipeline.EvReady { // what was ready, and is again, is so because somebody did something with it alone
+		before, err := e.Events(ctx, pipeline.EventFilter{Run: r.ID, Kinds: []pipeline.EventKind{pipeline.EvReady}, Limit: 1})
+		if err != nil || len(before) > 0 && before[0].ID != ev.ID {
+			return "", false
+		}
 	}
 	s, err := e.SizeOf(ctx, r)
 	if err != nil || s.Runs <= foldAbove {

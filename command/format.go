@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -139,6 +140,10 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		if r.Cluster != 0 {
 			if cl, err := e.ClusterOf(ctx, r); err == nil && cl.OnFailure == clipboard.UndoAll {
 				end = fmt.Sprintf("So %s takes back all its hosts.", cl.Name)
+				var held *pipeline.HeldError
+				if err := e.NoneHeld(ctx, cl.ID); errors.As(err, &held) {
+					end = fmt.Sprintf("So %s takes back all its hosts, but for those that are held, as %s is by %s.", cl.Name, held.Host, held.By)
+				}
 			}
 			end += soFar(ctx, e, r)
 		}

@@ -105,6 +105,12 @@ func (e *RepeatError) Error() string {
 	return fmt.Sprintf("this idempotency key was used for run %d, which asked for something else", e.Run.ID)
 }
 
+// Began reports whether a request with that key began a run before; a *RepeatError when it asked for something else.
+func (e *Engine) Began(ctx context.Context, key, hash string) (bool, error) {
+	r, err := e.repeated(ctx, Request{Key: key, Hash: hash})
+	return r != nil, err
+}
+
 // repeated gives the run that an earlier request with the same key began, nil when there is none.
 func (e *Engine) repeated(ctx context.Context, q Request) (*Run, error) {
 	if q.Key == "" {
@@ -422,7 +428,7 @@ func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 	case !r.State.Resting() && !(waiting && r.State == Waiting):
 		return no(fmt.Sprintf("it is %s; `cancel %s` first", r.State, r.Host))
 	}
-	if !waiting { // what a cluster takes back because it failed is under way
+	if r.State != Waiting { // what waits is under way
 		if err := notHeld(ctx, tx, r.FQDN); err != nil {
 			return err
 		}

@@ -179,7 +179,7 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 		if err := decide(ctx, tx, a.ID, "approved", by.Name, reason); err != nil {
 			return nil, err
 		}
-		events := []Event{{At: now, Kind: EvApproved, Stage: r.shown(), Text: said}}
+		events := []Event{{At: now, Kind: EvApproved, Stage: r.shown(), Text: said, Diff: a.What}}
 		if a.What == ToUndo {
 			if err := undoable(ctx, tx, r, false); err != nil {
 				return nil, err
@@ -216,6 +216,9 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 func (e *Engine) approveClusterUndo(ctx context.Context, a Approval, by Who, reason, said string) (Run, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
 		if err := noneHeld(ctx, tx, a.Cluster); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE runs SET kept = 0 WHERE cluster = ? AND kept = 1", a.Cluster); err != nil {
 			return err
 		}
 		if err := decide(ctx, tx, a.ID, "approved", by.Name, reason); err != nil {

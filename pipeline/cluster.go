@@ -364,6 +364,9 @@ func (e *Engine) UndoCluster(ctx context.Context, id int64) ([]Left, error) {
 		if err := noneHeld(ctx, tx, id); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, "UPDATE runs SET kept = 0 WHERE cluster = ? AND kept = 1", id); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 1 WHERE id = ?", id)
 		return err
 	})
@@ -402,9 +405,19 @@ func (e *Engine) undoMembers(ctx context.Context, id int64) ([]Left, error) {
 				continue // it turns back at its gate
 			}
 		}
+		if is, err := isKept(ctx, e.db, m.ID); err != nil {
+			return left, err
+		} else if is {
+			left = append(left, Left{m.Host, "it was held"})
+			continue
+		}
 		_, err := e.undo(ctx, m.ID, "because the cluster "+c.Name+" is undone", true)
 		var state *StateError
+		var held *HeldError
 		switch {
+		case errors.As(err, &held): // for good: nobody expects it to go when the hold ends
+			errs = append(errs, e.keep(ctx, m.ID, held))
+			left = append(left, Left{m.Host, held.Error()})
 		case errors.As(err, &state):
 			left = append(left, Left{m.Host, state.Why})
 		case err != nil:

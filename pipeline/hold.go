@@ -86,6 +86,11 @@ func notHeld(ctx context.Context, q store.Querier, fqdn string) error {
 	return &HeldError{h}
 }
 
+// NoneHeld gives a *HeldError when a host of a cluster is held.
+func (e *Engine) NoneHeld(ctx context.Context, cluster int64) error {
+	return noneHeld(ctx, e.db, cluster)
+}
+
 // noneHeld is notHeld for the hosts of a cluster.
 func noneHeld(ctx context.Context, q store.Querier, cluster int64) error {
 	list, err := store.Collect(ctx, q, scanHold, "SELECT holds.fqdn, holds.by_whom, holds.why, holds.since FROM holds JOIN runs ON runs.fqdn = holds.fqdn WHERE runs.cluster = ? ORDER BY holds.fqdn LIMIT 1", cluster)
@@ -93,4 +98,25 @@ func noneHeld(ctx context.Context, q store.Querier, cluster int64) error {
 		return err
 	}
 	return &HeldError{list[0]}
+}
+
+// keep has a run stay when its cluster is taken back, and says so in its log.
+func (e *Engine) keep(ctx context.Context, id int64, held *HeldError) error {
+	return e.write(ctx, func(tx store.Tx) error {
+		n, err := tx.Exec(ctx, "UPDATE runs SET kept = 1 WHERE id = ? AND kept = 0", id)
+		if err != nil || n == 0 {
+			return err
+		}
+		r, err := lock(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		return insertAll(ctx, tx, []Event{{Run: id, At: time.Now(), Kind: EvStays, Stage: r.shown(), Text: "its cluster is taken back, and it stays: " + held.Error()}})
+	})
+}
+
+func isKept(ctx context.Context, q store.Querier, id int64) (is bool, err error) {
+	var n int
+	err = q.QueryRow(ctx, "SELECT kept FROM runs WHERE id = ?", id).Scan(&n)
+	return n == 1, err
 }

@@ -87,3 +87,47 @@ func TestAHeldHostIsNobodys(t *testing.T) {
 		w.wait(r.ID, pipeline.Ready)
 	})
 }
+
+// TestAHeldMemberStays: a host that is held is not taken back because another of its cluster fails, nor by the next start.
+func TestAHeldMemberStays(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		w.reg.Name("esx", "ESX")
+		goOn := make(chan struct{})
+		w.reg.Add(pipeline.Step{Name: "toy:a", Doc: "a", Resume: pipeline.Again, Do: func(ctx context.Context, c *clipboard.Clipboard) error {
+			if in, err := c.Instance(); err != nil || in.Hostname == "web1" {
+				return err
+			}
+			<-goOn
+			return pipeline.Permanent(errors.New("no"))
+		}, Undo: func(context.Context, *clipboard.Clipboard) error { return nil }})
+		e := w.start()
+		cl, reqs := members(t, "on_failure: undo\nsteps: [\"toy:a\"]\ninstances:\n- {hostname: web1, provider: ESX}\n- {hostname: web2, provider: ESX}\n")
+		c, err := e.StartCluster(t.Context(), cl, reqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wait(c.Runs[0].ID, pipeline.Ready)
+		if _, err := e.Hold(t.Context(), c.Runs[0].FQDN, "alice", "the disk"); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		w.wait(c.Runs[1].ID, pipeline.Undone)
+		until(t, "its log says that it stays", func() bool {
+			evs, err := e.Events(t.Context(), pipeline.EventFilter{Run: c.Runs[0].ID, Kinds: []pipeline.EventKind{pipeline.EvStays}})
+			return err == nil && len(evs) == 1
+		})
+		if _, err := e.Release(t.Context(), c.Runs[0].FQDN); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		e = w.start()
+		time.Sleep(500 * time.Millisecond) // it looks for clusters that are to be undone when it starts
+		if !w.is(c.Runs[0].ID, pipeline.Ready) {
+			t.Error("the host that was held is taken back by the next start")
+		}
+		if _, err := e.UndoCluster(t.Context(), c.ID); err != nil { // a person still can
+			t.Fatal(err)
+		}
+		w.wait(c.Runs[0].ID, pipeline.Undone)
+	})
+}

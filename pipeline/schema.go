@@ -118,7 +118,9 @@ func Migrations(postgres bool) []store.Migration {
 	}})
 	// silo_away: the silos for which runs wait and that nobody serves, since when, and under which run people were told.
 	list = append(list, store.Migration{Name: "pipeline/18-away", Stmts: []string{`CREATE TABLE silo_away (silo TEXT PRIMARY KEY, since BIGINT NOT NULL, run BIGINT NOT NULL)`}})
-	return append(list, store.Migration{Name: "pipeline/19-holds", Stmts: []string{`CREATE TABLE holds (fqdn TEXT PRIMARY KEY, by_whom TEXT NOT NULL, why TEXT NOT NULL, since BIGINT NOT NULL)`}})
+	list = append(list, store.Migration{Name: "pipeline/19-holds", Stmts: []string{`CREATE TABLE holds (fqdn TEXT PRIMARY KEY, by_whom TEXT NOT NULL, why TEXT NOT NULL, since BIGINT NOT NULL)`}})
+	// kept: the run stays when its cluster is taken back, for its host was held.
+	return append(list, store.Migration{Name: "pipeline/20-kept", Stmts: []string{`ALTER TABLE runs ADD COLUMN kept INTEGER NOT NULL DEFAULT 0`}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

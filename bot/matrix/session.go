@@ -300,7 +300,7 @@ func (s *session) message(r *room, e *event.Event, past bool) {
 		return
 	}
 	s.mu.Lock()
-	m := bot.Message{Nick: s.f.nick(sender), Account: sender, Place: r.place, Direct: sender, Private: r.with != "", Text: s.f.named(what.text), Corrected: what.corrected}
+	m := bot.Message{Nick: s.f.nick(sender), Account: sender, Place: r.place, Room: r.place, Direct: sender, Private: r.with != "", Text: s.f.named(what.text), Corrected: what.corrected}
 	known := r.wanted || m.Private && r.with == sender
 	s.mu.Unlock()
 	if !known {

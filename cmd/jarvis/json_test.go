@@ -224,7 +224,7 @@ func TestAFullDiskIsSaid(t *testing.T) {
 	}
 	var lines []string
 	for _, c := range said {
-		if reads := !slices.Contains([]string{"deploy", "deny", "cancel", "help", "token", "check", "ack", "import", "forget", "drain", "page"}, strings.Fields(c.line)[0]); c.code == 0 && reads && !strings.Contains(c.line, "web") && !strings.Contains(c.line, "pair") {
+		if reads := !slices.Contains([]string{"deploy", "deny", "cancel", "help", "token", "check", "ack", "import", "forget", "hold", "release", "drain", "page"}, strings.Fields(c.line)[0]); c.code == 0 && reads && !strings.Contains(c.line, "web") && !strings.Contains(c.line, "pair") {
 			lines = append(lines, c.line, strings.Replace(c.line+" ", " ", " --json ", 1))
 		}
 	}
