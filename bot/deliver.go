@@ -21,6 +21,7 @@ type notice struct {
 // held is a place that did not take a line: nothing is said there until the time has come, and no other place waits.
 type held struct {
 	times int // in a row
+	lost  int // in a row: that the whole frontend had an error here, which may be of this place alone
 	until time.Time
 }
 
@@ -223,6 +224,12 @@ func (d *deliverer) note(place string, told bool, err error) {
 		h := d.held[place]
 		h.until = time.Now().Add(min(time.Second<<min(h.times, 10), maxHeld))
 		h.times++
+		d.held[place] = h
+	default: // the next round begins with other places, or nobody would hear anything for the sake of this one
+		h := d.held[place]
+		if h.lost++; h.lost > 1 {
+			h.until = time.Now().Add(min(time.Second<<min(h.lost, 10), maxHeld))
+		}
 		d.held[place] = h
 	}
 }

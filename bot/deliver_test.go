@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 type picky struct {
 	mu      sync.Mutex
 	refuses map[string]bool
+	breaks  map[string]bool // lines there end in an error that may be the whole network's
 	said    []string
 	tries   int
 }
@@ -35,6 +37,9 @@ func (p *picky) Deliver(_ context.Context, place, line string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tries++
+	if p.breaks[place] {
+		return errors.New("the server has an internal error")
+	}
 	if p.refuses[place] {
 		return fmt.Errorf("%w: %s: no such place", bot.ErrRefused, place)
 	}
@@ -97,6 +102,26 @@ func TestAPlaceThatRefusesStopsNoOther(t *testing.T) {
 		defer p.mu.Unlock()
 		if p.tries > 10 {
 			t.Errorf("%d tries in ten seconds", p.tries)
+		}
+	})
+}
+
+// An error that looks as if it were of the whole network, and is of one place alone, holds up that place and no other.
+func TestAPlaceThatBreaksStopsNoOther(t *testing.T) {
+	notify(t, 3, "", func(t *testing.T, p *picky, _ *store.DB) {
+		p.mu.Lock()
+		p.refuses, p.breaks = nil, map[string]bool{"#old": true}
+		p.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		if p.count("#ops") != 1 || p.count("#dev") != 1 {
+			t.Errorf("half a minute later #ops has %d lines, #dev %d, want 1 and 1", p.count("#ops"), p.count("#dev"))
+		}
+		p.mu.Lock()
+		p.breaks = nil
+		p.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if n := p.count("#old notice"); n != 3 {
+			t.Errorf("#old has %d of 3 lines once it takes them", n)
 		}
 	})
 }

@@ -242,6 +242,7 @@ func (s *session) roomFor(ctx context.Context, name string) (room, error) {
 	if name != "" && name[0] == '@' {
 		return s.directRoom(ctx, name)
 	}
+	s.recall(ctx, id.RoomID(name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.want {
@@ -255,10 +256,35 @@ func (s *session) roomFor(ctx context.Context, name string) (room, error) {
 	return room{}, fmt.Errorf("%w: not in the room %s", bot.ErrRefused, name)
 }
 
+// recall has a connection know a direct room of before: /sync tells of it only when something happens there.
+func (s *session) recall(ctx context.Context, rid id.RoomID) {
+	if s.f.keep.direct(rid) == "" {
+		return
+	}
+	s.mu.Lock()
+	known := s.rooms[rid] != nil
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	if r, ok := s.meet(ctx, rid); ok {
+		s.judge(r)
+	}
+}
+
+// answered reports whether the server itself said no, in whatever way: what it cannot do for one place says nothing of the link.
+func answered(err error) bool {
+	var h mautrix.HTTPError
+	return errors.As(err, &h) && h.Response != nil
+}
+
 // directRoom gives the direct room with a person.
 func (s *session) directRoom(ctx context.Context, user string) (room, error) {
 	if !wellFormed(user) {
 		return room{}, fmt.Errorf("%w: %s is no user id", bot.ErrRefused, user)
+	}
+	for _, rid := range s.f.keep.directWith(user) {
+		s.recall(ctx, rid)
 	}
 	s.mu.Lock()
 	for _, rid := range s.f.keep.directWith(user) {
@@ -277,7 +303,9 @@ func (s *session) directRoom(ctx context.Context, user string) (room, error) {
 	rctx, done := timed(ctx)
 	defer done()
 	res, err := s.c.CreateRoom(rctx, &mautrix.ReqCreateRoom{Preset: "trusted_private_chat", IsDirect: true, Invite: []id.UserID{id.UserID(user)}})
-	if err != nil {
+	if _, slow := limited(err); err != nil && !slow && answered(err) { // as for somebody whose own homeserver is away
+		return room{}, refused(err)
+	} else if err != nil {
 		return room{}, err
 	}
 	s.remember(res.RoomID, user)
