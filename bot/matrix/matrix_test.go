@@ -36,7 +36,7 @@ func TestWhatIsSaidIsHeardAndAnswered(t *testing.T) {
 		{Nick: "alice", Account: alices, Place: ops, Direct: alices, Text: "jarvis: status"},
 		{Nick: "alice", Account: alices, Place: direct, Direct: direct, Private: true, Text: "whoami"},
 		{Nick: "alice", Account: alices, Place: ops, Direct: alices, Text: "something is slow"},
-		{Nick: "alice", Account: alices, Place: ops + " " + root, Direct: alices, Text: "jarvis: hosts"},
+		{Nick: "alice", Account: alices, Place: ops + " " + root, Room: ops, Direct: alices, Text: "jarvis: hosts"},
 	}
 	for i := range want {
 		if i >= len(got) || got[i] != want[i] {

@@ -136,16 +136,21 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	return err
 }
 
+// drain tells whoever still waits that we stop.
+func (f *Frontend) drain() {
+	for _, it := range f.out.All() {
+		if it.done != nil {
+			it.done <- context.Canceled
+		}
+	}
+}
+
 // speak is the outbox: the only goroutine that sends messages.
 func (f *Frontend) speak(ctx context.Context) {
 	for {
 		it, err := f.out.Next(ctx)
 		if err != nil {
-			for _, it := range f.out.All() { // tell whoever still waits that we stop
-				if it.done != nil {
-					it.done <- context.Canceled
-				}
-			}
+			f.drain()
 			return
 		}
 		err = f.send(ctx, it)

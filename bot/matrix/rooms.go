@@ -302,8 +302,8 @@ func (s *session) answer(ctx context.Context, inv invitation) {
 	s.mu.Lock()
 	mine := false
 	for _, r := range s.want {
-		if r.id == inv.room || r.id == "" && !r.unknown {
-			mine = true // or may be: nobody could tell us which room it is
+		if r.id == inv.room || r.id == "" && !r.unknown && !inv.direct {
+			mine = true // or may be: nobody could tell us which room it is; a direct one it is not
 		}
 		if !r.joined && mine {
 			r.pause = 0

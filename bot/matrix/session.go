@@ -300,14 +300,14 @@ func (s *session) message(r *room, e *event.Event, past bool) {
 		return
 	}
 	s.mu.Lock()
-	m := bot.Message{Nick: s.f.nick(sender), Account: sender, Place: r.place, Room: r.place, Direct: sender, Private: r.with != "", Text: s.f.named(what.text), Corrected: what.corrected}
+	m := bot.Message{Nick: s.f.nick(sender), Account: sender, Place: r.place, Direct: sender, Private: r.with != "", Text: s.f.named(what.text), Corrected: what.corrected}
 	known := r.wanted || m.Private && r.with == sender
 	s.mu.Unlock()
 	if !known {
 		return
 	}
 	if what.thread != "" {
-		m.Place += " " + what.thread
+		m.Room, m.Place = m.Place, m.Place+" "+what.thread
 	}
 	if m.Private {
 		m.Direct = m.Place

@@ -78,9 +78,9 @@ func (f *Frontend) one(ctx context.Context, w work, in func(bot.Message)) {
 		f.direct[x.user] = x.channel
 		f.mu.Unlock()
 	}
-	m := bot.Message{Place: place, Room: place, Direct: x.user, Private: private, Text: text, Corrected: x.corrected}
+	m := bot.Message{Place: place, Direct: x.user, Private: private, Text: text, Corrected: x.corrected}
 	if x.thread != "" {
-		m.Place += "/" + x.thread
+		m.Room, m.Place = place, place+"/"+x.thread
 	}
 	if f.past(x.at) {
 		m.Past = f.dials.Load()

@@ -251,14 +251,19 @@ func (f *Frontend) DeliverChoices(ctx context.Context, place, line string, choic
 // maxTries is how often an answer is tried.
 const maxTries = 3
 
+// drain tells whoever still waits that we stop.
+func (f *Frontend) drain() {
+	for _, it := range f.out.all() {
+		it.tell(context.Canceled)
+	}
+}
+
 // speak is the outbox: the only goroutine that posts.
 func (f *Frontend) speak(ctx context.Context) {
 	for {
 		it, err := f.out.next(ctx)
 		if err != nil {
-			for _, it := range f.out.all() {
-				it.tell(context.Canceled)
-			}
+			f.drain()
 			return
 		}
 		f.say(ctx, it)

@@ -147,6 +147,9 @@ func TestTheBotComesBackByItself(t *testing.T) {
 				t.Fatal("the last notice was never taken")
 			}
 			t.Logf("%d notices; %s after the link froze the bot had said all", n, time.Since(began).Round(time.Second))
+			if _, err := person.Wait(fmt.Sprintf(`notice %d\.`, n-1), 10*time.Second); err != nil { // the server took it a moment before people have it
+				t.Error(err)
+			}
 			counts, repeated := make([]int, n), 0
 			for _, l := range person.Lines() {
 				var i int
