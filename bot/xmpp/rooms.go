@@ -14,14 +14,18 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 )
 
+// configureTimeout bounds how long a room that we made stays locked for the sake of one answer.
+const configureTimeout = 10 * time.Second
+
 // room is one we want to be in (XEP-0045). The session's mutex guards it.
 type room struct {
 	roomConfig
-	nick      string // what we are, or try to be, called there
-	joined    bool   // the room said that we are in
-	ready     bool   // and has told its history
-	created   bool   // we made it, and it is locked until we configure it
-	open      bool   // everybody's real JID is seen there (status 100), or we are a moderator
+	nick      string    // what we are, or try to be, called there
+	joined    bool      // the room said that we are in
+	ready     bool      // and has told its history
+	created   bool      // we made it, and it is locked until we configure it
+	openAt    time.Time // when that is tried next
+	open      bool      // everybody's real JID is seen there (status 100), or we are a moderator
 	warned    bool
 	tried     time.Time
 	asked     time.Time // when we last asked whether we are in it; see selfping.go
@@ -142,9 +146,10 @@ func (s *session) joinMissing(ctx context.Context) error {
 	var join, configure []*room
 	for _, r := range s.rooms {
 		switch {
-		case r.created:
-			r.created = false
+		case r.created && time.Now().After(r.openAt):
+			r.created, r.openAt = false, time.Now().Add(configureTimeout)
 			configure = append(configure, r)
+		case r.created: // not yet again
 		case !r.joined && time.Since(r.tried) >= r.pause:
 			r.tried = time.Now()
 			r.pause = min(max(2*r.pause, 2*time.Second), time.Minute)
@@ -157,7 +162,10 @@ func (s *session) joinMissing(ctx context.Context) error {
 	s.mu.Unlock()
 	for _, r := range configure {
 		if err := s.configure(ctx, r); err != nil {
-			s.f.log.Warn("configure a new room", "room", r.addr.String(), "err", err)
+			s.f.log.Warn("configure a new room; it is tried again, and until then nobody else gets in", "room", r.addr.String(), "err", err)
+			s.mu.Lock()
+			r.created = r.joined
+			s.mu.Unlock()
 		}
 	}
 	for _, r := range join {
@@ -191,6 +199,8 @@ func (s *session) join(r *room) error {
 // configure opens a room that we made: people can enter, it stays, and everybody sees who everybody is
 // (XEP-0045 §10.1.3, §16.5).
 func (s *session) configure(ctx context.Context, r *room) error {
+	ctx, cancel := context.WithTimeout(ctx, configureTimeout) // an answer that is lost must not end all care for the link
+	defer cancel()
 	form, err := muc.GetConfig(ctx, r.addr, s.x)
 	if err != nil {
 		return err
