@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -385,32 +384,6 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 		out = append(out, f)
 	}
 	return out, nil
-}
-
-// measureChat has the metrics tell of a frontend's link, and of each of its rooms.
-func (a *app) measureChat(b *bot.Bot, f bot.Frontend) {
-	gauge := func(name, help string, labels map[string]string, is func() bool) {
-		a.metrics.Gauge(name, help+"; NaN when another node is the one that speaks there.", labels, func() float64 {
-			switch {
-			case is():
-				return 1
-			case a.db.Shared() && !b.Speaks(f.Name()):
-				return math.NaN()
-			}
-			return 0
-		})
-	}
-	if l, ok := f.(bot.LinkChecker); ok {
-		gauge("jarvis_chat_up", "1 when the bot has a link to this chat server, 0 when it has none", map[string]string{"frontend": f.Name()}, l.Up)
-	}
-	rooms, ok := f.(bot.Roomer)
-	in, knows := f.(bot.Insider)
-	if !ok || !knows {
-		return
-	}
-	for _, room := range rooms.Rooms() {
-		gauge("jarvis_chat_room_up", "1 when the bot is in this channel or room, 0 when it is not", map[string]string{"frontend": f.Name(), "room": room}, func() bool { return in.Inside(room) })
-	}
 }
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
