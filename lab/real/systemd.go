@@ -28,6 +28,7 @@ type SystemdHost struct {
 	proc  *proc // nil while it is off
 	boots int
 	gone  bool
+	fault error // of the last boot that it did by itself
 }
 
 //go:embed systemd.sh
@@ -160,7 +161,7 @@ func (h *SystemdHost) boot() error {
 		h.proc = nil
 		// The kernel ends process 1 of a pid namespace by SIGHUP when it called for a reboot (reboot(2)).
 		if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() && st.Signal() == syscall.SIGHUP {
-			_ = h.boot() // who waits for the host sees that it does not come
+			h.fault = h.boot() // told to who waits for the host
 		}
 	}()
 	return nil
@@ -181,16 +182,20 @@ func (h *SystemdHost) running(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			said := "it is off"
-			if h.proc != nil {
-				said = h.proc.out.String()
-			}
-			return fmt.Errorf("the host %s does not boot: %w; it said: %s", h.name, err, said)
+			return fmt.Errorf("the host %s does not boot: %w; it said: %s", h.name, err, h.said())
 		case <-time.After(50 * time.Millisecond): // before process 1 listens there is nothing to be told by
 		}
 	}
+}
+
+// said is what the host wrote on its console in this boot, or why it has none.
+func (h *SystemdHost) said() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.proc == nil {
+		return fmt.Sprintf("nothing, it is off (%v)", h.fault)
+	}
+	return h.proc.out.String()
 }
 
 // init gives the number of process 1, as seen from here.
@@ -230,23 +235,33 @@ func (h *SystemdHost) Run(ctx context.Context, script string, args ...string) (s
 	return out.String(), nil
 }
 
-// Reboot has the host reboot itself, in order, and waits until it is back.
+// Reboot has the host reboot itself, in order, and waits until it is back. A host that still answers from its earlier boot is
+// asked again, as systemd refuses a reboot while it is in another transaction.
 func (h *SystemdHost) Reboot(ctx context.Context) error {
 	before, err := h.Run(ctx, "cat /proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return err
 	}
-	// The shell that asks dies with the host.
-	_, _ = h.Run(ctx, "systemctl reboot")
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	wait, cancel := context.WithTimeout(ctx, Patience(2*time.Minute))
 	defer cancel()
-	for {
-		if after, err := h.Run(ctx, "cat /proc/sys/kernel/random/boot_id"); err == nil && after != before {
+	var asked, looked error
+	for next := time.Now(); ; {
+		if time.Now().After(next) {
+			// The shell that asks may die with the host: what it says is told only when the host does not come back.
+			_, asked = h.Run(wait, "systemctl reboot")
+			next = time.Now().Add(20 * time.Second)
+		}
+		after, err := h.Run(wait, "cat /proc/sys/kernel/random/boot_id")
+		if err == nil && after != before {
 			return h.running(ctx)
 		}
+		if err != nil { // it is on its way
+			next = time.Now().Add(20 * time.Second)
+		}
+		looked = err
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the host %s does not come back from its reboot", h.name)
+		case <-wait.Done():
+			return fmt.Errorf("the host %s does not come back from its reboot; systemctl reboot said: %v; the last look: %v; the host said: %s", h.name, asked, looked, h.said())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
