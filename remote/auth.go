@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -12,17 +13,8 @@ import (
 // auth gives the ways to log in, in the order of ssh(1): keys, then what a person types.
 func (t Target) auth() []gossh.AuthMethod {
 	var out []gossh.AuthMethod
-	switch {
-	case t.Agent != nil:
-		out = append(out, gossh.PublicKeysCallback(func() ([]gossh.Signer, error) {
-			list, err := t.Agent()
-			if err != nil && len(t.Signers) == 0 {
-				return nil, err
-			}
-			return append(list, t.Signers...), nil
-		}))
-	case len(t.Signers) > 0:
-		out = append(out, gossh.PublicKeys(t.Signers...))
+	if t.Agent != nil || len(t.Named)+len(t.Signers) > 0 {
+		out = append(out, gossh.PublicKeysCallback(t.keys))
 	}
 	if t.Password != nil {
 		ask := sync.OnceValues(t.Password)
@@ -44,23 +36,51 @@ func (t Target) auth() []gossh.AuthMethod {
 	return out
 }
 
-// proofs says what we have to show.
+// keys gives all keys in the order in which they are tried, each once: a host counts them (MaxAuthTries).
+func (t Target) keys() ([]gossh.Signer, error) {
+	var held []gossh.Signer
+	if t.Agent != nil {
+		var err error
+		if held, err = t.Agent(); err != nil && len(t.Named)+len(t.Signers) == 0 {
+			return nil, err
+		}
+	}
+	var out []gossh.Signer
+	index := map[string]int{}
+	for i, s := range slices.Concat(t.Named, held, t.Signers) {
+		key := string(s.PublicKey().Marshal())
+		at, twice := index[key]
+		if !twice {
+			index[key] = len(out)
+			out = append(out, s)
+		} else if i < len(t.Named)+len(held) {
+			out[at] = s // the agent signs without asking for a passphrase
+		}
+	}
+	return out, nil
+}
+
+// notTaken says what we had to show.
 func (t Target) notTaken() string {
 	var out []string
 	if t.Agent != nil {
 		out = append(out, "the keys of the SSH agent")
 	}
-	switch {
-	case len(t.Signers) == 1:
+	switch n := len(t.Named) + len(t.Signers); {
+	case n == 1:
 		out = append(out, "our key")
-	case len(t.Signers) > 1:
+	case n > 1:
 		out = append(out, "our keys")
 	}
 	if t.Password != nil {
 		out = append(out, "the password")
 	}
-	if len(out) == 0 {
-		return fmt.Sprintf("%s wants a key or a password for %s, and there is none here", t.Addr, t.User)
+	more := ""
+	if len(t.Missing) > 0 {
+		more = " (" + strings.Join(t.Missing, "; ") + ")"
 	}
-	return fmt.Sprintf("%s does not take %s for %s", t.Addr, strings.Join(out, " or "), t.User)
+	if len(out) == 0 {
+		return fmt.Sprintf("%s wants a key or a password for %s, and there is none here%s", t.Addr, t.User, more)
+	}
+	return fmt.Sprintf("%s does not take %s for %s%s", t.Addr, strings.Join(out, " or "), t.User, more)
 }

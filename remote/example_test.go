@@ -14,14 +14,14 @@ import (
 
 // One command on one host, found by ~/.ssh/config and proven by known_hosts.
 func ExampleDial() {
-	conf, err := remote.DefaultSSHConfig()
+	known, err := remote.NewResolver()
 	if err != nil {
 		log.Fatal(err)
 	}
-	h := conf.Host("loki", "")
-	target := remote.Target{Addr: h.HostName + ":" + h.Port, User: h.User, HostKeys: remote.NewKnownHosts(h.KnownHosts...)}
-	if sock := os.Getenv("SSH_AUTH_SOCK"); sock != "" {
-		target.Agent = remote.NewAgent(sock).Signers
+	defer known.Close()
+	target, err := known.Target("root@loki:22")
+	if err != nil {
+		log.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

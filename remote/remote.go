@@ -38,9 +38,15 @@ type Target struct {
 	// Through connects where this machine has no way of its own, and Way names that; nil: this machine connects.
 	Through func(ctx context.Context, addr string) (net.Conn, error)
 	Way     string
-	// Proof of ours, tried in this order: the agent's keys, our own, the password. Each may be missing.
+	Network string // "tcp4" or "tcp6": by that only; "": either
+	// Algorithms of the connection; the zero value stands for those of x/crypto/ssh.
+	Algorithms Algorithms
+	// Proof of ours, tried in this order: keys that are named for this host, the agent's, our others, the password. Each may be
+	// missing. A key is offered once.
+	Named    []gossh.Signer
 	Agent    func() ([]gossh.Signer, error)
 	Signers  []gossh.Signer
+	Missing  []string               // what could not be offered, and why: told when the host does not let us in
 	Password func() (string, error) // also answers keyboard-interactive questions; asked at most once a connection
 	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s.
 	Timeout time.Duration
@@ -131,8 +137,9 @@ func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 			}
 			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 		}
+		_, program := raw.(*proxyConn) // it says itself why it ended
 		c, spoke, err := handshake(ctx, raw, t)
-		if err == nil || spoke || ctx.Err() != nil {
+		if err == nil || spoke || program || ctx.Err() != nil {
 			return c, err
 		}
 		select {
@@ -151,7 +158,7 @@ func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
 		return t.Through(ctx, t.Addr)
 	}
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", t.Addr)
+	return d.DialContext(ctx, cmp.Or(t.Network, "tcp"), t.Addr)
 }
 
 // spokenConn notes whether the other side ever said that it speaks SSH (RFC 4253 §4.2).
@@ -185,6 +192,10 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 			return keyErr
 		},
 	}
+	if err := t.Algorithms.apply(cfg); err != nil {
+		_ = raw.Close()
+		return nil, true, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	// The handshake has no context of its own: the deadline ends it, and so does a cancel.
 	heard := &spokenConn{Conn: raw}
 	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = raw.Close() }))
@@ -205,8 +216,10 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 			keyErr = fmt.Errorf("connect to %s: %w", t.Addr, keyErr)
 		}
 		err = keyErr
-	case strings.Contains(err.Error(), "no common algorithm for host key") && len(cfg.HostKeyAlgorithms) > 0:
-		err = &HostKeyError{Addr: t.Addr, Want: wanted(t)}
+	case strings.Contains(err.Error(), "no common algorithm for"):
+		err = notCommon(err, t, cfg)
+	case errors.Is(err, ErrPassphrase):
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		err = fmt.Errorf("%w: %s", ErrRefused, t.notTaken())
 	case ctx.Err() != nil:

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,29 +15,33 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// Resolver makes a Target of a host as somebody names it, as ssh would: by ~/.ssh/config and /etc/ssh/ssh_config, the usual
-// keys, the agent of SSH_AUTH_SOCK, known_hosts, and signed SSHFP records. What it reads it keeps, so one is enough for
-// thousands of hosts. Safe for concurrent use once it is set up.
+// Resolver makes a Target of a host as somebody names it, as ssh would: by ~/.ssh/config and /etc/ssh/ssh_config, the keys and
+// the agent that these name, or the usual ones, known_hosts, and signed SSHFP records. A ProxyCommand and the command of a
+// `Match exec` are run, as ssh runs them. What it reads it keeps, so one is enough for thousands of hosts. Safe for concurrent
+// use once it is set up.
 type Resolver struct {
 	User      string                 // for hosts that name none; "": as the files say
 	Keys      []gossh.Signer         // instead of the files' and the agent's
 	Password  func() (string, error) // nil: none is offered
 	AcceptNew bool                   // the key of a host of which nothing is known is written to known_hosts
-	Timeout   time.Duration          // to connect; 0: as Dial has it
-	Note      func(string)           // told of each line of known_hosts that is skipped; may be nil
+	Timeout   time.Duration          // to connect; 0: as ConnectTimeout says, or as Dial has it
+	Note      func(string)           // told of each line of known_hosts that is skipped, and of keywords that are not followed; may be nil
+	// Passphrase opens a key file when a host wants that key; nil: such a key counts when an agent holds it.
+	Passphrase func(file string) (string, error)
 
 	conf  *SSHConfig
-	agent *Agent
+	agent *Agent // of SSH_AUTH_SOCK; nil: none
 	sshfp *SSHFP
 
-	mu    sync.Mutex
-	known map[string]HostKeys
-	files map[string]gossh.Signer // key files read
+	mu     sync.Mutex
+	known  map[string]HostKeys
+	files  map[string]*identity // key files read
+	agents map[string]*Agent    // by socket, those that the configuration names
 }
 
 // NewResolver reads the files. Close it.
 func NewResolver() (*Resolver, error) {
-	r := &Resolver{known: map[string]HostKeys{}, files: map[string]gossh.Signer{}, sshfp: &SSHFP{}}
+	r := &Resolver{known: map[string]HostKeys{}, files: map[string]*identity{}, agents: map[string]*Agent{}, sshfp: &SSHFP{}}
 	var err error
 	if r.conf, err = DefaultSSHConfig(); err != nil {
 		return nil, err
@@ -49,10 +52,15 @@ func NewResolver() (*Resolver, error) {
 	return r, nil
 }
 
-// Close ends the connection to the agent.
+// Close ends the connections to agents.
 func (r *Resolver) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.agent != nil {
 		_ = r.agent.Close()
+	}
+	for _, a := range r.agents {
+		_ = a.Close()
 	}
 }
 
@@ -71,19 +79,26 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 		return Target{}, err
 	}
 	if depth > maxJumps {
-		return Target{}, fmt.Errorf("%s: more than %d jump hosts one behind the other; does ProxyJump go in a circle?", word, maxJumps)
+		return Target{}, fmt.Errorf("%s: more than %d jump hosts one after the other; does ProxyJump go in a circle?", word, maxJumps)
 	}
 	if user == "" && depth == 0 {
 		user = r.User
 	}
-	h := r.conf.Host(host, user)
-	t := Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: r.Timeout, Password: r.Password}
-	if r.agent != nil && r.Keys == nil && !h.IdentitiesOnly {
-		t.Agent = r.agent.Signers
+	h, err := r.conf.Host(host, user)
+	if err != nil {
+		return Target{}, fmt.Errorf("%s: %w", word, err)
 	}
-	if t.Signers, err = r.keys(h); err != nil {
-		return t, err
+	for _, key := range h.Ignored {
+		if r.Note != nil {
+			r.Note("the ssh configuration sets " + key + " for " + host + ", which is not followed here")
+		}
 	}
+	t := Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: cmp.Or(r.Timeout, h.ConnectTimeout), Password: r.Password, Network: h.Network}
+	t.Algorithms = Algorithms{HostKeys: h.HostKeyAlgorithms, KeyExchanges: h.KexAlgorithms, Ciphers: h.Ciphers, MACs: h.MACs}
+	if h.ProxyCommand != "" {
+		t.Through, t.Way = proxy(h.ProxyCommand), "the ProxyCommand "+h.ProxyCommand
+	}
+	r.prove(&t, h)
 	t.HostKeys = r.hostKeys(h)
 	if h.HostKeyAlias != "" {
 		t.HostKeys = Alias{Name: joinPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
@@ -109,50 +124,6 @@ func joinPort(host, port string) string {
 		return "[" + host + "]:" + port
 	}
 	return host + ":" + port
-}
-
-// keys gives those for a host: ours alone, or what the configuration names, or the usual files.
-func (r *Resolver) keys(h HostConfig) ([]gossh.Signer, error) {
-	if r.Keys != nil {
-		return r.Keys, nil
-	}
-	named := len(h.IdentityFiles) > 0
-	files := h.IdentityFiles
-	if !named {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, nil
-		}
-		for _, n := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
-			files = append(files, filepath.Join(home, ".ssh", n))
-		}
-	}
-	var out []gossh.Signer
-	for _, f := range files {
-		s, read := r.files[f]
-		if !read {
-			var err error
-			s, err = LoadKey(f, nil)
-			switch {
-			case errors.Is(err, os.ErrNotExist), errors.Is(err, ErrPassphrase): // the agent may have it; Keys may hold it
-			case err != nil:
-				return nil, err
-			}
-			r.files[f] = s
-		}
-		if s != nil {
-			out = append(out, s)
-		}
-	}
-	for _, file := range h.Certificates {
-		for _, s := range out {
-			if c, err := LoadCertificate(s, file); err == nil { // it is for this key
-				out = append([]gossh.Signer{c}, out...)
-				break
-			}
-		}
-	}
-	return out, nil
 }
 
 // hostKeys gives what vouches for a host: known_hosts, then signed DNS.

@@ -9,23 +9,32 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
-// SSHConfig is what ssh_config(5) files say, as far as it concerns us: Host and Match (host, originalhost, user,
-// localuser, all), Include, HostName, Port, User, IdentityFile, IdentitiesOnly, CertificateFile, ProxyJump,
-// UserKnownHostsFile, GlobalKnownHostsFile, HostKeyAlias, ConnectTimeout. As there, the first value counts. Match exec
-// and the like are never true: a configuration file does not make us run programs.
+// SSHConfig is what ssh_config(5) files say, read as ssh(1) reads them: Host and Match (with exec), Include, tokens and ${VAR}.
+// As there, the first value counts, and a word that nobody knows is passed over. What a HostConfig has is followed; of what
+// would change where or as whom ssh connects, and is not followed, HostConfig.Ignored tells.
 type SSHConfig struct {
 	blocks []configBlock
 	home   string
 	me     string
+	final  bool // a Match waits for the second round
+	strict bool // what is read now must be the user's own
+	execs  execs
 }
 
 type configBlock struct {
 	host  []string // patterns of a Host line; nil: a Match line, or the beginning of a file
 	match []string // words of a Match line
 	under []int    // blocks whose condition must hold too: where the file was included
-	lines [][2]string
+	lines []configLine
+}
+
+type configLine struct {
+	key  string // in small letters
+	args []string
+	rest string // all after the key, as it is written
 }
 
 // LoadSSHConfig reads files in order; one that is not there is empty. Later files count less.
@@ -35,21 +44,46 @@ func LoadSSHConfig(files ...string) (*SSHConfig, error) {
 	if u, err := user.Current(); err == nil {
 		c.me = u.Username
 	}
-	for _, f := range files {
-		if err := c.read(f, filepath.Dir(f), nil, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return c, nil
+	return c, c.load(files...)
 }
 
-// DefaultSSHConfig reads ~/.ssh/config and /etc/ssh/ssh_config.
-func DefaultSSHConfig() (*SSHConfig, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return LoadSSHConfig("/etc/ssh/ssh_config")
+func (c *SSHConfig) load(files ...string) error {
+	for _, f := range files {
+		if err := c.read(f, filepath.Dir(f), nil, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	return LoadSSHConfig(filepath.Join(home, ".ssh", "config"), "/etc/ssh/ssh_config")
+	return nil
+}
+
+// DefaultSSHConfig reads ~/.ssh/config and /etc/ssh/ssh_config. As it may name programs to run, the first must be the user's or
+// root's, and nobody else may write it: the rule of ssh(1).
+func DefaultSSHConfig() (*SSHConfig, error) {
+	c, err := LoadSSHConfig()
+	if err != nil {
+		return nil, err
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		c.strict = true
+		if err := c.load(filepath.Join(home, ".ssh", "config")); err != nil {
+			return nil, err
+		}
+		c.strict = false
+	}
+	return c, c.load("/etc/ssh/ssh_config")
+}
+
+// mayDecide refuses a file that somebody else can write.
+func mayDecide(file string) error {
+	st, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	sys, is := st.Sys().(*syscall.Stat_t)
+	if is && sys.Uid != 0 && int(sys.Uid) != os.Getuid() || st.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s must be yours, and nobody else may write it: run chmod go-w on it", file)
+	}
+	return nil
 }
 
 const maxInclude = 16
@@ -57,6 +91,11 @@ const maxInclude = 16
 func (c *SSHConfig) read(file, dir string, under []int, depth int) error {
 	if depth > maxInclude {
 		return fmt.Errorf("%s: more than %d files include each other", file, maxInclude)
+	}
+	if c.strict {
+		if err := mayDecide(file); err != nil {
+			return err
+		}
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -67,85 +106,119 @@ func (c *SSHConfig) read(file, dir string, under []int, depth int) error {
 	n := 0
 	for text := range bytes.Lines(b) {
 		n++
-		words, err := configWords(string(text))
+		line, err := parseConfigLine(string(text))
 		if err != nil {
 			return fmt.Errorf("%s, line %d: %w", file, n, err)
 		}
-		if len(words) == 0 {
-			continue
-		}
-		key := strings.ToLower(words[0])
-		if len(words) == 1 {
-			return fmt.Errorf("%s, line %d: %s has no value", file, n, words[0])
-		}
-		switch key {
+		switch line.key {
+		case "":
 		case "host":
-			c.blocks = append(c.blocks, configBlock{host: words[1:], under: under})
+			c.blocks = append(c.blocks, configBlock{host: line.args, under: under})
 			cur = len(c.blocks) - 1
 		case "match":
-			c.blocks = append(c.blocks, configBlock{match: words[1:], under: under})
+			c.final = c.final || slices.Contains(line.args, "final") || slices.Contains(line.args, "canonical")
+			c.blocks = append(c.blocks, configBlock{match: line.args, under: under})
 			cur = len(c.blocks) - 1
 		case "include":
-			b := c.blocks[cur]
-			inside := append(slices.Clone(under), cur)
-			for _, pattern := range words[1:] {
-				pattern = c.tilde(pattern)
-				if !filepath.IsAbs(pattern) {
-					pattern = filepath.Join(dir, pattern)
-				}
-				names, err := filepath.Glob(pattern)
-				if err != nil {
-					return fmt.Errorf("%s, line %d: %q is no pattern", file, n, pattern)
-				}
-				for _, name := range names {
-					if err := c.read(name, dir, inside, depth+1); err != nil {
-						return err
-					}
-				}
+			if err := c.include(line.args, dir, append(slices.Clone(under), cur), depth); err != nil {
+				return fmt.Errorf("%s, line %d: %w", file, n, err)
 			}
 			// What follows counts after what was included.
+			b := c.blocks[cur]
 			c.blocks = append(c.blocks, configBlock{host: b.host, match: b.match, under: under})
 			cur = len(c.blocks) - 1
 		default:
-			c.blocks[cur].lines = append(c.blocks[cur].lines, [2]string{key, strings.Join(words[1:], " ")})
+			c.blocks[cur].lines = append(c.blocks[cur].lines, line)
 		}
 	}
 	return nil
 }
 
-// configWords splits a line: `key value`, `key=value`, double quotes, comments.
-func configWords(s string) ([]string, error) {
+// include reads what the patterns of an Include line match. A folder among it, and a file that has just gone, are empty.
+func (c *SSHConfig) include(list []string, dir string, under []int, depth int) error {
+	for _, pattern := range list {
+		pattern = c.tilde(pattern)
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(dir, pattern)
+		}
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("%q is no pattern", pattern)
+		}
+		for _, name := range names {
+			if st, err := os.Stat(name); err == nil && st.IsDir() {
+				continue
+			}
+			if err := c.read(name, dir, under, depth+1); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parseConfigLine reads `key value`, `key=value`, quotes, escapes and comments.
+func parseConfigLine(s string) (configLine, error) {
 	s = strings.TrimSpace(s)
 	if s == "" || s[0] == '#' {
-		return nil, nil
+		return configLine{}, nil
 	}
-	if i := strings.IndexAny(s, " \t="); i > 0 {
-		rest := strings.TrimLeft(s[i:], " \t")
+	key, rest := s, ""
+	if i := strings.IndexAny(s, " \t="); i >= 0 {
+		key = s[:i]
+		rest = strings.TrimLeft(s[i:], " \t")
 		rest = strings.TrimLeft(strings.TrimPrefix(rest, "="), " \t")
-		s = s[:i] + " " + rest
 	}
+	line := configLine{key: strings.ToLower(strings.Trim(key, `"`)), rest: rest}
+	args, err := configWords(rest)
+	switch {
+	case rawKeys[line.key] && rest != "": // it is for a shell, which has quotes of its own
+		return line, nil
+	case err != nil:
+		return line, err
+	case len(args) == 0:
+		return line, fmt.Errorf("%s has no value", key)
+	}
+	line.args = args
+	return line, nil
+}
+
+// rawKeys are those whose value is a command line.
+var rawKeys = map[string]bool{"proxycommand": true, "localcommand": true, "remotecommand": true, "knownhostscommand": true}
+
+// configWords splits a line into words as OpenSSH does: quotes of both kinds anywhere, a backslash before a quote, a backslash or
+// a space, and a # at the beginning of a word ends the line.
+func configWords(s string) ([]string, error) {
 	var out []string
-	for s != "" {
-		s = strings.TrimLeft(s, " \t")
-		switch {
-		case s == "":
-		case s[0] == '#':
-			return out, nil
-		case s[0] == '"':
-			end := strings.IndexByte(s[1:], '"')
-			if end < 0 {
-				return nil, errors.New("a quote is not closed")
-			}
-			out = append(out, s[1:1+end])
-			s = s[2+end:]
-		default:
-			end := strings.IndexAny(s, " \t")
-			if end < 0 {
-				end = len(s)
-			}
-			out = append(out, s[:end])
-			s = s[end:]
+	for i := 0; i < len(s); i++ {
+		if s[i] == ' ' || s[i] == '\t' {
+			continue
 		}
+		if s[i] == '#' {
+			break
+		}
+		var word []byte
+		var quote byte
+	word:
+		for ; i < len(s); i++ {
+			switch ch := s[i]; {
+			case ch == '\\' && i+1 < len(s) && (strings.IndexByte(`'"\`, s[i+1]) >= 0 || quote == 0 && s[i+1] == ' '):
+				i++
+				word = append(word, s[i])
+			case quote == 0 && (ch == ' ' || ch == '\t'):
+				break word
+			case quote == 0 && (ch == '"' || ch == '\''):
+				quote = ch
+			case quote != 0 && ch == quote:
+				quote = 0
+			default:
+				word = append(word, ch)
+			}
+		}
+		if quote != 0 {
+			return nil, errors.New("a quote is not closed")
+		}
+		out = append(out, string(word))
 	}
 	return out, nil
 }
@@ -154,167 +227,13 @@ func (c *SSHConfig) tilde(s string) string {
 	if rest, ok := strings.CutPrefix(s, "~/"); ok {
 		return filepath.Join(c.home, rest)
 	}
+	if s == "~" {
+		return c.home
+	}
+	if name, rest, _ := strings.Cut(s, "/"); strings.HasPrefix(name, "~") {
+		if u, err := user.Lookup(name[1:]); err == nil {
+			return filepath.Join(u.HomeDir, rest)
+		}
+	}
 	return s
-}
-
-// HostConfig is what the configuration says about one host.
-type HostConfig struct {
-	HostName       string
-	Port           string
-	User           string
-	IdentityFiles  []string
-	Certificates   []string
-	IdentitiesOnly bool
-	ProxyJump      string // "none" is ""
-	KnownHosts     []string
-	HostKeyAlias   string
-	ConnectTimeout string // seconds
-}
-
-// Host gives what counts for a host as somebody names it. user is whom he wants to be; "" leaves it to the files, and
-// then to the login name.
-func (c *SSHConfig) Host(name, user string) HostConfig {
-	h := HostConfig{User: user}
-	var userKnown, globalKnown string
-	jumpSet, onlySet := false, false
-	holds := map[int]bool{}
-	for i, b := range c.blocks {
-		ok := c.holds(b, name, h)
-		for _, u := range b.under {
-			ok = ok && holds[u]
-		}
-		holds[i] = ok
-		if !ok {
-			continue
-		}
-		for _, kv := range b.lines {
-			first := func(to *string) {
-				if *to == "" {
-					*to = kv[1]
-				}
-			}
-			switch kv[0] {
-			case "hostname":
-				first(&h.HostName)
-			case "port":
-				first(&h.Port)
-			case "user":
-				first(&h.User)
-			case "identityfile":
-				h.IdentityFiles = append(h.IdentityFiles, kv[1])
-			case "certificatefile":
-				h.Certificates = append(h.Certificates, kv[1])
-			case "identitiesonly":
-				if !onlySet {
-					h.IdentitiesOnly, onlySet = kv[1] == "yes", true
-				}
-			case "proxyjump":
-				if !jumpSet {
-					h.ProxyJump, jumpSet = kv[1], true
-				}
-			case "userknownhostsfile":
-				first(&userKnown)
-			case "globalknownhostsfile":
-				first(&globalKnown)
-			case "hostkeyalias":
-				first(&h.HostKeyAlias)
-			case "connecttimeout":
-				first(&h.ConnectTimeout)
-			}
-		}
-	}
-	if h.ProxyJump == "none" {
-		h.ProxyJump = ""
-	}
-	if h.HostName == "" {
-		h.HostName = strings.ToLower(name)
-	}
-	h.HostName = strings.NewReplacer("%%", "%", "%h", name).Replace(h.HostName)
-	if h.Port == "" {
-		h.Port = "22"
-	}
-	if h.User == "" {
-		h.User = c.me
-	}
-	expand := strings.NewReplacer("%%", "%", "%h", h.HostName, "%n", name, "%p", h.Port, "%r", h.User, "%u", c.me, "%d", c.home)
-	paths := func(list []string) []string {
-		var out []string
-		for _, p := range list {
-			out = append(out, c.tilde(expand.Replace(p)))
-		}
-		return out
-	}
-	h.IdentityFiles, h.Certificates = paths(h.IdentityFiles), paths(h.Certificates)
-	if userKnown == "" {
-		userKnown = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
-	}
-	if globalKnown == "" {
-		globalKnown = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
-	}
-	h.KnownHosts = paths(append(strings.Fields(userKnown), strings.Fields(globalKnown)...))
-	h.KnownHosts = slices.DeleteFunc(h.KnownHosts, func(f string) bool { return f == "none" })
-	return h
-}
-
-// holds reports whether a block counts for a host, by what is known so far.
-func (c *SSHConfig) holds(b configBlock, name string, h HostConfig) bool {
-	if b.host != nil {
-		return patterns(b.host, name)
-	}
-	host := h.HostName
-	if host == "" {
-		host = strings.ToLower(name)
-	}
-	for i := 0; i < len(b.match); i++ {
-		key := strings.ToLower(b.match[i])
-		negated := strings.HasPrefix(key, "!")
-		key = strings.TrimPrefix(key, "!")
-		arg := ""
-		if k, v, ok := strings.Cut(key, "="); ok {
-			key, arg = k, v
-		} else if key != "all" && key != "canonical" && key != "final" {
-			if i++; i < len(b.match) {
-				arg = b.match[i]
-			}
-		}
-		list := strings.Split(arg, ",")
-		ok := false
-		switch key {
-		case "all":
-			ok = true
-		case "host":
-			ok = patterns(list, host)
-		case "originalhost":
-			ok = patterns(list, name)
-		case "user":
-			u := h.User
-			if u == "" {
-				u = c.me
-			}
-			ok = patterns(list, u)
-		case "localuser":
-			ok = patterns(list, c.me)
-		default:
-			return false
-		}
-		if ok == negated {
-			return false
-		}
-	}
-	return true
-}
-
-// patterns matches a pattern list of ssh_config(5).
-func patterns(list []string, s string) bool {
-	yes := false
-	for _, p := range list {
-		negated := strings.HasPrefix(p, "!")
-		if wildcard(strings.TrimPrefix(p, "!"), s) {
-			if negated {
-				return false
-			}
-			yes = true
-		}
-	}
-	return yes
 }

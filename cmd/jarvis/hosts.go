@@ -35,7 +35,7 @@ type manyFlags struct {
 	lockDir   string // what --root says, where there is one
 	lockThere bool   // it must be there
 	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
-	Connect   millis `name:"conn-timeout" short:"c" default:"10s" help:"Time to connect and log in."`
+	Connect   millis `name:"conn-timeout" short:"c" placeholder:"TIME" help:"Time to connect and log in (default: ConnectTimeout of ~/.ssh/config, or 10s)."`
 	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
 	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
 	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
@@ -127,6 +127,10 @@ func newResolver(m *manyFlags, t *term) (*resolver, error) {
 		if _, said := t.noted.LoadOrStore(what, true); !said {
 			_, _ = fmt.Fprintf(t.err, "jarvis: %s\n", what)
 		}
+	}
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
+		_ = tty.Close()
+		r.Passphrase = func(file string) (string, error) { return t.secret("passphrase of " + file) }
 	}
 	if m.Key != "" {
 		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
