@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/guard"
 )
 
 // proxy makes a Target's Through of a ProxyCommand: what it reads and writes is the connection (ssh_config(5)).
@@ -51,7 +53,7 @@ func startProxy(command string) (*proxyConn, error) {
 	p.end = sync.OnceFunc(func() {
 		_ = p.WriteCloser.Close()
 		_ = p.cmd.Process.Signal(syscall.SIGHUP) // as ssh does
-		kill := time.AfterFunc(time.Second, func() { _ = p.cmd.Process.Kill() })
+		kill := time.AfterFunc(time.Second, guard.Func(guard.Count, func() { _ = p.cmd.Process.Kill() }))
 		_ = p.out.Close()
 		_ = p.wait()
 		kill.Stop()

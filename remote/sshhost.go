@@ -120,7 +120,7 @@ func (c *SSHConfig) replaced(t *taken, name string) (h HostConfig, err error) {
 	h.User = cmp.Or(t.word("user"), c.me)
 	h.Port = cmp.Or(t.word("port"), "22")
 	if n, err := strconv.Atoi(h.Port); err != nil || n < 1 || n > 65535 {
-		return h, fmt.Errorf("Port %s is no port", h.Port)
+		return h, fmt.Errorf("the port %s is no port", h.Port)
 	}
 	if h.HostName, err = c.hostName(t, name); err != nil {
 		return h, err

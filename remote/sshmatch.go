@@ -27,7 +27,7 @@ func (c *SSHConfig) holds(b configBlock, t *taken, name string, final bool) (boo
 		key = strings.TrimPrefix(key, "!")
 		if !given && key != "all" && key != "canonical" && key != "final" {
 			if i++; i == len(b.match) {
-				return false, fmt.Errorf("Match %s says nothing to compare with", key)
+				return false, fmt.Errorf("the line Match %s says nothing to compare with", key)
 			}
 			arg = b.match[i]
 		}
@@ -53,7 +53,7 @@ func (c *SSHConfig) holds(b configBlock, t *taken, name string, final bool) (boo
 				return false, err
 			}
 		default:
-			return false, fmt.Errorf("Match %s is not supported", key)
+			return false, fmt.Errorf("the line Match %s is not supported", key)
 		}
 		if ok == negated {
 			return false, nil
@@ -107,7 +107,7 @@ func (c *SSHConfig) matchExec(t *taken, command, name, host string) (bool, error
 	cmd.WaitDelay = time.Second
 	ok := cmd.Run() == nil
 	if ctx.Err() != nil {
-		return false, fmt.Errorf("Match exec %q did not end within %s", line, matchTime)
+		return false, fmt.Errorf("the command of Match exec, %q, did not end within %s", line, matchTime)
 	}
 	if c.execs.said == nil {
 		c.execs.said = map[string]bool{}
