@@ -108,7 +108,7 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 	errs := f.each(func(i int, h Host, c *remote.Client) error {
 		k := l.held[i]
 		l.wg.Go(func(p *guard.Panic) { k.done <- p }, func() {
-			res, err := c.Run(lockCtx, remote.Command{Args: o.args(k.word), Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear, Apart: true})
+			res, err := c.Run(lockCtx, remote.Command{Args: o.args(k.word), Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear, Apart: true, Hold: true})
 			switch {
 			case err != nil || res.Exit == 0:
 			case res.Exit == 1 && res.Stderr == "":

@@ -1,8 +1,8 @@
 package remote
 
 import (
-	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,24 +16,46 @@ func (t Target) auth() []gossh.AuthMethod {
 	if t.Agent != nil || len(t.Named)+len(t.Signers) > 0 {
 		out = append(out, gossh.PublicKeysCallback(t.keys))
 	}
-	if t.Password != nil {
-		ask := sync.OnceValues(t.Password)
-		out = append(out, gossh.KeyboardInteractive(func(_, _ string, questions []string, echo []bool) ([]string, error) {
-			answers := make([]string, len(questions))
-			for i := range questions {
-				if echo[i] {
-					return nil, errors.New("the host asks for more than a password: " + strings.TrimSpace(questions[i]))
-				}
-				a, err := ask()
-				if err != nil {
-					return nil, err
-				}
-				answers[i] = a
+	if t.Password == nil && t.Ask == nil {
+		return out
+	}
+	password := t.Password
+	if password != nil {
+		password = sync.OnceValues(password)
+	}
+	out = append(out, gossh.KeyboardInteractive(func(_, _ string, questions []string, echo []bool) ([]string, error) {
+		answers := make([]string, len(questions))
+		for i, q := range questions {
+			var err error
+			if answers[i], err = t.answer(q, echo[i], password); err != nil {
+				return nil, err
 			}
-			return answers, nil
-		}), gossh.PasswordCallback(ask))
+		}
+		return answers, nil
+	}))
+	if password != nil {
+		out = append(out, gossh.PasswordCallback(password))
 	}
 	return out
+}
+
+// aPassword is how hosts ask for one (pam_unix, and the kin of it), and aCode how they ask for a second factor.
+var (
+	aPassword = regexp.MustCompile(`(?i)pass(word|phrase)|kennwort|passwort|mot de passe|contraseña`)
+	aCode     = regexp.MustCompile(`(?i)one-time|verification|token|code|otp|factor`)
+)
+
+// answer answers a question of the host: the password where it is asked for, and a person for the rest.
+func (t Target) answer(question string, echo bool, password func() (string, error)) (string, error) {
+	question = strings.TrimSpace(question)
+	ours := password != nil && !echo && (t.Ask == nil || aPassword.MatchString(question) && !aCode.MatchString(question))
+	switch {
+	case ours:
+		return password()
+	case t.Ask != nil:
+		return t.Ask(t.User+"@"+t.Addr, question, echo)
+	}
+	return "", fmt.Errorf("%w: the host asks for more than a password: %s", ErrRefused, question)
 }
 
 // keys gives all keys in the order in which they are tried, each once: a host counts them (MaxAuthTries).

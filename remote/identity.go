@@ -134,7 +134,7 @@ func (r *Resolver) identities(h HostConfig) (list []*identity, named bool) {
 	}
 	for _, f := range files {
 		if r.files[f] == nil {
-			r.files[f] = readIdentity(f, r.Passphrase)
+			r.files[f] = readIdentity(f, r.passphrase())
 		}
 		list = append(list, r.files[f])
 	}

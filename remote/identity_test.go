@@ -23,6 +23,7 @@ type desk struct {
 	t       *testing.T
 	dir     string // ~/.ssh
 	host    *real.Host
+	root    *remote.Client // on it
 	addr    string
 	hostKey string
 }
@@ -33,7 +34,7 @@ func newDesk(t *testing.T, addr string) *desk {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("SSH_AUTH_SOCK", "")
-	d := &desk{t: t, dir: filepath.Join(home, ".ssh"), host: h, addr: addr}
+	d := &desk{t: t, dir: filepath.Join(home, ".ssh"), host: h, root: connect(t, target), addr: addr}
 	name, _, _ := strings.Cut(addr, ":")
 	d.hostKey = strings.TrimSpace(string(gossh.MarshalAuthorizedKey(target.HostKeys.(remote.Pinned)[0])))
 	d.write("known_hosts", name+" "+d.hostKey+"\nnowhere.invalid "+d.hostKey+"\n")
@@ -294,20 +295,8 @@ func TestAlgorithmsOfOldServers(t *testing.T) {
 	d := newDesk(t, "127.82.0.12:22")
 	d.key("right", "", true)
 	d.sh(nil, "ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", filepath.Join(d.host.Root, "etc/ssh/old_key"))
-	inside(t, d.host, "mkdir -p /run/sshd")
-	cmd := exec.Command("chroot", d.host.Root, "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", "ListenAddress=127.82.0.12:2222", "-o", "HostKey=/etc/ssh/old_key",
+	serve(t, d.root, "127.82.0.12:2222", "/usr/sbin/sshd", "-f", "/dev/null", "-o", "ListenAddress=127.82.0.12:2222", "-o", "HostKey=/etc/ssh/old_key",
 		"-o", "HostKeyAlgorithms=ssh-rsa", "-o", "KexAlgorithms=diffie-hellman-group1-sha1", "-o", "Ciphers=aes128-cbc", "-o", "PidFile=none")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 500 {
-		if c, err := net.Dial("tcp", "127.82.0.12:2222"); err == nil {
-			_ = c.Close()
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 	pub, err := os.ReadFile(filepath.Join(d.host.Root, "etc/ssh/old_key.pub"))
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +316,25 @@ func TestAlgorithmsOfOldServers(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
 			t.Errorf("%s: login = %v; want %q", c.name, err, c.fails)
+		}
+	}
+}
+
+// serve starts another server on a host, which makes itself a daemon, and waits until it listens. It ends with the host.
+func serve(t *testing.T, root *remote.Client, addr string, args ...string) {
+	t.Helper()
+	res, err := root.Run(t.Context(), remote.Command{Args: append([]string{"sh", "-c", `mkdir -p /run/sshd && exec "$@"`, "serve"}, args...)})
+	if err != nil || res.Exit != 0 {
+		t.Fatalf("%s: exit %d, %s, %v", args[0], res.Exit, res.Stderr, err)
+	}
+	for end := time.Now().Add(real.Patience(10 * time.Second)); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
 		}
 	}
 }

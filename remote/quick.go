@@ -134,7 +134,7 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 		return q, nil
 	}
 	c.mu.Unlock()
-	s, err := c.session(ctx)
+	s, c, err := c.session(ctx, false)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -144,15 +144,15 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 	q := &quickShell{session: s, dead: make(chan struct{})}
 	s.Stdout, s.Stderr = quickStream{q, 0}, quickStream{q, 1}
 	if q.stdin, err = s.StdinPipe(); err == nil {
-		err = s.Start("exec sh -c " + Quote(quickScript))
+		err = s.Start(commandLine("sh", "-c", quickScript))
 	}
 	if err != nil {
 		_ = s.Close()
-		c.free()
+		c.free(false)
 		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
 	}
 	guard.Go(guard.Count, func() {
-		defer c.free()
+		defer c.free(false)
 		defer close(q.dead)
 		_ = s.Wait()
 	})

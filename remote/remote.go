@@ -43,13 +43,18 @@ type Target struct {
 	Algorithms Algorithms
 	// Proof of ours, tried in this order: keys that are named for this host, the agent's, our others, the password. Each may be
 	// missing. A key is offered once.
-	Named    []gossh.Signer
-	Agent    func() ([]gossh.Signer, error)
-	Signers  []gossh.Signer
-	Missing  []string               // what could not be offered, and why: told when the host does not let us in
+	Named   []gossh.Signer
+	Agent   func() ([]gossh.Signer, error)
+	Signers []gossh.Signer
+	Missing []string // what could not be offered, and why: told when the host does not let us in
+	// Ask answers what a host asks beside the password (RFC 4256), as a second factor does: who asks, what, and whether the answer
+	// may be shown. nil: such a login is refused.
+	Ask      func(who, question string, echo bool) (string, error)
 	Password func() (string, error) // also answers keyboard-interactive questions; asked at most once a connection
-	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s.
+	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s. It waits while Asking says that somebody is being
+	// asked something; nil: never.
 	Timeout time.Duration
+	Asking  func() bool
 }
 
 // Key names the connection that a Pool shares: who logs in where, and by which way.
@@ -85,8 +90,16 @@ type Client struct {
 	addr string
 	jump *Client // closed with it; nil: none
 
+	target Target
+
+	second sync.Mutex // of the next two
+	more   *Client    // a second connection, where the first has no room; closed with it; nil: none
+	closed bool
+
 	mu     sync.Mutex
 	active int           // sessions open
+	held   int           // of these, for as long as their callers like
+	plains int           // and of these, plain lines
 	freed  chan struct{} // closed when one ends
 	quick  []*quickShell // free ones
 	// noQuick: the host gives no shell that stays open.
@@ -109,7 +122,7 @@ func Dial(ctx context.Context, t Target) (*Client, error) {
 		}
 		return nil, err
 	}
-	c.jump = jump
+	c.jump, c.target = jump, t
 	return c, nil
 }
 
@@ -126,14 +139,17 @@ func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
 }
 
 func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, defaultTimeout))
-	defer cancel()
+	ctx, stop := t.within(ctx)
+	defer stop()
 	// A host at its MaxStartups (sshd_config(5)) hangs up before it says a word: it is asked again, a little later.
 	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 500*time.Millisecond) {
 		raw, err := rawConn(ctx, t, jump)
 		if err != nil {
 			if errors.Is(err, ErrNoWay) {
 				return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			}
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
 			}
 			return nil, fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 		}
@@ -148,6 +164,24 @@ func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
+}
+
+// within gives a context that ends by the target's timeout.
+func (t Target) within(ctx context.Context) (context.Context, func()) {
+	limit := cmp.Or(t.Timeout, defaultTimeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var timer *time.Timer
+	ready := make(chan struct{})
+	timer = time.AfterFunc(limit, guard.Func(guard.Count, func() {
+		<-ready
+		if t.Asking != nil && t.Asking() {
+			timer.Reset(limit)
+			return
+		}
+		cancel(context.DeadlineExceeded)
+	}))
+	close(ready)
+	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
 func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
@@ -218,12 +252,13 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 		err = keyErr
 	case strings.Contains(err.Error(), "no common algorithm for"):
 		err = notCommon(err, t, cfg)
+	case errors.Is(err, ErrRefused):
 	case errors.Is(err, ErrPassphrase):
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		err = fmt.Errorf("%w: %s", ErrRefused, t.notTaken())
 	case ctx.Err() != nil:
-		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(ctx.Err()))
+		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(context.Cause(ctx)))
 	default:
 		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(err))
 	}
@@ -264,6 +299,13 @@ func (c *Client) HostKey() gossh.PublicKey { return c.key }
 // Close ends the connection and every session on it.
 func (c *Client) Close() error {
 	err := c.conn.Close()
+	c.second.Lock()
+	more := c.more
+	c.closed, c.more = true, nil
+	c.second.Unlock()
+	if more != nil {
+		err = errors.Join(err, more.Close())
+	}
 	if c.jump != nil {
 		err = errors.Join(err, c.jump.Close())
 	}

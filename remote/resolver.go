@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -26,6 +27,8 @@ type Resolver struct {
 	AcceptNew bool                   // the key of a host of which nothing is known is written to known_hosts
 	Timeout   time.Duration          // to connect; 0: as ConnectTimeout says, or as Dial has it
 	Note      func(string)           // told of each line of known_hosts that is skipped, and of keywords that are not followed; may be nil
+	// Ask answers what a host asks beside the password; see Target.Ask. One question at a time.
+	Ask func(who, question string, echo bool) (string, error)
 	// Passphrase opens a key file when a host wants that key; nil: such a key counts when an agent holds it.
 	Passphrase func(file string) (string, error)
 
@@ -37,6 +40,7 @@ type Resolver struct {
 	known  map[string]HostKeys
 	files  map[string]*identity // key files read
 	agents map[string]*Agent    // by socket, those that the configuration names
+	asked  atomic.Int32         // questions that wait for an answer
 }
 
 // NewResolver reads the files. Close it.
@@ -93,10 +97,16 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 			r.Note("the ssh configuration sets " + key + " for " + host + ", which is not followed here")
 		}
 	}
-	t := Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: cmp.Or(r.Timeout, h.ConnectTimeout), Password: r.Password, Network: h.Network}
+	t := Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: cmp.Or(r.Timeout, h.ConnectTimeout), Password: r.Password, Network: h.Network, Asking: func() bool { return r.asked.Load() > 0 }}
 	t.Algorithms = Algorithms{HostKeys: h.HostKeyAlgorithms, KeyExchanges: h.KexAlgorithms, Ciphers: h.Ciphers, MACs: h.MACs}
 	if h.ProxyCommand != "" {
 		t.Through, t.Way = proxy(h.ProxyCommand), "the ProxyCommand "+h.ProxyCommand
+	}
+	if r.Ask != nil {
+		t.Ask = func(who, question string, echo bool) (string, error) {
+			defer r.asking()()
+			return r.Ask(who, question, echo)
+		}
 	}
 	r.prove(&t, h)
 	t.HostKeys = r.hostKeys(h)
@@ -117,6 +127,23 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 		t.Jump = &jump
 	}
 	return t, nil
+}
+
+// asking counts a question until the function that it gives is called.
+func (r *Resolver) asking() func() {
+	r.asked.Add(1)
+	return func() { r.asked.Add(-1) }
+}
+
+// passphrase opens a key file, if anybody can be asked.
+func (r *Resolver) passphrase() func(string) (string, error) {
+	if r.Passphrase == nil {
+		return nil
+	}
+	return func(file string) (string, error) {
+		defer r.asking()()
+		return r.Passphrase(file)
+	}
 }
 
 func joinPort(host, port string) string {

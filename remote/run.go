@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ type Command struct {
 	// Apart keeps what a login shell says at every login out of both streams, for commands whose output is read by a program.
 	// A command that then does not even begin is an error.
 	Apart bool
+	// Hold says that the command stays as long as the caller likes, as a lock does: others do not wait for its session.
+	Hold bool
 	// Output takes the bytes of stdout as they come, instead of Stdout. When a Write fails, the command is ended on the host,
 	// and Run gives that error.
 	Output io.Writer
@@ -84,14 +87,14 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}))()
 	begin := sync.OnceFunc(func() { close(begun) })
 	defer begin()
-	s, err := c.session(ctx)
+	s, c, err := c.session(ctx, cmd.Hold)
 	if err != nil {
 		if ctx.Err() != nil {
 			return Result{}, context.Cause(ctx)
 		}
 		return Result{}, err
 	}
-	defer func() { c.free() }()
+	defer func() { c.free(cmd.Hold) }()
 	defer func() { _ = s.Close() }()
 	if cmd.PTY {
 		if err := s.RequestPty("xterm", 24, 80, gossh.TerminalModes{gossh.ECHO: 0}); err != nil {
@@ -99,6 +102,10 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		}
 	}
 	mark := rand.Text()
+	if cmd.plain() {
+		defer c.countPlain()()
+		_, _ = s.SendRequest("env", false, gossh.Marshal(struct{ Name, Value string }{plainMark, mark})) // no answer is waited for
+	}
 	var res Result
 	var mu sync.Mutex
 	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
@@ -122,8 +129,13 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	var door *sudoDoor
 	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
-		door = newSudoDoor(stdin, cmd, mark, s.Stderr)
-		s.Stderr = door
+		if cmd.PTY { // both streams are one there
+			door = newSudoDoor(stdin, cmd, mark, s.Stdout)
+			s.Stdout = door
+		} else {
+			door = newSudoDoor(stdin, cmd, mark, s.Stderr)
+			s.Stderr = door
+		}
 	}
 	if err := s.Start(cmd.shell(mark)); err != nil {
 		if ctx.Err() != nil {
@@ -199,68 +211,18 @@ func feed(to io.WriteCloser, from io.Reader) {
 	_, _ = io.Copy(to, from)
 }
 
-// session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full,
-// this waits until one of ours ends.
-func (c *Client) session(ctx context.Context) (*gossh.Session, error) {
-	alone := 0
-	for {
-		c.mu.Lock()
-		if c.freed == nil {
-			c.freed = make(chan struct{})
-		}
-		c.active++
-		c.mu.Unlock()
-		s, err := c.conn.NewSession()
-		if err == nil {
-			return s, nil
-		}
-		others, freed := c.free()
-		shells := c.closeQuick() // they are only for speed
-		var full *gossh.OpenChannelError
-		if !errors.As(err, &full) {
-			return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
-		}
-		if others > 0 || shells {
-			alone = 0
-		} else if alone++; alone > 10 { // the host may still be clearing up behind the last one
-			return nil, fmt.Errorf("%s opens no session: %s", c.addr, full.Message)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-freed:
-		case <-time.After(100 * time.Millisecond): // whoever was there may have been refused as well
-		}
-	}
-}
-
-// free counts a session out, and says how many others there are or will be, and when one of them has ended.
-func (c *Client) free() (others int, freed <-chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.active--
-	close(c.freed)
-	c.freed = make(chan struct{})
-	return c.active, c.freed
-}
-
 // killGrace is how long a command may take to end after TERM.
 const killGrace = 2 * time.Second
 
-// killMarked ends all processes that carry a mark in their environment. Signals over SSH (RFC 4254 §6.9) are sent
-// too, but OpenSSH takes none for root, and none arrives behind sudo.
-const killMarked = `m=$1
-find_all() { grep -ls "$m" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
-p=$(find_all)
-[ -n "$p" ] || { sleep 0.2; p=$(find_all); }
-[ -n "$p" ] || exit 0
-kill -TERM $p 2>/dev/null
-for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; p=$(find_all); [ -n "$p" ] || exit 0; done
-kill -KILL $p 2>/dev/null
-exit 0`
+//go:embed kill.sh
+var killMarked string
 
-// runMark is the name that a command's mark has in its environment.
-const runMark = "JARVIS_RUN="
+// runMark is the name that a command's mark has in its environment, and plainMark that of a plain line, which is asked for by the
+// protocol (RFC 4254 §6.4): many hosts take names that begin with LC_, and none needs a shell for it.
+const (
+	runMark   = "JARVIS_RUN="
+	plainMark = "LC_JARVIS_RUN"
+)
 
 // End ends all processes on the host that have NAME=value in their environment, TERM first and KILL after two seconds: those of
 // a command, say, that a server started which died since. What other users run it ends only with sudo; nil: without.
@@ -276,7 +238,11 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	defer cancel()
 	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = c.conn.Close() })) // a half-open connection never answers
 	defer stop()
-	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + mark}, Sudo: cmd.Sudo}
+	args := []string{"sh", "-c", killMarked, "jarvis", runMark + mark}
+	if cmd.plain() && c.alonePlain() {
+		args = append(args, "plain")
+	}
+	kill := Command{Args: args, Sudo: cmd.Sudo}
 	guard.Go(guard.Count, func() { _, _ = c.Run(ctx, kill) })
 	select {
 	case <-done:
@@ -286,14 +252,28 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	}
 }
 
+// plain reports a line that the host gets as ssh(1) would send it: its login shell, or what a ForceCommand makes of it, reads
+// it, and nothing of ours is before it.
+func (cmd Command) plain() bool {
+	return len(cmd.Args) == 0 && cmd.Sudo == nil && cmd.Dir == "" && len(cmd.Env) == 0 && !cmd.Apart
+}
+
+// loginShell has the login shell of whoever logged in read a line. By its level bash knows that ~/.bashrc was read before.
+const loginShell = `SHLVL=1; export SHLVL; exec "${SHELL:-/bin/sh}" -c "$1"`
+
 // shell writes the command for the login shell of the host, which may be any: it meets quoted words only.
 func (cmd Command) shell(mark string) string {
 	args, line := cmd.Args, cmd.Line
 	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
 		line = " " + line // after -c, too, a shell takes such a word for an option
 	}
-	if len(args) == 0 {
+	switch {
+	case cmd.plain():
+		return line
+	case len(args) == 0 && (cmd.Sudo != nil || cmd.Apart):
 		args = []string{"sh", "-c", line}
+	case len(args) == 0:
+		args = []string{"sh", "-c", loginShell, "jarvis", line}
 	}
 	env := []string{"env", runMark + mark}
 	for _, k := range slices.Sorted(maps.Keys(cmd.Env)) {
@@ -307,21 +287,21 @@ func (cmd Command) shell(mark string) string {
 	}
 	args = append(env, args...)
 	if cmd.Sudo == nil {
-		if len(cmd.Args) == 0 && cmd.Dir == "" && !cmd.Apart {
-			// The login shell itself reads the line, as with ssh(1).
-			return "exec " + Quote(env...) + ` "$SHELL" -c ` + Quote(line)
-		}
-		return "exec " + Quote(args...)
+		return commandLine(args...)
 	}
 	sudo := []string{"sudo", "-n", "-H"}
 	if cmd.Sudo.Password != nil {
 		sudo = []string{"sudo", "-S", "-H", "-p", promptMark(mark)}
-		args = append([]string{"sh", "-c", `echo "$1" >&2; shift; exec "$@"`, "jarvis", openMark(mark)}, args...)
+		open := `echo "$1" >&2; shift; exec "$@"`
+		if cmd.PTY {
+			open = `echo "$1"; shift; exec "$@"`
+		}
+		args = append([]string{"sh", "-c", open, "jarvis", openMark(mark)}, args...)
 	}
 	if cmd.Sudo.User != "" {
 		sudo = append(sudo, "-u", cmd.Sudo.User)
 	}
-	return "exec " + Quote(append(append(sudo, "--"), args...)...)
+	return commandLine(append(append(sudo, "--"), args...)...)
 }
 
 // lines cuts a stream into lines, or keeps it.

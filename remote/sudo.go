@@ -31,7 +31,11 @@ type sudoDoor struct {
 }
 
 func newSudoDoor(stdin io.WriteCloser, cmd Command, mark string, stderr io.Writer) *sudoDoor {
-	return &sudoDoor{prompt: []byte(promptMark(mark)), open: []byte(openMark(mark) + "\n"), password: cmd.Sudo.Password, stdin: stdin, from: cmd.Stdin, to: stderr, refused: make(chan error, 1)}
+	end := "\n"
+	if cmd.PTY {
+		end = "\r\n"
+	}
+	return &sudoDoor{prompt: []byte(promptMark(mark)), open: []byte(openMark(mark) + end), password: cmd.Sudo.Password, stdin: stdin, from: cmd.Stdin, to: stderr, refused: make(chan error, 1)}
 }
 
 // Write takes what comes on stderr.
@@ -44,14 +48,14 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 	d.buf = append(d.buf, p...)
 	if i := bytes.Index(d.buf, d.open); i >= 0 {
 		d.isOpen = true
-		rest := append(d.buf[:i:i], d.buf[i+len(d.open):]...)
+		rest := d.buf[i+len(d.open):]
 		d.buf = nil
 		if d.from != nil {
 			guard.Go(guard.Count, func() { feed(d.stdin, d.from) })
 		} else {
 			_ = d.stdin.Close()
 		}
-		if len(bytes.TrimSpace(rest)) > 0 {
+		if len(rest) > 0 {
 			_, err := d.to.Write(rest)
 			return len(p), err
 		}
@@ -78,12 +82,9 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 			d.refuse(fmt.Errorf("%w: %s", ErrLost, reason(err)))
 		}
 	}
-	// What sudo says of itself goes out by whole lines, so that no part of a mark does.
-	if i := bytes.LastIndexByte(d.buf, '\n'); i >= 0 {
-		if _, err := d.to.Write(d.buf[:i+1]); err != nil {
-			return len(p), err
-		}
-		d.buf = d.buf[i+1:]
+	// What sudo says of itself, its lecture too, is no output of the command: it is told when the command never began.
+	if over := len(d.buf) - maxLine; over > 0 {
+		d.buf = d.buf[over:]
 	}
 	return len(p), nil
 }

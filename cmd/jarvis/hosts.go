@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	xterm "golang.org/x/term"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -131,6 +133,7 @@ func newResolver(m *manyFlags, t *term) (*resolver, error) {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		_ = tty.Close()
 		r.Passphrase = func(file string) (string, error) { return t.secret("passphrase of " + file) }
+		r.Ask = func(who, question string, echo bool) (string, error) { return t.ask(who+": "+strings.TrimSuffix(plain.Line(question), ":"), echo) }
 	}
 	if m.Key != "" {
 		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
@@ -157,13 +160,25 @@ func (r *resolver) sudo() *remote.Sudo {
 }
 
 // secret asks for one on the terminal, without echo.
-func (t *term) secret(what string) (string, error) {
+func (t *term) secret(what string) (string, error) { return t.ask(what, false) }
+
+// ask asks one question at a time.
+func (t *term) ask(what string, echo bool) (string, error) {
+	t.asking.Lock()
+	defer t.asking.Unlock()
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return "", fmt.Errorf("there is no terminal to ask for the %s", what)
 	}
 	defer func() { _ = tty.Close() }()
 	_, _ = fmt.Fprintf(tty, "%s: ", what)
+	if echo {
+		line, err := bufio.NewReader(tty).ReadString('\n')
+		if err != nil {
+			return "", fmt.Errorf("read the %s: %w", what, err)
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
 	b, err := xterm.ReadPassword(int(tty.Fd()))
 	_, _ = fmt.Fprintln(tty)
 	if err != nil {

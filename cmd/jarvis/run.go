@@ -39,7 +39,8 @@ type term struct {
 	used   *config.Config // that of what runs here; nil: none was read
 	json   bool           // a verb was said with --json: a refusal is an envelope too
 
-	noted sync.Map // what was said of files that are read more than once
+	noted  sync.Map   // what was said of files that are read more than once
+	asking sync.Mutex // one question at a time
 }
 
 // isTerminal reports whether a stream is a terminal; a file handed to it keeps that.

@@ -34,7 +34,7 @@ var hostScript string
 
 // base makes the root file system that hosts share, once, in the user's cache folder.
 func base(ctx context.Context) (string, error) {
-	return debian(ctx, "bookworm-2", "openssh-server,sudo,tini,busybox,procps,monitoring-plugins-basic", func(dir string) error {
+	return debian(ctx, "bookworm-3", "openssh-server,sudo,tini,busybox,procps,monitoring-plugins-basic,tcsh,fish,dropbear-bin,libpam-oath", func(dir string) error {
 		keys, err := filepath.Glob(filepath.Join(dir, "etc/ssh/ssh_host_*"))
 		for _, k := range keys {
 			err = errors.Join(err, os.Remove(k))
