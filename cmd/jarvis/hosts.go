@@ -133,7 +133,9 @@ func newResolver(m *manyFlags, t *term) (*resolver, error) {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		_ = tty.Close()
 		r.Passphrase = func(file string) (string, error) { return t.secret("passphrase of " + file) }
-		r.Ask = func(who, question string, echo bool) (string, error) { return t.ask(who+": "+strings.TrimSuffix(plain.Line(question), ":"), echo) }
+		r.Ask = func(who, question string, echo bool) (string, error) {
+			return t.ask(who+": "+strings.TrimSuffix(plain.Line(question), ":"), echo)
+		}
 	}
 	if m.Key != "" {
 		s, err := remote.LoadKey(m.Key, func(file string) (string, error) { return t.secret("passphrase of " + file) })
