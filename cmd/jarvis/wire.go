@@ -53,7 +53,8 @@ type app struct {
 	known   *keyring.Known // nil: workers.ssh.known_hosts is no file that is kept
 
 	mu       sync.Mutex
-	resolver *resolver // of checks
+	resolver *remote.Resolver // of checks
+	noted    sync.Map         // what was said of the files of ~/.ssh
 	resolved time.Time
 
 	beside []func(context.Context) error               // services of `jarvis serve` alone
@@ -256,7 +257,7 @@ func (a *app) hosts(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 
 // named finds the hosts of tasks: names and clusters on record, and what the server's own ~/.ssh knows.
 func (a *app) named(ctx context.Context, names []string) ([]fleet.Host, error) {
-	r, err := newResolver(&manyFlags{Connect: millis(10 * time.Second)}, nil)
+	r, err := a.serverResolver()
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +322,7 @@ func (a *app) bySSH(word string) (remote.Target, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.resolver == nil || time.Since(a.resolved) > resolverAge {
-		fresh, err := newResolver(&manyFlags{Connect: millis(10 * time.Second)}, nil)
+		fresh, err := a.serverResolver()
 		if err != nil {
 			return remote.Target{}, err
 		}
@@ -336,8 +337,22 @@ func (a *app) bySSH(word string) (remote.Target, error) {
 // resolverAge is how long what ~/.ssh says is believed.
 const resolverAge = time.Minute
 
+// serverResolver reads the ~/.ssh of whoever runs the server. Nobody is asked anything.
+func (a *app) serverResolver() (*remote.Resolver, error) {
+	r, err := remote.NewResolver()
+	if err != nil {
+		return nil, err
+	}
+	r.Note = func(what string) {
+		if _, said := a.noted.LoadOrStore(what, true); !said {
+			a.log.Warn(what)
+		}
+	}
+	return r, nil
+}
+
 // asServer gives the target of a host by this machine's ~/.ssh, with the server's own key and without a person's agent.
-func (a *app) asServer(r *resolver, word string) (remote.Target, error) {
+func (a *app) asServer(r *remote.Resolver, word string) (remote.Target, error) {
 	t, err := r.Target(word)
 	if err != nil {
 		return t, err

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTheServerReadsABadLine: a server has no terminal to complain on, and its log is told once.
+func TestTheServerReadsABadLine(t *testing.T) {
+	keepGo(t)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte("web1 ssh-ed25519 this-is-no-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	a := &app{log: slog.New(slog.NewTextHandler(&said, nil))}
+	for range 2 {
+		r, err := a.serverResolver()
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, err := r.Target("web1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if algorithms := target.HostKeys.Algorithms(target.Addr); len(algorithms) > 0 {
+			t.Errorf("a line that cannot be read vouches for %v", algorithms)
+		}
+		r.Close()
+	}
+	if n := strings.Count(said.String(), "known_hosts"); n != 1 {
+		t.Errorf("the log was told %d times: %s", n, said.String())
+	}
+}
