@@ -11,7 +11,7 @@ import (
 // transcript is what a person in chat saw: every line, and the waiting for one.
 type transcript struct {
 	name string
-	next int // behind the line that Next gave last
+	next int // after the line that Next gave last
 
 	mu    sync.Mutex
 	lines []string
@@ -58,7 +58,7 @@ func (t *transcript) Wait(pattern string, limit time.Duration) (string, error) {
 	return l, err
 }
 
-// Next gives the first line that matches behind the one that Next gave last. For one goroutine.
+// Next gives the first line that matches after the one that Next gave last. For one goroutine.
 func (t *transcript) Next(pattern string, limit time.Duration) (string, error) {
 	l, at, err := t.wait(t.next, pattern, limit)
 	if err == nil {

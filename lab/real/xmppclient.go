@@ -4,67 +4,58 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	goxmpp "gosrc.io/xmpp"
+	"gosrc.io/xmpp/stanza"
 )
 
-// XMPPClient is a person on Jabber, written by hand so that it shares nothing with the frontend under test. It keeps
-// what it saw as lines: "FROM: text" for each line of a message, "* FROM joined|left" for presence in rooms.
+// XMPPClient is a person on Jabber, on gosrc.io/xmpp: another library than the frontend under test uses, so that two
+// implementations meet in each test. It keeps what it saw as lines: "FROM: text" for each line of a message, "* FROM
+// joined|left" for presence in rooms.
 type XMPPClient struct {
 	*transcript
 	JID string // bare
 
-	conn  net.Conn
-	dec   *xml.Decoder
-	write sync.Mutex
-	n     int
+	client *goxmpp.Client // of this one connection: a second one of the same Client would go without TLS
+	said   atomic.Int64
+	lost   sync.Once // closes done
+	closed sync.Once
 }
+
+// closeLimit is how long a connection is tried, and how long its end waits for the server's.
+const closeLimit = 5 // seconds, as the library takes them
 
 // DialXMPP logs in over STARTTLS and joins the rooms under its own name.
 func DialXMPP(ctx context.Context, server interface{ Reach() XMPPServer }, user string, rooms ...string) (*XMPPClient, error) {
 	s := server.Reach()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", s.Addr)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	c := &XMPPClient{transcript: newTranscript(user), JID: user + "@" + XMPPDomain, conn: conn}
 	pem, err := os.ReadFile(s.CA)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	err = errors.Join(
-		c.open(), c.Raw("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), c.expect("proceed"))
-	if err == nil {
-		t := tls.Client(conn, &tls.Config{ServerName: XMPPDomain, RootCAs: pool})
-		c.conn = t
-		err = t.HandshakeContext(ctx)
-	}
-	if err == nil {
-		login := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00pw-" + user))
-		err = errors.Join(c.open(), c.Raw("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"+login+"</auth>"), c.expect("success"))
-	}
-	if err == nil {
-		err = errors.Join(c.open(), c.Raw("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>lab</resource></bind></iq>"), c.expect("iq"), c.Raw("<presence/>"))
-	}
+	c := &XMPPClient{transcript: newTranscript(user), JID: user + "@" + XMPPDomain}
+	routes := goxmpp.NewRouter() // gives each stanza to a goroutine of its own: order keeps them in order
+	routes.HandleFunc("message", func(_ goxmpp.Sender, p stanza.Packet) { c.message(p.(stanza.Message)) })
+	routes.HandleFunc("presence", func(_ goxmpp.Sender, p stanza.Packet) { c.presence(p.(stanza.Presence)) })
+	learnXMPP()
+	c.client, err = goxmpp.NewClient(&goxmpp.Config{
+		TransportConfiguration: goxmpp.TransportConfiguration{Address: s.Addr, TLSConfig: &tls.Config{ServerName: XMPPDomain, RootCAs: pool}},
+		Jid:                    c.JID + "/lab", Credential: goxmpp.Password("pw-" + user), ConnectTimeout: closeLimit,
+	}, routes, func(error) { c.lose() })
 	if err != nil {
-		_ = conn.Close()
 		return nil, fmt.Errorf("log in as %s: %w", user, err)
 	}
-	go c.read()
+	if err := c.connect(ctx); err != nil {
+		return nil, fmt.Errorf("log in as %s: %w", user, err)
+	}
 	for _, r := range rooms {
 		if err := c.Join(r); err != nil {
 			c.Close()
@@ -74,14 +65,32 @@ func DialXMPP(ctx context.Context, server interface{ Reach() XMPPServer }, user 
 	return c, nil
 }
 
+// connect opens the stream. The library takes no context, and waits for ever for a server that says nothing.
+func (c *XMPPClient) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience(15*time.Second))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.client.Connect() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		_ = c.client.Disconnect()
+		return errors.Join(ctx.Err(), <-done)
+	}
+}
+
 // Join enters a room; one that it makes is opened as it is.
 func (c *XMPPClient) Join(room string) error {
 	me := room + "/" + strings.SplitN(c.JID, "@", 2)[0]
-	if err := c.Raw("<presence to='" + me + "'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>"); err != nil {
+	if err := c.client.Send(stanza.Presence{
+		Attrs:      stanza.Attrs{To: me},
+		Extensions: []stanza.PresExtension{stanza.MucPresence{History: stanza.History{MaxStanzas: stanza.NewNullableInt(0)}}},
+	}); err != nil {
 		return err
 	}
 	l, err := c.Wait(`^\* `+me+` (joined|made it|error)`, 10*time.Second)
-	if err == nil && strings.Contains(l, "made it") {
+	if err == nil && strings.Contains(l, "made it") { // the library knows no muc#owner
 		err = c.Raw("<iq type='set' id='open' to='" + room + "'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>")
 	}
 	if err == nil && strings.Contains(l, "error") {
@@ -90,113 +99,67 @@ func (c *XMPPClient) Join(room string) error {
 	return err
 }
 
-func (c *XMPPClient) open() error {
-	err := c.Raw("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='" + XMPPDomain + "' version='1.0'>")
-	c.dec = xml.NewDecoder(c.conn)
-	return errors.Join(err, c.expect("features"))
-}
-
-// expect reads on to an element of that name, past the stream's own.
-func (c *XMPPClient) expect(name string) error {
-	for {
-		t, err := c.dec.Token()
-		if err != nil {
-			return err
-		}
-		start, ok := t.(xml.StartElement)
-		switch {
-		case !ok || start.Name.Local == "stream":
-		case start.Name.Local == name:
-			return c.dec.Skip()
-		default:
-			return fmt.Errorf("the server said <%s> instead of <%s>", start.Name.Local, name)
-		}
+// message keeps what somebody said.
+func (c *XMPPClient) message(m stanza.Message) {
+	if m.Type == stanza.MessageTypeError {
+		c.add("* " + m.From + " error")
 	}
-}
-
-type xmppStanza struct {
-	XMLName xml.Name
-	ID      string `xml:"id,attr"`
-	From    string `xml:"from,attr"`
-	Type    string `xml:"type,attr"`
-	Body    string `xml:"body"`
-	Status  []struct {
-		Code int `xml:"code,attr"`
-	} `xml:"http://jabber.org/protocol/muc#user x>status"`
-	Ping *struct{} `xml:"urn:xmpp:ping ping"`
-}
-
-func (c *XMPPClient) read() {
-	defer close(c.done)
-	for {
-		t, err := c.dec.Token()
-		if err != nil {
-			return
-		}
-		start, ok := t.(xml.StartElement)
+	for _, e := range m.Extensions {
+		b, ok := e.(*xmppBody)
 		if !ok {
 			continue
 		}
-		var st xmppStanza
-		if c.dec.DecodeElement(&st, &start) != nil {
-			return
-		}
-		switch start.Name.Local {
-		case "iq":
-			if st.Type == "get" {
-				_ = c.Raw("<iq type='result' id='" + st.ID + "' to='" + st.From + "'/>")
-			}
-		case "presence":
-			what := map[string]string{"": "joined", "unavailable": "left"}[st.Type]
-			if what == "" {
-				what = st.Type
-			}
-			for _, s := range st.Status {
-				if s.Code == 201 {
-					what = "made it"
+		b.inOrder(func() {
+			for _, l := range strings.Split(b.Text, "\n") {
+				if l != "" && m.Type != stanza.MessageTypeError {
+					c.add(m.From + ": " + l)
 				}
 			}
-			c.add("* " + st.From + " " + what)
-		case "message":
-			if st.Type == "error" {
-				c.add("* " + st.From + " error")
-				continue
-			}
-			for _, l := range strings.Split(st.Body, "\n") {
-				if l != "" {
-					c.add(st.From + ": " + l)
-				}
-			}
-		}
+		})
 	}
 }
 
-// Raw sends XML as it is.
-func (c *XMPPClient) Raw(s string) error {
-	c.write.Lock()
-	defer c.write.Unlock()
-	_, err := c.conn.Write([]byte(s))
-	return err
+// presence keeps who came, went, or was refused.
+func (c *XMPPClient) presence(p stanza.Presence) {
+	what := string(p.Type)
+	switch p.Type {
+	case "":
+		what = "joined"
+	case stanza.PresenceTypeUnavailable:
+		what = "left"
+	}
+	line := func() { c.add("* " + p.From + " " + what) }
+	for _, e := range p.Extensions {
+		if o, ok := e.(*xmppOccupant); ok { // a second one is somebody's own, which the room let through
+			if o.made() {
+				what = "made it"
+			}
+			o.inOrder(line)
+			line = func() {}
+		}
+	}
+	line()
 }
 
-// Say sends a message: to a room when the place is one of the server's rooms.
+// Raw sends XML as it is: what the library has no form for, or would not say.
+func (c *XMPPClient) Raw(s string) error { return c.client.SendRaw(s) }
+
+// Say sends a message: to a room when the place is one of the server's rooms. Its id is pN, N counted from 1.
 func (c *XMPPClient) Say(place, text string) {
-	kind := "chat"
+	kind := stanza.MessageTypeChat
 	if strings.HasSuffix(place, "@"+XMPPRooms) {
-		kind = "groupchat"
+		kind = stanza.MessageTypeGroupchat
 	}
-	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text))
-	c.write.Lock()
-	c.n++
-	id := fmt.Sprintf("p%d", c.n)
-	c.write.Unlock()
-	_ = c.Raw("<message to='" + place + "' type='" + kind + "' id='" + id + "'><body>" + b.String() + "</body></message>")
+	id := fmt.Sprintf("p%d", c.said.Add(1))
+	_ = c.client.Send(stanza.Message{Attrs: stanza.Attrs{To: place, Type: kind, Id: id}, Body: text})
 }
 
-// Close leaves.
+func (c *XMPPClient) lose() { c.lost.Do(func() { close(c.done) }) }
+
+// Close leaves. Where the server does not answer any more it takes closeLimit.
 func (c *XMPPClient) Close() {
-	_ = c.Raw("</stream:stream>")
-	_ = c.conn.Close()
-	<-c.done
+	c.closed.Do(func() {
+		_ = c.client.Disconnect()
+		c.lose()
+	})
 }
