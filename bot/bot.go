@@ -80,6 +80,8 @@ type Settings interface {
 	Open(name string, log *slog.Logger) (Frontend, error)
 	// Beside gives settings under which the bot can come while it is there already, to try them.
 	Beside(name string) Settings
+	// First is what `jarvis init` asks to write such settings, for a bot of that name. It is asked of the zero Config.
+	First(name string) First
 }
 
 // Nicked is a Frontend that knows what nick the configuration gives it. Of two bots in one channel, one with a nick of its own and

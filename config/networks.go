@@ -44,6 +44,16 @@ func Networks() []string {
 	return out
 }
 
+// First gives what `jarvis init` asks about a network, for a bot of that name; ok is false when there is no such network.
+func First(network, name string) (f bot.First, ok bool) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Chat]()) {
+		if tag(field) == network {
+			return reflect.Zero(field.Type.Elem()).Interface().(bot.Settings).First(name), true
+		}
+	}
+	return bot.First{}, false
+}
+
 // named gives the settings of each network that the entry names.
 func (ch Chat) named() map[string]bot.Settings {
 	out := map[string]bot.Settings{}

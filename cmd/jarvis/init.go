@@ -35,9 +35,10 @@ type question struct {
 	when             func(has func(key string) string) bool // nil: always
 }
 
+// with tells that an answer was given, or has one of the values: it may have several, with commas.
 func with(key string, values ...string) func(func(string) string) bool {
 	return func(has func(string) string) bool {
-		for _, word := range strings.FieldsFunc(has(key), func(r rune) bool { return r == ',' || r == ' ' }) {
+		for _, word := range words(has(key)) {
 			if len(values) == 0 || slices.Contains(values, word) {
 				return true
 			}
@@ -48,20 +49,12 @@ func with(key string, values ...string) func(func(string) string) bool {
 
 // questions are asked in this order. The keys of secrets are the names of their credentials.
 func questions() []question {
-	return []question{
+	who := question{key: "person", text: "Who may do everything: your login on this machine", usual: ownLogin()}
+	chat, people := chatQuestions()
+	return slices.Concat([]question{
 		{key: "name", text: "What is the bot called", usual: "jarvis"},
 		{key: "data", text: "Folder for its database and keys", usual: "./data"},
-		{key: "chat", text: "Chat network: irc, xmpp or none", usual: "none"},
-		{key: "irc_server", text: "IRC server with TLS, host:port", usual: "irc.example.org:6697", when: with("chat", "irc")},
-		{key: "irc_channel", text: "IRC channel", usual: "#ops", when: with("chat", "irc")},
-		{key: "irc_account", text: "Services account of the bot (empty: none)", when: with("chat", "irc")},
-		{key: "irc_password", text: "Its password", secret: true, when: with("irc_account")},
-		{key: "xmpp_jid", text: "Jabber address of the bot", usual: "jarvis@example.org", when: with("chat", "xmpp")},
-		{key: "xmpp_password", text: "Its password", secret: true, when: with("chat", "xmpp")},
-		{key: "xmpp_room", text: "Room", usual: "ops@conference.example.org", when: with("chat", "xmpp")},
-		{key: "person", text: "Who may do everything: your login on this machine", usual: ownLogin()},
-		{key: "person_irc", text: "Your services account on IRC (nick:NAME where there are no accounts; empty: none)", when: with("chat", "irc")},
-		{key: "person_xmpp", text: "Your Jabber address (empty: none)", when: with("chat", "xmpp")},
+	}, chat, []question{who}, people, []question{
 		{key: "machines", text: "Where machines are made: linode, ec2, esx, libvirt, or none; several with commas", usual: "none"},
 		{key: "linode_token", text: "Linode's personal access token", secret: true, when: with("machines", "linode")},
 		{key: "ec2_region", text: "EC2 region (keys are those of the AWS default chain)", usual: "us-east-1", when: with("machines", "ec2")},
@@ -76,7 +69,7 @@ func questions() []question {
 		{key: "ldap_base", text: "Where hosts live in it", usual: "ou=Hosts,dc=example,dc=org", when: with("ldap_url")},
 		{key: "ldap_bind_dn", text: "Who may write there", usual: "cn=jarvis,dc=example,dc=org", when: with("ldap_url")},
 		{key: "ldap_password", text: "Its password", secret: true, when: with("ldap_url")},
-	}
+	})
 }
 
 func ownLogin() string {
@@ -101,7 +94,7 @@ func (initCmd) Help() string {
 		case q.key == "person":
 			usual = "you"
 		}
-		fmt.Fprintf(&b, "\n  %-14s %s", q.key, q.text)
+		fmt.Fprintf(&b, "\n  %-17s %s", q.key, q.text)
 		if usual != "" {
 			fmt.Fprintf(&b, " [%s]", usual)
 		}
@@ -338,34 +331,26 @@ func (a answers) write(made *written, dir, file, dropIn string) error {
 	return nil
 }
 
+// quoted is an answer as YAML. A dollar is a dollar: what somebody answers names no secret.
+func quoted(answer string) string { return strconv.Quote(strings.ReplaceAll(answer, "${", "$${")) }
+
+// cred names a credential in YAML.
+func cred(key string) string { return strconv.Quote("${credential:" + key + "}") }
+
 // yaml writes the configuration.
 func (a answers) yaml(system bool) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	cred := func(key string) string { return strconv.Quote("${credential:" + key + "}") }
-	// A dollar is a dollar: what somebody answers names no secret.
-	text := func(key string) string { return strconv.Quote(strings.ReplaceAll(a[key], "${", "$${")) }
+	text := func(key string) string { return quoted(a[key]) }
 	line("# Made by `jarvis init`; docs/config.md has every key. `jarvis config check` says what is wrong after a change.")
 	line("name: %s", text("name"))
 	line("data: %s", text("data"))
 	if system {
 		line("socket: {path: %s}   # members of its group may open it", config.Known)
 	}
-	switch a["chat"] {
-	case "irc":
-		sasl := ""
-		if a["irc_account"] != "" {
-			sasl = fmt.Sprintf(", sasl: {user: %s, password: %s}", text("irc_account"), cred("irc_password"))
-		}
-		line("chat:\n  - irc: {server: %s, tls: true, nick: %s%s, channels: [%s]}", text("irc_server"), text("name"), sasl, text("irc_channel"))
-	case "xmpp":
-		line("chat:\n  - xmpp: {jid: %s, password: %s, rooms: [%s]}", text("xmpp_jid"), cred("xmpp_password"), text("xmpp_room"))
-	case "":
-	default:
-		line("chat: %s", text("chat")) // told as the mistake it is
-	}
+	b.WriteString(a.chat())
 	who := fmt.Sprintf("name: %s, local: %s", text("person"), text("person"))
-	for _, n := range []string{"irc", "xmpp"} {
+	for _, n := range config.Networks() {
 		if a["person_"+n] != "" {
 			who += fmt.Sprintf(", %s: %s", n, text("person_"+n))
 		}
@@ -373,7 +358,7 @@ func (a answers) yaml(system bool) string {
 	line("people:\n  - {%s, roles: [admin]}", who)
 	line("approvals: {off: true}   # of a team of one; with a second person take this out")
 	var workers []string
-	for _, m := range strings.FieldsFunc(a["machines"], func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, m := range words(a["machines"]) {
 		switch m {
 		case "linode":
 			workers = append(workers, "linode: {token: "+cred("linode_token")+"}")
