@@ -1,11 +1,13 @@
 package command
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
 func TestFreeze(t *testing.T) {
@@ -54,5 +56,32 @@ func TestFreeze(t *testing.T) {
 	}
 	if remark, err := e.frozen(access.Person{Name: "root", Roles: []string{access.Admin}}); err != nil || !strings.Contains(remark, "There is a freeze until") {
 		t.Errorf("root: %q, %v", remark, err)
+	}
+}
+
+// A client whose answer was lost asks again with the same key. What began before the freeze is told then as it was at first; all
+// else is refused.
+func TestARepeatedKeyInAFreeze(t *testing.T) {
+	w := newWalk(t)
+	ask := func(who, key, host string) (Answer, error) {
+		return w.table.Do(t.Context(), Call{Words: []string{"deploy", "FILE"}, File: []byte("instance:\n  hostname: " + host + "\n  provider: toy\n"), Person: people[who], Asker: who, Via: "test", Key: key})
+	}
+	first, err := ask("alice", "k", "loki")
+	if err != nil || first.Run == nil {
+		t.Fatalf("before the freeze: %+v, %v", first, err)
+	}
+	w.is("loki", pipeline.Ready)
+	now := time.Now().UTC()
+	w.table.env().Freeze = Freezes{{When: now.AddDate(0, 0, -1).Format(dayTime) + "–" + now.AddDate(0, 0, 1).Format(dayTime)}}
+	if again, err := ask("alice", "k", "loki"); err != nil || again.Run == nil || again.Run.ID != first.Run.ID {
+		t.Errorf("the same again: %+v, %v; want run %d", again, err, first.Run.ID)
+	}
+	if a, err := ask("alice", "k", "thor"); err == nil || !strings.Contains(err.Error(), "was used for run") {
+		t.Errorf("something else with the same key: %+v, %v", a, err)
+	}
+	for name, try := range map[string][2]string{"no key": {"alice", ""}, "another key": {"alice", "l"}, "the key of somebody else": {"bob", "k"}} {
+		if a, err := ask(try[0], try[1], "loki"); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "there is a freeze") {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
 	}
 }
