@@ -252,6 +252,9 @@ func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
+	if f.dial.Load() > 0 { // another node may have spoken since: an answer of then is none now
+		f.drain()
+	}
 	var wg guard.Group
 	caught := guard.Log(f.log, "speak on irc", "server", f.cfg.Server)
 	wg.Go(caught, func() {

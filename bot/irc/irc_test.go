@@ -50,19 +50,27 @@ func link(t *testing.T, cfg irc.Config, in func(bot.Message)) (*irc.Frontend, *r
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, f, in)
+	return f, log
+}
+
+// run has a frontend speak, which may have spoken before, until stop or the end of the test.
+func run(t *testing.T, f *irc.Frontend, in func(bot.Message)) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	if in == nil {
 		in = func(bot.Message) {}
 	}
 	go func() { done <- f.Run(ctx, in) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return f, log
+	t.Cleanup(stop)
+	return stop
 }
 
 func hear(t *testing.T, c *real.IRCClient, pattern string) string {

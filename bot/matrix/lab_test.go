@@ -120,6 +120,12 @@ func link(t *testing.T, cfg matrix.Config, in func(bot.Message)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, f, log, in)
+}
+
+// run has a frontend speak, which may have spoken before.
+func run(t *testing.T, f *matrix.Frontend, log *real.Buffer, in func(bot.Message)) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	if in == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -262,6 +263,48 @@ func TestInvitations(t *testing.T) {
 		t.Error(err)
 	}
 	hear(t, bob, me+": here")
+}
+
+// Somebody who wants a word in private is not kept waiting by an alias of the configuration that nobody can look up now.
+func TestADirectInvitationWaitsForNoAlias(t *testing.T) {
+	s := server(t, real.DendriteOptions{}, "mallory")
+	mallory := person(t, s, "mallory")
+	b, cfg := proxy(t, s)
+	b.set(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if strings.Contains(r.URL.Path, "/directory/room/") {
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		}
+		return false
+	})
+	h := newHeard()
+	link(t, cfg, h.in)
+	until(t, "a look for the alias", func() bool { return b.requests(filepath.Base(ops)) > 0 })
+	direct := must(mallory.MakeRoom(t.Context(), "", true, me))(t)
+	hear(t, mallory, `^\* `+direct+" "+me+" joined$")
+	must(mallory.Say(t.Context(), direct, "hello"))(t)
+	if m := h.wait(t, "hello"); m[0].Account != mallory.ID || !m[0].Private {
+		t.Errorf("heard %+v", m)
+	}
+}
+
+// When another server had the voice meanwhile, an answer that was to be said before is none any more.
+func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
+	s := server(t, real.DendriteOptions{})
+	alice := person(t, s, "alice")
+	room := opsRoom(t, alice)
+	f := link(t, config(t, s), nil)
+	until(t, "a link", f.Up)
+	f.stop()
+	f.Say(ops, []string{"of then"})
+	f = run(t, f.Frontend, f.log, nil)
+	if err := deliver(t, f, ops, "of now"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, alice, `^`+room+" "+me+": of now$")
+	if alice.Count(": of then$") > 0 {
+		t.Error("it was said")
+	}
 }
 
 // A token that the server takes back is replaced by a login on the same device; nothing is heard again.

@@ -278,3 +278,19 @@ func TestConfigSaysAllThatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// When another server had the voice meanwhile, an answer that was to be said before is none any more.
+func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
+	x := start(t, fast(), nil)
+	x.end()
+	x.f.Say("#ops", []string{"of then"})
+	x.speak()
+	if err := x.f.Deliver(t.Context(), "#ops", "of now"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range x.Posts() {
+		if p.Text == "of then" {
+			t.Error("it was said")
+		}
+	}
+}

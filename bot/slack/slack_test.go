@@ -96,7 +96,15 @@ func (x *site) run(c slack.Config) {
 	if x.pause > 0 {
 		f.Pause(x.pause)
 	}
-	x.f, x.heard = f, make(chan bot.Message, 1000)
+	x.f = f
+	x.speak()
+}
+
+// speak runs the frontend, which may have spoken before.
+func (x *site) speak() {
+	x.Helper()
+	f := x.f
+	x.heard = make(chan bot.Message, 1000)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	heard := x.heard

@@ -21,6 +21,7 @@ import (
 
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // session is one connection. stanza is called by the library's reader, in order; it only notes things.
@@ -77,7 +78,14 @@ type incoming struct {
 	Replace *struct{} `xml:"urn:xmpp:message-correct:0 replace"`
 	// EME says that the body stands for an encrypted message (XEP-0380), as OMEMO's does.
 	EME *struct{} `xml:"urn:xmpp:eme:0 encryption"`
+	// Invites is an invitation by whoever sends it (XEP-0249); one by a room is in Muc.
+	Invites *struct {
+		Room string `xml:"jid,attr"`
+	} `xml:"jabber:x:conference x"`
 	Muc *struct {
+		Invite *struct {
+			From string `xml:"from,attr"`
+		} `xml:"invite"`
 		Item struct {
 			JID         string `xml:"jid,attr"`
 			Nick        string `xml:"nick,attr"`
@@ -116,6 +124,17 @@ func (m *incoming) past() bool { return m.Delay != nil || m.Old != nil }
 
 // encrypted reports whether the body only stands for what was said; OTR marks its own, without an element.
 func (m *incoming) encrypted() bool { return m.EME != nil || strings.HasPrefix(m.Body, "?OTR") }
+
+// invitation gives into which room somebody invites.
+func (m *incoming) invitation(from jid.JID) (room, by string, ok bool) {
+	switch {
+	case m.Muc != nil && m.Muc.Invite != nil:
+		return from.Bare().String(), m.Muc.Invite.From, true
+	case m.Invites != nil:
+		return m.Invites.Room, from.String(), true
+	}
+	return "", "", false
+}
 
 func (m *incoming) status(code int) bool {
 	if m.Muc == nil {
@@ -200,6 +219,10 @@ func (s *session) message(from jid.JID, m *incoming) {
 		}
 		return
 	}
+	if room, by, invited := m.invitation(from); invited { // its text is no command; and a room that we are to be in is in the configuration
+		s.f.log.Info("an invitation is not followed", "room", plain.Line(room), "by", plain.Line(by), "what to do", "put the room into chat.xmpp.rooms")
+		return
+	}
 	if m.Body == "" || m.Type == "headline" || from.Equal(jid.JID{}) {
 		return
 	}
@@ -254,7 +277,7 @@ func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
 		if account != "" {
 			direct = account
 		}
-		s.in(bot.Message{Nick: nick, Account: account, Place: r.addr.String(), Direct: direct, Text: m.Body, Corrected: m.Replace != nil})
+		s.in(bot.Message{Nick: nick, Account: account, Place: r.addr.String(), Direct: direct, Text: m.Body, Corrected: m.Replace != nil, Encrypted: m.encrypted()})
 	}
 }
 

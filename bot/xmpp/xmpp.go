@@ -203,6 +203,9 @@ func (f *Frontend) Rooms() []string {
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
+	if f.dials.Load() > 0 { // another node may have spoken since: an answer of then is none now
+		f.drain()
+	}
 	var wg guard.Group
 	caught := guard.Log(f.log, "speak on xmpp", "jid", f.me.String())
 	wg.Go(caught, func() {

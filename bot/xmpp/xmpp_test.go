@@ -79,13 +79,20 @@ func link(t *testing.T, cfg xmpp.Config, in func(bot.Message)) (*xmpp.Frontend, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, f, log, in)
+	return f, log
+}
+
+// run has a frontend speak, which may have spoken before, until stop or the end of the test.
+func run(t *testing.T, f *xmpp.Frontend, log *real.Buffer, in func(bot.Message)) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	if in == nil {
 		in = func(bot.Message) {}
 	}
 	go func() { done <- f.Run(ctx, in) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -94,7 +101,8 @@ func link(t *testing.T, cfg xmpp.Config, in func(bot.Message)) (*xmpp.Frontend, 
 			t.Log(log.String())
 		}
 	})
-	return f, log
+	t.Cleanup(stop)
+	return stop
 }
 
 func until(t *testing.T, what string, f func() bool) {
@@ -171,18 +179,68 @@ func TestEncryptedAndSubscribed(t *testing.T) {
 	h := &heard{}
 	f, _ := link(t, config(s), h.in)
 	until(t, "a link", f.Up)
-	alice := person(t, s, "alice")
+	alice := person(t, s, "alice", ops)
 	to := "jarvis@" + real.XMPPDomain
+	_ = alice.Raw("<message to='" + ops + "' type='groupchat' id='e0'><body>jarvis: undo loki</body><encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl' name='OMEMO'/></message>")
+	if m := h.wait(t, 1); !m[0].Encrypted || m[0].Private {
+		t.Errorf("in the room: %+v", m)
+	}
 	_ = alice.Raw("<message to='" + to + "' type='chat' id='e1'><body>undo loki</body><encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl' name='OMEMO'/></message>")
 	_ = alice.Raw("<message to='" + to + "' type='chat' id='e2'><body>?OTRv23?</body></message>")
 	alice.Say(to, "whoami")
-	for i, m := range h.wait(t, 3) {
-		if m.Encrypted != (i < 2) {
+	for i, m := range h.wait(t, 4) {
+		if m.Encrypted != (i < 3) {
 			t.Errorf("message %d = %+v", i, m)
 		}
 	}
 	_ = alice.Raw("<presence to='" + to + "' type='subscribe'/>")
 	hear(t, alice, `jarvis@`+real.XMPPDomain+`/\S+ joined`)
+}
+
+// Anybody can invite: the bot goes into the rooms of its configuration only, and what comes with an invitation is no command.
+func TestAnInvitationIsNotFollowed(t *testing.T) {
+	s := server(t)
+	h := &heard{}
+	f, log := link(t, config(s), h.in)
+	until(t, "a link", f.Up)
+	trap := "trap@" + real.XMPPRooms
+	mallory := person(t, s, "mallory", trap, ops)
+	to := "jarvis@" + real.XMPPDomain
+	direct := "<x xmlns='jabber:x:conference' jid='" + trap + "' reason='deploy loki'/>"
+	_ = mallory.Raw("<message to='" + to + "'>" + direct + "</message>")
+	_ = mallory.Raw("<message to='" + to + "'><body>deploy https://evil.example/1</body>" + direct + "</message>")
+	for _, room := range []string{trap, ops} { // by the room
+		_ = mallory.Raw("<message to='" + room + "'><body>deploy https://evil.example/2</body><x xmlns='http://jabber.org/protocol/muc#user'><invite to='" + to + "'><reason>deploy loki</reason></invite></x></message>")
+	}
+	until(t, "all are told in the log", func() bool { return strings.Count(log.String(), "an invitation is not followed") == 4 })
+	mallory.Say(to, "whoami")
+	if got := h.wait(t, 1); got[0].Text != "whoami" || len(got) != 1 {
+		t.Errorf("heard %+v", got)
+	}
+	if n := mallory.Count(`^\* ` + trap + `/jarvis joined`); n > 0 {
+		t.Error("it was followed")
+	}
+}
+
+// When another server had the voice meanwhile, an answer that was to be said before is none any more.
+func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
+	s := server(t)
+	alice := person(t, s, "alice", ops)
+	log := &real.Buffer{}
+	f, err := xmpp.New(config(s), slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, f, log, nil)
+	until(t, "a link", f.Up)
+	stop()
+	f.Say(ops, []string{"of then"})
+	run(t, f, log, nil)
+	until(t, "the room", func() bool { return deliver(t, f, ops, "of now") == nil })
+	hear(t, alice, `^`+ops+`/jarvis: of now$`)
+	if alice.Count(": of then$") > 0 {
+		t.Error("it was said")
+	}
 }
 
 // A message that replaces another, one from a room's history, and one that waited at the server are not commands.
