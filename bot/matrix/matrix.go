@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,6 +78,7 @@ var (
 	_ bot.Multiliner  = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
+	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 	_ bot.Nicked      = (*Frontend)(nil)
 )
@@ -163,6 +165,17 @@ func (f *Frontend) Up() bool { return f.link.Get() != nil }
 
 // Rooms gives the configured rooms as they are written.
 func (f *Frontend) Rooms() []string { return append([]string(nil), f.cfg.Rooms...) }
+
+// Inside is bot.Insider.
+func (f *Frontend) Inside(name string) bool {
+	s := f.link.Get()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.want, func(r *room) bool { return r.place == name && r.joined })
+}
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {

@@ -153,8 +153,14 @@ func TestPutOutItComesBack(t *testing.T) {
 	do("kick")
 	f.until(t, "out of a room; coming back")
 	until(t, "the way back", func() bool { return deliver(t, f, ops, "back") == nil })
+	if !f.Inside(ops) || f.Inside("#nowhere:"+real.MatrixServer) {
+		t.Error("it does not know where it is")
+	}
 	do("ban")
 	f.until(t, "can not join")
+	if f.Inside(ops) {
+		t.Error("it is banned, and calls itself inside")
+	}
 	refuses(t, f, ops)
 	if n := strings.Count(f.log.String(), "can not join"); n != 1 {
 		t.Errorf("the log has %d complaints, want 1", n)
@@ -163,6 +169,10 @@ func TestPutOutItComesBack(t *testing.T) {
 	until(t, "the way back", func() bool { return deliver(t, f, ops, "back again") == nil })
 	f.until(t, "in the room after all")
 	hear(t, alice, me+": back again")
+	f.stop()
+	if f.Inside(ops) {
+		t.Error("without a link it calls itself inside")
+	}
 }
 
 // What a sysadmin gets wrong is one sentence in the log, and no link, or a link without that room.

@@ -192,3 +192,40 @@ func TestRoomsThatAreNotThere(t *testing.T) {
 		t.Errorf("it is said %d times", n)
 	}
 }
+
+// TestInside: taken out of a channel, and into it again, and after it was archived.
+func TestInside(t *testing.T) {
+	s := lab.StartSlack(fast())
+	t.Cleanup(s.Close)
+	x := &site{T: t, Slack: s, log: &buffer{}, look: 10 * time.Millisecond}
+	x.run(conf(s))
+	x.up()
+	inside := func(want bool) {
+		t.Helper()
+		for end := time.Now().Add(limit); x.f.Inside("#ops") != want; time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("Inside stays %v", !want)
+			}
+		}
+	}
+	inside(true)
+	if x.f.Inside("#elsewhere") {
+		t.Error("it calls itself in a channel that is not in the configuration")
+	}
+	x.Member("C0OPS", false)
+	inside(false)
+	if err := x.f.Deliver(t.Context(), "#ops", "a line"); !errors.Is(err, bot.ErrRefused) {
+		t.Errorf("deliver: %v", err)
+	}
+	x.Member("C0OPS", true)
+	inside(true)
+	if err := x.f.Deliver(t.Context(), "#ops", "a line"); err != nil {
+		t.Error(err)
+	}
+	x.Archive("C0OPS")
+	inside(false)
+	x.end()
+	if x.f.Inside("#ops") {
+		t.Error("without a link it calls itself inside")
+	}
+}

@@ -54,15 +54,18 @@ func (s *session) findRooms(ctx context.Context) error {
 		if there {
 			f.ids[room] = c.ID
 		}
+		f.shut[room] = there && c.IsArchived
 		f.mu.Unlock()
 	}
 	return nil
 }
 
-func (f *Frontend) missesRooms() bool {
+// Inside is bot.Insider, as of the last look. In an archived channel nobody can speak: it counts as one that the bot is not in.
+func (f *Frontend) Inside(room string) bool {
+	up := f.Up()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.ids) < len(f.cfg.Channels)
+	return up && f.ids[room] != "" && !f.shut[room]
 }
 
 // room gives the configured room that a channel is; "": none.

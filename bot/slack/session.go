@@ -180,12 +180,12 @@ func (s *session) take(ctx context.Context, client *socketmode.Client, req *sock
 	_ = client.AckCtx(ctx, req.EnvelopeID, nil) // it fails when the connection ends, and then the envelope comes again
 }
 
-// care reads what was said while there was no connection, and looks for rooms that the bot is not in yet.
+// care reads what was said while there was no connection, and looks in which rooms the bot is.
 func (s *session) care(ctx context.Context, since time.Time) {
 	if !since.IsZero() {
 		s.catchUp(ctx, since)
 	}
-	look := time.NewTicker(roomsEvery)
+	look := time.NewTicker(s.f.look)
 	defer look.Stop()
 	for {
 		select {
@@ -193,10 +193,10 @@ func (s *session) care(ctx context.Context, since time.Time) {
 			return
 		case <-look.C:
 		}
-		if s.f.missesRooms() {
-			if err := s.findRooms(ctx); err != nil && ctx.Err() == nil {
-				s.f.tell("rooms", "the channels cannot be listed", explain(err, ""))
-			}
+		if err := s.findRooms(ctx); err != nil && ctx.Err() == nil {
+			s.f.tell("rooms", "the channels cannot be listed", explain(err, ""))
+		} else if err == nil {
+			s.f.well("rooms")
 		}
 	}
 }

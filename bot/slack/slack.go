@@ -4,7 +4,7 @@
 //	reader  ── envelopes ──► ack, at once ──► queue               (never waits)
 //	hearer  ◄── queue      heard before? whose? from when? ──► bot
 //	outbox  ◄── Say, Deliver    a lane for each channel; one goroutine posts, the lanes take turns
-//	care    looks again for rooms that the bot is not in, and reads what was said during a cut
+//	care    looks again in which rooms the bot is, and reads what was said during a cut
 //
 // A token goes over verified TLS or to this machine, never elsewhere. A line counts as said when Slack gave its ts, or when
 // the history shows it after a lost answer. docs/design/slack.md says what is kept, and what is not.
@@ -58,7 +58,7 @@ const (
 	refusedPause = 10 * time.Minute
 	// lasted is how long a connection must have been for the next to be tried at once.
 	lasted = 10 * time.Second
-	// roomsEvery is how often it is looked for rooms that the bot is not in.
+	// roomsEvery is how often it is asked in which rooms the bot is: Slack tells nobody that he was taken out of one.
 	roomsEvery = 30 * time.Second
 	maxQueued  = 1000
 )
@@ -79,6 +79,7 @@ type Frontend struct {
 	dials atomic.Int64 // connections so far
 	probe bool         // it only tries whether it could
 	pause time.Duration
+	look  time.Duration // how often it is asked where the bot is
 	ping  time.Duration // how long a socket may be silent
 	age   time.Duration // how old a message may be, and still be obeyed
 
@@ -88,7 +89,8 @@ type Frontend struct {
 	mu     sync.Mutex
 	began  time.Time         // the first hello, by Slack's clock
 	down   time.Time         // when the last connection ended, by Slack's clock
-	ids    map[string]string // by room as configured
+	ids    map[string]string // by room as configured, of those that the bot is in
+	shut   map[string]bool   // rooms that are archived
 	direct map[string]string // by user: the channel of his direct messages
 	unsure map[string]unsureLine
 	told   map[string]string // by subject: what the log said last
@@ -99,6 +101,7 @@ var (
 	_ bot.Multiliner  = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
+	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 	_ bot.Chooser     = (*Frontend)(nil)
 	_ bot.Settings    = Config{}
@@ -167,8 +170,8 @@ func New(cfg Config, name string, log *slog.Logger) (*Frontend, error) {
 	if cfg.Rate.Interval <= 0 {
 		cfg.Rate.Interval = time.Second
 	}
-	f := &Frontend{cfg: cfg, name: "slack/" + app[1], log: log, clock: &clock{base: http.DefaultTransport.(*http.Transport).Clone()}, work: make(chan work, maxQueued), pause: refusedPause, ping: 30 * time.Second, age: maxAge,
-		ids: map[string]string{}, direct: map[string]string{}, unsure: map[string]unsureLine{}, told: map[string]string{}}
+	f := &Frontend{cfg: cfg, name: "slack/" + app[1], log: log, clock: &clock{base: http.DefaultTransport.(*http.Transport).Clone()}, work: make(chan work, maxQueued), pause: refusedPause, look: roomsEvery, ping: 30 * time.Second, age: maxAge,
+		ids: map[string]string{}, shut: map[string]bool{}, direct: map[string]string{}, unsure: map[string]unsureLine{}, told: map[string]string{}}
 	f.out = newLanes(cfg.Rate)
 	f.http = &http.Client{Transport: f.clock, Timeout: callTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("the server sends us elsewhere, and tokens go nowhere else")

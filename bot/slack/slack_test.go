@@ -28,7 +28,7 @@ type site struct {
 	log   *buffer
 	end   func()
 
-	silent, pause, age time.Duration // 0: as it is
+	silent, pause, age, look time.Duration // 0: as it is
 }
 
 type buffer struct {
@@ -92,6 +92,9 @@ func (x *site) run(c slack.Config) {
 	}
 	if x.age > 0 {
 		f.Age(x.age)
+	}
+	if x.look > 0 {
+		f.Look(x.look)
 	}
 	if x.pause > 0 {
 		f.Pause(x.pause)

@@ -96,6 +96,7 @@ var (
 	_ bot.Multiliner  = (*Frontend)(nil)
 	_ bot.LinkChecker = (*Frontend)(nil)
 	_ bot.Roomer      = (*Frontend)(nil)
+	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 )
 
