@@ -53,6 +53,8 @@ type Request struct {
 	Behind    []string             // see Who
 	Origin    string               // where to tell the asker
 	Approval  *NeedApproval        // nil: it may start at once
+	At        time.Time            // when it is to begin, in the zone in which people are told; zero: at once
+	Needs     string               // see Run
 	Key       string               // of a client that may ask twice for the same run: the second time it gets the first one's
 	Hash      string               // of what it asked for with Key
 }
@@ -108,11 +110,12 @@ func (e *Engine) newRun(q Request, in clipboard.Instance, steps []Step) (Run, er
 	for i, s := range steps {
 		names[i] = s.Name
 	}
-	state := Running
+	r := Run{Host: in.Hostname, FQDN: in.FQDN, Kind: q.Kind, Pipeline: q.Kind.String(), Steps: names, State: Running, By: plain.Line(q.By), Behind: q.Behind, Origin: q.Origin, epoch: 1, undoAt: -1, clipboard: c.Text()}
+	r.plan(q)
 	if q.Approval != nil {
-		state = Proposed
+		r.State = Proposed
 	}
-	return Run{Host: in.Hostname, FQDN: in.FQDN, Kind: q.Kind, Pipeline: q.Kind.String(), Steps: names, State: state, By: plain.Line(q.By), Behind: q.Behind, Origin: q.Origin, epoch: 1, undoAt: -1, clipboard: c.Text()}, nil
+	return r, nil
 }
 
 // insertRun puts a run on record and makes its job, or asks for its approval. A *BusyError when another run holds the
@@ -131,7 +134,10 @@ func (e *Engine) insertRun(ctx context.Context, tx store.Tx, r *Run, q Request) 
 		if err := insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvProposed, Text: what + ": " + q.Approval.Why}); err != nil {
 			return err
 		}
-		return insertApproval(ctx, tx, Approval{Run: r.ID, Cluster: r.Cluster, What: ToStart, Why: q.Approval.Why, By: r.By, Behind: r.Behind, Asked: r.Started, Expires: r.Started.Add(q.Approval.For)})
+		return insertApproval(ctx, tx, Approval{Run: r.ID, Cluster: r.Cluster, What: ToStart, Why: q.Approval.Why, By: r.By, Behind: r.Behind, Asked: r.Started, Expires: q.Approval.Until(r.Started, r.At)})
+	}
+	if r.State == Planned {
+		return insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvPlanned, Text: what + ", for " + r.Why})
 	}
 	r.Began = r.Started
 	if err := insert(ctx, tx, r, q.Key, q.Hash, Event{At: r.Started, Kind: EvStarted, Text: what}); err != nil {
@@ -237,6 +243,8 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 		return no(notMade(r))
 	case !r.HasBegun() && r.State == Proposed:
 		return no(fmt.Sprintf("it waits for a second person; `approve %d` or `deny %d`", r.ID, r.ID))
+	case r.State == Planned:
+		return no(fmt.Sprintf("it has not begun, and is to on %s; `cancel %d` ends that", r.Why, r.ID))
 	case !r.HasBegun():
 		return no("it never began (" + endingWords[r.Ending] + "); ask for it again, as a new run")
 	case r.Ending == EndUndonePart:
@@ -252,7 +260,7 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 	return notReplaced(ctx, tx, r, want)
 }
 
-var endingWords = map[Ending]string{EndDenied: "it was denied", EndWithdrawn: "it was withdrawn", EndExpired: "nobody approved it in time"}
+var endingWords = map[Ending]string{EndDenied: "it was denied", EndWithdrawn: "it was withdrawn", EndExpired: "nobody approved it in time", EndLapsed: "when its time came something spoke against it"}
 
 // notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to change.
 func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
@@ -386,7 +394,7 @@ func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 	switch {
 	case r.IsImport():
 		return no(notMade(r))
-	case !r.HasBegun() && r.State != Proposed:
+	case !r.HasBegun() && !r.State.Ahead():
 		return no("it never began (" + endingWords[r.Ending] + "), so there is nothing to take back")
 	case r.State == Undone:
 		return no("it is undone already")
@@ -404,7 +412,7 @@ func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 }
 
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in
-// the notice. A proposal is withdrawn by who asked for it, and denied by everybody else. An undo cannot be cancelled: half
+// the notice. A proposal or a planned run is withdrawn by who asked for it, and denied by everybody else. An undo cannot be cancelled: half
 // of it is the worst of both. For one that is stuck there is GiveUp.
 func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 	var out Run
@@ -422,6 +430,8 @@ func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 				return err
 			}
 			return e.refuse(ctx, tx, a, &out, by, "")
+		case Planned:
+			return e.unplan(ctx, tx, &out, by)
 		case Undoing:
 			return no("it is being undone, and half of that is worse than all")
 		case Ready, Cancelled, Undone:

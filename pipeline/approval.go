@@ -15,6 +15,7 @@ import (
 // Approval asks a second person before a run starts, or before one is taken back. It is a row beside the run:
 //
 //	proposed ── approve (another person) ──► running          asked, and the run's first job, in one transaction
+//	                                     ──► planned          when it was asked for a time
 //	         ── deny, or nobody in time  ──► cancelled
 //	ready    ── undo asked ── approve ──► undoing             the run stays ready meanwhile
 //	ready    ── retry asked ─ approve ──► running             so it does here
@@ -44,6 +45,14 @@ const (
 type NeedApproval struct {
 	Why string        // "loki is in production"
 	For time.Duration // how long it may wait
+}
+
+// Until gives when the approval of what was asked for expires: at the latest when it is to begin, if that has a time.
+func (n NeedApproval) Until(asked, at time.Time) time.Time {
+	if end := asked.Add(n.For); at.IsZero() || end.Before(at) {
+		return end
+	}
+	return at
 }
 
 // SelfError: who asked cannot approve.
@@ -202,6 +211,10 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 		}
 		if err := notHeld(ctx, tx, r.FQDN); err != nil {
 			return nil, err
+		}
+		if !r.At.IsZero() {
+			r.State = Planned
+			return events, nil
 		}
 		r.Began = now
 		r.goOn(0, now)

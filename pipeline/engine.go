@@ -37,6 +37,8 @@ type Config struct {
 	GoesOn func(ctx context.Context, q store.Querier, run int64) ([]string, error)
 	// Offered is called when the steps that silos elsewhere have are not what they were; nil: nobody wants to know.
 	Offered func()
+	// MayBegin says what speaks against a planned run when its time has come; nil: nothing does.
+	MayBegin func(ctx context.Context, r Run) (Objection, error)
 	// Drift says how often hosts are looked at by the clock; the zero value: never.
 	Drift DriftConfig
 }
@@ -69,6 +71,7 @@ type Engine struct {
 	silos      map[string]string // by module
 	serving    *serving
 	onOffered  func()
+	mayBegin   func(context.Context, Run) (Objection, error)
 	goesOn     func(context.Context, store.Querier, int64) ([]string, error)
 	offers     []offerRow // as read last, by the loop of silos alone once the engine runs
 	offersRead bool
@@ -106,7 +109,7 @@ var (
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{db: c.DB, reg: c.Registry, key: c.Key, log: c.Log, retry: c.Retry, drain: c.Drain, grace: c.Grace, dir: c.Dir, left: make(chan struct{}, 1), wrote: make(chan struct{}, 1), offer: make(chan struct{}, 1), waker: newWaker(),
 		active: map[int64]*underway{}, unbegun: map[int64]int64{}, usual: map[string]Usual{}, subs: map[chan struct{}]struct{}{}, drift: newWatch(c.Drift),
-		here: c.DB.Node().Silo, silos: c.Silos, serving: newServing(), onOffered: c.Offered, goesOn: c.GoesOn, siloNews: make(chan struct{}, 1)}
+		here: c.DB.Node().Silo, silos: c.Silos, serving: newServing(), onOffered: c.Offered, mayBegin: c.MayBegin, goesOn: c.GoesOn, siloNews: make(chan struct{}, 1)}
 	e.patience, e.impatient = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -165,6 +168,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.goLoop(work, "deny what nobody approved in time", expired, e.inRole("approvals", e.expire))
 	looked := make(chan struct{})
 	e.goLoop(ctx, "look for drift", looked, e.inRole("drift", e.lookByClock))
+	planned := make(chan struct{})
+	e.goLoop(ctx, "begin what was planned", planned, e.inRole("plans", e.beginByClock))
 	tended := make(chan struct{})
 	e.silosFailed(ctx, e.noteSilos(ctx))
 	if e.siloed() {
@@ -203,6 +208,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-lines
 	<-expired
 	<-looked
+	<-planned
 	<-heard
 	<-told
 	<-handed

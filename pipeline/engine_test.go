@@ -48,6 +48,7 @@ type world struct {
 
 	drain, grace, every time.Duration
 	silos               map[string]string
+	mayBegin            func(context.Context, pipeline.Run) (pipeline.Objection, error)
 }
 
 // bothDatabases is the conformance suite's frame: every behaviour is proven on SQLite and on PostgreSQL.
@@ -80,7 +81,7 @@ func (w *world) start() *pipeline.Engine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20, Silos: w.silos, Drain: w.drain, Grace: w.grace, Drift: pipeline.DriftConfig{Every: w.every},
+	w.e, err = pipeline.New(w.t.Context(), pipeline.Config{DB: db, Registry: w.reg, Key: w.key, Workers: 20, Silos: w.silos, MayBegin: w.mayBegin, Drain: w.drain, Grace: w.grace, Drift: pipeline.DriftConfig{Every: w.every},
 		Retry: []time.Duration{5 * time.Millisecond, 5 * time.Millisecond}})
 	if err != nil {
 		w.t.Fatal(err)

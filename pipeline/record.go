@@ -24,20 +24,20 @@ var errStale = errors.New("the run has moved on")
 // errCancelAsked: somebody said cancel since the run was read.
 var errCancelAsked = errors.New("somebody said cancel meanwhile")
 
-const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, checked, released"
+const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, checked, released, begin_at, needs"
 
 func scan(row interface{ Scan(...any) error }) (Run, error) {
 	var r Run
 	var steps, behind string
 	var undoing int
-	var started, began, stageAt, wake, ended int64
+	var started, began, stageAt, wake, ended, beginAt int64
 	err := row.Scan(&r.ID, &r.Host, &r.FQDN, &r.Verb, &r.Provider, &r.Variant, &r.Pipeline, &steps, &r.Stage, &r.State, &r.Ending, &r.mark, &r.attempts, &r.epoch, &r.undoAt, &undoing,
-		&r.clipboard, &r.Error, &r.Waits, &r.Why, &r.By, &behind, &r.Origin, &r.cancelBy, &r.tries, &started, &began, &stageAt, &wake, &ended, &r.Cluster, &r.checked, &r.released)
+		&r.clipboard, &r.Error, &r.Waits, &r.Why, &r.By, &behind, &r.Origin, &r.cancelBy, &r.tries, &started, &began, &stageAt, &wake, &ended, &r.Cluster, &r.checked, &r.released, &beginAt, &r.Needs)
 	if err != nil {
 		return r, err
 	}
 	r.undoing = undoing == 1
-	r.Started, r.Began, r.StageAt, r.Wake, r.Ended = at(started), at(began), at(stageAt), at(wake), at(ended)
+	r.Started, r.Began, r.StageAt, r.Wake, r.Ended, r.At = at(started), at(began), at(stageAt), at(wake), at(ended), at(beginAt)
 	if behind != "" {
 		err = json.Unmarshal([]byte(behind), &r.Behind)
 	}
@@ -116,9 +116,9 @@ func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events .
 	if err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, verb, provider, variant, pipeline, steps, stage, state, live, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, request_key, request_hash)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 1, '', 0, 0, ?, -1, 0, ?, '', '', '', ?, ?, ?, '', 0, ?, ?, ?, 0, 0, ?, ?, ?) RETURNING id`,
-		r.Host, r.FQDN, r.Verb, r.Provider, r.Variant, r.Pipeline, steps, r.State, r.epoch, r.clipboard, r.By, behind, r.Origin, ms(r.Started), ms(r.Began), ms(r.StageAt), r.Cluster, key, hash).Scan(&r.ID)
+	err = tx.QueryRow(ctx, `INSERT INTO runs (host, fqdn, verb, provider, variant, pipeline, steps, stage, state, live, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, request_key, request_hash, begin_at, needs)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 1, '', 0, 0, ?, -1, 0, ?, '', ?, ?, ?, ?, ?, '', 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) RETURNING id`,
+		r.Host, r.FQDN, r.Verb, r.Provider, r.Variant, r.Pipeline, steps, r.State, r.epoch, r.clipboard, r.Waits, r.Why, r.By, behind, r.Origin, ms(r.Started), ms(r.Began), ms(r.StageAt), ms(r.Wake), r.Cluster, key, hash, ms(r.At), r.Needs).Scan(&r.ID)
 	if err != nil {
 		return err
 	}

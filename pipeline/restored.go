@@ -12,12 +12,16 @@ import (
 // Restored makes of a record that comes from a backup one that may go on. The world is newer than it: whoever made the
 // record may have gone on after the backup, and may have finished, repeated or taken back what is under way in it. So
 // every run whose stage may have touched the world since asks a person, who can look. What waits for other than its own
-// step goes on: a proposal, a barrier, another member.
+// step goes on: a proposal, a barrier, another member. What was planned for a time since then does not begin.
 //
 // It is for the transaction in which nobody works yet, after the migrations and before Run. It gives the runs that ask.
 func (e *Engine) Restored(ctx context.Context, tx store.Tx, taken time.Time) ([]Run, error) {
 	// A cluster that was being undone is not undone further by itself: its members say how far they are.
 	if _, err := tx.Exec(ctx, "UPDATE clusters SET undoing = 0 WHERE undoing = 1"); err != nil {
+		return nil, err
+	}
+	planned := fmt.Sprintf("this record is from a backup of %s, and it may have begun since", plain.Time(taken))
+	if err := e.lapse(ctx, tx, time.Now(), planned, func(*Run) bool { return true }); err != nil {
 		return nil, err
 	}
 	return e.behind(ctx, tx, fmt.Sprintf("this record is from a backup of %s, and the run may have gone on since; look at the host first", plain.Time(taken)), (*Run).mayHaveGoneOn)
@@ -30,6 +34,9 @@ func (e *Engine) Restored(ctx context.Context, tx store.Tx, taken time.Time) ([]
 //
 // It is for the transaction in which nobody works yet on this primary.
 func (e *Engine) LostCommits(ctx context.Context, tx store.Tx) ([]Run, error) {
+	if err := e.lapse(ctx, tx, time.Now(), "another PostgreSQL server has taken over, and it may have begun before that", e.asksAhead); err != nil {
+		return nil, err
+	}
 	return e.behind(ctx, tx, "another PostgreSQL server has taken over, and may not have had the last that was on record: the run may be further than it says here; look at the host first", func(r *Run) bool {
 		return r.mayHaveGoneOn() && !r.undoing && e.asksAhead(r)
 	})

@@ -15,6 +15,7 @@ type State string
 
 const (
 	Proposed  State = "proposed" // waits for a second person's approval, and has done nothing
+	Planned   State = "planned"  // waits for the time that was asked for, and has done nothing
 	Running   State = "running"
 	Waiting   State = "waiting"
 	Failed    State = "failed"
@@ -32,8 +33,11 @@ func (s State) Live() bool { return s != Ready && s != Cancelled && s != Undone 
 func (s State) Moving() bool { return s == Running || s == Waiting || s == Undoing }
 
 // Resting reports whether nothing will come of the run until a person retries, undoes or starts anew. A proposed run
-// does not rest: somebody was asked.
-func (s State) Resting() bool { return !s.Moving() && s != Proposed }
+// does not rest: somebody was asked. Nor does a planned one: its time comes.
+func (s State) Resting() bool { return !s.Moving() && !s.Ahead() }
+
+// Ahead reports whether the run has not begun, and may yet.
+func (s State) Ahead() bool { return s == Proposed || s == Planned }
 
 // Ending says how a run came to rest; "" while it has not.
 type Ending string
@@ -46,6 +50,7 @@ const (
 	EndDenied     Ending = "denied"    // it never began: a person refused it
 	EndWithdrawn  Ending = "withdrawn" // it never began: who asked took it back
 	EndExpired    Ending = "expired"   // it never began: nobody approved it in time
+	EndLapsed     Ending = "lapsed"    // it never began: when its time came something spoke against it
 	EndUndone     Ending = "undone"
 	EndUndonePart Ending = "undone_in_part" // something could not be taken back: the run goes on to hold its host
 	EndGivenUp    Ending = "given_up"       // something could not be taken back, and a person let it stay
@@ -61,6 +66,8 @@ const (
 	ForHold    Reason = "hold"    // a person, about another member of its cluster
 	ForSilo    Reason = "silo"    // somebody who serves the silo that it has to go to
 	ForMember  Reason = "member"  // a value of another member
+	ForTime    Reason = "time"    // the time at which it was asked to begin
+	ForFreeze  Reason = "freeze"  // the end of a freeze: its own time came in it
 	ForCheck   Reason = "check"   // what the Check of a step to come says; until it is content, the stage does not begin
 )
 
@@ -118,10 +125,12 @@ type Run struct {
 	Origin   string    `json:"-"`                    // where the asker is to be told, in the form that chat has for itself
 	Cluster  int64     `json:"cluster,omitempty"`    // 0: a host by itself
 	Started  time.Time `json:"started"`              // when it was asked for
+	At       time.Time `json:"at,omitzero"`          // when it was asked to begin; zero: at once
 	Began    time.Time `json:"began,omitzero"`       // when it was allowed to start; zero for what never was
 	StageAt  time.Time `json:"stage_started"`
 	Ended    time.Time `json:"ended,omitzero"`
-	Wake     time.Time `json:"wake,omitzero"` // when a waiting run goes on
+	Wake     time.Time `json:"wake,omitzero"` // when a waiting run goes on, or a planned one is to begin
+	Needs    string    `json:"-"`             // the roles, with spaces between, that By must have when a planned run begins; "": nobody looks
 
 	epoch     int64 // of who may write it: raised by each person's word and each take-up
 	mark      mark
@@ -193,6 +202,10 @@ type EventKind string
 
 const (
 	EvStarted     EventKind = "started"      // the run
+	EvPlanned     EventKind = "planned"      // the run waits for its time
+	EvBegins      EventKind = "begins"       // notice: its time has come
+	EvPostponed   EventKind = "postponed"    // notice: its time has come in a freeze, and it waits for the end of that
+	EvLapsed      EventKind = "lapsed"       // notice: its time has come, and it does not begin
 	EvProposed    EventKind = "proposed"     // notice: the run, or its undo, waits for an approval
 	EvApproved    EventKind = "approved"     // notice: by a second person
 	EvDenied      EventKind = "denied"       // notice: or nobody approved it in time
@@ -227,7 +240,7 @@ const (
 )
 
 // Notices are the kinds that people are told of unasked.
-var Notices = []EventKind{EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed, EvDrift, EvDriftOver, EvSiloAway, EvSiloBack}
+var Notices = []EventKind{EvBegins, EvPostponed, EvLapsed, EvProposed, EvApproved, EvDenied, EvFailed, EvAsking, EvReady, EvAllReady, EvCancelled, EvUndone, EvUndoFailed, EvDrift, EvDriftOver, EvSiloAway, EvSiloBack}
 
 // ForAll reports whether a notice is of nobody's asking, and for everybody.
 func (k EventKind) ForAll() bool {

@@ -120,7 +120,13 @@ func Migrations(postgres bool) []store.Migration {
 	list = append(list, store.Migration{Name: "pipeline/18-away", Stmts: []string{`CREATE TABLE silo_away (silo TEXT PRIMARY KEY, since BIGINT NOT NULL, run BIGINT NOT NULL)`}})
 	list = append(list, store.Migration{Name: "pipeline/19-holds", Stmts: []string{`CREATE TABLE holds (fqdn TEXT PRIMARY KEY, by_whom TEXT NOT NULL, why TEXT NOT NULL, since BIGINT NOT NULL)`}})
 	// kept: the run stays when its cluster is taken back, for its host was held.
-	return append(list, store.Migration{Name: "pipeline/20-kept", Stmts: []string{`ALTER TABLE runs ADD COLUMN kept INTEGER NOT NULL DEFAULT 0`}})
+	list = append(list, store.Migration{Name: "pipeline/20-kept", Stmts: []string{`ALTER TABLE runs ADD COLUMN kept INTEGER NOT NULL DEFAULT 0`}})
+	// What was asked to begin at a time; see planned.go.
+	return append(list, store.Migration{Name: "pipeline/21-at", Stmts: []string{
+		`ALTER TABLE runs ADD COLUMN begin_at BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE runs ADD COLUMN needs TEXT NOT NULL DEFAULT ''`,
+		`CREATE INDEX runs_planned ON runs (wake) WHERE state = 'planned'`,
+	}})
 }
 
 // record makes values of what was packed into words: the kind of a run, how it ended, what it waits for; and gives each

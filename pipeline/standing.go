@@ -163,13 +163,13 @@ func (e *Engine) Newest(ctx context.Context, fqdn string) (Run, error) {
 	return e.Get(ctx, h.Newest)
 }
 
-// Proposal gives what waits for an approval about a host: its newest run when that is proposed. ErrNotFound when nothing
-// does.
+// Proposal gives what has not begun yet about a host: its newest run when that waits for an approval, or for its time.
+// ErrNotFound when nothing does.
 func (e *Engine) Proposal(ctx context.Context, h Standing) (r Run, err error) {
 	if r = h.Run; h.Newest != h.ID {
 		r, err = e.Get(ctx, h.Newest)
 	}
-	if err == nil && r.State != Proposed {
+	if err == nil && !r.State.Ahead() {
 		err = ErrNotFound
 	}
 	return r, err
