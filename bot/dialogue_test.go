@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,6 +187,9 @@ const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\
 //	! found step x   a look finds x in place of what the step left; nothing: that it is as it was; "away": it cannot look
 //	! clock          (anywhere in the script) hosts are looked at every two minutes
 //	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
+//	! leaves NICK    he is no longer one of the people
+//	! steps LIST     the pipeline of ESX is another from now on
+//	! freeze WHEN    there is a freeze from now on, for the fair; "none": there is none
 //	< reply          what the bot said; go test ./bot -update writes it
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
@@ -252,12 +256,16 @@ func play(t *testing.T, dir, script string) string {
 	if strings.Contains(script, "! clock") {
 		looks.Every = 2 * time.Minute
 	}
-	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key, Drift: looks})
+	var table *command.Table
+	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key, Drift: looks, MayBegin: func(ctx context.Context, r pipeline.Run) (pipeline.Objection, error) {
+		return table.MayBegin(ctx, r)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc, err := access.New(ctx, []access.PersonConfig{{Name: "alice", Chat: []access.Account{irc.Account("nick:alice")}, Roles: []string{"deploy"}}, {Name: "bob", Chat: []access.Account{irc.Account("nick:bob")}, Roles: []string{"view"}},
-		{Name: "root", Chat: []access.Account{irc.Account("nick:root")}, Roles: []string{"admin"}}}, db)
+	people := []access.PersonConfig{{Name: "alice", Chat: []access.Account{irc.Account("nick:alice")}, Roles: []string{"deploy"}}, {Name: "bob", Chat: []access.Account{irc.Account("nick:bob")}, Roles: []string{"view"}},
+		{Name: "root", Chat: []access.Account{irc.Account("nick:root")}, Roles: []string{"admin"}}}
+	acc, err := access.New(ctx, people, db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +285,7 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Checks: monitor, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
+	table = command.NewTable(&command.Env{Name: "jarvis", Version: "v1", Engine: e, Checks: monitor, Access: acc, Approvals: command.Approvals{Expires: 10 * time.Minute},
 		Pages:     func() string { return "https://jarvis.example.org" },
 		Pipelines: map[string]map[string][]string{"deploy": {"esx": {"keys:create", "esx:deploy", "esx:get_pub_ip", "ssh:wait", "dns:update_host"}}},
 		Fetch: func(_ context.Context, u string) ([]byte, error) {
@@ -359,6 +367,19 @@ func play(t *testing.T, dir, script string) string {
 			switch {
 			case what == "down" || what == "up":
 				s.down = what == "down"
+			case what == "leaves":
+				people = slices.DeleteFunc(people, func(p access.PersonConfig) bool { return p.Name == msg })
+				if err := acc.SetPeople(people); err != nil {
+					t.Fatal(err)
+				}
+			case what == "steps":
+				table.Change(func(e *command.Env) { e.Pipelines["deploy"]["esx"] = strings.Fields(msg) })
+			case what == "freeze":
+				list := command.Freezes{{When: msg, Because: "the fair"}}
+				if msg == "none" {
+					list = nil
+				}
+				table.Change(func(e *command.Env) { e.Freeze = list })
 			case what == "pages":
 				s.pages = true
 			case what == "undo":

@@ -226,8 +226,8 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 			// Nobody asked: it is for all, wherever and by whomever the host was deployed.
 			o, ok = n.public()
 			person = ""
-		case !ok && (ev.Kind == pipeline.EvProposed || r.Origin == pipeline.Everybody):
-			o, ok = n.public() // who shall approve what was asked over the API or the command line hears of it here
+		case !ok && (slices.Contains(aloud, ev.Kind) || r.Origin == pipeline.Everybody):
+			o, ok = n.public()
 		}
 		line := n.b.withAddress(ctx, command.Notice(ctx, n.b.Engine, r, ev), ev)
 		if ok && line != "" {
@@ -245,6 +245,10 @@ func (n *notices) collect(ctx context.Context) (more bool, err error) {
 		return err
 	})
 }
+
+// aloud are the notices about what was asked over the API or the command line that are told all the same: who shall approve it
+// hears of it, and nobody sits there any more when a planned run does not begin at its time.
+var aloud = []pipeline.EventKind{pipeline.EvProposed, pipeline.EvPostponed, pipeline.EvLapsed}
 
 // oneLine is how long a notice with an address may be: IRC cuts a line with its place and a nick at 400 bytes, and half an
 // address leads nowhere.

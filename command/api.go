@@ -52,15 +52,20 @@ const (
 )
 
 // sourceAPI is the operation of a verb that takes a clipboard.
-func sourceAPI(verb string, hosts bool) API {
+func sourceAPI(verb string, hosts bool, more ...Param) API {
 	doc := "URL of a clipboard, or cn=NAME from the directory"
 	if hosts {
 		doc += ", or a host on record"
 	}
-	return API{Method: "POST", Path: "/v1/" + verb, Once: true, Accepted: true, Params: []Param{
+	return API{Method: "POST", Path: "/v1/" + verb, Once: true, Accepted: true, Params: append([]Param{
 		{Name: "source", In: InBody, Doc: doc + "; without it, clipboard"},
 		{Name: "clipboard", In: InBody, Doc: "the clipboard itself, as YAML", Kind: Document},
-	}}
+	}, more...)}
+}
+
+// atParam is the time at which something is to begin.
+func atParam() Param {
+	return Param{Name: "at", In: InBody, Word: "at", Doc: "when it is to begin, at most 30 days from now: 2026-12-01T03:00:00+01:00, or in the zone of the configuration 2026-12-01 03:00, or 03:00 for the next such time; without it, at once"}
 }
 
 // runAPI is the operation of a verb that moves a run.

@@ -128,7 +128,7 @@ func approve() Verb {
 					return Answer{}, u
 				}
 				if p.What == pipeline.ToStart && !tasklog.IsTask(r) {
-					if _, err := e.frozen(c.Person); err != nil {
+					if _, err := e.frozen(c.Person, r.At, ""); err != nil {
 						return Answer{}, err
 					}
 				}
@@ -153,6 +153,9 @@ func approve() Verb {
 				return Answer{}, err
 			}
 			a := say("%s: run %d starts, %d %s.", r.Host, r.ID, len(r.Steps), plural(len(r.Steps), "stage"))
+			if r.State == pipeline.Planned {
+				a = say("%s: run %d is approved, and begins on %s.", r.Host, r.ID, beginsOn(r))
+			}
 			switch p.What {
 			case pipeline.ToUndo:
 				a = say("%s: taking back run %d.", r.Host, r.ID)
@@ -205,7 +208,7 @@ func (e *Env) whichRun(ctx context.Context, name string) error {
 	if err != nil {
 		return u
 	}
-	if r, err := e.Engine.Proposal(ctx, h); err == nil {
+	if r, err := e.Engine.Proposal(ctx, h); err == nil && r.State == pipeline.Proposed {
 		u.Hint = fmt.Sprintf("run %d, %s by %s, waits: `approve %d`", r.ID, r.Pipeline, r.By, r.ID)
 	} else if a, err := e.Engine.Pending(ctx, h.ID); err == nil {
 		what := map[string]string{pipeline.ToUndo: "undo", pipeline.ToRepeat: "retry", pipeline.ToGiveUp: "give up"}[a.What]

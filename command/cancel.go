@@ -30,7 +30,7 @@ func cancel() Verb {
 			}
 			a := say("%s: stopping at %s.", r.Host, r.Where())
 			if !r.HasBegun() {
-				a = say("%s: run %d does not start.", r.Host, r.ID)
+				a = say("%s: run %d does not start.", r.Host, r.ID) // it was proposed, or planned
 			}
 			a.Run, a.Data = &r, r
 			return a, nil

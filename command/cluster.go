@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,7 +63,11 @@ func clusterLine(c pipeline.Cluster) string {
 			each = append(each, r.Host+" "+string(r.State))
 		}
 	}
-	return fmt.Sprintf("%s: %d of %d ready: %s. By %s.", c.Name, ready, len(c.Runs), strings.Join(each, ", "), c.By)
+	waits := ""
+	if i := slices.IndexFunc(c.Runs, func(r pipeline.Run) bool { return r.State == pipeline.Planned }); i >= 0 {
+		waits = " It " + sentence(waitsToBegin(c.Runs[i]))
+	}
+	return fmt.Sprintf("%s: %d of %d ready: %s. By %s.%s", c.Name, ready, len(c.Runs), strings.Join(each, ", "), c.By, waits)
 }
 
 // eachMember does something with every member for which it makes sense, and says with which.

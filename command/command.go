@@ -159,6 +159,7 @@ type Env struct {
 	Checks     *checks.Monitor
 	Approvals  Approvals
 	Freeze     Freezes
+	Zone       Zone
 	// InDirectory says what the directory knows about whether a host is in production. Nil: there is no directory.
 	InDirectory func(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, err error)
 	// Pages gives the address of the pages, without a slash at its end; "" when there are none.
@@ -451,7 +452,9 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	case errors.As(err, &busy):
 		r := busy.Run
 		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, stateWord(r), r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}
-		if r.State == pipeline.Proposed {
+		if r.State == pipeline.Planned {
+			e.Msg, e.Hint = fmt.Sprintf("%s is held by run %d, by %s, which %s", r.Host, r.ID, r.By, waitsToBegin(r)), fmt.Sprintf("`cancel %s` frees the host", r.Host)
+		} else if r.State == pipeline.Proposed {
 			e.Hint = fmt.Sprintf("`approve %d` starts it, `deny %d` frees the host", r.ID, r.ID)
 		} else if r.Ending == pipeline.EndUndonePart {
 			e.Hint = fmt.Sprintf("`undo %s` goes on taking it back, `cancel %s` gives that up and says what stays", r.Host, r.Host)

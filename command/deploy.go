@@ -13,19 +13,25 @@ import (
 const sourceUsage = "URL | cn=NAME"
 
 func deploy() Verb {
-	return Verb{
-		Name: "deploy", Usage: sourceUsage, Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "deploys the host, or the cluster of hosts, that the clipboard describes",
+	v := Verb{
+		Name: "deploy", Usage: sourceUsage + atUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
+		Doc:     "deploys the host, or the cluster of hosts, that the clipboard describes; with a time, begins then",
 		Example: "deploy https://gist.github.com/912450",
-		API:     []API{sourceAPI("deploy", false)},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			o, err := order(ctx, e, c, "deploy")
-			if err != nil {
-				return Answer{}, err
-			}
-			return e.begin(ctx, c, "deploy", o)
-		},
+		API:     []API{sourceAPI("deploy", false, atParam())},
 	}
+	v.Run = func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+		at, err := takeTime(v, c)
+		if err != nil {
+			return Answer{}, err
+		}
+		o, err := order(ctx, e, c, "deploy")
+		if err != nil {
+			return Answer{}, err
+		}
+		o.at = at
+		return e.begin(ctx, c, "deploy", o)
+	}
+	return v
 }
 
 // begin starts what was ordered, or asks for its approval, and says what will happen.
@@ -34,10 +40,13 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	if verb != "destroy" { // what takes a host down has no use for most of what made it
 		ignored = e.unreadOf(o)
 	}
-	remark, err := e.frozen(c.Person)
+	remark, err := "", e.planTime(c, &o)
+	if err == nil {
+		remark, err = e.frozen(c.Person, o.requests[0].At, verb)
+	}
 	if err != nil {
 		began, kerr := false, error(nil)
-		if c.Key != "" { // it may be a second try of what began before the freeze
+		if c.Key != "" { // it may be a second try of what was asked for before the freeze, or before that time
 			began, kerr = e.Engine.Began(ctx, keyOf(c), fingerprint(c))
 		}
 		if kerr != nil || !began {
@@ -71,12 +80,11 @@ func (e *Env) start(ctx context.Context, c *Call, verb string, o ordered) (Answe
 		for _, r := range cl.Runs {
 			hosts = append(hosts, r.Host+on(e.Engine, r))
 		}
-		if need := o.requests[0].Approval; need != nil {
-			a := say("%s: %d %s (%s), runs %d to %d. %s", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, waitsFor(need.Why, fmt.Sprint(cl.Runs[0].ID), e.Now().Add(need.For)))
-			a.Data, a.Cluster = cl, &cl
-			return a, nil
+		line := fmt.Sprintf("%s: %d %s (%s), runs %d to %d.", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID)
+		a := say("%s Ask `status %s`.", line, cl.Name)
+		if w := e.waitsLine(cl.Runs[0], cl.Name, o.requests[0].Approval); w != "" {
+			a = say("%s %s", line, w)
 		}
-		a := say("%s: %d %s (%s), runs %d to %d. Ask `status %s`.", cl.Name, len(cl.Runs), plural(len(cl.Runs), "host"), strings.Join(hosts, ", "), cl.Runs[0].ID, cl.Runs[len(cl.Runs)-1].ID, cl.Name)
 		a.Data, a.Cluster = cl, &cl
 		return a, nil
 	}
@@ -85,8 +93,8 @@ func (e *Env) start(ctx context.Context, c *Call, verb string, o ordered) (Answe
 		return Answer{}, err
 	}
 	line := fmt.Sprintf("%s%s, %d %s, run %d.", r.FQDN, on(e.Engine, r), len(r.Steps), plural(len(r.Steps), "stage"), r.ID)
-	if need := o.requests[0].Approval; need != nil {
-		a := say("%s %s", line, waitsFor(need.Why, fmt.Sprint(r.ID), e.Now().Add(need.For)))
+	if w := e.waitsLine(r, r.Host, o.requests[0].Approval); w != "" {
+		a := say("%s %s", line, w)
 		a.Run, a.Data = &r, r
 		return a, nil
 	}

@@ -29,7 +29,11 @@ func ofCluster(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipel
 	if ev.Kind == pipeline.EvReady || r.ID != s.First {
 		return "", true // the cluster's own line tells when all are; all were approved as one
 	}
-	return fmt.Sprintf("%s: its %d runs, from %d on, are approved %s, and go on.", s.Name, s.Runs, s.First, ev.Text), true
+	goes := "go on"
+	if !r.At.IsZero() {
+		goes = "are to begin on " + beginsOn(r)
+	}
+	return fmt.Sprintf("%s: its %d runs, from %d on, are approved %s, and %s.", s.Name, s.Runs, s.First, ev.Text, goes), true
 }
 
 // soFar says behind what went wrong with a host how far its cluster is, whose hosts are not told one by one.

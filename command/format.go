@@ -76,6 +76,11 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 	switch r.State {
 	case pipeline.Proposed:
 		fmt.Fprintf(&b, "waits for a second person: `approve %d` starts it, `deny %d` does not", r.ID, r.ID)
+		if !r.At.IsZero() {
+			b.WriteString("; approved, it " + waitsToBegin(r))
+		}
+	case pipeline.Planned:
+		b.WriteString(waitsToBegin(r))
 	case pipeline.Running:
 		fmt.Fprintf(&b, "%s, %s", r.Where(), took)
 		if line != "" {
@@ -105,6 +110,9 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 		}
 		fmt.Fprintf(&b, "is %s, for %s, took %s", over(r), Short(now.Sub(r.Ended)), Short(r.Took(now)))
 	case pipeline.Cancelled:
+		if r.Ending == pipeline.EndLapsed {
+			b.WriteString("never began: ")
+		}
 		b.WriteString(r.Error)
 		if r.HasBegun() {
 			where := sentence(b.String()) + " It stood at " + r.Where()
@@ -120,6 +128,9 @@ func StatusLine(r pipeline.Run, line string, usual time.Duration, now time.Time)
 // Notice says in one line what an event means to the person who asked; "" for events that are no notice. The words
 // "failed at stage N/M STEP" and "is ready" are contract.
 func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
+	if line, is := plannedNotice(ctx, e, r, ev); is {
+		return line
+	}
 	if tasklog.IsTask(r) {
 		if line := taskNotice(ctx, e, r, ev); line != "" {
 			return line
@@ -159,6 +170,9 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 	case pipeline.EvApproved:
 		if r.Ending == pipeline.EndGivenUp {
 			return fmt.Sprintf("%s: to give up run %d is approved %s.", r.Host, r.ID, ev.Text)
+		}
+		if ev.Diff == pipeline.ToStart && !r.At.IsZero() {
+			return fmt.Sprintf("%s: run %d is approved %s; it is to begin on %s.", r.Host, r.ID, ev.Text, beginsOn(r))
 		}
 		return fmt.Sprintf("%s: run %d is approved %s, and goes on.", r.Host, r.ID, ev.Text)
 	case pipeline.EvDenied:
@@ -244,6 +258,7 @@ var endings = map[pipeline.Ending]string{
 	pipeline.EndDestroyed: "destroyed", pipeline.EndUndonePart: "undone in part", pipeline.EndDenied: "never began, it was denied",
 	pipeline.EndGivenUp:   "given up, undone in part",
 	pipeline.EndWithdrawn: "never began, it was withdrawn", pipeline.EndExpired: "never began, nobody approved it in time",
+	pipeline.EndLapsed: "never began, something spoke against it when its time came",
 }
 
 // stateWord says in a word or two where a run stands.
@@ -262,8 +277,11 @@ func ReadyLine(r pipeline.Run) string {
 	return fmt.Sprintf("%s is %s, %d %s in %s", r.Host, over(r), len(r.Steps), plural(len(r.Steps), "stage"), Short(r.Took(r.Ended)))
 }
 
-// proposalRemark says what waits for an approval about a host.
+// proposalRemark says what waits for an approval, or for its time, about a host.
 func proposalRemark(p pipeline.Run) string {
+	if p.State == pipeline.Planned {
+		return fmt.Sprintf("run %d, %s by %s, %s", p.ID, p.Pipeline, p.By, waitsToBegin(p))
+	}
 	return fmt.Sprintf("run %d, %s by %s, waits for a second person: `approve %d`", p.ID, p.Pipeline, p.By, p.ID)
 }
 

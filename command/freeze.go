@@ -125,26 +125,67 @@ func (c clock) on(t time.Time, days int) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day()+days, c.hour, c.minute, 0, 0, t.Location())
 }
 
-// frozen refuses what would begin while there is a freeze that is not for who asks; else it says that there is one, or "".
-func (e *Env) frozen(p access.Person) (remark string, err error) {
-	for _, f := range e.Freeze {
-		until, is, ferr := f.at(e.Now())
-		if ferr != nil || !is {
-			continue // the configuration was checked
+// against gives the freeze that stands against a person at a time, the one that ends last, with its end; nil when none does.
+// remark says that there is one which is not for him, or "".
+func (list Freezes) against(p access.Person, t time.Time) (f *Freeze, until time.Time, remark string) {
+	for i := range list {
+		end, is, err := list[i].at(t)
+		switch {
+		case err != nil || !is: // the configuration was checked
+		case slices.ContainsFunc(list[i].Except, p.Has):
+			said := list[i].said("", end)
+			remark = strings.ToUpper(said[:1]) + said[1:] + ", which is not for you."
+		case f == nil || end.After(until):
+			f, until = &list[i], end
 		}
-		why := ""
-		if f.Because != "" {
-			why = " (" + strings.TrimRight(plain.Line(f.Because), ".") + ")"
-		}
-		said := fmt.Sprintf("there is a freeze until %s%s", plain.Time(until), why)
-		if !slices.ContainsFunc(f.Except, p.Has) {
-			u := &UserError{Msg: said + ": nothing begins", Hint: "what is under way goes on, and may be retried, cancelled and undone", Kind: ErrDenied}
-			if len(f.Except) > 0 {
-				u.Hint = "who has the role " + strings.Join(f.Except, " or ") + " may all the same; " + u.Hint
-			}
-			return "", u
-		}
-		remark = strings.ToUpper(said[:1]) + said[1:] + ", which is not for you."
 	}
-	return remark, nil
+	return f, until, remark
+}
+
+// said says that there is the freeze; when is "", or a word for the time, as " then,".
+func (f *Freeze) said(when string, until time.Time) string {
+	why := ""
+	if f.Because != "" {
+		why = " (" + strings.TrimRight(plain.Line(f.Because), ".") + ")"
+	}
+	return fmt.Sprintf("there is a freeze%s until %s%s", when, plain.Time(until), why)
+}
+
+// clear gives the first time from t on at which no freeze stands against a person; the zero time when that is too far off to
+// say. One may begin when another ends.
+func (list Freezes) clear(p access.Person, t time.Time) time.Time {
+	for range 100 {
+		f, until, _ := list.against(p, t)
+		if f == nil {
+			return t
+		}
+		t = until
+	}
+	return time.Time{}
+}
+
+// frozen refuses what would begin while there is a freeze that is not for who asks; else it says that there is one, or "". at is
+// when it would begin, zero for now; verb is for what there is another way, or "".
+func (e *Env) frozen(p access.Person, at time.Time, verb string) (remark string, err error) {
+	when, then := at, " then,"
+	if at.IsZero() {
+		when, then = e.Now(), ""
+	}
+	f, until, remark := e.Freeze.against(p, when)
+	if f == nil {
+		return remark, nil
+	}
+	u := &UserError{Msg: f.said(then, until) + ": nothing begins", Kind: ErrDenied}
+	var hints []string
+	if len(f.Except) > 0 {
+		hints = append(hints, "who has the role "+strings.Join(f.Except, " or ")+" may all the same")
+	}
+	if at.IsZero() {
+		hints = append(hints, "what is under way goes on, and may be retried, cancelled and undone")
+	}
+	if way := e.Freeze.clear(p, until); (verb == "deploy" || verb == "redeploy") && !way.IsZero() && way.Sub(e.Now()) < maxAhead {
+		hints = append(hints, fmt.Sprintf("`%s … at %s` has it begin after that", verb, sayable(way, e.zone())))
+	}
+	u.Hint = strings.Join(hints, "; ")
+	return "", u
 }

@@ -50,11 +50,14 @@ func TestFreeze(t *testing.T) {
 	}
 
 	e := &Env{Freeze: Freezes{{When: "Fri 16:00–Mon 06:00", Because: "the weekend.", Except: []string{access.Admin}}}, Now: func() time.Time { return time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC) }}
-	_, err = e.frozen(access.Person{Name: "alice", Roles: []string{access.Deploy}})
+	_, err = e.frozen(access.Person{Name: "alice", Roles: []string{access.Deploy}}, time.Time{}, "deploy")
 	if err == nil || !strings.Contains(err.Error(), "there is a freeze until 2026-11-30 06:00:00 UTC (the weekend): nothing begins; who has the role admin may all the same") {
 		t.Errorf("alice: %v", err)
 	}
-	if remark, err := e.frozen(access.Person{Name: "root", Roles: []string{access.Admin}}); err != nil || !strings.Contains(remark, "There is a freeze until") {
+	if err == nil || !strings.HasSuffix(err.Error(), "and undone; `deploy … at 2026-11-30 06:00` has it begin after that") {
+		t.Errorf("the other way: %v", err)
+	}
+	if remark, err := e.frozen(access.Person{Name: "root", Roles: []string{access.Admin}}, time.Time{}, "deploy"); err != nil || !strings.Contains(remark, "There is a freeze until") {
 		t.Errorf("root: %q, %v", remark, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 type ordered struct {
 	cluster  *clipboard.Cluster // nil: one host
 	requests []pipeline.Request
+	at       string // when it is to begin, in the asker's words; "": at once
 }
 
 // order reads the clipboard that a call names and checks what a person may bring along.
@@ -112,18 +113,11 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 		return pipeline.Request{}, err
 	}
 	q := pipeline.Request{Clipboard: cb, Kind: pipeline.Kind{Verb: verb, Provider: in.Provider}, By: c.Person.Name, Behind: c.Person.Behind, Origin: c.Origin}
-	if !c.Person.Has(access.Run) {
-		if in.Steps != nil {
-			return q, &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of the provider", Kind: ErrDenied}
+	if err := e.onlyRunners(in, cb); err != nil {
+		if !c.Person.Has(access.Run) {
+			return q, err
 		}
-		for _, key := range cb.Keys() {
-			if slices.Contains(e.Engine.Registry().Given(), key) {
-				return q, &UserError{Msg: fmt.Sprintf("the key %q is for steps to give; to bring it along needs the role \"run\"", key), Hint: "leave it out", Kind: ErrDenied}
-			}
-		}
-		if repo := e.foreignRepo(cb); repo != "" {
-			return q, &UserError{Msg: fmt.Sprintf("this clipboard lets its host read the repository %q, which needs the role \"run\"", clip(repo, 80)), Hint: "leave it out of `repos`, or have it listed under workers.keys.github.repos in jarvis.yaml", Kind: ErrDenied}
-		}
+		q.Needs = access.Run
 	}
 	if q.Steps = in.Steps; q.Steps != nil && verb != "adopt" {
 		q.Kind.Verb = pipeline.VerbOwn
@@ -132,15 +126,34 @@ func request(e *Env, c *Call, verb string, cb *clipboard.Clipboard) (pipeline.Re
 	if err := e.choose(&q, verb, in.Provider, cb); err != nil {
 		return q, err
 	}
-	return q, e.mayRun(c, verb, q)
+	if err := e.mayRun(verb, q); err != nil {
+		if !c.Person.Has(access.Run) {
+			return q, err
+		}
+		q.Needs = access.Run
+	}
+	return q, nil
+}
+
+// onlyRunners refuses what only somebody with the role `run` may bring along.
+func (e *Env) onlyRunners(in clipboard.Instance, cb *clipboard.Clipboard) error {
+	if in.Steps != nil {
+		return &UserError{Msg: "this clipboard brings its own steps, which needs the role \"run\"", Hint: "leave out `steps` to take the pipeline of the provider", Kind: ErrDenied}
+	}
+	for _, key := range cb.Keys() {
+		if slices.Contains(e.Engine.Registry().Given(), key) {
+			return &UserError{Msg: fmt.Sprintf("the key %q is for steps to give; to bring it along needs the role \"run\"", key), Hint: "leave it out", Kind: ErrDenied}
+		}
+	}
+	if repo := e.foreignRepo(cb); repo != "" {
+		return &UserError{Msg: fmt.Sprintf("this clipboard lets its host read the repository %q, which needs the role \"run\"", clip(repo, 80)), Hint: "leave it out of `repos`, or have it listed under workers.keys.github.repos in jarvis.yaml", Kind: ErrDenied}
+	}
+	return nil
 }
 
 // mayRun refuses what would run on hosts in the name of somebody who may not. A host whose user_data somebody else brought
 // can be destroyed all the same: no step of that reads it.
-func (e *Env) mayRun(c *Call, verb string, q pipeline.Request) error {
-	if c.Person.Has(access.Run) {
-		return nil
-	}
+func (e *Env) mayRun(verb string, q pipeline.Request) error {
 	read := e.Engine.Registry().Reads(q.Clipboard, q.Steps)
 	for _, key := range commandKeys {
 		if q.Clipboard.Has(key) && (verb != "destroy" || slices.Contains(read, key)) {

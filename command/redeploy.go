@@ -12,19 +12,25 @@ import (
 )
 
 func redeploy() Verb {
-	return Verb{
-		Name: "redeploy", Usage: "HOST | " + sourceUsage, Role: access.Deploy, Min: 1, Max: 1, Acts: true,
-		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back",
+	v := Verb{
+		Name: "redeploy", Usage: "HOST | " + sourceUsage + atUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
+		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back; with a time, begins then",
 		Example: "redeploy loki",
-		API:     []API{sourceAPI("redeploy", true)},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			o, err := e.again(ctx, c, "redeploy")
-			if err != nil {
-				return Answer{}, err
-			}
-			return e.begin(ctx, c, "redeploy", o)
-		},
+		API:     []API{sourceAPI("redeploy", true, atParam())},
 	}
+	v.Run = func(ctx context.Context, e *Env, c *Call) (Answer, error) {
+		at, err := takeTime(v, c)
+		if err != nil {
+			return Answer{}, err
+		}
+		o, err := e.again(ctx, c, "redeploy")
+		if err != nil {
+			return Answer{}, err
+		}
+		o.at = at
+		return e.begin(ctx, c, "redeploy", o)
+	}
+	return v
 }
 
 // ofMachine are the keys by which what belongs to a machine is found.

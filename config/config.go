@@ -46,6 +46,7 @@ type Config struct {
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
+	Zone      command.Zone                   `yaml:"zone" doc:"time zone of the times that people name, as in deploy … at 03:00; as in Europe/Berlin" default:"UTC"`
 	Freeze    command.Freezes                `yaml:"freeze" doc:"times in which nothing begins"`
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`

@@ -57,6 +57,7 @@ func (c *Config) parts() error {
 	tasks, err := tasklog.New(c.Tasks, dir)
 	c.read.add(err, "tasks")
 	c.read.add(c.Drift.Check(), "drift")
+	c.read.add(c.Zone.Check(), "zone")
 	c.read.add(c.Freeze.Check(), "freeze")
 	c.read.add(c.Checks.Check(), "checks")
 	for i, ch := range c.Chat {

@@ -112,6 +112,8 @@ func look(r pipeline.Run) (kind, sign, word string) {
 	switch r.State {
 	case pipeline.Proposed:
 		return "wait", "‖", "approve?"
+	case pipeline.Planned:
+		return "wait", "‖", "planned"
 	case pipeline.Running, pipeline.Undoing:
 		return "live", "▶", string(r.State)
 	case pipeline.Waiting:

@@ -210,7 +210,7 @@ func (s *states) Collect(ch chan<- prometheus.Metric) {
 	if err := s.silos(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(liveNodes, err)
 	}
-	for _, st := range []pipeline.State{pipeline.Proposed, pipeline.Running, pipeline.Waiting, pipeline.Failed, pipeline.Asking, pipeline.Undoing} {
+	for _, st := range []pipeline.State{pipeline.Proposed, pipeline.Planned, pipeline.Running, pipeline.Waiting, pipeline.Failed, pipeline.Asking, pipeline.Undoing} {
 		ch <- prometheus.MustNewConstMetric(liveRuns, prometheus.GaugeValue, float64(n[st]), string(st))
 	}
 }

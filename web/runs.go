@@ -125,7 +125,7 @@ func (s *Server) addReads(api huma.API) {
 
 	type runsIn struct {
 		Host   string `query:"host" doc:"only of this host"`
-		State  string `query:"state" enum:"proposed,running,waiting,failed,asking,undoing,ready,cancelled,undone" doc:"only in this state"`
+		State  string `query:"state" enum:"proposed,planned,running,waiting,failed,asking,undoing,ready,cancelled,undone" doc:"only in this state"`
 		Before int64  `query:"before" doc:"only runs with a lower number"`
 		Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	}

@@ -18,7 +18,7 @@ type chronicle struct {
 }
 
 // logged are all kinds of events but the lines that steps write.
-var logged = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvProposed, pipeline.EvApproved, pipeline.EvDenied, pipeline.EvStep, pipeline.EvDone, pipeline.EvWaiting, pipeline.EvRetrying,
+var logged = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvPlanned, pipeline.EvBegins, pipeline.EvPostponed, pipeline.EvLapsed, pipeline.EvProposed, pipeline.EvApproved, pipeline.EvDenied, pipeline.EvStep, pipeline.EvDone, pipeline.EvWaiting, pipeline.EvRetrying,
 	pipeline.EvResumed, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReleased, pipeline.EvReady, pipeline.EvAllReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvSkipped,
 	pipeline.EvUndoStarted, pipeline.EvStepUndone, pipeline.EvStays, pipeline.EvUndoStuck, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvCancelAsked, pipeline.EvDrift, pipeline.EvDriftOver, pipeline.EvImported,
 	pipeline.EvSiloAway, pipeline.EvSiloBack}
@@ -63,7 +63,7 @@ func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {
 	switch ev.Kind {
 	case pipeline.EvLog, pipeline.EvProgress, pipeline.EvKept:
 		level = slog.LevelDebug
-	case pipeline.EvFailed, pipeline.EvAsking, pipeline.EvUndoStuck, pipeline.EvUndoFailed, pipeline.EvRetrying, pipeline.EvDenied, pipeline.EvDrift, pipeline.EvSiloAway:
+	case pipeline.EvFailed, pipeline.EvAsking, pipeline.EvUndoStuck, pipeline.EvUndoFailed, pipeline.EvRetrying, pipeline.EvDenied, pipeline.EvLapsed, pipeline.EvDrift, pipeline.EvSiloAway:
 		level = slog.LevelWarn
 	}
 	if !c.log.Enabled(ctx, level) {

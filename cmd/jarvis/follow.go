@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -160,7 +161,7 @@ const still = 10 * time.Minute
 
 // waiting says what a run that does not move waits for; "" when it moves.
 func waiting(r pipeline.Run) string {
-	if r.State != pipeline.Proposed && r.State != pipeline.Waiting {
+	if !r.State.Ahead() && r.State != pipeline.Waiting {
 		return ""
 	}
 	return command.StatusLine(r, "", 0, time.Now())
@@ -228,6 +229,12 @@ func typeOf(r pipeline.Run) string {
 		return command.TypeWaits
 	}
 	return command.TypeRun
+}
+
+// isLater reports whether what an answer is about is to begin at a time that somebody named, and has not: nobody sits there until then.
+func isLater(a command.Answer) bool {
+	later := func(r pipeline.Run) bool { return !r.At.IsZero() && !r.HasBegun() && r.State.Live() }
+	return a.Run != nil && later(*a.Run) || a.Cluster != nil && slices.ContainsFunc(a.Cluster.Runs, later)
 }
 
 // undecided reports whether an answer says that a second person must decide first.

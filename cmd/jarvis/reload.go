@@ -29,7 +29,7 @@ type reloader struct {
 }
 
 // now are the keys that a running server takes over. Certificates are read again when their files change, without being asked.
-var now = []string{"people", "limit", "approvals", "freeze", "pipelines", "checks", "keep", "log", "http"}
+var now = []string{"people", "limit", "approvals", "freeze", "zone", "pipelines", "checks", "keep", "log", "http"}
 
 // only says which part of a key it is, where not all of it can change.
 var only = map[string]string{"log": "log.level", "http": "http.oidc"}
@@ -75,7 +75,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	a.limiter.Set(conf.Limit)
 	a.table.Change(func(e *command.Env) {
 		a.lists = conf.Pipelines
-		e.Approvals, e.Freeze, e.Pipelines = conf.Approvals, conf.Freeze, pipelines(a.lists, a.workers.Registry)
+		e.Approvals, e.Freeze, e.Zone, e.Pipelines = conf.Approvals, conf.Freeze, conf.Zone, pipelines(a.lists, a.workers.Registry)
 	})
 	a.keeper.set(conf.Keep)
 	r.j.follow(conf)

@@ -65,7 +65,7 @@ func (c *verbCmd) Help() string {
 
 func cliUsage(v command.Verb) string {
 	if takesFile(v) {
-		return v.Usage + " | FILE | -"
+		return strings.Replace(v.Usage, "cn=NAME", "cn=NAME | FILE | -", 1)
 	}
 	return v.Usage
 }
@@ -81,7 +81,15 @@ func takesFile(v command.Verb) bool {
 	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
 }
 
-// namesFile reports whether the last argument is a file. For deploy it is when it is nothing else; the others also take
+// fileAmong gives the argument that may be a file: the last, or what stands before the time at which something is to begin.
+func fileAmong(v command.Verb, args []string) string {
+	if source, at := command.ForTime(args); at != "" && (v.Name == "deploy" || v.Name == "redeploy") {
+		return source[0]
+	}
+	return args[len(args)-1]
+}
+
+// namesFile reports whether that argument is a file. For deploy it is when it is nothing else; the others also take
 // hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever is asked only reads.
 func namesFile(v command.Verb, args []string) bool {
 	if v.Name == "check" {
@@ -90,7 +98,7 @@ func namesFile(v command.Verb, args []string) bool {
 	if !takesFile(v) || len(args) == 0 {
 		return false
 	}
-	arg := args[len(args)-1]
+	arg := fileAmong(v, args)
 	switch {
 	case strings.Contains(arg, "://"), strings.HasPrefix(arg, "cn="):
 		return false
@@ -115,7 +123,7 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
 	var err error
 	if namesFile(c.verb, c.Args) {
-		if req.File, err = readClipboard(c.Args[len(c.Args)-1], t.in); err != nil {
+		if req.File, err = readClipboard(fileAmong(c.verb, c.Args), t.in); err != nil {
 			return err
 		}
 	}
@@ -134,7 +142,7 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	if c.verb.Name == "version" {
 		a.Answer = versions(a.Answer)
 	}
-	follows := c.verb.Acts && (a.Run != nil || a.Cluster != nil)
+	follows := c.verb.Acts && (a.Run != nil || a.Cluster != nil) && !isLater(a.Answer)
 	if undecided(a.Answer) && c.verb.Acts && !(follows && !c.watch.NoWait) {
 		return t.notYet(c.JSON, a.Answer)
 	}

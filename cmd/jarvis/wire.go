@@ -120,7 +120,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
 		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift,
-		Silos: conf.Silos.Modules(), Offered: a.offered, GoesOn: agent.Record{DB: a.db}.GoesOn}); err != nil {
+		Silos: conf.Silos.Modules(), Offered: a.offered, MayBegin: a.mayBegin, GoesOn: agent.Record{DB: a.db}.GoesOn}); err != nil {
 		return nil, err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
@@ -157,7 +157,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, conf.Wrong(err)
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Observe: a.metrics.Command, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
 	if k := conf.Workers.Keys; k != nil {
 		env.Repos = k.GitHub.Repos
 	}
@@ -193,6 +193,11 @@ func pipelines(own map[string]map[string][]string, reg *pipeline.Registry) map[s
 // offered makes the pipelines again, of the steps that silos elsewhere have now. The engine calls it while it runs.
 func (a *app) offered() {
 	a.table.Change(func(e *command.Env) { e.Pipelines = pipelines(a.lists, a.workers.Registry) })
+}
+
+// mayBegin says what speaks against a planned run. The engine calls it while it runs.
+func (a *app) mayBegin(ctx context.Context, r pipeline.Run) (pipeline.Objection, error) {
+	return a.table.MayBegin(ctx, r)
 }
 
 // exec runs a command on a host of the record, by the keys that its run learned.
