@@ -114,10 +114,10 @@ var (
 	inTick = regexp.MustCompile("`([^`]+)`")
 )
 
-// say says a line as somebody; "deploy FILE" and "redeploy FILE" bring the host's clipboard.
+// say says a line as somebody; "deploy FILE" and "redeploy FILE", also with a time, bring the host's clipboard.
 func (w *walk) say(who, host, line string) (string, error) {
 	c := Call{Words: strings.Fields(line), Person: people[who], Asker: who, Via: "test"}
-	if len(c.Words) == 2 && c.Words[1] == "FILE" {
+	if len(c.Words) >= 2 && c.Words[1] == "FILE" {
 		c.File = fmt.Appendf(nil, "instance:\n  hostname: %s\n  provider: toy\n", host)
 	}
 	a, err := w.table.Do(w.Context(), c)
@@ -209,6 +209,19 @@ func TestNoStateIsATrap(t *testing.T) {
 		{"an undo is asked for", func(w *walk, h string) { w.ready(h); w.must("alice", h, "undo "+h) }},
 		{"a stage is to be done again", func(w *walk, h string) { w.ready(h); w.must("alice", h, "retry "+h+" from toy:last") }},
 		{"proposed", func(w *walk, h string) { w.ready(h); w.must("alice", h, "destroy "+h); w.is(h, pipeline.Proposed) }},
+		{"planned", func(w *walk, h string) { w.must("alice", h, "deploy FILE at 03:00"); w.is(h, pipeline.Planned) }},
+		{"planned on what is in production", func(w *walk, h string) {
+			w.ready(h)
+			w.must("alice", h, "redeploy "+h+" at 03:00")
+			w.is(h, pipeline.Proposed)
+			w.approve(h)
+			w.is(h, pipeline.Planned)
+		}},
+		{"planned, and cancelled", func(w *walk, h string) {
+			w.must("alice", h, "deploy FILE at 03:00")
+			w.must("bob", h, "cancel "+h)
+			w.is(h, pipeline.Cancelled)
+		}},
 		{"denied", func(w *walk, h string) {
 			w.ready(h)
 			w.must("alice", h, "destroy "+h)
@@ -298,7 +311,7 @@ func (w *walk) newest(host string) int64 {
 
 // round says every line to hosts in one state, and then what the answer names.
 func (w *walk) round(to func(*walk, string)) {
-	lines := []string{"deploy FILE", "redeploy FILE", "redeploy HOST", "destroy HOST", "retry HOST", "retry HOST from toy:last", "skip HOST", "cancel HOST", "undo HOST",
+	lines := []string{"deploy FILE", "deploy FILE at 03:00", "redeploy FILE", "redeploy HOST", "destroy HOST", "retry HOST", "retry HOST from toy:last", "skip HOST", "cancel HOST", "undo HOST",
 		"approve RUN", "deny RUN", "status HOST", "drift HOST", ""}
 	for _, line := range lines {
 		said, hints := w.reply(to, line, "")

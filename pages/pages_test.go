@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -34,6 +35,9 @@ func whatAPageShows(t *testing.T, on func(*world)) {
 	w.reach(ready, pipeline.Ready)
 	asked := w.deploy("tyr") // it is in production
 	w.reach(asked, pipeline.Proposed)
+	a, err := w.table.Do(t.Context(), command.Call{Words: []string{"deploy", "https://gist.example.org/odin", "at", time.Now().Add(48 * time.Hour).Format(time.RFC3339)}, Person: w.access.Person("alice"), Asker: "alice", Via: "test", Free: true})
+	w.must(err)
+	planned := a.Run.ID
 	alice, bob, victor := w.as("alice"), w.as("bob"), w.as("victor")
 	run := func(n int64) string { return fmt.Sprintf("/runs/%d", n) }
 	for _, c := range []struct {
@@ -50,6 +54,8 @@ func whatAPageShows(t *testing.T, on func(*world)) {
 		{"a run that is ready", alice, run(ready), 200, []string{"✓ tyr ready", "is ready, for"}, []string{">Retry<"}},
 		{"a run that waits, to who asked", alice, run(asked), 200, []string{"You asked for it yourself", "Take it back"}, []string{"Approve run"}},
 		{"a run that waits, to a second person", bob, run(asked), 200, []string{"Approve run", "‖ tyr waits for a person"}, []string{"Take it back"}},
+		{"a run that waits for its time", bob, run(planned), 200, []string{"‖ odin planned", "waits until ", "by alice", "Cancel run 4", "It does not begin; it has done nothing yet"}, []string{">Retry<", ">Undo", "Approve run"}},
+		{"the host of a planned run", alice, "/hosts/odin.example.org", 200, []string{"waits until ", "planned"}, nil},
 		{"what waits, to a second person", bob, "/approvals", 200, []string{"Approve 3", "Deny 3", `Approvals <b class="wait">1`}, nil},
 		{"what waits, to who asked", alice, "/approvals", 200, []string{"Take it back"}, []string{"Approve 3"}},
 		{"sessions", alice, "/sessions", 200, []string{"Sign out everywhere", "a link, asked for in irc/libera/alice"}, nil},

@@ -295,6 +295,7 @@ type acts struct {
 	Skip         string
 	SkipAt       int // its stage, from 1
 	Cancel       bool
+	Planned      bool // and then it has done nothing yet
 	Undo         bool
 	Takes, Stays []string
 	Refused      string // why there is no button
@@ -314,6 +315,8 @@ func (v *runView) acts(p access.Person) acts {
 		if a.Self = v.pending.AskedBy(pipeline.Who{Name: p.Name, Behind: p.Behind}); !a.Self {
 			a.Approve, a.Only = asksFor(r, *v.pending), v.site.onlyDeny(p, *v.pending)
 		}
+	} else if r.State == pipeline.Planned { // also when its host stands by another
+		a.Cancel, a.Planned = true, true
 	} else if v.stands && !tasklog.IsTask(r) && !r.IsImport() {
 		rests := r.State.Resting() && r.HasBegun()
 		if stopped := r.State == pipeline.Failed && r.Ending != pipeline.EndUndonePart || r.State == pipeline.Asking || r.State == pipeline.Cancelled; stopped && rests {

@@ -366,3 +366,29 @@ func role(t *testing.T, db *store.DB, name string) (node string) {
 	}
 	return node
 }
+
+// TestACancelWhileItIsJudged: between what was asked of the configuration and the beginning, somebody ends it.
+func TestACancelWhileItIsJudged(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		var did atomic.Int64
+		w.reg.Add(counting(&did))
+		judged := make(chan error, 100)
+		w.mayBegin = func(ctx context.Context, r pipeline.Run) (pipeline.Objection, error) {
+			if r.Host == "loki" {
+				_, err := w.e.Cancel(ctx, r.ID, pipeline.Who{Name: "bob"})
+				judged <- err
+			}
+			return pipeline.Objection{}, nil
+		}
+		w.start()
+		r := w.plan("loki", time.Now(), nil)
+		if err := <-judged; err != nil {
+			t.Fatal(err)
+		}
+		after := w.plan("thor", time.Now(), nil) // what comes later has been judged, so that one has, too
+		w.wait(after.ID, pipeline.Ready)
+		if r, err := w.e.Get(t.Context(), r.ID); err != nil || r.Ending != pipeline.EndDenied || r.HasBegun() || did.Load() != 1 {
+			t.Errorf("%+v, %v, did %d", r, err, did.Load())
+		}
+	})
+}
