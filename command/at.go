@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// atUsage is how a verb takes the time at which it is to begin.
-const atUsage = " [at TIME]"
+// AtUsage is how a verb takes the time at which it is to begin.
+const AtUsage = " [at TIME]"
 
 // maxAhead is how far off a time may be: what was agreed on longer ago is asked for again.
 const maxAhead = 30 * 24 * time.Hour

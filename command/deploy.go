@@ -14,7 +14,7 @@ const sourceUsage = "URL | cn=NAME"
 
 func deploy() Verb {
 	v := Verb{
-		Name: "deploy", Usage: sourceUsage + atUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
+		Name: "deploy", Usage: sourceUsage + AtUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
 		Doc:     "deploys the host, or the cluster of hosts, that the clipboard describes; with a time, begins then",
 		Example: "deploy https://gist.github.com/912450",
 		API:     []API{sourceAPI("deploy", false, atParam())},

@@ -13,7 +13,7 @@ import (
 
 func redeploy() Verb {
 	v := Verb{
-		Name: "redeploy", Usage: "HOST | " + sourceUsage + atUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
+		Name: "redeploy", Usage: "HOST | " + sourceUsage + AtUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
 		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back; with a time, begins then",
 		Example: "redeploy loki",
 		API:     []API{sourceAPI("redeploy", true, atParam())},

@@ -41,10 +41,10 @@ func TestPlanByWord(t *testing.T) {
 		{"plan redeploy odin", exitOK, "1/2 linode:shutdown: "},
 		{"plan thor", exitNotFound, `"thor" is no host on record, no file, no URL and no cn=NAME`},
 		{"plan ./thor.yaml", exitNotFound, "can not read ./thor.yaml"},
-		{"deploy", exitUsage, "`deploy` is used as: deploy URL | cn=NAME | FILE | -; as in `deploy loki.yaml`"},
+		{"deploy", exitUsage, "`deploy` is used as: deploy URL | cn=NAME | FILE | - [at TIME]; as in `deploy loki.yaml`"},
 		{"plan", exitUsage, "`plan` is used as: plan [redeploy | destroy] URL | cn=NAME | HOST | FILE | -"},
 		{"retry", exitUsage, "`retry` is used as: retry HOST | CLUSTER [from STEP]"},
-		{"redeploy", exitUsage, "`redeploy` is used as: redeploy HOST | URL | cn=NAME | FILE | -"},
+		{"redeploy", exitUsage, "`redeploy` is used as: redeploy HOST | URL | cn=NAME | FILE | - [at TIME]"},
 	} {
 		if code, out, errs := jarvis(t, "", append([]string{"--config", conf}, strings.Fields(c.args)...)...); code != c.code || !strings.Contains(out+errs, c.want) {
 			t.Errorf("%s: exit %d, %s%s; want %d, %s", c.args, code, out, errs, c.code, c.want)

@@ -65,7 +65,11 @@ func (c *verbCmd) Help() string {
 
 func cliUsage(v command.Verb) string {
 	if takesFile(v) {
-		return strings.Replace(v.Usage, "cn=NAME", "cn=NAME | FILE | -", 1)
+		usage, timed := strings.CutSuffix(v.Usage, command.AtUsage)
+		if usage += " | FILE | -"; timed {
+			usage += command.AtUsage
+		}
+		return usage
 	}
 	return v.Usage
 }
