@@ -2,6 +2,7 @@
 //
 //	bot/irc, bot/console ── Message ──► Bot ── addressed to us? ──► command.Table ── Answer ──► Frontend.Say
 //	pipeline.Events ──► notices (a table: written once, marked when a server took it) ──► Frontend.Deliver
+//	                                                                                  └──► postman ──► post: webhooks, mail
 //
 // The bot knows no network: a Frontend does. A person's messages are answered in their order, different persons'
 // side by side; no frontend's reader ever waits for a verb. Run owns all goroutines and ends them before it returns.
@@ -24,6 +25,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -154,6 +156,9 @@ type Config struct {
 	// Pages is where people reach the pages, without a slash at its end: notices end with the address of what they tell of. "":
 	// they do not.
 	Pages string
+	// Routes say where notices go beside the place where a run was asked; SetRoutes changes them. Mail is who takes mails.
+	Routes Routes
+	Mail   post.MailConfig
 	// Strangers bounds the answers to people who are not in the configuration.
 	Strangers StrangersConfig
 	Log       *slog.Logger
@@ -205,6 +210,10 @@ func (b *Bot) Run(ctx context.Context) error {
 	caught := guard.Log(b.Log, "collect notices")
 	wg.Go(caught, func() {
 		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { b.notices.run(ctx); return nil })
+	})
+	carried := guard.Log(b.Log, "send notices")
+	wg.Go(carried, func() {
+		_ = guard.Loop(ctx, carried, func(ctx context.Context) error { b.notices.post(ctx); return nil })
 	})
 	wg.Go(guard.Log(b.Log, "hear of notices"), func() { b.notices.listen(ctx) })
 	wg.Wait()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
@@ -48,7 +49,7 @@ type stage struct {
 func (s *stage) Name() string    { return s.name }
 func (s *stage) Network() string { return "irc" }
 func (s *stage) Nick() string    { return "jarvis" }
-func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops"}}[s.name] }
+func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops", "#night"}}[s.name] }
 func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
 	s.mu.Lock()
 	s.in = in
@@ -80,7 +81,7 @@ func (s *stage) mark(place string) string {
 	switch {
 	case !strings.HasPrefix(place, "#"):
 		return "(to " + place + on + ") "
-	case on != "":
+	case on != "" || place == "#night":
 		return "(" + place + on + ") "
 	}
 	return ""
@@ -186,6 +187,7 @@ const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\
 //	! pages          long answers can be put on a page
 //	! found step x   a look finds x in place of what the step left; nothing: that it is as it was; "away": it cannot look
 //	! clock          (anywhere in the script) hosts are looked at every two minutes
+//	! notices [...]  (anywhere in the script) the routes of the configuration, as YAML; it is midnight at the start
 //	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
 //	! leaves NICK    he is no longer one of the people
 //	! steps LIST     the pipeline of ESX is another from now on
@@ -312,7 +314,14 @@ func play(t *testing.T, dir, script string) string {
 			line("you said " + remote.Quote(args...))
 			return remote.Result{}, nil
 		}})
-	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s, other}, Checks: monitor,
+	var routes bot.Routes
+	if _, rest, ok := strings.Cut(script, "! notices "); ok {
+		line, _, _ := strings.Cut(rest, "\n")
+		if err := yaml.Unmarshal([]byte(line), &routes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := bot.New(ctx, bot.Config{Name: "jarvis", Table: table, Engine: e, DB: db, Access: acc, Frontends: []bot.Frontend{s, other}, Checks: monitor, Routes: routes,
 		Page: func(context.Context, []string) (string, error) {
 			if !s.pages {
 				return "", errors.New("no pages here")

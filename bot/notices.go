@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
-	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/store"
@@ -26,27 +26,20 @@ type notices struct {
 
 	mu    sync.Mutex
 	seats map[string]origin        // by person, as written
-	wake  map[string]chan struct{} // by frontend
+	wake  map[string]chan struct{} // by frontend, and of the postman
+
+	routes atomic.Pointer[[]route] // changes as a whole
 }
 
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
-	return &notices{b: b, seats: map[string]origin{}, wake: map[string]chan struct{}{}}, b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil))
-}
-
-// Migrations of the tables of what is to be said; they are the same on both databases.
-func Migrations(bool) []store.Migration {
-	return []store.Migration{{Name: "bot/1", Stmts: []string{
-		`CREATE TABLE notices (id {{id}}, event BIGINT NOT NULL UNIQUE, run BIGINT NOT NULL, frontend TEXT NOT NULL, place TEXT NOT NULL, nick TEXT NOT NULL, line TEXT NOT NULL, sent BIGINT NOT NULL)`,
-		`CREATE INDEX notices_unsent ON notices (frontend, id) WHERE sent = 0`,
-		`CREATE TABLE followers (name TEXT PRIMARY KEY, event BIGINT NOT NULL)`,
-	}}, {Name: "bot/2-seats", Stmts: []string{
-		`ALTER TABLE notices ADD COLUMN direct TEXT NOT NULL DEFAULT ''`,
-		`ALTER TABLE notices ADD COLUMN person TEXT NOT NULL DEFAULT ''`,
-		`ALTER TABLE notices ADD COLUMN at BIGINT NOT NULL DEFAULT 0`,
-		`CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`,
-	}}, {Name: "bot/3-claims", Stmts: []string{
-		`ALTER TABLE notices ADD COLUMN holder TEXT NOT NULL DEFAULT ''`, // the life of a node that is saying it
-	}}}
+	n := &notices{b: b, seats: map[string]origin{}, wake: map[string]chan struct{}{}}
+	if err := b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil)); err != nil {
+		return nil, err
+	}
+	if err := n.setRoutes(b.Routes, true, b.Mail); err != nil {
+		return nil, err
+	}
+	return n, n.begin(ctx)
 }
 
 // seen notes where a person spoke last: there he is told what can not be said where he asked.
@@ -189,66 +182,12 @@ func (n *notices) collectAll(ctx context.Context) {
 			if err != nil && ctx.Err() == nil {
 				n.b.Log.Error("move notices to where people are", "err", err)
 			}
-			if moved {
+			if n.clocked(ctx, time.Now()) || moved {
 				n.tell(ctx)
 			}
 		}
 	}
 }
-
-// collect turns new events into rows. more reports whether it found any.
-func (n *notices) collect(ctx context.Context) (more bool, err error) {
-	var cursor int64
-	err = n.b.DB.QueryRow(ctx, "SELECT event FROM followers WHERE name = 'notices'").Scan(&cursor)
-	if err != nil && !errors.Is(err, store.ErrNoRows) {
-		return false, err
-	}
-	evs, err := n.b.Engine.Events(ctx, pipeline.EventFilter{After: cursor, Kinds: pipeline.Notices, Limit: 200})
-	if err != nil || len(evs) == 0 {
-		return false, err
-	}
-	type row struct {
-		ev     pipeline.Event
-		o      origin
-		person string
-		line   string
-	}
-	var rows []row
-	for _, ev := range evs {
-		r, err := n.b.Engine.Get(ctx, ev.Run)
-		if err != nil {
-			return false, err
-		}
-		o, ok := parseOrigin(r.Origin)
-		person := r.By
-		switch {
-		case ev.Kind.ForAll():
-			// Nobody asked: it is for all, wherever and by whomever the host was deployed.
-			o, ok = n.public()
-			person = ""
-		case !ok && (slices.Contains(aloud, ev.Kind) || r.Origin == pipeline.Everybody):
-			o, ok = n.public()
-		}
-		line := n.b.withAddress(ctx, command.Notice(ctx, n.b.Engine, r, ev), ev)
-		if ok && line != "" {
-			rows = append(rows, row{ev, o, person, line})
-		}
-	}
-	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
-		for _, r := range rows {
-			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
-				r.ev.ID, r.ev.Run, r.o.frontend, r.o.place, r.o.nick, plain.Line(r.line), r.o.direct, r.person, time.Now().UnixMilli()); err != nil {
-				return err
-			}
-		}
-		_, err := tx.Exec(ctx, "INSERT INTO followers (name, event) VALUES ('notices', ?) ON CONFLICT (name) DO UPDATE SET event = excluded.event", evs[len(evs)-1].ID)
-		return err
-	})
-}
-
-// aloud are the notices about what was asked over the API or the command line that are told all the same: who shall approve it
-// hears of it, and nobody sits there any more when a planned run does not begin at its time.
-var aloud = []pipeline.EventKind{pipeline.EvProposed, pipeline.EvPostponed, pipeline.EvLapsed}
 
 // oneLine is how long a notice with an address may be: IRC cuts a line with its place and a nick at 400 bytes, and half an
 // address leads nowhere.

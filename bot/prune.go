@@ -10,10 +10,10 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Heard gives the event up to which notices have been made: what came after it is still to be said. Where there is no chat,
-// nobody waits for anything.
+// Heard gives the event up to which notices have been made: what came after it is still to be said. Where there
+// is neither chat nor a route, nobody waits for anything.
 func (b *Bot) Heard(ctx context.Context) (event int64, err error) {
-	if len(b.Frontends) == 0 {
+	if len(b.Frontends) == 0 && len(*b.notices.routes.Load()) == 0 {
 		return math.MaxInt64, nil
 	}
 	err = b.DB.QueryRow(ctx, "SELECT event FROM followers WHERE name = 'notices'").Scan(&event)

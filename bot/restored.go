@@ -12,11 +12,11 @@ import (
 // more; those that come later are.
 func (b *Bot) Restored(ctx context.Context, tx store.Tx) (unsaid []string, err error) {
 	unsaid, err = store.Collect(ctx, tx, func(row store.Row) (line string, err error) { return line, row.Scan(&line) },
-		"SELECT line FROM notices WHERE sent = 0 ORDER BY id")
+		"SELECT line FROM notices WHERE sent <= 0 ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent = 0", time.Now().UnixMilli()); err != nil {
+	if _, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent <= 0", time.Now().UnixMilli()); err != nil {
 		return nil, err
 	}
 	for name, newest := range map[string]string{"notices": "SELECT coalesce(max(id), 0) FROM events", "checks": "SELECT coalesce(max(id), 0) FROM check_notices"} {

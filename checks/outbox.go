@@ -1,17 +1,15 @@
 package checks
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -20,7 +18,6 @@ const (
 	actAtOnce = 8
 	// giveUp is how long an action is tried.
 	giveUp       = 24 * time.Hour
-	webhookTime  = 10 * time.Second
 	longestRetry = time.Hour
 )
 
@@ -184,31 +181,14 @@ type webhook struct {
 	Event
 }
 
-var webhooks = &http.Client{Timeout: webhookTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-
 func postEvent(ctx context.Context, url string, r outboxRow) error {
 	body, err := json.Marshal(webhook{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	h, err := post.NewHook(url, "", "")
 	if err != nil {
-		return errors.New("its URL is none") // the error would hold it, and it is a secret
+		return errors.New("the webhook: its URL is none") // the URL is a secret
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "jarvis")
-	res, err := webhooks.Do(req)
-	if err != nil {
-		var inner interface{ Unwrap() error }
-		if errors.As(err, &inner) && inner.Unwrap() != nil {
-			err = inner.Unwrap() // without the URL
-		}
-		return fmt.Errorf("the webhook: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
-	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("the webhook answered %s", res.Status)
-	}
-	return nil
+	return h.Send(ctx, post.Message{ID: fmt.Sprintf("check-%d", r.id), At: r.at, Body: body})
 }

@@ -56,6 +56,16 @@ var everyMistake = []wrongLine{
 	{`  - xmpp: {jid: jarvis, server: x, rooms: [ops]}`, `chat[2].xmpp.jid is "jarvis"; it must be user@domain|chat[2].xmpp.server is "x"|chat[2].xmpp.rooms: "ops" is not a room`},
 	{`  - matrix: {homeserver: "http://x", user: jarvis, password: secret-enough, rooms: [ops]}`, `chat[3].matrix.homeserver is "http://x"; it must be https://host|chat[3].matrix.user is "jarvis"; it must be a full user id|chat[3].matrix.rooms: "ops" is not a room`},
 	{`  - {}`, `chat[4]: entry 5 must name one network`},
+	{`mail: {server: smtp.example.org, tls: none, user: jarvis, from: nobody}`, `mail.server is "smtp.example.org"; it must be host:port|mail.from is "nobody"|mail.user and password belong together`},
+	{`notices:`, ``},
+	{`  - {to: "#opps"}`, ``}, // of chat nobody knows, while it is wrong
+	{`  - {to: "https://hooks.example.org/x", secret: short, ca: no-hook-ca.pem, events: [failed, fialed]}`, `notices[1].secret has less than 16 bytes|notices[1].ca cannot be read|notices[1].events[1] is "fialed"; there are failures, people, warnings, news, all, proposed`},
+	{`  - {to: "http://hooks.example.org/x", quiet: "22:00-22:00", loud: [everything], summary: 8}`, `notices[2].to is a URL without https|notices[2].quiet is "22:00-22:00"; it ends when it begins|notices[2].loud[0] is "everything"|notices[2].summary: "8" is no time of the day`},
+	{`  - {to: "ops@example.org", quiet: "25:00–07:00", zone: Mars/Olympus}`, `notices[3].quiet is "25:00–07:00"|notices[3].zone is "Mars/Olympus"`},
+	{`  - {to: "https:///", secret: "0123456789abcdef", loud: [news]}`, `notices[4].to is no URL|notices[4].loud is set, but quiet is not`},
+	{`  - {events: [ready]}`, `notices[5] has no to`},
+	{`  - {to: "https://hooks.example.org/y", secret: "0123456789abcdef"}`, ``},
+	{`  - {to: "https://hooks.example.org/y"}`, `notices[7].secret or ca differs`},
 	{`people:`, ``},
 	{`  - {name: alice, irc: alice, roles: [deploy]}`, ``},
 	{`  - {name: Alice, xmpp: alice@example.org}`, `people[1].name: two entries are named alice and Alice`},
@@ -193,5 +203,30 @@ func TestDaysAreRead(t *testing.T) {
 	}
 	if _, err := Parse("jarvis.yaml", []byte("keep: {runs: 99999999999d}\n"), none); err == nil {
 		t.Error("a time that no duration holds is taken")
+	}
+}
+
+// TestARouteToNowhere: when chat is right, a route to a room that it does not have is a mistake, and so is one of which nobody
+// can tell which of two it means.
+func TestARouteToNowhere(t *testing.T) {
+	const chat = "chat:\n  - irc: {server: \"a.example.org:6667\", channels: [\"#ops\", \"#dev\"]}\n  - irc: {server: \"b.example.org:6667\", channels: [\"#ops\"]}\n  - xmpp: {jid: jarvis@example.org, password: hunter22, rooms: [ops@rooms.example.org]}\n"
+	for _, c := range []struct{ to, want string }{
+		{"#dev", ""},
+		{"#Dev", ""},
+		{"irc/b.example.org:6667 #ops", ""},
+		{"ops@rooms.example.org", ""},
+		{"#ops", `notices[0].to is "#ops", which is in irc/a.example.org:6667 and in irc/b.example.org:6667; write it as "irc/a.example.org:6667 #ops"`},
+		{"#opps", `notices[0].to is "#opps", which is no channel or room of chat (there are #ops, #dev, #ops, ops@rooms.example.org), no address of mail and no URL`},
+		{"dev@rooms.example.org", `which is no channel or room of chat`},
+		{"alice@example.org", `notices[0].to is an address of mail, and mail.server is not set`},
+	} {
+		file := filepath.Join(t.TempDir(), "jarvis.yaml")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "%snotices:\n  - {to: %q}\n", chat, c.to), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Verify(file)
+		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) && c.want != "" {
+			t.Errorf("to %s: %s", c.to, got)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/tasklog"
@@ -60,13 +61,22 @@ func (c *Config) parts() error {
 	c.read.add(c.Zone.Check(), "zone")
 	c.read.add(c.Freeze.Check(), "freeze")
 	c.read.add(c.Checks.Check(), "checks")
+	var rooms []bot.Room
+	whole := true
 	for i, ch := range c.Chat {
 		at := fmt.Sprintf("chat[%d]", i)
 		for network, s := range ch.named() {
-			_, err := s.Open(c.Name, nil)
+			f, err := s.Open(c.Name, nil)
+			if err != nil || c.read.faulty(at) {
+				whole = false // so its rooms are not known
+			} else {
+				rooms = append(rooms, bot.RoomsOf(f)...)
+			}
 			c.read.add(mistake.Move(err, "chat."+network, at+"."+network), at)
 		}
 	}
+	c.read.add(c.Mail.Check(), "mail")
+	c.read.add(c.Notices.Check(rooms, whole, c.Mail), "notices")
 	_, err = web.New(web.Config{Listen: c.Listen, HTTP: c.HTTP})
 	c.read.add(err, "http")
 	if set == nil {

@@ -138,11 +138,12 @@ var (
 	notCopied = []string{"jarvis_health", "jarvis_nodes", "jarvis_roles", "jarvis_migrations"}
 )
 
-// tables gives the names of those that a list of migrations makes, in its order.
+// tables gives the names of those that a list of migrations makes, in its order; of one that is made twice, as SQLite wants for
+// other constraints, once.
 func tables(list []Migration) (names []string) {
 	for _, m := range list {
 		for _, stmt := range m.Stmts {
-			if found := createTable.FindStringSubmatch(stmt); found != nil && !slices.Contains(notCopied, found[1]) {
+			if found := createTable.FindStringSubmatch(stmt); found != nil && !slices.Contains(notCopied, found[1]) && !slices.Contains(names, found[1]) {
 				names = append(names, found[1])
 			}
 		}
@@ -152,13 +153,8 @@ func tables(list []Migration) (names []string) {
 
 // Copy hands all tables and rows to a sink.
 func (s *Snapshot) Copy(ctx context.Context, to Sink) error {
-	var have []string
-	for _, m := range s.known {
-		if slices.Contains(s.Migrations, m.Name) {
-			have = append(have, tables([]Migration{m})...)
-		}
-	}
-	for _, name := range have {
+	have := slices.DeleteFunc(slices.Clone(s.known), func(m Migration) bool { return !slices.Contains(s.Migrations, m.Name) })
+	for _, name := range tables(have) {
 		last, err := s.last(ctx, name)
 		if err == nil {
 			err = s.rows(ctx, "SELECT * FROM "+name, func(columns []string) error {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
@@ -289,8 +290,32 @@ func (d *doctor) server(ctx context.Context) {
 			d.ok("record", "it takes %.1f MB; %s", n/1e6, keeps(d.conf.Keep))
 		}
 	}
+	d.notices(text)
 	if damaged.MatchString(text) {
 		d.bad("database", "pages of it are broken; stop the server, keep a copy, and restore the backup (docs/install.md)")
+	}
+}
+
+var (
+	noticesLate    = regexp.MustCompile(`(?m)^jarvis_notices_late_seconds (\S+)$`)
+	noticesDropped = regexp.MustCompile(`(?m)^jarvis_notices_dropped (\S+)$`)
+)
+
+// notices looks at what webhooks and mail servers did not take.
+func (d *doctor) notices(metrics string) {
+	number := func(re *regexp.Regexp) float64 {
+		if m := re.FindStringSubmatch(metrics); m != nil {
+			if n, err := strconv.ParseFloat(m[1], 64); err == nil {
+				return n
+			}
+		}
+		return 0
+	}
+	if late := time.Duration(number(noticesLate)) * time.Second; late > 0 {
+		d.bad("notices", "one for a webhook or a mail waits for %s: it is not taken, and is tried again; the server's log says why", command.Short(late))
+	}
+	if n := number(noticesDropped); n > 0 {
+		d.bad("notices", "%.0f were given up in the last week: no webhook or mail server took them in two days; the server's log says of whom and why", n)
 	}
 }
 

@@ -29,7 +29,7 @@ type reloader struct {
 }
 
 // now are the keys that a running server takes over. Certificates are read again when their files change, without being asked.
-var now = []string{"people", "limit", "approvals", "freeze", "zone", "pipelines", "checks", "keep", "log", "http"}
+var now = []string{"people", "limit", "approvals", "freeze", "zone", "pipelines", "checks", "keep", "log", "http", "notices", "mail"}
 
 // only says which part of a key it is, where not all of it can change.
 var only = map[string]string{"log": "log.level", "http": "http.oidc"}
@@ -69,6 +69,9 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 		return out, conf.Wrong(mistake.At("checks", ": %v", err))
 	}
 	if err := a.access.SetPeople(conf.Persons()); err != nil {
+		return out, conf.Wrong(err)
+	}
+	if err := a.keeper.bot.SetRoutes(conf.Notices, conf.Mail); err != nil {
 		return out, conf.Wrong(err)
 	}
 	a.access.SetOIDC(conf.HTTP.OIDC)

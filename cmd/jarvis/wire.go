@@ -21,6 +21,7 @@ import (
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/keyring"
 	"github.com/jarvisops/jarvis/pages"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -408,12 +409,14 @@ func (a *app) frontends() ([]bot.Frontend, error) {
 
 // serve runs the engine, the socket and the bot until ctx ends or one of them does.
 func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) error {
-	conf := bot.Config{Name: a.conf.Name, Unnamed: !a.conf.Has("name"), Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Checks: a.checks, Pages: strings.TrimSuffix(a.conf.HTTP.URL, "/"), Log: a.log}
+	conf := bot.Config{Name: a.conf.Name, Unnamed: !a.conf.Has("name"), Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Frontends: fronts, Routes: a.conf.Notices, Mail: a.conf.Mail, Checks: a.checks, Pages: strings.TrimSuffix(a.conf.HTTP.URL, "/"), Log: a.log}
 	if a.conf.HTTP.URL != "" {
 		conf.Page = a.pages.Put
 	}
 	b, err := bot.New(ctx, conf)
-	if err != nil {
+	if wrong := (*mistake.One)(nil); errors.As(err, &wrong) {
+		return a.conf.Wrong(err)
+	} else if err != nil {
 		return err
 	}
 	// The bot is the last that migrates, and nothing works yet.
@@ -448,6 +451,8 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 		return float64(n)
 	})
 	a.metrics.Gauge("jarvis_notices_waiting", "Notices that no chat server has taken yet.", nil, b.NoticesWaiting)
+	a.metrics.Gauge("jarvis_notices_late_seconds", "How long the oldest notice for a webhook or a mail waits that was not taken at its first try.", nil, b.NoticesLate)
+	a.metrics.Gauge("jarvis_notices_dropped", "Notices that no webhook or mail server took in two days, and that were given up in the last week.", nil, b.NoticesDropped)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
 		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Site: a.site, Version: version, Log: a.log, Healthy: a.ready,
 		Listened: func(addr string) {
@@ -459,13 +464,10 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := []func(context.Context) error{a.engine.Run, srv.Run, a.site.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run, a.notePrimary}
+	services := []func(context.Context) error{a.engine.Run, srv.Run, a.site.Run, a.metrics.Run, a.hub.Run, a.tasks.Run, a.checks.Run, a.keeper.run, a.notePrimary, b.Run}
 	services = append(services, a.beside...)
 	if a.known != nil {
 		services = append(services, a.known.Run)
-	}
-	if len(fronts) > 0 {
-		services = append(services, b.Run)
 	}
 	errs := make([]error, len(services))
 	var wg guard.Group

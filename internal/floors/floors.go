@@ -8,7 +8,7 @@
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
 //	   inventory  agent
-//	1  pipeline  fleet  access  cloudinit  backup  keyring
+//	1  pipeline  fleet  access  cloudinit  backup  keyring  post
 //	0  clipboard  remote  store  converge  examples  docs
 //	−1 internal/proc                    (everybody may import them)
 //	−2 internal/guard  internal/plain  internal/mistake  internal/contract
@@ -41,7 +41,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return -1, true
 	case "clipboard", "remote", "store", "converge", "examples", "docs":
 		return 0, true
-	case "pipeline", "fleet", "access", "cloudinit", "backup", "keyring":
+	case "pipeline", "fleet", "access", "cloudinit", "backup", "keyring", "post":
 		return 1, true
 	case "provider": // what the providers of machines share: above the engine, below the workers
 		return 1.5, true

@@ -1,0 +1,55 @@
+// Package post hands one message to a receiver outside: a webhook or a mail server. It tries once; who calls it keeps what is
+// to be sent, and tries again.
+//
+//	checks, bot (rows in the database) ──► Hook.Send ──► POST, signed      (HTTPS)
+//	                                  └──► Mail.Send ──► a mail            (SMTP)
+//
+// Each try has its end after Timeout. A message has the same ID at each try, so that the receiver can tell a repetition. It
+// starts no goroutine of its own, keeps no state but idle connections, and its errors hold neither a URL nor a secret.
+package post
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/jarvisops/jarvis/internal/mistake"
+)
+
+// Timeout bounds one try.
+const Timeout = 10 * time.Second
+
+// Message is what is sent. A Hook takes Body, a Mail the others.
+type Message struct {
+	ID      string // the same at each try; letters, digits, ".", "-", "_"
+	At      time.Time
+	Body    []byte // JSON
+	Subject string // one line
+	Text    string // lines
+}
+
+// Sender is where messages go. Send returns nil only when the receiver took it. It is safe for concurrent use.
+type Sender interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// ErrRefused is wrapped by the error of a receiver that is there, and does not take this message. Others may be taken.
+var ErrRefused = errors.New("refused")
+
+// authorities gives those of a PEM file; nil, those of the system, for "".
+func authorities(file, key string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, mistake.At(key, "cannot be read: %v", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, mistake.At(key, "(%s) holds no certificate", file)
+	}
+	return pool, nil
+}
