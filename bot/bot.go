@@ -70,8 +70,19 @@ type Frontend interface {
 	Run(ctx context.Context, in func(Message)) error
 	// Say queues lines for a place. They may be lost when the connection breaks: whoever asked will ask again.
 	Say(place string, lines []string)
-	// Deliver says one line and returns nil only when the server took it.
-	Deliver(ctx context.Context, place, line string) error
+	// Deliver says a notice and returns nil only when the server took it.
+	Deliver(ctx context.Context, n Notice) error
+}
+
+// Notice is a line that nobody asked for just now, and that must arrive.
+type Notice struct {
+	// ID is that of its row. What is tried again has the same, whatever it says; another notice of the same words has another.
+	// 0: it has no row, and is not known again.
+	ID    int64
+	Place string
+	Line  string
+	// Choices stand as buttons under the line, where the Frontend is a Chooser.
+	Choices []Choice
 }
 
 // Settings are what the configuration says of one chat network: the Config of its package.
@@ -124,8 +135,6 @@ type Choice struct{ Label, Words string }
 type Chooser interface {
 	// SayChoices is Say, with buttons under the last line.
 	SayChoices(place string, lines []string, choices []Choice)
-	// DeliverChoices is Deliver, with buttons under the line.
-	DeliverChoices(ctx context.Context, place, line string, choices []Choice) error
 	// Chosen takes the buttons away of which one was pressed: nothing waits for it any more.
 	Chosen(choice string)
 }

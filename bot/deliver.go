@@ -204,11 +204,11 @@ func (d *deliverer) say(ctx context.Context, place, line string, x notice) (told
 			return false, nil
 		}
 	}
-	if c, ok := d.f.(Chooser); ok {
-		err = c.DeliverChoices(ctx, place, line, d.n.b.choicesUnder(ctx, x))
-	} else {
-		err = d.f.Deliver(ctx, place, line)
+	out := Notice{ID: x.id, Place: place, Line: line}
+	if _, ok := d.f.(Chooser); ok {
+		out.Choices = d.n.b.choicesUnder(ctx, x)
 	}
+	err = d.f.Deliver(ctx, out)
 	if errors.Is(err, ErrRefused) {
 		return false, nil
 	}

@@ -20,7 +20,14 @@ const (
 	actionPrefix = "jarvis:"
 )
 
-// unsureLine is a line of which a lost answer left open whether it is there.
+// unsureKey is a part of a notice at a place. Its words are no part of it: another notice may have the same.
+type unsureKey struct {
+	id    int64
+	place string
+	part  int
+}
+
+// unsureLine is a part of which a lost answer left open whether it is there.
 type unsureLine struct {
 	id    string
 	since time.Time
@@ -127,9 +134,9 @@ func (s *session) there(ctx context.Context, channel, thread string, it *item) (
 	return found, err
 }
 
-// keep remembers of a line that is to be delivered what is not known.
+// keep remembers of a notice what is not known.
 func (f *Frontend) keep(it *item) {
-	if it.line == "" || it.since.IsZero() {
+	if it.notice.id == 0 || it.since.IsZero() {
 		return
 	}
 	f.mu.Lock()
@@ -137,14 +144,14 @@ func (f *Frontend) keep(it *item) {
 	if len(f.unsure) >= maxUnsure {
 		clear(f.unsure)
 	}
-	f.unsure[it.place+"\n"+it.line] = unsureLine{it.id, it.since}
+	f.unsure[it.notice] = unsureLine{it.id, it.since}
 }
 
-// recall finds what is remembered of a line that is tried again.
+// recall finds what is remembered of a notice that is tried again.
 func (f *Frontend) recall(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if u, ok := f.unsure[it.place+"\n"+it.line]; ok && it.line != "" && it.since.IsZero() && f.clock.now().Sub(u.since) < unsureLife {
+	if u, ok := f.unsure[it.notice]; ok && it.notice.id != 0 && it.since.IsZero() && f.clock.now().Sub(u.since) < unsureLife {
 		it.id, it.since = u.id, u.since
 	}
 }
@@ -152,7 +159,7 @@ func (f *Frontend) recall(it *item) {
 func (f *Frontend) forget(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.unsure, it.place+"\n"+it.line)
+	delete(f.unsure, it.notice)
 }
 
 // maxSection is how long the text of a block may be (https://docs.slack.dev/reference/block-kit/blocks/section-block).

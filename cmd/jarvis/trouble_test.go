@@ -115,7 +115,7 @@ func TestTheBotComesBackByItself(t *testing.T) {
 						return
 					case <-time.After(30 * time.Millisecond):
 					}
-					for f.Deliver(ctx, place, fmt.Sprintf("notice %d.", n)) != nil && ctx.Err() == nil {
+					for f.Deliver(ctx, bot.Notice{ID: int64(n + 1), Place: place, Line: fmt.Sprintf("notice %d.", n)}) != nil && ctx.Err() == nil {
 						time.Sleep(200 * time.Millisecond)
 					}
 				}
