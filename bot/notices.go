@@ -46,6 +46,10 @@ func Migrations(bool) []store.Migration {
 		`CREATE TABLE seats (person TEXT PRIMARY KEY, frontend TEXT NOT NULL, nick TEXT NOT NULL, direct TEXT NOT NULL, at BIGINT NOT NULL)`,
 	}}, {Name: "bot/3-claims", Stmts: []string{
 		`ALTER TABLE notices ADD COLUMN holder TEXT NOT NULL DEFAULT ''`, // the life of a node that is saying it
+	}}, {Name: "bot/4-buttons", Stmts: []string{
+		// Where buttons stand that decide an approval; approval 0: an older program posted them. settled is when they were taken away.
+		`CREATE TABLE buttons (id {{id}}, frontend TEXT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, approval BIGINT NOT NULL, settled BIGINT NOT NULL DEFAULT 0, UNIQUE (frontend, at))`,
+		`CREATE INDEX buttons_unsettled ON buttons (frontend, id) WHERE settled = 0`,
 	}}}
 }
 

@@ -17,7 +17,7 @@ import (
 type item struct {
 	place   string
 	text    string // escaped
-	choices []bot.Choice
+	choices bot.Choices
 	change  string     // the ts of the post that it changes; its buttons go
 	notice  unsureKey  // which part of which notice it is
 	done    chan error // nil: nobody waits
@@ -191,10 +191,10 @@ func (l *lanes) wake() {
 }
 
 // Say queues lines as one post; when the queue of the channel is full, it is dropped with a log entry.
-func (f *Frontend) Say(place string, lines []string) { f.SayChoices(place, lines, nil) }
+func (f *Frontend) Say(place string, lines []string) { f.SayChoices(place, lines, bot.Choices{}) }
 
 // SayChoices is Say with buttons under the last line.
-func (f *Frontend) SayChoices(place string, lines []string, choices []bot.Choice) {
+func (f *Frontend) SayChoices(place string, lines []string, choices bot.Choices) {
 	list := posts(lines)
 	for i, text := range list {
 		it := item{place: place, text: text}

@@ -179,7 +179,8 @@ func TestThePaceOfAChannel(t *testing.T) {
 // TestButtons: who presses says the words; a press counts once, and the buttons go when they are chosen.
 func TestButtons(t *testing.T) {
 	x := start(t, fast(), nil)
-	choices := []bot.Choice{{Label: "Approve", Words: "approve 12"}, {Label: "Deny", Words: "deny 12"}}
+	shown := make(chan bot.Post, 10)
+	choices := bot.Choices{List: []bot.Choice{{Label: "Approve", Words: "approve 12"}, {Label: "Deny", Words: "deny 12"}}, Shown: func(p bot.Post) { shown <- p }}
 	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "loki & thor: `approve 12`", Choices: choices}); err != nil {
 		t.Fatal(err)
 	}
@@ -200,18 +201,23 @@ func TestButtons(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := x.next()
-		if m.Choice == "" || m.Nick != c.user || m.Account != c.account || m.Text != "@jarvis approve 12" || m.Place != "#ops/"+p.TS || m.Past != 0 || m.Private {
+		if m.Choice.At != "#ops/"+p.TS || m.Choice.Text != p.Text || m.Nick != c.user || m.Account != c.account || m.Text != "@jarvis approve 12" || m.Place != "#ops/"+p.TS || m.Past != 0 || m.Private {
 			t.Errorf("heard %+v", m)
 		}
 		if c.account == "" {
 			continue
 		}
 		x.then()
-		x.f.Chosen(m.Choice)
+		if at := <-shown; at != m.Choice {
+			t.Errorf("the buttons stand at %+v, and are pressed at %+v", at, m.Choice)
+		}
+		if err := x.f.Settle(t.Context(), m.Choice, "Approved by <bob>."); err != nil {
+			t.Error(err)
+		}
 		if err := x.Until("the buttons are gone", limit, func() bool { return len(x.Posts()[0].Buttons()) == 0 }); err != nil {
 			t.Fatal(err, x.log)
 		}
-		if got := x.Posts()[0].Text; got != p.Text {
+		if got := x.Posts()[0].Text; got != p.Text+"\nApproved by &lt;bob&gt;." {
 			t.Errorf("the line is %q now", got)
 		}
 		if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "again", Choices: choices}); err != nil {
