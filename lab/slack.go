@@ -31,6 +31,7 @@ type Slack struct {
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed at each change that somebody may wait for
+	host       string        // by which it was called last
 	seq        int
 	last       int64 // ts, in microseconds
 	channels   map[string]*slackChannel
