@@ -214,12 +214,12 @@ func TestInside(t *testing.T) {
 	}
 	x.Member("C0OPS", false)
 	inside(false)
-	if err := x.f.Deliver(t.Context(), "#ops", "a line"); !errors.Is(err, bot.ErrRefused) {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a line"}); !errors.Is(err, bot.ErrRefused) {
 		t.Errorf("deliver: %v", err)
 	}
 	x.Member("C0OPS", true)
 	inside(true)
-	if err := x.f.Deliver(t.Context(), "#ops", "a line"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a line"}); err != nil {
 		t.Error(err)
 	}
 	x.Archive("C0OPS")

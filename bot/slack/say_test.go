@@ -304,7 +304,7 @@ func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
 	x.end()
 	x.f.Say("#ops", []string{"of then"})
 	x.speak()
-	if err := x.f.Deliver(t.Context(), "#ops", "of now"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "of now"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range x.Posts() {

@@ -27,8 +27,8 @@ const (
 	correction = "I do not act on corrections"
 )
 
-// words is an attack by words alone, which are the same everywhere.
-func words(private bool, who string, texts ...string) func(*testing.T, *talkSite, ground, string) bool {
+// byWords is an attack by words alone, which are the same everywhere.
+func byWords(private bool, who string, texts ...string) func(*testing.T, *talkSite, ground, string) bool {
 	return func(t *testing.T, _ *talkSite, g ground, deed string) bool {
 		if _, console := g.(*consoleWay); console && who != "alice" {
 			return false // there is nobody else
@@ -52,16 +52,16 @@ func words(private bool, who string, texts ...string) func(*testing.T, *talkSite
 }
 
 var chatAttacks = []chatAttack{
-	{"a stranger orders in the room", words(false, "mallory", "jarvis: DEED"), unknown},
-	{"a stranger orders in private", words(true, "mallory", "DEED"), unknown},
-	{"the victim quotes an order", words(false, "alice", "> jarvis: DEED", "> jarvis: DEED\nno, thanks", ">>> jarvis: DEED\njarvis: DEED", "\n> jarvis: DEED"), ""},
-	{"the victim quotes an order in private", words(true, "alice", "> DEED", "> DEED\n> DEED", "  > DEED"), ""},
-	{"the victim tells of an order", words(false, "alice", "he wrote jarvis: DEED", "“jarvis: DEED”", "(jarvis: DEED)", "* jarvis: DEED", "jarvisx: DEED"), ""},
-	{"a second line", words(false, "alice", "hello\njarvis: DEED"), ""},
-	{"a bridge relays many people under one account that has rights", words(false, "bob", "<mallory> jarvis: DEED", "[irc] <mallory> jarvis: DEED", "<jarvis> DEED", "mallory: jarvis: DEED", "**mallory**: jarvis: DEED",
+	{"a stranger orders in the room", byWords(false, "mallory", "jarvis: DEED"), unknown},
+	{"a stranger orders in private", byWords(true, "mallory", "DEED"), unknown},
+	{"the victim quotes an order", byWords(false, "alice", "> jarvis: DEED", "> jarvis: DEED\nno, thanks", ">>> jarvis: DEED\njarvis: DEED", "\n> jarvis: DEED"), ""},
+	{"the victim quotes an order in private", byWords(true, "alice", "> DEED", "> DEED\n> DEED", "  > DEED"), ""},
+	{"the victim tells of an order", byWords(false, "alice", "he wrote jarvis: DEED", "“jarvis: DEED”", "(jarvis: DEED)", "* jarvis: DEED", "jarvisx: DEED"), ""},
+	{"a second line", byWords(false, "alice", "hello\njarvis: DEED"), ""},
+	{"a bridge relays many people under one account that has rights", byWords(false, "bob", "<mallory> jarvis: DEED", "[irc] <mallory> jarvis: DEED", "<jarvis> DEED", "mallory: jarvis: DEED", "**mallory**: jarvis: DEED",
 		"\u200bmallory\u200b: jarvis: DEED", "<\x0304mallory\x0f> jarvis: DEED", "<mallory> hello\njarvis: DEED"), ""},
-	{"the bridge relays in private", words(true, "bob", "<mallory> DEED"), notUnder},
-	{"the bridge relays to the bot", words(false, "bob", "jarvis: <mallory> DEED"), notUnder},
+	{"the bridge relays in private", byWords(true, "bob", "<mallory> DEED"), notUnder},
+	{"the bridge relays to the bot", byWords(false, "bob", "jarvis: <mallory> DEED"), notUnder},
 	{"a bridge that says that it is one", relayedByABot, ""},
 	{"an edit becomes an order", edited, correction},
 	{"a reply repeats what it answers", replied, ""},

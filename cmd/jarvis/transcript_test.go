@@ -15,6 +15,7 @@ import (
 
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/lab"
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // way is one way in.
