@@ -31,8 +31,8 @@ func (p *prompt) Run(ctx context.Context, in func(bot.Message)) error {
 	<-ctx.Done()
 	return nil
 }
-func (p *prompt) Say(_ string, lines []string)                        { p.out <- lines[0] }
-func (p *prompt) Deliver(_ context.Context, _ string, _ string) error { return nil }
+func (p *prompt) Say(_ string, lines []string)              { p.out <- lines[0] }
+func (p *prompt) Deliver(context.Context, bot.Notice) error { return nil }
 
 // BenchmarkAnswer: time from a chat line to its answer while a thousand runs work through steps of 4 KiB clipboards.
 func BenchmarkAnswer(b *testing.B) {

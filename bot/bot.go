@@ -45,8 +45,8 @@ type Message struct {
 	Encrypted bool
 	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to us.
 	Past int64
-	// Choice is not "" when it was said by one of the buttons of a Chooser, who knows by it where they are.
-	Choice string
+	// Choice is where the button stands by which it was said; zero: it was written.
+	Choice Post
 
 	more     bool // it had more lines than the one that Text now is
 	stranger bool // nobody in the configuration
@@ -72,8 +72,19 @@ type Frontend interface {
 	Run(ctx context.Context, in func(Message)) error
 	// Say queues lines for a place. They may be lost when the connection breaks: whoever asked will ask again.
 	Say(place string, lines []string)
-	// Deliver says one line and returns nil only when the server took it.
-	Deliver(ctx context.Context, place, line string) error
+	// Deliver says a notice and returns nil only when the server took it.
+	Deliver(ctx context.Context, n Notice) error
+}
+
+// Notice is a line that nobody asked for just now, and that must arrive.
+type Notice struct {
+	// ID is that of its row. What is tried again has the same, whatever it says; another notice of the same words has another.
+	// 0: it has no row, and is not known again.
+	ID    int64
+	Place string
+	Line  string
+	// Choices stand as buttons under the line, where the Frontend is a Chooser.
+	Choices Choices
 }
 
 // Settings are what the configuration says of one chat network: the Config of its package.
@@ -121,15 +132,24 @@ type Roomer interface{ Rooms() []string }
 // Choice is what somebody may say by a button: what stands on it, and the words.
 type Choice struct{ Label, Words string }
 
+// Choices are what may be said by buttons under one line.
+type Choices struct {
+	List []Choice
+	// Shown is told where they stand as soon as they do; it may be nil.
+	Shown func(Post)
+}
+
+// Post is a line with buttons, as its Chooser knows it: At is like no other there, and means the same after a restart.
+type Post struct{ At, Text string }
+
 // Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the button's words
 // and a Choice of its own; he is who he is, whatever was pressed.
 type Chooser interface {
 	// SayChoices is Say, with buttons under the last line.
-	SayChoices(place string, lines []string, choices []Choice)
-	// DeliverChoices is Deliver, with buttons under the line.
-	DeliverChoices(ctx context.Context, place, line string, choices []Choice) error
-	// Chosen takes the buttons away of which one was pressed: nothing waits for it any more.
-	Chosen(choice string)
+	SayChoices(place string, lines []string, choices Choices)
+	// Settle takes the buttons of a post away, and has it end with how it was decided; "": with nothing more. It may be done again.
+	// The error wraps ErrRefused when it will never be done, as for a post that somebody deleted.
+	Settle(ctx context.Context, p Post, how string) error
 }
 
 // Feed is what has something to say beside the engine. A *checks.Monitor is one.

@@ -40,16 +40,18 @@ type deliverer struct {
 	f    Frontend
 	held map[string]held
 	// warned has the places, with for whom, of which it was said that they are somebody else's now.
-	warned map[string]bool
-	said   []int64 // said, and the record does not have it yet
+	warned  map[string]bool
+	said    []int64 // said, and the record does not have it yet
+	buttons settler
 }
 
 // deliver says what waits for one frontend, in the order of each place. A place that does not take a line is tried
 // again later, and meanwhile the askers are told in private; other places do not wait for it.
 func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
-	d := &deliverer{n: n, f: f, held: map[string]held{}, warned: map[string]bool{}}
+	d := &deliverer{n: n, f: f, held: map[string]held{}, warned: map[string]bool{}, buttons: settler{b: n.b, f: f}}
 	pause := time.Second
 	for ctx.Err() == nil {
+		d.buttons.round(ctx)
 		said, err := d.round(ctx)
 		if said > 0 {
 			pause = time.Second
@@ -89,13 +91,16 @@ func (d *deliverer) rest(now time.Time) (wait time.Duration) {
 			wait = left
 		}
 	}
+	if left := d.buttons.rest(now); left > 0 && (wait == 0 || left < wait) {
+		wait = left
+	}
 	return wait
 }
 
 // round says the oldest lines of each place that is not held. The error is the frontend's, which has no link, or the
 // database's.
 func (d *deliverer) round(ctx context.Context) (said int, err error) {
-	if err := d.settle(ctx); err != nil {
+	if err := d.record(ctx); err != nil {
 		return 0, err
 	}
 	list, err := d.ready(ctx)
@@ -135,16 +140,16 @@ func (d *deliverer) round(ctx context.Context) (said int, err error) {
 		}
 		said++
 		d.said = append(d.said, x.id)
-		if err := d.settle(ctx); err != nil {
+		if err := d.record(ctx); err != nil {
 			return said, err
 		}
 	}
 	return said, nil
 }
 
-// settle puts on record what was said, also while we stop: otherwise it is said again. What the database does not take is kept,
+// record puts on record what was said, also while we stop: otherwise it is said again. What the database does not take is kept,
 // and nothing else is said before it is there.
-func (d *deliverer) settle(ctx context.Context) error {
+func (d *deliverer) record(ctx context.Context) error {
 	for len(d.said) > 0 {
 		if err := d.n.mark(context.WithoutCancel(ctx), d.said[0]); err != nil {
 			d.n.b.Log.Error("mark a notice", "err", err)
@@ -204,11 +209,11 @@ func (d *deliverer) say(ctx context.Context, place, line string, x notice) (told
 			return false, nil
 		}
 	}
-	if c, ok := d.f.(Chooser); ok {
-		err = c.DeliverChoices(ctx, place, line, d.n.b.choicesUnder(ctx, x))
-	} else {
-		err = d.f.Deliver(ctx, place, line)
+	out := Notice{ID: x.id, Place: place, Line: line}
+	if _, ok := d.f.(Chooser); ok {
+		out.Choices = d.n.b.choicesUnder(ctx, d.f, x)
 	}
+	err = d.f.Deliver(ctx, out)
 	if errors.Is(err, ErrRefused) {
 		return false, nil
 	}

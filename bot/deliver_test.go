@@ -33,17 +33,17 @@ func (*picky) Run(ctx context.Context, _ func(bot.Message)) error {
 	return nil
 }
 func (p *picky) Say(string, []string) {}
-func (p *picky) Deliver(_ context.Context, place, line string) error {
+func (p *picky) Deliver(_ context.Context, n bot.Notice) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tries++
-	if p.breaks[place] {
+	if p.breaks[n.Place] {
 		return errors.New("the server has an internal error")
 	}
-	if p.refuses[place] {
-		return fmt.Errorf("%w: %s: no such place", bot.ErrRefused, place)
+	if p.refuses[n.Place] {
+		return fmt.Errorf("%w: %s: no such place", bot.ErrRefused, n.Place)
 	}
-	p.said = append(p.said, place+" "+line)
+	p.said = append(p.said, n.Place+" "+n.Line)
 	return nil
 }
 

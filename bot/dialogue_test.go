@@ -64,13 +64,13 @@ func (s *stage) Say(place string, lines []string) {
 		s.said = append(s.said, s.mark(place)+l)
 	}
 }
-func (s *stage) Deliver(_ context.Context, place, line string) error {
+func (s *stage) Deliver(_ context.Context, n bot.Notice) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
 		return errors.New("the link is down")
 	}
-	s.said = append(s.said, s.mark(place)+line)
+	s.said = append(s.said, s.mark(n.Place)+n.Line)
 	return nil
 }
 func (s *stage) mark(place string) string {

@@ -91,7 +91,7 @@ func TestStrangersWithEverNewNicksHoldUpNobody(t *testing.T) {
 		time.Sleep(2 * time.Second)
 	}
 	began := time.Now()
-	if err := f.Deliver(t.Context(), "#ops", "loki is ready"); err != nil {
+	if err := f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "loki is ready"}); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(began); took > 5*time.Second {

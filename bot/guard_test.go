@@ -172,5 +172,5 @@ func (s *answers) Run(ctx context.Context, in func(bot.Message)) error {
 	<-ctx.Done()
 	return nil
 }
-func (s *answers) Say(_ string, lines []string)                  { s.said <- lines }
-func (s *answers) Deliver(context.Context, string, string) error { return nil }
+func (s *answers) Say(_ string, lines []string)              { s.said <- lines }
+func (s *answers) Deliver(context.Context, bot.Notice) error { return nil }

@@ -26,6 +26,9 @@ func (b *Bot) Heard(ctx context.Context) (event int64, err error) {
 // Prune removes the notices that a server took before a time, and gives how many. What nobody has taken stays.
 func (b *Bot) Prune(ctx context.Context, before time.Time) (int64, error) {
 	n, err := b.DB.Sweep(ctx, store.Sweep{Table: "notices", Old: "sent > 0 AND sent < ?", Arg: before.UnixMilli(), All: true})
+	if err == nil {
+		_, err = b.DB.Sweep(ctx, store.Sweep{Table: "buttons", Old: "settled > 0 AND settled < ?", Arg: before.UnixMilli(), All: true})
+	}
 	if err != nil {
 		err = fmt.Errorf("remove old notices: %w", err)
 	}

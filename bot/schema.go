@@ -24,7 +24,11 @@ func Migrations(postgres bool) []store.Migration {
 		`ALTER TABLE notices ADD COLUMN born BIGINT NOT NULL DEFAULT 0`,    // when it was made, for a postman
 		`CREATE INDEX notices_quiet ON notices (frontend, place) WHERE sent = -1`,
 		`CREATE INDEX notices_dropped ON notices (sent) WHERE dropped = 1`,
-	)}}
+	)}, {Name: "bot/5-buttons", Stmts: []string{
+		// Where buttons stand that decide an approval; approval 0: an older program posted them. settled is when they were taken away.
+		`CREATE TABLE buttons (id {{id}}, frontend TEXT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, approval BIGINT NOT NULL, settled BIGINT NOT NULL DEFAULT 0, UNIQUE (frontend, at))`,
+		`CREATE INDEX buttons_unsettled ON buttons (frontend, id) WHERE settled = 0`,
+	}}}
 }
 
 // oncePerRoute has an event be told once to each route, and not once. Route "" is where the run was asked. SQLite can not take

@@ -31,6 +31,7 @@ type Slack struct {
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed at each change that somebody may wait for
+	host       string        // by which it was called last
 	seq        int
 	last       int64 // ts, in microseconds
 	channels   map[string]*slackChannel
@@ -135,6 +136,24 @@ func StartSlack(o SlackOptions) *Slack {
 	return s
 }
 
+// Meet makes a channel with people of ours and the bot in it; whoever is not there yet comes to the workspace. With the name "" it is
+// only that they come.
+func (s *Slack) Meet(id, name string, people ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	members := []string{SlackBotUser}
+	for _, p := range people {
+		user := SlackUser(p)
+		if s.users[user] == nil {
+			s.users[user] = &slackUser{id: user, name: p, team: SlackTeam}
+		}
+		members = append(members, user)
+	}
+	if name != "" {
+		s.channels[id] = &slackChannel{id: id, name: name, members: members}
+	}
+}
+
 // SlackUser gives the id of somebody by his name.
 func SlackUser(name string) string { return "U0" + strings.ToUpper(name) }
 
@@ -185,6 +204,16 @@ func (s *Slack) Posts() []SlackPost {
 		if p.Bot {
 			out = append(out, *p)
 		}
+	}
+	return out
+}
+
+// PostsFrom gives all that was said from the nth line on, by people too.
+func (s *Slack) PostsFrom(n int) (out []SlackPost) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.posts[min(n, len(s.posts)):] {
+		out = append(out, *p)
 	}
 	return out
 }

@@ -135,6 +135,7 @@ func (s *Slack) call(name string, r *http.Request, args map[string]string) field
 	if r.URL.Query().Has("token") {
 		s.bad("%s: a token in the address", name)
 	}
+	s.host = r.Host // a proxy in between is in between of the socket, too
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		token = args["token"]
@@ -179,7 +180,7 @@ func (s *Slack) open(map[string]string) fields {
 	}
 	ticket := s.id("t")
 	s.tickets[ticket] = true
-	return fields{"ok": true, "url": "ws" + strings.TrimPrefix(s.server.URL, "http") + "/link/?ticket=" + ticket}
+	return fields{"ok": true, "url": "ws://" + s.host + "/link/?ticket=" + ticket}
 }
 
 // place gives the channel of a call that writes, or the refusal.

@@ -139,12 +139,23 @@ type Decided struct {
 
 // Decided lists what was asked for last and is decided, newest first.
 func (e *Engine) Decided(ctx context.Context, limit int) ([]Decided, error) {
-	return store.Collect(ctx, e.db, func(row store.Row) (d Decided, err error) {
-		var decided int64
-		d.Approval, err = scanApproval(scanMore{row, []any{&d.Outcome, &d.Decider, &d.Because, &decided}})
-		d.At = at(decided)
-		return d, err
-	}, "SELECT "+approvalColumns+", outcome, decided_by, because, decided FROM approvals WHERE outcome <> '' ORDER BY id DESC LIMIT ?", limit)
+	return store.Collect(ctx, e.db, scanDecided, "SELECT "+approvalColumns+", outcome, decided_by, because, decided FROM approvals WHERE outcome <> '' ORDER BY id DESC LIMIT ?", limit)
+}
+
+// Decision gives how an approval was decided. ErrNotFound while it waits, and when it is not on record any more.
+func (e *Engine) Decision(ctx context.Context, approval int64) (Decided, error) {
+	d, err := scanDecided(e.db.QueryRow(ctx, "SELECT "+approvalColumns+", outcome, decided_by, because, decided FROM approvals WHERE id = ? AND outcome <> ''", approval))
+	if errors.Is(err, store.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return d, err
+}
+
+func scanDecided(row store.Row) (d Decided, err error) {
+	var decided int64
+	d.Approval, err = scanApproval(scanMore{row, []any{&d.Outcome, &d.Decider, &d.Because, &decided}})
+	d.At = at(decided)
+	return d, err
 }
 
 // AskedBy reports whether a person is who asked, or counts as him: he cannot approve it.

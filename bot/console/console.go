@@ -147,14 +147,14 @@ func (f *Frontend) Say(_ string, lines []string) {
 }
 
 // Deliver prints one line; printed is delivered.
-func (f *Frontend) Deliver(_ context.Context, _, line string) error {
+func (f *Frontend) Deliver(_ context.Context, n bot.Notice) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	cr := ""
 	if f.Prompt {
 		cr = "\r"
 	}
-	_, err := fmt.Fprintf(f.Out, "%s%s> %s\n", cr, f.Bot, plain.Line(line))
+	_, err := fmt.Fprintf(f.Out, "%s%s> %s\n", cr, f.Bot, plain.Line(n.Line))
 	if err == nil && f.Prompt {
 		_, err = fmt.Fprintf(f.Out, "%s> ", f.who())
 	}

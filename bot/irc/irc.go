@@ -79,18 +79,27 @@ type Frontend struct {
 	dial atomic.Int64 // connections so far
 
 	mu sync.Mutex
-	// unsure are lines that were sent, and of which nobody knows whether they arrived.
-	unsure map[string]time.Time
+	// unsure are notices that were sent, and of which nobody knows whether they arrived.
+	unsure map[unsureKey]time.Time
 }
 
 // again marks a line that may have been said before: IRC keeps no history in which one could look.
 const again = " (said again: I could not see whether it arrived)"
 
-// unsureLife is how long such a line is remembered.
+// unsureLife is how long such a notice is remembered.
 const unsureLife = time.Hour
 
-// doubt notes that nobody knows whether a line arrived; doubted asks, and forgets.
-func (f *Frontend) doubt(place, line string) {
+// unsureKey is a notice at a place. Its words are no part of it: another notice may have the same.
+type unsureKey struct {
+	id    int64
+	place string
+}
+
+// doubt notes that nobody knows whether a notice arrived; doubted asks, and forgets.
+func (f *Frontend) doubt(n bot.Notice) {
+	if n.ID == 0 {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for k, at := range f.unsure {
@@ -98,14 +107,15 @@ func (f *Frontend) doubt(place, line string) {
 			delete(f.unsure, k)
 		}
 	}
-	f.unsure[place+" "+line] = time.Now()
+	f.unsure[unsureKey{n.ID, n.Place}] = time.Now()
 }
 
-func (f *Frontend) doubted(place, line string) bool {
+func (f *Frontend) doubted(n bot.Notice) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, ok := f.unsure[place+" "+line]
-	delete(f.unsure, place+" "+line)
+	key := unsureKey{n.ID, n.Place}
+	_, ok := f.unsure[key]
+	delete(f.unsure, key)
 	return ok
 }
 
@@ -184,7 +194,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	f := &Frontend{cfg: cfg, host: host, port: int(n), log: log, unsure: map[string]time.Time{}}
+	f := &Frontend{cfg: cfg, host: host, port: int(n), log: log, unsure: map[unsureKey]time.Time{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -388,16 +398,16 @@ func (f *Frontend) left(nick, why string) {
 	}
 }
 
-// Deliver says one line and waits until the server has taken it. The error wraps bot.ErrRefused when the server is
+// Deliver says a notice and waits until the server has taken it. The error wraps bot.ErrRefused when the server is
 // there, but does not take lines for that place.
-func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
+func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 	done := make(chan sent, 1)
-	text := line
-	maybe := f.doubted(place, line)
+	text := n.Line
+	maybe := f.doubted(n)
 	if maybe {
 		text += again
 	}
-	if !f.out.Add(girc.ToRFC1459(place), item{place: place, parts: cut(place, text), done: done}) {
+	if !f.out.Add(girc.ToRFC1459(n.Place), item{place: n.Place, parts: cut(n.Place, text), done: done}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	select {
@@ -410,7 +420,7 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 			maybe = maybe || err != nil && !errors.Is(err, bot.ErrRefused)
 		}
 		if err != nil && maybe {
-			f.doubt(place, line)
+			f.doubt(n)
 		}
 		return err
 	}

@@ -86,7 +86,7 @@ func deliver(t *testing.T, f *irc.Frontend, place, line string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	return f.Deliver(ctx, place, line)
+	return f.Deliver(ctx, bot.Notice{Place: place, Line: line})
 }
 
 // A server cuts a line that is too long in silence; so it is cut before, between words and never inside a character.
@@ -169,7 +169,7 @@ func TestAServerWithoutTheLoginWeAskedForIsLeft(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	if err := f.Deliver(ctx, "#ops", "secret plans"); err == nil {
+	if err := f.Deliver(ctx, bot.Notice{Place: "#ops", Line: "secret plans"}); err == nil {
 		t.Error("a line was said on a link without a login")
 	}
 	if alice.Count("JOIN.*#ops|secret plans") > 1 { // alice's own
@@ -294,7 +294,7 @@ func TestALineOnAHalfOpenLinkIsNotDelivered(t *testing.T) {
 	f, _ := link(t, irc.Config{Server: l.Addr().String()}, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if err := f.Deliver(ctx, "#ops", "is ready"); err == nil {
+	if err := f.Deliver(ctx, bot.Notice{Place: "#ops", Line: "is ready"}); err == nil {
 		t.Error("a line that nobody answered counts as delivered")
 	}
 }

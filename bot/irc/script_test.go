@@ -2,9 +2,11 @@ package irc_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,5 +160,41 @@ func TestARefusalBeforeTheNextLineCounts(t *testing.T) {
 	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}, Rate: irc.Rate{Burst: 1, Interval: 300 * time.Millisecond}}, nil)
 	if err := deliver(t, f, "#ops", strings.Repeat("a long line ", 60)); !errors.Is(err, bot.ErrRefused) {
 		t.Errorf("Deliver = %v, want ErrRefused", err)
+	}
+}
+
+// TestALineIsDoubtedByItsNotice: a notice of which a broken link left open whether it arrived says so when it is said again.
+// Another notice of the same words is another one, and was never said before.
+func TestALineIsDoubtedByItsNotice(t *testing.T) {
+	lost := false
+	s := newScript(t, "CHANTYPES=#", nil, func(s *script, command string, _ []string) bool {
+		if command == "PRIVMSG" && !lost {
+			lost = true
+			s.mu.Lock()
+			_ = s.conn.Close()
+			s.mu.Unlock()
+		}
+		return command == "PRIVMSG"
+	})
+	f, _ := link(t, irc.Config{Server: s.Addr, Channels: []string{"#ops"}}, nil)
+	say := func(id int64) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		return f.Deliver(ctx, bot.Notice{ID: id, Place: "#ops", Line: "loki is ready"})
+	}
+	if err := say(1); err == nil {
+		t.Fatal("the link broke, and Deliver says nothing of it")
+	}
+	for _, id := range []int64{2, 1} {
+		if err := say(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, again := s.count("loki is ready"), s.count("said again"); n != 3 || again != 1 {
+		t.Errorf("said %d times, %d of them as said again; want 3 and 1: %q", n, again, s.all())
+	}
+	said := slices.DeleteFunc(s.all(), func(l string) bool { return !strings.HasPrefix(l, "PRIVMSG") })
+	if !strings.HasSuffix(said[len(said)-1], "said again: I could not see whether it arrived)") {
+		t.Errorf("the notice that was said again came last, and another one is marked: %q", said)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/lab/real"
 )
@@ -25,7 +26,7 @@ func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
 	run(t, f, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), real.Patience(30*time.Second))
 	defer cancel()
-	for f.Deliver(ctx, "#ops", "of now") != nil { // while the server still has the nick of before
+	for f.Deliver(ctx, bot.Notice{Place: "#ops", Line: "of now"}) != nil { // while the server still has the nick of before
 		if ctx.Err() != nil {
 			t.Fatal(ctx.Err())
 		}

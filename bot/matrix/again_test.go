@@ -62,7 +62,7 @@ func TestOnePlaceIsNotTheLink(t *testing.T) {
 	})
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if err := f.Deliver(ctx, "@bob:dead.example", "x"); !errors.Is(err, bot.ErrRefused) || !f.Up() {
+		if err := f.Deliver(ctx, bot.Notice{Place: "@bob:dead.example", Line: "x"}); !errors.Is(err, bot.ErrRefused) || !f.Up() {
 			t.Errorf("deliver: %v; there is a link: %v", err, f.Up())
 		}
 		cancel()

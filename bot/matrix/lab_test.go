@@ -178,7 +178,7 @@ func deliver(t *testing.T, f *running, place, line string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), real.Patience(waiting))
 	defer cancel()
-	return f.Deliver(ctx, place, line)
+	return f.Deliver(ctx, bot.Notice{Place: place, Line: line})
 }
 
 func refuses(t *testing.T, f *running, place string) {

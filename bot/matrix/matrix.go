@@ -69,7 +69,7 @@ type Frontend struct {
 	told    map[string]bool // what of encrypted rooms was said already, by room; for the listener alone
 
 	mu     sync.Mutex
-	unsure map[string]unsure
+	unsure map[unsureKey]unsure
 	seq    int64
 }
 
@@ -95,7 +95,7 @@ func (c Config) Beside(string) bot.Settings {
 // New checks the configuration; Run connects.
 func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	var wrong mistake.List
-	f := &Frontend{cfg: cfg, me: id.UserID(cfg.User), log: log, unsure: map[string]unsure{}, told: map[string]bool{}}
+	f := &Frontend{cfg: cfg, me: id.UserID(cfg.User), log: log, unsure: map[unsureKey]unsure{}, told: map[string]bool{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}

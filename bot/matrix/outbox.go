@@ -82,24 +82,30 @@ func (f *Frontend) txn() string {
 	return "jarvis-" + strconv.FormatInt(time.Now().UnixMicro(), 36) + "-" + strconv.FormatInt(f.seq, 36)
 }
 
-// unsure is a line that was sent, and of which nobody knows whether it arrived.
+// unsure is a notice that was sent, and of which nobody knows whether it arrived.
 type unsure struct {
 	txn string
 	at  time.Time
 }
 
-// unsureLife is how long such a line is remembered; servers keep transaction ids for half an hour and more.
+// unsureKey is a notice at a place. Its words are no part of it: another notice may have the same.
+type unsureKey struct {
+	id    int64
+	place string
+}
+
+// unsureLife is how long such a notice is remembered; servers keep transaction ids for half an hour and more.
 const unsureLife = time.Hour
 
-// txnFor gives the transaction id under which a line was tried before, or a new one.
-func (f *Frontend) txnFor(place, body string) string {
+// txnFor gives the transaction id under which a notice was tried before, or a new one.
+func (f *Frontend) txnFor(n bot.Notice) string {
 	f.mu.Lock()
 	for k, u := range f.unsure {
 		if time.Since(u.at) > unsureLife {
 			delete(f.unsure, k)
 		}
 	}
-	u, ok := f.unsure[place+"\n"+body]
+	u, ok := f.unsure[unsureKey{n.ID, n.Place}]
 	f.mu.Unlock()
 	if ok {
 		return u.txn
@@ -107,17 +113,17 @@ func (f *Frontend) txnFor(place, body string) string {
 	return f.txn()
 }
 
-// Deliver says one line and returns nil when the server gave it an event id. The error wraps bot.ErrRefused when the
-// server is there, but does not take lines for that place. A line of which a broken connection left open whether it
+// Deliver says a notice and returns nil when the server gave it an event id. The error wraps bot.ErrRefused when the
+// server is there, but does not take lines for that place. A notice of which a broken connection left open whether it
 // arrived goes out again under the same transaction id, and is one event.
-func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
-	body := plain.Line(line)
+func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
+	body := plain.Line(n.Line)
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
-	txn := f.txnFor(place, body)
+	txn := f.txnFor(n)
 	done := make(chan error, 1)
-	if !f.out.Add(roomOf(place), item{place: place, body: body, txn: txn, done: done}) {
+	if !f.out.Add(roomOf(n.Place), item{place: n.Place, body: body, txn: txn, done: done}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused)
 	}
 	var err error
@@ -129,9 +135,9 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil || errors.Is(err, bot.ErrRefused) {
-		delete(f.unsure, place+"\n"+body)
-	} else {
-		f.unsure[place+"\n"+body] = unsure{txn, time.Now()}
+		delete(f.unsure, unsureKey{n.ID, n.Place})
+	} else if n.ID != 0 {
+		f.unsure[unsureKey{n.ID, n.Place}] = unsure{txn, time.Now()}
 	}
 	return err
 }

@@ -86,7 +86,7 @@ func (f *Frontend) one(ctx context.Context, w work, in func(bot.Message)) {
 		m.Past = f.dials.Load()
 	}
 	if x.pressed != nil {
-		m.Choice = x.channel + "/" + x.pressed.ts + "/" + x.pressed.text
+		m.Choice = bot.Post{At: place + "/" + x.pressed.ts, Text: x.pressed.text}
 	}
 	m.Nick, m.Account = f.users.who(ctx, w.s, x)
 	in(m)

@@ -17,9 +17,9 @@ import (
 type item struct {
 	place   string
 	text    string // escaped
-	choices []bot.Choice
+	choices bot.Choices
 	change  string     // the ts of the post that it changes; its buttons go
-	line    string     // what Deliver was asked to say
+	notice  unsureKey  // which part of which notice it is
 	done    chan error // nil: nobody waits
 	tries   int
 	id      string    // in the post's metadata
@@ -191,10 +191,10 @@ func (l *lanes) wake() {
 }
 
 // Say queues lines as one post; when the queue of the channel is full, it is dropped with a log entry.
-func (f *Frontend) Say(place string, lines []string) { f.SayChoices(place, lines, nil) }
+func (f *Frontend) Say(place string, lines []string) { f.SayChoices(place, lines, bot.Choices{}) }
 
 // SayChoices is Say with buttons under the last line.
-func (f *Frontend) SayChoices(place string, lines []string, choices []bot.Choice) {
+func (f *Frontend) SayChoices(place string, lines []string, choices bot.Choices) {
 	list := posts(lines)
 	for i, text := range list {
 		it := item{place: place, text: text}
@@ -216,22 +216,17 @@ func (f *Frontend) SayLater(place string, lines []string) {
 	}
 }
 
-// Deliver says one line and waits until Slack gave its ts. The error wraps bot.ErrRefused when Slack is there, but does not
-// take lines for that place. A line whose answer was lost is not said again when the history shows it.
-func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
-	return f.DeliverChoices(ctx, place, line, nil)
-}
-
-// DeliverChoices is Deliver with buttons under the line.
-func (f *Frontend) DeliverChoices(ctx context.Context, place, line string, choices []bot.Choice) error {
+// Deliver says a notice, with its buttons under it, and waits until Slack gave its ts. The error wraps bot.ErrRefused when Slack is there, but does not
+// take lines for that place. A notice whose answer was lost is not said again when the history shows it.
+func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
-	list := posts([]string{line})
+	list := posts([]string{n.Line})
 	for i, text := range list {
-		it := item{place: place, text: text, line: text, done: make(chan error, 1)}
+		it := item{place: n.Place, text: text, notice: unsureKey{n.ID, n.Place, i}, done: make(chan error, 1)}
 		if i == len(list)-1 {
-			it.choices = choices
+			it.choices = n.Choices
 		}
 		if !f.out.add(it) {
 			return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait

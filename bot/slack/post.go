@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,7 +21,14 @@ const (
 	actionPrefix = "jarvis:"
 )
 
-// unsureLine is a line of which a lost answer left open whether it is there.
+// unsureKey is a part of a notice at a place. Its words are no part of it: another notice may have the same.
+type unsureKey struct {
+	id    int64
+	place string
+	part  int
+}
+
+// unsureLine is a part of which a lost answer left open whether it is there.
 type unsureLine struct {
 	id    string
 	since time.Time
@@ -49,9 +57,9 @@ func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, e
 	f.recall(it)
 	channel, err := s.channel(ctx, target)
 	if err == nil && !it.since.IsZero() {
-		var there bool
-		if there, err = s.there(ctx, channel, thread, it); there {
-			f.forget(it)
+		var there string
+		if there, err = s.there(ctx, channel, thread, it); there != "" {
+			f.posted(it, there)
 			return 0, nil
 		}
 		if code(err) != "" && !unclear(err) { // it must be said at least once
@@ -60,17 +68,17 @@ func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, e
 		}
 	}
 	began := f.clock.now()
-	posting := err == nil
+	posting, ts := err == nil, ""
 	if posting {
 		if it.id == "" {
 			it.id = rand.Text()
 		}
-		err = s.send(ctx, channel, thread, it)
+		ts, err = s.send(ctx, channel, thread, it)
 	}
 	var limited *goslack.RateLimitedError
 	switch {
 	case err == nil:
-		f.forget(it)
+		f.posted(it, ts)
 		return 0, nil
 	case errors.As(err, &limited):
 		return max(limited.RetryAfter, time.Second), nil
@@ -91,45 +99,56 @@ func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, e
 	return 0, refused(err, target)
 }
 
-// send posts an item, or changes a post.
-func (s *session) send(ctx context.Context, channel, thread string, it *item) error {
+// posted is what follows when an item is there.
+func (f *Frontend) posted(it *item, ts string) {
+	f.forget(it)
+	if it.change == "" && len(it.choices.List) > 0 && it.choices.Shown != nil {
+		target, _ := cutPlace(it.place)
+		it.choices.Shown(bot.Post{At: target + "/" + ts, Text: it.text})
+	}
+}
+
+// send posts an item, or changes a post, and gives its ts.
+func (s *session) send(ctx context.Context, channel, thread string, it *item) (ts string, err error) {
 	opts := []goslack.MsgOption{goslack.MsgOptionText(it.text, false)}
 	style := formatted(it.text)
 	if !style {
 		opts = append(opts, goslack.MsgOptionDisableMarkdown())
 	}
 	if it.change != "" {
-		_, _, _, err := s.api.UpdateMessageContext(ctx, channel, it.change, append(opts, goslack.MsgOptionParse(false), goslack.MsgOptionBlocks())...)
-		return err
+		_, _, _, err = s.api.UpdateMessageContext(ctx, channel, it.change, append(opts, goslack.MsgOptionParse(false), goslack.MsgOptionBlocks())...)
+		return it.change, err
 	}
 	opts = append(opts, goslack.MsgOptionDisableLinkUnfurl(), goslack.MsgOptionDisableMediaUnfurl(),
 		goslack.MsgOptionMetadata(goslack.SlackMetadata{EventType: metadataType, EventPayload: map[string]any{"id": it.id}}))
 	if thread != "" {
 		opts = append(opts, goslack.MsgOptionTS(thread))
 	}
-	if len(it.choices) > 0 {
-		opts = append(opts, goslack.MsgOptionBlocks(blocks(it.text, style, it.choices)...))
+	if len(it.choices.List) > 0 {
+		opts = append(opts, goslack.MsgOptionBlocks(blocks(it.text, style, it.choices.List)...))
 	}
-	_, _, err := s.api.PostMessageContext(ctx, channel, opts...)
-	return err
+	_, ts, err = s.api.PostMessageContext(ctx, channel, opts...)
+	return ts, err
 }
 
-// there reports whether the history shows a post that was sent, by its number.
-func (s *session) there(ctx context.Context, channel, thread string, it *item) (found bool, err error) {
+// there gives the ts of a post that was sent, when the history shows it, by its number; else "".
+func (s *session) there(ctx context.Context, channel, thread string, it *item) (ts string, err error) {
 	if it.change != "" {
-		return false, nil // a change can be made twice
+		return "", nil // a change can be made twice
 	}
 	err = s.history(ctx, channel, thread, it.since.Add(-time.Minute), func(m goslack.Message) bool {
 		id, _ := m.Metadata.EventPayload["id"].(string)
-		found = m.User == s.me.UserID && m.Metadata.EventType == metadataType && id == it.id
-		return !found
+		if m.User == s.me.UserID && m.Metadata.EventType == metadataType && id == it.id {
+			ts = m.Timestamp
+		}
+		return ts == ""
 	})
-	return found, err
+	return ts, err
 }
 
-// keep remembers of a line that is to be delivered what is not known.
+// keep remembers of a notice what is not known.
 func (f *Frontend) keep(it *item) {
-	if it.line == "" || it.since.IsZero() {
+	if it.notice.id == 0 || it.since.IsZero() {
 		return
 	}
 	f.mu.Lock()
@@ -137,14 +156,14 @@ func (f *Frontend) keep(it *item) {
 	if len(f.unsure) >= maxUnsure {
 		clear(f.unsure)
 	}
-	f.unsure[it.place+"\n"+it.line] = unsureLine{it.id, it.since}
+	f.unsure[it.notice] = unsureLine{it.id, it.since}
 }
 
-// recall finds what is remembered of a line that is tried again.
+// recall finds what is remembered of a notice that is tried again.
 func (f *Frontend) recall(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if u, ok := f.unsure[it.place+"\n"+it.line]; ok && it.line != "" && it.since.IsZero() && f.clock.now().Sub(u.since) < unsureLife {
+	if u, ok := f.unsure[it.notice]; ok && it.notice.id != 0 && it.since.IsZero() && f.clock.now().Sub(u.since) < unsureLife {
 		it.id, it.since = u.id, u.since
 	}
 }
@@ -152,7 +171,7 @@ func (f *Frontend) recall(it *item) {
 func (f *Frontend) forget(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.unsure, it.place+"\n"+it.line)
+	delete(f.unsure, it.notice)
 }
 
 // maxSection is how long the text of a block may be (https://docs.slack.dev/reference/block-kit/blocks/section-block).
@@ -174,21 +193,26 @@ func blocks(text string, style bool, choices []bot.Choice) []goslack.Block {
 	return []goslack.Block{goslack.NewSectionBlock(t, nil, nil), goslack.NewActionBlock("", row...)}
 }
 
-// Chosen takes the buttons of a post away. choice is that of the message by which one was pressed.
-func (f *Frontend) Chosen(choice string) {
-	channel, rest, _ := strings.Cut(choice, "/")
-	ts, text, _ := strings.Cut(rest, "/")
-	place := f.room(channel)
-	if place == "" {
-		f.mu.Lock()
-		for user, id := range f.direct {
-			if id == channel {
-				place = user
-			}
-		}
-		f.mu.Unlock()
+// Settle takes the buttons of a post away, and has its text end with how it was decided.
+func (f *Frontend) Settle(ctx context.Context, p bot.Post, how string) error {
+	target, ts, ok := strings.Cut(p.At, "/")
+	if !ok || target == "" || ts == "" || p.Text == "" {
+		return fmt.Errorf("%w: %q is no post", bot.ErrRefused, p.At)
 	}
-	if place == "" || ts == "" || text == "" || !f.out.add(item{place: place, text: text, change: ts}) {
-		f.log.Debug("buttons stay", "app", f.name, "channel", channel)
+	if _, err := f.link.Wait(ctx); err != nil {
+		return err
+	}
+	it := item{place: target, text: p.Text, change: ts, done: make(chan error, 1)}
+	if how != "" {
+		it.text += "\n" + escape(how)
+	}
+	if !f.out.add(it) {
+		return fmt.Errorf("too many lines wait for %s", target)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-it.done:
+		return err
 	}
 }

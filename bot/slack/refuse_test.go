@@ -37,7 +37,7 @@ func TestWhatSlackRefuses(t *testing.T) {
 				x.Fail("chat.postMessage", 3, lab.SlackFault{Error: c.code})
 			}
 			for range 2 {
-				if err := x.f.Deliver(t.Context(), "#ops", "a line"); !errors.Is(err, bot.ErrRefused) {
+				if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a line"}); !errors.Is(err, bot.ErrRefused) {
 					t.Errorf("deliver: %v", err)
 				}
 			}
@@ -132,10 +132,10 @@ func TestANoticeWithoutAHistory(t *testing.T) {
 	o.Scopes = strings.Split(strings.ReplaceAll(strings.Join(lab.SlackScopes, " "), "channels:history", "emoji:read"), " ")
 	x := start(t, o, nil)
 	x.Fail("chat.postMessage", 1, lab.SlackFault{Status: 502})
-	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err == nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{ID: 1, Place: "#ops", Line: "a notice"}); err == nil {
 		t.Error("nobody knows")
 	}
-	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{ID: 1, Place: "#ops", Line: "a notice"}); err != nil {
 		t.Error(err)
 	}
 	x.logged("needs the scope channels:history")
@@ -173,7 +173,7 @@ func TestRoomsThatAreNotThere(t *testing.T) {
 	x := start(t, fast(), func(c *slack.Config) { c.Channels = []string{"#other", "#ops", "#nowhere"} })
 	x.logged(`keeps us out.*#other: the bot is not there.*/invite @jarvis`)
 	x.logged(`#nowhere`)
-	if err := x.f.Deliver(t.Context(), "#other", "x"); !errors.Is(err, bot.ErrRefused) {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#other", Line: "x"}); !errors.Is(err, bot.ErrRefused) {
 		t.Errorf("deliver: %v", err)
 	}
 	x.Member("C0OTHER", true)
@@ -183,7 +183,7 @@ func TestRoomsThatAreNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.up()
-	for end := time.Now().Add(limit); x.f.Deliver(t.Context(), "#other", "hello") != nil; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(limit); x.f.Deliver(t.Context(), bot.Notice{Place: "#other", Line: "hello"}) != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(x.log)
 		}
@@ -214,12 +214,12 @@ func TestInside(t *testing.T) {
 	}
 	x.Member("C0OPS", false)
 	inside(false)
-	if err := x.f.Deliver(t.Context(), "#ops", "a line"); !errors.Is(err, bot.ErrRefused) {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a line"}); !errors.Is(err, bot.ErrRefused) {
 		t.Errorf("deliver: %v", err)
 	}
 	x.Member("C0OPS", true)
 	inside(true)
-	if err := x.f.Deliver(t.Context(), "#ops", "a line"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a line"}); err != nil {
 		t.Error(err)
 	}
 	x.Archive("C0OPS")

@@ -54,7 +54,7 @@ func TestAnswersGoWhereTheyWereAsked(t *testing.T) {
 		t.Error(p, err)
 	}
 	// Somebody who never wrote.
-	if err := x.f.Deliver(t.Context(), "U0VICTOR", "a notice"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "U0VICTOR", Line: "a notice"}); err != nil {
 		t.Fatal(err)
 	}
 	if p, _, err := x.Wait("a notice", 0, limit); err != nil || p.Channel != "D0VICTOR" {
@@ -80,18 +80,31 @@ func TestANoticeIsSaidOnce(t *testing.T) {
 			ts := x.Say(alice("a question"))
 			x.next()
 			place := strings.Replace(c.place, "THREAD", ts, 1)
-			if err := x.f.Deliver(t.Context(), place, "the same words"); err != nil { // another one of the same words is another one
+			deliver := func(id int64) error {
+				return x.f.Deliver(t.Context(), bot.Notice{ID: id, Place: place, Line: "the same words"})
+			}
+			if err := deliver(1); err != nil {
 				t.Fatal(err)
 			}
 			x.Fail("chat.postMessage", 1, c.fault)
-			if err := x.f.Deliver(t.Context(), place, "the same words"); err == nil || errors.Is(err, bot.ErrRefused) {
+			if err := deliver(2); err == nil || errors.Is(err, bot.ErrRefused) {
 				t.Errorf("without an answer nobody knows: %v", err)
 			}
-			if err := x.f.Deliver(t.Context(), place, "the same words"); err != nil {
+			if err := deliver(3); err != nil { // another notice of the same words is another one
+				t.Errorf("another one: %v", err)
+			}
+			there := 2
+			if c.fault.Lost {
+				there = 3
+			}
+			if n := len(x.Posts()); n != there {
+				t.Errorf("%d are there, want %d: the third is none of those before it", n, there)
+			}
+			if err := deliver(2); err != nil {
 				t.Errorf("and then: %v", err)
 			}
-			if n := len(x.Posts()); n != 2 {
-				t.Errorf("it is there %d times: %+v", n-1, x.Posts())
+			if n := len(x.Posts()); n != 3 {
+				t.Errorf("three notices of the same words are there %d times: %+v", n, x.Posts())
 			}
 			// An answer is tried by itself.
 			x.Fail("chat.postMessage", 1, c.fault)
@@ -100,7 +113,7 @@ func TestANoticeIsSaidOnce(t *testing.T) {
 			if _, _, err := x.Wait("the end", 0, limit); err != nil {
 				t.Fatal(err)
 			}
-			if p := x.Posts(); len(p) != 4 || p[2].Text != "an answer" {
+			if p := x.Posts(); len(p) != 5 || p[3].Text != "an answer" {
 				t.Errorf("said %+v", p)
 			}
 		})
@@ -139,7 +152,7 @@ func TestANoticeWaitsAsSlackSays(t *testing.T) {
 	x := start(t, fast(), nil)
 	x.Fail("chat.postMessage", 1, lab.SlackFault{RetryAfter: 1})
 	began := time.Now()
-	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a notice"}); err != nil {
 		t.Error(err)
 	}
 	if d := time.Since(began); d < time.Second || len(x.Posts()) != 1 || x.Calls("conversations.history") != 0 {
@@ -166,8 +179,9 @@ func TestThePaceOfAChannel(t *testing.T) {
 // TestButtons: who presses says the words; a press counts once, and the buttons go when they are chosen.
 func TestButtons(t *testing.T) {
 	x := start(t, fast(), nil)
-	choices := []bot.Choice{{Label: "Approve", Words: "approve 12"}, {Label: "Deny", Words: "deny 12"}}
-	if err := x.f.DeliverChoices(t.Context(), "#ops", "loki & thor: `approve 12`", choices); err != nil {
+	shown := make(chan bot.Post, 10)
+	choices := bot.Choices{List: []bot.Choice{{Label: "Approve", Words: "approve 12"}, {Label: "Deny", Words: "deny 12"}}, Shown: func(p bot.Post) { shown <- p }}
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "loki & thor: `approve 12`", Choices: choices}); err != nil {
 		t.Fatal(err)
 	}
 	x.f.SayChoices("U0BOB", []string{"a_b <c>"}, choices)
@@ -187,21 +201,26 @@ func TestButtons(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := x.next()
-		if m.Choice == "" || m.Nick != c.user || m.Account != c.account || m.Text != "@jarvis approve 12" || m.Place != "#ops/"+p.TS || m.Past != 0 || m.Private {
+		if m.Choice.At != "#ops/"+p.TS || m.Choice.Text != p.Text || m.Nick != c.user || m.Account != c.account || m.Text != "@jarvis approve 12" || m.Place != "#ops/"+p.TS || m.Past != 0 || m.Private {
 			t.Errorf("heard %+v", m)
 		}
 		if c.account == "" {
 			continue
 		}
 		x.then()
-		x.f.Chosen(m.Choice)
+		if at := <-shown; at != m.Choice {
+			t.Errorf("the buttons stand at %+v, and are pressed at %+v", at, m.Choice)
+		}
+		if err := x.f.Settle(t.Context(), m.Choice, "Approved by <bob>."); err != nil {
+			t.Error(err)
+		}
 		if err := x.Until("the buttons are gone", limit, func() bool { return len(x.Posts()[0].Buttons()) == 0 }); err != nil {
 			t.Fatal(err, x.log)
 		}
-		if got := x.Posts()[0].Text; got != p.Text {
+		if got := x.Posts()[0].Text; got != p.Text+"\nApproved by &lt;bob&gt;." {
 			t.Errorf("the line is %q now", got)
 		}
-		if err := x.f.DeliverChoices(t.Context(), "#ops", "again", choices); err != nil {
+		if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "again", Choices: choices}); err != nil {
 			t.Fatal(err)
 		}
 		p = x.Posts()[2]
@@ -285,7 +304,7 @@ func TestAnAnswerOfAnEarlierVoice(t *testing.T) {
 	x.end()
 	x.f.Say("#ops", []string{"of then"})
 	x.speak()
-	if err := x.f.Deliver(t.Context(), "#ops", "of now"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "of now"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range x.Posts() {

@@ -92,7 +92,7 @@ type Frontend struct {
 	ids    map[string]string // by room as configured, of those that the bot is in
 	shut   map[string]bool   // rooms that are archived
 	direct map[string]string // by user: the channel of his direct messages
-	unsure map[string]unsureLine
+	unsure map[unsureKey]unsureLine
 	told   map[string]string // by subject: what the log said last
 }
 
@@ -171,7 +171,7 @@ func New(cfg Config, name string, log *slog.Logger) (*Frontend, error) {
 		cfg.Rate.Interval = time.Second
 	}
 	f := &Frontend{cfg: cfg, name: "slack/" + app[1], log: log, clock: &clock{base: http.DefaultTransport.(*http.Transport).Clone()}, work: make(chan work, maxQueued), pause: refusedPause, look: roomsEvery, ping: 30 * time.Second, age: maxAge,
-		ids: map[string]string{}, shut: map[string]bool{}, direct: map[string]string{}, unsure: map[string]unsureLine{}, told: map[string]string{}}
+		ids: map[string]string{}, shut: map[string]bool{}, direct: map[string]string{}, unsure: map[unsureKey]unsureLine{}, told: map[string]string{}}
 	f.out = newLanes(cfg.Rate)
 	f.http = &http.Client{Transport: f.clock, Timeout: callTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("the server sends us elsewhere, and tokens go nowhere else")

@@ -188,7 +188,7 @@ func TestHearAndAnswer(t *testing.T) {
 	if p.Text != "loki is &lt;ready&gt; &amp; `status loki` says more\nsecond" || p.Channel != "C0OPS" || p.Thread != "" || !p.Mrkdwn || p.Unfurl {
 		t.Errorf("said %+v", p)
 	}
-	if err := x.f.Deliver(t.Context(), "#ops", "a notice"); err != nil {
+	if err := x.f.Deliver(t.Context(), bot.Notice{Place: "#ops", Line: "a notice"}); err != nil {
 		t.Error(err)
 	}
 }

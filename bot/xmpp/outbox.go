@@ -84,19 +84,19 @@ func bodies(lines []string) []string {
 	return append(out, b.String())
 }
 
-// Deliver says one line and waits until it is there: a room has sent it back, or the server has worked through it. The
-// error wraps bot.ErrRefused when the server is there, but does not take lines for that place. A line of which a
+// Deliver says a notice and waits until it is there: a room has sent it back, or the server has worked through it. The
+// error wraps bot.ErrRefused when the server is there, but does not take lines for that place. A notice of which a
 // broken connection left open whether it arrived is not said again when the room's history shows it.
-func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
-	body := plain.Line(line) // so there is nothing in it that XML cannot carry
+func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
+	body := plain.Line(n.Line) // so there is nothing in it that XML cannot carry
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
-	if f.unsureTake(place, body) {
+	if f.unsureTake(n.Place, n.ID) {
 		return nil
 	}
 	done := make(chan sent, 1)
-	if !f.out.Add(place, item{place: place, body: body, sent: done}) {
+	if !f.out.Add(n.Place, item{place: n.Place, body: body, sent: done}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	var r sent
@@ -122,7 +122,7 @@ func (f *Frontend) Deliver(ctx context.Context, place, line string) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	f.unsureAdd(place, r.id, body)
+	f.unsureAdd(n, r.id, body)
 	return err
 }
 
@@ -206,11 +206,13 @@ func (f *Frontend) drain() {
 	}
 }
 
-// unsure are lines that were sent, and of which nobody knows whether they arrived, by room and text.
-type unsure map[string]map[string]*unsureLine
+// unsure are notices that were sent, and of which nobody knows whether they arrived, by room and the notice's id: its words
+// another one may have too.
+type unsure map[string]map[int64]*unsureLine
 
 type unsureLine struct {
-	id   string
+	id   string // of the message
+	body string
 	at   time.Time
 	seen bool // the room's history has it
 }
@@ -218,22 +220,25 @@ type unsureLine struct {
 // unsureLife is how long such a line is remembered.
 const unsureLife = time.Hour
 
-func (f *Frontend) unsureAdd(place, id, body string) {
+func (f *Frontend) unsureAdd(n bot.Notice, id, body string) {
+	if n.ID == 0 {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.unsure[place] == nil {
-		f.unsure[place] = map[string]*unsureLine{}
+	if f.unsure[n.Place] == nil {
+		f.unsure[n.Place] = map[int64]*unsureLine{}
 	}
-	f.unsure[place][body] = &unsureLine{id: id, at: time.Now()}
+	f.unsure[n.Place][n.ID] = &unsureLine{id: id, body: body, at: time.Now()}
 }
 
 // unsureSince gives from when on a room's history is of interest; zero when it is not.
 func (f *Frontend) unsureSince(place string) (since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for body, u := range f.unsure[place] {
+	for notice, u := range f.unsure[place] {
 		if time.Since(u.at) > unsureLife {
-			delete(f.unsure[place], body)
+			delete(f.unsure[place], notice)
 		} else if since.IsZero() || u.at.Before(since) {
 			since = u.at
 		}
@@ -244,19 +249,23 @@ func (f *Frontend) unsureSince(place string) (since time.Time) {
 	return since
 }
 
+// unsureSeen notes what a room's history has. A history without ids tells by the words, and a message of it is one notice.
 func (f *Frontend) unsureSeen(place, id, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if u := f.unsure[place][body]; u != nil && (id == "" || u.id == id) {
-		u.seen = true
+	for _, u := range f.unsure[place] {
+		if u.body == body && !u.seen && (id == "" || u.id == id) {
+			u.seen = true
+			return
+		}
 	}
 }
 
-// unsureTake reports whether a line is known to have arrived, and forgets about it either way.
-func (f *Frontend) unsureTake(place, body string) bool {
+// unsureTake reports whether a notice is known to have arrived, and forgets about it either way.
+func (f *Frontend) unsureTake(place string, notice int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	u := f.unsure[place][body]
-	delete(f.unsure[place], body)
+	u := f.unsure[place][notice]
+	delete(f.unsure[place], notice)
 	return u != nil && u.seen
 }

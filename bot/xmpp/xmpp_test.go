@@ -129,7 +129,7 @@ func deliver(t *testing.T, f *xmpp.Frontend, place, line string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	return f.Deliver(ctx, place, line)
+	return f.Deliver(ctx, bot.Notice{Place: place, Line: line})
 }
 
 // The bot makes its room, people can enter at once, and it sees who they really are.

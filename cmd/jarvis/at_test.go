@@ -83,7 +83,9 @@ func (s *planning) did(host string) int {
 }
 
 // begun gives how often a host's run began, by its log.
-func (s *planning) begun(host string) int { return strings.Count(s.say("log", host), " begins: deploy/toy") }
+func (s *planning) begun(host string) int {
+	return strings.Count(s.say("log", host), " begins: deploy/toy")
+}
 
 // TestAPlannedDeploymentOutlivesKills: it is asked for, the server is killed with -9 before its time, and around it, and it begins
 // once. One whose time comes while nobody lives begins with the next start.

@@ -75,7 +75,7 @@ func (w *ircWay) bounce() {
 
 func (w *ircWay) open(t *testing.T, s *talkSite) {
 	t.Cleanup(w.stop)
-	serveInProcess(t, s.conf)
+	s.serve(t)
 	w.people = map[string]*real.IRCClient{}
 	for _, name := range []string{"alice", "bob", "victor", "mallory"} {
 		c := must[*real.IRCClient](t)(real.DialIRC(t.Context(), w.addr, name, "#ops"))

@@ -14,6 +14,7 @@ type matrixWay struct {
 	s      *real.Dendrite
 	people map[string]*real.MatrixClient
 	room   string
+	direct map[string]string // by person: the room with the bot
 }
 
 func (w *matrixWay) config() string {
@@ -44,7 +45,7 @@ func (w *matrixWay) open(t *testing.T, s *talkSite) {
 			must[string](t)(c.Join(t.Context(), w.room))
 		}
 	}
-	_, log := serveInProcess(t, s.conf)
+	log := s.serve(t)
 	for end := time.Now().Add(hearLimit); !strings.Contains(log.String(), "the matrix link is up"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(log)

@@ -14,8 +14,9 @@ import (
 
 // slackWay is a channel on Slack. What can be said by a button is said by it.
 type slackWay struct {
-	s  *lab.Slack
-	at map[string]int // how many posts each has read
+	s     *lab.Slack
+	at    map[string]int // how many posts each has read
+	quiet bool           // its buttons are not counted
 }
 
 func (w *slackWay) config() string {
@@ -41,11 +42,11 @@ func (w *slackWay) open(t *testing.T, s *talkSite) {
 				pressed++
 			}
 		}
-		if bad := w.s.Violations(); len(bad) > 0 || w.s.Calls("chat.update") != pressed || pressed == 0 {
+		if bad := w.s.Violations(); len(bad) > 0 || !w.quiet && (w.s.Calls("chat.update") != pressed || pressed == 0) {
 			t.Errorf("it broke rules: %q; %d lines had buttons, and lost them %d times", bad, pressed, w.s.Calls("chat.update"))
 		}
 	})
-	_, log := serveInProcess(t, s.conf)
+	log := s.serve(t)
 	if err := w.s.Connected(1, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}

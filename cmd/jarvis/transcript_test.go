@@ -15,6 +15,7 @@ import (
 
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/lab"
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // way is one way in.
@@ -55,6 +56,14 @@ type talkSite struct {
 	conf  string
 	dir   string
 	gists map[string]string // by name, as URLs
+	stop  func()
+}
+
+// serve starts the server, and gives its log.
+func (s *talkSite) serve(t *testing.T) (log *real.Buffer) {
+	t.Helper()
+	s.stop, log = serveInProcess(t, s.conf)
+	return log
 }
 
 // TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, ZNC before it, Jabber, Matrix, Slack, the console

@@ -27,7 +27,7 @@ people:
 }
 
 func (w *tokenWay) open(t *testing.T, s *talkSite) {
-	_, log := serveInProcess(t, s.conf)
+	log := s.serve(t)
 	m := regexp.MustCompile(`the API is served" address=(\S+)`).FindStringSubmatch(log.String())
 	if m == nil {
 		t.Fatal(log)

@@ -41,7 +41,7 @@ people:
 
 func (w *xmppWay) open(t *testing.T, s *talkSite) {
 	t.Cleanup(w.s.Stop)
-	_, log := serveInProcess(t, s.conf)
+	log := s.serve(t)
 	for range 500 {
 		if strings.Contains(log.String(), "made a room") {
 			break

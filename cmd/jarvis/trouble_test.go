@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/bot/matrix"
+	"github.com/jarvisops/jarvis/bot/slack"
 	"github.com/jarvisops/jarvis/bot/xmpp"
+	"github.com/jarvisops/jarvis/lab"
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
@@ -56,6 +59,21 @@ type seen interface {
 	Lines() []string
 }
 
+// slackReader reads along on Slack.
+type slackReader struct{ s *lab.Slack }
+
+func (r slackReader) Wait(pattern string, limit time.Duration) (string, error) {
+	p, _, err := r.s.Wait(pattern, 0, limit)
+	return p.Text, err
+}
+
+func (r slackReader) Lines() (out []string) {
+	for _, p := range r.s.Posts() {
+		out = append(out, p.Text)
+	}
+	return out
+}
+
 // TestTheBotComesBackByItself: links that are reset, slow and half open. Every notice arrives; a person who saw one
 // does not see the same again.
 func TestTheBotComesBackByItself(t *testing.T) {
@@ -90,6 +108,15 @@ func TestTheBotComesBackByItself(t *testing.T) {
 			f := must[*matrix.Frontend](t)(matrix.New(matrix.Config{Homeserver: "https://" + w.Listen, CA: s.CA, User: "@jarvis:" + real.MatrixServer, Password: "pw-jarvis-lab", Rooms: []string{room}, State: t.TempDir()}, slog.New(slog.DiscardHandler)))
 			return f, w, room, c
 		},
+		"slack": func(t *testing.T) (bot.Frontend, *wire, string, seen) {
+			s := lab.StartSlack(lab.SlackOptions{PostEvery: time.Millisecond, Burst: 1000})
+			t.Cleanup(s.Close)
+			at := must[*url.URL](t)(url.Parse(s.URL))
+			w := newWire(t, at.Host)
+			at.Host = w.Listen
+			f := must[*slack.Frontend](t)(slack.New(slack.Config{AppToken: lab.SlackAppToken, BotToken: lab.SlackBotToken, Channels: []string{"#ops"}, URL: at.String(), Rate: slack.Rate{Burst: 50, Interval: 10 * time.Millisecond}}, "jarvis", slog.New(slog.DiscardHandler)))
+			return f, w, "#ops", slackReader{s}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +142,7 @@ func TestTheBotComesBackByItself(t *testing.T) {
 						return
 					case <-time.After(30 * time.Millisecond):
 					}
-					for f.Deliver(ctx, place, fmt.Sprintf("notice %d.", n)) != nil && ctx.Err() == nil {
+					for f.Deliver(ctx, bot.Notice{ID: int64(n + 1), Place: place, Line: fmt.Sprintf("notice %d.", n)}) != nil && ctx.Err() == nil {
 						time.Sleep(200 * time.Millisecond)
 					}
 				}

@@ -85,11 +85,14 @@ type matrixSync struct {
 	} `json:"rooms"`
 }
 
+// wholeTimeline has the server leave out nothing of a room in which much is said at once: its default is 20 events.
+var wholeTimeline = url.QueryEscape(`{"room":{"timeline":{"limit":1000}}}`)
+
 func (c *MatrixClient) read(ctx context.Context, since string) {
 	defer close(c.done)
 	for ctx.Err() == nil {
 		var got matrixSync
-		if err := c.call(ctx, http.MethodGet, "sync?timeout=20000&since="+url.QueryEscape(since), nil, &got); err != nil {
+		if err := c.call(ctx, http.MethodGet, "sync?timeout=20000&filter="+wholeTimeline+"&since="+url.QueryEscape(since), nil, &got); err != nil {
 			select { // the server may be restarted
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
