@@ -201,7 +201,7 @@ type Size struct {
 
 // SizeOf gives the size of the cluster of a run.
 func (e *Engine) SizeOf(ctx context.Context, r Run) (s Size, err error) {
-	return s, e.db.QueryRow(ctx, "SELECT clusters.name, min(runs.id), count(*), sum(CASE WHEN runs.state = 'ready' THEN 1 ELSE 0 END) FROM clusters JOIN runs ON runs.cluster = clusters.id WHERE clusters.id = ? GROUP BY clusters.name", r.Cluster).
+	return s, e.db.QueryRow(ctx, "SELECT clusters.name, min(runs.id), count(*), sum(CASE WHEN runs.state = 'ready' THEN 1 ELSE 0 END) FROM clusters JOIN runs ON runs.cluster = clusters.id WHERE clusters.id = ? AND runs.cluster > 0 GROUP BY clusters.name", r.Cluster).
 		Scan(&s.Name, &s.First, &s.Runs, &s.Ready)
 }
 
