@@ -49,7 +49,7 @@ type stage struct {
 func (s *stage) Name() string    { return s.name }
 func (s *stage) Network() string { return "irc" }
 func (s *stage) Nick() string    { return "jarvis" }
-func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops", "#night"}}[s.name] }
+func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops", "#night", "#one"}}[s.name] }
 func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
 	s.mu.Lock()
 	s.in = in
@@ -81,7 +81,7 @@ func (s *stage) mark(place string) string {
 	switch {
 	case !strings.HasPrefix(place, "#"):
 		return "(to " + place + on + ") "
-	case on != "" || place == "#night":
+	case on != "" || place == "#night" || place == "#one":
 		return "(" + place + on + ") "
 	}
 	return ""
