@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/mistake"
-	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // AtUsage is how a verb takes the time at which it is to begin.
@@ -62,9 +62,9 @@ func (e *Env) when(text string) (time.Time, error) {
 	case err != nil:
 		return t, err
 	case !t.After(now):
-		return t, &UserError{Msg: fmt.Sprintf("%s is in the past: it is %s", pipeline.Clock(t), pipeline.Clock(now.In(zone))), Kind: ErrUsage}
+		return t, &UserError{Msg: fmt.Sprintf("%s is in the past: it is %s", plain.Zoned(t), plain.Zoned(now.In(zone))), Kind: ErrUsage}
 	case t.Sub(now) > maxAhead:
-		return t, &UserError{Msg: fmt.Sprintf("%s is more than %d days from now", pipeline.Clock(t), int(maxAhead.Hours()/24)), Hint: "ask again when it is nearer", Kind: ErrUsage}
+		return t, &UserError{Msg: fmt.Sprintf("%s is more than %d days from now", plain.Zoned(t), int(maxAhead.Hours()/24)), Hint: "ask again when it is nearer", Kind: ErrUsage}
 	}
 	return t, nil
 }
@@ -86,7 +86,7 @@ func readTime(text string, now time.Time, zone *time.Location) (time.Time, error
 	}
 	clock, err := time.Parse("15:04", text)
 	if err != nil {
-		return now, &UserError{Msg: fmt.Sprintf("%q is no time that I know", clip(text, 40)), Hint: "write it as in `at 03:00` or `at " + now.AddDate(0, 0, 1).Format("2006-01-02") + " 03:00`", Kind: ErrUsage}
+		return now, &UserError{Msg: fmt.Sprintf("%q is no time that I know", clip(text, 40)), Hint: "write it as in `at 03:00` or `at " + time.Date(now.Year(), now.Month(), now.Day()+1, 3, 0, 0, 0, now.Location()).Format(dayTime) + "`", Kind: ErrUsage}
 	}
 	for ahead := 0; ; ahead++ { // today's is over: then tomorrow's
 		day := time.Date(now.Year(), now.Month(), now.Day()+ahead, clock.Hour(), clock.Minute(), 0, 0, time.UTC)

@@ -117,7 +117,7 @@ func (t *Table) Summary(ctx context.Context, after int64, since time.Time) (line
 	if err != nil {
 		return "", last, err
 	}
-	return fmt.Sprintf("Since %s: %s. Now: %s.", since.Format("Mon 15:04"), strings.Join(did, ", "), waits), last, nil
+	return fmt.Sprintf("Since %s: %s. Now: %s.", plain.Zoned(since.Truncate(time.Minute)), strings.Join(did, ", "), waits), last, nil
 }
 
 var summary = []struct{ what, one, many string }{

@@ -28,25 +28,12 @@ type Objection struct {
 	Until time.Time // it waits until then; zero: it does not begin at all
 }
 
-// Clock writes when a run is to begin, in the zone of t: Tue 2026-12-01 03:00 +01:00 (Europe/Berlin). The letters of zones, as
-// CST, are those of several.
-func Clock(t time.Time) string {
-	clock := "15:04"
-	if t.Second() != 0 {
-		clock = "15:04:05"
-	}
-	if t.Location() == time.UTC {
-		return t.Format("Mon 2006-01-02 " + clock + " UTC")
-	}
-	return t.Format("Mon 2006-01-02 "+clock+" -07:00") + " (" + t.Location().String() + ")"
-}
-
 // plan has a run that is not on record yet wait for the time that was asked for, if one was.
 func (r *Run) plan(q Request) {
 	if q.At.IsZero() {
 		return
 	}
-	r.State, r.At, r.Wake, r.Waits, r.Why, r.Needs = Planned, q.At, q.At, ForTime, Clock(q.At), q.Needs
+	r.State, r.At, r.Wake, r.Waits, r.Why, r.Needs = Planned, q.At, q.At, ForTime, plain.Zoned(q.At), q.Needs
 }
 
 // unplan ends a planned run that somebody does not want any more. r is the run as it is locked, and then as it is saved.

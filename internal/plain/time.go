@@ -11,6 +11,18 @@ func Time(t time.Time) string {
 	return t.Format("2006-01-02 15:04:05 -07:00")
 }
 
+// Zoned writes a time that somebody named, in the zone of t: Tue 2026-12-01 03:00 +01:00 (Europe/Berlin).
+func Zoned(t time.Time) string {
+	clock := "15:04"
+	if t.Second() != 0 {
+		clock = "15:04:05"
+	}
+	if t.Location() == time.UTC {
+		return t.Format("Mon 2006-01-02 " + clock + " UTC")
+	}
+	return t.Format("Mon 2006-01-02 "+clock+" -07:00") + " (" + t.Location().String() + ")"
+}
+
 // Stamp is the short form in which a page shows a time, in UTC, beside the exact one that its markup holds: 15:04, with the date
 // when that is 20 hours away or more.
 func Stamp(t time.Time) string {
