@@ -185,6 +185,13 @@ func TestFetchOfWhatIsNotOrdinary(t *testing.T) {
 	})
 }
 
+func kill(t *testing.T, pid string) {
+	t.Helper()
+	if out, err := exec.Command("kill", "-9", pid).CombinedOutput(); err != nil {
+		t.Errorf("kill -9 %s: %v %s", pid, err, out)
+	}
+}
+
 // sshdOf gives the server process that a process on a host is under.
 func sshdOf(t *testing.T, pid string) string {
 	t.Helper()
@@ -209,15 +216,9 @@ func TestAFetchThatIsCut(t *testing.T) {
 	inside(t, h, "mkdir /srv/d; echo first > /srv/d/a; truncate -s 100G /srv/d/big")
 	// Not sparse: tar would be done at once.
 	inside(t, h, `printf '#!/bin/sh\ncase "$1" in --help) exit ;; esac\nexec /bin/tar "$@"\n' > /usr/local/bin/tar; chmod +x /usr/local/bin/tar`)
-	f := open(t, all...)
 	pid := func() string { // as seen from here
 		out, _ := exec.Command("pgrep", "-fx", "/bin/tar -c -f - -C /srv ./d").Output()
 		return strings.TrimSpace(string(out))
-	}
-	kill := func(t *testing.T, pid string) {
-		if out, err := exec.Command("kill", "-9", pid).CombinedOutput(); err != nil {
-			t.Errorf("kill -9 %s: %v %s", pid, err, out)
-		}
 	}
 	for name, cut := range map[string]struct {
 		do   func(t *testing.T, cancel context.CancelFunc)
@@ -229,6 +230,7 @@ func TestAFetchThatIsCut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
+			f := open(t, all...)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan fleet.FetchResult, 1)

@@ -61,6 +61,13 @@ func (c *sendFlags) root() string {
 }
 
 func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
+	for i, l := range tree.Skipped {
+		if i == maxSkipped {
+			p.note("and %d more were skipped", len(tree.Skipped)-i)
+			break
+		}
+		p.note("%s", plain.Line(l))
+	}
 	p.start("sending", f.Hosts)
 	same := 0
 	done := p.done(f.Hosts)
@@ -83,6 +90,9 @@ func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, 
 	}
 	return out
 }
+
+// maxSkipped bounds how many sockets and the like are named.
+const maxSkipped = 20
 
 func unchanged(same, ok int) string {
 	switch {
