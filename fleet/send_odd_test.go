@@ -73,19 +73,19 @@ func TestSendAsAPlainUser(t *testing.T) {
 	})
 	t.Run("without GNU tar", func(t *testing.T) {
 		inside(t, h, "mkdir -p /opt/busy; for t in $(/bin/busybox --list); do ln -sf /bin/busybox /opt/busy/$t; done; echo 'export PATH=/opt/busy' > /home/plain/.bashrc")
-		for script, want := range map[string]string{
-			"mkdir d; echo 1 > d/f": "there is no GNU tar on this host; nothing was changed",
-			"truncate -s 1M d":      "there is no GNU tar on this host; nothing was changed",
-			"echo 1 > d; chmod 4 d": "",
+		for i, c := range []struct{ script, want string }{
+			{"mkdir d; echo 1 > d/f", "there is no GNU tar on this host; nothing was changed"},
+			{"truncate -s 1M d", "there is no GNU tar on this host; nothing was changed"},
+			{"echo 1 > d", ""},
 		} {
-			root := fmt.Sprintf("/home/plain/busy%d/er", len(script))
-			r := send(madeTree(t, script, fleet.TreeOptions{Relative: true}, "d"), root)
-			if got := fmt.Sprint(r.Err); r.Err == nil && want != "" || r.Err != nil && got != want {
-				t.Errorf("%s: %s", script, got)
+			root := fmt.Sprintf("/home/plain/busy%d/er", i)
+			r := send(madeTree(t, c.script, fleet.TreeOptions{Relative: true}, "d"), root)
+			if got := fmt.Sprint(r.Err); r.Err == nil && c.want != "" || r.Err != nil && got != c.want {
+				t.Errorf("%s: %s", c.script, got)
 			}
 			got := inside(t, h, "cat "+root+"/d 2> /dev/null || :; ls -d "+filepath.Dir(root)+" 2> /dev/null || :")
-			if want != "" && got != "" || want == "" && got != "1\n"+filepath.Dir(root)+"\n" {
-				t.Errorf("%s: %s", script, got)
+			if c.want != "" && got != "" || c.want == "" && got != "1\n"+filepath.Dir(root)+"\n" {
+				t.Errorf("%s: %s", c.script, got)
 			}
 		}
 	})
