@@ -3,7 +3,8 @@
 # with 3 when nothing is packed.
 IFS= several=
 [ $# = 1 ] || several=1
-here=$(pwd) nl='
+here=$(pwd) || here=.
+nl='
 '
 for p; do
   shift
@@ -11,7 +12,7 @@ for p; do
     set -- "$@" "$p"
     continue
   fi
-  case $p in *[*?[]*) ;; *) echo "$p: no such file" >&2; exit 3 ;; esac
+  case $p in *[*?[]*) ;; *) printf '%s: no such file\n' "$p" >&2; exit 3 ;; esac
   found=
   for f in $p; do
     case $f in */. | */..) continue ;; esac
@@ -19,10 +20,10 @@ for p; do
     found=1
     set -- "$@" "$f"
   done
-  [ "$found" ] || { echo "$p: no file there has such a name" >&2; exit 3; }
+  [ "$found" ] || { printf '%s: no file there has such a name\n' "$p" >&2; exit 3; }
 done
 gnu=
-case $(tar --help 2>&1) in *--sparse*) gnu=-S ;; esac
+case $(tar --help 2>&1) in *--sparse*) gnu=1 ;; esac
 seen=$nl last=
 for p; do
   shift
@@ -42,4 +43,6 @@ for p; do
   fi
   set -- "$@" "./$b"
 done
-exec tar -c ${gnu:+-S} -f - "$@"
+export LC_ALL=C # what it says is read
+[ -z "$gnu" ] || exec tar -c -S -f - "$@"
+tar -c -f - "$@" || exit 2 # others have no status for a warning

@@ -179,6 +179,12 @@ func TestFetchOfWhatIsNotOrdinary(t *testing.T) {
 		if r.Err != nil || r.Files != 5 {
 			t.Errorf("%+v\n%s", r, found(t, dir))
 		}
+		inside(t, h, "useradd -m -s /bin/bash -p '*' busy; mkdir -p /home/busy/.ssh; cp /root/.ssh/authorized_keys /home/busy/.ssh; cp /root/.bashrc /home/busy; chown -R busy: /home/busy; chmod 600 /srv/l/one.log")
+		as := all[0]
+		as.Target.User = "busy"
+		if r := open(t, as).Fetch(t.Context(), fleet.FetchOptions{Paths: []string{"/srv/l/one.log"}, Dir: t.TempDir()})[0]; r.Err == nil || !strings.Contains(r.Err.Error(), "Permission denied") {
+			t.Errorf("%+v", r)
+		}
 		if _, r := fetch(t, "/srv/l/one.log", "/srv/a b/f.log"); r.Err == nil || r.Err.Error() != "there is no GNU tar, so all must be in one directory" {
 			t.Errorf("%+v", r)
 		}
@@ -215,7 +221,7 @@ func TestAFetchThatIsCut(t *testing.T) {
 	h := hosts[0]
 	inside(t, h, "mkdir /srv/d; echo first > /srv/d/a; truncate -s 100G /srv/d/big")
 	// Not sparse: tar would be done at once.
-	inside(t, h, `printf '#!/bin/sh\ncase "$1" in --help) exit ;; esac\nexec /bin/tar "$@"\n' > /usr/local/bin/tar; chmod +x /usr/local/bin/tar`)
+	inside(t, h, `printf '#!/bin/sh\ncase "$1" in --help) echo --sparse; exit ;; esac\nshift 2\nexec /bin/tar -c "$@"\n' > /usr/local/bin/tar; chmod +x /usr/local/bin/tar`)
 	pid := func() string { // as seen from here
 		out, _ := exec.Command("pgrep", "-fx", "/bin/tar -c -f - -C /srv ./d").Output()
 		return strings.TrimSpace(string(out))

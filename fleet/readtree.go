@@ -89,6 +89,7 @@ func (w *treeWalk) add(e treeEntry, asked bool) (err error) {
 		}
 		if e.hard < 0 {
 			w.t.Bytes += e.info.Size()
+			e.holes = holey(e.local, e.info)
 		}
 	case mode.IsDir():
 	case mode&fs.ModeSymlink != 0:

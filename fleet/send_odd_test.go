@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,6 +130,29 @@ func TestAnUploadThatIsCut(t *testing.T) {
 			}
 			until(t, "tar there has ended", func() bool { _, err := os.Stat("/proc/" + there); return err != nil })
 			until(t, "the host is as it was", func() bool { return inside(t, h, "cd /srv/up; cat d/a; ls -A . d") == "before\n.:\nd\n\nd:\na\n" })
+		})
+	}
+}
+
+// A file that grows or shrinks while it is sent is told, and all hosts are as they were.
+func TestAFileThatChangesWhileItIsSent(t *testing.T) {
+	hosts, all := openSSH(t, 2, 138)
+	f := open(t, all...)
+	for name, change := range map[string]string{"grows": "echo more >> log", "shrinks": "truncate -s 1000 log; sleep 0.01; head -c 50000000 /dev/zero > log"} {
+		t.Run(name, func(t *testing.T) {
+			tree := madeTree(t, "echo a > a; head -c 50000000 /dev/zero > log; echo z > z", fleet.TreeOptions{Relative: true}, "a", "log", "z")
+			cmd := exec.Command("sh", "-c", "while :; do "+change+"; done")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+			for i, r := range f.Send(t.Context(), tree, fleet.SendOptions{Root: "/srv/new/er"}) {
+				if r.Err == nil || r.Err.Error() != "log changed while it was read" {
+					t.Errorf("%v", r.Err)
+				}
+				until(t, "the host is as it was", func() bool { return inside(t, hosts[i], "ls -A /srv") == "" })
+			}
 		})
 	}
 }

@@ -19,10 +19,20 @@ import (
 // A sparse file goes as GNU tar 1.0 writes one: only what is stored travels, and the holes are holes there. archive/tar reads
 // that form, but does not write it; see "Storing Sparse Files" in GNU tar's manual.
 
-// holey reports whether a file takes less room than it is long.
-func holey(info fs.FileInfo) bool {
+// holey reports whether a file has holes. That it takes less room than it is long may also come of a file system that
+// compresses.
+func holey(local string, info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Blocks*512 < info.Size() && info.Size() > fanChunk
+	if !ok || st.Blocks*512 >= info.Size() || info.Size() <= fanChunk {
+		return false
+	}
+	f, err := os.Open(local)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	hole, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	return err == nil && hole < info.Size()
 }
 
 type extent struct{ at, n int64 }

@@ -42,6 +42,7 @@ type treeEntry struct {
 	info  fs.FileInfo
 	link  string // target of a symbolic link
 	hard  int    // index of the first name of the same file, or -1
+	holes bool   // it is sent as a sparse file
 }
 
 // base gives the name on the host of a path as somebody gave it.
@@ -235,7 +236,7 @@ func (t *Tree) within() string {
 // gnu is "gnu" when what is wanted has something that only GNU tar unpacks.
 func (t *Tree) gnu(want []bool) string {
 	for i, e := range t.entries {
-		if want[i] && (e.info.IsDir() || e.hard < 0 && e.info.Mode().IsRegular() && holey(e.info)) {
+		if want[i] && (e.info.IsDir() || e.holes) {
 			return "gnu"
 		}
 	}
@@ -268,7 +269,7 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
 		if hdr.Typeflag == tar.TypeDir {
 			dirs.WriteString(e.name + "\x00")
 		}
-		if hdr.Typeflag == tar.TypeReg && holey(e.info) {
+		if hdr.Typeflag == tar.TypeReg && e.holes {
 			if err := writeSparse(tw, buf, hdr, e, copyBuf, read); err != nil {
 				return err
 			}

@@ -7,20 +7,18 @@ root=$1 name=.jarvis-$2 help=$(tar --help 2> /dev/null)
   exit 1
 }
 # Directories that are made for this go again if nothing comes of it.
-missing=0 d=$root done=
+d=$root placed=
 until [ -z "$d" ] || [ -e "$d" ] || [ -L "$d" ]; do
-  missing=$((missing + 1))
-  case $d in */*) d=${d%/*} ;; *) d= ;; esac
+  case $d in */*) d=${d%/*} ;; *) d=. ;; esac
 done
-unmake() {
-  [ -z "$done" ] || return 0
-  while [ $missing -gt 0 ] && rmdir -- "$root" 2> /dev/null; do
-    root=${root%/*} missing=$((missing - 1))
-  done
-}
-trap unmake EXIT
+top=$(cd -- "${d:-/}" 2> /dev/null && pwd -P) || placed=1
 mkdir -p -- "$root" && cd -- "$root" || exit 1
 root=$(pwd -P)
+unmake() {
+  [ -z "$placed" ] || return 0
+  made=$root
+  while [ "$made" != "$top" ] && rmdir -- "$made" 2> /dev/null; do made=${made%/*}; done
+}
 # Who may not write there, as a plain user in / or anybody in a read-only one, unpacks further down.
 base=$root rest=$4
 while [ ! -w "$base" ] && [ -n "$rest" ] && [ -d "${base%/}/${rest%%/*}" ]; do
@@ -164,5 +162,5 @@ for d; do
   [ -z "$like" ] || tar $x -C "$root/$d" -xf "$like" || exit 255
 done' sh $step < "$stage/all" || exit 1
 done
-done=1
+placed=1
 [ ! -f "$stage/dirs.tar" ] || tar $x $keep -C "$root" -xf "$stage/dirs.tar"
