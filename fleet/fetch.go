@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ import (
 
 // FetchOptions say what is brought here, and where to.
 type FetchOptions struct {
-	Paths []string            // on every host
+	Paths []string            // on every host; with *, ? and [ that are no file's name there, patterns that the host expands
 	Of    map[string][]string // instead of Paths: those of each host, by its name
 	// Dir is a directory here. With several hosts each gets one below it.
 	Dir   string
@@ -32,7 +33,9 @@ type FetchResult struct {
 	Host  Host
 	Files int
 	Bytes int64
-	Err   error
+	// Said is what did not go as one may think, though Files are here: what was skipped, and what tar warned of.
+	Said []string
+	Err  error
 }
 
 // Fetch brings paths of hosts to this machine. Nothing that a host sends reaches beyond the directory. All is written beside
@@ -50,7 +53,7 @@ func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult {
 		if o.Of != nil {
 			paths = o.Of[h.Name]
 		}
-		r.Files, r.Bytes, r.Err = fetch(ctx, c, paths, dir, o)
+		fetch(ctx, c, paths, dir, o, &r)
 		mu.Lock()
 		defer mu.Unlock()
 		results[i] = r
@@ -62,19 +65,17 @@ func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult {
 	return results
 }
 
-// fetchScript packs paths, each by its last part.
-const fetchScript = `for p; do
-  d=$(dirname -- "$p") b=$(basename -- "$p")
-  [ -e "$p" ] || [ -L "$p" ] || { echo "$p: no such file" >&2; exit 1; }
-  set -- "$@" -C "$d" "./$b"; shift
-done
-exec tar -cf - "$@"`
+//go:embed fetch.sh
+var fetchScript string
 
-// apart refuses paths of which one would lie over the other here.
+// apart refuses paths of which one would lie over the other here. What patterns stand for, the stage tells apart.
 func apart(paths []string) error {
 	seen := map[string]string{}
 	for _, p := range paths {
 		name := path.Base(path.Clean("/" + p))
+		if strings.ContainsAny(name, "*?[") {
+			continue
+		}
 		if before, twice := seen[name]; twice && path.Clean(before) != path.Clean(p) {
 			return fmt.Errorf("%s and %s would both be %s here", before, p, name)
 		}
@@ -83,16 +84,14 @@ func apart(paths []string) error {
 	return nil
 }
 
-func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o FetchOptions) (files int, bytes int64, err error) {
-	if err := apart(paths); err != nil {
-		return 0, 0, err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return 0, 0, err
+func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o FetchOptions, into *FetchResult) {
+	if into.Err = errors.Join(apart(paths), os.MkdirAll(dir, 0o755)); into.Err != nil {
+		return
 	}
 	s, err := newStage(dir)
 	if err != nil {
-		return 0, 0, err
+		into.Err = err
+		return
 	}
 	defer s.close()
 	r, w := io.Pipe()
@@ -107,18 +106,54 @@ func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o 
 	})
 	res, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths...), Sudo: o.Sudo, Output: w, Apart: true})
 	_ = w.Close()
-	unpacked := <-got
+	if into.Err = howFetched(res, err, <-got); into.Err != nil {
+		return
+	}
+	into.Said = append(s.skipped, tarSaid(res.Stderr)...)
+	if s.files == 0 && len(s.dirs) == 0 && res.Exit < 2 {
+		into.Err, into.Said = errors.New(firstOf(strings.Join(into.Said, "\n"), "there is nothing to fetch")), nil
+		return
+	}
+	if into.Err = s.place(o.Force); into.Err != nil {
+		return
+	}
+	into.Files, into.Bytes = s.files, s.bytes
+	if res.Exit > 1 { // tar could not read all; what it could read is here
+		into.Err = errors.New(firstOf(strings.Join(into.Said, "\n"), fmt.Sprintf("tar ended with exit %d", res.Exit)))
+		into.Said = into.Said[min(1, len(into.Said)):]
+	}
+}
+
+// howFetched says why a stream is not here whole, nil when it is: what the host says comes before what is missed here.
+func howFetched(res remote.Result, run, unpacked error) error {
+	cut := errors.Is(unpacked, io.ErrUnexpectedEOF)
 	switch {
-	case unpacked != nil:
-		return 0, 0, unpacked
-	case err != nil:
-		return 0, 0, err
+	case unpacked != nil && !cut:
+		return unpacked
+	case run != nil:
+		return run
+	case res.Signal != "":
+		return fmt.Errorf("tar was ended there by SIG%s; nothing was changed here", res.Signal)
+	case cut && res.Exit != 0, res.Exit > 2:
+		return errors.New(firstOf(res.Stderr, fmt.Sprintf("tar ended with exit %d", res.Exit)))
 	}
-	if err := s.place(o.Force); err != nil {
-		return 0, 0, err
+	return unpacked
+}
+
+// maxSaid bounds how many lines of one host are told.
+const maxSaid = 20
+
+// tarSaid gives what tar wrote on stderr, without its own name. That it came to the end is no news.
+func tarSaid(stderr string) []string {
+	var said []string
+	for l := range strings.Lines(stderr) {
+		l = strings.TrimPrefix(strings.TrimSpace(l), "tar: ")
+		if l != "" && !strings.HasPrefix(l, "Exiting with failure status") {
+			said = append(said, l)
+		}
 	}
-	if res.Exit != 0 { // tar could not read all, or something changed meanwhile; what it could read is here
-		err = errors.New(firstOf(res.Stderr, fmt.Sprintf("tar ended with exit %d", res.Exit)))
+	if n := len(said); n > maxSaid {
+		said = append(said[:maxSaid], fmt.Sprintf("and %d more", n-maxSaid))
 	}
-	return s.files, s.bytes, err
+	return said
 }

@@ -115,7 +115,7 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 		if compress {
 			how = "zstd"
 		}
-		res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", unpackScript, "jarvis", o.Root, run, how}, Sudo: o.Sudo, Stdin: taps[i], Apart: true})
+		res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", unpackScript, "jarvis", o.Root, run, how, t.within(), t.gnu(want)}, Sudo: o.Sudo, Stdin: taps[i], Apart: true})
 		if err == nil && res.Exit != 0 {
 			err = errors.New(firstOf(res.Stderr, fmt.Sprintf("unpacking ended with exit %d", res.Exit)))
 		}

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/jarvisops/jarvis/internal/plain"
 )
@@ -20,37 +20,21 @@ import (
 type stage struct {
 	root  *os.Root // the place
 	name  string   // of the stage in it
-	in    *os.Root // the stage
+	in    *os.Root // the stage: tree, below the name
+	mark  *os.File // locked as long as the stage is in use
 	dirs  []fetchedDir
 	files int
 	bytes int64
+	// skipped says what is no file, directory or link: "run/sock is a named pipe there, and was skipped".
+	skipped []string
+	left    map[string]bool // by name
+	tops    map[string]bool // names that stand for themselves, not in a directory
 }
 
 // fetchedDir is a directory whose mode and time are set when all is in it.
 type fetchedDir struct {
 	name string
 	hdr  *tar.Header
-}
-
-func newStage(dir string) (*stage, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &stage{root: root, name: ".jarvis-" + rand.Text()}
-	if err = root.Mkdir(s.name, 0o700); err == nil {
-		s.in, err = root.OpenRoot(s.name)
-	}
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return s, nil
-}
-
-func (s *stage) close() {
-	_ = s.in.Close()
-	_ = s.root.RemoveAll(s.name)
-	_ = s.root.Close()
 }
 
 // unpack writes a tar stream into the stage. Owners are not kept: the files are of whoever fetches them.
@@ -72,6 +56,10 @@ func (s *stage) unpack(r io.Reader) error {
 		if !filepath.IsLocal(name) {
 			return fmt.Errorf("the host sends %q, which would lie outside", hdr.Name)
 		}
+		if s.tops[name] {
+			return fmt.Errorf("two of the files there would both be %s here", name)
+		}
+		s.tops[name] = !strings.Contains(name, "/")
 		if err := s.member(name, hdr, tr); err != nil {
 			return fmt.Errorf("write %s here: %w", name, bare(err))
 		}
@@ -86,7 +74,7 @@ func (s *stage) member(name string, hdr *tar.Header, r io.Reader) error {
 	case tar.TypeDir:
 		s.dirs = append(s.dirs, fetchedDir{name, hdr})
 		return s.in.MkdirAll(name, 0o700)
-	case tar.TypeReg:
+	case tar.TypeReg, tar.TypeGNUSparse:
 		n, err := writeNew(s.in, name, hdr, r)
 		s.bytes += n
 		if err != nil {
@@ -97,11 +85,16 @@ func (s *stage) member(name string, hdr *tar.Header, r io.Reader) error {
 			return err
 		}
 	case tar.TypeLink:
+		if s.left[path.Clean(hdr.Linkname)] {
+			return nil
+		}
 		if err := s.in.Link(path.Clean(hdr.Linkname), name); err != nil {
 			return err
 		}
 	default:
-		return errors.New("it is no file, directory or link")
+		s.left[name] = true
+		s.skipped = append(s.skipped, fmt.Sprintf("%s is %s there, and was skipped", name, plain.Kind(hdr.FileInfo().Mode())))
+		return nil
 	}
 	s.files++
 	return nil
@@ -242,6 +235,13 @@ func writeNew(root *os.Root, name string, hdr *tar.Header, r io.Reader) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(f, r)
+	var to io.Writer = f
+	if hdr.Typeflag == tar.TypeGNUSparse || hdr.PAXRecords["GNU.sparse.major"] != "" {
+		to = &holes{f: f}
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, r, make([]byte, fanChunk))
+	if err == nil && to != f {
+		err = f.Truncate(n) // it may end with a hole
+	}
 	return n, errors.Join(err, f.Chmod(hdr.FileInfo().Mode().Perm()), f.Close(), root.Chtimes(name, hdr.ModTime, hdr.ModTime))
 }

@@ -20,7 +20,8 @@ import (
 
 // Tree is files and directories to send, as they are on this machine now.
 type Tree struct {
-	Bytes   int64 // of all regular files
+	Bytes   int64    // of all regular files
+	Skipped []string // what is no file, directory or link: "run/sock is a socket, and was skipped"
 	entries []treeEntry
 	opts    TreeOptions
 }
@@ -41,80 +42,7 @@ type treeEntry struct {
 	info  fs.FileInfo
 	link  string // target of a symbolic link
 	hard  int    // index of the first name of the same file, or -1
-}
-
-// ReadTree walks files and directories. Sockets, devices and pipes are refused: they do not travel.
-func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
-	t := &Tree{opts: o}
-	type inode struct{ dev, ino uint64 }
-	first := map[inode]int{}
-	seen := map[string]string{}
-	for _, p := range paths {
-		base, err := t.base(p)
-		if err != nil {
-			return nil, err
-		}
-		err = filepath.WalkDir(p, func(local string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			look := os.Lstat
-			if o.Alone {
-				look = os.Stat
-			}
-			info, err := look(local)
-			if err != nil {
-				return err
-			}
-			rel, err := filepath.Rel(p, local)
-			if err != nil {
-				return err
-			}
-			name := strings.TrimPrefix(path.Join(base, filepath.ToSlash(rel)), "/")
-			if name == "" || name == "." {
-				return nil
-			}
-			if before, twice := seen[name]; twice {
-				if other, err := os.Lstat(before); err == nil && os.SameFile(other, info) {
-					return nil
-				}
-				return fmt.Errorf("%s and %s would both be %s there", before, local, name)
-			}
-			seen[name] = local
-			e := treeEntry{name: name, local: local, info: info, hard: -1}
-			switch mode := info.Mode(); {
-			case mode.IsRegular():
-				st, ok := info.Sys().(*syscall.Stat_t)
-				if ok && st.Nlink > 1 {
-					key := inode{uint64(st.Dev), st.Ino} //nolint:unconvert // Dev is an int32 elsewhere
-					if at, known := first[key]; known {
-						e.hard = at
-					} else {
-						first[key] = len(t.entries)
-					}
-				}
-				if e.hard < 0 {
-					t.Bytes += info.Size()
-				}
-			case mode.IsDir():
-			case mode&fs.ModeSymlink != 0:
-				if e.link, err = os.Readlink(local); err != nil {
-					return err
-				}
-			default:
-				return fmt.Errorf("%s is no file, directory or link", local)
-			}
-			t.entries = append(t.entries, e)
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read what is to be sent: %w", err)
-		}
-	}
-	if len(t.entries) == 0 {
-		return nil, errors.New("there is nothing to send")
-	}
-	return t, nil
+	holes bool   // it is sent as a sparse file
 }
 
 // base gives the name on the host of a path as somebody gave it.
@@ -141,14 +69,15 @@ func (e *treeEntry) owner() (uid, gid int) {
 	return 0, 0
 }
 
-// stat writes an entry as the host's stat does, so that both can be compared: mode in hex, size, mtime in seconds, owner
-// and group if they count, name. Size and time of a directory say nothing.
-func (t *Tree) stat(e *treeEntry, owner bool) string {
+// stat writes an entry as the host's stat does, so that both can be compared: mode in hex, size, mtime in seconds with seven
+// digits more, owner and group if they count, name. Size and time of a directory say nothing. Of a file whose time the host
+// keeps to the second alone it writes a dash for the digits: such is coarse.
+func (t *Tree) stat(e *treeEntry, owner, coarse bool) string {
 	st, ok := e.info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
 	}
-	size, mtime := fmt.Sprint(e.info.Size()), fmt.Sprint(e.info.ModTime().Unix())
+	size, mtime := fmt.Sprint(e.info.Size()), mtimeOf(e.info, coarse)
 	if e.info.IsDir() {
 		size, mtime = "-", "-"
 	}
@@ -158,6 +87,25 @@ func (t *Tree) stat(e *treeEntry, owner bool) string {
 		who = fmt.Sprintf("%d %d ", uid, gid)
 	}
 	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.asked())
+}
+
+func mtimeOf(info fs.FileInfo, coarse bool) string {
+	if coarse {
+		return fmt.Sprintf("%d.-", info.ModTime().Unix())
+	}
+	return mtimeText(info.ModTime(), 7)
+}
+
+// mtimeText writes a time as stat does, in seconds with up to nine digits more, which are cut and not rounded.
+func mtimeText(t time.Time, digits int) string {
+	sec, nano, sign := t.Unix(), t.Nanosecond(), ""
+	if sec < 0 {
+		sign = "-"
+		if sec = -sec; nano > 0 {
+			sec, nano = sec-1, 1e9-nano
+		}
+	}
+	return fmt.Sprintf("%s%d.%s", sign, sec, fmt.Sprintf("%09d", nano)[:digits])
 }
 
 // asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as one. No name
@@ -182,8 +130,8 @@ func (t *Tree) wanted(e *treeEntry) (uid, gid int) {
 }
 
 // listed is an entry as a host lists it: what stat says, and of a link where it leads.
-func (t *Tree) listed(e *treeEntry, owner bool) []string {
-	lines := []string{t.stat(e, owner)}
+func (t *Tree) listed(e *treeEntry, owner, coarse bool) []string {
+	lines := []string{t.stat(e, owner, coarse)}
 	if e.info.Mode()&fs.ModeSymlink != 0 {
 		lines = append(lines, "link "+e.asked()+"//"+e.link)
 	}
@@ -194,7 +142,7 @@ func (t *Tree) listed(e *treeEntry, owner bool) []string {
 func (t *Tree) digest(owner bool) string {
 	var all []string
 	for i := range t.entries {
-		all = append(all, t.listed(&t.entries[i], owner)...)
+		all = append(all, t.listed(&t.entries[i], owner, false)...)
 	}
 	lines := strings.Split(strings.Join(all, "\n"), "\n") // of a name with a newline, each
 	slices.Sort(lines)
@@ -274,6 +222,27 @@ func (t *Tree) tops() []string {
 	return tops
 }
 
+// within gives the deepest directory that all is in and that is not sent itself; "" is the top.
+func (t *Tree) within() string {
+	in := path.Dir(t.entries[0].name)
+	for _, e := range t.entries {
+		for in != "." && !strings.HasPrefix(e.name, in+"/") {
+			in = path.Dir(in)
+		}
+	}
+	return strings.TrimPrefix(in, ".")
+}
+
+// gnu is "gnu" when what is wanted has something that only GNU tar unpacks.
+func (t *Tree) gnu(want []bool) string {
+	for i, e := range t.entries {
+		if want[i] && (e.info.IsDir() || e.holes) {
+			return "gnu"
+		}
+	}
+	return ""
+}
+
 // The stream has what is sent below treeDir, and nothing else but its last member, dirsFile: the directories that are part
 // of the tree, each ended by a NUL. When it is there, the stream is whole: tar itself does not tell a cut stream from a
 // short one.
@@ -293,25 +262,18 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
 		if !want[i] {
 			continue
 		}
-		hdr, err := tar.FileInfoHeader(e.info, e.link)
+		hdr, err := t.header(e)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.local, err)
 		}
-		hdr.Name, hdr.Uname, hdr.Gname = treeDir+e.name, "", ""
-		hdr.Uid, hdr.Gid = t.wanted(e)
-		hdr.ModTime = e.info.ModTime().Truncate(time.Second)
-		hdr.AccessTime, hdr.ChangeTime = time.Time{}, time.Time{}
-		if e.info.IsDir() {
-			hdr.Name += "/"
+		if hdr.Typeflag == tar.TypeDir {
 			dirs.WriteString(e.name + "\x00")
 		}
-		if e.hard >= 0 {
-			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, treeDir+t.entries[e.hard].name, 0
-		}
-		if hdr.Typeflag == tar.TypeReg {
-			if attrs := xattrs(e.local); len(attrs) > 0 {
-				hdr.PAXRecords = attrs
+		if hdr.Typeflag == tar.TypeReg && e.holes {
+			if err := writeSparse(tw, buf, hdr, e, copyBuf, read); err != nil {
+				return err
 			}
+			continue
 		}
 		if err := tw.WriteHeader(hdr); err != nil {
 			return fmt.Errorf("%s: %w", e.local, err)
@@ -332,6 +294,31 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
 	return errors.Join(tw.Close(), buf.Flush())
 }
 
+// header describes an entry in the stream.
+func (t *Tree) header(e *treeEntry) (*tar.Header, error) {
+	hdr, err := tar.FileInfoHeader(e.info, e.link)
+	if err != nil {
+		return nil, err
+	}
+	hdr.Name, hdr.Uname, hdr.Gname = treeDir+e.name, "", ""
+	hdr.Uid, hdr.Gid = t.wanted(e)
+	hdr.AccessTime, hdr.ChangeTime = time.Time{}, time.Time{}
+	hdr.Format = tar.FormatPAX // else the time is rounded
+	switch {
+	case e.info.IsDir():
+		hdr.Name += "/"
+		hdr.ModTime = hdr.ModTime.Truncate(time.Second) // nobody compares it
+	case e.hard >= 0:
+		hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, treeDir+t.entries[e.hard].name, 0
+	}
+	if hdr.Typeflag == tar.TypeReg || hdr.Typeflag == tar.TypeDir {
+		if attrs := xattrs(e.local); len(attrs) > 0 {
+			hdr.PAXRecords = attrs
+		}
+	}
+	return hdr, nil
+}
+
 func writeFile(tw *tar.Writer, e *treeEntry, size int64, buf []byte, read func(int64)) error {
 	f, err := os.Open(e.local)
 	if err != nil {
@@ -343,8 +330,18 @@ func writeFile(tw *tar.Writer, e *treeEntry, size int64, buf []byte, read func(i
 		return err
 	}
 	read(n)
-	if now, err := f.Stat(); err != nil || n != size || now.Size() != size || !now.ModTime().Equal(e.info.ModTime()) {
-		return fmt.Errorf("%s changed while it was read", e.local)
+	if n != size {
+		return changed(e)
+	}
+	return unchanged(f, e, size)
+}
+
+func changed(e *treeEntry) error { return fmt.Errorf("%s changed while it was read", e.local) }
+
+// unchanged tells when a file is no longer what it was when the tree was read.
+func unchanged(f *os.File, e *treeEntry, size int64) error {
+	if now, err := f.Stat(); err != nil || now.Size() != size || !now.ModTime().Equal(e.info.ModTime()) {
+		return changed(e)
 	}
 	return nil
 }
@@ -357,9 +354,11 @@ func (t *Tree) missing(listing string, owner bool) []bool {
 	}
 	want := make([]bool, len(t.entries))
 	for i := range t.entries {
-		for _, l := range t.listed(&t.entries[i], owner) {
-			want[i] = want[i] || !there[l]
+		lists := func(coarse bool) bool {
+			all := strings.Join(t.listed(&t.entries[i], owner, coarse), "\n")
+			return !slices.ContainsFunc(strings.Split(all, "\n"), func(l string) bool { return !there[l] }) // of a name with a newline, each
 		}
+		want[i] = !lists(false) && !lists(true)
 	}
 	return want
 }

@@ -221,7 +221,7 @@ func TestReadTree(t *testing.T) {
 		{TreeOptions{Alone: true}, []string{"new/one"}, "one"},
 		{TreeOptions{}, []string{"new/one"}, strings.TrimPrefix(dir, "/") + "/new/one"},
 		{TreeOptions{Relative: true}, []string{"nothing"}, "! read what is to be sent: lstat nothing: no such file or directory"},
-		{TreeOptions{Relative: true}, []string{"/dev/null"}, "! read what is to be sent: /dev/null is no file, directory or link"},
+		{TreeOptions{Relative: true}, []string{"/dev/null"}, "! read what is to be sent: /dev/null is a device; only files, directories and links are sent"},
 		{TreeOptions{Relative: true}, nil, "! there is nothing to send"},
 	} {
 		if got := names(c.o, c.paths...); got != c.want {

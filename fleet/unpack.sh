@@ -1,11 +1,34 @@
-# unpack.sh ROOT RUN tar|zstd < stream: unpack beside the place, then move what is new, and each file, into it.
+# unpack.sh ROOT RUN tar|zstd WITHIN [gnu] < stream: unpack beside the place, then move what is new, and each file, into it.
+# WITHIN is the deepest directory below ROOT that all is in. With gnu the stream has directories or sparse files.
 # In the stream, tree/ is what was sent, and after it comes dirs: its directories. So no name of theirs is one of ours.
-root=$1 name=.jarvis-$2
+root=$1 name=.jarvis-$2 help=$(tar --help 2> /dev/null)
+[ -z "$5" ] || tar --no-recursion --null -T /dev/null -cf - > /dev/null 2>&1 || {
+  echo 'there is no GNU tar on this host; nothing was changed' >&2
+  exit 1
+}
+# Directories that are made for this go again if nothing comes of it.
+d=$root placed=
+until [ -z "$d" ] || [ -e "$d" ] || [ -L "$d" ]; do
+  case $d in */*) d=${d%/*} ;; *) d=. ;; esac
+done
+top=$(cd -- "${d:-/}" 2> /dev/null && pwd -P) || placed=1
 mkdir -p -- "$root" && cd -- "$root" || exit 1
 root=$(pwd -P)
-stage=$root/$name near=$name.near # near: the same on another file system
+unmake() {
+  [ -z "$placed" ] || return 0
+  made=$root
+  while [ "$made" != "$top" ] && rmdir -- "$made" 2> /dev/null; do made=${made%/*}; done
+}
+# Who may not write there, as a plain user in / or anybody in a read-only one, unpacks further down.
+base=$root rest=$4
+while [ ! -w "$base" ] && [ -n "$rest" ] && [ -d "${base%/}/${rest%%/*}" ]; do
+  base=${base%/}/${rest%%/*}
+  case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+done
+cd -- "$base" && base=$(pwd -P) || exit 1
+stage=${base%/}/$name near=$name.near # near: the same on another file system
 gone='rm -rf -- "$@" 2> /dev/null || { chmod -R u+rwx -- "$@"; rm -rf -- "$@"; }'
-trap '[ ! -s "$stage/near" ] || xargs -0 sh -c "$gone" sh < "$stage/near"; sh -c "$gone" sh "$stage"' EXIT
+trap '[ ! -s "$stage/near" ] || xargs -0 sh -c "$gone" sh < "$stage/near"; sh -c "$gone" sh "$stage"; unmake' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 # What a host that went down in the middle, a day ago or more, was left with. What is ours has a file that says so.
 for old in .jarvis-[0-9]*; do
@@ -13,25 +36,31 @@ for old in .jarvis-[0-9]*; do
 done
 mkdir -m 700 -- "$stage" && : > "$stage/of-jarvis" || exit 1
 x=-p
-help=$(tar --help 2> /dev/null)
-case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability" ;; esac
+case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability --xattrs-include=system.posix_acl_*" ;; esac
+attrs=${x#-p}
 case $help in *--delay-directory-restore*) x="$x --delay-directory-restore" ;; esac # else what may not be written to can not be filled
 keep=
 case $help in *--keep-directory-symlink*) keep=--keep-directory-symlink ;; esac
+full='free() { df -P$1 . 2> /dev/null | awk "NR == 2 && \$2 > 0 { print \$4 }"; }
+full() {
+  free=$(free) inodes=$(free i)
+  if [ "${free:-99}" -le 16 ]; then echo "no space is left in $1; nothing was changed" >&2
+  elif [ "$inodes" = 0 ]; then echo "no inodes are left in $1; nothing was changed" >&2; fi
+}'
+eval "$full"
 set -f
 said=$(case $3 in
 zstd) zstd -qdc | tar $x -C "$stage" -xf - ;;
 *) tar $x -C "$stage" -xf - ;;
 esac 2>&1) || {
-  free=$(df -P . 2> /dev/null | awk 'NR == 2 { print $4 }')
-  [ "${free:-99}" -gt 16 ] || echo "no space is left in $root; nothing was changed" >&2
+  full "$root"
   printf '%s\n' "$said" >&2
   exit 1
 }
 [ -f "$stage/dirs" ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
 cd -- "$stage/tree" || exit 1
 # What directories are to be like, kept now: moving files out of them changes their times.
-[ ! -s "$stage/dirs" ] || tar --no-recursion --null -T "$stage/dirs" -cf "$stage/dirs.tar" || exit 1
+[ ! -s "$stage/dirs" ] || tar $attrs --no-recursion --null -T "$stage/dirs" -cf "$stage/dirs.tar" || exit 1
 find . -type d -print0 > "$stage/all" || exit 1
 # Is a place on another file system than the stage? Then mv(1) would remove the old file and copy the new one, which a full
 # disk leaves half there. By number it shows but for mounts of the same one: those are in mountinfo, or behind a link.
@@ -48,7 +77,8 @@ here=$(stat -L -c %d -- "$stage" 2> /dev/null) &&
     exit 1
   fi
 done < /proc/self/mountinfo
-export root stage near x
+me=$(id -u)
+export me base root stage near x attrs full
 # Directories that are on both sides are walked, parents first; what is in them moves, a directory that is new there as a
 # whole, by rename(2). A link to a directory is that directory. The first walk looks only: a name that is a directory on one
 # side alone stops all before anything is moved. The second copies what goes to another file system beside its place there.
@@ -56,16 +86,34 @@ for step in look copy move; do
   [ $step != copy ] || [ -f "$stage/far" ] || continue
   xargs -0 sh -c '
 step=$1; shift
+eval "$full"
 put() {
   case $step in
   copy) said=$(cp -a -- "$@" "$root/$d/$near/" 2>&1 && rm -rf -- "$@" 2>&1) || {
-    free=$(df -P -- "$root/$d" 2> /dev/null | awk "NR == 2 { print \$4 }")
-    [ "${free:-99}" -gt 16 ] || echo "no space is left in $root/${d#./}; nothing was changed" >&2
+    (cd -- "$root/$d" && full "$root${d#.}")
     printf "%s\n" "$said" >&2
     return 1
   } ;;
-  move) mv -f -- "$@" "$root/$d/" ;;
+  move) mv -f -- "$@" "$root/$d/" || {
+    echo "some of the files may be in place, and others not" >&2
+    return 1
+  } ;;
+  look) [ -w "$root/$d" ] || {
+    echo "cannot write in $root${d#.}; nothing was changed" >&2
+    return 1
+  } ;;
   esac
+}
+# beside makes a place on the file system of a directory, unless rename(2) reaches it.
+beside() {
+  [ ! -d "$root/$d/$near" ] || return 0 # two links may lead to one directory
+  printf "%s\\0" "$root/$d/$near" >> "$stage/near"
+  if ln -- "$stage/of-jarvis" "$root/$d/$near" 2> /dev/null; then
+    rm -f -- "$root/$d/$near"
+    reached=1
+  else
+    mkdir -m 700 -- "$root/$d/$near" || exit 255
+  fi
 }
 for d; do
   [ -d "$d" ] && [ -d "$root/$d" ] || continue
@@ -73,20 +121,14 @@ for d; do
   case $step in
   look) [ ! -L "$root/$d" ] || : > "$stage/far" ;;
   copy)
-    [ "$d" != . ] || continue
-    if [ ! -d "$root/$d/$near" ]; then # two links may lead to one directory
-      printf "%s\0" "$root/$d/$near" >> "$stage/near"
-      if ln -- "$stage/of-jarvis" "$root/$d/$near" 2> /dev/null; then
-        rm -f -- "$root/$d/$near" && continue # rename(2) reaches it
-      fi
-      mkdir -m 700 -- "$root/$d/$near" || exit 255
-    fi ;;
+    [ "$d" != . ] || [ "$base" != "$root" ] || continue
+    reached= ;;
   move)
     [ -w "$d" ] || chmod u+w -- "$d" || exit 255
     [ ! -d "$root/$d/$near" ] || from=$root/$d/$near
     # Through a link tar does not say what the directory is to be like.
     like=
-    [ ! -L "$root/$d" ] || ! grep -qzxF -- "${d#./}" "$stage/dirs" || { like=$stage/like.tar && tar --no-recursion -C "$d" -cf "$like" . || exit 255; } ;;
+    [ ! -L "$root/$d" ] || ! grep -qzxF -- "${d#./}" "$stage/dirs" || { like=$stage/like.tar && tar $attrs --no-recursion -C "$d" -cf "$like" . || exit 255; } ;;
   esac
   set --
   for f in "$from"/* "$from"/.[!.]* "$from"/..?*; do
@@ -103,6 +145,13 @@ for d; do
     elif [ -d "$to" ] && { [ ! -L "$to" ] || [ ! -L "$f" ]; }; then
       echo "cannot overwrite directory $to with non-directory; nothing was changed" >&2
       exit 255
+    elif [ $step = look ] && [ -k "$root/$d" ] && [ -e "$to" ] && [ "$me" != 0 ] && [ ! -O "$to" ] && [ ! -O "$root/$d" ]; then
+      echo "$to belongs to somebody else; nothing was changed" >&2
+      exit 255
+    fi
+    if [ $step = copy ]; then
+      [ $# -gt 0 ] || beside
+      [ -z "$reached" ] || break
     fi
     set -- "$@" "$f"
     [ $# -lt 200 ] || { put "$@" || exit 255; set --; }
@@ -113,4 +162,5 @@ for d; do
   [ -z "$like" ] || tar $x -C "$root/$d" -xf "$like" || exit 255
 done' sh $step < "$stage/all" || exit 1
 done
+placed=1
 [ ! -f "$stage/dirs.tar" ] || tar $x $keep -C "$root" -xf "$stage/dirs.tar"

@@ -23,7 +23,7 @@ func sh(t *testing.T, dir, script string) string {
 
 func unpackTo(t *testing.T, dst string, data []byte) (said string, err error) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", unpackScript, "jarvis", dst, "4-x", "tar")
+	cmd := exec.Command("sh", "-c", unpackScript, "jarvis", dst, "4-x", "tar", "", "gnu")
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// xattrs gives a file's extended attributes as PAX records (SCHILY.xattr, as GNU tar and star write them): those of
-// users, and capabilities. What the file system does not tell is left out.
+// xattrs gives the extended attributes of a file or directory as PAX records (SCHILY.xattr, as GNU tar and star write them):
+// those of users, capabilities, and access control lists. What the file system does not tell is left out.
 func xattrs(file string) map[string]string {
 	size, err := unix.Llistxattr(file, nil)
 	if err != nil || size == 0 {
@@ -19,7 +19,7 @@ func xattrs(file string) map[string]string {
 	}
 	var out map[string]string
 	for _, name := range strings.Split(strings.TrimRight(string(buf[:size]), "\x00"), "\x00") {
-		if !strings.HasPrefix(name, "user.") && name != "security.capability" {
+		if !strings.HasPrefix(name, "user.") && name != "security.capability" && !strings.HasPrefix(name, "system.posix_acl_") {
 			continue
 		}
 		n, err := unix.Lgetxattr(file, name, nil)

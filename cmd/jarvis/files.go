@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -59,6 +61,13 @@ func (c *sendFlags) root() string {
 }
 
 func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
+	for i, l := range tree.Skipped {
+		if i == maxSkipped {
+			p.note("and %d more were skipped", len(tree.Skipped)-i)
+			break
+		}
+		p.note("%s", plain.Line(l))
+	}
 	p.start("sending", f.Hosts)
 	same := 0
 	done := p.done(f.Hosts)
@@ -81,6 +90,9 @@ func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, 
 	}
 	return out
 }
+
+// maxSkipped bounds how many sockets and the like are named.
+const maxSkipped = 20
 
 func unchanged(same, ok int) string {
 	switch {
@@ -218,12 +230,12 @@ type fetchCmd struct {
 
 	To    string   `short:"r" default:"." placeholder:"DIR" help:"Directory here; with several hosts each gets one below it."`
 	Force bool     `short:"f" help:"Replace what is here under the same name and differs."`
-	Paths []string `arg:"" help:"Files and directories on the hosts; HOST:PATH names the host too, for each."`
+	Paths []string `arg:"" help:"Files and directories on the hosts; *, ? and [ are patterns there; HOST:PATH names the host too, for each."`
 }
 
 // Help is shown under --help.
 func (fetchCmd) Help() string {
-	return "What is here already and differs is not replaced, unless --force says so.\n\nExamples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch web1:/etc/motd web2:/etc/hosts\n  jarvis fetch -o web[1-20] -r logs /var/log/nginx/error.log"
+	return "What is here already and differs is not replaced, unless --force says so.\n\nExamples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch web1:/etc/motd root@web2:2222:/etc/hosts\n  jarvis fetch -o web[1-20] -r logs '/var/log/nginx/*.log'"
 }
 
 // Run is called by kong.
@@ -249,10 +261,9 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 	defer r.Close()
 	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		p.start("fetching", f.Hosts)
-		done := p.done(f.Hosts)
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		o := fleet.FetchOptions{Paths: c.Paths, Of: pathsOf(hosts, of), Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: func(r fleet.FetchResult) { done(fleet.Result{Host: r.Host, Err: r.Err}) }}
+		o := fleet.FetchOptions{Paths: c.Paths, Of: pathsOf(hosts, of), Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: fetched(p, f.Hosts)}
 		for _, r := range f.Fetch(ctx, o) {
 			var differs *fleet.DiffersError
 			if errors.As(r.Err, &differs) {
@@ -266,6 +277,18 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 		}
 		return out, nil
 	})
+}
+
+// fetched prints what was skipped on a host that is finished, and counts it.
+func fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
+	done := p.done(hosts)
+	return func(r fleet.FetchResult) {
+		at := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.Name == r.Host.Name })
+		for _, l := range r.Said {
+			p.line(fleet.Line{Host: at, Stderr: true, Text: plain.Line(l)})
+		}
+		done(fleet.Result{Host: r.Host, Err: r.Err})
+	}
 }
 
 // where says where files of so many hosts are.
@@ -294,23 +317,23 @@ func pathsOf(hosts []found, of map[string][]string) map[string][]string {
 	return out
 }
 
-// byHost takes HOST:PATH words apart: the hosts, and what is wanted of each. [ADDRESS]:PATH is one of IPv6.
+// byHost takes HOST:PATH words apart: the hosts, and what is wanted of each. HOST is a word as for -o, with a login and a port
+// if need be; [ADDRESS]:PATH is one of IPv6.
 func byHost(words []string) (hosts []string, of map[string][]string, err error) {
 	of = map[string][]string{}
 	for _, w := range words {
-		end := strings.IndexByte(w, ':')
-		if at := strings.Index(w, "]:"); strings.Contains(w[:max(end, 0)], "[") && at >= 0 {
-			end = at + 1
-		}
-		if end < 1 || end == len(w)-1 || strings.Contains(w[:end], "/") {
+		host, path := hostAndPath(w)
+		if host == "" || path == "" || strings.Contains(host, "/") {
 			return nil, nil, usage("%s names no host and no path there; write HOST:PATH for each, as in `jarvis fetch loki:/etc/motd`, or the hosts with -o", w)
 		}
-		list, err := fleet.Expand(w[:end])
+		if path[0] == ':' {
+			return nil, nil, usage("%s: write an address of IPv6 in brackets, as in [::1]:/etc/motd", w)
+		}
+		list, err := fleet.Expand(host)
 		if err != nil {
 			return nil, nil, usage("%v", err)
 		}
-		path, err := there(w[end+1:])
-		if err != nil {
+		if path, err = there(path); err != nil {
 			return nil, nil, err
 		}
 		for _, h := range list {
@@ -321,6 +344,21 @@ func byHost(words []string) (hosts []string, of map[string][]string, err error) 
 		}
 	}
 	return hosts, of, nil
+}
+
+// hostAndPath cuts [user@]host[:port]:path. What follows the host is a port when it has digits alone and a colon ends it.
+func hostAndPath(w string) (host, path string) {
+	end := strings.IndexByte(w, ':')
+	if at := strings.Index(w, "]:"); strings.Contains(w[:max(end, 0)], "[") && at >= 0 {
+		end = at + 1
+	}
+	if end < 0 {
+		return "", w
+	}
+	if port, _, ok := strings.Cut(w[end+1:], ":"); ok && port != "" && strings.Trim(port, "0123456789") == "" {
+		end += 1 + len(port)
+	}
+	return w[:end], w[end+1:]
 }
 
 // size writes bytes for people.
