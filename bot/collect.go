@@ -55,11 +55,7 @@ func (b *Bot) SetRoutes(list Routes, mail post.MailConfig) error {
 
 // setRoutes makes the routes of what was written. complete is false when it may name rooms that are not there yet.
 func (n *notices) setRoutes(list Routes, complete bool, mail post.MailConfig) error {
-	var rooms []Room
-	for _, f := range n.b.Frontends {
-		rooms = append(rooms, RoomsOf(f)...)
-	}
-	routes, err := list.resolve(rooms, complete, mail)
+	routes, err := n.resolved(list, complete, mail)
 	if err != nil {
 		return err
 	}
@@ -68,6 +64,15 @@ func (n *notices) setRoutes(list Routes, complete bool, mail post.MailConfig) er
 	}
 	n.routes.Store(&routes)
 	return nil
+}
+
+// resolved finds the places of routes among those where this bot is.
+func (n *notices) resolved(list Routes, complete bool, mail post.MailConfig) ([]route, error) {
+	var rooms []Room
+	for _, f := range n.b.Frontends {
+		rooms = append(rooms, RoomsOf(f)...)
+	}
+	return list.resolve(rooms, complete, mail)
 }
 
 // begin has a record that nobody followed so far be followed from now on: where there was no chat, what happened is no news.

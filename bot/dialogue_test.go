@@ -49,7 +49,9 @@ type stage struct {
 func (s *stage) Name() string    { return s.name }
 func (s *stage) Network() string { return "irc" }
 func (s *stage) Nick() string    { return "jarvis" }
-func (s *stage) Rooms() []string { return map[string][]string{"test": {"#ops", "#night", "#one"}}[s.name] }
+func (s *stage) Rooms() []string {
+	return map[string][]string{"test": {"#ops", "#night", "#one"}}[s.name]
+}
 func (s *stage) Run(ctx context.Context, in func(bot.Message)) error {
 	s.mu.Lock()
 	s.in = in

@@ -225,3 +225,9 @@ func domain(address string) string {
 	}
 	return ""
 }
+
+// CheckRoutes says whether SetRoutes would take routes, and changes nothing.
+func (b *Bot) CheckRoutes(list Routes, mail post.MailConfig) error {
+	_, err := b.notices.resolved(list, false, mail)
+	return err
+}

@@ -72,6 +72,9 @@ func (e *Env) when(text string) (time.Time, error) {
 func readTime(text string, now time.Time, zone *time.Location) (time.Time, error) {
 	now = now.In(zone)
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		if _, away := t.Zone(); away > 14*3600 || away < -12*3600 {
+			return t, &UserError{Msg: fmt.Sprintf("no zone is as far from UTC as that of %q", clip(text, 40)), Hint: "zones go from -12:00 to +14:00", Kind: ErrUsage}
+		}
 		return t.In(zone), nil
 	}
 	if day, err := time.Parse(dayTime, strings.Replace(text, "T", " ", 1)); err == nil {

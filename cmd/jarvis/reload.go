@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/mistake"
@@ -64,7 +65,14 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 		return out, config.Errors{{File: r.file, Msg: "is empty: what was in force stays; if everything is to be by default, write {}"}}
 	}
 	a := r.a
-	// Checks come first: they alone may refuse what the file does not show, as beside what is on record.
+	// What may refuse something that the file does not show comes first: nothing is in force before all agree. Routes look at the
+	// rooms where this bot is, and checks at what is on record.
+	if err := a.keeper.bot.CheckRoutes(conf.Notices, conf.Mail); err != nil {
+		return out, conf.Wrong(err)
+	}
+	if err := access.Check(conf.Persons()); err != nil {
+		return out, conf.Wrong(err)
+	}
 	if err := a.checks.Reload(ctx, conf.Checks); err != nil {
 		return out, conf.Wrong(mistake.At("checks", ": %v", err))
 	}

@@ -292,6 +292,19 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestAReloadThatIsRefusedChangesNothing: not the half that came before what refused.
+func TestAReloadThatIsRefusedChangesNothing(t *testing.T) {
+	const irc = `{irc: {server: "127.0.0.1:%d", nick: jarvis, channels: ["#ops"]}}`
+	s := newService(t, serviceConf+"people: [{name: ada, local: root, roles: [admin]}]\nchat: ["+fmt.Sprintf(irc, 1)+", "+fmt.Sprintf(irc, 2)+"]\n")
+	s.start(filepath.Join(s.dir, "notify"))
+	s.hears("READY=1")
+	s.write(serviceConf + "people: [{name: ada, local: root, roles: [view]}]\nchat: [" + fmt.Sprintf(irc, 1) + "]\nnotices: [{to: \"#ops\", events: [failures]}]\n")
+	s.reload("which is in irc/127.0.0.1:1 and in irc/127.0.0.1:2", exitUsage)
+	if out, _ := s.cli("whoami"); !strings.Contains(out, "ada, with the role admin") {
+		t.Errorf("whoami after a reload that was refused: %s", out)
+	}
+}
+
 // peopleScript runs a server and its clients as several users of this machine, where /run is empty.
 const peopleScript = `
 mount -t tmpfs none /run
