@@ -36,6 +36,9 @@ type Command struct {
 	Stdin  io.Reader
 	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
 	Stderr func(line string)
+	// Raw gives Stdout and Stderr each line with its end as it came, "\r\n" too, and the last without one when it has none: put
+	// together, they are the bytes of the stream.
+	Raw bool
 	// Apart keeps what a login shell says at every login out of both streams, for commands whose output is read by a program.
 	// A command that then does not even begin is an error.
 	Apart bool
@@ -108,8 +111,8 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	}
 	var res Result
 	var mu sync.Mutex
-	out := &lines{mu: &mu, f: cmd.Stdout, keep: &res.Stdout}
-	errs := &lines{mu: &mu, f: cmd.Stderr, keep: &res.Stderr}
+	out := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stdout, keep: &res.Stdout}
+	errs := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stderr, keep: &res.Stderr}
 	s.Stdout, s.Stderr = out, errs
 	given := &guardedWriter{w: cmd.Output, failed: make(chan error, 1)}
 	if cmd.Output != nil {
@@ -307,6 +310,7 @@ func (cmd Command) shell(mark string) string {
 // lines cuts a stream into lines, or keeps it.
 type lines struct {
 	mu   *sync.Mutex // shared by both streams, so that two callbacks never run at once
+	raw  bool        // lines keep their ends
 	f    func(string)
 	keep *string
 	buf  bytes.Buffer
@@ -332,7 +336,10 @@ func (l *lines) Write(p []byte) (int, error) {
 		if i < 0 {
 			i = maxLine - 1
 		}
-		line := string(bytes.TrimRight(b[:i+1], "\r\n"))
+		line := string(b[:i+1])
+		if !l.raw {
+			line = strings.TrimRight(line, "\r\n")
+		}
 		l.buf.Next(i + 1)
 		l.say(line)
 	}
@@ -393,6 +400,12 @@ func (l *lines) flush() {
 	defer l.mu.Unlock()
 	if l.f == nil {
 		*l.keep = l.buf.String()
+		return
+	}
+	if l.raw {
+		if l.buf.Len() > 0 {
+			l.say(l.buf.String())
+		}
 		return
 	}
 	sc := bufio.NewScanner(&l.buf)
