@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -14,9 +15,9 @@ import (
 
 // Line is one line that a host said.
 type Line struct {
-	Host   int // index in Fleet.Hosts
+	Host   int // index in the hosts that the command runs on: Fleet.Hosts, or those that Run was given
 	Stderr bool
-	Text   string
+	Text   string // without its end, but with ExecOptions.Raw
 }
 
 // Result is what became of a command on one host.
@@ -38,6 +39,8 @@ type ExecOptions struct {
 	Stdin   io.Reader     // read once, given to all; nil: nothing
 	// Stall is how long a host may leave its stdin unread, with more to come, before it is given up; 0: a minute.
 	Stall time.Duration
+	// Raw leaves lines their ends as they came, so that a host's lines put together are the bytes that it said.
+	Raw bool
 	// Done is told each result as it is there, one at a time; may be nil.
 	Done func(Result)
 }
@@ -61,7 +64,7 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 	}
 	one := func(i int) {
 		c := cmd
-		c.Stdin = stdin[i]
+		c.Stdin, c.Raw = stdin[i], o.Raw
 		if t, ok := stdin[i].(*tap); ok {
 			defer func() { _ = t.Close() }()
 		}
@@ -74,11 +77,14 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 	}
 	if o.Serial {
 		for i, h := range f.Hosts {
-			if ctx.Err() != nil {
-				results[i] = Result{Host: h, Err: context.Cause(ctx)}
+			if ctx.Err() == nil {
+				one(i)
 				continue
 			}
-			one(i)
+			results[i] = Result{Host: h, Err: context.Cause(ctx)}
+			if o.Done != nil {
+				o.Done(results[i])
+			}
 		}
 		return results
 	}
@@ -109,7 +115,7 @@ func execOne(ctx context.Context, c *remote.Client, h Host, i int, cmd remote.Co
 	cmd.Stderr = say(true)
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %s, and was ended", timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, tookLonger(timeout))
 		defer cancel()
 	}
 	began := time.Now()
@@ -117,49 +123,90 @@ func execOne(ctx context.Context, c *remote.Client, h Host, i int, cmd remote.Co
 	return Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}
 }
 
+// errTogether: Run was asked for what needs the hosts together.
+var errTogether = errors.New("fleet: Run takes no Stdin and no Serial, and always goes on without hosts that can not be reached (Skip)")
+
+func tookLonger(limit time.Duration) error {
+	return fmt.Errorf("it took longer than %s, and was ended", limit)
+}
+
 // Run runs a command on each host as soon as it is reached, and hangs up when it has ended: no host waits for the
-// others, and no more connections are open than commands run. For what needs all hosts or none there is Open.
-func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo ExecOptions, out func(Line)) []Result {
+// others, and no more connections are open than commands run. A host that can not be reached is a Result with its error,
+// so Skip must be set. For what needs hosts together, as Stdin, Serial and all or none, there is Open: Run gives an error, and
+// does nothing.
+func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo ExecOptions, out func(Line)) ([]Result, error) {
+	if !o.Skip || eo.Serial || eo.Stdin != nil {
+		return nil, errTogether
+	}
 	if o.Connect == nil {
 		o.Connect = Direct{}
 	}
 	if o.Dials <= 0 {
 		o.Dials = defaultDials
 	}
-	results := make([]Result, len(hosts))
+	cmd.Raw = eo.Raw
+	r := &eachRun{o: o, done: eo.Done, all: len(hosts), results: make([]Result, len(hosts))}
 	dials := make(chan struct{}, o.Dials)
-	var mu sync.Mutex
 	var wg guard.Group
 	for i, h := range hosts {
 		select {
 		case dials <- struct{}{}:
 		case <-ctx.Done():
-			results[i] = Result{Host: h, Err: context.Cause(ctx)}
+			r.ended(i, Result{Host: h, Err: context.Cause(ctx)})
 			continue
 		}
-		wg.Go(func(p *guard.Panic) { results[i] = Result{Host: h, Err: p} }, func() {
-			var c *remote.Client
-			var release func()
-			err := guard.Call(func() (err error) {
-				defer func() { <-dials }()
-				c, release, err = o.Connect.Get(ctx, h.Target)
-				return err
-			})
+		wg.Go(func(p *guard.Panic) { r.ended(i, Result{Host: h, Err: p}) }, func() {
+			c, release, err := r.reach(ctx, h, func() { <-dials })
 			if err != nil {
-				results[i] = Result{Host: h, Err: err}
-			} else {
-				stop := watchOne(ctx, c, o)
-				results[i] = execGuarded(ctx, c, h, i, cmd, eo.Timeout, &mu, out)
-				stop()
-				release()
+				r.ended(i, Result{Host: h, Err: err})
+				return
 			}
-			if eo.Done != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				eo.Done(results[i])
-			}
+			stop := watchOne(ctx, c, o)
+			res := execGuarded(ctx, c, h, i, cmd, eo.Timeout, &r.mu, out)
+			stop()
+			release()
+			r.ended(i, res)
 		})
 	}
 	wg.Wait()
-	return results
+	return r.results, nil
+}
+
+// eachRun is one call of Run.
+type eachRun struct {
+	o    Options
+	done func(Result) // may be nil
+	all  int
+
+	mu      sync.Mutex // of all that is told, and of what follows
+	opened  int
+	results []Result
+}
+
+// reach connects to a host; dialled is called when that has ended either way.
+func (r *eachRun) reach(ctx context.Context, h Host, dialled func()) (c *remote.Client, release func(), err error) {
+	err = guard.Call(func() (err error) {
+		defer dialled()
+		c, release, err = r.o.Connect.Get(ctx, h.Target)
+		return err
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opened++
+	if err != nil && r.o.Failed != nil && ctx.Err() == nil {
+		r.o.Failed(h, err)
+	}
+	if r.o.Opened != nil {
+		r.o.Opened(r.opened, r.all)
+	}
+	return c, release, err
+}
+
+func (r *eachRun) ended(i int, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[i] = res
+	if r.done != nil {
+		r.done(res)
+	}
 }

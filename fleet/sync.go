@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,66 +19,135 @@ import (
 //	to the tool    P HELLO · P NODE [user@host:port] [CURRENT] for each host · P START
 //	from the tool  P SYNC text          ──► to all tools, its own too: P SYNC [user@host:port] text
 //
-// Every other line of its stdout is output as any. A tool that ends does not end the others.
+// Every other line of its stdout is output as any. A tool that ends well ends no other. One that dies (it fails, or its host is
+// lost) never tells a further step: a tool that has told more steps than it, or does so later, waits for what will not come, and
+// is ended with a *WaitedError. One that has not is let be: it may be at work, and may speak no protocol at all. Of o, Timeout and
+// Done count; with Stdin, Serial or Raw no tool runs, for the protocol needs all tools at once, and their stdin.
 func (f *Fleet) Sync(ctx context.Context, tool remote.Command, o ExecOptions, out func(Line)) []Result {
-	prefix := fmt.Sprintf("ORGALORG:%d", time.Now().UnixNano())
-	boxes := make([]*mailbox, len(f.Hosts))
-	for i := range f.Hosts {
-		boxes[i] = newMailbox()
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s HELLO\n", prefix)
-		for j := range f.Hosts {
-			current := ""
-			if i == j {
-				current = " CURRENT"
-			}
-			fmt.Fprintf(&b, "%s NODE %s%s\n", prefix, f.node(j), current)
-		}
-		fmt.Fprintf(&b, "%s START\n", prefix)
-		_, _ = io.WriteString(boxes[i], b.String())
-	}
-	var mu sync.Mutex
 	results := make([]Result, len(f.Hosts))
-	_ = f.each(func(i int, h Host, c *remote.Client) error {
-		defer boxes[i].Close()
-		cmd := tool
-		cmd.Stdin = boxes[i]
-		cmd.Stdout = func(l string) {
-			mu.Lock()
-			defer mu.Unlock()
-			if text, ok := strings.CutPrefix(l, prefix+" SYNC"); ok && (text == "" || text[0] == ' ') {
-				for _, b := range boxes {
-					_, _ = io.WriteString(b, prefix+" SYNC "+f.node(i)+text+"\n")
-				}
-				return
-			}
-			out(Line{i, false, l})
+	if o.Stdin != nil || o.Serial || o.Raw {
+		for i, h := range f.Hosts {
+			results[i] = Result{Host: h, Err: errProtocol}
 		}
+		return results
+	}
+	t := f.newTalk()
+	_ = f.each(func(i int, h Host, c *remote.Client) error {
+		defer t.boxes[i].Close()
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		t.join(i, end)
+		cmd := tool
+		cmd.Stdin = t.boxes[i]
+		cmd.Stdout = func(l string) { t.hear(i, l, out) }
 		cmd.Stderr = func(l string) {
-			mu.Lock()
-			defer mu.Unlock()
+			t.mu.Lock()
+			defer t.mu.Unlock()
 			out(Line{i, true, l})
 		}
-		ctx := ctx
 		if o.Timeout > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+			ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, tookLonger(o.Timeout))
 			defer cancel()
 		}
 		began := time.Now()
 		// The tool may end without reading all it was told.
-		stop := context.AfterFunc(ctx, guard.Func(guard.Count, boxes[i].Close))
+		stop := context.AfterFunc(ctx, guard.Func(guard.Count, t.boxes[i].Close))
 		defer stop()
 		res, err := c.Run(ctx, cmd)
 		results[i] = Result{Host: h, Exit: res.Exit, Signal: res.Signal, Took: time.Since(began), Err: err}
-		if o.Done != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			o.Done(results[i])
-		}
+		t.left(results[i], i, o.Done)
 		return nil
 	})
 	return results
+}
+
+var errProtocol = errors.New("the sync protocol needs the tool's stdin, and all tools at once")
+
+// WaitedError: a tool was ended, because it waited for one that had died.
+type WaitedError struct{ For string } // the host of that tool
+
+func (e *WaitedError) Error() string {
+	return "it was ended, because it waited for the tool on " + e.For + ", which had died"
+}
+
+// talk is what the tools of one Sync tell each other.
+type talk struct {
+	f      *Fleet
+	prefix string
+	boxes  []*mailbox
+
+	mu   sync.Mutex // of all that follows, and of what is told to the caller
+	told []int      // steps that each tool has told
+	ends []context.CancelCauseFunc
+	dead int // the tool that died having told the fewest steps; -1: none
+}
+
+func (f *Fleet) newTalk() *talk {
+	n := len(f.Hosts)
+	t := &talk{f: f, prefix: fmt.Sprintf("ORGALORG:%d", time.Now().UnixNano()), boxes: make([]*mailbox, n), told: make([]int, n), ends: make([]context.CancelCauseFunc, n), dead: -1}
+	for i := range n {
+		t.boxes[i] = newMailbox()
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s HELLO\n", t.prefix)
+		for j := range n {
+			current := ""
+			if i == j {
+				current = " CURRENT"
+			}
+			fmt.Fprintf(&b, "%s NODE %s%s\n", t.prefix, f.node(j), current)
+		}
+		fmt.Fprintf(&b, "%s START\n", t.prefix)
+		_, _ = io.WriteString(t.boxes[i], b.String())
+	}
+	return t
+}
+
+// join takes what ends the tool of a host.
+func (t *talk) join(i int, end context.CancelCauseFunc) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ends[i] = end
+}
+
+// hear takes a line that a tool has said on its stdout.
+func (t *talk) hear(i int, line string, out func(Line)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text, ok := strings.CutPrefix(line, t.prefix+" SYNC")
+	if !ok || text != "" && text[0] != ' ' {
+		out(Line{i, false, line})
+		return
+	}
+	for _, b := range t.boxes {
+		_, _ = io.WriteString(b, t.prefix+" SYNC "+t.f.node(i)+text+"\n")
+	}
+	t.told[i]++
+	t.endWho(i)
+}
+
+// left takes how a tool ended.
+func (t *talk) left(r Result, i int, done func(Result)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ends[i] = nil
+	var waited *WaitedError
+	if !r.OK() && !errors.As(r.Err, &waited) && (t.dead < 0 || t.told[i] < t.told[t.dead]) {
+		t.dead = i
+		for j := range t.ends {
+			t.endWho(j)
+		}
+	}
+	if done != nil {
+		done(r)
+	}
+}
+
+// endWho ends a tool that waits for one that has died.
+func (t *talk) endWho(i int) {
+	if t.dead >= 0 && t.ends[i] != nil && t.told[i] > t.told[t.dead] {
+		t.ends[i](&WaitedError{t.f.Hosts[t.dead].Name})
+	}
 }
 
 // node is how the protocol calls a host.

@@ -45,6 +45,8 @@ type ExecRequest struct {
 	Dials    int               `json:"dials,omitempty"`
 	Lock     bool              `json:"lock,omitempty"`
 	LockFile string            `json:"lock_file,omitempty"`
+	LockDir  string            `json:"lock_dir,omitempty"` // without LockFile: locked as fleet.LockOptions.Dir
+	Raw      bool              `json:"raw,omitempty"`      // lines keep their ends, byte for byte (ExecLine.Raw)
 	MayLock  bool              `json:"may_lock,omitempty"`
 }
 
@@ -67,6 +69,26 @@ type ExecLine struct {
 	Host   int    `json:"host"`
 	Stderr bool   `json:"stderr,omitempty"`
 	Text   string `json:"text"`
+	Raw    []byte `json:"raw,omitempty"` // instead of Text, when the request asked for it
+}
+
+// Line gives the line for whoever asked for raw ones or not. A server of an older version gives none that are raw.
+func (l *ExecLine) Line(raw bool) fleet.Line {
+	text := l.Text
+	switch {
+	case raw && len(l.Raw) > 0:
+		text = string(l.Raw)
+	case raw:
+		text += "\n"
+	}
+	return fleet.Line{Host: l.Host, Stderr: l.Stderr, Text: text}
+}
+
+func execLine(l fleet.Line, raw bool) *ExecLine {
+	if raw {
+		return &ExecLine{Host: l.Host, Stderr: l.Stderr, Raw: []byte(l.Text)}
+	}
+	return &ExecLine{Host: l.Host, Stderr: l.Stderr, Text: l.Text}
 }
 
 // ExecResult is how a command ended on a host.
@@ -216,56 +238,58 @@ func who(c caller) string {
 
 // run does the work, and gives the last frame.
 func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in io.Reader, emit func(ExecFrame), record func(string)) ExecFrame {
-	fail := func(what string, err error, stop bool) ExecFrame {
-		record(what + err.Error())
-		return ExecFrame{Error: what + strings.ReplaceAll(err.Error(), "\n", "; "), Stop: stop, Unknown: errors.Is(err, remote.ErrUnknownHost)}
-	}
-	o := fleet.Options{Connect: s.Pool, Dials: q.Dials, Skip: q.Skip}
-	f, err := fleet.Open(ctx, hosts, o)
-	if err != nil {
-		return fail("nothing was done: ", err, false)
-	}
-	defer f.Close()
-	var names []string
-	for _, h := range f.Hosts {
-		names = append(names, h.Name)
-	}
-	emit(ExecFrame{Hosts: names})
-	for _, l := range f.Lost {
-		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: l.Err.Error()}})
-	}
+	o := fleet.WorkOptions{Options: fleet.Options{Connect: s.Pool, Dials: q.Dials, Skip: q.Skip}, MayLock: q.MayLock}
+	o.Note = func(what string) { emit(ExecFrame{Note: what}) }
 	var sudo *remote.Sudo
 	if q.Sudo {
 		sudo = &remote.Sudo{}
 	}
 	if q.Lock {
-		lock, err := f.Lock(ctx, fleet.LockOptions{File: q.LockFile, Sudo: sudo})
-		switch {
-		case err != nil && q.MayLock:
-			emit(ExecFrame{Note: "going on without the lock: " + strings.ReplaceAll(err.Error(), "\n", "; ")})
-		case err != nil:
-			return fail("nothing was done: ", err, false)
-		default:
-			var stop context.CancelFunc
-			ctx, stop = lock.Context(ctx)
-			defer stop()
-			defer func() {
-				if err := lock.Release(); err != nil {
-					s.Log.Warn("release a lock", "err", err)
-				}
-			}()
+		o.Lock = &fleet.LockOptions{File: q.LockFile, Sudo: sudo}
+		if q.LockFile == "" {
+			o.Lock.Dir = q.LockDir
 		}
 	}
-	eo := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall}
-	if q.Stdin {
-		eo.Stdin = in
+	failed, cut := 0, false // cut: in the middle of the work
+	err := fleet.Work(ctx, hosts, o, func(ctx context.Context, f *fleet.Fleet) {
+		failed = s.runOn(ctx, f, q, sudo, in, emit)
+		cut = ctx.Err() != nil
+	})
+	var stopped *fleet.StoppedError
+	switch {
+	case err != nil && ctx.Err() != nil:
+		record("broken off by the caller before it began")
+		return ExecFrame{End: true}
+	case err != nil:
+		record(err.Error())
+		return ExecFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost)}
+	case cut:
+		record("broken off by the caller")
+	case failed > 0:
+		record(fmt.Sprintf("failed on %d of %d hosts", failed, len(hosts)))
+	default:
+		record("ok")
 	}
+	return ExecFrame{End: true}
+}
+
+// runOn runs the command on hosts that are reached and locked, and gives how many failed, with those that were not reached.
+func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo *remote.Sudo, in io.Reader, emit func(ExecFrame)) (failed int) {
 	index := map[string]int{}
+	names := make([]string, len(f.Hosts))
 	for i, h := range f.Hosts {
-		index[h.Name] = i
+		index[h.Name], names[i] = i, h.Name
 	}
-	failed := len(f.Lost)
-	eo.Done = func(r fleet.Result) {
+	emit(ExecFrame{Hosts: names})
+	for _, l := range f.Lost {
+		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: l.Err.Error()}})
+	}
+	failed = len(f.Lost)
+	o := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}
+	if q.Stdin {
+		o.Stdin = in
+	}
+	o.Done = func(r fleet.Result) {
 		x := &ExecResult{Host: index[r.Host.Name], Exit: r.Exit, Signal: r.Signal, Took: r.Took}
 		if r.Err != nil {
 			x.Error = r.Err.Error()
@@ -275,19 +299,8 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 		}
 		emit(ExecFrame{Result: x})
 	}
-	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, eo, func(l fleet.Line) { emit(ExecFrame{Line: &ExecLine{l.Host, l.Stderr, l.Text}}) })
-	if cause := context.Cause(ctx); errors.Is(cause, fleet.ErrLockLost) {
-		return fail("everything was stopped: ", cause, true)
-	}
-	switch {
-	case ctx.Err() != nil:
-		record("broken off by the caller")
-	case failed > 0:
-		record(fmt.Sprintf("failed on %d of %d hosts", failed, len(hosts)))
-	default:
-		record("ok")
-	}
-	return ExecFrame{End: true}
+	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, o, func(l fleet.Line) { emit(ExecFrame{Line: execLine(l, q.Raw)}) })
+	return failed
 }
 
 // Exec runs a command through the server, and calls f for each frame. When ctx ends, the commands end on the hosts.

@@ -3,15 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/remote"
@@ -23,6 +19,8 @@ type execCmd struct {
 	Serial bool              `short:"l" help:"One host after the other."`
 	Input  string            `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file (- or /dev/stdin: what comes in) to the command on every host."`
 	Dir    string            `placeholder:"DIR" help:"Working directory on the hosts."`
+	Root   string            `short:"r" placeholder:"DIR" help:"Working directory that is locked alone, as upload and sync with the same --root do; others may work elsewhere on the host."`
+	Shell  string            `placeholder:"SHELL" help:"Shell that runs the command, as in 'bash -c {}'; {} is the command (default: the login shell there reads it)."`
 	Env    map[string]string `mapsep:"none" placeholder:"K=V" help:"Set in the command's environment; whoever lists processes there can read it."`
 	TTY    bool              `name:"tty" help:"Give the command a terminal."`
 	Args   []string          `arg:"" passthrough:"partial" help:"The command; the shell on the hosts reads it, as with ssh."`
@@ -31,72 +29,6 @@ type execCmd struct {
 // Help is shown under --help.
 func (execCmd) Help() string {
 	return "Examples:\n  jarvis exec -o web[1-20] uptime\n  jarvis exec -o ./hosts -x systemctl reload nginx\n  jarvis exec -o db1 -o root@db2:2222 -i script.sh bash -s\n  jarvis exec -o web[1-500] --group -w cat /etc/debian_version\n  jarvis exec -o loki -C 'sleep $((RANDOM % 10))' '&&' echo done      (-C as in orgalorg)"
-}
-
-// likeOrgalorg lets `exec` and its kin be typed as orgalorg is: what follows -C, -S or -U are no more flags. It looks at
-// flags only: the same letters in a flag's value, or in the command for the hosts (`git -C /srv pull`), are not ours.
-func likeOrgalorg(app *kong.Node, args []string) []string {
-	if len(args) == 0 || !slices.Contains([]string{"exec", "sync", "upload"}, args[0]) {
-		return args
-	}
-	letter := map[string]byte{"exec": 'C', "sync": 'S', "upload": 'U'}[args[0]]
-	long := map[string]string{"exec": "--command", "sync": "--sync", "upload": "--upload"}[args[0]]
-	valued := valuedFlags(app, args[0])
-	for i := 1; i < len(args); i++ {
-		a := args[i]
-		switch {
-		case a == "--":
-			return args
-		case a == long:
-			return append(append(slices.Clone(args[:i]), "--"), args[i+1:]...)
-		case strings.HasPrefix(a, "--"):
-			if valued[a] {
-				i++ // its value; with = it is no name of a flag
-			}
-		case len(a) > 1 && a[0] == '-':
-			for j := 1; j < len(a); j++ {
-				if a[j] == letter && j == len(a)-1 {
-					before := slices.Clone(args[:i])
-					if j > 1 {
-						before = append(before, a[:j])
-					}
-					return append(append(before, "--"), args[i+1:]...)
-				}
-				if valued["-"+a[j:j+1]] {
-					if j == len(a)-1 {
-						i++
-					}
-					break // the rest of the word is its value
-				}
-			}
-		case args[0] == "exec":
-			return args // the command begins
-		}
-	}
-	return args
-}
-
-// valuedFlags lists the flags of a command, as they are typed, that take a value.
-func valuedFlags(app *kong.Node, command string) map[string]bool {
-	out := map[string]bool{}
-	add := func(n *kong.Node) {
-		for _, f := range n.Flags {
-			if f.IsBool() {
-				continue
-			}
-			out["--"+f.Name] = true
-			if f.Short != 0 {
-				out["-"+string(f.Short)] = true
-			}
-		}
-	}
-	add(app)
-	for _, n := range app.Children {
-		if n.Name == command {
-			add(n)
-		}
-	}
-	return out
 }
 
 // Run is called by kong.
@@ -112,11 +44,17 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 		return usage("%s stands where the command begins; hosts are named with -o, as in `jarvis exec -o %s uptime`", c.Args[0], c.Args[0])
 	}
 	var err error
-	if c.Dir, err = there(c.Dir); err != nil {
+	if c.Dir != "" && c.Root != "" {
+		return usage("--dir and --root both say where the command works; --root locks that directory alone too")
+	}
+	if c.Dir, err = there(c.Dir + c.Root); err != nil {
 		return err
 	}
-	cmd := remote.Command{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, PTY: c.TTY}
-	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send)}
+	if c.Root != "" {
+		c.lockDir, c.lockThere = c.Dir, true
+	}
+	cmd := remote.Command{Line: c.line(), Dir: c.Dir, Env: c.Env, PTY: c.TTY}
+	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send), Raw: c.Quiet && !c.JSON && !c.Group}
 	if c.Input != "" {
 		if c.FromStdin && (c.Input == "-" || c.Input == "/dev/stdin") {
 			return usage("-s reads the hosts from stdin, so -i needs a file")
@@ -145,9 +83,19 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
 		cmd.Sudo = r.sudo()
 		p.start("running", f.Hosts)
+		p.raw = o.Raw
 		o.Done = p.done(f.Hosts)
 		return f.Exec(ctx, cmd, o, p.line), nil
 	})
+}
+
+// line is what the hosts are told to do.
+func (c *execCmd) line() string {
+	line := strings.Join(c.Args, " ")
+	if c.Shell != "" {
+		line = inShell(c.Shell, line)
+	}
+	return line
 }
 
 // each needs no host to wait for the others.
@@ -156,9 +104,14 @@ func (c *execCmd) each(ctx context.Context, t *term, found []found, r *resolver,
 	cmd.Sudo = r.sudo()
 	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	p.start("running", hosts)
+	p.raw = o.Raw
 	o.Done = p.done(hosts)
-	results := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
+	p.connects(hosts)
+	results, err := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
 	p.close()
+	if err != nil {
+		return err
+	}
 	return p.verdict(ctx, results, nil)
 }
 
@@ -223,60 +176,40 @@ func (m *manyFlags) on(ctx context.Context, t *term, command string, do work) er
 func (m *manyFlags) work(ctx context.Context, t *term, found []found, r *resolver, do work) error {
 	hosts := fleetOf(found)
 	ctx, p := newPrinter(ctx, t, m)
-	o := m.options()
+	o := fleet.WorkOptions{Options: m.options(), MayLock: m.MayLock, Note: func(what string) { p.note("%s", what) }}
 	o.Opened = p.opened
 	if m.Skip {
 		o.Failed = p.lost
 	}
-	f, err := fleet.Open(ctx, hosts, o)
-	if err != nil {
+	if !m.NoLock {
+		lock := m.lockOptions(r)
+		o.Lock = &lock
+	}
+	p.connects(hosts)
+	var verdict error
+	err := fleet.Work(ctx, hosts, o, func(ctx context.Context, f *fleet.Fleet) {
+		p.ready(f, !m.NoLock)
+		results, err := do(ctx, f, r, p)
 		p.close()
-		if ctx.Err() != nil {
-			return broken(err)
+		if verdict = err; err == nil || ctx.Err() != nil {
+			verdict = p.verdict(ctx, results, f.Lost)
 		}
-		why := "nothing was done: " + flat(err)
+	})
+	var undone *fleet.NothingDoneError
+	var stopped *fleet.StoppedError
+	switch {
+	case errors.As(err, &undone):
+		p.close()
+		why := undone.Error()
 		if errors.Is(err, remote.ErrUnknownHost) {
 			why += strangersHint
 		}
 		return &exitError{exitFailed, why}
+	case errors.As(err, &stopped):
+		return &exitError{exitUsage, stopped.Error()}
+	case err != nil: // before anything began
+		p.close()
+		return broken(err)
 	}
-	defer f.Close()
-	if !m.NoLock {
-		lock, err := f.Lock(ctx, m.lockOptions(r))
-		switch {
-		case err != nil && m.MayLock && ctx.Err() == nil:
-			p.note("going on without the lock: %s", flat(err))
-		case err != nil:
-			p.close()
-			if ctx.Err() != nil {
-				return broken(err)
-			}
-			return &exitError{exitFailed, "nothing was done: " + flat(err)}
-		default:
-			var stop context.CancelFunc
-			ctx, stop = lock.Context(ctx)
-			defer stop()
-			defer func() {
-				if err := lock.Release(); err != nil {
-					p.note("%s", flat(err))
-				}
-			}()
-		}
-	}
-	results, err := do(ctx, f, r, p)
-	p.close()
-	if err != nil && ctx.Err() == nil {
-		return err
-	}
-	return p.verdict(ctx, results, f.Lost)
-}
-
-// flat writes joined errors as one sentence; of many, the first few.
-func flat(err error) string {
-	list := strings.Split(err.Error(), "\n")
-	const most = 5
-	if n := len(list); n > most {
-		list = append(list[:most], fmt.Sprintf("and %d more", n-most))
-	}
-	return strings.Join(list, "; ")
+	return verdict
 }

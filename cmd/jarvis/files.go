@@ -69,6 +69,11 @@ func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, 
 		p.note("%s", plain.Line(l))
 	}
 	p.start("sending", f.Hosts)
+	if c.Verbose > 0 {
+		for name := range tree.Names() {
+			p.note("sending %s, where it is not there already", name)
+		}
+	}
 	same := 0
 	done := p.done(f.Hosts)
 	results := f.Send(ctx, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
@@ -122,7 +127,7 @@ type syncCmd struct {
 	NoUpload bool     `name:"no-upload" help:"Send no files; run the tool only, in --root, which must be there."`
 	Input    string   `name:"stdin" short:"i" placeholder:"FILE" help:"Give this file to the tool; with --simple."`
 	Serial   bool     `short:"l" help:"The tool runs on one host after the other; with --simple."`
-	Shell    string   `default:"bash -c {}" help:"Shell that runs the tool; {} is the command."`
+	Shell    string   `default:"bash -c {}" help:"Shell that runs the tool; {} is the command. Empty: the login shell there reads it."`
 	Paths    []string `arg:"" optional:"" help:"Files and directories."`
 }
 
@@ -150,7 +155,10 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 			return usage("%v", err)
 		}
 	}
-	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send)}
+	if c.Serial && !c.Simple {
+		return usage("the sync protocol has all tools step together; -l goes with --simple")
+	}
+	o := fleet.ExecOptions{Serial: c.Serial, Timeout: time.Duration(c.Receive), Stall: time.Duration(c.Send), Raw: c.Simple && c.Quiet && !c.JSON && !c.Group}
 	if c.Input != "" {
 		in, err := t.open(c.Input)
 		if err != nil {
@@ -178,8 +186,15 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 		}
 		p.start("the tool runs", f.Hosts)
 		o.Done = p.done(f.Hosts)
-		if c.Simple {
+		if p.raw = o.Raw; c.Simple {
 			return f.Exec(ctx, tool, o, p.line), nil
+		}
+		ended := o.Done
+		o.Done = func(r fleet.Result) {
+			var waited *fleet.WaitedError // the summary names these
+			if ended(r); !r.OK() && len(f.Hosts) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
+				p.note("the tool on %s has ended: %s", r.Host.Name, how(r)) // at once: the others may wait for it
+			}
 		}
 		return f.Sync(ctx, tool, o, p.line), nil
 	})
@@ -219,10 +234,19 @@ func there(path string) (string, error) {
 	return "", usage("%s: only ~ and ~/ are known here; name the directory by its whole path", path)
 }
 
-// shellLine puts a command and its arguments into a shell's command line: {} becomes the command as one quoted word.
+// shellLine puts a command and its arguments into a shell's command line. Without a shell the login shell there reads both.
 func shellLine(shell, cmd string, args []string) string {
-	line := strings.ReplaceAll(shell, "{}", remote.Quote(cmd))
-	return line + " " + remote.Quote(append([]string{"jarvis"}, args...)...)
+	if shell == "" {
+		return strings.TrimSpace(cmd + " " + remote.Quote(args...))
+	}
+	return inShell(shell, cmd) + " " + remote.Quote(append([]string{"jarvis"}, args...)...)
+}
+
+// inShell puts a command into a shell's command line: {} becomes the command as one quoted word, with quotes of the caller's
+// around it or without.
+func inShell(shell, cmd string) string {
+	word := remote.Quote(cmd)
+	return strings.NewReplacer("'{}'", word, `"{}"`, word, "{}", word).Replace(shell)
 }
 
 type fetchCmd struct {

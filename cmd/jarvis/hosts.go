@@ -42,9 +42,10 @@ type manyFlags struct {
 	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
 	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
-	Quiet bool `short:"q" help:"Print the lines without host names."`
-	JSON  bool `name:"json" help:"Print one JSON object a line."`
-	Group bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
+	Quiet   bool `short:"q" help:"Print what hosts say without their names; exec and sync --simple print it byte for byte."`
+	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too."`
+	JSON    bool `name:"json" help:"Print one JSON object a line."`
+	Group   bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
 }
 
 // millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg has it.

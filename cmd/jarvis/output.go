@@ -22,6 +22,7 @@ import (
 type printer struct {
 	out, err io.Writer
 	flags    *manyFlags
+	raw      bool // lines have their own ends (fleet.ExecOptions.Raw)
 	status   bool // a status line is shown on err
 	began    time.Time
 
@@ -95,8 +96,6 @@ func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*f
 	cause := context.Cause(ctx)
 	var out *outputError
 	switch {
-	case errors.Is(cause, fleet.ErrLockLost):
-		return &exitError{exitUsage, "everything was stopped: " + flat(cause)}
 	case cause == nil:
 		return p.summary(results, lost)
 	case !errors.As(cause, &out):
@@ -164,9 +163,12 @@ func (p *printer) line(l fleet.Line) {
 		if l.Stderr {
 			w = p.err
 		}
-		if p.flags.Quiet {
+		switch {
+		case p.raw:
+			_, _ = io.WriteString(w, l.Text)
+		case p.flags.Quiet:
 			_, _ = fmt.Fprintln(w, l.Text)
-		} else {
+		default:
 			_, _ = fmt.Fprintf(w, "%s: %s\n", name, l.Text)
 		}
 		p.show(false)
@@ -205,7 +207,44 @@ func (p *printer) bytes(read, all int64) {
 }
 
 // lost says that a host could not be reached, when the others go on.
-func (p *printer) lost(h fleet.Host, err error) { p.note("%s: %v", h.Name, err) }
+func (p *printer) lost(h fleet.Host, err error) {
+	p.note("%s: %v", h.Name, err)
+	if p.flags.JSON {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.exit(fleet.Result{Host: h, Err: err})
+	}
+}
+
+// exit prints the object with which each host ends. There is an exit code in it, or an error: nobody knows both.
+func (p *printer) exit(r fleet.Result) {
+	m := map[string]any{"stream": "exit", "node": r.Host.Name, "seconds": r.Took.Seconds()}
+	if r.Err != nil {
+		m["error"] = r.Err.Error()
+	} else {
+		m["exit"] = r.Exit
+	}
+	if r.Signal != "" {
+		m["signal"] = r.Signal
+	}
+	p.json(m)
+}
+
+// connects tells whoever asked for it (-v) where it goes.
+func (p *printer) connects(hosts []fleet.Host) {
+	if p.flags.Verbose > 0 {
+		for _, h := range hosts {
+			p.note("connecting to %s: %s", h.Name, h.Target.Key())
+		}
+	}
+}
+
+// ready tells him that the work begins.
+func (p *printer) ready(f *fleet.Fleet, locked bool) {
+	if p.flags.Verbose > 0 {
+		p.note("connected to %s%s", hosts(len(f.Hosts)), map[bool]string{true: ", and locked", false: ", without a lock"}[locked])
+	}
+}
 
 // result counts one.
 func (p *printer) result(i int, r fleet.Result) {
@@ -217,14 +256,7 @@ func (p *printer) result(i int, r fleet.Result) {
 		p.groups[i].note = how(r)
 	}
 	if p.flags.JSON {
-		m := map[string]any{"stream": "exit", "node": r.Host.Name, "exit": r.Exit, "seconds": r.Took.Seconds()}
-		if r.Signal != "" {
-			m["signal"] = r.Signal
-		}
-		if r.Err != nil {
-			m["error"] = r.Err.Error()
-		}
-		p.json(m)
+		p.exit(r)
 	}
 	p.show(p.ended == p.all)
 }

@@ -19,7 +19,9 @@ func understand(parser *kong.Kong, args []string) (*kong.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	args = likeOrgalorg(parser.Model.Node, args)
+	if args, err = likeOrgalorg(parser.Model.Node, args); err != nil {
+		return nil, err
+	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
 		return nil, notUnderstood(parser, args, err)

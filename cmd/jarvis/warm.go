@@ -59,8 +59,8 @@ func (c *execCmd) elsewhere(ctx context.Context, t *term, o fleet.ExecOptions) e
 }
 
 func (c *execCmd) request(o fleet.ExecOptions) web.ExecRequest {
-	return web.ExecRequest{Line: strings.Join(c.Args, " "), Dir: c.Dir, Env: c.Env, Sudo: c.Sudo, TTY: c.TTY, Stdin: o.Stdin != nil, Serial: c.Serial, Skip: c.Skip,
-		Timeout: o.Timeout, Stall: o.Stall, Dials: c.Threads, Lock: !c.NoLock, LockFile: c.LockFile, MayLock: c.MayLock}
+	return web.ExecRequest{Line: c.line(), Dir: c.Dir, Env: c.Env, Sudo: c.Sudo, TTY: c.TTY, Stdin: o.Stdin != nil, Serial: c.Serial, Skip: c.Skip, Raw: o.Raw,
+		Timeout: o.Timeout, Stall: o.Stall, Dials: c.Threads, Lock: !c.NoLock, LockFile: c.LockFile, LockDir: c.lockDir, MayLock: c.MayLock}
 }
 
 // through has the server run a command, and shows what comes.
@@ -71,6 +71,11 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 	}
 	defer cl.Close()
 	ctx, p := newPrinter(ctx, t, &c.manyFlags)
+	if c.Verbose > 0 {
+		for _, h := range q.Hosts {
+			p.note("by the server's connection to %s", h.Name)
+		}
+	}
 	var results []fleet.Result
 	var lost []*fleet.HostError
 	var hosts []fleet.Host
@@ -83,8 +88,9 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 			}
 			results = make([]fleet.Result, len(hosts))
 			p.start("running", hosts)
+			p.raw = o.Raw
 		case f.Line != nil:
-			p.line(fleet.Line{Host: f.Line.Host, Stderr: f.Line.Stderr, Text: f.Line.Text})
+			p.line(f.Line.Line(o.Raw))
 		case f.Result != nil:
 			res := fleet.Result{Host: hosts[f.Result.Host], Exit: f.Result.Exit, Signal: f.Result.Signal, Took: f.Result.Took}
 			if f.Result.Error != "" {
