@@ -106,19 +106,19 @@ _jarvis() {
 		first="" flags="--check --database --identity --passphrase-file" hosts= runs= files=yes
 		;;
 	exec)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --serial --stdin --dir --env --tty" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --serial --stdin --dir --root --shell --env --tty" hosts= runs= files=yes
 		;;
 	upload)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress" hosts= runs= files=yes
 		;;
 	sync)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --sync-cmd --arg --simple --no-upload --stdin --serial --shell" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --sync-cmd --arg --simple --no-upload --stdin --serial --shell" hosts= runs= files=yes
 		;;
 	fetch)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --to --force" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --to --force" hosts= runs= files=yes
 		;;
 	lock)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --json --group --root" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root" hosts= runs= files=yes
 		;;
 	completion)
 		first="bash zsh fish" flags="" hosts= runs= files=
