@@ -221,7 +221,7 @@ func (c *Client) closeQuick() bool {
 // quickKill ends a job on the host. When its shell survives, it is closed all the same: what is left may still write.
 func (c *Client) quickKill(q *quickShell, job *quickJob) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
-	kill := Command{Args: []string{"sh", "-c", killMarked, "jarvis", runMark + job.run}}
+	kill := Command{Args: killArgs(runMark + job.run)}
 	guard.Go(guard.Count, func() {
 		defer cancel()
 		_, _ = c.Run(ctx, kill)

@@ -230,26 +230,46 @@ const (
 // End ends all processes on the host that have NAME=value in their environment, TERM first and KILL after two seconds: those of
 // a command, say, that a server started which died since. What other users run it ends only with sudo; nil: without.
 func (p *Pool) End(ctx context.Context, t Target, mark string, sudo *Sudo) error {
-	_, err := p.Run(ctx, t, Command{Args: []string{"sh", "-c", killMarked, "jarvis", mark}, Sudo: sudo})
+	_, err := p.Run(ctx, t, Command{Args: killArgs(mark), Sudo: sudo})
 	return err
 }
 
-// end ends a command on the host, and then its session.
+// killArgs ends what has NAME=value in its environment.
+func killArgs(mark string) []string {
+	name, value, _ := strings.Cut(mark, "=")
+	return []string{"sh", "-c", killMarked, "jarvis", name, value}
+}
+
+// endTime bounds the ending of a command on a host that answers: a busy one needs longer than the grace that it gives.
+const endTime = 10 * killGrace
+
+// end ends a command on the host, and then its session. It returns when no process of the command is left, so that whoever has a
+// lock may give it back, or when the host does not answer.
 func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark string) {
 	_ = s.Signal(gossh.SIGTERM)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*killGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
-	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = c.conn.Close() })) // a half-open connection never answers
+	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = c.conn.Close() }))
 	defer stop()
-	args := []string{"sh", "-c", killMarked, "jarvis", runMark + mark}
+	silent := time.AfterFunc(2*killGrace, guard.Func(guard.Count, cancel)) // a half-open connection never answers
+	defer silent.Stop()
+	args := killArgs(runMark + mark)
 	if cmd.plain() && c.alonePlain() {
 		args = append(args, "plain")
 	}
-	kill := Command{Args: args, Sudo: cmd.Sudo}
-	guard.Go(guard.Count, func() { _, _ = c.Run(ctx, kill) })
+	kill := Command{Args: args, Sudo: cmd.Sudo, Stdout: func(string) { silent.Stop() }}
+	killed := make(chan struct{})
+	guard.Go(guard.Count, func() {
+		defer close(killed)
+		_, _ = c.Run(ctx, kill)
+	})
+	select {
+	case <-killed:
+	case <-ctx.Done():
+	}
 	select {
 	case <-done:
-	case <-time.After(killGrace + killGrace/2):
+	case <-time.After(killGrace + killGrace/2): // what is there cannot be ended, or is not ours to end
 		_ = s.Close()
 		<-done
 	}
