@@ -116,13 +116,14 @@ func (b *Bot) nameAlone(t, name string) (text string, ok bool) {
 
 var (
 	inBrackets = regexp.MustCompile(`<(https?://[^<>\s]+)>`) // RFC 3986, appendix C
+	polite     = regexp.MustCompile(`(?i)^(please|pls|plz)\b[, ]+`)
 	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
 )
 
 // meant makes the line that somebody meant of the one that his client made. A command for hosts is taken as it stands: what is
 // in it is for their shell.
 func (b *Bot) meant(t string) string {
-	t = bare(t, pairs)
+	t = bare(polite.ReplaceAllString(bare(t, pairs), ""), pairs)
 	word, rest, _ := strings.Cut(t, " ")
 	v, err := b.Table.Find(strings.Trim(word, "?.!"))
 	if err == nil && v.Max < 0 {

@@ -263,10 +263,15 @@ func (t *Table) Find(word string, rest ...string) (Verb, error) {
 		return Verb{}, &UserError{Msg: fmt.Sprintf("%q could be %s", word, strings.Join(could, " or ")), Kind: ErrUsage}
 	}
 	e := &UserError{Msg: fmt.Sprintf("I do not know %q", clip(word, 40)), Hint: "`help` lists what I know", Kind: ErrUnknown}
-	if near := pipeline.Nearest(word, names); near != "" {
+	if near := pipeline.Nearest(word, names); near != "" && !t.risky(near, word) {
 		e.Hint = fmt.Sprintf("did you mean `%s`?", near)
 	}
 	return Verb{}, e
+}
+
+// risky reports whether to guess a verb from a word could do harm: "please" is two letters from `release`, which changes things.
+func (t *Table) risky(verb, word string) bool {
+	return word == "" || verb[0] != word[0] && slices.ContainsFunc(t.verbs, func(v Verb) bool { return v.Name == verb && v.Acts })
 }
 
 // Do runs one command and writes its audit row. The error, if any, is a *UserError: safe to show as it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -39,10 +40,17 @@ func history() Verb {
 			a := Answer{Data: list}
 			for _, r := range list {
 				line := fmt.Sprintf("run %d, %s, %s: %s", r.ID, didWhat(r), plain.Time(r.Started), stateWord(r))
+				if r.State == pipeline.Cancelled && !r.HasBegun() && r.Error != "" { // who refused it, and why
+					line = fmt.Sprintf("run %d, %s, %s: never began: %s", r.ID, didWhat(r), plain.Time(r.Started), strings.TrimSuffix(r.Error, "; nothing was done"))
+				}
 				if r.State != pipeline.Ready && r.HasBegun() {
 					line += " at " + r.Where()
 				}
-				line += ", by " + r.By
+				if r.HasBegun() {
+					line += ", by " + r.By
+				} else {
+					line += ", asked for by " + r.By
+				}
 				if !r.Ended.IsZero() && r.HasBegun() {
 					line += ", took " + Short(r.Took(e.Now()))
 				}

@@ -2,6 +2,7 @@ package post
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -127,4 +129,28 @@ func Signature(secret []byte, id, timestamp string, body []byte) string {
 	_, _ = fmt.Fprintf(mac, "%s.%s.", id, timestamp)
 	_, _ = mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Try connects as Send does, sends nothing, and says what it reached.
+func (h *Hook) Try(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	u, err := url.Parse(h.url)
+	if err != nil {
+		return "", fmt.Errorf("the address of the webhook: %w", err)
+	}
+	var conn net.Conn
+	if u.Scheme == "https" {
+		d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}
+		if t, ok := h.http.Transport.(*http.Transport); ok {
+			d.Config = t.TLSClientConfig.Clone()
+		}
+		conn, err = d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")))
+	} else {
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
+	}
+	if err != nil {
+		return "", fmt.Errorf("reach %s: %w", u.Hostname(), err)
+	}
+	return u.Hostname() + " is reached; nothing was sent", conn.Close()
 }

@@ -115,3 +115,17 @@ func (m *Mail) Send(ctx context.Context, x Message) error {
 	}
 	return nil
 }
+
+// Try logs in, sends nothing, and says what it reached.
+func (m *Mail) Try(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	client, err := gomail.NewClient(m.host, m.opts...)
+	if err != nil {
+		return "", fmt.Errorf("the mail server: %w", err)
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		return "", fmt.Errorf("the mail server: %w", err)
+	}
+	return m.host + " lets us in; no mail was sent", client.Close()
+}

@@ -31,6 +31,21 @@ func TestMailsAtARealServer(t *testing.T) {
 	if err := send(conf, "alice@example.org", "loki is ready – grün"); err != nil {
 		t.Fatal(err)
 	}
+	try := func(c post.MailConfig) (string, error) {
+		m, err := c.To("alice@example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Try(t.Context())
+	}
+	bad := conf
+	bad.Password = "something else"
+	if said, err := try(conf); err != nil || said != "127.0.0.1 lets us in; no mail was sent" {
+		t.Errorf("Try = %q, %v", said, err)
+	}
+	if said, err := try(bad); err == nil {
+		t.Errorf("Try with a wrong password = %q", said)
+	}
 	implicit := conf
 	implicit.TLS, implicit.Server = "implicit", fmt.Sprintf("127.0.0.1:%d", s.PortTLS)
 	if err := send(implicit, "bob@example.org", "x"); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pages"
 	"github.com/jarvisops/jarvis/tasklog"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/workers/all"
 )
 
@@ -25,6 +26,33 @@ const (
 	tryWithin  = 20 * time.Second
 	joinWithin = 3 * time.Second
 )
+
+// postProbes try the mail server, and where webhooks are; what is wrong in their configuration was told before.
+func postProbes(conf *config.Config) []all.Probe {
+	var list []all.Probe
+	if conf.Mail != (post.MailConfig{}) {
+		list = append(list, all.Probe{Key: "mail", Do: func(ctx context.Context) (string, error) {
+			m, err := conf.Mail.To("somebody@example.org")
+			if err != nil {
+				return "", err
+			}
+			return m.Try(ctx)
+		}})
+	}
+	for i, r := range conf.Notices {
+		if !strings.Contains(r.To, "://") {
+			continue
+		}
+		list = append(list, all.Probe{Key: fmt.Sprintf("notices[%d]", i), Do: func(ctx context.Context) (string, error) {
+			h, err := post.NewHook(r.To, r.Secret, r.CA)
+			if err != nil {
+				return "", err
+			}
+			return h.Try(ctx)
+		}})
+	}
+	return list
+}
 
 // online tries what a configuration names, all at the same time, and says a line of each. It changes nothing; in chat it is to be
 // seen for a moment, under a nick of its own.
@@ -43,6 +71,7 @@ func online(ctx context.Context, t *term, conf *config.Config) error {
 	for i, task := range conf.Tasks {
 		list = append(list, all.Probe{Key: fmt.Sprintf("tasks[%d]", i), Do: func(ctx context.Context) (string, error) { return tryRepo(ctx, task) }})
 	}
+	list = append(list, postProbes(conf)...)
 	if o := conf.HTTP.OIDC; o != nil {
 		list = append(list, all.Probe{Key: "http.oidc", Do: func(context.Context) (string, error) { return pages.TryOIDC(o) }})
 	}
