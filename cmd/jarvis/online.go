@@ -16,8 +16,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pages"
-	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/post"
+	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/workers/all"
 )
 
