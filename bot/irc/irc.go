@@ -47,6 +47,7 @@ type Config struct {
 	Nick     string           `yaml:"nick" doc:"what the bot is called there" default:"jarvis"`
 	Password clipboard.Secret `yaml:"password" doc:"of the server"`
 	SASL     SASL             `yaml:"sasl" doc:"services account of the bot"`
+	NickServ NickServ         `yaml:"nickserv" doc:"login by a command to the services, where the server has no SASL"`
 	Channels []string         `yaml:"channels" secret:"behind name" doc:"to join: \"#ops\", or \"#ops key\""`
 	Rate     Rate             `yaml:"rate" doc:"how fast the bot may speak"`
 
@@ -182,6 +183,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if len(cfg.SASL.Password)+2*len(cfg.SASL.User) > 290 {
 		wrong.At("chat.irc.sasl", ": the password is too long for one SASL line; at most 200 bytes")
 	}
+	cfg.NickServ.check(cfg, &wrong)
 	for _, c := range cfg.Channels {
 		if name, _, _ := strings.Cut(c, " "); !strings.ContainsAny(c[:min(1, len(c))], "#&+!") || len(name) < 2 || strings.ContainsAny(name, ",\x07") {
 			wrong.At("chat.irc.channels", ": %q is not a channel; write it with its #, in quotes, as in \"#ops\"", c)

@@ -37,7 +37,8 @@ type session struct {
 	why        error
 	n          atomic.Int64
 
-	past past // of the reader alone
+	past  past // of the reader alone
+	waits bool // for the services, by NickServ's command; of the reader alone
 
 	ask     chan struct{} // wakes the care goroutine, which asks for accounts
 	unknown []*unproven   // messages that wait for that, in order
@@ -106,6 +107,7 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		}
 		s.refused(place, fmt.Errorf("%w: %s: %s", bot.ErrRefused, place, e.Last()))
 	}
+	s.identified(ctx, e)
 	switch e.Command {
 	case rplLoggedIn, rplSASLSuccess:
 		s.mu.Lock()
@@ -116,7 +118,6 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 	case girc.RPL_WELCOME: // girc's own CONNECTED comes two seconds later
 		s.mu.Lock()
 		ok := s.account || s.f.cfg.SASL.User == "" && !s.f.cfg.SASL.External
-		s.registered = ok
 		s.mu.Unlock()
 		if !ok {
 			// SASL fails open: without this a server whose services are away lets us in as nobody, and everybody
@@ -124,9 +125,12 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 			s.fail(errors.New("the server let us in without the SASL login it was asked for"))
 			return
 		}
-		s.past.began = time.Now()
-		s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
-		s.f.link.Set(ctx, s)
+		if s.f.cfg.NickServ.Password != "" {
+			s.waits = true
+			s.identify(ctx)
+			return
+		}
+		s.enter(ctx)
 	case girc.PONG:
 		s.past.clock(e)
 		s.answered(e.Last(), nil)
@@ -165,6 +169,16 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 	case girc.RPL_WHOSPCRPL:
 		s.whois(e)
 	}
+}
+
+// enter begins the session: the server knows who we are.
+func (s *session) enter(ctx context.Context) {
+	s.mu.Lock()
+	s.registered = true
+	s.mu.Unlock()
+	s.past.began = time.Now()
+	s.f.log.Info("the irc link is up", "server", s.f.cfg.Server, "nick", s.nick())
+	s.f.link.Set(ctx, s)
 }
 
 // message hands what people say to the bot: no notices (bots answer with them), no CTCP, nothing of our own. What was

@@ -61,6 +61,7 @@ func StartAccountIRCd(ctx context.Context, without ...string) (*AccountIRCd, err
 <bind address="127.0.0.1" port="%[3]d" type="clients" sslprofile="lab">
 <bind address="127.0.0.1" port="%[4]d" type="servers">
 <module name="spanningtree"><module name="cap"><module name="ircv3"><module name="ircv3_accounttag"><module name="ircv3_ctctags"><module name="ircv3_echomessage"><module name="ircv3_servertime"><module name="ircv3_batch"><module name="botmode"><module name="chanhistory"><module name="callerid"><module name="commonchans"><module name="sasl"><module name="services_account"><module name="sha256">
+<module name="alias"><alias text="NICKSERV" replace="PRIVMSG $requirement :$2-" requires="NickServ" uline="yes">
 <sasl target="services.lab.test" requiressl="no">
 <link name="services.lab.test" ipaddr="127.0.0.1" port="%[4]d" allowmask="127.0.0.0/8" timeout="300" bind="" sendpass="linkpass" recvpass="linkpass">
 <uline server="services.lab.test" silent="yes">
