@@ -59,7 +59,7 @@ var everyMistake = []wrongLine{
 	{`mail: {server: smtp.example.org, tls: none, user: jarvis, from: nobody}`, `mail.server is "smtp.example.org"; it must be host:port|mail.from is "nobody"|mail.user and password belong together`},
 	{`notices:`, ``},
 	{`  - {to: "#opps"}`, ``}, // of chat nobody knows, while it is wrong
-	{`  - {to: "https://hooks.example.org/x", secret: short, ca: no-hook-ca.pem, events: [failed, fialed]}`, `notices[1].secret has less than 16 bytes|notices[1].ca cannot be read|notices[1].events[1] is "fialed"; there are failures, people, warnings, news, all, proposed`},
+	{`  - {to: "https://hooks.example.org/x", secret: short, ca: no-hook-ca.pem, events: [failed, fialed]}`, `notices[1].secret has less than 16 bytes|notices[1].ca cannot be read|notices[1].events[1] is "fialed"; there are failures, people, warnings, news, all, begins, postponed, lapsed, proposed`},
 	{`  - {to: "http://hooks.example.org/x", quiet: "22:00-22:00", loud: [everything], summary: 8}`, `notices[2].to is a URL without https|notices[2].quiet is "22:00-22:00"; it ends when it begins|notices[2].loud[0] is "everything"|notices[2].summary: "8" is no time of the day`},
 	{`  - {to: "ops@example.org", quiet: "25:00–07:00", zone: Mars/Olympus}`, `notices[3].quiet is "25:00–07:00"|notices[3].zone is "Mars/Olympus"`},
 	{`  - {to: "https:///", secret: "0123456789abcdef", loud: [news]}`, `notices[4].to is no URL|notices[4].loud is set, but quiet is not`},
