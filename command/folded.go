@@ -25,9 +25,10 @@ var inFew = []struct {
 	kind      pipeline.EventKind
 	one, many string
 }{
-	{pipeline.EvFailed, "failed", "failed"}, {pipeline.EvAsking, "waited for somebody", "waited for somebody"}, {pipeline.EvUndoFailed, "could not be undone wholly", "could not be undone wholly"},
+	{pipeline.EvFailed, "failed", "failed"}, {pipeline.EvAsking, "waited for somebody", "waited for somebody"}, {pipeline.EvUndoFailed, "could not be undone wholly", "could not be undone wholly"}, {pipeline.EvLapsed, "did not begin", "did not begin"},
 	{pipeline.EvProposed, "asked for a second person", "asked for a second person"}, {pipeline.EvSiloAway, "silo was served by nobody", "silos were served by nobody"}, {pipeline.EvSiloBack, "silo was served again", "silos were served again"},
 	{pipeline.EvDrift, "drifted", "drifted"}, {pipeline.EvDriftOver, "was put right", "were put right"},
+	{pipeline.EvPostponed, "waited for the end of a freeze", "waited for the end of a freeze"}, {pipeline.EvBegins, "began", "began"},
 	{pipeline.EvReady, "became ready", "became ready"}, {pipeline.EvAllReady, "cluster became ready", "clusters became ready"}, {pipeline.EvApproved, "was approved", "were approved"},
 	{pipeline.EvDenied, "was denied", "were denied"}, {pipeline.EvCancelled, "was cancelled", "were cancelled"}, {pipeline.EvUndone, "was undone", "were undone"},
 }
@@ -86,7 +87,7 @@ func (t *Table) Summary(ctx context.Context, after int64, since time.Time) (line
 	var did []string
 	hosts := map[string][]string{}
 	for {
-		evs, err := e.Engine.Events(ctx, pipeline.EventFilter{After: last, Kinds: []pipeline.EventKind{pipeline.EvReady, pipeline.EvFailed, pipeline.EvUndoFailed, pipeline.EvUndone}})
+		evs, err := e.Engine.Events(ctx, pipeline.EventFilter{After: last, Kinds: []pipeline.EventKind{pipeline.EvReady, pipeline.EvFailed, pipeline.EvUndoFailed, pipeline.EvUndone, pipeline.EvLapsed}})
 		if err != nil {
 			return "", last, err
 		}
@@ -121,7 +122,7 @@ func (t *Table) Summary(ctx context.Context, after int64, since time.Time) (line
 }
 
 var summary = []struct{ what, one, many string }{
-	{"ready", "deployed", "deployed"}, {"destroyed", "taken down", "taken down"}, {"undone", "undone", "undone"}, {"task", "task done", "tasks done"}, {"failed", "failed", "failed"},
+	{"ready", "deployed", "deployed"}, {"destroyed", "taken down", "taken down"}, {"undone", "undone", "undone"}, {"task", "task done", "tasks done"}, {"failed", "failed", "failed"}, {"lapsed", "did not begin", "did not begin"},
 }
 
 // summed gives what an event counts as.
@@ -129,6 +130,8 @@ func summed(r pipeline.Run, ev pipeline.Event) string {
 	switch {
 	case ev.Kind == pipeline.EvFailed || ev.Kind == pipeline.EvUndoFailed:
 		return "failed"
+	case ev.Kind == pipeline.EvLapsed:
+		return "lapsed"
 	case ev.Kind == pipeline.EvUndone:
 		return "undone"
 	case tasklog.IsCheck(r):

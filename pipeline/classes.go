@@ -8,13 +8,13 @@ type Class struct {
 	Kinds []EventKind
 }
 
-// Classes lists them. A kind may be in several.
+// Classes lists them. A kind may be in several; each is in one besides "all", or quiet hours and routes by class would lose it.
 func Classes() []Class {
 	return []Class{
-		{"failures", []EventKind{EvFailed, EvAsking, EvUndoFailed}},
+		{"failures", []EventKind{EvFailed, EvAsking, EvUndoFailed, EvLapsed}},
 		{"people", []EventKind{EvProposed, EvAsking}},
 		{"warnings", []EventKind{EvDrift, EvSiloAway}},
-		{"news", []EventKind{EvApproved, EvDenied, EvReady, EvAllReady, EvCancelled, EvUndone, EvDriftOver, EvSiloBack}},
+		{"news", []EventKind{EvBegins, EvPostponed, EvApproved, EvDenied, EvReady, EvAllReady, EvCancelled, EvUndone, EvDriftOver, EvSiloBack}},
 		{"all", Notices},
 	}
 }
