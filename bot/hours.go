@@ -67,10 +67,13 @@ func (h *hours) at(now time.Time) (until time.Time, quiet bool) {
 	now = now.In(h.zone)
 	for back := range 2 {
 		began := h.from.on(now, -back)
-		until := h.to.on(now, -back)
-		if !until.After(began) {
-			until = h.to.on(now, 1-back)
+		// Which day it ends on, the clocks say: the moment of a beginning that is left out may lie after an end of the same day, and
+		// then that day has none.
+		days := -back
+		if h.to.hour*60+h.to.minute <= h.from.hour*60+h.from.minute {
+			days++
 		}
+		until := h.to.on(now, days)
 		if !now.Before(began) && now.Before(until) {
 			return until, true
 		}

@@ -27,6 +27,8 @@ func TestQuietHours(t *testing.T) {
 		{"and is over", "22:00–02:30", "2027-10-31T02:30:00+01:00", 0},
 		{"the end is left out: an hour beside it", "22:00–02:30", "2027-03-28T01:00:00+01:00", 90 * time.Minute},
 		{"and is over", "22:00–02:30", "2027-03-28T03:30:00+02:00", 0},
+		{"the beginning is left out, and the end is before what is beside it: none", "02:30–03:00", "2027-03-28T12:00:00+02:00", 0},
+		{"and the next night has them", "02:30–03:00", "2027-03-29T02:45:00+02:00", 15 * time.Minute},
 	} {
 		h, err := parseHours(c.hours, berlin)
 		if err != nil {
