@@ -129,6 +129,9 @@ type LinkChecker interface{ Up() bool }
 // Roomer is a Frontend with channels or rooms. What is said to everybody goes to the first.
 type Roomer interface{ Rooms() []string }
 
+// Threader is a Roomer whose places may be threads. RoomOf gives the room of one, and any other place as it is.
+type Threader interface{ RoomOf(place string) string }
+
 // Choice is what somebody may say by a button: what stands on it, and the words.
 type Choice struct{ Label, Words string }
 

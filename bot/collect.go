@@ -161,7 +161,7 @@ func (n *notices) rowsOf(ctx context.Context, r pipeline.Run, ev pipeline.Event,
 	case !ok && (slices.Contains(aloud, ev.Kind) || r.Origin == pipeline.Everybody):
 		o, ok = n.public() // who shall approve what was asked over the API or the command line hears of it here
 	}
-	asked := Room{o.frontend, o.place}
+	asked := n.roomOf(Room{o.frontend, o.place})
 	line := n.b.withAddress(ctx, command.Notice(ctx, n.b.Engine, r, ev), ev)
 	if ok && line != "" {
 		x := row{event: ev.ID, run: ev.Run, o: o, person: person, line: line}
@@ -197,6 +197,16 @@ func (r Room) key() string { return r.Frontend + " " + r.Place }
 // is reports whether both are the same place: IRC tells channels in the letters in which somebody wrote them.
 func (r Room) is(other Room) bool {
 	return r.Frontend == other.Frontend && strings.EqualFold(r.Place, other.Place)
+}
+
+// roomOf gives the room of a place that is a thread of it: routes and their quiet hours are of the room.
+func (n *notices) roomOf(at Room) Room {
+	for _, f := range n.b.Frontends {
+		if t, ok := f.(Threader); ok && f.Name() == at.Frontend {
+			at.Place = t.RoomOf(at.Place)
+		}
+	}
+	return at
 }
 
 func holds(list []Room, r Room) bool {

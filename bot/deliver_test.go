@@ -28,6 +28,10 @@ func (*picky) Name() string    { return "picky" }
 func (*picky) Network() string { return "irc" }
 func (*picky) Nick() string    { return "jarvis" }
 func (*picky) Rooms() []string { return []string{"#ops", "#dev"} }
+func (*picky) RoomOf(place string) string {
+	room, _, _ := strings.Cut(place, "/")
+	return room
+}
 func (*picky) Run(ctx context.Context, _ func(bot.Message)) error {
 	<-ctx.Done()
 	return nil

@@ -57,6 +57,7 @@ func (n *notices) foldAll(ctx context.Context, now time.Time) (some bool, err er
 
 // isQuiet reports whether a place has quiet hours now: they may have been changed since something was kept back.
 func (n *notices) isQuiet(at Room, now time.Time) bool {
+	at = n.roomOf(at)
 	for _, r := range *n.routes.Load() {
 		if _, quiet := r.quiet.at(now); quiet && r.is(at) {
 			return true

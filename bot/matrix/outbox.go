@@ -50,6 +50,9 @@ func roomOf(place string) string {
 	return room
 }
 
+// RoomOf is bot.Threader.
+func (f *Frontend) RoomOf(place string) string { return roomOf(place) }
+
 func threadOf(place string) string {
 	_, thread, _ := strings.Cut(place, " ")
 	return thread

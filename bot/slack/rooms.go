@@ -88,6 +88,12 @@ func (f *Frontend) shown(channel string) string {
 	return channel
 }
 
+// RoomOf is bot.Threader.
+func (f *Frontend) RoomOf(place string) string {
+	room, _ := cutPlace(place)
+	return room
+}
+
 // cutPlace takes a place apart.
 func cutPlace(place string) (target, thread string) {
 	target, thread, _ = strings.Cut(place, "/")
