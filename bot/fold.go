@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jarvisops/jarvis/command"
@@ -44,10 +45,13 @@ func (n *notices) foldAll(ctx context.Context, now time.Time) (some bool, err er
 		return false, err
 	}
 	for _, q := range list {
-		if q.until.After(now) && n.isQuiet(q.Room, now) {
+		due := now.UnixMilli()
+		if !n.isQuiet(q.Room, now) {
+			due = math.MaxInt64 // nothing is to wait there any more
+		} else if q.until.After(now) {
 			continue
 		}
-		if err := n.fold(ctx, q.Room, now); err != nil {
+		if err := n.fold(ctx, q.Room, due, now); err != nil {
 			return some, err
 		}
 		some = true
@@ -69,15 +73,16 @@ func (n *notices) isQuiet(at Room, now time.Time) bool {
 // maxFolded bounds what goes into one line; more become several.
 const maxFolded = 1000
 
-// fold ends what a place was not told, and has it told in one line.
-func (n *notices) fold(ctx context.Context, at Room, now time.Time) error {
+// fold ends what a place was not told and is to be by due, and has it told in one line: what waits for the end of another route's
+// quiet hours goes on to wait.
+func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) error {
 	type kept struct {
 		id, event, run int64
 		line, body     string
 	}
 	list, err := store.Collect(ctx, n.b.DB, func(row store.Row) (k kept, err error) {
 		return k, row.Scan(&k.id, &k.event, &k.run, &k.line, &k.body)
-	}, "SELECT id, event, run, line, body FROM notices WHERE sent = -1 AND frontend = ? AND place = ? ORDER BY id LIMIT ?", at.Frontend, at.Place, maxFolded)
+	}, "SELECT id, event, run, line, body FROM notices WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? ORDER BY id LIMIT ?", at.Frontend, at.Place, due, maxFolded)
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -100,7 +105,7 @@ func (n *notices) fold(ctx context.Context, at Room, now time.Time) error {
 		if err := n.insert(ctx, tx, row{event: -last.event, run: x.Run, route: "quiet " + at.key(), o: origin{frontend: at.Frontend, place: at.Place}, line: line, body: x.json()}, now); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent = -1 AND frontend = ? AND place = ? AND id <= ?", now.UnixMilli(), at.Frontend, at.Place, last.id)
+		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? AND id <= ?", now.UnixMilli(), at.Frontend, at.Place, due, last.id)
 		return err
 	})
 }

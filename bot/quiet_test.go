@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/post"
+	"github.com/jarvisops/jarvis/store"
 )
 
 // night runs a bot from midnight on, in time of its own.
@@ -35,6 +38,41 @@ func night(t *testing.T, routes bot.Routes, f func(t *testing.T, p *picky, b *bo
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// insert has a notice wait, as an earlier time left it.
+func insert(t *testing.T, b *bot.Bot, event int, route, place string, sent int, next int64, kind pipeline.EventKind, host string) {
+	body, _ := json.Marshal(bot.Told{ID: fmt.Sprint("i.", event), Type: "event", Event: kind, Host: host, Line: host + " line"})
+	err := b.DB.Write(context.Background(), func(tx store.Tx) error {
+		_, err := tx.Exec(context.Background(), "INSERT INTO notices (event, route, run, frontend, place, nick, line, sent, direct, person, at, body, next, born) VALUES (?, ?, 1, 'picky', ?, '', ?, ?, '', '', ?, ?, ?, ?)",
+			event, route, place, host+" line", sent, time.Now().UnixMilli(), string(body), next, time.Now().UnixMilli())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheQuietHoursOfOneRouteDoNotEndAnothers(t *testing.T) {
+	night(t, bot.Routes{{To: "#dev", Events: []string{"news"}, Quiet: "22:00–01:00"}, {To: "#dev", Events: []string{"failures"}, Quiet: "22:00–06:00", Loud: []string{}}}, func(t *testing.T, p *picky, b *bot.Bot) {
+		at := func(h int) int64 {
+			n := time.Now().UTC()
+			return time.Date(n.Year(), n.Month(), n.Day(), h, 0, 0, 0, time.UTC).UnixMilli()
+		}
+		insert(t, b, 1, "picky #dev", "#dev", -1, at(1), pipeline.EvReady, "loki")
+		insert(t, b, 2, "picky #dev", "#dev", -1, at(6), pipeline.EvFailed, "thor")
+		time.Sleep(2 * time.Hour)
+		if p.count("#dev While it was quiet: thor") > 0 {
+			t.Error("what was to wait until 06:00 was told before")
+		}
+		if p.count("#dev While it was quiet: loki line") != 1 {
+			t.Error("what was to wait until 01:00 was not told then")
+		}
+		time.Sleep(5 * time.Hour)
+		if p.count("#dev While it was quiet: thor line") != 1 {
+			t.Error("what was to wait until 06:00 was not told then")
 		}
 	})
 }
