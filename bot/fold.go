@@ -113,6 +113,9 @@ func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) e
 // summaries writes the daily ones that are due. One that was due while no server lived is written when one does, and tells of
 // all since the last.
 func (n *notices) summaries(ctx context.Context, now time.Time) (some bool, err error) {
+	if err := n.forget(ctx); err != nil {
+		return false, err
+	}
 	for _, r := range *n.routes.Load() {
 		if r.daily == nil {
 			continue
@@ -126,9 +129,34 @@ func (n *notices) summaries(ctx context.Context, now time.Time) (some bool, err 
 	return some, nil
 }
 
+// forget drops up to where summaries told that are in no route any more: one that comes back begins to count.
+func (n *notices) forget(ctx context.Context) error {
+	args, marks := []any{}, "''"
+	for _, r := range *n.routes.Load() {
+		if r.daily != nil {
+			args = append(args, r.summaryName(), "after "+r.summaryName())
+			marks += ", ?, ?"
+		}
+	}
+	which := "(name LIKE 'summary %' OR name LIKE 'after summary %') AND name NOT IN (" + marks + ")"
+	var old int
+	if err := n.b.DB.QueryRow(ctx, "SELECT count(*) FROM followers WHERE "+which, args...).Scan(&old); err != nil || old == 0 {
+		return err
+	}
+	return n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM followers WHERE "+which, args...)
+		return err
+	})
+}
+
+// summaryName is what tells the cursor of a route's summary from those of others.
+func (r *route) summaryName() string {
+	return fmt.Sprintf("summary %s %02d:%02d %s", r.key(), r.daily.hour, r.daily.minute, r.zone)
+}
+
 func (n *notices) summary(ctx context.Context, r route, now time.Time) (did bool, err error) {
 	due := r.daily.last(now, r.zone)
-	name := fmt.Sprintf("summary %s %02d:%02d %s", r.key(), r.daily.hour, r.daily.minute, r.zone)
+	name := r.summaryName()
 	const q = "SELECT event FROM followers WHERE name = ?"
 	var told, after int64
 	err = n.b.DB.QueryRow(ctx, q, name).Scan(&told)

@@ -77,6 +77,32 @@ func TestTheQuietHoursOfOneRouteDoNotEndAnothers(t *testing.T) {
 	})
 }
 
+func TestASummaryThatComesBackBeginsToCount(t *testing.T) {
+	with := bot.Routes{{To: "#ops", Events: []string{"failures"}, Summary: "08:00"}}
+	night(t, with, func(t *testing.T, p *picky, b *bot.Bot) {
+		time.Sleep(time.Minute)
+		n := p.count("#ops Since")
+		if err := b.SetRoutes(nil, post.MailConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		// ninety days pass without the route
+		time.Sleep(time.Minute)
+		if err := b.DB.Write(context.Background(), func(tx store.Tx) error {
+			_, err := tx.Exec(context.Background(), "UPDATE followers SET event = event - 7776000000 WHERE name LIKE 'summary %'")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.SetRoutes(with, post.MailConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if p.count("#ops Since") > n {
+			t.Error("a route that is new again tells at once of three months")
+		}
+	})
+}
+
 func TestAThreadHasTheQuietHoursOfItsRoom(t *testing.T) {
 	night(t, bot.Routes{{To: "#ops", Quiet: "22:00–07:00"}}, func(t *testing.T, p *picky, b *bot.Bot) {
 		time.Sleep(time.Second)
