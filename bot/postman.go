@@ -257,7 +257,12 @@ func (b *Bot) NoticesDropped() float64 {
 // NoticesLate gives for how many seconds the oldest has waited for a webhook or a mail that failed already; 0: none has, -1:
 // the database does not answer.
 func (b *Bot) NoticesLate() float64 {
-	born := b.number("SELECT coalesce(min(born), 0) FROM notices WHERE sent = 0 AND frontend IN (?, ?) AND tries > 0", byHook, byMail)
+	args, marks := []any{byHook, byMail}, "''"
+	for _, r := range *b.notices.routes.Load() { // nobody is late who is in no route any more
+		args = append(args, r.key())
+		marks += ", ?"
+	}
+	born := b.number("SELECT coalesce(min(born), 0) FROM notices WHERE sent = 0 AND frontend IN (?, ?) AND tries > 0 AND frontend || ' ' || place IN ("+marks+")", args...)
 	if born <= 0 {
 		return born
 	}

@@ -269,3 +269,18 @@ func TestNoRoutesNoRows(t *testing.T) {
 		t.Error("a mistake was taken over")
 	}
 }
+
+// TestNobodyIsLateWhoIsInNoRoute: what waits for a receiver that was taken out of the routes is no reason for an alarm.
+func TestNobodyIsLateWhoIsInNoRoute(t *testing.T) {
+	r := newReceiver(t)
+	r.answers(func(bot.Told) int { return 500 })
+	s := newSender(t, bot.Routes{{To: r.URL}})
+	s.deploy("loki")
+	s.until("it failed once", func() bool { return s.b.NoticesLate() > 0 })
+	if err := s.b.SetRoutes(nil, post.MailConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if late := s.b.NoticesLate(); late != 0 {
+		t.Errorf("it is late by %v seconds", late)
+	}
+}
