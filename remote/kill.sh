@@ -3,7 +3,7 @@
 # With "plain": and the sessions of our own connection in which nothing carries a mark of ours. A host that takes no
 # environment from us runs a plain line without one.
 # The mark comes as its name and its value apart: sudo writes what it runs into SUDO_COMMAND, and we would find ourselves by it.
-# The first line tells that it has begun.
+# Each line tells that it is under way: who waits gives up a host that says nothing.
 echo begins
 mark="$1=$2"
 all() { sed -n 's/^\([0-9]*\) (.*) [A-Za-z] \([0-9]*\) [0-9]* \([0-9]*\) .*/\1 \2 \3/p' /proc/[0-9]*/stat 2>/dev/null; }
@@ -27,11 +27,13 @@ p=$(find_all)
 kill -TERM $p 2>/dev/null
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	sleep 0.2
+	echo waits
 	p=$(find_all)
 	[ -n "$p" ] || exit 0
 done
 for i in 1 2 3 4 5; do # a shell whose child was killed before it has begun another by then
 	kill -KILL $p 2>/dev/null
+	echo kills
 	sleep 0.1
 	p=$(find_all)
 	[ -n "$p" ] || exit 0

@@ -81,22 +81,33 @@ var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
 func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	// Until the host has answered, nothing of x/crypto/ssh heeds a context: a half-open connection is closed under it.
 	begun := make(chan struct{})
-	defer context.AfterFunc(ctx, guard.Func(guard.Count, func() {
-		select {
-		case <-begun:
-		case <-time.After(killGrace):
-			_ = c.conn.Close()
-		}
-	}))()
+	defer c.closeUnless(ctx, begun)()
 	begin := sync.OnceFunc(func() { close(begun) })
 	defer begin()
-	s, c, err := c.session(ctx, cmd.Hold)
+	s, owner, err := c.session(ctx, cmd.Hold)
 	if err != nil {
 		if ctx.Err() != nil {
 			return Result{}, context.Cause(ctx)
 		}
 		return Result{}, err
 	}
+	return owner.runIn(ctx, s, cmd, begun, begin)
+}
+
+// closeUnless closes the connection some time after ctx has ended, unless the command has begun by then, until stop.
+func (c *Client) closeUnless(ctx context.Context, begun <-chan struct{}) (stop func() bool) {
+	return context.AfterFunc(ctx, guard.Func(guard.Count, func() {
+		select {
+		case <-begun:
+		case <-time.After(killGrace):
+			_ = c.conn.Close()
+		}
+	}))
+}
+
+// runIn runs a command in a session of this connection. begin is called when the host has answered.
+func (c *Client) runIn(ctx context.Context, s *gossh.Session, cmd Command, begun <-chan struct{}, begin func()) (res Result, err error) {
+	defer c.closeUnless(ctx, begun)()
 	defer func() { c.free(cmd.Hold) }()
 	defer func() { _ = s.Close() }()
 	if cmd.PTY {
@@ -109,7 +120,6 @@ func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 		defer c.countPlain()()
 		_, _ = s.SendRequest("env", false, gossh.Marshal(struct{ Name, Value string }{plainMark, mark})) // no answer is waited for
 	}
-	var res Result
 	var mu sync.Mutex
 	out := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stdout, keep: &res.Stdout}
 	errs := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stderr, keep: &res.Stderr}
@@ -257,7 +267,7 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	if cmd.plain() && c.alonePlain() {
 		args = append(args, "plain")
 	}
-	kill := Command{Args: args, Sudo: cmd.Sudo, Stdout: func(string) { silent.Stop() }}
+	kill := Command{Args: args, Sudo: cmd.Sudo, Stdout: func(string) { silent.Reset(2 * killGrace) }}
 	killed := make(chan struct{})
 	guard.Go(guard.Count, func() {
 		defer close(killed)

@@ -191,7 +191,8 @@ func (f *Frontend) Holder(ctx context.Context, nick string) (id access.Identity,
 	case <-s.gone:
 	case <-ctx.Done():
 	}
-	return id, false
+	// Nobody has it, or nobody says so: somebody could take it before a line arrives. It is nobody that we know.
+	return access.Identity{Network: "irc", Nick: nick}, true
 }
 
 // holder waits for the account of who has a nick.

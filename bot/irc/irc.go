@@ -134,6 +134,7 @@ type item struct {
 	parts []string
 	done  chan sent // nil: nobody waits
 	later bool      // for somebody whom nobody knows
+	link  int64     // the connection at which it was meant for whoever has the nick place; 0: for a channel
 }
 
 // sent is what became of an item: the wait for the server's answer, or why it was not sent.
@@ -369,7 +370,7 @@ func quiet(c *girc.Client) {
 func (f *Frontend) Say(place string, lines []string) {
 	for _, l := range lines {
 		for _, part := range cut(place, l) { // each has a turn of its own
-			if !f.out.Add(girc.ToRFC1459(place), item{place: place, parts: []string{part}}) {
+			if !f.out.Add(girc.ToRFC1459(place), item{place: place, parts: []string{part}, link: f.linkFor(place)}) {
 				f.log.Warn("too many lines wait for the irc link; one is dropped", "server", f.cfg.Server, "place", place)
 			}
 		}
@@ -385,6 +386,17 @@ func (f *Frontend) SayLater(place string, lines []string) {
 			}
 		}
 	}
+}
+
+// errOtherLink: a line in private was meant for who had the nick at an earlier connection.
+var errOtherLink = errors.New("the link to IRC was lost before it was said")
+
+// linkFor gives the connection at which a nick means whom it means now; 0 for a channel, which stays what it is.
+func (f *Frontend) linkFor(place string) int64 {
+	if girc.IsValidChannel(place) {
+		return 0
+	}
+	return f.dial.Load()
 }
 
 // left drops what waits for a nick that nobody has any more: the server would count each line against us.
@@ -409,7 +421,7 @@ func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 	if maybe {
 		text += again
 	}
-	if !f.out.Add(girc.ToRFC1459(n.Place), item{place: n.Place, parts: cut(n.Place, text), done: done}) {
+	if !f.out.Add(girc.ToRFC1459(n.Place), item{place: n.Place, parts: cut(n.Place, text), done: done, link: f.linkFor(n.Place)}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	select {
@@ -453,6 +465,10 @@ func (f *Frontend) speak(ctx context.Context) {
 			s, err := f.link.Wait(ctx)
 			if err != nil {
 				return err
+			}
+			if it.link != 0 && it.link != s.number { // by now anybody may have that nick
+				f.log.Info("a line in private is dropped with its link", "server", f.cfg.Server, "nick", it.place)
+				return errOtherLink
 			}
 			if it.done != nil {
 				p = s.expect(it.place)
