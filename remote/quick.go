@@ -134,7 +134,7 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 		return q, nil
 	}
 	c.mu.Unlock()
-	s, c, err := c.session(ctx, false)
+	s, owner, err := c.session(ctx, false)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -148,11 +148,11 @@ func (c *Client) quickShell(ctx context.Context) (*quickShell, error) {
 	}
 	if err != nil {
 		_ = s.Close()
-		c.free(false)
+		owner.free(false)
 		return nil, fmt.Errorf("%w: %s", errNotOpened, reason(err))
 	}
 	guard.Go(guard.Count, func() {
-		defer c.free(false)
+		defer owner.free(false)
 		defer close(q.dead)
 		_ = s.Wait()
 	})
