@@ -192,15 +192,14 @@ func TestCommandsOnOpenSSH(t *testing.T) {
 }
 
 // A connection on which nothing arrives any more holds a command no longer than its context, whenever it stops.
-func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
-	h, target := sandbox(t)
+// quietAfter gives an address that leads to a host until so many bytes more have come from it, and then to silence.
+func quietAfter(t *testing.T, host string, left *atomic.Int64) (addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	var left atomic.Int64
-	host := target.Addr
 	go func() {
 		for {
 			a, err := l.Accept()
@@ -215,7 +214,7 @@ func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
 			go func() {
 				defer func() { _ = a.Close() }()
 				buf := make([]byte, 1)
-				for left.Add(-1) >= 0 { // so many bytes, and then silence
+				for left.Add(-1) >= 0 {
 					if _, err := b.Read(buf); err != nil {
 						return
 					}
@@ -227,7 +226,13 @@ func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
 			}()
 		}
 	}()
-	target.Addr = l.Addr().String()
+	return l.Addr().String()
+}
+
+func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
+	h, target := sandbox(t)
+	var left atomic.Int64
+	target.Addr = quietAfter(t, target.Addr, &left)
 	for more := int64(0); more < 400; more += 40 {
 		left.Store(1 << 30)
 		c, err := remote.Dial(t.Context(), target)
@@ -235,16 +240,68 @@ func TestAHalfOpenConnectionHoldsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		left.Store(more)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		began := time.Now()
-		_, err = c.Run(ctx, remote.Command{Args: []string{"sleep", "60"}})
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 6*time.Second {
-			t.Errorf("after %d more bytes: %v, %s", more, err, time.Since(began))
-		}
-		cancel()
+		givesUp(t, c, more)
 		_ = c.Close()
 	}
 	h.Stop()
+}
+
+// TestAJumpHostThatIsSilentHoldsNobody: closing the channel through it does not end what is read from it.
+func TestAJumpHostThatIsSilentHoldsNobody(t *testing.T) {
+	_, jump := openssh(t, "127.82.0.15:22")
+	_, target := openssh(t, "127.82.0.16:22")
+	var left atomic.Int64
+	jump.Addr = quietAfter(t, jump.Addr, &left)
+	target.Jump = &jump
+	for _, more := range []int64{0, 200} {
+		left.Store(1 << 30)
+		c, err := remote.Dial(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left.Store(more)
+		givesUp(t, c, more)
+		_ = c.Close()
+	}
+}
+
+// givesUp runs a command on a host that says only so many bytes more.
+func givesUp(t *testing.T, c *remote.Client, more int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := c.Run(ctx, remote.Command{Args: []string{"sleep", "60"}})
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 6*time.Second {
+		t.Errorf("after %d more bytes: %v, %s", more, err, time.Since(began))
+	}
+}
+
+// TestALostConnectionHoldsNobody loses it while commands begin.
+func TestALostConnectionHoldsNobody(t *testing.T) {
+	_, target := sandbox(t)
+	for range 30 {
+		c, err := remote.Dial(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for {
+					if _, err := c.Run(t.Context(), remote.Command{Args: []string{"true"}}); err != nil {
+						if !errors.Is(err, remote.ErrLost) {
+							t.Errorf("%v", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		_ = c.Close()
+		wg.Wait()
+	}
 }
 
 // TestAPoolSharesConnections goes over a jump host to two more.

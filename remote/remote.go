@@ -10,7 +10,6 @@
 package remote
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -86,6 +85,7 @@ var ErrLost = errors.New("the connection was lost")
 // Client is an open connection.
 type Client struct {
 	conn *gossh.Client
+	wire *wire
 	key  gossh.PublicKey
 	addr string
 	jump *Client // closed with it; nil: none
@@ -187,29 +187,17 @@ func (t Target) within(ctx context.Context) (context.Context, func()) {
 func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
 	switch {
 	case jump != nil:
-		return jump.conn.DialContext(ctx, "tcp", t.Addr)
+		conn, err := jump.conn.DialContext(ctx, "tcp", t.Addr)
+		if err != nil {
+			return nil, err
+		}
+		return newHopConn(conn), nil
 	case t.Through != nil:
 		return t.Through(ctx, t.Addr)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, cmp.Or(t.Network, "tcp"), t.Addr)
 }
-
-// spokenConn notes whether the other side ever said that it speaks SSH (RFC 4253 §4.2).
-type spokenConn struct {
-	net.Conn
-	head []byte
-}
-
-func (s *spokenConn) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if len(s.head) < 1024 {
-		s.head = append(s.head, p[:n]...)
-	}
-	return n, err
-}
-
-func (s *spokenConn) spoke() bool { return bytes.Contains(s.head, []byte("SSH-")) }
 
 // handshake makes an SSH connection of a network connection, which it closes when it fails.
 func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bool, err error) {
@@ -231,7 +219,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 		return nil, true, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	// The handshake has no context of its own: the deadline ends it, and so does a cancel.
-	heard := &spokenConn{Conn: raw}
+	heard := newWire(raw)
 	stop := context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = raw.Close() }))
 	conn, chans, reqs, err := gossh.NewClientConn(heard, t.Addr, cfg)
 	if !stop() && err == nil {
@@ -239,7 +227,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 		err = ctx.Err()
 	}
 	if err == nil {
-		c.conn = gossh.NewClient(conn, chans, reqs)
+		c.conn, c.wire = gossh.NewClient(conn, chans, reqs), heard
 		return c, true, nil
 	}
 	_ = raw.Close()

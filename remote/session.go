@@ -24,7 +24,7 @@ func (c *Client) session(ctx context.Context, hold bool) (*gossh.Session, *Clien
 			c.held++
 		}
 		c.mu.Unlock()
-		s, err := c.conn.NewSession()
+		s, err := c.open()
 		if err == nil {
 			return s, c, nil
 		}

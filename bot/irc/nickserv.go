@@ -74,7 +74,7 @@ func (s *session) identify(ctx context.Context) {
 // identified looks whether an event ends the wait for the services: they log us in (900, or the mode +r, which they alone may
 // set), or the server does not know whom we mean.
 func (s *session) identified(ctx context.Context, e girc.Event) {
-	if s.f.cfg.NickServ.Password == "" || s.up() || !s.waits {
+	if s.f.cfg.NickServ.Password == "" || s.up() || !s.waits.Load() {
 		return
 	}
 	mine := func(i int) bool { return len(e.Params) > i && girc.ToRFC1459(e.Params[i]) == girc.ToRFC1459(s.nick()) }

@@ -37,8 +37,8 @@ type session struct {
 	why        error
 	n          atomic.Int64
 
-	past  past // of the reader alone
-	waits bool // for the services, by NickServ's command; of the reader alone
+	past  past        // of the reader alone
+	waits atomic.Bool // for the services, by NickServ's command
 
 	ask     chan struct{} // wakes the care goroutine, which asks for accounts
 	unknown []*unproven   // messages that wait for that, in order
@@ -126,7 +126,7 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 			return
 		}
 		if s.f.cfg.NickServ.Password != "" {
-			s.waits = true
+			s.waits.Store(true)
 			s.identify(ctx)
 			return
 		}
