@@ -164,11 +164,8 @@ func (n *notices) rowsOf(ctx context.Context, r pipeline.Run, ev pipeline.Event,
 	asked := n.roomOf(Room{o.frontend, o.place})
 	line := n.b.withAddress(ctx, command.Notice(ctx, n.b.Engine, r, ev), ev)
 	if ok && line != "" {
-		x := row{event: ev.ID, run: ev.Run, o: o, person: person, line: line}
-		if x.until = n.hushed(asked, ev.Kind, now); !x.until.IsZero() {
-			x.body = n.told(r, ev, line)
-		}
-		rows = append(rows, x)
+		// What it tells of is kept with it, for the quiet hours of this place, or of one where it is moved.
+		rows = append(rows, row{event: ev.ID, run: ev.Run, o: o, person: person, line: line, body: n.told(r, ev, line), until: n.hushed(asked, ev.Kind, now)})
 	}
 	told := []Room{asked}
 	if r.Origin != pipeline.Everybody {

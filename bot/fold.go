@@ -77,12 +77,12 @@ const maxFolded = 1000
 // quiet hours goes on to wait.
 func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) error {
 	type kept struct {
-		id, event, run int64
-		line, body     string
+		id, run    int64
+		line, body string
 	}
 	list, err := store.Collect(ctx, n.b.DB, func(row store.Row) (k kept, err error) {
-		return k, row.Scan(&k.id, &k.event, &k.run, &k.line, &k.body)
-	}, "SELECT id, event, run, line, body FROM notices WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? ORDER BY id LIMIT ?", at.Frontend, at.Place, due, maxFolded)
+		return k, row.Scan(&k.id, &k.run, &k.line, &k.body)
+	}, "SELECT id, run, line, body FROM notices WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? ORDER BY id LIMIT ?", at.Frontend, at.Place, due, maxFolded)
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -96,13 +96,13 @@ func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) e
 	}
 	last := list[len(list)-1]
 	line := command.Folded(happened)
-	x := Told{ID: fmt.Sprintf("%s.quiet.%d", n.b.Engine.Installation(), last.event), Type: toldQuiet, At: now, Line: clip(line)}
+	x := Told{ID: fmt.Sprintf("%s.quiet.%d", n.b.Engine.Installation(), last.id), Type: toldQuiet, At: now, Line: clip(line)}
 	if len(list) == 1 {
 		x.Run = last.run
 	}
 	return n.b.DB.Write(ctx, func(tx store.Tx) error {
 		// Its event is of no event: nobody is shown buttons under it.
-		if err := n.insert(ctx, tx, row{event: -last.event, run: x.Run, route: "quiet " + at.key(), o: origin{frontend: at.Frontend, place: at.Place}, line: line, body: x.json()}, now); err != nil {
+		if err := n.insert(ctx, tx, row{event: -last.id, run: x.Run, route: "folded " + at.key(), o: origin{frontend: at.Frontend, place: at.Place}, line: line, body: x.json()}, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? AND id <= ?", now.UnixMilli(), at.Frontend, at.Place, due, last.id)

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,9 +81,10 @@ func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 		names = append(names, f.Name())
 		marks += ", ?"
 	}
-	now := time.Now().UnixMilli()
+	at := time.Now()
+	now := at.UnixMilli()
 	err = n.b.DB.Write(ctx, func(tx store.Tx) error {
-		public, err := n.publish(ctx, tx, now)
+		public, err := n.publish(ctx, tx, at)
 		if err != nil {
 			return err
 		}
@@ -100,25 +102,49 @@ func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	return moved, err
 }
 
-// publish moves what is for everybody, and for a channel that is not there any more.
-func (n *notices) publish(ctx context.Context, tx store.Tx, now int64) (moved bool, err error) {
+// publish moves what is for everybody, and for a channel that is not there any more. Where it goes it is told as what is new
+// there is: in quiet hours it waits for their end, and once.
+func (n *notices) publish(ctx context.Context, tx store.Tx, now time.Time) (moved bool, err error) {
 	to, ok := n.public()
 	if !ok {
 		return false, nil
 	}
-	args := []any{to.frontend, to.place, now, now - rerouteAfter.Milliseconds()}
+	args := []any{now.Add(-rerouteAfter).UnixMilli()}
 	marks := "''"
 	for _, f := range n.b.Frontends {
-		if r, ok := f.(Roomer); ok {
-			for _, room := range r.Rooms() {
-				args = append(args, f.Name()+" "+room)
-				marks += ", ?"
-			}
+		for _, room := range RoomsOf(f) {
+			args = append(args, room.key())
+			marks += ", ?"
 		}
 	}
-	count, err := tx.Exec(ctx, `UPDATE notices SET frontend = ?, place = ?, at = ?
-		WHERE sent = 0 AND at > 0 AND at < ? AND nick = '' AND direct = '' AND frontend || ' ' || place NOT IN (`+marks+`)`, args...)
-	return count > 0, err
+	type lost struct {
+		id, event int64
+		body      string
+	}
+	list, err := store.Collect(ctx, tx, func(row store.Row) (l lost, err error) { return l, row.Scan(&l.id, &l.event, &l.body) },
+		"SELECT id, event, body FROM notices WHERE sent = 0 AND at > 0 AND at < ? AND nick = '' AND direct = '' AND frontend || ' ' || place NOT IN ("+marks+") ORDER BY id LIMIT 1000", args...)
+	if err != nil {
+		return false, err
+	}
+	for _, l := range list {
+		var known int
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM notices WHERE event = ? AND id <> ? AND frontend = ? AND place = ?", l.event, l.id, to.frontend, to.place).Scan(&known); err != nil {
+			return false, err
+		}
+		sent, next := int64(0), int64(0)
+		var x Told
+		_ = json.Unmarshal([]byte(l.body), &x) // what an older program wrote has none, and is told now
+		if until := n.hushed(Room{to.frontend, to.place}, x.Event, now); x.Event != "" && !until.IsZero() {
+			sent, next = -1, until.UnixMilli()
+		}
+		if known > 0 {
+			sent = now.UnixMilli()
+		}
+		if _, err := tx.Exec(ctx, "UPDATE notices SET frontend = ?, place = ?, at = ?, sent = ?, next = ? WHERE id = ?", to.frontend, to.place, now.UnixMilli(), sent, next, l.id); err != nil {
+			return false, err
+		}
+	}
+	return len(list) > 0, nil
 }
 
 // NoticesWaiting counts the notices that nobody has taken yet; -1 when the database does not answer.

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,32 +26,36 @@ const (
 	droppedFor = 7 * 24 * time.Hour
 )
 
-// postman sends what waits for webhooks and mails. It is one server's, and belongs to one goroutine, but for what one round does
-// with each receiver.
+// postman sends what waits for webhooks and mails. It is one server's, and belongs to one goroutine, but for what is carried to
+// each receiver.
 type postman struct {
-	n *notices
+	n      *notices
+	routes *[]route // of the last round
+
+	carriers guard.Group
+	room     chan struct{} // for as many receivers as are sent to at once
+	done     chan struct{} // somebody took something
 
 	mu   sync.Mutex
 	held map[string]held // by route.key(): receivers that are away
+	busy map[string]bool // by route.key(): those that are sent something now
 }
 
 // post sends what waits, on one server at a time, until ctx ends.
 func (n *notices) post(ctx context.Context) {
 	_ = n.b.DB.InRole(ctx, rolePost, func(ctx context.Context) error {
-		p := &postman{n: n, held: map[string]held{}}
+		p := &postman{n: n, routes: n.routes.Load(), room: make(chan struct{}, postAtOnce), done: make(chan struct{}, 1), held: map[string]held{}, busy: map[string]bool{}}
+		defer p.carriers.Wait()
 		wake := n.waker(rolePost)
 		for {
-			sent, err := p.round(ctx)
-			if err != nil && ctx.Err() == nil {
+			if err := p.round(ctx); err != nil && ctx.Err() == nil {
 				n.b.Log.Error("send notices", "err", err)
-			}
-			if sent && err == nil {
-				continue
 			}
 			look := time.NewTimer(p.rest(time.Now()))
 			select {
 			case <-ctx.Done():
 			case <-wake:
+			case <-p.done:
 			case <-look.C:
 			}
 			if look.Stop(); ctx.Err() != nil {
@@ -69,47 +73,98 @@ func (p *postman) rest(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait := lookPost
-	for _, h := range p.held {
-		wait = min(wait, max(h.until.Sub(now), time.Millisecond))
+	for key, h := range p.held {
+		if !p.busy[key] {
+			wait = min(wait, max(h.until.Sub(now), time.Millisecond))
+		}
 	}
 	return wait
 }
 
-// round sends the oldest of each receiver that is not away, and reports whether somebody took something.
-func (p *postman) round(ctx context.Context) (sent bool, err error) {
-	p.mu.Lock()
-	for key, h := range p.held { // what waited for it may be gone
-		if time.Since(h.until) > lastRetry {
-			delete(p.held, key)
-		}
+// round has the oldest carried to each receiver that is not away. It waits for none of them.
+func (p *postman) round(ctx context.Context) error {
+	if err := p.renew(ctx); err != nil {
+		return err
 	}
-	p.mu.Unlock()
 	places, err := store.Collect(ctx, p.n.b.DB, func(row store.Row) (r Room, err error) { return r, row.Scan(&r.Frontend, &r.Place) },
 		"SELECT DISTINCT frontend, place FROM notices WHERE sent = 0 AND frontend IN (?, ?)", byHook, byMail)
 	if err != nil {
-		return false, err
+		return err
 	}
-	var wg guard.Group
-	room := make(chan struct{}, postAtOnce)
-	errs := make([]error, len(places))
-	took := make([]bool, len(places))
-	for i, at := range places {
+	var errs []error
+	wanted := map[string]bool{}
+	for _, at := range places {
 		to := p.n.routeTo(at)
 		if to == nil {
-			errs[i] = p.n.drop(ctx, at, at.Place, errors.New("it is in no route any more"))
+			errs = append(errs, p.n.drop(ctx, at, at.Place, errors.New("it is in no route any more")))
 			continue
 		}
-		if p.away(to) {
+		wanted[to.key()] = true
+		if !p.take(to) {
 			continue
 		}
-		room <- struct{}{}
-		wg.Go(guard.Log(p.n.b.Log, "send notices", "to", to.shown), func() {
-			defer func() { <-room }()
-			took[i], errs[i] = p.carry(ctx, to)
+		p.carriers.Go(guard.Log(p.n.b.Log, "send notices", "to", to.shown), func() {
+			took := false
+			defer func() { p.give(to, took) }()
+			select {
+			case p.room <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			defer func() { <-p.room }()
+			var err error
+			if took, err = p.carry(ctx, to); err != nil && ctx.Err() == nil {
+				p.n.b.Log.Error("send notices", "to", to.shown, "err", err)
+			}
 		})
 	}
-	wg.Wait()
-	return slices.Contains(took, true), errors.Join(errs...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.held, func(key string, _ held) bool { return !wanted[key] && !p.busy[key] })
+	return errors.Join(errs...)
+}
+
+// renew has all be tried now when the routes are others: whoever mended one does not wait.
+func (p *postman) renew(ctx context.Context) error {
+	now := p.n.routes.Load()
+	if now == p.routes {
+		return nil
+	}
+	err := p.n.b.DB.Write(ctx, func(tx store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE notices SET next = 0 WHERE sent = 0 AND next > 0 AND frontend IN (?, ?)", byHook, byMail)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.routes = now
+	clear(p.held)
+	return nil
+}
+
+// take reports whether a receiver is there and free; it is busy then until give.
+func (p *postman) take(to *route) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy[to.key()] || time.Now().Before(p.held[to.key()].until) {
+		return false
+	}
+	p.busy[to.key()] = true
+	return true
+}
+
+func (p *postman) give(to *route, took bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.busy, to.key())
+	if took {
+		select {
+		case p.done <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // routeTo gives a route to a place; nil when there is none now.
@@ -120,12 +175,6 @@ func (n *notices) routeTo(at Room) *route {
 		}
 	}
 	return nil
-}
-
-func (p *postman) away(to *route) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Now().Before(p.held[to.key()].until)
 }
 
 // note keeps whether a receiver is there, and gives how often in a row it was not.

@@ -284,3 +284,37 @@ func TestNobodyIsLateWhoIsInNoRoute(t *testing.T) {
 		t.Errorf("it is late by %v seconds", late)
 	}
 }
+
+// TestASlowReceiverHoldsUpNobody: one that takes its time for each notice is not waited for by the others.
+func TestASlowReceiverHoldsUpNobody(t *testing.T) {
+	slow, quick := newReceiver(t), newReceiver(t)
+	goOn := make(chan struct{})
+	defer close(goOn)
+	slow.answers(func(bot.Told) int { <-goOn; return 200 })
+	s := newSender(t, bot.Routes{{To: slow.URL}, {To: quick.URL}})
+	for i, h := range []string{"loki", "odin", "thor"} {
+		s.deploy(h)
+		s.until("the other is told of "+h, func() bool { return len(quick.hosts()) == i+1 })
+	}
+	if strings.Contains(s.logged.String(), "a notice was not taken") {
+		t.Error("the other was told when the slow one had been given up")
+	}
+}
+
+// TestOtherRoutesAreTriedAtOnce: whoever mends the configuration does not wait for the next try.
+func TestOtherRoutesAreTriedAtOnce(t *testing.T) {
+	away := newReceiver(t)
+	away.answers(func(bot.Told) int { return 503 })
+	s := newSender(t, bot.Routes{{To: away.URL}})
+	s.deploy("loki")
+	s.until("it is tried three times", func() bool { away.mu.Lock(); defer away.mu.Unlock(); return len(away.asked) >= 3 })
+	away.answers(nil)
+	began := time.Now()
+	if err := s.b.SetRoutes(bot.Routes{{To: away.URL, Secret: "sixteen-characters"}}, post.MailConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until("it is told", func() bool { return len(away.hosts()) == 1 })
+	if took := time.Since(began); took > 3*time.Second { // the fourth try would be after four
+		t.Errorf("it was told after %s", took)
+	}
+}

@@ -56,23 +56,23 @@ func insert(t *testing.T, b *bot.Bot, event int, route, place string, sent int, 
 }
 
 func TestTheQuietHoursOfOneRouteDoNotEndAnothers(t *testing.T) {
-	night(t, bot.Routes{{To: "#dev", Events: []string{"news"}, Quiet: "22:00–01:00"}, {To: "#dev", Events: []string{"failures"}, Quiet: "22:00–06:00", Loud: []string{}}}, func(t *testing.T, p *picky, b *bot.Bot) {
-		at := func(h int) int64 {
+	night(t, bot.Routes{{To: "#dev", Events: []string{"news"}, Quiet: "22:00–00:10"}, {To: "#dev", Events: []string{"failures"}, Quiet: "22:00–00:20", Loud: []string{}}}, func(t *testing.T, p *picky, b *bot.Bot) {
+		at := func(minute int) int64 {
 			n := time.Now().UTC()
-			return time.Date(n.Year(), n.Month(), n.Day(), h, 0, 0, 0, time.UTC).UnixMilli()
+			return time.Date(n.Year(), n.Month(), n.Day(), 0, minute, 0, 0, time.UTC).UnixMilli()
 		}
-		insert(t, b, 1, "picky #dev", "#dev", -1, at(1), pipeline.EvReady, "loki")
-		insert(t, b, 2, "picky #dev", "#dev", -1, at(6), pipeline.EvFailed, "thor")
-		time.Sleep(2 * time.Hour)
+		insert(t, b, 1, "picky #dev", "#dev", -1, at(10), pipeline.EvReady, "loki")
+		insert(t, b, 2, "picky #dev", "#dev", -1, at(20), pipeline.EvFailed, "thor")
+		time.Sleep(12 * time.Minute)
 		if p.count("#dev While it was quiet: thor") > 0 {
-			t.Error("what was to wait until 06:00 was told before")
+			t.Error("what was to wait until 00:20 was told before")
 		}
 		if p.count("#dev While it was quiet: loki line") != 1 {
-			t.Error("what was to wait until 01:00 was not told then")
+			t.Error("what was to wait until 00:10 was not told then")
 		}
-		time.Sleep(5 * time.Hour)
+		time.Sleep(12 * time.Minute)
 		if p.count("#dev While it was quiet: thor line") != 1 {
-			t.Error("what was to wait until 06:00 was not told then")
+			t.Error("what was to wait until 00:20 was not told then")
 		}
 	})
 }
@@ -104,7 +104,7 @@ func TestASummaryThatComesBackBeginsToCount(t *testing.T) {
 }
 
 func TestAThreadHasTheQuietHoursOfItsRoom(t *testing.T) {
-	night(t, bot.Routes{{To: "#ops", Quiet: "22:00–07:00"}}, func(t *testing.T, p *picky, b *bot.Bot) {
+	night(t, bot.Routes{{To: "#ops", Quiet: "22:00–00:20"}}, func(t *testing.T, p *picky, b *bot.Bot) {
 		time.Sleep(time.Second)
 		_, err := b.Table.Do(t.Context(), command.Call{Words: []string{"deploy", "https://gist.github.com/w/loki"}, Person: access.Person{Name: "alice", Roles: []string{access.Admin}}, Free: true,
 			Origin: "picky\x1f#ops/171.1\x1falice\x1falice"})
@@ -115,9 +115,36 @@ func TestAThreadHasTheQuietHoursOfItsRoom(t *testing.T) {
 		if p.count("#ops/171.1") > 0 {
 			t.Error("told at night in a thread of a quiet channel")
 		}
-		time.Sleep(8 * time.Hour)
+		time.Sleep(25 * time.Minute)
 		if n, m := p.count("#ops/171.1 While it was quiet: loki is ready"), p.count("#ops While it was quiet"); n != 1 || m != 0 {
-			t.Errorf("in the morning it was told %d times in the thread, and %d times in its channel", n, m)
+			t.Errorf("in the end it was told %d times in the thread, and %d times in its channel", n, m)
+		}
+	})
+}
+
+// TestWhatMovesIsQuietThere: a channel that is not there any more gives its notices to another, which has hours of its own.
+func TestWhatMovesIsQuietThere(t *testing.T) {
+	night(t, bot.Routes{{To: "#ops", Quiet: "22:00–00:20"}}, func(t *testing.T, p *picky, b *bot.Bot) {
+		p.mu.Lock()
+		p.refuses = map[string]bool{"#gone": true}
+		p.mu.Unlock()
+		insert(t, b, 1, "", "#gone", 0, 0, pipeline.EvReady, "loki")
+		insert(t, b, 2, "", "#gone", 0, 0, pipeline.EvFailed, "thor")
+		insert(t, b, 3, "", "#gone", 0, 0, pipeline.EvReady, "both")
+		insert(t, b, 3, "picky #ops", "#ops", -1, time.Now().Add(20*time.Minute).UnixMilli(), pipeline.EvReady, "both")
+		time.Sleep(4 * time.Minute)
+		if p.count("#ops loki") > 0 {
+			t.Error("what moved into quiet hours was told at once")
+		}
+		if p.count("#ops thor line") != 1 {
+			t.Error("a failure that moved was not told at once")
+		}
+		time.Sleep(20 * time.Minute)
+		if n := p.count("#ops While it was quiet: 2 became ready (loki, both)"); n != 1 {
+			t.Errorf("in the end it was told %d times: %q", n, p.said)
+		}
+		if p.count("#ops") != 2 { // what a route had told there already is not told again
+			t.Errorf("told: %q", p.said)
 		}
 	})
 }
