@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"mellium.im/xmpp/jid"
 	"mellium.im/xmpp/stanza"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -23,6 +25,7 @@ type item struct {
 	place string
 	body  string
 	sent  chan sent // nil: nobody waits
+	link  int64     // the connection at which it was meant for who has that nick in a room; 0: for an account or a room
 }
 
 // sent is what became of an item: who waits for which answer, or why it was not sent.
@@ -37,7 +40,7 @@ type sent struct {
 // dropped with a log entry.
 func (f *Frontend) Say(place string, lines []string) {
 	for _, body := range bodies(lines) {
-		if !f.out.Add(place, item{place: place, body: body}) {
+		if !f.out.Add(place, item{place: place, body: body, link: f.linkFor(place)}) {
 			f.log.Warn("too many lines wait for the xmpp link; one is dropped", "jid", f.me.String(), "place", place)
 		}
 	}
@@ -46,10 +49,46 @@ func (f *Frontend) Say(place string, lines []string) {
 // SayLater queues lines for somebody whom nobody knows, behind all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, body := range bodies(lines) {
-		if !f.out.AddLater(place, item{place: place, body: body}) {
+		if !f.out.AddLater(place, item{place: place, body: body, link: f.linkFor(place)}) {
 			f.log.Debug("too many lines wait for strangers; one is dropped", "jid", f.me.String(), "place", place)
 		}
 	}
+}
+
+// linkFor gives the connection at which a nick of a room means whom it means now; 0 for an account and for a room, which stay what
+// they are.
+func (f *Frontend) linkFor(place string) int64 {
+	if _, nick := f.nickOf(place); nick == "" {
+		return 0
+	}
+	return f.dials.Load()
+}
+
+// nickOf gives the room of a place that is a nick in one of ours; "": it is none.
+func (f *Frontend) nickOf(place string) (room, nick string) {
+	j, err := jid.Parse(place)
+	if err != nil || j.Resourcepart() == "" || !slices.ContainsFunc(f.rooms, func(r roomConfig) bool { return r.addr.Equal(j.Bare()) }) {
+		return "", ""
+	}
+	return j.Bare().String(), j.Resourcepart()
+}
+
+// Holder is bot.Prover: a nick of a room is whose the room says it is at this moment. An account stays whose it is.
+func (f *Frontend) Holder(_ context.Context, place string) (id access.Identity, ok bool) {
+	room, nick := f.nickOf(place)
+	if nick == "" {
+		return id, false
+	}
+	id = access.Identity{Network: f.Network(), Nick: nick} // nobody that we know
+	if s := f.link.Get(); s != nil {
+		s.mu.Lock()
+		r := s.rooms[room]
+		s.mu.Unlock()
+		if r != nil {
+			id.Account = s.account(r, nick)
+		}
+	}
+	return id, true
 }
 
 // left drops what waits for somebody who is not there any more.
@@ -96,7 +135,7 @@ func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 		return nil
 	}
 	done := make(chan sent, 1)
-	if !f.out.Add(n.Place, item{place: n.Place, body: body, sent: done}) {
+	if !f.out.Add(n.Place, item{place: n.Place, body: body, sent: done, link: f.linkFor(n.Place)}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused) // and others need not wait
 	}
 	var r sent
@@ -168,6 +207,9 @@ func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	to, err := jid.Parse(it.place)
 	if err != nil {
 		return sent{err: fmt.Errorf("%w: %s is no address", bot.ErrRefused, it.place)}
+	}
+	if it.link != 0 && it.link != s.number { // by now anybody may have that nick
+		return sent{err: fmt.Errorf("%w: the link was lost before it was said to a nick of a room", bot.ErrRefused)}
 	}
 	m := stanza.Message{ID: s.id(), To: to, Type: stanza.ChatMessage}
 	s.mu.Lock()

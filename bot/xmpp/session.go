@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -238,7 +239,7 @@ func (s *session) message(from jid.JID, m *incoming) {
 			return // a server's announcement
 		}
 	}
-	msg.Direct = msg.Place
+	msg.Direct = cmp.Or(msg.Account, msg.Place) // the nick of a room may be another's by the time of a notice
 	if m.past() {
 		msg.Past = s.number
 	}

@@ -98,6 +98,7 @@ var (
 	_ bot.Roomer      = (*Frontend)(nil)
 	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
+	_ bot.Prover      = (*Frontend)(nil)
 )
 
 // Open is bot.Settings.

@@ -82,7 +82,12 @@ func (c *XMPPClient) connect(ctx context.Context) error {
 
 // Join enters a room; one that it makes is opened as it is.
 func (c *XMPPClient) Join(room string) error {
-	me := room + "/" + strings.SplitN(c.JID, "@", 2)[0]
+	return c.JoinAs(room, strings.SplitN(c.JID, "@", 2)[0])
+}
+
+// JoinAs is Join by another nick.
+func (c *XMPPClient) JoinAs(room, nick string) error {
+	me := room + "/" + nick
 	if err := c.client.Send(stanza.Presence{
 		Attrs:      stanza.Attrs{To: me},
 		Extensions: []stanza.PresExtension{stanza.MucPresence{History: stanza.History{MaxStanzas: stanza.NewNullableInt(0)}}},
