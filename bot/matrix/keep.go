@@ -35,6 +35,8 @@ type kept struct {
 	Since  string               `json:"since"`
 	Heard  []id.EventID         `json:"heard"` // the newest last
 	Direct map[id.RoomID]string `json:"direct"`
+	// Upgraded is what was made of configured rooms.
+	Upgraded map[id.RoomID]id.RoomID `json:"upgraded"`
 }
 
 func (k *keep) file() string { return filepath.Join(k.folder, "state.json") }
@@ -47,6 +49,7 @@ func (k *keep) load() error {
 		return nil // it ran before
 	}
 	k.heard, k.data.Direct = map[id.EventID]bool{}, map[id.RoomID]string{}
+	k.data.Upgraded = map[id.RoomID]id.RoomID{}
 	if k.folder == "" {
 		return nil
 	}
@@ -63,6 +66,9 @@ func (k *keep) load() error {
 	}
 	if d.Direct == nil {
 		d.Direct = map[id.RoomID]string{}
+	}
+	if d.Upgraded == nil {
+		d.Upgraded = map[id.RoomID]id.RoomID{}
 	}
 	k.data = d
 	for _, e := range d.Heard {
@@ -123,6 +129,20 @@ func (k *keep) direct(room id.RoomID) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.data.Direct[room]
+}
+
+// upgraded gives what was made of a room in the end; the room itself where nothing was.
+func (k *keep) upgraded(room id.RoomID) id.RoomID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for range len(k.data.Upgraded) { // no further: two may name each other
+		to, ok := k.data.Upgraded[room]
+		if !ok {
+			break
+		}
+		room = to
+	}
+	return room
 }
 
 // directs counts the direct rooms, and those with somebody.

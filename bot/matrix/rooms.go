@@ -26,6 +26,7 @@ type room struct {
 	named     bool   // it has a name or an alias
 	encrypted bool
 	leaving   bool
+	next      id.RoomID // its owner made that one of it
 
 	joined   bool
 	unknown  bool // there is no such alias
@@ -68,6 +69,7 @@ func (s *session) find(ctx context.Context, r *room) error {
 		}
 		rid = res.RoomID
 	}
+	rid = s.f.keep.upgraded(rid) // an alias may lead to the old one for a while, or for good
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.id = rid
@@ -189,7 +191,42 @@ func (s *session) meet(ctx context.Context, rid id.RoomID) (*room, bool) {
 			r.named = true
 		}
 	}
+	if e := state[event.StateTombstone][""]; e != nil {
+		r.next = replacement(e)
+	}
 	return r, true
+}
+
+// replacement gives the room that an m.room.tombstone names (Client-Server API, "Room upgrades"); "": none.
+func replacement(e *event.Event) id.RoomID {
+	to, _ := e.Content.Raw["replacement_room"].(string)
+	if !strings.HasPrefix(to, "!") {
+		return ""
+	}
+	return id.RoomID(to)
+}
+
+// follow goes from a configured room that was upgraded to what its owner made of it. In the old one nobody speaks any more.
+func (s *session) follow(r *room) {
+	s.mu.Lock()
+	to, from := r.next, r.id
+	if !r.wanted || to == "" || to == from {
+		s.mu.Unlock()
+		return
+	}
+	old := &room{place: from.String(), id: from, met: true, named: true, leaving: true}
+	s.rooms[from] = old
+	r.id, r.next, r.met, r.encrypted, r.joined, r.tried, r.pause = to, "", false, false, false, time.Time{}, 0
+	s.rooms[to] = r
+	s.mu.Unlock()
+	s.f.log.Warn("a room was upgraded; I go to the new one", "room", r.place, "from", from.String(), "to", plain.Line(to.String()))
+	if err := s.f.keep.set(func(k *kept) { k.Upgraded[from] = to }); err != nil {
+		s.f.log.Debug("keep where a room is now", "err", err)
+	}
+	select {
+	case s.leave <- farewell{old, "it was upgraded"}:
+	default:
+	}
 }
 
 // state follows what changes in a room.
@@ -206,6 +243,10 @@ func (s *session) state(ctx context.Context, r *room, e *event.Event) {
 	case "m.room.encryption":
 		s.mu.Lock()
 		r.encrypted = true
+		s.mu.Unlock()
+	case "m.room.tombstone":
+		s.mu.Lock()
+		r.next = replacement(e)
 		s.mu.Unlock()
 	case "m.room.member":
 		if s.keys != nil {

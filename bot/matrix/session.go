@@ -213,6 +213,7 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 			s.hear(ctx, r, e, first || i < joined)
 		}
 		s.judge(r)
+		s.follow(r)
 	}
 	s.unseal(ctx)
 }

@@ -164,6 +164,15 @@ func (c *MatrixClient) Do(ctx context.Context, room, verb, user string) error {
 	return c.call(ctx, http.MethodPost, "rooms/"+url.PathEscape(room)+"/"+verb, map[string]string{"user_id": user}, nil)
 }
 
+// Upgrade makes a new room of one, of another version.
+func (c *MatrixClient) Upgrade(ctx context.Context, room, version string) (to string, err error) {
+	var out struct {
+		Room string `json:"replacement_room"`
+	}
+	err = c.call(ctx, http.MethodPost, "rooms/"+url.PathEscape(room)+"/upgrade", map[string]string{"new_version": version}, &out)
+	return out.Room, err
+}
+
 // SetState sends a state event.
 func (c *MatrixClient) SetState(ctx context.Context, room, kind string, content any) error {
 	return c.call(ctx, http.MethodPut, "rooms/"+url.PathEscape(room)+"/state/"+kind+"/", content, nil)

@@ -261,10 +261,18 @@ func (h *SystemdHost) Reboot(ctx context.Context) error {
 		looked = err
 		select {
 		case <-wait.Done():
-			return fmt.Errorf("the host %s does not come back from its reboot; systemctl reboot said: %v; the last look: %v; the host said: %s", h.name, asked, looked, h.said())
+			return fmt.Errorf("the host %s does not come back from its reboot; systemctl reboot said: %v; the last look: %v; the host said: %s; under way there: %s", h.name, asked, looked, h.said(), h.underWay(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// underWay says what a host that does not come down is doing.
+func (h *SystemdHost) underWay(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := h.Run(ctx, "systemctl is-system-running; systemctl list-jobs --no-pager; ps -eo pid,stat,wchan:20,cgroup:60,args; journalctl -b --no-pager -n 30")
+	return fmt.Sprint(out, " ", err)
 }
 
 // Off pulls the plug; what is on the disk stays.
