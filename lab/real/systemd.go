@@ -229,10 +229,36 @@ func (h *SystemdHost) Run(ctx context.Context, script string, args ...string) (s
 	cmd := exec.CommandContext(ctx, "nsenter", append(words, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	err = cmd.Start()
+	if err == nil {
+		stop := goOn(cmd.Process)
+		err = cmd.Wait()
+		stop()
+	}
+	if err != nil {
 		return out.String(), fmt.Errorf("%s: %w: %s", script, err, strings.TrimSpace(out.String()+errs.String()))
 	}
 	return out.String(), nil
+}
+
+// goOn keeps nsenter from stopping, until stop. A host that goes down stops all its processes before it ends them; nsenter sees that
+// of its own one, and stops itself in sympathy. Nobody in there can wake it, and a host does not end before its last process is
+// reaped, which nsenter would do.
+func goOn(nsenter *os.Process) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		t := time.NewTicker(100 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-t.C:
+				_ = nsenter.Signal(syscall.SIGCONT)
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // Reboot has the host reboot itself, in order, and waits until it is back. A host that still answers from its earlier boot is
