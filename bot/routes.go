@@ -29,7 +29,7 @@ type Route struct {
 	Quiet   string           `yaml:"quiet" doc:"quiet hours, as in 22:00–07:00; what comes in them is told in one line at their end"`
 	Loud    []string         `yaml:"loud" doc:"what is told in quiet hours all the same; [] for nothing" default:"failures"`
 	Summary string           `yaml:"summary" doc:"a daily summary at that time, as in 08:00"`
-	Zone    string           `yaml:"zone" doc:"time zone of quiet and summary, as in Europe/Berlin" default:"UTC"`
+	Zone    string           `yaml:"zone" doc:"time zone of quiet and summary, as in Europe/Berlin; empty: that of zone at the top"`
 }
 
 // Room is a channel or room of a chat network.

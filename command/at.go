@@ -45,6 +45,15 @@ func (z Zone) Check() error {
 	return nil
 }
 
+// Apply has the times of all answers be in the zone; "": in this machine's.
+func (z Zone) Apply() {
+	if l, err := time.LoadLocation(string(z)); err == nil && z != "" {
+		plain.SetZone(l)
+		return
+	}
+	plain.SetZone(nil)
+}
+
 // zone is where people's times are; the configuration was checked.
 func (e *Env) zone() *time.Location {
 	if zone, err := time.LoadLocation(string(e.Zone)); err == nil {

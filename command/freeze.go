@@ -19,7 +19,7 @@ type Freezes []Freeze
 // what is under way goes on, and may be retried, cancelled and undone.
 type Freeze struct {
 	When    string   `yaml:"when" doc:"each week, as in Fri 16:00–Mon 06:00, or once, as in 2026-12-20 00:00–2027-01-02 06:00"`
-	Zone    string   `yaml:"zone" doc:"time zone of when, as in Europe/Berlin" default:"UTC"`
+	Zone    string   `yaml:"zone" doc:"time zone of when, as in Europe/Berlin; empty: that of zone at the top"`
 	Because string   `yaml:"because" doc:"why; whoever is refused reads it"`
 	Except  []string `yaml:"except" doc:"roles that may all the same, as in [admin]"`
 }

@@ -50,7 +50,7 @@ type Config struct {
 	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
-	Zone      command.Zone                   `yaml:"zone" doc:"time zone of the times that people name, as in deploy … at 03:00; as in Europe/Berlin" default:"UTC"`
+	Zone      command.Zone                   `yaml:"zone" doc:"time zone of the times that people name, as in deploy … at 03:00; as in Europe/Berlin. When it is set, the times in answers are in it, and otherwise in this machine's" default:"UTC"`
 	Freeze    command.Freezes                `yaml:"freeze" doc:"times in which nothing begins"`
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
@@ -193,6 +193,14 @@ func (c *Config) validate() {
 	for i := range c.Tasks {
 		if t := &c.Tasks[i]; !strings.Contains(t.Repo, ":") { // a path, not a URL or host:path
 			t.Repo = c.read.beside(t.Repo)
+		}
+	}
+	if c.Zone.Check() == nil {
+		for i := range c.Freeze {
+			c.Freeze[i].Zone = cmp.Or(c.Freeze[i].Zone, string(c.Zone))
+		}
+		for i := range c.Notices {
+			c.Notices[i].Zone = cmp.Or(c.Notices[i].Zone, string(c.Zone))
 		}
 	}
 	c.place(reflect.ValueOf(c).Elem())

@@ -88,6 +88,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 		a.lists = conf.Pipelines
 		e.Approvals, e.Freeze, e.Zone, e.Pipelines = conf.Approvals, conf.Freeze, conf.Zone, pipelines(a.lists, a.workers.Registry)
 	})
+	conf.Zone.Apply()
 	a.keeper.set(conf.Keep)
 	r.j.follow(conf)
 	old, fresh := reflect.ValueOf(r.inUse).Elem(), reflect.ValueOf(conf).Elem()

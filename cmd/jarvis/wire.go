@@ -148,6 +148,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
 		return nil, err
 	}
+	conf.Zone.Apply()
 	a.lists = conf.Pipelines
 	fetch, err := command.NewFetch(conf.Sources.URLs)
 	if err != nil {

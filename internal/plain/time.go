@@ -1,11 +1,24 @@
 package plain
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
+
+// zone is where the clock of Time is; nil: this machine's.
+var zone atomic.Pointer[time.Location]
+
+// SetZone has Time write in a zone from now on; nil: in this machine's. A server does so, whose configuration names one.
+func SetZone(l *time.Location) { zone.Store(l) }
 
 // Time writes a moment in the one form that all text has, chat, command line and what is kept on record: the day, the clock of
-// this machine, and the zone as its distance from UTC, because a name as CST is that of several.
+// this machine or of SetZone, and the zone as its distance from UTC, because a name as CST is that of several.
 func Time(t time.Time) string {
-	if t = t.Local(); t.Format("-07:00") == "+00:00" {
+	at := time.Local
+	if l := zone.Load(); l != nil {
+		at = l
+	}
+	if t = t.In(at); t.Format("-07:00") == "+00:00" {
 		return t.Format("2006-01-02 15:04:05") + " UTC"
 	}
 	return t.Format("2006-01-02 15:04:05 -07:00")

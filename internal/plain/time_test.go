@@ -26,6 +26,12 @@ func TestTimeSaysItsZone(t *testing.T) {
 		if time.Local = loc; Time(at) != want {
 			t.Errorf("in %s it is %s, want %s", zone, Time(at), want)
 		}
+		time.Local = time.FixedZone("elsewhere", 5400)
+		SetZone(loc)
+		if Time(at) != want {
+			t.Errorf("with the zone %s set it is %s, want %s", zone, Time(at), want)
+		}
+		SetZone(nil)
 	}
 }
 
