@@ -364,7 +364,7 @@ func (e *Engine) UndoCluster(ctx context.Context, id int64) ([]Left, error) {
 		if err := noneHeld(ctx, tx, id); err != nil {
 			return err
 		}
-		if err := nonePlanned(ctx, tx, id); err != nil {
+		if err := noneAhead(ctx, tx, id); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "UPDATE runs SET kept = 0 WHERE cluster = ? AND kept = 1", id); err != nil {

@@ -198,16 +198,16 @@ func (e *Engine) letBegin(ctx context.Context, tx store.Tx, r Run, o Objection, 
 	return e.enqueue(ctx, tx, &next)
 }
 
-// nonePlanned makes sure that no run of a cluster waits for its time: it would begin only to turn back.
-func nonePlanned(ctx context.Context, tx store.Tx, cluster int64) error {
-	r, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE cluster = ? AND state = 'planned' ORDER BY id LIMIT 1", cluster))
+// noneAhead makes sure that no run of a cluster is still to begin: it would do so only to turn back.
+func noneAhead(ctx context.Context, tx store.Tx, cluster int64) error {
+	r, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE cluster = ? AND began = 0 AND state IN ('planned', 'proposed') ORDER BY id LIMIT 1", cluster))
 	switch {
 	case errors.Is(err, store.ErrNoRows):
 		return nil
 	case err != nil:
 		return err
 	}
-	return &StateError{Run: r, Want: "undo", Why: fmt.Sprintf("it has not begun; `cancel %d` ends that", r.ID)}
+	return resumable(ctx, tx, &r, "undo")
 }
 
 // lapse ends the planned runs of a record that is older than the world, or may be: somebody may have begun them. It is for

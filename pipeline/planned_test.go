@@ -252,6 +252,25 @@ func TestAPlannedClusterBeginsAsOne(t *testing.T) {
 		if _, err := e.UndoCluster(t.Context(), web.ID); !errors.As(err, &state) || !strings.Contains(err.Error(), "it has not begun") {
 			t.Errorf("undo: %v", err)
 		}
+		cl, reqs := members(t, "cluster: app\nsteps: [\"toy:a\"]\ninstances:\n- {hostname: app1, provider: ESX}\n- {hostname: app2, provider: ESX}\n")
+		for i := range reqs {
+			reqs[i].Approval = &pipeline.NeedApproval{Why: "so", For: time.Hour}
+		}
+		app, err := e.StartCluster(t.Context(), cl, reqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.UndoCluster(t.Context(), app.ID); !errors.As(err, &state) || !strings.Contains(err.Error(), fmt.Sprintf("`deny %d`", app.Runs[0].ID)) {
+			t.Errorf("undo of what waits for an approval: %v", err)
+		}
+		for _, r := range app.Runs {
+			if _, _, err := e.Approve(t.Context(), r.ID, pipeline.Who{Name: "bob"}, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, r := range app.Runs {
+			w.wait(r.ID, pipeline.Ready)
+		}
 		if _, err := e.Cancel(t.Context(), web.Runs[1].ID, pipeline.Who{Name: "bob"}); err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +284,7 @@ func TestAPlannedClusterBeginsAsOne(t *testing.T) {
 				t.Errorf("%s: %s, %s", r.Host, r.Ending, r.Error)
 			}
 		}
-		if did.Load() != 2 {
+		if did.Load() != 4 {
 			t.Errorf("did %d", did.Load())
 		}
 	})

@@ -28,7 +28,7 @@ func TestSystemdHost(t *testing.T) {
 	}
 	run(`useradd -r worker
 (umask 077; echo hello >/root/word)
-printf '[Service]\nUser=worker\nLoadCredential=word:/root/word\nExecStart=/bin/sh -c "cat /run/credentials/lab.service/word; exec sleep infinity"\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/lab.service
+printf '[Service]\nType=exec\nUser=worker\nLoadCredential=word:/root/word\nExecStart=/bin/sh -c "cat /run/credentials/lab.service/word; exec sleep infinity"\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/lab.service
 systemctl enable --now lab`)
 	who := `ps -o user= -p "$(systemctl show -P MainPID lab)"`
 	if got := run(who); got != "worker" {
