@@ -318,3 +318,18 @@ func TestOtherRoutesAreTriedAtOnce(t *testing.T) {
 		t.Errorf("it was told after %s", took)
 	}
 }
+
+// TestWhatIsWithdrawnIsTold: whoever was told of it elsewhere would wait for it.
+func TestWhatIsWithdrawnIsTold(t *testing.T) {
+	r := newReceiver(t)
+	s := newSender(t, bot.Routes{{To: r.URL}})
+	for _, words := range [][]string{{"deploy", "https://gist.github.com/w/loki", "at", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}, {"cancel", "loki"}} {
+		if _, err := s.table.Do(t.Context(), command.Call{Words: words, Person: access.Person{Name: "alice", Roles: []string{access.Admin}}, Free: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until("it is told", func() bool { return len(r.hosts()) == 1 })
+	if r.took[0].Line != "loki: run 1 does not start: withdrawn by alice; nothing was done." {
+		t.Errorf("it was told %q", r.took[0].Line)
+	}
+}

@@ -176,8 +176,8 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		}
 		return fmt.Sprintf("%s: run %d is approved %s, and goes on.", r.Host, r.ID, ev.Text)
 	case pipeline.EvDenied:
-		if r.Ending == pipeline.EndWithdrawn && ev.Diff == pipeline.ToStart {
-			return "" // whoever asked took it back, and was answered
+		if r.Ending == pipeline.EndWithdrawn && ev.Diff == pipeline.ToStart && r.Origin != "" {
+			return "" // whoever asked took it back, and was answered there
 		}
 		if ev.Diff == pipeline.ToUndo {
 			return fmt.Sprintf("%s: the undo of run %d will not happen: %s; the host stays as it is.", r.Host, r.ID, ev.Text)
