@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -245,9 +246,18 @@ func source(ctx context.Context, e *Env, c *Call) ([]byte, error) {
 			if errors.As(err, &perr) {
 				err = perr.Unwrap()
 			}
-			return nil, &UserError{Msg: fmt.Sprintf("can not read %s: %v", from, err), Kind: ErrNotFound}
+			return nil, &UserError{Msg: fmt.Sprintf("can not read %s: %v", from, err), Hint: onRecord(ctx, e, from), Kind: ErrNotFound}
 		}
 		return b, nil
 	}
-	return nil, &UserError{Msg: fmt.Sprintf("%q is neither a URL nor cn=NAME", clip(from, 80)), Hint: "files are taken on the command line: `jarvis deploy FILE`", Kind: ErrUsage}
+	hint := cmp.Or(onRecord(ctx, e, from), "files are taken on the command line: `jarvis deploy FILE`")
+	return nil, &UserError{Msg: fmt.Sprintf("%q is neither a URL nor cn=NAME", clip(from, 80)), Hint: hint, Kind: ErrUsage}
+}
+
+// onRecord says what to do with the name of a host that Jarvis deployed; "" when it is none.
+func onRecord(ctx context.Context, e *Env, name string) string {
+	if _, err := e.Engine.FindHost(ctx, name); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("`redeploy %s` deletes the machine on record and deploys it anew", clip(name, 80))
 }
