@@ -65,8 +65,9 @@ func TestWhatLooksLikeACommandIsNone(t *testing.T) {
 }
 
 // What was said before we joined, or while we were away, is marked so, once; after a restart nothing is heard again.
+// The first line of a direct chat, which somebody says before we follow his invitation, is said to us.
 func TestWhatWasSaidWhileAwayIsNoCommand(t *testing.T) {
-	s := server(t, real.DendriteOptions{})
+	s := server(t, real.DendriteOptions{}, "mallory")
 	alice := person(t, s, "alice")
 	room := opsRoom(t, alice)
 	must(alice.Say(t.Context(), room, "jarvis: before you came"))(t)
@@ -75,6 +76,7 @@ func TestWhatWasSaidWhileAwayIsNoCommand(t *testing.T) {
 	f := link(t, cfg, h.in)
 	until(t, "a link", f.Up)
 	must(alice.Say(t.Context(), room, "jarvis: now"))(t)
+	time.Sleep(2500 * time.Millisecond) // the server's clock is known to a second
 	direct := must(alice.MakeRoom(t.Context(), "", true, me))(t)
 	must(alice.Say(t.Context(), direct, "before you came here"))(t)
 	hear(t, alice, `^\* `+direct+` `+me+` joined$`)
@@ -93,18 +95,27 @@ func TestWhatWasSaidWhileAwayIsNoCommand(t *testing.T) {
 			t.Errorf("heard %q, want %q", got, want)
 		}
 	}
-	check(h, "now here", "past jarvis: before you came", "now jarvis: now", "past before you came here", "now now here")
+	check(h, "now here", "past jarvis: before you came", "now jarvis: now", "now before you came here", "now now here")
 	f.stop()
 
 	must(alice.Say(t.Context(), room, "jarvis: while away"))(t)
 	must(alice.Say(t.Context(), direct, "while away here"))(t)
+	mallory := person(t, s, "mallory")
+	must(mallory.Say(t.Context(), must(mallory.MakeRoom(t.Context(), "", true, me))(t), "a direct chat while away"))(t)
 	h = newHeard()
 	f = link(t, cfg, h.in)
 	until(t, "a link", f.Up)
 	must(alice.Say(t.Context(), direct, "now again"))(t)
-	got := h.wait(t, "now again")
-	if len(got) != 3 || got[0].Past == 0 || got[0].Past != got[1].Past || got[2].Past != 0 || !got[2].Private {
-		t.Errorf("heard %+v, want the two of the past, once, and one of now", got)
+	h.wait(t, "a direct chat while away")
+	h.wait(t, "now again")
+	got := h.all()
+	if len(got) != 4 {
+		t.Errorf("heard %+v, want three of the past, once, and one of now", got)
+	}
+	for _, m := range got {
+		if now := m.Text == "now again"; now != (m.Past == 0) || !m.Private && m.Place != ops {
+			t.Errorf("heard %+v", m)
+		}
 	}
 }
 

@@ -40,8 +40,9 @@ type session struct {
 	making int // direct rooms that are being made
 
 	// For the listener alone.
-	sealed []sealed // messages whose key is missing
-	unkept bool     // that our place cannot be kept is said
+	began  time.Time // by the server's clock: the answer to our first /sync
+	sealed []sealed  // messages whose key is missing
+	unkept bool      // that our place cannot be kept is said
 }
 
 func newSession(f *Frontend, c *mautrix.Client, in func(bot.Message)) *session {
@@ -168,6 +169,7 @@ func (s *session) listen(ctx context.Context) error {
 			s.unkept = err != nil
 		}
 		if first {
+			s.began = s.f.clock.now()
 			told()
 		}
 		first = false
@@ -210,12 +212,20 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 			if e.StateKey != nil {
 				s.state(ctx, r, e)
 			}
-			s.hear(ctx, r, e, first || i < joined)
+			s.hear(ctx, r, e, first || i < joined && !s.awaited(r, e))
 		}
 		s.judge(r)
 		s.follow(r)
 	}
 	s.unseal(ctx)
+}
+
+// awaited reports whether something was said before we came in, and yet to us: in a direct room, by who invited us while we listened,
+// and could not see that we are slow. A second more, because the server's clock is known to a second or so.
+func (s *session) awaited(r *room, e *event.Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !r.wanted && r.with == e.Sender.String() && time.UnixMilli(e.Timestamp).After(s.began.Add(time.Second))
 }
 
 func sorted(m map[id.RoomID]*mautrix.SyncJoinedRoom) []id.RoomID {

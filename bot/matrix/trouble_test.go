@@ -40,9 +40,8 @@ func TestALostAnswerIsOneEvent(t *testing.T) {
 	if err := say(1); err == nil {
 		t.Fatal("the first answer was lost, and Deliver says nothing of it")
 	}
-	if err := say(2); err != nil { // another notice of the same words is another event
-		t.Fatal(err)
-	}
+	// Another notice of the same words is another event. A busy Dendrite may answer 500; the bot says it again, and so do we.
+	until(t, "it is said", func() bool { return say(2) == nil })
 	if err := deliver(t, f, ops, "and the next"); err != nil {
 		t.Fatal(err)
 	}
