@@ -14,7 +14,8 @@ type Turns[T any] struct {
 	items map[string][]T
 	order []string // the places with items, whose turn is first
 	later []laterItem[T]
-	some  chan struct{} // has one when there may be items
+	busy  map[string]bool // places of which Take gave an item that is not done
+	some  chan struct{}   // has one when there may be items
 }
 
 type laterItem[T any] struct {
@@ -86,13 +87,22 @@ func (t *Turns[T]) DropLater() (n int) {
 
 // Next waits for an item and takes it. Its place has its next turn behind all others.
 func (t *Turns[T]) Next(ctx context.Context) (item T, err error) {
+	item, done, err := t.Take(ctx)
+	if err == nil {
+		done()
+	}
+	return item, err
+}
+
+// Take is Next for several who take at once: until done, nobody gets another item of the same place, so that they keep their order.
+func (t *Turns[T]) Take(ctx context.Context) (item T, done func(), err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return item, err
+			return item, nil, err
 		}
-		item, some, ok := t.take()
+		item, place, some, ok := t.take()
 		if ok {
-			return item, nil
+			return item, func() { t.free(place) }, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -101,22 +111,34 @@ func (t *Turns[T]) Next(ctx context.Context) (item T, err error) {
 	}
 }
 
-func (t *Turns[T]) take() (item T, some <-chan struct{}, ok bool) {
+func (t *Turns[T]) free(place string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.order) == 0 && len(t.later) > 0 {
-		item = t.later[0].item
-		t.later = t.later[1:]
-		return item, nil, true
+	delete(t.busy, place)
+	t.wake()
+}
+
+func (t *Turns[T]) take() (item T, place string, some <-chan struct{}, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.some == nil {
+		t.some = make(chan struct{}, 1)
 	}
 	if len(t.order) == 0 {
-		if t.some == nil {
-			t.some = make(chan struct{}, 1)
+		i := slices.IndexFunc(t.later, func(l laterItem[T]) bool { return !t.busy[l.place] })
+		if i < 0 {
+			return item, "", t.some, false
 		}
-		return item, t.some, false
+		l := t.later[i]
+		t.later = slices.Delete(t.later, i, i+1)
+		return l.item, t.begin(l.place), nil, true
 	}
-	place := t.order[0]
-	t.order = t.order[1:]
+	i := slices.IndexFunc(t.order, func(p string) bool { return !t.busy[p] })
+	if i < 0 {
+		return item, "", t.some, false
+	}
+	place = t.order[i]
+	t.order = slices.Delete(t.order, i, i+1)
 	list := t.items[place]
 	item = list[0]
 	if len(list) > 1 {
@@ -125,18 +147,36 @@ func (t *Turns[T]) take() (item T, some <-chan struct{}, ok bool) {
 	} else {
 		delete(t.items, place)
 	}
-	return item, nil, true
+	return item, t.begin(place), nil, true
+}
+
+// begin is called with the lock.
+func (t *Turns[T]) begin(place string) string {
+	if t.busy == nil {
+		t.busy = map[string]bool{}
+	}
+	t.busy[place] = true
+	if len(t.order)+len(t.later) > 0 {
+		t.wake() // another may take, too
+	}
+	return place
 }
 
 // All takes whatever waits.
 func (t *Turns[T]) All() (items []T) {
-	for {
-		item, _, ok := t.take()
-		if !ok {
-			return items
-		}
-		items = append(items, item)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.order) > 0 {
+		place := t.order[0]
+		t.order = t.order[1:]
+		items = append(items, t.items[place]...)
+		delete(t.items, place)
 	}
+	for _, l := range t.later {
+		items = append(items, l.item)
+	}
+	t.later = nil
+	return items
 }
 
 // wake is called with the lock.

@@ -83,3 +83,45 @@ func TestLaterIsBehindAllElse(t *testing.T) {
 	turns.Add("#ops", "d")
 	next("d")
 }
+
+// TestSeveralTakeTurns: each place hears its own in order, however many take at once, and a slow one holds up no other.
+func TestSeveralTakeTurns(t *testing.T) {
+	var turns bot.Turns[string]
+	for _, item := range []string{"a1", "a2", "b1", "a3", "b2"} {
+		turns.Add(item[:1], item)
+	}
+	take := func(want string) (done func()) {
+		t.Helper()
+		item, done, err := turns.Take(t.Context())
+		if err != nil || item != want {
+			t.Fatalf("Take = %q, %v, want %q", item, err, want)
+		}
+		return done
+	}
+	a1 := take("a1")
+	take("b1")()
+	b2 := take("b2")
+	turns.AddLater("c", "c1")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if item, _, err := turns.Take(ctx); err == nil {
+		t.Errorf("while a is said to, Take gave %q", item)
+	}
+	b2()
+	got := make(chan string, 3)
+	for range 3 {
+		go func() {
+			item, done, err := turns.Take(t.Context())
+			if err == nil {
+				got <- item
+				done()
+			}
+		}()
+	}
+	a1()
+	for _, want := range []string{"a2", "a3", "c1"} {
+		if item := <-got; item != want {
+			t.Errorf("it gave %q, want %q", item, want)
+		}
+	}
+}

@@ -112,6 +112,12 @@ func refusal(err error) bool {
 	return he.Response.StatusCode >= 400 && he.Response.StatusCode < 500
 }
 
+// failing reports whether the server answered that something is wrong with it, as it does when it is too busy.
+func failing(err error) bool {
+	var he mautrix.HTTPError
+	return errors.As(err, &he) && he.Response != nil && he.Response.StatusCode >= 500
+}
+
 func refused(err error) error { return fmt.Errorf("%w: %w", bot.ErrRefused, short(err)) }
 
 // pause waits; it reports false when ctx ended.

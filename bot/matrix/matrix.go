@@ -60,6 +60,7 @@ type Frontend struct {
 	clock *clock
 	log   *slog.Logger
 	out   bot.Turns[item]
+	slow  slowed
 	link  bot.Link[session]
 	dials atomic.Int64 // connections so far
 	shown atomic.Value // string: our display name
@@ -186,9 +187,11 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	f.drain() // another node may have spoken meanwhile: an answer of then is none now
 	var wg guard.Group
 	caught := guard.Log(f.log, "speak on matrix", "user", f.cfg.User)
-	wg.Go(caught, func() {
-		_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f.speak(ctx); return nil })
-	})
+	for range speakers {
+		wg.Go(caught, func() {
+			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { f.speak(ctx); return nil })
+		})
+	}
 	defer wg.Wait()
 	last := ""
 	bot.Redial(ctx, func(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -154,32 +155,43 @@ func (f *Frontend) drain() {
 	}
 }
 
-// speak is the outbox: the only goroutine that sends messages.
+// speakers is how many rooms are said something at once: an answer of a homeserver takes its time.
+const speakers = 4
+
+// speak is the outbox: nobody else sends messages. Those of a room are sent one after the other.
 func (f *Frontend) speak(ctx context.Context) {
 	for {
-		it, err := f.out.Next(ctx)
+		it, done, err := f.out.Take(ctx)
 		if err != nil {
 			f.drain()
 			return
 		}
+		f.speakOne(ctx, it, done)
+	}
+}
+
+func (f *Frontend) speakOne(ctx context.Context, it item, done func()) {
+	defer done()
+	err := f.send(ctx, it)
+	for try := 0; try < 3 && it.done == nil && err != nil && ctx.Err() == nil && !errors.Is(err, bot.ErrRefused); try++ {
 		err = f.send(ctx, it)
-		for try := 0; try < 3 && it.done == nil && err != nil && ctx.Err() == nil && !errors.Is(err, bot.ErrRefused); try++ {
-			err = f.send(ctx, it)
-		}
-		if it.done != nil {
-			it.done <- err
-		} else if err != nil && ctx.Err() == nil {
-			f.log.Warn("an answer could not be said", "place", it.place, "err", err)
-		}
+	}
+	if it.done != nil {
+		it.done <- err
+	} else if err != nil && ctx.Err() == nil {
+		f.log.Warn("an answer could not be said", "place", it.place, "err", err)
 	}
 }
 
 // send says one message, waiting for a link if there is none, and as long as the server wants us to.
 func (f *Frontend) send(ctx context.Context, it item) (err error) {
-	for {
+	for unwell := 0; ; {
 		s, werr := f.link.Wait(ctx)
 		if werr != nil {
 			return werr
+		}
+		if !f.slow.pause(ctx) {
+			return ctx.Err()
 		}
 		if p := guard.Do(func() { err = s.say(ctx, it) }); p != nil {
 			guard.Log(f.log, "say a line on matrix", "user", f.cfg.User)(p)
@@ -189,9 +201,7 @@ func (f *Frontend) send(ctx context.Context, it item) (err error) {
 		switch {
 		case slow:
 			f.log.Debug("the homeserver asks us to talk slower", "wait", wait)
-			if !pause(ctx, wait) {
-				return ctx.Err()
-			}
+			f.slow.until(time.Now().Add(wait))
 			continue
 		case err == nil || errors.Is(err, bot.ErrRefused):
 			return err
@@ -199,6 +209,11 @@ func (f *Frontend) send(ctx context.Context, it item) (err error) {
 			return refused(err)
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case failing(err) && unwell < maxUnwell: // a busy one does that; the connection is as good as before, and the transaction the same
+			if unwell++; !pause(ctx, time.Duration(unwell)*200*time.Millisecond) {
+				return ctx.Err()
+			}
+			continue
 		}
 		// Nobody knows whether it arrived; the connection is no good.
 		err = fmt.Errorf("send: %w", short(err))
@@ -210,6 +225,27 @@ func (f *Frontend) send(ctx context.Context, it item) (err error) {
 		return err
 	}
 }
+
+// slowed is until when the homeserver wants nothing said.
+type slowed struct{ at atomic.Int64 }
+
+func (s *slowed) until(t time.Time) { s.at.Store(max(s.at.Load(), t.UnixNano())) }
+
+// pause waits for that; it reports false when ctx ended.
+func (s *slowed) pause(ctx context.Context) bool {
+	for {
+		wait := time.Until(time.Unix(0, s.at.Load()))
+		if wait <= 0 {
+			return true
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+// maxUnwell is how often in a row a homeserver may answer that it cannot do it now; with the pauses that is eleven seconds.
+const maxUnwell = 10
 
 // say sends one message on this connection.
 func (s *session) say(ctx context.Context, it item) error {
@@ -241,13 +277,20 @@ func (s *session) say(ctx context.Context, it item) error {
 		if s.keys == nil {
 			return fmt.Errorf("%w: %s is encrypted, and this program was built without the tag goolm", bot.ErrRefused, r.place)
 		}
-		if body, err = s.keys.seal(rctx, r.id, msg); err != nil {
+		if body, err = s.seal(rctx, r.id, msg); err != nil {
 			return err
 		}
 		kind = event.EventEncrypted
 	}
 	_, err = s.c.SendMessageEvent(rctx, r.id, kind, body, mautrix.ReqSendEvent{TransactionID: it.txn, DontEncrypt: true})
 	return err
+}
+
+// seal encrypts for a room, one message at a time: each moves the ratchet of its room, and may share keys.
+func (s *session) seal(ctx context.Context, room id.RoomID, msg any) (any, error) {
+	s.sealing.Lock()
+	defer s.sealing.Unlock()
+	return s.keys.seal(ctx, room, msg)
 }
 
 // roomFor gives the room that a place is in: one of the configuration, one that we are in, or the direct one with a

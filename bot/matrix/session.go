@@ -34,6 +34,8 @@ type session struct {
 	invite chan invitation
 	leave  chan farewell
 
+	sealing sync.Mutex
+
 	mu     sync.Mutex
 	want   []*room // those of the configuration
 	rooms  map[id.RoomID]*room
@@ -131,6 +133,7 @@ const wanted = `{"presence":{"not_types":["*"]},"account_data":{"not_types":["*"
 
 // listen reads the stream of events. What its first answer tells was said before we came.
 func (s *session) listen(ctx context.Context) error {
+	unwell := 0
 	since, told := s.f.keep.get().Since, sync.OnceFunc(func() { close(s.synced) })
 	for first := true; ctx.Err() == nil; {
 		poll := pollTime
@@ -144,6 +147,12 @@ func (s *session) listen(ctx context.Context) error {
 			pause(ctx, wait)
 			continue
 		}
+		if failing(err) && unwell < maxUnwell { // a busy server does that; what is said meanwhile is not of the past
+			unwell++
+			pause(ctx, time.Duration(unwell)*200*time.Millisecond)
+			continue
+		}
+		unwell = 0
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -369,4 +370,82 @@ func TestSettingsBeside(t *testing.T) {
 		t.Errorf("%d logouts, want 1", n)
 	}
 	noFiles(t, cfg.State)
+}
+
+// A server that is too busy for a moment costs no link, and what is said in that moment is said and heard once.
+func TestABusyServerCostsNoLink(t *testing.T) {
+	s := server(t, real.DendriteOptions{})
+	b, cfg := proxy(t, s)
+	alice := person(t, s, "alice")
+	room := opsRoom(t, alice)
+	h := newHeard()
+	f := link(t, cfg, h.in)
+	until(t, "a link", f.Up)
+	var sends, syncs atomic.Int32
+	b.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		switch {
+		case isSend(r) && sends.Add(1) <= 3:
+			if sends.Load() == 3 { // it was taken, and yet
+				next.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+		case isSync(r) && syncs.Add(1) <= 3:
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			return false
+		}
+		return true
+	})
+	must(alice.Say(t.Context(), room, "jarvis: ends the poll"))(t)
+	f.Say(ops, []string{"an answer"})
+	if err := deliver(t, f, ops, "a notice"); err != nil {
+		t.Fatal(err)
+	}
+	must(alice.Say(t.Context(), room, "jarvis: meanwhile"))(t)
+	for _, m := range h.wait(t, "jarvis: meanwhile") {
+		if m.Past != 0 {
+			t.Errorf("heard %+v", m)
+		}
+	}
+	hear(t, alice, ": a notice")
+	if n := alice.Count(room + " " + me + ": an answer"); n != 1 {
+		t.Errorf("the answer is there %d times", n)
+	}
+	if strings.Contains(f.log.String(), "the matrix link is down") {
+		t.Error("the link broke")
+	}
+}
+
+// TestASlowRoomHoldsUpNoOther: each room has its own in order.
+func TestASlowRoomHoldsUpNoOther(t *testing.T) {
+	s := server(t, real.DendriteOptions{})
+	b, cfg := proxy(t, s)
+	alice := person(t, s, "alice")
+	opsRoom(t, alice)
+	dev := must(alice.MakeRoom(t.Context(), "dev", false))(t)
+	cfg.Rooms = append(cfg.Rooms, dev)
+	f := link(t, cfg, nil)
+	until(t, "both rooms", func() bool { return f.Inside(ops) && f.Inside(dev) })
+	goOn := make(chan struct{})
+	b.set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if isSend(r) && !strings.Contains(r.URL.Path, dev) {
+			<-goOn
+		}
+		return false
+	})
+	f.Say(ops, []string{"first"})
+	f.Say(ops, []string{"second"})
+	for range 3 {
+		if err := deliver(t, f, dev, "a notice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(goOn)
+	hear(t, alice, ": second")
+	lines := alice.Lines()
+	first := slices.IndexFunc(lines, func(l string) bool { return strings.HasSuffix(l, ": first") })
+	second := slices.IndexFunc(lines, func(l string) bool { return strings.HasSuffix(l, ": second") })
+	if notice := slices.IndexFunc(lines, func(l string) bool { return strings.HasSuffix(l, ": a notice") }); notice > first || first > second {
+		t.Errorf("heard %q", lines)
+	}
 }

@@ -29,6 +29,9 @@ func TestAnUpgradedRoomIsFollowed(t *testing.T) {
 		f = link(t, cfg, h.in)
 		follows(t, f, h, alice, room, to, "after a restart")
 		f.stop()
+		if room != byID { // its alias leads there by itself
+			continue
+		}
 		cfg.State = t.TempDir() // what it knew is lost
 		h = newHeard()
 		f = link(t, cfg, h.in)
