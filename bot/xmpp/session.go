@@ -221,7 +221,10 @@ func (s *session) message(from jid.JID, m *incoming) {
 		return
 	}
 	if room, by, invited := m.invitation(from); invited { // its text is no command; and a room that we are to be in is in the configuration
-		s.f.log.Info("an invitation is not followed", "room", plain.Line(room), "by", plain.Line(by), "what to do", "put the room into chat.xmpp.rooms")
+		s.f.invited.Add(1)
+		s.f.tell.Do(func() { // anybody can invite as often as they like
+			s.f.log.Info("an invitation is not followed", "room", plain.Line(room), "by", plain.Line(by), "what to do", "put the room into chat.xmpp.rooms", "so far", s.f.invited.Load())
+		})
 		return
 	}
 	if m.Body == "" || m.Type == "headline" || from.Equal(jid.JID{}) {

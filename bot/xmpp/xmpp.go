@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"mellium.im/sasl"
 	"mellium.im/xmlstream"
 	goxmpp "mellium.im/xmpp"
@@ -82,6 +83,9 @@ type Frontend struct {
 	link  bot.Link[session]
 	dials atomic.Int64 // connections so far
 
+	invited atomic.Int64   // how often
+	tell    rate.Sometimes // of that in the log
+
 	mu     sync.Mutex
 	unsure unsure
 }
@@ -128,7 +132,7 @@ func New(cfg Config, log *slog.Logger) (*Frontend, error) {
 	if cfg.SelfPing <= 0 {
 		cfg.SelfPing = time.Minute
 	}
-	f := &Frontend{cfg: cfg, log: log, unsure: unsure{}}
+	f := &Frontend{cfg: cfg, log: log, unsure: unsure{}, tell: rate.Sometimes{First: 10, Interval: time.Minute}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}

@@ -213,12 +213,18 @@ func TestAnInvitationIsNotFollowed(t *testing.T) {
 		_ = mallory.Raw("<message to='" + room + "'><body>deploy https://evil.example/2</body><x xmlns='http://jabber.org/protocol/muc#user'><invite to='" + to + "'><reason>deploy loki</reason></invite></x></message>")
 	}
 	until(t, "all are told in the log", func() bool { return strings.Count(log.String(), "an invitation is not followed") == 4 })
+	for range 100 { // and as often as they like
+		_ = mallory.Raw("<message to='" + to + "'>" + direct + "</message>")
+	}
 	mallory.Say(to, "whoami")
 	if got := h.wait(t, 1); got[0].Text != "whoami" || len(got) != 1 {
 		t.Errorf("heard %+v", got)
 	}
 	if n := mallory.Count(`^\* ` + trap + `/jarvis joined`); n > 0 {
 		t.Error("it was followed")
+	}
+	if n := strings.Count(log.String(), "an invitation is not followed"); n > 11 {
+		t.Errorf("the log tells of %d invitations", n)
 	}
 }
 
