@@ -142,7 +142,7 @@ type Choices struct {
 	Shown func(Post)
 }
 
-// Post is a line with buttons, as its Chooser knows it: At is like no other there, and means the same after a restart.
+// Post is a line with buttons, or one that is to be changed, as its Chooser or Editor knows it: At is like no other there, and means the same after a restart.
 type Post struct{ At, Text string }
 
 // Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the button's words

@@ -43,15 +43,17 @@ type deliverer struct {
 	warned  map[string]bool
 	said    []int64 // said, and the record does not have it yet
 	buttons settler
+	tallies tallier
 }
 
 // deliver says what waits for one frontend, in the order of each place. A place that does not take a line is tried
 // again later, and meanwhile the askers are told in private; other places do not wait for it.
 func (n *notices) deliver(ctx context.Context, f Frontend, wake <-chan struct{}) {
-	d := &deliverer{n: n, f: f, held: map[string]held{}, warned: map[string]bool{}, buttons: settler{b: n.b, f: f}}
+	d := &deliverer{n: n, f: f, held: map[string]held{}, warned: map[string]bool{}, buttons: settler{b: n.b, f: f}, tallies: tallier{b: n.b, f: f}}
 	pause := time.Second
 	for ctx.Err() == nil {
 		d.buttons.round(ctx)
+		d.tallies.round(ctx)
 		said, err := d.round(ctx)
 		if said > 0 {
 			pause = time.Second
@@ -91,8 +93,10 @@ func (d *deliverer) rest(now time.Time) (wait time.Duration) {
 			wait = left
 		}
 	}
-	if left := d.buttons.rest(now); left > 0 && (wait == 0 || left < wait) {
-		wait = left
+	for _, left := range []time.Duration{d.buttons.rest(now), d.tallies.rest(now)} {
+		if left > 0 && (wait == 0 || left < wait) {
+			wait = left
+		}
 	}
 	return wait
 }

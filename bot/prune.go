@@ -29,6 +29,9 @@ func (b *Bot) Prune(ctx context.Context, before time.Time) (int64, error) {
 	if err == nil {
 		_, err = b.DB.Sweep(ctx, store.Sweep{Table: "buttons", Old: "settled > 0 AND settled < ?", Arg: before.UnixMilli(), All: true})
 	}
+	if err == nil {
+		_, err = b.DB.Sweep(ctx, store.Sweep{Table: "tallies", Old: "over > 0 AND over < ?", Arg: before.UnixMilli(), All: true})
+	}
 	if err != nil {
 		err = fmt.Errorf("remove old notices: %w", err)
 	}

@@ -28,6 +28,10 @@ func Migrations(postgres bool) []store.Migration {
 		// Where buttons stand that decide an approval; approval 0: an older program posted them. settled is when they were taken away.
 		`CREATE TABLE buttons (id {{id}}, frontend TEXT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, approval BIGINT NOT NULL, settled BIGINT NOT NULL DEFAULT 0, UNIQUE (frontend, at))`,
 		`CREATE INDEX buttons_unsettled ON buttons (frontend, id) WHERE settled = 0`,
+	}}, {Name: "bot/6-tallies", Stmts: []string{
+		// Where the lines stand that tell how far a cluster is; at "": one was about to be posted. over is when the cluster came to rest.
+		`CREATE TABLE tallies (id {{id}}, frontend TEXT NOT NULL, cluster BIGINT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, over BIGINT NOT NULL, UNIQUE (frontend, cluster))`,
+		`CREATE INDEX tallies_open ON tallies (frontend, cluster) WHERE over = 0`,
 	}}}
 }
 

@@ -205,6 +205,20 @@ func (e *Engine) SizeOf(ctx context.Context, r Run) (s Size, err error) {
 		Scan(&s.Name, &s.First, &s.Runs, &s.Ready)
 }
 
+// ClustersMoving gives the clusters on which the engine works now, the oldest first.
+func (e *Engine) ClustersMoving(ctx context.Context) (out []Cluster, err error) {
+	ids, err := store.Collect(ctx, e.db, func(row store.Row) (id int64, err error) { return id, row.Scan(&id) },
+		"SELECT DISTINCT cluster FROM runs WHERE live = 1 AND cluster > 0 AND state IN ('running', 'waiting', 'undoing') ORDER BY cluster")
+	for _, id := range ids {
+		c, cerr := e.ClusterOf(ctx, Run{Cluster: id})
+		if cerr != nil {
+			return out, cerr
+		}
+		out = append(out, c)
+	}
+	return out, err
+}
+
 // ClusterOf gives the cluster of a run.
 func (e *Engine) ClusterOf(ctx context.Context, r Run) (Cluster, error) {
 	c, err := e.cluster(ctx, "id = ?", r.Cluster)

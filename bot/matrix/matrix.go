@@ -82,6 +82,7 @@ var (
 	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 	_ bot.Nicked      = (*Frontend)(nil)
+	_ bot.Editor      = (*Frontend)(nil)
 )
 
 // Open is bot.Settings.

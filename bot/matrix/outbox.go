@@ -23,7 +23,9 @@ type item struct {
 	place string
 	body  string
 	txn   string
-	done  chan error // nil: nobody waits
+	edits id.EventID     // what it takes the place of; "": it is a line of its own
+	shown func(bot.Post) // told where it stands; nil: nobody
+	done  chan error     // nil: nobody waits
 }
 
 // Say queues lines as one message; when the queue of the room is full, because there is no link for long, it is dropped
@@ -127,7 +129,7 @@ func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 	}
 	txn := f.txnFor(n)
 	done := make(chan error, 1)
-	if !f.out.Add(roomOf(n.Place), item{place: n.Place, body: body, txn: txn, done: done}) {
+	if !f.out.Add(roomOf(n.Place), item{place: n.Place, body: body, txn: txn, shown: n.Choices.Shown, done: done}) {
 		return fmt.Errorf("%w: too many lines wait for it", bot.ErrRefused)
 	}
 	var err error
@@ -144,6 +146,27 @@ func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 		f.unsure[unsureKey{n.ID, n.Place}] = unsure{txn, time.Now()}
 	}
 	return err
+}
+
+// Edit is bot.Editor (Client-Server API, "Event replacements").
+func (f *Frontend) Edit(ctx context.Context, p bot.Post, line string) error {
+	room, at, ok := strings.Cut(p.At, " ")
+	if !ok || room == "" || !threadID(at) {
+		return fmt.Errorf("%w: %q is no event", bot.ErrRefused, p.At)
+	}
+	if _, err := f.link.Wait(ctx); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	if !f.out.Add(room, item{place: room, body: plain.Line(line), txn: f.txn(), edits: id.EventID(at), done: done}) {
+		return fmt.Errorf("too many lines wait for %s", room)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-done:
+		return err
+	}
 }
 
 // drain tells whoever still waits that we stop.
@@ -258,6 +281,11 @@ func (s *session) say(ctx context.Context, it item) error {
 	if thread := threadOf(it.place); threadID(thread) {
 		msg["m.relates_to"] = event.RelatesTo{Type: event.RelThread, EventID: id.EventID(thread), IsFallingBack: true, InReplyTo: &event.InReplyTo{EventID: id.EventID(thread)}}
 	}
+	if it.edits != "" {
+		msg = map[string]any{"msgtype": "m.notice", "body": "* " + it.body, "m.mentions": map[string]any{},
+			"m.new_content": map[string]any{"msgtype": "m.notice", "body": it.body, "m.mentions": map[string]any{}},
+			"m.relates_to":  event.RelatesTo{Type: event.RelReplace, EventID: it.edits}}
+	}
 	if !r.met { // nobody knows yet whether it is encrypted
 		if _, ok := s.meet(ctx, r.id); !ok {
 			return fmt.Errorf("%w: the state of %s cannot be read", bot.ErrRefused, r.place)
@@ -282,7 +310,10 @@ func (s *session) say(ctx context.Context, it item) error {
 		}
 		kind = event.EventEncrypted
 	}
-	_, err = s.c.SendMessageEvent(rctx, r.id, kind, body, mautrix.ReqSendEvent{TransactionID: it.txn, DontEncrypt: true})
+	res, err := s.c.SendMessageEvent(rctx, r.id, kind, body, mautrix.ReqSendEvent{TransactionID: it.txn, DontEncrypt: true})
+	if err == nil && it.shown != nil {
+		it.shown(bot.Post{At: roomOf(it.place) + " " + res.EventID.String(), Text: it.body})
+	}
 	return err
 }
 

@@ -102,7 +102,7 @@ func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, e
 // posted is what follows when an item is there.
 func (f *Frontend) posted(it *item, ts string) {
 	f.forget(it)
-	if it.change == "" && len(it.choices.List) > 0 && it.choices.Shown != nil {
+	if it.change == "" && it.choices.Shown != nil {
 		target, _ := cutPlace(it.place)
 		it.choices.Shown(bot.Post{At: target + "/" + ts, Text: it.text})
 	}
@@ -195,17 +195,28 @@ func blocks(text string, style bool, choices []bot.Choice) []goslack.Block {
 
 // Settle takes the buttons of a post away, and has its text end with how it was decided.
 func (f *Frontend) Settle(ctx context.Context, p bot.Post, how string) error {
+	text := p.Text
+	if how != "" && text != "" {
+		text += "\n" + escape(how)
+	}
+	return f.change(ctx, p, text)
+}
+
+// Edit is bot.Editor.
+func (f *Frontend) Edit(ctx context.Context, p bot.Post, line string) error {
+	return f.change(ctx, p, posts([]string{line})[0])
+}
+
+// change has a post say something else.
+func (f *Frontend) change(ctx context.Context, p bot.Post, text string) error {
 	target, ts, ok := strings.Cut(p.At, "/")
-	if !ok || target == "" || ts == "" || p.Text == "" {
+	if !ok || target == "" || ts == "" || text == "" {
 		return fmt.Errorf("%w: %q is no post", bot.ErrRefused, p.At)
 	}
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err
 	}
-	it := item{place: target, text: p.Text, change: ts, done: make(chan error, 1)}
-	if how != "" {
-		it.text += "\n" + escape(how)
-	}
+	it := item{place: target, text: text, change: ts, done: make(chan error, 1)}
 	if !f.out.add(it) {
 		return fmt.Errorf("too many lines wait for %s", target)
 	}

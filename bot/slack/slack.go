@@ -104,6 +104,7 @@ var (
 	_ bot.Insider     = (*Frontend)(nil)
 	_ bot.Latecomer   = (*Frontend)(nil)
 	_ bot.Chooser     = (*Frontend)(nil)
+	_ bot.Editor      = (*Frontend)(nil)
 	_ bot.Settings    = Config{}
 	_ bot.Settings    = beside{}
 )

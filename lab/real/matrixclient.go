@@ -66,6 +66,9 @@ type MatrixEvent struct {
 			Type string `json:"rel_type"`
 			ID   string `json:"event_id"`
 		} `json:"m.relates_to"`
+		New struct {
+			Body string `json:"body"`
+		} `json:"m.new_content"`
 	} `json:"content"`
 }
 
@@ -127,6 +130,9 @@ func (c *MatrixClient) saw(room string, e MatrixEvent) {
 		from := e.Sender
 		if e.Content.Relates.Type == "m.thread" {
 			from += " (thread " + e.Content.Relates.ID + ")"
+		}
+		if e.Content.Relates.Type == "m.replace" {
+			from += " (instead of " + e.Content.Relates.ID + ", " + e.Content.New.Body + ")"
 		}
 		if e.Content.Format != "" {
 			from += " (" + e.Content.Format + ")"
