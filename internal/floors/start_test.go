@@ -97,3 +97,65 @@ func written(e ast.Expr) string {
 	}
 	return "x"
 }
+
+// TestWhatIsPlayedStaysOutOfTheWay: simulators are in the program for `jarvis demo` alone. Their tables are made at each start, of
+// every command, so nothing else may bring more of them in.
+func TestWhatIsPlayedStaysOutOfTheWay(t *testing.T) {
+	eachSource(t, func(file string, f *ast.File) {
+		played := strings.HasPrefix(file, "lab/")
+		for _, imp := range imports(f) {
+			switch {
+			case strings.HasPrefix(imp, "github.com/vmware/govmomi/simulator") && !played:
+				t.Errorf("%s imports %s; only lab may", file, imp)
+			case (imp == Module+"/lab" || strings.HasPrefix(imp, Module+"/lab/")) && !played && file != "cmd/jarvis/demo.go":
+				t.Errorf("%s imports %s; only cmd/jarvis/demo.go may", file, imp)
+			}
+		}
+	})
+}
+
+// TestAClientNeedsNoSDK: what a client needs, commands on many hosts and the verbs of a server, stays free of the workers and chat
+// networks, whose SDKs are most of a start (docs/adr/0007-one-program.md).
+func TestAClientNeedsNoSDK(t *testing.T) {
+	of := map[string]map[string]bool{} // package of ours: what it imports of ours
+	eachSource(t, func(file string, f *ast.File) {
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		if of[pkg] == nil {
+			of[pkg] = map[string]bool{}
+		}
+		for _, imp := range imports(f) {
+			if ours, ok := strings.CutPrefix(imp, Module+"/"); ok {
+				of[pkg][ours] = true
+			}
+		}
+	})
+	for _, from := range []string{"remote", "fleet", "inventory", "keyring", "command", "web"} {
+		if of[from] == nil {
+			t.Fatalf("there is no package %s", from)
+		}
+		seen := map[string]bool{from: true}
+		var walk func(pkg, way string)
+		walk = func(pkg, way string) {
+			for to := range of[pkg] {
+				first, _, _ := strings.Cut(to, "/")
+				if first == "workers" || first == "bot" || first == "lab" || to == "config" || to == "pages" {
+					t.Errorf("%s → %s", way, to)
+				}
+				if !seen[to] {
+					seen[to] = true
+					walk(to, way+" → "+to)
+				}
+			}
+		}
+		walk(from, from)
+	}
+}
+
+func imports(f *ast.File) (out []string) {
+	for _, s := range f.Imports {
+		if p, err := strconv.Unquote(s.Path.Value); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
