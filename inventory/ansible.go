@@ -271,7 +271,9 @@ func (t *tree) make(name string, line int, vars map[string]string, groups []stri
 
 // said notes what of the file means nothing here, each once.
 func (t *tree) said() {
-	names := slices.SortedFunc(maps.Keys(t.ignored), func(a, b string) int { return t.ignored[a] - t.ignored[b] })
+	names := slices.SortedFunc(maps.Keys(t.ignored), func(a, b string) int {
+		return cmp.Or(t.ignored[a]-t.ignored[b], strings.Compare(a, b)) // two of one line, in the same order each time
+	})
 	if n := len(names); n > 0 {
 		more := ""
 		if n > 10 {
