@@ -126,22 +126,9 @@ func (t *bench) say(what string, c, base cost) {
 	fmt.Printf("%-40s %8.3f s  %6.2f of the first%s  %7.3f s of CPU  %5.0f MB\n", what, c.wall.Seconds(), c.wall.Seconds()/base.wall.Seconds(), ours, c.cpu.Seconds(), c.mb)
 }
 
-// benchHosts gives the number of hosts for a command.
-func (t *bench) benchHosts() int {
-	said := os.Getenv("JARVIS_BENCH_HOSTS")
-	if said == "" || testing.Short() {
-		return small(500, 8)
-	}
-	n, err := strconv.Atoi(said)
-	if err != nil || n < 1 {
-		t.Fatalf("JARVIS_BENCH_HOSTS is %q, and should be a number of hosts, as in 100", said)
-	}
-	return n
-}
-
 // commands runs `true` on many hosts.
 func (t *bench) commands(jarvis, plain string) {
-	n := t.benchHosts()
+	n := small(number("JARVIS_BENCH_HOSTS", 500), 8)
 	ssh := filepath.Join(t.home, ".ssh")
 	if err := os.MkdirAll(ssh, 0o700); err != nil {
 		t.Fatal(err)
