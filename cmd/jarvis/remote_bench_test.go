@@ -215,19 +215,20 @@ func among(all []cost) (c cost) {
 func (t *bench) others(ssh string, n int, base, ours cost) {
 	conf, bare := filepath.Join(ssh, "config"), filepath.Join(ssh, "bare")
 	for _, peer := range []struct {
-		name string
-		args []string
+		name  string
+		times int
+		args  []string
 	}{
-		{"parallel-ssh", []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + conf, "true"}},
-		{"clush", []string{"--hostfile", bare, "-f", "64", "-l", "root", "-o", "-F " + conf, "true"}},
-		{"pdsh", []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + bare, "true"}},
-		{"ansible -m raw", []string{"all", "-i", bare, "--ssh-common-args", "-F " + conf, "-f", "64", "-m", "raw", "-a", "true"}},
+		{"parallel-ssh", 3, []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + conf, "true"}},
+		{"clush", 3, []string{"--hostfile", bare, "-f", "64", "-l", "root", "-o", "-F " + conf, "true"}},
+		{"pdsh", 3, []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + bare, "true"}},
+		{"ansible -m raw", 1, []string{"all", "-i", bare, "--ssh-common-args", "-F " + conf, "-f", "64", "-m", "raw", "-a", "true"}},
 	} {
 		program, _, _ := strings.Cut(peer.name, " ")
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v; run `make bench-remote`, which installs it", err)
 		}
-		c := t.took(1, program, peer.args...)
+		c := t.took(peer.times, program, peer.args...)
 		t.say(peer.name, c, base)
 		t.ReportMetric(c.wall.Seconds()/ours.wall.Seconds(), program+"/jarvis")
 	}
