@@ -69,9 +69,13 @@ bench-small: ## each benchmark, small and without the programs beside which it s
 bench: ## print the figures of docs/performance.md, as ratios in one run
 	go test ./pipeline ./bot ./workers/all ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears|BenchmarkPages|BenchmarkNodesDay' -benchtime 1x -timeout 20m
 
-bench-remote: ## the same for many hosts and converge, beside pssh, pdsh, clush, rsync and ansible, which it installs
-	$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends pssh pdsh clustershell rsync ansible-core
-	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 60m
+bench-remote: ## a command on 100 hosts (JARVIS_BENCH_HOSTS: another number) beside pssh, pdsh, clush, ansible and ssh, which it installs; two minutes
+	@scripts/setup bench-remote
+	JARVIS_BENCH_HOSTS=$${JARVIS_BENCH_HOSTS:-100} go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote/commands' -benchtime 1x -timeout 20m
+
+bench-remote-long: ## the same on 500 hosts, with 10,000 held connections, files beside rsync, and converge beside ansible-playbook; more than half an hour
+	@scripts/setup bench-remote
+	go test ./cmd/jarvis -run '^$$' -bench 'BenchmarkRemote|BenchmarkConverge' -benchtime 1x -timeout 90m
 
 bench-nodes: ## 20 servers: a million checks a minute in virtual time and what one PostgreSQL takes of them; a part of a day of 10,000 deployments
 	JARVIS_SIM_HOSTS=100000 JARVIS_SIM_AT_ONCE=512 go test ./checks -run '^TestSimulation$$' -bench BenchmarkNodesRecord -benchtime 1x -v -timeout 60m
@@ -92,4 +96,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-pages bench-years bench-small bench-remote bench-nodes bench-checks crash cluster fuzz
+.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-pages bench-years bench-small bench-remote bench-remote-long bench-nodes bench-checks crash cluster fuzz

@@ -1,10 +1,10 @@
 package bot
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -115,8 +115,8 @@ func (b *Bot) nameAlone(t, name string) (text string, ok bool) {
 }
 
 var (
-	inBrackets = regexp.MustCompile(`<(https?://[^<>\s]+)>`) // RFC 3986, appendix C
-	polite     = regexp.MustCompile(`(?i)^(please|pls|plz)\b[, ]+`)
+	inBrackets = pattern.New(`<(https?://[^<>\s]+)>`) // RFC 3986, appendix C
+	polite     = pattern.New(`(?i)^(please|pls|plz)\b[, ]+`)
 	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
 )
 

@@ -2,8 +2,9 @@ package bot
 
 import (
 	"fmt"
-	"regexp"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // clock is a time of each day.
@@ -38,7 +39,7 @@ type hours struct {
 	zone     *time.Location
 }
 
-var hoursForm = regexp.MustCompile(`^(\d\d:\d\d)\s*[-–—]\s*(\d\d:\d\d)$`)
+var hoursForm = pattern.New(`^(\d\d:\d\d)\s*[-–—]\s*(\d\d:\d\d)$`)
 
 func parseHours(s string, zone *time.Location) (*hours, error) {
 	m := hoursForm.FindStringSubmatch(s)

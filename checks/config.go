@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Config is the part of jarvis.yaml about checks. What Defs holds may stand in files of their own as well.
@@ -214,7 +214,7 @@ func readYAML(b []byte, into any) error {
 	return errors.New(noField.ReplaceAllString(oneLine(err), `there is no key "$1" here`))
 }
 
-var noField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+var noField = pattern.New(`field (\S+) not found in type \S+`)
 
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: ")), " ")

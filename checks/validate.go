@@ -13,6 +13,7 @@ import (
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Check says all that is wrong with what is written.
@@ -56,7 +57,7 @@ func (c *Config) Check() error {
 	return wrong.Err()
 }
 
-var defName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // fault is what is wrong with one definition.
 type fault struct {
@@ -249,7 +250,7 @@ func (s sentence) err() error {
 	return errors.New(strings.Join(s, "; "))
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 const everyMinute = "@every 1m"
 

@@ -3,11 +3,12 @@ package clipboard
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Cluster is several hosts that go together: one document with `instances:` in place of `instance:`.
@@ -177,7 +178,7 @@ func plain(n *yaml.Node) *yaml.Node {
 }
 
 // reference is how a member names another's value: ${web1.ipaddress}.
-var reference = regexp.MustCompile(`\$\{([a-z0-9][a-z0-9-]*)\.([a-z0-9_][a-z0-9_.]*)\}`)
+var reference = pattern.New(`\$\{([a-z0-9][a-z0-9-]*)\.([a-z0-9_][a-z0-9_.]*)\}`)
 
 // Ref is a value of another member that the clipboard waits for.
 type Ref struct {
@@ -214,7 +215,7 @@ func (c *Clipboard) Refs() []Ref {
 }
 
 // safe is what a value of another host may be made of: neither YAML nor a shell finds anything to do in it.
-var safe = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._:/@+=,-]*$`)
+var safe = pattern.New(`^[A-Za-z0-9][A-Za-z0-9 ._:/@+=,-]*$`)
 
 // Put writes the value of another member in place of its references. A value that YAML or a shell could read as
 // anything but itself is refused: it comes from another machine.

@@ -3,11 +3,12 @@ package clipboard
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Instance is what a run must know of its host before it starts.
@@ -18,7 +19,7 @@ type Instance struct {
 	Steps    []string // the clipboard's own pipeline; nil when it names none
 }
 
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) // RFC 1123 §2.1
+var label = pattern.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) // RFC 1123 §2.1
 
 // Instance reads and checks the keys that every deployment needs. The error names the first key that is wrong and
 // what to write instead.

@@ -3,10 +3,11 @@ package clipboard
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // line is one line of a document with the end it was written with: "\n", "\r\n", "\r" (YAML 1.2 §5.4), or "" for a last
@@ -172,4 +173,4 @@ func byteColumn(line string, col int) int {
 	return len(line)
 }
 
-var keepBlank = regexp.MustCompile(`[|>][0-9]?\+`)
+var keepBlank = pattern.New(`[|>][0-9]?\+`)

@@ -3,9 +3,10 @@ package clipboard
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Login says how to log in on the host: `login: {user: admin, port: 2222}`.
@@ -15,7 +16,7 @@ type Login struct {
 }
 
 // userName is what useradd(8) takes for sure.
-var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+var userName = pattern.New(`^[a-z_][a-z0-9_-]{0,31}$`)
 
 // CheckUser says what is wrong with a login name.
 func CheckUser(name string) error {

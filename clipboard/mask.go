@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"sync/atomic"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // MinSecret is how many characters a secret has at least: a shorter one could not be masked without hiding half the
@@ -156,8 +157,8 @@ func in64(s string, enc *base64.Encoding) []string {
 const piece64, pieceHex = 8, 12
 
 var (
-	base64Run = regexp.MustCompile(`[A-Za-z0-9+/_-]{8,}`)
-	hexRun    = regexp.MustCompile(`[0-9A-Fa-f]{2}(?:[ :-]{0,2}[0-9A-Fa-f]{2}){5,}`)
+	base64Run = pattern.New(`[A-Za-z0-9+/_-]{8,}`)
+	hexRun    = pattern.New(`[0-9A-Fa-f]{2}(?:[ :-]{0,2}[0-9A-Fa-f]{2}){5,}`)
 	url64     = strings.NewReplacer("-", "+", "_", "/")
 	noGaps    = strings.NewReplacer(" ", "", ":", "", "-", "")
 )
@@ -198,7 +199,7 @@ func (k *secrets) hide(run, plainly string, n int) string {
 }
 
 // taggedText finds secrets in a text that may be no YAML at all.
-var taggedText = regexp.MustCompile(`!secret[ \t]+([^\r\n]+)`)
+var taggedText = pattern.New(`!secret[ \t]+([^\r\n]+)`)
 
 // maskTagged takes what looks like a secret out of an error about src.
 func maskTagged(src []byte, err error) error {

@@ -3,11 +3,12 @@ package clipboard
 import (
 	"fmt"
 	"path"
-	"regexp"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // mountPoint has what needs no quoting in fstab(5).
-var mountPoint = regexp.MustCompile(`^/[A-Za-z0-9/._-]+$`)
+var mountPoint = pattern.New(`^/[A-Za-z0-9/._-]+$`)
 
 // reserved are mount points whose loss would cost the host.
 var reserved = map[string]bool{"/": true, "/bin": true, "/sbin": true, "/lib": true, "/lib64": true, "/usr": true, "/etc": true, "/dev": true, "/proc": true, "/sys": true, "/run": true, "/boot": true, "/root": true, "/var": true}

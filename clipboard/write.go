@@ -2,11 +2,12 @@ package clipboard
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Set writes a key under instance: a string, bool, int, []string, or anything yaml can encode. Only the lines of
@@ -171,8 +172,8 @@ func (c *Clipboard) accept(src []byte, want *yaml.Node) error {
 }
 
 var (
-	plainKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
-	plainValue = regexp.MustCompile(`^[A-Za-z0-9/$][A-Za-z0-9 ._/:@+=$,*-]*$`)
+	plainKey   = pattern.New(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+	plainValue = pattern.New(`^[A-Za-z0-9/$][A-Za-z0-9 ._/:@+=$,*-]*$`)
 )
 
 // render gives a value as YAML lines, as put takes them.

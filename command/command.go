@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +26,7 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -356,7 +356,7 @@ func (v Verb) CheckArgs(args []string) error {
 	return nil
 }
 
-var subWord = regexp.MustCompile(`(?:^\[?|\| )([a-z]+)(?: |\]|$)`)
+var subWord = pattern.New(`(?:^\[?|\| )([a-z]+)(?: |\]|$)`)
 
 // SubWords gives the words that may come first after a verb and are no names: those with which an alternative of its usage begins.
 func (v Verb) SubWords() (out []string) {

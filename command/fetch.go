@@ -11,13 +11,13 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Sources says where a clipboard may be taken from.
@@ -133,7 +133,7 @@ func (f *fetcher) fetch(ctx context.Context, raw string) ([]byte, error) {
 	return body, nil
 }
 
-var gistPage = regexp.MustCompile(`^(/[A-Za-z0-9-]+)?/[0-9a-f]{3,40}/?$`)
+var gistPage = pattern.New(`^(/[A-Za-z0-9-]+)?/[0-9a-f]{3,40}/?$`)
 
 // rawForm turns the address of a gist's page, which people copy from their browser, into that of its text.
 func rawForm(u *url.URL) *url.URL {

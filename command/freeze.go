@@ -2,13 +2,13 @@ package command
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -30,8 +30,8 @@ const (
 )
 
 var (
-	weekly = regexp.MustCompile(`^([A-Za-z]{3} \d\d:\d\d)\s*[-–—]\s*([A-Za-z]{3} \d\d:\d\d)$`)
-	once   = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d)\s*[-–—]\s*(\d{4}-\d\d-\d\d \d\d:\d\d)$`)
+	weekly = pattern.New(`^([A-Za-z]{3} \d\d:\d\d)\s*[-–—]\s*([A-Za-z]{3} \d\d:\d\d)$`)
+	once   = pattern.New(`^(\d{4}-\d\d-\d\d \d\d:\d\d)\s*[-–—]\s*(\d{4}-\d\d-\d\d \d\d:\d\d)$`)
 )
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/tasklog"
 )
@@ -84,7 +84,7 @@ func asWhom(r *tasklog.Repo, p *tasklog.Pending) string {
 }
 
 // secretName fits the names of variables whose values are not shown.
-var secretName = regexp.MustCompile(`(?i)(pass|secret|token|credential|private|key$)`)
+var secretName = pattern.New(`(?i)(pass|secret|token|credential|private|key$)`)
 
 // cancelledTask says what a cancelled task did: nothing can be undone of it, and something may have happened all the same.
 func cancelledTask(ctx context.Context, e *pipeline.Engine, r pipeline.Run, text string) string {

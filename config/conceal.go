@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -18,7 +19,7 @@ type standIn struct{ said, value, key string }
 const piece = 6
 
 // scheme is what an address begins with: a piece of a value that is in a message's own words as well.
-var scheme = regexp.MustCompile(`(?i)^[^a-z0-9]*(?:https?|ldaps?|ldapi|postgres(?:ql)?|qemu|unix|ssh)?(?:\+[a-z]+)?:?/*$`)
+var scheme = pattern.New(`(?i)^[^a-z0-9]*(?:https?|ldaps?|ldapi|postgres(?:ql)?|qemu|unix|ssh)?(?:\+[a-z]+)?:?/*$`)
 
 // conceal puts ${…}, as it stands in the file, in the place of what was put in for it. Whoever reads what is wrong with a file,
 // as in a log, need not be who may read what it names; and nobody can tell which of these are secrets. At the key of a value

@@ -5,10 +5,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // variable is how a value says that it, or a part of it, stands elsewhere.
@@ -17,7 +18,7 @@ import (
 //	${file:PATH}         in a file; relative to jarvis.yaml
 //	${credential:NAME}   in a credential of systemd (systemd.exec(5), LoadCredential=)
 //	$${…}                stands for ${…} itself
-var variable = regexp.MustCompile(`\$?\$\{(?:[A-Za-z_][A-Za-z0-9_]*|file:[^}]+|credential:[A-Za-z0-9][A-Za-z0-9._-]*)\}`)
+var variable = pattern.New(`\$?\$\{(?:[A-Za-z_][A-Za-z0-9_]*|file:[^}]+|credential:[A-Za-z0-9][A-Za-z0-9._-]*)\}`)
 
 // Credentials is the folder beside jarvis.yaml in which `jarvis init` keeps credentials.
 const Credentials = "credentials"

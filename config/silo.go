@@ -2,19 +2,19 @@ package config
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Silos are the modules whose steps run only in a part of the network, by the name of that part.
 type Silos map[string][]string
 
 var (
-	siloName   = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`) // it is part of the name of a queue
-	moduleName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+	siloName   = pattern.New(`^[a-z0-9]+([_-][a-z0-9]+)*$`) // it is part of the name of a queue
+	moduleName = pattern.New(`^[a-z][a-z0-9]*$`)
 )
 
 const maxSiloName = 50

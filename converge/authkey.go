@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // AuthorizedKey is a public key that may log in as a user.
@@ -55,16 +56,16 @@ func (k AuthorizedKey) comment() string {
 type keyLine struct{ options, kind, key, comment string }
 
 var (
-	keyKind = regexp.MustCompile(`^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+$`)
+	keyKind = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+$`) })
 	// Every key begins with the length of its kind's name, which is short.
-	keyText = regexp.MustCompile(`^AAAA[A-Za-z0-9+/]+={0,2}$`)
+	keyText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^AAAA[A-Za-z0-9+/]+={0,2}$`) })
 )
 
 // parseKeyLine reads a line; ok is false for a comment, an empty line, and what sshd would not read either.
 func parseKeyLine(line string) (l keyLine, ok bool) {
 	rest := strings.Trim(line, " \t\r")
 	word, after := cutWord(rest)
-	if !keyKind.MatchString(word) {
+	if !keyKind().MatchString(word) {
 		if strings.HasPrefix(word, "#") {
 			return l, false
 		}
@@ -73,7 +74,7 @@ func parseKeyLine(line string) (l keyLine, ok bool) {
 	}
 	l.kind = word
 	l.key, l.comment = cutWord(after)
-	return l, keyKind.MatchString(l.kind) && keyText.MatchString(l.key)
+	return l, keyKind().MatchString(l.kind) && keyText().MatchString(l.key)
 }
 
 // authority reports whether the key signs certificates, and opens nothing itself.

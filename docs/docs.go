@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"html/template"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/yuin/goldmark"
@@ -19,6 +18,8 @@ import (
 	east "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 //go:embed *.md adr/*.md design/*.md
@@ -56,7 +57,7 @@ type Section struct {
 const source = "https://github.com/jarvisops/jarvis/blob/main/"
 
 // entry is a line of the contents.
-var entry = regexp.MustCompile(`^- \[([^\]]+)\]\(([^)]+)\.md\): (.+)$`)
+var entry = pattern.New(`^- \[([^\]]+)\]\(([^)]+)\.md\): (.+)$`)
 
 // Load renders all pages, in the order of the contents. href gives the address of a page from where the pages are
 // shown; an anchor is put behind it.
@@ -141,7 +142,7 @@ func render(name string, href func(from, to string) string) (*Page, error) {
 }
 
 // comment is for who edits the file, not for who reads the page.
-var comment = regexp.MustCompile(`(?s)<!--.*?-->\n*`)
+var comment = pattern.New(`(?s)<!--.*?-->\n*`)
 
 func (p *Page) add(s string) {
 	last := &p.Sections[len(p.Sections)-1]

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Rules are those of Ansible's documentation, "How to build your inventory": `all` holds every group, a group's variables
@@ -55,7 +56,7 @@ func (t *tree) group(name string, line int) *group {
 var connection = []string{"ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_user", "ansible_ssh_user", "ansible_connection"}
 
 // groupName is what a word after @ can be, in chat and in checks.
-var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+var groupName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 
 // set keeps a variable that says how a host is reached, and notes every other.
 func (t *tree) set(vars map[string]string, name, value string, line int) {
@@ -270,7 +271,9 @@ func (t *tree) make(name string, line int, vars map[string]string, groups []stri
 
 // said notes what of the file means nothing here, each once.
 func (t *tree) said() {
-	names := slices.SortedFunc(maps.Keys(t.ignored), func(a, b string) int { return t.ignored[a] - t.ignored[b] })
+	names := slices.SortedFunc(maps.Keys(t.ignored), func(a, b string) int {
+		return cmp.Or(t.ignored[a]-t.ignored[b], strings.Compare(a, b)) // two of one line, in the same order each time
+	})
 	if n := len(names); n > 0 {
 		more := ""
 		if n > 10 {

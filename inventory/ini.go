@@ -2,11 +2,12 @@ package inventory
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-var section = regexp.MustCompile(`^\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?$`)
+var section = pattern.New(`^\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?$`)
 
 // readINI reads Ansible's INI: sections of hosts, [GROUP:children] and [GROUP:vars].
 func (l *List) readINI(src string) error {

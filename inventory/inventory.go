@@ -12,11 +12,11 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -109,8 +109,8 @@ func Read(format string, src []byte) (List, error) {
 }
 
 var (
-	keyLine = regexp.MustCompile(`^(@\S+\s+)?\S+\s+(ssh-|ecdsa-|sk-)\S+\s+AAAA`)
-	yamlKey = regexp.MustCompile(`^[\w."'-]+:(\s|$)`)
+	keyLine = pattern.New(`^(@\S+\s+)?\S+\s+(ssh-|ecdsa-|sk-)\S+\s+AAAA`)
+	yamlKey = pattern.New(`^[\w."'-]+:(\s|$)`)
 )
 
 // Guess tells a file's format by its lines.

@@ -134,7 +134,7 @@ var table = []struct{ name, format, src, want string }{
 	{"what Ansible alone can do", INI, "localhost ansible_connection=local\nt ansible_host='{{ ip }}'\np ansible_port=ssh\n[web one]\nw1 secret=hunter2 other=1\n[a:vars]\n", ""},
 	{"templates and local hosts", INI, "localhost ansible_connection=local\nt ansible_host='{{ ip }}'\np ansible_port=ssh\n[web-1]\nw1 secret=hunter2 other=1\n",
 		"w1|||0|0 keys|web-1\nline 1: ignored: localhost is reached by \"local\", and Jarvis knows SSH only\nline 2: ignored: t: its ansible_host is a template, which only Ansible can fill in\n" +
-			"line 3: ignored: p: \"ssh\" is no port\nline 5: variables are not taken, but for how a host is reached: secret, other\n"},
+			"line 3: ignored: p: \"ssh\" is no port\nline 5: variables are not taken, but for how a host is reached: other, secret\n"},
 	{"a vault", YAML, "web:\n  hosts:\n    w1:\n      pw: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        6162\n      ansible_user: !vault |\n        $ANSIBLE_VAULT;1.1\n",
 		"w1|||0|0 keys|web\nline 4: a vaulted value is not taken: it stays a secret of Ansible's, and is kept nowhere\nline 7: a vaulted value is not taken: it stays a secret of Ansible's, and is kept nowhere\n"},
 }

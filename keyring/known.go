@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -198,7 +198,7 @@ func stampOf(file string) stamp {
 // mark is the first line of the file.
 const mark = "# Kept by jarvis as of change %d of %s: lines that you add or take out count on every node. Leave this line.\n"
 
-var marked = regexp.MustCompile(`^# Kept by jarvis as of change ([0-9]{1,18}) of ([a-z0-9]+)`)
+var marked = pattern.New(`^# Kept by jarvis as of change ([0-9]{1,18}) of ([a-z0-9]+)`)
 
 // file is one that was read.
 type file struct {

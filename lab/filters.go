@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/afero"
 	"mvdan.cc/sh/v3/interp"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Programs of a sandbox that read lines and write lines, as our own commands use them, and flock.
@@ -46,7 +48,7 @@ func filter(args []string, in io.Reader) (out string, ok bool) {
 	return strings.Join(lines[len(lines)-n:], ""), true
 }
 
-var sedRE = regexp.MustCompile(`^(s?)/((?:[^/\\]|\\.)*)/(?:((?:[^/\\]|\\.)*)/)?p$`)
+var sedRE = pattern.New(`^(s?)/((?:[^/\\]|\\.)*)/(?:((?:[^/\\]|\\.)*)/)?p$`)
 
 // sed knows -n '/RE/p' and -n 's/RE/TEXT/p'.
 func sed(script string, lines []string) (string, bool) {

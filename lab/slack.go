@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Slack is a workspace of Slack with one app: its Web API and Socket Mode, as Slack's documentation describes them
@@ -87,7 +88,7 @@ func (p SlackPost) Buttons() []string {
 	return out
 }
 
-var buttonValue = regexp.MustCompile(`"type":"button".*?"value":"([^"]*)"`)
+var buttonValue = pattern.New(`"type":"button".*?"value":"([^"]*)"`)
 
 type slackChannel struct {
 	id, name string

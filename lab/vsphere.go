@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +25,8 @@ import (
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Template and Pool are the names in the lab's vSphere.
@@ -412,10 +413,10 @@ func (v *VSphere) install(ctx context.Context, vm *object.VirtualMachine, device
 }
 
 // operation finds the SOAP call in a request.
-var operation = regexp.MustCompile(`<Body[^>]*>\s*<([A-Za-z_]+)`)
+var operation = pattern.New(`<Body[^>]*>\s*<([A-Za-z_]+)`)
 
 // taskMade is the answer to a call that starts a task.
-var taskMade = regexp.MustCompile(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
+var taskMade = pattern.New(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
 
 // oneTask lets a call that changes machines in only when the task of the one before has ended: the simulator's tasks
 // write to the same datastore without a lock. Who calls still gets his task at once, and sees it run.

@@ -10,6 +10,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/docs"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -54,7 +55,7 @@ func docPage() *page {
 // anchorAhead stands before the anchors of the documentation: a heading "Keys" must not have the id of the layout's keys.
 const anchorAhead = "doc-"
 
-var heading = regexp.MustCompile(`(<h[1-6] id=")`)
+var heading = pattern.New(`(<h[1-6] id=")`)
 
 // loadDocs gives the documentation as it is in the program, with links for these pages. It is read once.
 func (s *Site) loadDocs() func() ([]docs.Group, error) {

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/web"
 )
 
@@ -72,7 +72,7 @@ func (s *Site) loginCookie(state string) http.Cookie {
 }
 
 // stateForm is that of our states.
-var stateForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+var stateForm = pattern.New(`^[A-Za-z0-9_-]{43}$`)
 
 // beginOIDC sends somebody to the company's login.
 func (s *Site) beginOIDC(w http.ResponseWriter, r *http.Request) {

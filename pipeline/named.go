@@ -2,17 +2,17 @@ package pipeline
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/store"
 )
 
 // named is a word that may be the name of a host, a cluster or a group, or the number of a run.
-var named = regexp.MustCompile(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)
+var named = pattern.New(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)
 
 // Hide gives what hides the secrets of every host that a command line names: by its name, by the number of a run, by its cluster or
 // group. People paste secrets into commands and reasons, and whatever tells or keeps such a line asks here first. What a clipboard

@@ -3,11 +3,11 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -105,7 +105,7 @@ func pairsIn(diff string, mark byte) []pair {
 	return out
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z_][\w.-]*$`)
+var plainKey = pattern.New(`^[A-Za-z_][\w.-]*$`)
 
 // planned is the Host of a Plan: it has a record, and nobody to report to.
 type planned struct {

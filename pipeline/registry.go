@@ -2,16 +2,16 @@ package pipeline
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
 	"sync/atomic"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-var stepName = regexp.MustCompile(`^[a-z][a-z0-9]*:[a-z][a-z0-9_]*$`)
+var stepName = pattern.New(`^[a-z][a-z0-9]*:[a-z][a-z0-9_]*$`)
 
 // Registry holds the steps that exist here. It is filled at start and only read afterwards, so it is safe for
 // concurrent use then.

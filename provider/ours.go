@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -27,8 +27,8 @@ type Mark struct {
 }
 
 var (
-	tokenForm = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by)-(hand-[0-9a-f]{16}|[0-9]+)$`)
-	ownerForm = regexp.MustCompile(`^jarvis-([0-9a-f]{8}|by-hand):.+$`)
+	tokenForm = pattern.New(`^jarvis-([0-9a-f]{8}|by)-(hand-[0-9a-f]{16}|[0-9]+)$`)
+	ownerForm = pattern.New(`^jarvis-([0-9a-f]{8}|by-hand):.+$`)
 )
 
 // IsToken reports whether a word has the form of a run's token, and IsOwner whether it has that of an owner: others may

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Space is an amount of memory or disk, in MB (2^20 bytes, as providers count).
@@ -26,7 +26,7 @@ func (s Space) String() string {
 	return fmt.Sprintf("%d MB", int64(s))
 }
 
-var amount = regexp.MustCompile(`(?i)^\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(M|MB|MIB|G|GB|GIB|T|TB|TIB)?\s*$`)
+var amount = pattern.New(`(?i)^\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(M|MB|MIB|G|GB|GIB|T|TB|TIB)?\s*$`)
 
 // leastMemory is what any system boots with: less is a slip.
 const leastMemory Space = 64

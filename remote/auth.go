@@ -2,12 +2,13 @@ package remote
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // auth gives the ways to log in, in the order of ssh(1): keys, then what a person types.
@@ -41,8 +42,8 @@ func (t Target) auth() []gossh.AuthMethod {
 
 // aPassword is how hosts ask for one (pam_unix, and the kin of it), and aCode how they ask for a second factor.
 var (
-	aPassword = regexp.MustCompile(`(?i)pass(word|phrase)|kennwort|passwort|mot de passe|contraseña`)
-	aCode     = regexp.MustCompile(`(?i)one-time|verification|token|code|otp|factor`)
+	aPassword = pattern.New(`(?i)pass(word|phrase)|kennwort|passwort|mot de passe|contraseña`)
+	aCode     = pattern.New(`(?i)one-time|verification|token|code|otp|factor`)
 )
 
 // answer answers a question of the host: the password where it is asked for, and a person for the rest.

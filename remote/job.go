@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // jobDir sets where a folder per job is on the host: cmd, pid, since, boot, cgroup, lock, log, exit.
@@ -137,7 +138,7 @@ for q in $(family | sort -u); do ! stat_of "/proc/$q" || printf '%s (%s) ' "$q" 
 unseen
 exit 0`
 
-var jobID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,120}$`)
+var jobID = pattern.New(`^[A-Za-z0-9._-]{1,120}$`)
 
 // ErrUnknownOutcome: the job was started, its process is gone, and it left no exit status: the host was rebooted or
 // the process killed. It may have half happened.

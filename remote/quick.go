@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs
@@ -88,7 +88,7 @@ func (p *Pool) Quick(ctx context.Context, t Target, line string, env map[string]
 }
 
 // plainLine is a program with arguments that no shell would change: it may take the place of the subshell.
-var plainLine = regexp.MustCompile(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
+var plainLine = pattern.New(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
 
 // quickRequest writes a line as the script wants it: one line.
 func quickRequest(line string, env map[string]string) (string, bool) {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Resolver makes a Target of a host as somebody names it, as ssh would: by ~/.ssh/config and /etc/ssh/ssh_config, the keys and
@@ -171,8 +172,8 @@ func (r *Resolver) hostKeys(h HostConfig) HostKeys {
 }
 
 var (
-	hostName = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
-	zoned    = regexp.MustCompile(`^[0-9A-Fa-f:.]+%[0-9A-Za-z._-]+$`)
+	hostName = pattern.New(`^[\pL\pN_][\pL\pN._-]*$`)
+	zoned    = pattern.New(`^[0-9A-Fa-f:.]+%[0-9A-Za-z._-]+$`)
 )
 
 // SplitHost takes [user@]host[:port] apart. An IPv6 address with a port is in brackets.

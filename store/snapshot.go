@@ -8,11 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Table begins the rows of one table in a Copy.
@@ -133,7 +134,7 @@ func (s *Snapshot) Close() error {
 }
 
 var (
-	createTable = regexp.MustCompile(`^\s*CREATE TABLE (\w+)`)
+	createTable = pattern.New(`^\s*CREATE TABLE (\w+)`)
 	// Of one process and its moment, or made by the migrations themselves.
 	notCopied = []string{"jarvis_health", "jarvis_nodes", "jarvis_roles", "jarvis_migrations"}
 )

@@ -5,12 +5,12 @@ import (
 	"os/user"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Config is one repository of tasks.
@@ -49,7 +49,7 @@ const (
 
 const goOn = "go_on"
 
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var label = pattern.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // complete fills in defaults and says all that is wrong; at is the key of the entry.
 func (c *Config) complete(at string) error {
@@ -137,4 +137,4 @@ func (c *Config) complete(at string) error {
 	return wrong.Err()
 }
 
-var refName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
+var refName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)

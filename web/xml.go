@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 
 	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // writeXML writes any value that has a JSON form: <answer>, the keys as elements, lists as one <item> each. So both
@@ -31,7 +31,7 @@ func writeXML(w io.Writer, v any) error {
 	return enc.Close()
 }
 
-var xmlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+var xmlName = pattern.New(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
 // element copies one JSON value.
 func element(enc *xml.Encoder, dec *json.Decoder, name string) error {

@@ -2,9 +2,9 @@ package matrix
 
 import (
 	"fmt"
-	"regexp"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Account is by what a person is known on Matrix: his full user id (https://spec.matrix.org/v1.11/appendices/#user-identifiers).
@@ -12,7 +12,7 @@ type Account string
 
 // userID is the form of one, those of the early days included: the localpart of printable ASCII but a colon, then the
 // server's name.
-var userID = regexp.MustCompile(`^@[!-9;-~]+:([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+var userID = pattern.New(`^@[!-9;-~]+:([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
 // Network is access.Account.
 func (Account) Network() string { return "matrix" }

@@ -2,15 +2,15 @@ package slack
 
 import (
 	"fmt"
-	"regexp"
 
 	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Account is by what a person is known on Slack: his user id in the workspace where the app is.
 type Account string
 
-var userID = regexp.MustCompile(`^[UW][0-9A-Z]{2,}$`)
+var userID = pattern.New(`^[UW][0-9A-Z]{2,}$`)
 
 // Network is access.Account.
 func (Account) Network() string { return "slack" }

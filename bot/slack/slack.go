@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +30,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Config of one app in one workspace.
@@ -136,9 +136,9 @@ func (c beside) Open(name string, log *slog.Logger) (bot.Frontend, error) {
 
 // appID is in an app-level token, between the kind and the secret.
 var (
-	appID     = regexp.MustCompile(`^xapp-\d+-(A[0-9A-Z]+)-`)
-	roomName  = regexp.MustCompile(`^#[^\s#/,<>&A-Z]{1,80}$`)
-	channelID = regexp.MustCompile(`^[CG][0-9A-Z]{2,}$`)
+	appID     = pattern.New(`^xapp-\d+-(A[0-9A-Z]+)-`)
+	roomName  = pattern.New(`^#[^\s#/,<>&A-Z]{1,80}$`)
+	channelID = pattern.New(`^[CG][0-9A-Z]{2,}$`)
 )
 
 // New checks the configuration; Run connects. name is what the bot is called until Slack says how.

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
@@ -206,7 +206,7 @@ func lockAgent(data string) (free func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-var agentIDs = regexp.MustCompile(`^[A-Z0-9]{26}$`)
+var agentIDs = pattern.New(`^[A-Z0-9]{26}$`)
 
 // agentID gives the name by which servers know this agent for ever, and makes it at the first start.
 func agentID(data string) (string, error) {

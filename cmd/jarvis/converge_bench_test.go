@@ -101,7 +101,7 @@ func (t *bench) converge(n int) {
 	}
 	t.Setenv("ANSIBLE_PIPELINING", "True") // the fastest way it has
 	t.Setenv("ANSIBLE_LOCALHOST_WARNING", "False")
-	d, _ := t.took(1, "ansible-playbook", "-i", hosts, "--ssh-common-args", "-F "+filepath.Join(ssh, "config"), "--private-key", id, "-f", "32", book)
-	fmt.Printf("%-44s %8.3f s, %.0f times as long\n", "ansible-playbook, when they are there", d.Seconds(), d.Seconds()/took.Seconds())
-	t.ReportMetric(d.Seconds()/took.Seconds(), "ansible/converge")
+	d := t.took(1, "ansible-playbook", "-i", hosts, "--ssh-common-args", "-F "+filepath.Join(ssh, "config"), "--private-key", id, "-f", "32", book)
+	fmt.Printf("%-44s %8.3f s, %.0f times as long\n", "ansible-playbook, when they are there", d.wall.Seconds(), d.wall.Seconds()/took.Seconds())
+	t.ReportMetric(d.wall.Seconds()/took.Seconds(), "ansible/converge")
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/web"
@@ -221,11 +221,11 @@ func (d *doctor) clock() {
 	}
 }
 
-var damaged = regexp.MustCompile(`(?m)^jarvis_database_damaged 1$`)
+var damaged = pattern.New(`(?m)^jarvis_database_damaged 1$`)
 
-var chatUp = regexp.MustCompile(`(?m)^jarvis_chat_up\{frontend="([^"]*)"\} ([01]|NaN)$`)
+var chatUp = pattern.New(`(?m)^jarvis_chat_up\{frontend="([^"]*)"\} ([01]|NaN)$`)
 
-var databaseBytes = regexp.MustCompile(`(?m)^jarvis_database_bytes (\S+)$`)
+var databaseBytes = pattern.New(`(?m)^jarvis_database_bytes (\S+)$`)
 
 // keeps says for how long things stay on record.
 func keeps(c config.KeepConfig) string {
@@ -297,13 +297,13 @@ func (d *doctor) server(ctx context.Context) {
 }
 
 var (
-	noticesLate    = regexp.MustCompile(`(?m)^jarvis_notices_late_seconds (\S+)$`)
-	noticesDropped = regexp.MustCompile(`(?m)^jarvis_notices_dropped (\S+)$`)
+	noticesLate    = pattern.New(`(?m)^jarvis_notices_late_seconds (\S+)$`)
+	noticesDropped = pattern.New(`(?m)^jarvis_notices_dropped (\S+)$`)
 )
 
 // notices looks at what webhooks and mail servers did not take.
 func (d *doctor) notices(metrics string) {
-	number := func(re *regexp.Regexp) float64 {
+	number := func(re *pattern.Pattern) float64 {
 		if m := re.FindStringSubmatch(metrics); m != nil {
 			if n, err := strconv.ParseFloat(m[1], 64); err == nil {
 				return n

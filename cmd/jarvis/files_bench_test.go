@@ -109,7 +109,7 @@ func (t *bench) files(jarvis string) {
 	}
 	for _, what := range []string{"big", "tree"} {
 		fmt.Printf("\n%s to %d hosts\n", map[string]string{"big": "one file of 100 MB", "tree": "5,000 small files"}[what], n)
-		var base time.Duration
+		var base cost
 		for _, c := range []struct {
 			name  string
 			args  []string
@@ -128,11 +128,11 @@ func (t *bench) files(jarvis string) {
 				clean()
 				t.took(1, jarvis, upload(what)[1:]...)
 			}
-			d, mb := t.took(1, c.args[0], c.args[1:]...)
-			if base == 0 {
+			d := t.took(1, c.args[0], c.args[1:]...)
+			if base.wall == 0 {
 				base = d
 			}
-			t.say(c.name, d, mb, base)
+			t.say(c.name, d, base)
 		}
 	}
 	clean()
@@ -145,8 +145,8 @@ func (t *bench) files(jarvis string) {
 	if err := os.WriteFile(hosts, []byte(strings.Join(addrs, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, mb := t.took(1, "ansible", "all", "-i", hosts, "--ssh-common-args", "-F "+conf, "-f", fmt.Sprint(n), "-m", "copy", "-a", "src="+filepath.Join(src, "big/file")+" dest="+target+"/")
-	t.say("ansible -m copy of the 100 MB", d, mb, d)
+	d := t.took(1, "ansible", "all", "-i", hosts, "--ssh-common-args", "-F "+conf, "-f", fmt.Sprint(n), "-m", "copy", "-a", "src="+filepath.Join(src, "big/file")+" dest="+target+"/")
+	t.say("ansible -m copy of the 100 MB", d, d)
 	clean()
 	_ = os.Remove(target)
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"strings"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -49,7 +49,7 @@ func (j *journal) follow(conf *config.Config) {
 }
 
 // token is what `token new` gives; it may stand in what somebody typed.
-var token = regexp.MustCompile(access.TokenPrefix + `[A-Za-z0-9_-]{40,}`)
+var token = pattern.New(access.TokenPrefix + `[A-Za-z0-9_-]{40,}`)
 
 func (j *journal) clean(key string, v slog.Value) slog.Value {
 	var s string

@@ -39,13 +39,20 @@ func BenchmarkRemote(b *testing.B) {
 type bench struct {
 	*testing.B
 	home string
+	ours time.Duration // what jarvis took, for a second ratio; 0: none
 }
 
-// took runs a program some times and gives the median, and the most memory of its own (RssAnon of proc(5)) that it and
-// its children had at one time, in MB. (getrusage(2) would count what the forked test had, and pages of the program file.)
-func (t *bench) took(times int, name string, args ...string) (time.Duration, float64) {
+// cost is what some runs of a program took: the medians, and the most memory.
+type cost struct {
+	wall, cpu time.Duration // cpu: with the children that it waited for
+	mb        float64
+}
+
+// took runs a program some times. Memory is that of its own (RssAnon of proc(5)) that it and its children had at one time.
+// (getrusage(2) would count what the forked test had, and pages of the program file.)
+func (t *bench) took(times int, name string, args ...string) cost {
 	t.Helper()
-	var all []time.Duration
+	var all, cpu []time.Duration
 	most := 0
 	for range times {
 		cmd := exec.Command(name, args...)
@@ -70,14 +77,19 @@ func (t *bench) took(times int, name string, args ...string) (time.Duration, flo
 		}()
 		err := cmd.Wait()
 		all = append(all, time.Since(began))
+		cpu = append(cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 		close(over)
 		<-measured
 		if err != nil {
 			t.Fatalf("%s %q: %v\n%s", name, args, err, last(out.Bytes()))
 		}
 	}
-	slices.Sort(all)
-	return all[len(all)/2], float64(most) / 1024
+	return cost{wall: median(all), cpu: median(cpu), mb: float64(most) / 1024}
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
 }
 
 // anonymous gives the memory of a process and its children, without pages of files, in KiB.
@@ -105,13 +117,18 @@ func last(b []byte) string {
 	return string(b)
 }
 
-func (t *bench) say(what string, d time.Duration, mb float64, base time.Duration) {
-	fmt.Printf("%-44s %8.3f s  %6.2f of the first  %5.0f MB\n", what, d.Seconds(), d.Seconds()/base.Seconds(), mb)
+// say prints a line of the table: what it cost, and its ratio to what stands first, and to ours.
+func (t *bench) say(what string, c, base cost) {
+	ours := ""
+	if t.ours > 0 {
+		ours = fmt.Sprintf("  %6.2f of jarvis", c.wall.Seconds()/t.ours.Seconds())
+	}
+	fmt.Printf("%-40s %8.3f s  %6.2f of the first%s  %7.3f s of CPU  %5.0f MB\n", what, c.wall.Seconds(), c.wall.Seconds()/base.wall.Seconds(), ours, c.cpu.Seconds(), c.mb)
 }
 
-// commands runs `true` on 500 hosts.
+// commands runs `true` on many hosts.
 func (t *bench) commands(jarvis, plain string) {
-	n := small(500, 8)
+	n := small(number("JARVIS_BENCH_HOSTS", 500), 8)
 	ssh := filepath.Join(t.home, ".ssh")
 	if err := os.MkdirAll(ssh, 0o700); err != nil {
 		t.Fatal(err)
@@ -134,27 +151,21 @@ func (t *bench) commands(jarvis, plain string) {
 	}
 	fmt.Printf("\n`true` on %d hosts that answer at once\n", n)
 	exe := []string{"exec", "--direct", "-k", id, "-o", hosts}
+	direct := func(args ...string) []string { return append(slices.Clone(exe), args...) }
 	// Both in turn, so that what else the machine does meets both alike.
-	var base, cold time.Duration
-	var baseMB, coldMB float64
-	var bases, colds []time.Duration
+	var bases, colds []cost
 	for range 7 {
-		d, mb := t.took(1, plain, ssh, "64")
-		bases, baseMB = append(bases, d), max(baseMB, mb)
-		d, mb = t.took(1, jarvis, append(slices.Clone(exe), "-y", "-w", "true")...)
-		colds, coldMB = append(colds, d), max(coldMB, mb)
+		bases = append(bases, t.took(1, plain, ssh, "64"))
+		colds = append(colds, t.took(1, jarvis, direct("-y", "-w", "true")...))
 	}
-	slices.Sort(bases)
-	slices.Sort(colds)
-	base, cold = bases[3], colds[3]
-	t.say("x/crypto/ssh in a loop", base, baseMB, base)
-	t.say("jarvis exec -y -w", cold, coldMB, base)
-	d, mb := t.took(3, jarvis, append(slices.Clone(exe), "-y", "true")...)
-	t.say("jarvis exec -y (all hosts or none)", d, mb, base)
-	d, mb = t.took(3, jarvis, append(slices.Clone(exe), "true")...)
-	t.say("jarvis exec (with the lock)", d, mb, base)
-	t.ReportMetric(cold.Seconds()/base.Seconds(), "cold/loop")
-	t.ReportMetric(coldMB, "MB")
+	base, cold := among(bases), among(colds)
+	t.ours = cold.wall
+	t.say("x/crypto/ssh in a loop", base, base)
+	t.say("jarvis exec -y -w", cold, base)
+	t.say("jarvis exec -y (all hosts or none)", t.took(3, jarvis, direct("-y", "true")...), base)
+	t.say("jarvis exec (with the lock)", t.took(3, jarvis, direct("true")...), base)
+	t.ReportMetric(cold.wall.Seconds()/base.wall.Seconds(), "cold/loop")
+	t.ReportMetric(cold.mb, "MB")
 
 	conf := filepath.Join(t.home, "jarvis.yaml")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, "data: %s\nlisten: \"\"\nworkers: {ssh: {key: %s}}\n", filepath.Join(t.home, "data"), id), 0o600); err != nil {
@@ -164,39 +175,70 @@ func (t *bench) commands(jarvis, plain string) {
 	defer stop()
 	through := []string{"--config", conf, "exec", "-y", "-o", hosts, "true"}
 	t.took(1, jarvis, through...) // opens the connections
-	warm, mb := t.took(7, jarvis, through...)
-	t.say("jarvis exec -y, through the server", warm, mb, base)
-	t.ReportMetric(cold.Seconds()/warm.Seconds(), "cold/warm")
-	_, _ = fmt.Printf("%-44s %.0f MB\n", fmt.Sprintf("the server, with %d connections open", n), float64(anonymous(srv.Process.Pid))/1024)
+	warm := t.took(7, jarvis, through...)
+	t.say("jarvis exec -y, through the server", warm, base)
+	t.ReportMetric(cold.wall.Seconds()/warm.wall.Seconds(), "cold/warm")
+	_, _ = fmt.Printf("%-40s %.0f MB\n", fmt.Sprintf("the server, with %d connections open", n), float64(anonymous(srv.Process.Pid))/1024)
 	stop()
 	if testing.Short() {
 		return
 	}
 
+	t.others(ssh, n, base, cold)
+	t.one(jarvis, id, filepath.Join(ssh, "config"), strings.Fields(bare)[0])
+}
+
+// one runs `true` on a single host, where the start of a program is most of what it takes.
+func (t *bench) one(jarvis, id, conf, host string) {
+	fmt.Print("\n`true` on one host\n")
+	t.ours = 0
+	var theirs, ours []cost
+	for range 15 {
+		theirs = append(theirs, t.took(1, "ssh", "-F", conf, host, "true"))
+		ours = append(ours, t.took(1, jarvis, "exec", "--direct", "-y", "-w", "-k", id, "-o", "root@"+host+":2222", "true"))
+	}
+	t.say("ssh", among(theirs), among(theirs))
+	t.say("jarvis exec -y -w", among(ours), among(theirs))
+}
+
+// among gives the medians of several.
+func among(all []cost) (c cost) {
+	var wall, cpu []time.Duration
+	for _, one := range all {
+		wall, cpu, c.mb = append(wall, one.wall), append(cpu, one.cpu), max(c.mb, one.mb)
+	}
+	c.wall, c.cpu = median(wall), median(cpu)
+	return c
+}
+
+// others runs the programs that one would use otherwise, cold, and ssh with its masters, cold and warm.
+func (t *bench) others(ssh string, n int, base, ours cost) {
+	conf, bare := filepath.Join(ssh, "config"), filepath.Join(ssh, "bare")
 	for _, peer := range []struct {
-		name string
-		args []string
+		name  string
+		times int
+		args  []string
 	}{
-		{"parallel-ssh", []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + filepath.Join(ssh, "config"), "true"}},
-		{"clush", []string{"--hostfile", filepath.Join(ssh, "bare"), "-f", "64", "-l", "root", "-o", "-F " + filepath.Join(ssh, "config"), "true"}},
-		{"pdsh", []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + filepath.Join(ssh, "bare"), "true"}},
-		{"ansible -m raw", []string{"all", "-i", filepath.Join(ssh, "bare"), "--ssh-common-args", "-F " + filepath.Join(ssh, "config"), "-f", "64", "-m", "raw", "-a", "true"}},
+		{"parallel-ssh", 3, []string{"-h", filepath.Join(ssh, "pssh"), "-l", "root", "-p", "64", "-x", "-F " + conf, "true"}},
+		{"clush", 3, []string{"--hostfile", bare, "-f", "64", "-l", "root", "-o", "-F " + conf, "true"}},
+		{"pdsh", 3, []string{"-R", "ssh", "-l", "root", "-f", "64", "-w", "^" + bare, "true"}},
+		{"ansible -m raw", 1, []string{"all", "-i", bare, "--ssh-common-args", "-F " + conf, "-f", "64", "-m", "raw", "-a", "true"}},
 	} {
 		program, _, _ := strings.Cut(peer.name, " ")
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v; run `make bench-remote`, which installs it", err)
 		}
-		d, mb := t.took(1, program, peer.args...)
-		t.say(peer.name, d, mb, base)
+		c := t.took(peer.times, program, peer.args...)
+		t.say(peer.name, c, base)
+		t.ReportMetric(c.wall.Seconds()/ours.wall.Seconds(), program+"/jarvis")
 	}
-	// 100 hosts are enough: each master is a process.
+	// 100 hosts are enough: each master is a process, whose own time nobody waits for and so is not in the figures.
+	n = min(n, 100)
 	master := func(args string) []string {
-		return []string{"-ec", "head -100 " + filepath.Join(ssh, "bare") + " | xargs -P 64 -I H ssh -F " + filepath.Join(ssh, "config") + " -o ControlPath=" + ssh + "/%h " + args}
+		return []string{"-ec", fmt.Sprintf("head -%d %s | xargs -P 64 -I H ssh -F %s -o ControlPath=%s/%%h %s", n, bare, conf, ssh, args)}
 	}
-	d, mb = t.took(1, "bash", master("-o ControlMaster=auto -o ControlPersist=60 -n H true > /dev/null 2>&1")...)
-	t.say("ssh with ControlMaster, 100 hosts, cold", d, mb, base)
-	d, mb = t.took(1, "bash", master("-n H true")...)
-	t.say("the same again, warm", d, mb, base)
+	t.say(fmt.Sprintf("ssh with ControlMaster, %d hosts, cold", n), t.took(1, "bash", master("-o ControlMaster=auto -o ControlPersist=60 -n H true > /dev/null 2>&1")...), base)
+	t.say("the same again, warm", t.took(3, "bash", master("-n H true")...), base)
 	t.took(1, "bash", master("-O exit H 2> /dev/null")...)
 }
 
@@ -246,14 +288,14 @@ func (t *bench) idle(jarvis string) {
 	defer stop()
 	through := []string{"--config", conf, "exec", "-y", "-w", "-q", "-o", filepath.Join(ssh, "hosts"), "true"}
 	before := float64(anonymous(srv.Process.Pid)) / 1024
-	cold, _ := t.took(1, jarvis, through...)
-	fmt.Printf("\n%d hosts through the server\n%-44s %8.3f s\n", 2*n, "first time", cold.Seconds())
+	cold := t.took(1, jarvis, through...)
+	fmt.Printf("\n%d hosts through the server\n%-44s %8.3f s\n", 2*n, "first time", cold.wall.Seconds())
 	cpu := t.cpu(srv.Process.Pid)
 	time.Sleep(held)
 	fmt.Printf("%-44s %8.1f %% of a core\n", "held for "+held.String(), (t.cpu(srv.Process.Pid)-cpu).Seconds()/held.Seconds()*100)
 	after := float64(anonymous(srv.Process.Pid)) / 1024
-	warm, _ := t.took(1, jarvis, through...)
-	fmt.Printf("%-44s %8.3f s\n%-44s %8.0f KiB each\n", "again, a minute later", warm.Seconds(), "memory", (after-before)/float64(2*n)*1024)
+	warm := t.took(1, jarvis, through...)
+	fmt.Printf("%-44s %8.3f s\n%-44s %8.0f KiB each\n", "again, a minute later", warm.wall.Seconds(), "memory", (after-before)/float64(2*n)*1024)
 }
 
 // cpu gives what a process has used.

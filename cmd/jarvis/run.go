@@ -79,36 +79,6 @@ func (t *term) load(read func(file string) (*config.Config, error)) (*config.Con
 	return c, err
 }
 
-// cli is the command line but for the verbs, which run adds from the one table.
-type cli struct {
-	Version kong.VersionFlag `help:"Say the version of this program."`
-
-	Config string `help:"Configuration file (default: JARVIS_CONFIG, ./jarvis.yaml, then /etc/jarvis/jarvis.yaml)." placeholder:"FILE"`
-
-	Server string `help:"Address of a server elsewhere, as in https://jarvis.example.org (default: JARVIS_SERVER); its token is taken from JARVIS_TOKEN." placeholder:"URL"`
-
-	Serve serveCmd  `cmd:"" help:"Run the server: chat, the socket, and every run that is under way."`
-	Demo  demoCmd   `cmd:"" help:"Watch a deployment in a world on this machine; then the prompt is yours."`
-	Agent agentCmd  `cmd:"" help:"Do the steps of a silo that only this machine reaches: dials a server, opens nothing."`
-	Step  stepCmd   `cmd:"" help:"Run one step by hand: the clipboard on stdin, the new one on stdout."`
-	Conf  configCmd `cmd:"" name:"config" help:"Check or show the configuration."`
-
-	Init    initCmd    `cmd:"" help:"Write a first configuration: asks, or takes flags."`
-	Doctor  doctorCmd  `cmd:"" help:"Say what is wrong with this installation on this machine, and what to do."`
-	Reload  reloadCmd  `cmd:"" help:"Have the server read its configuration again."`
-	Backup  backupCmd  `cmd:"" help:"Write the record and its keys into one sealed file, while the server runs."`
-	Restore restoreCmd `cmd:"" help:"Make a data folder from a backup, or check one."`
-
-	Exec   execCmd   `cmd:"" group:"Hosts" help:"Run a command on many hosts at once."`
-	Upload uploadCmd `cmd:"" group:"Hosts" help:"Send files to many hosts at once."`
-	Sync   syncCmd   `cmd:"" group:"Hosts" help:"Send files and run a tool there that puts them in place."`
-	Fetch  fetchCmd  `cmd:"" group:"Hosts" help:"Bring files of hosts here."`
-	Lock   lockCmd   `cmd:"" group:"Hosts" help:"Lock hosts against every other exec, sync and upload."`
-
-	Completion completionCmd `cmd:"" help:"Print a shell's completion."`
-	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
-}
-
 // exitError carries an exit code; an empty message means that everything is said.
 type exitError struct {
 	code int
@@ -121,22 +91,17 @@ func (e *exitError) Error() string { return e.msg }
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	out := &outlet{w: stdout}
 	t := &term{in: stdin, out: out, err: stderr}
-	var c cli
+	var c global
 	done := -1
-	opts := []kong.Option{
-		kong.Name("jarvis"),
-		kong.Description("Jarvis deploys hosts.\n\nExamples:\n  jarvis demo                      watch it work, nothing else needed\n  jarvis serve                     run the server\n  jarvis deploy loki.yaml          deploy a host and watch\n  jarvis status loki               where it stands\n  jarvis step dns:update_host < in.yaml > out.yaml\n\n" + exitCodes),
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	names, all := speaksOf(args)
+	parser, err := newParser(&c, names, all,
 		kong.Writers(out, stderr),
 		kong.Exit(func(code int) { done = code; panic(errExit) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(t),
-		kong.Vars{"version": "jarvis " + version},
-	}
-	for _, v := range command.Verbs() {
-		opts = append(opts, kong.DynamicCommand(v.Name, v.Doc+".", "Verbs", newVerb(v)))
-	}
-	parser, err := kong.New(&c, opts...)
+		kong.Bind(t))
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "jarvis:", err)
 		return exitUsage
@@ -147,9 +112,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 				panic(p)
 			}
 		}()
-		if len(args) == 0 {
-			args = []string{"--help"}
-		}
 		t.json = slices.Contains(args, "--json") && !manyHosts(args)
 		kctx, err := understand(parser, args)
 		if err != nil {

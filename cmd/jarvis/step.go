@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/workers/all"
@@ -73,7 +73,7 @@ func installation(data string) (string, error) {
 	}
 }
 
-var installed = regexp.MustCompile(`^[0-9a-f]{8}$`)
+var installed = pattern.New(`^[0-9a-f]{8}$`)
 
 // hasKey refuses where the server's own SSH key is in a database, and not yet in the data folder: one made here would be
 // another one.

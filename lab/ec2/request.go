@@ -7,11 +7,12 @@ import (
 	"maps"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // Every request is held against Amazon's own API model (testdata/requests.json: what our operations take, out of botocore's
@@ -175,7 +176,7 @@ func (m model) list(where string, t *tree, s shape) *apiError {
 
 func below(where, name string) string { return strings.TrimPrefix(where+"."+name, ".") }
 
-var wholeNumber = regexp.MustCompile(`^-?[0-9]+$`)
+var wholeNumber = pattern.New(`^-?[0-9]+$`)
 
 // refuses says why a text is no value of a shape; "" when it is one.
 func (s shape) refuses(text string) string {

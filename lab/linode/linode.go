@@ -16,13 +16,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/lab"
 )
 
@@ -254,7 +254,7 @@ func matches(rec, filter object) bool {
 	return true
 }
 
-var label = regexp.MustCompile(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
+var label = pattern.New(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
 
 func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	var q struct {

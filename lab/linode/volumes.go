@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // volume is a Volume of Block Storage, with the fields that the description's schema has.
@@ -33,7 +34,7 @@ type volume struct {
 // takes is how long Linode takes to make, attach or detach one.
 const takes = 200 * time.Millisecond
 
-var volumeLabel = regexp.MustCompile(`^[a-zA-Z]([-_]?[a-zA-Z0-9])+$`)
+var volumeLabel = pattern.New(`^[a-zA-Z]([-_]?[a-zA-Z0-9])+$`)
 
 func (s *Server) serveVolumes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v4/volumes", s.listVolumes)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/jarvisops/jarvis/converge"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -51,7 +51,7 @@ func New(cfg Config) (*Worker, error) {
 	return &Worker{cfg}, err
 }
 
-var programName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+var programName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 
 // program gives the file that the clipboard names.
 func (w *Worker) program(c *clipboard.Clipboard) (string, error) {

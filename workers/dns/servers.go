@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // server is a DNS server, and the key that it knows us by. Everything about a name is asked of, and written at, the one
@@ -47,7 +47,7 @@ func (w *Worker) at(name string) *server {
 }
 
 // zoneName allows what stands in zones' names: hosts' letters, the slash of RFC 2317 §4, the underscore of RFC 8552.
-var zoneName = regexp.MustCompile(`^[a-z0-9_/-]+(\.[a-z0-9_/-]+)*\.$`)
+var zoneName = pattern.New(`^[a-z0-9_/-]+(\.[a-z0-9_/-]+)*\.$`)
 
 // servers reads the configuration: the plain server, and those of zones. A zone takes from the plain one what it does not
 // say itself.

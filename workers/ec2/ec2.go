@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
@@ -207,7 +207,7 @@ func call[T any](ctx context.Context, w *Worker, what string, f func(context.Con
 
 // lacking is how EC2 names the right that lacks, which may be another than that of the call: RunInstances with tags needs
 // ec2:CreateTags, and with a profile iam:PassRole.
-var lacking = regexp.MustCompile(`not authorized to perform: ([a-z0-9]+:[A-Za-z]+)`)
+var lacking = pattern.New(`not authorized to perform: ([a-z0-9]+:[A-Za-z]+)`)
 
 // right names the right that an error says we lack.
 func right(err error, msg string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -13,14 +12,15 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // What cloud-init writes to the console (cloudinit/config/cc_ssh.py, keys_to_console; cloudinit/cmd/main.py).
 var (
-	fingerprint = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}`)
-	finished    = regexp.MustCompile(`Cloud-init v\. \S+ finished`)
+	fingerprint = pattern.New(`SHA256:[A-Za-z0-9+/]{43}`)
+	finished    = pattern.New(`Cloud-init v\. \S+ finished`)
 )
 
 // waitForConsole is a second opinion: the console, which nobody on the network can touch, must show the host key that

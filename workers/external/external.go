@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +27,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -81,7 +81,7 @@ func New(cfg Config) (*Worker, error) {
 	return &Worker{cfg: cfg, patience: 5 * time.Second, again: 10 * time.Second, programs: map[string]*program{}}, nil
 }
 
-var nameRE = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+var nameRE = pattern.New(`^[a-z][a-z0-9]*$`)
 
 // Find gives the step for NAME:task when DIR/NAME is an executable. A name has letters and digits only, so it cannot
 // leave the folder.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 )
@@ -212,7 +212,7 @@ func replaceFile(file string, b []byte) error {
 	return err
 }
 
-var taskRE = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+var taskRE = pattern.New(`^[a-z][a-z0-9_]*$`)
 
 // parseTable reads a step table. Unknown words are errors: a misspelt `resume` would change what a crash does.
 func parseTable(module string, b []byte) ([]row, error) {

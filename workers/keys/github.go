@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -23,7 +23,7 @@ type deployKey struct {
 	ReadOnly bool   `json:"read_only"`
 }
 
-var repoName = regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`) // not . or ..
+var repoName = pattern.New(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`) // not . or ..
 
 // github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what it
 // did, nothing when all was right.

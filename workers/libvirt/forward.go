@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -61,7 +61,7 @@ func (w *Worker) freeAddress(l *golibvirt.Libvirt, id golibvirt.UUID, after neti
 }
 
 // hostForward is how qemu's command line names an address and a port of the hypervisor.
-var hostForward = regexp.MustCompile(`hostfwd=tcp:([0-9.]+:[0-9]+)-`)
+var hostForward = pattern.New(`hostfwd=tcp:([0-9.]+:[0-9]+)-`)
 
 // forwards lists the hypervisor's addresses and ports at which a domain listens.
 func forwards(d *libvirtxml.Domain) []netip.AddrPort {
@@ -80,7 +80,7 @@ func forwards(d *libvirtxml.Domain) []netip.AddrPort {
 }
 
 // qemuRefused is what qemu says when it cannot listen; why not, it does not say.
-var qemuRefused = regexp.MustCompile(`Could not set up host forwarding rule 'tcp:([0-9.]+:[0-9]+)-`)
+var qemuRefused = pattern.New(`Could not set up host forwarding rule 'tcp:([0-9.]+:[0-9]+)-`)
 
 // refusedForward reads at which address and port qemu could not listen.
 func refusedForward(message string) (netip.AddrPort, bool) {

@@ -4,22 +4,22 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // A machine's volumes: its token, and what they are.
-var volumeName = regexp.MustCompile(`^(.+)\.(?:root\.qcow2|disk[0-9]+\.qcow2|seed\.img)$`)
+var volumeName = pattern.New(`^(.+)\.(?:root\.qcow2|disk[0-9]+\.qcow2|seed\.img)$`)
 
 // plainToken is a token that may be a part of a file's name.
-var plainToken = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var plainToken = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // tokenOf gives the token in a volume's name; "" when it is not one of ours.
 func tokenOf(volume string) string {

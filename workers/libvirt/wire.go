@@ -3,18 +3,18 @@ package libvirt
 import (
 	"encoding/xml"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
 
 // interfaceName is what Linux takes for the name of a network interface (dev_valid_name), and libvirt's schema for a device's.
-var interfaceName = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,15}$`)
+var interfaceName = pattern.New(`^[A-Za-z0-9_.:-]{1,15}$`)
 
 // errBridge: the hypervisor does not have the bridge, or does not let the machine into it.
 var errBridge = errors.New("the hypervisor does not let the machine into its bridge")

@@ -5,13 +5,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/linode/linodego"
 
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
@@ -28,7 +28,7 @@ var options = []provider.Option{
 }
 
 // labels: 3 to 64 letters, digits, - _ and ., beginning and ending with a letter or digit, no two of - _ . in a row.
-var labels = regexp.MustCompile(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
+var labels = pattern.New(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
 
 // maxUserData is what the API takes before base64: it says "decoded user_data must not exceed 16384 bytes" (the reference, of
 // post-linode-instance, has two figures: 65535 bytes, and 16 KB).

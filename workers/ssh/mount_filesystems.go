@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -22,9 +22,9 @@ type filesystem struct {
 
 // Words of fstab(5) hold no spaces; what we do not take could only be a mistake.
 var (
-	fstabDevice  = regexp.MustCompile(`^(/[A-Za-z0-9/._@:+-]+|(UUID|LABEL|PARTUUID|PARTLABEL)=[A-Za-z0-9._-]+|tmpfs|[A-Za-z0-9.-]+:/[A-Za-z0-9/._-]*)$`)
-	fstabType    = regexp.MustCompile(`^[a-z0-9._]+$`)
-	fstabOptions = regexp.MustCompile(`^[A-Za-z0-9_.=:/,%-]+$`)
+	fstabDevice  = pattern.New(`^(/[A-Za-z0-9/._@:+-]+|(UUID|LABEL|PARTUUID|PARTLABEL)=[A-Za-z0-9._-]+|tmpfs|[A-Za-z0-9.-]+:/[A-Za-z0-9/._-]*)$`)
+	fstabType    = pattern.New(`^[a-z0-9._]+$`)
+	fstabOptions = pattern.New(`^[A-Za-z0-9_.=:/,%-]+$`)
 )
 
 // line writes the entry for fstab. nofail: a device that is missing at boot must not keep the host from coming up.
