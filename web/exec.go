@@ -93,6 +93,8 @@ type ExecResult struct {
 	Signal string        `json:"signal,omitempty"`
 	Took   time.Duration `json:"took"`
 	Error  string        `json:"error,omitempty"`
+	// WaitedFor: with Error, the host whose tool had died, for which this one waited.
+	WaitedFor string `json:"waited_for,omitempty"`
 }
 
 // exec runs a command over the server's open connections, as the verb `run` does, with the streams that `jarvis exec`
@@ -100,19 +102,19 @@ type ExecResult struct {
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	rec := s.admit(w, r, "exec")
+	rec := s.admit(w, r, "exec", "`exec` needs")
 	if rec == nil {
 		return
 	}
 	q, in, err := readExec(r.Body)
 	if err != nil {
-		rec.refuse(w, r, err)
+		s.turnDown(w, r, rec, err)
 		return
 	}
 	rec.line = "exec " + namesOf(q.Hosts) + ": " + q.Line
 	hosts, err := s.hostsOf(ctx, rec.c, q.Hosts)
 	if err != nil {
-		rec.refuse(w, r, err)
+		s.turnDown(w, r, rec, err)
 		return
 	}
 	out := s.beginFrames(w, r, cancel)
@@ -193,14 +195,10 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 		o.Stdin = in
 	}
 	o.Done = func(r fleet.Result) {
-		x := &ExecResult{Host: index[r.Host.Name], Exit: r.Exit, Signal: r.Signal, Took: r.Took}
-		if r.Err != nil {
-			x.Error = r.Err.Error()
-		}
 		if !r.OK() {
 			failed++
 		}
-		emit(ExecFrame{Result: x})
+		emit(ExecFrame{Result: execResult(index[r.Host.Name], r)})
 	}
 	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, o, func(l fleet.Line) { emit(ExecFrame{Line: execLine(l, q.Raw)}) })
 	return failed

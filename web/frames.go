@@ -23,24 +23,24 @@ import (
 
 // recorder puts on record what somebody asks for, and what became of it.
 type recorder struct {
-	s    *Server
-	ctx  context.Context
-	c    caller
-	line string
+	c     caller
+	line  string
+	write func(access.Record)
 }
 
 func (r *recorder) add(outcome string) {
-	r.s.Table.Record(r.ctx, access.Record{Who: who(r.c), Via: r.c.via, Line: r.line, Outcome: outcome})
+	r.write(access.Record{Who: who(r.c), Via: r.c.via, Line: r.line, Outcome: outcome})
 }
 
 // admit lets in who may run commands on hosts, and is not too fast; nil: he has got his answer. All that is known before
 // something is read is what it is called.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, what string) *recorder {
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, what, needs string) *recorder {
 	c := callerOf(r.Context())
-	rec := &recorder{s, context.WithoutCancel(r.Context()), c, what}
+	ctx := context.WithoutCancel(r.Context())
+	rec := &recorder{c, what, func(a access.Record) { s.Table.Record(ctx, a) }}
 	if !c.person.Has(access.Run) {
 		rec.add("needs the role \"run\"")
-		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("`%s` needs the role %q, which %s does not have", what, access.Run, who(c)), Kind: command.ErrDenied}))
+		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("%s the role %q, which %s does not have", needs, access.Run, who(c)), Kind: command.ErrDenied}))
 		return nil
 	}
 	if !c.free {
@@ -53,10 +53,10 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, what string) *rec
 	return rec
 }
 
-// refuse answers with an error, and puts it on record.
-func (r *recorder) refuse(w http.ResponseWriter, req *http.Request, err error) {
-	r.add(err.Error())
-	r.s.problem(w, req, problemOf(err))
+// turnDown answers with an error, and puts it on record.
+func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, rec *recorder, err error) {
+	rec.add(err.Error())
+	s.problem(w, r, problemOf(err))
 }
 
 // hostsOf finds the hosts that somebody names.
