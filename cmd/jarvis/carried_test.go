@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +40,7 @@ func newCarrying(t *testing.T, n, net int) *carrying {
 
 func (c *carrying) serve(t *testing.T) {
 	t.Helper()
+	ready := strings.Count(c.log.String(), "msg=ready")
 	c.server = exec.Command(c.bin, "--config", c.conf, "serve")
 	c.server.Stdout, c.server.Stderr = c.log, c.log
 	c.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -46,8 +49,7 @@ func (c *carrying) serve(t *testing.T) {
 	}
 	server := c.server
 	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	socket := filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")
-	until(t, 30*time.Second, "the server listens: "+c.log.String(), func() bool { return listens(socket) })
+	until(t, 30*time.Second, "the server is ready", func() bool { return strings.Count(c.log.String(), "msg=ready") > ready })
 }
 
 // jarvis runs the program in a process of its own.
@@ -87,7 +89,7 @@ func TestFilesByTheServer(t *testing.T) {
 		t.Helper()
 		code, out, errs := c.jarvis(t, args...)
 		if code != want || !strings.Contains(out+errs, say) || strings.Contains(errs, "connecting from here") {
-			t.Errorf("%q: exit %d\n%s\n%s\n%s", args, code, out, errs, c.log)
+			t.Errorf("%q: exit %d\n%s\n%s", args, code, out, errs)
 		}
 		return out
 	}
@@ -115,7 +117,7 @@ func TestFilesByTheServer(t *testing.T) {
 		t.Errorf("another connection each time: %s, then %s", a, b)
 	}
 	// sync: a tool that speaks the protocol, one that does not, stdin, and without files.
-	tool := `read p h; P=${p}; while read a b c; do [ "$b" = START ] && break; done; echo "$P SYNC one"; n=0; while read a b c d; do n=$((n+1)); [ $n = 2 ] && break; done; echo heard $n; cat a`
+	tool := `read p h; P=${p}; while read a b c; do [ "$b" = START ] && break; done; echo "$P SYNC one"; n=0; while read a b c d; do n=$((n+1)); [ $n = 2 ] && break; done; echo heard $n; cat d/a`
 	if out := sorted(do(0, "", "sync", "-o", "web[1-2]", "-e", "-r", "/srv/tool", "-n", tool, "d/a")); !strings.Contains(out, "web1: heard 2") || !strings.Contains(out, "web2: heard 2") {
 		t.Error(out)
 	}
@@ -123,7 +125,7 @@ func TestFilesByTheServer(t *testing.T) {
 	if out := sorted(do(0, "", "sync", "-m", "-i", "in", "-o", "web[1-2]", "-e", "-r", "/srv/tool", "-n", "cat; cat d/a", "d/a")); !strings.Contains(out, "web1: a\nweb1: given\nweb2: a\nweb2: given") {
 		t.Error(out)
 	}
-	do(1, "there is no directory /srv/none; the tool ran nowhere", "sync", "-m", "--no-upload", "-o", "web[1-2]", "-r", "/srv/none", "-n", "touch /srv/ran")
+	do(1, "nothing was done: web1: there is no directory /srv/none; web2: there is no directory /srv/none", "sync", "-m", "--no-upload", "-o", "web[1-2]", "-r", "/srv/none", "-n", "touch /srv/ran")
 	do(1, "2 of 2 hosts failed\n  web[1-2]: exit 7", "sync", "-m", "--no-upload", "-o", "web[1-2]", "-r", "/srv/tool", "-n", "exit 7")
 	if said := c.audit(t); !strings.Contains(said, "runs bash -c 'exit 7'") || !strings.Contains(said, "failed on 2 of 2 hosts") {
 		t.Error(said)
@@ -132,7 +134,7 @@ func TestFilesByTheServer(t *testing.T) {
 	do(0, "5 files", "fetch", "-o", "web1", "-r", "got", "/srv/up/d")
 	local(t, "cmp d/a got/d/a; cmp d/holes got/d/holes; cmp d/e/b got/d/e/b; [ $(readlink got/d/l) = a ]")
 	c.inside(t, 1, "echo other > /srv/up/d/a")
-	do(1, "d/a is here already, and differs; nothing was changed: --force", "fetch", "-o", "web1", "-r", "got", "/srv/up/d/a", "/srv/up/d")
+	do(1, "d/a and 1 more are here already, and differ; nothing was changed: --force", "fetch", "-o", "web1", "-r", "got", "/srv/up/d")
 	do(0, "", "fetch", "-f", "-o", "web1", "-r", "got", "/srv/up/d")
 	local(t, "[ $(cat got/d/a) = other ]; [ -z \"$(ls -A got | grep jarvis)\" ]")
 	do(0, "", "fetch", "-r", "both", "web1:/srv/up/d/e/*", "web2:/srv/up2/d/a")
@@ -194,11 +196,15 @@ func TestFilesByTheServerWhenOneEndDies(t *testing.T) {
 		{"Ctrl-C", func(cl *exec.Cmd) { _ = cl.Process.Signal(os.Interrupt) }, 130, ""},
 		{"kill -9 of the server", func(*exec.Cmd) { _ = c.server.Process.Kill(); _ = c.server.Wait() }, 1, "the server went away in the middle"},
 	} {
+		all := t
 		for _, way := range []string{"upload", "fetch"} {
 			t.Run(what.name+", "+way, func(t *testing.T) {
 				args := []string{"upload", "-o", "web1", "-e", "-r", "/srv/up", "--compress", "none", "d"}
 				if way == "fetch" {
 					args = []string{"fetch", "-o", "web1", "-r", "got", "/srv/from"}
+				}
+				if err := os.RemoveAll("got"); err != nil { // what the last one left, killed
+					t.Fatal(err)
 				}
 				cl := c.command(args...)
 				said := &real.Buffer{}
@@ -216,15 +222,15 @@ func TestFilesByTheServerWhenOneEndDies(t *testing.T) {
 				})
 				what.end(cl)
 				_ = cl.Wait()
-				if code := cl.ProcessState.ExitCode(); code != what.code || !strings.Contains(said.String(), what.says) || strings.Count(said.String(), "\n") > 1 {
-					t.Errorf("exit %d: %s", code, said)
+				if code := cl.ProcessState.ExitCode(); code != what.code || !strings.Contains(said.String(), what.says) || strings.Count(said.String(), "jarvis: ") > 1 {
+					t.Errorf("exit %d: %s\n%s", code, said, c.log)
 				}
 				asBefore(t)
 				if _, err := os.Stat("got/from"); err == nil {
 					t.Error("half of it is here")
 				}
 				if c.server.ProcessState != nil {
-					c.serve(t)
+					c.serve(all)
 				}
 			})
 		}
@@ -305,5 +311,47 @@ func TestAFileThatChangesLeavesTheOthers(t *testing.T) {
 	code, out, errs := c.jarvis(t, "sync", "-m", "-o", "web[1-2]", "-e", "-r", "/srv/up", "-n", "touch /srv/ran", "d")
 	if code != 24 || !strings.Contains(errs, "and the tool ran nowhere") || c.inside(t, 1, "ls /srv") != "up\n" {
 		t.Errorf("%d %s%s", code, out, errs)
+	}
+}
+
+// Who may not run commands carries no files, an address that somebody names is no host, and no step goes beyond what is on record.
+func TestFilesOverTheAPI(t *testing.T) {
+	s, _ := newPlainSite(t, "")
+	body := `{"command": "upload", "hosts": [{"name": "there", "addr": "127.0.0.1:22", "user": "root"}], "root": "/srv"}`
+	if code, _, said := s.call(t, "POST", "/v1/files", s.token, body); code != 404 || !strings.Contains(said, "there is no host there on record") {
+		t.Errorf("an address: %d %s", code, said)
+	}
+	for _, bad := range []string{"rubbish", `{"command": "exec", "hosts": [{"name": "there"}]}`, `{"command": "upload"}`} {
+		if code, _, said := s.call(t, "POST", "/v1/files", s.token, bad); code != 400 {
+			t.Errorf("%s: %d %s", bad, code, said)
+		}
+	}
+}
+
+// What is on record is what was done: an upload runs no tool, and a fetch writes nothing there, whoever asks by hand.
+func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
+	c := newCarrying(t, 1, 146)
+	known := strings.Fields(string(must[[]byte](t)(os.ReadFile(filepath.Join(c.home, ".ssh", "known_hosts")))))
+	ask := func(command, step string) string {
+		t.Helper()
+		conn := must[net.Conn](t)(net.Dial("unix", filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")))
+		defer func() { _ = conn.Close() }()
+		body := fmt.Sprintf(`{"command": %q, "hosts": [{"name": "web1", "addr": "%s:22", "user": "root", "keys": ["%s %s"]}], "root": "/srv", "tool": "touch /srv/ran", "paths": ["/etc/motd"]}`+"\n%s\n", command, known[0], known[1], known[2], step)
+		_, _ = fmt.Fprintf(conn, "POST /v1/files HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		b, _ := io.ReadAll(conn)
+		return string(b)
+	}
+	for command, steps := range map[string][]string{
+		"upload": {`{"run": {}}`, `{"has": true}`, `{"pack": {"hosts": [true]}}`, `{"unpack": {"how": "tar", "hosts": [true, true]}}`, `{"unpack": {"how": "sh", "hosts": [true]}}`},
+		"fetch":  {`{"run": {}}`, `{"ask": {}}`, `{"unpack": {"how": "tar", "hosts": [true]}}`, `{"pack": {"hosts": []}}`}, "sync": {`{"pack": {"hosts": [true]}}`},
+	} {
+		for _, step := range steps {
+			if said := ask(command, step); !strings.Contains(said, "takes no such step as") {
+				t.Errorf("%s: %s: %s", command, step, said)
+			}
+		}
+	}
+	if got := c.inside(t, 1, "ls -A /srv"); got != "" {
+		t.Error(got)
 	}
 }
