@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -318,6 +319,9 @@ func TestAFileThatChangesLeavesTheOthers(t *testing.T) {
 func TestFilesOverTheAPI(t *testing.T) {
 	s, _ := newPlainSite(t, "")
 	body := `{"command": "upload", "hosts": [{"name": "there", "addr": "127.0.0.1:22", "user": "root"}], "root": "/srv"}`
+	if code, _, said := s.call(t, "POST", "/v1/files", s.newToken(t, "victor"), body); code != 403 || !strings.Contains(said, "need the role") {
+		t.Errorf("without the role: %d %s", code, said)
+	}
 	if code, _, said := s.call(t, "POST", "/v1/files", s.token, body); code != 404 || !strings.Contains(said, "there is no host there on record") {
 		t.Errorf("an address: %d %s", code, said)
 	}
@@ -353,5 +357,39 @@ func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 	}
 	if got := c.inside(t, 1, "ls -A /srv"); got != "" {
 		t.Error(got)
+	}
+}
+
+// A server that has no way to a host that is not on record, or that is older than files, is no obstacle: the files go from here.
+func TestFilesGoFromHereWhenTheServerHasNoWay(t *testing.T) {
+	c := newCarrying(t, 1, 149)
+	_ = c.server.Process.Kill()
+	_ = c.server.Wait()
+	local(t, "echo a > a; sed -i 's/^workers.*//' '"+c.conf+"'")
+	c.serve(t)
+	code, out, errs := c.jarvis(t, "upload", "-o", "web1", "-e", "-r", "/srv/up", "a")
+	if code != 0 || !strings.HasPrefix(errs, "jarvis: the server has no way there (nothing was done: web1: ") || !strings.HasSuffix(errs, "; connecting from here\n") || strings.Count(errs, "\n") != 1 || c.read(1, "srv/up/a") != "a\n" {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	_ = c.server.Process.Kill()
+	_ = c.server.Wait()
+	socket := filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	older := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/exec/hosts" {
+			w.Header().Set("Connection", "close") // as ours does when it leaves a body unread
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, `[{"name": "web1", "hosts": []}]`)
+	})}
+	l := must[net.Listener](t)(net.Listen("unix", socket))
+	go func() { _ = older.Serve(l) }()
+	t.Cleanup(func() { _ = older.Close() })
+	code, out, errs = c.jarvis(t, "upload", "-o", "web1", "-e", "-r", "/srv/up2", "a")
+	if code != 0 || errs != "jarvis: the server is older than this program, and carries no files; connecting from here\n" || c.read(1, "srv/up2/a") != "a\n" {
+		t.Errorf("%d %s%s", code, out, errs)
 	}
 }
