@@ -85,6 +85,8 @@ func (c *Client) Files(ctx context.Context, q FilesRequest, told FilesTold) (*Fi
 	f := &Files{cancelled: ctx.Done(), cause: func() error { return context.Cause(ctx) }, body: w, told: told, cur: make(chan *filesCall), over: make(chan struct{})}
 	own, end := context.WithCancel(ctx)
 	f.end = end
+	// Until its body ends, net/http waits for it, also when the request is given up.
+	context.AfterFunc(own, guard.Func(guard.Count, func() { _ = r.CloseWithError(io.ErrClosedPipe) }))
 	req, err := http.NewRequestWithContext(own, http.MethodPost, c.base+"/v1/files", io.MultiReader(strings.NewReader(string(head)+"\n"), r))
 	if err != nil {
 		end()
