@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -40,33 +39,47 @@ type FetchResult struct {
 
 // Fetch brings paths of hosts to this machine. Nothing that a host sends reaches beyond the directory. All is written beside
 // its place first, and renamed when it is there.
-func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult {
-	results := make([]FetchResult, len(f.Hosts))
+func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult { return FetchBy(ctx, f, o) }
+
+// FetchBy is Fleet.Fetch over the connections of a Carrier.
+func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
+	hosts := c.Reached()
+	results := make([]FetchResult, len(hosts))
 	var mu sync.Mutex
-	_ = f.each(func(i int, h Host, c *remote.Client) error {
-		r := FetchResult{Host: h}
-		dir := o.Dir
-		if len(f.Hosts) > 1 {
-			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
-		}
-		paths := o.Paths
-		if o.Of != nil {
-			paths = o.Of[h.Name]
-		}
-		fetch(ctx, c, paths, dir, o, &r)
+	done := func(i int, r FetchResult) {
 		mu.Lock()
 		defer mu.Unlock()
 		results[i] = r
 		if o.Done != nil {
 			o.Done(r)
 		}
-		return nil
+	}
+	into := make([]*fetching, len(hosts))
+	paths := make([][]string, len(hosts))
+	for i, h := range hosts {
+		dir := o.Dir
+		if len(hosts) > 1 {
+			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
+		}
+		results[i].Host = h
+		wanted := o.Paths
+		if o.Of != nil {
+			wanted = o.Of[h.Name]
+		}
+		var err error
+		if into[i], err = newFetching(wanted, dir); err != nil {
+			done(i, FetchResult{Host: h, Err: err})
+			continue
+		}
+		paths[i] = wanted
+	}
+	c.Pack(ctx, o.Sudo, paths, func(i int) io.Writer { return into[i].w }, func(i int, res remote.Result, err error) {
+		r := FetchResult{Host: hosts[i]}
+		into[i].end(res, err, o.Force, &r)
+		done(i, r)
 	})
 	return results
 }
-
-//go:embed fetch.sh
-var fetchScript string
 
 // apart refuses paths of which one would lie over the other here. What patterns stand for, the stage tells apart.
 func apart(paths []string) error {
@@ -84,29 +97,43 @@ func apart(paths []string) error {
 	return nil
 }
 
-func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o FetchOptions, into *FetchResult) {
-	if into.Err = errors.Join(apart(paths), os.MkdirAll(dir, 0o755)); into.Err != nil {
-		return
+// fetching is what comes from one host.
+type fetching struct {
+	s   *stage
+	w   *io.PipeWriter
+	got chan error
+}
+
+func newFetching(paths []string, dir string) (*fetching, error) {
+	if len(paths) == 0 {
+		return nil, errors.New("there is nothing to fetch")
+	}
+	if err := errors.Join(apart(paths), os.MkdirAll(dir, 0o755)); err != nil {
+		return nil, err
 	}
 	s, err := newStage(dir)
 	if err != nil {
-		into.Err = err
-		return
+		return nil, err
 	}
-	defer s.close()
 	r, w := io.Pipe()
-	got := make(chan error, 1)
+	f := &fetching{s: s, w: w, got: make(chan error, 1)}
 	guard.Go(func(p *guard.Panic) {
 		_ = r.CloseWithError(p)
-		got <- p
+		f.got <- p
 	}, func() {
 		err := s.unpack(r)
 		_ = r.CloseWithError(err) // the host need not go on
-		got <- err
+		f.got <- err
 	})
-	res, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths...), Sudo: o.Sudo, Output: w, Apart: true})
-	_ = w.Close()
-	if into.Err = howFetched(res, err, <-got); into.Err != nil {
+	return f, nil
+}
+
+// end puts into place what has come when the host has ended.
+func (f *fetching) end(res remote.Result, err error, force bool, into *FetchResult) {
+	s := f.s
+	defer s.close()
+	_ = f.w.Close()
+	if into.Err = howFetched(res, err, <-f.got); into.Err != nil {
 		return
 	}
 	into.Said = append(s.skipped, tarSaid(res.Stderr)...)
@@ -114,7 +141,7 @@ func fetch(ctx context.Context, c *remote.Client, paths []string, dir string, o 
 		into.Err, into.Said = errors.New(firstOf(strings.Join(into.Said, "\n"), "there is nothing to fetch")), nil
 		return
 	}
-	if into.Err = s.place(o.Force); into.Err != nil {
+	if into.Err = s.place(force); into.Err != nil {
 		return
 	}
 	into.Files, into.Bytes = s.files, s.bytes

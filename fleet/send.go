@@ -2,12 +2,8 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
-	_ "embed"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +26,9 @@ type SendOptions struct {
 	Progress func(read, all int64)
 	// Done is told each host as it is finished, one at a time; may be nil.
 	Done func(SendResult)
+	// Left is told of each file that changed or went away before it was read: it is not sent, and what a host has of it stays. When
+	// it is nil, such a file is an error, and nothing is changed.
+	Left func(*LeftFile)
 }
 
 // SendResult is what became of a tree on one host.
@@ -39,46 +38,52 @@ type SendResult struct {
 	Err  error
 }
 
-//go:embed manifest.sh
-var manifestScript string
-
-//go:embed unpack.sh
-var unpackScript string
-
 // Send brings a tree to all hosts. First each says what it has, in one exchange, and what all have is not sent. The
 // rest is read once, unpacked beside its place on each host, and moved into place by rename(2) when all of it is
 // there: each file is whole at any moment, and a host where anything goes wrong before that is as it was.
 func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
-	results := make([]SendResult, len(f.Hosts))
+	return SendBy(ctx, f, t, o)
+}
+
+// SendBy is Fleet.Send over the connections of a Carrier.
+func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult {
+	hosts := c.Reached()
+	results := make([]SendResult, len(hosts))
 	var mu sync.Mutex
 	done := func(i int, same bool, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		results[i] = SendResult{f.Hosts[i], same, err}
+		results[i] = SendResult{hosts[i], same, err}
 		if o.Done != nil {
 			o.Done(results[i])
 		}
 	}
 	want := make([]bool, t.Len())
-	todo := make([]bool, len(f.Hosts))
+	todo := make([]bool, len(hosts))
 	zstds := 0
-	owned, plain := t.digest(true), t.digest(false)
-	_ = f.each(func(i int, _ Host, c *remote.Client) error {
-		has, need, err := f.manifest(ctx, c, t, o, owned, plain)
+	answers := make([]strings.Builder, len(hosts))
+	at := Place{Root: o.Root, Sudo: o.Sudo, Stall: o.Stall}
+	q := Question{Place: at, Owned: t.digest(true), Plain: t.digest(false), Tops: t.tops()}
+	c.Ask(ctx, q, strings.NewReader(t.names()), func(i int) io.Writer { return &answers[i] }, func(i int, err error) {
+		var zstd bool
+		var need []bool
+		if err == nil {
+			zstd, need, err = t.need(answers[i].String())
+			answers[i].Reset()
+		}
 		if err != nil || need == nil {
 			done(i, err == nil, err)
-			return nil
+			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		todo[i] = true
-		if has {
+		if zstd {
 			zstds++
 		}
 		for k, n := range need {
 			want[k] = want[k] || n
 		}
-		return nil
 	})
 	t.whole(want)
 	n := 0
@@ -90,42 +95,19 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 	if n == 0 {
 		return results
 	}
-	compress := o.Compress == "zstd" || o.Compress == "auto" && zstds == n && !f.local()
-	fan := newFan(n, o.Stall)
+	u := Unpacking{Place: at, How: "tar", Within: t.within(), GNU: t.gnu(want)}
+	if o.Compress == "zstd" || o.Compress == "auto" && zstds == n && !c.Near() {
+		u.How = "zstd"
+	}
+	from, to := io.Pipe()
 	var wg guard.Group
 	var readErr error
 	wg.Go(guard.Count, func() {
-		readErr = guard.Call(func() error { return f.produce(fan, t, want, compress, o.Progress) })
-		fan.end(readErr)
+		readErr = guard.Call(func() error { return t.produce(to, want, u.How == "zstd", o) })
+		_ = to.CloseWithError(readErr)
 	})
-	taps := make([]*tap, len(f.Hosts))
-	for i, k := 0, 0; i < len(taps); i++ {
-		if todo[i] {
-			taps[i] = fan.taps[k]
-			k++
-		}
-	}
-	run := fmt.Sprintf("%d-%s", time.Now().UnixNano(), rand.Text())
-	_ = f.each(func(i int, _ Host, c *remote.Client) error {
-		if !todo[i] {
-			return nil
-		}
-		defer func() { _ = taps[i].Close() }()
-		how := "tar"
-		if compress {
-			how = "zstd"
-		}
-		res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", unpackScript, "jarvis", o.Root, run, how, t.within(), t.gnu(want)}, Sudo: o.Sudo, Stdin: taps[i], Apart: true})
-		if err == nil && res.Exit != 0 {
-			err = errors.New(firstOf(res.Stderr, fmt.Sprintf("unpacking ended with exit %d", res.Exit)))
-		}
-		if gone := taps[i].failed(); gone != nil {
-			err = gone
-		}
-		done(i, false, err)
-		return nil
-	})
-	fan.close()
+	c.Unpack(ctx, u, todo, from, func(i int, err error) { done(i, false, err) })
+	_ = from.Close() // when no host takes any more
 	wg.Wait()
 	if readErr != nil && !errors.Is(readErr, io.ErrClosedPipe) {
 		for i := range results {
@@ -137,17 +119,9 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 	return results
 }
 
-// manifest asks a host what it has; need is nil when it has everything.
-func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendOptions, owned, plain string) (hasZstd bool, need []bool, err error) {
-	res := &strings.Builder{}
-	r, err := c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", manifestScript, "jarvis", o.Root, owned, plain}, t.tops()...), Sudo: o.Sudo, Stdin: strings.NewReader(t.names()), Output: res, Apart: true})
-	if err != nil {
-		return false, nil, err
-	}
-	if r.Exit != 0 {
-		return false, nil, errors.New(firstOf(r.Stderr, fmt.Sprintf("the host can not say what it has: exit %d", r.Exit)))
-	}
-	head, listing, _ := strings.Cut(res.String(), "\n")
+// need reads a host's answer to a Question; need is nil when it has everything.
+func (t *Tree) need(answer string) (hasZstd bool, need []bool, err error) {
+	head, listing, _ := strings.Cut(answer, "\n")
 	words := strings.Fields(head)
 	if len(words) < 1 {
 		return false, nil, errors.New("the host can not say what it has")
@@ -171,31 +145,20 @@ func (f *Fleet) manifest(ctx context.Context, c *remote.Client, t *Tree, o SendO
 }
 
 // produce reads the tree once.
-func (f *Fleet) produce(to *fan, t *Tree, want []bool, compress bool, progress func(int64, int64)) error {
+func (t *Tree) produce(to io.Writer, want []bool, compress bool, o SendOptions) error {
 	all, sum := t.sizeOf(want), int64(0)
 	read := func(n int64) {
 		sum += n
-		if progress != nil {
-			progress(sum, all)
+		if o.Progress != nil {
+			o.Progress(sum, all)
 		}
 	}
 	if !compress {
-		return t.write(to, want, read)
+		return t.write(to, want, read, o.Left)
 	}
 	z, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.write(z, want, read), z.Close())
-}
-
-// local reports whether a host is on this machine, where compressing costs more than it saves.
-func (f *Fleet) local() bool {
-	for _, h := range f.Hosts {
-		host, _, err := net.SplitHostPort(h.Target.Addr)
-		if ip := net.ParseIP(host); err == nil && (host == "localhost" || ip != nil && ip.IsLoopback()) {
-			return true
-		}
-	}
-	return false
+	return errors.Join(t.write(z, want, read, o.Left), z.Close())
 }

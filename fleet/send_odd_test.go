@@ -157,6 +157,61 @@ func TestAFileThatChangesWhileItIsSent(t *testing.T) {
 	}
 }
 
+// The fault: one log that grows stopped the whole upload. rsync and tar carry on, and say so.
+func TestTheOthersGoOnWhenAFileChanges(t *testing.T) {
+	hosts, all := openSSH(t, 2, 139)
+	f := open(t, all...)
+	for _, h := range hosts {
+		inside(t, h, "mkdir -p /srv/d; echo old > /srv/d/log; echo old > /srv/d/gone; echo old > /srv/d/holes")
+	}
+	for _, before := range []string{"on hosts that have them", "again"} {
+		t.Run(before, func(t *testing.T) {
+			tree := madeTree(t, "mkdir d; echo a > d/a; head -c 3000000 /dev/zero > d/log; ln d/log d/other; truncate -s 5M d/holes; echo x >> d/holes; echo gone > d/gone; echo z > d/z", fleet.TreeOptions{Relative: true}, "d")
+			if out, err := exec.Command("sh", "-ec", "truncate -s 1000 d/log; rm d/gone; mkfifo d/gone; echo more >> d/holes; echo new > d/a.new").CombinedOutput(); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+			var left []string
+			for i, r := range f.Send(t.Context(), tree, fleet.SendOptions{Root: "/srv", Left: func(l *fleet.LeftFile) { left = append(left, l.Error()) }}) {
+				if r.Err != nil {
+					t.Error(r.Err)
+				}
+				if got := inside(t, hosts[i], "cd /srv/d; cat a log gone holes z; ls -A . ..; rm a z"); got != "a\nold\nold\nold\nz\n.:\na\ngone\nholes\nlog\nz\n\n..:\nd\n" {
+					t.Error(got)
+				}
+			}
+			if got := strings.Join(left, "; "); got != "d/gone changed while it was read; d/holes changed while it was read; d/log changed while it was read; d/other changed while it was read" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// What changes when half of it is under way already is not put into place either, and neither is an empty file for it.
+func TestAFileThatGrowsAllTheTime(t *testing.T) {
+	hosts, all := openSSH(t, 1, 140)
+	f := open(t, all...)
+	inside(t, hosts[0], "mkdir -p /srv; echo old > /srv/log")
+	for i := range 3 {
+		tree := madeTree(t, "echo a > a; head -c 50000000 /dev/urandom > log; echo z > z", fleet.TreeOptions{Relative: true}, "a", "log", "z")
+		once := false
+		var left []string
+		r := f.Send(t.Context(), tree, fleet.SendOptions{Root: "/srv", Compress: "none", Left: func(l *fleet.LeftFile) { left = append(left, l.Error()) }, Progress: func(int64, int64) {
+			if !once { // after the first file: the long one is read from here on
+				once = true
+				if err := os.Truncate("log", []int64{10, 49_000_000, 60_000_000}[i]); err != nil {
+					t.Error(err)
+				}
+			}
+		}})[0]
+		if r.Err != nil || strings.Join(left, "; ") != "log changed while it was read" {
+			t.Errorf("%v %q", r.Err, left)
+		}
+		if got := inside(t, hosts[0], "cd /srv; cat a log z; ls -A; rm a z"); got != "a\nold\nz\na\nlog\nz\n" {
+			t.Error(got)
+		}
+	}
+}
+
 func TestTenThousandSmallFiles(t *testing.T) {
 	hosts, all := openSSH(t, 1, 136)
 	f := open(t, all...)

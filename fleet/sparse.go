@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -59,13 +58,8 @@ func extents(f *os.File, size int64) (parts []extent) {
 
 const tarBlock = 512
 
-// writeSparse writes a file with holes, past tw into the stream that tw writes to.
-func writeSparse(tw *tar.Writer, to *bufio.Writer, hdr *tar.Header, e *treeEntry, buf []byte, read func(int64)) error {
-	f, err := os.Open(e.local)
-	if err != nil {
-		return fmt.Errorf("read what is to be sent: %w", err)
-	}
-	defer func() { _ = f.Close() }()
+// sparse writes a file with holes, past tw into the stream that tw writes to.
+func (s *treeWriter) sparse(hdr *tar.Header, e *treeEntry, f *os.File) error {
 	parts := append(extents(f, hdr.Size), extent{hdr.Size, 0}) // the last says where the file ends
 	var list strings.Builder
 	fmt.Fprintf(&list, "%d\n", len(parts))
@@ -79,26 +73,19 @@ func writeSparse(tw *tar.Writer, to *bufio.Writer, hdr *tar.Header, e *treeEntry
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.local, err)
 	}
-	if err := tw.Flush(); err != nil { // what comes before is padded
+	if err := s.tw.Flush(); err != nil { // what comes before is padded
 		return err
 	}
-	if _, err := to.WriteString(string(head) + table); err != nil {
+	if _, err := s.buf.WriteString(string(head) + table); err != nil {
 		return err
 	}
 	for _, p := range parts {
-		n, err := io.CopyBuffer(struct{ io.Writer }{to}, io.NewSectionReader(f, p.at, p.n), buf)
-		if err != nil {
+		if err := s.padded(s.buf, io.NewSectionReader(f, p.at, p.n), p.n); err != nil {
 			return err
 		}
-		if n != p.n {
-			return changed(e)
-		}
 	}
-	read(hdr.Size)
-	if _, err := to.WriteString(strings.Repeat("\x00", int(-stored&(tarBlock-1)))); err != nil {
-		return err
-	}
-	return unchanged(f, e, hdr.Size)
+	_, err = s.buf.WriteString(strings.Repeat("\x00", int(-stored&(tarBlock-1))))
+	return err
 }
 
 // sparseHeader gives the two headers of a sparse file of which size bytes travel.

@@ -1,15 +1,10 @@
 package fleet
 
 import (
-	"archive/tar"
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -241,109 +236,6 @@ func (t *Tree) gnu(want []bool) string {
 		}
 	}
 	return ""
-}
-
-// The stream has what is sent below treeDir, and nothing else but its last member, dirsFile: the directories that are part
-// of the tree, each ended by a NUL. When it is there, the stream is whole: tar itself does not tell a cut stream from a
-// short one.
-const (
-	treeDir  = "tree/"
-	dirsFile = "dirs"
-)
-
-// write writes the entries that are wanted as a tar stream (POSIX.1-2001), and tells how many bytes of files are read.
-func (t *Tree) write(w io.Writer, want []bool, read func(n int64)) error {
-	buf := bufio.NewWriterSize(w, fanChunk)
-	tw := tar.NewWriter(buf)
-	copyBuf := make([]byte, fanChunk)
-	var dirs strings.Builder
-	for i := range t.entries {
-		e := &t.entries[i]
-		if !want[i] {
-			continue
-		}
-		hdr, err := t.header(e)
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.local, err)
-		}
-		if hdr.Typeflag == tar.TypeDir {
-			dirs.WriteString(e.name + "\x00")
-		}
-		if hdr.Typeflag == tar.TypeReg && e.holes {
-			if err := writeSparse(tw, buf, hdr, e, copyBuf, read); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := tw.WriteHeader(hdr); err != nil {
-			return fmt.Errorf("%s: %w", e.local, err)
-		}
-		if hdr.Typeflag != tar.TypeReg {
-			continue
-		}
-		if err := writeFile(tw, e, hdr.Size, copyBuf, read); err != nil {
-			return err
-		}
-	}
-	if err := tw.WriteHeader(&tar.Header{Name: dirsFile, Mode: 0o600, Size: int64(dirs.Len()), Typeflag: tar.TypeReg}); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(tw, dirs.String()); err != nil {
-		return err
-	}
-	return errors.Join(tw.Close(), buf.Flush())
-}
-
-// header describes an entry in the stream.
-func (t *Tree) header(e *treeEntry) (*tar.Header, error) {
-	hdr, err := tar.FileInfoHeader(e.info, e.link)
-	if err != nil {
-		return nil, err
-	}
-	hdr.Name, hdr.Uname, hdr.Gname = treeDir+e.name, "", ""
-	hdr.Uid, hdr.Gid = t.wanted(e)
-	hdr.AccessTime, hdr.ChangeTime = time.Time{}, time.Time{}
-	hdr.Format = tar.FormatPAX // else the time is rounded
-	switch {
-	case e.info.IsDir():
-		hdr.Name += "/"
-		hdr.ModTime = hdr.ModTime.Truncate(time.Second) // nobody compares it
-	case e.hard >= 0:
-		hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, treeDir+t.entries[e.hard].name, 0
-	}
-	if hdr.Typeflag == tar.TypeReg || hdr.Typeflag == tar.TypeDir {
-		if attrs := xattrs(e.local); len(attrs) > 0 {
-			hdr.PAXRecords = attrs
-		}
-	}
-	return hdr, nil
-}
-
-func writeFile(tw *tar.Writer, e *treeEntry, size int64, buf []byte, read func(int64)) error {
-	f, err := os.Open(e.local)
-	if err != nil {
-		return fmt.Errorf("read what is to be sent: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	n, err := io.CopyBuffer(struct{ io.Writer }{tw}, io.LimitReader(f, size), buf)
-	if err != nil {
-		return err
-	}
-	read(n)
-	if n != size {
-		return changed(e)
-	}
-	return unchanged(f, e, size)
-}
-
-func changed(e *treeEntry) error { return fmt.Errorf("%s changed while it was read", e.local) }
-
-// unchanged tells when a file is no longer what it was when the tree was read.
-func unchanged(f *os.File, e *treeEntry, size int64) error {
-	if now, err := f.Stat(); err != nil || now.Size() != size || !now.ModTime().Equal(e.info.ModTime()) {
-		return changed(e)
-	}
-	return nil
 }
 
 // missing says which entries a host's listing lacks, or has otherwise.

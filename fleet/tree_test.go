@@ -35,7 +35,7 @@ func stream(t *testing.T, paths ...string) []byte {
 		all[i] = true
 	}
 	var b bytes.Buffer
-	if err := tree.write(&b, all, func(int64) {}); err != nil {
+	if err := tree.write(&b, all, func(int64) {}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -240,7 +240,7 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 	if err := os.WriteFile("old/big", []byte("less"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := tree.write(&bytes.Buffer{}, []bool{true}, func(int64) {}); err == nil || !strings.Contains(err.Error(), "old/big changed while it was read") {
+	if err := tree.write(&bytes.Buffer{}, []bool{true}, func(int64) {}, nil); err == nil || !strings.Contains(err.Error(), "old/big changed while it was read") {
 		t.Errorf("write = %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 # unpack.sh ROOT RUN tar|zstd WITHIN [gnu] < stream: unpack beside the place, then move what is new, and each file, into it.
 # WITHIN is the deepest directory below ROOT that all is in. With gnu the stream has directories or sparse files.
-# In the stream, tree/ is what was sent, and after it comes dirs: its directories. So no name of theirs is one of ours.
+# In the stream, tree/ is what was sent; after it come left, the files of it that are not to be put into place, if there are any, and
+# dirs, its directories. So no name of theirs is one of ours.
 root=$1 name=.jarvis-$2 help=$(tar --help 2> /dev/null)
 [ -z "$5" ] || tar --no-recursion --null -T /dev/null -cf - > /dev/null 2>&1 || {
   echo 'there is no GNU tar on this host; nothing was changed' >&2
@@ -58,7 +59,9 @@ esac 2>&1) || {
   exit 1
 }
 [ -f "$stage/dirs" ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
-cd -- "$stage/tree" || exit 1
+mkdir -p -- "$stage/tree" && cd -- "$stage/tree" || exit 1
+# What changed while it was read is not put into place.
+[ ! -s "$stage/left" ] || xargs -0 rm -f -- < "$stage/left" || exit 1
 # What directories are to be like, kept now: moving files out of them changes their times.
 [ ! -s "$stage/dirs" ] || tar $attrs --no-recursion --null -T "$stage/dirs" -cf "$stage/dirs.tar" || exit 1
 find . -type d -print0 > "$stage/all" || exit 1

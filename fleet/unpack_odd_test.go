@@ -120,7 +120,7 @@ truncate -s 1M all-hole; truncate -s 1M begin; printf begin | dd of=begin conv=n
 		t.Fatal(err)
 	}
 	sh(t, src, "truncate -s 10 begin")
-	if err := tree.write(&strings.Builder{}, []bool{true}, func(int64) {}); err == nil || err.Error() != "begin changed while it was read" {
+	if err := tree.write(&strings.Builder{}, []bool{true}, func(int64) {}, nil); err == nil || err.Error() != "begin changed while it was read" {
 		t.Errorf("%v", err)
 	}
 }

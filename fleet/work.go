@@ -16,7 +16,10 @@ type WorkOptions struct {
 }
 
 // NothingDoneError: the hosts were not reached, or not locked, so that nothing was done on any.
-type NothingDoneError struct{ Err error }
+type NothingDoneError struct {
+	Err     error
+	Reached bool // it is the lock that was not to be had
+}
 
 func (e *NothingDoneError) Error() string { return "nothing was done: " + Flat(e.Err) }
 func (e *NothingDoneError) Unwrap() error { return e.Err }
@@ -33,7 +36,7 @@ func (e *StoppedError) Unwrap() error { return e.Err }
 func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Context, *Fleet)) error {
 	f, err := Open(ctx, hosts, o.Options)
 	if err != nil {
-		return undone(ctx, err)
+		return undone(ctx, err, false)
 	}
 	defer f.Close()
 	if o.Lock != nil {
@@ -42,7 +45,7 @@ func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Cont
 		case err != nil && o.MayLock && ctx.Err() == nil:
 			o.Note("going on without the lock: " + Flat(err))
 		case err != nil:
-			return undone(ctx, err)
+			return undone(ctx, err, true)
 		default:
 			var stop context.CancelFunc
 			ctx, stop = lock.Context(ctx)
@@ -61,11 +64,11 @@ func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Cont
 	return nil
 }
 
-func undone(ctx context.Context, err error) error {
+func undone(ctx context.Context, err error, reached bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &NothingDoneError{err}
+	return &NothingDoneError{err, reached}
 }
 
 // Flat writes joined errors as one sentence; of many, the first few.

@@ -1,22 +1,16 @@
 package web
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/jarvisops/jarvis/access"
-	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/contract"
-	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -99,6 +93,8 @@ type ExecResult struct {
 	Signal string        `json:"signal,omitempty"`
 	Took   time.Duration `json:"took"`
 	Error  string        `json:"error,omitempty"`
+	// WaitedFor: with Error, the host whose tool had died, for which this one waited.
+	WaitedFor string `json:"waited_for,omitempty"`
 }
 
 // exec runs a command over the server's open connections, as the verb `run` does, with the streams that `jarvis exec`
@@ -106,128 +102,37 @@ type ExecResult struct {
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	c := callerOf(ctx)
-	line := "exec" // all that is known before something is read
-	record := func(outcome string) {
-		s.Table.Record(context.WithoutCancel(ctx), access.Record{Who: who(c), Via: c.via, Line: line, Outcome: outcome})
-	}
-	if !c.person.Has(access.Run) {
-		record("needs the role \"run\"")
-		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("`exec` needs the role %q, which %s does not have", access.Run, who(c)), Kind: command.ErrDenied}))
+	rec := s.admit(w, r, "exec", "`exec` needs")
+	if rec == nil {
 		return
-	}
-	if !c.free {
-		if wait := s.Limiter.Take(c.person.Name); wait > 0 {
-			record("too fast")
-			s.problem(w, r, tooFast(wait))
-			return
-		}
 	}
 	q, in, err := readExec(r.Body)
 	if err != nil {
-		record(err.Error())
-		s.problem(w, r, problemOf(err))
+		s.turnDown(w, r, rec, err)
 		return
 	}
-	var names []string
-	for _, h := range q.Hosts {
-		names = append(names, h.Name)
-	}
-	line = "exec " + fleet.Fold(names) + ": " + q.Line
-	if c.via != viaSocket {
-		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of his choice.
-		for i := range q.Hosts {
-			q.Hosts[i].Addr, q.Hosts[i].Keys = "", nil
-		}
-	}
-	hosts, err := s.Hosts(ctx, q.Hosts)
+	rec.line = "exec " + namesOf(q.Hosts) + ": " + q.Line
+	hosts, err := s.hostsOf(ctx, rec.c, q.Hosts)
 	if err != nil {
-		record(err.Error())
-		s.problem(w, r, problemOf(err))
+		s.turnDown(w, r, rec, err)
 		return
 	}
-	ctl := http.NewResponseController(w)
-	_ = ctl.EnableFullDuplex() // HTTP/2 is so anyway
-	if body, ok := r.Body.(*intake); ok {
-		body.stream() // what follows is the commands' stdin: they read it, or the sender waits
-	}
-	patient(w)
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.WriteHeader(http.StatusOK)
-	var mu sync.Mutex
-	dirty := false
-	emit := func(f ExecFrame) {
-		mu.Lock()
-		defer mu.Unlock()
-		dirty = true
-		if contract.Write(w, f) != nil {
-			cancel() // nobody listens: the commands end
-		}
-	}
-	// Not every line goes out by itself: many hosts say many.
-	flushed, ended := make(chan struct{}), make(chan struct{})
-	guard.Go(guard.Log(s.Log, "flush the output of commands"), func() {
-		defer close(flushed)
-		t := time.NewTicker(flushEvery)
-		defer t.Stop()
-		for {
-			select {
-			case <-ended:
-				return
-			case <-t.C:
-			}
-			mu.Lock()
-			if dirty && ctl.Flush() != nil {
-				cancel()
-			}
-			dirty = false
-			mu.Unlock()
-		}
-	})
-	record("begins")
-	emit(s.run(ctx, q, hosts, in, emit, record))
-	close(ended)
-	<-flushed
+	out := s.beginFrames(w, r, cancel)
+	defer out.close()
+	emit := func(f ExecFrame) { _ = out.emit(f, nil) }
+	rec.add("begins")
+	emit(s.run(ctx, q, hosts, in, emit, rec.add))
 }
 
 // readExec reads the first line of the body, and gives it with what follows it. The error is a *Problem.
-func readExec(body io.Reader) (ExecRequest, io.Reader, error) {
-	var q ExecRequest
-	bad := &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with hosts and a command"}
-	guarded, ok := body.(*intake)
-	if !ok {
-		return q, nil, bad
+func readExec(body io.Reader) (q ExecRequest, in io.Reader, err error) {
+	const what = "hosts and a command"
+	in, err = readHead(body, what, &q)
+	if err == nil && (q.Line == "" || len(q.Hosts) == 0) {
+		err = &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with " + what}
 	}
-	in := bufio.NewReader(body)
-	guarded.declared, guarded.limit = -1, int64(maxBody+in.Size()) // the bound is the line's; after it comes stdin
-	size := 0
-	for {
-		part, err := in.ReadSlice('\n')
-		if size += len(part); size > maxBody {
-			return q, nil, &Problem{Status: http.StatusRequestEntityTooLarge, Kind: "usage", Detail: "the first line has more than " + bytesText(maxBody), Hint: "name fewer hosts at once; what a command reads comes after the line"}
-		}
-		if err := guarded.add(part); err != nil {
-			return q, nil, err
-		}
-		var p *Problem
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.As(err, &p):
-			return q, nil, p
-		case err != nil && !errors.Is(err, io.EOF):
-			return q, nil, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the request broke off in its first line"}
-		}
-		break
-	}
-	if contract.Unmarshal(bytes.Join(guarded.parts, nil), &q) != nil || q.Line == "" || len(q.Hosts) == 0 {
-		return q, nil, bad
-	}
-	return q, in, nil
+	return q, in, err
 }
-
-// flushEvery is how late a line may be.
-const flushEvery = 5 * time.Millisecond
 
 func who(c caller) string {
 	if c.person.Name != "" {
@@ -290,14 +195,10 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 		o.Stdin = in
 	}
 	o.Done = func(r fleet.Result) {
-		x := &ExecResult{Host: index[r.Host.Name], Exit: r.Exit, Signal: r.Signal, Took: r.Took}
-		if r.Err != nil {
-			x.Error = r.Err.Error()
-		}
 		if !r.OK() {
 			failed++
 		}
-		emit(ExecFrame{Result: x})
+		emit(ExecFrame{Result: execResult(index[r.Host.Name], r)})
 	}
 	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, o, func(l fleet.Line) { emit(ExecFrame{Line: execLine(l, q.Raw)}) })
 	return failed

@@ -146,6 +146,7 @@ func (s *Server) plainRoutes(reg huma.Registry) []plainRoute {
 		list = append(list, plainRoute{op, h})
 	}
 	add(told(reg, "exec", "POST", "/v1/exec", "runs a command on hosts, with its streams: each line of the answer is a frame. After the first line of the request comes stdin for the command. Needs the role `run`.", "application/x-ndjson", ExecRequest{}, ExecFrame{}), s.Hosts != nil, http.HandlerFunc(s.exec))
+	add(told(reg, "files", "POST", "/v1/files", "brings files to hosts and from them, in steps: each line of the request after the first is a step or says how many bytes follow, and each line of the answer is a frame. For `jarvis upload`, `sync` and `fetch`. Needs the role `run`.", "application/x-ndjson", FilesRequest{}, FilesFrame{}), s.Hosts != nil, http.HandlerFunc(s.files))
 	add(told(reg, "exec-hosts", "POST", "/v1/exec/hosts", "says what names mean to the record, for who connects by himself. Needs the role `run`.", "application/json", WhereRequest{}, []Where{}), s.Hosts != nil, http.HandlerFunc(s.where))
 	add(told(reg, "agent", "GET", agent.Path, "opens the line of an agent, as a WebSocket. Needs an agent's token.", "application/octet-stream", nil, nil), s.Agents != nil, http.HandlerFunc(s.agents))
 	add(told(reg, "reload", "POST", "/v1/reload", "reads the configuration again. Needs the role `admin`.", "application/json", nil, Reloaded{}), s.Reload != nil, http.HandlerFunc(s.reload))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/web"
 )
 
 type execCmd struct {
@@ -80,11 +81,11 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	if c.Skip && c.NoLock && !c.Serial && o.Stdin == nil {
 		return c.each(ctx, t, hosts, r, cmd, o)
 	}
-	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
+	return c.work(ctx, t, hosts, r, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
 		cmd.Sudo = r.sudo()
-		p.start("running", f.Hosts)
+		p.start("running", f.Reached())
 		p.raw = o.Raw
-		o.Done = p.done(f.Hosts)
+		o.Done = p.done(f.Reached())
 		return f.Exec(ctx, cmd, o, p.line), nil
 	})
 }
@@ -159,8 +160,21 @@ func (t *term) open(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// work is what is done on hosts that are connected, and locked.
-type work func(context.Context, *fleet.Fleet, *resolver, *printer) ([]fleet.Result, error)
+// crew is hosts that are connected, and locked: by connections of this process, or by the server's.
+type crew interface {
+	fleet.Carrier
+	Has(ctx context.Context, dir string, sudo *remote.Sudo) []fleet.Result
+	Exec(ctx context.Context, cmd remote.Command, o fleet.ExecOptions, out func(fleet.Line)) []fleet.Result
+	Sync(ctx context.Context, tool remote.Command, o fleet.ExecOptions, out func(fleet.Line)) []fleet.Result
+}
+
+var (
+	_ crew = (*fleet.Fleet)(nil)
+	_ crew = (*web.Files)(nil)
+)
+
+// work is what is done on them.
+type work func(context.Context, crew, *resolver, *printer) ([]fleet.Result, error)
 
 // on finds the hosts, and works on them.
 func (m *manyFlags) on(ctx context.Context, t *term, command string, do work) error {
@@ -188,12 +202,10 @@ func (m *manyFlags) work(ctx context.Context, t *term, found []found, r *resolve
 	p.connects(hosts)
 	var verdict error
 	err := fleet.Work(ctx, hosts, o, func(ctx context.Context, f *fleet.Fleet) {
-		p.ready(f, !m.NoLock)
+		p.ready(f.Hosts, !m.NoLock)
 		results, err := do(ctx, f, r, p)
 		p.close()
-		if verdict = err; err == nil || ctx.Err() != nil {
-			verdict = p.verdict(ctx, results, f.Lost)
-		}
+		verdict = p.ending(ctx, results, f.Lost, err)
 	})
 	var undone *fleet.NothingDoneError
 	var stopped *fleet.StoppedError

@@ -12,6 +12,7 @@ import (
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
+	"github.com/jarvisops/jarvis/web"
 )
 
 // sendFlags are those of upload and sync.
@@ -47,8 +48,9 @@ func (c *uploadCmd) Run(ctx context.Context, t *term) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	return c.on(ctx, t, "upload", func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
-		return c.send(ctx, f, tree, c.root(), r.sudo(), p), nil
+	root := c.root()
+	return c.onBy(ctx, t, web.FilesRequest{Command: "upload", Root: root, Entries: tree.Len()}, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
+		return c.send(ctx, f, tree, root, r.sudo(), p)
 	})
 }
 
@@ -60,7 +62,7 @@ func (c *sendFlags) root() string {
 	return "/var/run/orgalorg/" + time.Now().UTC().Format("20060102150405.000000")
 }
 
-func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
+func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) ([]fleet.Result, error) {
 	for i, l := range tree.Skipped {
 		if i == maxSkipped {
 			p.note("and %d more were skipped", len(tree.Skipped)-i)
@@ -68,20 +70,21 @@ func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, 
 		}
 		p.note("%s", plain.Line(l))
 	}
-	p.start("sending", f.Hosts)
+	p.start("sending", f.Reached())
 	if c.Verbose > 0 {
 		for name := range tree.Names() {
 			p.note("sending %s, where it is not there already", name)
 		}
 	}
 	same := 0
-	done := p.done(f.Hosts)
-	results := f.Send(ctx, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
+	var left []*fleet.LeftFile
+	done := p.done(f.Reached())
+	results := fleet.SendBy(ctx, f, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
 		if r.Same {
 			same++
 		}
 		done(fleet.Result{Host: r.Host, Err: r.Err})
-	}})
+	}, Left: func(l *fleet.LeftFile) { left = append(left, l) }})
 	out := make([]fleet.Result, len(results))
 	ok := 0
 	for i, r := range results {
@@ -90,11 +93,33 @@ func (c *sendFlags) send(ctx context.Context, f *fleet.Fleet, tree *fleet.Tree, 
 			ok++
 		}
 	}
-	if !c.JSON && !c.Quiet && ok > 0 {
-		p.say("%d %s to %s on %s%s", tree.Len(), word(tree.Len(), "entry", "entries"), root, hosts(ok), unchanged(same, ok))
+	if n := tree.Len() - len(left); !c.JSON && !c.Quiet && ok > 0 {
+		p.say("%d %s to %s on %s%s", n, word(n, "entry", "entries"), root, hosts(ok), unchanged(same, ok))
 	}
-	return out
+	if len(left) > 0 && ok > 0 {
+		return out, partly(left)
+	}
+	return out, nil
 }
+
+// partly says which files were not sent, with an exit code of its own, as rsync has for that.
+func partly(left []*fleet.LeftFile) error {
+	if len(left) == 1 {
+		return &exitError{exitPartly, plain.Line(left[0].Error()) + ", so it was not sent, and what was there before stays; all else is there"}
+	}
+	var names []string
+	for i, l := range left {
+		if i == maxLeft {
+			names = append(names, fmt.Sprintf("and %d more", len(left)-i))
+			break
+		}
+		names = append(names, plain.Line(l.Local))
+	}
+	return &exitError{exitPartly, fmt.Sprintf("%d files changed or went away before they were read, so they were not sent, and what was there before stays; all else is there: %s", len(left), strings.Join(names, ", "))}
+}
+
+// maxLeft bounds how many files that were not sent are named.
+const maxLeft = 20
 
 // maxSkipped bounds how many sockets and the like are named.
 const maxSkipped = 20
@@ -167,32 +192,37 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 		defer func() { _ = in.Close() }()
 		o.Stdin = in
 	}
-	return c.on(ctx, t, "sync", func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
-		root := c.root()
-		tool := remote.Command{Line: shellLine(c.Shell, c.Tool, c.ToolArgs), Sudo: r.sudo()}
+	q := web.FilesRequest{Command: "sync", Root: c.Root, Tool: shellLine(c.Shell, c.Tool, c.ToolArgs), Timeout: o.Timeout}
+	if tree != nil {
+		q.Root, q.Entries = c.root(), tree.Len()
+	}
+	return c.onBy(ctx, t, q, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
+		tool := remote.Command{Line: q.Tool, Dir: q.Root, Sudo: r.sudo()}
 		if tree != nil {
-			sent := c.send(ctx, f, tree, root, r.sudo(), p)
+			sent, err := c.send(ctx, f, tree, q.Root, r.sudo(), p)
+			if left := (*exitError)(nil); errors.As(err, &left) {
+				left.msg += ", and the tool ran nowhere"
+				return sent, left
+			}
 			for _, s := range sent {
 				if s.Err != nil {
 					return sent, nil // the tool runs where all have the files, or nowhere
 				}
 			}
-			tool.Dir = root
 		} else if c.Root != "" {
 			if missing := without(ctx, f, c.Root, r.sudo()); missing != nil {
 				return missing, nil
 			}
-			tool.Dir = c.Root
 		}
-		p.start("the tool runs", f.Hosts)
-		o.Done = p.done(f.Hosts)
+		p.start("the tool runs", f.Reached())
+		o.Done = p.done(f.Reached())
 		if p.raw = o.Raw; c.Simple {
 			return f.Exec(ctx, tool, o, p.line), nil
 		}
 		ended := o.Done
 		o.Done = func(r fleet.Result) {
 			var waited *fleet.WaitedError // the summary names these
-			if ended(r); !r.OK() && len(f.Hosts) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
+			if ended(r); !r.OK() && len(f.Reached()) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
 				p.note("the tool on %s has ended: %s", r.Host.Name, how(r)) // at once: the others may wait for it
 			}
 		}
@@ -201,9 +231,8 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 }
 
 // without gives the hosts that have no such directory as failed; nil when all have it.
-func without(ctx context.Context, f *fleet.Fleet, dir string, sudo *remote.Sudo) []fleet.Result {
-	test := remote.Command{Args: []string{"test", "-d", dir}, Sudo: sudo, Apart: true}
-	results := f.Exec(ctx, test, fleet.ExecOptions{}, func(fleet.Line) {})
+func without(ctx context.Context, f crew, dir string, sudo *remote.Sudo) []fleet.Result {
+	results := f.Has(ctx, dir, sudo)
 	bad := false
 	for i, r := range results {
 		switch {
@@ -283,12 +312,17 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	defer r.Close()
-	return c.work(ctx, t, hosts, r, func(ctx context.Context, f *fleet.Fleet, r *resolver, p *printer) ([]fleet.Result, error) {
-		p.start("fetching", f.Hosts)
+	wanted := pathsOf(hosts, of)
+	q := web.FilesRequest{Command: "fetch", Paths: c.Paths, Of: wanted}
+	if wanted != nil {
+		q.Paths = nil
+	}
+	return c.workBy(ctx, t, hosts, r, q, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
+		p.start("fetching", f.Reached())
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		o := fleet.FetchOptions{Paths: c.Paths, Of: pathsOf(hosts, of), Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: fetched(p, f.Hosts)}
-		for _, r := range f.Fetch(ctx, o) {
+		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: fetched(p, f.Reached())}
+		for _, r := range fleet.FetchBy(ctx, f, o) {
 			var differs *fleet.DiffersError
 			if errors.As(r.Err, &differs) {
 				r.Err = fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", r.Err)
@@ -297,7 +331,7 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 			files, bytes = files+r.Files, bytes+r.Bytes
 		}
 		if !c.JSON && !c.Quiet && files > 0 {
-			p.say("%d %s, %s, to %s", files, word(files, "file", "files"), size(bytes), c.where(len(f.Hosts)))
+			p.say("%d %s, %s, to %s", files, word(files, "file", "files"), size(bytes), c.where(len(f.Reached())))
 		}
 		return out, nil
 	})
@@ -416,8 +450,8 @@ func (c *lockCmd) Run(ctx context.Context, t *term) error {
 	if c.lockDir, err = there(c.Root); err != nil {
 		return err
 	}
-	return c.on(ctx, t, "lock", func(ctx context.Context, f *fleet.Fleet, _ *resolver, p *printer) ([]fleet.Result, error) {
-		p.say("locked: %s; Ctrl-C lets go", hosts(len(f.Hosts)))
+	return c.on(ctx, t, "lock", func(ctx context.Context, f crew, _ *resolver, p *printer) ([]fleet.Result, error) {
+		p.say("locked: %s; Ctrl-C lets go", hosts(len(f.Reached())))
 		<-ctx.Done()
 		return nil, nil
 	})

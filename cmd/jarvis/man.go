@@ -9,7 +9,7 @@ import (
 )
 
 // exitCodes are told by --help and by the manual.
-const exitCodes = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not allowed, 4 not found, 5 not done yet (it waits for a second person, or --timeout is over), 130 interrupted. 1 is also for a plan that would fail, and for a drift of a host that differs or is not known."
+const exitCodes = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not allowed, 4 not found, 5 not done yet (it waits for a second person, or --timeout is over), 24 a file changed while it was read to be sent, 130 interrupted. 1 is also for a plan that would fail, and for a drift of a host that differs or is not known."
 
 type manCmd struct{}
 

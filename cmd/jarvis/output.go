@@ -123,6 +123,22 @@ func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*f
 	return err
 }
 
+// ending is what work ends with: its own error, or what became of the hosts. That some files were not sent is said beside what
+// failed on a host.
+func (p *printer) ending(ctx context.Context, results []fleet.Result, lost []*fleet.HostError, err error) error {
+	var some *exitError
+	if err == nil || ctx.Err() != nil {
+		return p.verdict(ctx, results, lost)
+	}
+	if errors.As(err, &some) && some.code == exitPartly {
+		if failed := p.verdict(ctx, results, lost); failed != nil {
+			p.note("%s", some.msg)
+			return failed
+		}
+	}
+	return err
+}
+
 // start says on which hosts something begins.
 func (p *printer) start(what string, hosts []fleet.Host) {
 	p.mu.Lock()
@@ -240,9 +256,9 @@ func (p *printer) connects(hosts []fleet.Host) {
 }
 
 // ready tells him that the work begins.
-func (p *printer) ready(f *fleet.Fleet, locked bool) {
+func (p *printer) ready(on []fleet.Host, locked bool) {
 	if p.flags.Verbose > 0 {
-		p.note("connected to %s%s", hosts(len(f.Hosts)), map[bool]string{true: ", and locked", false: ", without a lock"}[locked])
+		p.note("connected to %s%s", hosts(len(on)), map[bool]string{true: ", and locked", false: ", without a lock"}[locked])
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	exitDenied      = command.ExitDenied
 	exitNotFound    = command.ExitNotFound
 	exitInterrupted = command.ExitInterrupted
+	exitPartly      = 24 // as rsync's, of files that went away
 )
 
 // term is what a command speaks through.

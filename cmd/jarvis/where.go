@@ -185,7 +185,7 @@ func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost)
 		if h.Way != "" {
 			t.Way = h.Way
 			t.Through = func(context.Context, string) (net.Conn, error) {
-				return nil, fmt.Errorf("it stands in the %s, and this command connects from here: `run`, and `exec` without flags that make it connect from here, go by the server and an agent; --direct connects from here all the same", h.Way)
+				return nil, fmt.Errorf("it stands in the %s, and this command connects from here: `run`, and `exec`, `upload`, `sync` and `fetch` without flags that make them connect from here, go by the server and an agent; --direct connects from here all the same", h.Way)
 			}
 		}
 		if r.flags.User != "" {
