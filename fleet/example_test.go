@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -14,18 +12,22 @@ import (
 // Twenty hosts: locked, given a file, and reloaded, all or none of them.
 func ExampleOpen() {
 	ctx := context.Background()
-	key, err := remote.LoadKey("/home/alice/.ssh/id_ed25519", nil)
+	ssh, err := remote.NewResolver() // ~/.ssh/config, known_hosts, keys and the agent, as ssh reads them
 	if err != nil {
 		log.Fatal(err)
 	}
-	known := remote.NewKnownHosts("/home/alice/.ssh/known_hosts")
+	defer ssh.Close()
 	names, err := fleet.Expand("web[1-20].example.org")
 	if err != nil {
 		log.Fatal(err)
 	}
 	var hosts []fleet.Host
 	for _, n := range names {
-		hosts = append(hosts, fleet.Host{Name: n, Target: remote.Target{Addr: n + ":22", User: "root", Signers: []gossh.Signer{key}, HostKeys: known}})
+		t, err := ssh.Target("root@" + n)
+		if err != nil {
+			log.Fatal(err)
+		}
+		hosts = append(hosts, fleet.Host{Name: n, Target: t})
 	}
 	f, err := fleet.Open(ctx, hosts, fleet.Options{})
 	if err != nil {

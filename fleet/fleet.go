@@ -5,6 +5,9 @@
 //	        there (Skip)       ├─ Send   one tree to all, read once; what is there already is not sent
 //	                           └─ Sync   a tool on every host, that the others' steps reach (orgalorg's protocol)
 //
+// A Target for each Host comes from a remote.Resolver, which reads what ssh reads. Functions that are told of what happens
+// (Done, Failed, Opened, out) are called one at a time within one call of Open, Run, Exec, Send or Fetch.
+//
 // A host that fails is a Result with its error; what the others do is the caller's choice. It uses remote, and nothing
 // else of ours.
 package fleet

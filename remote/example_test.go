@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -55,16 +53,19 @@ func ExampleClient_Run() {
 
 // A pool keeps one connection to each host, however many use it.
 func ExamplePool() {
-	key, err := remote.LoadKey("/home/alice/.ssh/id_ed25519", nil)
+	ssh, err := remote.NewResolver()
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer ssh.Close()
 	pool := remote.NewPool(remote.PoolConfig{Idle: 10 * time.Minute})
 	defer pool.Close()
-	known := remote.NewKnownHosts("/home/alice/.ssh/known_hosts")
 	for range time.Tick(time.Minute) {
 		for _, host := range []string{"web1", "web2"} {
-			t := remote.Target{Addr: host + ":22", User: "alice", Signers: []gossh.Signer{key}, HostKeys: known}
+			t, err := ssh.Target(host) // of an IPv6 address too: a port is put beside it rightly
+			if err != nil {
+				log.Fatal(err)
+			}
 			res, err := pool.Run(context.Background(), t, remote.Command{Args: []string{"cat", "/proc/loadavg"}})
 			fmt.Println(host, res.Stdout, err)
 		}

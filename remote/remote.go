@@ -1,12 +1,16 @@
 // Package remote is one host over SSH: its key, the connection, commands, files, and commands that outlive the
 // connection.
 //
-//	Target ── Dial, or a Pool ──► Client ──┬─ Run     stdin, stdout and stderr apart, exit status, signal
-//	                                       └─ Job     started once on the host, followed, adopted again
+//	Resolver ──► Target ── Dial, or a Pool ──► Client ──┬─ Run     stdin, stdout and stderr apart, exit status, signal
+//	                                                    └─ Job     started once on the host, followed, adopted again
+//
+// A Resolver makes a Target of a host as ssh would: by ~/.ssh/config, known_hosts, key files and the agent. A Target that
+// is filled in by hand does as well.
 //
 // A host key is always verified: a Target without HostKeys is refused, and a host that offers another key is a
 // *HostKeyError, never a question. A Client may be used by several goroutines; each Run has a session of its own.
-// Goroutines of a Run end before Run returns. It imports nothing of ours, so it can be used by itself.
+// Goroutines of a Run end before Run returns. Of ours it imports
+// no package but small internal ones, so it can be used by itself.
 package remote
 
 import (
