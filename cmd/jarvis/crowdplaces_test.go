@@ -85,7 +85,7 @@ func (s *crowdSite) onMatrix(t testing.TB) (rooms []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.people = append(s.people, talker{fmt.Sprintf("m%d", i), room, "^" + regexp.QuoteMeta(room) + ` @jarvis:\S+: `, say(c), c.Next, c.Count, 0})
+		s.people = append(s.people, talker{fmt.Sprintf("m%d", i), room, "^" + regexp.QuoteMeta(room) + ` @jarvis:\S+: `, say(c), c.Next, c.Count, 6})
 	}
 	for i := range s.crowd.strangers {
 		c := dial(fmt.Sprintf("zm%d", i))
