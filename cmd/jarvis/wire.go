@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,11 +18,13 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
+	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/keyring"
 	"github.com/jarvisops/jarvis/pages"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/reach"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 	"github.com/jarvisops/jarvis/tasklog"
@@ -45,17 +46,13 @@ type app struct {
 	site    *pages.Site
 	listens atomic.Value // string: where the API and the pages are served; nothing until then
 	pool    *remote.Pool
+	finder  *reach.Finder
 	tasks   *tasklog.Log
 	hub     *agent.Hub
 	checks  *checks.Monitor
 	table   *command.Table
 	keeper  *keeper
 	known   *keyring.Known // nil: workers.ssh.known_hosts is no file that is kept
-
-	mu       sync.Mutex
-	resolver *remote.Resolver // of checks
-	noted    sync.Map         // what was said of the files of ~/.ssh
-	resolved time.Time
 
 	beside []func(context.Context) error               // services of `jarvis serve` alone
 	reload func(context.Context) (web.Reloaded, error) // reads the configuration again; nil: it cannot be
@@ -138,10 +135,11 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	a.access.SetOIDC(conf.HTTP.OIDC)
 	a.limiter = access.NewLimiter(conf.Limit)
 	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
-	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
+	a.finder = reach.New(reach.Config{Record: a.engine, Keys: a.workers.SSH, Pool: a.pool, Through: a.through, Log: log})
+	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.finder.Named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
 		return nil, err
 	}
-	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.target, Through: a.through, Do: a.do, Log: log}); err != nil {
+	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.finder.Target, Through: a.through, Do: a.do, Log: log}); err != nil {
 		return nil, err
 	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
@@ -158,7 +156,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, conf.Wrong(err)
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.finder.Exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
 	if k := conf.Workers.Keys; k != nil {
 		env.Repos = k.GitHub.Repos
 	}
@@ -207,6 +205,15 @@ func (a *app) do(ctx context.Context, line, key string) error {
 	return err
 }
 
+// asked finds the hosts that a client of the API names.
+func (a *app) asked(ctx context.Context, list []web.ExecHost) ([]fleet.Host, error) {
+	words := make([]reach.Word, len(list))
+	for i, h := range list {
+		words[i] = reach.Word{Name: h.Name, Addr: h.Addr, User: h.User, Keys: h.Keys}
+	}
+	return a.finder.Hosts(ctx, words)
+}
+
 func (a *app) close() {
 	if a.stuck {
 		return // what hangs would hang this, too; the process ends, and with it all that it holds
@@ -214,8 +221,8 @@ func (a *app) close() {
 	if a.pool != nil {
 		a.pool.Close()
 	}
-	if a.resolver != nil {
-		a.resolver.Close()
+	if a.finder != nil {
+		a.finder.Close()
 	}
 	if a.workers != nil {
 		a.workers.Close()
@@ -287,7 +294,7 @@ func (a *app) serve(ctx context.Context, fronts []bot.Frontend, ready func()) er
 	a.metrics.Gauge("jarvis_notices_late_seconds", "How long the oldest notice for a webhook or a mail waits that was not taken at its first try.", nil, b.NoticesLate)
 	a.metrics.Gauge("jarvis_notices_dropped", "Notices that no webhook or mail server took in two days, and that were given up in the last week.", nil, b.NoticesDropped)
 	srv, err := web.New(web.Config{Socket: a.conf.Socket, Listen: a.conf.Listen, HTTP: a.conf.HTTP, Table: a.table, Engine: a.engine, Access: a.access,
-		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.hosts, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Site: a.site, Version: version, Log: a.log, Healthy: a.ready,
+		Limiter: a.limiter, Metrics: a.metrics, Pages: a.pages, Hosts: a.asked, Pool: a.pool, Checks: a.checks, Hook: a.tasks.Hook(), Agents: a.hub, Reload: a.reload, Site: a.site, Version: version, Log: a.log, Healthy: a.ready,
 		Listened: func(addr string) {
 			a.listens.Store(addr)
 			a.log.Info("the API is served", "address", addr)

@@ -4,7 +4,7 @@
 //	7  cmd/jarvis
 //	6  config                       (puts the Config types of all below together)
 //	5  lab  bot/*  pages            (played, one chat network each, seen in a browser)
-//	4  bot  web
+//	4  bot  web  reach
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
 //	   inventory  agent
@@ -49,7 +49,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 2, true
 	case "command", "workers/all":
 		return 3, true
-	case "bot", "web":
+	case "bot", "web", "reach":
 		return 4, true
 	case "lab", "pages":
 		return 5, true

@@ -1,4 +1,4 @@
-package main
+package reach
 
 import (
 	"log/slog"
@@ -10,7 +10,6 @@ import (
 
 // TestTheServerReadsABadLine: a server has no terminal to complain on, and its log is told once.
 func TestTheServerReadsABadLine(t *testing.T) {
-	keepGo(t)
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
@@ -20,9 +19,9 @@ func TestTheServerReadsABadLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said strings.Builder
-	a := &app{log: slog.New(slog.NewTextHandler(&said, nil))}
+	f := New(Config{Log: slog.New(slog.NewTextHandler(&said, nil))})
 	for range 2 {
-		r, err := a.serverResolver()
+		r, err := f.serverResolver()
 		if err != nil {
 			t.Fatal(err)
 		}
