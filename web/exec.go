@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -204,15 +205,29 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 	return failed
 }
 
+// whileAsked reads from r until ctx ends. net/http waits for the body of a request, also of one that is given up, and whoever types
+// it may never end.
+func whileAsked(ctx context.Context, r io.Reader) io.Reader {
+	body, in := io.Pipe()
+	guard.Go(guard.Count, func() {
+		_, err := io.Copy(in, r)
+		_ = in.CloseWithError(err)
+	})
+	context.AfterFunc(ctx, guard.Func(guard.Count, func() { _ = body.CloseWithError(io.ErrClosedPipe) }))
+	return body
+}
+
 // Exec runs a command through the server, and calls f for each frame. When ctx ends, the commands end on the hosts.
 func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f func(ExecFrame)) error {
 	head, err := contract.Marshal(q)
 	if err != nil {
 		return err
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	var body io.Reader = strings.NewReader(string(head) + "\n")
 	if q.Stdin {
-		body = io.MultiReader(body, stdin)
+		body = io.MultiReader(body, whileAsked(ctx, stdin))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/exec", body)
 	if err != nil {
