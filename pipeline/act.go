@@ -244,7 +244,7 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 	case !r.HasBegun() && r.State == Proposed:
 		return no(fmt.Sprintf("it waits for a second person; `approve %d` or `deny %d`", r.ID, r.ID))
 	case r.State == Planned:
-		return no(fmt.Sprintf("it has not begun, and is to on %s; `cancel %d` ends that", r.Why, r.ID))
+		return no(fmt.Sprintf("it has not begun, and is planned for %s; `cancel %d` ends that", r.Why, r.ID))
 	case !r.HasBegun():
 		return no("it never began (" + endingWords[r.Ending] + "); ask for it again, as a new run")
 	case r.Ending == EndUndonePart:
