@@ -107,6 +107,15 @@ func (t *bench) files(jarvis string) {
 	rsync := func(what string) []string {
 		return []string{"bash", "-ec", "for h in " + all + "; do rsync -a -e 'ssh -F " + conf + "' " + what + " $h:" + target + "/ & done; wait"}
 	}
+	server := filepath.Join(t.home, "jarvis.yaml")
+	if err := os.WriteFile(server, fmt.Appendf(nil, "data: %s\nlisten: \"\"\nworkers: {ssh: {key: %s}}\n", filepath.Join(t.home, "data"), id), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := t.serve(jarvis, server)
+	defer stop()
+	through := func(what string) []string {
+		return []string{jarvis, "--config", server, "upload", "-q", "-y", "-e", "-o", "root@" + fleet, "-r", target, what}
+	}
 	for _, what := range []string{"big", "tree"} {
 		fmt.Printf("\n%s to %d hosts\n", map[string]string{"big": "one file of 100 MB", "tree": "5,000 small files"}[what], n)
 		var base cost
@@ -117,6 +126,7 @@ func (t *bench) files(jarvis string) {
 		}{
 			{"tar | ssh, all at once", tarSSH(what), false}, {"jarvis upload", upload(what), false}, {"rsync, all at once", rsync(what), false},
 			{"rsync again, unchanged", rsync(what), true}, {"jarvis upload again, unchanged", upload(what), true},
+			{"jarvis upload through the server", through(what), false}, {"the same again, unchanged", through(what), true},
 		} {
 			if testing.Short() && c.args[0] != jarvis {
 				continue
