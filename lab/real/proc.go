@@ -140,7 +140,7 @@ func (p *proc) kill() {
 
 // until calls f until it gives nil, the process ends, or the time is over.
 func (p *proc) until(what string, limit time.Duration, f func() error) error {
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(Patience(limit)) // other servers and their tests start beside it
 	for {
 		err := f()
 		if err == nil {
