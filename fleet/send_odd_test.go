@@ -114,7 +114,7 @@ func TestAnUploadThatIsCut(t *testing.T) {
 			done := make(chan fleet.SendResult, 1)
 			go func() { done <- f.Send(ctx, tree, fleet.SendOptions{Root: "/srv/up"})[0] }()
 			until(t, "it is under way", func() bool {
-				big, _ := filepath.Glob(filepath.Join(h.Root, "srv/up/.jarvis-*/tree/d/big"))
+				big, _ := filepath.Glob(filepath.Join(h.Root, "srv/up/.jarvis-*/in/tree/d/big"))
 				return len(big) == 1 && pid() != ""
 			})
 			there := pid()

@@ -1,7 +1,8 @@
 # unpack.sh ROOT RUN tar|zstd WITHIN [gnu] < stream: unpack beside the place, then move what is new, and each file, into it.
 # WITHIN is the deepest directory below ROOT that all is in. With gnu the stream has directories or sparse files.
 # In the stream, tree/ is what was sent; after it come left, the files of it that are not to be put into place, if there are any, and
-# dirs, its directories. So no name of theirs is one of ours.
+# dirs, its directories. All of it is unpacked below in/, so no name in it is one of ours; and what it says is somebody's word: no
+# name in left and dirs may lead out of tree.
 root=$1 name=.jarvis-$2 help=$(tar --help 2> /dev/null)
 [ -z "$5" ] || tar --no-recursion --null -T /dev/null -cf - > /dev/null 2>&1 || {
   echo 'there is no GNU tar on this host; nothing was changed' >&2
@@ -35,7 +36,8 @@ trap 'exit 1' HUP INT TERM PIPE
 for old in .jarvis-[0-9]*; do
   [ ! -f "$old/of-jarvis" ] || [ -L "$old" ] || find "$old" -prune -type d -mtime +0 -exec rm -rf {} +
 done
-mkdir -m 700 -- "$stage" && : > "$stage/of-jarvis" || exit 1
+mkdir -m 700 -- "$stage" && : > "$stage/of-jarvis" && mkdir -- "$stage/in" || exit 1
+in=$stage/in
 x=-p
 case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability --xattrs-include=system.posix_acl_*" ;; esac
 attrs=${x#-p}
@@ -51,19 +53,35 @@ full() {
 eval "$full"
 set -f
 said=$(case $3 in
-zstd) zstd -qdc | tar $x -C "$stage" -xf - ;;
-*) tar $x -C "$stage" -xf - ;;
+zstd) zstd -qdc | tar $x -C "$in" -xf - ;;
+*) tar $x -C "$in" -xf - ;;
 esac 2>&1) || {
   full "$root"
   printf '%s\n' "$said" >&2
   exit 1
 }
-[ -f "$stage/dirs" ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
-mkdir -p -- "$stage/tree" && cd -- "$stage/tree" || exit 1
+[ -f "$in/dirs" ] || { echo 'the stream broke off; nothing was changed' >&2; exit 1; }
+for f in tree left dirs; do
+  [ ! -L "$in/$f" ] || { echo "$f is a link in the stream; nothing was changed" >&2; exit 1; }
+done
+mkdir -p -- "$in/tree" && cd -- "$in/tree" && tree=$(pwd -P) || exit 1
+export tree
+within='for f; do
+  d=$f
+  [ "$what" = dirs ] || case $f in */*) d=${f%/*} ;; *) d=. ;; esac
+  [ "$d" != . ] || continue
+  cd -P -- "$tree/$d" 2> /dev/null && [ "$PWD" = "$tree/$d" ] || {
+    echo "$f leads out of what was sent; nothing was changed" >&2
+    exit 255
+  }
+done'
+for what in dirs left; do
+  [ ! -s "$in/$what" ] || what=$what xargs -0 sh -c "$within" sh < "$in/$what" || exit 1
+done
 # What changed while it was read is not put into place.
-[ ! -s "$stage/left" ] || xargs -0 rm -f -- < "$stage/left" || exit 1
+[ ! -s "$in/left" ] || xargs -0 rm -f -- < "$in/left" || exit 1
 # What directories are to be like, kept now: moving files out of them changes their times.
-[ ! -s "$stage/dirs" ] || tar $attrs --no-recursion --null -T "$stage/dirs" -cf "$stage/dirs.tar" || exit 1
+[ ! -s "$in/dirs" ] || tar $attrs --no-recursion --null -T "$in/dirs" -cf "$stage/dirs.tar" || exit 1
 find . -type d -print0 > "$stage/all" || exit 1
 # Is a place on another file system than the stage? Then mv(1) would remove the old file and copy the new one, which a full
 # disk leaves half there. By number it shows but for mounts of the same one: those are in mountinfo, or behind a link.
@@ -81,7 +99,7 @@ here=$(stat -L -c %d -- "$stage" 2> /dev/null) &&
   fi
 done < /proc/self/mountinfo
 me=$(id -u)
-export me base root stage near x attrs full
+export me base root stage in near x attrs full
 # Directories that are on both sides are walked, parents first; what is in them moves, a directory that is new there as a
 # whole, by rename(2). A link to a directory is that directory. The first walk looks only: a name that is a directory on one
 # side alone stops all before anything is moved. The second copies what goes to another file system beside its place there.
@@ -131,7 +149,7 @@ for d; do
     [ ! -d "$root/$d/$near" ] || from=$root/$d/$near
     # Through a link tar does not say what the directory is to be like.
     like=
-    [ ! -L "$root/$d" ] || ! grep -qzxF -- "${d#./}" "$stage/dirs" || { like=$stage/like.tar && tar $attrs --no-recursion -C "$d" -cf "$like" . || exit 255; } ;;
+    [ ! -L "$root/$d" ] || ! grep -qzxF -- "${d#./}" "$in/dirs" || { like=$stage/like.tar && tar $attrs --no-recursion -C "$d" -cf "$like" . || exit 255; } ;;
   esac
   set --
   for f in "$from"/* "$from"/.[!.]* "$from"/..?*; do

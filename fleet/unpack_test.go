@@ -150,3 +150,37 @@ func TestReadTreeTellsTwoOfOneName(t *testing.T) {
 		t.Errorf("ReadTree = %v", err)
 	}
 }
+
+// TestAStreamThatLies: what is sent is somebody's word. It names nothing outside of itself, and none of our own files.
+func TestAStreamThatLies(t *testing.T) {
+	for name, make := range map[string]string{
+		"a list that leads out":           `mkdir tree; : > tree/ok; printf '%s\0' "$victim/f" > left; : > dirs`,
+		"a list that climbs":              `mkdir tree; : > tree/ok; printf '../../../victim/f\0' > left; : > dirs`,
+		"a list that goes through a link": `mkdir tree; ln -s "$victim" tree/x; printf 'x/f\0' > left; : > dirs`,
+		"directories through a link":      `mkdir tree; ln -s "$victim" tree/x; printf 'x/d\0' > dirs`,
+		"directories that climb":          `mkdir tree; printf '../../../victim/d\0' > dirs`,
+		"our list of other stages":        `mkdir tree; : > tree/ok; printf '%s\0' "$victim/d" > near; : > dirs`,
+		"a tree that is a link":           `ln -s "$victim" tree; : > dirs`,
+		"lists that are links":            `mkdir tree; : > tree/ok; printf '%s\0' "$victim/f" > f; ln -s f left; : > dirs`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("victim", filepath.Join(dir, "victim"))
+			sh(t, dir, `mkdir -m 755 -p victim/d lie dst; echo theirs > victim/f; echo theirs > victim/d/g`)
+			sh(t, filepath.Join(dir, "lie"), make)
+			tree := exec.Command("sh", "-c", "tar -cf - tree $(ls | grep -v '^tree$' | grep -v '^dirs$') dirs")
+			tree.Dir = filepath.Join(dir, "lie")
+			data, err := tree.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := unpackTo(t, filepath.Join(dir, "dst"), data)
+			if name != "our list of other stages" && (err == nil || !strings.Contains(said, "nothing was changed")) {
+				t.Errorf("it was taken: %v %s", err, said)
+			}
+			if got := sh(t, dir, "cat victim/f victim/d/g; stat -c %a victim/d; ls -A dst | grep -v '^ok$' || true"); got != "theirs\ntheirs\n755\n" {
+				t.Errorf("there is\n%s", got)
+			}
+		})
+	}
+}

@@ -94,7 +94,7 @@ type Client struct {
 	addr string
 	jump *Client // closed with it; nil: none
 
-	target Target
+	target Target // for a second connection
 
 	second sync.Mutex // of the next two
 	more   *Client    // a second connection, where the first has no room; closed with it; nil: none
@@ -126,7 +126,7 @@ func Dial(ctx context.Context, t Target) (*Client, error) {
 		}
 		return nil, err
 	}
-	c.jump, c.target = jump, t
+	c.jump = jump
 	return c, nil
 }
 
@@ -205,7 +205,7 @@ func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
 
 // handshake makes an SSH connection of a network connection, which it closes when it fails.
 func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bool, err error) {
-	c = &Client{addr: t.Addr}
+	c = &Client{addr: t.Addr, target: t}
 	var keyErr error
 	cfg := &gossh.ClientConfig{
 		User:              t.User,

@@ -163,28 +163,43 @@ func TestAPlainLineIsEnded(t *testing.T) {
 	}
 }
 
-// TestOneSessionAConnection: where the host allows one, a held one costs a second connection, and not the whole.
+// TestOneSessionAConnection: where the host allows one, a held one costs a second connection, and not the whole; those of a pool,
+// too.
 func TestOneSessionAConnection(t *testing.T) {
 	_, target := openssh(t, "127.82.0.17:22")
 	serve(t, connect(t, target), "127.82.0.17:2222", "/usr/sbin/sshd", "-f", "/dev/null", "-o", "ListenAddress=127.82.0.17:2222", "-o", "HostKey=/etc/ssh/ssh_host_ed25519_key", "-o", "MaxSessions=1", "-o", "PidFile=none")
+	jump := target
 	target.Addr = "127.82.0.17:2222"
-	cl := connect(t, target)
-	ctx, cancel := context.WithCancel(t.Context())
-	held, ready := make(chan error, 1), make(chan bool, 1)
-	go func() {
-		_, err := cl.Run(ctx, remote.Command{Args: []string{"sh", "-c", "echo held; exec sleep 60"}, Hold: true, Stdout: func(string) { ready <- true }})
-		held <- err
-	}()
-	<-ready
-	within, stop := context.WithTimeout(t.Context(), 20*time.Second)
-	defer stop()
-	for range 3 {
-		if res, err := cl.Run(within, remote.Command{Line: "echo here"}); err != nil || res.Stdout != "here\n" {
-			t.Fatalf("beside a held session: %q, %v", res.Stdout, err)
+	behind := target
+	behind.Jump = &jump
+	pool := remote.NewPool(remote.PoolConfig{})
+	defer pool.Close()
+	pooled := func(target remote.Target) *remote.Client {
+		c, release, err := pool.Get(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(release)
+		return c
 	}
-	cancel()
-	<-held
+	for name, cl := range map[string]*remote.Client{"alone": connect(t, target), "of a pool": pooled(target), "of a pool, behind a jump host": pooled(behind)} {
+		ctx, cancel := context.WithCancel(t.Context())
+		held, ready := make(chan error, 1), make(chan bool, 1)
+		go func() {
+			_, err := cl.Run(ctx, remote.Command{Args: []string{"sh", "-c", "echo held; exec sleep 60"}, Hold: true, Stdout: func(string) { ready <- true }})
+			held <- err
+		}()
+		<-ready
+		within, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		for range 3 {
+			if res, err := cl.Run(within, remote.Command{Line: "echo here"}); err != nil || res.Stdout != "here\n" {
+				t.Errorf("%s, beside a held session: %q, %v", name, res.Stdout, err)
+			}
+		}
+		stop()
+		cancel()
+		<-held
+	}
 }
 
 // TestSudoOnATerminal: there both streams are one, and so are sudo's prompt and the output.

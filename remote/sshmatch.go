@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -46,6 +48,10 @@ func (c *SSHConfig) holds(b configBlock, t *taken, name string, final bool) (boo
 			ok = patterns(list, cmp.Or(t.word("user"), c.me))
 		case "localuser":
 			ok = patterns(list, c.me)
+		case "localnetwork":
+			if ok, err = localNetwork(list); err != nil {
+				return false, err
+			}
 		case "tagged":
 			ok = patterns(list, t.word("tag"))
 		case "exec":
@@ -60,6 +66,32 @@ func (c *SSHConfig) holds(b configBlock, t *taken, name string, final bool) (boo
 		}
 	}
 	return true, nil
+}
+
+// localNetwork reports whether an address of this machine is in a list of networks, as in 192.0.2.0/24 (ssh_config(5), of OpenSSH 9.4).
+func localNetwork(list []string) (bool, error) {
+	mine, err := net.InterfaceAddrs()
+	if err != nil {
+		return false, fmt.Errorf("see this machine's addresses: %w", err)
+	}
+	yes := false
+	for _, p := range list {
+		network, err := netip.ParsePrefix(strings.TrimPrefix(p, "!"))
+		if err != nil {
+			return false, fmt.Errorf("the line Match localnetwork has %q, which is no network as in 192.0.2.0/24", p)
+		}
+		for _, a := range mine {
+			own, err := netip.ParsePrefix(a.String())
+			if err != nil || own.Addr().IsLoopback() || !network.Contains(own.Addr().Unmap()) {
+				continue
+			}
+			if strings.HasPrefix(p, "!") {
+				return false, nil
+			}
+			yes = true
+		}
+	}
+	return yes, nil
 }
 
 // patterns matches a pattern list of ssh_config(5).

@@ -118,6 +118,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		s.turnDown(w, r, rec, err)
 		return
 	}
+	rec.line = "exec " + namesOf(q.Hosts) + ": " + q.Line // with the addresses that are gone to
 	out := s.beginFrames(w, r, cancel)
 	defer out.close()
 	emit := func(f ExecFrame) { _ = out.emit(f, nil) }

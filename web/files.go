@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -146,6 +147,7 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 		s.turnDown(w, r, rec, err)
 		return
 	}
+	rec.line = q.line() // with the addresses that are gone to
 	out := s.beginFrames(w, r, cancel)
 	defer out.close()
 	rec.add("begins")
@@ -252,6 +254,9 @@ func (d *filesWork) listen(ctx context.Context, in *bufio.Reader) (bye bool) {
 		case st.Drop != nil && *st.Drop >= 0 && *st.Drop < len(d.dropped):
 			d.dropped[*st.Drop].Store(true)
 		case st.name() != "":
+			if to != nil { // or whoever reads the one before it would wait for ever
+				_ = to.CloseWithError(errors.New("the client began another step"))
+			}
 			var r *io.PipeReader
 			r, to = io.Pipe()
 			select {
@@ -375,7 +380,7 @@ func (d *filesWork) serve(ctx context.Context, f *fleet.Fleet) error {
 func (st *FilesStep) fits(hosts int) bool {
 	switch {
 	case st.Unpack != nil:
-		return len(st.Unpack.Hosts) == hosts && (st.Unpack.How == "tar" || st.Unpack.How == "zstd")
+		return len(st.Unpack.Hosts) == hosts && (st.Unpack.Within == "" || filepath.IsLocal(st.Unpack.Within)) && (st.Unpack.How == "tar" || st.Unpack.How == "zstd")
 	case st.Pack != nil:
 		return len(st.Pack.Hosts) == hosts
 	}

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
@@ -55,7 +58,11 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, what, needs strin
 
 // turnDown answers with an error, and puts it on record.
 func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, rec *recorder, err error) {
-	rec.add(err.Error())
+	said := err.Error()
+	if r.Context().Err() != nil {
+		said = "broken off by the caller before it began"
+	}
+	rec.add(said)
 	s.problem(w, r, problemOf(err))
 }
 
@@ -67,15 +74,33 @@ func (s *Server) hostsOf(ctx context.Context, c caller, list []ExecHost) ([]flee
 			list[i].Addr, list[i].Keys = "", nil
 		}
 	}
-	return s.Hosts(ctx, list)
+	for _, h := range list {
+		if strings.ContainsFunc(h.Name+h.Addr, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+			return nil, &command.UserError{Msg: fmt.Sprintf("%q is no name of a host", h.Name), Kind: command.ErrUsage}
+		}
+	}
+	hosts, err := s.Hosts(ctx, list)
+	for i := range list {
+		if slices.ContainsFunc(hosts, func(h fleet.Host) bool { return h.Name == list[i].Name && h.Target.Addr != list[i].Addr }) {
+			list[i].Addr = "" // the record knows better
+		}
+	}
+	return hosts, err
 }
 
+// namesOf gives hosts as they go on record, and the addresses that the caller says: what they call such a host is no proof of anything.
 func namesOf(list []ExecHost) string {
-	var names []string
+	var names, at []string
 	for _, h := range list {
 		names = append(names, h.Name)
+		if addr := strings.TrimSuffix(h.Addr, ":22"); addr != "" && !strings.Contains(h.Name, addr) {
+			at = append(at, addr)
+		}
 	}
-	return fleet.Fold(names)
+	if len(at) == 0 {
+		return fleet.Fold(names)
+	}
+	return fleet.Fold(names) + " (" + fleet.Fold(at) + ")"
 }
 
 // readHead reads the first line of the body into v, and gives what follows it. The error is a *Problem.

@@ -106,7 +106,7 @@ func TestFilesByTheServer(t *testing.T) {
 	if out := do(0, "", "upload", "--json", "-o", "web[1-2]", "-e", "-r", "/srv/up2", "d/a"); strings.Count(out, `"stream":"exit"`) != 2 || !strings.Contains(out, `"exit":0`) {
 		t.Error(out)
 	}
-	if said := c.audit(t); !strings.Contains(said, "upload web[1-2]: 7 entries to /srv/up") || !strings.Contains(said, "upload web[1-2]: 1 entry to /srv/up2") {
+	if said := c.audit(t); !strings.Contains(said, "upload web[1-2] (127.141.0.1,127.141.0.2): 7 entries to /srv/up") || !strings.Contains(said, "upload web[1-2] (127.141.0.1,127.141.0.2): 1 entry to /srv/up2") {
 		t.Error(said)
 	}
 	// One connection, however many commands.
@@ -218,7 +218,7 @@ func TestFilesByTheServerWhenOneEndDies(t *testing.T) {
 						big, _ := filepath.Glob("got/.jarvis-*/tree/from/big")
 						return len(big) > 0
 					}
-					big, _ := filepath.Glob(c.hosts[0].Root + "/srv/up/.jarvis-*/tree/d/big")
+					big, _ := filepath.Glob(c.hosts[0].Root + "/srv/up/.jarvis-*/in/tree/d/big")
 					return len(big) > 0
 				})
 				what.end(cl)
@@ -325,7 +325,7 @@ func TestFilesOverTheAPI(t *testing.T) {
 	if code, _, said := s.call(t, "POST", "/v1/files", s.token, body); code != 404 || !strings.Contains(said, "there is no host there on record") {
 		t.Errorf("an address: %d %s", code, said)
 	}
-	for _, bad := range []string{"rubbish", `{"command": "exec", "hosts": [{"name": "there"}]}`, `{"command": "upload"}`} {
+	for _, bad := range []string{"rubbish", `{"command": "upload", "hosts": [{"name": "web1\n2026-11-28 alice: forged"}], "root": "/srv"}`, `{"command": "exec", "hosts": [{"name": "there"}]}`, `{"command": "upload"}`} {
 		if code, _, said := s.call(t, "POST", "/v1/files", s.token, bad); code != 400 {
 			t.Errorf("%s: %d %s", bad, code, said)
 		}
@@ -345,9 +345,17 @@ func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 		b, _ := io.ReadAll(conn)
 		return string(b)
 	}
+	// What a caller calls an address is no proof of what is there, and no second line of the record.
+	if said := ask("upload", `{"bye": true}`); !strings.Contains(said, `"end":true`) {
+		t.Error(said)
+	}
+	if said := c.audit(t); !strings.Contains(said, "upload web1 ("+known[0]+")") {
+		t.Error(said)
+	}
 	for command, steps := range map[string][]string{
-		"upload": {`{"run": {}}`, `{"has": true}`, `{"pack": {"hosts": [true]}}`, `{"unpack": {"how": "tar", "hosts": [true, true]}}`, `{"unpack": {"how": "sh", "hosts": [true]}}`},
-		"fetch":  {`{"run": {}}`, `{"ask": {}}`, `{"unpack": {"how": "tar", "hosts": [true]}}`, `{"pack": {"hosts": []}}`}, "sync": {`{"pack": {"hosts": [true]}}`},
+		"upload": {`{"run": {}}`, `{"has": true}`, `{"pack": {"hosts": [true]}}`, `{"unpack": {"how": "tar", "hosts": [true, true]}}`, `{"unpack": {"how": "sh", "hosts": [true]}}`,
+			`{"unpack": {"how": "tar", "within": "../etc", "hosts": [true]}}`, `{"unpack": {"how": "tar", "within": "/etc", "hosts": [true]}}`},
+		"fetch": {`{"run": {}}`, `{"ask": {}}`, `{"unpack": {"how": "tar", "hosts": [true]}}`, `{"pack": {"hosts": []}}`}, "sync": {`{"pack": {"hosts": [true]}}`},
 	} {
 		for _, step := range steps {
 			if said := ask(command, step); !strings.Contains(said, "takes no such step as") {

@@ -208,7 +208,7 @@ func TestManyHostsInTrouble(t *testing.T) {
 		go func() {
 			for range 200 {
 				time.Sleep(20 * time.Millisecond)
-				if m, _ := filepath.Glob(filepath.Join(r.hosts[1].Root, "srv/big/.jarvis-*/tree/big")); len(m) > 0 {
+				if m, _ := filepath.Glob(filepath.Join(r.hosts[1].Root, "srv/big/.jarvis-*/in/tree/big")); len(m) > 0 {
 					again.freeze()
 					return
 				}

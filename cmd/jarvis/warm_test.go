@@ -85,7 +85,7 @@ func TestExecThroughTheServer(t *testing.T) {
 	if !gone {
 		t.Error("it goes on there")
 	}
-	if code, said, _ := jarvis(t, "", "--config", conf, "audit", "3"); code != 0 || !strings.Contains(said, "exec web[1-3]: ") {
+	if code, said, _ := jarvis(t, "", "--config", conf, "audit", "3"); code != 0 || !strings.Contains(said, "exec web[1-3] (127.84.0.1,127.84.0.2,127.84.0.3): ") {
 		t.Errorf("the record says: %s", said)
 	}
 	stop()
