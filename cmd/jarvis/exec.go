@@ -44,6 +44,9 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	case !ended && strings.HasPrefix(c.Args[0], "@"):
 		return usage("%s stands where the command begins; hosts are named with -o, as in `jarvis exec -o %s uptime`", c.Args[0], c.Args[0])
 	}
+	if err := hasCommand(c.Shell); err != nil {
+		return err
+	}
 	var err error
 	if c.Dir != "" && c.Root != "" {
 		return usage("--dir and --root both say where the command works; --root locks that directory alone too")

@@ -166,6 +166,9 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 	if len(c.Paths) == 0 && !c.NoUpload {
 		return usage("no files are named; with --no-upload the tool runs without them")
 	}
+	if err := hasCommand(c.Shell); err != nil {
+		return err
+	}
 	if c.Input != "" && !c.Simple {
 		return usage("the sync protocol needs the tool's stdin; -i goes with --simple")
 	}
@@ -269,6 +272,14 @@ func shellLine(shell, cmd string, args []string) string {
 		return strings.TrimSpace(cmd + " " + remote.Quote(args...))
 	}
 	return inShell(shell, cmd) + " " + remote.Quote(append([]string{"jarvis"}, args...)...)
+}
+
+// hasCommand refuses a shell that would be given no command, and end well without having done anything.
+func hasCommand(shell string) error {
+	if shell != "" && !strings.Contains(shell, "{}") {
+		return usage("--shell %s has no {} for the command, which would not run; write it as in --shell 'bash -c {}'", remote.Quote(shell))
+	}
+	return nil
 }
 
 // inShell puts a command into a shell's command line: {} becomes the command as one quoted word, with quotes of the caller's

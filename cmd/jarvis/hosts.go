@@ -39,7 +39,7 @@ type manyFlags struct {
 	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
 	Connect   millis `name:"conn-timeout" short:"c" placeholder:"TIME" help:"Time to connect and log in (default: ConnectTimeout of ~/.ssh/config, or 10s)."`
 	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
-	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any."`
+	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any. A time without a unit is milliseconds, here and in the others."`
 	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet   bool `short:"q" help:"Print what hosts say without their names; exec and sync --simple print it byte for byte."`
