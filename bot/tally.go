@@ -80,9 +80,11 @@ func (t *tallier) all(ctx context.Context, ed Editor) error {
 	var errs []error
 	for _, c := range moving {
 		i := slices.IndexFunc(had, func(x tally) bool { return x.cluster == c.ID })
-		if i >= 0 && had[i].post.At != "" {
+		switch {
+		case i >= 0 && had[i].post.At != "":
 			errs = append(errs, t.change(ctx, ed, had[i], c, false))
-		} else if time.Since(c.Started) >= tallyAfter {
+		case i >= 0 && had[i].over: // the room takes none, or somebody deleted it
+		case time.Since(c.Started) >= tallyAfter:
 			errs = append(errs, t.begin(ctx, c, i >= 0))
 		}
 	}
@@ -146,7 +148,7 @@ func (t *tallier) change(ctx context.Context, ed Editor, x tally, c pipeline.Clu
 	if x.post.At != "" && line != x.post.Text {
 		err := ed.Edit(ctx, x.post, plain.Line(line))
 		if errors.Is(err, ErrRefused) { // somebody deleted it
-			x.over = true
+			x.over, x.post.At = true, ""
 		} else if err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}

@@ -23,10 +23,16 @@ type board struct {
 	picky
 	lines   []string
 	edits   int
+	tried   int  // to post or change the line of a cluster
 	deleted bool // every line was deleted
 }
 
 func (b *board) Deliver(ctx context.Context, n bot.Notice) error {
+	if n.ID < 0 {
+		b.mu.Lock()
+		b.tried++
+		b.mu.Unlock()
+	}
 	if err := b.picky.Deliver(ctx, n); err != nil {
 		return err
 	}
@@ -43,6 +49,7 @@ func (b *board) Deliver(ctx context.Context, n bot.Notice) error {
 func (b *board) Edit(_ context.Context, p bot.Post, line string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tried++
 	at, err := strconv.Atoi(p.At)
 	if err != nil || b.deleted {
 		return fmt.Errorf("%w: no such line", bot.ErrRefused)
@@ -148,8 +155,17 @@ func TestALineThatSomebodyDeleted(t *testing.T) {
 		x.deleted = true
 		x.mu.Unlock()
 		time.Sleep(time.Minute)
-		if n := x.count("#ops web:"); n != 1 || x.edits != 0 {
+		if n := x.count("#ops web:"); n != 1 || x.edits != 0 || x.tried != 2 {
 			t.Errorf("%d lines were posted for it, and changed %d times: %q", n, x.edits, x.lines)
+		}
+	})
+	farm(t, 5, "picky\x1f#ops\x1falice\x1falice", func(t *testing.T, x *board, _ *bot.Bot, restart func()) {
+		x.mu.Lock()
+		x.refuses = map[string]bool{"#ops": true}
+		x.mu.Unlock()
+		time.Sleep(time.Minute)
+		if x.tried != 1 {
+			t.Errorf("a room that takes none was tried %d times", x.tried)
 		}
 	})
 	farm(t, 3, "picky\x1f#ops\x1falice\x1falice", func(t *testing.T, x *board, _ *bot.Bot, restart func()) {

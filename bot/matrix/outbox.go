@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -250,14 +250,29 @@ func (f *Frontend) send(ctx context.Context, it item) (err error) {
 }
 
 // slowed is until when the homeserver wants nothing said.
-type slowed struct{ at atomic.Int64 }
+type slowed struct {
+	mu sync.Mutex
+	at time.Time
+}
 
-func (s *slowed) until(t time.Time) { s.at.Store(max(s.at.Load(), t.UnixNano())) }
+func (s *slowed) until(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.After(s.at) {
+		s.at = t
+	}
+}
+
+func (s *slowed) left() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.at)
+}
 
 // pause waits for that; it reports false when ctx ended.
 func (s *slowed) pause(ctx context.Context) bool {
 	for {
-		wait := time.Until(time.Unix(0, s.at.Load()))
+		wait := s.left()
 		if wait <= 0 {
 			return true
 		}
