@@ -72,7 +72,12 @@ func server(t *testing.T, o real.DendriteOptions, accounts ...string) *real.Dend
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Stop)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the homeserver said: %s", s.Log())
+		}
+		s.Stop()
+	})
 	return s
 }
 

@@ -65,7 +65,7 @@ func TestALostAnswerIsOneEvent(t *testing.T) {
 	}
 }
 
-// A server that is killed in the middle is found again; what waits is said once.
+// A server that goes away in the middle is found again; what waits is said once.
 func TestARestartedServerIsFoundAgain(t *testing.T) {
 	s := server(t, real.DendriteOptions{})
 	alice := person(t, s, "alice")
@@ -73,7 +73,9 @@ func TestARestartedServerIsFoundAgain(t *testing.T) {
 	h := newHeard()
 	f := link(t, config(t, s), h.in)
 	until(t, "a link", f.Up)
-	s.Kill()
+	must(alice.Say(t.Context(), room, "jarvis: before"))(t)
+	h.wait(t, "jarvis: before") // the server has put away by then that we are in the room
+	s.End()
 	until(t, "the loss noticed", func() bool { return !f.Up() })
 	said := make(chan error, 1)
 	go func() { said <- deliver(t, f, ops, "loki is ready") }()
@@ -85,6 +87,7 @@ func TestARestartedServerIsFoundAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, alice, "alice: an answer")
+	hear(t, alice, me+": loki is ready")
 	must(alice.Say(t.Context(), room, "jarvis: and now"))(t)
 	if m := h.wait(t, "jarvis: and now"); m[len(m)-1].Past != 0 {
 		t.Errorf("heard %+v", m)

@@ -28,6 +28,7 @@ type Dendrite struct {
 	Plain string // http://127.0.0.1:port, for the lab's own people
 
 	dir  string
+	db   *Postgres // with SQLite, one request given up in a wrong moment has it answer 500 from then on
 	proc *proc
 }
 
@@ -79,7 +80,7 @@ func dendriteTools() (string, error) {
 }
 
 // StartDendrite starts a homeserver with an account for each name; the password of NAME is "pw-NAME-lab".
-func StartDendrite(o DendriteOptions, accounts ...string) (*Dendrite, error) {
+func StartDendrite(o DendriteOptions, accounts ...string) (_ *Dendrite, err error) {
 	tools, err := dendriteTools()
 	if err != nil {
 		return nil, err
@@ -89,7 +90,20 @@ func StartDendrite(o DendriteOptions, accounts ...string) (*Dendrite, error) {
 		return nil, err
 	}
 	s := &Dendrite{dir: dir, CA: filepath.Join(dir, "ca.pem")}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
 	if err := ca(dir); err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	if s.db, err = StartPostgres(ctx); err != nil {
+		return nil, err
+	}
+	db, err := s.db.Database(ctx)
+	if err != nil {
 		return nil, err
 	}
 	ports := [2]int{}
@@ -99,7 +113,6 @@ func StartDendrite(o DendriteOptions, accounts ...string) (*Dendrite, error) {
 		}
 	}
 	s.Plain, s.URL = "http://127.0.0.1:"+strconv.Itoa(ports[0]), "https://127.0.0.1:"+strconv.Itoa(ports[1])
-	db := func(name string) string { return "file:" + filepath.Join(dir, name+".db") }
 	conf := fmt.Sprintf(`version: 2
 global:
   server_name: %[1]s
@@ -108,6 +121,7 @@ global:
   trusted_third_party_id_servers: []
   presence: {enable_inbound: false, enable_outbound: false}
   report_stats: {enabled: false}
+  database: {connection_string: %[4]q, max_open_conns: 20, max_idle_conns: 5, conn_max_lifetime: -1}
   server_notices: {enabled: false}
   metrics: {enabled: false}
   dns_cache: {enabled: false}
@@ -115,16 +129,13 @@ global:
   jetstream: {addresses: [], topic_prefix: D, in_memory: false, storage_path: %[2]s/js, disable_tls_validation: false}
 app_service_api: {disable_tls_validation: false, config_files: []}
 client_api: {registration_disabled: true, guests_disabled: true, registration_shared_secret: lab, rate_limiting: {enabled: %[3]t, threshold: 5, cooloff_ms: 500}}
-federation_api: {database: {connection_string: %[4]q}, send_max_retries: 1, key_perspectives: []}
-key_server: {database: {connection_string: %[5]q}}
-media_api: {base_path: %[2]s/media, max_file_size_bytes: 1048576, dynamic_thumbnails: false, max_thumbnail_generators: 1, database: {connection_string: %[6]q}}
-mscs: {mscs: [], database: {connection_string: %[7]q}}
-relay_api: {database: {connection_string: %[8]q}}
-room_server: {database: {connection_string: %[9]q}}
-sync_api: {search: {enabled: false}, database: {connection_string: %[10]q}}
-user_api: {bcrypt_cost: 4, account_database: {connection_string: %[11]q}, device_database: {connection_string: %[12]q}}
+federation_api: {send_max_retries: 1, key_perspectives: []}
+media_api: {base_path: %[2]s/media, max_file_size_bytes: 1048576, dynamic_thumbnails: false, max_thumbnail_generators: 1}
+mscs: {mscs: []}
+sync_api: {search: {enabled: false}}
+user_api: {bcrypt_cost: 4}
 logging: [{type: std, level: warn}]
-`, MatrixServer, dir, o.Limited, db("federation"), db("keys"), db("media"), db("mscs"), db("relay"), db("room"), db("sync"), db("account"), db("device"))
+`, MatrixServer, dir, o.Limited, db)
 	if err := os.WriteFile(filepath.Join(dir, "dendrite.yaml"), []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
@@ -133,7 +144,6 @@ logging: [{type: std, level: warn}]
 			return nil, err
 		}
 	}
-	ctx := context.Background()
 	if err := run(ctx, "", filepath.Join(tools, "generate-keys"), "--private-key", filepath.Join(dir, "key.pem")); err != nil {
 		return nil, err
 	}
@@ -142,14 +152,13 @@ logging: [{type: std, level: warn}]
 	}
 	for _, a := range accounts {
 		if err := run(ctx, "", filepath.Join(tools, "create-account"), "--config", filepath.Join(dir, "dendrite.yaml"), "-url", s.Plain, "-username", a, "-password", "pw-"+a+"-lab"); err != nil {
-			s.Stop()
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// Start starts it again after Kill.
+// Start starts it again after End.
 func (s *Dendrite) Start() error {
 	tools, err := dendriteTools()
 	if err != nil {
@@ -172,12 +181,21 @@ func (s *Dendrite) Start() error {
 	})
 }
 
-// Kill ends it at once: every link breaks.
-func (s *Dendrite) Kill() { s.proc.kill() }
+// Log gives what it said last.
+func (s *Dendrite) Log() string { return s.proc.out.String() }
+
+// End ends it, and breaks every link. It may put away its streams of events: killed outright it can lose its place in them,
+// and then accepts what it never shows to anybody.
+func (s *Dendrite) End() { s.proc.stop(syscall.SIGTERM) }
 
 // Stop ends it and removes its folder.
 func (s *Dendrite) Stop() {
-	s.proc.stop(syscall.SIGTERM)
+	if s.proc != nil {
+		s.proc.stop(syscall.SIGTERM)
+	}
+	if s.db != nil {
+		s.db.Stop()
+	}
 	_ = os.RemoveAll(s.dir)
 }
 
