@@ -21,13 +21,18 @@ import (
 )
 
 // quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs
-// each line in a subshell with nothing on stdin. Both streams say by the mark where its output begins and ends: nothing else is
-// as improbable as the mark.
-const quickScript = `while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
+// each line in a session of its own (where the host has setsid) with nothing on stdin. What the line left running in it is ended
+// before the next: it would speak into that one's output. Both streams say by the mark where its output begins and ends: nothing
+// else is as improbable as the mark.
+const quickScript = `jarvis_setsid=; if command -v setsid > /dev/null 2>&1; then jarvis_setsid=setsid; fi
+while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
 printf '%s\n' "$jarvis_mark"
 printf '%s\n' "$jarvis_mark" >&2
-( JARVIS_RUN=$jarvis_run; export JARVIS_RUN; eval "$jarvis_line" ) < /dev/null
+( JARVIS_RUN=$jarvis_run; export JARVIS_RUN; eval "$jarvis_line" ) < /dev/null &
+jarvis_pid=$!
+wait "$jarvis_pid"
 jarvis_status=$?
+if [ "$jarvis_setsid" ]; then kill -s KILL -- "-$jarvis_pid" 2> /dev/null; fi
 printf '\n%s\n' "$jarvis_mark" >&2
 printf '\n%s %s\n' "$jarvis_mark" "$jarvis_status"
 done`
@@ -38,8 +43,9 @@ const quickStart = 5 * time.Second // a shell that says nothing for so long is n
 // for each would cost the host its own sshd process and login shell, many times what the command does. Calls at the same time
 // have a shell each.
 //
-// What the line leaves running may hold its streams as long as it likes; the shell is not used again when it speaks up. A line
-// with a newline, or a host that gives no shell, has a session of its own. Errors are as those of Run.
+// What the line leaves running is ended with it, unless that began a session of its own (as daemons do); nobody waits for what
+// holds its streams, and the shell is not used again when that speaks up. A line with a newline, or a host that gives no shell,
+// has a session of its own. Errors are as those of Run; a line that ctx ended has what it said until then, and the exit code -1.
 func (c *Client) Quick(ctx context.Context, line string, env map[string]string) (Result, error) {
 	request, ok := quickRequest(line, env)
 	c.mu.Lock()
@@ -68,7 +74,7 @@ func (c *Client) Quick(ctx context.Context, line string, env map[string]string) 
 	case <-ctx.Done():
 	}
 	c.quickKill(q, job)
-	return Result{}, context.Cause(ctx)
+	return q.soFar(job), context.Cause(ctx)
 }
 
 // Quick runs a line as Client.Quick does. When the connection is dead before it began, it is opened once more.
@@ -87,7 +93,7 @@ func (p *Pool) Quick(ctx context.Context, t Target, line string, env map[string]
 	}
 }
 
-// plainLine is a program with arguments that no shell would change: it may take the place of the subshell.
+// plainLine is a program with arguments that no shell would change: it needs none.
 var plainLine = pattern.New(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
 
 // quickRequest writes a line as the script wants it: one line.
@@ -96,8 +102,9 @@ func quickRequest(line string, env map[string]string) (string, bool) {
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "%s=%s; export %s; ", k, Quote(env[k]), k)
 	}
-	if plainLine.MatchString(line) {
-		b.WriteString("exec ")
+	b.WriteString("exec $jarvis_setsid ")
+	if !plainLine.MatchString(line) {
+		line = "sh -c " + Quote(line)
 	}
 	b.WriteString(line)
 	text := b.String()
@@ -362,6 +369,24 @@ func (w quickStream) ReadFrom(r io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
+}
+
+// soFar gives what a job has said that was ended.
+func (q *quickShell) soFar(j *quickJob) Result {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := Result{Exit: -1}
+	for i, to := range []*string{&r.Stdout, &r.Stderr} {
+		t := &j.streams[i]
+		if t.begun && !t.ended {
+			t.keep(t.tail)
+			t.tail = nil
+		}
+		if t.begun {
+			*to = string(t.kept)
+		}
+	}
+	return r
 }
 
 // firstSignal is how a shell says that a signal ended a command: 128 and its number.

@@ -114,8 +114,25 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		}
 		t.Error("it still runs")
 	})
+	t.Run("what is ended has said something", func(t *testing.T) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("too long"))
+		defer cancel()
+		res, err := c.Quick(ctx, "echo half; echo a half >&2; sleep 100", nil)
+		if err == nil || res.Exit != -1 || res.Stdout != "half\n" || !strings.HasPrefix(res.Stderr, "a half\n") {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+	t.Run("what a line leaves running is ended with it", func(t *testing.T) {
+		if _, err := c.Quick(t.Context(), "(sleep 0.5; echo ghost; echo ghost >&2) & sleep 4321 &", nil); err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Quick(t.Context(), "sleep 2; echo fine; pgrep -f 'sleep 432[1]'", nil)
+		if err != nil || res.Stdout != "fine\n" || res.Stderr != "" {
+			t.Errorf("%q %q %v", res.Stdout, res.Stderr, err)
+		}
+	})
 	t.Run("what a line leaves behind spoils no other", func(t *testing.T) {
-		if _, err := c.Quick(t.Context(), "(sleep 0.3; echo ghost; echo ghost >&2) &", nil); err != nil {
+		if _, err := c.Quick(t.Context(), "setsid sh -c 'sleep 0.3; echo ghost; echo ghost >&2' &", nil); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second) // the ghost speaks while nothing runs; nothing else can tell
@@ -127,7 +144,7 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		}
 	})
 	t.Run("a shell that is killed is said, and the next works", func(t *testing.T) {
-		_, err := c.Quick(t.Context(), "kill -9 $$; sleep 1", nil)
+		_, err := c.Quick(t.Context(), "kill -9 $PPID; sleep 1", nil)
 		if !errors.Is(err, remote.ErrLost) {
 			t.Errorf("%v", err)
 		}
@@ -142,7 +159,7 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		c := connect(t, target)
 		same := map[string]bool{}
 		for range 5 {
-			res, err := c.Quick(t.Context(), "echo fine; echo $$", nil)
+			res, err := c.Quick(t.Context(), "echo fine; echo $PPID", nil)
 			if err != nil || !strings.HasPrefix(res.Stdout, "fine\n") || res.Stderr != "" {
 				t.Errorf("%+v %v", res, err)
 			}
