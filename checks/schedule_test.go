@@ -1,7 +1,10 @@
 package checks
 
 import (
+	"archive/zip"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,6 +109,91 @@ func TestSchedulesAtJumps(t *testing.T) {
 	if jumps < 40 {
 		t.Errorf("only %d jumps were looked at", jumps)
 	}
+}
+
+// The whole database of zones, five years: at each jump as above, and what names an hour comes once a day, on every day that the
+// wall has.
+func TestEveryZone(t *testing.T) {
+	zones := everyZone(t)
+	from, years := 2022, 5
+	jumps, seen := 0, map[string]bool{}
+	for _, zone := range zones {
+		begin, end := time.Date(from, 1, 1, 0, 0, 0, 0, zone), time.Date(from+years, 1, 1, 0, 0, 0, 0, zone)
+		var list []time.Time
+		life := "" // zones that have had the same clock are one
+		for at := begin; ; {
+			_, offset := at.Zone()
+			life += fmt.Sprint(at.Unix(), " ", offset, ",")
+			_, jump := at.ZoneBounds()
+			if jump.IsZero() || !jump.Before(end) {
+				break
+			}
+			at = jump
+			list = append(list, jump)
+		}
+		if seen[life] {
+			continue
+		}
+		seen[life] = true
+		jumps += len(list)
+		for _, jump := range list {
+			for _, text := range []string{"@daily", "30 2 * * *", "0,30 23,0,1,2,3 * * *", "*/30 * * * *"} {
+				walkAround(t, zone, jump, text)
+			}
+		}
+		for _, text := range []string{"@daily", "30 2 * * *"} {
+			onceADay(t, zone, begin, end, text)
+		}
+	}
+	if len(zones) < 500 || len(seen) < 60 || jumps < 300 {
+		t.Errorf("%d zones, %d different ones, %d jumps: the database is not whole", len(zones), len(seen), jumps)
+	}
+}
+
+// onceADay counts a schedule's times by the day on the wall.
+func onceADay(t *testing.T, zone *time.Location, begin, end time.Time, text string) {
+	t.Helper()
+	s, err := ParseSchedule("TZ="+zone.String()+" "+text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for at := s.Next(begin.Add(-time.Second), "a"); at.Before(end); at = s.Next(at, "a") {
+		times[at.In(zone).Format(time.DateOnly)]++
+	}
+	if days := int(end.Sub(begin).Hours() / 24); len(times) < days-1 || len(times) > days+1 {
+		t.Errorf("%s %q: %d of %d days", zone, text, len(times), days)
+	}
+	for day, n := range times {
+		if n != 1 {
+			t.Errorf("%s %q: %d times on %s", zone, text, n, day)
+		}
+	}
+}
+
+// everyZone gives those of Go's own database.
+func everyZone(t *testing.T) (out []*time.Location) {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := zip.OpenReader(filepath.Join(strings.TrimSpace(string(root)), "lib", "time", "zoneinfo.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	for _, f := range r.File {
+		if strings.HasSuffix(f.Name, "/") {
+			continue
+		}
+		zone, err := time.LoadLocation(f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, zone)
+	}
+	return out
 }
 
 // walkAround compares two days before a jump to two days after it.
