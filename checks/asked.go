@@ -37,7 +37,7 @@ func (m *Monitor) runAsked(ctx context.Context) {
 			if r.action == "" {
 				p.asks = append(p.asks, r.id)
 			} else {
-				p.owed = append(p.owed, r.id)
+				p.owed = append(p.owed, r)
 			}
 			m.soon(p)
 		}

@@ -14,7 +14,7 @@ func (m *Monitor) storeEach(ctx context.Context, tx store.Tx, batch []settled, s
 		if f := s.f; f != nil {
 			soft, quiet := s.marks()
 			if _, err := tx.Exec(ctx, "INSERT INTO check_results (pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				s.p.id, f.at.UnixMilli(), s.stand.Due.UnixMilli(), f.out.took.Microseconds(), int(s.j.status), soft, quiet, f.out.exit, f.out.signal, s.j.line, s.j.long, s.j.perf); err != nil {
+				s.p.id, f.at.UnixMilli(), s.stand.Due.UnixMilli(), f.out.took.Microseconds(), int(s.j.status), soft, quiet, f.out.code(), f.out.signal, s.j.line, s.j.long, s.j.perf); err != nil {
 				return err
 			}
 		}
@@ -52,7 +52,7 @@ func (m *Monitor) storeTogether(ctx context.Context, tx store.Tx, batch []settle
 		}
 		soft, quiet := s.marks()
 		r.pair, r.at, r.due, r.took = append(r.pair, s.p.id), append(r.at, f.at.UnixMilli()), append(r.due, s.stand.Due.UnixMilli()), append(r.took, f.out.took.Microseconds())
-		r.status, r.soft, r.quiet, r.exit = append(r.status, int64(s.j.status)), append(r.soft, soft), append(r.quiet, quiet), append(r.exit, int64(f.out.exit))
+		r.status, r.soft, r.quiet, r.exit = append(r.status, int64(s.j.status)), append(r.soft, soft), append(r.quiet, quiet), append(r.exit, int64(f.out.code()))
 		r.sig, r.line, r.long, r.perf = append(r.sig, f.out.signal), append(r.line, s.j.line), append(r.long, s.j.long), append(r.perf, s.j.perf)
 	}
 	rows, err := tx.Query(ctx, "UPDATE check_pairs SET state = v.state, rev = check_pairs.rev + 1, tx = "+m.sqlTx()+` FROM unnest(?::bigint[], ?::text[], ?::bigint[]) AS v (id, state, rev)

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +52,47 @@ host_tasks: [{tasks: [disk], hosts: ["web[01-14]", loki]}]
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// What people are told of the end is how long it was not OK, also when it became worse on the way.
+func TestTheOutageCounts(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+		var exit int
+		g.says(func(k Key, _ int) outcome { return outcome{exit: exit, stdout: "DISK"} })
+		for _, x := range []struct {
+			exit int
+			line string
+		}{{1, "disk is WARNING on loki: DISK. `check show disk on loki`"}, {2, "disk is CRITICAL on loki: DISK. `check show disk on loki`"}, {0, "disk is OK again on loki after 10m"}} {
+			exit = x.exit
+			time.Sleep(5 * time.Minute)
+			if got := g.lines(); len(got) == 0 || got[len(got)-1] != x.line {
+				t.Errorf("%q, want at the end %q", got, x.line)
+			}
+		}
+	})
+}
+
+// Each downtime that is on record holds, also where several begin at once.
+func TestSilencesAtOnce(t *testing.T) {
+	g := newGround(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n")
+	g.start()
+	defer g.stop()
+	const n = 50
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if _, err := g.Silence(t.Context(), Downtime{Task: strconv.Itoa(i), Until: time.Now().Add(time.Hour), By: "alice"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := len(g.Downtimes()); got != n {
+		t.Errorf("%d of %d are in force", got, n)
+	}
 }
 
 func TestAcknowledgedAndSilenced(t *testing.T) {
@@ -171,18 +215,22 @@ host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
 			}
 			return outcome{stdout: "mended"}
 		})
-		time.Sleep(10 * time.Minute)
+		time.Sleep(11 * time.Minute)
 		synctest.Wait() // the race detector knows by that what came before
 		if len(asked) != 3 || !strings.HasPrefix(asked[0], "redeploy loki check-action-") || asked[0] != asked[2] {
 			t.Errorf("%q", asked)
 		}
-		if n := len(g.times(Key{"mend", "thor"})); n < 1 || n > 2 {
+		if n := len(g.times(Key{"mend", "thor"})); n != 2 {
 			t.Errorf("mend ran %d times on thor for two problems", n)
+		}
+		slices.Sort(g.about)
+		if !slices.Equal(g.about, []string{"mend: problem disk on loki CRITICAL", "mend: problem disk on thor CRITICAL"}) {
+			t.Errorf("it ran about %q", g.about)
 		}
 		if n := len(g.times(Key{"mend", "loki"})); n != 0 {
 			t.Errorf("mend ran %d times on loki", n)
 		}
-		g.wantLines("#ops disk is CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`")
+		g.wantLines("#ops disk is CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`")
 		list, err := g.Acted(t.Context(), 100)
 		if err != nil {
 			t.Fatal(err)
@@ -221,12 +269,18 @@ actions: [{name: graphs, on: [result], graphite: "%s"}]
 host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 `, l.Addr()))
 	g.says(func(_ Key, n int) outcome {
-		return outcome{stdout: fmt.Sprintf("DISK OK | /=%dMB;10;20 '/var log'=5%% x=U", n)}
+		return outcome{stdout: fmt.Sprintf("DISK OK | /=%dMB;10;20 '/var log'=5%% a.b=1 a_b=2 x=U", n)}
 	})
 	g.start()
 	defer func() { g.stop() }()
 	line := regexp.MustCompile(`^jarvis\.web_example_org\.disk\.root (\d+) \d{10}$`)
-	last := 0
+	last, others := 0, map[string]bool{}
+	defer func() { // a.b and a_b are two
+		want := []string{"jarvis.web_example_org.disk.a_b_2e7336dc", "jarvis.web_example_org.disk.a_b_648fa9b3", "jarvis.web_example_org.disk.var_log"}
+		if names := slices.Sorted(maps.Keys(others)); !slices.Equal(names, want) {
+			t.Errorf("also %q, want %q", names, want)
+		}
+	}()
 	for last < 4 {
 		select {
 		case text := <-got:
@@ -237,8 +291,9 @@ host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 						t.Errorf("behind %d came %d", last, n)
 					}
 					last = n
-				} else if !strings.HasPrefix(l, "jarvis.web_example_org.disk.var_log 5 ") {
-					t.Errorf("%q", l)
+				} else {
+					name, _, _ := strings.Cut(l, " ")
+					others[name] = true
 				}
 			}
 		case <-time.After(30 * time.Second):

@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +77,9 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	m.mu.Lock()
+	hosts, tasks := graphiteNames(m.names(func(k Key) string { return k.Host })), graphiteNames(m.names(func(k Key) string { return k.Task }))
+	m.mu.Unlock()
 	var b strings.Builder
 	err = func() error {
 		defer func() { _ = rows.Close() }()
@@ -87,7 +94,7 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 			p := m.byID[pair]
 			m.mu.Unlock()
 			if perf != "" && p != nil && a.follows(p.Key, onResult) {
-				graphiteLines(&b, cmp.Or(a.Prefix, "jarvis"), p.Key, perf, at/1000)
+				graphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
 			}
 		}
 		return rows.Err()
@@ -104,12 +111,38 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 }
 
 // graphiteLines writes the plaintext protocol: path value timestamp.
-func graphiteLines(b *strings.Builder, prefix string, k Key, perf string, at int64) {
+func graphiteLines(b *strings.Builder, path, perf string, at int64) {
 	list, _ := ParsePerf(perf)
+	var labels []string
+	for _, x := range list {
+		labels = append(labels, x.Label)
+	}
+	names := graphiteNames(slices.Values(labels))
 	for _, x := range list {
 		if !math.IsNaN(x.Value) {
-			fmt.Fprintf(b, "%s.%s.%s.%s %s %d\n", prefix, graphiteName(k.Host), graphiteName(k.Task), graphiteName(x.Label), strconv.FormatFloat(x.Value, 'f', -1, 64), at)
+			fmt.Fprintf(b, "%s.%s %s %d\n", path, names(x.Label), strconv.FormatFloat(x.Value, 'f', -1, 64), at)
 		}
+	}
+}
+
+// graphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash of
+// what they are called in it.
+func graphiteNames(all iter.Seq[string]) func(string) string {
+	owner, several := map[string]string{}, map[string]bool{}
+	for s := range all {
+		name := graphiteName(s)
+		if other, ok := owner[name]; ok && other != s {
+			several[name] = true
+		}
+		owner[name] = s
+	}
+	return func(s string) string {
+		name := graphiteName(s)
+		if several[name] {
+			sum := sha256.Sum256([]byte(s))
+			name += "_" + hex.EncodeToString(sum[:4])
+		}
+		return name
 	}
 }
 
@@ -125,6 +158,17 @@ func graphiteName(s string) string {
 		}
 		return '_'
 	}, strings.Trim(s, "/"))
+}
+
+// names gives a part of the keys of all checks. mu is held.
+func (m *Monitor) names(part func(Key) string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for k := range m.pairs {
+			if !yield(part(k)) {
+				return
+			}
+		}
+	}
 }
 
 func sendGraphite(ctx context.Context, addr, text string) error {

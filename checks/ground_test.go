@@ -34,6 +34,7 @@ type ground struct {
 	offset  time.Duration // of the wall clock
 	say     func(k Key, nth int) outcome
 	ran     []ran
+	about   []string // what runs of actions were about
 	running map[Key]bool
 	most    int // at once
 	overlap []Key
@@ -125,6 +126,9 @@ func (g *ground) run(_ context.Context, p job) outcome {
 	g.running[p.Key] = true
 	g.most = max(g.most, len(g.running))
 	g.ran = append(g.ran, ran{p.Key, at})
+	if r := p.about; r != nil {
+		g.about = append(g.about, r.action+": "+r.On+" "+r.Key.String()+" "+r.Status.String())
+	}
 	nth := 0
 	for _, r := range g.ran {
 		if r.Key == p.Key {

@@ -3,6 +3,7 @@ package checks
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -173,8 +174,11 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		if p.task != nil {
 			j.task = *p.task
 		}
-		due, owed := p.due, p.owed
-		p.owed = nil
+		due, owed := p.due, p.owed[:min(1, len(p.owed))]
+		p.owed = p.owed[len(owed):]
+		if len(owed) > 0 {
+			j.about = &owed[0]
+		}
 		run := h.context(ctx)
 		m.runs.Go(guard.Log(m.Log, "take in a result", "check", p.Key.String()), func() {
 			began := m.now()
@@ -213,7 +217,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 	p := f.p
 	noWay := f.out.noWay && !m.alone // a lone server has a result of it, for there is no other
 	if cancelled || noWay {
-		p.busy, p.owed, p.cut = false, append(f.owed, p.owed...), true
+		p.busy, p.owed, p.cut = false, slices.Concat(f.owed, p.owed), true
 		if p.live && m.ours(p.where) {
 			at := m.now()
 			if noWay { // another server may have a way, and is given the host then
@@ -231,7 +235,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 	p.cut = p.cut && f.out.unreachable
 	switch {
 	case f.out.unreachable:
-		p.owed, f.owed = append(f.owed, p.owed...), nil // they wait for the host
+		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
 		if !h.down {
 			h.down, h.target = true, nil
 			if p.Task != hostTask && !h.pair.busy { // one attempt, and one result that says so

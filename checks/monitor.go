@@ -39,7 +39,9 @@ type Monitor struct {
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
 	commit sync.Mutex
-	noted  time.Time // when it was written last that this server works; commit guards it
+	// reading is held while downtimes are read from the record.
+	reading sync.Mutex
+	noted   time.Time // when it was written last that this server works; commit guards it
 
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 

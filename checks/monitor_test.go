@@ -156,7 +156,7 @@ func TestJudge(t *testing.T) {
 		{"an exit code that no plugin has", Task{}, outcome{exit: 7, stdout: "hm"}, Unknown, "exit 7: hm"},
 		{"not there", Task{}, outcome{exit: 127, stderr: "sh: 1: check_x: not found\n"}, Unknown, "exit 127: sh: 1: check_x: not found"},
 		{"killed", Task{}, outcome{exit: 137, signal: "KILL"}, Unknown, "it was ended by SIGKILL"},
-		{"too late", Task{}, outcome{text: "it did not end within 30s", stdout: "half"}, Unknown, "it did not end within 30s"},
+		{"too late", Task{}, outcome{text: "it did not end within 30s", exit: 0, stdout: "half"}, Unknown, "it did not end within 30s"},
 		{"unreachable", Task{}, outcome{unreachable: true, text: "connection refused"}, Unknown, "the host can not be reached: connection refused"},
 		{"unreachable probe", Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, Unknown, "probe1 can not be reached: connection refused"},
 		{"an expected exit", Task{Expect: Expect{Exit: []int{0, 3}}}, outcome{exit: 3, stdout: "x"}, OK, "x"},
@@ -172,6 +172,9 @@ func TestJudge(t *testing.T) {
 			j := p.judge(c.out)
 			if j.status != c.want || j.line != c.line {
 				t.Errorf("%s %q, want %s %q", j.status, j.line, c.want, c.line)
+			}
+			if none := c.out.text != ""; none != (c.out.code() == -1) || none && !c.out.unreachable && j.long != c.out.stdout {
+				t.Errorf("exit %d, %q", c.out.code(), j.long)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,6 +87,15 @@ func (m *Monitor) openRows(ctx context.Context, kind string, limit int) ([]outbo
 		out = append(out, r)
 	}
 	return out, rows.Err()
+}
+
+// ids gives those of rows.
+func ids(rows []outboxRow) []int64 {
+	out := make([]int64, len(rows))
+	for i := range rows {
+		out[i] = rows[i].id
+	}
+	return out
 }
 
 func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) error {
@@ -173,16 +183,26 @@ func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	return &goneError{"what the action " + r.action + " did"}
 }
 
-// webhook is what a receiver is told. The same id may come again.
-type webhook struct {
+// told is what a webhook, and a task that an action runs, are told. The same id may come again.
+type told struct {
 	ID     int64  `json:"id"`
 	Action string `json:"action"`
 	Word   string `json:"word"` // the status as a word
 	Event
 }
 
+func (r *outboxRow) told() ([]byte, error) {
+	return json.Marshal(told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
+}
+
+// environment tells a task of an action what it is about. The words are of a host: a shell must quote them.
+func (r *outboxRow) environment() map[string]string {
+	return map[string]string{"JARVIS_ACTION": r.action, "JARVIS_EVENT": r.On, "JARVIS_EVENT_HOST": r.Host, "JARVIS_EVENT_TASK": r.Task, "JARVIS_EVENT_STATUS": r.Status.String(),
+		"JARVIS_EVENT_OUTPUT": r.Line, "JARVIS_EVENT_PERFDATA": r.Perf, "JARVIS_EVENT_ATTEMPT": strconv.Itoa(r.Attempt), "JARVIS_EVENT_COUNT": strconv.Itoa(r.Count)}
+}
+
 func postEvent(ctx context.Context, url string, r outboxRow) error {
-	body, err := json.Marshal(webhook{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
+	body, err := r.told()
 	if err != nil {
 		return err
 	}

@@ -228,7 +228,7 @@ func (m *Monitor) doubt(list []string) {
 
 // disown forgets what asked for a run here; the rows stay, and are done where the part goes. mu is held.
 func (m *Monitor) disown(p *pair) {
-	for _, id := range slices.Concat(p.owed, p.asks) {
+	for _, id := range slices.Concat(ids(p.owed), p.asks) {
 		delete(m.acting, id)
 	}
 	p.owed, p.asks, p.again = nil, nil, false

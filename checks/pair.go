@@ -17,7 +17,7 @@ type Standing struct {
 	At   time.Time     `json:"at,omitzero"`   // when it ran last
 	Due  time.Time     `json:"due,omitzero"`  // and when it should have
 	Took time.Duration `json:"took"`
-	Exit int           `json:"exit"`
+	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
 	Line string        `json:"line"`
 	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Down: it did not run, because its host could not be reached.
@@ -50,7 +50,7 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
-	owed    []int64         // rows of the outbox that ask for a run, and wait while the host is down
+	owed    []outboxRow     // of actions that ask for a run, which wait while the host is down; each has a run of its own
 	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
 

@@ -38,7 +38,7 @@ func ParseStatus(word string) (Status, error) {
 // Output is what a plugin said.
 type Output struct {
 	Line string   // the first line, without performance data
-	Long string   // the lines behind it
+	Long string   // the lines after it
 	Perf []Metric // the performance data, in order
 	// Garbled is performance data that no metric could be made of.
 	Garbled string
@@ -89,17 +89,42 @@ func (r Range) String() string {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// ParseOutput reads what a plugin printed: text|perfdata on the first line; then long text, and behind another | more
-// performance data, to the end.
+// ParseOutput reads what a plugin printed: text|perfdata on the first line; then long text, and after another | more
+// performance data, to the end (Monitoring Plugins Development Guidelines). Plugins that write text|perfdata on each of
+// several lines lose no text.
 func ParseOutput(stdout string) Output {
 	var o Output
-	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
-	line, perf, _ := strings.Cut(first, "|")
-	o.Line = strings.TrimSpace(line)
-	long, more, _ := strings.Cut(rest, "|")
-	o.Long = strings.TrimRight(long, " \n")
-	o.Perf, o.Garbled = ParsePerf(perf + " " + strings.ReplaceAll(more, "\n", " "))
+	var perf string
+	o.Line, o.Long, perf = splitOutput(stdout)
+	o.Perf, o.Garbled = ParsePerf(perf)
 	return o
+}
+
+// splitOutput takes the first line, the long text and the performance data apart, as they were written.
+func splitOutput(stdout string) (line, long, perf string) {
+	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
+	line, perf, _ = strings.Cut(first, "|")
+	var text []string
+	only := false // performance data goes on to the end
+	for l := range strings.Lines(rest) {
+		l = strings.TrimSuffix(l, "\n")
+		before, after, has := strings.Cut(l, "|")
+		switch {
+		case has:
+			text, perf, only = append(text, before), perf+" "+after, true
+		case only && isPerf(l):
+			perf += " " + l
+		default:
+			text = append(text, l)
+		}
+	}
+	return strings.TrimSpace(line), strings.TrimRight(strings.Join(text, "\n"), " \n"), strings.Join(strings.Fields(perf), " ")
+}
+
+// isPerf reports whether a line has performance data and nothing else.
+func isPerf(line string) bool {
+	_, garbled := ParsePerf(line)
+	return garbled == ""
 }
 
 // ParsePerf reads performance data. What is no metric is given back as garbled; the rest counts.

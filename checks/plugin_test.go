@@ -35,6 +35,7 @@ func TestParseOutput(t *testing.T) {
 		{"OK|a=U b=1,5s c=-2.5e3B d=3E\n", "OK", "", "a=NaN;;;; b=1.5s;;;; c=-2500B;;;; d=3E;;;;", ""},
 		{"OK|a=1 oops 'never closed=3 b=2\n", "OK", "", "a=1;;;; closed=3;;;; b=2;;;;", "oops 'never"},
 		{"OK|a=1;x;20:10;y;z\n", "OK", "", "a=1;;;;", ""},
+		{"OK: two | a=1\nfirst fine | b=2\nsecond bad | c=3\nlast words\n", "OK: two", "first fine \nsecond bad \nlast words", "a=1;;;; b=2;;;; c=3;;;;", ""},
 		{"OK|=1 b= c=1e999\n", "OK", "", "", "=1 b= c=1e999"},
 		{"LOAD OK|load1=0.010;5.000;10.000;0; load5=0.020;4.000;6.000;0;\n", "LOAD OK", "", "load1=0.01;5;10;0; load5=0.02;4;6;0;", ""},
 	} {

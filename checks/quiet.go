@@ -84,7 +84,10 @@ func (m *Monitor) readDeploying(ctx context.Context) error {
 	return nil
 }
 
+// readDowntimes takes over what is on record. One at a time: an earlier answer would hide a later downtime.
 func (m *Monitor) readDowntimes(ctx context.Context) error {
+	m.reading.Lock()
+	defer m.reading.Unlock()
 	rows, err := m.DB.Query(ctx, "SELECT id, task, host, begins, ends, by_whom, why FROM check_downtimes WHERE ends > ? ORDER BY id", m.now().UnixMilli())
 	if err != nil {
 		return err

@@ -174,7 +174,7 @@ type Result struct {
 	Word   string        `json:"word"`
 	Soft   bool          `json:"soft,omitempty"`  // not believed yet
 	Quiet  bool          `json:"quiet,omitempty"` // in a downtime, in a deployment, or its host was down
-	Exit   int           `json:"exit"`
+	Exit   int           `json:"exit"`            // -1: it did not end by itself, or did not run
 	Signal string        `json:"signal,omitempty"`
 	Line   string        `json:"line"`
 	Long   string        `json:"long,omitempty"`

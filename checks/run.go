@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,9 +23,17 @@ type outcome struct {
 	signal         string
 	stdout, stderr string
 	took           time.Duration
-	text           string // why there is no exit code, or none that counts
+	text           string // why there is no exit code
 	unreachable    bool   // the host: nothing was run
 	noWay          bool   // the way to its silo is missing: nothing is known of the host
+}
+
+// code gives the exit code; -1: there is none.
+func (o outcome) code() int {
+	if o.text != "" || o.unreachable {
+		return -1
+	}
+	return o.exit
 }
 
 const defaultTimeout = 30 * time.Second
@@ -33,8 +42,9 @@ const defaultTimeout = 30 * time.Second
 type job struct {
 	Key
 	where *host
-	task  Task // the zero Task: whether the host answers
-	cut   bool // an earlier server's run of it may not have ended
+	task  Task       // the zero Task: whether the host answers
+	cut   bool       // an earlier server's run of it may not have ended
+	about *outboxRow // the result on which an action has it run; nil: its schedule does, or a person
 }
 
 // overSSH runs a task on its host.
@@ -87,13 +97,21 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		line = "exec " + remote.Quote(append([]string{file}, t.Args...)...)
 	}
 	var res remote.Result
-	if sudo != nil {
-		res, err = m.Pool.Run(ctx, target, remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: sudo})
+	if sudo != nil || j.about != nil {
+		cmd := remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: sudo}
+		if j.about != nil {
+			told, err := j.about.told()
+			if err != nil {
+				return outcome{text: oneLine(err)}
+			}
+			cmd.Stdin = bytes.NewReader(told)
+		}
+		res, err = m.Pool.Run(ctx, target, cmd)
 	} else {
 		res, err = m.Pool.Quick(ctx, target, line, env)
 	}
 	if err != nil {
-		return outcome{text: oneLine(err), noWay: m.noWay(ctx, target)}
+		return outcome{text: oneLine(err), noWay: m.noWay(ctx, target), stdout: res.Stdout, stderr: res.Stderr}
 	}
 	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
 		m.lost(j.where, dir) // somebody removed it
@@ -119,6 +137,9 @@ const checkMark = "JARVIS_CHECK"
 // environment gives that of a task, and for one that runs elsewhere which host it is about.
 func (m *Monitor) environment(ctx context.Context, j job) (map[string]string, error) {
 	env := map[string]string{checkMark: m.known + "/" + j.Key.Task + "/" + j.Key.Host}
+	if j.about != nil {
+		maps.Copy(env, j.about.environment())
+	}
 	maps.Copy(env, j.task.Env)
 	if j.task.From == "" {
 		return env, nil
@@ -193,18 +214,18 @@ func (p *plan) judge(out outcome) judged {
 		return judged{status: Unknown, line: because(who+" can not be reached", out.text)}
 	}
 	if out.text != "" {
-		return judged{status: Unknown, line: clip(out.text, maxLine), long: clip(out.stdout, maxLong)}
+		return judged{status: Unknown, line: clip(out.text, maxLine), long: withStderr(clip(out.stdout, maxLong), out.stderr)}
 	}
 	said := out.stdout // as it came: what is expected of it is written for that
 	out.stdout, out.stderr = plain.Text(out.stdout), plain.Text(out.stderr)
-	o := ParseOutput(out.stdout)
-	j := judged{line: clip(o.Line, maxLine), long: clip(o.Long, maxLong), perf: perfText(out.stdout)}
+	line, long, perf := splitOutput(out.stdout)
+	j := judged{line: clip(line, maxLine), long: clip(long, maxLong), perf: perfText(perf)}
 	if e := strings.TrimSpace(out.stderr); e != "" {
 		if j.line == "" {
 			first, _, _ := strings.Cut(e, "\n")
 			j.line = clip(first, maxLine)
 		}
-		j.long = clip(strings.TrimLeft(j.long+"\nstderr: "+e, "\n"), maxLong)
+		j.long = withStderr(j.long, e)
 	}
 	var task Task
 	if p.task != nil {
@@ -234,6 +255,13 @@ func (p *plan) judge(out outcome) judged {
 	return j
 }
 
+func withStderr(long, stderr string) string {
+	if stderr = strings.TrimSpace(stderr); stderr == "" {
+		return long
+	}
+	return clip(strings.TrimLeft(long+"\nstderr: "+stderr, "\n"), maxLong)
+}
+
 // because puts a reason before what a check said, if it said anything.
 func because(reason, said string) string {
 	if said == "" {
@@ -242,16 +270,12 @@ func because(reason, said string) string {
 	return clip(reason+": "+said, maxLine)
 }
 
-// perfText gives the performance data as it was written, on one line.
-func perfText(stdout string) string {
-	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
-	_, perf, _ := strings.Cut(first, "|")
-	_, more, _ := strings.Cut(rest, "|")
-	text := strings.Join(strings.Fields(perf+" "+more), " ")
-	if len(text) > maxPerf {
-		text = text[:strings.LastIndexByte(text[:maxPerf+1], ' ')+1]
+// perfText bounds performance data, at a blank: half a value would be another one.
+func perfText(perf string) string {
+	if len(perf) > maxPerf {
+		perf = perf[:strings.LastIndexByte(perf[:maxPerf+1], ' ')+1]
 	}
-	return clip(text, maxPerf)
+	return clip(perf, maxPerf)
 }
 
 // clip makes text fit for the record, and for a terminal, and not too long.

@@ -7,11 +7,13 @@ import (
 
 // State is where a check on a host stands, after its last result.
 type State struct {
-	Status   Status    `json:"status"`   // of the last result
-	Hard     Status    `json:"hard"`     // the last that was believed
-	Told     Status    `json:"told"`     // the last that people and actions were told of
-	Attempt  int       `json:"attempt"`  // how often in a row it has been a problem, at most the attempts that make it hard; 0: OK
-	Since    time.Time `json:"since"`    // of the hard status
+	Status  Status    `json:"status"`  // of the last result
+	Hard    Status    `json:"hard"`    // the last that was believed
+	Told    Status    `json:"told"`    // the last that people and actions were told of
+	Attempt int       `json:"attempt"` // how often in a row it has been a problem, at most the attempts that make it hard; 0: OK
+	Since   time.Time `json:"since"`   // of the hard status
+	// Bad is since when people think that it is not OK, whatever problem it has been since; zero: it never was a problem.
+	Bad      time.Time `json:"bad,omitzero"`
 	Count    int       `json:"count"`    // results in a row with this status
 	Flapping bool      `json:"flapping"` // it changes too often for each change to be said
 	// Changed has a bit for each of the last results that had another status than the one before; the newest is bit 0.
@@ -60,6 +62,9 @@ func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
 		s.Since = at // until the first problem or OK is believed it counts as OK
 	}
 	if status != s.Hard && (status == OK || s.Attempt >= attempts) {
+		if s.Hard == OK && (s.Told == OK || s.Bad.IsZero()) {
+			s.Bad = at
+		}
 		s.Hard, s.Since = status, at
 	}
 	if ratio := s.changes(); s.Flapping && ratio < flapLow {

@@ -17,7 +17,7 @@ func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	}
 	st := &s.stand
 	flap := st.Apply(s.j.status, f.at, p.attempts)
-	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.exit, s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask
+	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.code(), s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask
 	if st.Due.IsZero() {
 		st.Due = f.at
 	}
@@ -54,7 +54,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 	}
 	if s.f != nil && st.Status != OK && st.Status == st.Hard && st.Ack == nil {
 		for _, a := range m.cat.actions {
-			if a.Stays == st.Count && a.follows(s.p.Key, onStays) {
+			if a.Stays > 0 && st.Count%a.Stays == 0 && a.follows(s.p.Key, onStays) {
 				s.add(a, onStays)
 			}
 		}
@@ -79,20 +79,25 @@ type Event struct {
 	Key
 	On      string        `json:"on"`              // problem, change, recovery, flapping, steady, stays
 	Status  Status        `json:"status"`          // told now
-	Was     time.Duration `json:"was"`             // how long it was what it no longer is
+	Was     time.Duration `json:"was"`             // how long it was what it no longer is; of a recovery: how long it was not OK
 	Since   time.Time     `json:"since"`           // of the status
 	Count   int           `json:"count"`           // results in a row
+	Attempt int           `json:"attempt"`         // problems in a row, at most those after which one is believed
 	Again   bool          `json:"again,omitempty"` // it was acknowledged for a time, and that is over
 	Line    string        `json:"line"`            // what the check said
+	Perf    string        `json:"perf,omitempty"`  // its performance data, as it was written
 	Checked time.Time     `json:"checked"`         // and when
 }
 
 // add notes one; without an action it is said in the first channel.
 func (s *settled) add(a *action, on string) {
 	st := &s.stand
-	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Again: s.again, Line: st.Line, Checked: st.At}
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
+	}
+	if on == string(Recovery) && !st.Bad.IsZero() {
+		e.Was = st.Since.Sub(st.Bad) // the outage, whatever became of it on the way
 	}
 	if on == onStays {
 		e.Was = st.At.Sub(st.Since)

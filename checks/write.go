@@ -12,12 +12,11 @@ import (
 
 // finished is a result that is not committed.
 type finished struct {
-	p   *pair
-	due time.Time
-	at  time.Time
-	out outcome
-	// owed are the rows of the outbox that asked for it.
-	owed []int64
+	p    *pair
+	due  time.Time
+	at   time.Time
+	out  outcome
+	owed []outboxRow // what asked for it: one at most
 }
 
 const (
@@ -249,7 +248,7 @@ func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
 		for i := range batch {
 			s := &batch[i]
 			if s.f != nil {
-				for _, id := range slices.Concat(s.f.owed, s.asks) {
+				for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
 					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
 						return err
 					}
@@ -294,7 +293,7 @@ func (m *Monitor) takeIn(s *settled) {
 	p := s.p
 	p.stand = s.stand
 	if s.f != nil {
-		for _, id := range slices.Concat(s.f.owed, s.asks) {
+		for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
 			delete(m.acting, id)
 		}
 		if len(s.asks) > 0 {

@@ -222,7 +222,7 @@ hosts:
   - {name: web3, groups: [web]}
 tasks:
   - {name: flag, plugin: check_flag, args: ["a  b; $(reboot)"], schedule: "@every 1s", attempts: 2}
-  - {name: mend, command: "rm -f /mend; echo mended $(date +%%N) >> /mended"}
+  - {name: mend, command: "rm -f /mend; echo mended $JARVIS_EVENT $JARVIS_EVENT_TASK $JARVIS_EVENT_HOST $JARVIS_EVENT_STATUS \"$JARVIS_EVENT_OUTPUT\" >> /mended; cat >> /mended.json"}
   - {name: mendable, command: "test ! -e /mend", schedule: "@every 1s", attempts: 1, expect: {exit: [0]}}
 host_tasks:
   - {tasks: [flag, mendable], hosts: ["@web"]}
@@ -270,8 +270,12 @@ actions:
 	s.inside(t, 2, "touch /mend")
 	s.hear(`PRIVMSG #ops :mendable is CRITICAL on web2: exit 1`)
 	s.hear(`PRIVMSG #ops :mendable is OK again on web2`)
-	if got := s.read(2, "mended"); strings.Count(got, "mended") != 1 {
-		t.Errorf("it was mended so often: %q", got)
+	if got := s.read(2, "mended"); got != "mended problem mendable web2 CRITICAL exit 1\n" {
+		t.Errorf("it was mended so: %q", got)
+	}
+	var about struct{ Action, Host, Task, Word, Line string }
+	if got := s.read(2, "mended.json"); json.Unmarshal([]byte(got), &about) != nil || about.Action != "mend" || about.Host != "web2" || about.Task != "mendable" || about.Word != "CRITICAL" || about.Line != "exit 1" {
+		t.Errorf("it read on stdin %q", got)
 	}
 	if got := s.read(1, "mended"); !strings.HasPrefix(got, "! ") {
 		t.Error("web1 was mended too")
