@@ -207,6 +207,21 @@ func (a *action) follows(k Key, on string) bool {
 	return a.mayFollow(k)
 }
 
+// heeds reports whether an action is for that status: of a recovery, for one of those that were told before.
+func (a *action) heeds(st *State, on string) bool {
+	if len(a.Status) == 0 || on == string(Flaps) || on == string(Steady) {
+		return true
+	}
+	seen := st.Through
+	if on != string(Recovery) {
+		seen = 1 << st.Hard
+	}
+	return seen == 0 || slices.ContainsFunc(a.Status, func(word string) bool {
+		status, err := ParseStatus(word)
+		return err == nil && seen&(1<<status) != 0
+	})
+}
+
 func (a *action) mayFollow(k Key) bool {
 	if a.hosts != nil && !a.hosts[k.Host] {
 		return false

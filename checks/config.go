@@ -70,7 +70,7 @@ type Task struct {
 	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
 	Command  string            `yaml:"command,omitempty" json:"command,omitempty" doc:"a line for sh on the host"`
 	Plugin   string            `yaml:"plugin,omitempty" json:"plugin,omitempty" doc:"instead of command: a file in checks.plugins, which is brought to the host once"`
-	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them"`
+	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them; with from, $JARVIS_HOST and $JARVIS_ADDRESS in them stand for the host that is checked"`
 	Env      map[string]string `yaml:"env,omitempty" json:"env,omitempty" doc:"environment; whoever may list processes on the host can read it"`
 	Sudo     bool              `yaml:"sudo,omitempty" json:"sudo,omitempty" doc:"run it as root, by sudo without a password"`
 	From     string            `yaml:"from,omitempty" json:"from,omitempty" doc:"run it on this host instead, about each host; JARVIS_HOST and JARVIS_ADDRESS in its environment say which"`
@@ -79,6 +79,7 @@ type Task struct {
 	Schedule string            `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"when: five or six cron fields (six begin with seconds), TZ=Europe/Berlin before them, @hourly, @every 90s, or the name of a schedule" default:"@every 1m"`
 	Jitter   time.Duration     `yaml:"jitter,omitempty" json:"jitter,omitempty" doc:"spreads hosts whose check is due at the same cron time over so long"`
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
+	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
 	CatchUp  string            `yaml:"catch_up,omitempty" json:"catch_up,omitempty" doc:"skip or once; empty: as checks.catch_up says"`
 }
 
@@ -108,6 +109,7 @@ type HostTask struct {
 type Action struct {
 	Name     string           `yaml:"name" json:"name" doc:"what people call it"`
 	On       []string         `yaml:"on,omitempty" json:"on,omitempty" doc:"problem, change, recovery, flapping, steady, stays; or result: each one" default:"all but stays and result"`
+	Status   []string         `yaml:"status,omitempty" json:"status,omitempty" doc:"only when it is warning, critical or unknown, as these say; and the recovery from what was told so" default:"all"`
 	Stays    int              `yaml:"stays,omitempty" json:"stays,omitempty" doc:"with on: [stays]: when the same problem has come so many times in a row, and again after as many more"`
 	Tasks    []string         `yaml:"tasks,omitempty" json:"tasks,omitempty" doc:"of these tasks, * and ? allowed; empty: all"`
 	Hosts    []string         `yaml:"hosts,omitempty" json:"hosts,omitempty" doc:"on these hosts, as in host_tasks; empty: all"`

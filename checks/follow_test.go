@@ -75,6 +75,88 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 	})
 }
 
+// Who is told of critical problems alone hears of those, and of their end.
+func TestToldByStatus(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+contacts: [{name: ops, channel: "#ops"}, {name: night, channel: "#night"}]
+actions:
+  - {name: tell, notify: [ops]}
+  - {name: wake, notify: [night], status: [critical, UNKNOWN]}
+`, func(t *testing.T, g *ground) {
+		var exit int
+		g.says(func(k Key, _ int) outcome { return outcome{exit: exit, stdout: "DISK"} })
+		for _, exit = range []int{1, 0, 1, 2, 1, 0, 1, 0} {
+			time.Sleep(5 * time.Minute)
+		}
+		time.Sleep(time.Minute)
+		var night []string
+		for _, l := range g.lines() {
+			if l, ok := strings.CutPrefix(l, "#night "); ok {
+				night = append(night, l)
+			}
+		}
+		if want := []string{"disk is CRITICAL on loki: DISK. `check show disk on loki`", "disk is OK again on loki after 15m"}; !slices.Equal(night, want) {
+			t.Errorf("%q, want %q", night, want)
+		}
+	})
+}
+
+// A problem that is not believed yet is looked at again soon, however rare the check is; then its schedule counts.
+func TestRetry(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: check_disk, schedule: "0 0 * * * *", attempts: 3, retry: 20s}]
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+		k := Key{"disk", "loki"}
+		time.Sleep(time.Hour)
+		g.times(k)
+		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "DISK"} })
+		before := len(g.times(k))
+		time.Sleep(3*time.Hour + 30*time.Minute)
+		list := g.times(k)[before:]
+		var apart []time.Duration
+		for i := 1; i < len(list); i++ {
+			apart = append(apart, list[i].Sub(list[i-1]).Round(time.Second))
+		}
+		if want := []time.Duration{20 * time.Second, 20 * time.Second, time.Hour - 40*time.Second, time.Hour}; len(apart) < len(want) || !slices.Equal(apart[:len(want)], want) {
+			t.Errorf("%v apart, want %v", apart, want)
+		}
+	})
+}
+
+// Results are found by the time at which they began.
+func TestResultsByTime(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
+host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
+`, func(t *testing.T, g *ground) {
+		begin := g.wall()
+		time.Sleep(10*time.Hour + time.Second)
+		for _, x := range []struct {
+			since, until time.Duration
+			keys         []Key
+			want         int
+		}{{9 * time.Hour, 0, nil, 122}, {2 * time.Hour, 3 * time.Hour, nil, 120}, {2 * time.Hour, 3 * time.Hour, []Key{{"disk", "loki"}}, 60}, {0, time.Hour, []Key{{"disk", "loki"}, {"disk", "thor"}}, 118}, {20 * time.Hour, 0, nil, 0}} {
+			f := ResultFilter{Keys: x.keys, Limit: maxResults, Since: begin.Add(x.since).Truncate(time.Minute)}
+			if x.until > 0 {
+				f.Until = begin.Add(x.until).Truncate(time.Minute)
+			}
+			list, err := g.Results(t.Context(), f)
+			n := 0
+			for _, r := range list {
+				if r.Task == "disk" {
+					n++
+				}
+			}
+			if err != nil || n != x.want {
+				t.Errorf("since %s until %s of %v: %d results, want %d (%v)", x.since, x.until, x.keys, n, x.want, err)
+			}
+		}
+	})
+}
+
 // Each downtime that is on record holds, also where several begin at once.
 func TestSilencesAtOnce(t *testing.T) {
 	g := newGround(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n")

@@ -168,6 +168,11 @@ func (p *pair) onDemand() bool { return p.Task != hostTask && p.schedule.never()
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
+	if p.task != nil && p.task.Retry > 0 && p.stand.Status != OK && p.stand.Soft() && !p.stand.Down {
+		if n := p.schedule.Next(now, p.String()); n.IsZero() || now.Add(p.task.Retry).Before(n) {
+			return now.Add(p.task.Retry)
+		}
+	}
 	from := now
 	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.fixed && ahead < largestStep) {
 		from = p.stand.Due

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/store"
 )
 
 // View is a check on a host, as people see it.
@@ -183,10 +185,12 @@ type Result struct {
 
 // ResultFilter chooses results, the newest first.
 type ResultFilter struct {
-	Keys     []Key // of these checks; nil: of all
-	Problems bool  // only those that are not OK
-	Before   int64 // only with a lower id; 0: from the newest on
-	Limit    int   // 0: 100
+	Keys     []Key     // of these checks; nil: of all
+	Problems bool      // only those that are not OK
+	Before   int64     // only with a lower id; 0: from the newest on
+	Since    time.Time // only of runs that began then or later; zero: of all that is on record
+	Until    time.Time // and before then; zero: to now
+	Limit    int       // 0: 100
 }
 
 const maxResults = 10_000
@@ -211,6 +215,20 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	}
 	if f.Problems {
 		where = append(where, "status > 0")
+	}
+	if !f.Since.IsZero() {
+		first, err := m.firstResult(ctx, f.Since.Add(-lateResults))
+		if err != nil {
+			return nil, err
+		}
+		where, args = append(where, "id >= ?", "at >= ?"), append(args, first, f.Since.UnixMilli())
+	}
+	if !f.Until.IsZero() {
+		first, err := m.firstResult(ctx, f.Until.Add(lateResults))
+		if err != nil {
+			return nil, err
+		}
+		where, args = append(where, "id <= ?", "at < ?"), append(args, first, f.Until.UnixMilli())
 	}
 	ids := map[int64]Key{}
 	if f.Keys != nil {
@@ -259,6 +277,35 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		list = append(got, list...)
 	}
 	return list, nil
+}
+
+// lateResults is how much later than others of its time a result may be written: a check runs a day at most, so that is rare, and
+// what is later than an hour is not looked for.
+const lateResults = time.Hour
+
+// firstResult gives the id of the first result that began at a time or later, or the one after the last: there is no index by time,
+// and results stand nearly in the order of theirs.
+func (m *Monitor) firstResult(ctx context.Context, t time.Time) (int64, error) {
+	var low, high int64
+	if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) + 1 FROM check_results").Scan(&low, &high); err != nil {
+		return 0, err
+	}
+	for low < high {
+		mid := low + (high-low)/2
+		var id, at int64
+		err := m.DB.QueryRow(ctx, "SELECT id, at FROM check_results WHERE id >= ? ORDER BY id LIMIT 1", mid).Scan(&id, &at)
+		switch {
+		case errors.Is(err, store.ErrNoRows): // what was there has gone meanwhile
+			high = mid
+		case err != nil:
+			return 0, err
+		case at < t.UnixMilli():
+			low = id + 1
+		default:
+			high = mid
+		}
+	}
+	return low, nil
 }
 
 func (m *Monitor) readIDs(ctx context.Context, where string, args []any, limit int) ([]int64, error) {

@@ -94,7 +94,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 			return outcome{text: oneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
 		}
 		dir = path.Dir(file)
-		line = "exec " + remote.Quote(append([]string{file}, t.Args...)...)
+		line = "exec " + remote.Quote(append([]string{file}, arguments(t, env)...)...)
 	}
 	var res remote.Result
 	if sudo != nil || j.about != nil {
@@ -117,6 +117,19 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		m.lost(j.where, dir) // somebody removed it
 	}
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
+}
+
+// arguments gives those of a plugin. Of one that runs elsewhere they may name the host that it is about.
+func arguments(t Task, env map[string]string) []string {
+	if t.From == "" {
+		return t.Args
+	}
+	out := slices.Clone(t.Args)
+	named := strings.NewReplacer("$JARVIS_ADDRESS", env["JARVIS_ADDRESS"], "$JARVIS_HOST", env["JARVIS_HOST"])
+	for i := range out {
+		out[i] = named.Replace(out[i])
+	}
+	return out
 }
 
 // noWay reports whether the way to a host's silo is missing, after a command has failed.

@@ -16,6 +16,8 @@ type State struct {
 	Bad      time.Time `json:"bad,omitzero"`
 	Count    int       `json:"count"`    // results in a row with this status
 	Flapping bool      `json:"flapping"` // it changes too often for each change to be said
+	// Through has a bit for each status that was told since it was OK last; 0: an older Jarvis told it.
+	Through uint8 `json:"through,omitempty"`
 	// Changed has a bit for each of the last results that had another status than the one before; the newest is bit 0.
 	Changed uint32 `json:"changed"`
 	Seen    int    `json:"seen"` // results that Changed knows, at most flapWindow+1
@@ -85,6 +87,12 @@ func (s *State) Tell() Transition {
 	}
 	was := s.Told
 	s.Told = s.Hard
+	if s.Hard != OK {
+		if was == OK {
+			s.Through = 0
+		}
+		s.Through |= 1 << s.Hard
+	}
 	switch {
 	case s.Hard == OK:
 		return Recovery

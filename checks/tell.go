@@ -54,7 +54,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 	}
 	if s.f != nil && st.Status != OK && st.Status == st.Hard && st.Ack == nil {
 		for _, a := range m.cat.actions {
-			if a.Stays > 0 && st.Count%a.Stays == 0 && a.follows(s.p.Key, onStays) {
+			if a.Stays > 0 && st.Count%a.Stays == 0 && a.follows(s.p.Key, onStays) && a.heeds(&st.State, onStays) {
 				s.add(a, onStays)
 			}
 		}
@@ -68,7 +68,7 @@ func (s *settled) say(c *catalog, on string) {
 		s.add(nil, on)
 	}
 	for _, a := range c.actions {
-		if a.follows(s.p.Key, on) {
+		if a.follows(s.p.Key, on) && a.heeds(&s.stand.State, on) {
 			s.add(a, on)
 		}
 	}

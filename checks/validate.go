@@ -202,8 +202,11 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Command != "" && len(t.Args) > 0 {
 		wrong.add("args are for a plugin; a command has them in its line")
 	}
-	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 {
-		wrong.add("timeout, jitter and attempts can not be negative")
+	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 || t.Retry < 0 {
+		wrong.add("timeout, jitter, attempts and retry cannot be negative")
+	}
+	if t.Retry > 0 && t.Retry < shortestEvery {
+		wrong.add("retry is %s; it is %s at least", t.Retry, shortestEvery)
 	}
 	if t.Timeout > day {
 		wrong.add("its timeout %s is more than a day", t.Timeout)
@@ -292,12 +295,19 @@ func (d *Defs) checkAction(a *Action) error {
 	if does != 1 {
 		return errors.New("it does one thing: notify, task, run, webhook or graphite")
 	}
+	for _, word := range a.Status {
+		if status, err := ParseStatus(word); err != nil || status == OK {
+			return fmt.Errorf("status is %q; there are warning, critical and unknown", word)
+		}
+	}
 	each := slices.Contains(a.On, onResult)
 	switch {
 	case slices.Contains(a.On, onStays) != (a.Stays > 0):
 		return errors.New("on: [stays] and stays: NUMBER go together")
 	case (a.Graphite != "") != each:
 		return errors.New("on: [result] and graphite go together: nothing else should happen as often")
+	case a.Graphite != "" && len(a.Status) > 0:
+		return errors.New("status is for what is told; graphite is given every value")
 	case a.TaskHost != "" && a.Task == "":
 		return errors.New("task_host is for a task")
 	case a.Prefix != "" && (a.Graphite == "" || !defName.MatchString(a.Prefix)):

@@ -22,7 +22,7 @@ func checkWords() []checkWord {
 	return []checkWord{
 		{"list", "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", access.View, listChecks},
 		{"show", "TASK on HOST", access.View, showCheck},
-		{"history", "[TASK] [on HOST] [is problem] [last NUMBER] [before ID]", access.View, checkHistory},
+		{"history", "[TASK] [on HOST] [is problem] [since 24h] [until 1h] [last NUMBER] [before ID]", access.View, checkHistory},
 		{"metrics", "TASK on HOST [for 24h] [by 5m|1h|24h]", access.View, checkMetrics},
 		{"stats", "", access.View, checkStats},
 		{"run", "TASK on HOST[,HOST]", access.Deploy, runChecks},
@@ -61,7 +61,8 @@ func check() Verb {
 			{Method: "GET", Path: path + "/metrics", Prefix: []string{"metrics"}, Gives: []checks.Series{}, Params: oneWith(
 				Param{Name: "for", In: InQuery, Doc: "how far back, as in 24h or 30d; 24h without it", Word: "for"}, Param{Name: "by", In: InQuery, Doc: "5m, 1h or 24h; without it what fits", Word: "by"})},
 			{Method: "GET", Path: "/v1/checks-results", Prefix: []string{"history"}, Gives: []checks.Result{}, Params: []Param{anyTask, anyHost,
-				{Name: "status", In: InQuery, Doc: "problem: only what was not OK", Word: "is"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
+				{Name: "status", In: InQuery, Doc: "problem: only what was not OK", Word: "is"},
+				{Name: "since", In: InQuery, Doc: "only runs that began since: a time ago, as in 24h or 3d, or a time as in RFC 3339", Word: "since"}, {Name: "until", In: InQuery, Doc: "and before: as since", Word: "until"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
 				{Name: "before", In: InQuery, Doc: "only results with a lower id: the next page", Word: "before", Kind: Number}}},
 			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
 			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []checks.Key{}, Params: oneWith(was, forTime, because)},

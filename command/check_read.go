@@ -179,7 +179,7 @@ func (e *Env) checkLines(v checks.View) []string {
 }
 
 func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
-	task, with, ok := clauses(args, "on", "is", "last", "before")
+	task, with, ok := clauses(args, "on", "is", "last", "before", "since", "until")
 	if !ok || with["is"] != "" && with["is"] != checks.Problems {
 		return Answer{}, checkUse("history")
 	}
@@ -193,6 +193,15 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 			return Answer{}, checkUse("history")
 		}
 		into(n)
+	}
+	for word, into := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
+		if with[word] == "" {
+			continue
+		}
+		var err error
+		if *into, err = e.ago(with[word]); err != nil {
+			return Answer{}, err
+		}
 	}
 	if task != "" || with["on"] != "" {
 		list, err := chosen(ctx, e, task, with["on"])
@@ -220,6 +229,18 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 		a.Lines = append(a.Lines, l)
 	}
 	return a, nil
+}
+
+// ago reads a time that has been: so long ago, as in 24h, or as in RFC 3339.
+func (e *Env) ago(text string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	d, err := period(text)
+	if err != nil {
+		return time.Time{}, &UserError{Msg: fmt.Sprintf("%q is no time", clip(text, 40)), Hint: "write how long ago, as in 24h or 3d, or when, as in " + e.Now().Add(-24*time.Hour).Format(time.RFC3339), Kind: ErrUsage}
+	}
+	return e.Now().Add(-d), nil
 }
 
 // maxChosen bounds how many checks one question is about.
