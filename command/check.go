@@ -12,32 +12,6 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 )
 
-// checkWord is one thing that `check` can do: how it is used, who may, and the handler.
-type checkWord struct {
-	name, usage, role string
-	run               func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
-}
-
-func checkWords() []checkWord {
-	return []checkWord{
-		{"list", "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", access.View, listChecks},
-		{"show", "TASK on HOST", access.View, showCheck},
-		{"history", "[TASK] [on HOST] [is problem] [since 24h] [until 1h] [last NUMBER] [before ID]", access.View, checkHistory},
-		{"metrics", "TASK on HOST [for 24h] [by 5m|1h|24h]", access.View, checkMetrics},
-		{"stats", "", access.View, checkStats},
-		{"run", "TASK on HOST[,HOST]", access.Deploy, runChecks},
-		{"ack", "TASK on HOST[,HOST] [was warning] [for 2h] [because …]", access.Deploy, ackChecks},
-		{"unack", "TASK on HOST[,HOST]", access.Deploy, unackChecks},
-		{"silence", "[TASK on] HOST[,HOST] for 2h [because …]", access.Deploy, silenceChecks},
-		{"unsilence", "NUMBER", access.Deploy, unsilenceChecks},
-		{"downtimes", "", access.View, listDowntimes},
-		{"actions", "[NUMBER]", access.View, listActions},
-		{"defined", "[KIND]", access.View, listDefinitions},
-		{"define", "KIND NAME FILE", access.Run, define},
-		{"undefine", "KIND NAME", access.Run, undefine},
-	}
-}
-
 func check() Verb {
 	task := Param{Name: "task", In: InPath, Doc: "name of a task; host: whether the host answers at all", Required: true}
 	onHost := Param{Name: "host", In: InPath, Doc: "name of a host", Required: true, Word: "on"}
@@ -51,8 +25,8 @@ func check() Verb {
 	anyTask := Param{Name: "task", In: InQuery, Doc: "name of a task, * and ? allowed"}
 	anyHost := Param{Name: "host", In: InQuery, Doc: "name of a host, * and ? allowed; @group or @cluster", Word: "on"}
 	const path = "/v1/checks/{host}/{task}"
-	return Verb{
-		Name: "check", Usage: checkUsage(), Role: access.View, Min: 1, Max: -1, Acts: true,
+	return worded(Verb{
+		Name: "check", Role: access.View, Min: 1, Acts: true,
 		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
 		Example: "check show disk on loki",
 		API: []API{
@@ -78,19 +52,52 @@ func check() Verb {
 			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is, as YAML or JSON; its keys are those of jarvis.yaml", Kind: Document, Required: true}}},
 			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
 		},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			return runCheckWord(ctx, e, c, c.Args[0], c.Args[1:])
-		},
+	},
+		Word{Name: "list", Usage: "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", Role: access.View, Max: -1, Run: ofChecks(listChecks),
+			Doc: "lists the checks that are meant, and how they stand; without a name what is wrong"},
+		Word{Name: "show", Usage: "TASK on HOST", Role: access.View, Min: 1, Max: -1, Run: ofChecks(showCheck),
+			Doc: "tells all of one check: how it stands, its values, its last results"},
+		Word{Name: "history", Usage: "[TASK] [on HOST] [is problem] [since 24h] [until 1h] [last NUMBER] [before ID]", Role: access.View, Max: -1, Run: ofChecks(checkHistory),
+			Doc: "lists results, the newest first"},
+		Word{Name: "metrics", Usage: "TASK on HOST [for 24h] [by 5m|1h|24h]", Role: access.View, Min: 1, Max: -1, Run: ofChecks(checkMetrics),
+			Doc: "gives the values of a check over a time"},
+		Word{Name: "stats", Usage: "", Role: access.View, Max: -1, Run: ofChecks(checkStats),
+			Doc: "tells how many checks run, how late they are, and what the trouble is"},
+		Word{Name: "run", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(runChecks),
+			Doc: "runs checks now, beside their schedule, and waits up to a minute for their results"},
+		Word{Name: "ack", Usage: "TASK on HOST[,HOST] [was warning] [for 2h] [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(ackChecks),
+			Doc: "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that"},
+		Word{Name: "unack", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unackChecks),
+			Doc: "takes an acknowledgement back; what is still wrong is said again"},
+		Word{Name: "silence", Usage: "[TASK on] HOST[,HOST] for 2h [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(silenceChecks),
+			Doc: "begins a downtime: the checks run, and nothing is said of them until it ends"},
+		Word{Name: "unsilence", Usage: "NUMBER", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unsilenceChecks),
+			Doc: "ends a downtime now; what is wrong then is said"},
+		Word{Name: "downtimes", Usage: "", Role: access.View, Max: -1, Run: ofChecks(listDowntimes),
+			Doc: "lists the downtimes that are, or are to come"},
+		Word{Name: "actions", Usage: "[NUMBER]", Role: access.View, Max: -1, Run: ofChecks(listActions),
+			Doc: "lists what was done on results, and what failed"},
+		Word{Name: "defined", Usage: "[KIND]", Role: access.View, Max: -1, Run: ofChecks(listDefinitions),
+			Doc: "lists what was declared by the API or by define"},
+		Word{Name: "define", Usage: "KIND NAME FILE", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(define),
+			Doc: "declares a host, task, schedule, host_task, action, contact or node, or changes it"},
+		Word{Name: "undefine", Usage: "KIND NAME", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(undefine),
+			Doc: "takes away what was declared by the API or by define"},
+	)
+}
+
+// ofChecks does what a word of `check` says, where there are checks.
+func ofChecks(run func(context.Context, *Env, *Call, []string) (Answer, error)) func(context.Context, *Env, *Call, []string) (Answer, error) {
+	return func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+		if e.Checks == nil {
+			return Answer{}, &UserError{Msg: "no checks run here", Kind: ErrNotFound}
+		}
+		a, err := run(ctx, e, c, args)
+		return a, explainCheck(err)
 	}
 }
 
-func checkUsage() string {
-	var words []string
-	for _, w := range checkWords() {
-		words = append(words, strings.TrimSpace(w.name+" "+w.usage))
-	}
-	return strings.Join(words, " | ")
-}
+func checkUse(word string) error { return check().use(word) }
 
 func checksVerb() Verb {
 	return Verb{
@@ -98,7 +105,7 @@ func checksVerb() Verb {
 		Doc:     "lists what is wrong with the hosts now; with a name, how that check or host stands",
 		Example: "checks disk",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			return runCheckWord(ctx, e, c, "list", c.Args)
+			return check().do(ctx, e, c, "list", c.Args)
 		},
 	}
 }
@@ -109,37 +116,9 @@ func ack() Verb {
 		Doc:     "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that",
 		Example: "ack disk on loki for 2h",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			return runCheckWord(ctx, e, c, "ack", c.Args)
+			return check().do(ctx, e, c, "ack", c.Args)
 		},
 	}
-}
-
-func runCheckWord(ctx context.Context, e *Env, c *Call, word string, args []string) (Answer, error) {
-	if e.Checks == nil {
-		return Answer{}, &UserError{Msg: "no checks run here", Kind: ErrNotFound}
-	}
-	var names []string
-	for _, w := range checkWords() {
-		names = append(names, w.name)
-		if w.name != word {
-			continue
-		}
-		if !c.Person.Has(w.role) {
-			return Answer{}, &UserError{Msg: fmt.Sprintf("`check %s` needs the role %q, which %s does not have", word, w.role, c.Person.Name), Kind: ErrDenied}
-		}
-		a, err := w.run(ctx, e, c, args)
-		return a, explainCheck(err)
-	}
-	return Answer{}, &UserError{Msg: fmt.Sprintf("`check` knows no word %q", clip(word, 40)), Hint: "there are " + strings.Join(names, ", "), Kind: ErrUsage}
-}
-
-func checkUse(word string) error {
-	for _, w := range checkWords() {
-		if w.name == word {
-			return &UserError{Msg: fmt.Sprintf("`check %s` is used as: check %s", word, strings.TrimSpace(word+" "+w.usage)), Kind: ErrUsage}
-		}
-	}
-	return ErrUsage
 }
 
 func explainCheck(err error) error {

@@ -46,6 +46,7 @@ type Verb struct {
 	Hidden  bool   // not in help
 	Acts    bool   // changes something: only its whole name means it, and a client may wait for what came of it
 	API     []API  // its operations over HTTP
+	Words   []Word // what it does, where that is several things: see worded
 	Short   string // it is a shorter word for this one, which has the operations
 	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
 }
@@ -360,6 +361,12 @@ var subWord = pattern.New(`(?:^\[?|\| )([a-z]+)(?: |\]|$)`)
 
 // SubWords gives the words that may come first after a verb and are no names: those with which an alternative of its usage begins.
 func (v Verb) SubWords() (out []string) {
+	for _, w := range v.Words {
+		out = append(out, w.Name)
+	}
+	if out != nil {
+		return out
+	}
 	for _, m := range subWord.FindAllStringSubmatch(v.Usage, -1) {
 		out = append(out, m[1])
 	}

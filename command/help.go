@@ -2,25 +2,28 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"strings"
 )
 
 func help() Verb {
 	return Verb{
-		Name: "help", Usage: "[COMMAND]", Max: 1,
+		Name: "help", Usage: "[COMMAND [WORD]]", Max: 2,
 		Doc:     "lists what you may say, or explains one command",
 		Example: "help deploy",
-		API:     []API{{Method: "GET", Path: "/v1/help", Params: []Param{{Name: "command", In: InQuery, Doc: "explain this one"}}}},
+		API:     []API{{Method: "GET", Path: "/v1/help", Params: []Param{{Name: "command", In: InQuery, Doc: "explain this one"}, {Name: "word", In: InQuery, Doc: "explain this word of it, as show of check"}}}},
 		Run: func(_ context.Context, e *Env, c *Call) (Answer, error) {
-			if len(c.Args) == 1 {
+			if len(c.Args) > 0 {
 				v, err := e.Table.explained(c.Args[0])
 				if err != nil {
 					return Answer{}, err
 				}
-				s := fmt.Sprintf("%s — %s. As in: %s", strings.TrimSpace(v.Name+" "+v.Usage), v.Doc, v.Example)
-				if v.Role != "" {
-					s += fmt.Sprintf(" (needs the role %q)", v.Role)
+				word := ""
+				if len(c.Args) > 1 {
+					word = c.Args[1]
+				}
+				s, err := v.explain(word)
+				if err != nil {
+					return Answer{}, err
 				}
 				return say("%s", s), nil
 			}

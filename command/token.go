@@ -21,8 +21,8 @@ type NewToken struct {
 }
 
 func token() Verb {
-	return Verb{
-		Name: "token", Usage: "[list | new NAME [role ROLE…] [silo SILO] [days N] [for PERSON] | revoke NUMBER]", Role: access.View, Max: -1, Acts: true,
+	return worded(Verb{
+		Name: "token", Role: access.View, Acts: true,
 		Doc:     "makes, lists and revokes your tokens for the HTTP API; with silo, an admin makes one for an agent",
 		Example: "token new ci role deploy days 30",
 		API: []API{
@@ -36,23 +36,20 @@ func token() Verb {
 			}},
 			{Method: "DELETE", Path: "/v1/tokens/{token}", Prefix: []string{"revoke"}, Gives: access.Token{}, Params: []Param{{Name: "token", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 		},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			if e.Access == nil {
-				return Answer{}, &UserError{Msg: "no tokens are kept here"}
-			}
-			switch {
-			case len(c.Args) == 0:
-				return listTokens(ctx, e, c)
-			case c.Args[0] == "new" && len(c.Args) > 1:
-				return newToken(ctx, e, c)
-			case c.Args[0] == "list" && len(c.Args) == 1:
-				return listTokens(ctx, e, c)
-			case c.Args[0] == "revoke" && len(c.Args) == 2:
-				return revokeToken(ctx, e, c)
-			}
-			v, _ := e.Table.Find("token")
-			return Answer{}, &UserError{Msg: "`token` is used as: token " + v.Usage, Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
-		},
+	},
+		Word{Name: "list", Run: ofTokens(listTokens), Doc: "lists your tokens; an admin sees those of all"},
+		Word{Name: "new", Usage: "NAME [role ROLE…] [silo SILO] [days N] [for PERSON]", Min: 1, Max: -1, Run: ofTokens(newToken), Doc: "makes one, and prints its secret this one time; with silo, an admin makes one for an agent"},
+		Word{Name: "revoke", Usage: "NUMBER", Min: 1, Max: 1, Run: ofTokens(revokeToken), Doc: "has a token open nothing any more"},
+	)
+}
+
+// ofTokens does what a word of `token` says, where tokens are kept.
+func ofTokens(run func(context.Context, *Env, *Call) (Answer, error)) func(context.Context, *Env, *Call, []string) (Answer, error) {
+	return func(ctx context.Context, e *Env, c *Call, _ []string) (Answer, error) {
+		if e.Access == nil {
+			return Answer{}, &UserError{Msg: "no tokens are kept here"}
+		}
+		return run(ctx, e, c)
 	}
 }
 

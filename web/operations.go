@@ -66,10 +66,11 @@ func operationID(v command.Verb, a command.API) string {
 // addVerb makes one operation of a verb.
 func (s *Server) addVerb(api huma.API, v command.Verb, a command.API) {
 	reg := api.OpenAPI().Components.Schemas
-	op := &huma.Operation{OperationID: operationID(v, a), Method: a.Method, Path: a.Path, Summary: v.Doc, Tags: []string{v.Name}, Responses: map[string]*huma.Response{}}
-	op.Description = "In chat: `" + strings.TrimSpace(v.Name+" "+v.Usage) + "`."
-	if v.Role != "" {
-		op.Description += " Needs the role `" + v.Role + "`."
+	usage, doc, role := v.Of(a)
+	op := &huma.Operation{OperationID: operationID(v, a), Method: a.Method, Path: a.Path, Summary: doc, Tags: []string{v.Name}, Responses: map[string]*huma.Response{}}
+	op.Description = "In chat: `" + usage + "`."
+	if role != "" {
+		op.Description += " Needs the role `" + role + "`."
 	}
 	body := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}, AdditionalProperties: false}
 	for _, p := range a.Params {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log"
 	"maps"
@@ -47,15 +48,26 @@ func verbsDoc() string {
 	var b strings.Builder
 	b.WriteString("# What you may say\n\n<!-- made by go generate from the verb table; edit command/*.go -->\n\nThe same words in chat (`jarvis: status loki`) and on the command line (`jarvis status loki`). Of a verb that only reads, a\nprefix that no other has will do (`stat`); what changes something is said whole, and a typo is told the nearest verb. On the command line `deploy`, `redeploy`,\n`destroy` and `plan` also take a file, or `-` for standard input: `deploy` takes every word for one that is neither a URL nor cn=NAME, `plan` what is a file here,\nthe others what ends in .yaml or has a slash. Any other word is a host on record, and `plan HOST` says what `redeploy HOST` would do. `plan` is\nnever in the way of a run: one that is under way is named in its answer.\n\n`jarvis log -f HOST` (or RUN) prints what a run does from its first line on until it ends; over a restart of the server it goes on where it was, and Ctrl-C ends it and\nnot the run. Without a server `version`, `steps`, `plan FILE` and `whoami` answer by the configuration alone, and say so.\n\nExit codes: 0 done; 1 failed, also a `plan` in which a step would fail, and a `drift` that differs or is not known; 2 usage or configuration; 3 not\nallowed; 4 not found; 5 not done yet; 130 interrupted. [json.md](json.md) says more, and what `--json` prints.\n\n| verb | what it does | as in | role | over HTTP |\n|---|---|---|---|---|\n")
 	for _, v := range command.Verbs() {
-		role := v.Role
-		if role == "" {
-			role = "–"
+		row := func(name, usage, doc, example, role string, api func(command.API) bool) {
+			var ops []string
+			for _, a := range v.API {
+				if api(a) {
+					ops = append(ops, fmt.Sprintf("`%s %s`", a.Method, a.Path))
+				}
+			}
+			if example != "" {
+				example = "`" + example + "`"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", strings.ReplaceAll(strings.TrimSpace(name+" "+usage), "|", `\|`), doc, example, cmp.Or(role, "–"), strings.Join(ops, "<br>"))
 		}
-		var ops []string
-		for _, a := range v.API {
-			ops = append(ops, fmt.Sprintf("`%s %s`", a.Method, a.Path))
+		if v.Words == nil {
+			row(v.Name, v.Usage, v.Doc, v.Example, v.Role, func(command.API) bool { return true })
+			continue
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", strings.ReplaceAll(strings.TrimSpace(v.Name+" "+v.Usage), "|", `\|`), v.Doc, v.Example, role, strings.Join(ops, "<br>"))
+		row(v.Name, "…", v.Doc, v.Example, v.Role, func(command.API) bool { return false })
+		for _, w := range v.Words {
+			row(v.Name+" "+w.Name, w.Usage, w.Doc, "", w.Role, func(a command.API) bool { return len(a.Prefix) > 0 && a.Prefix[0] == w.Name })
+		}
 	}
 	b.WriteString("\n## Words of other tools\n\nOf a verb that only reads these words are the verb. Of one that changes something they do nothing, and the answer is the line to say: \"`stop` is `cancel` here;\nnothing was done; say `cancel loki`\". `deploy`, `redeploy` and `destroy` with `--dry-run` are `plan`; `retry HOST --from STAGE` is `retry HOST from STAGE`;\n`logs -f HOST` follows on the command line, and nowhere else.\n\n| here | elsewhere | then |\n|---|---|---|\n")
 	acts := map[string]bool{}
