@@ -60,6 +60,13 @@ func moves(v command.Verb) bool {
 
 // Help is shown under --help of the verb.
 func (c *verbCmd) Help() string {
+	if c.verb.Words != nil {
+		var b strings.Builder
+		for _, w := range c.verb.Words {
+			fmt.Fprintf(&b, "  jarvis %s\n      %s\n", strings.TrimSpace(c.verb.Name+" "+w.Name+" "+w.Usage), w.Doc)
+		}
+		return "It knows these words:\n\n" + b.String() + "\nExample: jarvis " + cliExample(c.verb)
+	}
 	return "Usage: jarvis " + strings.TrimSpace(c.verb.Name+" "+cliUsage(c.verb)) + "\n\nExample: jarvis " + cliExample(c.verb)
 }
 
