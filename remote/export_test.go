@@ -3,6 +3,7 @@ package remote
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // StartScript lets tests play a connection that breaks while a job is being started.
@@ -51,4 +52,11 @@ func (c *SSHConfig) Said(name, user string) (map[string][]string, error) {
 	out["userknownhostsfile"] = []string{strings.Join(h.KnownHosts[:n], " ")}
 	out["globalknownhostsfile"] = []string{strings.Join(h.KnownHosts[n:], " ")}
 	return out, nil
+}
+
+// QuickIdle sets how long a shell stays open that nobody uses.
+func QuickIdle(c *Client, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quickIdle = d
 }

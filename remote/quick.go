@@ -37,6 +37,9 @@ printf '\n%s\n' "$jarvis_mark" >&2
 printf '\n%s %s\n' "$jarvis_mark" "$jarvis_status"
 done`
 
+// quickIdle is how long a shell stays open that nobody uses.
+const quickIdle = 5 * time.Minute
+
 const quickStart = 5 * time.Second // a shell that says nothing for so long is none
 
 // Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A session
@@ -119,6 +122,7 @@ type quickShell struct {
 	session *gossh.Session
 	stdin   io.WriteCloser
 	dead    chan struct{} // closed when it has ended
+	since   time.Time     // when its last job ended; Client.mu guards it
 
 	mu    sync.Mutex
 	job   *quickJob
@@ -208,9 +212,21 @@ func (c *Client) quickDone(q *quickShell) {
 		q.close()
 		return
 	}
+	now := time.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	q.since = now
 	c.quick = append(c.quick, q)
+	// The one that was used last is taken first, so what a peak needed, and nobody since, is at the head.
+	n := 0
+	for n < len(c.quick) && now.Sub(c.quick[n].since) > c.quickIdle {
+		n++
+	}
+	idle := slices.Clone(c.quick[:n])
+	c.quick = slices.Delete(c.quick, 0, n)
+	c.mu.Unlock()
+	for _, q := range idle {
+		q.close()
+	}
 }
 
 // closeQuick gives back the sessions of shells that nobody uses, and reports whether there were any.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -81,6 +82,22 @@ func TestQuickOnOpenSSH(t *testing.T) {
 			}()
 		}
 		wg.Wait()
+	})
+	t.Run("what nobody uses any more is closed", func(t *testing.T) {
+		if n := shells(); n == "1" {
+			t.Fatal("there is one shell after many at once")
+		}
+		remote.QuickIdle(c, 300*time.Millisecond)
+		defer remote.QuickIdle(c, time.Hour)
+		for end := time.Now().Add(real.Patience(20 * time.Second)); shells() != "1"; {
+			if time.Now().After(end) {
+				t.Fatalf("there are still %s", shells())
+			}
+			time.Sleep(100 * time.Millisecond)
+			if _, err := c.Quick(t.Context(), "true", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 	t.Run("a session of its own has room beside them", func(t *testing.T) {
 		var wg sync.WaitGroup

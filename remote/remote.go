@@ -108,6 +108,8 @@ type Client struct {
 	quick  []*quickShell // free ones
 	// noQuick: the host gives no shell that stays open.
 	noQuick bool
+	// quickIdle is how long a shell stays open that nobody uses.
+	quickIdle time.Duration
 }
 
 // Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost, or is a *HostKeyError.
@@ -205,7 +207,7 @@ func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
 
 // handshake makes an SSH connection of a network connection, which it closes when it fails.
 func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bool, err error) {
-	c = &Client{addr: t.Addr, target: t}
+	c = &Client{addr: t.Addr, target: t, quickIdle: quickIdle}
 	var keyErr error
 	cfg := &gossh.ClientConfig{
 		User:              t.User,
