@@ -47,7 +47,7 @@ type Action struct {
 	Desc   string `json:"desc"`           // "create the user alice"
 	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
 	Script string `json:"-"`              // run by sh; safe to repeat
-	// Do is a function that does it, where a script is not enough; with a Script, behind that. h is the host, for one script at a
+	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one script at a
 	// time. Safe to repeat.
 	Do func(ctx context.Context, h Host) error `json:"-"`
 	// After is a script that is run once, after all other actions of the host, when this action was: "systemctl reload nginx".

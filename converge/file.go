@@ -215,7 +215,7 @@ type Line struct {
 	Path string
 	Line string
 	// Instead: a line that begins with this is replaced. Where Line begins with it too, it is the only one that does: others may
-	// win over it, be they before or behind it. It stands where the first one stood. Where Line begins otherwise, the last one is
+	// win over it, be they before or after it. It stands where the first one stood. Where Line begins otherwise, the last one is
 	// replaced. "": Line is added at the end.
 	Instead  string
 	Absent   bool   // no line shall be Line

@@ -472,7 +472,7 @@ func (s Sysctl) Plan(n *Node) ([]Action, error) {
 	if by == "" || !same(set, s.Value) {
 		switch {
 		case by > last:
-			return nil, fmt.Errorf("%s sets it to %s, and is read behind whatever we could write; take it out there", at, strings.TrimSpace(set))
+			return nil, fmt.Errorf("%s sets it to %s, and is read after whatever we could write; take it out there", at, strings.TrimSpace(set))
 		case by > name:
 			name = last
 		}
