@@ -142,6 +142,16 @@ func list(key string, n *yaml.Node) ([]string, error) {
 	return out, nil
 }
 
+// Tree gives what is under a key, in lists and maps as they stand; ok is false where nothing is, or a secret is anywhere in it.
+func (c *Clipboard) Tree(key string) (v any, ok bool) {
+	n := c.node(key)
+	if n == nil || tagged(n, tagSecret, tagSealed) {
+		return nil, false
+	}
+	err := n.Decode(&v)
+	return v, err == nil && v != nil
+}
+
 // Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A missing
 // key leaves v alone and is ErrMissing.
 func (c *Clipboard) Decode(key string, v any) error {

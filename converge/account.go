@@ -12,11 +12,15 @@ type User struct {
 	Name   string
 	Absent bool     // it shall not be there; its home stays
 	UID    int      // 0: any
-	Group  string   // primary; "": as useradd does
+	Group  string   // primary, by name or number; "": as useradd does
 	Groups []string // more groups it shall be in; others stay
-	Home   string   // "": as useradd does
-	Shell  string   // "": as useradd does
-	System bool     // an account of a service: with a low number, and no home is made
+	// Home: "": as useradd does. When it changes, what is in the old one moves, if that is a folder of the user's own.
+	Home   string
+	Shell  string // "": as useradd does
+	System bool   // an account of a service: with a low number, and no home is made
+	// Password is the hash that crypt(5) has ("$y$…", as `mkpasswd` or `openssl passwd -6` gives), or "*" for none that fits.
+	// "": as it is, and none that fits for a new user, who is not locked by that: keys open.
+	Password string
 }
 
 // ID implements Resource.
@@ -49,14 +53,33 @@ func (u User) Plan(n *Node) ([]Action, error) {
 			return nil, err
 		}
 	}
-	have, err := n.line("/etc/passwd", u.Name)
-	groups, gerr := n.text("cat", "/etc/group")
-	if err := first(err, gerr); err != nil {
+	if err := checkPassword(u.Password); err != nil {
 		return nil, err
 	}
-	for _, g := range append([]string{u.Group}, u.Groups...) {
+	if u.Home != "" {
+		if err := checkPath(u.Home); err != nil {
+			return nil, err
+		}
+	}
+	var secret reading
+	var serr error
+	if u.Password != "" && !u.Absent {
+		secret, serr = n.fact("shadow", u.Name)
+	}
+	have, err := n.line("/etc/passwd", u.Name)
+	groups, gerr := n.text("cat", "/etc/group")
+	if err := first(err, gerr, serr); err != nil {
+		return nil, err
+	}
+	isGroup := func(g string) bool {
 		_, made := n.texts[fact{"group", g}]
-		if g != "" && !u.Absent && !made && !strings.Contains("\n"+groups, "\n"+g+":") {
+		return made || slices.ContainsFunc(strings.Split(groups, "\n"), func(l string) bool {
+			f := strings.Split(l, ":")
+			return len(f) > 3 && (f[0] == g || f[2] == g)
+		})
+	}
+	for _, g := range append([]string{u.Group}, u.Groups...) {
+		if g != "" && !u.Absent && !isGroup(g) {
 			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
 		}
 	}
@@ -67,14 +90,21 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		}
 		return []Action{{Desc: "remove the user " + u.Name, Script: "userdel " + name}}, nil
 	}
+	password := ""
+	if u.Password != "" {
+		password = " && printf '%s\\n' " + quote(u.Name+":"+u.Password) + " | chpasswd -e"
+	}
 	flags := ""
 	add := func(flag, value string) { flags += " " + flag + " " + quote(value) }
 	if have == nil {
 		if u.UID != 0 {
 			add("-u", strconv.Itoa(u.UID))
 		}
-		if u.Group != "" {
+		switch {
+		case u.Group != "":
 			add("-g", u.Group)
+		case isGroup(u.Name): // useradd would make it, and refuses when it is there
+			add("-g", u.Name)
 		}
 		if u.Home != "" {
 			add("-d", u.Home)
@@ -89,9 +119,10 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		if u.System {
 			home = " -r"
 		}
-		return []Action{{Desc: "create the user " + u.Name, Script: "useradd" + home + flags + " " + name}}, nil
+		return []Action{{Desc: "create the user " + u.Name, Script: "useradd -p '*'" + home + flags + " " + name + password}}, nil
 	}
 	var diff []string
+	move := ""
 	differs := func(what, flag, is, want string) {
 		if want != "" && is != want {
 			add(flag, want)
@@ -102,7 +133,10 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		differs("uid", "-u", have[2], strconv.Itoa(u.UID))
 	}
 	if len(have) > 6 {
-		differs("home", "-d", have[5], u.Home)
+		if u.Home != "" && have[5] != u.Home {
+			move = moveHome(u.Name, u.Home)
+			diff = append(diff, fmt.Sprintf("-home: %s\n+home: %s\n", have[5], u.Home))
+		}
 		differs("shell", "-s", have[6], u.Shell)
 	}
 	var missing []string
@@ -113,11 +147,11 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	}
 	for _, l := range strings.Split(groups, "\n") {
 		f := strings.Split(l, ":")
-		if len(f) > 3 && f[0] == u.Group && f[2] != have[3] {
+		if len(f) > 3 && (f[0] == u.Group || f[2] == u.Group) && f[2] != have[3] {
 			add("-g", u.Group)
 			diff = append(diff, fmt.Sprintf("+group: %s\n", u.Group))
 		}
-		if len(f) > 3 && slices.Contains(u.Groups, f[0]) && !slices.Contains(strings.Split(f[3], ","), u.Name) {
+		if len(f) > 3 && (slices.Contains(u.Groups, f[0]) || slices.Contains(u.Groups, f[2])) && !slices.Contains(strings.Split(f[3], ","), u.Name) {
 			missing = append(missing, f[0])
 		}
 	}
@@ -125,10 +159,46 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		flags += " -a -G " + quote(strings.Join(missing, ","))
 		diff = append(diff, "+groups: "+strings.Join(missing, ", ")+"\n")
 	}
-	if flags == "" {
+	script := move
+	if flags != "" {
+		script += "usermod" + flags + " " + name
+	} else {
+		script += "true"
+	}
+	switch {
+	case u.Password != "" && secret.text != u.Password:
+		diff = append(diff, "+password: (secret)\n")
+		script += password
+	case len(diff) == 0:
 		return nil, nil
 	}
-	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: "usermod" + flags + " " + name}}, nil
+	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: script}}, nil
+}
+
+// moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a service may
+// have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it at that when it can not.
+func moveHome(name, home string) string {
+	return `old=$(getent passwd ` + quote(name) + ` | cut -d: -f6) new=` + quote(home) + ` move=
+if [ -d "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %U -- "$old")" = ` + quote(name) + ` ]; then
+  if [ -e "$new" ] || [ -L "$new" ]; then
+    echo "$new is there already, and $old too; move what is in $old by hand, or remove one of them" >&2; exit 1
+  fi
+  ( ` + makeDir(home[:max(strings.LastIndexByte(home, '/'), 1)]) + `) || exit
+  move=-m
+fi
+usermod $move -d "$new" ` + quote(name) + ` || exit
+`
+}
+
+// checkPassword refuses what is no hash of a password, as the password itself.
+func checkPassword(hash string) error {
+	switch {
+	case hash == "", strings.Trim(hash, "*!") == "":
+		return nil
+	case strings.ContainsAny(hash, ":\n \t") || !strings.HasPrefix(strings.TrimLeft(hash, "!"), "$") || strings.Count(hash, "$") < 3:
+		return fmt.Errorf("the password is no hash of one; `openssl passwd -6` makes it")
+	}
+	return nil
 }
 
 // Group is a group of the host itself.

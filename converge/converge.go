@@ -23,8 +23,8 @@ type Host interface {
 // Target is a host to be.
 type Target struct {
 	Name   string
-	Groups []string          // what it belongs to; Node.In asks
-	Props  map[string]string // what else is known of it; Node.Prop asks
+	Groups []string       // what it belongs to; Node.In asks
+	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does
 	// Dial connects; close is called when all is over.
 	Dial func(ctx context.Context) (h Host, close func(), err error)
 }
@@ -47,6 +47,9 @@ type Action struct {
 	Desc   string `json:"desc"`           // "create the user alice"
 	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
 	Script string `json:"-"`              // run by sh; safe to repeat
+	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one script at a
+	// time. Safe to repeat.
+	Do func(ctx context.Context, h Host) error `json:"-"`
 	// After is a script that is run once, after all other actions of the host, when this action was: "systemctl reload nginx".
 	// Where another action fails first, a mark on the host has the next run do it. Safe to repeat.
 	After string `json:"-"`
@@ -315,7 +318,7 @@ func (r *runner) modify(ctx context.Context, n *Node) error {
 // change runs the actions of a host, until one fails.
 func (r *runner) change(ctx context.Context, n *Node) error {
 	for _, a := range n.actions() {
-		if a.Script == "" {
+		if !a.works() {
 			continue
 		}
 		if err := r.act(ctx, n, a, a.owe()); err != nil {
@@ -327,9 +330,17 @@ func (r *runner) change(ctx context.Context, n *Node) error {
 
 // act runs a script that does an action.
 func (r *runner) act(ctx context.Context, n *Node, a Action, script string) error {
-	_, stderr, exit, err := n.sh(ctx, script)
+	var stderr string
+	var exit int
+	var err error
+	if script != "" {
+		_, stderr, exit, err = n.sh(ctx, script)
+	}
 	if err == nil && exit != 0 {
 		err = errors.New(lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+	}
+	if err == nil && a.Do != nil {
+		err = a.Do(ctx, exchanges{n})
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Desc, err)
@@ -339,6 +350,17 @@ func (r *runner) act(ctx context.Context, n *Node, a Action, script string) erro
 	n.report.Done = append(n.report.Done, a)
 	r.tell(Event{Kind: "done", Host: n.target.Name, Action: &a})
 	return nil
+}
+
+// works reports whether there is something to do, and not only something owed.
+func (a Action) works() bool { return a.Script != "" || a.Do != nil }
+
+// exchanges is a node's host for a function: with its timeout, and counted.
+type exchanges struct{ n *Node }
+
+// Sh implements Host.
+func (e exchanges) Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
+	return e.n.sh(ctx, script)
 }
 
 func lastLine(s, otherwise string) string {

@@ -107,6 +107,9 @@ func TestDrive(t *testing.T) {
 				return err
 			}
 			if v != "so\n" && n.Prop("x") == "y" && n.In("web") {
+				if ports, err := PropAs[[]int](n, "ports"); err != nil || len(ports) != 2 || ports[1] != 443 {
+					return fmt.Errorf("ports are %v %w", ports, err)
+				}
 				n.steps = append(n.steps, step{"it", Action{Desc: "make it so", Diff: "+so\n", Script: "make"}})
 			}
 			return nil
@@ -122,7 +125,7 @@ func TestDrive(t *testing.T) {
 		return "script 0 3 4\nabcd" + state + "\n", "", 0, nil
 	})
 	var log []string
-	r, err := Drive(t.Context(), toDriver, fromDriver, Target{Name: "loki", Groups: []string{"web"}, Props: map[string]string{"x": "y"}}, h, func(l string) { log = append(log, l) })
+	r, err := Drive(t.Context(), toDriver, fromDriver, Target{Name: "loki", Groups: []string{"web"}, Props: map[string]any{"x": "y", "ports": []int{80, 443}}}, h, func(l string) { log = append(log, l) })
 	if err != nil || !r.Stable || len(r.Done) != 1 || r.Host != "loki" || strings.Join(log, "|") != "make it so\n+so\n" {
 		t.Errorf("%v %+v %q", err, r, log)
 	}
@@ -137,5 +140,72 @@ func TestDrive(t *testing.T) {
 	}
 	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil); err == nil || errors.Is(err, io.EOF) {
 		t.Error(err)
+	}
+}
+
+// TestTree: what is known of a group is known of all in it, the nearest counts, and what contradicts itself is said.
+func TestTree(t *testing.T) {
+	type disk struct{ Size int }
+	tree := HostGroup{Name: "all", Props: map[string]any{"dns": "one", "disk": disk{1}, "n": 1}, Groups: []HostGroup{
+		{Name: "web", Props: map[string]any{"n": 2}, Hosts: []Target{{Name: "a"}, {Name: "b", Groups: []string{"own"}, Props: map[string]any{"n": 3}}}, Groups: []HostGroup{{Name: "edge", Hosts: []Target{{Name: "c"}}}}},
+		{Name: "mail", Props: map[string]any{"spool": true}, Hosts: []Target{{Name: "a"}}},
+	}, Hosts: []Target{{Name: "d"}, {Name: "a"}}}
+	list, err := tree.Targets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, x := range list {
+		n := &Node{target: x}
+		size, err := PropAs[disk](n, "disk")
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintln(&got, x.Name, x.Groups, n.Prop("dns"), n.Value("n"), n.Prop("spool"), size.Size)
+	}
+	if want := "d [all] one 1  1\na [all web mail] one 2 true 1\nb [own all web] one 3  1\nc [all web edge] one 2  1\n"; got.String() != want {
+		t.Errorf("%s\nwant\n%s", got.String(), want)
+	}
+	if _, err := PropAs[int](&Node{target: list[0]}, "dns"); err == nil || !strings.Contains(err.Error(), `the property "dns" of d is a string, and no int`) {
+		t.Error(err)
+	}
+	tree.Groups[1].Props["n"] = 5
+	if _, err := tree.Targets(); err == nil || err.Error() != `the property "n" of a is 2 by all/web and 5 by all/mail; say it at the host, or in one of them` {
+		t.Error(err)
+	}
+}
+
+// TestAFunctionAsAction: it is marked what it owes before it begins, its panic leaves its host out, and what it runs is counted.
+func TestAFunctionAsAction(t *testing.T) {
+	var ran []string
+	host := fake(func(script string) (string, string, int, error) {
+		switch {
+		case strings.Contains(script, "rm -f -- \"$owed/"):
+			ran = append(ran, "pay")
+		case strings.Contains(script, "mkdir -p -- \"$owed\""):
+			ran = append(ran, "mark")
+		case script == "mine":
+			ran = append(ran, "mine")
+		}
+		return "", "", 0, nil
+	})
+	target := []Target{{Name: "x", Dial: func(context.Context) (Host, func(), error) { return host, func() {}, nil }}}
+	do := func(_ context.Context, h Host) error { _, _, _, err := h.Sh(t.Context(), "mine"); return err }
+	done := false
+	configure := func(n *Node) error {
+		if !done {
+			n.steps = append(n.steps, step{"it", Action{Desc: "it", After: "reload", Do: func(ctx context.Context, h Host) error { done = true; return do(ctx, h) }}})
+		}
+		return nil
+	}
+	r, err := Run(t.Context(), target, configure, Options{TrustReads: true})
+	if h := r.Hosts[0]; err != nil || !h.Stable || len(h.Done) != 2 || strings.Join(ran, " ") != "mark mine pay" {
+		t.Errorf("%v %+v %q", err, h, ran)
+	}
+	for _, f := range []func(context.Context, Host) error{func(context.Context, Host) error { panic("no") }, func(context.Context, Host) error { return errors.New("no") }} {
+		r, err = Run(t.Context(), target, func(n *Node) error { n.steps = append(n.steps, step{"it", Action{Desc: "it", Do: f}}); return nil }, Options{TrustReads: true})
+		if h := r.Hosts[0]; err != nil || !strings.Contains(h.Error, "no") || len(h.Done) != 0 {
+			t.Errorf("%v %+v", err, h)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 type stat struct {
 	mode         uint64 // st_mode
 	owner, group string
+	uid, gid     string
 	size         int64
 }
 
@@ -31,10 +32,10 @@ func (n *Node) stat(path string) (*stat, error) {
 		return nil, err
 	}
 	f := strings.Fields(r.text)
-	if len(f) != 4 {
+	if len(f) != 6 {
 		return nil, fmt.Errorf("stat of %s says %q", path, r.text)
 	}
-	s := &stat{owner: f[1], group: f[2]}
+	s := &stat{owner: f[1], group: f[2], uid: f[4], gid: f[5]}
 	if s.mode, err = strconv.ParseUint(f[0], 16, 64); err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func (n *Node) stat(path string) (*stat, error) {
 	return s, err
 }
 
-// access is who may do what with a file or directory.
+// access is who may do what with a file or directory. Owner and group are names or numbers.
 type access struct{ mode, owner, group string }
 
 // differs says what is not as it shall be, as a diff; "" when nothing is.
@@ -51,10 +52,10 @@ func (a access) differs(s *stat) string {
 	if want, err := strconv.ParseUint(a.mode, 8, 32); err == nil && s.mode&0o7777 != want {
 		fmt.Fprintf(&diff, "-mode: %04o\n+mode: %04o\n", s.mode&0o7777, want)
 	}
-	if a.owner != "" && a.owner != s.owner {
+	if a.owner != "" && a.owner != s.owner && a.owner != s.uid {
 		diff.WriteString("-owner: " + s.owner + "\n+owner: " + a.owner + "\n")
 	}
-	if a.group != "" && a.group != s.group {
+	if a.group != "" && a.group != s.group && a.group != s.gid {
 		diff.WriteString("-group: " + s.group + "\n+group: " + a.group + "\n")
 	}
 	return diff.String()
@@ -99,7 +100,7 @@ type File struct {
 	Template string // text/template, instead of Content
 	Data     any    // for Template
 	Mode     string // octal; "": 0644 when it is made, as it is otherwise
-	Owner    string // "": as whoever runs us, or as it is
+	Owner    string // a name or a number; "": as whoever runs us, or as it is
 	Group    string
 	Absent   bool
 	Secret   bool   // the content is shown in no diff
@@ -143,7 +144,7 @@ func (f File) Plan(n *Node) ([]Action, error) {
 			return nil, fmt.Errorf("%s is a directory", f.Path)
 		}
 		dir, name := folderOf(f.Path)
-		return []Action{{Desc: "remove " + f.Path, Script: dir + "rm -f -- " + name, After: f.OnChange}}, nil
+		return []Action{{Desc: "remove " + f.Path, Script: dir + "rm -f -- " + name + reloadUnits(f.Path), After: f.OnChange}}, nil
 	}
 	if s != nil && !s.is(sIFREG) {
 		return nil, fmt.Errorf("%s is there, and is no regular file", f.Path)
@@ -157,7 +158,7 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		return []Action{{Desc: "set mode and owner of " + f.Path, Diff: diff, Script: writeFile(f.Path, content, acc)}}, nil
 	}
 	n.will("cat", f.Path, content)
-	a := Action{Desc: "write " + f.Path, Script: writeFile(f.Path, content, acc), After: f.OnChange}
+	a := Action{Desc: "write " + f.Path, Script: writeFile(f.Path, content, acc) + reloadUnits(f.Path), After: f.OnChange}
 	switch {
 	case f.Secret:
 		a.Diff = "(secret)\n"
@@ -198,11 +199,25 @@ func writeFile(path, content string, a access) string {
 	return walk + "reach " + quote(path) + " || exit\n" + replace(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// Line is a line that a text file shall have, or not have.
+// reloadUnits gives the end of a script that changed a file which systemd reads: what is told to it afterwards, as a restart, is
+// done by what it has read. "" for other files.
+func reloadUnits(path string) string {
+	for _, dir := range []string{"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"} {
+		if strings.HasPrefix(path, dir) || path == "/etc/fstab" {
+			return " || exit\n[ ! -d /run/systemd/system ] || systemctl daemon-reload"
+		}
+	}
+	return ""
+}
+
+// Line is a line that a text file shall have, or not have. Where the file's lines end with CRLF, this one does.
 type Line struct {
-	Path     string
-	Line     string
-	Instead  string // a line that begins with this is replaced, the last one if there are several; "": Line is added at the end
+	Path string
+	Line string
+	// Instead: a line that begins with this is replaced. Where Line begins with it too, it is the only one that does: others may
+	// win over it, be they before or after it. It stands where the first one stood. Where Line begins otherwise, the last one is
+	// replaced. "": Line is added at the end.
+	Instead  string
 	Absent   bool   // no line shall be Line
 	OnChange string // as File.OnChange
 }
@@ -215,7 +230,7 @@ func (l Line) Plan(n *Node) ([]Action, error) {
 	if err := checkPath(l.Path); err != nil {
 		return nil, err
 	}
-	if strings.Contains(l.Line, "\n") {
+	if strings.ContainsAny(l.Line, "\r\n") {
 		return nil, fmt.Errorf("%q is more than one line", clip(l.Line))
 	}
 	old, err := n.text("cat", l.Path)
@@ -227,40 +242,56 @@ func (l Line) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	}
 	n.will("cat", l.Path, now)
-	return []Action{{Desc: "edit " + l.Path, Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}), After: l.OnChange}}, nil
+	return []Action{{Desc: "edit " + l.Path, Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}) + reloadUnits(l.Path), After: l.OnChange}}, nil
 }
 
 func edit(text string, l Line) string {
+	end := "\n"
+	if head, _, ok := strings.Cut(text, "\n"); ok && strings.HasSuffix(head, "\r") {
+		end = "\r\n"
+	}
+	only := l.Instead != "" && strings.HasPrefix(l.Line, l.Instead)
+	there, at, others := -1, -1, 0 // where Line is, and where a line is that it stands for
 	var lines []string
 	if text != "" {
-		lines = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		lines = strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	}
-	at, out := -1, []string{}
-	for _, x := range lines {
-		if l.Absent && x == l.Line {
-			continue
+	for i, x := range lines {
+		switch x = strings.TrimRight(x, "\r\n"); {
+		case x == l.Line:
+			there = i
+			if only && at < 0 {
+				at = i
+			}
+		case l.Instead != "" && strings.HasPrefix(x, l.Instead):
+			others++
+			if !only || at < 0 {
+				at = i
+			}
 		}
-		if x == l.Line {
-			return text
-		}
-		if l.Instead != "" && strings.HasPrefix(x, l.Instead) {
-			at = len(out)
-		}
-		out = append(out, x)
 	}
-	switch {
-	case l.Absent && len(out) == len(lines):
+	if l.Absent && there < 0 || !l.Absent && there >= 0 && (!only || others == 0) {
 		return text
-	case l.Absent:
-	case at >= 0:
-		out[at] = l.Line
-	default:
-		out = append(out, l.Line)
 	}
-	if len(out) == 0 {
-		return ""
+	var out strings.Builder
+	for i, x := range lines {
+		switch bare := strings.TrimRight(x, "\r\n"); {
+		case l.Absent && bare == l.Line:
+		case !l.Absent && i == at:
+			out.WriteString(l.Line + end)
+		case !l.Absent && only && strings.HasPrefix(bare, l.Instead):
+		case strings.HasSuffix(x, "\n"):
+			out.WriteString(x)
+		case strings.HasSuffix(x, "\r"):
+			out.WriteString(x + "\n")
+		default:
+			out.WriteString(x + end)
+		}
 	}
-	return strings.Join(out, "\n") + "\n"
+	if !l.Absent && at < 0 {
+		out.WriteString(l.Line + end)
+	}
+	return out.String()
 }
 
 // Directory is a directory.
@@ -290,7 +321,7 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	case d.Absent && s.is(sIFDIR):
 		dir, name := folderOf(d.Path)
-		return []Action{{Desc: "remove " + d.Path + " and all in it", Script: dir + "rm -rf --one-file-system -- " + name}}, nil
+		return []Action{{Desc: "remove " + d.Path + " and all in it", Script: dir + "rm -rf --one-file-system -- " + name + reloadUnits(d.Path)}}, nil
 	case s != nil && !s.is(sIFDIR):
 		return nil, fmt.Errorf("%s is there, and is no directory", d.Path)
 	case s == nil:
@@ -333,10 +364,10 @@ func (l Link) Plan(n *Node) ([]Action, error) {
 		return nil, fmt.Errorf("%s is there, and is no link", l.Path)
 	case l.Absent && s != nil:
 		dir, name := folderOf(l.Path)
-		return []Action{{Desc: "remove the link " + l.Path, Script: dir + "rm -f -- " + name}}, nil
+		return []Action{{Desc: "remove the link " + l.Path, Script: dir + "rm -f -- " + name + reloadUnits(l.Path)}}, nil
 	case l.Absent || r.text == l.To && s != nil:
 		return nil, nil
 	}
 	dir, name := folderOf(l.Path)
-	return []Action{{Desc: "link " + l.Path + " to " + l.To, Diff: Diff(r.text, l.To), Script: dir + "n=" + name + "\n" + replace("ln -s -- "+quote(l.To)+" new || exit")}}, nil
+	return []Action{{Desc: "link " + l.Path + " to " + l.To, Diff: Diff(r.text, l.To), Script: dir + "n=" + name + "\n" + replace("ln -s -- "+quote(l.To)+" new || exit") + reloadUnits(l.Path)}}, nil
 }

@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,8 +52,37 @@ func (n *Node) Name() string { return n.target.Name }
 // In reports whether the host belongs to a group.
 func (n *Node) In(group string) bool { return slices.Contains(n.target.Groups, group) }
 
-// Prop gives what is known of the host under a name; "" if nothing is.
-func (n *Node) Prop(name string) string { return n.target.Props[name] }
+// Prop gives what is known of the host under a name, as text; "" if nothing is.
+func (n *Node) Prop(name string) string {
+	v, ok := n.target.Props[name]
+	if !ok || v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// Value gives what is known of the host under a name, as it is; nil if nothing is.
+func (n *Node) Value(name string) any { return n.target.Props[name] }
+
+// PropAs gives what is known of the host under a name, as a value of a type: as it is, or, where it came as JSON, from that.
+// Nothing known is an error.
+func PropAs[T any](n *Node, name string) (v T, err error) {
+	is, ok := n.target.Props[name]
+	if !ok {
+		return v, fmt.Errorf("nothing is known of %s under %q", n.Name(), name)
+	}
+	if v, ok := is.(T); ok {
+		return v, nil
+	}
+	b, err := json.Marshal(is)
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err != nil {
+		err = fmt.Errorf("the property %q of %s is a %T, and no %T: %w", name, n.Name(), is, v, err)
+	}
+	return v, err
+}
 
 // Want says that the host shall have something.
 func (n *Node) Want(list ...Resource) {

@@ -67,5 +67,5 @@ func (n *Node) wantOwed() error {
 
 // changes reports whether an action of this run owes a script.
 func (n *Node) changes(after string) bool {
-	return slices.ContainsFunc(n.steps, func(s step) bool { return s.action.Script != "" && s.action.After == after })
+	return slices.ContainsFunc(n.steps, func(s step) bool { return s.action.works() && s.action.After == after })
 }

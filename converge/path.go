@@ -80,7 +80,8 @@ mv -fT -- new "../$n"`
 // become is for scripts: `as USER COMMAND…` runs it as somebody. What is his he may change under root's hands: so nothing of root's
 // works on it.
 const become = `as() {
-  who=$1; shift
+  who=$(id -un -- "$1" 2> /dev/null) || who=$1 # it may be a number
+  shift
   if [ "$(id -u)" = "$(id -u -- "$who")" ]; then "$@"; else runuser -u "$who" -- "$@"; fi
 }
 `

@@ -35,6 +35,30 @@ type hostFacts struct {
 	Name   string            `json:"name"`
 	Groups []string          `json:"groups,omitempty"`
 	Props  map[string]string `json:"props,omitempty"`
+	Values map[string]any    `json:"values,omitempty"` // what is no text; a program that was built before there was that does not see it
+}
+
+func factsOf(t Target) *hostFacts {
+	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}}
+	for k, v := range t.Props {
+		if s, ok := v.(string); ok {
+			f.Props[k] = s
+		} else {
+			f.Values[k] = v
+		}
+	}
+	return f
+}
+
+func (f *hostFacts) props() map[string]any {
+	out := map[string]any{}
+	for k, v := range f.Props {
+		out[k] = v
+	}
+	for k, v := range f.Values {
+		out[k] = v
+	}
+	return out
 }
 
 // ErrNoReport is what Drive and Look give when the program ended without a report.
@@ -72,7 +96,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configura
 	if facts == nil {
 		return errors.New("this program is started by the step converge:apply, which tells it the host")
 	}
-	t := Target{Name: facts.Name, Groups: facts.Groups, Props: facts.Props, Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
+	t := Target{Name: facts.Name, Groups: facts.Groups, Props: facts.props(), Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
 	o := Options{Check: first.Look != nil, Progress: func(e Event) {
 		if e.Kind == "done" {
 			h.send(message{Log: e.Action.Desc + "\n" + e.Action.Diff})
@@ -137,19 +161,21 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 // Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
 // log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Host: &hostFacts{t.Name, t.Groups, t.Props}}, h, log)
+	return drive(ctx, in, out, message{Host: factsOf(t)}, h, log)
 }
 
 // Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with a
 // library that does not know this ends with an error.
 func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Look: &hostFacts{t.Name, t.Groups, t.Props}}, h, log)
+	return drive(ctx, in, out, message{Look: factsOf(t)}, h, log)
 }
 
 func drive(ctx context.Context, in io.Reader, out io.Writer, first message, h Host, log func(string)) (HostReport, error) {
 	enc, sc := json.NewEncoder(out), lineReader(in)
 	// A program that reads no more has ended, or will; what it says until then counts.
-	_ = enc.Encode(first)
+	if err := enc.Encode(first); errors.As(err, new(*json.UnsupportedTypeError)) {
+		return HostReport{}, fmt.Errorf("a property of the host is no JSON: %w", err)
+	}
 	for sc.Scan() {
 		var m message
 		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,12 +43,14 @@ var masked = []string{"systemd-udevd.service", "systemd-udev-trigger.service", "
 	"systemd-networkd.service", "systemd-resolved.service", "dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-config.mount",
 	"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount", "proc-sys-fs-binfmt_misc.automount",
 	"proc-sys-fs-binfmt_misc.mount", "getty.target", "console-getty.service", "getty@tty1.service", "e2scrub_reap.service",
-	"apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer"}
+	"apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer",
+	"ssh.service", "ssh.socket"} // port 22 is the machine's; a test starts sshd at an address of its own
 
 // systemdBase makes the root file system that these hosts share, once, in the user's cache folder. What the package of Jarvis
-// depends on and recommends is in it, so that installing it asks no mirror; and rpm, for the other package.
+// depends on and recommends is in it, so that installing it asks no mirror; rpm, for the other package; and cron and sshd, for
+// what hosts are brought to.
 func systemdBase(ctx context.Context) (string, error) {
-	return debian(ctx, "bookworm-systemd-1", "systemd-sysv,dbus,procps,ca-certificates,git,tzdata,rpm", func(dir string) error {
+	return debian(ctx, "bookworm-systemd-2", "systemd-sysv,dbus,procps,ca-certificates,git,tzdata,rpm,cron,openssh-server", func(dir string) error {
 		etc := filepath.Join(dir, "etc/systemd")
 		for _, unit := range masked {
 			if err := os.Symlink("/dev/null", filepath.Join(etc, "system", unit)); err != nil && !errors.Is(err, os.ErrExist) {
@@ -220,25 +223,39 @@ func (h *SystemdHost) init() (string, error) {
 
 // Run runs a shell script on the host as root, and gives what it printed on stdout. The error has what it said on stderr.
 func (h *SystemdHost) Run(ctx context.Context, script string, args ...string) (string, error) {
+	out, errs, err := h.shell(ctx, nil, "cd /root\n"+script, args...)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w: %s", script, err, strings.TrimSpace(out+errs))
+	}
+	return out, nil
+}
+
+// Sh runs a POSIX shell script of any length on the host as root, as remote.Shell does; err is for what kept it from its end.
+func (h *SystemdHost) Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
+	stdout, stderr, err = h.shell(ctx, strings.NewReader(script), `s=$(cat; printf .); eval "${s%.}" < /dev/null`)
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.Exited() {
+		return stdout, stderr, e.ExitCode(), nil
+	}
+	return stdout, stderr, 0, err
+}
+
+func (h *SystemdHost) shell(ctx context.Context, stdin io.Reader, script string, args ...string) (stdout, stderr string, err error) {
 	pid, err := h.init()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	words := []string{"--target", pid, "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--", "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"LANG=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", "cd /root\n" + script, "lab"}
+		"LANG=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", script, "lab"}
 	cmd := exec.CommandContext(ctx, "nsenter", append(words, args...)...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
 	err = cmd.Start()
 	if err == nil {
 		stop := goOn(cmd.Process)
 		err = cmd.Wait()
 		stop()
 	}
-	if err != nil {
-		return out.String(), fmt.Errorf("%s: %w: %s", script, err, strings.TrimSpace(out.String()+errs.String()))
-	}
-	return out.String(), nil
+	return out.String(), errs.String(), err
 }
 
 // goOn keeps nsenter from stopping, until stop. A host that goes down stops all its processes before it ends them; nsenter sees that

@@ -6,6 +6,7 @@ package converge
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -182,12 +183,16 @@ func (w *Worker) run(ctx context.Context, c *clipboard.Clipboard, word string, d
 	return name, report, nil
 }
 
-// target is what the program is told of the host: its name, and the plain values of its clipboard.
+// target is what the program is told of the host: its name, and what its clipboard says, but for secrets.
 func (w *Worker) target(c *clipboard.Clipboard) converge.Target {
-	t := converge.Target{Name: c.Get("hostname"), Props: map[string]string{}}
+	t := converge.Target{Name: c.Get("hostname"), Props: map[string]any{}}
 	for _, k := range c.Keys() {
-		if v := c.Get(k); v != "" { // a list or a secret is none
+		if v := c.Get(k); v != "" { // a list or a secret is no text
 			t.Props[k] = v
+		} else if tree, ok := c.Tree(k); ok {
+			if _, err := json.Marshal(tree); err == nil { // it goes to the program as that
+				t.Props[k] = tree
+			}
 		}
 	}
 	if c.Has("groups") {

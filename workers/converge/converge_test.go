@@ -53,6 +53,10 @@ func TestApply(t *testing.T) {
 	if c, err := apply("  converge: motd\n"); err != nil || c.Get("converged") != "0 done by motd" {
 		t.Errorf("again: %v %q", err, c.Get("converged"))
 	}
+	// What is no text goes to the program as it is, but for what has a secret in it.
+	if c, err := apply("  converge: motd\n  ports: {web: [80, 443]}\n  keep:\n    - a\n    - !secret hunter22\n"); err != nil || c.Get("converged") != "1 done by motd" || read(hosts[0], "etc/ports") != "[80 443] <nil>\n" {
+		t.Errorf("%v %q %q", err, c.Get("converged"), read(hosts[0], "etc/ports"))
+	}
 	for more, want := range map[string]string{
 		"  converge: motd\n  groups: [bad]\n": "run bad: no",
 		"  converge: nothing\n":               "there is no program nothing in ",

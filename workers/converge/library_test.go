@@ -54,7 +54,7 @@ func start(t *testing.T, n int) (targets []converge.Target, hosts []*real.Host) 
 		}
 		t.Cleanup(h.Stop)
 		hosts = append(hosts, h)
-		targets = append(targets, converge.Target{Name: fmt.Sprintf("web%d", i+1), Groups: []string{"web"}, Props: map[string]string{"number": fmt.Sprint(i + 1)}, Dial: func(ctx context.Context) (converge.Host, func(), error) {
+		targets = append(targets, converge.Target{Name: fmt.Sprintf("web%d", i+1), Groups: []string{"web"}, Props: map[string]any{"number": fmt.Sprint(i + 1)}, Dial: func(ctx context.Context) (converge.Host, func(), error) {
 			c, err := remote.Dial(ctx, remote.Target{Addr: addr, User: "root", Signers: []gossh.Signer{user}, HostKeys: remote.Pinned{key.PublicKey()}})
 			if err != nil {
 				return nil, nil, err

@@ -1,11 +1,22 @@
 // Command program is run by the step converge:apply in a test.
 package main
 
-import "github.com/jarvisops/jarvis/converge"
+import (
+	"fmt"
+
+	"github.com/jarvisops/jarvis/converge"
+)
 
 func main() {
 	converge.Main(func(n *converge.Node) error {
 		n.Want(converge.File{Path: "/etc/motd", Content: "this is " + n.Prop("fqdn") + "\n"})
+		if n.Value("ports") != nil {
+			ports, err := converge.PropAs[map[string][]int](n, "ports")
+			if err != nil {
+				return err
+			}
+			n.Want(converge.File{Path: "/etc/ports", Content: fmt.Sprintln(ports["web"], n.Value("keep"))})
+		}
 		if n.In("bad") {
 			n.Want(converge.Command{Name: "bad", Run: "echo no >&2; exit 3", Unless: "false"})
 		}
