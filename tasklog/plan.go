@@ -48,6 +48,7 @@ type plan struct {
 	tasks        map[string][]string // by commit: the ids of the tasks it brought and that are still wanted
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
+	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
 	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
@@ -61,7 +62,7 @@ type walked struct {
 // goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
 func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
-	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, inherited: map[string]string{}}
+	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, unread: map[string]bool{}, inherited: map[string]string{}}
 	var err error
 	if p.wanted, p.done, err = g.heads(ctx); err != nil {
 		return nil, err
@@ -121,6 +122,7 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 			if isList && i < len(p.merge)-1 {
 				old := ran(le, c, func(id string) bool { return p.finished[id] || id == running })
 				list, mixed = append(list, old...), mixed || len(old) > 0
+				p.unread[c] = true
 				continue // a later commit may have put it right; its other tasks are that commit's
 			} else if isList {
 				err = troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
@@ -459,7 +461,9 @@ func (p *plan) passed() (merge string) {
 				return merge
 			}
 		}
-		merge = c
+		if !p.unread[c] {
+			merge = c
+		}
 	}
 	return merge
 }

@@ -14,7 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(readerDir); dir != "" {
+		fmt.Fprintln(os.Stderr, readTasks(dir, os.Getenv(readerRepo)))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // record says where tasks have run, by their names, and which may run all the same.
 type record struct {
