@@ -146,7 +146,7 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 	if trouble != nil {
 		return nil
 	}
-	if run.Step() == "task:check" { // it has not begun
+	if run.Step() != "task:run" { // it has not begun, or only its mark is missing
 		_, err := e.Retry(ctx, run.ID, "", "jarvis")
 		return err
 	}

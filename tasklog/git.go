@@ -103,6 +103,12 @@ func (g *git) commit(ctx context.Context, ref string) (string, error) {
 	return out, err
 }
 
+// within reports whether a commit is another one or before it.
+func (g *git) within(ctx context.Context, commit, head string) (bool, error) {
+	out, err := g.run(ctx, "rev-list", "-n", "1", commit, "^"+head)
+	return err == nil && out == "", err
+}
+
 // heads gives the commits of the branches of what is wanted and of what is done; "" for one that is not there.
 func (g *git) heads(ctx context.Context) (wanted, done string, err error) {
 	names := []string{g.cfg.Branch}

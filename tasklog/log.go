@@ -59,6 +59,8 @@ type Repo struct {
 type past interface {
 	// begun says where it has run; "" when it has not.
 	begun(ctx context.Context, t *Pending) (string, error)
+	// newestBegun gives the ID of the newest task that has begun here; "" when none has.
+	newestBegun(ctx context.Context) (string, error)
 	// decided reports whether a person said that an edited one shall run.
 	decided(ctx context.Context, t *Pending) (bool, error)
 }

@@ -125,6 +125,21 @@ func (r *Repo) begun(ctx context.Context, t *Pending) (string, error) {
 	return fmt.Sprintf("another server, %s, has begun it", by), nil
 }
 
+// newestBegun gives the ID of the newest task that has begun here; "" when none has.
+func (r *Repo) newestBegun(ctx context.Context) (string, error) {
+	t := &Pending{}
+	err := r.log.world.DB.QueryRow(ctx, "SELECT commit_id, position FROM tasks WHERE repo = ? AND env = ? AND run > 0 ORDER BY id DESC LIMIT 1", r.cfg.Name, r.cfg.Env).Scan(&t.Commit, &t.Position)
+	if errors.Is(err, store.ErrNoRows) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	if where, err := r.begun(ctx, t); err != nil || where == "" {
+		return "", err
+	}
+	return t.ID(), nil
+}
+
 // decided reports whether a person said that an edited task shall run; then it has a row, or some server has claimed it.
 func (r *Repo) decided(ctx context.Context, t *Pending) (bool, error) {
 	var n int

@@ -3,6 +3,7 @@ package tasklog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,12 +50,14 @@ type plan struct {
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
 	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
+	open         map[string]string   // ids and names that it names behind its last merge: their commits may be rewritten yet
 	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
-// step is a task on its way through the commits.
+// walked is a task on its way through the commits.
 type walked struct {
 	id string // "" when it is part of done
+	at string // the commit that brings it; another one than its ID says when history was rewritten
 	p  Pending
 }
 
@@ -62,7 +65,7 @@ type walked struct {
 // goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
 func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
-	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, unread: map[string]bool{}, inherited: map[string]string{}}
+	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, unread: map[string]bool{}, open: map[string]string{}, inherited: map[string]string{}}
 	var err error
 	if p.wanted, p.done, err = g.heads(ctx); err != nil {
 		return nil, err
@@ -114,6 +117,10 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 			list = append(list, walked{p: Pending{Task: e.task}})
 		}
 	}
+	lost, err := l.rewritten(ctx, p, running)
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range p.merge {
 		file, entries, err := l.list(ctx, c)
 		if err != nil {
@@ -129,6 +136,8 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 			}
 			return l.until(p, i, list, err)
 		}
+		found, rest := find(lost, list, entries, c, running)
+		list, mixed, lost = append(list, found...), mixed || len(found) > 0, rest
 		if mixed {
 			list, mixed = ordered(list, entries), false
 		}
@@ -187,7 +196,7 @@ func pendingOf(id string) *Pending {
 // was us; what such a branch began with was written by whoever had the other one.
 func (l *Repo) marks(ctx context.Context, p *plan) error {
 	g := l.git
-	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%s", trailerTask, trailerEnv)
+	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%P%%x1f%%s", trailerTask, trailerEnv)
 	lines, err := g.lines(ctx, "log", "--first-parent", "-n", "1000", format, p.wanted+".."+p.done)
 	if err != nil {
 		return err
@@ -198,24 +207,32 @@ func (l *Repo) marks(ctx context.Context, p *plan) error {
 			return err
 		}
 	}
+	open := true
 	for _, line := range lines {
-		f := strings.SplitN(line, "\x1f", 4)
-		if len(f) < 4 || f[1] == "" {
+		f := strings.SplitN(line, "\x1f", 5)
+		if len(f) < 5 {
 			continue
 		}
+		_, name, _ := strings.Cut(f[4], ": ")
+		open = open && !strings.Contains(f[3], " ") // what a merge has is within done
 		switch {
+		case f[1] == "":
+			continue
 		case f[2] == l.cfg.Env:
 			p.finished[f[1]] = true
 		case f[2] != "": // another environment's
+			continue
 		case shared == "":
 			p.finished[f[1]] = true
 		default:
-			if both, err := g.run(ctx, "merge-base", f[0], shared); err != nil || both != f[0] {
-				p.finished[f[1]] = true
+			if both, err := g.run(ctx, "merge-base", f[0], shared); err == nil && both == f[0] {
+				p.inherited[f[1]] = name
 				continue
 			}
-			_, name, _ := strings.Cut(f[3], ": ")
-			p.inherited[f[1]] = name
+			p.finished[f[1]] = true
+		}
+		if open {
+			p.open[f[1]] = name
 		}
 	}
 	return nil
@@ -244,11 +261,12 @@ func (l *Repo) until(p *plan, i int, list []walked, err error) (*plan, error) {
 
 // sort puts what the walk found into the plan.
 func (p *plan) sort(list []walked) {
+	slices.SortStableFunc(list, func(a, b walked) int { return slices.Index(p.merge, a.at) - slices.Index(p.merge, b.at) })
 	for _, w := range list {
 		if w.id == "" {
 			continue
 		}
-		p.tasks[w.p.Commit] = append(p.tasks[w.p.Commit], w.id)
+		p.tasks[w.at] = append(p.tasks[w.at], w.id)
 		if w.p.Edits != "" { // done stays before what it was, or nobody would know that it has run
 			first := pendingOf(w.p.Edits).Commit
 			p.tasks[first] = append(p.tasks[first], w.id)
@@ -257,9 +275,80 @@ func (p *plan) sort(list []walked) {
 			p.pending = append(p.pending, w.p)
 		}
 	}
-	slices.SortStableFunc(p.pending, func(a, b Pending) int {
-		return slices.Index(p.merge, a.Commit) - slices.Index(p.merge, b.Commit)
-	})
+}
+
+// rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or the like.
+func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []walked, err error) {
+	last, err := l.past.newestBegun(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := slices.Sorted(maps.Keys(p.open))
+	for _, id := range []string{last, running} {
+		if id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range ids {
+		t := pendingOf(id)
+		if slices.Contains(p.merge, t.Commit) {
+			continue
+		}
+		w := walked{id: id, p: Pending{Task: Task{Name: p.open[id]}, Commit: t.Commit, Position: t.Position}}
+		here, err := l.git.commit(ctx, t.Commit)
+		if err != nil {
+			return nil, err
+		}
+		if here != "" {
+			if is, err := l.git.within(ctx, t.Commit, p.done); err != nil {
+				return nil, err
+			} else if is {
+				continue
+			}
+			file, entries, err := l.list(ctx, t.Commit)
+			if _, unreadable := err.(*listError); err != nil && !unreadable {
+				return nil, err
+			}
+			if t.Position <= len(entries) {
+				e := entries[t.Position-1]
+				w.p.Task, w.p.File, w.p.Line, w.p.Author, w.p.At = e.task, file, e.line, l.author(ctx, t.Commit), l.date(ctx, t.Commit)
+			}
+		}
+		if w.p.Task.Name != "" {
+			out = append(out, w)
+		}
+	}
+	return out, nil
+}
+
+// find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not go. Of
+// one whose text this copy never had, the name counts.
+func find(lost, list []walked, entries []entry, commit, running string) (found, rest []walked) {
+	more := map[string]int{} // how many of a name are new
+	for _, e := range entries {
+		more[e.task.Name]++
+	}
+	for _, w := range list {
+		more[w.p.Task.Name]--
+	}
+	for _, w := range lost {
+		name := w.p.Task.Name
+		if w.p.Task.Shell == "" {
+			for _, e := range entries {
+				if strings.Join(strings.Fields(e.task.Name), " ") == name {
+					w.p.Task, w.p.Line, name = e.task, e.line, e.task.Name
+				}
+			}
+		}
+		if more[name] <= 0 && w.id != running {
+			rest = append(rest, w)
+			continue
+		}
+		more[name]--
+		w.at = commit
+		found = append(found, w)
+	}
+	return found, rest
 }
 
 // next takes the walk one commit further.
@@ -306,7 +395,7 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 					}
 				}
 			}
-			out[i] = walked{id: p.ID(), p: p}
+			out[i] = walked{id: p.ID(), at: commit, p: p}
 		}
 	}
 	return out, nil
@@ -350,7 +439,7 @@ func ran(le *listError, commit string, did func(id string) bool) []walked {
 	for i, e := range le.ran {
 		p := Pending{Task: e.task, Commit: commit, Position: i + 1, File: le.file, Line: e.line}
 		if did(p.ID()) {
-			out = append(out, walked{id: p.ID(), p: p})
+			out = append(out, walked{id: p.ID(), at: commit, p: p})
 		}
 	}
 	return out

@@ -24,12 +24,14 @@ func TestMain(m *testing.M) {
 
 // record says where tasks have run, by their names, and which may run all the same.
 type record struct {
-	ran   map[string]string // by ID
-	again map[string]bool   // by ID
+	ran    map[string]string // by ID
+	again  map[string]bool   // by ID
+	newest string
 }
 
 func (r record) begun(_ context.Context, t *Pending) (string, error) { return r.ran[t.ID()], nil }
 func (r record) decided(_ context.Context, t *Pending) (bool, error) { return r.again[t.ID()], nil }
+func (r record) newestBegun(context.Context) (string, error)         { return r.newest, nil }
 
 // world is a git server's repository and somebody's clone of it.
 type world struct {
@@ -622,5 +624,100 @@ func TestTheSameTroubleIsSaidOnce(t *testing.T) {
 		if got := sameText(c.kept, c.text); got != c.want {
 			t.Errorf("sameText(%.30q, %.30q) = %v", c.kept, c.text, got)
 		}
+	}
+}
+
+// TestARewrittenHistory: somebody amends a commit of which a task has run, or runs. It has another name then, and what ran is
+// the same task all the same.
+func TestARewrittenHistory(t *testing.T) {
+	const amend = "git commit -q --amend -m other; git push -qf origin HEAD:master"
+	first := func(r *Repo) Pending {
+		p, err := r.refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.pending[0]
+	}
+	t.Run("one of two has run", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a", "b"))
+		a := first(r)
+		if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+		w.sh(amend)
+		if got := waiting(r); got != "b/2" {
+			t.Error(got)
+		}
+		r.finishAll(t)
+		w.list(entries("a", "b", "c"))
+		if got := waiting(r); got != "c/3" {
+			t.Error(got)
+		}
+		if got := waiting(w.repo(nil)); got != "c/3" { // another server has nothing but the git server's word
+			t.Error(got)
+		}
+	})
+	t.Run("one of two has run, and another server goes on", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a", "b"))
+		a := first(r)
+		if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+		w.sh(amend)
+		if got := waiting(w.repo(nil)); got != "b/2" {
+			t.Error(got)
+		}
+	})
+	t.Run("one has failed, and another one comes", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a"))
+		a := first(r)
+		r.past = record{newest: a.ID(), ran: map[string]string{a.ID(): "it failed on the server itself"}}
+		w.sh(amend)
+		if p := first(r); p.ID() != a.ID() {
+			t.Errorf("%s is %s now", a.ID(), p.ID())
+		}
+		w.sh("sed -i 's/echo a/echo A/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master")
+		if got := waiting(r); !strings.Contains(got, `the task "a" (`) || !strings.Contains(got, "was edited after it ran: it failed on the server itself") {
+			t.Error(got)
+		}
+		w.sh("git reset -q --hard HEAD~1; git push -qf origin HEAD:master")
+		w.list(entries("b"))
+		if got := waiting(r); got != "b/1" {
+			t.Error(got)
+		}
+	})
+	for name, c := range map[string]struct{ push, want, then string }{
+		"one runs":                           {amend, "a/1 b/2", "b/2"},
+		"one runs, and is taken back":        {"git reset -q --hard HEAD~1; git push -qf origin HEAD:master", "", ""},
+		"one runs, and others come instead":  {"sed -i 's/echo [ab]/echo x/; s/name: [ab]/name: y/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master", `trouble: the task "a" was changed or taken back while it ran`, "y/1 y/2"},
+		"one runs, and is edited underneath": {"sed -i 's/echo a/echo A/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master", `trouble: the task "a" was changed or taken back while it ran`, `trouble: the task "a" was edited after it ran`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.repo(nil)
+			w.list(entries("a", "b"))
+			a := first(r)
+			r.running = func(context.Context) string { return a.ID() }
+			w.sh(c.push)
+			if got := waiting(r); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.sh("git fetch -q; git log -1 --format='%(trailers:key=Jarvis-Task,valueonly)' origin/done"); got != a.ID() {
+				t.Errorf("done says %q", got)
+			}
+			r.running = func(context.Context) string { return "" }
+			if got := waiting(r); !strings.HasPrefix(got, c.then) || c.then == "" && got != "" {
+				t.Errorf("%s, want %s", got, c.then)
+			}
+		})
 	}
 }

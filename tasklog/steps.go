@@ -105,6 +105,18 @@ func (r *Repo) clear(run int64) {
 	}
 }
 
+// isDone reports whether the branch of what is done says so of a task.
+func (r *Repo) isDone(ctx context.Context, p *plan, id string) (bool, error) {
+	if p.finished[id] {
+		return true, nil
+	}
+	commit := pendingOf(id).Commit
+	if here, err := r.git.commit(ctx, commit); err != nil || here == "" {
+		return false, err
+	}
+	return r.git.within(ctx, commit, p.done)
+}
+
 // markDone moves the branch of what is done behind a task.
 func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 	for range 5 {
@@ -112,11 +124,13 @@ func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 		if p == nil { // what somebody pushed meanwhile keeps the next task, and not this one's mark
 			return err
 		}
-		if !slices.ContainsFunc(p.pending, func(t Pending) bool { return t.ID() == s.ID }) {
-			return nil // an earlier try pushed it, or a person did
-		}
-		p.finished[s.ID] = true
-		merge := p.passed()
+		merge := ""
+		if slices.ContainsFunc(p.pending, func(t Pending) bool { return t.ID() == s.ID }) {
+			p.finished[s.ID] = true
+			merge = p.passed()
+		} else if is, err := r.isDone(ctx, p, s.ID); is || err != nil {
+			return err // an earlier try pushed it, or a person did
+		} // else its commit was taken away: it has run all the same, and may come again
 		verb := "Done"
 		if merge != "" {
 			verb = fmt.Sprintf("Merge %.8s", merge)
