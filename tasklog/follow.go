@@ -119,8 +119,12 @@ func (r *Repo) look(ctx context.Context) error {
 		return nil
 	}
 	next := p.pending[0]
-	if _, begun, err := r.runOf(ctx, &next); begun || err != nil {
-		return err // it was given up, and holds the others until a person decides
+	if was, begun, err := r.runOf(ctx, &next); err != nil {
+		return err
+	} else if begun && was.State == pipeline.Ready { // done went back, by hand or with its server
+		return r.markDone(ctx, spec{ID: next.ID(), Task: next.Task}, fmt.Sprintf("done before, as run %d says", was.ID))
+	} else if begun {
+		return nil // it was given up, and holds the others until a person decides
 	}
 	return r.begin(ctx, next)
 }

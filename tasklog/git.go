@@ -161,14 +161,51 @@ func (g *git) lines(ctx context.Context, args ...string) ([]string, error) {
 	return strings.Split(out, "\n"), nil
 }
 
-// file gives a file of a commit; ok is false when it is not there.
-func (g *git) file(ctx context.Context, commit, name string) (text []byte, ok bool, err error) {
-	kind, err := g.run(ctx, "ls-tree", commit, "--", name)
-	if err != nil || !strings.Contains(kind, " blob ") {
-		return nil, false, err
+// blob is a file as a commit has it.
+type blob struct {
+	hash string // "" when it is not there
+	text []byte
+}
+
+// files gives files of commits, each named as COMMIT:PATH, by one process however many they are. Of a file that comes twice the
+// text is read once.
+func (g *git) files(ctx context.Context, names []string) ([]blob, error) {
+	hashes, err := g.feed(ctx, strings.Join(names, "\n")+"\n", "cat-file", "--batch-check=%(objecttype) %(objectname)")
+	if err != nil {
+		return nil, err
 	}
-	out, err := g.run(ctx, "cat-file", "blob", commit+":"+name)
-	return []byte(out + "\n"), err == nil, err
+	said := strings.Split(hashes, "\n")
+	if len(said) != len(names) {
+		return nil, fmt.Errorf("git cat-file: %d answers to %d questions", len(said), len(names))
+	}
+	out, ask := make([]blob, len(names)), []string{}
+	for i, s := range said {
+		if kind, hash, _ := strings.Cut(s, " "); kind == "blob" {
+			out[i].hash, ask = hash, append(ask, hash)
+		}
+	}
+	slices.Sort(ask)
+	if ask = slices.Compact(ask); len(ask) == 0 {
+		return out, nil
+	}
+	rest, err := g.feed(ctx, strings.Join(ask, "\n")+"\n", "cat-file", "--batch")
+	if err != nil {
+		return nil, err
+	}
+	rest += "\n"
+	texts := map[string][]byte{}
+	for _, hash := range ask {
+		head, behind, _ := strings.Cut(rest, "\n")
+		var size int
+		if _, err := fmt.Sscanf(head, hash+" blob %d", &size); err != nil || size > len(behind) {
+			return nil, fmt.Errorf("git cat-file: it says %q of %s", plain.Line(head), hash)
+		}
+		texts[hash], rest = []byte(behind[:size]), strings.TrimPrefix(behind[size:], "\n")
+	}
+	for i := range out {
+		out[i].text = texts[out[i].hash]
+	}
+	return out, nil
 }
 
 // checkout makes a folder with a commit's files, as a clone that shares the copy's objects.

@@ -24,6 +24,8 @@ type Task struct {
 	Timeout       string            `yaml:"timeout,omitempty" json:"timeout,omitempty"`               // as 10m; an hour if not given
 	Env           map[string]string `yaml:"env,omitempty" json:"env,omitempty"`                       // more of the environment
 	NeedsApproval bool              `yaml:"needs_approval,omitempty" json:"needs_approval,omitempty"` // by a second person, before it runs
+
+	same string // its key, once that was asked for
 }
 
 const (
@@ -41,6 +43,9 @@ func (t *Task) timeout() time.Duration {
 
 // key is equal for equal tasks.
 func (t *Task) key() string {
+	if t.same != "" {
+		return t.same
+	}
 	b, err := yaml.Marshal(t)
 	if err != nil {
 		return t.Name + "\x00" + t.Shell
@@ -179,6 +184,7 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 				return nil, fail(item, "%q names the host %q", t.Name, h)
 			}
 		}
+		t.same = t.key()
 		out = append(out, e)
 	}
 	if empty != nil {

@@ -46,6 +46,8 @@ type Repo struct {
 
 	running func(ctx context.Context) string // the id of the task that runs now, or may; "" when none does
 	past    past
+	parsed  map[string]*listed // task lists by place and hash; who holds busy has it
+	wrote   map[string]wrote   // of the commits that are looked at; who holds busy has it
 
 	mu        sync.Mutex
 	last      *plan

@@ -121,8 +121,15 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	read, err := l.lists(ctx, p.merge)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.authors(ctx, p.merge); err != nil {
+		return nil, err
+	}
 	for i, c := range p.merge {
-		file, entries, err := l.list(ctx, c)
+		file, entries, err := read[i].file, read[i].entries, read[i].err
 		if err != nil {
 			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
 			le, isList := err.(*listError)
@@ -420,18 +427,59 @@ func edited(gone, here []walked, now []entry, i int) *walked {
 
 // list reads the task list of a commit.
 func (l *Repo) list(ctx context.Context, commit string) (file string, entries []entry, err error) {
-	for _, file = range []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"} {
-		text, ok, err := l.git.file(ctx, commit, file)
-		if err != nil {
-			return file, nil, err
-		}
-		if ok {
-			entries, err = parseList(file, text)
-			return file, entries, err
+	found, err := l.lists(ctx, []string{commit})
+	if err != nil {
+		return "", nil, err
+	}
+	return found[0].file, found[0].entries, found[0].err
+}
+
+// listed is what a commit has for a task list.
+type listed struct {
+	file    string
+	entries []entry
+	err     error // a *listError
+}
+
+// lists reads the task lists of commits. What the last look read is not read again.
+func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
+	places := []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"}
+	var names []string
+	for _, c := range commits {
+		for _, f := range places {
+			names = append(names, c+":"+f)
 		}
 	}
-	return "tasks.yaml", nil, &listError{file: "envs/" + l.cfg.Env + "/tasks.yaml", msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}
+	blobs, err := l.git.files(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]listed, len(commits))
+	for i := range commits {
+		out[i] = listed{file: "tasks.yaml", err: &listError{file: places[0], msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}}
+		for k, f := range places {
+			b := blobs[i*len(places)+k]
+			if b.hash == "" {
+				continue
+			}
+			known, ok := l.parsed[f+" "+b.hash]
+			if !ok {
+				known = &listed{file: f}
+				known.entries, known.err = parseList(f, b.text)
+				if l.parsed == nil || len(l.parsed) > maxParsed {
+					l.parsed = map[string]*listed{}
+				}
+				l.parsed[f+" "+b.hash] = known
+			}
+			out[i] = listed{f, slices.Clip(known.entries), known.err}
+			break
+		}
+	}
+	return out, nil
 }
+
+// maxParsed is how many task lists are remembered.
+const maxParsed = 2000
 
 // ran gives what an earlier version ran of a list that is refused now.
 func ran(le *listError, commit string, did func(id string) bool) []walked {
@@ -493,23 +541,71 @@ func join(list, more []entry) []entry {
 	return list
 }
 
-// author gives who wrote a commit; of a merge, who wrote what it brought.
-func (l *Repo) author(ctx context.Context, commit string) string {
-	if c, err := l.git.commit(ctx, commit+"^2"); err == nil && c != "" {
-		commit = c
-	}
-	name, err := l.git.run(ctx, "log", "-1", "--format=%an", commit)
-	if name = plain.Line(name); err != nil || name == "" {
-		return "somebody"
-	}
-	return name
+// wrote is who wrote a commit, and when it was committed; of a merge, who wrote what it brought.
+type wrote struct {
+	author string
+	at     time.Time
 }
 
-func (l *Repo) date(ctx context.Context, commit string) time.Time {
-	s, _ := l.git.run(ctx, "log", "-1", "--format=%ct", commit)
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return time.Unix(n, 0)
+// authors learns who wrote commits, by two processes however many they are.
+func (l *Repo) authors(ctx context.Context, commits []string) error {
+	known := map[string]wrote{}
+	brought := map[string]string{} // by merge
+	read := func(commits []string, each func(commit, parents, name string, at time.Time)) error {
+		if len(commits) == 0 {
+			return nil
+		}
+		out, err := l.git.feed(ctx, strings.Join(commits, "\n")+"\n", "log", "--no-walk=unsorted", "--stdin", "--format=%H%x09%P%x09%ct%x09%an")
+		for line := range strings.Lines(out) {
+			if f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 4); len(f) == 4 {
+				n, _ := strconv.ParseInt(f[2], 10, 64)
+				name := plain.Line(f[3])
+				if name == "" {
+					name = "somebody"
+				}
+				each(f[0], f[1], name, time.Unix(n, 0))
+			}
+		}
+		return err
+	}
+	if err := read(commits, func(commit, parents, name string, at time.Time) {
+		known[commit] = wrote{name, at}
+		if _, second, merge := strings.Cut(parents, " "); merge {
+			brought[commit], _, _ = strings.Cut(second, " ")
+		}
+	}); err != nil {
+		return err
+	}
+	names := map[string]string{}
+	seconds := slices.Compact(slices.Sorted(maps.Values(brought)))
+	if err := read(seconds, func(commit, _, name string, _ time.Time) { names[commit] = name }); err != nil {
+		return err
+	}
+	for commit, second := range brought {
+		known[commit] = wrote{names[second], known[commit].at}
+	}
+	l.wrote = known
+	return nil
 }
+
+// by gives who wrote a commit.
+func (l *Repo) by(ctx context.Context, commit string) wrote {
+	if w, ok := l.wrote[commit]; ok {
+		return w
+	}
+	had := l.wrote
+	err := l.authors(ctx, []string{commit})
+	w, ok := l.wrote[commit]
+	l.wrote = had
+	if err != nil || !ok {
+		return wrote{author: "somebody"}
+	}
+	return w
+}
+
+func (l *Repo) author(ctx context.Context, commit string) string { return l.by(ctx, commit).author }
+
+func (l *Repo) date(ctx context.Context, commit string) time.Time { return l.by(ctx, commit).at }
 
 // signed checks the signatures of the commits that bring tasks.
 func (l *Repo) signed(ctx context.Context, p *plan) error {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -719,5 +720,71 @@ func TestARewrittenHistory(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.then)
 			}
 		})
+	}
+}
+
+// TestManyCommitsBehind: a look costs as many processes with four hundred commits behind a stuck task as with four, and a list
+// that was read is not read again.
+func TestManyCommitsBehind(t *testing.T) {
+	w := newWorld(t)
+	real, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	count := filepath.Join(dir, "count")
+	if err := os.WriteFile(filepath.Join(dir, "git"), fmt.Appendf(nil, "#!/bin/sh\necho >> %s\nexec %s \"$@\"\n", count, real), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	grow := func(from, to int) {
+		t.Helper()
+		var in, list strings.Builder
+		list.WriteString("---\n")
+		for i := range to {
+			list.WriteString(entries(fmt.Sprint("t", i)))
+			if i >= from {
+				fmt.Fprintf(&in, "commit refs/heads/master\ncommitter Alice <a@x> %d +0000\ndata 1\nx\n%sM 100644 inline envs/default/tasks.yaml\ndata %d\n%s\n", time.Now().Unix()+int64(i), map[bool]string{true: "from refs/heads/master^0\n"}[i == from], list.Len(), list.String())
+			}
+		}
+		cmd := exec.Command(real, "-C", w.bare, "fast-import", "--quiet")
+		cmd.Stdin = strings.NewReader(in.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	r := w.repo(func(c *Config) { c.MaxTasks = 1000 })
+	look := func(want int) int {
+		t.Helper()
+		p, err := r.refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		} else if len(p.pending) != want {
+			t.Fatalf("%d wait", len(p.pending))
+		}
+		b, _ := os.ReadFile(count)
+		_ = os.Remove(count)
+		return len(b)
+	}
+	grow(0, 4)
+	look(4)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	few := look(4)
+	grow(4, 400)
+	if many := look(400); few == 0 || many > few {
+		t.Errorf("%d processes with 4 commits, and %d with 400", few, many)
+	}
+	read := r.parsed
+	if look(400); len(read) != 401 {
+		t.Errorf("%d lists are known", len(read))
+	}
+	for name, l := range read {
+		if r.parsed[name] != l {
+			t.Fatal("a list was read again")
+		}
+	}
+	if testing.Verbose() {
+		began := time.Now()
+		look(400)
+		t.Logf("%d processes, %s", few, time.Since(began))
 	}
 }
