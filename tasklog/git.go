@@ -240,14 +240,21 @@ func (g *git) claim(ctx context.Context, id, me string) (by string, err error) {
 		return "", err
 	}
 	ref := g.claimRef(id)
-	_, perr := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	perr := g.push(ctx, func(ctx context.Context) (bool, error) {
+		by, err := g.claimedBy(ctx, id)
+		return by != "", err
+	}, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	var no *Trouble
+	if errors.As(perr, &no) { // and not because somebody has it
+		return "", troublef("the git server refuses the ref %s, by which Jarvis says that it runs a task: %s; let Jarvis push to refs/jarvis/*", ref, no.Msg)
+	}
+	if perr != nil && !errors.Is(perr, errMoved) {
+		return "", perr
+	}
 	if err := g.fetch(ctx); err != nil {
-		return "", errors.Join(perr, err)
+		return "", err
 	}
-	if by, err = g.claimedBy(ctx, id); err != nil || by != "" {
-		return by, err
-	}
-	return "", perr // it was refused, and not because somebody has it
+	return g.claimedBy(ctx, id)
 }
 
 // claimedBy gives who claimed a task, as far as the last fetch saw.
@@ -289,16 +296,54 @@ func (g *git) moveDone(ctx context.Context, done, merge, message string, claims 
 			push = append(push, ":"+g.claimRef(id))
 		}
 	}
-	if _, err := g.run(ctx, push...); err != nil {
+	if err := g.push(ctx, func(ctx context.Context) (bool, error) {
+		_, now, err := g.heads(ctx)
+		return now != done, err
+	}, push...); err != nil {
+		var no *Trouble
+		if errors.As(err, &no) {
+			return troublef("the git server refuses to move the branch %s: %s; let Jarvis push there (a protected branch, a key that may only read?)", g.cfg.Done, no.Msg)
+		}
+		return err
+	}
+	return g.fetch(ctx)
+}
+
+// push pushes. When the server is there and refuses it twice that is a *Trouble with what it says; errMoved when moved, which is
+// asked after a fetch, says so.
+func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error), push ...string) error {
+	for again := false; ; again = true {
+		_, err := g.run(ctx, push...)
+		var ge *gitError
+		if !errors.As(err, &ge) {
+			return err
+		}
 		if ferr := g.fetch(ctx); ferr != nil {
 			return errors.Join(err, ferr)
 		}
-		if _, now, herr := g.heads(ctx); herr == nil && now != done {
+		if is, merr := moved(ctx); merr != nil {
+			return errors.Join(err, merr)
+		} else if is {
 			return errMoved
 		}
-		return fmt.Errorf("the branch %s can not be moved: %w", g.cfg.Done, err)
+		if again {
+			return &Trouble{refusal(ge.text)}
+		}
 	}
-	return g.fetch(ctx)
+}
+
+// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words behind the ref.
+func refusal(text string) string {
+	said, refs, _ := strings.Cut(" "+text, " To ")
+	if said = strings.TrimSpace(said); said != "" {
+		return said
+	}
+	refs, _, _ = strings.Cut(refs, " error: failed to push")
+	if _, first, ok := strings.Cut(refs, "! "); ok {
+		first, _, _ = strings.Cut(first, " ! ")
+		return first
+	}
+	return text
 }
 
 // errMoved: somebody else moved the done branch meanwhile.

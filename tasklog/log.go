@@ -52,7 +52,8 @@ type Repo struct {
 	mu        sync.Mutex
 	last      *plan
 	trouble   error
-	elsewhere string // who else has the next task
+	refused   func(ctx context.Context) error // what the git server refused, to be tried again; nil: nothing
+	elsewhere string                          // who else has the next task
 	looked    time.Time
 	told      map[string]int // lines of the jobs on hosts that are on record already
 }

@@ -69,6 +69,17 @@ func (p places) String() string {
 	return strings.Join(out, "; ")
 }
 
+// exits says in short where it ended badly.
+func (p places) exits() string {
+	var out []string
+	for _, h := range slices.Sorted(maps.Keys(p)) {
+		if e := p[h].Exit; e != nil && *e != 0 {
+			out = append(out, fmt.Sprintf("exit %d on %s", *e, h))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // Ran says where the task of a run has run, and how it ended there; "" when it has not begun.
 func Ran(ctx context.Context, e *pipeline.Engine, run pipeline.Run) (string, error) {
 	if !run.HasBegun() || run.Stage < slices.Index(run.Steps, "task:run") {

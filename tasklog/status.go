@@ -32,6 +32,9 @@ type Started struct {
 	Run    int64     `json:"run"`
 	Signer string    `json:"signer,omitempty"` // who of `people` signed it; known where it needs an approval
 	At     time.Time `json:"at"`
+	// Outcome is how it ended, where it counts as done: "exit 0", or with what it failed and who went on without it.
+	Outcome string `json:"outcome,omitempty"`
+	GoesOn  bool   `json:"-"` // when it fails it is passed over
 }
 
 // Short is the ID for people.
@@ -86,7 +89,7 @@ func IsCheck(r pipeline.Run) bool { return r.Kind == checkKind }
 // Of tells which task a run is of.
 func Of(ctx context.Context, e *pipeline.Engine, r pipeline.Run) (Started, error) {
 	s, err := specOf(ctx, e, r.ID)
-	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started}, err
+	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started, GoesOn: s.GoOn}, err
 }
 
 // hideSecret takes a password out of a URL.

@@ -47,15 +47,18 @@ func (l *Log) Steps() []pipeline.Step {
 		},
 		{
 			Name: "task:run", Doc: "runs a reviewed task, here or on its hosts, once",
-			Needs: []string{"task", placesKey + "?", nodeKey + "?"}, Gives: []string{"task_outcome", placesKey + "?", nodeKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
+			Needs: []string{"task", placesKey + "?", nodeKey + "?"}, Gives: []string{outcomeKey, failedKey + "?", placesKey + "?", nodeKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
 		},
 		{
-			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: time.Hour, Do: with((*Repo).finish),
+			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", outcomeKey + "?", failedKey + "?"}, Timeout: time.Hour, Do: with((*Repo).finish),
 		},
 	}
 }
 
 func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error {
+	if s.Refused && pipeline.FactsOf(ctx).Try == 0 { // it is retried once it is no longer so
+		return pipeline.Permanent(&Trouble{s.Name})
+	}
 	p, err := r.refresh(ctx)
 	var trouble *Trouble
 	if errors.As(err, &trouble) {
@@ -72,14 +75,7 @@ func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error 
 
 // finish says in git that the task is done. Without an outcome a person said so.
 func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error {
-	outcome := "said to be done by a person"
-	switch {
-	case c.Has("task_outcome"):
-		outcome = c.Get("task_outcome")
-	case r.cfg.Failed == goOn:
-		outcome = "failed, or said to be done by a person"
-	}
-	err := r.markDone(ctx, s, outcome)
+	err := r.markDone(ctx, s, s.outcome(c))
 	var trouble *Trouble
 	if errors.As(err, &trouble) {
 		return pipeline.Permanent(err)
@@ -92,6 +88,38 @@ func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error
 		r.mu.Unlock()
 	}
 	return err
+}
+
+// outcome says how a task that counts as done has ended.
+func (s *spec) outcome(c *clipboard.Clipboard) string {
+	failed := c.Get(failedKey)
+	switch {
+	case c.Has(outcomeKey):
+		return c.Get(outcomeKey)
+	case failed != "" && s.GoOn:
+		return failed + "; passed over, as after_failure says"
+	case failed != "":
+		return failed + "; said to be done by a person"
+	}
+	return "said to be done by a person"
+}
+
+// Outcome says how the task of a run that is ready has ended, and whether that was well.
+func Outcome(ctx context.Context, e *pipeline.Engine, run int64) (text string, well bool, err error) {
+	stored, err := e.Clipboard(ctx, run)
+	if err != nil {
+		return "", false, err
+	}
+	c, err := clipboard.Parse([]byte(stored))
+	if err != nil {
+		return "", false, err
+	}
+	var s spec
+	if err := c.Decode("task", &s); err != nil {
+		return "", false, err
+	}
+	text = s.outcome(c)
+	return text, text == wentWell, nil
 }
 
 // clear removes the folders of a run whose outcome is in git and whose output is on record.
