@@ -219,6 +219,9 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 		}
 		data = append(data, r.Status)
 		a.Lines = append(a.Lines, fmt.Sprintf("%s (%s): %s", r.Name, r.Env, r.Head))
+		for _, n := range r.Notes {
+			a.Lines = append(a.Lines, "  "+n)
+		}
 		for _, i := range r.Items {
 			line := fmt.Sprintf("  %s %s, by %s: %s", i.Short, clip(i.Name, 80), i.Author, i.State)
 			if i.State == "waits" {

@@ -83,6 +83,17 @@ func (r *Repo) refresh(ctx context.Context) (*plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last, r.trouble, r.looked = p, err, time.Now()
+	if p != nil {
+		for _, n := range p.notes {
+			if !r.warned[n] && r.log.world.Log != nil {
+				r.log.world.Log.Warn("a list of tasks is odd", "repo", r.cfg.Name, "what", n)
+			}
+		}
+		r.warned = map[string]bool{}
+		for _, n := range p.notes {
+			r.warned[n] = true
+		}
+	}
 	return p, err
 }
 
@@ -268,7 +279,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	}
 	q, err := r.request(s, taskKind, "task:check", "task:run", "task:done")
 	if err != nil {
-		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)}, false)
+		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) cannot be run: %v", t.Task.Name, t.File, t.Line, err)}, false)
 	}
 	q.Key = strings.Join([]string{"task", r.cfg.Name, r.cfg.Env, t.ID()}, ":")
 	if t.Task.NeedsApproval {

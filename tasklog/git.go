@@ -74,9 +74,17 @@ func (g *git) feed(ctx context.Context, stdin string, args ...string) (string, e
 		if text == "" {
 			text = err.Error()
 		}
-		return "", &gitError{args[0], plain.Line(strings.Join(strings.Fields(text), " "))}
+		return "", &gitError{verb(args), plain.Line(strings.Join(strings.Fields(text), " "))}
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// verb gives the git command of its words.
+func verb(args []string) string {
+	for len(args) > 2 && args[0] == "-c" {
+		args = args[2:]
+	}
+	return args[0]
 }
 
 // fetch brings the copy up to date, making it first.
@@ -217,8 +225,41 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 		return err
 	}
 	at := git{cfg: g.cfg, dir: dir}
-	_, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit)
+	if _, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, ".gitmodules")); err != nil {
+		return nil // there are none
+	}
+	// Where a submodule is may be told relative to the repository. One that is a path leads elsewhere on this machine only where
+	// the repository is one itself.
+	args := []string{"submodule", "--quiet", "update", "--init", "--recursive", "--force"}
+	if !strings.Contains(g.cfg.Repo, ":") {
+		args = append([]string{"-c", "protocol.file.allow=always"}, args...)
+	}
+	// The task reads this checkout: what it holds names no password.
+	url, secret := withoutSecret(g.cfg.Repo)
+	args = append(secret, args...)
+	if _, err := at.run(ctx, "remote", "set-url", "origin", url); err != nil {
+		return err
+	}
+	_, err := at.run(ctx, args...)
 	return err
+}
+
+// withoutSecret gives a URL without who logs in, and what has git log in all the same.
+func withoutSecret(repo string) (url string, args []string) {
+	scheme, rest, _ := strings.Cut(repo, "://")
+	if scheme != "http" && scheme != "https" {
+		return repo, nil
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(host, '@')
+	if at < 0 {
+		return repo, nil
+	}
+	clean := scheme + "://" + host[at+1:] + "/"
+	return clean + path, []string{"-c", "url." + scheme + "://" + host + "/.insteadOf=" + clean}
 }
 
 // claimRef is the ref that says who runs a task.

@@ -55,6 +55,7 @@ type Repo struct {
 	refused   func(ctx context.Context) error // what the git server refused, to be tried again; nil: nothing
 	elsewhere string                          // who else has the next task
 	looked    time.Time
+	warned    map[string]bool
 	told      map[string]int // lines of the jobs on hosts that are on record already
 }
 

@@ -47,6 +47,7 @@ type plan struct {
 	pending      []Pending
 	merge        []string            // commits of the wanted branch that done has not, oldest first
 	tasks        map[string][]string // by commit: the ids of the tasks it brought and that are still wanted
+	notes        []string            // what is odd in the newest list and keeps nothing
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
 	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
@@ -148,6 +149,7 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 		if mixed {
 			list, mixed = ordered(list, entries), false
 		}
+		p.notes = odd(file, entries)
 		p.inherit(c, entries)
 		now, err := l.next(ctx, list, file, entries, c, p.finished, running)
 		if err != nil {
@@ -326,6 +328,16 @@ func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []wa
 		}
 	}
 	return out, nil
+}
+
+// odd says which keys of a list mean nothing.
+func odd(file string, entries []entry) (out []string) {
+	for _, e := range entries {
+		if len(e.extra) > 0 {
+			out = append(out, fmt.Sprintf("%s, line %d: %q has keys that mean nothing here: %s", file, e.line, e.task.Name, strings.Join(e.extra, ", ")))
+		}
+	}
+	return out
 }
 
 // find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not go. Of

@@ -249,7 +249,10 @@ func TestWhatWaits(t *testing.T) {
 		}, "^t/1$"},
 		{"not YAML", nil, func(w *world, _ *Repo) { w.list("- task: {name: 'a") }, `^trouble: envs/default/tasks.yaml, line 3: this is not YAML: .* \(commit [0-9a-f]{8} by Alice\)$`},
 		{"not YAML for a while", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list("- task: {name: 'a"); w.list(entries("a", "b")) }, "^a/1 b/2$"},
-		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; it has name, shell`},
+		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; shell is meant, it seems .there is name, shell`},
+		{"a key that is none, near one", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, needs-aproval: true}") }, `a task has no key "needs-aproval"; needs_approval is meant`},
+		{"one host", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, host: web1}") }, `a task has no key "host"; hosts is meant`},
+		{"an extra key", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, ticket: OPS-12}\n" + entries("c")) }, `^a/1 c/2$`},
 		{"no shell", nil, func(w *world, _ *Repo) { w.list("- task: {name: a}") }, `"a" has no shell`},
 		{"a timeout that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, timeout: soon}") }, `the timeout of "a" is "soon"; write it as 30s`},
 		{"history is rewritten", nil, func(w *world, r *Repo) {
@@ -786,5 +789,48 @@ func TestManyCommitsBehind(t *testing.T) {
 		began := time.Now()
 		look(400)
 		t.Logf("%d processes, %s", few, time.Since(began))
+	}
+}
+
+// TestAnExtraKeyIsSaid: it keeps nothing, and is told in the list.
+func TestAnExtraKeyIsSaid(t *testing.T) {
+	w := newWorld(t)
+	r := w.repo(nil)
+	w.list("- task: {name: a, shell: b, ticket: OPS-12}\n" + entries("c"))
+	p, err := r.refresh(t.Context())
+	if err != nil || fmt.Sprint(p.notes) != `[envs/default/tasks.yaml, line 2: "a" has keys that mean nothing here: ticket]` {
+		t.Errorf("%q, %v", p.notes, err)
+	}
+	for key, want := range map[string]string{"Shell": "shell", "time-out": "timeout", "user": "", "when": "", "e": "", "nam": "name", "environment": "", "tags": "", "note": ""} {
+		if got := near(key); got != want {
+			t.Errorf("near(%q) = %q, want %q", key, got, want)
+		}
+	}
+}
+
+// TestACheckoutHasItsSubmodules: also those that are told relative to the repository, and those of submodules.
+func TestACheckoutHasItsSubmodules(t *testing.T) {
+	w := newWorld(t)
+	w.sh(`for name in inner files; do git init -q --bare -b master ` + filepath.Dir(w.bare) + `/$name.git; git clone -q ` + filepath.Dir(w.bare) + `/$name.git ../$name 2>&1; done
+cd ../inner; echo deep > deep; git add -A; git commit -qm x; git push -q origin HEAD:master
+cd ../files; git -c protocol.file.allow=always submodule --quiet add -b master ../inner.git inner; echo x > x; git add -A; git commit -qm x; git push -q origin HEAD:master
+cd ` + w.work + `; git -c protocol.file.allow=always submodule --quiet add -b master ../files.git files; git commit -qm x; git push -q origin HEAD:master`)
+	r := w.repo(nil)
+	if got := waiting(r); got != "" {
+		t.Fatal(got)
+	}
+	for repo, want := range map[string]string{"https://a:b@x/y/z.git": "https://x/y/z.git [-c url.https://a:b@x/.insteadOf=https://x/]", "https://x/y.git": "https://x/y.git []", "git@x:y.git": "git@x:y.git []"} {
+		if url, args := withoutSecret(repo); fmt.Sprint(url, " ", args) != want {
+			t.Errorf("withoutSecret(%s) = %s %s", repo, url, args)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "checkout")
+	if err := r.git.checkout(t.Context(), w.sh("git rev-parse HEAD"), dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"files/x": "x\n", "files/inner/deep": "deep\n"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
 	}
 }

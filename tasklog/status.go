@@ -17,6 +17,8 @@ type Status struct {
 	Env     string    `json:"env"`
 	Looked  time.Time `json:"looked,omitzero"`   // when it was fetched last
 	Trouble string    `json:"trouble,omitempty"` // why nothing runs
+	// Notes is what is odd in the newest list, and keeps nothing from running.
+	Notes []string `json:"notes,omitempty"`
 	// Elsewhere says that another server has the next task.
 	Elsewhere string        `json:"elsewhere,omitempty"`
 	Pending   []Pending     `json:"pending"`
@@ -51,7 +53,7 @@ func (r *Repo) Status(ctx context.Context, limit int) (Status, error) {
 		s.Trouble = r.trouble.Error()
 	}
 	if r.last != nil {
-		s.Pending = append(s.Pending, r.last.pending...)
+		s.Pending, s.Notes = append(s.Pending, r.last.pending...), r.last.notes
 	}
 	if len(s.Pending) > 0 {
 		s.Elsewhere = r.elsewhere
