@@ -251,7 +251,7 @@ func (h *history) fresh() bool { return h.sh("git rev-list --count --first-paren
 func (h *history) act() {
 	h.t.Helper()
 	env := twoEnvs[h.rnd.IntN(2)]
-	const push = "git add -A; git commit -qm change; git push -q origin HEAD:master"
+	const push = "git add -A; git commit -q --allow-empty -m change; git push -q origin HEAD:master"
 	switch k := h.rnd.IntN(20); {
 	case k < 6: // tasks, for one environment or both
 		both := twoEnvs
@@ -279,7 +279,7 @@ func (h *history) act() {
 		if what == "no file" {
 			_ = os.Remove(h.file(env))
 		}
-		h.sh(push + " || true")
+		h.sh(push)
 		h.note("%s for %s", what, env)
 	case k < 12: // its repair, or more
 		h.write(env, h.text(h.more(env)))
@@ -287,7 +287,7 @@ func (h *history) act() {
 		h.brought()
 		h.note("repair of %s", env)
 	case k < 14:
-		if h.fresh() || h.sh("git rev-list --count --no-merges HEAD^!") == "0" {
+		if h.fresh() || h.sh("git rev-list --count --no-merges HEAD^!") == "0" || h.sh("git diff --quiet HEAD~1 HEAD && echo same || true") == "same" {
 			return
 		}
 		h.sh("git revert --no-edit HEAD > /dev/null; git push -q origin HEAD:master")
@@ -301,7 +301,7 @@ func (h *history) act() {
 		h.names++
 		n := fmt.Sprintf("t%d", h.names)
 		h.write(env, h.text(append(h.good("HEAD", env), n)))
-		h.sh("git add -A; git commit -qm side; git checkout -q main")
+		h.sh("git add -A; git commit -q --allow-empty -m side; git checkout -q main")
 		if h.sh("git merge -q --no-ff -m 'Merge side' side > /dev/null 2>&1 && echo yes || { git merge --abort; echo no; }; git branch -qD side") == "yes" {
 			h.sh("git push -q origin HEAD:master")
 			h.brought()
