@@ -226,15 +226,21 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 
 // taskNotice says what became of a reviewed task, "" for what is said of it as of every run.
 func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
-	what := "its repository"
+	what, goesOn, marks := "its repository", false, ev.Step == "task:done"
 	if t, err := tasklog.Of(ctx, e, r); err == nil && t.ID != "" {
-		what = fmt.Sprintf("“%s” by %s (%s)", clip(t.Name, 100), t.Author, t.Short())
+		what, goesOn = fmt.Sprintf("“%s” by %s (%s)", clip(t.Name, 100), t.Author, t.Short()), t.GoesOn
 	}
 	ends := fmt.Sprintf("`task retry %s` runs it again, `task done %s` goes on without.", r.Host, r.Host)
 	switch ev.Kind {
 	case pipeline.EvFailed:
 		if tasklog.IsCheck(r) {
 			return fmt.Sprintf("%s: no task runs: %s", r.Host, sentence(ev.Text))
+		}
+		if marks {
+			return fmt.Sprintf("%s: the task %s has ended, and cannot be marked as done: %s The next one waits; it is tried again at each look, and by `task retry %s`.", r.Host, what, sentence(ev.Text), r.Host)
+		}
+		if goesOn && ev.Step == "task:run" {
+			ends = "It is passed over, as `after_failure` says."
 		}
 		return fmt.Sprintf("%s: the task failed after %s: %s %s", r.Host, Short(ev.Took), sentence(ev.Text), ends)
 	case pipeline.EvAsking:
@@ -247,6 +253,9 @@ func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipe
 	case pipeline.EvReady:
 		if tasklog.IsCheck(r) {
 			return r.Host + ": the repository of tasks is in order again."
+		}
+		if text, well, err := tasklog.Outcome(ctx, e, r.ID); err == nil && !well {
+			return fmt.Sprintf("%s: the task %s counts as done: %s.", r.Host, what, text)
 		}
 		return fmt.Sprintf("%s: the task %s is done, in %s.", r.Host, what, Short(ev.Took))
 	}

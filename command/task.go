@@ -177,13 +177,18 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 	default:
 		out.Head = fmt.Sprintf("%d %s", waits, plural(waits, "task")) + map[bool]string{true: " waits", false: " wait"}[waits == 1]
 	}
-	for _, t := range s.Started {
+	for k, t := range s.Started {
 		i := TaskItem{ID: t.ID, Short: t.Short(), Name: t.Name, Author: t.Author, At: t.At, State: "is about to start"}
 		if run, err := e.Engine.Get(ctx, t.Run); err == nil {
 			i.Run, i.State = &run, string(run.State)
 			switch run.State {
 			case pipeline.Ready:
 				i.State = "done"
+				if text, well, err := tasklog.Outcome(ctx, e.Engine, run.ID); err == nil {
+					if s.Started[k].Outcome = text; !well {
+						i.State = "counts as done: " + text
+					}
+				}
 			case pipeline.Proposed:
 				i.State = fmt.Sprintf("waits for a second person: `approve %d`", run.ID)
 				if task, err := tasklog.Of(ctx, e.Engine, run); err == nil && task.Signer == "" {
@@ -214,6 +219,9 @@ func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
 		}
 		data = append(data, r.Status)
 		a.Lines = append(a.Lines, fmt.Sprintf("%s (%s): %s", r.Name, r.Env, r.Head))
+		for _, n := range r.Notes {
+			a.Lines = append(a.Lines, "  "+n)
+		}
 		for _, i := range r.Items {
 			line := fmt.Sprintf("  %s %s, by %s: %s", i.Short, clip(i.Name, 80), i.Author, i.State)
 			if i.State == "waits" {

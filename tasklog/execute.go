@@ -36,10 +36,29 @@ func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) erro
 		}
 		return pipeline.Permanentf("it took longer than %s, and was ended", s.timeout())
 	}
+	var bad *badExit
+	if errors.As(err, &bad) { // on record, for the one who goes on without it
+		if kerr := errors.Join(c.Set(failedKey, bad.exits), pipeline.Keep(ctx, c)); kerr != nil {
+			return kerr
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return c.Set("task_outcome", "exit 0")
+	return c.Set(outcomeKey, wentWell)
+}
+
+// What a run's clipboard says of how its task ended: when it went well, and when it last did not.
+const (
+	outcomeKey = "task_outcome"
+	failedKey  = "task_failed"
+	wentWell   = "exit 0"
+)
+
+// badExit says that a task ended, and not well.
+type badExit struct {
+	exits string // in short, as "exit 4"
+	error
 }
 
 // where runs it here or on its hosts.
@@ -106,7 +125,7 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 	}
 	_ = os.RemoveAll(j.cwd)
 	if exit != 0 {
-		return pipeline.Permanentf("“%s” by %s ended with exit code %d%s", s.Name, s.Author, exit, printed(tail))
+		return pipeline.Permanent(&badExit{fmt.Sprintf("exit %d", exit), fmt.Errorf("“%s” by %s ended with exit code %d%s", s.Name, s.Author, exit, printed(tail))})
 	}
 	return nil
 }
@@ -280,7 +299,7 @@ func (r *Repo) there(ctx context.Context, s spec, on places, keep func() error) 
 	case len(unknown) > 0:
 		return pipeline.AskPerson(fmt.Errorf("“%s”: %w", s.Name, oneLine(append(unknown, failed...))))
 	case len(failed) > 0:
-		return pipeline.Permanent(fmt.Errorf("“%s” by %s: %w", s.Name, s.Author, oneLine(failed)))
+		return pipeline.Permanent(&badExit{on.exits(), fmt.Errorf("“%s” by %s: %w", s.Name, s.Author, oneLine(failed))})
 	}
 	return nil
 }

@@ -83,6 +83,17 @@ func (r *Repo) refresh(ctx context.Context) (*plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last, r.trouble, r.looked = p, err, time.Now()
+	if p != nil {
+		for _, n := range p.notes {
+			if !r.warned[n] && r.log.world.Log != nil {
+				r.log.world.Log.Warn("a list of tasks is odd", "repo", r.cfg.Name, "what", n)
+			}
+		}
+		r.warned = map[string]bool{}
+		for _, n := range p.notes {
+			r.warned[n] = true
+		}
+	}
 	return p, err
 }
 
@@ -103,6 +114,9 @@ func (r *Repo) look(ctx context.Context) error {
 	failed := err == nil && run.State == pipeline.Failed
 	p, perr := r.refresh(ctx)
 	var trouble *Trouble
+	if perr == nil {
+		perr = r.pushAgain(ctx)
+	}
 	if perr != nil && !errors.As(perr, &trouble) {
 		return perr // the server is away, or the like: the next look may see more
 	}
@@ -110,19 +124,56 @@ func (r *Repo) look(ctx context.Context) error {
 		return r.unblock(ctx, run, p, trouble)
 	}
 	if trouble != nil {
-		return r.report(ctx, trouble)
+		return r.report(ctx, trouble, false)
 	}
 	if len(p.pending) == 0 {
 		if merge := p.passed(); merge != "" {
-			return r.catchUp(ctx, p, merge)
+			return r.pushes(ctx, func(ctx context.Context) error { return r.catchUp(ctx, p, merge) })
 		}
 		return nil
 	}
 	next := p.pending[0]
-	if _, begun, err := r.runOf(ctx, &next); begun || err != nil {
-		return err // it was given up, and holds the others until a person decides
+	if was, begun, err := r.runOf(ctx, &next); err != nil {
+		return err
+	} else if begun && was.State == pipeline.Ready { // done went back, by hand or with its server
+		return r.markDone(ctx, spec{ID: next.ID(), Task: next.Task}, fmt.Sprintf("done before, as run %d says", was.ID))
+	} else if begun {
+		return nil // it was given up, and holds the others until a person decides
 	}
-	return r.begin(ctx, next)
+	return r.pushes(ctx, func(ctx context.Context) error { return r.begin(ctx, next) })
+}
+
+// pushes does what pushes. That the git server refuses it is said, and it is tried again at each look.
+func (r *Repo) pushes(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	var no *Trouble
+	if !errors.As(err, &no) {
+		return err
+	}
+	r.mu.Lock()
+	r.refused, r.trouble = do, no
+	r.mu.Unlock()
+	return r.report(ctx, no, true)
+}
+
+// pushAgain tries what was refused; the error is a *Trouble while it still is.
+func (r *Repo) pushAgain(ctx context.Context) error {
+	r.mu.Lock()
+	do := r.refused
+	r.mu.Unlock()
+	if do == nil {
+		return nil
+	}
+	err := do(ctx)
+	var no *Trouble
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if errors.As(err, &no) {
+		r.trouble = no
+	} else {
+		r.refused = nil
+	}
+	return err
 }
 
 // unblock lets a failed run go when what failed is no longer so.
@@ -133,6 +184,20 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 			return nil // said once
 		}
 		_, err := e.Retry(ctx, run.ID, "", "jarvis")
+		return err
+	}
+	if run.Step() == "task:done" && p != nil { // only its mark is missing
+		s, c, err := r.clip(ctx, run.ID)
+		if err == nil {
+			err = r.markDone(ctx, s, s.outcome(c))
+		}
+		var no *Trouble
+		if errors.As(err, &no) {
+			return nil // it is refused still
+		}
+		if err == nil {
+			_, err = e.Retry(ctx, run.ID, "", "jarvis")
+		}
 		return err
 	}
 	if trouble != nil && (p == nil || p.held == nil) {
@@ -157,14 +222,14 @@ func (r *Repo) unblock(ctx context.Context, run pipeline.Run, p *plan, trouble *
 	return nil
 }
 
-// report starts a run that fails with what is wrong.
-func (r *Repo) report(ctx context.Context, t *Trouble) error {
+// report starts a run that fails with what is wrong. What was refused is no trouble that a look would find.
+func (r *Repo) report(ctx context.Context, t *Trouble, refused bool) error {
 	if run, err := r.newest(ctx); err == nil && IsCheck(run) && run.State == pipeline.Cancelled {
 		if old, err := r.spec(ctx, run.ID); err == nil && old.Name == t.Error() {
 			return nil // somebody has seen it, and put it away
 		}
 	}
-	q, err := r.request(spec{Task: Task{Name: t.Error(), Shell: "-"}}, checkKind, "task:check")
+	q, err := r.request(spec{Refused: refused, Task: Task{Name: t.Error(), Shell: "-"}}, checkKind, "task:check")
 	if err != nil {
 		return err
 	}
@@ -205,7 +270,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	if err != nil || len(p.pending) == 0 || p.pending[0].ID() != t.ID() {
 		return err
 	}
-	s := spec{ID: t.ID(), Commit: t.Commit, File: t.File, Line: t.Line, Author: t.Author, Task: t.Task}
+	s := spec{ID: t.ID(), Commit: t.Commit, File: t.File, Line: t.Line, Author: t.Author, Task: t.Task, GoOn: r.cfg.Failed == goOn}
 	if t.Task.NeedsApproval {
 		s.Signer = r.signer(ctx, t.Commit)
 	}
@@ -214,7 +279,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	}
 	q, err := r.request(s, taskKind, "task:check", "task:run", "task:done")
 	if err != nil {
-		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) can not be run: %v", t.Task.Name, t.File, t.Line, err)})
+		return r.report(ctx, &Trouble{fmt.Sprintf("%q (%s, line %d) cannot be run: %v", t.Task.Name, t.File, t.Line, err)}, false)
 	}
 	q.Key = strings.Join([]string{"task", r.cfg.Name, r.cfg.Env, t.ID()}, ":")
 	if t.Task.NeedsApproval {

@@ -74,9 +74,17 @@ func (g *git) feed(ctx context.Context, stdin string, args ...string) (string, e
 		if text == "" {
 			text = err.Error()
 		}
-		return "", &gitError{args[0], plain.Line(strings.Join(strings.Fields(text), " "))}
+		return "", &gitError{verb(args), plain.Line(strings.Join(strings.Fields(text), " "))}
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// verb gives the git command of its words.
+func verb(args []string) string {
+	for len(args) > 2 && args[0] == "-c" {
+		args = args[2:]
+	}
+	return args[0]
 }
 
 // fetch brings the copy up to date, making it first.
@@ -101,6 +109,12 @@ func (g *git) commit(ctx context.Context, ref string) (string, error) {
 		return "", nil
 	}
 	return out, err
+}
+
+// within reports whether a commit is another one or before it.
+func (g *git) within(ctx context.Context, commit, head string) (bool, error) {
+	out, err := g.run(ctx, "rev-list", "-n", "1", commit, "^"+head)
+	return err == nil && out == "", err
 }
 
 // heads gives the commits of the branches of what is wanted and of what is done; "" for one that is not there.
@@ -155,14 +169,51 @@ func (g *git) lines(ctx context.Context, args ...string) ([]string, error) {
 	return strings.Split(out, "\n"), nil
 }
 
-// file gives a file of a commit; ok is false when it is not there.
-func (g *git) file(ctx context.Context, commit, name string) (text []byte, ok bool, err error) {
-	kind, err := g.run(ctx, "ls-tree", commit, "--", name)
-	if err != nil || !strings.Contains(kind, " blob ") {
-		return nil, false, err
+// blob is a file as a commit has it.
+type blob struct {
+	hash string // "" when it is not there
+	text []byte
+}
+
+// files gives files of commits, each named as COMMIT:PATH, by one process however many they are. Of a file that comes twice the
+// text is read once.
+func (g *git) files(ctx context.Context, names []string) ([]blob, error) {
+	hashes, err := g.feed(ctx, strings.Join(names, "\n")+"\n", "cat-file", "--batch-check=%(objecttype) %(objectname)")
+	if err != nil {
+		return nil, err
 	}
-	out, err := g.run(ctx, "cat-file", "blob", commit+":"+name)
-	return []byte(out + "\n"), err == nil, err
+	said := strings.Split(hashes, "\n")
+	if len(said) != len(names) {
+		return nil, fmt.Errorf("git cat-file: %d answers to %d questions", len(said), len(names))
+	}
+	out, ask := make([]blob, len(names)), []string{}
+	for i, s := range said {
+		if kind, hash, _ := strings.Cut(s, " "); kind == "blob" {
+			out[i].hash, ask = hash, append(ask, hash)
+		}
+	}
+	slices.Sort(ask)
+	if ask = slices.Compact(ask); len(ask) == 0 {
+		return out, nil
+	}
+	rest, err := g.feed(ctx, strings.Join(ask, "\n")+"\n", "cat-file", "--batch")
+	if err != nil {
+		return nil, err
+	}
+	rest += "\n"
+	texts := map[string][]byte{}
+	for _, hash := range ask {
+		head, behind, _ := strings.Cut(rest, "\n")
+		var size int
+		if _, err := fmt.Sscanf(head, hash+" blob %d", &size); err != nil || size > len(behind) {
+			return nil, fmt.Errorf("git cat-file: it says %q of %s", plain.Line(head), hash)
+		}
+		texts[hash], rest = []byte(behind[:size]), strings.TrimPrefix(behind[size:], "\n")
+	}
+	for i := range out {
+		out[i].text = texts[out[i].hash]
+	}
+	return out, nil
 }
 
 // checkout makes a folder with a commit's files, as a clone that shares the copy's objects.
@@ -174,8 +225,41 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 		return err
 	}
 	at := git{cfg: g.cfg, dir: dir}
-	_, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit)
+	if _, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, ".gitmodules")); err != nil {
+		return nil // there are none
+	}
+	// Where a submodule is may be told relative to the repository. One that is a path leads elsewhere on this machine only where
+	// the repository is one itself.
+	args := []string{"submodule", "--quiet", "update", "--init", "--recursive", "--force"}
+	if !strings.Contains(g.cfg.Repo, ":") {
+		args = append([]string{"-c", "protocol.file.allow=always"}, args...)
+	}
+	// The task reads this checkout: what it holds names no password.
+	url, secret := withoutSecret(g.cfg.Repo)
+	args = append(secret, args...)
+	if _, err := at.run(ctx, "remote", "set-url", "origin", url); err != nil {
+		return err
+	}
+	_, err := at.run(ctx, args...)
 	return err
+}
+
+// withoutSecret gives a URL without who logs in, and what has git log in all the same.
+func withoutSecret(repo string) (url string, args []string) {
+	scheme, rest, _ := strings.Cut(repo, "://")
+	if scheme != "http" && scheme != "https" {
+		return repo, nil
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(host, '@')
+	if at < 0 {
+		return repo, nil
+	}
+	clean := scheme + "://" + host[at+1:] + "/"
+	return clean + path, []string{"-c", "url." + scheme + "://" + host + "/.insteadOf=" + clean}
 }
 
 // claimRef is the ref that says who runs a task.
@@ -197,14 +281,21 @@ func (g *git) claim(ctx context.Context, id, me string) (by string, err error) {
 		return "", err
 	}
 	ref := g.claimRef(id)
-	_, perr := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	perr := g.push(ctx, func(ctx context.Context) (bool, error) {
+		by, err := g.claimedBy(ctx, id)
+		return by != "", err
+	}, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	var no *Trouble
+	if errors.As(perr, &no) { // and not because somebody has it
+		return "", troublef("the git server refuses the ref %s, by which Jarvis says that it runs a task: %s; let Jarvis push to refs/jarvis/*", ref, no.Msg)
+	}
+	if perr != nil && !errors.Is(perr, errMoved) {
+		return "", perr
+	}
 	if err := g.fetch(ctx); err != nil {
-		return "", errors.Join(perr, err)
+		return "", err
 	}
-	if by, err = g.claimedBy(ctx, id); err != nil || by != "" {
-		return by, err
-	}
-	return "", perr // it was refused, and not because somebody has it
+	return g.claimedBy(ctx, id)
 }
 
 // claimedBy gives who claimed a task, as far as the last fetch saw.
@@ -246,16 +337,54 @@ func (g *git) moveDone(ctx context.Context, done, merge, message string, claims 
 			push = append(push, ":"+g.claimRef(id))
 		}
 	}
-	if _, err := g.run(ctx, push...); err != nil {
+	if err := g.push(ctx, func(ctx context.Context) (bool, error) {
+		_, now, err := g.heads(ctx)
+		return now != done, err
+	}, push...); err != nil {
+		var no *Trouble
+		if errors.As(err, &no) {
+			return troublef("the git server refuses to move the branch %s: %s; let Jarvis push there (a protected branch, a key that may only read?)", g.cfg.Done, no.Msg)
+		}
+		return err
+	}
+	return g.fetch(ctx)
+}
+
+// push pushes. When the server is there and refuses it twice that is a *Trouble with what it says; errMoved when moved, which is
+// asked after a fetch, says so.
+func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error), push ...string) error {
+	for again := false; ; again = true {
+		_, err := g.run(ctx, push...)
+		var ge *gitError
+		if !errors.As(err, &ge) {
+			return err
+		}
 		if ferr := g.fetch(ctx); ferr != nil {
 			return errors.Join(err, ferr)
 		}
-		if _, now, herr := g.heads(ctx); herr == nil && now != done {
+		if is, merr := moved(ctx); merr != nil {
+			return errors.Join(err, merr)
+		} else if is {
 			return errMoved
 		}
-		return fmt.Errorf("the branch %s can not be moved: %w", g.cfg.Done, err)
+		if again {
+			return &Trouble{refusal(ge.text)}
+		}
 	}
-	return g.fetch(ctx)
+}
+
+// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words behind the ref.
+func refusal(text string) string {
+	said, refs, _ := strings.Cut(" "+text, " To ")
+	if said = strings.TrimSpace(said); said != "" {
+		return said
+	}
+	refs, _, _ = strings.Cut(refs, " error: failed to push")
+	if _, first, ok := strings.Cut(refs, "! "); ok {
+		first, _, _ = strings.Cut(first, " ! ")
+		return first
+	}
+	return text
 }
 
 // errMoved: somebody else moved the done branch meanwhile.

@@ -24,6 +24,8 @@ type Task struct {
 	Timeout       string            `yaml:"timeout,omitempty" json:"timeout,omitempty"`               // as 10m; an hour if not given
 	Env           map[string]string `yaml:"env,omitempty" json:"env,omitempty"`                       // more of the environment
 	NeedsApproval bool              `yaml:"needs_approval,omitempty" json:"needs_approval,omitempty"` // by a second person, before it runs
+
+	same string // its key, once that was asked for
 }
 
 const (
@@ -41,6 +43,9 @@ func (t *Task) timeout() time.Duration {
 
 // key is equal for equal tasks.
 func (t *Task) key() string {
+	if t.same != "" {
+		return t.same
+	}
 	b, err := yaml.Marshal(t)
 	if err != nil {
 		return t.Name + "\x00" + t.Shell
@@ -66,8 +71,9 @@ func (e *listError) Error() string {
 
 // entry is a task and where it stands in its file.
 type entry struct {
-	task Task
-	line int
+	task  Task
+	line  int
+	extra []string // keys that mean nothing here
 }
 
 var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -139,7 +145,11 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 		for k := 0; k+1 < len(body.Content); k += 2 {
 			key, value := body.Content[k], body.Content[k+1]
 			if !slices.Contains(taskKeys, key.Value) {
-				return nil, fail(key, "a task has no key %q; it has %s", key.Value, strings.Join(taskKeys, ", "))
+				if meant := near(key.Value); meant != "" { // what nobody read would be missed: the hosts, an approval
+					return nil, fail(key, "a task has no key %q; %s is meant, it seems (there is %s)", key.Value, meant, strings.Join(taskKeys, ", "))
+				}
+				e.extra = append(e.extra, plain.Line(key.Value))
+				continue
 			}
 			if value.Kind == yaml.AliasNode {
 				return nil, fail(value, "aliases are not read here")
@@ -179,6 +189,7 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 				return nil, fail(item, "%q names the host %q", t.Name, h)
 			}
 		}
+		t.same = t.key()
 		out = append(out, e)
 	}
 	if empty != nil {
@@ -188,6 +199,41 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 }
 
 var taskKeys = []string{"name", "shell", "hosts", "sudo", "timeout", "env", "needs_approval"}
+
+// near gives the key that another one was to be: the same but for case, dashes, or two letters; "" when there is none.
+func near(key string) string {
+	plainly := func(s string) string {
+		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	}
+	word := plainly(key)
+	for _, k := range taskKeys {
+		if far := distance(word, plainly(k)); far <= 1 || far == 2 && len(k) > 5 {
+			return k
+		}
+	}
+	return ""
+}
+
+// distance is how many letters must be put in, taken out or changed to make one word of another.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last
+			if a[i] != b[j] {
+				change++
+			}
+			last = row[j+1]
+			row[j+1] = min(change, row[j]+1, last+1)
+		}
+	}
+	return row[len(b)]
+}
 
 // hunk is a place where two lists differ: old[a:b] became new[c:d].
 type hunk struct{ a, b, c, d int }

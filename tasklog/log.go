@@ -46,12 +46,16 @@ type Repo struct {
 
 	running func(ctx context.Context) string // the id of the task that runs now, or may; "" when none does
 	past    past
+	parsed  map[string]*listed // task lists by place and hash; who holds busy has it
+	wrote   map[string]wrote   // of the commits that are looked at; who holds busy has it
 
 	mu        sync.Mutex
 	last      *plan
 	trouble   error
-	elsewhere string // who else has the next task
+	refused   func(ctx context.Context) error // what the git server refused, to be tried again; nil: nothing
+	elsewhere string                          // who else has the next task
 	looked    time.Time
+	warned    map[string]bool
 	told      map[string]int // lines of the jobs on hosts that are on record already
 }
 
@@ -59,6 +63,8 @@ type Repo struct {
 type past interface {
 	// begun says where it has run; "" when it has not.
 	begun(ctx context.Context, t *Pending) (string, error)
+	// newestBegun gives the ID of the newest task that has begun here; "" when none has.
+	newestBegun(ctx context.Context) (string, error)
 	// decided reports whether a person said that an edited one shall run.
 	decided(ctx context.Context, t *Pending) (bool, error)
 }

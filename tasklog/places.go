@@ -69,6 +69,17 @@ func (p places) String() string {
 	return strings.Join(out, "; ")
 }
 
+// exits says in short where it ended badly.
+func (p places) exits() string {
+	var out []string
+	for _, h := range slices.Sorted(maps.Keys(p)) {
+		if e := p[h].Exit; e != nil && *e != 0 {
+			out = append(out, fmt.Sprintf("exit %d on %s", *e, h))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // Ran says where the task of a run has run, and how it ended there; "" when it has not begun.
 func Ran(ctx context.Context, e *pipeline.Engine, run pipeline.Run) (string, error) {
 	if !run.HasBegun() || run.Stage < slices.Index(run.Steps, "task:run") {
@@ -123,6 +134,21 @@ func (r *Repo) begun(ctx context.Context, t *Pending) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("another server, %s, has begun it", by), nil
+}
+
+// newestBegun gives the ID of the newest task that has begun here; "" when none has.
+func (r *Repo) newestBegun(ctx context.Context) (string, error) {
+	t := &Pending{}
+	err := r.log.world.DB.QueryRow(ctx, "SELECT commit_id, position FROM tasks WHERE repo = ? AND env = ? AND run > 0 ORDER BY id DESC LIMIT 1", r.cfg.Name, r.cfg.Env).Scan(&t.Commit, &t.Position)
+	if errors.Is(err, store.ErrNoRows) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	if where, err := r.begun(ctx, t); err != nil || where == "" {
+		return "", err
+	}
+	return t.ID(), nil
 }
 
 // decided reports whether a person said that an edited task shall run; then it has a row, or some server has claimed it.

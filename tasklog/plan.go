@@ -3,6 +3,7 @@ package tasklog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,14 +47,18 @@ type plan struct {
 	pending      []Pending
 	merge        []string            // commits of the wanted branch that done has not, oldest first
 	tasks        map[string][]string // by commit: the ids of the tasks it brought and that are still wanted
+	notes        []string            // what is odd in the newest list and keeps nothing
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
+	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
+	open         map[string]string   // ids and names that it names behind its last merge: their commits may be rewritten yet
 	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
-// step is a task on its way through the commits.
+// walked is a task on its way through the commits.
 type walked struct {
 	id string // "" when it is part of done
+	at string // the commit that brings it; another one than its ID says when history was rewritten
 	p  Pending
 }
 
@@ -61,7 +66,7 @@ type walked struct {
 // goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
 func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
-	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, inherited: map[string]string{}}
+	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, unread: map[string]bool{}, open: map[string]string{}, inherited: map[string]string{}}
 	var err error
 	if p.wanted, p.done, err = g.heads(ctx); err != nil {
 		return nil, err
@@ -113,23 +118,38 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 			list = append(list, walked{p: Pending{Task: e.task}})
 		}
 	}
+	lost, err := l.rewritten(ctx, p, running)
+	if err != nil {
+		return nil, err
+	}
+	read, err := l.lists(ctx, p.merge)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.authors(ctx, p.merge); err != nil {
+		return nil, err
+	}
 	for i, c := range p.merge {
-		file, entries, err := l.list(ctx, c)
+		file, entries, err := read[i].file, read[i].entries, read[i].err
 		if err != nil {
 			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
 			le, isList := err.(*listError)
 			if isList && i < len(p.merge)-1 {
 				old := ran(le, c, func(id string) bool { return p.finished[id] || id == running })
 				list, mixed = append(list, old...), mixed || len(old) > 0
+				p.unread[c] = true
 				continue // a later commit may have put it right; its other tasks are that commit's
 			} else if isList {
 				err = troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
 			}
 			return l.until(p, i, list, err)
 		}
+		found, rest := find(lost, list, entries, c, running)
+		list, mixed, lost = append(list, found...), mixed || len(found) > 0, rest
 		if mixed {
 			list, mixed = ordered(list, entries), false
 		}
+		p.notes = odd(file, entries)
 		p.inherit(c, entries)
 		now, err := l.next(ctx, list, file, entries, c, p.finished, running)
 		if err != nil {
@@ -185,7 +205,7 @@ func pendingOf(id string) *Pending {
 // was us; what such a branch began with was written by whoever had the other one.
 func (l *Repo) marks(ctx context.Context, p *plan) error {
 	g := l.git
-	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%s", trailerTask, trailerEnv)
+	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%P%%x1f%%s", trailerTask, trailerEnv)
 	lines, err := g.lines(ctx, "log", "--first-parent", "-n", "1000", format, p.wanted+".."+p.done)
 	if err != nil {
 		return err
@@ -196,24 +216,32 @@ func (l *Repo) marks(ctx context.Context, p *plan) error {
 			return err
 		}
 	}
+	open := true
 	for _, line := range lines {
-		f := strings.SplitN(line, "\x1f", 4)
-		if len(f) < 4 || f[1] == "" {
+		f := strings.SplitN(line, "\x1f", 5)
+		if len(f) < 5 {
 			continue
 		}
+		_, name, _ := strings.Cut(f[4], ": ")
+		open = open && !strings.Contains(f[3], " ") // what a merge has is within done
 		switch {
+		case f[1] == "":
+			continue
 		case f[2] == l.cfg.Env:
 			p.finished[f[1]] = true
 		case f[2] != "": // another environment's
+			continue
 		case shared == "":
 			p.finished[f[1]] = true
 		default:
-			if both, err := g.run(ctx, "merge-base", f[0], shared); err != nil || both != f[0] {
-				p.finished[f[1]] = true
+			if both, err := g.run(ctx, "merge-base", f[0], shared); err == nil && both == f[0] {
+				p.inherited[f[1]] = name
 				continue
 			}
-			_, name, _ := strings.Cut(f[3], ": ")
-			p.inherited[f[1]] = name
+			p.finished[f[1]] = true
+		}
+		if open {
+			p.open[f[1]] = name
 		}
 	}
 	return nil
@@ -242,11 +270,12 @@ func (l *Repo) until(p *plan, i int, list []walked, err error) (*plan, error) {
 
 // sort puts what the walk found into the plan.
 func (p *plan) sort(list []walked) {
+	slices.SortStableFunc(list, func(a, b walked) int { return slices.Index(p.merge, a.at) - slices.Index(p.merge, b.at) })
 	for _, w := range list {
 		if w.id == "" {
 			continue
 		}
-		p.tasks[w.p.Commit] = append(p.tasks[w.p.Commit], w.id)
+		p.tasks[w.at] = append(p.tasks[w.at], w.id)
 		if w.p.Edits != "" { // done stays before what it was, or nobody would know that it has run
 			first := pendingOf(w.p.Edits).Commit
 			p.tasks[first] = append(p.tasks[first], w.id)
@@ -255,9 +284,90 @@ func (p *plan) sort(list []walked) {
 			p.pending = append(p.pending, w.p)
 		}
 	}
-	slices.SortStableFunc(p.pending, func(a, b Pending) int {
-		return slices.Index(p.merge, a.Commit) - slices.Index(p.merge, b.Commit)
-	})
+}
+
+// rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or the like.
+func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []walked, err error) {
+	last, err := l.past.newestBegun(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := slices.Sorted(maps.Keys(p.open))
+	for _, id := range []string{last, running} {
+		if id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range ids {
+		t := pendingOf(id)
+		if slices.Contains(p.merge, t.Commit) {
+			continue
+		}
+		w := walked{id: id, p: Pending{Task: Task{Name: p.open[id]}, Commit: t.Commit, Position: t.Position}}
+		here, err := l.git.commit(ctx, t.Commit)
+		if err != nil {
+			return nil, err
+		}
+		if here != "" {
+			if is, err := l.git.within(ctx, t.Commit, p.done); err != nil {
+				return nil, err
+			} else if is {
+				continue
+			}
+			file, entries, err := l.list(ctx, t.Commit)
+			if _, unreadable := err.(*listError); err != nil && !unreadable {
+				return nil, err
+			}
+			if t.Position <= len(entries) {
+				e := entries[t.Position-1]
+				w.p.Task, w.p.File, w.p.Line, w.p.Author, w.p.At = e.task, file, e.line, l.author(ctx, t.Commit), l.date(ctx, t.Commit)
+			}
+		}
+		if w.p.Task.Name != "" {
+			out = append(out, w)
+		}
+	}
+	return out, nil
+}
+
+// odd says which keys of a list mean nothing.
+func odd(file string, entries []entry) (out []string) {
+	for _, e := range entries {
+		if len(e.extra) > 0 {
+			out = append(out, fmt.Sprintf("%s, line %d: %q has keys that mean nothing here: %s", file, e.line, e.task.Name, strings.Join(e.extra, ", ")))
+		}
+	}
+	return out
+}
+
+// find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not go. Of
+// one whose text this copy never had, the name counts.
+func find(lost, list []walked, entries []entry, commit, running string) (found, rest []walked) {
+	more := map[string]int{} // how many of a name are new
+	for _, e := range entries {
+		more[e.task.Name]++
+	}
+	for _, w := range list {
+		more[w.p.Task.Name]--
+	}
+	for _, w := range lost {
+		name := w.p.Task.Name
+		if w.p.Task.Shell == "" {
+			for _, e := range entries {
+				if strings.Join(strings.Fields(e.task.Name), " ") == name {
+					w.p.Task, w.p.Line, name = e.task, e.line, e.task.Name
+				}
+			}
+		}
+		if more[name] <= 0 && w.id != running {
+			rest = append(rest, w)
+			continue
+		}
+		more[name]--
+		w.at = commit
+		found = append(found, w)
+	}
+	return found, rest
 }
 
 // next takes the walk one commit further.
@@ -304,7 +414,7 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 					}
 				}
 			}
-			out[i] = walked{id: p.ID(), p: p}
+			out[i] = walked{id: p.ID(), at: commit, p: p}
 		}
 	}
 	return out, nil
@@ -329,18 +439,59 @@ func edited(gone, here []walked, now []entry, i int) *walked {
 
 // list reads the task list of a commit.
 func (l *Repo) list(ctx context.Context, commit string) (file string, entries []entry, err error) {
-	for _, file = range []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"} {
-		text, ok, err := l.git.file(ctx, commit, file)
-		if err != nil {
-			return file, nil, err
-		}
-		if ok {
-			entries, err = parseList(file, text)
-			return file, entries, err
+	found, err := l.lists(ctx, []string{commit})
+	if err != nil {
+		return "", nil, err
+	}
+	return found[0].file, found[0].entries, found[0].err
+}
+
+// listed is what a commit has for a task list.
+type listed struct {
+	file    string
+	entries []entry
+	err     error // a *listError
+}
+
+// lists reads the task lists of commits. What the last look read is not read again.
+func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
+	places := []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"}
+	var names []string
+	for _, c := range commits {
+		for _, f := range places {
+			names = append(names, c+":"+f)
 		}
 	}
-	return "tasks.yaml", nil, &listError{file: "envs/" + l.cfg.Env + "/tasks.yaml", msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}
+	blobs, err := l.git.files(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]listed, len(commits))
+	for i := range commits {
+		out[i] = listed{file: "tasks.yaml", err: &listError{file: places[0], msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}}
+		for k, f := range places {
+			b := blobs[i*len(places)+k]
+			if b.hash == "" {
+				continue
+			}
+			known, ok := l.parsed[f+" "+b.hash]
+			if !ok {
+				known = &listed{file: f}
+				known.entries, known.err = parseList(f, b.text)
+				if l.parsed == nil || len(l.parsed) > maxParsed {
+					l.parsed = map[string]*listed{}
+				}
+				l.parsed[f+" "+b.hash] = known
+			}
+			out[i] = listed{f, slices.Clip(known.entries), known.err}
+			break
+		}
+	}
+	return out, nil
 }
+
+// maxParsed is how many task lists are remembered.
+const maxParsed = 2000
 
 // ran gives what an earlier version ran of a list that is refused now.
 func ran(le *listError, commit string, did func(id string) bool) []walked {
@@ -348,7 +499,7 @@ func ran(le *listError, commit string, did func(id string) bool) []walked {
 	for i, e := range le.ran {
 		p := Pending{Task: e.task, Commit: commit, Position: i + 1, File: le.file, Line: e.line}
 		if did(p.ID()) {
-			out = append(out, walked{id: p.ID(), p: p})
+			out = append(out, walked{id: p.ID(), at: commit, p: p})
 		}
 	}
 	return out
@@ -402,23 +553,71 @@ func join(list, more []entry) []entry {
 	return list
 }
 
-// author gives who wrote a commit; of a merge, who wrote what it brought.
-func (l *Repo) author(ctx context.Context, commit string) string {
-	if c, err := l.git.commit(ctx, commit+"^2"); err == nil && c != "" {
-		commit = c
-	}
-	name, err := l.git.run(ctx, "log", "-1", "--format=%an", commit)
-	if name = plain.Line(name); err != nil || name == "" {
-		return "somebody"
-	}
-	return name
+// wrote is who wrote a commit, and when it was committed; of a merge, who wrote what it brought.
+type wrote struct {
+	author string
+	at     time.Time
 }
 
-func (l *Repo) date(ctx context.Context, commit string) time.Time {
-	s, _ := l.git.run(ctx, "log", "-1", "--format=%ct", commit)
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return time.Unix(n, 0)
+// authors learns who wrote commits, by two processes however many they are.
+func (l *Repo) authors(ctx context.Context, commits []string) error {
+	known := map[string]wrote{}
+	brought := map[string]string{} // by merge
+	read := func(commits []string, each func(commit, parents, name string, at time.Time)) error {
+		if len(commits) == 0 {
+			return nil
+		}
+		out, err := l.git.feed(ctx, strings.Join(commits, "\n")+"\n", "log", "--no-walk=unsorted", "--stdin", "--format=%H%x09%P%x09%ct%x09%an")
+		for line := range strings.Lines(out) {
+			if f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 4); len(f) == 4 {
+				n, _ := strconv.ParseInt(f[2], 10, 64)
+				name := plain.Line(f[3])
+				if name == "" {
+					name = "somebody"
+				}
+				each(f[0], f[1], name, time.Unix(n, 0))
+			}
+		}
+		return err
+	}
+	if err := read(commits, func(commit, parents, name string, at time.Time) {
+		known[commit] = wrote{name, at}
+		if _, second, merge := strings.Cut(parents, " "); merge {
+			brought[commit], _, _ = strings.Cut(second, " ")
+		}
+	}); err != nil {
+		return err
+	}
+	names := map[string]string{}
+	seconds := slices.Compact(slices.Sorted(maps.Values(brought)))
+	if err := read(seconds, func(commit, _, name string, _ time.Time) { names[commit] = name }); err != nil {
+		return err
+	}
+	for commit, second := range brought {
+		known[commit] = wrote{names[second], known[commit].at}
+	}
+	l.wrote = known
+	return nil
 }
+
+// by gives who wrote a commit.
+func (l *Repo) by(ctx context.Context, commit string) wrote {
+	if w, ok := l.wrote[commit]; ok {
+		return w
+	}
+	had := l.wrote
+	err := l.authors(ctx, []string{commit})
+	w, ok := l.wrote[commit]
+	l.wrote = had
+	if err != nil || !ok {
+		return wrote{author: "somebody"}
+	}
+	return w
+}
+
+func (l *Repo) author(ctx context.Context, commit string) string { return l.by(ctx, commit).author }
+
+func (l *Repo) date(ctx context.Context, commit string) time.Time { return l.by(ctx, commit).at }
 
 // signed checks the signatures of the commits that bring tasks.
 func (l *Repo) signed(ctx context.Context, p *plan) error {
@@ -459,7 +658,9 @@ func (p *plan) passed() (merge string) {
 				return merge
 			}
 		}
-		merge = c
+		if !p.unread[c] {
+			merge = c
+		}
 	}
 	return merge
 }

@@ -10,20 +10,29 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(readerDir); dir != "" {
+		fmt.Fprintln(os.Stderr, readTasks(dir, os.Getenv(readerRepo)))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // record says where tasks have run, by their names, and which may run all the same.
 type record struct {
-	ran   map[string]string // by ID
-	again map[string]bool   // by ID
+	ran    map[string]string // by ID
+	again  map[string]bool   // by ID
+	newest string
 }
 
 func (r record) begun(_ context.Context, t *Pending) (string, error) { return r.ran[t.ID()], nil }
 func (r record) decided(_ context.Context, t *Pending) (bool, error) { return r.again[t.ID()], nil }
+func (r record) newestBegun(context.Context) (string, error)         { return r.newest, nil }
 
 // world is a git server's repository and somebody's clone of it.
 type world struct {
@@ -240,7 +249,10 @@ func TestWhatWaits(t *testing.T) {
 		}, "^t/1$"},
 		{"not YAML", nil, func(w *world, _ *Repo) { w.list("- task: {name: 'a") }, `^trouble: envs/default/tasks.yaml, line 3: this is not YAML: .* \(commit [0-9a-f]{8} by Alice\)$`},
 		{"not YAML for a while", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list("- task: {name: 'a"); w.list(entries("a", "b")) }, "^a/1 b/2$"},
-		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; it has name, shell`},
+		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; shell is meant, it seems .there is name, shell`},
+		{"a key that is none, near one", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, needs-aproval: true}") }, `a task has no key "needs-aproval"; needs_approval is meant`},
+		{"one host", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, host: web1}") }, `a task has no key "host"; hosts is meant`},
+		{"an extra key", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, ticket: OPS-12}\n" + entries("c")) }, `^a/1 c/2$`},
 		{"no shell", nil, func(w *world, _ *Repo) { w.list("- task: {name: a}") }, `"a" has no shell`},
 		{"a timeout that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, timeout: soon}") }, `the timeout of "a" is "soon"; write it as 30s`},
 		{"history is rewritten", nil, func(w *world, r *Repo) {
@@ -615,6 +627,210 @@ func TestTheSameTroubleIsSaidOnce(t *testing.T) {
 	} {
 		if got := sameText(c.kept, c.text); got != c.want {
 			t.Errorf("sameText(%.30q, %.30q) = %v", c.kept, c.text, got)
+		}
+	}
+}
+
+// TestARewrittenHistory: somebody amends a commit of which a task has run, or runs. It has another name then, and what ran is
+// the same task all the same.
+func TestARewrittenHistory(t *testing.T) {
+	const amend = "git commit -q --amend -m other; git push -qf origin HEAD:master"
+	first := func(r *Repo) Pending {
+		p, err := r.refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.pending[0]
+	}
+	t.Run("one of two has run", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a", "b"))
+		a := first(r)
+		if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+		w.sh(amend)
+		if got := waiting(r); got != "b/2" {
+			t.Error(got)
+		}
+		r.finishAll(t)
+		w.list(entries("a", "b", "c"))
+		if got := waiting(r); got != "c/3" {
+			t.Error(got)
+		}
+		if got := waiting(w.repo(nil)); got != "c/3" { // another server has nothing but the git server's word
+			t.Error(got)
+		}
+	})
+	t.Run("one of two has run, and another server goes on", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a", "b"))
+		a := first(r)
+		if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+		w.sh(amend)
+		if got := waiting(w.repo(nil)); got != "b/2" {
+			t.Error(got)
+		}
+	})
+	t.Run("one has failed, and another one comes", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.repo(nil)
+		w.list(entries("a"))
+		a := first(r)
+		r.past = record{newest: a.ID(), ran: map[string]string{a.ID(): "it failed on the server itself"}}
+		w.sh(amend)
+		if p := first(r); p.ID() != a.ID() {
+			t.Errorf("%s is %s now", a.ID(), p.ID())
+		}
+		w.sh("sed -i 's/echo a/echo A/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master")
+		if got := waiting(r); !strings.Contains(got, `the task "a" (`) || !strings.Contains(got, "was edited after it ran: it failed on the server itself") {
+			t.Error(got)
+		}
+		w.sh("git reset -q --hard HEAD~1; git push -qf origin HEAD:master")
+		w.list(entries("b"))
+		if got := waiting(r); got != "b/1" {
+			t.Error(got)
+		}
+	})
+	for name, c := range map[string]struct{ push, want, then string }{
+		"one runs":                           {amend, "a/1 b/2", "b/2"},
+		"one runs, and is taken back":        {"git reset -q --hard HEAD~1; git push -qf origin HEAD:master", "", ""},
+		"one runs, and others come instead":  {"sed -i 's/echo [ab]/echo x/; s/name: [ab]/name: y/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master", `trouble: the task "a" was changed or taken back while it ran`, "y/1 y/2"},
+		"one runs, and is edited underneath": {"sed -i 's/echo a/echo A/' envs/default/tasks.yaml; git commit -qam edited --amend; git push -qf origin HEAD:master", `trouble: the task "a" was changed or taken back while it ran`, `trouble: the task "a" was edited after it ran`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.repo(nil)
+			w.list(entries("a", "b"))
+			a := first(r)
+			r.running = func(context.Context) string { return a.ID() }
+			w.sh(c.push)
+			if got := waiting(r); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if err := r.markDone(t.Context(), spec{ID: a.ID(), Task: a.Task}, "exit 0"); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.sh("git fetch -q; git log -1 --format='%(trailers:key=Jarvis-Task,valueonly)' origin/done"); got != a.ID() {
+				t.Errorf("done says %q", got)
+			}
+			r.running = func(context.Context) string { return "" }
+			if got := waiting(r); !strings.HasPrefix(got, c.then) || c.then == "" && got != "" {
+				t.Errorf("%s, want %s", got, c.then)
+			}
+		})
+	}
+}
+
+// TestManyCommitsBehind: a look costs as many processes with four hundred commits behind a stuck task as with four, and a list
+// that was read is not read again.
+func TestManyCommitsBehind(t *testing.T) {
+	w := newWorld(t)
+	real, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	count := filepath.Join(dir, "count")
+	if err := os.WriteFile(filepath.Join(dir, "git"), fmt.Appendf(nil, "#!/bin/sh\necho >> %s\nexec %s \"$@\"\n", count, real), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	grow := func(from, to int) {
+		t.Helper()
+		var in, list strings.Builder
+		list.WriteString("---\n")
+		for i := range to {
+			list.WriteString(entries(fmt.Sprint("t", i)))
+			if i >= from {
+				fmt.Fprintf(&in, "commit refs/heads/master\ncommitter Alice <a@x> %d +0000\ndata 1\nx\n%sM 100644 inline envs/default/tasks.yaml\ndata %d\n%s\n", time.Now().Unix()+int64(i), map[bool]string{true: "from refs/heads/master^0\n"}[i == from], list.Len(), list.String())
+			}
+		}
+		cmd := exec.Command(real, "-C", w.bare, "fast-import", "--quiet")
+		cmd.Stdin = strings.NewReader(in.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	r := w.repo(func(c *Config) { c.MaxTasks = 1000 })
+	look := func(want int) int {
+		t.Helper()
+		p, err := r.refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		} else if len(p.pending) != want {
+			t.Fatalf("%d wait", len(p.pending))
+		}
+		b, _ := os.ReadFile(count)
+		_ = os.Remove(count)
+		return len(b)
+	}
+	grow(0, 4)
+	look(4)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	few := look(4)
+	grow(4, 400)
+	if many := look(400); few == 0 || many > few {
+		t.Errorf("%d processes with 4 commits, and %d with 400", few, many)
+	}
+	read := r.parsed
+	if look(400); len(read) != 401 {
+		t.Errorf("%d lists are known", len(read))
+	}
+	for name, l := range read {
+		if r.parsed[name] != l {
+			t.Fatal("a list was read again")
+		}
+	}
+	if testing.Verbose() {
+		began := time.Now()
+		look(400)
+		t.Logf("%d processes, %s", few, time.Since(began))
+	}
+}
+
+// TestAnExtraKeyIsSaid: it keeps nothing, and is told in the list.
+func TestAnExtraKeyIsSaid(t *testing.T) {
+	w := newWorld(t)
+	r := w.repo(nil)
+	w.list("- task: {name: a, shell: b, ticket: OPS-12}\n" + entries("c"))
+	p, err := r.refresh(t.Context())
+	if err != nil || fmt.Sprint(p.notes) != `[envs/default/tasks.yaml, line 2: "a" has keys that mean nothing here: ticket]` {
+		t.Errorf("%q, %v", p.notes, err)
+	}
+	for key, want := range map[string]string{"Shell": "shell", "time-out": "timeout", "user": "", "when": "", "e": "", "nam": "name", "environment": "", "tags": "", "note": ""} {
+		if got := near(key); got != want {
+			t.Errorf("near(%q) = %q, want %q", key, got, want)
+		}
+	}
+}
+
+// TestACheckoutHasItsSubmodules: also those that are told relative to the repository, and those of submodules.
+func TestACheckoutHasItsSubmodules(t *testing.T) {
+	w := newWorld(t)
+	w.sh(`for name in inner files; do git init -q --bare -b master ` + filepath.Dir(w.bare) + `/$name.git; git clone -q ` + filepath.Dir(w.bare) + `/$name.git ../$name 2>&1; done
+cd ../inner; echo deep > deep; git add -A; git commit -qm x; git push -q origin HEAD:master
+cd ../files; git -c protocol.file.allow=always submodule --quiet add -b master ../inner.git inner; echo x > x; git add -A; git commit -qm x; git push -q origin HEAD:master
+cd ` + w.work + `; git -c protocol.file.allow=always submodule --quiet add -b master ../files.git files; git commit -qm x; git push -q origin HEAD:master`)
+	r := w.repo(nil)
+	if got := waiting(r); got != "" {
+		t.Fatal(got)
+	}
+	for repo, want := range map[string]string{"https://a:b@x/y/z.git": "https://x/y/z.git [-c url.https://a:b@x/.insteadOf=https://x/]", "https://x/y.git": "https://x/y.git []", "git@x:y.git": "git@x:y.git []"} {
+		if url, args := withoutSecret(repo); fmt.Sprint(url, " ", args) != want {
+			t.Errorf("withoutSecret(%s) = %s %s", repo, url, args)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "checkout")
+	if err := r.git.checkout(t.Context(), w.sh("git rev-parse HEAD"), dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"files/x": "x\n", "files/inner/deep": "deep\n"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
 }

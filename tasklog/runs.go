@@ -86,7 +86,11 @@ type spec struct {
 	Signer string `yaml:"signer,omitempty" json:"signer,omitempty"`
 	// Earlier is the runs of it before it was edited, newest first.
 	Earlier []int64 `yaml:"earlier,omitempty" json:"earlier,omitempty"`
-	Task    `yaml:",inline"`
+	// Refused: it tells of what the git server did not take.
+	Refused bool `yaml:"refused,omitempty" json:"refused,omitempty"`
+	// GoOn: when it fails it is passed over.
+	GoOn bool `yaml:"go_on,omitempty" json:"go_on,omitempty"`
+	Task `yaml:",inline"`
 }
 
 func (r *Repo) spec(ctx context.Context, run int64) (spec, error) {
@@ -104,6 +108,18 @@ func specOf(ctx context.Context, e *pipeline.Engine, run int64) (spec, error) {
 		return s, err
 	}
 	return s, c.Decode("task", &s)
+}
+
+// clip gives what a run's task is, and what is on record of it.
+func (r *Repo) clip(ctx context.Context, run int64) (s spec, c *clipboard.Clipboard, err error) {
+	text, err := r.log.world.Engine.Clipboard(ctx, run)
+	if err != nil {
+		return s, nil, err
+	}
+	if c, err = clipboard.Parse([]byte(text)); err != nil {
+		return s, nil, err
+	}
+	return s, c, c.Decode("task", &s)
 }
 
 // request makes a run's request.

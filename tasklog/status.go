@@ -17,6 +17,8 @@ type Status struct {
 	Env     string    `json:"env"`
 	Looked  time.Time `json:"looked,omitzero"`   // when it was fetched last
 	Trouble string    `json:"trouble,omitempty"` // why nothing runs
+	// Notes is what is odd in the newest list, and keeps nothing from running.
+	Notes []string `json:"notes,omitempty"`
 	// Elsewhere says that another server has the next task.
 	Elsewhere string        `json:"elsewhere,omitempty"`
 	Pending   []Pending     `json:"pending"`
@@ -32,6 +34,9 @@ type Started struct {
 	Run    int64     `json:"run"`
 	Signer string    `json:"signer,omitempty"` // who of `people` signed it; known where it needs an approval
 	At     time.Time `json:"at"`
+	// Outcome is how it ended, where it counts as done: "exit 0", or with what it failed and who went on without it.
+	Outcome string `json:"outcome,omitempty"`
+	GoesOn  bool   `json:"-"` // when it fails it is passed over
 }
 
 // Short is the ID for people.
@@ -48,7 +53,7 @@ func (r *Repo) Status(ctx context.Context, limit int) (Status, error) {
 		s.Trouble = r.trouble.Error()
 	}
 	if r.last != nil {
-		s.Pending = append(s.Pending, r.last.pending...)
+		s.Pending, s.Notes = append(s.Pending, r.last.pending...), r.last.notes
 	}
 	if len(s.Pending) > 0 {
 		s.Elsewhere = r.elsewhere
@@ -86,7 +91,7 @@ func IsCheck(r pipeline.Run) bool { return r.Kind == checkKind }
 // Of tells which task a run is of.
 func Of(ctx context.Context, e *pipeline.Engine, r pipeline.Run) (Started, error) {
 	s, err := specOf(ctx, e, r.ID)
-	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started}, err
+	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started, GoesOn: s.GoOn}, err
 }
 
 // hideSecret takes a password out of a URL.

@@ -47,15 +47,18 @@ func (l *Log) Steps() []pipeline.Step {
 		},
 		{
 			Name: "task:run", Doc: "runs a reviewed task, here or on its hosts, once",
-			Needs: []string{"task", placesKey + "?", nodeKey + "?"}, Gives: []string{"task_outcome", placesKey + "?", nodeKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
+			Needs: []string{"task", placesKey + "?", nodeKey + "?"}, Gives: []string{outcomeKey, failedKey + "?", placesKey + "?", nodeKey + "?"}, Timeout: longestTimeout + time.Hour, Resume: pipeline.Probe, Do: with((*Repo).execute),
 		},
 		{
-			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", "task_outcome?"}, Timeout: time.Hour, Do: with((*Repo).finish),
+			Name: "task:done", Doc: "moves the branch of what is done", Needs: []string{"task", outcomeKey + "?", failedKey + "?"}, Timeout: time.Hour, Do: with((*Repo).finish),
 		},
 	}
 }
 
 func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error {
+	if s.Refused && pipeline.FactsOf(ctx).Try == 0 { // it is retried once it is no longer so
+		return pipeline.Permanent(&Trouble{s.Name})
+	}
 	p, err := r.refresh(ctx)
 	var trouble *Trouble
 	if errors.As(err, &trouble) {
@@ -72,14 +75,7 @@ func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error 
 
 // finish says in git that the task is done. Without an outcome a person said so.
 func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error {
-	outcome := "said to be done by a person"
-	switch {
-	case c.Has("task_outcome"):
-		outcome = c.Get("task_outcome")
-	case r.cfg.Failed == goOn:
-		outcome = "failed, or said to be done by a person"
-	}
-	err := r.markDone(ctx, s, outcome)
+	err := r.markDone(ctx, s, s.outcome(c))
 	var trouble *Trouble
 	if errors.As(err, &trouble) {
 		return pipeline.Permanent(err)
@@ -94,6 +90,38 @@ func (r *Repo) finish(ctx context.Context, c *clipboard.Clipboard, s spec) error
 	return err
 }
 
+// outcome says how a task that counts as done has ended.
+func (s *spec) outcome(c *clipboard.Clipboard) string {
+	failed := c.Get(failedKey)
+	switch {
+	case c.Has(outcomeKey):
+		return c.Get(outcomeKey)
+	case failed != "" && s.GoOn:
+		return failed + "; passed over, as after_failure says"
+	case failed != "":
+		return failed + "; said to be done by a person"
+	}
+	return "said to be done by a person"
+}
+
+// Outcome says how the task of a run that is ready has ended, and whether that was well.
+func Outcome(ctx context.Context, e *pipeline.Engine, run int64) (text string, well bool, err error) {
+	stored, err := e.Clipboard(ctx, run)
+	if err != nil {
+		return "", false, err
+	}
+	c, err := clipboard.Parse([]byte(stored))
+	if err != nil {
+		return "", false, err
+	}
+	var s spec
+	if err := c.Decode("task", &s); err != nil {
+		return "", false, err
+	}
+	text = s.outcome(c)
+	return text, text == wentWell, nil
+}
+
 // clear removes the folders of a run whose outcome is in git and whose output is on record.
 func (r *Repo) clear(run int64) {
 	old, err := filepath.Glob(filepath.Join(r.dir, "runs", fmt.Sprintf("%d-*", run)))
@@ -105,6 +133,18 @@ func (r *Repo) clear(run int64) {
 	}
 }
 
+// isDone reports whether the branch of what is done says so of a task.
+func (r *Repo) isDone(ctx context.Context, p *plan, id string) (bool, error) {
+	if p.finished[id] {
+		return true, nil
+	}
+	commit := pendingOf(id).Commit
+	if here, err := r.git.commit(ctx, commit); err != nil || here == "" {
+		return false, err
+	}
+	return r.git.within(ctx, commit, p.done)
+}
+
 // markDone moves the branch of what is done behind a task.
 func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 	for range 5 {
@@ -112,11 +152,13 @@ func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 		if p == nil { // what somebody pushed meanwhile keeps the next task, and not this one's mark
 			return err
 		}
-		if !slices.ContainsFunc(p.pending, func(t Pending) bool { return t.ID() == s.ID }) {
-			return nil // an earlier try pushed it, or a person did
-		}
-		p.finished[s.ID] = true
-		merge := p.passed()
+		merge := ""
+		if slices.ContainsFunc(p.pending, func(t Pending) bool { return t.ID() == s.ID }) {
+			p.finished[s.ID] = true
+			merge = p.passed()
+		} else if is, err := r.isDone(ctx, p, s.ID); is || err != nil {
+			return err // an earlier try pushed it, or a person did
+		} // else its commit was taken away: it has run all the same, and may come again
 		verb := "Done"
 		if merge != "" {
 			verb = fmt.Sprintf("Merge %.8s", merge)

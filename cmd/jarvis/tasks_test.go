@@ -166,7 +166,7 @@ tasks: [{repo: %s, every: 1h, hook_secret: "a long secret"}]
 		hear(t, `infra goes on at stage 2/3 task:run`)
 		hear(t, `infra: the task failed after .*oh no`)
 		bob.Say("#ops", "jarvis: task done infra")
-		hear(t, `the task “bad” by alice .* is done`)
+		hear(t, `the task “bad” by alice .* counts as done: exit 4; said to be done by a person`)
 		hear(t, `the task “good” by alice .* is done`)
 	})
 	t.Run("an edit of what has run waits for a person", func(t *testing.T) {
