@@ -189,7 +189,7 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 	}
 	emit(ExecFrame{Hosts: names})
 	for _, l := range f.Lost {
-		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: l.Err.Error()}})
+		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: fleet.Why(l.Err)}})
 	}
 	failed = len(f.Lost)
 	o := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}

@@ -281,7 +281,7 @@ func (p *printer) result(i int, r fleet.Result) {
 func how(r fleet.Result) string {
 	switch {
 	case r.Err != nil:
-		return r.Err.Error()
+		return fleet.Why(r.Err)
 	case r.Signal != "":
 		return "killed by " + r.Signal
 	}
@@ -361,7 +361,7 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 	for _, e := range lost {
 		bad++
 		strangers = strangers || errors.Is(e, remote.ErrUnknownHost)
-		add(e.Host.Name, e.Err.Error())
+		add(e.Host.Name, fleet.Why(e.Err))
 	}
 	for _, r := range results {
 		if !r.OK() {
