@@ -20,7 +20,7 @@ import (
 
 // manyFlags are those of all commands that work on many hosts, with orgalorg's letters.
 type manyFlags struct {
-	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash is a file of hosts. May be given again."`
+	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again."`
 	FromStdin bool     `name:"read-stdin" short:"s" help:"Read hosts from stdin."`
 	Direct    bool     `help:"Connect from here and ask no server: names mean what ~/.ssh/config says."`
 	User      string   `short:"u" help:"Log in as this user."`
@@ -35,6 +35,7 @@ type manyFlags struct {
 
 	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory, and nothing else (default: / or what --root says, and shared what is above it)."`
 
+	command   string // that was said
 	lockDir   string // what --root says, where there is one
 	lockThere bool   // it must be there
 	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
@@ -44,7 +45,7 @@ type manyFlags struct {
 	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet   bool `short:"q" help:"Print what hosts say without their names; exec and sync --simple print it byte for byte."`
-	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too."`
+	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too. -vv is the same."`
 	JSON    bool `name:"json" help:"Print one JSON object a line."`
 	Group   bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
 }
