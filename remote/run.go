@@ -81,6 +81,9 @@ var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
 func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
 	if cmd.Sudo != nil && c.target.User == "root" && (cmd.Sudo.User == "" || cmd.Sudo.User == "root") {
 		cmd.Sudo = nil // root needs none, and a host may have none
+		if len(cmd.Args) == 0 {
+			cmd.Args = shLine(cmd.Line) // as under sudo: the same line has one meaning on all hosts, whoever logs in
+		}
 	}
 	// Until the host has answered, nothing of x/crypto/ssh heeds a context: a half-open connection is closed under it.
 	begun := make(chan struct{})
@@ -300,17 +303,25 @@ const loginShell = `SHLVL=1; export SHLVL; exec "${SHELL:-/bin/sh}" -c "$1"`
 // dirScript runs a command in a directory, or says why not in a sentence: each shell has its own words for that.
 const dirScript = `cd -- "$1" 2> /dev/null || { if [ -d "$1" ]; then echo "the directory $1 is not open to $(id -un)"; else echo "there is no directory $1"; fi >&2; exit 2; }; shift; exec "$@"`
 
+// notOption keeps a shell from taking a line for an option, as it does after -c, too.
+func notOption(line string) string {
+	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
+		return " " + line
+	}
+	return line
+}
+
+// shLine has sh read a line.
+func shLine(line string) []string { return []string{"sh", "-c", notOption(line)} }
+
 // shell writes the command for the login shell of the host, which may be any: it meets quoted words only.
 func (cmd Command) shell(mark string) string {
-	args, line := cmd.Args, cmd.Line
-	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
-		line = " " + line // after -c, too, a shell takes such a word for an option
-	}
+	args, line := cmd.Args, notOption(cmd.Line)
 	switch {
 	case cmd.plain():
 		return line
 	case len(args) == 0 && (cmd.Sudo != nil || cmd.Apart):
-		args = []string{"sh", "-c", line}
+		args = shLine(line)
 	case len(args) == 0:
 		args = []string{"sh", "-c", loginShell, "jarvis", line}
 	}

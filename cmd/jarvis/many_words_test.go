@@ -16,6 +16,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	r := newRow(t, 2, 187)
 	r.inside(t, 1, "rm $(command -v sudo)")
 	r.inside(t, 2, "useradd -m -p '*' -s /bin/sh bob; mkdir /home/bob/.ssh; cp /root/.ssh/authorized_keys /home/bob/.ssh/; chown -R bob: /home/bob/.ssh; echo 'bob ALL=(ALL) ALL' > /etc/sudoers.d/bob; mkdir -m 700 /srv/closed")
+	r.inside(t, 1, "chsh -s /usr/bin/tcsh root") // under -x it is sh that reads a line, with sudo and without
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "jarvis.yaml")
 	if err := os.WriteFile(conf, []byte("data: data\nlisten: \"\"\nworkers: {ssh: {key: "+filepath.Join(r.home, ".ssh", "id")+"}}\n"), 0o600); err != nil {
@@ -37,7 +38,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			says string
 		}{
 			{"exec -x -o web1 id -u", 0, "web1: 0\n"},
-			{"exec -y -x -o web1 id -u", 0, "web1: 0\n"},
+			{"exec -y -x -o web1 x=$(id -u); echo $x", 0, "web1: 0\n"},
+			{"exec -y -x --env A=b -o web1 echo $A", 0, "web1: b\n"},
 			{"upload -x -o web1 -r /srv " + file, 0, "1 entry to /srv on 1 host"},
 			{"exec --dir /nope -o web1 pwd", 1, "web1: there is no directory /nope\n"},
 			{"exec --dir /srv/closed -y -o bob@web2 pwd", 1, "bob@web2: the directory /srv/closed is not open to bob\n"},
