@@ -63,6 +63,10 @@ func TestARefusedKeyOfTheServerIsNamed(t *testing.T) {
 		_, out, _ := jarvis(t, "", "--config", conf, "status", "loki")
 		return strings.Contains(out, "127.139.0.2:22 does not take our key for root (yet); if it stays so, "+put+" there")
 	})
+	fresh := t.TempDir()
+	if code, out, errs := jarvis(t, "", "init", "-y", "--dir", fresh); code != 0 || !strings.Contains(out, "put the line of "+filepath.Join(fresh, "data", "id_ed25519.pub")+" into authorized_keys of hosts that are there already\n") {
+		t.Errorf("init: exit %d\n%s%s", code, out, errs)
+	}
 	// What connects from here has a key of the caller's own, of which the server's file says nothing.
 	if err := os.WriteFile(filepath.Join(r.home, ".ssh", "id"), []byte(func() string { _, k := newSSHKey(t); return k }()), 0o600); err != nil {
 		t.Fatal(err)
