@@ -152,6 +152,8 @@ type Env struct {
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console
 	Exec      func(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error)
+	// PublicKeyAt says in words where the public key is that hosts need in authorized_keys to let the server in; "": nobody knows.
+	PublicKeyAt string
 	// ForgetKeys takes a host's keys out of the server's known_hosts.
 	ForgetKeys func(ctx context.Context, h pipeline.Standing) error
 	Access     *access.Access // tokens and the audit record; nil: neither is kept

@@ -106,6 +106,9 @@ func (e *Env) importList(ctx context.Context, c *Call, list inventory.List, dry 
 		return Answer{}, err
 	}
 	a.Lines = append(a.Lines, more...)
+	if e.PublicKeyAt != "" && slices.ContainsFunc(done, func(d pipeline.Imported) bool { return d.What == pipeline.ImportNew }) {
+		a.Lines = append(a.Lines, "Jarvis logs in with "+e.PublicKeyAt+": put it into authorized_keys on each of these hosts that does not have it yet.")
+	}
 	for _, n := range list.Notes {
 		a.Lines = append(a.Lines, n.String())
 	}
@@ -187,7 +190,7 @@ func importLines(done []pipeline.Imported, dry bool) []string {
 	}
 	out = append(out, each...)
 	if len(unknown) > 0 {
-		out = append(out, fmt.Sprintf("no host key is known of %s: it is refused until known_hosts has one; `jarvis import ~/.ssh/known_hosts` brings those that you know.", foldLine(unknown)))
+		out = append(out, fmt.Sprintf("no host key is known of %s: nobody could tell whether it is that machine which answers, so Jarvis does not log in there until one is known; `jarvis import ~/.ssh/known_hosts` brings those that you know.", foldLine(unknown)))
 	}
 	return out
 }

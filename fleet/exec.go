@@ -32,6 +32,17 @@ type Result struct {
 // OK reports whether the command ran and ended well.
 func (r Result) OK() bool { return r.Err == nil && r.Exit == 0 && r.Signal == "" }
 
+// How says in a few words how the command ended, as in "exit 1".
+func (r Result) How() string {
+	switch {
+	case r.Err != nil:
+		return Why(r.Err)
+	case r.Signal != "":
+		return "killed by " + r.Signal
+	}
+	return fmt.Sprintf("exit %d", r.Exit)
+}
+
 // ExecOptions say how a command runs on many hosts.
 type ExecOptions struct {
 	Serial  bool          // one host after the other

@@ -94,6 +94,28 @@ func (e *UnknownHostsError) Error() string {
 }
 func (e *UnknownHostsError) Unwrap() error { return remote.ErrUnknownHost }
 
+// RefusedHostsError: these hosts do not take what we have to show, all for the same reason.
+type RefusedHostsError struct {
+	Names []string
+	Login *remote.LoginError // of the first
+}
+
+func (e *RefusedHostsError) Error() string {
+	if len(e.Names) == 1 {
+		return e.Names[0] + ": " + e.Login.Error()
+	}
+	return Fold(e.Names) + ": " + e.Login.Of("they", true)
+}
+func (e *RefusedHostsError) Unwrap() error { return e.Login }
+
+// Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named together.
+func Why(err error) string {
+	if l, is := err.(*remote.LoginError); is { //nolint:errorlint // one in another, as of a jump host, is told with its address
+		return l.Of("it", false)
+	}
+	return err.Error()
+}
+
 // ErrNobody: there is no host to work with.
 var ErrNobody = errors.New("no host is left")
 
@@ -137,7 +159,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			if g.err != nil && o.Failed != nil && dialCtx.Err() == nil {
 				o.Failed(h, g.err)
 			}
-			if g.err != nil && !o.Skip && !errors.Is(g.err, remote.ErrUnknownHost) { // of strangers, all are named
+			if g.err != nil && !o.Skip && !goesOn(g.err) {
 				stop()
 			}
 			if o.Opened != nil {
@@ -147,7 +169,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	}
 	wg.Wait()
 	f := &Fleet{}
-	var errs []error
+	var failed []*HostError
 	unknown := &UnknownHostsError{}
 	for i, g := range got {
 		if g.err != nil {
@@ -157,12 +179,13 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			case errors.Is(g.err, remote.ErrUnknownHost):
 				unknown.Names = append(unknown.Names, hosts[i].Name)
 			case !errors.Is(g.err, context.Canceled):
-				errs = append(errs, e)
+				failed = append(failed, e)
 			}
 			continue
 		}
 		f.Hosts, f.clients, f.releases = append(f.Hosts, hosts[i]), append(f.clients, g.client), append(f.releases, g.release)
 	}
+	errs := together(failed)
 	if len(unknown.Names) > 0 {
 		errs = append([]error{unknown}, errs...)
 	}
@@ -181,6 +204,33 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	}
 	f.wg.Go(guard.Count, func() { f.watch(watch, o) })
 	return f, nil
+}
+
+// goesOn reports whether the others are asked all the same, so that all of them can be named: strangers, and hosts that do not take
+// a key. A password that is wrong is not shown to one host after the other: they count, and lock people out.
+func goesOn(err error) bool {
+	var login *remote.LoginError
+	return errors.Is(err, remote.ErrUnknownHost) || errors.As(err, &login) && !login.Password
+}
+
+// together makes one error of hosts that did not let us in for the same reason; order stays.
+func together(lost []*HostError) []error {
+	var out []error
+	at := map[string]*RefusedHostsError{}
+	for _, e := range lost {
+		login, is := e.Err.(*remote.LoginError) //nolint:errorlint // one in another, as of a jump host, is told by itself
+		if !is {
+			out = append(out, e)
+			continue
+		}
+		why := Why(login)
+		if at[why] == nil {
+			at[why] = &RefusedHostsError{Login: login}
+			out = append(out, at[why])
+		}
+		at[why].Names = append(at[why].Names, e.Host.Name)
+	}
+	return out
 }
 
 // watch asks every host now and then whether it is there, so that nothing hangs on a link that is only half open.

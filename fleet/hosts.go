@@ -2,11 +2,15 @@ package fleet
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // MaxExpand bounds how many hosts one word may stand for.
@@ -26,8 +30,14 @@ func Expand(word string) ([]string, error) {
 			}
 			inner := word[i+1 : i+end]
 			if strings.Contains(inner, ":") { // an address
+				if _, err := netip.ParseAddr(inner); err != nil {
+					return nil, fmt.Errorf("%q: in brackets stand numbers, as in web[1-20], or an address of IPv6", word)
+				}
 				i += end
 				continue
+			}
+			if strings.Trim(inner, "0123456789,-") != "" && !strings.ContainsAny(inner, ",-") {
+				return nil, fmt.Errorf("%q: in brackets stand numbers, as in web[1-20]; names stand in braces, as in {web,db}", word)
 			}
 			for _, part := range strings.Split(inner, ",") {
 				list, err := span(part)
@@ -43,11 +53,16 @@ func Expand(word string) ([]string, error) {
 				return nil, fmt.Errorf("%q: a brace is not closed", word)
 			}
 			options, rest = strings.Split(word[i+1:i+end], ","), word[i+end+1:]
+		case ',':
+			return nil, commaError(word)
 		default:
 			continue
 		}
 		tails, err := Expand(rest)
-		if err != nil {
+		switch {
+		case errors.As(err, new(commaError)):
+			return nil, commaError(word)
+		case err != nil:
 			return nil, err
 		}
 		if len(options)*len(tails) > MaxExpand {
@@ -62,6 +77,26 @@ func Expand(word string) ([]string, error) {
 		return out, nil
 	}
 	return []string{word}, nil
+}
+
+// commaError is a word of several hosts.
+type commaError string
+
+func (e commaError) Error() string {
+	var list []string
+	depth, begin := 0, 0
+	for i, c := range string(e) {
+		switch {
+		case strings.ContainsRune("[{", c):
+			depth++
+		case strings.ContainsRune("]}", c):
+			depth--
+		case c == ',' && depth == 0:
+			list, begin = append(list, string(e)[begin:i]), i+1
+		}
+	}
+	list = append(list, string(e)[begin:])
+	return fmt.Sprintf("%q: no host has a comma in its name; name each by itself, as in -o %s", string(e), strings.Join(list, " -o "))
 }
 
 // span gives 1, 2, 3 for 1-3, and 01, 02 for 01-02.
@@ -89,16 +124,30 @@ func span(s string) ([]string, error) {
 	return out, nil
 }
 
-// ReadHosts reads one host a line; blank lines and what follows # do not count.
+// ErrInventory: what should be a list of hosts is written as an inventory is.
+var ErrInventory = errors.New("is of an inventory, not of a list of hosts")
+
+// LineError is what is wrong with a line of a list of hosts.
+type LineError struct {
+	Line int // from 1
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Unwrap() error { return e.Err }
+
+// ReadHosts reads a list of hosts, one a line or several with spaces between them, each as Expand takes it, or @NAME. Blank lines and
+// what follows # do not count. What is wrong with a line is a *LineError; it wraps ErrInventory when this is an inventory of
+// Ansible's.
 func ReadHosts(r io.Reader) ([]string, error) {
 	var out []string
 	sc := bufio.NewScanner(r)
-	for sc.Scan() {
+	for n := 1; sc.Scan(); n++ {
 		l, _, _ := strings.Cut(sc.Text(), "#")
 		for _, w := range strings.Fields(l) {
-			list, err := Expand(w)
+			list, err := hostsOf(w)
 			if err != nil {
-				return nil, err
+				return nil, &LineError{n, err}
 			}
 			out = append(out, list...)
 		}
@@ -106,7 +155,30 @@ func ReadHosts(r io.Reader) ([]string, error) {
 	return out, sc.Err()
 }
 
-// What a host may be called: a name of DNS or of ~/.ssh/config; and an IPv6 address with a zone.
+// hostsOf gives the hosts that a word of a list stands for.
+func hostsOf(word string) ([]string, error) {
+	inner, heading := strings.CutPrefix(word, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	_, noAddr := netip.ParseAddr(inner)
+	key := strings.HasSuffix(word, ":") && !strings.HasSuffix(word, "::")
+	if heading && closed && noAddr != nil && strings.Trim(inner, "0123456789,-") != "" || strings.Contains(word, "=") || key {
+		return nil, fmt.Errorf("%q %w", word, ErrInventory)
+	}
+	list, err := Expand(word)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range list {
+		if strings.HasPrefix(h, "@") {
+			continue
+		}
+		if _, _, _, err := remote.SplitHost(h); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // Fold writes names the short way round: web[1-3,7].example.org.
 func Fold(names []string) string {
 	type group struct {

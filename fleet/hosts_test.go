@@ -24,6 +24,12 @@ func TestExpand(t *testing.T) {
 		"web[1-999999]":       "! more than",
 		"[1-999][1-999][1-2]": "! more than",
 		"{a,b":                "! not closed",
+		"db[1,a]":             "db1 dba",
+		"[web]":               "! names stand in braces",
+		"[web:children]":      "! or an address of IPv6",
+		"[fe80::1%eth0]:22":   "[fe80::1%eth0]:22",
+		"a,b":                 "! as in -o a -o b",
+		"x[1,2]{a,b},c":       "! as in -o x[1,2]{a,b} -o c",
 	} {
 		got, err := fleet.Expand(word)
 		if msg, bad := strings.CutPrefix(want, "! "); bad {

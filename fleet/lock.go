@@ -37,13 +37,19 @@ type LockedError struct {
 
 func (e *LockedError) Error() string {
 	if e.Own != "" {
-		return fmt.Sprintf("this is %s under another name, and one lock keeps out the other; name it once", e.Own)
+		return fmt.Sprintf("this is the same machine as %q under another name, and one lock keeps out the other; name it once", e.Own)
 	}
 	by := "somebody else"
 	if e.Holder != "" {
 		by = e.Holder
 	}
 	return fmt.Sprintf("%s is locked by %s", e.File, by)
+}
+
+// Held reports whether an error of Lock or Work is that somebody else holds a lock, which may be waited for.
+func Held(err error) bool {
+	var locked *LockedError
+	return errors.As(err, &locked) && locked.Own == ""
 }
 
 // ErrLockLost: a heartbeat did not come back, so somebody else may have the lock now.

@@ -57,6 +57,8 @@ func (world) Signer() gossh.Signer {
 	return s
 }
 
+func (world) PublicKeyAt() string { return "" }
+
 func stands(name, addr string) pipeline.Standing {
 	return pipeline.Standing{Run: pipeline.Run{Host: name}, Reach: pipeline.Reach{Addr: addr, Login: clipboard.Login{User: "root"}, Keys: []string{"k"}}}
 }

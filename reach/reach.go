@@ -29,6 +29,8 @@ type Keys interface {
 	Known(addr, user string, hostkeys []string) (remote.Target, error)
 	// Signer is the server's own key.
 	Signer() gossh.Signer
+	// PublicKeyAt says in words where its public half is; "" when nobody can put it on hosts.
+	PublicKeyAt() string
 }
 
 // Record is what is known of hosts. A *pipeline.Engine is one.
@@ -244,6 +246,6 @@ func (f *Finder) asServer(r *remote.Resolver, word string) (remote.Target, error
 		return t, err
 	}
 	t.Agent = nil
-	t.Signers = append(t.Signers, f.Keys.Signer())
+	t.Signers, t.PublicKey = append(t.Signers, f.Keys.Signer()), f.Keys.PublicKeyAt()
 	return t, nil
 }

@@ -83,27 +83,56 @@ func (t Target) keys() ([]gossh.Signer, error) {
 	return out, nil
 }
 
+// LoginError: the host does not take what we have to show, or there is nothing. It wraps ErrRefused.
+type LoginError struct {
+	Addr, User string
+	Shown      []string // what it does not take, as "our key"; none: there was nothing
+	Password   bool     // a password was among it
+	Missing    []string // what could not be offered, and why
+	PublicKey  string   // Target.PublicKey
+}
+
+func (e *LoginError) Unwrap() error { return ErrRefused }
+
+func (e *LoginError) Error() string { return e.Of(e.Addr, false) }
+
+// Of says the same of hosts by another name than the address; many: of several, who need the same.
+func (e *LoginError) Of(who string, many bool) string {
+	verb, there := "does not take", "there"
+	if many {
+		verb, there = "do not take", "on each"
+	}
+	missing := ""
+	if len(e.Missing) > 0 {
+		missing = " (" + strings.Join(e.Missing, "; ") + ")"
+	}
+	if len(e.Shown) == 0 {
+		if verb = "wants"; many {
+			verb = "want"
+		}
+		return fmt.Sprintf("%v: %s %s a key or a password for %s, and there is none here%s", ErrRefused, who, verb, e.User, missing)
+	}
+	todo := ""
+	if e.PublicKey != "" {
+		todo = fmt.Sprintf("; put %s, into the authorized_keys of %s %s", e.PublicKey, e.User, there)
+	}
+	return fmt.Sprintf("%v: %s %s %s for %s%s%s", ErrRefused, who, verb, strings.Join(e.Shown, " or "), e.User, missing, todo)
+}
+
 // notTaken says what we had to show.
-func (t Target) notTaken() string {
-	var out []string
+func (t Target) notTaken() error {
+	e := &LoginError{Addr: t.Addr, User: t.User, Password: t.Password != nil, Missing: t.Missing, PublicKey: t.PublicKey}
 	if t.Agent != nil {
-		out = append(out, "the keys of the SSH agent")
+		e.Shown = append(e.Shown, "the keys of the SSH agent")
 	}
 	switch n := len(t.Named) + len(t.Signers); {
 	case n == 1:
-		out = append(out, "our key")
+		e.Shown = append(e.Shown, "our key")
 	case n > 1:
-		out = append(out, "our keys")
+		e.Shown = append(e.Shown, "our keys")
 	}
 	if t.Password != nil {
-		out = append(out, "the password")
+		e.Shown = append(e.Shown, "the password")
 	}
-	more := ""
-	if len(t.Missing) > 0 {
-		more = " (" + strings.Join(t.Missing, "; ") + ")"
-	}
-	if len(out) == 0 {
-		return fmt.Sprintf("%s wants a key or a password for %s, and there is none here%s", t.Addr, t.User, more)
-	}
-	return fmt.Sprintf("%s does not take %s for %s%s", t.Addr, strings.Join(out, " or "), t.User, more)
+	return e
 }

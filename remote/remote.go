@@ -50,6 +50,8 @@ type Target struct {
 	Agent   func() ([]gossh.Signer, error)
 	Signers []gossh.Signer
 	Missing []string // what could not be offered, and why: told when the host does not let us in
+	// PublicKey says in words which public key a host needs that does not let us in, and where it is: told then. "": nothing is.
+	PublicKey string
 	// Ask answers what a host asks beside the password (RFC 4256), as a second factor does: who asks, what, and whether the answer
 	// may be shown. nil: such a login is refused.
 	Ask      func(who, question string, echo bool) (string, error)
@@ -250,7 +252,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 	case errors.Is(err, ErrPassphrase):
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		err = fmt.Errorf("%w: %s", ErrRefused, t.notTaken())
+		err = t.notTaken()
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w: %s", ErrUnreachable, reason(context.Cause(ctx)))
 	default:

@@ -49,7 +49,7 @@ type Command struct {
 	Output io.Writer
 }
 
-// Sudo runs a command as somebody else.
+// Sudo runs a command as somebody else. Whoever logs in as root, and is to be root, needs none: it is not used then.
 type Sudo struct {
 	User     string                 // "": root
 	Password func() (string, error) // asked when sudo wants one; nil: it must not (sudo -n)
@@ -79,6 +79,12 @@ var errNotOpened = fmt.Errorf("%w before the command began", ErrLost)
 // process on the host and all it started get TERM, and after a moment KILL. The error wraps ErrLost, ErrSudo, or the
 // cause of ctx.
 func (c *Client) Run(ctx context.Context, cmd Command) (Result, error) {
+	if cmd.Sudo != nil && c.target.User == "root" && (cmd.Sudo.User == "" || cmd.Sudo.User == "root") {
+		cmd.Sudo = nil // root needs none, and a host may have none
+		if len(cmd.Args) == 0 {
+			cmd.Args = shLine(cmd.Line) // as under sudo: the same line has one meaning on all hosts, whoever logs in
+		}
+	}
 	// Until the host has answered, nothing of x/crypto/ssh heeds a context: a half-open connection is closed under it.
 	begun := make(chan struct{})
 	defer c.closeUnless(ctx, begun)()
@@ -294,17 +300,28 @@ func (cmd Command) plain() bool {
 // loginShell has the login shell of whoever logged in read a line. By its level bash knows that ~/.bashrc was read before.
 const loginShell = `SHLVL=1; export SHLVL; exec "${SHELL:-/bin/sh}" -c "$1"`
 
+// dirScript runs a command in a directory, or says why not in a sentence: each shell has its own words for that.
+const dirScript = `cd -- "$1" 2> /dev/null || { if [ -d "$1" ]; then echo "the directory $1 is not open to $(id -un)"; else echo "there is no directory $1"; fi >&2; exit 2; }; shift; exec "$@"`
+
+// notOption keeps a shell from taking a line for an option, as it does after -c, too.
+func notOption(line string) string {
+	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
+		return " " + line
+	}
+	return line
+}
+
+// shLine has sh read a line.
+func shLine(line string) []string { return []string{"sh", "-c", notOption(line)} }
+
 // shell writes the command for the login shell of the host, which may be any: it meets quoted words only.
 func (cmd Command) shell(mark string) string {
-	args, line := cmd.Args, cmd.Line
-	if strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+") {
-		line = " " + line // after -c, too, a shell takes such a word for an option
-	}
+	args, line := cmd.Args, notOption(cmd.Line)
 	switch {
 	case cmd.plain():
 		return line
 	case len(args) == 0 && (cmd.Sudo != nil || cmd.Apart):
-		args = []string{"sh", "-c", line}
+		args = shLine(line)
 	case len(args) == 0:
 		args = []string{"sh", "-c", loginShell, "jarvis", line}
 	}
@@ -313,7 +330,7 @@ func (cmd Command) shell(mark string) string {
 		env = append(env, k+"="+cmd.Env[k])
 	}
 	if cmd.Dir != "" {
-		args = append([]string{"sh", "-c", `cd -- "$1" || exit; shift; exec "$@"`, "jarvis", cmd.Dir}, args...)
+		args = append([]string{"sh", "-c", dirScript, "jarvis", cmd.Dir}, args...)
 	}
 	if cmd.Apart {
 		args = append([]string{"sh", "-c", beginScript, "jarvis", beginMark(mark)}, args...)

@@ -56,7 +56,8 @@ type ExecFrame struct {
 	Stop   bool        `json:"stop,omitempty"`  // with Error: the lock was lost
 	// Unknown: with Error, because nothing vouches for host keys; the caller may know them, or write them down.
 	Unknown bool `json:"unknown,omitempty"`
-	End     bool `json:"end,omitempty"` // last, when all went its way
+	Locked  bool `json:"locked,omitempty"` // with Error, because somebody else holds the lock
+	End     bool `json:"end,omitempty"`    // last, when all went its way
 }
 
 // ExecLine is one line of output.
@@ -169,7 +170,7 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 		return ExecFrame{End: true}
 	case err != nil:
 		record(err.Error())
-		return ExecFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost)}
+		return ExecFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost), Locked: fleet.Held(err)}
 	case cut:
 		record("broken off by the caller")
 	case failed > 0:
@@ -189,7 +190,7 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 	}
 	emit(ExecFrame{Hosts: names})
 	for _, l := range f.Lost {
-		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: l.Err.Error()}})
+		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: fleet.Why(l.Err)}})
 	}
 	failed = len(f.Lost)
 	o := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}

@@ -99,15 +99,12 @@ func (m *manyFlags) fill(q *web.FilesRequest, hosts []found) {
 
 // refusal is what the server did not do, with the exit code.
 func refusal(err error) error {
-	var refused *web.NotBegunError
-	if !errors.As(err, &refused) {
-		return err
-	}
+	var not *web.NotBegunError
 	switch {
-	case refused.Stop:
-		return &exitError{exitUsage, refused.Msg}
-	case refused.Unknown:
-		return &exitError{exitFailed, refused.Msg + strangersHint}
+	case !errors.As(err, &not):
+		return err
+	case not.Stop:
+		return &exitError{exitUsage, not.Msg}
 	}
-	return &exitError{exitFailed, refused.Msg}
+	return &exitError{exitFailed, not.Msg + notDone{why: not.Msg, unknown: not.Unknown}.advice()}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/web"
+	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
 type doctorCmd struct{}
@@ -59,6 +60,7 @@ func (doctorCmd) Run(ctx context.Context, t *term) error {
 	if d.conf != nil {
 		d.data()
 		d.disk()
+		d.key()
 		d.knownHosts()
 	}
 	d.clock()
@@ -186,6 +188,23 @@ func (d *doctor) disk() {
 		d.bad("disk", "%d inodes are free in %s; remove files there", st.Ffree, dir)
 	default:
 		d.ok("disk", "%d MB are free in %s", free>>20, dir)
+	}
+}
+
+// key says which key the server logs in to hosts with.
+func (d *doctor) key() {
+	var conf ssh.Config
+	if s := d.conf.Workers.SSH; s != nil {
+		conf = *s
+	}
+	file := ssh.KeyFile(conf, d.conf.Data)
+	switch _, err := os.Stat(file); {
+	case errors.Is(err, fs.ErrNotExist) && conf.Key == "":
+		d.note("key", "the server makes the one that it logs in to hosts with at its first start, and puts the public half into %s.pub: hosts need that line in authorized_keys", file)
+	case err != nil:
+		d.note("key", "%v; run this as root to have it looked at", err)
+	default:
+		d.ok("key", "the server logs in to hosts with %s: a host needs that line in authorized_keys to let it in", ssh.PublicFile(file))
 	}
 }
 

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/remote"
@@ -122,8 +125,37 @@ func (c *execCmd) each(ctx context.Context, t *term, found []found, r *resolver,
 // leanGC trades a little time for memory: a thousand connections are most of the heap, and live as long as we do.
 const leanGC = 50
 
+// idle are the flags that would do nothing with a command, or not what they say.
+var idle = map[string]map[string]string{
+	"lock": {
+		"json": "it prints no output of hosts", "quiet": "it prints no output of hosts", "group": "it prints no output of hosts",
+		"recv-timeout": "it runs no command that could take long", "send-timeout": "it sends nothing to the hosts",
+		"no-lock": "a lock that is not taken is none", "no-lock-fail": "a lock that is not had is none",
+	},
+	"fetch": {
+		"recv-timeout": "it runs no command that could take long", "group": "it prints no output of hosts",
+		"no-lock": "it locks nothing", "no-lock-fail": "it locks nothing", "lock-file": "it locks nothing",
+	},
+}
+
 // AfterApply is called by kong before Run.
-func (m *manyFlags) AfterApply() error {
+func (m *manyFlags) AfterApply(k *kong.Context) error {
+	m.command = k.Selected().Name
+	for _, p := range k.Path {
+		if p.Flag == nil || p.Resolved {
+			continue
+		}
+		if why := idle[m.command][p.Flag.Name]; why != "" {
+			name := "--" + p.Flag.Name
+			if p.Flag.Short != 0 {
+				name = fmt.Sprintf("-%c (%s)", p.Flag.Short, name)
+			}
+			return fmt.Errorf("%s does nothing with `%s`: %s; leave it out", name, m.command, why)
+		}
+	}
+	if m.Threads < 1 {
+		return fmt.Errorf("-d (--threads) is how many hosts are logged in to at once: it is 1 or more, not %d", m.Threads)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(leanGC)
 	}
@@ -216,10 +248,8 @@ func (m *manyFlags) work(ctx context.Context, t *term, found []found, r *resolve
 	case errors.As(err, &undone):
 		p.close()
 		why := undone.Error()
-		if errors.Is(err, remote.ErrUnknownHost) {
-			why += strangersHint
-		}
-		return &exitError{exitFailed, why}
+		held := fleet.Held(err) && m.command != "lock"
+		return &exitError{exitFailed, why + notDone{why, errors.Is(err, remote.ErrUnknownHost), held, m.Password}.advice()}
 	case errors.As(err, &stopped):
 		return &exitError{exitUsage, stopped.Error()}
 	case err != nil: // before anything began

@@ -226,7 +226,7 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 		o.Done = func(r fleet.Result) {
 			var waited *fleet.WaitedError // the summary names these
 			if ended(r); !r.OK() && len(f.Reached()) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
-				p.note("the tool on %s has ended: %s", r.Host.Name, how(r)) // at once: the others may wait for it
+				p.note("the tool on %s has ended: %s", r.Host.Name, r.How()) // at once: the others may wait for it
 			}
 		}
 		return f.Sync(ctx, tool, o, p.line), nil
@@ -454,9 +454,6 @@ func (lockCmd) Help() string {
 
 // Run is called by kong.
 func (c *lockCmd) Run(ctx context.Context, t *term) error {
-	if c.NoLock {
-		return usage("--no-lock makes no sense here")
-	}
 	var err error
 	if c.lockDir, err = there(c.Root); err != nil {
 		return err

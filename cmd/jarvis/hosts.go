@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 
 // manyFlags are those of all commands that work on many hosts, with orgalorg's letters.
 type manyFlags struct {
-	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash is a file of hosts. May be given again."`
+	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again."`
 	FromStdin bool     `name:"read-stdin" short:"s" help:"Read hosts from stdin."`
 	Direct    bool     `help:"Connect from here and ask no server: names mean what ~/.ssh/config says."`
 	User      string   `short:"u" help:"Log in as this user."`
@@ -34,6 +35,7 @@ type manyFlags struct {
 
 	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory, and nothing else (default: / or what --root says, and shared what is above it)."`
 
+	command   string // that was said
 	lockDir   string // what --root says, where there is one
 	lockThere bool   // it must be there
 	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
@@ -43,7 +45,7 @@ type manyFlags struct {
 	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet   bool `short:"q" help:"Print what hosts say without their names; exec and sync --simple print it byte for byte."`
-	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too."`
+	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too. -vv is the same."`
 	JSON    bool `name:"json" help:"Print one JSON object a line."`
 	Group   bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
 }
@@ -74,14 +76,9 @@ func (m *manyFlags) names(t *term) ([]string, error) {
 	var out []string
 	for _, w := range m.Hosts {
 		if strings.Contains(w, "/") { // no host has one
-			f, err := os.Open(w)
+			list, err := listed(w)
 			if err != nil {
-				return nil, usage("read the hosts: %v", err)
-			}
-			list, err := fleet.ReadHosts(f)
-			_ = f.Close()
-			if err != nil {
-				return nil, usage("%s: %v", w, err)
+				return nil, err
 			}
 			out = append(out, list...)
 			continue
@@ -95,11 +92,17 @@ func (m *manyFlags) names(t *term) ([]string, error) {
 	if m.FromStdin {
 		list, err := fleet.ReadHosts(t.in)
 		if err != nil {
-			return nil, usage("the hosts on stdin: %v", err)
+			return nil, usage("%v", notListed("", err))
 		}
 		out = append(out, list...)
 	}
-	if len(out) == 0 {
+	switch {
+	case len(out) > 0:
+	case len(m.Hosts) > 0:
+		return nil, usage("%s names no host", strings.Join(m.Hosts, " "))
+	case m.FromStdin:
+		return nil, usage("stdin names no host; it takes one on each line")
+	default:
 		return nil, usage("no hosts are given; name them with -o HOST, or on stdin with -s")
 	}
 	seen := map[string]bool{}
@@ -111,6 +114,39 @@ func (m *manyFlags) names(t *term) ([]string, error) {
 		}
 	}
 	return once, nil
+}
+
+// listed reads a file with a host on each line.
+func listed(file string) ([]string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usage("read the hosts: %v", err)
+	}
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, usage("%s is a folder; -o takes a host, or a file with a host on each line", file)
+	}
+	list, err := fleet.ReadHosts(f)
+	if err != nil {
+		return nil, usage("%v", notListed(file, err))
+	}
+	return list, nil
+}
+
+// notListed says where in a list of hosts what is wrong: FILE:LINE, as editors take it.
+func notListed(file string, err error) error {
+	hint := ""
+	if errors.Is(err, fleet.ErrInventory) {
+		hint = "; `jarvis import FILE` takes one, and then -o @GROUP means its hosts"
+	}
+	var line *fleet.LineError
+	switch {
+	case errors.As(err, &line) && file != "":
+		return fmt.Errorf("%s:%d: %w%s", file, line.Line, line.Err, hint)
+	case file != "":
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return fmt.Errorf("the hosts on stdin, %w%s", err, hint)
 }
 
 // resolver makes targets of words, by ~/.ssh and what the flags say.

@@ -166,6 +166,11 @@ func (c *initCmd) Run(t *term) error {
 		_, _ = fmt.Fprintf(t.out, "systemd does not read %s; for the service copy it: `install -D -m 644 %s %s`\n", dropIn, dropIn, systemDropIn)
 	}
 	_, _ = fmt.Fprintf(t.out, "no second person is asked before something is destroyed, or is done to what is in production; when there is one, take the line `approvals` out of %s\n", file)
+	data := a["data"]
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(dir, data)
+	}
+	_, _ = fmt.Fprintf(t.out, "Jarvis logs in to hosts with a key of its own, which the first start makes: put the line of %s into authorized_keys of hosts that are there already\n", filepath.Join(data, "id_ed25519.pub"))
 	if file != config.System {
 		_, _ = fmt.Fprintf(t.out, "%s is right; next: `jarvis --config %s config check --online`, then `jarvis --config %s serve`; the service of the package reads %s, and no other\n", file, file, file, config.System)
 		return nil

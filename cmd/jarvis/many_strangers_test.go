@@ -121,7 +121,7 @@ func TestWhatStrangersFound(t *testing.T) {
 		before := must[[]byte](t)(os.ReadFile(file))
 		defer func() { _ = os.WriteFile(file, before, 0o600) }()
 		write(file, "Host web1b\n  HostName ::ffff:127.115.0.1\n  HostKeyAlias 127.115.0.1\n  IdentityFile ~/.ssh/id\n"+string(before))
-		check(t, 1, "this is web1b? under another name, and one lock keeps out the other; name it once", "exec", "-o", "web1", "-o", "web1b", "hostname")
+		check(t, 1, "this is the same machine as \"web1b?\" under another name, and one lock keeps out the other; name it once", "exec", "-o", "web1", "-o", "web1b", "hostname")
 	})
 	t.Run("strangers are named, all of them, and what to do", func(t *testing.T) {
 		file := filepath.Join(r.home, ".ssh", "known_hosts")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -44,6 +46,12 @@ var orgalorgFlags = []orgalorgFlag{
 	{"serial", 'l', false, "CS", ""},
 	{"shell", 0, true, "CS", ""},
 	{"root", 'r', true, "CSUL", ""},
+	{"quiet", 'q', false, "CSU", ""},
+	{"json", 0, false, "CSU", ""},
+	{"send-timeout", 'j', true, "CSU", ""},
+	{"recv-timeout", 'z', true, "CSU", ""},
+	{"no-lock", 'y', false, "CSU", "a lock that is not taken is none; leave out -y, or -L"},
+	{"no-lock-fail", 't', false, "CSU", "a lock that is not had is none; leave out -t, or -L"},
 	{"color", 0, true, "", ""},
 	{"bar-format", 0, true, "", noTheme},
 	{"log-format", 0, true, "", noTheme},
@@ -67,6 +75,9 @@ func likeOrgalorg(app *kong.Node, args []string) ([]string, error) {
 	case len(l.modes) > 1:
 		return nil, usage("-%c and -%c are both given; one of -C, -S, -U and -L says what is done", l.modes[0].letter, l.modes[1].letter)
 	}
+	if err := l.slip(args[at]); err != nil {
+		return nil, err
+	}
 	flags, err := l.ours()
 	if err != nil {
 		return nil, err
@@ -78,6 +89,27 @@ func likeOrgalorg(app *kong.Node, args []string) ([]string, error) {
 	return out, nil
 }
 
+// slip refuses a line in which a letter of orgalorg's was taken for something else: a lock that is to run a command, and flags after
+// the first file, which would be files.
+func (l *orgalorgLine) slip(said string) error {
+	mode := l.modes[0]
+	if said == mode.command || len(l.words) == 0 || l.ended {
+		return nil
+	}
+	is := fmt.Sprintf("-%c (--%s) makes this a line of orgalorg's, which is a `%s`", mode.letter, mode.long, mode.command)
+	if mode.letter == 'L' {
+		return usage("%s and does nothing with %q; a file that is locked is named by --lock-file FILE", is, strings.Join(l.words, " "))
+	}
+	flag := slices.IndexFunc(l.words, func(w string) bool {
+		_, err := os.Lstat(w)
+		return strings.HasPrefix(w, "-") && err != nil
+	})
+	if flag >= 0 && mode.letter != 'C' {
+		return usage("%s; its flags end at the first file, so %s would be one: put it before %s. A list of hosts on stdin is -s", is, l.words[flag], l.words[0])
+	}
+	return nil
+}
+
 // orgalorgLine is such a line, taken apart.
 type orgalorgLine struct {
 	app     *kong.Node
@@ -85,6 +117,7 @@ type orgalorgLine struct {
 	version bool
 	flags   []givenFlag
 	words   []string // the command, or the files
+	ended   bool     // by --
 }
 
 type givenFlag struct {
@@ -98,7 +131,7 @@ func (l *orgalorgLine) read(args []string) {
 		a := args[0]
 		switch {
 		case a == "--":
-			l.words = args[1:]
+			l.words, l.ended = args[1:], true
 			return
 		case strings.HasPrefix(a, "--"):
 			name, value, has := strings.Cut(a[2:], "=")

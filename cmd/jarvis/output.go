@@ -34,6 +34,7 @@ type printer struct {
 	all     int
 	ended   int
 	failed  int
+	sudo    bool // a host's sudo wants a password that it was not given
 	refresh time.Time
 }
 
@@ -159,6 +160,7 @@ func (p *printer) line(l fleet.Line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := p.hosts[l.Host].Name
+	p.sudo = p.sudo || l.Stderr && p.flags.Sudo && !p.flags.Password && wantsPassword(l.Text)
 	switch {
 	case p.flags.JSON:
 		stream := "stdout"
@@ -269,23 +271,12 @@ func (p *printer) result(i int, r fleet.Result) {
 	p.ended++
 	if !r.OK() {
 		p.failed++
-		p.groups[i].note = how(r)
+		p.groups[i].note = r.How()
 	}
 	if p.flags.JSON {
 		p.exit(r)
 	}
 	p.show(p.ended == p.all)
-}
-
-// how says how a command ended.
-func how(r fleet.Result) string {
-	switch {
-	case r.Err != nil:
-		return r.Err.Error()
-	case r.Signal != "":
-		return "killed by " + r.Signal
-	}
-	return fmt.Sprintf("exit %d", r.Exit)
 }
 
 // show writes the status line, ten times a second at most.
@@ -357,17 +348,22 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		}
 		byHow[how] = append(byHow[how], name)
 	}
-	bad, strangers := 0, false
-	for _, e := range lost {
+	bad, strangers := 0, 0
+	count := func(err error) {
 		bad++
-		strangers = strangers || errors.Is(e, remote.ErrUnknownHost)
-		add(e.Host.Name, e.Err.Error())
+		if errors.Is(err, remote.ErrUnknownHost) {
+			strangers++
+		}
+		p.sudo = p.sudo || errors.Is(err, remote.ErrSudo) && !p.flags.Password
+	}
+	for _, e := range lost {
+		count(e)
+		add(e.Host.Name, fleet.Why(e.Err))
 	}
 	for _, r := range results {
 		if !r.OK() {
-			bad++
-			strangers = strangers || errors.Is(r.Err, remote.ErrUnknownHost)
-			add(r.Host.Name, how(r))
+			count(r.Err)
+			add(r.Host.Name, r.How())
 		}
 	}
 	if bad == 0 {
@@ -375,8 +371,13 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 	}
 	all := len(results) + len(lost)
 	hint := ""
-	if strangers {
-		hint = strangersHint
+	switch {
+	case strangers > 1:
+		hint = notDone{why: "for them", unknown: true}.advice()
+	case strangers == 1:
+		hint = notDone{unknown: true}.advice()
+	case p.sudo:
+		hint = sudoAdvice
 	}
 	if all == 1 {
 		return &exitError{exitFailed, fmt.Sprintf("%s: %s", byHow[order[0]][0], order[0]) + hint}
@@ -389,5 +390,33 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 	return &exitError{exitFailed, b.String() + hint}
 }
 
-// strangersHint says what to do about hosts of which no key is known.
-const strangersHint = "; put their keys into known_hosts, or say --host-key accept-new, which writes down those that they show now"
+// notDone is why nothing was done, as the hosts or the server told it.
+type notDone struct {
+	why      string
+	unknown  bool // nothing vouches for host keys
+	locked   bool // somebody else holds the lock, and the work could do without
+	password bool // one was given
+}
+
+// advice says what to do about it; "" when there is nothing to say.
+func (r notDone) advice() string {
+	switch {
+	case r.unknown && strings.Contains(r.why, "for them"):
+		return "; put their keys into known_hosts, or say --host-key accept-new, which writes down those that they show now"
+	case r.unknown:
+		return "; put its key into known_hosts, or say --host-key accept-new, which writes down the one that it shows now"
+	case strings.Contains(r.why, remote.ErrSudo.Error()) && !r.password:
+		return sudoAdvice
+	case r.locked:
+		return "; wait for it, or say -t (--no-lock-fail), which goes on with a warning, or -y (--no-lock), which takes no lock"
+	}
+	return ""
+}
+
+const sudoAdvice = "; -p (--password) asks for the password once, and gives it to sudo too"
+
+// wantsPassword reports whether a line is sudo's, of a password that it was not given.
+func wantsPassword(line string) bool {
+	l, is := strings.CutPrefix(line, "sudo: ")
+	return is && (strings.HasPrefix(l, "a password is required") || strings.HasPrefix(l, "a terminal is required") || strings.HasPrefix(l, "interactive authentication is required"))
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/command"
+	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
 // understand reads a command line: our words, those of other tools, and those of orgalorg.
@@ -38,8 +39,9 @@ func notUnderstood(parser *kong.Kong, args []string, err error) error {
 		return slip
 	}
 	word := args[i]
+	slip.Msg = ourWords(word, slip.Msg)
 	if slices.ContainsFunc(visible(parser.Model.Node), func(n *kong.Node) bool { return n.Name == word }) {
-		flag, unknown := strings.CutPrefix(err.Error(), "unknown flag ")
+		flag, unknown := strings.CutPrefix(slip.Msg, "unknown flag ")
 		flag, _, _ = strings.Cut(flag, ",")
 		if unknown {
 			return noFlag(word, flag, slip)
@@ -55,6 +57,41 @@ func notUnderstood(parser *kong.Kong, args []string, err error) error {
 		return ue
 	}
 	return slip
+}
+
+var (
+	kongMissing = pattern.New(`^expected "<(.*)"$`)
+	kongFlags   = pattern.New(`^(unknown flag -\w), did you mean one of .*`)
+	kongValue   = pattern.New(`^(--\S+): expected (\S+) value but got (".*?")( \(short flag\))?(; perhaps try .*)?$`)
+)
+
+// needs says what is missing from a command that is given no words.
+var needs = map[string]string{
+	"exec":   "no command is given, as in `jarvis exec -o HOST uptime`",
+	"upload": "no files are named, as in `jarvis upload -o HOST -r / /etc/motd`",
+	"fetch":  "no files are named, as in `jarvis fetch HOST:/etc/motd`",
+}
+
+// ourWords says in ours what the library says of a line that it does not take.
+func ourWords(word, msg string) string {
+	switch {
+	case kongMissing.MatchString(msg):
+		if n := needs[word]; n != "" {
+			return n
+		}
+		what := kongMissing.FindStringSubmatch(msg)[1]
+		return fmt.Sprintf("`%s` is given no %s", word, strings.ToUpper(strings.NewReplacer("<", "", ">", "", " ...", "").Replace(what)))
+	case kongFlags.MatchString(msg): // a letter is like each other letter
+		return kongFlags.FindStringSubmatch(msg)[1]
+	case kongValue.MatchString(msg):
+		m := kongValue.FindStringSubmatch(msg)
+		kind := map[string]string{"int": "a whole number"}[m[2]]
+		if kind == "" {
+			kind = "another value"
+		}
+		return fmt.Sprintf("%s takes %s, and not %s", m[1], kind, m[3])
+	}
+	return msg
 }
 
 // noFlag says of a flag that a command does not have what there is instead.

@@ -109,10 +109,7 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 			if f.Stop {
 				code = exitUsage
 			}
-			if f.Unknown {
-				f.Error += strangersHint
-			}
-			failed = &exitError{code, f.Error}
+			failed = &exitError{code, f.Error + notDone{why: f.Error, unknown: f.Unknown, locked: f.Locked}.advice()}
 		}
 	})
 	p.close()

@@ -161,6 +161,9 @@ func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost)
 		if err != nil {
 			return nil, usage("%v", err)
 		}
+		if fileInstead(ctx, word, t) {
+			return nil, usage("there is no host %s, and there is a file of that name here: a file of hosts is named with a slash, as in -o ./%s", word, word)
+		}
 		return []found{{Host: fleet.Host{Name: word, Target: t}, words: []string{word}}}, nil
 	}
 	var out []found
@@ -194,6 +197,24 @@ func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost)
 		out = append(out, found{Host: fleet.Host{Name: h.Name, Target: t}, words: []string{word}, recorded: true})
 	}
 	return out, nil
+}
+
+// fileInstead reports whether a word that no host has is the name of a file here.
+func fileInstead(ctx context.Context, word string, t remote.Target) bool {
+	if t.Jump != nil || t.Through != nil { // names are looked up there
+		return false
+	}
+	st, err := os.Stat(word)
+	if err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	host, _, err := net.SplitHostPort(t.Addr)
+	if err != nil {
+		return false
+	}
+	var none *net.DNSError
+	_, err = net.DefaultResolver.LookupHost(ctx, host)
+	return errors.As(err, &none) && none.IsNotFound
 }
 
 func pinned(lines []string) (remote.Pinned, error) {

@@ -156,7 +156,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		return nil, conf.Wrong(err)
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
-		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.finder.Exec, Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
+		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.finder.Exec, PublicKeyAt: a.workers.SSH.PublicKeyAt(), Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
 	if k := conf.Workers.Keys; k != nil {
 		env.Repos = k.GitHub.Repos
 	}

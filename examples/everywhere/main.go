@@ -1,4 +1,4 @@
-// Command everywhere runs a command on many hosts at once, under a lock: everywhere web1,root@db 'uptime'.
+// Command everywhere runs a command on many hosts at once, under a lock: everywhere web[1-3],root@db 'uptime'.
 package main
 
 import (
@@ -38,11 +38,17 @@ func run(ctx context.Context, words []string, line string) (failed, all int, err
 	defer ssh.Close()
 	var hosts []fleet.Host
 	for _, w := range words {
-		t, err := ssh.Target(w)
+		names, err := fleet.Expand(w) // web[1-20] are twenty
 		if err != nil {
 			return 0, 0, err
 		}
-		hosts = append(hosts, fleet.Host{Name: w, Target: t})
+		for _, n := range names {
+			t, err := ssh.Target(n)
+			if err != nil {
+				return 0, 0, err
+			}
+			hosts = append(hosts, fleet.Host{Name: n, Target: t})
+		}
 	}
 	f, err := fleet.Open(ctx, hosts, fleet.Options{}) // all or none
 	if err != nil {
@@ -61,7 +67,7 @@ func run(ctx context.Context, words []string, line string) (failed, all int, err
 	}) {
 		if !r.OK() {
 			failed++
-			fmt.Fprintf(os.Stderr, "%s: exit %d %s %v\n", r.Host.Name, r.Exit, r.Signal, r.Err)
+			fmt.Fprintf(os.Stderr, "%s: %s\n", r.Host.Name, r.How())
 		}
 	}
 	return failed, len(f.Hosts), nil

@@ -101,6 +101,7 @@ var builtin = map[string]Management{
 type Worker struct {
 	cfg    Config
 	signer gossh.Signer
+	public string // in words: the public half of the key, and where it is
 }
 
 // New reads the key, or makes it in data when the configuration names none.
@@ -139,6 +140,9 @@ func New(cfg Config, data string) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the SSH key: %w", err)
 	}
+	if !cfg.Passing {
+		w.public = "the server's key, " + PublicFile(file)
+	}
 	w.signer, err = gossh.ParsePrivateKey(b)
 	var locked *gossh.PassphraseMissingError
 	if errors.As(err, &locked) {
@@ -157,6 +161,20 @@ const KeyComment = "jarvis"
 func KeyFile(cfg Config, data string) string {
 	return cmp.Or(cfg.Key, filepath.Join(data, "id_ed25519"))
 }
+
+// PublicFile says in words where the public half of a key is. Of a key that a person put somewhere it may not lie beside it.
+func PublicFile(key string) string {
+	if abs, err := filepath.Abs(key); err == nil {
+		key = abs
+	}
+	if _, err := os.Stat(key + ".pub"); err != nil {
+		return fmt.Sprintf("which `ssh-keygen -y -f %s` prints", key)
+	}
+	return key + ".pub"
+}
+
+// PublicKeyAt says in words where the public half of our key is, for people who put it on hosts.
+func (w *Worker) PublicKeyAt() string { return w.public }
 
 // KnownFile says where the file of hosts' keys is.
 func KnownFile(cfg Config, data string) string {
@@ -200,7 +218,7 @@ func (w *Worker) over(l clipboard.Login) clipboard.Login {
 }
 
 func (w *Worker) target(addr, user string, keys []gossh.PublicKey) remote.Target {
-	return remote.Target{Addr: addr, User: user, Signers: []gossh.Signer{w.signer}, HostKeys: remote.Pinned(keys), Timeout: 10 * time.Second}
+	return remote.Target{Addr: addr, User: user, Signers: []gossh.Signer{w.signer}, PublicKey: w.public, HostKeys: remote.Pinned(keys), Timeout: 10 * time.Second}
 }
 
 // host is a connection on which everything runs as root: by sudo when somebody else logs in.
@@ -288,6 +306,7 @@ func (w *Worker) Shell(ctx context.Context, c *clipboard.Clipboard) (remote.Shel
 // classify says what an error of Dial means to a step.
 func (w *Worker) classify(ctx context.Context, addr string, err error) error {
 	var wrong *remote.HostKeyError
+	var login *remote.LoginError
 	switch {
 	case err == nil:
 		return nil
@@ -295,6 +314,10 @@ func (w *Worker) classify(ctx context.Context, addr string, err error) error {
 		return err
 	case errors.As(err, &wrong):
 		return pipeline.Permanent(err)
+	case errors.As(err, &login): // one that boots does not have our key yet
+		why := *login
+		why.PublicKey = ""
+		return pipeline.Wait(pause(ctx), fmt.Sprintf("%s (yet); if it stays so, put %s, into the authorized_keys of %s there", why.Error(), login.PublicKey, login.User))
 	case errors.Is(err, remote.ErrRefused):
 		return pipeline.Wait(pause(ctx), err.Error()+" (yet)")
 	default:
