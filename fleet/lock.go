@@ -113,6 +113,8 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 			case err != nil || res.Exit == 0:
 			case res.Exit == 1 && res.Stderr == "":
 				err = l.holder(lockCtx, c, o)
+			case res.Exit == exitDenied && o.Dir != "":
+				err = deniedBy(res.Stderr)
 			default:
 				err = errors.New(firstOf(res.Stderr, fmt.Sprintf("flock: exit %d", res.Exit)))
 			}
@@ -154,7 +156,7 @@ func lockLine(word string) string { return `printf '\n%s\n' ` + word + " && cat"
 // dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock.
 const dirLockScript = `dir=$1
 [ -z "$2" ] || mkdir -p -- "$dir" || exit 3
-cd -- "$dir" 2> /dev/null || { echo "there is no directory $dir" >&2; exit 3; }
+cd -- "$dir" 2> /dev/null || { ! shut "$dir/." "$dir" || exit 4; echo "there is no directory $dir" >&2; exit 3; }
 dir=$(pwd -P)
 set -- flock -nx "$dir" -c "$3"
 while [ "$dir" != / ]; do
@@ -172,7 +174,7 @@ func (o LockOptions) args(word string) []string {
 	if o.MakeDir {
 		mk = "make"
 	}
-	return []string{"sh", "-c", dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
+	return []string{"sh", "-c", shutScript + dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
 }
 
 // holderScript finds who has an flock on a file, or one that keeps us from a directory (proc(5), /proc/locks). It says what is

@@ -332,12 +332,9 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 		p.start("fetching", f.Reached())
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: fetched(p, f.Reached())}
+		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: c.fetched(p, f.Reached())}
 		for _, r := range fleet.FetchBy(ctx, f, o) {
-			var differs *fleet.DiffersError
-			if errors.As(r.Err, &differs) {
-				r.Err = fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", r.Err)
-			}
+			r.Err = c.hint(r.Err)
 			out = append(out, fleet.Result{Host: r.Host, Err: r.Err})
 			files, bytes = files+r.Files, bytes+r.Bytes
 		}
@@ -349,15 +346,28 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 }
 
 // fetched prints what was skipped on a host that is finished, and counts it.
-func fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
+func (c *fetchCmd) fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
 	done := p.done(hosts)
 	return func(r fleet.FetchResult) {
 		at := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.Name == r.Host.Name })
 		for _, l := range r.Said {
 			p.line(fleet.Line{Host: at, Stderr: true, Text: plain.Line(l)})
 		}
-		done(fleet.Result{Host: r.Host, Err: r.Err})
+		done(fleet.Result{Host: r.Host, Err: c.hint(r.Err)})
 	}
+}
+
+// hint adds to an error of a host what to do about it.
+func (c *fetchCmd) hint(err error) error {
+	var differs *fleet.DiffersError
+	var denied *fleet.DeniedError
+	switch {
+	case errors.As(err, &differs):
+		return fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", err)
+	case errors.As(err, &denied) && !c.Sudo && denied.As != "root":
+		return fmt.Errorf("%w; -x reads as root there (sudo)", err)
+	}
+	return err
 }
 
 // where says where files of so many hosts are.
