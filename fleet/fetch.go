@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
@@ -30,8 +31,10 @@ type FetchOptions struct {
 // FetchResult is what became of a fetch from one host.
 type FetchResult struct {
 	Host  Host
+	Dir   string // here, where they are
 	Files int
 	Bytes int64
+	Took  time.Duration
 	// Said is what did not go as one may think, though Files are here: what was skipped, and what tar warned of.
 	Said []string
 	Err  error
@@ -45,10 +48,13 @@ func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult { retur
 func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 	hosts := c.Reached()
 	results := make([]FetchResult, len(hosts))
+	dirs := make([]string, len(hosts))
+	began := time.Now()
 	var mu sync.Mutex
 	done := func(i int, r FetchResult) {
 		mu.Lock()
 		defer mu.Unlock()
+		r.Dir, r.Took = dirs[i], time.Since(began)
 		results[i] = r
 		if o.Done != nil {
 			o.Done(r)
@@ -61,7 +67,7 @@ func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 		if len(hosts) > 1 {
 			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
 		}
-		results[i].Host = h
+		results[i].Host, results[i].Dir, dirs[i] = h, dir, dir
 		wanted := o.Paths
 		if o.Of != nil {
 			wanted = o.Of[h.Name]

@@ -26,6 +26,7 @@ type FilesRequest struct {
 	Hosts     []ExecHost          `json:"hosts"`
 	Root      string              `json:"root,omitempty"`    // where files go, and where the tool runs
 	Entries   int                 `json:"entries,omitempty"` // how many files, directories and links the tree has, for the record
+	DryRun    bool                `json:"dry_run,omitempty"` // of upload: hosts are asked only
 	Tool      string              `json:"tool,omitempty"`    // of sync: a command line
 	Paths     []string            `json:"paths,omitempty"`   // of fetch, on every host
 	Of        map[string][]string `json:"of,omitempty"`      // instead of Paths: by the host's name
@@ -173,6 +174,9 @@ func (q *FilesRequest) line() string {
 	case q.Entries > 1:
 		line += fmt.Sprintf(" %d entries to %s", q.Entries, q.Root)
 	}
+	if q.DryRun {
+		line += ", only asked (dry run)"
+	}
 	if len(q.Paths) > 0 {
 		line += " " + strings.Join(q.Paths, " ")
 	}
@@ -189,6 +193,11 @@ func (q *FilesRequest) line() string {
 
 // filesSteps says which steps a command may take: what is on record is what was done.
 var filesSteps = map[string][]string{"upload": {"ask", "unpack"}, "sync": {"ask", "unpack", "has", "run"}, "fetch": {"pack"}}
+
+// may reports whether the request may take such a step.
+func (q *FilesRequest) may(step string) bool {
+	return slices.Contains(filesSteps[q.Command], step) && (!q.DryRun || step == "ask")
+}
 
 func (st *FilesStep) name() string {
 	switch {
@@ -365,7 +374,7 @@ func (d *filesWork) serve(ctx context.Context, f *fleet.Fleet) error {
 			if !more {
 				return nil
 			}
-			if !slices.Contains(filesSteps[d.q.Command], st.name()) || !st.fits(len(f.Hosts)) {
+			if !d.q.may(st.name()) || !st.fits(len(f.Hosts)) {
 				_ = st.in.Close()
 				return fmt.Errorf("everything was stopped: %q takes no such step as %q", d.q.Command, st.name())
 			}
