@@ -151,7 +151,7 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 	rec.line = q.line() // with the addresses that are gone to
 	out := s.beginFrames(w, r, cancel)
 	defer out.close()
-	rec.add("begins")
+	rec.begin()
 	d := &filesWork{q: q, out: out, steps: make(chan filesTodo), dropped: make([]atomic.Bool, len(hosts))}
 	if q.Sudo {
 		d.sudo = &remote.Sudo{}
@@ -162,7 +162,7 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 			<-ctx.Done()
 		}
 	})
-	_ = out.emit(d.work(ctx, s.Pool, hosts, rec.add), nil)
+	_ = out.emit(d.work(ctx, s.Pool, hosts, rec), nil)
 }
 
 // line is what goes on record.
@@ -310,7 +310,7 @@ func (u *untilClosed) Write(b []byte) (int, error) {
 }
 
 // work reaches and locks the hosts, does the steps, and gives the last frame.
-func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.Host, record func(string)) FilesFrame {
+func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.Host, rec *recorder) FilesFrame {
 	q := d.q
 	o := fleet.WorkOptions{Options: fleet.Options{Connect: pool, Dials: q.Dials, Skip: q.Skip, KeepAlive: q.KeepAlive, Answer: q.Answer}, MayLock: q.MayLock}
 	o.Note = func(what string) { _ = d.out.emit(FilesFrame{Note: what}, nil) }
@@ -326,23 +326,14 @@ func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.H
 		refused = d.serve(ctx, f)
 		cut = ctx.Err() != nil
 	})
+	rec.ended(ctx, workEnd{err: err, refused: refused, cut: cut, failed: d.failed, all: len(hosts)})
 	var stopped *fleet.StoppedError
 	var undone *fleet.NothingDoneError
 	switch {
-	case err != nil && ctx.Err() != nil:
-		record("broken off by the caller before it began")
-	case err != nil:
-		record(err.Error())
+	case err != nil && ctx.Err() == nil:
 		return FilesFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost), Reached: !errors.As(err, &undone) || undone.Reached}
-	case refused != nil:
-		record(refused.Error())
+	case err == nil && refused != nil:
 		return FilesFrame{Error: refused.Error(), Reached: true}
-	case cut:
-		record("broken off by the caller")
-	case d.failed > 0:
-		record(fmt.Sprintf("failed on %d of %d hosts", d.failed, len(hosts)))
-	default:
-		record("ok")
 	}
 	return FilesFrame{End: true}
 }

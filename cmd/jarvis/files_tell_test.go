@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // plainLogin has all hosts know a login that is not root, and that sudo lets do anything.
@@ -183,5 +184,60 @@ func TestFilesTellWhatTheyDid(t *testing.T) {
 	}
 	if _, said, _ := c.jarvis(t, "audit", "90"); !strings.Contains(said, "1 entry to /srv/up, only asked (dry run)") {
 		t.Error(said)
+	}
+}
+
+// The fault: what a server did that was killed had no end on record.
+func TestWhatAKilledServerDidHasAnEnd(t *testing.T) {
+	c := newCarrying(t, 1, 150)
+	local(t, "head -c 400000000 /dev/zero > big")
+	c.inside(t, 1, "mkdir /srv/from; head -c 400000000 /dev/zero > /srv/from/big")
+	for name, w := range map[string]struct {
+		args  []string
+		under func() bool
+	}{
+		"upload": {[]string{"upload", "-o", "web1", "-e", "-r", "/srv/up", "--compress", "none", "big"}, func() bool {
+			big, _ := filepath.Glob(c.hosts[0].Root + "/srv/up/.jarvis-*/in/tree/big")
+			return len(big) > 0
+		}},
+		"fetch": {[]string{"fetch", "-o", "web1", "-r", "got", "/srv/from"}, func() bool {
+			big, _ := filepath.Glob("got/.jarvis-*/tree/from/big")
+			return len(big) > 0
+		}},
+		"exec": {[]string{"exec", "-o", "web1", "touch /srv/runs; exec sleep 7789"}, func() bool { return !strings.HasPrefix(c.read(1, "srv/runs"), "!") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := c.command(w.args...)
+			if err := cl.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, 30*time.Second, "it is in the middle", w.under)
+			if said := c.audit(t); !strings.Contains(said, "begins") {
+				t.Error(said)
+			}
+			_ = c.server.Process.Kill()
+			_ = c.server.Wait()
+			_ = cl.Wait()
+		})
+		c.serve(t)
+		until(t, 30*time.Second, "its end is on record", func() bool {
+			for l := range strings.Lines(c.audit(t)) {
+				if strings.Contains(l, name+" web1") && strings.Contains(l, "the server went away in the middle; what ran on the hosts was ended, or nobody knows") {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	// Once, and of nothing that has an end.
+	if code, out, errs := c.jarvis(t, "exec", "-o", "web1", "true"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	_ = c.server.Process.Kill()
+	_ = c.server.Wait()
+	c.serve(t)
+	until(t, 30*time.Second, "the server answers", func() bool { code, _, _ := c.jarvis(t, "exec", "-o", "web1", "true"); return code == 0 })
+	if _, out, _ := c.jarvis(t, "audit", "90"); strings.Count(out, "went away in the middle") != 3 {
+		t.Error(out)
 	}
 }
