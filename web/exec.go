@@ -224,6 +224,9 @@ func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f fun
 		return err
 	}
 	res, err := c.send(ctx, req)
+	if err != nil && ctx.Err() != nil { // the body ends with ctx, and may be the first to be noticed
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
