@@ -193,7 +193,7 @@ func TestFetchOfWhatIsNotOrdinary(t *testing.T) {
 
 // The fault: what the login may not come to was said not to be there.
 func TestWhatALoginMayNotRead(t *testing.T) {
-	hosts, all := openSSH(t, 1, 146)
+	hosts, all := openSSH(t, 1, 151)
 	h := hosts[0]
 	inside(t, h, `useradd -m -p '*' plain; mkdir -p /home/plain/.ssh; cp /root/.ssh/authorized_keys /home/plain/.ssh; chown -R plain: /home/plain
 mkdir -p '/srv/shut/in side' /srv/unlisted /srv/open; echo a > '/srv/shut/in side/a'; echo b > /srv/unlisted/b; echo c > /srv/open/c; echo d > /srv/open/d

@@ -200,7 +200,7 @@ func TestALockOfOurOwnIsTold(t *testing.T) {
 
 // The fault: who was killed before the work began left the directory that was made for the lock.
 func TestALockTakesAwayWhatItMade(t *testing.T) {
-	hosts, all := openSSH(t, 1, 149)
+	hosts, all := openSSH(t, 1, 152)
 	h := hosts[0]
 	o := fleet.LockOptions{Dir: "/srv/new/deep dir/", MakeDir: true}
 	there := func() bool { _, err := os.Stat(filepath.Join(h.Root, "srv/new")); return err == nil }
