@@ -174,14 +174,7 @@ type Record struct {
 
 // Audit writes one row. Rows are never changed: the table refuses it.
 func (a *Access) Audit(ctx context.Context, r Record) error {
-	err := a.db.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), plain.Line(r.Who), plain.Line(r.Via), plain.Line(r.Line), plain.Line(r.Outcome))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("write the audit record: %w", err)
-	}
-	return nil
+	return a.audit(ctx, r, func(store.Tx) error { return nil })
 }
 
 // Migrations of the audit record, the tokens and the sessions.
@@ -201,7 +194,7 @@ func Migrations(postgres bool) []store.Migration {
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
-		return append(list, letGo(postgres), agents, sessions, logins, parents)
+		return append(list, letGo(postgres), agents, sessions, logins, parents, unended)
 	}
 	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
@@ -210,7 +203,7 @@ func Migrations(postgres bool) []store.Migration {
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
-	return append(list, letGo(postgres), agents, sessions, logins, parents)
+	return append(list, letGo(postgres), agents, sessions, logins, parents, unended)
 }
 
 // agents is the silo to which an agent's token is bound.

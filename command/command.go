@@ -290,9 +290,26 @@ func plainLines(lines []string) []string {
 // Record writes one audit row, and says the same in the log. What has happened by now is said all the same; that its row is missing is in the log.
 func (t *Table) Record(ctx context.Context, r access.Record) { t.record(ctx, r, t.hide(ctx, r.Line)) }
 
+// RecordBegin writes that something begins, and gives its name: RecordEnd of that writes what became of it. When this server goes away
+// before, another one writes that.
+func (t *Table) RecordBegin(ctx context.Context, r access.Record) (name string) {
+	name, r.Outcome = rand.Text(), access.Begins
+	t.recordBy(ctx, r, t.hide(ctx, r.Line), func(ctx context.Context, a *access.Access, r access.Record) error { return a.AuditBegin(ctx, name, r) })
+	return name
+}
+
+// RecordEnd is Record of what began by that name.
+func (t *Table) RecordEnd(ctx context.Context, name string, r access.Record) {
+	t.recordBy(ctx, r, t.hide(ctx, r.Line), func(ctx context.Context, a *access.Access, r access.Record) error { return a.AuditEnd(ctx, name, r) })
+}
+
 // record is the one door by which a command line gets into the audit record and the log. It is masked before it is cut: half a
 // secret would not be known.
 func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.Masker) {
+	t.recordBy(ctx, r, secrets, func(ctx context.Context, a *access.Access, r access.Record) error { return a.Audit(ctx, r) })
+}
+
+func (t *Table) recordBy(ctx context.Context, r access.Record, secrets *clipboard.Masker, write func(context.Context, *access.Access, access.Record) error) {
 	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(secrets.Mask(r.Line), 1000), Outcome: clip(secrets.Mask(r.Outcome), 1000)}
 	level := slog.LevelInfo
 	if r.Outcome != "ok" {
@@ -302,7 +319,7 @@ func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.
 	if t.env().Access == nil {
 		return
 	}
-	if err := t.env().Access.Audit(context.WithoutCancel(ctx), r); err != nil {
+	if err := write(context.WithoutCancel(ctx), t.env().Access, r); err != nil {
 		t.env().Log.Error("audit", "err", err)
 	}
 }

@@ -67,6 +67,9 @@ var unpackScript string
 //go:embed fetch.sh
 var fetchScript string
 
+//go:embed shut.sh
+var shutScript string
+
 // Reached implements Carrier.
 func (f *Fleet) Reached() []Host { return f.Hosts }
 
@@ -143,7 +146,7 @@ func (f *Fleet) Pack(ctx context.Context, sudo *remote.Sudo, paths [][]string, t
 		if len(paths[i]) > 0 {
 			var res remote.Result
 			err := guard.Call(func() (err error) {
-				res, err = c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", fetchScript, "jarvis"}, paths[i]...), Sudo: sudo, Output: to(i), Apart: true})
+				res, err = c.Run(ctx, remote.Command{Args: append([]string{"sh", "-c", shutScript + fetchScript, "jarvis"}, paths[i]...), Sudo: sudo, Output: to(i), Apart: true})
 				return err
 			})
 			ended(i, res, err)
@@ -152,7 +155,18 @@ func (f *Fleet) Pack(ctx context.Context, sudo *remote.Sudo, paths [][]string, t
 	})
 }
 
-// Has asks all hosts whether they have a directory: those that do are OK.
+// Has asks all hosts whether they have a directory: those that do are OK. A *DeniedError is one that the login may not come to.
 func (f *Fleet) Has(ctx context.Context, dir string, sudo *remote.Sudo) []Result {
-	return f.Exec(ctx, remote.Command{Args: []string{"test", "-d", dir}, Sudo: sudo, Apart: true}, ExecOptions{}, func(Line) {})
+	said := make([]string, len(f.Hosts))
+	results := f.Exec(ctx, remote.Command{Args: []string{"sh", "-c", shutScript + hasScript, "jarvis", dir}, Sudo: sudo, Apart: true}, ExecOptions{}, func(l Line) { said[l.Host] = l.Text })
+	for i, r := range results {
+		if r.Err == nil && r.Exit == exitDenied {
+			results[i].Err = deniedBy(said[i])
+		}
+	}
+	return results
 }
+
+const hasScript = `[ ! -d "$1" ] || exit 0
+! shut "$1/." "$1" || exit 4
+exit 1`

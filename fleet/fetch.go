@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/remote"
@@ -30,8 +31,10 @@ type FetchOptions struct {
 // FetchResult is what became of a fetch from one host.
 type FetchResult struct {
 	Host  Host
+	Dir   string // here, where they are
 	Files int
 	Bytes int64
+	Took  time.Duration
 	// Said is what did not go as one may think, though Files are here: what was skipped, and what tar warned of.
 	Said []string
 	Err  error
@@ -45,10 +48,13 @@ func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult { retur
 func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 	hosts := c.Reached()
 	results := make([]FetchResult, len(hosts))
+	dirs := make([]string, len(hosts))
+	began := time.Now()
 	var mu sync.Mutex
 	done := func(i int, r FetchResult) {
 		mu.Lock()
 		defer mu.Unlock()
+		r.Dir, r.Took = dirs[i], time.Since(began)
 		results[i] = r
 		if o.Done != nil {
 			o.Done(r)
@@ -61,7 +67,7 @@ func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 		if len(hosts) > 1 {
 			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
 		}
-		results[i].Host = h
+		results[i].Host, results[i].Dir, dirs[i] = h, dir, dir
 		wanted := o.Paths
 		if o.Of != nil {
 			wanted = o.Of[h.Name]
@@ -136,7 +142,8 @@ func (f *fetching) end(res remote.Result, err error, force bool, into *FetchResu
 	if into.Err = howFetched(res, err, <-f.got); into.Err != nil {
 		return
 	}
-	into.Said = append(s.skipped, tarSaid(res.Stderr)...)
+	said, denied := tarSaid(res.Stderr)
+	into.Said = append(s.skipped, said...)
 	if s.files == 0 && len(s.dirs) == 0 && res.Exit < 2 {
 		into.Err, into.Said = errors.New(firstOf(strings.Join(into.Said, "\n"), "there is nothing to fetch")), nil
 		return
@@ -145,7 +152,10 @@ func (f *fetching) end(res remote.Result, err error, force bool, into *FetchResu
 		return
 	}
 	into.Files, into.Bytes = s.files, s.bytes
-	if res.Exit > 1 { // tar could not read all; what it could read is here
+	switch { // tar could not read all; what it could read is here
+	case res.Exit > 1 && denied != nil:
+		into.Err = denied
+	case res.Exit > 1:
 		into.Err = errors.New(firstOf(strings.Join(into.Said, "\n"), fmt.Sprintf("tar ended with exit %d", res.Exit)))
 		into.Said = into.Said[min(1, len(into.Said)):]
 	}
@@ -155,6 +165,8 @@ func (f *fetching) end(res remote.Result, err error, force bool, into *FetchResu
 func howFetched(res remote.Result, run, unpacked error) error {
 	cut := errors.Is(unpacked, io.ErrUnexpectedEOF)
 	switch {
+	case run == nil && res.Exit == exitDenied:
+		return deniedBy(res.Stderr)
 	case unpacked != nil && !cut:
 		return unpacked
 	case run != nil:
@@ -170,17 +182,64 @@ func howFetched(res remote.Result, run, unpacked error) error {
 // maxSaid bounds how many lines of one host are told.
 const maxSaid = 20
 
-// tarSaid gives what tar wrote on stderr, without its own name. That it came to the end is no news.
-func tarSaid(stderr string) []string {
-	var said []string
+// tarSaid gives what tar wrote on stderr, without its own name. That it came to the end is no news. The first that it may not read is
+// apart, nil when there is none of that.
+func tarSaid(stderr string) (said []string, denied error) {
+	as := "the login"
+	if _, who, ok := strings.Cut(stderr, "\nit was read as "); ok {
+		as = strings.TrimSpace(who)
+	}
 	for l := range strings.Lines(stderr) {
 		l = strings.TrimPrefix(strings.TrimSpace(l), "tar: ")
-		if l != "" && !strings.HasPrefix(l, "Exiting with failure status") {
-			said = append(said, l)
+		if l == "" || l == "it was read as "+as || strings.HasPrefix(l, "Exiting with failure status") {
+			continue
 		}
+		if name, ok := notRead(l); ok {
+			l = name + " may not be read by " + as
+			if denied == nil {
+				denied = &DeniedError{l, as}
+				continue
+			}
+		}
+		said = append(said, l)
 	}
 	if n := len(said); n > maxSaid {
 		said = append(said[:maxSaid], fmt.Sprintf("and %d more", n-maxSaid))
 	}
-	return said
+	return said, denied
+}
+
+// notRead gives what a tar may not read: GNU's says "./a: Cannot open: Permission denied", that of busybox "can't open './a': Permission denied".
+func notRead(line string) (name string, ok bool) {
+	line, ok = strings.CutSuffix(line, ": Permission denied")
+	if !ok {
+		return "", false
+	}
+	if _, quoted, busybox := strings.Cut(line, " '"); busybox && strings.HasPrefix(line, "can't ") {
+		line = strings.TrimSuffix(quoted, "'")
+	} else if at := strings.LastIndex(line, ": Cannot "); at >= 0 {
+		line = line[:at]
+	}
+	return strings.TrimPrefix(line, "./"), true
+}
+
+// DeniedError: the login on a host may not read what is wanted of it, or not come to it.
+type DeniedError struct {
+	Msg string
+	As  string // the login
+}
+
+func (e *DeniedError) Error() string { return e.Msg }
+
+// exitDenied is how a script ends that the login may not do (shut.sh).
+const exitDenied = 4
+
+// deniedBy reads what shut.sh says.
+func deniedBy(stderr string) *DeniedError {
+	msg := firstOf(stderr, "the login may not read it")
+	as := ""
+	if at := strings.LastIndex(msg, " by "); at >= 0 {
+		as = msg[at+len(" by "):]
+	}
+	return &DeniedError{msg, as}
 }

@@ -1,6 +1,6 @@
 # fetch.sh PATH… > stream: packs files and directories, each by its last part. A PATH that is not there and has *, ? or [ is a
-# pattern; nothing else in it means anything to this shell. Ends with 1 when tar warns, with 2 when it could not read all, and
-# with 3 when nothing is packed.
+# pattern; nothing else in it means anything to this shell. Ends with 1 when tar warns, with 2 when it could not read all (the last
+# line then says as whom it read), with 3 when nothing is packed, and with 4 when that is because the login may not (shut.sh).
 IFS= several=
 [ $# = 1 ] || several=1
 here=$(pwd) || here=.
@@ -12,7 +12,7 @@ for p; do
     set -- "$@" "$p"
     continue
   fi
-  case $p in *[*?[]*) ;; *) printf '%s: no such file\n' "$p" >&2; exit 3 ;; esac
+  case $p in *[*?[]*) ;; *) ! shut "$p" || exit 4; printf '%s: no such file\n' "$p" >&2; exit 3 ;; esac
   found=
   for f in $p; do
     case $f in */. | */..) continue ;; esac
@@ -20,7 +20,7 @@ for p; do
     found=1
     set -- "$@" "$f"
   done
-  [ "$found" ] || { printf '%s: no file there has such a name\n' "$p" >&2; exit 3; }
+  [ "$found" ] || { ! shut "$p" || exit 4; printf '%s: no file there has such a name\n' "$p" >&2; exit 3; }
 done
 gnu=
 case $(tar --help 2>&1) in *--sparse*) gnu=1 ;; esac
@@ -44,5 +44,9 @@ for p; do
   set -- "$@" "./$b"
 done
 export LC_ALL=C # what it says is read
-[ -z "$gnu" ] || exec tar -c -S -f - "$@"
-tar -c -f - "$@" || exit 2 # others have no status for a warning
+tar -c ${gnu:+-S} -f - "$@"
+how=$?
+[ $how -le 128 ] || kill -$((how - 128)) $$
+[ $how = 0 ] || [ "$gnu" ] || how=2 # others have no status for a warning
+[ $how -lt 2 ] || printf '\nit was read as %s\n' "$(id -un 2> /dev/null || id -u)" >&2
+exit $how

@@ -141,7 +141,7 @@ func TestFetchOfWhatIsNotOrdinary(t *testing.T) {
 		as.Target.User = "plain"
 		dir := t.TempDir()
 		r := open(t, as).Fetch(t.Context(), fleet.FetchOptions{Paths: []string{"/srv/part"}, Dir: dir})[0]
-		if r.Err == nil || r.Err.Error() != "./part/a: Cannot open: Permission denied" || found(t, dir) != "d part\nf part/b" {
+		if r.Err == nil || r.Err.Error() != "part/a may not be read by plain" || found(t, dir) != "d part\nf part/b" {
 			t.Errorf("%v\n%s", r.Err, found(t, dir))
 		}
 	})
@@ -182,13 +182,62 @@ func TestFetchOfWhatIsNotOrdinary(t *testing.T) {
 		inside(t, h, "useradd -m -s /bin/bash -p '*' busy; mkdir -p /home/busy/.ssh; cp /root/.ssh/authorized_keys /home/busy/.ssh; cp /root/.bashrc /home/busy; chown -R busy: /home/busy; chmod 600 /srv/l/one.log")
 		as := all[0]
 		as.Target.User = "busy"
-		if r := open(t, as).Fetch(t.Context(), fleet.FetchOptions{Paths: []string{"/srv/l/one.log"}, Dir: t.TempDir()})[0]; r.Err == nil || !strings.Contains(r.Err.Error(), "Permission denied") {
+		if r := open(t, as).Fetch(t.Context(), fleet.FetchOptions{Paths: []string{"/srv/l/one.log"}, Dir: t.TempDir()})[0]; r.Err == nil || r.Err.Error() != "one.log may not be read by busy" {
 			t.Errorf("%+v", r)
 		}
 		if _, r := fetch(t, "/srv/l/one.log", "/srv/a b/f.log"); r.Err == nil || r.Err.Error() != "there is no GNU tar, so all must be in one directory" {
 			t.Errorf("%+v", r)
 		}
 	})
+}
+
+// The fault: what the login may not come to was said not to be there.
+func TestWhatALoginMayNotRead(t *testing.T) {
+	hosts, all := openSSH(t, 1, 151)
+	h := hosts[0]
+	inside(t, h, `useradd -m -p '*' plain; mkdir -p /home/plain/.ssh; cp /root/.ssh/authorized_keys /home/plain/.ssh; chown -R plain: /home/plain
+mkdir -p '/srv/shut/in side' /srv/unlisted /srv/open; echo a > '/srv/shut/in side/a'; echo b > /srv/unlisted/b; echo c > /srv/open/c; echo d > /srv/open/d
+ln -s '/srv/shut/in side' /srv/link; chmod 700 /srv/shut; chmod 711 /srv/unlisted; chmod 600 /srv/open/c`)
+	as := all[0]
+	as.Target.User = "plain"
+	f := open(t, as)
+	for path, want := range map[string]string{
+		"/srv/shut/in side/a":  "/srv/shut/in side/a: /srv/shut may not be entered by plain",
+		"/srv/shut/in side":    "/srv/shut/in side: /srv/shut may not be entered by plain",
+		"/srv/shut/in*/a":      "/srv/shut/in*/a: /srv/shut may not be entered by plain",
+		"/srv/s*/none/a":       "/srv/s*/none/a: /srv/shut may not be entered by plain",
+		"/srv/link/a":          "/srv/link/a: /srv/link may not be entered by plain",
+		"../../srv/shut/x":     "../../srv/shut/x: ./../../srv/shut may not be entered by plain",
+		"/srv/unlisted/*":      "/srv/unlisted/*: /srv/unlisted may not be read by plain",
+		"/srv/unlisted/none":   "/srv/unlisted/none: no such file",
+		"/srv/open/none":       "/srv/open/none: no such file",
+		"/srv/open/d/none":     "/srv/open/d/none: no such file",
+		"/srv/open/*.none":     "/srv/open/*.none: no file there has such a name",
+		"/srv/open/c":          "c may not be read by plain",
+		"/srv/open":            "open/c may not be read by plain",
+		"/srv/shut":            "shut may not be read by plain",
+		"/srv/unlisted":        "unlisted may not be read by plain",
+		"none here/none there": "none here/none there: no such file",
+	} {
+		r := f.Fetch(t.Context(), fleet.FetchOptions{Paths: []string{path}, Dir: t.TempDir()})[0]
+		if r.Err == nil || r.Err.Error() != want || len(r.Said) > 0 {
+			t.Errorf("%s: %v %q, want %s", path, r.Err, r.Said, want)
+		}
+	}
+	for dir, want := range map[string]string{"/srv/shut/in side": "/srv/shut/in side: /srv/shut may not be entered by plain", "/srv/shut": "/srv/shut: /srv/shut may not be entered by plain", "/srv/none": "there is no directory /srv/none"} {
+		if lock, err := f.Lock(t.Context(), fleet.LockOptions{Dir: dir}); err == nil || err.Error() != "web1: "+want {
+			t.Errorf("the lock of %s: %v", dir, err)
+			if lock != nil {
+				_ = lock.Release()
+			}
+		}
+	}
+	if r := f.Has(t.Context(), "/srv/shut/in side", nil)[0]; r.Err == nil || r.Err.Error() != "/srv/shut/in side: /srv/shut may not be entered by plain" {
+		t.Errorf("%+v", r)
+	}
+	if a, b := f.Has(t.Context(), "/srv/none", nil)[0], f.Has(t.Context(), "/srv/open", nil)[0]; a.Err != nil || a.Exit != 1 || !b.OK() {
+		t.Errorf("%+v %+v", a, b)
+	}
 }
 
 func kill(t *testing.T, pid string) {

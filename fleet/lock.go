@@ -22,7 +22,7 @@ type LockOptions struct {
 	// Dir is locked instead of File, and the directories above it are held shared: so different directories are locked side by
 	// side, and none while somebody holds one above it, or the whole host by DefaultLockFile.
 	Dir     string
-	MakeDir bool // make Dir first; else it must be there
+	MakeDir bool // make Dir first, and take it away at the end if it is empty; else it must be there
 	Sudo    *remote.Sudo
 	// Answer bounds the wait for a heartbeat; one goes out every 0.8 of it. 0: 10 s.
 	Answer time.Duration
@@ -119,6 +119,8 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 			case err != nil || res.Exit == 0:
 			case res.Exit == 1 && res.Stderr == "":
 				err = l.holder(lockCtx, c, o)
+			case res.Exit == exitDenied && o.Dir != "":
+				err = deniedBy(res.Stderr)
 			default:
 				err = errors.New(firstOf(res.Stderr, fmt.Sprintf("flock: exit %d", res.Exit)))
 			}
@@ -157,17 +159,43 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 // lockLine is what runs while the lock is held. It begins a line of its own: a prompt may stand before it.
 func lockLine(word string) string { return `printf '\n%s\n' ` + word + " && cat" }
 
-// dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock.
-const dirLockScript = `dir=$1
-[ -z "$2" ] || mkdir -p -- "$dir" || exit 3
-cd -- "$dir" 2> /dev/null || { echo "there is no directory $dir" >&2; exit 3; }
+// dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock. What it makes for
+// that goes again, if it is empty when the lock ends, however that ends: while it is still held, so that nobody locks what is gone.
+const dirLockScript = `dir=$1 above=
+if [ -n "$2" ]; then
+  d=$dir
+  until [ -z "$d" ] || [ -e "$d" ] || [ -L "$d" ]; do
+    case $d in */*) d=${d%/*} ;; *) d=. ;; esac
+  done
+  above=$(cd -- "${d:-/}" 2> /dev/null && pwd -P)
+  mkdir -p -- "$dir" || exit 3
+fi
+cd -- "$dir" 2> /dev/null || { ! shut "$dir/." "$dir" || exit 4; echo "there is no directory $dir" >&2; exit 3; }
 dir=$(pwd -P)
-set -- flock -nx "$dir" -c "$3"
-while [ "$dir" != / ]; do
-  dir=$(dirname -- "$dir")
-  [ ! -r "$dir" ] || set -- flock -ns "$dir" "$@"
+case $dir in "${above%/}"/*) ;; *) above=$dir ;; esac
+[ "$above" ] || above=$dir
+cd /
+unmake='d=$1 n=0
+# Who was killed in the middle leaves what clears up after itself (unpack.sh).
+while [ "$d" != "$2" ] && [ $n -lt 20 ] && case $(ls -A -- "$d") in .jarvis-*) : ;; *) ! : ;; esac; do sleep 1; n=$((n + 1)); done
+while [ "$d" != "$2" ] && rmdir -- "$d" 2> /dev/null; do d=${d%/*} d=${d:-/}; done'
+held='[ -d "$1" ] || { echo "$1 was taken away by who made it; try again" >&2; exit 3; }
+trap : HUP INT TERM
+'"$3"'
+how=$?
+'"$unmake"'
+exit $how'
+set -- flock -nx "$dir" sh -c "$held" jarvis "$dir" "$above"
+up=$dir
+while [ "$up" != / ]; do
+  up=$(dirname -- "$up")
+  [ ! -r "$up" ] || set -- flock -ns "$up" "$@"
 done
-exec "$@"`
+[ "$above" != "$dir" ] || exec "$@"
+"$@"
+how=$?
+[ $how != 1 ] || flock -nx "$dir" sh -c "$unmake" jarvis "$dir" "$above" 2> /dev/null
+exit $how`
 
 // args is the command that takes the lock, and holds it while its stdin is open.
 func (o LockOptions) args(word string) []string {
@@ -178,7 +206,7 @@ func (o LockOptions) args(word string) []string {
 	if o.MakeDir {
 		mk = "make"
 	}
-	return []string{"sh", "-c", dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
+	return []string{"sh", "-c", shutScript + dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
 }
 
 // holderScript finds who has an flock on a file, or one that keeps us from a directory (proc(5), /proc/locks). It says what is

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -195,4 +196,61 @@ func TestALockOfOurOwnIsTold(t *testing.T) {
 			t.Errorf("Lock = %v", err)
 		}
 	}
+}
+
+// The fault: who was killed before the work began left the directory that was made for the lock.
+func TestALockTakesAwayWhatItMade(t *testing.T) {
+	hosts, all := openSSH(t, 1, 152)
+	h := hosts[0]
+	o := fleet.LockOptions{Dir: "/srv/new/deep dir/", MakeDir: true}
+	there := func() bool { _, err := os.Stat(filepath.Join(h.Root, "srv/new")); return err == nil }
+	lock := func(t *testing.T, f *fleet.Fleet) *fleet.Lock {
+		t.Helper()
+		l, err := f.Lock(t.Context(), o)
+		if err != nil || !there() {
+			t.Fatal(err, there())
+		}
+		return l
+	}
+	t.Run("let go", func(t *testing.T) {
+		if err := lock(t, open(t, all...)).Release(); err != nil || there() {
+			t.Error(err, there())
+		}
+	})
+	t.Run("the connection is gone", func(t *testing.T) {
+		l := lock(t, open(t, all...))
+		out, err := exec.Command("pgrep", "-f", "flock -nx /srv/new/deep dir").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, _, _ := strings.Cut(string(out), "\n")
+		kill(t, sshdOf(t, pid))
+		until(t, "it is taken away", func() bool { return !there() })
+		_ = l.Release()
+	})
+	t.Run("somebody holds the lock", func(t *testing.T) {
+		f := open(t, all...)
+		whole, err := f.Lock(t.Context(), fleet.LockOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var held *fleet.LockedError
+		if _, err := open(t, all...).Lock(t.Context(), o); !errors.As(err, &held) || there() {
+			t.Error(err, there())
+		}
+		if err := whole.Release(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("what is in use, or was there, stays", func(t *testing.T) {
+		l := lock(t, open(t, all...))
+		put(t, h, "srv/new/a", "a")
+		if err := l.Release(); err != nil || inside(t, h, "find /srv/new") != "/srv/new\n/srv/new/a\n" {
+			t.Error(err, inside(t, h, "find /srv/new"))
+		}
+		inside(t, h, "rm /srv/new/a; mkdir '/srv/new/deep dir'")
+		if err := lock(t, open(t, all...)).Release(); err != nil || inside(t, h, "find /srv/new") != "/srv/new\n/srv/new/deep dir\n" {
+			t.Error(err, inside(t, h, "find /srv/new"))
+		}
+	})
 }

@@ -29,13 +29,22 @@ type SendOptions struct {
 	// Left is told of each file that changed or went away before it was read: it is not sent, and what a host has of it stays. When
 	// it is nil, such a file is an error, and nothing is changed.
 	Left func(*LeftFile)
+	// Sends is told each entry that goes to some host, before any of it goes; may be nil. Directories end with a slash.
+	Sends func(name string)
+	// Dry asks the hosts what they have, and sends nothing; the results say what would be sent.
+	Dry bool
 }
 
 // SendResult is what became of a tree on one host.
 type SendResult struct {
 	Host Host
 	Same bool // it had everything
-	Err  error
+	Sent int  // entries that it lacked, or had otherwise, and that it has now
+	Had  int  // entries that it had already
+	// Lacks are the names of those that it lacks or has otherwise, of a Dry run. Directories end with a slash.
+	Lacks []string
+	Took  time.Duration
+	Err   error
 }
 
 // Send brings a tree to all hosts. First each says what it has, in one exchange, and what all have is not sent. The
@@ -49,16 +58,23 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult {
 	hosts := c.Reached()
 	results := make([]SendResult, len(hosts))
-	var mu sync.Mutex
-	done := func(i int, same bool, err error) {
+	began := time.Now()
+	var mu sync.Mutex // of all that the hosts' answers touch
+	done := func(i int, r SendResult) {
 		mu.Lock()
 		defer mu.Unlock()
-		results[i] = SendResult{hosts[i], same, err}
+		r.Host, r.Took = hosts[i], time.Since(began)
+		results[i] = r
 		if o.Done != nil {
-			o.Done(results[i])
+			o.Done(r)
 		}
 	}
 	want := make([]bool, t.Len())
+	needs := make([][]bool, len(hosts))
+	all := make([]bool, t.Len()) // one for all hosts that have nothing
+	for i := range all {
+		all[i] = true
+	}
 	todo := make([]bool, len(hosts))
 	zstds := 0
 	answers := make([]strings.Builder, len(hosts))
@@ -68,16 +84,20 @@ func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult
 		var zstd bool
 		var need []bool
 		if err == nil {
-			zstd, need, err = t.need(answers[i].String())
+			zstd, need, err = t.need(answers[i].String(), all)
 			answers[i].Reset()
 		}
-		if err != nil || need == nil {
-			done(i, err == nil, err)
+		if err != nil {
+			done(i, SendResult{Err: err})
+			return
+		}
+		if need == nil {
+			done(i, SendResult{Same: true, Had: t.Len()})
 			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		todo[i] = true
+		todo[i], needs[i] = true, need
 		if zstd {
 			zstds++
 		}
@@ -85,15 +105,23 @@ func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult
 			want[k] = want[k] || n
 		}
 	})
-	t.whole(want)
-	n := 0
-	for _, y := range todo {
-		if y {
-			n++
-		}
-	}
+	n := count(todo)
 	if n == 0 {
 		return results
+	}
+	if o.Dry {
+		for i, need := range needs {
+			if todo[i] {
+				lacks := t.named(need)
+				done(i, SendResult{Had: t.Len() - len(lacks), Lacks: lacks})
+			}
+		}
+		return results
+	}
+	if o.Sends != nil {
+		for _, name := range t.named(want) {
+			o.Sends(name)
+		}
 	}
 	u := Unpacking{Place: at, How: "tar", Within: t.within(), GNU: t.gnu(want)}
 	if o.Compress == "zstd" || o.Compress == "auto" && zstds == n && !c.Near() {
@@ -102,11 +130,29 @@ func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult
 	from, to := io.Pipe()
 	var wg guard.Group
 	var readErr error
+	left := map[string]bool{} // by their name here
+	if tell := o.Left; tell != nil {
+		o.Left = func(l *LeftFile) {
+			mu.Lock()
+			left[l.Local] = true
+			mu.Unlock()
+			tell(l)
+		}
+	}
 	wg.Go(guard.Count, func() {
 		readErr = guard.Call(func() error { return t.produce(to, want, u.How == "zstd", o) })
 		_ = to.CloseWithError(readErr)
 	})
-	c.Unpack(ctx, u, todo, from, func(i int, err error) { done(i, false, err) })
+	c.Unpack(ctx, u, todo, from, func(i int, err error) {
+		r := SendResult{Err: err}
+		if err == nil {
+			r.Had = t.Len() - count(needs[i])
+			mu.Lock()
+			r.Sent = t.count(needs[i], left)
+			mu.Unlock()
+		}
+		done(i, r)
+	})
 	_ = from.Close() // when no host takes any more
 	wg.Wait()
 	if readErr != nil && !errors.Is(readErr, io.ErrClosedPipe) {
@@ -119,8 +165,38 @@ func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult
 	return results
 }
 
-// need reads a host's answer to a Question; need is nil when it has everything.
-func (t *Tree) need(answer string) (hasZstd bool, need []bool, err error) {
+func count(list []bool) (n int) {
+	for _, y := range list {
+		if y {
+			n++
+		}
+	}
+	return n
+}
+
+// count counts the entries that are wanted, without those that are left out by their name here.
+func (t *Tree) count(want []bool, left map[string]bool) (n int) {
+	for i, y := range want {
+		if y && !left[t.entries[i].local] {
+			n++
+		}
+	}
+	return n
+}
+
+// named gives the names on the hosts of the entries that are wanted. Directories end with a slash.
+func (t *Tree) named(want []bool) []string {
+	var names []string
+	for i, y := range want {
+		if y {
+			names = append(names, strings.TrimPrefix(t.entries[i].asked(), "./"))
+		}
+	}
+	return names
+}
+
+// need reads a host's answer to a Question; need is nil when it has everything, and all when it has nothing.
+func (t *Tree) need(answer string, all []bool) (hasZstd bool, need []bool, err error) {
 	head, listing, _ := strings.Cut(answer, "\n")
 	words := strings.Fields(head)
 	if len(words) < 1 {
@@ -132,14 +208,11 @@ func (t *Tree) need(answer string) (hasZstd bool, need []bool, err error) {
 		return hasZstd, nil, nil
 	case "owned", "plain":
 		need = t.missing(strings.TrimSuffix(listing, "\n"), words[0] == "owned")
+		t.whole(need)
 		if !slices.Contains(need, true) {
 			need = nil
 		}
 		return hasZstd, need, t.apart(listing)
-	}
-	all := make([]bool, t.Len())
-	for i := range all {
-		all[i] = true
 	}
 	return hasZstd, all, nil
 }

@@ -25,6 +25,7 @@ type NotBegunError struct {
 	Msg     string
 	Stop    bool // the lock was lost
 	Unknown bool // nothing vouches for host keys
+	Locked  bool // somebody else holds the lock
 	Reached bool // the server reached the hosts
 }
 
@@ -133,7 +134,7 @@ func (c *Client) Files(ctx context.Context, q FilesRequest, told FilesTold) (*Fi
 func (f *Files) failure() error {
 	switch {
 	case f.last.Error != "":
-		return &NotBegunError{f.last.Error, f.last.Stop, f.last.Unknown, f.last.Reached}
+		return &NotBegunError{f.last.Error, f.last.Stop, f.last.Unknown, f.last.Locked, f.last.Reached}
 	case f.err != nil && f.cause() != nil:
 		return f.cause()
 	case f.err != nil:

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -123,8 +122,8 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 	out := s.beginFrames(w, r, cancel)
 	defer out.close()
 	emit := func(f ExecFrame) { _ = out.emit(f, nil) }
-	rec.add("begins")
-	emit(s.run(ctx, q, hosts, in, emit, rec.add))
+	rec.begin()
+	emit(s.run(ctx, q, hosts, in, emit, rec))
 }
 
 // readExec reads the first line of the body, and gives it with what follows it. The error is a *Problem.
@@ -145,7 +144,7 @@ func who(c caller) string {
 }
 
 // run does the work, and gives the last frame.
-func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in io.Reader, emit func(ExecFrame), record func(string)) ExecFrame {
+func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in io.Reader, emit func(ExecFrame), rec *recorder) ExecFrame {
 	o := fleet.WorkOptions{Options: fleet.Options{Connect: s.Pool, Dials: q.Dials, Skip: q.Skip}, MayLock: q.MayLock}
 	o.Note = func(what string) { emit(ExecFrame{Note: what}) }
 	var sudo *remote.Sudo
@@ -163,20 +162,10 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 		failed = s.runOn(ctx, f, q, sudo, in, emit)
 		cut = ctx.Err() != nil
 	})
-	var stopped *fleet.StoppedError
-	switch {
-	case err != nil && ctx.Err() != nil:
-		record("broken off by the caller before it began")
-		return ExecFrame{End: true}
-	case err != nil:
-		record(err.Error())
+	rec.ended(ctx, workEnd{err: err, cut: cut, failed: failed, all: len(hosts)})
+	if err != nil && ctx.Err() == nil {
+		var stopped *fleet.StoppedError
 		return ExecFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost), Locked: fleet.Held(err)}
-	case cut:
-		record("broken off by the caller")
-	case failed > 0:
-		record(fmt.Sprintf("failed on %d of %d hosts", failed, len(hosts)))
-	default:
-		record("ok")
 	}
 	return ExecFrame{End: true}
 }
@@ -236,6 +225,9 @@ func (c *Client) Exec(ctx context.Context, q ExecRequest, stdin io.Reader, f fun
 		return err
 	}
 	res, err := c.send(ctx, req)
+	if err != nil && ctx.Err() != nil { // the body ends with ctx, and may be the first to be noticed
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}

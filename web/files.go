@@ -26,6 +26,7 @@ type FilesRequest struct {
 	Hosts     []ExecHost          `json:"hosts"`
 	Root      string              `json:"root,omitempty"`    // where files go, and where the tool runs
 	Entries   int                 `json:"entries,omitempty"` // how many files, directories and links the tree has, for the record
+	DryRun    bool                `json:"dry_run,omitempty"` // of upload: hosts are asked only
 	Tool      string              `json:"tool,omitempty"`    // of sync: a command line
 	Paths     []string            `json:"paths,omitempty"`   // of fetch, on every host
 	Of        map[string][]string `json:"of,omitempty"`      // instead of Paths: by the host's name
@@ -100,6 +101,7 @@ type FilesFrame struct {
 	Error   string      `json:"error,omitempty"`  // last: nothing was done, or everything was stopped
 	Stop    bool        `json:"stop,omitempty"`   // with Error: the lock was lost
 	Unknown bool        `json:"unknown,omitempty"`
+	Locked  bool        `json:"locked,omitempty"`  // with Error, because somebody else holds the lock
 	Reached bool        `json:"reached,omitempty"` // with Error: the server could reach the hosts
 	End     bool        `json:"end,omitempty"`     // last, when all went its way
 }
@@ -150,7 +152,7 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 	rec.line = q.line() // with the addresses that are gone to
 	out := s.beginFrames(w, r, cancel)
 	defer out.close()
-	rec.add("begins")
+	rec.begin()
 	d := &filesWork{q: q, out: out, steps: make(chan filesTodo), dropped: make([]atomic.Bool, len(hosts))}
 	if q.Sudo {
 		d.sudo = &remote.Sudo{}
@@ -161,7 +163,7 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 			<-ctx.Done()
 		}
 	})
-	_ = out.emit(d.work(ctx, s.Pool, hosts, rec.add), nil)
+	_ = out.emit(d.work(ctx, s.Pool, hosts, rec), nil)
 }
 
 // line is what goes on record.
@@ -172,6 +174,9 @@ func (q *FilesRequest) line() string {
 		line += " 1 entry to " + q.Root
 	case q.Entries > 1:
 		line += fmt.Sprintf(" %d entries to %s", q.Entries, q.Root)
+	}
+	if q.DryRun {
+		line += ", only asked (dry run)"
 	}
 	if len(q.Paths) > 0 {
 		line += " " + strings.Join(q.Paths, " ")
@@ -189,6 +194,11 @@ func (q *FilesRequest) line() string {
 
 // filesSteps says which steps a command may take: what is on record is what was done.
 var filesSteps = map[string][]string{"upload": {"ask", "unpack"}, "sync": {"ask", "unpack", "has", "run"}, "fetch": {"pack"}}
+
+// may reports whether the request may take such a step.
+func (q *FilesRequest) may(step string) bool {
+	return slices.Contains(filesSteps[q.Command], step) && (!q.DryRun || step == "ask")
+}
 
 func (st *FilesStep) name() string {
 	switch {
@@ -301,7 +311,7 @@ func (u *untilClosed) Write(b []byte) (int, error) {
 }
 
 // work reaches and locks the hosts, does the steps, and gives the last frame.
-func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.Host, record func(string)) FilesFrame {
+func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.Host, rec *recorder) FilesFrame {
 	q := d.q
 	o := fleet.WorkOptions{Options: fleet.Options{Connect: pool, Dials: q.Dials, Skip: q.Skip, KeepAlive: q.KeepAlive, Answer: q.Answer}, MayLock: q.MayLock}
 	o.Note = func(what string) { _ = d.out.emit(FilesFrame{Note: what}, nil) }
@@ -317,23 +327,14 @@ func (d *filesWork) work(ctx context.Context, pool *remote.Pool, hosts []fleet.H
 		refused = d.serve(ctx, f)
 		cut = ctx.Err() != nil
 	})
+	rec.ended(ctx, workEnd{err: err, refused: refused, cut: cut, failed: d.failed, all: len(hosts)})
 	var stopped *fleet.StoppedError
 	var undone *fleet.NothingDoneError
 	switch {
-	case err != nil && ctx.Err() != nil:
-		record("broken off by the caller before it began")
-	case err != nil:
-		record(err.Error())
-		return FilesFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost), Reached: !errors.As(err, &undone) || undone.Reached}
-	case refused != nil:
-		record(refused.Error())
+	case err != nil && ctx.Err() == nil:
+		return FilesFrame{Error: err.Error(), Stop: errors.As(err, &stopped), Unknown: errors.Is(err, remote.ErrUnknownHost), Locked: fleet.Held(err), Reached: !errors.As(err, &undone) || undone.Reached}
+	case err == nil && refused != nil:
 		return FilesFrame{Error: refused.Error(), Reached: true}
-	case cut:
-		record("broken off by the caller")
-	case d.failed > 0:
-		record(fmt.Sprintf("failed on %d of %d hosts", d.failed, len(hosts)))
-	default:
-		record("ok")
 	}
 	return FilesFrame{End: true}
 }
@@ -365,7 +366,7 @@ func (d *filesWork) serve(ctx context.Context, f *fleet.Fleet) error {
 			if !more {
 				return nil
 			}
-			if !slices.Contains(filesSteps[d.q.Command], st.name()) || !st.fits(len(f.Hosts)) {
+			if !d.q.may(st.name()) || !st.fits(len(f.Hosts)) {
 				_ = st.in.Close()
 				return fmt.Errorf("everything was stopped: %q takes no such step as %q", d.q.Command, st.name())
 			}

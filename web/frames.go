@@ -24,15 +24,57 @@ import (
 // What exec and files have in common: who may, what goes on record, a first line that says what is wanted, and an answer of
 // frames that comes while the rest of the request is still read.
 
-// recorder puts on record what somebody asks for, and what became of it.
+// recorder puts on record what somebody asks for, when it begins, and what became of it.
 type recorder struct {
 	c     caller
 	line  string
-	write func(access.Record)
+	table *command.Table
+	ctx   context.Context // of the request, which does not end when the caller goes away
+	begun string          // the name of what has begun; "": nothing has, or it has ended
 }
 
+func (r *recorder) row(outcome string) access.Record {
+	return access.Record{Who: who(r.c), Via: r.c.via, Line: r.line, Outcome: outcome}
+}
+
+// begin says that the work begins. Its end is on record too, whatever becomes of this server.
+func (r *recorder) begin() { r.begun = r.table.RecordBegin(r.ctx, r.row("")) }
+
+// add says what became of it.
 func (r *recorder) add(outcome string) {
-	r.write(access.Record{Who: who(r.c), Via: r.c.via, Line: r.line, Outcome: outcome})
+	if name := r.begun; name != "" {
+		r.begun = ""
+		r.table.RecordEnd(r.ctx, name, r.row(outcome))
+		return
+	}
+	r.table.Record(r.ctx, r.row(outcome))
+}
+
+// workEnd is how work on hosts ended.
+type workEnd struct {
+	err     error // of fleet.Work
+	refused error // the work was asked for what it does not do
+	cut     bool  // in the middle of the work, with the request
+	failed  int   // hosts
+	all     int
+}
+
+// ended puts on record how work on hosts ended. It is one for exec and for files.
+func (r *recorder) ended(ctx context.Context, e workEnd) {
+	switch {
+	case e.err != nil && ctx.Err() != nil:
+		r.add("broken off by the caller before it began")
+	case e.err != nil:
+		r.add(e.err.Error())
+	case e.refused != nil:
+		r.add(e.refused.Error())
+	case e.cut:
+		r.add("broken off by the caller")
+	case e.failed > 0:
+		r.add(fmt.Sprintf("failed on %d of %d hosts", e.failed, e.all))
+	default:
+		r.add("ok")
+	}
 }
 
 // admit lets in who may run commands on hosts, and is not too fast; nil: he has got his answer. All that is known before
@@ -40,7 +82,7 @@ func (r *recorder) add(outcome string) {
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, what, needs string) *recorder {
 	c := callerOf(r.Context())
 	ctx := context.WithoutCancel(r.Context())
-	rec := &recorder{c, what, func(a access.Record) { s.Table.Record(ctx, a) }}
+	rec := &recorder{c: c, line: what, table: s.Table, ctx: ctx}
 	if !c.person.Has(access.Run) {
 		rec.add("needs the role \"run\"")
 		s.problem(w, r, problemOf(&command.UserError{Msg: fmt.Sprintf("%s the role %q, which %s does not have", needs, access.Run, who(c)), Kind: command.ErrDenied}))

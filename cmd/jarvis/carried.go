@@ -106,5 +106,5 @@ func refusal(err error) error {
 	case not.Stop:
 		return &exitError{exitUsage, not.Msg}
 	}
-	return &exitError{exitFailed, not.Msg + notDone{why: not.Msg, unknown: not.Unknown}.advice()}
+	return &exitError{exitFailed, not.Msg + notDone{why: not.Msg, unknown: not.Unknown, locked: not.Locked}.advice()}
 }

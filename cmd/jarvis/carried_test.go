@@ -101,7 +101,7 @@ func TestFilesByTheServer(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	do(0, "who had them all", "upload", "-o", "web[1-2]", "-e", "-r", "/srv/up", "d")
+	do(0, "all of them had the files already", "upload", "-o", "web[1-2]", "-e", "-r", "/srv/up", "d")
 	do(0, "d/pipe is a named pipe, and was skipped", "upload", "-o", "web[1-2]", "-e", "-r", "/srv/up", "d")
 	if out := do(0, "", "upload", "--json", "-o", "web[1-2]", "-e", "-r", "/srv/up2", "d/a"); strings.Count(out, `"stream":"exit"`) != 2 || !strings.Contains(out, `"exit":0`) {
 		t.Error(out)
@@ -338,9 +338,10 @@ func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 	known := strings.Fields(string(must[[]byte](t)(os.ReadFile(filepath.Join(c.home, ".ssh", "known_hosts")))))
 	ask := func(command, step string) string {
 		t.Helper()
+		command, dry := strings.CutSuffix(command, ", dry")
 		conn := must[net.Conn](t)(net.Dial("unix", filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")))
 		defer func() { _ = conn.Close() }()
-		body := fmt.Sprintf(`{"command": %q, "hosts": [{"name": "web1", "addr": "%s:22", "user": "root", "keys": ["%s %s"]}], "root": "/srv", "tool": "touch /srv/ran", "paths": ["/etc/motd"]}`+"\n%s\n", command, known[0], known[1], known[2], step)
+		body := fmt.Sprintf(`{"command": %q, "dry_run": %t, "hosts": [{"name": "web1", "addr": "%s:22", "user": "root", "keys": ["%s %s"]}], "root": "/srv", "tool": "touch /srv/ran", "paths": ["/etc/motd"]}`+"\n%s\n", command, dry, known[0], known[1], known[2], step)
 		_, _ = fmt.Fprintf(conn, "POST /v1/files HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		b, _ := io.ReadAll(conn)
 		return string(b)
@@ -356,6 +357,7 @@ func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 		"upload": {`{"run": {}}`, `{"has": true}`, `{"pack": {"hosts": [true]}}`, `{"unpack": {"how": "tar", "hosts": [true, true]}}`, `{"unpack": {"how": "sh", "hosts": [true]}}`,
 			`{"unpack": {"how": "tar", "within": "../etc", "hosts": [true]}}`, `{"unpack": {"how": "tar", "within": "/etc", "hosts": [true]}}`},
 		"fetch": {`{"run": {}}`, `{"ask": {}}`, `{"unpack": {"how": "tar", "hosts": [true]}}`, `{"pack": {"hosts": []}}`}, "sync": {`{"pack": {"hosts": [true]}}`},
+		"upload, dry": {`{"unpack": {"how": "tar", "hosts": [true]}}`},
 	} {
 		for _, step := range steps {
 			if said := ask(command, step); !strings.Contains(said, "takes no such step as") {

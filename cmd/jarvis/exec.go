@@ -176,11 +176,17 @@ func (m *manyFlags) lockOptions(r *resolver) fleet.LockOptions {
 
 // done counts results.
 func (p *printer) done(hosts []fleet.Host) func(fleet.Result) {
+	index := indexOf(hosts)
+	return func(r fleet.Result) { p.result(index[r.Host.Name], r) }
+}
+
+// indexOf gives where each host stands, by its name.
+func indexOf(hosts []fleet.Host) map[string]int {
 	index := map[string]int{}
 	for i, h := range hosts {
 		index[h.Name] = i
 	}
-	return func(r fleet.Result) { p.result(index[r.Host.Name], r) }
+	return index
 }
 
 // open opens a file, or stdin for "-".

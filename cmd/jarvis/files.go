@@ -19,8 +19,8 @@ import (
 type sendFlags struct {
 	manyFlags
 
-	Root     string `short:"r" placeholder:"DIR" help:"Directory on the hosts; ~/ is the home of the login (default: /var/run/orgalorg/RUN, a new one each time)."`
-	Relative bool   `short:"e" help:"Name files as they are given, not by their whole path."`
+	Root     string `short:"r" placeholder:"DIR" help:"Directory on the hosts; ~/DIR, and DIR without a slash before it, are in the home of the login (default: a new one each time, /var/run/orgalorg/TIME)."`
+	Relative bool   `short:"e" help:"Name files as they are given, not by their whole path; of /a/b and ../a/b, by the last part."`
 	NoUID    bool   `name:"no-preserve-uid" help:"Let files belong to root, or to whoever logs in."`
 	NoGID    bool   `name:"no-preserve-gid" help:"The same for their group."`
 	Compress string `enum:"auto,zstd,none" default:"auto" help:"zstd, none, or auto: zstd when all hosts have it and none is on this machine."`
@@ -29,7 +29,8 @@ type sendFlags struct {
 type uploadCmd struct {
 	sendFlags
 
-	Paths []string `arg:"" help:"Files and directories."`
+	DryRun bool     `name:"dry-run" help:"Say for each host what would be sent; nothing is changed, and nothing is locked."`
+	Paths  []string `arg:"" help:"Files and directories."`
 }
 
 // Help is shown under --help.
@@ -49,9 +50,61 @@ func (c *uploadCmd) Run(ctx context.Context, t *term) error {
 		return usage("%v", err)
 	}
 	root := c.root()
-	return c.onBy(ctx, t, web.FilesRequest{Command: "upload", Root: root, Entries: tree.Len()}, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
-		return c.send(ctx, f, tree, root, r.sudo(), p)
+	if c.DryRun {
+		c.NoLock = true
+	}
+	return c.onBy(ctx, t, web.FilesRequest{Command: "upload", Root: root, Entries: tree.Len(), DryRun: c.DryRun}, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
+		if c.DryRun {
+			return c.would(ctx, f, tree, root, r.sudo(), p), nil
+		}
+		return c.send(ctx, f, tree, root, r.sudo(), p, "exit")
 	})
+}
+
+// would says what would be sent.
+func (c *uploadCmd) would(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
+	skipped(tree, p)
+	p.start("asking", f.Reached())
+	at := indexOf(f.Reached())
+	lack, ok := 0, 0
+	sent := fleet.SendBy(ctx, f, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Dry: true, Done: func(r fleet.SendResult) {
+		i := at[r.Host.Name]
+		if r.Err == nil {
+			ok++
+		}
+		if len(r.Lacks) > 0 {
+			lack++
+		}
+		for _, name := range r.Lacks {
+			p.stream("would-send", fleet.Line{Host: i, Text: "would get " + plain.Line(name)}, name)
+		}
+		p.resultOf("exit", i, fleet.Result{Host: r.Host, Err: r.Err, Took: r.Took}, members{"dry_run": true, "directory": atHost(root), "sent": 0, "lacks": len(r.Lacks), "had": r.Had})
+	}})
+	switch n := tree.Len(); {
+	case c.JSON || c.Quiet || ok == 0:
+	case lack == 0:
+		p.say("nothing was changed: %s %s the %d %s in %s already", hosts(ok), word(ok, "has", "have"), n, word(n, "entry", "entries"), atHost(root))
+	default:
+		p.say("nothing was changed: %d of %s would get something in %s", lack, hosts(ok), atHost(root))
+	}
+	return ended(sent)
+}
+
+// ended gives what became of sending as the results of hosts.
+func ended(sent []fleet.SendResult) []fleet.Result {
+	out := make([]fleet.Result, len(sent))
+	for i, r := range sent {
+		out[i] = fleet.Result{Host: r.Host, Err: r.Err, Took: r.Took}
+	}
+	return out
+}
+
+// atHost writes a directory on the hosts for people: what is not absolute is in the home of the login.
+func atHost(root string) string {
+	if strings.HasPrefix(root, "/") {
+		return root
+	}
+	return "~/" + strings.TrimPrefix(strings.TrimPrefix(root, "."), "/")
 }
 
 // root is where files go: what the flags say, or a new directory as orgalorg has it.
@@ -62,7 +115,8 @@ func (c *sendFlags) root() string {
 	return "/var/run/orgalorg/" + time.Now().UTC().Format("20060102150405.000000")
 }
 
-func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) ([]fleet.Result, error) {
+// skipped names what is not sent.
+func skipped(tree *fleet.Tree, p *printer) {
 	for i, l := range tree.Skipped {
 		if i == maxSkipped {
 			p.note("and %d more were skipped", len(tree.Skipped)-i)
@@ -70,31 +124,42 @@ func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root str
 		}
 		p.note("%s", plain.Line(l))
 	}
+}
+
+// send sends the files. stream is what the object of a host is called that has them, with --json; one that failed has ended.
+func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer, stream string) ([]fleet.Result, error) {
+	skipped(tree, p)
 	p.start("sending", f.Reached())
-	if c.Verbose > 0 {
-		for name := range tree.Names() {
-			p.note("sending %s, where it is not there already", name)
-		}
-	}
 	same := 0
 	var left []*fleet.LeftFile
-	done := p.done(f.Reached())
-	results := fleet.SendBy(ctx, f, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Done: func(r fleet.SendResult) {
+	at := indexOf(f.Reached())
+	o := fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Left: func(l *fleet.LeftFile) { left = append(left, l) }}
+	if c.Verbose > 0 {
+		o.Sends = func(name string) { p.note("sending %s", plain.Line(name)) }
+	}
+	o.Done = func(r fleet.SendResult) {
+		res, what := fleet.Result{Host: r.Host, Err: r.Err, Took: r.Took}, "exit"
+		if r.Err == nil {
+			what = stream
+		}
 		if r.Same {
 			same++
 		}
-		done(fleet.Result{Host: r.Host, Err: r.Err})
-	}, Left: func(l *fleet.LeftFile) { left = append(left, l) }})
-	out := make([]fleet.Result, len(results))
+		p.resultOf(what, at[r.Host.Name], res, members{"directory": atHost(root), "sent": r.Sent, "had": r.Had})
+	}
+	out := ended(fleet.SendBy(ctx, f, tree, o))
 	ok := 0
-	for i, r := range results {
-		out[i] = fleet.Result{Host: r.Host, Err: r.Err}
+	for _, r := range out {
 		if r.Err == nil {
 			ok++
 		}
 	}
-	if n := tree.Len() - len(left); !c.JSON && !c.Quiet && ok > 0 {
-		p.say("%d %s to %s on %s%s", n, word(n, "entry", "entries"), root, hosts(ok), unchanged(same, ok))
+	switch n := tree.Len() - len(left); {
+	case c.JSON || ok == 0:
+	case c.Quiet && c.Root == "" && stream == "exit": // whoever goes on there must know it
+		p.say("%s", root)
+	case !c.Quiet:
+		p.say("%d %s to %s on %s%s", n, word(n, "entry", "entries"), atHost(root), hosts(ok), unchanged(same, ok))
 	}
 	if len(left) > 0 && ok > 0 {
 		return out, partly(left)
@@ -129,9 +194,9 @@ func unchanged(same, ok int) string {
 	case same == 0:
 		return ""
 	case same == ok:
-		return ", who had them all"
+		return "; all of them had the files already"
 	}
-	return fmt.Sprintf(", of whom %d had them all", same)
+	return fmt.Sprintf("; %d of them had the files already", same)
 }
 
 func hosts(n int) string { return fmt.Sprintf("%d %s", n, word(n, "host", "hosts")) }
@@ -202,15 +267,18 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 	return c.onBy(ctx, t, q, func(ctx context.Context, f crew, r *resolver, p *printer) ([]fleet.Result, error) {
 		tool := remote.Command{Line: q.Tool, Dir: q.Root, Sudo: r.sudo()}
 		if tree != nil {
-			sent, err := c.send(ctx, f, tree, q.Root, r.sudo(), p)
-			if left := (*exitError)(nil); errors.As(err, &left) {
+			sent, err := c.send(ctx, f, tree, q.Root, r.sudo(), p, "sent")
+			left := (*exitError)(nil)
+			some := errors.As(err, &left)
+			if some || slices.ContainsFunc(sent, func(r fleet.Result) bool { return r.Err != nil }) { // the tool runs where all have the files, or nowhere
+				p.ranNowhere(sent)
+			}
+			if some {
 				left.msg += ", and the tool ran nowhere"
 				return sent, left
 			}
-			for _, s := range sent {
-				if s.Err != nil {
-					return sent, nil // the tool runs where all have the files, or nowhere
-				}
+			if slices.ContainsFunc(sent, func(r fleet.Result) bool { return r.Err != nil }) {
+				return sent, nil
 			}
 		} else if c.Root != "" {
 			if missing := without(ctx, f, c.Root, r.sudo()); missing != nil {
@@ -292,7 +360,7 @@ func inShell(shell, cmd string) string {
 type fetchCmd struct {
 	manyFlags
 
-	To    string   `short:"r" default:"." placeholder:"DIR" help:"Directory here; with several hosts each gets one below it."`
+	To    string   `short:"r" default:"." placeholder:"DIR" help:"Directory here, made if need be; with several hosts each gets one below it."`
 	Force bool     `short:"f" help:"Replace what is here under the same name and differs."`
 	Paths []string `arg:"" help:"Files and directories on the hosts; *, ? and [ are patterns there; HOST:PATH names the host too, for each."`
 }
@@ -304,6 +372,9 @@ func (fetchCmd) Help() string {
 
 // Run is called by kong.
 func (c *fetchCmd) Run(ctx context.Context, t *term) error {
+	if c.To == "-" {
+		return usage("-r - : fetch writes files, and none to stdout; `jarvis exec -q -o HOST cat FILE` prints one, and -r ./- is a directory of that name")
+	}
 	var of map[string][]string
 	if len(c.Hosts) == 0 && !c.FromStdin {
 		var err error
@@ -332,12 +403,9 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 		p.start("fetching", f.Reached())
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: fetched(p, f.Reached())}
+		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: c.fetched(p, f.Reached())}
 		for _, r := range fleet.FetchBy(ctx, f, o) {
-			var differs *fleet.DiffersError
-			if errors.As(r.Err, &differs) {
-				r.Err = fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", r.Err)
-			}
+			r.Err = c.hint(r.Err)
 			out = append(out, fleet.Result{Host: r.Host, Err: r.Err})
 			files, bytes = files+r.Files, bytes+r.Bytes
 		}
@@ -349,23 +417,41 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 }
 
 // fetched prints what was skipped on a host that is finished, and counts it.
-func fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
-	done := p.done(hosts)
+func (c *fetchCmd) fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
+	index := indexOf(hosts)
 	return func(r fleet.FetchResult) {
-		at := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.Name == r.Host.Name })
+		at := index[r.Host.Name]
 		for _, l := range r.Said {
 			p.line(fleet.Line{Host: at, Stderr: true, Text: plain.Line(l)})
 		}
-		done(fleet.Result{Host: r.Host, Err: r.Err})
+		p.resultOf("exit", at, fleet.Result{Host: r.Host, Err: c.hint(r.Err), Took: r.Took}, members{"directory": fromRoot(r.Dir), "files": r.Files, "bytes": r.Bytes})
 	}
+}
+
+// fromRoot writes a path here from the root on.
+func fromRoot(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
+}
+
+// hint adds to an error of a host what to do about it.
+func (c *fetchCmd) hint(err error) error {
+	var differs *fleet.DiffersError
+	var denied *fleet.DeniedError
+	switch {
+	case errors.As(err, &differs):
+		return fmt.Errorf("%w: --force replaces them, -r DIR writes elsewhere", err)
+	case errors.As(err, &denied) && !c.Sudo && denied.As != "root":
+		return fmt.Errorf("%w; -x reads as root there (sudo)", err)
+	}
+	return err
 }
 
 // where says where files of so many hosts are.
 func (c *fetchCmd) where(hosts int) string {
-	dir := c.To
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
+	dir := fromRoot(c.To)
 	if hosts > 1 {
 		return dir + ", a directory for each host"
 	}

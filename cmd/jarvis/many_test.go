@@ -280,7 +280,7 @@ func TestManyHosts(t *testing.T) {
 		if got := r.inside(t, 2, "stat -c %a /srv/app"); got != "700\n" {
 			t.Errorf("the directory above is %s", got)
 		}
-		if code, out, errs := jarvis(t, "", with("upload", "-e", "-r", "/srv/app", "a")...); code != 0 || !strings.Contains(out, "on 3 hosts, who had them all") {
+		if code, out, errs := jarvis(t, "", with("upload", "-e", "-r", "/srv/app", "a")...); code != 0 || !strings.Contains(out, "on 3 hosts; all of them had the files already") {
 			t.Errorf("again: exit %d: %s%s", code, out, errs)
 		}
 		r.inside(t, 3, "echo changed > /srv/app/a/one; chmod 600 '/srv/app/a/b/two words'")

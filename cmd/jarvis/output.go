@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"strings"
@@ -157,17 +158,22 @@ func (p *printer) opened(done, all int) {
 }
 
 func (p *printer) line(l fleet.Line) {
+	stream := "stdout"
+	if l.Stderr {
+		stream = "stderr"
+	}
+	p.stream(stream, l, l.Text)
+}
+
+// stream shows a line, which for programs is of that stream, and says body.
+func (p *printer) stream(stream string, l fleet.Line, body string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := p.hosts[l.Host].Name
 	p.sudo = p.sudo || l.Stderr && p.flags.Sudo && !p.flags.Password && wantsPassword(l.Text)
 	switch {
 	case p.flags.JSON:
-		stream := "stdout"
-		if l.Stderr {
-			stream = "stderr"
-		}
-		p.json(map[string]string{"stream": stream, "node": name, "body": l.Text})
+		p.json(map[string]string{"stream": stream, "node": name, "body": body})
 	case p.flags.Group:
 		g := &p.groups[l.Host]
 		if g.text.Len()+len(l.Text) > maxGroup {
@@ -230,13 +236,18 @@ func (p *printer) lost(h fleet.Host, err error) {
 	if p.flags.JSON {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.exit(fleet.Result{Host: h, Err: err})
+		p.exit("exit", fleet.Result{Host: h, Err: err}, nil)
 	}
 }
 
-// exit prints the object with which each host ends. There is an exit code in it, or an error: nobody knows both.
-func (p *printer) exit(r fleet.Result) {
-	m := map[string]any{"stream": "exit", "node": r.Host.Name, "seconds": r.Took.Seconds()}
+// members are those of an object beside the ones that all have.
+type members map[string]any
+
+// exit prints the object with which each host ends, or, with another name of the stream, a part of the work. There is an exit code in
+// it, or an error: nobody knows both.
+func (p *printer) exit(stream string, r fleet.Result, more members) {
+	m := members{"stream": stream, "node": r.Host.Name, "seconds": r.Took.Seconds()}
+	maps.Copy(m, more)
 	if r.Err != nil {
 		m["error"] = r.Err.Error()
 	} else {
@@ -246,6 +257,18 @@ func (p *printer) exit(r fleet.Result) {
 		m["signal"] = r.Signal
 	}
 	p.json(m)
+}
+
+// ranNowhere ends, for programs, the hosts that have the files when others do not.
+func (p *printer) ranNowhere(sent []fleet.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range sent {
+		if r.Err == nil && p.flags.JSON {
+			r.Err = errors.New("the tool did not run, since not all hosts have all files")
+			p.exit("exit", r, nil)
+		}
+	}
 }
 
 // connects tells whoever asked for it (-v) where it goes.
@@ -265,7 +288,9 @@ func (p *printer) ready(on []fleet.Host, locked bool) {
 }
 
 // result counts one.
-func (p *printer) result(i int, r fleet.Result) {
+func (p *printer) result(i int, r fleet.Result) { p.resultOf("exit", i, r, nil) }
+
+func (p *printer) resultOf(stream string, i int, r fleet.Result, more members) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended++
@@ -274,7 +299,7 @@ func (p *printer) result(i int, r fleet.Result) {
 		p.groups[i].note = r.How()
 	}
 	if p.flags.JSON {
-		p.exit(r)
+		p.exit(stream, r, more)
 	}
 	p.show(p.ended == p.all)
 }

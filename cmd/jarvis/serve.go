@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
@@ -22,6 +24,25 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-t.C:
 		return true
+	}
+}
+
+// lostEvery is how often a server looks for what others did that are gone.
+const lostEvery = 10 * time.Second
+
+// endLost writes the end of what servers did that are gone, at once and then now and then.
+func endLost(ctx context.Context, a *access.Access, log *slog.Logger) {
+	for failing := false; ; {
+		n, err := a.AuditLost(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !failing:
+			log.Error("audit", "err", err)
+		case n > 0:
+			log.Warn("a server went away while it worked on hosts; the audit record says so", "commands", n)
+		}
+		if failing = err != nil; !sleep(ctx, lostEvery) {
+			return
+		}
 	}
 }
 
@@ -70,6 +91,7 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 		func(ctx context.Context) error { return r.run(ctx, asked) },
 		func(ctx context.Context) error { return m.watchdog(ctx, a.db.Healthy) },
 		tendHeap,
+		func(ctx context.Context) error { endLost(ctx, a.access, j.Logger); return nil },
 	}
 	stopping := context.AfterFunc(ctx, guard.Func(guard.Log(j.Logger, "say that the server stops"), func() {
 		m.say("STOPPING=1", "STATUS=stopping")

@@ -54,7 +54,7 @@ _jarvis() {
 		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --serial --stdin --dir --root --shell --env --tty" hosts= runs= files=yes
 		;;
 	upload)
-		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress" hosts= runs= files=yes
+		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --dry-run" hosts= runs= files=yes
 		;;
 	sync)
 		first="" flags="--host --read-stdin --direct --user --sudo --password --key --host-key --no-conn-fail --no-lock --no-lock-fail --lock-file --threads --conn-timeout --send-timeout --recv-timeout --keep-alive --quiet --verbose --json --group --root --relative --no-preserve-uid --no-preserve-gid --compress --sync-cmd --arg --simple --no-upload --stdin --serial --shell" hosts= runs= files=yes
