@@ -284,7 +284,7 @@ func TestManyHosts(t *testing.T) {
 			t.Errorf("again: exit %d: %s%s", code, out, errs)
 		}
 		r.inside(t, 3, "echo changed > /srv/app/a/one; chmod 600 '/srv/app/a/b/two words'")
-		if code, out, errs := jarvis(t, "", with("upload", "-e", "-r", "/srv/app", "a")...); code != 0 || !strings.Contains(out, "of whom 2 had them all") {
+		if code, out, errs := jarvis(t, "", with("upload", "-e", "-r", "/srv/app", "a")...); code != 0 || !strings.Contains(out, "; 2 of them had the files already") {
 			t.Errorf("after a change: exit %d: %s%s", code, out, errs)
 		}
 		if got := state(3); got != string(here) {
