@@ -89,11 +89,21 @@ func readSmall(w io.Writer, r io.Reader) (n int64, err error) {
 	}
 }
 
+// NoSudo is what ErrSudo says of a host where it is not installed.
+const NoSudo = "there is no sudo on the host; log in as root"
+
+func sudoRefused(res Result) error {
+	why := lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit))
+	if res.Exit == 127 {
+		why = NoSudo
+	}
+	return fmt.Errorf("%w: %s", ErrSudo, why)
+}
+
 // notBegun is the error of a command whose mark did not come.
 func notBegun(cmd Command, res Result) error {
-	why := lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit))
 	if cmd.Sudo != nil {
-		return fmt.Errorf("%w: %s", ErrSudo, why)
+		return sudoRefused(res)
 	}
-	return fmt.Errorf("the login shell does not begin the command: %s", why)
+	return fmt.Errorf("the login shell does not begin the command: %s", lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
 }

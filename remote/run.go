@@ -208,15 +208,18 @@ func (c *Client) runIn(ctx context.Context, s *gossh.Session, cmd Command, begun
 	default:
 	}
 	var exit *gossh.ExitError
+	var missing *gossh.ExitMissingError
 	switch {
 	case err == nil:
+	case errors.As(err, &missing):
+		return res, fmt.Errorf("%w: its session ended, and nobody said how the command did", ErrLost)
 	case errors.As(err, &exit):
 		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()
 	default:
 		return res, fmt.Errorf("%w: %s", ErrLost, reason(err))
 	}
 	if door != nil && !door.opened() {
-		return res, fmt.Errorf("%w: %s", ErrSudo, lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+		return res, sudoRefused(res)
 	}
 	if cmd.Apart && !frames[0].open {
 		return res, notBegun(cmd, res)

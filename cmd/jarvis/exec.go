@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/web"
 )
@@ -32,7 +33,7 @@ type execCmd struct {
 
 // Help is shown under --help.
 func (execCmd) Help() string {
-	return "Examples:\n  jarvis exec -o web[1-20] uptime\n  jarvis exec -o ./hosts -x systemctl reload nginx\n  jarvis exec -o db1 -o root@db2:2222 -i script.sh bash -s\n  jarvis exec -o web[1-500] --group -w cat /etc/debian_version\n  jarvis exec -o loki -C 'sleep $((RANDOM % 10))' '&&' echo done      (-C as in orgalorg)"
+	return "Examples:\n  jarvis exec -o 'web[1-20]' uptime\n  jarvis exec -o ./hosts -x systemctl reload nginx\n  jarvis exec -o db1 -o root@db2:2222 -i script.sh bash -s\n  jarvis exec -o 'web[1-500]' --group -w cat /etc/debian_version\n  jarvis exec -o loki -C 'sleep $((RANDOM % 10))' '&&' echo done      (-C as in orgalorg)"
 }
 
 // Run is called by kong.
@@ -49,6 +50,16 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	}
 	if err := hasCommand(c.Shell); err != nil {
 		return err
+	}
+	for name := range c.Env {
+		if !envName.MatchString(name) {
+			return usage("--env takes NAME=VALUE, and %q is no name of a variable", name)
+		}
+	}
+	if !ended {
+		if err := c.globbed(c.Args[0]); err != nil {
+			return err
+		}
 	}
 	var err error
 	if c.Dir != "" && c.Root != "" {
@@ -76,6 +87,7 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 	if t.server != "" && !c.fromHere() {
 		return c.elsewhere(ctx, t, o)
 	}
+	c.after = c.Args
 	hosts, r, err := c.resolve(ctx, t, "exec")
 	if err != nil {
 		return err
@@ -94,6 +106,22 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 		o.Done = p.done(f.Reached())
 		return f.Exec(ctx, cmd, o, p.line), nil
 	})
+}
+
+var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// globbed refuses a command that the shell here has made out of hosts: where files are called as they are, web[1-3] is three words.
+func (m *manyFlags) globbed(word string) error {
+	if len(m.Hosts) == 0 {
+		return nil
+	}
+	last := m.Hosts[len(m.Hosts)-1]
+	_, err := os.Stat(last)
+	_, werr := os.Stat(word)
+	if err != nil || werr != nil || strings.Contains(last, "/") || !strings.Contains(fleet.Fold([]string{last, word}), "[") {
+		return nil
+	}
+	return usage("%s follows -o %s, and both are names of files here: the shell has expanded a pattern like web[1-3]; quote it, as in -o 'web[1-3]'. A command that is called so stands after --", word, last)
 }
 
 // line is what the hosts are told to do.
@@ -132,6 +160,7 @@ var idle = map[string]map[string]string{
 		"recv-timeout": "it runs no command that could take long", "send-timeout": "it sends nothing to the hosts",
 		"no-lock": "a lock that is not taken is none", "no-lock-fail": "a lock that is not had is none",
 	},
+	"upload": {"recv-timeout": "it runs no command that could take long", "group": "it prints no output of hosts"},
 	"fetch": {
 		"recv-timeout": "it runs no command that could take long", "group": "it prints no output of hosts",
 		"no-lock": "it locks nothing", "no-lock-fail": "it locks nothing", "lock-file": "it locks nothing",
@@ -197,6 +226,10 @@ func (t *term) open(name string) (io.ReadCloser, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, usage("%v", err)
+	}
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		_ = f.Close()
+		return nil, usage("%s is a directory; what a command reads is a file, or - for what comes in", name)
 	}
 	return f, nil
 }

@@ -35,7 +35,7 @@ type uploadCmd struct {
 
 // Help is shown under --help.
 func (uploadCmd) Help() string {
-	return "What a host has already is not sent; each file is replaced at once, when all have arrived.\n\nExamples:\n  jarvis upload -o web[1-20] -r / -x /etc/motd\n  jarvis upload -o ./hosts -r /srv/app -e build/"
+	return "What a host has already is not sent; each file is replaced at once, when all have arrived.\n\nExamples:\n  jarvis upload -o 'web[1-20]' -r / -x /etc/motd\n  jarvis upload -o ./hosts -r /srv/app -e build/"
 }
 
 // Run is called by kong.
@@ -223,7 +223,7 @@ type syncCmd struct {
 
 // Help is shown under --help.
 func (syncCmd) Help() string {
-	return "Locks the hosts, sends files to a new directory (or --root), and runs a tool there that puts them in place; orgalorg's tools and protocol work as they are (docs/exec.md).\n\nExamples:\n  jarvis sync -o web[1-20] -xm -n 'systemctl reload nginx' -r / /etc/nginx.conf\n  jarvis sync -o ./hosts -g production build/"
+	return "Locks the hosts, sends files to a new directory (or --root), and runs a tool there that puts them in place; orgalorg's tools and protocol work as they are (docs/exec.md).\n\nExamples:\n  jarvis sync -o 'web[1-20]' -xm -n 'systemctl reload nginx' -r / /etc/nginx.conf\n  jarvis sync -o ./hosts -g production build/"
 }
 
 // Run is called by kong.
@@ -367,7 +367,7 @@ type fetchCmd struct {
 
 // Help is shown under --help.
 func (fetchCmd) Help() string {
-	return "What is here already and differs is not replaced, unless --force says so.\n\nExamples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch web1:/etc/motd root@web2:2222:/etc/hosts\n  jarvis fetch -o web[1-20] -r logs '/var/log/nginx/*.log'"
+	return "What is here already and differs is not replaced, unless --force says so.\n\nExamples:\n  jarvis fetch loki:/etc/motd\n  jarvis fetch web1:/etc/motd root@web2:2222:/etc/hosts\n  jarvis fetch -o 'web[1-20]' -r logs '/var/log/nginx/*.log'"
 }
 
 // Run is called by kong.
@@ -535,7 +535,7 @@ type lockCmd struct {
 
 // Help is shown under --help.
 func (lockCmd) Help() string {
-	return "Holds the lock until Ctrl-C. Meanwhile every other exec, sync and upload on these hosts is refused, but those with --no-lock or a --lock-file of their own.\n\nExample: jarvis lock -o web[1-20]"
+	return "Holds the lock until Ctrl-C. Meanwhile every other exec, sync and upload on these hosts is refused, but those with --no-lock or a --lock-file of their own.\n\nExample: jarvis lock -o 'web[1-20]'"
 }
 
 // Run is called by kong.

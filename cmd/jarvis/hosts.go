@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ import (
 
 // manyFlags are those of all commands that work on many hosts, with orgalorg's letters.
 type manyFlags struct {
-	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again."`
+	Hosts     []string `name:"host" short:"o" sep:"none" placeholder:"HOST" help:"[user@]host[:port], as 'web[1-20]' or 'db{a,b}' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again."`
 	FromStdin bool     `name:"read-stdin" short:"s" help:"Read hosts from stdin."`
 	Direct    bool     `help:"Connect from here and ask no server: names mean what ~/.ssh/config says."`
 	User      string   `short:"u" help:"Log in as this user."`
@@ -35,14 +36,15 @@ type manyFlags struct {
 
 	LockFile string `default:"" placeholder:"FILE" help:"Lock this file or directory, and nothing else (default: / or what --root says, and shared what is above it)."`
 
-	command   string // that was said
-	lockDir   string // what --root says, where there is one
-	lockThere bool   // it must be there
-	Threads   int    `short:"d" default:"64" help:"Handshakes at once."`
-	Connect   millis `name:"conn-timeout" short:"c" placeholder:"TIME" help:"Time to connect and log in (default: ConnectTimeout of ~/.ssh/config, or 10s)."`
-	Send      millis `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
-	Receive   millis `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any. A time without a unit is milliseconds, here and in the others."`
-	KeepAlive millis `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
+	command   string   // that was said
+	after     []string // the words of the command for the hosts, where there is one
+	lockDir   string   // what --root says, where there is one
+	lockThere bool     // it must be there
+	Threads   int      `short:"d" default:"64" help:"Handshakes at once."`
+	Connect   millis   `name:"conn-timeout" short:"c" placeholder:"TIME" help:"Time to connect and log in (default: ConnectTimeout of ~/.ssh/config, or 10s)."`
+	Send      millis   `name:"send-timeout" short:"j" default:"60s" help:"Time that a host may take nothing while it should."`
+	Receive   millis   `name:"recv-timeout" short:"z" default:"0s" help:"Time that a command may take; 0: any. A time without a unit is milliseconds, here and in the others."`
+	KeepAlive millis   `name:"keep-alive" short:"a" default:"10s" help:"Ask hosts so often whether they are there."`
 
 	Quiet   bool `short:"q" help:"Print what hosts say without their names; exec and sync --simple print it byte for byte."`
 	Verbose int  `short:"v" type:"counter" help:"Tell on stderr what is connected to and locked; upload and sync name the files too. -vv is the same."`
@@ -103,6 +105,9 @@ func (m *manyFlags) names(t *term) ([]string, error) {
 	case m.FromStdin:
 		return nil, usage("stdin names no host; it takes one on each line")
 	default:
+		if slices.Contains(m.after, "-o") || slices.Contains(m.after, "-s") {
+			return nil, usage("no hosts are given: -o and -s stand after the command here, and are words of it; they stand before it, as in `jarvis exec -o HOST uptime`")
+		}
 		return nil, usage("no hosts are given; name them with -o HOST, or on stdin with -s")
 	}
 	seen := map[string]bool{}

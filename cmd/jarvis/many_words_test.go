@@ -17,6 +17,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	r.inside(t, 1, "rm $(command -v sudo)")
 	r.inside(t, 2, "useradd -m -p '*' -s /bin/sh bob; mkdir /home/bob/.ssh; cp /root/.ssh/authorized_keys /home/bob/.ssh/; chown -R bob: /home/bob/.ssh; echo 'bob ALL=(ALL) ALL' > /etc/sudoers.d/bob; mkdir -m 700 /srv/closed")
 	r.inside(t, 1, "chsh -s /usr/bin/tcsh root") // under -x it is sh that reads a line, with sudo and without
+	r.inside(t, 1, "useradd -m -p '*' -s /bin/sh ann; mkdir /home/ann/.ssh; cp /root/.ssh/authorized_keys /home/ann/.ssh/; chown -R ann: /home/ann/.ssh")
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "jarvis.yaml")
 	if err := os.WriteFile(conf, []byte("data: data\nlisten: \"\"\nworkers: {ssh: {key: "+filepath.Join(r.home, ".ssh", "id")+"}}\n"), 0o600); err != nil {
@@ -43,6 +44,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			{"upload -x -o web1 -r /srv " + file, 0, "1 entry to /srv on 1 host"},
 			{"exec --dir /nope -o web1 pwd", 1, "web1: there is no directory /nope\n"},
 			{"exec --dir /srv/closed -y -o bob@web2 pwd", 1, "bob@web2: the directory /srv/closed is not open to bob\n"},
+			{"exec -x -o ann@web1 true", 1, "sudo refused: there is no sudo on the host; log in as root\n"},
 			{"exec -x -o bob@web2 true", 1, "sudo refused: sudo: a password is required; " + password + "\n"},
 			{"exec -x -y -o bob@web2 true", 1, "exit 1; " + password + "\n"},
 			{"exec -x -y -w -o bob@web2 true", 1, "exit 1; " + password + "\n"},
@@ -81,6 +83,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 func TestOddLinesAreRefusedInWords(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("HOME", t.TempDir())
+	local(t, "mkdir web1 web2 web3; echo web1 web2 > two")
 	for args, says := range map[string]string{
 		"exec -o h":                             "no command is given, as in `jarvis exec -o HOST uptime`",
 		"exec -o h -C":                          "no command is given, as in `jarvis exec -o HOST uptime`",
@@ -99,6 +102,13 @@ func TestOddLinesAreRefusedInWords(t *testing.T) {
 		"lock -t -o h":                          "-t (--no-lock-fail) does nothing with `lock`: a lock that is not had is none",
 		"exec -L -t -o h":                       "--no-lock-fail: a lock that is not had is none; leave out -t, or -L",
 		"exec --direct -L -qz 5 -o 127.0.0.1:1": "127.0.0.1:1: unreachable", // as orgalorg's, where it does nothing
+		"upload --group -o h f":                 "--group does nothing with `upload`",
+		"exec -o h -i . true":                   ". is a directory; what a command reads is a file, or - for what comes in",
+		"exec -o h --env 1A=1 true":             "--env takes NAME=VALUE, and \"1A\" is no name of a variable",
+		"exec uptime -o h":                      "no hosts are given: -o and -s stand after the command here, and are words of it",
+		"exec -o web1 web2 web3 uptime":         "web2 follows -o web1, and both are names of files here: the shell has expanded a pattern like web[1-3]; quote it, as in -o 'web[1-3]'",
+		"upload -o web1 web2 -r up f":           "f does not stand beside the other files of `upload`: they stand together, before the flags or after them; a pattern of hosts is quoted",
+		"exec -o ./two true":                    "two:1: \"web1 web2\" is 2 words; a host stands on each line",
 		"fetch --lock-file /x h:/y":             "--lock-file does nothing with `fetch`: it locks nothing",
 	} {
 		code, out, errs := jarvis(t, "", strings.Fields(args)...)

@@ -379,7 +379,7 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		if errors.Is(err, remote.ErrUnknownHost) {
 			strangers++
 		}
-		p.sudo = p.sudo || errors.Is(err, remote.ErrSudo) && !p.flags.Password
+		p.sudo = p.sudo || errors.Is(err, remote.ErrSudo) && !p.flags.Password && passwordHelps(err.Error())
 	}
 	for _, e := range lost {
 		count(e)
@@ -430,12 +430,17 @@ func (r notDone) advice() string {
 		return "; put their keys into known_hosts, or say --host-key accept-new, which writes down those that they show now"
 	case r.unknown:
 		return "; put its key into known_hosts, or say --host-key accept-new, which writes down the one that it shows now"
-	case strings.Contains(r.why, remote.ErrSudo.Error()) && !r.password:
+	case strings.Contains(r.why, remote.ErrSudo.Error()) && !r.password && passwordHelps(r.why):
 		return sudoAdvice
 	case r.locked:
 		return "; wait for it, or say -t (--no-lock-fail), which goes on with a warning, or -y (--no-lock), which takes no lock"
 	}
 	return ""
+}
+
+// passwordHelps reports whether sudo may do what it is asked once it has a password.
+func passwordHelps(why string) bool {
+	return !strings.Contains(why, remote.NoSudo) && !strings.Contains(why, "sudoers")
 }
 
 const sudoAdvice = "; -p (--password) asks for the password once, and gives it to sudo too"

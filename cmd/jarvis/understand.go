@@ -81,6 +81,8 @@ func ourWords(word, msg string) string {
 		}
 		what := kongMissing.FindStringSubmatch(msg)[1]
 		return fmt.Sprintf("`%s` is given no %s", word, strings.ToUpper(strings.NewReplacer("<", "", ">", "", " ...", "").Replace(what)))
+	case strings.HasPrefix(msg, "unexpected argument ") && needs[word] != "" && word != "exec":
+		return fmt.Sprintf("%s does not stand beside the other files of `%s`: they stand together, before the flags or after them; a pattern of hosts is quoted, as in -o 'web[1-3]'", strings.TrimPrefix(msg, "unexpected argument "), word)
 	case kongFlags.MatchString(msg): // a letter is like each other letter
 		return kongFlags.FindStringSubmatch(msg)[1]
 	case kongValue.MatchString(msg):

@@ -114,7 +114,7 @@ complete -c jarvis -n '__jarvis_after restore' -l database -r -d 'Put the record
 complete -c jarvis -n '__jarvis_after restore' -l identity -s i -r -d 'File of the age key that opens it, as age-keygen makes one.'
 complete -c jarvis -n '__jarvis_after restore' -l passphrase-file -r -d 'Open it with the passphrase in this file instead of asking for it.'
 complete -c jarvis -n '__jarvis_after restore' -F
-complete -c jarvis -n '__jarvis_after exec' -l host -s o -r -d '[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
+complete -c jarvis -n '__jarvis_after exec' -l host -s o -r -d '[user@]host[:port], as \'web[1-20]\' or \'db{a,b}\' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
 complete -c jarvis -n '__jarvis_after exec' -l read-stdin -s s -d 'Read hosts from stdin.'
 complete -c jarvis -n '__jarvis_after exec' -l direct -d 'Connect from here and ask no server: names mean what ~/.ssh/config says.'
 complete -c jarvis -n '__jarvis_after exec' -l user -s u -r -d 'Log in as this user.'
@@ -143,7 +143,7 @@ complete -c jarvis -n '__jarvis_after exec' -l shell -r -d 'Shell that runs the 
 complete -c jarvis -n '__jarvis_after exec' -l env -r -d 'Set in the command\'s environment; whoever lists processes there can read it.'
 complete -c jarvis -n '__jarvis_after exec' -l tty -d 'Give the command a terminal.'
 complete -c jarvis -n '__jarvis_after exec' -F
-complete -c jarvis -n '__jarvis_after upload' -l host -s o -r -d '[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
+complete -c jarvis -n '__jarvis_after upload' -l host -s o -r -d '[user@]host[:port], as \'web[1-20]\' or \'db{a,b}\' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
 complete -c jarvis -n '__jarvis_after upload' -l read-stdin -s s -d 'Read hosts from stdin.'
 complete -c jarvis -n '__jarvis_after upload' -l direct -d 'Connect from here and ask no server: names mean what ~/.ssh/config says.'
 complete -c jarvis -n '__jarvis_after upload' -l user -s u -r -d 'Log in as this user.'
@@ -171,7 +171,7 @@ complete -c jarvis -n '__jarvis_after upload' -l no-preserve-gid -d 'The same fo
 complete -c jarvis -n '__jarvis_after upload' -l compress -r -d 'zstd, none, or auto: zstd when all hosts have it and none is on this machine.'
 complete -c jarvis -n '__jarvis_after upload' -l dry-run -d 'Say for each host what would be sent; nothing is changed, and nothing is locked.'
 complete -c jarvis -n '__jarvis_after upload' -F
-complete -c jarvis -n '__jarvis_after sync' -l host -s o -r -d '[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
+complete -c jarvis -n '__jarvis_after sync' -l host -s o -r -d '[user@]host[:port], as \'web[1-20]\' or \'db{a,b}\' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
 complete -c jarvis -n '__jarvis_after sync' -l read-stdin -s s -d 'Read hosts from stdin.'
 complete -c jarvis -n '__jarvis_after sync' -l direct -d 'Connect from here and ask no server: names mean what ~/.ssh/config says.'
 complete -c jarvis -n '__jarvis_after sync' -l user -s u -r -d 'Log in as this user.'
@@ -205,7 +205,7 @@ complete -c jarvis -n '__jarvis_after sync' -l stdin -s i -r -d 'Give this file 
 complete -c jarvis -n '__jarvis_after sync' -l serial -s l -d 'The tool runs on one host after the other; with --simple.'
 complete -c jarvis -n '__jarvis_after sync' -l shell -r -d 'Shell that runs the tool; {} is the command. Empty: the login shell there reads it.'
 complete -c jarvis -n '__jarvis_after sync' -F
-complete -c jarvis -n '__jarvis_after fetch' -l host -s o -r -d '[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
+complete -c jarvis -n '__jarvis_after fetch' -l host -s o -r -d '[user@]host[:port], as \'web[1-20]\' or \'db{a,b}\' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
 complete -c jarvis -n '__jarvis_after fetch' -l read-stdin -s s -d 'Read hosts from stdin.'
 complete -c jarvis -n '__jarvis_after fetch' -l direct -d 'Connect from here and ask no server: names mean what ~/.ssh/config says.'
 complete -c jarvis -n '__jarvis_after fetch' -l user -s u -r -d 'Log in as this user.'
@@ -229,7 +229,7 @@ complete -c jarvis -n '__jarvis_after fetch' -l group -d 'Print each host\'s out
 complete -c jarvis -n '__jarvis_after fetch' -l to -s r -r -d 'Directory here, made if need be; with several hosts each gets one below it.'
 complete -c jarvis -n '__jarvis_after fetch' -l force -s f -d 'Replace what is here under the same name and differs.'
 complete -c jarvis -n '__jarvis_after fetch' -F
-complete -c jarvis -n '__jarvis_after lock' -l host -s o -r -d '[user@]host[:port], as web[1-20] or db{a,b} too; @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
+complete -c jarvis -n '__jarvis_after lock' -l host -s o -r -d '[user@]host[:port], as \'web[1-20]\' or \'db{a,b}\' too (quoted: the shell here expands them otherwise); @web is a cluster on record; a word with a slash, as ./hosts, is a file with a host on each line. May be given again.'
 complete -c jarvis -n '__jarvis_after lock' -l read-stdin -s s -d 'Read hosts from stdin.'
 complete -c jarvis -n '__jarvis_after lock' -l direct -d 'Connect from here and ask no server: names mean what ~/.ssh/config says.'
 complete -c jarvis -n '__jarvis_after lock' -l user -s u -r -d 'Log in as this user.'
