@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,13 +61,13 @@ func TestTheOutageCounts(t *testing.T) {
 tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
 host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
-		var exit int
-		g.says(func(k Key, _ int) outcome { return outcome{exit: exit, stdout: "DISK"} })
+		var exit atomic.Int64
+		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
 		for _, x := range []struct {
-			exit int
+			exit int64
 			line string
 		}{{1, "disk is WARNING on loki: DISK. `check show disk on loki`"}, {2, "disk is CRITICAL on loki: DISK. `check show disk on loki`"}, {0, "disk is OK again on loki after 10m"}} {
-			exit = x.exit
+			exit.Store(x.exit)
 			time.Sleep(5 * time.Minute)
 			if got := g.lines(); len(got) == 0 || got[len(got)-1] != x.line {
 				t.Errorf("%q, want at the end %q", got, x.line)
@@ -85,9 +86,10 @@ actions:
   - {name: tell, notify: [ops]}
   - {name: wake, notify: [night], status: [critical, UNKNOWN]}
 `, func(t *testing.T, g *ground) {
-		var exit int
-		g.says(func(k Key, _ int) outcome { return outcome{exit: exit, stdout: "DISK"} })
-		for _, exit = range []int{1, 0, 1, 2, 1, 0, 1, 0} {
+		var exit atomic.Int64
+		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
+		for _, status := range []int64{1, 0, 1, 2, 1, 0, 1, 0} {
+			exit.Store(status)
 			time.Sleep(5 * time.Minute)
 		}
 		time.Sleep(time.Minute)

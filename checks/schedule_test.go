@@ -101,8 +101,9 @@ func TestSchedulesAtJumps(t *testing.T) {
 			}
 			at = jump
 			jumps++
+			w := newWalk(zone, jump, 2*24*time.Hour)
 			for _, text := range []string{"@daily", "30 0 * * *", "59 23 * * *", "*/20 0 * * *", "0,30 23,0,1,2 * * *", "0 */2 * * *", "@weekly", "15 0 1,15 * 0", "15 0 */2 * SUN", "*/30 * * * *", "@hourly"} {
-				walkAround(t, zone, jump, text)
+				w.compare(t, text)
 			}
 		}
 	}
@@ -137,8 +138,9 @@ func TestEveryZone(t *testing.T) {
 		seen[life] = true
 		jumps += len(list)
 		for _, jump := range list {
+			w := newWalk(zone, jump, 26*time.Hour)
 			for _, text := range []string{"@daily", "30 2 * * *", "0,30 23,0,1,2,3 * * *", "*/30 * * * *"} {
-				walkAround(t, zone, jump, text)
+				w.compare(t, text)
 			}
 		}
 		for _, text := range []string{"@daily", "30 2 * * *"} {
@@ -196,44 +198,68 @@ func everyZone(t *testing.T) (out []*time.Location) {
 	return out
 }
 
-// walkAround compares two days before a jump to two days after it.
-func walkAround(t *testing.T, zone *time.Location, jump time.Time, text string) {
-	t.Helper()
-	s, err := ParseSchedule("TZ="+zone.String()+" "+text, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const minutes = 2 * 24 * 60
-	begin, end := jump.Add(-minutes*time.Minute), jump.Add(minutes*time.Minute)
-	due, often := plainly(text)
-	face := func(at time.Time) time.Time { // what the wall shows, as if it were UTC
+// walk is every minute around a jump, with what the clock on the wall shows, as if it were UTC.
+type walk struct {
+	zone       *time.Location
+	jump       time.Time
+	begin, end time.Time
+	minutes    []minute
+	missing    []minute // what the wall never shows, as much later as the clock jumped
+}
+
+type minute struct {
+	at, face time.Time
+	again    bool // the wall has shown it before
+}
+
+func newWalk(zone *time.Location, jump time.Time, around time.Duration) *walk {
+	w := &walk{zone: zone, jump: jump, begin: jump.Add(-around), end: jump.Add(around)}
+	face := func(at time.Time) time.Time {
 		_, offset := at.In(zone).Zone()
 		return at.UTC().Add(time.Duration(offset) * time.Second)
 	}
 	shown := map[int64]bool{}
-	var want []time.Time
-	for at := begin; !at.After(end); at = at.Add(time.Minute) {
+	for at := w.begin; !at.After(w.end); at = at.Add(time.Minute) {
 		f := face(at)
-		if due(f) && (often || !shown[f.Unix()]) && at.After(begin) {
-			want = append(want, at)
-		}
+		w.minutes = append(w.minutes, minute{at, f, shown[f.Unix()]})
 		shown[f.Unix()] = true
 	}
 	_, offset := jump.Add(-time.Minute).In(zone).Zone()
-	for f := face(begin); f.Before(face(end)) && !often; f = f.Add(time.Minute) {
-		if due(f) && !shown[f.Unix()] {
-			want = append(want, f.Add(-time.Duration(offset)*time.Second))
+	for f := face(w.begin); f.Before(face(w.end)); f = f.Add(time.Minute) {
+		if !shown[f.Unix()] {
+			w.missing = append(w.missing, minute{at: f.Add(-time.Duration(offset) * time.Second), face: f})
+		}
+	}
+	return w
+}
+
+func (w *walk) compare(t *testing.T, text string) {
+	t.Helper()
+	s, err := ParseSchedule("TZ="+w.zone.String()+" "+text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due, often := plainly(text)
+	var want []time.Time
+	for _, m := range w.minutes {
+		if m.at.After(w.begin) && (often || !m.again) && due(m.face) {
+			want = append(want, m.at)
+		}
+	}
+	for _, m := range w.missing {
+		if !often && due(m.face) {
+			want = append(want, m.at)
 		}
 	}
 	slices.SortFunc(want, time.Time.Compare)
 	want = slices.CompactFunc(want, time.Time.Equal)
 	var got []time.Time
-	for at := s.Next(begin, "a"); !at.After(end); at = s.Next(at, "a") {
+	for at := s.Next(w.begin, "a"); !at.After(w.end); at = s.Next(at, "a") {
 		got = append(got, at)
 	}
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !got[i].Equal(want[i]) {
-			t.Errorf("%s %q around %s: at place %d\ngot  %s\nwant %s", zone, text, jump.In(zone), i, got[min(i, len(got)):min(i+2, len(got))], want[min(i, len(want)):min(i+2, len(want))])
+			t.Errorf("%s %q around %s: at place %d\ngot  %s\nwant %s", w.zone, text, w.jump.In(w.zone), i, got[min(i, len(got)):min(i+2, len(got))], want[min(i, len(want)):min(i+2, len(want))])
 			return
 		}
 	}
