@@ -63,6 +63,7 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
 		var exit atomic.Int64
 		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
+		time.Sleep(30 * time.Second) // between two runs
 		for _, x := range []struct {
 			exit int64
 			line string
@@ -88,6 +89,7 @@ actions:
 `, func(t *testing.T, g *ground) {
 		var exit atomic.Int64
 		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
+		time.Sleep(30 * time.Second) // between two runs
 		for _, status := range []int64{1, 0, 1, 2, 1, 0, 1, 0} {
 			exit.Store(status)
 			time.Sleep(5 * time.Minute)
@@ -112,11 +114,11 @@ tasks: [{name: disk, command: check_disk, schedule: "0 0 * * * *", attempts: 3, 
 host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
 		k := Key{"disk", "loki"}
-		time.Sleep(time.Hour)
+		time.Sleep(30 * time.Minute)
 		g.times(k)
 		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "DISK"} })
 		before := len(g.times(k))
-		time.Sleep(3*time.Hour + 30*time.Minute)
+		time.Sleep(4 * time.Hour)
 		list := g.times(k)[before:]
 		var apart []time.Duration
 		for i := 1; i < len(list); i++ {
