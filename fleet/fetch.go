@@ -114,12 +114,16 @@ func newFetching(paths []string, dir string) (*fetching, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("there is nothing to fetch")
 	}
-	if err := errors.Join(apart(paths), os.MkdirAll(dir, 0o755)); err != nil {
+	if err := apart(paths); err != nil {
 		return nil, err
 	}
-	s, err := newStage(dir)
+	err := os.MkdirAll(dir, 0o755)
+	var s *stage
+	if err == nil {
+		s, err = newStage(dir)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make the directory %s here: %w", dir, bare(err))
 	}
 	r, w := io.Pipe()
 	f := &fetching{s: s, w: w, got: make(chan error, 1)}

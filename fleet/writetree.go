@@ -106,7 +106,7 @@ func (s *treeWriter) entry(i int) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &LeftFile{Local: e.local, Gone: true}
 	} else if err != nil {
-		return fmt.Errorf("read what is to be sent: %w", err)
+		return fmt.Errorf("read %s here: %w", e.local, bare(err))
 	}
 	defer func() { _ = f.Close() }()
 	if err := unchanged(f, e); err != nil {

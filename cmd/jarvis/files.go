@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -374,6 +375,9 @@ func (fetchCmd) Help() string {
 func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 	if c.To == "-" {
 		return usage("-r - : fetch writes files, and none to stdout; `jarvis exec -q -o HOST cat FILE` prints one, and -r ./- is a directory of that name")
+	}
+	if st, err := os.Stat(c.To); c.To != "" && err == nil && !st.IsDir() {
+		return usage("-r %s is a file here; what is fetched goes into a directory", c.To)
 	}
 	var of map[string][]string
 	if len(c.Hosts) == 0 && !c.FromStdin {
