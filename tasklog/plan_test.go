@@ -247,7 +247,7 @@ func TestWhatWaits(t *testing.T) {
 		{"a list at the top", func(c *Config) { c.Env = "prod" }, func(w *world, _ *Repo) {
 			w.sh("printf -- '" + strings.ReplaceAll(entries("t"), "\n", "\\n") + "' > tasks.yaml; git add -A; git commit -qm t; git push -q origin master")
 		}, "^t/1$"},
-		{"not YAML", nil, func(w *world, _ *Repo) { w.list("- task: {name: 'a") }, `^trouble: envs/default/tasks.yaml, line 3: this is not YAML: .* \(commit [0-9a-f]{8} by Alice\)$`},
+		{"not YAML", nil, func(w *world, _ *Repo) { w.list("- task: {name: 'a") }, `^trouble: envs/default/tasks.yaml, line 2: this is not YAML: .* \(commit [0-9a-f]{8} by Alice\)$`},
 		{"not YAML for a while", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list("- task: {name: 'a"); w.list(entries("a", "b")) }, "^a/1 b/2$"},
 		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; shell is meant, it seems .there is name, shell`},
 		{"a key that is none, near one", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, needs-aproval: true}") }, `a task has no key "needs-aproval"; needs_approval is meant`},
