@@ -148,11 +148,10 @@ func TestATaskOnAHostThatGoesAway(t *testing.T) {
 	}
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for range 500 {
+		for end := time.Now().Add(real.Patience(30 * time.Second)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			if ok() {
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 		t.Fatal(what)
 	}
