@@ -98,7 +98,10 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	}
 	var res remote.Result
 	if sudo != nil || j.about != nil {
-		cmd := remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: sudo}
+		cmd := remote.Sh(line, env)
+		if sudo != nil { // which shows what it is given on its own command line
+			cmd = remote.Command{Args: []string{"sh", "-c", line}, Env: env, Sudo: sudo}
+		}
 		if j.about != nil {
 			told, err := j.about.told()
 			if err != nil {

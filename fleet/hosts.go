@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -145,11 +144,7 @@ func ReadHosts(r io.Reader) ([]string, error) {
 	sc := bufio.NewScanner(r)
 	for n := 1; sc.Scan(); n++ {
 		l, _, _ := strings.Cut(sc.Text(), "#")
-		words := strings.Fields(l)
-		if len(words) > 1 && !fieldsOfInventory(words) {
-			return nil, &LineError{n, fmt.Errorf("%q is %d words; a host stands on each line", clipLine(strings.Join(words, " ")), len(words))}
-		}
-		for _, w := range words {
+		for _, w := range strings.Fields(l) {
 			list, err := hostsOf(w)
 			if err != nil {
 				return nil, &LineError{n, err}
@@ -158,18 +153,6 @@ func ReadHosts(r io.Reader) ([]string, error) {
 		}
 	}
 	return out, sc.Err()
-}
-
-// fieldsOfInventory reports whether one of the words says what list this is; that is the better answer.
-func fieldsOfInventory(words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { _, err := hostsOf(w); return errors.Is(err, ErrInventory) })
-}
-
-func clipLine(s string) string {
-	if len(s) > 60 {
-		return s[:60] + "…"
-	}
-	return s
 }
 
 // hostsOf gives the hosts that a word of a list stands for.

@@ -55,14 +55,14 @@ func (c *Client) Quick(ctx context.Context, line string, env map[string]string) 
 	ok = ok && !c.noQuick
 	c.mu.Unlock()
 	if !ok {
-		return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
+		return c.Run(ctx, Sh(line, env))
 	}
 	var q *quickShell
 	job := newQuickJob()
 	for begun := false; !begun; {
 		var err error
 		if q, err = c.quickShell(ctx); errors.Is(err, errNoShell) {
-			return c.Run(ctx, Command{Args: []string{"sh", "-c", line}, Env: env})
+			return c.Run(ctx, Sh(line, env))
 		} else if err != nil {
 			return Result{}, err
 		}
@@ -99,17 +99,33 @@ func (p *Pool) Quick(ctx context.Context, t Target, line string, env map[string]
 // plainLine is a program with arguments that no shell would change: it needs none.
 var plainLine = pattern.New(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
 
+// A line that sh runs is in its environment, and on no command line: pgrep -f and pkill -f, which many lines are, would find it there.
+const (
+	lineVar  = "JARVIS_LINE"
+	evalLine = `jarvis_line=$JARVIS_LINE; unset JARVIS_LINE; eval "$jarvis_line"`
+)
+
+// Sh gives a command that has sh run a line, as Quick does, in a session of its own.
+func Sh(line string, env map[string]string) Command {
+	with := maps.Clone(env)
+	if with == nil {
+		with = map[string]string{}
+	}
+	with[lineVar] = line
+	return Command{Args: []string{"sh", "-c", evalLine}, Env: with}
+}
+
 // quickRequest writes a line as the script wants it: one line.
 func quickRequest(line string, env map[string]string) (string, bool) {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "%s=%s; export %s; ", k, Quote(env[k]), k)
 	}
-	b.WriteString("exec $jarvis_setsid ")
-	if !plainLine.MatchString(line) {
-		line = "sh -c " + Quote(line)
+	if plainLine.MatchString(line) {
+		b.WriteString("exec $jarvis_setsid " + line)
+	} else {
+		fmt.Fprintf(&b, "%s=%s; export %s; exec $jarvis_setsid sh -c %s", lineVar, Quote(line), lineVar, Quote(evalLine))
 	}
-	b.WriteString(line)
 	text := b.String()
 	return text, !strings.ContainsAny(text, "\n\x00")
 }

@@ -35,6 +35,8 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		{"as the next one sees, too", "echo [$X$Y]", nil, "[]\n", "", 0, ""},
 		{"nothing on stdin", "cat; read x || echo none", nil, "none\n", "", 0, ""},
 		{"a signal", "kill -SEGV $(sh -c 'echo $PPID')", nil, "", "*", 139, "SEGV"},
+		{"a line that looks for itself", "pgrep -f what.is.nowhere", nil, "", "", 1, ""},
+		{"and finds nothing of ours in its environment", "env | grep -c JARVIS_LINE", nil, "0\n", "", 1, ""},
 		{"a line of another language", "echo 'unclosed", nil, "", "*", 2, ""},
 		{"a line that ends in a backslash", `echo a \`, nil, "a \\\n", "", 0, ""},
 		{"a comment", "echo a # b", nil, "a\n", "", 0, ""},

@@ -222,7 +222,7 @@ hosts:
   - {name: web3, groups: [web]}
 tasks:
   - {name: flag, plugin: check_flag, args: ["a  b; $(reboot)"], schedule: "@every 1s", attempts: 2}
-  - {name: mend, command: "rm -f /mend; echo mended $JARVIS_EVENT $JARVIS_EVENT_TASK $JARVIS_EVENT_HOST $JARVIS_EVENT_STATUS \"$JARVIS_EVENT_OUTPUT\" >> /mended; cat >> /mended.json"}
+  - {name: mend, command: "pkill -f 'mend[e]d.json'; rm -f /mend; echo mended $JARVIS_EVENT $JARVIS_EVENT_TASK $JARVIS_EVENT_HOST $JARVIS_EVENT_STATUS \"$JARVIS_EVENT_OUTPUT\" >> /mended; cat >> /mended.json"}
   - {name: mendable, command: "test ! -e /mend", schedule: "@every 1s", attempts: 1, expect: {exit: [0]}}
 host_tasks:
   - {tasks: [flag, mendable], hosts: ["@web"]}

@@ -108,7 +108,6 @@ func TestOddLinesAreRefusedInWords(t *testing.T) {
 		"exec uptime -o h":                      "no hosts are given: -o and -s stand after the command here, and are words of it",
 		"exec -o web1 web2 web3 uptime":         "web2 follows -o web1, and both are names of files here: the shell has expanded a pattern like web[1-3]; quote it, as in -o 'web[1-3]'",
 		"upload -o web1 web2 -r up f":           "f does not stand beside the other files of `upload`: they stand together, before the flags or after them; a pattern of hosts is quoted",
-		"exec -o ./two true":                    "two:1: \"web1 web2\" is 2 words; a host stands on each line",
 		"fetch -r two h:/y":                     "-r two is a file here; what is fetched goes into a directory",
 		"fetch --lock-file /x h:/y":             "--lock-file does nothing with `fetch`: it locks nothing",
 	} {
