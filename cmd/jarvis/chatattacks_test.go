@@ -105,6 +105,7 @@ func TestChatAttacks(t *testing.T) {
 					t.Fatalf("%s: there are %d runs", a.name, n)
 				}
 			}
+			settled(t, g, g.told(), "") // the bot has just come back, and may not hear yet
 			before := g.told()
 			g.say(t, "alice", deed) // who may
 			if rest := settled(t, g, before, "run 1"); runs() != 1 {
