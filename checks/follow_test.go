@@ -137,12 +137,12 @@ tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
 host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
 `, func(t *testing.T, g *ground) {
 		begin := g.wall()
-		time.Sleep(10*time.Hour + time.Second)
+		time.Sleep(4*time.Hour + time.Second)
 		for _, x := range []struct {
 			since, until time.Duration
 			keys         []Key
 			want         int
-		}{{9 * time.Hour, 0, nil, 122}, {2 * time.Hour, 3 * time.Hour, nil, 120}, {2 * time.Hour, 3 * time.Hour, []Key{{"disk", "loki"}}, 60}, {0, time.Hour, []Key{{"disk", "loki"}, {"disk", "thor"}}, 118}, {20 * time.Hour, 0, nil, 0}} {
+		}{{3 * time.Hour, 0, nil, 122}, {2 * time.Hour, 3 * time.Hour, nil, 120}, {2 * time.Hour, 3 * time.Hour, []Key{{"disk", "loki"}}, 60}, {0, time.Hour, []Key{{"disk", "loki"}, {"disk", "thor"}}, 118}, {20 * time.Hour, 0, nil, 0}} {
 			f := ResultFilter{Keys: x.keys, Limit: maxResults, Since: begin.Add(x.since).Truncate(time.Minute)}
 			if x.until > 0 {
 				f.Until = begin.Add(x.until).Truncate(time.Minute)
