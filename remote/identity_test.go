@@ -123,7 +123,9 @@ func (d *desk) login(config, word string, set func(*remote.Resolver)) error {
 	if err != nil {
 		return err
 	}
-	target.Timeout = real.Patience(20 * time.Second) // a key with a passphrase takes seconds to open under the race detector
+	if target.Timeout == 0 { // a key with a passphrase takes seconds to open under the race detector
+		target.Timeout = real.Patience(20 * time.Second)
+	}
 	ctx, cancel := context.WithTimeout(d.t.Context(), real.Patience(30*time.Second))
 	defer cancel()
 	c, err := remote.Dial(ctx, target)
