@@ -3,7 +3,6 @@ package tasklog
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -286,50 +285,6 @@ func (p *plan) sort(list []walked) {
 	}
 }
 
-// rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or the like.
-func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []walked, err error) {
-	last, err := l.past.newestBegun(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ids := slices.Sorted(maps.Keys(p.open))
-	for _, id := range []string{last, running} {
-		if id != "" && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	for _, id := range ids {
-		t := pendingOf(id)
-		if slices.Contains(p.merge, t.Commit) {
-			continue
-		}
-		w := walked{id: id, p: Pending{Task: Task{Name: p.open[id]}, Commit: t.Commit, Position: t.Position}}
-		here, err := l.git.commit(ctx, t.Commit)
-		if err != nil {
-			return nil, err
-		}
-		if here != "" {
-			if is, err := l.git.within(ctx, t.Commit, p.done); err != nil {
-				return nil, err
-			} else if is {
-				continue
-			}
-			file, entries, err := l.list(ctx, t.Commit)
-			if _, unreadable := err.(*listError); err != nil && !unreadable {
-				return nil, err
-			}
-			if t.Position <= len(entries) {
-				e := entries[t.Position-1]
-				w.p.Task, w.p.File, w.p.Line, w.p.Author, w.p.At = e.task, file, e.line, l.author(ctx, t.Commit), l.date(ctx, t.Commit)
-			}
-		}
-		if w.p.Task.Name != "" {
-			out = append(out, w)
-		}
-	}
-	return out, nil
-}
-
 // odd says which keys of a list mean nothing.
 func odd(file string, entries []entry) (out []string) {
 	for _, e := range entries {
@@ -338,36 +293,6 @@ func odd(file string, entries []entry) (out []string) {
 		}
 	}
 	return out
-}
-
-// find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not go. Of
-// one whose text this copy never had, the name counts.
-func find(lost, list []walked, entries []entry, commit, running string) (found, rest []walked) {
-	more := map[string]int{} // how many of a name are new
-	for _, e := range entries {
-		more[e.task.Name]++
-	}
-	for _, w := range list {
-		more[w.p.Task.Name]--
-	}
-	for _, w := range lost {
-		name := w.p.Task.Name
-		if w.p.Task.Shell == "" {
-			for _, e := range entries {
-				if strings.Join(strings.Fields(e.task.Name), " ") == name {
-					w.p.Task, w.p.Line, name = e.task, e.line, e.task.Name
-				}
-			}
-		}
-		if more[name] <= 0 && w.id != running {
-			rest = append(rest, w)
-			continue
-		}
-		more[name]--
-		w.at = commit
-		found = append(found, w)
-	}
-	return found, rest
 }
 
 // next takes the walk one commit further.
@@ -437,62 +362,6 @@ func edited(gone, here []walked, now []entry, i int) *walked {
 	return nil
 }
 
-// list reads the task list of a commit.
-func (l *Repo) list(ctx context.Context, commit string) (file string, entries []entry, err error) {
-	found, err := l.lists(ctx, []string{commit})
-	if err != nil {
-		return "", nil, err
-	}
-	return found[0].file, found[0].entries, found[0].err
-}
-
-// listed is what a commit has for a task list.
-type listed struct {
-	file    string
-	entries []entry
-	err     error // a *listError
-}
-
-// lists reads the task lists of commits. What the last look read is not read again.
-func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
-	places := []string{"envs/" + l.cfg.Env + "/tasks.yaml", "tasks.yaml"}
-	var names []string
-	for _, c := range commits {
-		for _, f := range places {
-			names = append(names, c+":"+f)
-		}
-	}
-	blobs, err := l.git.files(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]listed, len(commits))
-	for i := range commits {
-		out[i] = listed{file: "tasks.yaml", err: &listError{file: places[0], msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}}
-		for k, f := range places {
-			b := blobs[i*len(places)+k]
-			if b.hash == "" {
-				continue
-			}
-			known, ok := l.parsed[f+" "+b.hash]
-			if !ok {
-				known = &listed{file: f}
-				known.entries, known.err = parseList(f, b.text)
-				if l.parsed == nil || len(l.parsed) > maxParsed {
-					l.parsed = map[string]*listed{}
-				}
-				l.parsed[f+" "+b.hash] = known
-			}
-			out[i] = listed{f, slices.Clip(known.entries), known.err}
-			break
-		}
-	}
-	return out, nil
-}
-
-// maxParsed is how many task lists are remembered.
-const maxParsed = 2000
-
 // ran gives what an earlier version ran of a list that is refused now.
 func ran(le *listError, commit string, did func(id string) bool) []walked {
 	var out []walked
@@ -505,26 +374,6 @@ func ran(le *listError, commit string, did func(id string) bool) []walked {
 	return out
 }
 
-// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken for
-// an empty one, all would run again when it is mended. What an earlier version read of those that are refused now comes behind it;
-// several says that there is some.
-func (l *Repo) lastList(ctx context.Context, commit string) (list []entry, several bool, err error) {
-	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
-	if err != nil {
-		return nil, false, err
-	}
-	var behind []entry
-	for _, c := range append([]string{commit}, older...) {
-		_, entries, err := l.list(ctx, c)
-		le, isList := err.(*listError)
-		if !isList {
-			return join(entries, behind), behind != nil, err
-		}
-		behind = join(le.ran, behind)
-	}
-	return behind, true, nil // there was none yet
-}
-
 // ordered puts a list into the order of another one, as far as they hold the same.
 func ordered(list []walked, as []entry) []walked {
 	rest, same := slices.Clone(list), []walked{}
@@ -535,118 +384,6 @@ func ordered(list []walked, as []entry) []walked {
 		}
 	}
 	return append(rest, same...)
-}
-
-// join puts behind a list what it does not hold already, as often.
-func join(list, more []entry) []entry {
-	have := map[string]int{}
-	for _, e := range list {
-		have[e.task.key()]++
-	}
-	for _, e := range more {
-		if k := e.task.key(); have[k] > 0 {
-			have[k]--
-		} else {
-			list = append(list, e)
-		}
-	}
-	return list
-}
-
-// wrote is who wrote a commit, and when it was committed; of a merge, who wrote what it brought.
-type wrote struct {
-	author string
-	at     time.Time
-}
-
-// authors learns who wrote commits, by two processes however many they are.
-func (l *Repo) authors(ctx context.Context, commits []string) error {
-	known := map[string]wrote{}
-	brought := map[string]string{} // by merge
-	read := func(commits []string, each func(commit, parents, name string, at time.Time)) error {
-		if len(commits) == 0 {
-			return nil
-		}
-		out, err := l.git.feed(ctx, strings.Join(commits, "\n")+"\n", "log", "--no-walk=unsorted", "--stdin", "--format=%H%x09%P%x09%ct%x09%an")
-		for line := range strings.Lines(out) {
-			if f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 4); len(f) == 4 {
-				n, _ := strconv.ParseInt(f[2], 10, 64)
-				name := plain.Line(f[3])
-				if name == "" {
-					name = "somebody"
-				}
-				each(f[0], f[1], name, time.Unix(n, 0))
-			}
-		}
-		return err
-	}
-	if err := read(commits, func(commit, parents, name string, at time.Time) {
-		known[commit] = wrote{name, at}
-		if _, second, merge := strings.Cut(parents, " "); merge {
-			brought[commit], _, _ = strings.Cut(second, " ")
-		}
-	}); err != nil {
-		return err
-	}
-	names := map[string]string{}
-	seconds := slices.Compact(slices.Sorted(maps.Values(brought)))
-	if err := read(seconds, func(commit, _, name string, _ time.Time) { names[commit] = name }); err != nil {
-		return err
-	}
-	for commit, second := range brought {
-		known[commit] = wrote{names[second], known[commit].at}
-	}
-	l.wrote = known
-	return nil
-}
-
-// by gives who wrote a commit.
-func (l *Repo) by(ctx context.Context, commit string) wrote {
-	if w, ok := l.wrote[commit]; ok {
-		return w
-	}
-	had := l.wrote
-	err := l.authors(ctx, []string{commit})
-	w, ok := l.wrote[commit]
-	l.wrote = had
-	if err != nil || !ok {
-		return wrote{author: "somebody"}
-	}
-	return w
-}
-
-func (l *Repo) author(ctx context.Context, commit string) string { return l.by(ctx, commit).author }
-
-func (l *Repo) date(ctx context.Context, commit string) time.Time { return l.by(ctx, commit).at }
-
-// signed checks the signatures of the commits that bring tasks.
-func (l *Repo) signed(ctx context.Context, p *plan) error {
-	if !l.cfg.RequireSigned {
-		return nil
-	}
-	for _, c := range p.merge {
-		if !slices.ContainsFunc(p.pending, func(t Pending) bool { return t.Commit == c }) {
-			continue
-		}
-		if _, err := l.git.run(ctx, "verify-commit", c); err != nil {
-			return troublef("the commit %.8s by %s is not signed by a key of %s", c, l.author(ctx, c), l.cfg.AllowedSigners)
-		}
-	}
-	return nil
-}
-
-// signer gives who of `people` signed a commit: a name in allowed_signers that is one of theirs. "" when nobody did: the name
-// and the address of an author are whatever somebody writes.
-func (l *Repo) signer(ctx context.Context, commit string) string {
-	if l.cfg.AllowedSigners == "" || l.log.world.Known == nil {
-		return ""
-	}
-	out, err := l.git.run(ctx, "log", "-1", "--format=%G?%x09%GS", commit)
-	good, name, _ := strings.Cut(out, "\t")
-	if err != nil || good != "G" || !l.log.world.Known(name) {
-		return ""
-	}
-	return name
 }
 
 // passed gives what the done branch may merge now that the tasks in finished are done: the last commit before the next
