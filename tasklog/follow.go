@@ -320,7 +320,7 @@ func (r *Repo) me() string {
 func (r *Repo) catchUp(ctx context.Context, p *plan, merge string) error {
 	r.busy.Lock()
 	defer r.busy.Unlock()
-	err := r.git.moveDone(ctx, p.done, merge, fmt.Sprintf("Merge %.8s: no tasks for %s\n", merge, r.cfg.Env), nil)
+	err := r.git.moveDone(ctx, p.done, merge, passing(merge, r.cfg.Env)+"\n", nil)
 	if errors.Is(err, errMoved) {
 		return nil
 	}

@@ -80,17 +80,8 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	case p.done == "":
 		return nil, troublef("there is no branch %[1]s in %[2]s, so nobody knows what has been run; `git push origin COMMIT:refs/heads/%[1]s` says that all up to COMMIT has been", l.cfg.Done, l.cfg.Repo)
 	}
-	// What done has and the wanted branch has not may be merges and our own marks, and nothing else.
-	strays, err := g.lines(ctx, "log", "--no-merges", "--format=%H%x09%an%x09%s%x09%(trailers:key="+trailerTask+",valueonly,separator=%x2c)", p.wanted+".."+p.done)
-	if err != nil {
+	if err := l.strays(ctx, p); err != nil {
 		return nil, err
-	}
-	for _, s := range strays {
-		f := strings.Split(s, "\t")
-		if len(f) < 4 || f[3] == "" {
-			return nil, troublef("the branch %s holds the commit %.8s by %s (%s), which the wanted branch does not: its history was rewritten, or somebody committed to %[1]s; push the history back, or move %[1]s yourself to what has been run",
-				l.cfg.Done, f[0], f[1], f[2])
-		}
 	}
 	if err := l.marks(ctx, p); err != nil {
 		return nil, err

@@ -260,6 +260,22 @@ func TestWhatWaits(t *testing.T) {
 			r.finishAll(w.t)
 			w.sh("git commit -q --amend -m other; git push -qf origin master")
 		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .change., which the wanted branch does not: its history was rewritten"},
+		{"a merge of a pull request is rewritten", nil, func(w *world, r *Repo) {
+			w.sh("git checkout -q -b pr; git commit -q --allow-empty -m pr; git checkout -q master; git commit -q --allow-empty -m more; git push -q origin master")
+			r.finishAll(w.t)
+			w.sh("git merge -q --no-ff --no-commit pr; printf -- '---\n" + strings.ReplaceAll(entries("a"), "\n", "\\n") + "' > envs/default/tasks.yaml; git add -A; git commit -qm 'Merge pull request'; git push -q origin master")
+			r.finishAll(w.t)
+			w.sh("git commit -q --amend -m other; git push -qf origin master")
+		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .Merge pull request.,"},
+		{"a merge at the beginning of done is rewritten", nil, func(w *world, r *Repo) {
+			w.sh("git checkout -q -b pr; git commit -q --allow-empty -m pr; git checkout -q master; git commit -q --allow-empty -m more; git merge -q --no-ff -m 'Merge pull request' pr; git push -q origin master master:done")
+			w.sh("git commit -q --amend -m other; git push -qf origin master")
+		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .Merge pull request.,"},
+		{"a merge of no tasks, and then some", nil, func(w *world, r *Repo) {
+			w.sh("git commit -q --allow-empty -m none; git push -q origin master")
+			r.finishAll(w.t)
+			w.list(entries("a"))
+		}, "^a/1$"},
 		{"somebody commits to done", nil, func(w *world, _ *Repo) {
 			w.sh("git checkout -q -b done; echo x > x; git add x; git commit -qm 'by hand'; git push -q origin done; git checkout -q master")
 			w.list(entries("a"))
