@@ -141,6 +141,17 @@ func (c *catalog) pin(host, node string) {
 	c.pins[host] = node
 }
 
+// whereOf gives the host that runs a pair: its own, or the task's From.
+func (c *catalog) whereOf(k Key) string {
+	if p := c.plans[k]; p.task.From != "" {
+		return p.task.From
+	}
+	return k.Host
+}
+
+// siloOf gives the silo in which a host stands, as the definitions say, or its clipboard.
+func (c *catalog) siloOf(host string) string { return cmp.Or(c.hosts[host].Silo, c.silos[host]) }
+
 // planActions makes the pairs that an action may have run, where no schedule does.
 func (c *catalog) planActions(a *action, declared []Key) {
 	i := slices.IndexFunc(c.defs.Tasks, func(t Task) bool { return t.Name == a.Task })

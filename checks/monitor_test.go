@@ -169,7 +169,7 @@ func TestJudge(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.task.Name = "x"
 			p := plan{Key: Key{"x", "loki"}, task: &c.task, expect: c.task.expect()}
-			j := p.judge(c.out)
+			j := judge(&p, c.out)
 			if j.status != c.want || j.line != c.line {
 				t.Errorf("%s %q, want %s %q", j.status, j.line, c.want, c.line)
 			}

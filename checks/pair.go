@@ -3,8 +3,6 @@ package checks
 import (
 	"container/heap"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
 	"github.com/jarvisops/jarvis/remote"
@@ -174,7 +172,7 @@ func (p *pair) next(now time.Time) time.Time {
 		}
 	}
 	from := now
-	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.fixed && ahead < largestStep) {
+	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.Fixed() && ahead < largestStep) {
 		from = p.stand.Due
 	}
 	return p.schedule.Next(from, p.String())
@@ -185,11 +183,11 @@ func (p *pair) next(now time.Time) time.Time {
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known
-		if p.known && p.schedule.cron != nil && !p.stand.Made.IsZero() { // it may have run, and died before its first result
+		if p.known && p.schedule.ByClock() && !p.stand.Made.IsZero() { // it may have run, and died before its first result
 			return p.missed(p.schedule.Next(p.stand.Made, p.String()), now, alive, policy)
 		}
 		n := p.schedule.Next(now, p.String())
-		if p.schedule.every > 0 { // every so often: the first time soon
+		if p.schedule.Every() > 0 { // every so often: the first time soon
 			if s := now.Add(p.spread(soon)); s.Before(n) {
 				return s
 			}
@@ -220,10 +218,4 @@ func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 // spread gives each pair its own part of d, always the same.
 func (p *pair) spread(d time.Duration) time.Duration {
 	return time.Duration(part(p.String()) * float64(d))
-}
-
-// part gives a number from 0 to 1 that belongs to a key.
-func part(key string) float64 {
-	sum := sha256.Sum256([]byte(key))
-	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
 }

@@ -54,12 +54,12 @@ func TestACheckThatPanicsHarmsItselfOnly(t *testing.T) {
 func TestWhatAPluginSaysIsPlain(t *testing.T) {
 	const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\x00h M\xfcnchen"
 	p := plan{Key: Key{"x", "loki"}, task: &Task{Name: "x"}}
-	j := p.judge(outcome{stdout: hostile + "|'\x1b[31mla\x02bel'=1s\n" + hostile + "\nmore\n", stderr: hostile})
+	j := judge(&p, outcome{stdout: hostile + "|'\x1b[31mla\x02bel'=1s\n" + hostile + "\nmore\n", stderr: hostile})
 	if want := "abcdef gh München"; j.line != want || j.long != want+"\nmore\nstderr: "+want || j.perf != "'label'=1s" {
 		t.Errorf("judge() = %q, %q, %q", j.line, j.long, j.perf)
 	}
 	for _, out := range []outcome{{text: hostile}, {unreachable: true, text: hostile}, {signal: "KILL", stdout: hostile}} {
-		if j := p.judge(out); plain.Line(j.line) != j.line {
+		if j := judge(&p, out); plain.Line(j.line) != j.line {
 			t.Errorf("judge() = %q", j.line)
 		}
 	}

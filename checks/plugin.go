@@ -35,6 +35,12 @@ func ParseStatus(word string) (Status, error) {
 	return Unknown, fmt.Errorf("%q is no status; there are ok, warning, critical and unknown", word)
 }
 
+// Worse reports whether a status is worse than another: OK, WARNING, UNKNOWN, CRITICAL.
+func (s Status) Worse(than Status) bool { return rank(s) < rank(than) }
+
+// rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
+func rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
+
 // Output is what a plugin said.
 type Output struct {
 	Line string   // the first line, without performance data

@@ -80,12 +80,6 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	return out, nil
 }
 
-// Worse reports whether a status is worse than another: OK, WARNING, UNKNOWN, CRITICAL.
-func (s Status) Worse(than Status) bool { return rank(s) < rank(than) }
-
-// rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
-func rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
-
 // group gives the hosts of a group or cluster. mu is held.
 func (m *Monitor) group(name string) map[string]bool {
 	out := map[string]bool{}

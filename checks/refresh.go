@@ -75,13 +75,6 @@ func (m *Monitor) leave(left []Definition) {
 	}
 }
 
-func (c *catalog) whereOf(k Key) string {
-	if p := c.plans[k]; p.task.From != "" {
-		return p.task.From
-	}
-	return k.Host
-}
-
 // adopt makes a catalog the one that counts. mu is held.
 func (m *Monitor) adopt(cat *catalog, rec record) {
 	now := m.now()
@@ -142,7 +135,7 @@ func (m *Monitor) place(p *pair, h *host) {
 // moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
 // held.
 func (m *Monitor) moveHost(h *host) {
-	share := m.cat.shareOf(h.name)
+	share := shareOf(m.cat, h.name)
 	if m.alone || share == h.share {
 		return
 	}
@@ -214,7 +207,7 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	grouped := map[string][]string{}
 	names := map[int64]string{}
 	for _, r := range runs {
-		if r.Reach.Addr == "" || !defName.MatchString(r.Host) {
+		if r.Reach.Addr == "" || !IsName(r.Host) {
 			continue
 		}
 		rec.hosts = append(rec.hosts, r.Host)

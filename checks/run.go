@@ -215,7 +215,7 @@ type judged struct {
 }
 
 // judge says what an outcome means.
-func (p *plan) judge(out outcome) judged {
+func judge(p *plan, out outcome) judged {
 	if p.Task == hostTask {
 		if out.unreachable {
 			return judged{status: Critical, line: clip(out.text, maxLine)}

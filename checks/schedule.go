@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -111,3 +113,18 @@ func (s Schedule) Next(t time.Time, key string) time.Time {
 func (s Schedule) same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }
 
 func (s Schedule) never() bool { return s.cron == nil && s.every == 0 }
+
+// part gives a number from 0 to 1 that belongs to a key.
+func part(key string) float64 {
+	sum := sha256.Sum256([]byte(key))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
+
+// ByClock reports whether it is of cron fields: the clock on the wall says when it is due.
+func (s Schedule) ByClock() bool { return s.cron != nil }
+
+// Fixed reports whether it names some hours, so that each of its times comes once on a day when clocks are changed.
+func (s Schedule) Fixed() bool { return s.fixed }
+
+// Every gives the time from one run to the next; 0: the clock says when it is due, or nothing does.
+func (s Schedule) Every() time.Duration { return s.every }

@@ -20,15 +20,12 @@ const parts = 256
 const pinned = "node " // begins the name of a part that one node must have
 
 // shareOf gives the part of a host.
-func (c *catalog) shareOf(host string) string {
+func shareOf(c *catalog, host string) string {
 	if pin := c.pins[host]; pin != "" {
 		return pinned + pin
 	}
 	return c.siloOf(host) + "/" + strconv.Itoa(int(part(host)*parts))
 }
-
-// siloOf gives the silo in which a host stands, as the definitions say, or its clipboard.
-func (c *catalog) siloOf(host string) string { return cmp.Or(c.hosts[host].Silo, c.silos[host]) }
 
 // peer is a node that may have parts. silos are those that it reaches, its own ("" is the hub's) and those of its agents, each
 // between commas.

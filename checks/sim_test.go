@@ -39,7 +39,7 @@ func TestSimulation(t *testing.T) {
 		cat := &catalog{}
 		for i := range hosts {
 			h := fmt.Sprint("web", i+1)
-			x, _ := p.wants(cat.shareOf(h))
+			x, _ := p.wants(shareOf(cat, h))
 			out[x.name] = append(out[x.name], h)
 		}
 		return out

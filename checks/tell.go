@@ -11,7 +11,7 @@ import (
 func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	p := f.p
 	s := settled{f: f, p: p, stand: p.stand}
-	if bug := guard.Do(func() { s.j = p.judge(f.out) }); bug != nil { // what reads plugins' output meets anything
+	if bug := guard.Do(func() { s.j = judge(&p.plan, f.out) }); bug != nil { // what reads plugins' output meets anything
 		guard.Log(m.Log, "read what a check said", "check", p.Key.String())(bug)
 		s.j = judged{status: Unknown, line: bugText}
 	}

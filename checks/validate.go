@@ -59,6 +59,9 @@ func (c *Config) Check() error {
 
 var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+// IsName reports whether a word may name a definition: letters, digits, dots, dashes and underscores.
+func IsName(word string) bool { return defName.MatchString(word) }
+
 // fault is what is wrong with one definition.
 type fault struct {
 	kind, name string
