@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -17,47 +18,47 @@ var (
 )
 
 // NoCheckError: no such check is declared.
-type NoCheckError struct{ Key Key }
+type NoCheckError struct{ Key model.Key }
 
 func (e *NoCheckError) Error() string { return fmt.Sprintf("there is no check %s", e.Key) }
 
 // declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
 // is left out, or a task that has gone from a file would keep the server from starting.
-func (m *Monitor) declared(ctx context.Context) (all *Defs, left []Definition, err error) {
-	files, err := m.conf().load()
+func (m *Monitor) declared(ctx context.Context) (all *model.Defs, left []model.Definition, err error) {
+	files, err := m.conf().Load()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := files.check(m.conf().Plugins); err != nil {
+	if err := files.Check(m.conf().Plugins); err != nil {
 		return nil, nil, err
 	}
 	made, err := m.made(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	all, left = usable(files, made, m.conf().Plugins)
+	all, left = model.Usable(files, made, m.conf().Plugins)
 	return all, left, nil
 }
 
 // files gives what files declare; what is wrong with them is a sentence for people.
-func (m *Monitor) files() (*Defs, error) {
-	d, err := m.conf().load()
+func (m *Monitor) files() (*model.Defs, error) {
+	d, err := m.conf().Load()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
 	}
 	return d, nil
 }
 
 // made gives what the API has made.
-func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
+func (m *Monitor) made(ctx context.Context) ([]model.Definition, error) {
 	rows, err := m.DB.Query(ctx, "SELECT kind, name, yaml, by_whom, at FROM check_defs ORDER BY kind, name")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []Definition
+	var out []model.Definition
 	for rows.Next() {
-		var d Definition
+		var d model.Definition
 		var at int64
 		if err := rows.Scan(&d.Kind, &d.Name, &d.YAML, &d.By, &at); err != nil {
 			return nil, err
@@ -69,7 +70,7 @@ func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
 }
 
 // Definitions gives what is declared, of one kind or ("") of all: in files first.
-func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, error) {
+func (m *Monitor) Definitions(ctx context.Context, kind string) ([]model.Definition, error) {
 	files, err := m.files()
 	if err != nil {
 		return nil, err
@@ -78,29 +79,31 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, e
 	if err != nil {
 		return nil, err
 	}
-	out := files.all()
-	_, left := usable(files, made, m.conf().Plugins)
+	out := files.All()
+	_, left := model.Usable(files, made, m.conf().Plugins)
 	for _, d := range made {
-		if files.has(d.Kind, d.Name) {
+		if files.Has(d.Kind, d.Name) {
 			continue
 		}
-		if i := slices.IndexFunc(left, d.is); i >= 0 {
+		if i := slices.IndexFunc(left, d.Is); i >= 0 {
 			d = left[i]
 		}
 		out = append(out, d)
 	}
-	out = slices.DeleteFunc(out, func(d Definition) bool { return kind != "" && d.Kind != kind })
-	slices.SortStableFunc(out, func(a, b Definition) int { return slices.Index(Kinds, a.Kind) - slices.Index(Kinds, b.Kind) })
+	out = slices.DeleteFunc(out, func(d model.Definition) bool { return kind != "" && d.Kind != kind })
+	slices.SortStableFunc(out, func(a, b model.Definition) int {
+		return slices.Index(model.Kinds, a.Kind) - slices.Index(model.Kinds, b.Kind)
+	})
 	return out, nil
 }
 
 // Define makes or changes a definition. It counts when Define returns. The error wraps ErrInvalid or ErrInFile when it is
 // the caller's.
-func (m *Monitor) Define(ctx context.Context, d Definition) error {
-	if !IsName(d.Name) {
-		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", ErrInvalid, d.Name)
+func (m *Monitor) Define(ctx context.Context, d model.Definition) error {
+	if !model.IsName(d.Name) {
+		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", model.ErrInvalid, d.Name)
 	}
-	if _, err := parseDef(d.Kind, d.Name, d.YAML); err != nil {
+	if _, err := model.ParseDefinition(d.Kind, d.Name, d.YAML); err != nil {
 		return err
 	}
 	return m.redefine(ctx, d.Kind, d.Name, &d, func(tx store.Tx) error {
@@ -120,7 +123,7 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 	if err != nil {
 		return err
 	}
-	if !files.has(kind, name) && !slices.ContainsFunc(made, func(x Definition) bool { return x.Kind == kind && x.Name == name }) {
+	if !files.Has(kind, name) && !slices.ContainsFunc(made, func(x model.Definition) bool { return x.Kind == kind && x.Name == name }) {
 		return fmt.Errorf("%w: %s %s", ErrNotFound, kind, name)
 	}
 	return m.redefine(ctx, kind, name, nil, func(tx store.Tx) error {
@@ -131,37 +134,37 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 
 // redefine tries what all would be with d (nil: nothing) in the place of what has its name, writes it, and has it count. What
 // was left out before does not stand in its way.
-func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
+func (m *Monitor) redefine(ctx context.Context, kind, name string, d *model.Definition, write func(store.Tx) error) error {
 	m.defining.Lock()
 	defer m.defining.Unlock()
 	return m.DB.OneByOne(ctx, func() error { return m.tryDefine(ctx, kind, name, d, write) })
 }
 
 // tryDefine is redefine, while nobody else defines anything.
-func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
+func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *model.Definition, write func(store.Tx) error) error {
 	files, err := m.files()
 	if err != nil {
 		return err
 	}
-	if files.has(kind, name) {
+	if files.Has(kind, name) {
 		return fmt.Errorf("%w: %s %s is declared in %s; change it there", ErrInFile, kind, name, m.filesName())
 	}
-	if err := files.check(m.conf().Plugins); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := files.Check(m.conf().Plugins); err != nil {
+		return fmt.Errorf("%w: %w", model.ErrInvalid, err)
 	}
 	made, err := m.made(ctx)
 	if err != nil {
 		return err
 	}
-	_, before := usable(files, made, m.conf().Plugins)
-	made = slices.DeleteFunc(made, Definition{Kind: kind, Name: name}.is)
+	_, before := model.Usable(files, made, m.conf().Plugins)
+	made = slices.DeleteFunc(made, model.Definition{Kind: kind, Name: name}.Is)
 	if d != nil {
 		made = append(made, *d)
 	}
-	_, after := usable(files, made, m.conf().Plugins)
+	_, after := model.Usable(files, made, m.conf().Plugins)
 	for _, x := range after {
-		if d != nil && d.is(x) || !slices.ContainsFunc(before, x.is) {
-			return fmt.Errorf("%w: %s", ErrInvalid, x.Trouble)
+		if d != nil && d.Is(x) || !slices.ContainsFunc(before, x.Is) {
+			return fmt.Errorf("%w: %s", model.ErrInvalid, x.Trouble)
 		}
 	}
 	if err := m.DB.Write(ctx, write); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -34,7 +35,7 @@ func (m *Monitor) graphites(ctx context.Context) {
 		m.mu.Lock()
 		cat := m.cat
 		m.mu.Unlock()
-		for _, a := range cat.actions {
+		for _, a := range cat.Rules {
 			if a.Graphite == "" {
 				continue
 			}
@@ -50,7 +51,7 @@ func (m *Monitor) graphites(ctx context.Context) {
 	}
 }
 
-func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) {
+func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err error) {
 	name := "graphite " + a.Name
 	after, err := m.mark(ctx, name)
 	if err != nil {
@@ -72,7 +73,7 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 		return 0, err
 	}
 	m.mu.Lock()
-	hosts, tasks := graphiteNames(m.names(func(k Key) string { return k.Host })), graphiteNames(m.names(func(k Key) string { return k.Task }))
+	hosts, tasks := model.GraphiteNames(m.names(func(k model.Key) string { return k.Host })), model.GraphiteNames(m.names(func(k model.Key) string { return k.Task }))
 	m.mu.Unlock()
 	var b strings.Builder
 	err = func() error {
@@ -87,8 +88,8 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 			m.mu.Lock()
 			p := m.byID[pair]
 			m.mu.Unlock()
-			if perf != "" && p != nil && a.follows(p.Key, onResult) {
-				graphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
+			if perf != "" && p != nil && a.Follows(p.Key, model.OnResult) {
+				model.GraphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
 			}
 		}
 		return rows.Err()
@@ -105,7 +106,7 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 }
 
 // names gives a part of the keys of all checks. mu is held.
-func (m *Monitor) names(part func(Key) string) iter.Seq[string] {
+func (m *Monitor) names(part func(model.Key) string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for k := range m.pairs {
 			if !yield(part(k)) {

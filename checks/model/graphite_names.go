@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"crypto/sha256"
@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// graphiteLines writes the plaintext protocol: path value timestamp.
-func graphiteLines(b *strings.Builder, path, perf string, at int64) {
+// GraphiteLines writes the plaintext protocol: path value timestamp.
+func GraphiteLines(b *strings.Builder, path, perf string, at int64) {
 	list, _ := ParsePerf(perf)
 	var labels []string
 	for _, x := range list {
 		labels = append(labels, x.Label)
 	}
-	names := graphiteNames(slices.Values(labels))
+	names := GraphiteNames(slices.Values(labels))
 	for _, x := range list {
 		if !math.IsNaN(x.Value) {
 			fmt.Fprintf(b, "%s.%s %s %d\n", path, names(x.Label), strconv.FormatFloat(x.Value, 'f', -1, 64), at)
@@ -26,9 +26,9 @@ func graphiteLines(b *strings.Builder, path, perf string, at int64) {
 	}
 }
 
-// graphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash of
+// GraphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash of
 // what they are called in it.
-func graphiteNames(all iter.Seq[string]) func(string) string {
+func GraphiteNames(all iter.Seq[string]) func(string) string {
 	owner, several := map[string]string{}, map[string]bool{}
 	for s := range all {
 		name := graphiteName(s)

@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"errors"
@@ -21,25 +21,25 @@ type Definition struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
-// is reports whether both are the same thing, whatever they say of it.
-func (d Definition) is(o Definition) bool { return d.Kind == o.Kind && d.Name == o.Name }
+// Is reports whether both are the same thing, whatever they say of it.
+func (d Definition) Is(o Definition) bool { return d.Kind == o.Kind && d.Name == o.Name }
 
 // ErrInvalid is of what people ask for: the words are not right.
 var ErrInvalid = errors.New("it is not right")
 
-// usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is given back
+// Usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is given back
 // with what is wrong with it. Files win.
-func usable(files *Defs, made []Definition, plugins string) (all *Defs, left []Definition) {
+func Usable(files *Defs, made []Definition, plugins string) (all *Defs, left []Definition) {
 	type parsed struct {
 		Definition
 		one *Defs
 	}
 	var kept []parsed
 	for _, d := range made {
-		if files.has(d.Kind, d.Name) {
+		if files.Has(d.Kind, d.Name) {
 			continue
 		}
-		one, err := parseDef(d.Kind, d.Name, d.YAML)
+		one, err := ParseDefinition(d.Kind, d.Name, d.YAML)
 		if err != nil {
 			d.Trouble = strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
 			left = append(left, d)
@@ -71,8 +71,8 @@ func usable(files *Defs, made []Definition, plugins string) (all *Defs, left []D
 	}
 }
 
-// parseDef reads one definition.
-func parseDef(kind, name, text string) (*Defs, error) {
+// ParseDefinition reads one definition.
+func ParseDefinition(kind, name, text string) (*Defs, error) {
 	var d Defs
 	var err error
 	switch kind {
@@ -111,13 +111,13 @@ func parseDef(kind, name, text string) (*Defs, error) {
 		return nil, fmt.Errorf("%w: there is no kind %q; there are %s", ErrInvalid, kind, strings.Join(Kinds, ", "))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s %s: %s", ErrInvalid, kind, name, oneLine(err))
+		return nil, fmt.Errorf("%w: %s %s: %s", ErrInvalid, kind, name, OneLine(err))
 	}
 	return &d, nil
 }
 
-// all gives everything that is declared, as definitions.
-func (d *Defs) all() []Definition {
+// All gives everything that is declared, as definitions.
+func (d *Defs) All() []Definition {
 	var out []Definition
 	put := func(kind, name string, v any) {
 		b, err := yaml.Dump(v, yaml.WithIndent(2))
@@ -150,7 +150,7 @@ func (d *Defs) all() []Definition {
 	return out
 }
 
-// has reports whether there is one of this kind and name.
-func (d *Defs) has(kind, name string) bool {
-	return slices.ContainsFunc(d.all(), func(x Definition) bool { return x.Kind == kind && x.Name == name })
+// Has reports whether there is one of this kind and name.
+func (d *Defs) Has(kind, name string) bool {
+	return slices.ContainsFunc(d.All(), func(x Definition) bool { return x.Kind == kind && x.Name == name })
 }
