@@ -273,7 +273,7 @@ func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
 		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
-			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
+			if t := p.soonest(now.Add(p.spread(soon / 3))); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
 		}
@@ -304,7 +304,7 @@ func (m *Monitor) reschedule(p *pair) {
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)
 	case p.stand.Down && !p.where.down: // the host came back meanwhile
-		m.due.at(p, now.Add(p.spread(soon/3)))
+		m.due.at(p, p.soonest(now.Add(p.spread(soon/3))))
 	default:
 		m.due.at(p, p.next(now))
 	}

@@ -3,6 +3,7 @@ package calendar
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -74,7 +75,7 @@ func (c *compiler) exception(name string) (*Period, error) {
 }
 
 func (c *compiler) build(d *Def) (*Period, error) {
-	p := &Period{zone: time.Local}
+	p := &Period{zone: time.Local, text: strings.Join(d.When, "; ") + " " + d.Zone}
 	if d.Zone != "" {
 		var err error
 		if p.zone, err = time.LoadLocation(d.Zone); err != nil {
@@ -96,7 +97,7 @@ func (c *compiler) build(d *Def) (*Period, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.except = append(p.except, x)
+		p.except, p.text = append(p.except, x), p.text+" except ("+x.text+")"
 	}
 	p.always = p.isAlways()
 	if from := p.earliest(c.now); !p.Within(from) && p.Next(from).IsZero() {

@@ -8,6 +8,7 @@ import (
 
 // Period is a time of people.
 type Period struct {
+	text   string // all that it was made of
 	zone   *time.Location
 	lines  []line
 	except []*Period
@@ -23,6 +24,14 @@ const (
 	farthest = 41
 	day      = 24 * time.Hour
 )
+
+// Same reports whether two periods are the same times; nil is all time.
+func (p *Period) Same(o *Period) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
+	return p.text == o.text
+}
 
 // Within reports whether it is the period at a moment.
 func (p *Period) Within(t time.Time) bool {
