@@ -61,6 +61,9 @@ func parseDays(words []string) (d days, err error) {
 		}
 		return d, nil
 	}
+	if _, ok := weekOf(words[0]); ok && strings.ContainsAny(words[0], ",-") {
+		return d, fmt.Errorf("%q is no time of a day; write 08:00-18:00", strings.Join(words[1:], " "))
+	}
 	first, second := words, []string(nil)
 	for i, w := range words {
 		if w == "-" {

@@ -129,7 +129,7 @@ func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"", "it is empty"},
 		{"someday 08:00-18:00", `"someday" is no day; write mon-fri`},
-		{"mon-fri 8-18", `is no day`},
+		{"mon-fri 8-18", `"8-18" is no time of a day; write 08:00-18:00`},
 		{"mon-fri 08:00", `"08:00" is no time of a day; write 08:00-18:00, or off for none`},
 		{"mon-fri 08:00-24:01", "is no time of a day"},
 		{"mon 24:00-01:00", "is no time of a day"},

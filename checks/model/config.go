@@ -127,9 +127,12 @@ type Action struct {
 
 // Contact is somebody who is told.
 type Contact struct {
-	Name    string `yaml:"name" json:"name" doc:"what actions call it"`
-	Person  string `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
-	Channel string `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Name    string           `yaml:"name" json:"name" doc:"what actions call it"`
+	Person  string           `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
+	Channel string           `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
+	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
+	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
 }
 
 // Node is a server that runs checks.

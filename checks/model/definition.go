@@ -109,6 +109,9 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		d.Contacts = make([]Contact, 1)
 		err = readYAML([]byte(text), &d.Contacts[0])
 		d.Contacts[0].Name = name
+		if c := d.Contacts[0]; err == nil && (c.Webhook != "" || len(c.Command) > 0) {
+			err = errors.New("webhook and command are for files only: they hold secrets, and act as this server")
+		}
 	case KindNode:
 		d.Nodes = make([]Node, 1)
 		err = readYAML([]byte(text), &d.Nodes[0])

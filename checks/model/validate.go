@@ -135,8 +135,10 @@ func (d *Defs) faults(plugins string) []fault {
 	}
 	for _, c := range d.Contacts {
 		err := unique(KindContact, c.Name)
-		if err == nil && (c.Person == "") == (c.Channel == "") {
-			err = fmt.Errorf("contact %s names a person or a channel", c.Name)
+		if err == nil {
+			if err = c.check(); err != nil {
+				err = fmt.Errorf("contact %s %w", c.Name, err)
+			}
 		}
 		try(KindContact, c.Name, err)
 	}
