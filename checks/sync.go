@@ -93,7 +93,7 @@ func (m *Monitor) seen(p *pair) {
 	if p.where != nil && p == p.where.pair && !m.ours(p.where) {
 		p.where.down, p.where.why = p.stand.Status != model.OK, p.stand.Line
 	}
-	if p.mayTell() && m.ours(p.where) {
+	if m.mayTell(p) && m.ours(p.where) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)
