@@ -50,8 +50,9 @@ type Monitor struct {
 	cat *model.Catalog
 	rec model.Record
 	ownership
-	readFrom  int64 // transactions from this one on may have written states that are not read; commit guards it
-	lostPairs bool  // some that are declared were taken off the record by another node
+	onRecord  onRecord // the hosts of the record; commit guards it
+	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
+	lostPairs bool     // some that are declared were taken off the record by another node
 	waitAsked map[int64]chan struct{}
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
