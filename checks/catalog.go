@@ -102,6 +102,9 @@ func newCatalog(d *Defs, rec record, ours string) (*catalog, error) {
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
 			}
+			if t.Passive {
+				s = t.passiveSchedule()
+			}
 			p := plan{task: t, schedule: s, attempts: cmp.Or(ht.Attempts, t.Attempts, 3), expect: t.expect()}
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}

@@ -81,6 +81,8 @@ type Task struct {
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
 	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
 	CatchUp  string            `yaml:"catch_up,omitempty" json:"catch_up,omitempty" doc:"skip or once; empty: as checks.catch_up says"`
+	Passive  bool              `yaml:"passive,omitempty" json:"passive,omitempty" doc:"Jarvis runs nothing: results are delivered to it, by POST /v1/checks/HOST/TASK/result or check result"`
+	Fresh    time.Duration     `yaml:"fresh,omitempty" json:"fresh,omitempty" doc:"of a passive task: with no result for so long it is UNKNOWN, at once; empty: it may stay away for ever"`
 }
 
 // Expect is what a task must do to be OK.

@@ -132,6 +132,10 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
+	if p.passive() {
+		m.beginMissed(p, now)
+		return
+	}
 	if late := now.Sub(p.due); late > smallStep && p.Task != hostTask {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
 		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
@@ -320,7 +324,11 @@ func (m *Monitor) RunNow(ctx context.Context, k Key) (<-chan struct{}, error) {
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
+	}
+	if p.passive() {
+		m.mu.Unlock()
+		return nil, &PassiveError{k}
 	}
 	if !m.ours(p.where) {
 		_, err := m.runner(p)

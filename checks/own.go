@@ -150,7 +150,7 @@ func (m *Monitor) resume(h *host) {
 			}
 			continue
 		}
-		due := p.first(now, h.alive, m.policy(p))
+		due := m.firstOf(p, now, h.alive, h.taken)
 		p.cut = p.cut && !h.gently
 		if !due.IsZero() && !due.After(now) {
 			due = first
@@ -291,7 +291,7 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	}
 	for _, h := range m.hosts {
 		if t, ok := by[h.share]; ok {
-			h.alive, h.gently = t.alive, t.gently
+			h.alive, h.taken, h.gently = t.alive, m.now(), t.gently
 		}
 	}
 	m.follow()

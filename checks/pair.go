@@ -13,13 +13,15 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	State
-	Made time.Time     `json:"made,omitzero"` // when the check was first declared
-	At   time.Time     `json:"at,omitzero"`   // when it ran last
-	Due  time.Time     `json:"due,omitzero"`  // and when it should have
-	Took time.Duration `json:"took"`
-	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line string        `json:"line"`
-	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	Made time.Time `json:"made,omitzero"` // when the check was first declared
+	At   time.Time `json:"at,omitzero"`   // when it ran last
+	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
+	Heard time.Time     `json:"heard,omitzero"`
+	Due   time.Time     `json:"due,omitzero"` // and when it should have
+	Took  time.Duration `json:"took"`
+	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line  string        `json:"line"`
+	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
@@ -75,6 +77,7 @@ type host struct {
 	share  string    // its part of all hosts
 	held   bool      // that part is ours
 	alive  time.Time // until when it is known to have been checked, before we took it
+	taken  time.Time // and when we took it
 	gently bool      // by a node that ended all that ran
 
 	runs context.Context    // of what runs
@@ -164,10 +167,13 @@ const (
 )
 
 // onDemand reports whether only an action, or a person who names it, has a check run.
-func (p *pair) onDemand() bool { return p.Task != hostTask && p.schedule.never() }
+func (p *pair) onDemand() bool { return p.Task != hostTask && !p.passive() && p.schedule.never() }
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
+	if p.passive() {
+		return p.staleAt(now)
+	}
 	if p.task != nil && p.task.Retry > 0 && p.stand.Status != OK && p.stand.Soft() && !p.stand.Down {
 		if n := p.schedule.Next(now, p.String()); n.IsZero() || now.Add(p.task.Retry).Before(n) {
 			return now.Add(p.task.Retry)

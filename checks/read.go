@@ -24,7 +24,8 @@ type View struct {
 	Attempts int       `json:"attempts"`
 	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
 	Running  bool      `json:"running,omitempty"`
-	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
+	Passive  bool      `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
+	Recent   []Brief   `json:"recent,omitempty"`  // the last results, the newest last
 }
 
 // Filter chooses checks. Empty fields choose all.
@@ -104,7 +105,7 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.schedule.String(), Attempts: p.attempts, Running: p.busy}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.schedule.String(), Attempts: p.attempts, Running: p.busy && !p.passive(), Passive: p.passive()}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
@@ -132,7 +133,7 @@ func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return View{}, &NoCheckError{k}
+		return View{}, &NoCheckError{Key: k}
 	}
 	loaded := p.loaded && m.ours(p.where)
 	m.mu.Unlock()
@@ -377,7 +378,7 @@ func (m *Monitor) Metrics(ctx context.Context, k Key, step time.Duration, from t
 	p := m.pairs[k]
 	m.mu.Unlock()
 	if p == nil {
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
 	}
 	if step == 0 {
 		switch age := m.now().Sub(from); {

@@ -100,11 +100,11 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 		if p.busy || !m.ours(h) || was && before.same(plan.schedule) {
 			continue
 		}
-		alive := m.alive
+		alive, heard := m.alive, m.began
 		if !m.alone {
-			alive = h.alive
+			alive, heard = h.alive, h.taken
 		}
-		m.due.at(p, p.first(now, alive, m.policy(p)))
+		m.due.at(p, m.firstOf(p, now, alive, heard))
 	}
 	for k, p := range m.pairs {
 		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
@@ -153,7 +153,7 @@ func (m *Monitor) moveHost(h *host) {
 		m.pause(h)
 		h.cancel()
 	} else if now && !was {
-		h.alive, h.gently, h.held = m.now(), false, true
+		h.alive, h.taken, h.gently, h.held = m.now(), m.now(), false, true
 		m.resume(h)
 	}
 }
@@ -168,6 +168,14 @@ func (m *Monitor) host(name string) *host {
 		m.hosts[name] = h
 	}
 	return h
+}
+
+// firstOf gives when a pair is due after a start: nothing ran, and nobody listened, from alive until began. mu is held.
+func (m *Monitor) firstOf(p *pair, now, alive, began time.Time) time.Time {
+	if p.passive() {
+		return p.firstStale(now, alive, began)
+	}
+	return p.first(now, alive, m.policy(p))
 }
 
 func (m *Monitor) policy(p *pair) string {

@@ -80,7 +80,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 			continue
 		}
 		delete(m.byID, p.id)
-		p.id, p.rev, p.stand, p.known = s.id, s.rev, s.stand, true
+		p.id, p.rev, p.stand, p.known, p.loaded = s.id, s.rev, s.stand, true, false
 		m.byID[p.id] = p
 		m.seen(p)
 	}
@@ -96,6 +96,9 @@ func (m *Monitor) seen(p *pair) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)
+	}
+	if p.live && p.passive() && !p.busy && m.ours(p.where) { // another node heard of it
+		m.due.at(p, p.next(m.now()))
 	}
 }
 

@@ -174,6 +174,11 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
+		for _, t := range d.Tasks {
+			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+			}
+		}
 		if _, err := d.schedule(ht.Schedule, 0); err != nil {
 			return err
 		}
@@ -196,7 +201,8 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Name == hostTask {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if (t.Command == "") == (t.Plugin == "") {
+	t.checkPassive(&wrong)
+	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -323,6 +329,9 @@ func (d *Defs) checkAction(a *Action) error {
 	}
 	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
 		return fmt.Errorf("there is no task %s", a.Task)
+	}
+	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
+		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
 	}
 	for _, t := range a.Tasks {
 		if err := glob(t); err != nil {
