@@ -8,32 +8,33 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
 // Given is a result of a passive check that somebody delivers.
 type Given struct {
-	Key
-	Status *Status   // nil: as Exit says, and what the task expects of it
-	Exit   int       // the exit code of what was run
-	Output string    // as a plugin prints it
-	Perf   string    // performance data that Output does not have
-	At     time.Time // when it was so; zero: now
+	model.Key
+	Status *model.Status // nil: as Exit says, and what the task expects of it
+	Exit   int           // the exit code of what was run
+	Output string        // as a plugin prints it
+	Perf   string        // performance data that Output does not have
+	At     time.Time     // when it was so; zero: now
 	// ID of the delivery: with the same one it counts once, however often it comes. "": it counts each time. Hash is of what was
 	// delivered.
 	ID, Hash string
 }
 
 // PassiveError: the check cannot be run, for its results are delivered.
-type PassiveError struct{ Key Key }
+type PassiveError struct{ Key model.Key }
 
 func (e *PassiveError) Error() string {
 	return fmt.Sprintf("%s is passive: Jarvis does not run it, its results are delivered", e.Key)
 }
 
 // NotPassiveError: the result of a check was delivered that Jarvis runs itself.
-type NotPassiveError struct{ Key Key }
+type NotPassiveError struct{ Key model.Key }
 
 func (e *NotPassiveError) Error() string {
 	return fmt.Sprintf("%s is not passive: Jarvis runs it itself, and takes no other's result", e.Key)
@@ -49,7 +50,7 @@ var errGiven = errors.New("it was delivered before")
 const oldestGiven = lateResults
 
 // Give takes a result that was delivered, at any node, and gives the check as it stands then. It is on record when Give returns. again:
-// it was taken before, and counts once. An error that wraps ErrInvalid is the caller's.
+// it was taken before, and counts once. An error that wraps model.ErrInvalid is the caller's.
 func (m *Monitor) Give(ctx context.Context, g Given) (v View, again bool, err error) {
 	if err := m.give(ctx, &g); errors.Is(err, errGiven) {
 		again = true
@@ -113,12 +114,12 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	case at.IsZero(), at.After(now) && at.Sub(now) < smallStep: // clocks differ a little
 		at = now
 	case at.After(now):
-		return settled{}, fmt.Errorf("%w: %s is in the future: it is %s here; set the clock of who delivers it, or leave out at", ErrInvalid, plain.Time(at), plain.Time(now))
+		return settled{}, fmt.Errorf("%w: %s is in the future: it is %s here; set the clock of who delivers it, or leave out at", model.ErrInvalid, plain.Time(at), plain.Time(now))
 	case now.Sub(at) > oldestGiven:
-		return settled{}, fmt.Errorf("%w: %s is more than %s ago; deliver results as they come, or leave out at", ErrInvalid, plain.Time(at), plain.Duration(oldestGiven))
+		return settled{}, fmt.Errorf("%w: %s is more than %s ago; deliver results as they come, or leave out at", model.ErrInvalid, plain.Time(at), plain.Duration(oldestGiven))
 	}
 	if last := p.stand.Heard; at.Before(last) && !last.After(now) {
-		return settled{}, fmt.Errorf("%w: a result of %s is on record, which is newer than this one of %s; it does not count", ErrInvalid, plain.Time(last), plain.Time(at))
+		return settled{}, fmt.Errorf("%w: a result of %s is on record, which is newer than this one of %s; it does not count", model.ErrInvalid, plain.Time(last), plain.Time(at))
 	}
 	out := outcome{exit: g.Exit, stdout: g.Output}
 	if g.Status != nil {
@@ -129,8 +130,8 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 }
 
 // unknown says why a result cannot be taken of a check that is not declared. mu is held.
-func (m *Monitor) unknown(k Key) error {
-	for _, t := range m.cat.defs.Tasks {
+func (m *Monitor) unknown(k model.Key) error {
+	for _, t := range m.cat.Defs.Tasks {
 		if t.Name != k.Task {
 			continue
 		}
@@ -146,13 +147,13 @@ func (m *Monitor) unknown(k Key) error {
 func (p *pair) hear(f *finished) judged {
 	g := f.given
 	if g == nil {
-		return p.judge(f.out)
+		return judge(&p.Plan, f.out)
 	}
-	judging := p.plan
+	judging := p.Plan
 	if g.Status != nil {
-		judging.task, judging.expect = nil, nil
+		judging.Def, judging.Expect = nil, nil
 	}
-	j := judging.judge(f.out)
+	j := judge(&judging, f.out)
 	if g.Output == "" {
 		j.line = j.status.String()
 	}
@@ -175,7 +176,7 @@ func givenBefore(ctx context.Context, db store.Querier, g *Given) error {
 	case err != nil:
 		return err
 	case hash != g.Hash:
-		return fmt.Errorf("%w: %w", ErrInvalid, ErrOtherGiven)
+		return fmt.Errorf("%w: %w", model.ErrInvalid, ErrOtherGiven)
 	}
 	return errGiven
 }
@@ -198,7 +199,7 @@ const keepGiven = 7 * day
 // beginMissed notes that a passive check should have had a result by now. mu is held.
 func (m *Monitor) beginMissed(p *pair, now time.Time) {
 	if late := now.Sub(p.due); late > smallStep { // this machine slept, or its clock was set: who delivers is given that long
-		m.due.at(p, now.Add(min(late, p.task.Fresh)))
+		m.due.at(p, now.Add(min(late, p.Def.Fresh)))
 		return
 	}
 	if !p.stale(now) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
@@ -17,8 +18,8 @@ func TestAnyNodeTakesADelivery(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()
 	conf.HostTasks[0].Tasks, conf.HostTasks[0].Hosts = []string{"disk"}, []string{"web[1-12]"}
-	conf.Tasks = append(conf.Tasks, Task{Name: "backup", Passive: true, Fresh: shortestFresh, Attempts: 3})
-	conf.HostTasks = append(conf.HostTasks, HostTask{Tasks: []string{"backup"}, Hosts: []string{"loki"}})
+	conf.Tasks = append(conf.Tasks, model.Task{Name: "backup", Passive: true, Fresh: model.ShortestFresh, Attempts: 3})
+	conf.HostTasks = append(conf.HostTasks, model.HostTask{Tasks: []string{"backup"}, Hosts: []string{"loki"}})
 	m := newMany(t, conf)
 	a, b := m.start("a", ""), m.start("b", "")
 	m.settled("a", "b")
@@ -47,7 +48,7 @@ func TestAnyNodeTakesADelivery(t *testing.T) {
 		t.Errorf("%d were taken, %d had come before", took.Load(), repeated.Load())
 	}
 	for _, n := range both {
-		res, err := n.Results(ctx, ResultFilter{Keys: []Key{backupLoki}})
+		res, err := n.Results(ctx, ResultFilter{Keys: []model.Key{backupLoki}})
 		v, verr := n.Show(ctx, backupLoki)
 		if err != nil || verr != nil || len(res) != 6 || len(v.Recent) != 6 {
 			t.Errorf("%s has %d results and shows %d: %v %v", n.name, len(res), len(v.Recent), err, verr)
@@ -76,15 +77,15 @@ func TestAnyNodeTakesADelivery(t *testing.T) {
 		if _, _, err := both[i%2].Give(ctx, Given{Key: backupLoki, Output: "saved"}); err != nil {
 			t.Fatal(err)
 		}
-		next := time.Now().Add(shortestFresh / 8)
+		next := time.Now().Add(model.ShortestFresh / 8)
 		m.until("a while passes", real.Patience(30*time.Second), func() bool { return time.Now().After(next) })
 	}
-	res, err := a.Results(ctx, ResultFilter{Keys: []Key{backupLoki}})
+	res, err := a.Results(ctx, ResultFilter{Keys: []model.Key{backupLoki}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range res[:len(res)-1] { // the newest first
-		if before := res[i+1]; r.Status != OK && r.At.Sub(before.At) < shortestFresh {
+		if before := res[i+1]; r.Status != model.OK && r.At.Sub(before.At) < model.ShortestFresh {
 			t.Errorf("missed at %s (%s), and %s at %s", r.At, r.Line, before.Word, before.At)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 const passiveBackup = `
@@ -13,10 +15,10 @@ tasks: [{name: backup, passive: true, fresh: 25m, attempts: 2}, {name: disk, com
 host_tasks: [{tasks: [backup], hosts: [loki]}, {tasks: [disk], hosts: [thor]}]
 `
 
-var backupLoki = Key{"backup", "loki"}
+var backupLoki = model.Key{Task: "backup", Host: "loki"}
 
 // give delivers a result, as a program does.
-func (g *ground) give(status Status, output string) {
+func (g *ground) give(status model.Status, output string) {
 	g.t.Helper()
 	if _, _, err := g.Give(g.t.Context(), Given{Key: backupLoki, Status: &status, Output: output}); err != nil {
 		g.t.Fatal(err)
@@ -27,23 +29,23 @@ func (g *ground) give(status Status, output string) {
 func TestPassiveResults(t *testing.T) {
 	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
 		time.Sleep(time.Minute)
-		g.give(OK, "saved|files=3")
-		g.give(Critical, "the tape is full")
+		g.give(model.OK, "saved|files=3")
+		g.give(model.Critical, "the tape is full")
 		time.Sleep(time.Minute)
 		g.wantLines() // soft
-		g.give(Critical, "the tape is full")
+		g.give(model.Critical, "the tape is full")
 		time.Sleep(time.Minute)
 		problem := "backup is CRITICAL on loki: the tape is full. `check show backup on loki`"
 		g.wantLines(problem)
 		g.stop()
 		g.start() // nothing is forgotten
-		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != Critical || len(v.Recent) != 3 || v.Schedule != "passive, fresh for 25m" {
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != model.Critical || len(v.Recent) != 3 || v.Schedule != "passive, fresh for 25m" {
 			t.Errorf("%+v %v", v, err)
 		}
-		g.give(OK, "saved|files=4")
+		g.give(model.OK, "saved|files=4")
 		time.Sleep(time.Minute)
 		g.wantLines(problem, "backup is OK again on loki after 1m")
-		res, err := g.Results(t.Context(), ResultFilter{Keys: []Key{backupLoki}})
+		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{backupLoki}})
 		if err != nil || len(res) != 4 || res[0].Perf != "files=4" || res[0].Line != "saved" {
 			t.Errorf("%+v %v", res, err)
 		}
@@ -61,7 +63,7 @@ func TestPassiveResults(t *testing.T) {
 func TestNoFreshResult(t *testing.T) {
 	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
 		time.Sleep(time.Minute)
-		g.give(OK, "saved")
+		g.give(model.OK, "saved")
 		since := g.wall().UTC().Format("2006-01-02 15:04:05 UTC")
 		time.Sleep(25*time.Minute - time.Minute)
 		g.wantLines()
@@ -70,17 +72,17 @@ func TestNoFreshResult(t *testing.T) {
 		g.wantLines(missed)
 		time.Sleep(25 * time.Minute)
 		g.wantLines(missed)
-		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Count != 2 || v.Status != Unknown || v.Soft() {
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Count != 2 || v.Status != model.Unknown || v.Soft() {
 			t.Errorf("%+v %v", v, err)
 		}
-		g.give(OK, "saved")
+		g.give(model.OK, "saved")
 		time.Sleep(time.Minute)
 		g.wantLines(missed, "backup is OK again on loki after 26m")
 		// One that came in the last moment counts.
 		time.Sleep(24 * time.Minute)
-		g.give(OK, "saved")
+		g.give(model.OK, "saved")
 		time.Sleep(24 * time.Minute)
-		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != OK {
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != model.OK {
 			t.Errorf("%+v %v", v, err)
 		}
 	})
@@ -90,7 +92,7 @@ func TestNoFreshResult(t *testing.T) {
 func TestNobodyListened(t *testing.T) {
 	bubble(t, "tasks: [{name: backup, passive: true, fresh: 10m}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
 		time.Sleep(time.Minute)
-		g.give(OK, "saved")
+		g.give(model.OK, "saved")
 		time.Sleep(5 * time.Minute)
 		g.stop()
 		g.step(8 * time.Minute)
@@ -138,15 +140,15 @@ func TestADeliveryCountsOnce(t *testing.T) {
 func TestWhatCannotBeDelivered(t *testing.T) {
 	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
 		time.Sleep(30 * time.Minute)
-		g.give(OK, "saved")
+		g.give(model.OK, "saved")
 		for _, x := range []struct {
 			g    Given
 			want string
 		}{
-			{Given{Key: Key{"disk", "thor"}}, "disk on thor is not passive: Jarvis runs it itself, and takes no other's result"},
-			{Given{Key: Key{"disk", "odin"}}, "disk on odin is not passive: Jarvis runs it itself, and takes no other's result"},
-			{Given{Key: Key{"backup", "odin"}}, "there is no check backup on odin: the task backup is declared for other hosts"},
-			{Given{Key: Key{"nothing", "loki"}}, "there is no check nothing on loki"},
+			{Given{Key: model.Key{Task: "disk", Host: "thor"}}, "disk on thor is not passive: Jarvis runs it itself, and takes no other's result"},
+			{Given{Key: model.Key{Task: "disk", Host: "odin"}}, "disk on odin is not passive: Jarvis runs it itself, and takes no other's result"},
+			{Given{Key: model.Key{Task: "backup", Host: "odin"}}, "there is no check backup on odin: the task backup is declared for other hosts"},
+			{Given{Key: model.Key{Task: "nothing", Host: "loki"}}, "there is no check nothing on loki"},
 			{Given{Key: backupLoki, At: g.wall().Add(time.Hour)}, "is in the future"},
 			{Given{Key: backupLoki, At: g.wall().Add(-2 * time.Hour)}, "is more than 1h ago"},
 			{Given{Key: backupLoki, At: g.wall().Add(-10 * time.Minute)}, "which is newer than this one"},
@@ -166,16 +168,16 @@ func TestExpectedOfAPassiveTask(t *testing.T) {
 		g := newGround(t, "tasks: [{name: backup, passive: true, expect: {exit: [0, 3]}}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n")
 		g.start()
 		defer g.stop()
-		warning := Warning
+		warning := model.Warning
 		for _, x := range []struct {
 			g    Given
-			want Status
+			want model.Status
 			line string
 		}{
-			{Given{Exit: 3, Output: "nothing new"}, OK, "nothing new"},
-			{Given{Exit: 17, Output: "broken"}, Critical, "exit 17: broken"},
-			{Given{Status: &warning, Output: "so so"}, Warning, "so so"},
-			{Given{Status: &warning}, Warning, "WARNING"},
+			{Given{Exit: 3, Output: "nothing new"}, model.OK, "nothing new"},
+			{Given{Exit: 17, Output: "broken"}, model.Critical, "exit 17: broken"},
+			{Given{Status: &warning, Output: "so so"}, model.Warning, "so so"},
+			{Given{Status: &warning}, model.Warning, "WARNING"},
 		} {
 			x.g.Key = backupLoki
 			v, _, err := g.Give(t.Context(), x.g)

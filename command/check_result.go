@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // giveResult takes a result of a passive check: TASK on HOST [at TIME] [perf DATA] STATUS [TEXT].
@@ -55,7 +56,7 @@ func (e *Env) givenBy(args []string) (g checks.Given, err error) {
 	if g.Exit, err = strconv.Atoi(args[0]); err == nil && g.Exit >= 0 && g.Exit <= 255 {
 		return g, nil
 	}
-	status, err := checks.ParseStatus(args[0])
+	status, err := model.ParseStatus(args[0])
 	if err != nil {
 		return g, &UserError{Msg: err.Error(), Hint: "or write the exit code of what was run, as in `check result backup on loki 0 saved`", Kind: ErrUsage}
 	}
