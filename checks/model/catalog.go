@@ -39,10 +39,11 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs     *Defs
-	Hosts    map[string]Host // by name, those that are listed
-	Plans    map[Key]Plan
-	Rules    []*Rule // in the order of Defs.Actions
+	Defs  *Defs
+	Hosts map[string]Host // by name, those that are listed
+	Plans map[Key]Plan
+	Rules []*Rule // in the order of Defs.Actions
+	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
@@ -86,12 +87,16 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	maps.Copy(groups, own)
+	elsewhere := map[string]bool{} // hosts that another server checks
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
 			c.Idle = append(c.Idle, ht.label())
 		}
 		if ht.Node != "" && ours != "" && ht.Node != ours {
+			for _, h := range hosts {
+				elsewhere[h] = true
+			}
 			continue
 		}
 		for i := range d.Tasks {
@@ -134,6 +139,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			c.planActions(a, declared)
 		}
 	}
+	c.link(elsewhere)
 	return c, nil
 }
 

@@ -25,7 +25,7 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
@@ -98,12 +98,17 @@ func (d *Defs) faults(plugins string) []fault {
 		seen[kind+" "+name] = true
 		return nil
 	}
+	roundHost, hostErr := d.parentLoop()
+	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
-		for _, g := range h.Groups {
-			if err == nil && !defName.MatchString(g) {
-				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+		if err == nil {
+			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
+		}
+		if err == nil && h.Name == roundHost {
+			err = hostErr
 		}
 		try(KindHost, h.Name, err)
 	}
@@ -122,6 +127,9 @@ func (d *Defs) faults(plugins string) []fault {
 			if err = d.checkTask(&t, plugins); err != nil {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
+		}
+		if err == nil && t.Name == roundTask {
+			err = taskErr
 		}
 		try(KindTask, t.Name, err)
 	}
@@ -236,6 +244,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
+	d.checkDepends(t, &wrong)
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
