@@ -138,7 +138,7 @@ func (m *Monitor) pause(h *host) {
 func (m *Monitor) resume(h *host) {
 	now := m.now()
 	h.target, h.why = nil, h.pair.stand.Line
-	h.down = h.pair.stand.Status != model.OK
+	h.down = hostDown(&h.pair.stand, h.by)
 	first := now.Add(time.Duration(model.Part(h.name) * float64(moveSpread)))
 	for p := range h.pairs {
 		p.loaded, p.recent = false, nil
@@ -146,7 +146,7 @@ func (m *Monitor) resume(h *host) {
 			continue
 		}
 		if p == h.pair {
-			if h.down {
+			if h.down || !p.Schedule.Never() {
 				m.due.at(p, first)
 			}
 			continue

@@ -51,6 +51,8 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
+	askedFor time.Time // since when it was the problem for which others were asked
+
 	owed    []outboxRow     // of actions that ask for a run, which wait while the host is down; each has a run of its own
 	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
@@ -86,7 +88,9 @@ type host struct {
 	running int
 	queue   []*pair
 	waits   bool // it is in Monitor.waiting
+	by      model.Alive
 	down    bool
+	upAt    time.Time       // when it was down last; zero: not since this server started
 	why     string          // of down
 	plugins map[string]bool // by hash: they are there
 }

@@ -63,7 +63,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	out := []View{}
 	for _, p := range m.pairs {
 		switch {
-		case !p.live, p.Task == model.HostAnswers && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
+		case !p.live, p.Task == model.HostAnswers && p.Schedule.Never() && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
 		case p.onDemand() && f.Task != p.Task:
 			continue

@@ -47,6 +47,11 @@ func (m *Monitor) refresh(ctx context.Context) error {
 			fresh = append(fresh, hk)
 		}
 	}
+	for name := range cat.Asked {
+		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.pairs[hk] == nil {
+			fresh = append(fresh, hk)
+		}
+	}
 	m.mu.Unlock()
 	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
 	made, err := m.addPairs(ctx, slices.Compact(fresh))
@@ -100,6 +105,9 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record) {
 		}
 		m.due.at(p, m.firstOf(p, now, alive, heard))
 	}
+	for name := range cat.Asked {
+		live[m.host(name)] = true
+	}
 	for k, p := range m.pairs {
 		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
 			p.live = false
@@ -109,12 +117,18 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record) {
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
 		m.moveHost(h)
-		h.pair.Attempts = m.conf().Host.Attempts
+		was := h.pair.Schedule
+		h.by, h.pair.Attempts, h.pair.Schedule = cat.AliveOf(h.name), m.conf().Host.Attempts, model.Schedule{}
+		if _, asked := cat.Asked[h.name]; asked {
+			h.pair.Schedule = m.askedEvery()
+		}
 		switch {
-		case !h.pair.live:
+		case !h.pair.live, !was.Never() && h.pair.Schedule.Never() && !h.down:
 			m.due.remove(h.pair)
 		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
 			m.due.at(h.pair, now)
+		case !h.down && !h.pair.busy && m.ours(h) && (h.pair.index == notQueued || !was.Same(h.pair.Schedule)):
+			m.due.at(h.pair, h.pair.first(now, m.alive, model.Skip))
 		}
 	}
 	m.watchWithheld()
@@ -158,7 +172,8 @@ func (m *Monitor) host(name string) *host {
 	if h == nil {
 		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
 		h.pair.where, h.pairs[h.pair] = h, true
-		h.down, h.why = h.pair.stand.Status != model.OK, h.pair.stand.Line
+		h.by = m.cat.AliveOf(name)
+		h.down, h.why = hostDown(&h.pair.stand, h.by), h.pair.stand.Line
 		m.hosts[name] = h
 	}
 	return h
@@ -322,7 +337,7 @@ const longReading = 100 * time.Millisecond
 func (m *Monitor) declares() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.cat.Defs.HostTasks) > 0
+	return len(m.cat.Defs.HostTasks) > 0 || len(m.cat.Asked) > 0
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.

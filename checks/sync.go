@@ -91,7 +91,11 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 // seen takes in that a pair stands elsewhere than it did here. mu is held.
 func (m *Monitor) seen(p *pair) {
 	if p.where != nil && p == p.where.pair && !m.ours(p.where) {
-		p.where.down, p.where.why = p.stand.Status != model.OK, p.stand.Line
+		down := hostDown(&p.stand, p.where.by)
+		if p.where.down && !down {
+			p.where.upAt = m.now()
+		}
+		p.where.down, p.where.why = down, p.stand.Line
 	}
 	if p.mayTell() && m.ours(p.where) {
 		m.withheld[p] = true

@@ -43,6 +43,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 			s.again = true
 		}
 	}
+	changed = m.askFirst(s, now) || changed
 	_, s.quiet = m.quiet(s.p, st, now)
 	if s.quiet || !s.p.live {
 		return changed

@@ -102,6 +102,8 @@ type settled struct {
 	again  bool // it was told before, and acknowledged for a time
 	events []row
 	asks   []int64 // rows of people who wait for a result
+	// askedFor: what the problem since then may come from is asked.
+	askedFor time.Time
 }
 
 // row is one of the outbox.
@@ -280,12 +282,16 @@ func (m *Monitor) storeWith(ctx context.Context, batch []settled, also func(stor
 
 // takeOver makes memory what the record is. commit and mu are held.
 func (m *Monitor) takeOver(batch []settled) {
-	events := false
+	events, shadow := false, false
 	for i := range batch {
 		s := &batch[i]
+		shadow = shadow || m.concerns(s)
 		s.p.rev++
 		events = events || len(s.events) > 0
 		m.takeIn(s)
+	}
+	if shadow {
+		m.tellNodes(newsStates)
 	}
 	if events {
 		m.heed(context.Background(), newsDo)
@@ -313,6 +319,9 @@ func (m *Monitor) wereWritten(batch []settled) {
 func (m *Monitor) takeIn(s *settled) {
 	p := s.p
 	p.stand = s.stand
+	if !s.askedFor.IsZero() {
+		p.askedFor = s.askedFor
+	}
 	if s.f != nil {
 		for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
 			delete(m.acting, id)

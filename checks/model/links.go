@@ -38,14 +38,19 @@ type links struct {
 	Links map[Key][]Link
 	// Asked are the hosts that are asked by the clock whether they are up.
 	Asked map[string]Alive
+	// Runs are the hosts of which it is found out whether they are up: those, and where something runs.
+	Runs map[string]bool
 	// Needed are the pairs that others depend on, in any way.
 	Needed map[Key]bool
 }
 
+// Linked reports whether any pair depends on another.
+func (l *links) Linked() bool { return len(l.Needed) > 0 }
+
 // link finds what depends on what. elsewhere are hosts that another server checks.
 func (c *Catalog) link(elsewhere map[string]bool) {
-	c.links = links{map[Key][]Link{}, map[string]Alive{}, map[Key]bool{}}
 	checked, runs := map[string]bool{}, map[string]bool{}
+	c.links = links{Links: map[Key][]Link{}, Asked: map[string]Alive{}, Runs: runs, Needed: map[Key]bool{}}
 	for k, p := range c.Plans {
 		checked[k.Host] = true
 		if !p.Def.Passive {
