@@ -7,8 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -93,5 +95,44 @@ func TestConnects(t *testing.T) {
 	_ = l.Close()
 	if out := connects(t.Context(), remote.Target{}, addr); !out.unreachable || !strings.Contains(out.text, "connection refused") {
 		t.Errorf("%+v", out)
+	}
+}
+
+// TestAHostThatOnlyTakesConnections is the whole of it, with a real port: a host without SSH, up, down and up again.
+func TestAHostThatOnlyTakesConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	g := newGround(t, "hosts: [{name: sw1, address: 127.0.0.1, alive: 'tcp:"+addr[strings.LastIndexByte(addr, ':')+1:]+"'}]\n")
+	g.cfg.Host = model.HostCheck{Attempts: 2, Retry: time.Second, Every: time.Second}
+	g.cfg.Gather = 100 * time.Millisecond
+	g.real = true
+	g.start()
+	defer g.stop()
+	until := func(what string, f func() bool) {
+		t.Helper()
+		for end := time.Now().Add(real.Patience(30 * time.Second)); !f(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("not %s: %q", what, g.lines())
+			}
+		}
+	}
+	up := func() bool {
+		v, err := g.Show(t.Context(), model.Key{Task: model.HostAnswers, Host: "sw1"})
+		return err == nil && v.Line == "it takes connections at "+addr
+	}
+	until("up", up)
+	_ = l.Close()
+	until("down", func() bool { return len(g.lines()) == 1 && g.Stats(t.Context()).Down == 1 })
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	until("up again", func() bool { return up() && len(g.lines()) == 2 })
+	got := g.lines()
+	if !strings.HasPrefix(got[0], "sw1 can not be reached: dial tcp "+addr+": connect: connection refused") || !strings.HasPrefix(got[1], "sw1 answers again after ") {
+		t.Errorf("%q", got)
 	}
 }

@@ -32,7 +32,8 @@ func (t *Task) checkPassive(wrong *sentence) {
 		key string
 		yes bool
 	}{{"command", t.Command != ""}, {"plugin", t.Plugin != ""}, {"args", len(t.Args) > 0}, {"env", len(t.Env) > 0}, {"sudo", t.Sudo}, {"from", t.From != ""},
-		{"timeout", t.Timeout != 0}, {"schedule", t.Schedule != ""}, {"jitter", t.Jitter != 0}, {"retry", t.Retry != 0}, {"catch_up", t.CatchUp != ""}} {
+		{"timeout", t.Timeout != 0}, {"schedule", t.Schedule != ""}, {"jitter", t.Jitter != 0}, {"retry", t.Retry != 0}, {"catch_up", t.CatchUp != ""},
+		{"period", t.Period != ""}} {
 		if x.yes {
 			never = append(never, x.key)
 		}
