@@ -41,10 +41,11 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs     *Defs
-	Hosts    map[string]Host // by name, those that are listed
-	Plans    map[Key]Plan
-	Rules    []*Rule // in the order of Defs.Actions
+	Defs  *Defs
+	Hosts map[string]Host // by name, those that are listed
+	Plans map[Key]Plan
+	Rules []*Rule // in the order of Defs.Actions
+	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
@@ -90,12 +91,16 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	maps.Copy(groups, own)
+	elsewhere := map[string]bool{} // hosts that another server checks
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
 			c.Idle = append(c.Idle, ht.label())
 		}
 		if ht.Node != "" && ours != "" && ht.Node != ours {
+			for _, h := range hosts {
+				elsewhere[h] = true
+			}
 			continue
 		}
 		for i := range d.Tasks {
@@ -106,6 +111,9 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
+			}
+			if t.Passive {
+				s = t.passiveSchedule()
 			}
 			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
@@ -140,6 +148,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			c.planActions(a, declared)
 		}
 	}
+	c.link(elsewhere)
 	return c, nil
 }
 
