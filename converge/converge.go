@@ -64,6 +64,11 @@ type Options struct {
 	Timeout  time.Duration // of one exchange with a host; 10 min
 	// TrustReads lets scripts of Node.Read run where they can not be kept from writing.
 	TrustReads bool
+	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name without what
+	// follows its last dot. It and they must be root's alone. "": /etc/converge/facts.d.
+	FactsDir string
+	// Facts are facts of your own, as functions, by their names in Facts.Own.
+	Facts map[string]Fact
 	// Confirm is shown what is to be done, and says whether it shall be. nil: yes.
 	Confirm func(ctx context.Context, plan []HostPlan) (bool, error)
 	// Progress is told what happens, one event at a time. nil: nobody is.
@@ -139,6 +144,12 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 	if r.o.Timeout <= 0 {
 		r.o.Timeout = 10 * time.Minute
 	}
+	if r.o.FactsDir == "" {
+		r.o.FactsDir = FactsDir
+	}
+	if err := checkPath(r.o.FactsDir); err != nil {
+		return nil, fmt.Errorf("the folder of facts: %w", err)
+	}
 	for _, t := range targets {
 		if !limited(t, o.Limit) {
 			continue
@@ -146,7 +157,8 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 		if slices.ContainsFunc(r.nodes, func(n *Node) bool { return n.target.Name == t.Name }) {
 			return nil, fmt.Errorf("two hosts are called %s", t.Name)
 		}
-		r.nodes = append(r.nodes, &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads})
+		r.nodes = append(r.nodes, &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads,
+			factsDir: r.o.FactsDir, own: o.Facts})
 	}
 	if len(r.nodes) == 0 {
 		return nil, fmt.Errorf("no host is meant: there are %d, and the limit is %q", len(targets), o.Limit)

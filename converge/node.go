@@ -23,6 +23,11 @@ type Node struct {
 	timeout time.Duration
 	trust   bool
 
+	factsDir string
+	own      map[string]Fact // facts that are functions
+	inFact   bool            // one of them is asking
+	known    *Facts          // in this phase
+
 	facts map[fact]reading // what is known in this phase
 	asked []fact           // what is not, in order
 	waits []string         // ids of what waits for that
@@ -166,7 +171,7 @@ func first(errs ...error) (pending error) {
 // will notes what something is going to hold.
 func (n *Node) will(kind, item, text string) { n.texts[fact{kind, item}] = text }
 
-func (n *Node) forget() { n.facts = nil }
+func (n *Node) forget() { n.facts, n.known = nil, nil }
 
 func (n *Node) ids() []string {
 	var out []string
@@ -210,7 +215,7 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 		}
 		n.host, n.close = h, done
 	}
-	n.facts = map[fact]reading{}
+	n.facts, n.known = map[fact]reading{}, nil
 	for range maxRounds {
 		n.steps, n.asked, n.waits, n.errs, n.seen, n.texts = nil, nil, nil, nil, map[string]bool{}, map[fact]string{}
 		if err := configure(n); err != nil && !errors.Is(err, ErrPending) {

@@ -74,6 +74,7 @@ else
 ActiveState=$a"
   done
 fi`),
+	"facts":  each(readFacts),
 	"cron":   each(`if out=$(crontab -l -u "$i" 2> /dev/null && printf .); then answer cron 0 "$i" "${out%.}"; fi`),
 	"sysctl": each(`f=/proc/sys/$i; if [ -r "$f" ]; then answer sysctl 0 "$i" "$(cat "$f")"; fi`),
 	// All that sets parameters at boot, in the order in which it is read: "NAME PATH LINE". Of files with one name the first counts.
