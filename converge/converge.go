@@ -24,7 +24,7 @@ type Host interface {
 type Target struct {
 	Name   string
 	Groups []string       // what it belongs to; Node.In asks
-	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does
+	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does. What is a Secret nobody is shown
 	// Dial connects; close is called when all is over.
 	Dial func(ctx context.Context) (h Host, close func(), err error)
 }
@@ -157,8 +157,9 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 		if slices.ContainsFunc(r.nodes, func(n *Node) bool { return n.target.Name == t.Name }) {
 			return nil, fmt.Errorf("two hosts are called %s", t.Name)
 		}
-		r.nodes = append(r.nodes, &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads,
-			factsDir: r.o.FactsDir, own: o.Facts})
+		n := &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads, factsDir: r.o.FactsDir, own: o.Facts}
+		reveal(t.Props, func(s string) { n.Hide(s) })
+		r.nodes = append(r.nodes, n)
 	}
 	if len(r.nodes) == 0 {
 		return nil, fmt.Errorf("no host is meant: there are %d, and the limit is %q", len(targets), o.Limit)
@@ -216,7 +217,7 @@ func (r *runner) each(ctx context.Context, nodes []*Node, kind string, work func
 			defer func() { <-slots }()
 			err := ctx.Err()
 			if err == nil {
-				err = guard.Call(func() error { return work(n) })
+				err = n.maskError(guard.Call(func() error { return work(n) }))
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -316,7 +317,7 @@ func (r *runner) modify(ctx context.Context, n *Node) error {
 		after = append(after, a.After)
 	}
 	for _, s := range after {
-		if err := r.act(ctx, n, Action{Desc: "run " + s, Script: s}, pay(s)); err != nil {
+		if err := r.act(ctx, n, Action{Desc: n.mask("run " + s), Script: s}, pay(s)); err != nil {
 			err = fmt.Errorf("%w (the next run tries it again, unless the mark /var/lib/converge/owed/%s is removed)", err, owedMark(s))
 			if failed == nil {
 				return err

@@ -97,7 +97,7 @@ func (a access) check() error {
 type File struct {
 	Path     string
 	Content  string
-	Template string // text/template, instead of Content
+	Template string // text/template, instead of Content, over Data alone. Template, the resource, has the host's facts and properties
 	Data     any    // for Template
 	Mode     string // octal; "": 0644 when it is made, as it is otherwise
 	Owner    string // a name or a number; "": as whoever runs us, or as it is
@@ -123,11 +123,11 @@ func (f File) Plan(n *Node) ([]Action, error) {
 	if f.Template != "" {
 		t, err := template.New(f.Path).Option("missingkey=error").Parse(f.Template)
 		if err != nil {
-			return nil, err
+			return nil, mistake(err, n.Name())
 		}
 		var b bytes.Buffer
 		if err := t.Execute(&b, f.Data); err != nil {
-			return nil, err
+			return nil, mistake(err, n.Name())
 		}
 		content = b.String()
 	}
@@ -174,6 +174,9 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		}
 		if a.Diff = Diff(old.text, content); old.exit != 0 {
 			a.Diff = "(" + old.text + ")\n"
+		}
+		if n.holds(content) { // what was there may be the secret of before
+			a.Diff = hideOld(a.Diff)
 		}
 	}
 	return []Action{a}, nil

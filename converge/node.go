@@ -27,6 +27,7 @@ type Node struct {
 	own      map[string]Fact // facts that are functions
 	inFact   bool            // one of them is asking
 	known    *Facts          // in this phase
+	secrets  []string        // what no diff shows; the longest first
 
 	facts map[fact]reading // what is known in this phase
 	asked []fact           // what is not, in order
@@ -57,13 +58,13 @@ func (n *Node) Name() string { return n.target.Name }
 // In reports whether the host belongs to a group.
 func (n *Node) In(group string) bool { return slices.Contains(n.target.Groups, group) }
 
-// Prop gives what is known of the host under a name, as text; "" if nothing is.
+// Prop gives what is known of the host under a name, as text, also when it is a Secret; "" if nothing is.
 func (n *Node) Prop(name string) string {
 	v, ok := n.target.Props[name]
 	if !ok || v == nil {
 		return ""
 	}
-	return fmt.Sprint(v)
+	return plainText(n, v)
 }
 
 // Value gives what is known of the host under a name, as it is; nil if nothing is.
@@ -79,7 +80,11 @@ func PropAs[T any](n *Node, name string) (v T, err error) {
 	if v, ok := is.(T); ok {
 		return v, nil
 	}
-	b, err := json.Marshal(is)
+	plain := reveal(is, func(s string) { n.Hide(s) })
+	if v, ok := plain.(T); ok {
+		return v, nil
+	}
+	b, err := json.Marshal(plain)
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}
@@ -108,6 +113,7 @@ func (n *Node) Want(list ...Resource) {
 			continue
 		}
 		for _, a := range actions {
+			a.Desc, a.Diff = n.mask(a.Desc), n.maskDiff(a.Diff)
 			n.steps = append(n.steps, step{id, a})
 		}
 	}

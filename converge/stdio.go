@@ -36,18 +36,27 @@ type hostFacts struct {
 	Groups []string          `json:"groups,omitempty"`
 	Props  map[string]string `json:"props,omitempty"`
 	Values map[string]any    `json:"values,omitempty"` // what is no text; a program that was built before there was that does not see it
+	// Secrets are the properties that are one.
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
-func factsOf(t Target) *hostFacts {
-	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}}
+func factsOf(t Target) (*hostFacts, error) {
+	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}, Secrets: map[string]string{}}
 	for k, v := range t.Props {
-		if s, ok := v.(string); ok {
-			f.Props[k] = s
-		} else {
+		switch v := v.(type) {
+		case string:
+			f.Props[k] = v
+		case Secret:
+			f.Secrets[k] = string(v)
+		default:
+			inner := false
+			if reveal(v, func(string) { inner = true }); inner { // as JSON it would be •••
+				return nil, fmt.Errorf("the property %q of %s has a secret within it, which a program cannot be told; make that a property of its own", k, t.Name)
+			}
 			f.Values[k] = v
 		}
 	}
-	return f
+	return f, nil
 }
 
 func (f *hostFacts) props() map[string]any {
@@ -57,6 +66,9 @@ func (f *hostFacts) props() map[string]any {
 	}
 	for k, v := range f.Values {
 		out[k] = v
+	}
+	for k, v := range f.Secrets {
+		out[k] = Secret(v)
 	}
 	return out
 }
@@ -161,13 +173,21 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 // Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
 // log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Host: factsOf(t)}, h, log)
+	f, err := factsOf(t)
+	if err != nil {
+		return HostReport{}, err
+	}
+	return drive(ctx, in, out, message{Host: f}, h, log)
 }
 
 // Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with a
 // library that does not know this ends with an error.
 func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Look: factsOf(t)}, h, log)
+	f, err := factsOf(t)
+	if err != nil {
+		return HostReport{}, err
+	}
+	return drive(ctx, in, out, message{Look: f}, h, log)
 }
 
 func drive(ctx context.Context, in io.Reader, out io.Writer, first message, h Host, log func(string)) (HostReport, error) {
