@@ -44,9 +44,15 @@ type Resource interface {
 
 // Action is something to do on a host.
 type Action struct {
-	Desc   string `json:"desc"`           // "create the user alice"
-	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
-	Script string `json:"-"`              // run by sh; safe to repeat
+	Desc string `json:"desc"`           // "create the user alice"
+	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
+	// Resource is the ID of who wants it; Want fills it in.
+	Resource string `json:"resource,omitempty"`
+	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where both are "".
+	// They are told in chat: no content of a file, no secret.
+	Have   string `json:"have,omitempty"`
+	Want   string `json:"want,omitempty"`
+	Script string `json:"-"` // run by sh; safe to repeat
 	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one script at a
 	// time. Safe to repeat.
 	Do func(ctx context.Context, h Host) error `json:"-"`

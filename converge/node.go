@@ -113,7 +113,9 @@ func (n *Node) Want(list ...Resource) {
 			continue
 		}
 		for _, a := range actions {
-			a.Desc, a.Diff = n.mask(a.Desc), n.maskDiff(a.Diff)
+			a.Resource, a.Desc, a.Diff = n.mask(id), n.mask(a.Desc), n.maskDiff(a.Diff)
+			a.Have, a.Want = n.mask(a.Have), n.mask(a.Want)
+			a.sum()
 			n.steps = append(n.steps, step{id, a})
 		}
 	}

@@ -78,7 +78,10 @@ func (p Package) Plan(n *Node) ([]Action, error) {
 	case p.Absent && version == "", !p.Absent && version != "" && slices.ContainsFunc(have, p.is), !p.Absent && state == "provided" && p.Version == "":
 		return nil, nil
 	}
-	what, diff := p.Name, "+"+p.Name
+	what, diff, want := p.Name, "+"+p.Name, p.Version
+	if want == "" {
+		want = isThere
+	}
 	if p.Version != "" {
 		diff += " " + p.Version
 	}
@@ -106,7 +109,7 @@ func (p Package) Plan(n *Node) ([]Action, error) {
 		return nil, fmt.Errorf("the host has neither apt-get nor dnf nor yum")
 	}
 	if p.Absent {
-		return []Action{{Desc: "remove the package " + p.Name, Diff: "-" + p.Name + " " + version + "\n", Script: remove}}, nil
+		return []Action{{Desc: "remove the package " + p.Name, Have: version, Want: isGone, Diff: "-" + p.Name + " " + version + "\n", Script: remove}}, nil
 	}
-	return []Action{{Desc: "install the package " + p.Name, Diff: diff + "\n", Script: install}}, nil
+	return []Action{{Desc: "install the package " + p.Name, Have: version, Want: want, Diff: diff + "\n", Script: install}}, nil
 }

@@ -20,7 +20,7 @@ func TestConvergeExample(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err == nil
 	}
-	if out, ok := run("", "-check", "web1", "web2"); !ok || !strings.Contains(out, `"missing":[{"desc":"create the user alice"}`) || strings.Contains(r.read(1, "etc/passwd"), "alice") {
+	if out, ok := run("", "-check", "web1", "web2"); !ok || !strings.Contains(out, `"missing":[{"desc":"create the user alice","resource":"user alice","have":"missing","want":"there"}`) || strings.Contains(r.read(1, "etc/passwd"), "alice") {
 		t.Errorf("-check: %s", out)
 	}
 	for _, said := range []string{"", "\n", "nay\n", "never y\n"} { // the end, Enter, anything but yes
