@@ -113,7 +113,7 @@ func TestDrive(t *testing.T) {
 				n.steps = append(n.steps, step{"it", Action{Desc: "make it so", Diff: "+so\n", Script: "make"}})
 			}
 			return nil
-		})
+		}, Options{})
 		_ = fromProgram.Close()
 	}()
 	state := "no\n"
@@ -138,7 +138,7 @@ func TestDrive(t *testing.T) {
 			t.Errorf("%q passes for a report", said)
 		}
 	}
-	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil); err == nil || errors.Is(err, io.EOF) {
+	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil, Options{}); err == nil || errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

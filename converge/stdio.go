@@ -87,15 +87,19 @@ func lineReader(r io.Reader) *bufio.Scanner {
 
 // Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin to
 // where configure wants it, over whoever started it. It does not return.
-func Main(configure Configurator) {
-	if err := serve(context.Background(), os.Stdin, os.Stdout, configure); err != nil {
+func Main(configure Configurator) { MainWith(configure, Options{}) }
+
+// MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout, TrustReads). The rest
+// of the options is not for a program that one host is told to.
+func MainWith(configure Configurator, o Options) {
+	if err := serve(context.Background(), os.Stdin, os.Stdout, configure, o); err != nil {
 		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator) error {
+func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator, o Options) error {
 	h := &stdioHost{in: lineReader(in), out: json.NewEncoder(out)}
 	first, err := h.read()
 	if err != nil {
@@ -109,11 +113,12 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configura
 		return errors.New("this program is started by the step converge:apply, which tells it the host")
 	}
 	t := Target{Name: facts.Name, Groups: facts.Groups, Props: facts.props(), Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
-	o := Options{Check: first.Look != nil, Progress: func(e Event) {
+	o.Check, o.Limit, o.Confirm = first.Look != nil, nil, nil
+	o.Progress = func(e Event) {
 		if e.Kind == "done" {
 			h.send(message{Log: e.Action.Desc + "\n" + e.Action.Diff})
 		}
-	}}
+	}
 	report, err := Run(ctx, []Target{t}, configure, o)
 	if err != nil {
 		return err
