@@ -209,3 +209,20 @@ func TestAFunctionAsAction(t *testing.T) {
 		}
 	}
 }
+
+// TestLocked: what dnf's versionlock keeps, as its versions 4 and 5 write it.
+func TestLocked(t *testing.T) {
+	const four = "# Added lock on Sun\nlab-thing-2:1.5-3.*\n!lab-one-0:1.0-1.*\nlab-dep-doc-0:1-1.*\nlab-any-*:1-1.*\n"
+	const five = "version = \"1.0\"\n\n[[packages]]\nname = \"lab-thing\"\n[[packages.conditions]]\nkey = \"evr\"\nvalue = \"2:1.5-3\"\n"
+	for _, c := range []struct {
+		list, name string
+		want       bool
+	}{
+		{four, "lab-thing", true}, {four, "lab-one", false}, {four, "lab-dep", false}, {four, "lab-dep-doc", true}, {four, "lab-any", true}, {four, "lab", false}, {"", "lab-thing", false},
+		{five, "lab-thing", true}, {five, "lab", false},
+	} {
+		if got := locked(c.list, c.name); got != c.want {
+			t.Errorf("locked(%q) = %v in %q", c.name, got, c.list)
+		}
+	}
+}
