@@ -68,7 +68,8 @@ type Options struct {
 	Parallel int           // hosts at once; 64
 	Cycles   int           // analyze and modify so often at most; 10
 	Timeout  time.Duration // of one exchange with a host; 10 min
-	// TrustReads lets scripts of Node.Read run where they can not be kept from writing.
+	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they can not be kept from writing: that needs
+	// root and unshare on the host. What the library itself reads needs neither.
 	TrustReads bool
 	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name without what
 	// follows its last dot. It and they must be root's alone. "": /etc/converge/facts.d.

@@ -79,6 +79,10 @@ for f in *; do
     own 1 "$i/$f" "$i/$f is a link, belongs to somebody else than root, or others may write it: it is not run"
     continue
   fi
+  if [ -n "${open-}" ] && [ -x "./$f" ]; then
+    own 1 "$i/$f" "$i/$f is a program, which can not be kept from writing here (that needs root and unshare); TrustReads runs it all the same"
+    continue
+  fi
   if [ -x "./$f" ]; then out=$(limit 60 "./$f" < /dev/null; e=$?; printf .; exit $e); e=$?; else out=$(cat -- "./$f"; e=$?; printf .; exit $e); e=$?; fi
   out=${out%.}
   if [ "$e" != 0 ]; then answer failed "$e" "$i/$f" ""

@@ -272,14 +272,18 @@ func (n *Node) read(ctx context.Context) error {
 		for strings.Contains(script, end) {
 			end += "_"
 		}
-		script = fmt.Sprintf(readOnly, cannot, end, script)
+		strict := "" // what is ours writes nothing; what is not must be kept from it
+		if items["script"] != nil {
+			strict = "1"
+		}
+		script = fmt.Sprintf(readOnly, cannot, end, script, strict)
 	}
 	stdout, stderr, exit, err := n.sh(ctx, "export LC_ALL=C\n"+script)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the host's state: %w", err)
 	case exit == cannot && !n.trust:
-		return errors.New("its file systems can not be made read-only for the analysis (that needs root and `unshare`); TrustReads goes without")
+		return errors.New("its file systems can not be made read-only for a script of yours that is to read (that needs root and `unshare`); TrustReads goes without")
 	case exit != 0:
 		return fmt.Errorf("read the host's state: %s", lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
 	}
@@ -322,19 +326,28 @@ const helpers = walk + become + `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$
 `
 
 // readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.
-// What is mounted is listed before anything is remounted.
-const readOnly = `command -v unshare > /dev/null && [ "$(id -u)" = 0 ] || exit %[1]d
-exec unshare --mount --propagation private sh -c '
+// What is mounted is listed before anything is remounted. Where this can not be, a script in which all is ours runs as it is, with
+// $open set; else it ends.
+const readOnly = `strict=%[4]s
+if [ "$(id -u)" = 0 ] && unshare --mount true 2> /dev/null; then
+  set -- unshare --mount --propagation private sh -c '
 mounts=$(while read -r _ m _; do printf "%%s\n" "$m"; done < /proc/self/mounts | sort -u)
 for m in $mounts; do
   m=$(printf "%%b" "$m")
   case $m in /dev|/dev/*) continue ;; esac
   mount -o remount,bind,ro "$m" 2> /dev/null || mount -o remount,ro "$m" 2> /dev/null
 done
-if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; exit %[1]d; fi
+open=
+if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; [ -z "$1" ] || exit %[1]d; open=1; fi
 s=$(cat; printf .)
 eval "${s%%.}" < /dev/null
-' <<'%[2]s'
+' sh "$strict"
+elif [ -n "$strict" ]; then
+  exit %[1]d
+else
+  set -- sh -c 'open=1; s=$(cat; printf .); eval "${s%%.}" < /dev/null'
+fi
+exec "$@" <<'%[2]s'
 %[3]s
 %[2]s
 `

@@ -105,7 +105,6 @@ func TestFacts(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		with func(converge.Host) converge.Host
-		o    converge.Options
 		user string
 	}{
 		{name: "as root", user: "root"},
@@ -115,7 +114,10 @@ func TestFacts(t *testing.T) {
 		}, user: "root"},
 		{name: "as somebody", with: func(h converge.Host) converge.Host {
 			return somebody{h, "setpriv --reuid nobody --regid nogroup --clear-groups"}
-		}, o: converge.Options{TrustReads: true}, user: "nobody"},
+		}, user: "nobody"},
+		{name: "as root who may not mount", with: func(h converge.Host) converge.Host {
+			return somebody{h, "setpriv --bounding-set=-sys_admin --inh-caps=-all"}
+		}, user: "root"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target := targets[0]
@@ -126,7 +128,7 @@ func TestFacts(t *testing.T) {
 				}
 				return h, done, err
 			}
-			f, rep := factsOf(t, target, c.o, converge.File{Path: "/srv/none", Absent: true})
+			f, rep := factsOf(t, target, converge.Options{}, converge.File{Path: "/srv/none", Absent: true})
 			if !rep.Stable || rep.Exchanges != 1 {
 				t.Fatalf("%+v", rep)
 			}
@@ -274,5 +276,41 @@ func TestFactsAreAsTheRunLeavesThem(t *testing.T) {
 	calls = 0
 	if rep := up(t, targets, want, o); !rep.Hosts[0].Stable || rep.Changed() != 0 || calls > 2 {
 		t.Errorf("%+v, %d calls", rep, calls)
+	}
+}
+
+// TestScriptsOfYoursAreKeptFromWriting: where a host cannot do that, what is ours is read all the same, and what is not is refused, unless
+// TrustReads says that it may.
+func TestScriptsOfYoursAreKeptFromWriting(t *testing.T) {
+	targets, hosts := start(t, 1)
+	if err := os.MkdirAll(filepath.Join(hosts[0].Root, "etc/converge/facts.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(hosts[0].Root, "etc/converge/facts.d/rack")
+	for _, as := range []string{"setpriv --reuid nobody --regid nogroup --clear-groups", "setpriv --bounding-set=-sys_admin --inh-caps=-all"} {
+		target := targets[0]
+		target.Dial = func(ctx context.Context) (converge.Host, func(), error) {
+			h, done, err := targets[0].Dial(ctx)
+			return somebody{h, as}, done, err
+		}
+		read := func(n *converge.Node) error { _, err := n.Read("echo so"); return err }
+		if h := up(t, []converge.Target{target}, read, converge.Options{}).Hosts[0]; !strings.Contains(h.Error, "its file systems can not be made read-only for a script of yours") {
+			t.Errorf("%s: %q", as, h.Error)
+		}
+		if h := up(t, []converge.Target{target}, read, converge.Options{TrustReads: true}).Hosts[0]; !h.Stable {
+			t.Errorf("%s: %q", as, h.Error)
+		}
+		if err := os.WriteFile(program, []byte("#!/bin/sh\necho a7\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, h := factsOf(t, target, converge.Options{}); !strings.Contains(h.Error, "/etc/converge/facts.d/rack is a program, which can not be kept from writing here") {
+			t.Errorf("%s: %q", as, h.Error)
+		}
+		if f, h := factsOf(t, target, converge.Options{TrustReads: true}); f.Own["rack"] != "a7" || !h.Stable {
+			t.Errorf("%s: %q %v", as, h.Error, f.Own)
+		}
+		if err := os.Remove(program); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
