@@ -116,7 +116,7 @@ func (n *Node) Want(list ...Resource) {
 			a.Resource, a.Desc, a.Diff = n.mask(id), n.mask(a.Desc), n.maskDiff(a.Diff)
 			a.Have, a.Want = n.mask(a.Have), n.mask(a.Want)
 			a.sum()
-			n.steps = append(n.steps, step{id, a})
+			n.steps = append(n.steps, step{a.Resource, a})
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -57,14 +58,23 @@ const minLine = 4
 func (n *Node) Hide(text string) string {
 	whole := strings.TrimSpace(text)
 	for _, s := range append(strings.Split(whole, "\n"), whole) {
-		if s = strings.TrimSpace(s); s != "" && (s == whole || len(s) >= minLine) && !slices.Contains(n.secrets, s) {
-			n.secrets = append(n.secrets, s)
+		s = strings.TrimSpace(s)
+		if s == "" || s != whole && len(s) < minLine {
+			continue
+		}
+		for _, as := range []string{s, inner(strconv.Quote(s)), inner(quote(s)), inner(strconv.Quote(quote(s)))} { // as it is, and as messages and scripts have it
+			if !slices.Contains(n.secrets, as) {
+				n.secrets = append(n.secrets, as)
+			}
 		}
 	}
 	// The longest first: one may be in another.
 	slices.SortStableFunc(n.secrets, func(a, b string) int { return len(b) - len(a) })
 	return text
 }
+
+// inner gives a word without its quotes.
+func inner(word string) string { return word[1 : len(word)-1] }
 
 // holds reports whether a text has a secret in it.
 func (n *Node) holds(text string) bool {

@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,6 +123,29 @@ func TestNobodyIsShownASecret(t *testing.T) {
 	b, err := json.Marshal(map[string]any{"a": s, "b": []Secret{s}})
 	if said := fmt.Sprintf("%v %s %q %d %#v %+v %x %s", s, s, s, s, s, struct{ S Secret }{s}, s, b); err != nil || strings.Contains(said, "s3c") {
 		t.Errorf("%s %v", said, err)
+	}
+	// Nor in the name of a resource, quoted, where it never settles, nor in what a script says that has it as a word.
+	host := fake(func(script string) (string, string, int, error) {
+		if strings.Contains(script, "abcd") {
+			item := "abcd " + quote(`qz"zq'x`)
+			return fmt.Sprintf("script 3 0 %d\n%s\n", len(item), item), "", 0, nil
+		}
+		return "", "", 0, nil
+	})
+	target := []Target{{Name: "x", Props: map[string]any{"p": Secret(`qz"zq'x`)}, Dial: func(context.Context) (Host, func(), error) { return host, func() {}, nil }}}
+	for _, configure := range []Configurator{
+		func(n *Node) error {
+			n.Want(Line{Path: "/x", Line: "p=" + n.Prop("p"), OnChange: "tell " + quote(n.Prop("p"))})
+			return nil
+		},
+		func(n *Node) error { _, err := n.Read("abcd " + quote(n.Prop("p"))); return err },
+		func(n *Node) error { return fmt.Errorf("no %q", n.Prop("p")) },
+	} {
+		r, err := Run(t.Context(), target, configure, Options{TrustReads: true, Cycles: 1})
+		b, merr := json.Marshal(r)
+		if err != nil || merr != nil || r.Hosts[0].Stable || strings.Contains(string(b), "qz") || !strings.Contains(string(b), hidden) {
+			t.Errorf("%v %v %s", err, merr, b)
+		}
 	}
 	// A property is what it is to whoever asks for it.
 	if got := n.Prop("password"); got != `pa"ss wörd` {
