@@ -53,8 +53,9 @@ type Monitor struct {
 	cat *model.Catalog
 	rec model.Record
 	ownership
-	readFrom  int64 // transactions from this one on may have written states that are not read; commit guards it
-	lostPairs bool  // some that are declared were taken off the record by another node
+	onRecord  onRecord // the hosts of the record; commit guards it
+	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
+	lostPairs bool     // some that are declared were taken off the record by another node
 	waitAsked map[int64]chan struct{}
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
@@ -74,6 +75,7 @@ type Monitor struct {
 	stuck     error              // why results are not committed
 	stuckAt   time.Time          // since when
 	alive     time.Time          // when this server was last known to work, before it started
+	began     time.Time          // and when that was
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
@@ -154,7 +156,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err != nil {
 		return err
 	}
-	m.alive = time.UnixMilli(alive)
+	m.alive, m.began = time.UnixMilli(alive), m.now()
 	return m.refresh(ctx)
 }
 

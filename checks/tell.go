@@ -13,15 +13,22 @@ import (
 func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	p := f.p
 	s := settled{f: f, p: p, stand: p.stand}
-	if bug := guard.Do(func() { s.j = judge(&p.Plan, f.out) }); bug != nil { // what reads plugins' output meets anything
+	attempts := p.Attempts
+	if f.missed { // nothing would be learnt by waiting for another that does not come
+		f.out.text, attempts = p.staleText(), 1
+	}
+	if bug := guard.Do(func() { s.j = p.hear(f) }); bug != nil { // what reads plugins' output meets anything
 		guard.Log(m.Log, "read what a check said", "check", p.Key.String())(bug)
 		s.j = judged{status: model.Unknown, line: bugText}
 	}
 	st := &s.stand
-	flap := st.Apply(s.j.status, f.at, p.Attempts)
+	flap := st.Apply(s.j.status, f.at, attempts)
 	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.code(), s.j.line, s.j.perf, f.out.unreachable && p.Task != model.HostAnswers
 	if st.Due.IsZero() {
 		st.Due = f.at
+	}
+	if f.given != nil {
+		st.Heard = f.at
 	}
 	m.tell(&s, now, flap)
 	return s
@@ -37,6 +44,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 			s.again = true
 		}
 	}
+	changed = m.askFirst(s, now) || changed
 	_, s.quiet = m.quiet(s.p, st, now)
 	if s.quiet || !s.p.live {
 		return changed
@@ -108,7 +116,7 @@ func (s *settled) tellListeners(c *model.Catalog, now time.Time) (changed bool) 
 			continue
 		}
 		var was *model.Heard
-		if h, ok := st.Heard[l.Name]; ok {
+		if h, ok := st.Listeners[l.Name]; ok {
 			was = &h
 		}
 		on, is := l.Hear(s.p.Key, stand, was, now)
@@ -123,10 +131,10 @@ func (s *settled) tellListeners(c *model.Catalog, now time.Time) (changed bool) 
 			s.add(l.Rule, e)
 		}
 	}
-	if maps.EqualFunc(heard, st.Heard, model.Heard.Equal) {
+	if maps.EqualFunc(heard, st.Listeners, model.Heard.Equal) {
 		return false
 	}
-	st.Heard = heard
+	st.Listeners = heard
 	return true
 }
 

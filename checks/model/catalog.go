@@ -47,9 +47,10 @@ type Catalog struct {
 	Rules []*Rule // in the order of Defs.Actions
 	// Listeners are told at times of their own.
 	Listeners []*Listener
-	contacts  map[string]Contact
-	silos     map[string]string // of hosts on record
-	Pins      map[string]string // the node that must check a host, by the host that runs
+	links
+	contacts map[string]Contact
+	silos    map[string]string // of hosts on record
+	Pins     map[string]string // the node that must check a host, by the host that runs
 	// Unclear says of hosts that host_tasks name several nodes for them.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
@@ -92,12 +93,16 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	maps.Copy(groups, own)
+	elsewhere := map[string]bool{} // hosts that another server checks
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
 			c.Idle = append(c.Idle, ht.label())
 		}
 		if ht.Node != "" && ours != "" && ht.Node != ours {
+			for _, h := range hosts {
+				elsewhere[h] = true
+			}
 			continue
 		}
 		for i := range d.Tasks {
@@ -108,6 +113,9 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
+			}
+			if t.Passive {
+				s = t.passiveSchedule()
 			}
 			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
@@ -139,6 +147,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			c.planActions(a, declared)
 		}
 	}
+	c.link(elsewhere)
 	return c, nil
 }
 

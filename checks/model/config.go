@@ -35,6 +35,7 @@ type Config struct {
 type HostCheck struct {
 	Attempts int           `yaml:"attempts" doc:"connections in a row that must fail before it is said" default:"2"`
 	Retry    time.Duration `yaml:"retry" doc:"time between two connections to a host that is down" default:"30s"`
+	Every    time.Duration `yaml:"every" doc:"time between two questions to a host with alive: ping or tcp:PORT" default:"1m"`
 }
 
 // Keep is the retention.
@@ -64,6 +65,8 @@ type Host struct {
 	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
 	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
 	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
+	Alive   string   `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
+	Parents []string `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
 	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
 }
 
@@ -84,6 +87,9 @@ type Task struct {
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
 	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
 	CatchUp  string            `yaml:"catch_up,omitempty" json:"catch_up,omitempty" doc:"skip or once; empty: as checks.catch_up says"`
+	Depends  []Dependency      `yaml:"depends,omitempty" json:"depends,omitempty" doc:"tasks on the same host, or {task: T, host: H, skip: true}: while one of them is a problem nothing is said of this one, and with skip it is not run"`
+	Passive  bool              `yaml:"passive,omitempty" json:"passive,omitempty" doc:"Jarvis runs nothing: results are delivered to it, by POST /v1/checks/HOST/TASK/result or check result"`
+	Fresh    time.Duration     `yaml:"fresh,omitempty" json:"fresh,omitempty" doc:"of a passive task: with no result for so long it is UNKNOWN, at once; empty: it may stay away for ever"`
 }
 
 // Expect is what a task must do to be OK.
@@ -168,6 +174,7 @@ func (c *Config) Defaults() {
 	number(&c.Host.Attempts, 2)
 	number(&c.Recent, 20)
 	wait(&c.Host.Retry, 30*time.Second)
+	wait(&c.Host.Every, time.Minute)
 	wait(&c.Gather, 5*time.Second)
 	wait(&c.Keep.Results, 30*day)
 	wait(&c.Keep.Minutes, 90*day)

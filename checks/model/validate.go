@@ -25,7 +25,7 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
@@ -98,12 +98,17 @@ func (d *Defs) faults(plugins string) []fault {
 		seen[kind+" "+name] = true
 		return nil
 	}
+	roundHost, hostErr := d.parentLoop()
+	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
-		for _, g := range h.Groups {
-			if err == nil && !defName.MatchString(g) {
-				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+		if err == nil {
+			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
+		}
+		if err == nil && h.Name == roundHost {
+			err = hostErr
 		}
 		try(KindHost, h.Name, err)
 	}
@@ -130,6 +135,9 @@ func (d *Defs) faults(plugins string) []fault {
 			if err = d.checkTask(&t, plugins); err != nil {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
+		}
+		if err == nil && t.Name == roundTask {
+			err = taskErr
 		}
 		try(KindTask, t.Name, err)
 	}
@@ -189,6 +197,11 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
+		for _, t := range d.Tasks {
+			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+			}
+		}
 		s, err := d.schedule(ht.Schedule, 0)
 		if err != nil {
 			return err
@@ -220,7 +233,8 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if (t.Command == "") == (t.Plugin == "") {
+	t.checkPassive(&wrong)
+	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -251,6 +265,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
+	d.checkDepends(t, &wrong)
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
@@ -352,6 +367,9 @@ func (d *Defs) checkAction(a *Action) error {
 	}
 	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
 		return fmt.Errorf("there is no task %s", a.Task)
+	}
+	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
+		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
 	}
 	for _, t := range a.Tasks {
 		if err := Glob(t); err != nil {
