@@ -421,6 +421,7 @@ type Done struct {
 	Action string    `json:"action"`
 	Event
 	Contact string    `json:"contact,omitempty"` // who is told by it, outside of chat
+	Events  int       `json:"events,omitempty"`  // of how many events; this is the first
 	Done    time.Time `json:"done,omitzero"`
 	Tries   int       `json:"tries,omitempty"`
 	Error   string    `json:"error,omitempty"`
@@ -445,7 +446,7 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := json.Unmarshal([]byte(event), &l); err != nil {
 			return nil, err
 		}
-		d.Event, d.Contact = l.Event, l.Contact
+		d.Event, d.Contact, d.Events = l.Event, l.Contact, len(l.Events)
 		d.At = time.UnixMilli(at)
 		if done > 0 {
 			d.Done = time.UnixMilli(done)
