@@ -157,3 +157,42 @@ actions: [{name: tell, notify: [ops, day]}]
 		}
 	})
 }
+
+// The period of an action holds for what it does, and both periods for a contact that has one.
+func TestPeriodsOfActions(t *testing.T) {
+	bubble(t, `
+tasks: [{name: disk, command: x, schedule: "0 * * * * *", attempts: 1}, {name: mend, command: y}]
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+contacts: [{name: ops, channel: "#ops"}, {name: day, person: day, period: late}]
+periods: [{name: office, zone: UTC, when: ["00:20-00:40"]}, {name: late, zone: UTC, when: ["00:30-01:00"]}]
+actions:
+  - {name: tell, notify: [ops, day], tasks: [disk], period: office}
+  - {name: mend, task: mend, on: [problem], tasks: [disk], period: office}
+`, func(t *testing.T, g *ground) {
+		status := g.played()
+		mend := model.Key{Task: "mend", Host: "loki"}
+		time.Sleep(30 * time.Second)
+		status.Store(2)
+		time.Sleep(18 * time.Minute)
+		g.wantLines()
+		if len(g.times(mend)) != 0 {
+			t.Error("it was mended before the period")
+		}
+		time.Sleep(3 * time.Minute)
+		said := []string{"#ops disk is still CRITICAL on loki after 19m: it says. `check show disk on loki`"}
+		g.wantLines(said...)
+		if len(g.times(mend)) != 1 {
+			t.Errorf("it was mended %d times", len(g.times(mend)))
+		}
+		time.Sleep(10 * time.Minute)
+		said = append(said, "day disk is still CRITICAL on loki after 29m: it says. `check show disk on loki`")
+		g.wantLines(said...)
+		time.Sleep(20 * time.Minute)
+		status.Store(0)
+		time.Sleep(10 * time.Minute)
+		g.wantLines(said...) // the end waits for the next day
+		if len(g.times(mend)) != 1 {
+			t.Errorf("it was mended %d times", len(g.times(mend)))
+		}
+	})
+}

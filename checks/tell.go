@@ -160,7 +160,7 @@ type Event struct {
 
 // late notes how long a problem stands that is told now.
 func (e *Event) late(now, bad time.Time, unheeded bool) {
-	if stood := now.Sub(bad).Truncate(time.Second); e.Status != model.OK && !bad.IsZero() && stood >= time.Minute {
+	if stood := now.Sub(bad).Truncate(time.Second); e.Status != model.OK && !bad.IsZero() && (unheeded || stood >= time.Minute) {
 		e.Stood, e.Unheeded = stood, unheeded
 	}
 }
