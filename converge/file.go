@@ -247,7 +247,16 @@ func (l Line) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	}
 	n.will("cat", l.Path, now)
-	return []Action{{Desc: "edit " + l.Path, Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}) + reloadUnits(l.Path), After: l.OnChange}}, nil
+	return []Action{{Desc: "edit " + l.Path, Resource: fmt.Sprintf("line %q in %s", l.begins(), l.Path), Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}) + reloadUnits(l.Path), After: l.OnChange}}, nil
+}
+
+// begins is as much of the line as names it, and not what it says: "Port …".
+func (l Line) begins() string {
+	text := strings.TrimLeft(l.Line, " \t")
+	if i := strings.IndexAny(text, " \t=:"); i >= 0 {
+		return text[:i+1] + "…"
+	}
+	return text
 }
 
 func edit(text string, l Line) string {
