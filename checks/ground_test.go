@@ -11,8 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -23,36 +25,39 @@ type ground struct {
 	*Monitor
 	t    *testing.T
 	dir  string
-	cfg  Config
+	cfg  model.Config
 	stop func()
 	// registry: there is an engine with these steps; nil: there is none.
 	registry *pipeline.Registry
+	mailBy   post.MailConfig
+	// real: hosts are not functions of the test.
+	real bool
 	// do is World.Do.
 	do func(ctx context.Context, line, key string) error
 
 	mu      sync.Mutex
 	offset  time.Duration // of the wall clock
-	say     func(k Key, nth int) outcome
+	say     func(k model.Key, nth int) outcome
 	ran     []ran
 	about   []string // what runs of actions were about
-	running map[Key]bool
+	running map[model.Key]bool
 	most    int // at once
-	overlap []Key
+	overlap []model.Key
 }
 
 type ran struct {
-	Key
+	model.Key
 	at time.Time // by the wall clock
 }
 
 func newGround(t *testing.T, yaml string) *ground {
-	g := &ground{t: t, dir: t.TempDir(), running: map[Key]bool{}, say: func(Key, int) outcome { return outcome{stdout: "OK - fine|a=1"} }}
-	var d Defs
+	g := &ground{t: t, dir: t.TempDir(), running: map[model.Key]bool{}, say: func(model.Key, int) outcome { return outcome{stdout: "OK - fine|a=1"} }}
+	var d model.Defs
 	file := filepath.Join(t.TempDir(), "checks.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.cfg = Config{Dir: filepath.Dir(file), Defs: d}
+	g.cfg = model.Config{Dir: filepath.Dir(file), Defs: d}
 	return g
 }
 
@@ -68,7 +73,9 @@ func (g *ground) start() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	m.run = g.run
+	if !g.real {
+		m.run = g.run
+	}
 	g.Monitor = m
 	services := []func(context.Context) error{m.Run}
 	var engine *pipeline.Engine
@@ -82,7 +89,7 @@ func (g *ground) start() {
 		}
 		services = append(services, engine.Run)
 	}
-	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Do: g.do, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
+	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Do: g.do, Mail: g.mailBy, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
 		g.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -149,7 +156,7 @@ func (g *ground) run(_ context.Context, p job) outcome {
 
 // count gives how often a check ran, and forgets it.
 
-func (g *ground) times(k Key) (out []time.Time) {
+func (g *ground) times(k model.Key) (out []time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range g.ran {
@@ -166,7 +173,7 @@ func (g *ground) forgetRuns() {
 	g.ran = nil
 }
 
-func (g *ground) says(f func(k Key, nth int) outcome) {
+func (g *ground) says(f func(k model.Key, nth int) outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.say = f
@@ -224,7 +231,7 @@ host_tasks:
   - {tasks: [disk], hosts: [loki]}
 `
 
-var diskLoki = Key{"disk", "loki"}
+var diskLoki = model.Key{Task: "disk", Host: "loki"}
 
 // A check that ran when the server stopped has no result: it runs again at the next start, whatever catch_up says.
 

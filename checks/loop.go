@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
@@ -17,7 +18,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		f    func(context.Context)
 	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
 		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
-		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
+		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople, m.sendLetters)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
@@ -118,7 +119,7 @@ func (c *clock) step(now time.Time) time.Duration {
 func (m *Monitor) afterStepBack(now time.Time) {
 	for _, p := range append([]*pair(nil), m.due...) {
 		due := now.Add(m.conf().Host.Retry)
-		if p.Task != hostTask {
+		if p.Task != model.HostAnswers {
 			due = p.next(now)
 		}
 		if due.Before(p.due) {
@@ -132,7 +133,15 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
-	if late := now.Sub(p.due); late > smallStep && p.Task != hostTask {
+	if m.skipped(p) {
+		m.skip(p, now)
+		return
+	}
+	if p.passive() {
+		m.beginMissed(p, now)
+		return
+	}
+	if late := now.Sub(p.due); late > smallStep && p.Task != model.HostAnswers {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
 		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
 			m.due.at(p, due)
@@ -141,7 +150,7 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	}
 	p.busy = true
 	h := p.where
-	if h.down && p.Task != hostTask {
+	if h.down && p.Task != model.HostAnswers {
 		m.finish(finished{p: p, due: p.due, at: now, out: outcome{unreachable: true, text: h.why}})
 		return
 	}
@@ -170,9 +179,9 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		h.running++
 		m.running++
-		j := job{Key: p.Key, where: h, cut: p.cut}
-		if p.task != nil {
-			j.task = *p.task
+		j := job{Key: p.Key, where: h, alive: h.by, cut: p.cut}
+		if p.Def != nil {
+			j.task = *p.Def
 		}
 		due, owed := p.due, p.owed[:min(1, len(p.owed))]
 		p.owed = p.owed[len(owed):]
@@ -233,12 +242,13 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		return
 	}
 	p.cut = p.cut && f.out.unreachable
+	m.sshOnly(&f, h)
 	switch {
 	case f.out.unreachable:
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
 		if !h.down {
 			h.down, h.target = true, nil
-			if p.Task != hostTask && !h.pair.busy { // one attempt, and one result that says so
+			if p.Task != model.HostAnswers && !h.pair.busy { // one attempt, and one result that says so
 				h.pair.busy = true
 				m.finish(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
 			}
@@ -248,8 +258,8 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 			h.queue = nil
 		}
 		h.why = f.out.text
-	case h.down && p.Task == hostTask:
-		h.down, h.why = false, ""
+	case h.down && p.Task == model.HostAnswers && f.out.text == "":
+		h.down, h.why, h.upAt = false, "", m.now()
 		m.returned(h)
 	}
 	m.finish(f)
@@ -271,8 +281,8 @@ func (m *Monitor) dispatchWaiting(ctx context.Context) {
 func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
-		if p.live && p.Task != hostTask && !p.busy && (p.stand.Down || len(p.owed) > 0) {
-			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
+		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
+			if t := p.soonest(now.Add(p.spread(soon / 3))); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
 		}
@@ -296,14 +306,19 @@ func (m *Monitor) reschedule(p *pair) {
 	}
 	now := m.now()
 	switch {
-	case p.Task == hostTask:
-		if p.where.down {
+	case p.Task == model.HostAnswers:
+		switch {
+		case p.again:
+			m.due.at(p, now)
+		case p.where.down:
 			m.due.at(p, now.Add(m.conf().Host.Retry))
+		case !p.Schedule.Never():
+			m.due.at(p, p.next(now))
 		}
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)
 	case p.stand.Down && !p.where.down: // the host came back meanwhile
-		m.due.at(p, now.Add(p.spread(soon/3)))
+		m.due.at(p, p.soonest(now.Add(p.spread(soon/3))))
 	default:
 		m.due.at(p, p.next(now))
 	}
@@ -315,12 +330,16 @@ func (m *Monitor) reschedule(p *pair) {
 
 // RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result; that of a
 // run which is under way counts.
-func (m *Monitor) RunNow(ctx context.Context, k Key) (<-chan struct{}, error) {
+func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	m.mu.Lock()
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
+	}
+	if p.passive() {
+		m.mu.Unlock()
+		return nil, &PassiveError{k}
 	}
 	if !m.ours(p.where) {
 		_, err := m.runner(p)

@@ -3,23 +3,24 @@ package checks
 import (
 	"container/heap"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/remote"
 )
 
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
-	State
-	Made time.Time     `json:"made,omitzero"` // when the check was first declared
-	At   time.Time     `json:"at,omitzero"`   // when it ran last
-	Due  time.Time     `json:"due,omitzero"`  // and when it should have
-	Took time.Duration `json:"took"`
-	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line string        `json:"line"`
-	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	model.State
+	Made time.Time `json:"made,omitzero"` // when the check was first declared
+	At   time.Time `json:"at,omitzero"`   // when it ran last
+	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
+	Heard time.Time     `json:"heard,omitzero"`
+	Due   time.Time     `json:"due,omitzero"` // and when it should have
+	Took  time.Duration `json:"took"`
+	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line  string        `json:"line"`
+	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
@@ -35,7 +36,7 @@ type Ack struct {
 
 // pair is a task on a host. Monitor.mu guards it; Standing is changed by whoever holds Monitor.commit as well.
 type pair struct {
-	plan
+	model.Plan
 	id    int64
 	rev   int64 // of stand, on record
 	live  bool  // it is declared
@@ -50,6 +51,8 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
+	askedFor time.Time // since when it was the problem for which others were asked
+
 	owed    []outboxRow     // of actions that ask for a run, which wait while the host is down; each has a run of its own
 	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
@@ -61,7 +64,7 @@ type pair struct {
 // Brief is one of the last results of a pair.
 type Brief struct {
 	At     time.Time     `json:"at"`
-	Status Status        `json:"status"`
+	Status model.Status  `json:"status"`
 	Took   time.Duration `json:"took"`
 	Line   string        `json:"line"`
 }
@@ -75,6 +78,7 @@ type host struct {
 	share  string    // its part of all hosts
 	held   bool      // that part is ours
 	alive  time.Time // until when it is known to have been checked, before we took it
+	taken  time.Time // and when we took it
 	gently bool      // by a node that ended all that ran
 
 	runs context.Context    // of what runs
@@ -84,7 +88,9 @@ type host struct {
 	running int
 	queue   []*pair
 	waits   bool // it is in Monitor.waiting
+	by      model.Alive
 	down    bool
+	upAt    time.Time       // when it was down last; zero: not since this server started
 	why     string          // of down
 	plugins map[string]bool // by hash: they are there
 }
@@ -164,20 +170,25 @@ const (
 )
 
 // onDemand reports whether only an action, or a person who names it, has a check run.
-func (p *pair) onDemand() bool { return p.Task != hostTask && p.schedule.never() }
+func (p *pair) onDemand() bool {
+	return p.Task != model.HostAnswers && !p.passive() && p.Schedule.Never()
+}
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
-	if p.task != nil && p.task.Retry > 0 && p.stand.Status != OK && p.stand.Soft() && !p.stand.Down {
-		if n := p.schedule.Next(now, p.String()); n.IsZero() || now.Add(p.task.Retry).Before(n) {
-			return now.Add(p.task.Retry)
+	if p.passive() {
+		return p.staleAt(now)
+	}
+	if p.Def != nil && p.Def.Retry > 0 && p.stand.Status != model.OK && p.stand.Soft() && !p.stand.Down {
+		if n, again := p.Schedule.Next(now, p.String()), now.Add(p.Def.Retry); p.Schedule.May(again) && (n.IsZero() || again.Before(n)) {
+			return again
 		}
 	}
 	from := now
-	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.fixed && ahead < largestStep) {
+	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.Schedule.Fixed() && ahead < largestStep) {
 		from = p.stand.Due
 	}
-	return p.schedule.Next(from, p.String())
+	return p.Schedule.Next(from, p.String())
 }
 
 // first gives when a pair is due after a start. alive is when the server was last known to work: what was due before that had
@@ -185,12 +196,12 @@ func (p *pair) next(now time.Time) time.Time {
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known
-		if p.known && p.schedule.cron != nil && !p.stand.Made.IsZero() { // it may have run, and died before its first result
-			return p.missed(p.schedule.Next(p.stand.Made, p.String()), now, alive, policy)
+		if p.known && p.Schedule.ByClock() && !p.stand.Made.IsZero() { // it may have run, and died before its first result
+			return p.missed(p.Schedule.Next(p.stand.Made, p.String()), now, alive, policy)
 		}
-		n := p.schedule.Next(now, p.String())
-		if p.schedule.every > 0 { // every so often: the first time soon
-			if s := now.Add(p.spread(soon)); s.Before(n) {
+		n := p.Schedule.Next(now, p.String())
+		if p.Schedule.Every() > 0 { // every so often: the first time soon
+			if s := now.Add(p.spread(soon)); s.Before(n) && p.Schedule.May(s) {
 				return s
 			}
 		}
@@ -199,7 +210,7 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.After(now) {
 		return p.next(now)
 	}
-	due := p.schedule.Next(p.stand.Due, p.String())
+	due := p.Schedule.Next(p.stand.Due, p.String())
 	p.cut = !due.IsZero() && !due.After(alive.Add(2*alivePeriod))
 	return p.missed(due, now, alive, policy)
 }
@@ -210,20 +221,22 @@ func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 	case due.IsZero(), due.After(now):
 		return due
 	case !due.After(alive), now.Sub(due) < smallStep:
-		return now
-	case policy == once:
-		return now.Add(p.spread(soon))
+		return p.soonest(now)
+	case policy == model.Once:
+		return p.soonest(now.Add(p.spread(soon)))
 	}
-	return p.schedule.Next(now, p.String())
+	return p.Schedule.Next(now, p.String())
+}
+
+// soonest gives t, or the next time that is due when t is outside of the task's period.
+func (p *pair) soonest(t time.Time) time.Time {
+	if p.Schedule.May(t) {
+		return t
+	}
+	return p.Schedule.Next(t, p.String())
 }
 
 // spread gives each pair its own part of d, always the same.
 func (p *pair) spread(d time.Duration) time.Duration {
-	return time.Duration(part(p.String()) * float64(d))
-}
-
-// part gives a number from 0 to 1 that belongs to a key.
-func part(key string) float64 {
-	sum := sha256.Sum256([]byte(key))
-	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+	return time.Duration(model.Part(p.String()) * float64(d))
 }

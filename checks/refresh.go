@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -16,38 +17,52 @@ import (
 func (m *Monitor) refresh(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	if err := m.readChanged(ctx); err != nil {
-		return err
-	}
 	defs, left, err := m.declared(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { m.leave(left) }()
-	rec, err := m.readRecord(ctx, defs)
+	all, err := m.readRecord(ctx, defs)
 	if err != nil {
+		return err
+	}
+	if err := m.count(ctx, defs, all.record(), func(*host) bool { return true }); err != nil {
+		return err
+	}
+	m.onRecord = all
+	return nil
+}
+
+// count makes definitions and a record those that count. Hosts that moved are looked for again. commit is held.
+func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record, moved func(*host) bool) error {
+	if err := m.readChanged(ctx); err != nil {
 		return err
 	}
 	ours := m.name()
 	if !m.alone { // one record for all: what is another's is known here as well
 		ours = ""
 	}
-	cat, err := newCatalog(defs, rec, ours)
+	cat, err := model.NewCatalog(defs, rec, ours)
 	if err != nil {
 		return err
 	}
-	var fresh []Key
+	var fresh []model.Key
 	m.mu.Lock()
-	for k := range cat.plans {
+	for k := range cat.Plans {
 		if m.pairs[k] == nil {
 			fresh = append(fresh, k)
 		}
-		if hk := (Key{hostTask, cat.whereOf(k)}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.pairs[hk] == nil {
+			fresh = append(fresh, hk)
+		}
+	}
+	for name := range cat.Asked {
+		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.pairs[hk] == nil {
 			fresh = append(fresh, hk)
 		}
 	}
 	m.mu.Unlock()
-	slices.SortFunc(fresh, func(a, b Key) int { return cmpKeys(a, b) })
+	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
 	made, err := m.addPairs(ctx, slices.Compact(fresh))
 	if err != nil {
 		return err
@@ -57,57 +72,55 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	for _, p := range made {
 		m.pairs[p.Key], m.byID[p.id] = p, p
 	}
-	m.adopt(cat, rec)
+	m.adopt(cat, rec, moved)
 	poke(m.moving)
 	return nil
 }
 
 // leave notes what does not count, and says it once.
-func (m *Monitor) leave(left []Definition) {
+func (m *Monitor) leave(left []model.Definition) {
 	m.mu.Lock()
 	was := m.left
 	m.left = left
 	m.mu.Unlock()
 	for _, d := range left {
-		if !slices.ContainsFunc(was, func(o Definition) bool { return d.is(o) && d.Trouble == o.Trouble }) {
+		if !slices.ContainsFunc(was, func(o model.Definition) bool { return d.Is(o) && d.Trouble == o.Trouble }) {
 			m.Log.Error("a definition is left out", "kind", d.Kind, "name", d.Name, "by", d.By, "err", d.Trouble)
 		}
 	}
 }
 
-func (c *catalog) whereOf(k Key) string {
-	if p := c.plans[k]; p.task.From != "" {
-		return p.task.From
-	}
-	return k.Host
-}
-
 // adopt makes a catalog the one that counts. mu is held.
-func (m *Monitor) adopt(cat *catalog, rec record) {
+func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) bool) {
 	now := m.now()
 	m.cat, m.rec = cat, rec
 	for _, h := range m.hosts {
-		h.target = nil
+		if moved(h) {
+			h.target = nil
+		}
 	}
 	live := map[*host]bool{}
-	for k, plan := range cat.plans {
+	for k, plan := range cat.Plans {
 		p := m.pairs[k]
-		was, before := p.live, p.schedule
-		p.plan, p.live = plan, true
-		h := m.host(cat.whereOf(k))
+		was, before := p.live, p.Schedule
+		p.Plan, p.live = plan, true
+		h := m.host(cat.WhereOf(k))
 		m.place(p, h)
 		live[h] = true
-		if p.busy || !m.ours(h) || was && before.same(plan.schedule) {
+		if p.busy || !m.ours(h) || was && before.Same(plan.Schedule) {
 			continue
 		}
-		alive := m.alive
+		alive, heard := m.alive, m.began
 		if !m.alone {
-			alive = h.alive
+			alive, heard = h.alive, h.taken
 		}
-		m.due.at(p, p.first(now, alive, m.policy(p)))
+		m.due.at(p, m.firstOf(p, now, alive, heard))
+	}
+	for name := range cat.Asked {
+		live[m.host(name)] = true
 	}
 	for k, p := range m.pairs {
-		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
+		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
 			p.live = false
 			m.due.remove(p)
 		}
@@ -115,12 +128,18 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
 		m.moveHost(h)
-		h.pair.attempts = m.conf().Host.Attempts
+		was := h.pair.Schedule
+		h.by, h.pair.Attempts, h.pair.Schedule = cat.AliveOf(h.name), m.conf().Host.Attempts, model.Schedule{}
+		if _, asked := cat.Asked[h.name]; asked {
+			h.pair.Schedule = m.askedEvery()
+		}
 		switch {
-		case !h.pair.live:
+		case !h.pair.live, !was.Never() && h.pair.Schedule.Never() && !h.down:
 			m.due.remove(h.pair)
 		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
 			m.due.at(h.pair, now)
+		case !h.down && !h.pair.busy && m.ours(h) && (h.pair.index == notQueued || !was.Same(h.pair.Schedule)):
+			m.due.at(h.pair, h.pair.first(now, m.alive, model.Skip))
 		}
 	}
 	m.watchWithheld()
@@ -142,7 +161,7 @@ func (m *Monitor) place(p *pair, h *host) {
 // moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
 // held.
 func (m *Monitor) moveHost(h *host) {
-	share := m.cat.shareOf(h.name)
+	share := shareOf(m.cat, h.name)
 	if m.alone || share == h.share {
 		return
 	}
@@ -153,7 +172,7 @@ func (m *Monitor) moveHost(h *host) {
 		m.pause(h)
 		h.cancel()
 	} else if now && !was {
-		h.alive, h.gently, h.held = m.now(), false, true
+		h.alive, h.taken, h.gently, h.held = m.now(), m.now(), false, true
 		m.resume(h)
 	}
 }
@@ -162,17 +181,26 @@ func (m *Monitor) moveHost(h *host) {
 func (m *Monitor) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
+		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
 		h.pair.where, h.pairs[h.pair] = h, true
-		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
+		h.by = m.cat.AliveOf(name)
+		h.down, h.why = hostDown(&h.pair.stand, h.by), h.pair.stand.Line
 		m.hosts[name] = h
 	}
 	return h
 }
 
+// firstOf gives when a pair is due after a start: nothing ran, and nobody listened, from alive until began. mu is held.
+func (m *Monitor) firstOf(p *pair, now, alive, began time.Time) time.Time {
+	if p.passive() {
+		return p.firstStale(now, alive, began)
+	}
+	return p.first(now, alive, m.policy(p))
+}
+
 func (m *Monitor) policy(p *pair) string {
-	if p.task != nil && p.task.CatchUp != "" {
-		return p.task.CatchUp
+	if p.Def != nil && p.Def.CatchUp != "" {
+		return p.Def.CatchUp
 	}
 	return m.conf().CatchUp
 }
@@ -190,62 +218,6 @@ func (m *Monitor) watchWithheld() {
 func (p *pair) mayTell() bool {
 	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
 }
-
-// readRecord asks the engine for hosts with an address, and for clusters and groups.
-func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
-	rec := record{clusters: map[string][]string{}, silos: map[string]string{}}
-	if m.Engine == nil || len(defs.HostTasks) == 0 {
-		return rec, nil
-	}
-	runs, err := m.Engine.Hosts(ctx, "", maxRecord)
-	if err != nil {
-		return rec, err
-	}
-	groups, err := m.Engine.Groups(ctx)
-	if err != nil {
-		return rec, err
-	}
-	in := map[string][]string{} // by host
-	for g, list := range groups {
-		for _, fqdn := range list {
-			in[fqdn] = append(in[fqdn], g)
-		}
-	}
-	grouped := map[string][]string{}
-	names := map[int64]string{}
-	for _, r := range runs {
-		if r.Reach.Addr == "" || !defName.MatchString(r.Host) {
-			continue
-		}
-		rec.hosts = append(rec.hosts, r.Host)
-		if silo := r.Silo(); silo != "" {
-			rec.silos[r.Host] = silo
-		}
-		for _, g := range in[r.FQDN] {
-			grouped[g] = append(grouped[g], r.Host)
-		}
-		if r.Cluster == 0 {
-			continue
-		}
-		if _, ok := names[r.Cluster]; !ok {
-			cl, err := m.Engine.ClusterOf(ctx, r.Run)
-			if err != nil {
-				return rec, err
-			}
-			names[r.Cluster] = cl.Name
-		}
-		rec.clusters[names[r.Cluster]] = append(rec.clusters[names[r.Cluster]], r.Host)
-	}
-	for g, list := range grouped {
-		if rec.clusters[g] == nil { // @NAME means the cluster first, as everywhere
-			rec.clusters[g] = list
-		}
-	}
-	return rec, nil
-}
-
-// maxRecord is how many hosts of the record are known.
-const maxRecord = 100_000
 
 // watch follows the files, and the engine's record.
 func (m *Monitor) watch(ctx context.Context) {
@@ -266,7 +238,7 @@ func (m *Monitor) watch(ctx context.Context) {
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
 	files := m.stamp()
-	var rest <-chan time.Time // until the next reading
+	var rest, whole <-chan time.Time // until the next reading; until all is read again, since something has happened
 	waits := false
 	for {
 		again, live := false, false
@@ -282,8 +254,13 @@ func (m *Monitor) watch(ctx context.Context) {
 				m.Log.Error("follow the record", "err", err)
 			}
 			if len(news) > 0 {
-				after, again, live = news[len(news)-1].ID, true, true
+				after, live = news[len(news)-1].ID, true
+				if again = !m.takes(ctx, news); !again && whole == nil {
+					whole = time.After(wholePeriod)
+				}
 			}
+		case <-whole:
+			again, whole = true, nil
 		case <-m.redo:
 			again = true
 		case <-rest:
@@ -312,6 +289,9 @@ func (m *Monitor) watch(ctx context.Context) {
 	}
 }
 
+// wholePeriod is how long what has gone without an event that we follow, as a host that was forgotten, may still count.
+const wholePeriod = 5 * time.Minute
+
 // longReading is how long it may take to read all again for each thing that happens. With very many checks it takes more, and is
 // done for several together.
 const longReading = 100 * time.Millisecond
@@ -320,7 +300,7 @@ const longReading = 100 * time.Millisecond
 func (m *Monitor) declares() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.cat.defs.HostTasks) > 0
+	return len(m.cat.Defs.HostTasks) > 0 || len(m.cat.Asked) > 0
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.
@@ -339,7 +319,7 @@ func (m *Monitor) again(ctx context.Context) {
 	was := m.trouble
 	m.trouble = ""
 	if err != nil {
-		m.trouble = oneLine(err)
+		m.trouble = model.OneLine(err)
 	}
 	now := m.trouble
 	m.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
-	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -47,7 +47,7 @@ type Config struct {
 	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	Notices   bot.Routes                     `yaml:"notices" doc:"where notices go beside the place where a run was asked: channels, mail, webhooks, with quiet hours and a daily summary (docs/notices.md)"`
-	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices"`
+	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices and for contacts of checks"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
 	Zone      command.Zone                   `yaml:"zone" doc:"time zone of the times that people name, as in deploy … at 03:00; as in Europe/Berlin. When it is set, the times in answers are in it, and otherwise in this machine's" default:"UTC"`
@@ -58,7 +58,7 @@ type Config struct {
 	Agent     agent.Config                   `yaml:"agent" doc:"for jarvis agent: which server it dials, and for which silo (docs/agent.md)"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
 	Drift     pipeline.DriftConfig           `yaml:"drift" doc:"how often hosts are compared with what their deployment left"`
-	Checks    checks.Config                  `yaml:"checks" doc:"scheduled checks of hosts"`
+	Checks    model.Config                   `yaml:"checks" doc:"scheduled checks of hosts"`
 	Keep      KeepConfig                     `yaml:"keep" doc:"how long the record is kept; what is not set is kept for ever. What is under way, and what hosts stand by, is never removed (docs/install.md)"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 

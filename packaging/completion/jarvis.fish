@@ -334,7 +334,7 @@ complete -c jarvis -n '__jarvis_after run' -a "(jarvis hosts 2>/dev/null | cut -
 complete -c jarvis -n '__jarvis_after task' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after task 0' -a 'list show run retry done'
 complete -c jarvis -n '__jarvis_after check' -l json -d 'Print the answer as JSON.'
-complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics stats run ack unack silence unsilence downtimes actions defined define undefine'
+complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine'
 complete -c jarvis -n '__jarvis_after check' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after checks' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after checks' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
@@ -346,7 +346,7 @@ complete -c jarvis -n '__jarvis_after audit' -l json -d 'Print the answer as JSO
 complete -c jarvis -n '__jarvis_after token' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after token 0' -a 'list new revoke'
 complete -c jarvis -n '__jarvis_after page' -l json -d 'Print the answer as JSON.'
-complete -c jarvis -n '__jarvis_after page 0' -a 'list end'
+complete -c jarvis -n '__jarvis_after page 0' -a 'link list end'
 complete -c jarvis -n '__jarvis_after whoami' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after help' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after version' -l json -d 'Print the answer as JSON.'

@@ -196,7 +196,7 @@ _jarvis() {
 		first="list show run retry done" flags="--json" hosts= runs= files=
 		;;
 	check)
-		first="list show history metrics stats run ack unack silence unsilence downtimes actions defined define undefine" flags="--json" hosts=yes runs= files=
+		first="list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine" flags="--json" hosts=yes runs= files=
 		;;
 	checks)
 		first="" flags="--json" hosts=yes runs= files=
@@ -217,7 +217,7 @@ _jarvis() {
 		first="list new revoke" flags="--json" hosts= runs= files=
 		;;
 	page)
-		first="list end" flags="--json" hosts= runs= files=
+		first="link list end" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"errors"
@@ -19,13 +19,13 @@ import (
 // Check says all that is wrong with what is written.
 func (c *Config) Check() error {
 	var wrong mistake.List
-	if c.CatchUp != "" && c.CatchUp != skip && c.CatchUp != once {
+	if c.CatchUp != "" && c.CatchUp != Skip && c.CatchUp != Once {
 		wrong.At("checks.catch_up", "is %q; it is skip or once", c.CatchUp)
 	}
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
@@ -41,12 +41,12 @@ func (c *Config) Check() error {
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
-	all, err := c.load()
+	all, err := c.Load()
 	if err != nil {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
 	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
 		if f.index < inline[f.kind] {
@@ -59,6 +59,9 @@ func (c *Config) Check() error {
 
 var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+// IsName reports whether a word may name a definition: letters, digits, dots, dashes and underscores.
+func IsName(word string) bool { return defName.MatchString(word) }
+
 // fault is what is wrong with one definition.
 type fault struct {
 	kind, name string
@@ -66,8 +69,8 @@ type fault struct {
 	err        error
 }
 
-// check says what is wrong in a sentence. What is on record is not known here.
-func (d *Defs) check(plugins string) error {
+// Check says what is wrong in a sentence. What is on record is not known here.
+func (d *Defs) Check(plugins string) error {
 	for _, f := range d.faults(plugins) {
 		return f.err
 	}
@@ -95,12 +98,17 @@ func (d *Defs) faults(plugins string) []fault {
 		seen[kind+" "+name] = true
 		return nil
 	}
+	roundHost, hostErr := d.parentLoop()
+	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
-		for _, g := range h.Groups {
-			if err == nil && !defName.MatchString(g) {
-				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+		if err == nil {
+			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
+		}
+		if err == nil && h.Name == roundHost {
+			err = hostErr
 		}
 		try(KindHost, h.Name, err)
 	}
@@ -113,6 +121,14 @@ func (d *Defs) faults(plugins string) []fault {
 		}
 		try(KindSchedule, s.Name, err)
 	}
+	_, wrong := d.periods(time.Now())
+	for i, p := range d.Periods {
+		err := unique(KindPeriod, p.Name)
+		if err == nil && wrong[i] != nil {
+			err = fmt.Errorf("period %s: %w", p.Name, wrong[i])
+		}
+		try(KindPeriod, p.Name, err)
+	}
 	for _, t := range d.Tasks {
 		err := unique(KindTask, t.Name)
 		if err == nil {
@@ -120,12 +136,17 @@ func (d *Defs) faults(plugins string) []fault {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
 		}
+		if err == nil && t.Name == roundTask {
+			err = taskErr
+		}
 		try(KindTask, t.Name, err)
 	}
 	for _, c := range d.Contacts {
 		err := unique(KindContact, c.Name)
-		if err == nil && (c.Person == "") == (c.Channel == "") {
-			err = fmt.Errorf("contact %s names a person or a channel", c.Name)
+		if err == nil {
+			if err = c.check(); err != nil {
+				err = fmt.Errorf("contact %s %w", c.Name, err)
+			}
 		}
 		try(KindContact, c.Name, err)
 	}
@@ -161,10 +182,10 @@ func (d *Defs) faults(plugins string) []fault {
 
 func (d *Defs) checkHostTask(ht *HostTask) error {
 	for _, t := range ht.Tasks {
-		if err := glob(t); err != nil {
+		if err := Glob(t); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return match(t, x.Name) }) {
+		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return Match(t, x.Name) }) {
 			return fmt.Errorf("there is no task %s", t)
 		}
 	}
@@ -174,8 +195,22 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
-		if _, err := d.schedule(ht.Schedule, 0); err != nil {
+		for _, t := range d.Tasks {
+			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+			}
+		}
+		s, err := d.schedule(ht.Schedule, 0)
+		if err != nil {
 			return err
+		}
+		for _, t := range d.Tasks {
+			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
+				continue
+			}
+			if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
+				return fmt.Errorf("task %s: %w", t.Name, err)
+			}
 		}
 	}
 	if ht.Attempts < 0 {
@@ -193,10 +228,11 @@ func (ht *HostTask) label() string {
 
 func (d *Defs) checkTask(t *Task, plugins string) error {
 	var wrong sentence
-	if t.Name == hostTask {
+	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if (t.Command == "") == (t.Plugin == "") {
+	t.checkPassive(&wrong)
+	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -211,7 +247,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Timeout > day {
 		wrong.add("its timeout %s is more than a day", t.Timeout)
 	}
-	if t.CatchUp != "" && t.CatchUp != skip && t.CatchUp != once {
+	if t.CatchUp != "" && t.CatchUp != Skip && t.CatchUp != Once {
 		wrong.add("catch_up is %q; it is skip or once", t.CatchUp)
 	}
 	switch {
@@ -227,6 +263,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
+	d.checkDepends(t, &wrong)
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
@@ -235,7 +272,9 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
 	}
-	if _, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+	if s, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+		wrong.add("%v", err)
+	} else if err := errors.Join(d.knowsPeriod(t.Period), d.checkTimes(s, t.Period, time.Now())); err != nil {
 		wrong.add("%v", err)
 	}
 	return wrong.err()
@@ -257,7 +296,7 @@ var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 const everyMinute = "@every 1m"
 
-// schedule finds one by name, or parses it.
+// Schedule finds one by name, or parses it.
 func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 	if text == "" {
 		text = everyMinute
@@ -275,12 +314,12 @@ func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 
 // What an action may follow on, beside the transitions.
 const (
-	onStays  = "stays"
-	onResult = "result"
+	OnStays  = "stays"
+	OnResult = "result"
 )
 
 func (d *Defs) checkAction(a *Action) error {
-	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), onStays, onResult}
+	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), OnStays, OnResult}
 	for _, on := range a.On {
 		if !slices.Contains(ons, on) {
 			return fmt.Errorf("on is %q; there are %s", on, strings.Join(ons, ", "))
@@ -300,9 +339,9 @@ func (d *Defs) checkAction(a *Action) error {
 			return fmt.Errorf("status is %q; there are warning, critical and unknown", word)
 		}
 	}
-	each := slices.Contains(a.On, onResult)
+	each := slices.Contains(a.On, OnResult)
 	switch {
-	case slices.Contains(a.On, onStays) != (a.Stays > 0):
+	case slices.Contains(a.On, OnStays) != (a.Stays > 0):
 		return errors.New("on: [stays] and stays: NUMBER go together")
 	case (a.Graphite != "") != each:
 		return errors.New("on: [result] and graphite go together: nothing else should happen as often")
@@ -324,8 +363,11 @@ func (d *Defs) checkAction(a *Action) error {
 	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
 		return fmt.Errorf("there is no task %s", a.Task)
 	}
+	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
+		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
+	}
 	for _, t := range a.Tasks {
-		if err := glob(t); err != nil {
+		if err := Glob(t); err != nil {
 			return err
 		}
 	}
@@ -351,7 +393,7 @@ func checkHostWord(w string) error {
 	}
 	for _, n := range names {
 		if strings.ContainsAny(n, "*?") {
-			if err := glob(n); err != nil {
+			if err := Glob(n); err != nil {
 				return err
 			}
 		} else if !defName.MatchString(n) {
@@ -361,14 +403,16 @@ func checkHostWord(w string) error {
 	return nil
 }
 
-func glob(pattern string) error {
+// Glob says what is wrong with a pattern of names, as path.Match has them.
+func Glob(pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
 		return fmt.Errorf("%q is no pattern", pattern)
 	}
 	return nil
 }
 
-func match(pattern, name string) bool {
+// Match reports whether a name fits a pattern; none fits one that is wrong.
+func Match(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil
 }
