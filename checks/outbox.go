@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
@@ -190,10 +191,12 @@ type told struct {
 	Action string `json:"action"`
 	Word   string `json:"word"` // the status as a word
 	Event
+	Perf     []model.PerfValue `json:"perf"` // Perfdata, value by value
+	Perfdata string            `json:"perfdata"`
 }
 
 func (r *outboxRow) told() ([]byte, error) {
-	return json.Marshal(told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
+	return contract.Marshal(told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event, Perf: model.Values(r.Perf), Perfdata: r.Perf})
 }
 
 // environment tells a task of an action what it is about. The words are of a host: a shell must quote them.

@@ -26,6 +26,15 @@ type View struct {
 	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
 	Running  bool      `json:"running,omitempty"`
 	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
+	// Perf is Perfdata, value by value; Spelled fills it.
+	Perf     []model.PerfValue `json:"perf,omitempty"`
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
+}
+
+// Spelled gives a View with its performance data value by value, as programs are told it.
+func (v View) Spelled() View {
+	v.Perf = model.Values(v.Perfdata)
+	return v
 }
 
 // Filter chooses checks. Empty fields choose all.
@@ -99,7 +108,7 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy, Perfdata: p.stand.Perf}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
@@ -140,7 +149,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 	defer m.mu.Unlock()
 	v := m.view(p, m.now())
 	v.Recent = slices.Clone(p.recent)
-	return v, nil
+	return v.Spelled(), nil
 }
 
 // loadRecent reads what ran before this process did.
@@ -175,7 +184,9 @@ type Result struct {
 	Signal string        `json:"signal,omitempty"`
 	Line   string        `json:"line"`
 	Long   string        `json:"long,omitempty"`
-	Perf   string        `json:"perf,omitempty"`
+	// Perf is Perfdata, value by value.
+	Perf     []model.PerfValue `json:"perf,omitempty"`
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
 }
 
 // ResultFilter chooses results, the newest first.
@@ -331,12 +342,12 @@ func (m *Monitor) readResults(ctx context.Context, where string, args []any, lim
 		var r Result
 		var pair, at, due, took int64
 		var status, soft, quiet int
-		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perf); err != nil {
+		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perfdata); err != nil {
 			return nil, err
 		}
 		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
 		r.Status, r.Soft, r.Quiet = model.Status(status), soft == 1, quiet == 1
-		r.Word = r.Status.String()
+		r.Word, r.Perf = r.Status.String(), model.Values(r.Perfdata)
 		m.mu.Lock()
 		if p := m.byID[pair]; p != nil {
 			r.Key = p.Key
@@ -419,9 +430,11 @@ type Done struct {
 	At     time.Time `json:"at"`
 	Action string    `json:"action"`
 	Event
-	Done  time.Time `json:"done,omitzero"`
-	Tries int       `json:"tries,omitempty"`
-	Error string    `json:"error,omitempty"`
+	Perf     []model.PerfValue `json:"perf,omitempty"` // Perfdata, value by value
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
+	Done     time.Time         `json:"done,omitzero"`
+	Tries    int               `json:"tries,omitempty"`
+	Error    string            `json:"error,omitempty"`
 }
 
 // Acted gives the last actions, the newest first.
@@ -442,7 +455,7 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := json.Unmarshal([]byte(event), &d.Event); err != nil {
 			return nil, err
 		}
-		d.At = time.UnixMilli(at)
+		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
 		if done > 0 {
 			d.Done = time.UnixMilli(done)
 		}

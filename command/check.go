@@ -50,7 +50,7 @@ func check() Verb {
 			{Method: "DELETE", Path: "/v1/checks-downtimes/{downtime}", Prefix: []string{"unsilence"}, Gives: checks.Downtime{}, Params: []Param{{Name: "downtime", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-actions", Prefix: []string{"actions"}, Gives: []checks.Done{}, Params: []Param{{Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it", Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []model.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
-			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is, as YAML or JSON; its keys are those of jarvis.yaml", Kind: Document, Required: true}}},
+			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is: an object with the keys of jarvis.yaml, or the same as text (YAML)", Kind: Object, Required: true}}},
 			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
 		},
 	},

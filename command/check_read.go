@@ -166,8 +166,8 @@ func (e *Env) checkLines(v checks.View) []string {
 		}
 		a.Lines = append(a.Lines, l)
 	}
-	if v.Perf != "" {
-		a.Lines = append(a.Lines, "values: "+clip(v.Perf, 400))
+	if v.Perfdata != "" {
+		a.Lines = append(a.Lines, "values: "+clip(v.Perfdata, 400))
 	}
 	if len(v.Recent) > 1 {
 		var b strings.Builder
