@@ -84,9 +84,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 		}
 		out = append(out, m.view(p, now))
 	}
-	slices.SortFunc(out, func(a, b View) int {
-		return cmp.Or(cmp.Compare(model.Rank(a.Status), model.Rank(b.Status)), strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
-	})
+	slices.SortFunc(out, compareViews)
 	return out, nil
 }
 

@@ -31,7 +31,8 @@ func check() Verb {
 		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
 		Example: "check show disk on loki",
 		API: []API{
-			{Method: "GET", Path: "/v1/checks", Prefix: []string{"list"}, Gives: []checks.View{}, Params: []Param{anyTask, anyHost, {Name: "status", In: InQuery, Doc: "problem, ok, warning, critical or unknown", Word: "is"}}},
+			{Method: "GET", Path: "/v1/checks", Prefix: []string{"list"}, Gives: checks.Listing{}, Params: []Param{anyTask, anyHost, {Name: "status", In: InQuery, Doc: "problem, ok, warning, critical or unknown", Word: "is"},
+				{Name: "limit", In: InQuery, Doc: "at most so many, the worst first; 1000 without it, 10000 at most", Word: "first", Kind: Number}, {Name: "after", In: InQuery, Doc: "next of the page before", Word: "after"}}},
 			{Method: "GET", Path: path, Prefix: []string{"show"}, Gives: checks.View{}, Params: one},
 			{Method: "GET", Path: path + "/metrics", Prefix: []string{"metrics"}, Gives: []checks.Series{}, Params: oneWith(
 				Param{Name: "for", In: InQuery, Doc: "how far back, as in 24h or 30d; 24h without it", Word: "for"}, Param{Name: "by", In: InQuery, Doc: "5m, 1h or 24h; without it what fits", Word: "by"})},
@@ -54,8 +55,8 @@ func check() Verb {
 			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
 		},
 	},
-		Word{Name: "list", Usage: "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", Role: access.View, Max: -1, Run: ofChecks(listChecks),
-			Doc: "lists the checks that are meant, and how they stand; without a name what is wrong"},
+		Word{Name: "list", Usage: "[TASK] [on HOST] [is problem|ok|warning|critical|unknown] [first NUMBER] [after PLACE]", Role: access.View, Max: -1, Run: ofChecks(listChecks),
+			Doc: "lists the checks that are meant, and how they stand; without a name what is wrong, and how many are OK"},
 		Word{Name: "show", Usage: "TASK on HOST", Role: access.View, Min: 1, Max: -1, Run: ofChecks(showCheck),
 			Doc: "tells all of one check: how it stands, its values, its last results"},
 		Word{Name: "history", Usage: "[TASK] [on HOST] [is problem] [since 24h] [until 1h] [last NUMBER] [before ID]", Role: access.View, Max: -1, Run: ofChecks(checkHistory),
@@ -102,7 +103,7 @@ func checkUse(word string) error { return check().use(word) }
 
 func checksVerb() Verb {
 	return Verb{
-		Name: "checks", Usage: "[TASK | HOST] [on HOST] [is STATUS]", Role: access.View, Max: 5, Short: "check list",
+		Name: "checks", Usage: "[TASK | HOST] [on HOST] [is STATUS] [first NUMBER] [after PLACE]", Role: access.View, Max: 9, Short: "check list",
 		Doc:     "lists what is wrong with the hosts now; with a name, how that check or host stands",
 		Example: "checks disk",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
