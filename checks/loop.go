@@ -18,7 +18,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		f    func(context.Context)
 	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
 		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
-		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
+		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople, m.sendLetters)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
@@ -133,6 +133,14 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
+	if m.skipped(p) {
+		m.skip(p, now)
+		return
+	}
+	if p.passive() {
+		m.beginMissed(p, now)
+		return
+	}
 	if late := now.Sub(p.due); late > smallStep && p.Task != model.HostAnswers {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
 		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
@@ -171,7 +179,7 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		h.running++
 		m.running++
-		j := job{Key: p.Key, where: h, cut: p.cut}
+		j := job{Key: p.Key, where: h, alive: h.by, cut: p.cut}
 		if p.Def != nil {
 			j.task = *p.Def
 		}
@@ -234,6 +242,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		return
 	}
 	p.cut = p.cut && f.out.unreachable
+	m.sshOnly(&f, h)
 	switch {
 	case f.out.unreachable:
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
@@ -249,8 +258,8 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 			h.queue = nil
 		}
 		h.why = f.out.text
-	case h.down && p.Task == model.HostAnswers:
-		h.down, h.why = false, ""
+	case h.down && p.Task == model.HostAnswers && f.out.text == "":
+		h.down, h.why, h.upAt = false, "", m.now()
 		m.returned(h)
 	}
 	m.finish(f)
@@ -273,7 +282,7 @@ func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
 		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
-			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
+			if t := p.soonest(now.Add(p.spread(soon / 3))); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
 		}
@@ -298,13 +307,18 @@ func (m *Monitor) reschedule(p *pair) {
 	now := m.now()
 	switch {
 	case p.Task == model.HostAnswers:
-		if p.where.down {
+		switch {
+		case p.again:
+			m.due.at(p, now)
+		case p.where.down:
 			m.due.at(p, now.Add(m.conf().Host.Retry))
+		case !p.Schedule.Never():
+			m.due.at(p, p.next(now))
 		}
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)
 	case p.stand.Down && !p.where.down: // the host came back meanwhile
-		m.due.at(p, now.Add(p.spread(soon/3)))
+		m.due.at(p, p.soonest(now.Add(p.spread(soon/3))))
 	default:
 		m.due.at(p, p.next(now))
 	}
@@ -321,7 +335,11 @@ func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, err
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
+	}
+	if p.passive() {
+		m.mu.Unlock()
+		return nil, &PassiveError{k}
 	}
 	if !m.ours(p.where) {
 		_, err := m.runner(p)

@@ -29,16 +29,22 @@ type outboxRow struct {
 	at     time.Time
 	action string
 	tries  int
+	body   string // all that stands there
 	Event
 }
 
 // act does what is in the outbox, each at least once, until ctx ends.
 func (m *Monitor) act(ctx context.Context) {
+	m.doAll(ctx, rowDo, m.outbox, m.doAction)
+}
+
+// doAll does the rows of a kind, a few at once. Those that fail are tried again.
+func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{}, do func(context.Context, outboxRow) error) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		rows, err := m.openRows(ctx, rowDo, 64)
-		if err == nil {
+		rows, err := m.openRows(ctx, kind, 64)
+		if err == nil && kind == rowDo {
 			err = m.gone(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -52,7 +58,7 @@ func (m *Monitor) act(ctx context.Context) {
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
-				m.doRow(ctx, r)
+				m.doRow(ctx, r, do)
 			})
 		}
 		wg.Wait()
@@ -62,7 +68,7 @@ func (m *Monitor) act(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.outbox:
+		case <-fresh:
 		case <-again.C:
 		}
 	}
@@ -85,7 +91,7 @@ func (m *Monitor) openRows(ctx context.Context, kind string, limit int) ([]outbo
 		if err := json.Unmarshal([]byte(event), &r.Event); err != nil {
 			return nil, fmt.Errorf("row %d of the outbox: %w", r.id, err)
 		}
-		r.at = time.UnixMilli(at)
+		r.at, r.body = time.UnixMilli(at), event
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -108,8 +114,8 @@ func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) err
 var errLater = errors.New("its result says that it is done")
 
 // doRow does one, and notes what came of it.
-func (m *Monitor) doRow(ctx context.Context, r outboxRow) {
-	err := guard.Call(func() error { return m.doAction(ctx, r) }) // it is tried again, and given up in the end
+func (m *Monitor) doRow(ctx context.Context, r outboxRow, do func(context.Context, outboxRow) error) {
+	err := guard.Call(func() error { return do(ctx, r) }) // it is tried again, and given up in the end
 	if p := (*guard.Panic)(nil); errors.As(err, &p) {
 		guard.Log(m.Log, "do what follows on a result", "action", r.action, "check", r.Key.String())(p)
 	}
@@ -185,19 +191,28 @@ func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	return &goneError{"what the action " + r.action + " did"}
 }
 
-// told is what a webhook, and a task that an action runs, are told. The same id may come again.
+// told is what is told of a row, as it stands on record in a letter. The same id may come again.
 type told struct {
 	ID     int64  `json:"id"`
 	Action string `json:"action"`
 	Word   string `json:"word"` // the status as a word
 	Event
+}
+
+// spelled is the same for programs: what a webhook, a contact's program, and a task that an action runs, are told.
+type spelled struct {
+	told
 	Perf     []model.PerfValue `json:"perf"` // Perfdata, value by value
 	Perfdata string            `json:"perfdata"`
 }
 
-func (r *outboxRow) told() ([]byte, error) {
-	return contract.Marshal(told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event, Perf: model.Values(r.Perf), Perfdata: r.Perf})
+func (t told) spelled() spelled { return spelled{t, model.Values(t.Perf), t.Perf} }
+
+func (r *outboxRow) asTold() told {
+	return told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event}
 }
+
+func (r *outboxRow) told() ([]byte, error) { return contract.Marshal(r.asTold().spelled()) }
 
 // environment tells a task of an action what it is about. The words are of a host: a shell must quote them.
 func (r *outboxRow) environment() map[string]string {

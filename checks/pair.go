@@ -12,13 +12,15 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	model.State
-	Made time.Time     `json:"made,omitzero"` // when the check was first declared
-	At   time.Time     `json:"at,omitzero"`   // when it ran last
-	Due  time.Time     `json:"due,omitzero"`  // and when it should have
-	Took time.Duration `json:"took"`
-	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line string        `json:"line"`
-	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	Made time.Time `json:"made,omitzero"` // when the check was first declared
+	At   time.Time `json:"at,omitzero"`   // when it ran last
+	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
+	Heard time.Time     `json:"heard,omitzero"`
+	Due   time.Time     `json:"due,omitzero"` // and when it should have
+	Took  time.Duration `json:"took"`
+	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line  string        `json:"line"`
+	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
@@ -49,6 +51,8 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
+	askedFor time.Time // since when it was the problem for which others were asked
+
 	owed    []outboxRow     // of actions that ask for a run, which wait while the host is down; each has a run of its own
 	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
@@ -74,6 +78,7 @@ type host struct {
 	share  string    // its part of all hosts
 	held   bool      // that part is ours
 	alive  time.Time // until when it is known to have been checked, before we took it
+	taken  time.Time // and when we took it
 	gently bool      // by a node that ended all that ran
 
 	runs context.Context    // of what runs
@@ -83,7 +88,9 @@ type host struct {
 	running int
 	queue   []*pair
 	waits   bool // it is in Monitor.waiting
+	by      model.Alive
 	down    bool
+	upAt    time.Time       // when it was down last; zero: not since this server started
 	why     string          // of down
 	plugins map[string]bool // by hash: they are there
 }
@@ -163,13 +170,18 @@ const (
 )
 
 // onDemand reports whether only an action, or a person who names it, has a check run.
-func (p *pair) onDemand() bool { return p.Task != model.HostAnswers && p.Schedule.Never() }
+func (p *pair) onDemand() bool {
+	return p.Task != model.HostAnswers && !p.passive() && p.Schedule.Never()
+}
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
+	if p.passive() {
+		return p.staleAt(now)
+	}
 	if p.Def != nil && p.Def.Retry > 0 && p.stand.Status != model.OK && p.stand.Soft() && !p.stand.Down {
-		if n := p.Schedule.Next(now, p.String()); n.IsZero() || now.Add(p.Def.Retry).Before(n) {
-			return now.Add(p.Def.Retry)
+		if n, again := p.Schedule.Next(now, p.String()), now.Add(p.Def.Retry); p.Schedule.May(again) && (n.IsZero() || again.Before(n)) {
+			return again
 		}
 	}
 	from := now
@@ -189,7 +201,7 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 		}
 		n := p.Schedule.Next(now, p.String())
 		if p.Schedule.Every() > 0 { // every so often: the first time soon
-			if s := now.Add(p.spread(soon)); s.Before(n) {
+			if s := now.Add(p.spread(soon)); s.Before(n) && p.Schedule.May(s) {
 				return s
 			}
 		}
@@ -209,11 +221,19 @@ func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 	case due.IsZero(), due.After(now):
 		return due
 	case !due.After(alive), now.Sub(due) < smallStep:
-		return now
+		return p.soonest(now)
 	case policy == model.Once:
-		return now.Add(p.spread(soon))
+		return p.soonest(now.Add(p.spread(soon)))
 	}
 	return p.Schedule.Next(now, p.String())
+}
+
+// soonest gives t, or the next time that is due when t is outside of the task's period.
+func (p *pair) soonest(t time.Time) time.Time {
+	if p.Schedule.May(t) {
+		return t
+	}
+	return p.Schedule.Next(t, p.String())
 }
 
 // spread gives each pair its own part of d, always the same.

@@ -25,7 +25,8 @@ type View struct {
 	Attempts int       `json:"attempts"`
 	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
 	Running  bool      `json:"running,omitempty"`
-	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
+	Passive  bool      `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
+	Recent   []Brief   `json:"recent,omitempty"`  // the last results, the newest last
 	// Perf is Perfdata, value by value; Spelled fills it.
 	Perf     []model.PerfValue `json:"perf,omitempty"`
 	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
@@ -71,7 +72,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	out := []View{}
 	for _, p := range m.pairs {
 		switch {
-		case !p.live, p.Task == model.HostAnswers && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
+		case !p.live, p.Task == model.HostAnswers && p.Schedule.Never() && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
 		case p.onDemand() && f.Task != p.Task:
 			continue
@@ -106,7 +107,7 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy, Perfdata: p.stand.Perf}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy && !p.passive(), Passive: p.passive(), Perfdata: p.stand.Perf}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
@@ -134,7 +135,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return View{}, &NoCheckError{k}
+		return View{}, &NoCheckError{Key: k}
 	}
 	loaded := p.loaded && m.ours(p.where)
 	m.mu.Unlock()
@@ -383,7 +384,7 @@ func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, 
 	p := m.pairs[k]
 	m.mu.Unlock()
 	if p == nil {
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
 	}
 	if step == 0 {
 		switch age := m.now().Sub(from); {
@@ -428,7 +429,8 @@ type Done struct {
 	At     time.Time `json:"at"`
 	Action string    `json:"action"`
 	Event
-	Perf     []model.PerfValue `json:"perf,omitempty"` // Perfdata, value by value
+	Contact  string            `json:"contact,omitempty"` // who is told by it, outside of chat
+	Perf     []model.PerfValue `json:"perf,omitempty"`    // Perfdata, value by value
 	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
 	Done     time.Time         `json:"done,omitzero"`
 	Tries    int               `json:"tries,omitempty"`
@@ -450,9 +452,11 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := rows.Scan(&d.ID, &at, &d.Action, &event, &done, &d.Tries, &d.Error); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal([]byte(event), &d.Event); err != nil {
+		var l letter
+		if err := json.Unmarshal([]byte(event), &l); err != nil {
 			return nil, err
 		}
+		d.Event, d.Contact = l.Event, l.Contact
 		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
 		if done > 0 {
 			d.Done = time.UnixMilli(done)

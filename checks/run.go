@@ -43,13 +43,17 @@ const defaultTimeout = 30 * time.Second
 type job struct {
 	model.Key
 	where *host
-	task  model.Task // the zero Task: whether the host answers
-	cut   bool       // an earlier server's run of it may not have ended
-	about *outboxRow // the result on which an action has it run; nil: its schedule does, or a person
+	alive model.Alive // how it is known whether the host answers
+	task  model.Task  // the zero Task: whether the host answers
+	cut   bool        // an earlier server's run of it may not have ended
+	about *outboxRow  // the result on which an action has it run; nil: its schedule does, or a person
 }
 
 // overSSH runs a task on its host.
 func (m *Monitor) overSSH(ctx context.Context, j job) outcome {
+	if j.Task == model.HostAnswers && j.alive.By != model.BySSH {
+		return m.askAlive(ctx, j)
+	}
 	began := time.Now()
 	out := m.onHost(ctx, j)
 	out.took = time.Since(began)
@@ -221,7 +225,11 @@ func judge(p *model.Plan, out outcome) judged {
 		if out.unreachable {
 			return judged{status: model.Critical, line: clip(out.text, maxLine)}
 		}
-		return judged{status: model.OK, line: out.stdout}
+		if out.text != "" { // nobody knows
+			return judged{status: model.Unknown, line: clip(out.text, maxLine)}
+		}
+		line, _, perf := model.SplitOutput(out.stdout)
+		return judged{status: model.OK, line: line, perf: perf}
 	}
 	if out.unreachable {
 		who := "the host"

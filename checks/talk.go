@@ -77,6 +77,9 @@ func (m *Monitor) listen(ctx context.Context) {
 				}
 			}
 			marks = now
+			if m.linked() {
+				m.heed(ctx, newsStates)
+			}
 			for _, what := range []string{newsDone, newsNotices} {
 				m.heed(ctx, what)
 			}
@@ -131,6 +134,7 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 		poke(m.asked)
 		poke(m.outbox)
 		poke(m.gathering)
+		poke(m.letters)
 	case newsDone:
 		err = m.hearAnswers(ctx)
 	case newsNotices:

@@ -12,15 +12,22 @@ import (
 func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	p := f.p
 	s := settled{f: f, p: p, stand: p.stand}
-	if bug := guard.Do(func() { s.j = judge(&p.Plan, f.out) }); bug != nil { // what reads plugins' output meets anything
+	attempts := p.Attempts
+	if f.missed { // nothing would be learnt by waiting for another that does not come
+		f.out.text, attempts = p.staleText(), 1
+	}
+	if bug := guard.Do(func() { s.j = p.hear(f) }); bug != nil { // what reads plugins' output meets anything
 		guard.Log(m.Log, "read what a check said", "check", p.Key.String())(bug)
 		s.j = judged{status: model.Unknown, line: bugText}
 	}
 	st := &s.stand
-	flap := st.Apply(s.j.status, f.at, p.Attempts)
+	flap := st.Apply(s.j.status, f.at, attempts)
 	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.code(), s.j.line, s.j.perf, f.out.unreachable && p.Task != model.HostAnswers
 	if st.Due.IsZero() {
 		st.Due = f.at
+	}
+	if f.given != nil {
+		st.Heard = f.at
 	}
 	m.tell(&s, now, flap)
 	return s
@@ -36,6 +43,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 			s.again = true
 		}
 	}
+	changed = m.askFirst(s, now) || changed
 	_, s.quiet = m.quiet(s.p, st, now)
 	if s.quiet || !s.p.live {
 		return changed
@@ -82,6 +90,7 @@ type Event struct {
 	Status  model.Status  `json:"status"`          // told now
 	Was     time.Duration `json:"was"`             // how long it was what it no longer is; of a recovery: how long it was not OK
 	Since   time.Time     `json:"since"`           // of the status
+	Bad     time.Time     `json:"bad,omitzero"`    // since when it is not OK, or was not; it tells one problem from the next
 	Count   int           `json:"count"`           // results in a row
 	Attempt int           `json:"attempt"`         // problems in a row, at most those after which one is believed
 	Again   bool          `json:"again,omitempty"` // it was acknowledged for a time, and that is over
@@ -93,7 +102,7 @@ type Event struct {
 // add notes one; without an action it is said in the first channel.
 func (s *settled) add(a *model.Rule, on string) {
 	st := &s.stand
-	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Bad: st.Bad, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
 	}

@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/fleet"
 )
 
@@ -39,17 +41,19 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs     *Defs
-	Hosts    map[string]Host // by name, those that are listed
-	Plans    map[Key]Plan
-	Rules    []*Rule // in the order of Defs.Actions
+	Defs  *Defs
+	Hosts map[string]Host // by name, those that are listed
+	Plans map[Key]Plan
+	Rules []*Rule // in the order of Defs.Actions
+	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
 	// Unclear says of hosts that host_tasks name several nodes for them.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
-	Idle []string
+	Idle    []string
+	periods map[string]*calendar.Period
 }
 
 // Record is what the engine knows of hosts.
@@ -66,6 +70,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 	for _, h := range d.Hosts {
 		c.Hosts[h.Name] = h
 	}
+	c.periods, _ = d.periods(time.Now())
 	for _, x := range d.Contacts {
 		c.contacts[x.Name] = x
 	}
@@ -86,12 +91,16 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	maps.Copy(groups, own)
+	elsewhere := map[string]bool{} // hosts that another server checks
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
 			c.Idle = append(c.Idle, ht.label())
 		}
 		if ht.Node != "" && ours != "" && ht.Node != ours {
+			for _, h := range hosts {
+				elsewhere[h] = true
+			}
 			continue
 		}
 		for i := range d.Tasks {
@@ -103,7 +112,10 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
 			}
-			p := Plan{Def: t, Schedule: s, Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
+			if t.Passive {
+				s = t.passiveSchedule()
+			}
+			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}
 				c.Plans[p.Key] = p // what comes later counts
@@ -111,6 +123,11 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 					c.pin(c.WhereOf(p.Key), ht.Node)
 				}
 			}
+		}
+	}
+	for _, t := range d.Tasks {
+		if p := c.periods[t.Period]; p != nil && p.Begin(time.Now()).IsZero() {
+			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s of the task %s is over: it is not checked any more", t.Period, t.Name))
 		}
 	}
 	declared := slices.Collect(maps.Keys(c.Plans))
@@ -131,6 +148,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			c.planActions(a, declared)
 		}
 	}
+	c.link(elsewhere)
 	return c, nil
 }
 

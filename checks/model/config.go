@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
@@ -34,6 +35,7 @@ type Config struct {
 type HostCheck struct {
 	Attempts int           `yaml:"attempts" doc:"connections in a row that must fail before it is said" default:"2"`
 	Retry    time.Duration `yaml:"retry" doc:"time between two connections to a host that is down" default:"30s"`
+	Every    time.Duration `yaml:"every" doc:"time between two questions to a host with alive: ping or tcp:PORT" default:"1m"`
 }
 
 // Keep is the retention.
@@ -51,6 +53,7 @@ type Defs struct {
 	Hosts     []Host          `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
 	Tasks     []Task          `yaml:"tasks" json:"tasks" doc:"what is run"`
 	Schedules []NamedSchedule `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
+	Periods   []calendar.Def  `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
 	HostTasks []HostTask      `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
 	Actions   []Action        `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
 	Contacts  []Contact       `yaml:"contacts" json:"contacts" doc:"who is told"`
@@ -62,6 +65,8 @@ type Host struct {
 	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
 	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
 	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
+	Alive   string   `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
+	Parents []string `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
 	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
 }
 
@@ -77,10 +82,14 @@ type Task struct {
 	Timeout  time.Duration     `yaml:"timeout,omitempty" json:"timeout,omitempty" doc:"it is ended after so long, and UNKNOWN" default:"30s"`
 	Expect   Expect            `yaml:"expect,omitempty" json:"expect,omitzero" doc:"what makes it OK; empty: its exit code, as Nagios plugins have it (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN)"`
 	Schedule string            `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"when: five or six cron fields (six begin with seconds), TZ=Europe/Berlin before them, @hourly, @every 90s, or the name of a schedule" default:"@every 1m"`
+	Period   string            `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: it is checked in that time alone; empty: always"`
 	Jitter   time.Duration     `yaml:"jitter,omitempty" json:"jitter,omitempty" doc:"spreads hosts whose check is due at the same cron time over so long"`
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
 	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
 	CatchUp  string            `yaml:"catch_up,omitempty" json:"catch_up,omitempty" doc:"skip or once; empty: as checks.catch_up says"`
+	Depends  []Dependency      `yaml:"depends,omitempty" json:"depends,omitempty" doc:"tasks on the same host, or {task: T, host: H, skip: true}: while one of them is a problem nothing is said of this one, and with skip it is not run"`
+	Passive  bool              `yaml:"passive,omitempty" json:"passive,omitempty" doc:"Jarvis runs nothing: results are delivered to it, by POST /v1/checks/HOST/TASK/result or check result"`
+	Fresh    time.Duration     `yaml:"fresh,omitempty" json:"fresh,omitempty" doc:"of a passive task: with no result for so long it is UNKNOWN, at once; empty: it may stay away for ever"`
 }
 
 // Expect is what a task must do to be OK.
@@ -124,9 +133,12 @@ type Action struct {
 
 // Contact is somebody who is told.
 type Contact struct {
-	Name    string `yaml:"name" json:"name" doc:"what actions call it"`
-	Person  string `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
-	Channel string `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Name    string           `yaml:"name" json:"name" doc:"what actions call it"`
+	Person  string           `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
+	Channel string           `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
+	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
+	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
 }
 
 // Node is a server that runs checks.
@@ -158,6 +170,7 @@ func (c *Config) Defaults() {
 	number(&c.Host.Attempts, 2)
 	number(&c.Recent, 20)
 	wait(&c.Host.Retry, 30*time.Second)
+	wait(&c.Host.Every, time.Minute)
 	wait(&c.Gather, 5*time.Second)
 	wait(&c.Keep.Results, 30*day)
 	wait(&c.Keep.Minutes, 90*day)
@@ -234,6 +247,7 @@ func (d *Defs) add(o *Defs) {
 	d.Hosts = append(d.Hosts, o.Hosts...)
 	d.Tasks = append(d.Tasks, o.Tasks...)
 	d.Schedules = append(d.Schedules, o.Schedules...)
+	d.Periods = append(d.Periods, o.Periods...)
 	d.HostTasks = append(d.HostTasks, o.HostTasks...)
 	d.Actions = append(d.Actions, o.Actions...)
 	d.Contacts = append(d.Contacts, o.Contacts...)
@@ -245,6 +259,7 @@ const (
 	KindHost     = "host"
 	KindTask     = "task"
 	KindSchedule = "schedule"
+	KindPeriod   = "period"
 	KindHostTask = "host_task"
 	KindAction   = "action"
 	KindContact  = "contact"
@@ -252,7 +267,7 @@ const (
 )
 
 // Kinds in the order in which people read them.
-var Kinds = []string{KindHost, KindTask, KindSchedule, KindHostTask, KindAction, KindContact, KindNode}
+var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindAction, KindContact, KindNode}
 
 // HostAnswers is the name of the check that a host answers at all; no task may have it.
 const HostAnswers = "host"

@@ -25,7 +25,7 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
@@ -46,7 +46,7 @@ func (c *Config) Check() error {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
 	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
 		if f.index < inline[f.kind] {
@@ -98,12 +98,17 @@ func (d *Defs) faults(plugins string) []fault {
 		seen[kind+" "+name] = true
 		return nil
 	}
+	roundHost, hostErr := d.parentLoop()
+	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
-		for _, g := range h.Groups {
-			if err == nil && !defName.MatchString(g) {
-				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+		if err == nil {
+			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
+		}
+		if err == nil && h.Name == roundHost {
+			err = hostErr
 		}
 		try(KindHost, h.Name, err)
 	}
@@ -116,6 +121,14 @@ func (d *Defs) faults(plugins string) []fault {
 		}
 		try(KindSchedule, s.Name, err)
 	}
+	_, wrong := d.periods(time.Now())
+	for i, p := range d.Periods {
+		err := unique(KindPeriod, p.Name)
+		if err == nil && wrong[i] != nil {
+			err = fmt.Errorf("period %s: %w", p.Name, wrong[i])
+		}
+		try(KindPeriod, p.Name, err)
+	}
 	for _, t := range d.Tasks {
 		err := unique(KindTask, t.Name)
 		if err == nil {
@@ -123,12 +136,17 @@ func (d *Defs) faults(plugins string) []fault {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
 		}
+		if err == nil && t.Name == roundTask {
+			err = taskErr
+		}
 		try(KindTask, t.Name, err)
 	}
 	for _, c := range d.Contacts {
 		err := unique(KindContact, c.Name)
-		if err == nil && (c.Person == "") == (c.Channel == "") {
-			err = fmt.Errorf("contact %s names a person or a channel", c.Name)
+		if err == nil {
+			if err = c.check(); err != nil {
+				err = fmt.Errorf("contact %s %w", c.Name, err)
+			}
 		}
 		try(KindContact, c.Name, err)
 	}
@@ -177,8 +195,22 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
-		if _, err := d.schedule(ht.Schedule, 0); err != nil {
+		for _, t := range d.Tasks {
+			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+			}
+		}
+		s, err := d.schedule(ht.Schedule, 0)
+		if err != nil {
 			return err
+		}
+		for _, t := range d.Tasks {
+			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
+				continue
+			}
+			if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
+				return fmt.Errorf("task %s: %w", t.Name, err)
+			}
 		}
 	}
 	if ht.Attempts < 0 {
@@ -199,7 +231,8 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if (t.Command == "") == (t.Plugin == "") {
+	t.checkPassive(&wrong)
+	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -230,6 +263,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
+	d.checkDepends(t, &wrong)
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
@@ -238,7 +272,9 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
 	}
-	if _, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+	if s, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+		wrong.add("%v", err)
+	} else if err := errors.Join(d.knowsPeriod(t.Period), d.checkTimes(s, t.Period, time.Now())); err != nil {
 		wrong.add("%v", err)
 	}
 	return wrong.err()
@@ -326,6 +362,9 @@ func (d *Defs) checkAction(a *Action) error {
 	}
 	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
 		return fmt.Errorf("there is no task %s", a.Task)
+	}
+	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
+		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
 	}
 	for _, t := range a.Tasks {
 		if err := Glob(t); err != nil {
