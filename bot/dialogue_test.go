@@ -22,6 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -273,11 +274,11 @@ func play(t *testing.T, dir, script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var defs checks.Config
+	var defs model.Config
 	if strings.Contains(script, "! checks") {
-		defs.Hosts = []checks.Host{{Name: "loki"}}
-		defs.Tasks = []checks.Task{{Name: "disk", Command: "check_disk"}, {Name: "load", Command: "check_load"}}
-		defs.HostTasks = []checks.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}
+		defs.Hosts = []model.Host{{Name: "loki"}}
+		defs.Tasks = []model.Task{{Name: "disk", Command: "check_disk"}, {Name: "load", Command: "check_load"}}
+		defs.HostTasks = []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}
 	}
 	monitor, err := checks.New(defs)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -28,7 +29,7 @@ func (m *Monitor) runAsked(ctx context.Context) {
 		}
 		m.mu.Lock()
 		for _, r := range rows {
-			k, err := m.cat.target(r)
+			k, err := r.target(m.cat)
 			p := m.pairs[k]
 			if err != nil || p == nil || !p.live || !m.ours(p.where) || m.acting[r.id] {
 				continue
@@ -53,16 +54,16 @@ func (m *Monitor) runAsked(ctx context.Context) {
 }
 
 // target gives the check that a row asks for.
-func (c *catalog) target(r outboxRow) (Key, error) {
+func (r outboxRow) target(c *model.Catalog) (model.Key, error) {
 	if r.action == "" {
 		return r.Key, nil
 	}
-	for _, a := range c.actions {
+	for _, a := range c.Rules {
 		if a.Name == r.action && a.Task != "" {
-			return Key{a.Task, cmp.Or(a.TaskHost, r.Host)}, nil
+			return model.Key{Task: a.Task, Host: cmp.Or(a.TaskHost, r.Host)}, nil
 		}
 	}
-	return Key{}, &goneError{"the action " + r.action}
+	return model.Key{}, &goneError{"the action " + r.action}
 }
 
 // gone gives up rows that ask for what is no longer declared, or whose person waits no longer.
@@ -74,7 +75,7 @@ func (m *Monitor) gone(ctx context.Context) error {
 	now := m.now()
 	for _, r := range rows {
 		m.mu.Lock()
-		k, err := m.cat.target(r)
+		k, err := r.target(m.cat)
 		if p := m.pairs[k]; err == nil && (p == nil || !p.live) {
 			err = &goneError{"the check " + k.String()}
 		}
@@ -88,7 +89,7 @@ func (m *Monitor) gone(ctx context.Context) error {
 		if r.action != "" {
 			m.Log.Error("an action was given up", "action", r.action, "check", r.Key.String(), "err", err)
 		}
-		if err := m.DB.Write(ctx, func(tx store.Tx) error { return outboxDone(ctx, tx, r.id, now.UnixMilli(), oneLine(err)) }); err != nil {
+		if err := m.DB.Write(ctx, func(tx store.Tx) error { return outboxDone(ctx, tx, r.id, now.UnixMilli(), model.OneLine(err)) }); err != nil {
 			return err
 		}
 	}
@@ -125,7 +126,7 @@ func (e *NobodyError) Error() string {
 }
 
 // ask has another node run a check. The channel is closed when the row is done.
-func (m *Monitor) ask(ctx context.Context, k Key) (<-chan struct{}, error) {
+func (m *Monitor) ask(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	event, err := json.Marshal(Event{Key: k})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -38,10 +39,10 @@ func benchNodesRecord(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var cfg Config
-	cfg.HostTasks = []HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", hosts)}}}
+	var cfg model.Config
+	cfg.HostTasks = []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", hosts)}}}
 	for i := range perHost {
-		cfg.Tasks = append(cfg.Tasks, Task{Name: fmt.Sprint("task", i), Command: "x"})
+		cfg.Tasks = append(cfg.Tasks, model.Task{Name: fmt.Sprint("task", i), Command: "x"})
 	}
 	open := func(name string) (*Monitor, *store.DB) {
 		db, err := store.Open(ctx, store.Options{URL: u, Shared: true, Node: store.Node{Name: name}})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -38,11 +39,11 @@ func benchRecord(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	cfg := Config{}
+	cfg := model.Config{}
 	for i := range perHost {
-		cfg.Tasks = append(cfg.Tasks, Task{Name: fmt.Sprint("task", i), Command: "x"})
+		cfg.Tasks = append(cfg.Tasks, model.Task{Name: fmt.Sprint("task", i), Command: "x"})
 	}
-	cfg.HostTasks = []HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", hosts)}}}
+	cfg.HostTasks = []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", hosts)}}}
 	span := 29 * day
 	m, err := New(cfg)
 	if err != nil {
@@ -91,15 +92,15 @@ func benchRecord(b *testing.B) {
 	}{
 		{"dashboard: what is wrong, of all checks", func(int) error { _, err := m.List(ctx, Filter{Status: Problems}); return err }},
 		{"one check with its last 20", func(i int) error {
-			_, err := m.Show(ctx, Key{fmt.Sprint("task", i%perHost), fmt.Sprint("web", i%hosts+1)})
+			_, err := m.Show(ctx, model.Key{Task: fmt.Sprint("task", i%perHost), Host: fmt.Sprint("web", i%hosts+1)})
 			return err
 		}},
 		{"history: 100 results of a check", func(i int) error {
-			_, err := m.Results(ctx, ResultFilter{Keys: []Key{{fmt.Sprint("task", i%perHost), fmt.Sprint("web", i%hosts+1)}}, Limit: 100})
+			_, err := m.Results(ctx, ResultFilter{Keys: []model.Key{{Task: fmt.Sprint("task", i%perHost), Host: fmt.Sprint("web", i%hosts+1)}}, Limit: 100})
 			return err
 		}},
 		{"history: a page in the middle of it", func(i int) error {
-			_, err := m.Results(ctx, ResultFilter{Keys: []Key{{fmt.Sprint("task", i%perHost), fmt.Sprint("web", i%hosts+1)}}, Limit: 100, Before: int64(rows / 2)})
+			_, err := m.Results(ctx, ResultFilter{Keys: []model.Key{{Task: fmt.Sprint("task", i%perHost), Host: fmt.Sprint("web", i%hosts+1)}}, Limit: 100, Before: int64(rows / 2)})
 			return err
 		}},
 		{"history: 100 results of a host", func(i int) error {
@@ -107,7 +108,7 @@ func benchRecord(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			var keys []Key
+			var keys []model.Key
 			for _, v := range list {
 				keys = append(keys, v.Key)
 			}

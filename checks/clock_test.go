@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 func TestTheClockIsSet(t *testing.T) {
@@ -15,7 +17,7 @@ tasks:
   - {name: must, command: x, schedule: "TZ=UTC 30 2 * * *", catch_up: once}
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `
-	often, minute, daily, must := Key{"often", "loki"}, Key{"minute", "loki"}, Key{"daily", "loki"}, Key{"must", "loki"}
+	often, minute, daily, must := model.Key{Task: "often", Host: "loki"}, model.Key{Task: "minute", Host: "loki"}, model.Key{Task: "daily", Host: "loki"}, model.Key{Task: "must", Host: "loki"}
 	t.Run("forwards", func(t *testing.T) {
 		bubble(t, yaml, func(t *testing.T, g *ground) {
 			time.Sleep(2*time.Hour + 5*time.Second)
@@ -104,10 +106,10 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 				g.start()
 				until := time.Date(c.from.Year(), c.from.Month(), c.from.Day(), 5, 5, 0, 0, berlin)
 				time.Sleep(until.Sub(c.from))
-				if n := len(g.times(Key{"night", "loki"})); n != c.night {
-					t.Errorf("night ran %d times: %v", n, g.times(Key{"night", "loki"}))
+				if n := len(g.times(model.Key{Task: "night", Host: "loki"})); n != c.night {
+					t.Errorf("night ran %d times: %v", n, g.times(model.Key{Task: "night", Host: "loki"}))
 				}
-				if n := len(g.times(Key{"often", "loki"})); n != c.runs {
+				if n := len(g.times(model.Key{Task: "often", Host: "loki"})); n != c.runs {
 					t.Errorf("often ran %d times, want %d", n, c.runs)
 				}
 				g.stop()
@@ -124,7 +126,7 @@ tasks:
   - {name: must, command: x, schedule: "TZ=UTC 30 2 * * *", catch_up: once}
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `
-	often, daily, must := Key{"often", "loki"}, Key{"daily", "loki"}, Key{"must", "loki"}
+	often, daily, must := model.Key{Task: "often", Host: "loki"}, model.Key{Task: "daily", Host: "loki"}, model.Key{Task: "must", Host: "loki"}
 	bubble(t, yaml, func(t *testing.T, g *ground) {
 		g.oneDay()
 		g.stop()
@@ -146,12 +148,12 @@ func TestWhatRanWhenItStoppedRunsAgain(t *testing.T) {
 tasks: [{name: daily, command: x, schedule: "TZ=UTC 30 2 * * *", timeout: 2h}]
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
-		daily := Key{"daily", "loki"}
+		daily := model.Key{Task: "daily", Host: "loki"}
 		g.oneDay()
 		if len(g.times(daily)) != 1 {
 			t.Fatal("it did not run the first day")
 		}
-		g.says(func(Key, int) outcome { return outcome{took: time.Hour} })
+		g.says(func(model.Key, int) outcome { return outcome{took: time.Hour} })
 		time.Sleep(time.Hour) // it runs
 		g.stop()              // waits for it: its context has ended, so it has no result
 		time.Sleep(3 * time.Hour)
@@ -162,7 +164,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 			t.Errorf("it ran %d times after the start", n)
 		}
 		time.Sleep(3 * time.Hour)
-		res, err := g.Results(t.Context(), ResultFilter{Keys: []Key{daily}})
+		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{daily}})
 		if err != nil || len(res) != 2 {
 			t.Errorf("%d results on record, %v", len(res), err)
 		}
@@ -175,12 +177,12 @@ func TestTheFirstRunIsCutShort(t *testing.T) {
 tasks: [{name: daily, command: x, schedule: "TZ=UTC 30 2 * * *", timeout: 2h}]
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
-		daily := Key{"daily", "loki"}
-		g.says(func(Key, int) outcome { return outcome{took: time.Hour} })
+		daily := model.Key{Task: "daily", Host: "loki"}
+		g.says(func(model.Key, int) outcome { return outcome{took: time.Hour} })
 		time.Sleep(3 * time.Hour)
 		g.stop() // it runs, and has no result
 		g.forgetRuns()
-		g.says(func(Key, int) outcome { return outcome{} })
+		g.says(func(model.Key, int) outcome { return outcome{} })
 		g.start()
 		time.Sleep(2 * time.Minute)
 		if n := len(g.times(daily)); n != 1 {

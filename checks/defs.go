@@ -5,121 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
-
-// Definition is one thing that is declared, and where.
-type Definition struct {
-	Kind string    `json:"kind"`
-	Name string    `json:"name"`
-	YAML string    `json:"yaml"`
-	By   string    `json:"by,omitempty"` // who made it by the API; "": it stands in a file
-	At   time.Time `json:"at,omitzero"`
-	// Trouble is why it does not count now: something it names has gone.
-	Trouble string `json:"trouble,omitempty"`
-}
-
-// is reports whether both are the same thing, whatever they say of it.
-func (d Definition) is(o Definition) bool { return d.Kind == o.Kind && d.Name == o.Name }
 
 // Errors of what people ask for.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrInFile   = errors.New("it stands in a file")
-	ErrInvalid  = errors.New("it is not right")
 )
 
 // NoCheckError: no such check is declared.
-type NoCheckError struct{ Key Key }
+type NoCheckError struct{ Key model.Key }
 
 func (e *NoCheckError) Error() string { return fmt.Sprintf("there is no check %s", e.Key) }
 
 // declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
 // is left out, or a task that has gone from a file would keep the server from starting.
-func (m *Monitor) declared(ctx context.Context) (all *Defs, left []Definition, err error) {
-	files, err := m.conf().load()
+func (m *Monitor) declared(ctx context.Context) (all *model.Defs, left []model.Definition, err error) {
+	files, err := m.conf().Load()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := files.check(m.conf().Plugins); err != nil {
+	if err := files.Check(m.conf().Plugins); err != nil {
 		return nil, nil, err
 	}
 	made, err := m.made(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	all, left = m.usable(files, made)
+	all, left = model.Usable(files, made, m.conf().Plugins)
 	return all, left, nil
 }
 
-// usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is given back
-// with what is wrong with it. Files win.
-func (m *Monitor) usable(files *Defs, made []Definition) (all *Defs, left []Definition) {
-	type parsed struct {
-		Definition
-		one *Defs
-	}
-	var kept []parsed
-	for _, d := range made {
-		if files.has(d.Kind, d.Name) {
-			continue
-		}
-		one, err := parseDef(d.Kind, d.Name, d.YAML)
-		if err != nil {
-			d.Trouble = strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
-			left = append(left, d)
-			continue
-		}
-		kept = append(kept, parsed{d, one})
-	}
-	for { // what is left out may be missed by others
-		all = files.clone()
-		for _, k := range kept {
-			all.add(k.one)
-		}
-		why := map[string]error{}
-		for _, f := range all.faults(m.conf().Plugins) {
-			why[f.kind+" "+f.name] = f.err
-		}
-		n := len(kept)
-		kept = slices.DeleteFunc(kept, func(k parsed) bool {
-			err := why[k.Kind+" "+k.Name]
-			if err != nil {
-				k.Trouble = err.Error()
-				left = append(left, k.Definition)
-			}
-			return err != nil
-		})
-		if len(kept) == n {
-			return all, left
-		}
-	}
-}
-
 // files gives what files declare; what is wrong with them is a sentence for people.
-func (m *Monitor) files() (*Defs, error) {
-	d, err := m.conf().load()
+func (m *Monitor) files() (*model.Defs, error) {
+	d, err := m.conf().Load()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
 	}
 	return d, nil
 }
 
 // made gives what the API has made.
-func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
+func (m *Monitor) made(ctx context.Context) ([]model.Definition, error) {
 	rows, err := m.DB.Query(ctx, "SELECT kind, name, yaml, by_whom, at FROM check_defs ORDER BY kind, name")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []Definition
+	var out []model.Definition
 	for rows.Next() {
-		var d Definition
+		var d model.Definition
 		var at int64
 		if err := rows.Scan(&d.Kind, &d.Name, &d.YAML, &d.By, &at); err != nil {
 			return nil, err
@@ -130,91 +69,8 @@ func (m *Monitor) made(ctx context.Context) ([]Definition, error) {
 	return out, rows.Err()
 }
 
-// parseDef reads one definition.
-func parseDef(kind, name, text string) (*Defs, error) {
-	var d Defs
-	var err error
-	switch kind {
-	case KindHost:
-		d.Hosts = make([]Host, 1)
-		err = readYAML([]byte(text), &d.Hosts[0])
-		d.Hosts[0].Name = name
-	case KindTask:
-		d.Tasks = make([]Task, 1)
-		err = readYAML([]byte(text), &d.Tasks[0])
-		d.Tasks[0].Name = name
-	case KindSchedule:
-		d.Schedules = make([]NamedSchedule, 1)
-		err = readYAML([]byte(text), &d.Schedules[0])
-		d.Schedules[0].Name = name
-	case KindHostTask:
-		d.HostTasks = make([]HostTask, 1)
-		err = readYAML([]byte(text), &d.HostTasks[0])
-		d.HostTasks[0].Name = name
-	case KindAction:
-		d.Actions = make([]Action, 1)
-		err = readYAML([]byte(text), &d.Actions[0])
-		d.Actions[0].Name = name
-		if a := d.Actions[0]; err == nil && (a.Webhook != "" || a.Run != "") {
-			err = errors.New("webhook and run are for files only: they hold secrets, and act in the name of the bot")
-		}
-	case KindContact:
-		d.Contacts = make([]Contact, 1)
-		err = readYAML([]byte(text), &d.Contacts[0])
-		d.Contacts[0].Name = name
-	case KindNode:
-		d.Nodes = make([]Node, 1)
-		err = readYAML([]byte(text), &d.Nodes[0])
-		d.Nodes[0].Name = name
-	default:
-		return nil, fmt.Errorf("%w: there is no kind %q; there are %s", ErrInvalid, kind, strings.Join(Kinds, ", "))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s %s: %s", ErrInvalid, kind, name, oneLine(err))
-	}
-	return &d, nil
-}
-
-// all gives everything that is declared, as definitions.
-func (d *Defs) all() []Definition {
-	var out []Definition
-	put := func(kind, name string, v any) {
-		b, err := yaml.Dump(v, yaml.WithIndent(2))
-		if err != nil {
-			b = []byte("# " + err.Error())
-		}
-		out = append(out, Definition{Kind: kind, Name: name, YAML: string(b)})
-	}
-	for _, x := range d.Hosts {
-		put(KindHost, x.Name, x)
-	}
-	for _, x := range d.Tasks {
-		put(KindTask, x.Name, x)
-	}
-	for _, x := range d.Schedules {
-		put(KindSchedule, x.Name, x)
-	}
-	for _, x := range d.HostTasks {
-		put(KindHostTask, x.label(), x)
-	}
-	for _, x := range d.Actions {
-		put(KindAction, x.Name, x)
-	}
-	for _, x := range d.Contacts {
-		put(KindContact, x.Name, x)
-	}
-	for _, x := range d.Nodes {
-		put(KindNode, x.Name, x)
-	}
-	return out
-}
-
-func (d *Defs) has(kind, name string) bool {
-	return slices.ContainsFunc(d.all(), func(x Definition) bool { return x.Kind == kind && x.Name == name })
-}
-
 // Definitions gives what is declared, of one kind or ("") of all: in files first.
-func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, error) {
+func (m *Monitor) Definitions(ctx context.Context, kind string) ([]model.Definition, error) {
 	files, err := m.files()
 	if err != nil {
 		return nil, err
@@ -223,29 +79,31 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]Definition, e
 	if err != nil {
 		return nil, err
 	}
-	out := files.all()
-	_, left := m.usable(files, made)
+	out := files.All()
+	_, left := model.Usable(files, made, m.conf().Plugins)
 	for _, d := range made {
-		if files.has(d.Kind, d.Name) {
+		if files.Has(d.Kind, d.Name) {
 			continue
 		}
-		if i := slices.IndexFunc(left, d.is); i >= 0 {
+		if i := slices.IndexFunc(left, d.Is); i >= 0 {
 			d = left[i]
 		}
 		out = append(out, d)
 	}
-	out = slices.DeleteFunc(out, func(d Definition) bool { return kind != "" && d.Kind != kind })
-	slices.SortStableFunc(out, func(a, b Definition) int { return slices.Index(Kinds, a.Kind) - slices.Index(Kinds, b.Kind) })
+	out = slices.DeleteFunc(out, func(d model.Definition) bool { return kind != "" && d.Kind != kind })
+	slices.SortStableFunc(out, func(a, b model.Definition) int {
+		return slices.Index(model.Kinds, a.Kind) - slices.Index(model.Kinds, b.Kind)
+	})
 	return out, nil
 }
 
 // Define makes or changes a definition. It counts when Define returns. The error wraps ErrInvalid or ErrInFile when it is
 // the caller's.
-func (m *Monitor) Define(ctx context.Context, d Definition) error {
-	if !defName.MatchString(d.Name) {
-		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", ErrInvalid, d.Name)
+func (m *Monitor) Define(ctx context.Context, d model.Definition) error {
+	if !model.IsName(d.Name) {
+		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", model.ErrInvalid, d.Name)
 	}
-	if _, err := parseDef(d.Kind, d.Name, d.YAML); err != nil {
+	if _, err := model.ParseDefinition(d.Kind, d.Name, d.YAML); err != nil {
 		return err
 	}
 	return m.redefine(ctx, d.Kind, d.Name, &d, func(tx store.Tx) error {
@@ -265,7 +123,7 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 	if err != nil {
 		return err
 	}
-	if !files.has(kind, name) && !slices.ContainsFunc(made, func(x Definition) bool { return x.Kind == kind && x.Name == name }) {
+	if !files.Has(kind, name) && !slices.ContainsFunc(made, func(x model.Definition) bool { return x.Kind == kind && x.Name == name }) {
 		return fmt.Errorf("%w: %s %s", ErrNotFound, kind, name)
 	}
 	return m.redefine(ctx, kind, name, nil, func(tx store.Tx) error {
@@ -276,37 +134,37 @@ func (m *Monitor) Remove(ctx context.Context, kind, name string) error {
 
 // redefine tries what all would be with d (nil: nothing) in the place of what has its name, writes it, and has it count. What
 // was left out before does not stand in its way.
-func (m *Monitor) redefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
+func (m *Monitor) redefine(ctx context.Context, kind, name string, d *model.Definition, write func(store.Tx) error) error {
 	m.defining.Lock()
 	defer m.defining.Unlock()
 	return m.DB.OneByOne(ctx, func() error { return m.tryDefine(ctx, kind, name, d, write) })
 }
 
 // tryDefine is redefine, while nobody else defines anything.
-func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *Definition, write func(store.Tx) error) error {
+func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *model.Definition, write func(store.Tx) error) error {
 	files, err := m.files()
 	if err != nil {
 		return err
 	}
-	if files.has(kind, name) {
+	if files.Has(kind, name) {
 		return fmt.Errorf("%w: %s %s is declared in %s; change it there", ErrInFile, kind, name, m.filesName())
 	}
-	if err := files.check(m.conf().Plugins); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := files.Check(m.conf().Plugins); err != nil {
+		return fmt.Errorf("%w: %w", model.ErrInvalid, err)
 	}
 	made, err := m.made(ctx)
 	if err != nil {
 		return err
 	}
-	_, before := m.usable(files, made)
-	made = slices.DeleteFunc(made, Definition{Kind: kind, Name: name}.is)
+	_, before := model.Usable(files, made, m.conf().Plugins)
+	made = slices.DeleteFunc(made, model.Definition{Kind: kind, Name: name}.Is)
 	if d != nil {
 		made = append(made, *d)
 	}
-	_, after := m.usable(files, made)
+	_, after := model.Usable(files, made, m.conf().Plugins)
 	for _, x := range after {
-		if d != nil && d.is(x) || !slices.ContainsFunc(before, x.is) {
-			return fmt.Errorf("%w: %s", ErrInvalid, x.Trouble)
+		if d != nil && d.Is(x) || !slices.ContainsFunc(before, x.Is) {
+			return fmt.Errorf("%w: %s", model.ErrInvalid, x.Trouble)
 		}
 	}
 	if err := m.DB.Write(ctx, write); err != nil {

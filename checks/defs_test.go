@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // What the API has made and is no longer right beside the files is left out: the server starts, says it, and it can be changed.
@@ -20,13 +22,13 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
 		define := func(kind, name, yaml string) {
 			t.Helper()
-			if err := g.Define(t.Context(), Definition{Kind: kind, Name: name, YAML: yaml, By: "alice"}); err != nil {
+			if err := g.Define(t.Context(), model.Definition{Kind: kind, Name: name, YAML: yaml, By: "alice"}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		define(KindHostTask, "loads", "{tasks: [load], hosts: [odin]}")
-		define(KindAction, "restart", "{task: load, tasks: [disk]}")
-		define(KindSchedule, "nightly", "{when: 0 3 * * *}")
+		define(model.KindHostTask, "loads", "{tasks: [load], hosts: [odin]}")
+		define(model.KindAction, "restart", "{task: load, tasks: [disk]}")
+		define(model.KindSchedule, "nightly", "{when: 0 3 * * *}")
 		g.stop()
 		file := filepath.Join(g.cfg.Dir, "checks.yaml")
 		if err := os.WriteFile(file, []byte("tasks: [{name: disk, command: check_disk, schedule: \"@every 10s\"}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n"), 0o600); err != nil {
@@ -53,18 +55,18 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 		if left["nightly"] != "" || !strings.Contains(left["loads"], "no task load") || !strings.Contains(left["restart"], "no task load") {
 			t.Errorf("left out: %v", left)
 		}
-		if err := g.Define(t.Context(), Definition{Kind: KindHostTask, Name: "loads", YAML: "{tasks: [lode], hosts: [odin]}"}); !errors.Is(err, ErrInvalid) {
+		if err := g.Define(t.Context(), model.Definition{Kind: model.KindHostTask, Name: "loads", YAML: "{tasks: [lode], hosts: [odin]}"}); !errors.Is(err, model.ErrInvalid) {
 			t.Errorf("another that is wrong: %v", err)
 		}
-		define(KindHostTask, "loads", "{tasks: [disk], hosts: [odin]}")
-		if err := g.Remove(t.Context(), KindAction, "restart"); err != nil {
+		define(model.KindHostTask, "loads", "{tasks: [disk], hosts: [odin]}")
+		if err := g.Remove(t.Context(), model.KindAction, "restart"); err != nil {
 			t.Error(err)
 		}
 		if got := g.Stats(t.Context()); got.Trouble != "" || got.Checks != 2 {
 			t.Errorf("when all is mended: %+v", got)
 		}
-		define(KindHostTask, "at-night", "{tasks: [disk], hosts: [thor], schedule: nightly}")
-		if err := g.Remove(t.Context(), KindSchedule, "nightly"); !errors.Is(err, ErrInvalid) {
+		define(model.KindHostTask, "at-night", "{tasks: [disk], hosts: [thor], schedule: nightly}")
+		if err := g.Remove(t.Context(), model.KindSchedule, "nightly"); !errors.Is(err, model.ErrInvalid) {
 			t.Errorf("what something needs is taken away: %v", err)
 		}
 	})
@@ -81,7 +83,7 @@ func TestForgetWithoutChecks(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := (&Config{Keep: Keep{Count: -1}}).Check(); err == nil {
+	if err := (&model.Config{Keep: model.Keep{Count: -1}}).Check(); err == nil {
 		t.Error("keep.count: -1 passes")
 	}
 }

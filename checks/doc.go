@@ -15,5 +15,7 @@
 // Where several nodes share a record, hosts are in parts, and each part is one node's (own.go); it goes on where the record says, and what
 // others wrote is read before an answer (sync.go). Two roles are one node's for all: what follows on results, and the care for old ones.
 //
+// What a check is, when it is due and what its output means stands in checks/model, which knows nothing of any of this.
+//
 // Chat and HTTP are not known here: bot follows Notices, command asks, and wiring hands in what actions may do.
 package checks

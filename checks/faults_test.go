@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // TestTheDatabaseIsLocked has somebody hold the database: checks run once, wait with their results, and go on when it is free.
@@ -48,7 +50,7 @@ host_tasks: [{tasks: [disk], hosts: ["web[1-5]"]}]
 	until("it is said", func() bool {
 		return strings.Contains(g.Stats(t.Context()).Trouble, "the database takes no results since")
 	})
-	if n := len(g.times(Key{"disk", "web1"})); n != 0 {
+	if n := len(g.times(model.Key{Task: "disk", Host: "web1"})); n != 0 {
 		t.Errorf("a check ran %d times while its last result waited", n)
 	}
 	before := results()

@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -29,7 +30,7 @@ tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 2}]
 host_tasks: [{tasks: [disk], hosts: ["web[01-14]", loki]}]
 `, func(t *testing.T, g *ground) {
 		time.Sleep(90 * time.Second)
-		g.says(func(k Key, _ int) outcome {
+		g.says(func(k model.Key, _ int) outcome {
 			if k.Host == "loki" {
 				return outcome{stdout: "DISK OK"}
 			}
@@ -39,7 +40,7 @@ host_tasks: [{tasks: [disk], hosts: ["web[01-14]", loki]}]
 		g.wantLines() // soft
 		time.Sleep(5 * time.Minute)
 		g.wantLines("disk is CRITICAL on 14 hosts: web[01-14]. `checks disk`")
-		g.says(func(k Key, _ int) outcome {
+		g.says(func(k model.Key, _ int) outcome {
 			if k.Host == "web03" {
 				return outcome{exit: 2, stdout: "DISK CRITICAL - / is full"}
 			}
@@ -47,7 +48,7 @@ host_tasks: [{tasks: [disk], hosts: ["web[01-14]", loki]}]
 		})
 		time.Sleep(5 * time.Minute)
 		g.wantLines("disk is CRITICAL on 14 hosts: web[01-14]. `checks disk`", "disk is OK again on 13 hosts: web[01-02,04-14]")
-		g.says(func(Key, int) outcome { return outcome{stdout: "DISK OK"} })
+		g.says(func(model.Key, int) outcome { return outcome{stdout: "DISK OK"} })
 		time.Sleep(2 * time.Minute)
 		if got := g.lines(); len(got) != 3 || got[2] != "disk is OK again on web03 after 10m" {
 			t.Errorf("%q", got)
@@ -62,7 +63,7 @@ tasks: [{name: disk, command: check_disk, schedule: "0 * * * * *", attempts: 1}]
 host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
 		var exit atomic.Int64
-		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
 		time.Sleep(30 * time.Second) // between two runs
 		for _, x := range []struct {
 			exit int64
@@ -88,7 +89,7 @@ actions:
   - {name: wake, notify: [night], status: [critical, UNKNOWN]}
 `, func(t *testing.T, g *ground) {
 		var exit atomic.Int64
-		g.says(func(Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: int(exit.Load()), stdout: "DISK"} })
 		time.Sleep(30 * time.Second) // between two runs
 		for _, status := range []int64{1, 0, 1, 2, 1, 0, 1, 0} {
 			exit.Store(status)
@@ -113,10 +114,10 @@ func TestRetry(t *testing.T) {
 tasks: [{name: disk, command: check_disk, schedule: "0 0 * * * *", attempts: 3, retry: 20s}]
 host_tasks: [{tasks: [disk], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
-		k := Key{"disk", "loki"}
+		k := model.Key{Task: "disk", Host: "loki"}
 		time.Sleep(30 * time.Minute)
 		g.times(k)
-		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "DISK"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "DISK"} })
 		before := len(g.times(k))
 		time.Sleep(4 * time.Hour)
 		list := g.times(k)[before:]
@@ -140,9 +141,9 @@ host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
 		time.Sleep(4*time.Hour + time.Second)
 		for _, x := range []struct {
 			since, until time.Duration
-			keys         []Key
+			keys         []model.Key
 			want         int
-		}{{3 * time.Hour, 0, nil, 122}, {2 * time.Hour, 3 * time.Hour, nil, 120}, {2 * time.Hour, 3 * time.Hour, []Key{{"disk", "loki"}}, 60}, {0, time.Hour, []Key{{"disk", "loki"}, {"disk", "thor"}}, 118}, {20 * time.Hour, 0, nil, 0}} {
+		}{{3 * time.Hour, 0, nil, 122}, {2 * time.Hour, 3 * time.Hour, nil, 120}, {2 * time.Hour, 3 * time.Hour, []model.Key{{Task: "disk", Host: "loki"}}, 60}, {0, time.Hour, []model.Key{{Task: "disk", Host: "loki"}, {Task: "disk", Host: "thor"}}, 118}, {20 * time.Hour, 0, nil, 0}} {
 			f := ResultFilter{Keys: x.keys, Limit: maxResults, Since: begin.Add(x.since).Truncate(time.Minute)}
 			if x.until > 0 {
 				f.Until = begin.Add(x.until).Truncate(time.Minute)
@@ -184,14 +185,14 @@ func TestSilencesAtOnce(t *testing.T) {
 func TestAcknowledgedAndSilenced(t *testing.T) {
 	bubble(t, simple, func(t *testing.T, g *ground) {
 		ctx := t.Context()
-		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
 		time.Sleep(time.Minute)
 		problem := "disk is CRITICAL on loki: full. `check show disk on loki`"
 		g.wantLines(problem)
-		if keys, err := g.Acknowledge(ctx, []Key{diskLoki}, Ack{By: "alice", Until: g.wall().Add(2 * time.Hour)}); err != nil || len(keys) != 1 {
+		if keys, err := g.Acknowledge(ctx, []model.Key{diskLoki}, Ack{By: "alice", Until: g.wall().Add(2 * time.Hour)}); err != nil || len(keys) != 1 {
 			t.Fatal(keys, err)
 		}
-		g.says(func(Key, int) outcome { return outcome{exit: 1, stdout: "nearly full"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: 1, stdout: "nearly full"} })
 		time.Sleep(time.Hour)
 		g.wantLines(problem) // a change is kept back
 		// A restart forgets none of it.
@@ -207,9 +208,9 @@ func TestAcknowledgedAndSilenced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.says(func(Key, int) outcome { return outcome{stdout: "fine"} })
+		g.says(func(model.Key, int) outcome { return outcome{stdout: "fine"} })
 		time.Sleep(20 * time.Minute)
-		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
 		time.Sleep(20 * time.Minute)
 		g.wantLines(problem, after)
 		if _, err := g.EndSilence(ctx, made[0].ID); err != nil {
@@ -218,12 +219,12 @@ func TestAcknowledgedAndSilenced(t *testing.T) {
 		time.Sleep(time.Minute)
 		g.wantLines(problem, after, problem)
 		// Being well ends an acknowledgement.
-		if keys, err := g.Acknowledge(ctx, []Key{diskLoki}, Ack{By: "alice"}); err != nil || len(keys) != 1 {
+		if keys, err := g.Acknowledge(ctx, []model.Key{diskLoki}, Ack{By: "alice"}); err != nil || len(keys) != 1 {
 			t.Fatal(keys, err)
 		}
-		g.says(func(Key, int) outcome { return outcome{stdout: "fine"} })
+		g.says(func(model.Key, int) outcome { return outcome{stdout: "fine"} })
 		time.Sleep(time.Minute)
-		g.says(func(Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
 		time.Sleep(time.Minute)
 		got := g.lines()
 		if len(got) != 5 || !strings.HasPrefix(got[3], "disk is OK again on loki after") || got[4] != problem {
@@ -246,7 +247,7 @@ func TestADeploymentIsQuiet(t *testing.T) {
 		}})
 		g.registry = reg
 		g.start()
-		g.says(func(k Key, _ int) outcome { return outcome{exit: 2, stdout: "full"} })
+		g.says(func(k model.Key, _ int) outcome { return outcome{exit: 2, stdout: "full"} })
 		deploy := func() {
 			c, err := clipboard.Parse([]byte("instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ESX\n"))
 			if err != nil {
@@ -295,7 +296,7 @@ host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
 			return nil
 		}
 		g.start()
-		g.says(func(k Key, _ int) outcome {
+		g.says(func(k model.Key, _ int) outcome {
 			if k.Task == "disk" {
 				return outcome{exit: 2, stdout: "full"}
 			}
@@ -306,14 +307,14 @@ host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
 		if len(asked) != 3 || !strings.HasPrefix(asked[0], "redeploy loki check-action-") || asked[0] != asked[2] {
 			t.Errorf("%q", asked)
 		}
-		if n := len(g.times(Key{"mend", "thor"})); n != 2 {
+		if n := len(g.times(model.Key{Task: "mend", Host: "thor"})); n != 2 {
 			t.Errorf("mend ran %d times on thor for two problems", n)
 		}
 		slices.Sort(g.about)
 		if !slices.Equal(g.about, []string{"mend: problem disk on loki CRITICAL", "mend: problem disk on thor CRITICAL"}) {
 			t.Errorf("it ran about %q", g.about)
 		}
-		if n := len(g.times(Key{"mend", "loki"})); n != 0 {
+		if n := len(g.times(model.Key{Task: "mend", Host: "loki"})); n != 0 {
 			t.Errorf("mend ran %d times on loki", n)
 		}
 		g.wantLines("#ops disk is CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`", "alice disk is still CRITICAL on 2 hosts: loki,thor. `checks disk`")
@@ -354,7 +355,7 @@ tasks: [{name: disk, command: x, schedule: "@every 1s"}]
 actions: [{name: graphs, on: [result], graphite: "%s"}]
 host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 `, l.Addr()))
-	g.says(func(_ Key, n int) outcome {
+	g.says(func(_ model.Key, n int) outcome {
 		return outcome{stdout: fmt.Sprintf("DISK OK | /=%dMB;10;20 '/var log'=5%% a.b=1 a_b=2 x=U", n)}
 	})
 	g.start()
@@ -393,7 +394,7 @@ host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGround(t, "tasks: [{name: disk, command: x, schedule: '@every 1m'}, {name: often, command: x, schedule: '@every 10s'}]\nhost_tasks: [{tasks: ['*'], hosts: [loki]}]\n")
-		g.cfg.Keep = Keep{Results: time.Hour, Count: 120, Minutes: 2 * time.Hour, Hours: 3 * time.Hour}
+		g.cfg.Keep = model.Keep{Results: time.Hour, Count: 120, Minutes: 2 * time.Hour, Hours: 3 * time.Hour}
 		g.start()
 		time.Sleep(3*time.Hour + 30*time.Second)
 		count := func(q string) (n int) {
@@ -423,7 +424,7 @@ func TestRetention(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(g.cfg.Dir, "checks.yaml"), []byte("tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		g.cfg.Keep = Keep{Results: time.Hour, Minutes: time.Hour, Hours: time.Hour, Days: time.Hour}
+		g.cfg.Keep = model.Keep{Results: time.Hour, Minutes: time.Hour, Hours: time.Hour, Days: time.Hour}
 		g.step(26 * time.Hour)
 		g.start()
 		time.Sleep(10 * time.Minute)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -73,7 +74,7 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	var list []*pair
 	m.mu.Lock()
 	for _, p := range m.pairs {
-		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != hostTask || h == nil || h.running == 0 && len(h.queue) == 0) {
+		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.running == 0 && len(h.queue) == 0) {
 			list = append(list, p)
 		}
 	}

@@ -4,18 +4,13 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"iter"
-	"math"
 	"net"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -40,7 +35,7 @@ func (m *Monitor) graphites(ctx context.Context) {
 		m.mu.Lock()
 		cat := m.cat
 		m.mu.Unlock()
-		for _, a := range cat.actions {
+		for _, a := range cat.Rules {
 			if a.Graphite == "" {
 				continue
 			}
@@ -56,7 +51,7 @@ func (m *Monitor) graphites(ctx context.Context) {
 	}
 }
 
-func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) {
+func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err error) {
 	name := "graphite " + a.Name
 	after, err := m.mark(ctx, name)
 	if err != nil {
@@ -78,7 +73,7 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 		return 0, err
 	}
 	m.mu.Lock()
-	hosts, tasks := graphiteNames(m.names(func(k Key) string { return k.Host })), graphiteNames(m.names(func(k Key) string { return k.Task }))
+	hosts, tasks := model.GraphiteNames(m.names(func(k model.Key) string { return k.Host })), model.GraphiteNames(m.names(func(k model.Key) string { return k.Task }))
 	m.mu.Unlock()
 	var b strings.Builder
 	err = func() error {
@@ -93,8 +88,8 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 			m.mu.Lock()
 			p := m.byID[pair]
 			m.mu.Unlock()
-			if perf != "" && p != nil && a.follows(p.Key, onResult) {
-				graphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
+			if perf != "" && p != nil && a.Follows(p.Key, model.OnResult) {
+				model.GraphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
 			}
 		}
 		return rows.Err()
@@ -110,58 +105,8 @@ func (m *Monitor) toGraphite(ctx context.Context, a *action) (n int, err error) 
 	return n, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, name, after) })
 }
 
-// graphiteLines writes the plaintext protocol: path value timestamp.
-func graphiteLines(b *strings.Builder, path, perf string, at int64) {
-	list, _ := ParsePerf(perf)
-	var labels []string
-	for _, x := range list {
-		labels = append(labels, x.Label)
-	}
-	names := graphiteNames(slices.Values(labels))
-	for _, x := range list {
-		if !math.IsNaN(x.Value) {
-			fmt.Fprintf(b, "%s.%s %s %d\n", path, names(x.Label), strconv.FormatFloat(x.Value, 'f', -1, 64), at)
-		}
-	}
-}
-
-// graphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash of
-// what they are called in it.
-func graphiteNames(all iter.Seq[string]) func(string) string {
-	owner, several := map[string]string{}, map[string]bool{}
-	for s := range all {
-		name := graphiteName(s)
-		if other, ok := owner[name]; ok && other != s {
-			several[name] = true
-		}
-		owner[name] = s
-	}
-	return func(s string) string {
-		name := graphiteName(s)
-		if several[name] {
-			sum := sha256.Sum256([]byte(s))
-			name += "_" + hex.EncodeToString(sum[:4])
-		}
-		return name
-	}
-}
-
-// graphiteName makes one part of a path.
-func graphiteName(s string) string {
-	if s == "/" {
-		return "root"
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, strings.Trim(s, "/"))
-}
-
 // names gives a part of the keys of all checks. mu is held.
-func (m *Monitor) names(part func(Key) string) iter.Seq[string] {
+func (m *Monitor) names(part func(model.Key) string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for k := range m.pairs {
 			if !yield(part(k)) {

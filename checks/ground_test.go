@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -23,7 +24,7 @@ type ground struct {
 	*Monitor
 	t    *testing.T
 	dir  string
-	cfg  Config
+	cfg  model.Config
 	stop func()
 	// registry: there is an engine with these steps; nil: there is none.
 	registry *pipeline.Registry
@@ -32,27 +33,27 @@ type ground struct {
 
 	mu      sync.Mutex
 	offset  time.Duration // of the wall clock
-	say     func(k Key, nth int) outcome
+	say     func(k model.Key, nth int) outcome
 	ran     []ran
 	about   []string // what runs of actions were about
-	running map[Key]bool
+	running map[model.Key]bool
 	most    int // at once
-	overlap []Key
+	overlap []model.Key
 }
 
 type ran struct {
-	Key
+	model.Key
 	at time.Time // by the wall clock
 }
 
 func newGround(t *testing.T, yaml string) *ground {
-	g := &ground{t: t, dir: t.TempDir(), running: map[Key]bool{}, say: func(Key, int) outcome { return outcome{stdout: "OK - fine|a=1"} }}
-	var d Defs
+	g := &ground{t: t, dir: t.TempDir(), running: map[model.Key]bool{}, say: func(model.Key, int) outcome { return outcome{stdout: "OK - fine|a=1"} }}
+	var d model.Defs
 	file := filepath.Join(t.TempDir(), "checks.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.cfg = Config{Dir: filepath.Dir(file), Defs: d}
+	g.cfg = model.Config{Dir: filepath.Dir(file), Defs: d}
 	return g
 }
 
@@ -149,7 +150,7 @@ func (g *ground) run(_ context.Context, p job) outcome {
 
 // count gives how often a check ran, and forgets it.
 
-func (g *ground) times(k Key) (out []time.Time) {
+func (g *ground) times(k model.Key) (out []time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range g.ran {
@@ -166,7 +167,7 @@ func (g *ground) forgetRuns() {
 	g.ran = nil
 }
 
-func (g *ground) says(f func(k Key, nth int) outcome) {
+func (g *ground) says(f func(k model.Key, nth int) outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.say = f
@@ -224,7 +225,7 @@ host_tasks:
   - {tasks: [disk], hosts: [loki]}
 `
 
-var diskLoki = Key{"disk", "loki"}
+var diskLoki = model.Key{Task: "disk", Host: "loki"}
 
 // A check that ran when the server stopped has no result: it runs again at the next start, whatever catch_up says.
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
@@ -118,7 +119,7 @@ func (c *clock) step(now time.Time) time.Duration {
 func (m *Monitor) afterStepBack(now time.Time) {
 	for _, p := range append([]*pair(nil), m.due...) {
 		due := now.Add(m.conf().Host.Retry)
-		if p.Task != hostTask {
+		if p.Task != model.HostAnswers {
 			due = p.next(now)
 		}
 		if due.Before(p.due) {
@@ -132,7 +133,7 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
-	if late := now.Sub(p.due); late > smallStep && p.Task != hostTask {
+	if late := now.Sub(p.due); late > smallStep && p.Task != model.HostAnswers {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
 		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
 			m.due.at(p, due)
@@ -141,7 +142,7 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	}
 	p.busy = true
 	h := p.where
-	if h.down && p.Task != hostTask {
+	if h.down && p.Task != model.HostAnswers {
 		m.finish(finished{p: p, due: p.due, at: now, out: outcome{unreachable: true, text: h.why}})
 		return
 	}
@@ -171,8 +172,8 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		h.running++
 		m.running++
 		j := job{Key: p.Key, where: h, cut: p.cut}
-		if p.task != nil {
-			j.task = *p.task
+		if p.Def != nil {
+			j.task = *p.Def
 		}
 		due, owed := p.due, p.owed[:min(1, len(p.owed))]
 		p.owed = p.owed[len(owed):]
@@ -238,7 +239,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
 		if !h.down {
 			h.down, h.target = true, nil
-			if p.Task != hostTask && !h.pair.busy { // one attempt, and one result that says so
+			if p.Task != model.HostAnswers && !h.pair.busy { // one attempt, and one result that says so
 				h.pair.busy = true
 				m.finish(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
 			}
@@ -248,7 +249,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 			h.queue = nil
 		}
 		h.why = f.out.text
-	case h.down && p.Task == hostTask:
+	case h.down && p.Task == model.HostAnswers:
 		h.down, h.why = false, ""
 		m.returned(h)
 	}
@@ -271,7 +272,7 @@ func (m *Monitor) dispatchWaiting(ctx context.Context) {
 func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
-		if p.live && p.Task != hostTask && !p.busy && (p.stand.Down || len(p.owed) > 0) {
+		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
 			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
@@ -296,7 +297,7 @@ func (m *Monitor) reschedule(p *pair) {
 	}
 	now := m.now()
 	switch {
-	case p.Task == hostTask:
+	case p.Task == model.HostAnswers:
 		if p.where.down {
 			m.due.at(p, now.Add(m.conf().Host.Retry))
 		}
@@ -315,7 +316,7 @@ func (m *Monitor) reschedule(p *pair) {
 
 // RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result; that of a
 // run which is under way counts.
-func (m *Monitor) RunNow(ctx context.Context, k Key) (<-chan struct{}, error) {
+func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	m.mu.Lock()
 	p := m.pairs[k]
 	if p == nil || !p.live {

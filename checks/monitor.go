@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -33,7 +34,7 @@ type World struct {
 // Monitor runs checks. It is safe for concurrent use.
 type Monitor struct {
 	World
-	cfg atomic.Pointer[Config]
+	cfg atomic.Pointer[model.Config]
 	run func(context.Context, job) outcome // tests put their own here
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
@@ -46,13 +47,13 @@ type Monitor struct {
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
 	mu  sync.Mutex
-	cat *catalog
-	rec record
+	cat *model.Catalog
+	rec model.Record
 	ownership
 	readFrom  int64 // transactions from this one on may have written states that are not read; commit guards it
 	lostPairs bool  // some that are declared were taken off the record by another node
 	waitAsked map[int64]chan struct{}
-	pairs     map[Key]*pair
+	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
 	hosts     map[string]*host
 	due       dueHeap
@@ -65,12 +66,12 @@ type Monitor struct {
 	downtimes []Downtime
 	deploying map[string]quiet
 	stats     stats
-	left      []Definition // made by the API, and not right now
-	trouble   string       // why what is declared now is not what runs
-	stuck     error        // why results are not committed
-	stuckAt   time.Time    // since when
-	alive     time.Time    // when this server was last known to work, before it started
-	known     string       // begins what runs on hosts carry to be known again
+	left      []model.Definition // made by the API, and not right now
+	trouble   string             // why what is declared now is not what runs
+	stuck     error              // why results are not committed
+	stuckAt   time.Time          // since when
+	alive     time.Time          // when this server was last known to work, before it started
+	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
 	wake      chan struct{} // the heap has changed
@@ -85,12 +86,12 @@ type Monitor struct {
 }
 
 // New checks the configuration.
-func New(cfg Config) (*Monitor, error) {
+func New(cfg model.Config) (*Monitor, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	cfg.defaults()
-	m := &Monitor{pairs: map[Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
+	cfg.Defaults()
+	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
 		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1),
 		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
@@ -99,18 +100,18 @@ func New(cfg Config) (*Monitor, error) {
 	return m, nil
 }
 
-func (m *Monitor) conf() *Config { return m.cfg.Load() }
+func (m *Monitor) conf() *model.Config { return m.cfg.Load() }
 
 // name gives that of this server, as host_tasks have it.
 func (m *Monitor) name() string { return cmp.Or(m.conf().Node, m.DB.Node().Name) }
 
 // Reload takes another configuration; with an error the one there is stays. What runs goes on, and what a check has seen stays
 // on record.
-func (m *Monitor) Reload(ctx context.Context, cfg Config) error {
+func (m *Monitor) Reload(ctx context.Context, cfg model.Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
-	cfg.defaults()
+	cfg.Defaults()
 	was := m.cfg.Swap(&cfg)
 	if err := m.refresh(ctx); err != nil {
 		m.cfg.Store(was)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 func TestChecksRunOnTime(t *testing.T) {
@@ -15,14 +17,14 @@ tasks:
 host_tasks:
   - {tasks: ["*"], hosts: ["web[1-20]"]}
 `, func(t *testing.T, g *ground) {
-		g.says(func(Key, int) outcome { return outcome{took: time.Second, stdout: "OK|a=1"} })
+		g.says(func(model.Key, int) outcome { return outcome{took: time.Second, stdout: "OK|a=1"} })
 		time.Sleep(10 * time.Minute)
 		for i := range 20 {
 			h := fmt.Sprint("web", i+1)
-			if n := len(g.times(Key{"disk", h})); n < 60 || n > 62 {
+			if n := len(g.times(model.Key{Task: "disk", Host: h})); n < 60 || n > 62 {
 				t.Errorf("disk on %s ran %d times in 10 minutes", h, n)
 			}
-			if n := len(g.times(Key{"load", h})); n < 39 || n > 41 {
+			if n := len(g.times(model.Key{Task: "load", Host: h})); n < 39 || n > 41 {
 				t.Errorf("load on %s ran %d times in 10 minutes", h, n)
 			}
 		}
@@ -31,7 +33,7 @@ host_tasks:
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(20 * time.Second) // they are summed up each five minutes
-		list, err := g.Metrics(t.Context(), Key{"disk", "web1"}, 5*time.Minute, g.wall().Add(-time.Hour))
+		list, err := g.Metrics(t.Context(), model.Key{Task: "disk", Host: "web1"}, 5*time.Minute, g.wall().Add(-time.Hour))
 		if err != nil || len(list) != 1 || len(list[0].Points) < 2 || list[0].Points[0].Mean != 1 {
 			t.Errorf("%+v %v", list, err)
 		}
@@ -51,7 +53,7 @@ func TestHostHasRoomForSoMany(t *testing.T) {
 		fmt.Fprintf(&tasks, "  - {name: t%d, command: x, schedule: '0 * * * * *'}\n", i)
 	}
 	bubble(t, "tasks:\n"+tasks.String()+"host_tasks: [{tasks: ['*'], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
-		g.says(func(Key, int) outcome { return outcome{took: time.Second} })
+		g.says(func(model.Key, int) outcome { return outcome{took: time.Second} })
 		time.Sleep(2*time.Minute + 30*time.Second)
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -72,7 +74,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 		time.Sleep(5 * time.Minute)
 		began := g.wall()
 		g.forgetRuns()
-		g.says(func(k Key, _ int) outcome {
+		g.says(func(k model.Key, _ int) outcome {
 			if k.Host == "loki" {
 				return outcome{unreachable: true, text: "dial tcp 192.0.2.1:22: connection refused"}
 			}
@@ -92,19 +94,19 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 		}
 		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused")
 		list, err := g.List(t.Context(), Filter{Host: "loki"})
-		if err != nil || len(list) != 4 || list[0].Task != hostTask || list[0].Hard != Critical || list[1].Status != Unknown && list[2].Status != Unknown {
+		if err != nil || len(list) != 4 || list[0].Task != model.HostAnswers || list[0].Hard != model.Critical || list[1].Status != model.Unknown && list[2].Status != model.Unknown {
 			t.Errorf("%v %+v", err, list)
 		}
-		if n := len(g.times(Key{"disk", "thor"})); n < 175 {
+		if n := len(g.times(model.Key{Task: "disk", Host: "thor"})); n < 175 {
 			t.Errorf("meanwhile disk ran %d times on the other", n)
 		}
-		res, err := g.Results(t.Context(), ResultFilter{Keys: []Key{diskLoki}, Limit: 1000})
+		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{diskLoki}, Limit: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
 		unknown := 0
 		for _, r := range res {
-			if r.At.After(began) && r.Status == Unknown && r.Quiet {
+			if r.At.After(began) && r.Status == model.Unknown && r.Quiet {
 				unknown++
 			}
 		}
@@ -112,7 +114,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 			t.Errorf("only %d results say that nothing is known", unknown)
 		}
 		g.forgetRuns()
-		g.says(func(Key, int) outcome { return outcome{stdout: "OK"} })
+		g.says(func(model.Key, int) outcome { return outcome{stdout: "OK"} })
 		time.Sleep(2 * time.Minute)
 		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused", "loki answers again after 59m")
 		if list, err := g.List(t.Context(), Filter{Host: "loki", Status: Problems}); err != nil || len(list) != 0 {
@@ -126,18 +128,18 @@ func TestADailyCheckOfAHostThatWasAway(t *testing.T) {
 tasks: [{name: backup, command: check_backup, schedule: "TZ=UTC 0 3 * * *", attempts: 1}]
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `, func(t *testing.T, g *ground) {
-		g.says(func(Key, int) outcome { return outcome{unreachable: true, text: "no route to host"} })
+		g.says(func(model.Key, int) outcome { return outcome{unreachable: true, text: "no route to host"} })
 		time.Sleep(4 * time.Hour) // the bubble begins at midnight UTC
-		if n := len(g.times(Key{"backup", "loki"})); n != 1 {
+		if n := len(g.times(model.Key{Task: "backup", Host: "loki"})); n != 1 {
 			t.Fatalf("it was tried %d times", n)
 		}
-		g.says(func(Key, int) outcome { return outcome{stdout: "OK"} })
+		g.says(func(model.Key, int) outcome { return outcome{stdout: "OK"} })
 		time.Sleep(2 * time.Minute)
-		if n := len(g.times(Key{"backup", "loki"})); n != 2 {
+		if n := len(g.times(model.Key{Task: "backup", Host: "loki"})); n != 2 {
 			t.Errorf("the host is back, and it ran %d times", n)
 		}
 		time.Sleep(10 * time.Hour)
-		if n := len(g.times(Key{"backup", "loki"})); n != 2 {
+		if n := len(g.times(model.Key{Task: "backup", Host: "loki"})); n != 2 {
 			t.Errorf("and then %d times", n)
 		}
 	})
@@ -146,30 +148,30 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		task Task
+		task model.Task
 		out  outcome
-		want Status
+		want model.Status
 		line string
 	}{
-		{"a plugin", Task{}, outcome{exit: 1, stdout: "DISK WARNING - 5% | /=5%"}, Warning, "DISK WARNING - 5%"},
-		{"a program that says nothing", Task{}, outcome{}, OK, "exit 0, and no output"},
-		{"an exit code that no plugin has", Task{}, outcome{exit: 7, stdout: "hm"}, Unknown, "exit 7: hm"},
-		{"not there", Task{}, outcome{exit: 127, stderr: "sh: 1: check_x: not found\n"}, Unknown, "exit 127: sh: 1: check_x: not found"},
-		{"killed", Task{}, outcome{exit: 137, signal: "KILL"}, Unknown, "it was ended by SIGKILL"},
-		{"too late", Task{}, outcome{text: "it did not end within 30s", exit: 0, stdout: "half"}, Unknown, "it did not end within 30s"},
-		{"unreachable", Task{}, outcome{unreachable: true, text: "connection refused"}, Unknown, "the host can not be reached: connection refused"},
-		{"unreachable probe", Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, Unknown, "probe1 can not be reached: connection refused"},
-		{"an expected exit", Task{Expect: Expect{Exit: []int{0, 3}}}, outcome{exit: 3, stdout: "x"}, OK, "x"},
-		{"another exit", Task{Expect: Expect{Exit: []int{0}}}, outcome{exit: 1, stdout: "x"}, Critical, "exit 1: x"},
-		{"expected output", Task{Expect: Expect{Output: "^fin"}}, outcome{stdout: "finished\n"}, OK, "finished"},
-		{"other output", Task{Expect: Expect{Output: "^fin"}}, outcome{stdout: "began\n"}, Critical, "its output is not as expected: began"},
-		{"expected output, and a bad exit", Task{Expect: Expect{Output: "^fin"}}, outcome{exit: 1, stdout: "fin"}, Critical, "exit 1: fin"},
-		{"what a terminal would do", Task{}, outcome{stdout: "\x1b[31mred\x07\x9b\n"}, OK, "red"},
+		{"a plugin", model.Task{}, outcome{exit: 1, stdout: "DISK WARNING - 5% | /=5%"}, model.Warning, "DISK WARNING - 5%"},
+		{"a program that says nothing", model.Task{}, outcome{}, model.OK, "exit 0, and no output"},
+		{"an exit code that no plugin has", model.Task{}, outcome{exit: 7, stdout: "hm"}, model.Unknown, "exit 7: hm"},
+		{"not there", model.Task{}, outcome{exit: 127, stderr: "sh: 1: check_x: not found\n"}, model.Unknown, "exit 127: sh: 1: check_x: not found"},
+		{"killed", model.Task{}, outcome{exit: 137, signal: "KILL"}, model.Unknown, "it was ended by SIGKILL"},
+		{"too late", model.Task{}, outcome{text: "it did not end within 30s", exit: 0, stdout: "half"}, model.Unknown, "it did not end within 30s"},
+		{"unreachable", model.Task{}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "the host can not be reached: connection refused"},
+		{"unreachable probe", model.Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "probe1 can not be reached: connection refused"},
+		{"an expected exit", model.Task{Expect: model.Expect{Exit: []int{0, 3}}}, outcome{exit: 3, stdout: "x"}, model.OK, "x"},
+		{"another exit", model.Task{Expect: model.Expect{Exit: []int{0}}}, outcome{exit: 1, stdout: "x"}, model.Critical, "exit 1: x"},
+		{"expected output", model.Task{Expect: model.Expect{Output: "^fin"}}, outcome{stdout: "finished\n"}, model.OK, "finished"},
+		{"other output", model.Task{Expect: model.Expect{Output: "^fin"}}, outcome{stdout: "began\n"}, model.Critical, "its output is not as expected: began"},
+		{"expected output, and a bad exit", model.Task{Expect: model.Expect{Output: "^fin"}}, outcome{exit: 1, stdout: "fin"}, model.Critical, "exit 1: fin"},
+		{"what a terminal would do", model.Task{}, outcome{stdout: "\x1b[31mred\x07\x9b\n"}, model.OK, "red"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.task.Name = "x"
-			p := plan{Key: Key{"x", "loki"}, task: &c.task, expect: c.task.expect()}
-			j := p.judge(c.out)
+			p := model.Plan{Key: model.Key{Task: "x", Host: "loki"}, Def: &c.task, Expect: c.task.Pattern()}
+			j := judge(&p, c.out)
 			if j.status != c.want || j.line != c.line {
 				t.Errorf("%s %q, want %s %q", j.status, j.line, c.want, c.line)
 			}
@@ -185,7 +187,7 @@ func TestArguments(t *testing.T) {
 	env := map[string]string{"JARVIS_HOST": "web1", "JARVIS_ADDRESS": "192.0.2.7"}
 	args := []string{"-H", "$JARVIS_ADDRESS", "-n=$JARVIS_HOST;$HOME"}
 	for from, want := range map[string]string{"probe": "-H 192.0.2.7 -n=web1;$HOME", "": "-H $JARVIS_ADDRESS -n=$JARVIS_HOST;$HOME"} {
-		if got := strings.Join(arguments(Task{From: from, Args: args}, env), " "); got != want {
+		if got := strings.Join(arguments(model.Task{From: from, Args: args}, env), " "); got != want {
 			t.Errorf("from %q: %s, want %s", from, got, want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
@@ -24,14 +25,14 @@ import (
 type many struct {
 	t    *testing.T
 	url  string
-	conf Config
+	conf model.Config
 	took time.Duration // of a run
 
 	mu    sync.Mutex
-	began map[Key][]run
-	now   map[Key]string // who runs it
+	began map[model.Key][]run
+	now   map[model.Key]string // who runs it
 	twice []string
-	say   func(Key) outcome
+	say   func(model.Key) outcome
 }
 
 // run is one that began: when, and where.
@@ -49,7 +50,7 @@ type node struct {
 	end  func() // as a service manager does
 }
 
-func newMany(t *testing.T, conf Config) *many {
+func newMany(t *testing.T, conf model.Config) *many {
 	t.Helper()
 	pg, err := real.StartPostgres(t.Context())
 	if err != nil {
@@ -60,7 +61,7 @@ func newMany(t *testing.T, conf Config) *many {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &many{t: t, url: u, conf: conf, took: 50 * time.Millisecond, began: map[Key][]run{}, now: map[Key]string{}, say: func(Key) outcome { return outcome{stdout: "OK|a=1"} }}
+	return &many{t: t, url: u, conf: conf, took: 50 * time.Millisecond, began: map[model.Key][]run{}, now: map[model.Key]string{}, say: func(model.Key) outcome { return outcome{stdout: "OK|a=1"} }}
 }
 
 func (m *many) start(name, silo string) *node {
@@ -150,7 +151,7 @@ func (m *many) run(ctx context.Context, node string, j job) outcome {
 }
 
 // longest gives the longest time in which a check did not begin, until now.
-func (m *many) longest(since time.Time) (k Key, d time.Duration) {
+func (m *many) longest(since time.Time) (k model.Key, d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key, list := range m.began {
@@ -215,10 +216,10 @@ func (m *many) once() {
 
 const manyHosts, manyEvery = 60, 3 * time.Second
 
-func manyConf() Config {
-	return Config{Gather: 500 * time.Millisecond, Defs: Defs{
-		Tasks:     []Task{{Name: "disk", Command: "x", Schedule: "@every " + manyEvery.String(), Attempts: 1}, {Name: "load", Command: "x", Schedule: "@every " + manyEvery.String(), Attempts: 1}},
-		HostTasks: []HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", manyHosts)}}},
+func manyConf() model.Config {
+	return model.Config{Gather: 500 * time.Millisecond, Defs: model.Defs{
+		Tasks:     []model.Task{{Name: "disk", Command: "x", Schedule: "@every " + manyEvery.String(), Attempts: 1}, {Name: "load", Command: "x", Schedule: "@every " + manyEvery.String(), Attempts: 1}},
+		HostTasks: []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{fmt.Sprintf("web[1-%d]", manyHosts)}}},
 	}}
 }
 
@@ -297,13 +298,13 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()
 	conf.HostTasks[0].Tasks, conf.HostTasks[0].Hosts = []string{"disk", "load"}, []string{"web[1-12]"}
-	conf.Tasks = append(conf.Tasks, Task{Name: "mend", Command: "x"})
-	conf.Actions = []Action{{Name: "tell", Notify: []string{"ops"}}, {Name: "mend", On: []string{"problem"}, Tasks: []string{"disk"}, Task: "mend"}}
-	conf.Contacts = []Contact{{Name: "ops", Channel: "#ops"}}
+	conf.Tasks = append(conf.Tasks, model.Task{Name: "mend", Command: "x"})
+	conf.Actions = []model.Action{{Name: "tell", Notify: []string{"ops"}}, {Name: "mend", On: []string{"problem"}, Tasks: []string{"disk"}, Task: "mend"}}
+	conf.Contacts = []model.Contact{{Name: "ops", Channel: "#ops"}}
 	m := newMany(t, conf)
 	all := []*node{m.start("a", ""), m.start("b", ""), m.start("c", "")}
 	m.settled("a", "b", "c")
-	who := func(k Key) string {
+	who := func(k model.Key) string {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		list := m.began[k]
@@ -311,7 +312,7 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	}
 	// A problem of all hosts: each node knows it, and it is said in one voice.
 	m.mu.Lock()
-	m.say = func(k Key) outcome {
+	m.say = func(k model.Key) outcome {
 		if k.Task == "disk" {
 			return outcome{exit: 2, stdout: "full"}
 		}
@@ -338,7 +339,7 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 		return n == 12
 	})
 	for i := range 12 {
-		k := Key{"mend", fmt.Sprint("web", i+1)}
+		k := model.Key{Task: "mend", Host: fmt.Sprint("web", i+1)}
 		m.mu.Lock()
 		if n := len(m.began[k]); n != 1 {
 			t.Errorf("%s ran %d times", k, n)
@@ -364,7 +365,7 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	}
 
 	// Asked at any node, run where it is run.
-	k := Key{"load", "web3"}
+	k := model.Key{Task: "load", Host: "web3"}
 	for _, n := range all {
 		m.mu.Lock()
 		before := len(m.began[k])
@@ -387,16 +388,16 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 		if err != nil || time.Since(v.At) > 5*time.Second || len(v.Recent) == 0 || v.Node != who(k) {
 			t.Errorf("%s: %+v %v", n.name, v, err)
 		}
-		res, err := n.Results(ctx, ResultFilter{Keys: []Key{k}})
+		res, err := n.Results(ctx, ResultFilter{Keys: []model.Key{k}})
 		if err != nil || len(res) == 0 || res[0].Key != k {
 			t.Errorf("%s: %+v %v", n.name, res, err)
 		}
 	}
 
 	// Acknowledged at a node that does not run it.
-	k = Key{"disk", "web5"}
+	k = model.Key{Task: "disk", Host: "web5"}
 	other := all[slices.IndexFunc(all, func(n *node) bool { return n.name != who(k) })]
-	if keys, err := other.Acknowledge(ctx, []Key{k}, Ack{By: "alice"}); err != nil || len(keys) != 1 {
+	if keys, err := other.Acknowledge(ctx, []model.Key{k}, Ack{By: "alice"}); err != nil || len(keys) != 1 {
 		t.Fatal(keys, err)
 	}
 	m.mu.Lock()
@@ -421,17 +422,20 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	for _, n := range all {
 		m.until(n.name+" knows its end", 5*time.Second, func() bool { return len(n.Downtimes()) == 0 })
 	}
-	if err := all[1].Define(ctx, Definition{Kind: KindHostTask, Name: "more", YAML: "{tasks: [load], hosts: [new1]}", By: "alice"}); err != nil {
+	if err := all[1].Define(ctx, model.Definition{Kind: model.KindHostTask, Name: "more", YAML: "{tasks: [load], hosts: [new1]}", By: "alice"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range all {
-		m.until(n.name+" knows the new one", 20*time.Second, func() bool { v, err := n.Show(ctx, Key{"load", "new1"}); return err == nil && !v.At.IsZero() })
+		m.until(n.name+" knows the new one", 20*time.Second, func() bool {
+			v, err := n.Show(ctx, model.Key{Task: "load", Host: "new1"})
+			return err == nil && !v.At.IsZero()
+		})
 	}
-	if err := all[2].Remove(ctx, KindHostTask, "more"); err != nil {
+	if err := all[2].Remove(ctx, model.KindHostTask, "more"); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range all {
-		m.until(n.name+" knows that it is gone", 5*time.Second, func() bool { _, err := n.Show(ctx, Key{"load", "new1"}); return err != nil })
+		m.until(n.name+" knows that it is gone", 5*time.Second, func() bool { _, err := n.Show(ctx, model.Key{Task: "load", Host: "new1"}); return err != nil })
 	}
 	m.once()
 }
@@ -440,8 +444,8 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 // nobody runs them, and it is said.
 func TestSilosAndPins(t *testing.T) {
 	conf := manyConf()
-	conf.Hosts = []Host{{Name: "far1", Silo: "moon"}, {Name: "far2", Silo: "moon"}, {Name: "lost", Silo: "mars"}}
-	conf.HostTasks = []HostTask{{Tasks: []string{"disk"}, Hosts: []string{"far1", "far2", "lost", "web[1-20]"}}, {Tasks: []string{"disk"}, Hosts: []string{"pin[1-3]"}, Node: "a"}}
+	conf.Hosts = []model.Host{{Name: "far1", Silo: "moon"}, {Name: "far2", Silo: "moon"}, {Name: "lost", Silo: "mars"}}
+	conf.HostTasks = []model.HostTask{{Tasks: []string{"disk"}, Hosts: []string{"far1", "far2", "lost", "web[1-20]"}}, {Tasks: []string{"disk"}, Hosts: []string{"pin[1-3]"}, Node: "a"}}
 	m := newMany(t, conf)
 	a, b := m.start("a", ""), m.start("b", "moon")
 	m.until("all but one ran", 60*time.Second, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.began) == 25 })
@@ -458,7 +462,7 @@ func TestSilosAndPins(t *testing.T) {
 	if s.Nobody != 1 || s.Trouble != "nobody checks lost: nobody serves the silo mars, in which it stands" {
 		t.Errorf("%+v", s)
 	}
-	if _, err := b.RunNow(t.Context(), Key{"disk", "lost"}); err == nil || !strings.Contains(err.Error(), "mars") {
+	if _, err := b.RunNow(t.Context(), model.Key{Task: "disk", Host: "lost"}); err == nil || !strings.Contains(err.Error(), "mars") {
 		t.Error(err)
 	}
 	b.end()
@@ -470,11 +474,11 @@ func TestSilosAndPins(t *testing.T) {
 // flapping; they are asked again when there is a way.
 func TestWithoutAWayNothingIsKnown(t *testing.T) {
 	conf := manyConf()
-	conf.Hosts = []Host{{Name: "far1", Silo: "moon"}}
-	conf.HostTasks = []HostTask{{Tasks: []string{"disk"}, Hosts: []string{"far1"}}}
+	conf.Hosts = []model.Host{{Name: "far1", Silo: "moon"}}
+	conf.HostTasks = []model.HostTask{{Tasks: []string{"disk"}, Hosts: []string{"far1"}}}
 	m := newMany(t, conf)
 	a := m.start("a", "moon")
-	k := Key{"disk", "far1"}
+	k := model.Key{Task: "disk", Host: "far1"}
 	state := func() View {
 		list, err := a.List(t.Context(), Filter{})
 		if err != nil {
@@ -489,16 +493,16 @@ func TestWithoutAWayNothingIsKnown(t *testing.T) {
 	}
 	m.until("it is well", 30*time.Second, func() bool { return state().Word == "OK" })
 	m.mu.Lock()
-	m.say = func(Key) outcome { return outcome{unreachable: true, noWay: true, text: "no agent has a line"} }
+	m.say = func(model.Key) outcome { return outcome{unreachable: true, noWay: true, text: "no agent has a line"} }
 	before := len(m.began[k])
 	m.mu.Unlock()
 	m.until("it is tried again without a way", 60*time.Second, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.began[k]) > before+1 })
-	if s := state(); s.Status != OK {
+	if s := state(); s.Status != model.OK {
 		t.Errorf("without a way it is %+v", s)
 	}
 	m.mu.Lock()
-	m.say = func(Key) outcome { return outcome{exit: 2, stdout: "full"} }
+	m.say = func(model.Key) outcome { return outcome{exit: 2, stdout: "full"} }
 	m.mu.Unlock()
-	m.until("it is known again", 60*time.Second, func() bool { return state().Status == Critical })
+	m.until("it is known again", 60*time.Second, func() bool { return state().Status == model.Critical })
 	m.once()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -78,7 +79,7 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 	m.mu.Lock()
 	cat := m.cat
 	m.mu.Unlock()
-	notices := cat.lines(rows)
+	notices := noticesOf(cat, rows)
 	now := m.now().UnixMilli()
 	err = m.DB.Write(ctx, func(tx store.Tx) error {
 		for _, n := range notices {
@@ -105,16 +106,16 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 type bunch struct {
 	on     string
 	task   string
-	status Status
+	status model.Status
 	rows   []outboxRow
 }
 
-// lines makes notices of rows: those of a kind and a check in one line.
-func (c *catalog) lines(rows []outboxRow) []Notice {
-	byContact := map[Contact][]*bunch{}
-	var contacts []Contact
+// noticesOf makes notices of rows: those of a kind and a check in one line.
+func noticesOf(c *model.Catalog, rows []outboxRow) []Notice {
+	byContact := map[model.Contact][]*bunch{}
+	var contacts []model.Contact
 	for _, r := range rows {
-		for _, to := range c.contactsOf(r.action) {
+		for _, to := range c.ContactsOf(r.action) {
 			if _, ok := byContact[to]; !ok {
 				contacts = append(contacts, to)
 			}
@@ -140,26 +141,6 @@ func (c *catalog) lines(rows []outboxRow) []Notice {
 		}
 	}
 	return out
-}
-
-// contactsOf gives who an action tells; the zero Contact is the first channel.
-func (c *catalog) contactsOf(name string) []Contact {
-	if name == "" {
-		return []Contact{{}}
-	}
-	for _, a := range c.actions {
-		if a.Name != name {
-			continue
-		}
-		var out []Contact
-		for _, n := range a.Notify {
-			x := c.contacts[n]
-			x.Name = ""
-			out = append(out, x)
-		}
-		return out
-	}
-	return []Contact{{}} // the action is gone; somebody should hear it all the same
 }
 
 // maxNamed is how many hosts a line names.
@@ -203,26 +184,26 @@ func (b *bunch) line() string {
 	if n == 1 && e.Was > 0 {
 		was = " after " + short(e.Was)
 	}
-	if b.task == hostTask {
+	if b.task == model.HostAnswers {
 		switch {
-		case b.on == string(Recovery) && n == 1:
+		case b.on == string(model.Recovery) && n == 1:
 			return fmt.Sprintf("%s answers again%s", names, was)
-		case b.on == string(Recovery):
+		case b.on == string(model.Recovery):
 			return fmt.Sprintf("answer again: %s", names)
-		case b.on == string(Problem) && n == 1:
+		case b.on == string(model.Problem) && n == 1:
 			return fmt.Sprintf("%s %scan not be reached%s", names, still(e.Again), said)
-		case b.on == string(Problem):
-			return fmt.Sprintf("can not be reached: %s. `checks %s`", names, hostTask)
+		case b.on == string(model.Problem):
+			return fmt.Sprintf("can not be reached: %s. `checks %s`", names, model.HostAnswers)
 		}
 	}
 	switch b.on {
-	case string(Recovery):
+	case string(model.Recovery):
 		return fmt.Sprintf("%s is OK again on %s%s", b.task, names, was)
-	case string(Flaps):
+	case string(model.Flaps):
 		return fmt.Sprintf("%s keeps changing (flapping) on %s; I am quiet about it until it settles.%s", b.task, names, more)
-	case string(Steady):
+	case string(model.Steady):
 		return fmt.Sprintf("%s has settled (%s) on %s", b.task, b.status, names)
-	case onStays:
+	case model.OnStays:
 		return fmt.Sprintf("%s is still %s on %s%s%s.%s", b.task, b.status, names, was, said, more)
 	}
 	return fmt.Sprintf("%s is %s%s on %s%s.%s", b.task, still(e.Again), b.status, names, strings.TrimRight(said, "."), more)
@@ -242,7 +223,7 @@ func summary(list []*bunch) string {
 	for _, b := range list {
 		for _, r := range b.rows {
 			hosts[r.Host] = true
-			if b.on == string(Recovery) || b.on == string(Steady) {
+			if b.on == string(model.Recovery) || b.on == string(model.Steady) {
 				recoveries[b.task] = true
 				well++
 			} else {

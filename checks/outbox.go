@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
@@ -117,7 +118,7 @@ func (m *Monitor) doRow(ctx context.Context, r outboxRow) {
 	now := m.now()
 	text := ""
 	if err != nil {
-		text = clip(oneLine(err), maxLine)
+		text = clip(model.OneLine(err), maxLine)
 	}
 	var gone *goneError
 	over := err == nil || errors.As(err, &gone) || now.Sub(r.at) > giveUp
@@ -152,8 +153,8 @@ func (e *goneError) Error() string { return e.what + " is no longer declared" }
 
 func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	m.mu.Lock()
-	var a *action
-	for _, x := range m.cat.actions {
+	var a *model.Rule
+	for _, x := range m.cat.Rules {
 		if x.Name == r.action {
 			a = x
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -137,8 +138,8 @@ func (m *Monitor) pause(h *host) {
 func (m *Monitor) resume(h *host) {
 	now := m.now()
 	h.target, h.why = nil, h.pair.stand.Line
-	h.down = h.pair.stand.Status != OK
-	first := now.Add(time.Duration(part(h.name) * float64(moveSpread)))
+	h.down = h.pair.stand.Status != model.OK
+	first := now.Add(time.Duration(model.Part(h.name) * float64(moveSpread)))
 	for p := range h.pairs {
 		p.loaded, p.recent = false, nil
 		if p.busy || !p.live {

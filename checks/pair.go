@@ -3,16 +3,15 @@ package checks
 import (
 	"container/heap"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/remote"
 )
 
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
-	State
+	model.State
 	Made time.Time     `json:"made,omitzero"` // when the check was first declared
 	At   time.Time     `json:"at,omitzero"`   // when it ran last
 	Due  time.Time     `json:"due,omitzero"`  // and when it should have
@@ -35,7 +34,7 @@ type Ack struct {
 
 // pair is a task on a host. Monitor.mu guards it; Standing is changed by whoever holds Monitor.commit as well.
 type pair struct {
-	plan
+	model.Plan
 	id    int64
 	rev   int64 // of stand, on record
 	live  bool  // it is declared
@@ -61,7 +60,7 @@ type pair struct {
 // Brief is one of the last results of a pair.
 type Brief struct {
 	At     time.Time     `json:"at"`
-	Status Status        `json:"status"`
+	Status model.Status  `json:"status"`
 	Took   time.Duration `json:"took"`
 	Line   string        `json:"line"`
 }
@@ -164,20 +163,20 @@ const (
 )
 
 // onDemand reports whether only an action, or a person who names it, has a check run.
-func (p *pair) onDemand() bool { return p.Task != hostTask && p.schedule.never() }
+func (p *pair) onDemand() bool { return p.Task != model.HostAnswers && p.Schedule.Never() }
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
-	if p.task != nil && p.task.Retry > 0 && p.stand.Status != OK && p.stand.Soft() && !p.stand.Down {
-		if n := p.schedule.Next(now, p.String()); n.IsZero() || now.Add(p.task.Retry).Before(n) {
-			return now.Add(p.task.Retry)
+	if p.Def != nil && p.Def.Retry > 0 && p.stand.Status != model.OK && p.stand.Soft() && !p.stand.Down {
+		if n := p.Schedule.Next(now, p.String()); n.IsZero() || now.Add(p.Def.Retry).Before(n) {
+			return now.Add(p.Def.Retry)
 		}
 	}
 	from := now
-	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.schedule.fixed && ahead < largestStep) {
+	if ahead := p.stand.Due.Sub(now); ahead > 0 && (ahead < smallStep || p.Schedule.Fixed() && ahead < largestStep) {
 		from = p.stand.Due
 	}
-	return p.schedule.Next(from, p.String())
+	return p.Schedule.Next(from, p.String())
 }
 
 // first gives when a pair is due after a start. alive is when the server was last known to work: what was due before that had
@@ -185,11 +184,11 @@ func (p *pair) next(now time.Time) time.Time {
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known
-		if p.known && p.schedule.cron != nil && !p.stand.Made.IsZero() { // it may have run, and died before its first result
-			return p.missed(p.schedule.Next(p.stand.Made, p.String()), now, alive, policy)
+		if p.known && p.Schedule.ByClock() && !p.stand.Made.IsZero() { // it may have run, and died before its first result
+			return p.missed(p.Schedule.Next(p.stand.Made, p.String()), now, alive, policy)
 		}
-		n := p.schedule.Next(now, p.String())
-		if p.schedule.every > 0 { // every so often: the first time soon
+		n := p.Schedule.Next(now, p.String())
+		if p.Schedule.Every() > 0 { // every so often: the first time soon
 			if s := now.Add(p.spread(soon)); s.Before(n) {
 				return s
 			}
@@ -199,7 +198,7 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.After(now) {
 		return p.next(now)
 	}
-	due := p.schedule.Next(p.stand.Due, p.String())
+	due := p.Schedule.Next(p.stand.Due, p.String())
 	p.cut = !due.IsZero() && !due.After(alive.Add(2*alivePeriod))
 	return p.missed(due, now, alive, policy)
 }
@@ -211,19 +210,13 @@ func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 		return due
 	case !due.After(alive), now.Sub(due) < smallStep:
 		return now
-	case policy == once:
+	case policy == model.Once:
 		return now.Add(p.spread(soon))
 	}
-	return p.schedule.Next(now, p.String())
+	return p.Schedule.Next(now, p.String())
 }
 
 // spread gives each pair its own part of d, always the same.
 func (p *pair) spread(d time.Duration) time.Duration {
-	return time.Duration(part(p.String()) * float64(d))
-}
-
-// part gives a number from 0 to 1 that belongs to a key.
-func part(key string) float64 {
-	sum := sha256.Sum256([]byte(key))
-	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+	return time.Duration(model.Part(p.String()) * float64(d))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -17,7 +18,7 @@ const (
 
 // addPairs gives pairs their numbers; those that have one already, because a try before this one broke off or another node was
 // first, keep it.
-func (m *Monitor) addPairs(ctx context.Context, keys []Key) ([]*pair, error) {
+func (m *Monitor) addPairs(ctx context.Context, keys []model.Key) ([]*pair, error) {
 	state, err := json.Marshal(Standing{Made: m.now()})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -23,8 +24,8 @@ type Downtime struct {
 	Why   string    `json:"why,omitempty"`
 }
 
-func (d *Downtime) covers(k Key, now time.Time) bool {
-	return !now.Before(d.From) && now.Before(d.Until) && match(d.Host, k.Host) && match(d.Task, k.Task)
+func (d *Downtime) covers(k model.Key, now time.Time) bool {
+	return !now.Before(d.From) && now.Before(d.Until) && model.Match(d.Host, k.Host) && model.Match(d.Task, k.Task)
 }
 
 // quiet is why nothing is told of a host while it is deployed.
@@ -38,7 +39,7 @@ const settleDown = 2 * time.Minute
 
 // quiet says why nothing is told of a pair now. mu is held.
 func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes bool) {
-	if st.Down || p.Task != hostTask && p.where != nil && p.where.down {
+	if st.Down || p.Task != model.HostAnswers && p.where != nil && p.where.down {
 		return "its host can not be reached", true
 	}
 	if q, ok := m.deploying[p.Host]; ok && (q.until.IsZero() || now.Before(q.until)) {
@@ -115,8 +116,8 @@ func (m *Monitor) Silence(ctx context.Context, list ...Downtime) ([]Downtime, er
 	for i := range list {
 		d := &list[i]
 		d.Task, d.Host = cmp.Or(d.Task, "*"), cmp.Or(d.Host, "*")
-		if err := errors.Join(glob(d.Task), glob(d.Host)); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		if err := errors.Join(model.Glob(d.Task), model.Glob(d.Host)); err != nil {
+			return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
 		}
 		if d.From.IsZero() {
 			d.From = m.now()
@@ -184,10 +185,10 @@ func (m *Monitor) Downtimes() []Downtime {
 
 // Acknowledge notes that a person knows of problems: nothing is told of them until they end, or until the time is over. It
 // gives the checks that it counts for; those that are no problem, and those that somebody else has acknowledged, are left out.
-func (m *Monitor) Acknowledge(ctx context.Context, keys []Key, a Ack) ([]Key, error) {
+func (m *Monitor) Acknowledge(ctx context.Context, keys []model.Key, a Ack) ([]model.Key, error) {
 	a.At, a.Why = m.now(), clip(a.Why, maxLine)
 	return m.change(ctx, keys, func(st *Standing) bool {
-		if st.Status == OK && st.Hard == OK {
+		if st.Status == model.OK && st.Hard == model.OK {
 			return false
 		}
 		if st.Ack != nil && st.Ack.By != a.By && (st.Ack.Until.IsZero() || m.now().Before(st.Ack.Until)) {
@@ -199,21 +200,21 @@ func (m *Monitor) Acknowledge(ctx context.Context, keys []Key, a Ack) ([]Key, er
 }
 
 // Unacknowledge takes acknowledgements back; what is still a problem is told again.
-func (m *Monitor) Unacknowledge(ctx context.Context, keys []Key) ([]Key, error) {
+func (m *Monitor) Unacknowledge(ctx context.Context, keys []model.Key) ([]model.Key, error) {
 	return m.change(ctx, keys, func(st *Standing) bool {
 		if st.Ack == nil {
 			return false
 		}
 		st.Ack = nil
-		if st.Hard != OK {
-			st.Told = OK
+		if st.Hard != model.OK {
+			st.Told = model.OK
 		}
 		return true
 	})
 }
 
 // change changes Standings, on record and in memory. Whoever runs these checks takes it over.
-func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool) (changed []Key, err error) {
+func (m *Monitor) change(ctx context.Context, keys []model.Key, f func(*Standing) bool) (changed []model.Key, err error) {
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	for {
@@ -234,10 +235,10 @@ func (m *Monitor) change(ctx context.Context, keys []Key, f func(*Standing) bool
 }
 
 // tryChange is change, where nobody changes the same. commit is held.
-func (m *Monitor) tryChange(ctx context.Context, keys []Key, f func(*Standing) bool) ([]Key, error) {
+func (m *Monitor) tryChange(ctx context.Context, keys []model.Key, f func(*Standing) bool) ([]model.Key, error) {
 	var batch []settled
-	var changed []Key
-	seen := map[Key]bool{} // one that is written twice would be stale for ever
+	var changed []model.Key
+	seen := map[model.Key]bool{} // one that is written twice would be stale for ever
 	m.mu.Lock()
 	for _, k := range keys {
 		if p := m.pairs[k]; p != nil && p.live && !seen[k] {

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
 // View is a check on a host, as people see it.
 type View struct {
-	Key
+	model.Key
 	Standing
 	Word     string    `json:"word"` // the status as a word
 	Hidden   string    `json:"quiet,omitempty"`
@@ -41,11 +42,11 @@ const Problems = "problem"
 func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	status := strings.ToUpper(f.Status)
 	if f.Status != "" && f.Status != Problems && !slices.Contains([]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}, status) {
-		return nil, fmt.Errorf("%w: %q is no status; there are problem, ok, warning, critical and unknown", ErrInvalid, f.Status)
+		return nil, fmt.Errorf("%w: %q is no status; there are problem, ok, warning, critical and unknown", model.ErrInvalid, f.Status)
 	}
 	for _, g := range []string{cmp.Or(f.Task, "*"), strings.TrimPrefix(cmp.Or(f.Host, "*"), "@")} {
-		if err := glob(g); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		if err := model.Glob(g); err != nil {
+			return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
 		}
 	}
 	if err := m.sync(ctx); err != nil {
@@ -61,42 +62,36 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	out := []View{}
 	for _, p := range m.pairs {
 		switch {
-		case !p.live, p.Task == hostTask && p.stand.Status == OK && p.stand.Hard == OK && f.Task != hostTask:
+		case !p.live, p.Task == model.HostAnswers && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
 		case p.onDemand() && f.Task != p.Task:
 			continue
-		case f.Task != "" && !match(f.Task, p.Task):
+		case f.Task != "" && !model.Match(f.Task, p.Task):
 			continue
-		case of != nil && !of[p.Host], of == nil && f.Host != "" && !match(f.Host, p.Host):
+		case of != nil && !of[p.Host], of == nil && f.Host != "" && !model.Match(f.Host, p.Host):
 			continue
-		case f.Status == Problems && p.stand.Status == OK, f.Status != "" && f.Status != Problems && p.stand.Status.String() != status:
+		case f.Status == Problems && p.stand.Status == model.OK, f.Status != "" && f.Status != Problems && p.stand.Status.String() != status:
 			continue
 		}
 		out = append(out, m.view(p, now))
 	}
 	slices.SortFunc(out, func(a, b View) int {
-		return cmp.Or(cmp.Compare(rank(a.Status), rank(b.Status)), strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
+		return cmp.Or(cmp.Compare(model.Rank(a.Status), model.Rank(b.Status)), strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
 	})
 	return out, nil
 }
-
-// Worse reports whether a status is worse than another: OK, WARNING, UNKNOWN, CRITICAL.
-func (s Status) Worse(than Status) bool { return rank(s) < rank(than) }
-
-// rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
-func rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
 
 // group gives the hosts of a group or cluster. mu is held.
 func (m *Monitor) group(name string) map[string]bool {
 	out := map[string]bool{}
 	own := false
-	for _, h := range m.cat.defs.Hosts {
+	for _, h := range m.cat.Defs.Hosts {
 		if slices.Contains(h.Groups, name) {
 			out[h.Name], own = true, true
 		}
 	}
 	if !own {
-		for _, h := range m.rec.clusters[name] {
+		for _, h := range m.rec.Clusters[name] {
 			out[h] = true
 		}
 	}
@@ -104,13 +99,13 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.schedule.String(), Attempts: p.attempts, Running: p.busy}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
 	if p.index != notQueued {
 		v.Next = p.due
-	} else if !m.ours(p.where) && p.Task != hostTask {
+	} else if !m.ours(p.where) && p.Task != model.HostAnswers {
 		v.Next = p.next(now)
 	}
 	v.Hidden, _ = m.quiet(p, &p.stand, now)
@@ -124,7 +119,7 @@ func (m *Monitor) view(p *pair, now time.Time) View {
 }
 
 // Show gives one check with its last results.
-func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
+func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 	if err := m.sync(ctx); err != nil {
 		return View{}, err
 	}
@@ -152,7 +147,7 @@ func (m *Monitor) Show(ctx context.Context, k Key) (View, error) {
 func (m *Monitor) loadRecent(ctx context.Context, p *pair) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	list, err := m.readLast(ctx, ResultFilter{Keys: []Key{p.Key}, Limit: m.conf().Recent})
+	list, err := m.readLast(ctx, ResultFilter{Keys: []model.Key{p.Key}, Limit: m.conf().Recent})
 	if err != nil {
 		return err
 	}
@@ -168,11 +163,11 @@ func (m *Monitor) loadRecent(ctx context.Context, p *pair) error {
 // Result is what came of one run, as it is on record.
 type Result struct {
 	ID int64 `json:"id"`
-	Key
+	model.Key
 	At     time.Time     `json:"at"`
 	Due    time.Time     `json:"due"`
 	Took   time.Duration `json:"took"`
-	Status Status        `json:"status"`
+	Status model.Status  `json:"status"`
 	Word   string        `json:"word"`
 	Soft   bool          `json:"soft,omitempty"`  // not believed yet
 	Quiet  bool          `json:"quiet,omitempty"` // in a downtime, in a deployment, or its host was down
@@ -185,12 +180,12 @@ type Result struct {
 
 // ResultFilter chooses results, the newest first.
 type ResultFilter struct {
-	Keys     []Key     // of these checks; nil: of all
-	Problems bool      // only those that are not OK
-	Before   int64     // only with a lower id; 0: from the newest on
-	Since    time.Time // only of runs that began then or later; zero: of all that is on record
-	Until    time.Time // and before then; zero: to now
-	Limit    int       // 0: 100
+	Keys     []model.Key // of these checks; nil: of all
+	Problems bool        // only those that are not OK
+	Before   int64       // only with a lower id; 0: from the newest on
+	Since    time.Time   // only of runs that began then or later; zero: of all that is on record
+	Until    time.Time   // and before then; zero: to now
+	Limit    int         // 0: 100
 }
 
 const maxResults = 10_000
@@ -230,7 +225,7 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		}
 		where, args = append(where, "id <= ?", "at < ?"), append(args, first, f.Until.UnixMilli())
 	}
-	ids := map[int64]Key{}
+	ids := map[int64]model.Key{}
 	if f.Keys != nil {
 		m.mu.Lock()
 		for _, k := range f.Keys {
@@ -340,7 +335,7 @@ func (m *Monitor) readResults(ctx context.Context, where string, args []any, lim
 			return nil, err
 		}
 		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
-		r.Status, r.Soft, r.Quiet = Status(status), soft == 1, quiet == 1
+		r.Status, r.Soft, r.Quiet = model.Status(status), soft == 1, quiet == 1
 		r.Word = r.Status.String()
 		m.mu.Lock()
 		if p := m.byID[pair]; p != nil {
@@ -368,11 +363,13 @@ type Series struct {
 	Points []Point `json:"points"`
 }
 
+const day = 24 * time.Hour
+
 // Steps of the roll-ups.
 var rollSteps = []time.Duration{5 * time.Minute, time.Hour, day}
 
 // Metrics gives the roll-ups of a check from a time on, by the step; step 0 takes the finest that is kept for so long.
-func (m *Monitor) Metrics(ctx context.Context, k Key, step time.Duration, from time.Time) ([]Series, error) {
+func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, from time.Time) ([]Series, error) {
 	m.mu.Lock()
 	p := m.pairs[k]
 	m.mu.Unlock()
@@ -390,7 +387,7 @@ func (m *Monitor) Metrics(ctx context.Context, k Key, step time.Duration, from t
 		}
 	}
 	if !slices.Contains(rollSteps, step) {
-		return nil, fmt.Errorf("%w: the steps are 5m, 1h and 24h", ErrInvalid)
+		return nil, fmt.Errorf("%w: the steps are 5m, 1h and 24h", model.ErrInvalid)
 	}
 	rows, err := m.DB.Query(ctx, "SELECT label, at, n, low, high, total, unit FROM check_metrics WHERE pair = ? AND step = ? AND at >= ? ORDER BY label, at", p.id, int64(step/time.Second), from.UnixMilli())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -32,22 +33,22 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	if !m.alone { // one record for all: what is another's is known here as well
 		ours = ""
 	}
-	cat, err := newCatalog(defs, rec, ours)
+	cat, err := model.NewCatalog(defs, rec, ours)
 	if err != nil {
 		return err
 	}
-	var fresh []Key
+	var fresh []model.Key
 	m.mu.Lock()
-	for k := range cat.plans {
+	for k := range cat.Plans {
 		if m.pairs[k] == nil {
 			fresh = append(fresh, k)
 		}
-		if hk := (Key{hostTask, cat.whereOf(k)}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.pairs[hk] == nil {
 			fresh = append(fresh, hk)
 		}
 	}
 	m.mu.Unlock()
-	slices.SortFunc(fresh, func(a, b Key) int { return cmpKeys(a, b) })
+	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
 	made, err := m.addPairs(ctx, slices.Compact(fresh))
 	if err != nil {
 		return err
@@ -63,41 +64,34 @@ func (m *Monitor) refresh(ctx context.Context) error {
 }
 
 // leave notes what does not count, and says it once.
-func (m *Monitor) leave(left []Definition) {
+func (m *Monitor) leave(left []model.Definition) {
 	m.mu.Lock()
 	was := m.left
 	m.left = left
 	m.mu.Unlock()
 	for _, d := range left {
-		if !slices.ContainsFunc(was, func(o Definition) bool { return d.is(o) && d.Trouble == o.Trouble }) {
+		if !slices.ContainsFunc(was, func(o model.Definition) bool { return d.Is(o) && d.Trouble == o.Trouble }) {
 			m.Log.Error("a definition is left out", "kind", d.Kind, "name", d.Name, "by", d.By, "err", d.Trouble)
 		}
 	}
 }
 
-func (c *catalog) whereOf(k Key) string {
-	if p := c.plans[k]; p.task.From != "" {
-		return p.task.From
-	}
-	return k.Host
-}
-
 // adopt makes a catalog the one that counts. mu is held.
-func (m *Monitor) adopt(cat *catalog, rec record) {
+func (m *Monitor) adopt(cat *model.Catalog, rec model.Record) {
 	now := m.now()
 	m.cat, m.rec = cat, rec
 	for _, h := range m.hosts {
 		h.target = nil
 	}
 	live := map[*host]bool{}
-	for k, plan := range cat.plans {
+	for k, plan := range cat.Plans {
 		p := m.pairs[k]
-		was, before := p.live, p.schedule
-		p.plan, p.live = plan, true
-		h := m.host(cat.whereOf(k))
+		was, before := p.live, p.Schedule
+		p.Plan, p.live = plan, true
+		h := m.host(cat.WhereOf(k))
 		m.place(p, h)
 		live[h] = true
-		if p.busy || !m.ours(h) || was && before.same(plan.schedule) {
+		if p.busy || !m.ours(h) || was && before.Same(plan.Schedule) {
 			continue
 		}
 		alive := m.alive
@@ -107,7 +101,7 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 		m.due.at(p, p.first(now, alive, m.policy(p)))
 	}
 	for k, p := range m.pairs {
-		if _, ok := cat.plans[k]; !ok && k.Task != hostTask {
+		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
 			p.live = false
 			m.due.remove(p)
 		}
@@ -115,7 +109,7 @@ func (m *Monitor) adopt(cat *catalog, rec record) {
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
 		m.moveHost(h)
-		h.pair.attempts = m.conf().Host.Attempts
+		h.pair.Attempts = m.conf().Host.Attempts
 		switch {
 		case !h.pair.live:
 			m.due.remove(h.pair)
@@ -142,7 +136,7 @@ func (m *Monitor) place(p *pair, h *host) {
 // moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
 // held.
 func (m *Monitor) moveHost(h *host) {
-	share := m.cat.shareOf(h.name)
+	share := shareOf(m.cat, h.name)
 	if m.alone || share == h.share {
 		return
 	}
@@ -162,17 +156,17 @@ func (m *Monitor) moveHost(h *host) {
 func (m *Monitor) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[Key{hostTask, name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
+		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
 		h.pair.where, h.pairs[h.pair] = h, true
-		h.down, h.why = h.pair.stand.Status != OK, h.pair.stand.Line
+		h.down, h.why = h.pair.stand.Status != model.OK, h.pair.stand.Line
 		m.hosts[name] = h
 	}
 	return h
 }
 
 func (m *Monitor) policy(p *pair) string {
-	if p.task != nil && p.task.CatchUp != "" {
-		return p.task.CatchUp
+	if p.Def != nil && p.Def.CatchUp != "" {
+		return p.Def.CatchUp
 	}
 	return m.conf().CatchUp
 }
@@ -192,8 +186,8 @@ func (p *pair) mayTell() bool {
 }
 
 // readRecord asks the engine for hosts with an address, and for clusters and groups.
-func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
-	rec := record{clusters: map[string][]string{}, silos: map[string]string{}}
+func (m *Monitor) readRecord(ctx context.Context, defs *model.Defs) (model.Record, error) {
+	rec := model.Record{Clusters: map[string][]string{}, Silos: map[string]string{}}
 	if m.Engine == nil || len(defs.HostTasks) == 0 {
 		return rec, nil
 	}
@@ -214,12 +208,12 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 	grouped := map[string][]string{}
 	names := map[int64]string{}
 	for _, r := range runs {
-		if r.Reach.Addr == "" || !defName.MatchString(r.Host) {
+		if r.Reach.Addr == "" || !model.IsName(r.Host) {
 			continue
 		}
-		rec.hosts = append(rec.hosts, r.Host)
+		rec.Hosts = append(rec.Hosts, r.Host)
 		if silo := r.Silo(); silo != "" {
-			rec.silos[r.Host] = silo
+			rec.Silos[r.Host] = silo
 		}
 		for _, g := range in[r.FQDN] {
 			grouped[g] = append(grouped[g], r.Host)
@@ -234,11 +228,11 @@ func (m *Monitor) readRecord(ctx context.Context, defs *Defs) (record, error) {
 			}
 			names[r.Cluster] = cl.Name
 		}
-		rec.clusters[names[r.Cluster]] = append(rec.clusters[names[r.Cluster]], r.Host)
+		rec.Clusters[names[r.Cluster]] = append(rec.Clusters[names[r.Cluster]], r.Host)
 	}
 	for g, list := range grouped {
-		if rec.clusters[g] == nil { // @NAME means the cluster first, as everywhere
-			rec.clusters[g] = list
+		if rec.Clusters[g] == nil { // @NAME means the cluster first, as everywhere
+			rec.Clusters[g] = list
 		}
 	}
 	return rec, nil
@@ -320,7 +314,7 @@ const longReading = 100 * time.Millisecond
 func (m *Monitor) declares() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.cat.defs.HostTasks) > 0
+	return len(m.cat.Defs.HostTasks) > 0
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.
@@ -339,7 +333,7 @@ func (m *Monitor) again(ctx context.Context) {
 	was := m.trouble
 	m.trouble = ""
 	if err != nil {
-		m.trouble = oneLine(err)
+		m.trouble = model.OneLine(err)
 	}
 	now := m.trouble
 	m.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -133,7 +134,7 @@ func (m *Monitor) sum(ctx context.Context, after, upTo int64) (sums map[rollKey]
 			return nil, 0, err
 		}
 		n++
-		list, _ := ParsePerf(perf)
+		list, _ := model.ParsePerf(perf)
 		for _, x := range list {
 			if math.IsNaN(x.Value) {
 				continue

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -40,9 +41,9 @@ const defaultTimeout = 30 * time.Second
 
 // job is one run of a pair. The pair itself may change meanwhile.
 type job struct {
-	Key
+	model.Key
 	where *host
-	task  Task       // the zero Task: whether the host answers
+	task  model.Task // the zero Task: whether the host answers
 	cut   bool       // an earlier server's run of it may not have ended
 	about *outboxRow // the result on which an action has it run; nil: its schedule does, or a person
 }
@@ -59,15 +60,15 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	t := j.task
 	target, err := m.target(ctx, j.where)
 	if err != nil {
-		return outcome{unreachable: true, text: oneLine(err)}
+		return outcome{unreachable: true, text: model.OneLine(err)}
 	}
 	// That it can be reached is asked first: it is another thing than what becomes of the command.
 	_, release, err := m.Pool.Get(ctx, target)
 	if err != nil {
-		return outcome{unreachable: true, noWay: errors.Is(err, remote.ErrNoWay), text: strings.TrimPrefix(oneLine(err), "unreachable: ")}
+		return outcome{unreachable: true, noWay: errors.Is(err, remote.ErrNoWay), text: strings.TrimPrefix(model.OneLine(err), "unreachable: ")}
 	}
 	release()
-	if j.Task == hostTask {
+	if j.Task == model.HostAnswers {
 		return outcome{stdout: "it answers"}
 	}
 	timeout := cmp.Or(t.Timeout, defaultTimeout)
@@ -75,7 +76,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	defer cancel()
 	env, err := m.environment(ctx, j)
 	if err != nil {
-		return outcome{text: oneLine(err)}
+		return outcome{text: model.OneLine(err)}
 	}
 	var sudo *remote.Sudo
 	if t.Sudo {
@@ -83,7 +84,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	}
 	if j.cut {
 		if err := m.Pool.End(ctx, target, checkMark+"="+env[checkMark], sudo); err != nil {
-			return outcome{text: oneLine(fmt.Errorf("end what the last server left running: %w", err))}
+			return outcome{text: model.OneLine(fmt.Errorf("end what the last server left running: %w", err))}
 		}
 	}
 	line := t.Command
@@ -91,7 +92,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	if t.Plugin != "" {
 		file, err := m.bring(ctx, j.where, target, t.Plugin)
 		if err != nil {
-			return outcome{text: oneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
+			return outcome{text: model.OneLine(fmt.Errorf("bring the plugin %s: %w", t.Plugin, err))}
 		}
 		dir = path.Dir(file)
 		line = "exec " + remote.Quote(append([]string{file}, arguments(t, env)...)...)
@@ -105,7 +106,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		if j.about != nil {
 			told, err := j.about.told()
 			if err != nil {
-				return outcome{text: oneLine(err)}
+				return outcome{text: model.OneLine(err)}
 			}
 			cmd.Stdin = bytes.NewReader(told)
 		}
@@ -114,7 +115,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 		res, err = m.Pool.Quick(ctx, target, line, env)
 	}
 	if err != nil {
-		return outcome{text: oneLine(err), noWay: m.noWay(ctx, target), stdout: res.Stdout, stderr: res.Stderr}
+		return outcome{text: model.OneLine(err), noWay: m.noWay(ctx, target), stdout: res.Stdout, stderr: res.Stderr}
 	}
 	if t.Plugin != "" && (res.Exit == 126 || res.Exit == 127) {
 		m.lost(j.where, dir) // somebody removed it
@@ -123,7 +124,7 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 }
 
 // arguments gives those of a plugin. Of one that runs elsewhere they may name the host that it is about.
-func arguments(t Task, env map[string]string) []string {
+func arguments(t model.Task, env map[string]string) []string {
 	if t.From == "" {
 		return t.Args
 	}
@@ -177,13 +178,13 @@ func (m *Monitor) environment(ctx context.Context, j job) (map[string]string, er
 
 // wordOf gives what Target is asked for. mu is held.
 func (m *Monitor) wordOf(name string) string {
-	return cmp.Or(m.cat.hosts[name].Address, name)
+	return cmp.Or(m.cat.Hosts[name].Address, name)
 }
 
 // target gives how a host is reached; it is asked for again when the record changes, and when the host could not be reached.
 func (m *Monitor) target(ctx context.Context, h *host) (remote.Target, error) {
 	m.mu.Lock()
-	t, word, silo := h.target, m.wordOf(h.name), m.cat.siloOf(h.name)
+	t, word, silo := h.target, m.wordOf(h.name), m.cat.SiloOf(h.name)
 	m.mu.Unlock()
 	if t != nil {
 		return *t, nil
@@ -210,31 +211,31 @@ const (
 
 // judged is what a result says.
 type judged struct {
-	status           Status
+	status           model.Status
 	line, long, perf string
 }
 
 // judge says what an outcome means.
-func (p *plan) judge(out outcome) judged {
-	if p.Task == hostTask {
+func judge(p *model.Plan, out outcome) judged {
+	if p.Task == model.HostAnswers {
 		if out.unreachable {
-			return judged{status: Critical, line: clip(out.text, maxLine)}
+			return judged{status: model.Critical, line: clip(out.text, maxLine)}
 		}
-		return judged{status: OK, line: out.stdout}
+		return judged{status: model.OK, line: out.stdout}
 	}
 	if out.unreachable {
 		who := "the host"
-		if p.task != nil && p.task.From != "" {
-			who = p.task.From
+		if p.Def != nil && p.Def.From != "" {
+			who = p.Def.From
 		}
-		return judged{status: Unknown, line: because(who+" can not be reached", out.text)}
+		return judged{status: model.Unknown, line: because(who+" can not be reached", out.text)}
 	}
 	if out.text != "" {
-		return judged{status: Unknown, line: clip(out.text, maxLine), long: withStderr(clip(out.stdout, maxLong), out.stderr)}
+		return judged{status: model.Unknown, line: clip(out.text, maxLine), long: withStderr(clip(out.stdout, maxLong), out.stderr)}
 	}
 	said := out.stdout // as it came: what is expected of it is written for that
 	out.stdout, out.stderr = plain.Text(out.stdout), plain.Text(out.stderr)
-	line, long, perf := splitOutput(out.stdout)
+	line, long, perf := model.SplitOutput(out.stdout)
 	j := judged{line: clip(line, maxLine), long: clip(long, maxLong), perf: perfText(perf)}
 	if e := strings.TrimSpace(out.stderr); e != "" {
 		if j.line == "" {
@@ -243,27 +244,27 @@ func (p *plan) judge(out outcome) judged {
 		}
 		j.long = withStderr(j.long, e)
 	}
-	var task Task
-	if p.task != nil {
-		task = *p.task
+	var task model.Task
+	if p.Def != nil {
+		task = *p.Def
 	}
 	switch {
 	case out.signal != "":
-		j.status, j.line = Unknown, because("it was ended by SIG"+out.signal, j.line)
-	case len(task.Expect.Exit) > 0 || p.expect != nil:
+		j.status, j.line = model.Unknown, because("it was ended by SIG"+out.signal, j.line)
+	case len(task.Expect.Exit) > 0 || p.Expect != nil:
 		want := task.Expect.Exit
 		if len(want) == 0 {
 			want = []int{0}
 		}
 		if !slices.Contains(want, out.exit) {
-			j.status, j.line = Critical, because(fmt.Sprintf("exit %d", out.exit), j.line)
-		} else if p.expect != nil && !p.expect.MatchString(said) {
-			j.status, j.line = Critical, because("its output is not as expected", j.line)
+			j.status, j.line = model.Critical, because(fmt.Sprintf("exit %d", out.exit), j.line)
+		} else if p.Expect != nil && !p.Expect.MatchString(said) {
+			j.status, j.line = model.Critical, because("its output is not as expected", j.line)
 		}
-	case out.exit >= 0 && out.exit <= int(Unknown):
-		j.status = Status(out.exit)
+	case out.exit >= 0 && out.exit <= int(model.Unknown):
+		j.status = model.Status(out.exit)
 	default:
-		j.status, j.line = Unknown, because(fmt.Sprintf("exit %d", out.exit), j.line)
+		j.status, j.line = model.Unknown, because(fmt.Sprintf("exit %d", out.exit), j.line)
 	}
 	if j.line == "" {
 		j.line = fmt.Sprintf("exit %d, and no output", out.exit)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -20,15 +21,12 @@ const parts = 256
 const pinned = "node " // begins the name of a part that one node must have
 
 // shareOf gives the part of a host.
-func (c *catalog) shareOf(host string) string {
-	if pin := c.pins[host]; pin != "" {
+func shareOf(c *model.Catalog, host string) string {
+	if pin := c.Pins[host]; pin != "" {
 		return pinned + pin
 	}
-	return c.siloOf(host) + "/" + strconv.Itoa(int(part(host)*parts))
+	return c.SiloOf(host) + "/" + strconv.Itoa(int(model.Part(host)*parts))
 }
-
-// siloOf gives the silo in which a host stands, as the definitions say, or its clipboard.
-func (c *catalog) siloOf(host string) string { return cmp.Or(c.hosts[host].Silo, c.silos[host]) }
 
 // peer is a node that may have parts. silos are those that it reaches, its own ("" is the hub's) and those of its agents, each
 // between commas.

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -36,10 +37,10 @@ func TestSimulation(t *testing.T) {
 	}
 	spread := func(peers []peer) map[string][]string {
 		p, out := newPlot(peers), map[string][]string{}
-		cat := &catalog{}
+		cat := &model.Catalog{}
 		for i := range hosts {
 			h := fmt.Sprint("web", i+1)
-			x, _ := p.wants(cat.shareOf(h))
+			x, _ := p.wants(shareOf(cat, h))
 			out[x.name] = append(out[x.name], h)
 		}
 		return out
@@ -64,9 +65,9 @@ func TestSimulation(t *testing.T) {
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		var ran, busy, most atomic.Int64
-		cfg := Config{AtOnce: setting("JARVIS_SIM_AT_ONCE", 256)}
+		cfg := model.Config{AtOnce: setting("JARVIS_SIM_AT_ONCE", 256)}
 		for i := range perHost {
-			cfg.Tasks = append(cfg.Tasks, Task{Name: fmt.Sprint("task", i), Command: "x"}) // @every 1m
+			cfg.Tasks = append(cfg.Tasks, model.Task{Name: fmt.Sprint("task", i), Command: "x"}) // @every 1m
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var all []*Monitor
@@ -78,14 +79,14 @@ func TestSimulation(t *testing.T) {
 				t.Fatal(err)
 			}
 			dbs = append(dbs, db)
-			cfg.HostTasks = []HostTask{{Tasks: []string{"*"}, Hosts: mine[p.name]}}
+			cfg.HostTasks = []model.HostTask{{Tasks: []string{"*"}, Hosts: mine[p.name]}}
 			m, err := New(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
 			m.run = func(_ context.Context, j job) outcome {
 				most.Store(max(most.Load(), busy.Add(1)))
-				took := 50*time.Millisecond + time.Duration(part(j.String())*float64(250*time.Millisecond))
+				took := 50*time.Millisecond + time.Duration(model.Part(j.String())*float64(250*time.Millisecond))
 				time.Sleep(took)
 				busy.Add(-1)
 				ran.Add(1)

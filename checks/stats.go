@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -109,7 +110,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.idle}
+	s := Stats{Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -118,13 +119,13 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 		}
 	}
 	if m.stuck != nil {
-		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + oneLine(m.stuck)
+		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + model.OneLine(m.stuck)
 	}
 	if err != nil && s.Trouble == "" {
-		s.Trouble = "what other servers found cannot be read: " + oneLine(err)
+		s.Trouble = "what other servers found cannot be read: " + model.OneLine(err)
 	}
-	if len(m.cat.unclear) > 0 && s.Trouble == "" {
-		s.Trouble = m.cat.unclear[0]
+	if len(m.cat.Unclear) > 0 && s.Trouble == "" {
+		s.Trouble = m.cat.Unclear[0]
 	}
 	for _, h := range m.hosts {
 		if !h.pair.live {
@@ -145,11 +146,11 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 		}
 	}
 	for _, p := range m.pairs {
-		if !p.live || p.Task == hostTask || p.onDemand() {
+		if !p.live || p.Task == model.HostAnswers || p.onDemand() {
 			continue
 		}
 		s.Checks++
-		if p.stand.Status != OK {
+		if p.stand.Status != model.OK {
 			s.Problems++
 		}
 	}

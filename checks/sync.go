@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -48,7 +49,7 @@ func (m *Monitor) readChanged(ctx context.Context) error {
 
 // state is a row of check_pairs.
 type state struct {
-	Key
+	model.Key
 	id, rev int64
 	stand   Standing
 }
@@ -73,7 +74,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 	for _, s := range list {
 		p := m.pairs[s.Key]
 		if p == nil {
-			p = &pair{plan: plan{Key: s.Key}, index: notQueued, known: true}
+			p = &pair{Plan: model.Plan{Key: s.Key}, index: notQueued, known: true}
 			m.pairs[s.Key] = p
 		}
 		if p.id == s.id && p.rev == s.rev {
@@ -90,7 +91,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 // seen takes in that a pair stands elsewhere than it did here. mu is held.
 func (m *Monitor) seen(p *pair) {
 	if p.where != nil && p == p.where.pair && !m.ours(p.where) {
-		p.where.down, p.where.why = p.stand.Status != OK, p.stand.Line
+		p.where.down, p.where.why = p.stand.Status != model.OK, p.stand.Line
 	}
 	if p.mayTell() && m.ours(p.where) {
 		m.withheld[p] = true

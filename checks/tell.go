@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
@@ -11,13 +12,13 @@ import (
 func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 	p := f.p
 	s := settled{f: f, p: p, stand: p.stand}
-	if bug := guard.Do(func() { s.j = p.judge(f.out) }); bug != nil { // what reads plugins' output meets anything
+	if bug := guard.Do(func() { s.j = judge(&p.Plan, f.out) }); bug != nil { // what reads plugins' output meets anything
 		guard.Log(m.Log, "read what a check said", "check", p.Key.String())(bug)
-		s.j = judged{status: Unknown, line: bugText}
+		s.j = judged{status: model.Unknown, line: bugText}
 	}
 	st := &s.stand
-	flap := st.Apply(s.j.status, f.at, p.attempts)
-	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.code(), s.j.line, s.j.perf, f.out.unreachable && p.Task != hostTask
+	flap := st.Apply(s.j.status, f.at, p.Attempts)
+	st.At, st.Due, st.Took, st.Exit, st.Line, st.Perf, st.Down = f.at, f.due, f.out.took, f.out.code(), s.j.line, s.j.perf, f.out.unreachable && p.Task != model.HostAnswers
 	if st.Due.IsZero() {
 		st.Due = f.at
 	}
@@ -26,12 +27,12 @@ func (m *Monitor) settleResult(f *finished, now time.Time) settled {
 }
 
 // tell finds what is to be told of a pair now, and reports whether that changes anything. mu is held.
-func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool) {
+func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (changed bool) {
 	st := &s.stand
-	if a := st.Ack; a != nil && (st.Hard == OK && st.Status == OK || !a.Until.IsZero() && !now.Before(a.Until)) {
+	if a := st.Ack; a != nil && (st.Hard == model.OK && st.Status == model.OK || !a.Until.IsZero() && !now.Before(a.Until)) {
 		st.Ack, changed = nil, true
-		if st.Hard != OK {
-			st.Told = OK // it is told again
+		if st.Hard != model.OK {
+			st.Told = model.OK // it is told again
 			s.again = true
 		}
 	}
@@ -39,11 +40,11 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 	if s.quiet || !s.p.live {
 		return changed
 	}
-	var transitions []Transition
+	var transitions []model.Transition
 	if flap != "" {
 		transitions = append(transitions, flap)
 	}
-	if st.Ack == nil || st.Hard == OK {
+	if st.Ack == nil || st.Hard == model.OK {
 		if t := st.Tell(); t != "" {
 			transitions = append(transitions, t)
 		}
@@ -52,10 +53,10 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 		changed = true
 		s.say(m.cat, string(t))
 	}
-	if s.f != nil && st.Status != OK && st.Status == st.Hard && st.Ack == nil {
-		for _, a := range m.cat.actions {
-			if a.Stays > 0 && st.Count%a.Stays == 0 && a.follows(s.p.Key, onStays) && a.heeds(&st.State, onStays) {
-				s.add(a, onStays)
+	if s.f != nil && st.Status != model.OK && st.Status == st.Hard && st.Ack == nil {
+		for _, a := range m.cat.Rules {
+			if a.Stays > 0 && st.Count%a.Stays == 0 && a.Follows(s.p.Key, model.OnStays) && a.Heeds(&st.State, model.OnStays) {
+				s.add(a, model.OnStays)
 			}
 		}
 	}
@@ -63,12 +64,12 @@ func (m *Monitor) tell(s *settled, now time.Time, flap Transition) (changed bool
 }
 
 // say notes what follows on a transition.
-func (s *settled) say(c *catalog, on string) {
-	if !c.notifies() {
+func (s *settled) say(c *model.Catalog, on string) {
+	if !c.Notifies() {
 		s.add(nil, on)
 	}
-	for _, a := range c.actions {
-		if a.follows(s.p.Key, on) && a.heeds(&s.stand.State, on) {
+	for _, a := range c.Rules {
+		if a.Follows(s.p.Key, on) && a.Heeds(&s.stand.State, on) {
 			s.add(a, on)
 		}
 	}
@@ -76,9 +77,9 @@ func (s *settled) say(c *catalog, on string) {
 
 // Event is what an action is about.
 type Event struct {
-	Key
+	model.Key
 	On      string        `json:"on"`              // problem, change, recovery, flapping, steady, stays
-	Status  Status        `json:"status"`          // told now
+	Status  model.Status  `json:"status"`          // told now
 	Was     time.Duration `json:"was"`             // how long it was what it no longer is; of a recovery: how long it was not OK
 	Since   time.Time     `json:"since"`           // of the status
 	Count   int           `json:"count"`           // results in a row
@@ -90,16 +91,16 @@ type Event struct {
 }
 
 // add notes one; without an action it is said in the first channel.
-func (s *settled) add(a *action, on string) {
+func (s *settled) add(a *model.Rule, on string) {
 	st := &s.stand
 	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
 	}
-	if on == string(Recovery) && !st.Bad.IsZero() {
+	if on == string(model.Recovery) && !st.Bad.IsZero() {
 		e.Was = st.Since.Sub(st.Bad) // the outage, whatever became of it on the way
 	}
-	if on == onStays {
+	if on == model.OnStays {
 		e.Was = st.At.Sub(st.Since)
 	}
 	b, err := json.Marshal(e)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -188,7 +189,7 @@ func (m *Monitor) settle() []settled {
 	list := m.done[:min(len(m.done), batchSize)]
 	var out []settled
 	for i := range list {
-		s := settled{f: &list[i], p: list[i].p, stand: list[i].p.stand, j: judged{status: Unknown, line: bugText}}
+		s := settled{f: &list[i], p: list[i].p, stand: list[i].p.stand, j: judged{status: model.Unknown, line: bugText}}
 		bug := guard.Do(func() { s = m.settleResult(&list[i], now) })
 		if bug != nil { // else no result would ever be written again
 			guard.Log(m.Log, "settle a result", "check", list[i].p.Key.String())(bug)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 func check() Verb {
@@ -39,8 +40,8 @@ func check() Verb {
 				{Name: "since", In: InQuery, Doc: "only runs that began since: a time ago, as in 24h or 3d, or a time as in RFC 3339", Word: "since"}, {Name: "until", In: InQuery, Doc: "and before: as since", Word: "until"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
 				{Name: "before", In: InQuery, Doc: "only results with a lower id: the next page", Word: "before", Kind: Number}}},
 			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
-			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []checks.Key{}, Params: oneWith(was, forTime, because)},
-			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []checks.Key{}, Params: one},
+			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []model.Key{}, Params: oneWith(was, forTime, because)},
+			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []model.Key{}, Params: one},
 			{Method: "GET", Path: "/v1/checks-stats", Prefix: []string{"stats"}, Gives: checks.Stats{}},
 			{Method: "GET", Path: "/v1/checks-downtimes", Prefix: []string{"downtimes"}, Gives: []checks.Downtime{}},
 			{Method: "POST", Path: "/v1/checks-downtimes", Prefix: []string{"silence"}, Gives: checks.Downtime{}, Params: []Param{
@@ -48,7 +49,7 @@ func check() Verb {
 				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for", Required: true}, because}},
 			{Method: "DELETE", Path: "/v1/checks-downtimes/{downtime}", Prefix: []string{"unsilence"}, Gives: checks.Downtime{}, Params: []Param{{Name: "downtime", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-actions", Prefix: []string{"actions"}, Gives: []checks.Done{}, Params: []Param{{Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it", Kind: Number}}},
-			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []checks.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
+			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []model.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
 			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is, as YAML or JSON; its keys are those of jarvis.yaml", Kind: Document, Required: true}}},
 			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
 		},
@@ -129,8 +130,8 @@ func explainCheck(err error) error {
 		return &UserError{Msg: nobody.Error(), Hint: "`nodes` lists the servers"}
 	case errors.As(err, &none):
 		return &UserError{Msg: none.Error(), Hint: "`checks` lists what there is", Kind: ErrNotFound}
-	case errors.Is(err, checks.ErrInvalid), errors.Is(err, checks.ErrInFile):
-		return &UserError{Msg: strings.TrimPrefix(strings.TrimPrefix(err.Error(), checks.ErrInvalid.Error()+": "), checks.ErrInFile.Error()+": "), Kind: ErrUsage}
+	case errors.Is(err, model.ErrInvalid), errors.Is(err, checks.ErrInFile):
+		return &UserError{Msg: strings.TrimPrefix(strings.TrimPrefix(err.Error(), model.ErrInvalid.Error()+": "), checks.ErrInFile.Error()+": "), Kind: ErrUsage}
 	case errors.Is(err, checks.ErrNotFound):
 		return &UserError{Msg: "there is no " + strings.TrimPrefix(err.Error(), checks.ErrNotFound.Error()+": "), Kind: ErrNotFound}
 	}
@@ -182,11 +183,11 @@ func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, 
 	if err != nil {
 		return nil, err
 	}
-	seen := map[checks.Key]bool{} // a pattern and a name may mean the same
+	seen := map[model.Key]bool{} // a pattern and a name may mean the same
 	for _, one := range hosts {
 		list, err := e.Checks.List(ctx, checks.Filter{Task: task, Host: one})
 		if err == nil && len(list) == 0 {
-			err = &checks.NoCheckError{Key: checks.Key{Task: task, Host: one}}
+			err = &checks.NoCheckError{Key: model.Key{Task: task, Host: one}}
 		}
 		if err != nil {
 			return nil, err
@@ -215,8 +216,8 @@ func hostsOf(words string) ([]string, error) {
 	return slices.Compact(list), nil
 }
 
-func keysOf(list []checks.View) []checks.Key {
-	var out []checks.Key
+func keysOf(list []checks.View) []model.Key {
+	var out []model.Key
 	for _, v := range list {
 		out = append(out, v.Key)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -84,7 +85,7 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	}
 	var worse []string
 	if with["was"] != "" {
-		was, err := checks.ParseStatus(with["was"])
+		was, err := model.ParseStatus(with["was"])
 		if err != nil {
 			return Answer{}, &UserError{Msg: err.Error(), Kind: ErrUsage}
 		}
@@ -110,7 +111,7 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	var taken []string
 	over := 0
 	for _, v := range list {
-		if v.Status == checks.OK {
+		if v.Status == model.OK {
 			over++
 		}
 		if v.Ack != nil && v.Ack.By != ack.By && len(taken) < 10 {
@@ -145,7 +146,7 @@ func untilWhen(a checks.Ack) string {
 	return out
 }
 
-func keyNames(keys []checks.Key) string {
+func keyNames(keys []model.Key) string {
 	if len(keys) <= 3 {
 		var names []string
 		for _, k := range keys {
@@ -254,7 +255,7 @@ func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 			return Answer{}, &UserError{Msg: "in chat a definition is one line", Hint: "as in `check define task disk {command: check_disk -w 10%}`", Kind: ErrUsage}
 		}
 	}
-	if err := e.Checks.Define(ctx, checks.Definition{Kind: args[0], Name: args[1], YAML: text, By: c.Person.Name}); err != nil {
+	if err := e.Checks.Define(ctx, model.Definition{Kind: args[0], Name: args[1], YAML: text, By: c.Person.Name}); err != nil {
 		return Answer{}, err
 	}
 	s := e.Checks.Stats(ctx)

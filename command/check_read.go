@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
@@ -19,7 +20,7 @@ func listChecks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, er
 	a := Answer{Data: all, Lines: []string{head}}
 	for _, v := range all {
 		// Without a name only what is wrong is worth a line.
-		if v.Status != checks.OK || len(args) > 0 {
+		if v.Status != model.OK || len(args) > 0 {
 			a.Lines = append(a.Lines, e.checkLine(v))
 		}
 	}
@@ -62,7 +63,7 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 	}
 	bad, pending := 0, 0
 	for _, v := range all {
-		if v.Status != checks.OK {
+		if v.Status != model.OK {
 			bad++
 		}
 		if v.At.IsZero() {
@@ -146,7 +147,7 @@ func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if !ok || task == "" || with["on"] == "" {
 		return Answer{}, checkUse("show")
 	}
-	v, err := e.Checks.Show(ctx, checks.Key{Task: task, Host: with["on"]})
+	v, err := e.Checks.Show(ctx, model.Key{Task: task, Host: with["on"]})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -263,7 +264,7 @@ func checkMetrics(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 			return Answer{}, err
 		}
 	}
-	list, err := e.Checks.Metrics(ctx, checks.Key{Task: task, Host: with["on"]}, step, e.Now().Add(-back))
+	list, err := e.Checks.Metrics(ctx, model.Key{Task: task, Host: with["on"]}, step, e.Now().Add(-back))
 	if err != nil {
 		return Answer{}, err
 	}

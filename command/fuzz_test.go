@@ -9,6 +9,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -48,8 +49,8 @@ func ground(t testing.TB) *command.Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	monitor, err := checks.New(checks.Config{Defs: checks.Defs{Hosts: []checks.Host{{Name: "loki"}}, Tasks: []checks.Task{{Name: "disk", Command: "check_disk"}},
-		HostTasks: []checks.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}}})
+	monitor, err := checks.New(model.Config{Defs: model.Defs{Hosts: []model.Host{{Name: "loki"}}, Tasks: []model.Task{{Name: "disk", Command: "check_disk"}},
+		HostTasks: []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,29 +17,29 @@ type PageLink struct {
 }
 
 func page() Verb {
-	return Verb{
-		Name: "page", Usage: "[list | end NUMBER|all]", Role: access.View, Max: 2, Acts: true,
+	return worded(Verb{
+		Name: "page", Role: access.View, Acts: true,
 		Doc:     "gives a link that signs you in to my pages; lists and ends where you are signed in",
 		Example: "page",
 		API: []API{
-			{Method: "POST", Path: "/v1/page", Gives: PageLink{}},
+			{Method: "POST", Path: "/v1/page", Prefix: []string{"link"}, Gives: PageLink{}},
 			{Method: "GET", Path: "/v1/sessions", Prefix: []string{"list"}, Gives: []access.Session{}},
 			{Method: "DELETE", Path: "/v1/sessions/{session}", Prefix: []string{"end"}, Params: []Param{{Name: "session", In: InPath, Doc: "its number, or all", Required: true}}},
 		},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			switch {
-			case e.Access == nil || e.Pages == nil:
-				return Answer{}, errNoPages()
-			case len(c.Args) == 0:
-				return newLink(ctx, e, c)
-			case c.Args[0] == "list" && len(c.Args) == 1:
-				return listSessions(ctx, e, c)
-			case c.Args[0] == "end" && len(c.Args) == 2:
-				return endSession(ctx, e, c)
-			}
-			v, _ := e.Table.Find("page")
-			return Answer{}, &UserError{Msg: "`page` is used as: page " + v.Usage, Hint: "`page` by itself gives a link", Kind: ErrUsage}
-		},
+	},
+		Word{Name: "link", Run: ofPages(newLink), Doc: "gives a link that signs you in, once; so does `page` alone"},
+		Word{Name: "list", Run: ofPages(listSessions), Doc: "lists where you are signed in"},
+		Word{Name: "end", Usage: "NUMBER|all", Min: 1, Max: 1, Run: ofPages(endSession), Doc: "signs you out there, or everywhere"},
+	)
+}
+
+// ofPages does what a word of `page` says, where pages are served.
+func ofPages(run func(context.Context, *Env, *Call, []string) (Answer, error)) func(context.Context, *Env, *Call, []string) (Answer, error) {
+	return func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+		if e.Access == nil || e.Pages == nil {
+			return Answer{}, errNoPages()
+		}
+		return run(ctx, e, c, args)
 	}
 }
 
@@ -48,7 +48,7 @@ func errNoPages() error {
 }
 
 // newLink gives a link to whoever alone reads the answer. One whom the configuration does not name would be nobody there.
-func newLink(ctx context.Context, e *Env, c *Call) (Answer, error) {
+func newLink(ctx context.Context, e *Env, c *Call, _ []string) (Answer, error) {
 	base := e.Pages()
 	switch {
 	case base == "":
@@ -71,7 +71,7 @@ func newLink(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
-func listSessions(ctx context.Context, e *Env, c *Call) (Answer, error) {
+func listSessions(ctx context.Context, e *Env, c *Call, _ []string) (Answer, error) {
 	list, err := e.Access.Sessions(ctx, c.Person.Name)
 	if err != nil {
 		return Answer{}, err
@@ -86,12 +86,12 @@ func listSessions(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
-func endSession(ctx context.Context, e *Env, c *Call) (Answer, error) {
+func endSession(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	id := int64(0)
-	if c.Args[1] != "all" {
+	if args[0] != "all" {
 		var err error
-		if id, err = strconv.ParseInt(c.Args[1], 10, 64); err != nil || id <= 0 {
-			return Answer{}, errNoSession(c)
+		if id, err = strconv.ParseInt(args[0], 10, 64); err != nil || id <= 0 {
+			return Answer{}, errNoSession(args[0])
 		}
 	}
 	n, err := e.Access.EndSessions(ctx, c.Person.Name, id)
@@ -99,13 +99,13 @@ func endSession(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	case err != nil:
 		return Answer{}, err
 	case n == 0 && id != 0:
-		return Answer{}, errNoSession(c)
+		return Answer{}, errNoSession(args[0])
 	case id != 0:
 		return say("session %d is signed out.", id), nil
 	}
 	return say("you are signed out everywhere: %d %s.", n, plural(int(n), "session")), nil
 }
 
-func errNoSession(c *Call) error {
-	return &UserError{Msg: fmt.Sprintf("you have no session %s", clip(c.Args[1], 20)), Hint: "`page list` shows them", Kind: ErrNotFound}
+func errNoSession(number string) error {
+	return &UserError{Msg: fmt.Sprintf("you have no session %s", clip(number, 20)), Hint: "`page list` shows them", Kind: ErrNotFound}
 }

@@ -19,8 +19,8 @@ func task() Verb {
 		return API{Method: "POST", Path: "/v1/tasks/{repo}/" + word, Prefix: []string{word}, Params: append([]Param{repo}, more...), Accepted: true}
 	}
 	meant := Param{Name: "task", In: InBody, Doc: "the task that is meant, by its id: when another one stopped, nothing is done"}
-	return Verb{
-		Name: "task", Usage: "[list | show ID | run | retry | done] [REPO [ID]]", Role: access.View, Max: 4, Acts: true,
+	return worded(Verb{
+		Name: "task", Role: access.View, Acts: true,
 		Doc:     "lists the reviewed tasks in git; fetches them now; runs again, or calls done, what failed or has no known outcome",
 		Example: "task retry infra",
 		API: []API{
@@ -28,74 +28,84 @@ func task() Verb {
 			{Method: "GET", Path: "/v1/tasks/{id}", Prefix: []string{"show"}, Gives: tasklog.Pending{}, Params: []Param{{Name: "id", In: InPath, Doc: "commit and position of a task, or the beginning of that", Required: true}}},
 			act("run"), act("retry", meant), act("done", meant),
 		},
-		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
-			if e.Tasks == nil || len(e.Tasks.Names()) == 0 {
-				return Answer{}, &UserError{Msg: "no repository of tasks is configured", Hint: "`tasks:` in jarvis.yaml names them", Kind: ErrNotFound}
-			}
-			what, rest := "list", c.Args
-			if len(rest) > 0 {
-				what, rest = rest[0], rest[1:]
-			}
-			if what == "show" {
-				return showTask(ctx, e, rest)
-			}
-			name, id := "", ""
-			if len(rest) == 2 && (what == "retry" || what == "done") {
-				rest, id = rest[:1], rest[1]
-			}
-			switch {
-			case len(rest) > 1:
-				what = "" // too many words
-			case len(rest) == 1:
-				name = rest[0]
-			}
-			switch what {
-			case "list":
-				return listTasks(ctx, e, name)
-			case "run", "retry", "done":
-			default:
-				v, _ := e.Table.Find("task")
-				return Answer{}, &UserError{Msg: "`task` is used as: task " + v.Usage, Hint: "as in `" + v.Example + "`", Kind: ErrUsage}
-			}
-			if !c.Person.Has(access.Deploy) {
-				return Answer{}, &UserError{Msg: fmt.Sprintf("`task %s` needs the role %q", what, access.Deploy), Kind: ErrDenied}
-			}
-			r, err := oneRepo(e, name)
-			if err != nil {
-				return Answer{}, err
-			}
-			if what == "run" {
-				r.Poke()
-				return say("looking into %s now.", r.Name()), nil
-			}
-			do := r.Retry
-			if what == "done" {
-				do = r.Done
-			}
-			run, err := do(ctx, c.Person.Name, id)
-			var trouble *tasklog.Trouble
-			var other *tasklog.OtherError
-			if errors.As(err, &trouble) {
-				return Answer{}, &UserError{Msg: trouble.Error()}
-			} else if errors.As(err, &other) {
-				return Answer{}, &UserError{Msg: other.Error(), Hint: "`task list` shows it"}
-			} else if errors.Is(err, pipeline.ErrNotFound) {
-				return Answer{}, &UserError{Msg: "no task of " + r.Name() + " has been run here yet", Kind: ErrNotFound}
-			} else if err != nil {
-				return Answer{}, err
-			}
-			called := run.Host
-			if t, err := tasklog.Of(ctx, e.Engine, run); err == nil && t.Name != "" {
-				called = fmt.Sprintf("the task “%s” of %s", clip(plain.Line(t.Name), 80), run.Host)
-			}
-			a := say("%s goes on at %s.", called, run.Where())
-			if what == "done" {
-				a = say("%s counts as done.", called)
-			}
-			a.Run, a.Data = &run, run
-			return a, nil
-		},
+	},
+		Word{Name: "list", Usage: "[REPO]", Max: 1, Run: ofTasks(listTasks), Doc: "lists what waits, what runs, and what was run last"},
+		Word{Name: "show", Usage: "ID [REPO]", Min: 1, Max: 2, Run: ofTasks(showTask), Doc: "shows all that whoever approves a task must know: what it runs, where, and as whom"},
+		Word{Name: "run", Usage: "[REPO]", Role: access.Deploy, Max: 1, Run: ofTasks(lookNow), Doc: "fetches the repository now, and runs what is new there"},
+		Word{Name: "retry", Usage: "[REPO [ID]]", Role: access.Deploy, Max: 2, Run: ofTasks(retryTask), Doc: "runs again what failed or has no known outcome; with an ID, only if that is what stopped"},
+		Word{Name: "done", Usage: "[REPO [ID]]", Role: access.Deploy, Max: 2, Run: ofTasks(taskDone), Doc: "calls done what failed or has no known outcome, and goes on behind it; with an ID, only if that is what stopped"},
+	)
+}
+
+// ofTasks does what a word of `task` says, where a repository is configured.
+func ofTasks(run func(context.Context, *Env, *Call, []string) (Answer, error)) func(context.Context, *Env, *Call, []string) (Answer, error) {
+	return func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+		if e.Tasks == nil || len(e.Tasks.Names()) == 0 {
+			return Answer{}, &UserError{Msg: "no repository of tasks is configured", Hint: "`tasks:` in jarvis.yaml names them", Kind: ErrNotFound}
+		}
+		return run(ctx, e, c, args)
 	}
+}
+
+// ofRepo gives the repository that is meant, and the task, of REPO and ID.
+func ofRepo(e *Env, args []string) (r *tasklog.Repo, id string, err error) {
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	if len(args) > 1 {
+		id = args[1]
+	}
+	r, err = oneRepo(e, name)
+	return r, id, err
+}
+
+func lookNow(_ context.Context, e *Env, _ *Call, args []string) (Answer, error) {
+	r, _, err := ofRepo(e, args)
+	if err != nil {
+		return Answer{}, err
+	}
+	r.Poke()
+	return say("looking into %s now.", r.Name()), nil
+}
+
+func retryTask(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	return decide(ctx, e, args, func(r *tasklog.Repo, id string) (pipeline.Run, error) { return r.Retry(ctx, c.Person.Name, id) },
+		func(called string, run pipeline.Run) string {
+			return fmt.Sprintf("%s goes on at %s.", called, run.Where())
+		})
+}
+
+func taskDone(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
+	return decide(ctx, e, args, func(r *tasklog.Repo, id string) (pipeline.Run, error) { return r.Done(ctx, c.Person.Name, id) },
+		func(called string, _ pipeline.Run) string { return called + " counts as done." })
+}
+
+// decide does what a person says about the task that stopped.
+func decide(ctx context.Context, e *Env, args []string, do func(*tasklog.Repo, string) (pipeline.Run, error), tell func(string, pipeline.Run) string) (Answer, error) {
+	r, id, err := ofRepo(e, args)
+	if err != nil {
+		return Answer{}, err
+	}
+	run, err := do(r, id)
+	var trouble *tasklog.Trouble
+	var other *tasklog.OtherError
+	if errors.As(err, &trouble) {
+		return Answer{}, &UserError{Msg: trouble.Error()}
+	} else if errors.As(err, &other) {
+		return Answer{}, &UserError{Msg: other.Error(), Hint: "`task list` shows it"}
+	} else if errors.Is(err, pipeline.ErrNotFound) {
+		return Answer{}, &UserError{Msg: "no task of " + r.Name() + " has been run here yet", Kind: ErrNotFound}
+	} else if err != nil {
+		return Answer{}, err
+	}
+	called := run.Host
+	if t, err := tasklog.Of(ctx, e.Engine, run); err == nil && t.Name != "" {
+		called = fmt.Sprintf("the task “%s” of %s", clip(plain.Line(t.Name), 80), run.Host)
+	}
+	a := say("%s", tell(called, run))
+	a.Run, a.Data = &run, run
+	return a, nil
 }
 
 func oneRepo(e *Env, name string) (*tasklog.Repo, error) {
@@ -205,10 +215,10 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 	return out, nil
 }
 
-func listTasks(ctx context.Context, e *Env, name string) (Answer, error) {
+func listTasks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
 	names := e.Tasks.Names()
-	if name != "" {
-		names = []string{name}
+	if len(args) > 0 {
+		names = args
 	}
 	a := Answer{}
 	var data []tasklog.Status

@@ -13,10 +13,7 @@ import (
 )
 
 // showTask shows all that whoever approves a task must know. One ID can be a task of several environments.
-func showTask(ctx context.Context, e *Env, words []string) (Answer, error) {
-	if len(words) == 0 || len(words) > 2 {
-		return Answer{}, &UserError{Msg: "`task show` is used as: task show ID [REPO]", Hint: "`task list` shows the IDs", Kind: ErrUsage}
-	}
+func showTask(ctx context.Context, e *Env, _ *Call, words []string) (Answer, error) {
 	names := e.Tasks.Names()
 	if len(words) == 2 {
 		names = words[1:]

@@ -17,7 +17,7 @@ type Word struct {
 	Run   func(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 }
 
-// worded makes a verb of words. Without any, "list" is meant where there is one and the verb needs no argument.
+// worded makes a verb of words. Without any the first is meant, where the verb needs no argument.
 func worded(v Verb, words ...Word) Verb {
 	var usage []string
 	for i, w := range words {
@@ -32,7 +32,7 @@ func worded(v Verb, words ...Word) Verb {
 	}
 	v.Run = func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		if len(c.Args) == 0 {
-			return v.do(ctx, e, c, "list", nil)
+			return v.do(ctx, e, c, words[0].Name, nil)
 		}
 		return v.do(ctx, e, c, c.Args[0], c.Args[1:])
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
-	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -58,7 +58,7 @@ type Config struct {
 	Agent     agent.Config                   `yaml:"agent" doc:"for jarvis agent: which server it dials, and for which silo (docs/agent.md)"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
 	Drift     pipeline.DriftConfig           `yaml:"drift" doc:"how often hosts are compared with what their deployment left"`
-	Checks    checks.Config                  `yaml:"checks" doc:"scheduled checks of hosts"`
+	Checks    model.Config                   `yaml:"checks" doc:"scheduled checks of hosts"`
 	Keep      KeepConfig                     `yaml:"keep" doc:"how long the record is kept; what is not set is kept for ever. What is under way, and what hosts stand by, is never removed (docs/install.md)"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -59,7 +60,7 @@ type resultRow struct {
 }
 
 func (s *Site) readCheck(ctx context.Context, q query) (*checkView, error) {
-	k := checks.Key{Task: q.task, Host: q.host}
+	k := model.Key{Task: q.task, Host: q.host}
 	v := &checkView{}
 	var err error
 	if v.event, err = s.Engine.LastEvent(ctx); err != nil {
@@ -82,7 +83,7 @@ func (s *Site) readCheck(ctx context.Context, q query) (*checkView, error) {
 	if v.plots, err = s.plotsOf(ctx, v.check, q.span); err != nil {
 		return nil, err
 	}
-	list, err := s.Checks.Results(ctx, checks.ResultFilter{Keys: []checks.Key{k}, Limit: checkResults})
+	list, err := s.Checks.Results(ctx, checks.ResultFilter{Keys: []model.Key{k}, Limit: checkResults})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (v *checkView) title() string {
 }
 
 // Check is what the head of the page is about.
-func (v *checkView) Check() checks.Key { return v.check.Key }
+func (v *checkView) Check() model.Key { return v.check.Key }
 
 func (v *checkView) at() int64 { return v.event }
 func (v *checkView) parts() []part {
@@ -117,5 +118,5 @@ type checkActs struct {
 }
 
 func (v *checkView) own(p access.Person) []part {
-	return []part{{"acts", "check-acts", checkActs{p.Has(access.Deploy), v.check.Status != checks.OK && v.check.Ack == nil, v.check.Key.String(), v.check.Status.String()}}}
+	return []part{{"acts", "check-acts", checkActs{p.Has(access.Deploy), v.check.Status != model.OK && v.check.Ack == nil, v.check.Key.String(), v.check.Status.String()}}}
 }

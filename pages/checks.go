@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -156,7 +157,7 @@ type quietRow struct {
 	May              bool   // the reader may end it
 }
 
-func checkPath(k checks.Key) string {
+func checkPath(k model.Key) string {
 	return "/checks/" + url.PathEscape(k.Host) + "/" + url.PathEscape(k.Task)
 }
 
@@ -173,7 +174,7 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 	var wrong []checks.View
 	hidden := 0
 	for _, c := range all {
-		if c.Status == checks.OK || c.At.IsZero() {
+		if c.Status == model.OK || c.At.IsZero() {
 			continue
 		}
 		v.bad++
@@ -210,7 +211,7 @@ func (s *Site) foundChecks(ctx context.Context, words []string) ([]checks.View, 
 	if err != nil && len(words) == 1 && !strings.ContainsAny(words[0], "*?[@") {
 		all, head, err = s.Table.Checks(ctx, []string{"*" + words[0] + "*"})
 	}
-	if errors.As(err, &u) || errors.Is(err, checks.ErrInvalid) {
+	if errors.As(err, &u) || errors.Is(err, model.ErrInvalid) {
 		return nil, "nothing matches " + strings.Join(words, " "), nil
 	}
 	return all, head, err

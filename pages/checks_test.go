@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 )
 
@@ -17,10 +18,10 @@ import (
 func checked(t *testing.T, set ...func(*world)) *world {
 	t.Helper()
 	w := newWorld(t, append(set, withAdmin, func(w *world) {
-		w.defs = &checks.Defs{HostTasks: []checks.HostTask{{Tasks: []string{"*"}, Hosts: []string{"*"}}},
-			Tasks: []checks.Task{{Name: "disk", Attempts: 1, Schedule: "@every 1s", Command: "check_disk"}}}
+		w.defs = &model.Defs{HostTasks: []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{"*"}}},
+			Tasks: []model.Task{{Name: "disk", Attempts: 1, Schedule: "@every 1s", Command: "check_disk"}}}
 		for i := range 3 {
-			w.defs.Hosts = append(w.defs.Hosts, checks.Host{Name: fmt.Sprintf("web%d.example.org", i), Address: "192.0.2.1"})
+			w.defs.Hosts = append(w.defs.Hosts, model.Host{Name: fmt.Sprintf("web%d.example.org", i), Address: "192.0.2.1"})
 		}
 	})...)
 	w.wait("the checks have run", func() bool {
@@ -160,7 +161,7 @@ func TestAnAcknowledgementIsNotOverwritten(t *testing.T) {
 		t.Errorf("%d %s", res.status, res.body)
 	}
 	for host, who := range map[string]string{"web0.example.org": "alice", "web1.example.org": "bob"} {
-		if v, err := w.mon.Show(t.Context(), checks.Key{Task: "host", Host: host}); err != nil || v.Ack == nil || v.Ack.By != who {
+		if v, err := w.mon.Show(t.Context(), model.Key{Task: "host", Host: host}); err != nil || v.Ack == nil || v.Ack.By != who {
 			t.Errorf("%s: %+v %v", host, v.Ack, err)
 		}
 	}
@@ -184,13 +185,13 @@ func TestPlots(t *testing.T) {
 	inf := math.Inf(1)
 	for what, c := range map[string]struct {
 		points []checks.Point
-		now    checks.Metric
+		now    model.Metric
 		want   []string
 	}{
-		"thresholds": {[]checks.Point{{At: at(0), Mean: 1, Min: 0, Max: 2, N: 3}, {At: at(5), Mean: 2, Min: 2, Max: 2, N: 3}}, checks.Metric{Label: "l", Value: 2, Warn: &checks.Range{To: 5}, Crit: &checks.Range{From: 1, To: inf}}, []string{"warning 5", "critical 1", "now 2", "lowest 0, highest 2, mean 1.5"}},
-		"a gap":      {[]checks.Point{{At: at(0), Mean: 1, N: 1}, {At: at(500), Mean: 2, N: 1}}, checks.Metric{}, []string{"h.1M"}},
-		"one point":  {[]checks.Point{{At: at(0), Mean: 3, Min: 3, Max: 3, N: 1}}, checks.Metric{Label: "l", Value: math.NaN()}, []string{"mean 3"}},
-		"zeros":      {[]checks.Point{{At: at(0), N: 1}, {At: at(5), N: 1}}, checks.Metric{}, []string{"highest 0"}},
+		"thresholds": {[]checks.Point{{At: at(0), Mean: 1, Min: 0, Max: 2, N: 3}, {At: at(5), Mean: 2, Min: 2, Max: 2, N: 3}}, model.Metric{Label: "l", Value: 2, Warn: &model.Range{To: 5}, Crit: &model.Range{From: 1, To: inf}}, []string{"warning 5", "critical 1", "now 2", "lowest 0, highest 2, mean 1.5"}},
+		"a gap":      {[]checks.Point{{At: at(0), Mean: 1, N: 1}, {At: at(500), Mean: 2, N: 1}}, model.Metric{}, []string{"h.1M"}},
+		"one point":  {[]checks.Point{{At: at(0), Mean: 3, Min: 3, Max: 3, N: 1}}, model.Metric{Label: "l", Value: math.NaN()}, []string{"mean 3"}},
+		"zeros":      {[]checks.Point{{At: at(0), N: 1}, {At: at(5), N: 1}}, model.Metric{}, []string{"highest 0"}},
 	} {
 		p := drawPlot(checks.Series{Label: "<b>l", Points: c.points}, c.now, spans[0], from, from.Add(24*time.Hour))
 		svg := string(p.SVG)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -172,7 +173,7 @@ func asksFor(r pipeline.Run, a pipeline.Approval) string {
 // wrongRows folds checks that are wrong in the same way.
 func wrongRows(list []checks.View) (out []row) {
 	type like struct {
-		status checks.Status
+		status model.Status
 		task   string
 	}
 	var order []like

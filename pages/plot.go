@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // maxPlots is how many values of a check are drawn.
@@ -46,8 +47,8 @@ func (s *Site) plotsOf(ctx context.Context, c checks.View, asked string) (plotLi
 	if err != nil {
 		return out, err
 	}
-	limits := map[string]checks.Metric{}
-	now, _ := checks.ParsePerf(c.Perf)
+	limits := map[string]model.Metric{}
+	now, _ := model.ParsePerf(c.Perf)
 	for _, m := range now {
 		limits[m.Label] = m
 	}
@@ -58,7 +59,7 @@ func (s *Site) plotsOf(ctx context.Context, c checks.View, asked string) (plotLi
 }
 
 // edge gives the finite end of a range at which it alerts.
-func edge(r *checks.Range) (float64, bool) {
+func edge(r *model.Range) (float64, bool) {
 	switch {
 	case r == nil:
 		return 0, false
@@ -79,7 +80,7 @@ func figure(v float64, unit string) string {
 	return strings.TrimSpace(text + " " + unit)
 }
 
-func drawPlot(x checks.Series, now checks.Metric, sp span, from, to time.Time) plot {
+func drawPlot(x checks.Series, now model.Metric, sp span, from, to time.Time) plot {
 	low, high, sum, n := math.Inf(1), math.Inf(-1), 0.0, int64(0)
 	for _, p := range x.Points {
 		low, high = min(low, p.Min), max(high, p.Max)

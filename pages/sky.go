@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // sky draws results side by side: the higher, the worse. It reads in grey, too.
@@ -49,13 +50,13 @@ func (k sky) SVG() template.HTML {
 }
 
 // kindOfStatus gives the shape of a result.
-func kindOfStatus(s checks.Status) string {
+func kindOfStatus(s model.Status) string {
 	switch s {
-	case checks.OK:
+	case model.OK:
 		return "good"
-	case checks.Warning:
+	case model.Warning:
 		return "warn"
-	case checks.Critical:
+	case model.Critical:
 		return "bad"
 	}
 	return "unk"

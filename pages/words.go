@@ -11,6 +11,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -173,7 +174,7 @@ func (s *Site) problems(ctx context.Context) []checks.View {
 		}
 		var out []checks.View
 		for _, v := range list {
-			if v.Hidden == "" && v.Ack == nil && v.Hard != checks.OK {
+			if v.Hidden == "" && v.Ack == nil && v.Hard != model.OK {
 				out = append(out, v)
 			}
 		}

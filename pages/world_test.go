@@ -18,6 +18,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/lab/real"
@@ -41,7 +42,7 @@ type world struct {
 	does map[string]func(context.Context, *clipboard.Clipboard) error // by step
 
 	db     *store.DB
-	defs   *checks.Defs    // nil: there are no checks
+	defs   *model.Defs     // nil: there are no checks
 	mon    *checks.Monitor // then it is nil, too
 	key    *clipboard.Key
 	engine *pipeline.Engine
@@ -163,7 +164,7 @@ func (w *world) start(listen string) {
 	limiter := access.NewLimiter(access.LimitConfig{Burst: 10000})
 	services := []func(context.Context) error{w.engine.Run}
 	if w.defs != nil {
-		w.mon, err = checks.New(checks.Config{Defs: *w.defs})
+		w.mon, err = checks.New(model.Config{Defs: *w.defs})
 		w.must(err)
 		w.must(w.mon.Open(ctx, checks.World{DB: w.db, Engine: w.engine, Log: log, Pool: remote.NewPool(remote.PoolConfig{}), Target: func(context.Context, string) (remote.Target, error) {
 			return remote.Target{}, errors.New("no <b>way</b> there <script>alert(1)</script>")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -51,14 +52,14 @@ func (s *Server) alfHosts(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, problemOf(err))
 		return
 	}
-	list, _ := a.Data.([]checks.Definition)
+	list, _ := a.Data.([]model.Definition)
 	hosts := []alfHost{}
 	byName := map[string]int{}
 	for _, d := range list {
-		if d.Kind != checks.KindHost {
+		if d.Kind != model.KindHost {
 			continue
 		}
-		var h checks.Host
+		var h model.Host
 		if err := yaml.Load([]byte(d.YAML), &h); err != nil {
 			continue // it is of the record, and was read before
 		}
@@ -101,7 +102,7 @@ func (s *Server) alfCreate(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf(format, args...)})
 	}
 	if !c.person.Has(access.Run) { // nothing is read for who may not; the table refuses, and has it on record
-		_, err := s.Table.Do(r.Context(), command.Call{Words: []string{"check", "define", checks.KindHost}, Person: c.person, Asker: c.asker, Via: c.via, Free: c.free})
+		_, err := s.Table.Do(r.Context(), command.Call{Words: []string{"check", "define", model.KindHost}, Person: c.person, Asker: c.asker, Via: c.via, Free: c.free})
 		s.problem(w, r, problemOf(err))
 		return
 	}
@@ -149,9 +150,9 @@ func (s *Server) alfCreate(w http.ResponseWriter, r *http.Request) {
 		}
 		return err
 	}
-	err = define(checks.KindHost, name, checks.Host{Name: name, Address: addr})
+	err = define(model.KindHost, name, model.Host{Name: name, Address: addr})
 	if err == nil && len(h.Tasks) > 0 {
-		err = define(checks.KindHostTask, name, checks.HostTask{Name: name, Tasks: h.Tasks, Hosts: []string{name}})
+		err = define(model.KindHostTask, name, model.HostTask{Name: name, Tasks: h.Tasks, Hosts: []string{name}})
 	}
 	if err != nil {
 		s.problem(w, r, problemOf(err))

@@ -9,7 +9,7 @@ import (
 	"os/user"
 
 	"github.com/jarvisops/jarvis/access"
-	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -99,7 +99,7 @@ func (t *term) byFile(ctx context.Context, q web.CommandRequest) (command.Answer
 	defer func() { _ = os.RemoveAll(dir) }()
 	alone := *conf
 	alone.Data, alone.Database, alone.Socket = dir, "", web.Socket{}
-	alone.Tasks, alone.Checks, alone.Drift = nil, checks.Config{}, pipeline.DriftConfig{}
+	alone.Tasks, alone.Checks, alone.Drift = nil, model.Config{}, pipeline.DriftConfig{}
 	a, err := newApp(ctx, &alone, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return command.Answer{}, err

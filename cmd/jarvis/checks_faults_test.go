@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/contract"
 )
 
@@ -86,7 +87,7 @@ func TestChecksThroughKills(t *testing.T) {
 	p.end(syscall.SIGTERM)
 	db := must[*sql.DB](t)(sql.Open("sqlite", "file:"+filepath.Join(data, "jarvis.db")))
 	defer func() { _ = db.Close() }()
-	for _, k := range []checks.Key{{Task: "a", Host: "web1"}, {Task: "b", Host: "web1"}, {Task: "c", Host: "web2"}} {
+	for _, k := range []model.Key{{Task: "a", Host: "web1"}, {Task: "b", Host: "web1"}, {Task: "c", Host: "web2"}} {
 		var n, distinct int
 		if err := db.QueryRow("SELECT count(*), count(DISTINCT at) FROM check_results r JOIN check_pairs p ON p.id = r.pair WHERE p.task = ? AND p.host = ? AND r.line NOT LIKE '%reached%'", k.Task, k.Host).Scan(&n, &distinct); err != nil {
 			t.Fatal(err)

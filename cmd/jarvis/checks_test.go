@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/lab/real"
 )
@@ -193,7 +194,7 @@ func TestRealPlugins(t *testing.T) {
 		if w := want[v.Task]; w != "" && v.Word != w {
 			t.Errorf("%s is %s, want %s: %s", v.Task, v.Word, w, v.Line)
 		}
-		list, garbled := checks.ParsePerf(v.Perf)
+		list, garbled := model.ParsePerf(v.Perf)
 		if garbled != "" && v.Word != "UNKNOWN" { // a usage may have a | too
 			t.Errorf("%s: its performance data has %q", v.Task, garbled)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/contract"
 )
 
@@ -44,7 +45,7 @@ func TestThreeNodesCheckHosts(t *testing.T) {
 	fresh := func(i int) bool { // each check ran a moment ago, as this node says
 		l := list(i)
 		for _, v := range l {
-			if v.Status != checks.OK || time.Since(v.At) > 5*time.Second {
+			if v.Status != model.OK || time.Since(v.At) > 5*time.Second {
 				return false
 			}
 		}

@@ -8,6 +8,7 @@
 //	3  command  workers/all
 //	2  workers/*  tasklog  checks   (workers never import each other, nor store)
 //	   inventory  agent
+//	1½ provider  checks/model
 //	1  pipeline  fleet  access  cloudinit  backup  keyring  post
 //	0  clipboard  remote  store  converge  examples  docs  checks/nagios
 //	−1 internal/proc                    (everybody may import them)
@@ -47,6 +48,8 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 1, true
 	case "provider": // what the providers of machines share: above the engine, below the workers
 		return 1.5, true
+	case "checks/model": // what checks are, below what runs them
+		return 1.5, true
 	case "tasklog", "checks", "inventory", "agent":
 		return 2, true
 	case "command", "workers/all":
@@ -73,6 +76,9 @@ func floorOf(pkg string) (floor float64, ok bool) {
 // never lists imports that are refused although they go down: who may not see whom, and why.
 var never = []struct{ from, to, why string }{
 	{"workers/", "store", "a worker keeps nothing in the database; the engine does"},
+	{"checks/model", "store", "what checks are does not know where they are kept; package checks does"},
+	{"checks/model", "remote", "what checks are does not know how they are run; package checks does"},
+	{"checks/model", "pipeline", "what checks are does not know the engine; package checks tells it what is on record"},
 	{"pipeline", "access", "the engine does not know who may do what; command decides"},
 	{"converge", "", "converge is a public library and imports nothing of ours"}, // but guard: a goroutine is one everywhere
 	{"internal/guard", "", "everybody imports guard, so it imports nothing of ours"},

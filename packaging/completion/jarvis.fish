@@ -346,7 +346,7 @@ complete -c jarvis -n '__jarvis_after audit' -l json -d 'Print the answer as JSO
 complete -c jarvis -n '__jarvis_after token' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after token 0' -a 'list new revoke'
 complete -c jarvis -n '__jarvis_after page' -l json -d 'Print the answer as JSON.'
-complete -c jarvis -n '__jarvis_after page 0' -a 'list end'
+complete -c jarvis -n '__jarvis_after page 0' -a 'link list end'
 complete -c jarvis -n '__jarvis_after whoami' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after help' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after version' -l json -d 'Print the answer as JSON.'

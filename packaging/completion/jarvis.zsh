@@ -217,7 +217,7 @@ _jarvis() {
 		first="list new revoke" flags="--json" hosts= runs= files=
 		;;
 	page)
-		first="list end" flags="--json" hosts= runs= files=
+		first="link list end" flags="--json" hosts= runs= files=
 		;;
 	whoami)
 		first="" flags="--json" hosts= runs= files=

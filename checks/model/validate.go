@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 // Check says all that is wrong with what is written.
 func (c *Config) Check() error {
 	var wrong mistake.List
-	if c.CatchUp != "" && c.CatchUp != skip && c.CatchUp != once {
+	if c.CatchUp != "" && c.CatchUp != Skip && c.CatchUp != Once {
 		wrong.At("checks.catch_up", "is %q; it is skip or once", c.CatchUp)
 	}
 	for _, d := range []struct {
@@ -41,7 +41,7 @@ func (c *Config) Check() error {
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
-	all, err := c.load()
+	all, err := c.Load()
 	if err != nil {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
@@ -59,6 +59,9 @@ func (c *Config) Check() error {
 
 var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+// IsName reports whether a word may name a definition: letters, digits, dots, dashes and underscores.
+func IsName(word string) bool { return defName.MatchString(word) }
+
 // fault is what is wrong with one definition.
 type fault struct {
 	kind, name string
@@ -66,8 +69,8 @@ type fault struct {
 	err        error
 }
 
-// check says what is wrong in a sentence. What is on record is not known here.
-func (d *Defs) check(plugins string) error {
+// Check says what is wrong in a sentence. What is on record is not known here.
+func (d *Defs) Check(plugins string) error {
 	for _, f := range d.faults(plugins) {
 		return f.err
 	}
@@ -161,10 +164,10 @@ func (d *Defs) faults(plugins string) []fault {
 
 func (d *Defs) checkHostTask(ht *HostTask) error {
 	for _, t := range ht.Tasks {
-		if err := glob(t); err != nil {
+		if err := Glob(t); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return match(t, x.Name) }) {
+		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return Match(t, x.Name) }) {
 			return fmt.Errorf("there is no task %s", t)
 		}
 	}
@@ -193,7 +196,7 @@ func (ht *HostTask) label() string {
 
 func (d *Defs) checkTask(t *Task, plugins string) error {
 	var wrong sentence
-	if t.Name == hostTask {
+	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
 	if (t.Command == "") == (t.Plugin == "") {
@@ -211,7 +214,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Timeout > day {
 		wrong.add("its timeout %s is more than a day", t.Timeout)
 	}
-	if t.CatchUp != "" && t.CatchUp != skip && t.CatchUp != once {
+	if t.CatchUp != "" && t.CatchUp != Skip && t.CatchUp != Once {
 		wrong.add("catch_up is %q; it is skip or once", t.CatchUp)
 	}
 	switch {
@@ -257,7 +260,7 @@ var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 const everyMinute = "@every 1m"
 
-// schedule finds one by name, or parses it.
+// Schedule finds one by name, or parses it.
 func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 	if text == "" {
 		text = everyMinute
@@ -275,12 +278,12 @@ func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 
 // What an action may follow on, beside the transitions.
 const (
-	onStays  = "stays"
-	onResult = "result"
+	OnStays  = "stays"
+	OnResult = "result"
 )
 
 func (d *Defs) checkAction(a *Action) error {
-	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), onStays, onResult}
+	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), OnStays, OnResult}
 	for _, on := range a.On {
 		if !slices.Contains(ons, on) {
 			return fmt.Errorf("on is %q; there are %s", on, strings.Join(ons, ", "))
@@ -300,9 +303,9 @@ func (d *Defs) checkAction(a *Action) error {
 			return fmt.Errorf("status is %q; there are warning, critical and unknown", word)
 		}
 	}
-	each := slices.Contains(a.On, onResult)
+	each := slices.Contains(a.On, OnResult)
 	switch {
-	case slices.Contains(a.On, onStays) != (a.Stays > 0):
+	case slices.Contains(a.On, OnStays) != (a.Stays > 0):
 		return errors.New("on: [stays] and stays: NUMBER go together")
 	case (a.Graphite != "") != each:
 		return errors.New("on: [result] and graphite go together: nothing else should happen as often")
@@ -325,7 +328,7 @@ func (d *Defs) checkAction(a *Action) error {
 		return fmt.Errorf("there is no task %s", a.Task)
 	}
 	for _, t := range a.Tasks {
-		if err := glob(t); err != nil {
+		if err := Glob(t); err != nil {
 			return err
 		}
 	}
@@ -351,7 +354,7 @@ func checkHostWord(w string) error {
 	}
 	for _, n := range names {
 		if strings.ContainsAny(n, "*?") {
-			if err := glob(n); err != nil {
+			if err := Glob(n); err != nil {
 				return err
 			}
 		} else if !defName.MatchString(n) {
@@ -361,14 +364,16 @@ func checkHostWord(w string) error {
 	return nil
 }
 
-func glob(pattern string) error {
+// Glob says what is wrong with a pattern of names, as path.Match has them.
+func Glob(pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
 		return fmt.Errorf("%q is no pattern", pattern)
 	}
 	return nil
 }
 
-func match(pattern, name string) bool {
+// Match reports whether a name fits a pattern; none fits one that is wrong.
+func Match(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil
 }

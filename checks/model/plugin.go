@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"fmt"
@@ -18,6 +18,7 @@ const (
 	Unknown
 )
 
+// String gives the status as plugins write it; what is no status is UNKNOWN.
 func (s Status) String() string {
 	if s < OK || s > Unknown {
 		return "UNKNOWN"
@@ -34,6 +35,12 @@ func ParseStatus(word string) (Status, error) {
 	}
 	return Unknown, fmt.Errorf("%q is no status; there are ok, warning, critical and unknown", word)
 }
+
+// Worse reports whether a status is worse than another: OK, WARNING, UNKNOWN, CRITICAL.
+func (s Status) Worse(than Status) bool { return Rank(s) < Rank(than) }
+
+// Rank puts the worst first: CRITICAL, UNKNOWN, WARNING, OK.
+func Rank(s Status) int { return [...]int{3, 2, 0, 1}[s] }
 
 // Output is what a plugin said.
 type Output struct {
@@ -95,13 +102,13 @@ func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 func ParseOutput(stdout string) Output {
 	var o Output
 	var perf string
-	o.Line, o.Long, perf = splitOutput(stdout)
+	o.Line, o.Long, perf = SplitOutput(stdout)
 	o.Perf, o.Garbled = ParsePerf(perf)
 	return o
 }
 
-// splitOutput takes the first line, the long text and the performance data apart, as they were written.
-func splitOutput(stdout string) (line, long, perf string) {
+// SplitOutput takes the first line, the long text and the performance data apart, as they were written.
+func SplitOutput(stdout string) (line, long, perf string) {
 	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
 	line, perf, _ = strings.Cut(first, "|")
 	var text []string

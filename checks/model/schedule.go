@@ -1,6 +1,8 @@
-package checks
+package model
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -87,10 +89,10 @@ func (s Schedule) String() string { return s.text }
 // Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
-	if s.never() {
+	if s.Never() {
 		return time.Time{}
 	}
-	share := part(key)
+	share := Part(key)
 	if s.cron == nil {
 		offset := time.Duration(share * float64(s.every))
 		n := t.Add(-offset).Truncate(s.every).Add(s.every).Add(offset)
@@ -107,7 +109,23 @@ func (s Schedule) Next(t time.Time, key string) time.Time {
 	return n.Add(shift)
 }
 
-// same reports whether two schedules are due at the same times.
-func (s Schedule) same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }
+// Same reports whether two schedules are due at the same times.
+func (s Schedule) Same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }
 
-func (s Schedule) never() bool { return s.cron == nil && s.every == 0 }
+// Never reports whether it is never due: nothing but an action or a person has the check run.
+func (s Schedule) Never() bool { return s.cron == nil && s.every == 0 }
+
+// Part gives a number from 0 to 1 that belongs to a key.
+func Part(key string) float64 {
+	sum := sha256.Sum256([]byte(key))
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
+
+// ByClock reports whether it is of cron fields: the clock on the wall says when it is due.
+func (s Schedule) ByClock() bool { return s.cron != nil }
+
+// Fixed reports whether it names some hours, so that each of its times comes once on a day when clocks are changed.
+func (s Schedule) Fixed() bool { return s.fixed }
+
+// Every gives the time from one run to the next; 0: the clock says when it is due, or nothing does.
+func (s Schedule) Every() time.Duration { return s.every }

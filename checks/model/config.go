@@ -1,4 +1,4 @@
-package checks
+package model
 
 import (
 	"bytes"
@@ -137,11 +137,12 @@ type Node struct {
 
 // The words of catch_up.
 const (
-	skip = "skip"
-	once = "once"
+	Skip = "skip"
+	Once = "once"
 )
 
-func (c *Config) defaults() {
+// Defaults fills in what is not set.
+func (c *Config) Defaults() {
 	number := func(n *int, v int) {
 		if *n <= 0 {
 			*n = v
@@ -163,14 +164,14 @@ func (c *Config) defaults() {
 	wait(&c.Keep.Hours, 730*day)
 	wait(&c.Keep.Days, 3650*day)
 	if c.CatchUp == "" {
-		c.CatchUp = skip
+		c.CatchUp = Skip
 	}
 }
 
 const day = 24 * time.Hour
 
-// load gives what jarvis.yaml and the files of Dir declare together.
-func (c *Config) load() (*Defs, error) {
+// Load gives what jarvis.yaml and the files of Dir declare together.
+func (c *Config) Load() (*Defs, error) {
 	all := c.Defs.clone()
 	if c.Dir == "" {
 		return all, nil
@@ -213,12 +214,13 @@ func readYAML(b []byte, into any) error {
 		}
 		return fmt.Errorf("line %d: %s: %s", le.Mark.Line, what, le.Message)
 	}
-	return errors.New(noField.ReplaceAllString(oneLine(err), `there is no key "$1" here`))
+	return errors.New(noField.ReplaceAllString(OneLine(err), `there is no key "$1" here`))
 }
 
 var noField = pattern.New(`field (\S+) not found in type \S+`)
 
-func oneLine(err error) string {
+// OneLine gives what an error says in one line, without the words that the reader of YAML begins with.
+func OneLine(err error) string {
 	return strings.Join(strings.Fields(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: ")), " ")
 }
 
@@ -252,5 +254,5 @@ const (
 // Kinds in the order in which people read them.
 var Kinds = []string{KindHost, KindTask, KindSchedule, KindHostTask, KindAction, KindContact, KindNode}
 
-// hostTask is the name of the check that a host answers at all; no task may have it.
-const hostTask = "host"
+// HostAnswers is the name of the check that a host answers at all; no task may have it.
+const HostAnswers = "host"
