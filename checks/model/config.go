@@ -180,7 +180,10 @@ func (c *Config) Defaults() {
 const day = 24 * time.Hour
 
 // Load gives what jarvis.yaml and the files of Dir declare together.
-func (c *Config) Load() (*Defs, error) {
+func (c *Config) Load() (*Defs, error) { return c.LoadBut(func(string) bool { return false }) }
+
+// LoadBut is Load without the files of Dir that skip names.
+func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
 	all := c.Defs.clone()
 	if c.Dir == "" {
 		return all, nil
@@ -193,20 +196,44 @@ func (c *Config) Load() (*Defs, error) {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
 	for _, f := range files {
+		if skip(f) {
+			continue
+		}
 		b, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err
 		}
-		var d Defs
-		if len(bytes.TrimSpace(b)) > 0 {
-			err = readYAML(b, &d)
-		}
+		d, err := ReadDefs(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}
-		all.add(&d)
+		all.add(d)
 	}
 	return all, nil
+}
+
+// ReadDefs reads a file of definitions. One that says nothing, as all of it is comments, declares nothing.
+func ReadDefs(text []byte) (*Defs, error) {
+	var d Defs
+	says := false
+	for l := range bytes.Lines(text) {
+		l = bytes.TrimSpace(l)
+		says = says || len(l) > 0 && l[0] != '#'
+	}
+	if !says {
+		return &d, nil
+	}
+	if err := readYAML(text, &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// Together gives what both declare.
+func Together(a, b *Defs) *Defs {
+	out := a.clone()
+	out.add(b)
+	return out
 }
 
 // readYAML reads a document into a struct; keys that it does not have are errors.

@@ -17,6 +17,12 @@ func defs(t *testing.T, text string) *Defs {
 	return &d
 }
 
+func TestAFileOfCommentsDeclaresNothing(t *testing.T) {
+	if d, err := ReadDefs([]byte("# tasks:\n\n  # - {name: a}\n")); err != nil || len(d.Tasks) > 0 {
+		t.Error(d, err)
+	}
+}
+
 const shared = `
 hosts:
   - {name: server, template: true, groups: [linux], vars: {warn: 10%, load: 5}}

@@ -77,6 +77,15 @@ func Read(path string) (*Tree, error) {
 	return t, nil
 }
 
+// Parse reads objects that stand in no file of this machine; name is said as theirs. Files that they name are not read.
+func Parse(name string, src []byte) *Tree {
+	t := newTree()
+	t.Files = []string{name}
+	t.objects(name, src)
+	t.finish()
+	return t
+}
+
 func newTree() *Tree {
 	return &Tree{told: map[Fault]bool{}, seen: map[string]bool{}, templates: map[string]*Object{}, named: map[string]*Object{}, groups: map[string]*members{}}
 }

@@ -11,12 +11,7 @@ import (
 )
 
 // parse reads one file of objects, as the tests and the fuzzer write it.
-func parse(src string) *Tree {
-	t := newTree()
-	t.objects("a.cfg", []byte(src))
-	t.finish()
-	return t
-}
+func parse(src string) *Tree { return Parse("a.cfg", []byte(src)) }
 
 func faults(t *Tree) []string {
 	var out []string

@@ -6,7 +6,7 @@
 //	5  lab  bot/*  pages            (played, one chat network each, seen in a browser)
 //	4  bot  web  reach
 //	3  command  workers/all
-//	2  workers/*  tasklog  checks   (workers never import each other, nor store)
+//	2  workers/*  tasklog  checks  checks/transfer   (workers never import each other, nor store)
 //	   inventory  agent
 //	1½ provider  checks/model
 //	1  pipeline  fleet  access  cloudinit  backup  keyring  post
@@ -50,6 +50,8 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 1.5, true
 	case "checks/model": // what checks are, below what runs them
 		return 1.5, true
+	case "checks/transfer": // makes what checks/model reads
+		return 2, true
 	case "tasklog", "checks", "inventory", "agent":
 		return 2, true
 	case "command", "workers/all":
