@@ -57,6 +57,9 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err := m.pieces(ctx, "DELETE FROM check_notices WHERE id IN (SELECT id FROM check_notices ORDER BY id LIMIT ?) AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
 		return err
 	}
+	if err := m.pieces(ctx, "DELETE FROM check_threads WHERE (contact, host, task) IN (SELECT contact, host, task FROM check_threads WHERE at < ? LIMIT ?)", ago(keep.Days), forgetPiece); err != nil {
+		return err
+	}
 	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.Results), forgetPiece); err != nil {
 		return err
 	}

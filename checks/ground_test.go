@@ -14,6 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -28,6 +29,7 @@ type ground struct {
 	stop func()
 	// registry: there is an engine with these steps; nil: there is none.
 	registry *pipeline.Registry
+	mailBy   post.MailConfig
 	// do is World.Do.
 	do func(ctx context.Context, line, key string) error
 
@@ -83,7 +85,7 @@ func (g *ground) start() {
 		}
 		services = append(services, engine.Run)
 	}
-	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Do: g.do, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
+	if err := m.Open(g.t.Context(), World{DB: db, Engine: engine, Do: g.do, Mail: g.mailBy, Now: g.wall, Target: func(_ context.Context, w string) (remote.Target, error) { return remote.Target{Addr: w}, nil }}); err != nil {
 		g.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -18,7 +18,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		f    func(context.Context)
 	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
 		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
-		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
+		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople, m.sendLetters)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
@@ -276,7 +276,7 @@ func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
 		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
-			if t := now.Add(p.spread(soon / 3)); p.index == notQueued || t.Before(p.due) {
+			if t := p.soonest(now.Add(p.spread(soon / 3))); p.index == notQueued || t.Before(p.due) {
 				m.due.at(p, t)
 			}
 		}
@@ -307,7 +307,7 @@ func (m *Monitor) reschedule(p *pair) {
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)
 	case p.stand.Down && !p.where.down: // the host came back meanwhile
-		m.due.at(p, now.Add(p.spread(soon/3)))
+		m.due.at(p, p.soonest(now.Add(p.spread(soon/3))))
 	default:
 		m.due.at(p, p.next(now))
 	}

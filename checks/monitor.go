@@ -12,6 +12,7 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 )
@@ -26,16 +27,18 @@ type World struct {
 	// Through has a target be reached through a silo; nil: every host is reached from here.
 	Through func(t *remote.Target, silo string)
 	// Do runs a command of the bot for an action. The same key is given again when it is not known whether it ran.
-	Do  func(ctx context.Context, line, key string) error
-	Now func() time.Time // nil: time.Now
-	Log *slog.Logger
+	Do   func(ctx context.Context, line, key string) error
+	Mail post.MailConfig  // of contacts that are told by mail; SetMail changes it
+	Now  func() time.Time // nil: time.Now
+	Log  *slog.Logger
 }
 
 // Monitor runs checks. It is safe for concurrent use.
 type Monitor struct {
 	World
-	cfg atomic.Pointer[model.Config]
-	run func(context.Context, job) outcome // tests put their own here
+	cfg  atomic.Pointer[model.Config]
+	mail atomic.Pointer[post.MailConfig]
+	run  func(context.Context, job) outcome // tests put their own here
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
@@ -50,8 +53,9 @@ type Monitor struct {
 	cat *model.Catalog
 	rec model.Record
 	ownership
-	readFrom  int64 // transactions from this one on may have written states that are not read; commit guards it
-	lostPairs bool  // some that are declared were taken off the record by another node
+	onRecord  onRecord // the hosts of the record; commit guards it
+	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
+	lostPairs bool     // some that are declared were taken off the record by another node
 	waitAsked map[int64]chan struct{}
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
@@ -78,6 +82,7 @@ type Monitor struct {
 	results   chan struct{} // done has some
 	outbox    chan struct{} // something is to be done
 	gathering chan struct{} // something is to be said
+	letters   chan struct{} // something is to be sent
 	asked     chan struct{} // a run may be asked for
 	redo      chan struct{} // what is declared is to be read again
 	moving    chan struct{} // who has which part may change
@@ -92,7 +97,7 @@ func New(cfg model.Config) (*Monitor, error) {
 	}
 	cfg.Defaults()
 	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), letters: make(chan struct{}, 1),
 		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
 	m.cfg.Store(&cfg)
@@ -123,6 +128,7 @@ func (m *Monitor) Reload(ctx context.Context, cfg model.Config) error {
 // Open reads the record. Run does the work.
 func (m *Monitor) Open(ctx context.Context, w World) error {
 	m.World = w
+	m.SetMail(w.Mail)
 	if m.Now == nil {
 		m.Now = time.Now
 	}

@@ -2,13 +2,10 @@ package checks
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -79,10 +76,17 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 	m.mu.Lock()
 	cat := m.cat
 	m.mu.Unlock()
-	notices := noticesOf(cat, rows)
+	heard := heardBy(cat, rows)
 	now := m.now().UnixMilli()
 	err = m.DB.Write(ctx, func(tx store.Tx) error {
-		for _, n := range notices {
+		for _, h := range heard {
+			if !h.contact.InChat() {
+				if err := h.letter(ctx, tx, now); err != nil {
+					return err
+				}
+			}
+		}
+		for _, n := range noticesOf(heard) {
 			if _, err := tx.Exec(ctx, "INSERT INTO check_notices (at, person, channel, line) VALUES (?, ?, ?, ?)", now, n.Person, n.Channel, n.Line); err != nil {
 				return err
 			}
@@ -98,171 +102,66 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 		return 0, err
 	}
 	m.news.poke()
+	poke(m.letters)
 	m.tellNodes(newsNotices)
 	return 0, nil
 }
 
-// bunch is events that are said in one line.
-type bunch struct {
-	on     string
-	task   string
-	status model.Status
-	rows   []outboxRow
+// hearing is what one contact is told in one round.
+type hearing struct {
+	contact model.Contact
+	rows    []outboxRow
 }
 
-// noticesOf makes notices of rows: those of a kind and a check in one line.
-func noticesOf(c *model.Catalog, rows []outboxRow) []Notice {
-	byContact := map[model.Contact][]*bunch{}
-	var contacts []model.Contact
+// heardBy gives who is told what: places of chat that are the same are one.
+func heardBy(c *model.Catalog, rows []outboxRow) []*hearing {
+	type place struct{ name, person, channel string }
+	var out []*hearing
+	of := map[place]*hearing{}
 	for _, r := range rows {
 		for _, to := range c.ContactsOf(r.action) {
-			if _, ok := byContact[to]; !ok {
-				contacts = append(contacts, to)
+			at := place{to.Name, to.Person, to.Channel}
+			if to.InChat() {
+				at.name = ""
 			}
-			list := byContact[to]
-			i := slices.IndexFunc(list, func(b *bunch) bool { return b.on == r.On && b.task == r.Task && b.status == r.Status })
-			if i < 0 {
-				list = append(list, &bunch{on: r.On, task: r.Task, status: r.Status})
-				i = len(list) - 1
+			h := of[at]
+			if h == nil {
+				h = &hearing{contact: to}
+				of[at], out = h, append(out, h)
 			}
-			list[i].rows = append(list[i].rows, r)
-			byContact[to] = list
-		}
-	}
-	var out []Notice
-	for _, to := range contacts {
-		list := byContact[to]
-		if len(list) > maxLines {
-			out = append(out, Notice{Person: to.Person, Channel: to.Channel, Line: summary(list)})
-			continue
-		}
-		for _, b := range list {
-			out = append(out, Notice{Person: to.Person, Channel: to.Channel, Line: b.line()})
+			h.rows = append(h.rows, r)
 		}
 	}
 	return out
 }
 
-// maxNamed is how many hosts a line names.
-const maxNamed = 8
+// bunches puts what is said in one line together.
+func bunches(rows []outboxRow) (out []*bunch) {
+	for _, r := range rows {
+		i := slices.IndexFunc(out, func(b *bunch) bool { return b.on == r.On && b.task == r.Task && b.status == r.Status })
+		if i < 0 {
+			out = append(out, &bunch{on: r.On, task: r.Task, status: r.Status})
+			i = len(out) - 1
+		}
+		out[i].rows = append(out[i].rows, r)
+	}
+	return out
+}
 
-func (b *bunch) hosts() (names string, n int) {
-	var list []string
-	for _, r := range b.rows {
-		if !slices.Contains(list, r.Host) {
-			list = append(list, r.Host)
+// noticesOf makes notices of what chat is told: those of a kind and a check in one line.
+func noticesOf(heard []*hearing) (out []Notice) {
+	for _, h := range heard {
+		if !h.contact.InChat() {
+			continue
+		}
+		list := bunches(h.rows)
+		if len(list) > maxLines {
+			out = append(out, Notice{Person: h.contact.Person, Channel: h.contact.Channel, Line: summary(list)})
+			continue
+		}
+		for _, b := range list {
+			out = append(out, Notice{Person: h.contact.Person, Channel: h.contact.Channel, Line: b.line()})
 		}
 	}
-	slices.Sort(list)
-	n = len(list)
-	if n == 1 {
-		return list[0], 1
-	}
-	text := fleet.Fold(list)
-	if len(text) > 120 {
-		text = strings.Join(list[:min(maxNamed, n)], ", ")
-		if n > maxNamed {
-			text += ", …"
-		}
-	}
-	return fmt.Sprintf("%d hosts: %s", n, text), n
-}
-
-// line is one sentence, that says what to do next.
-func (b *bunch) line() string {
-	names, n := b.hosts()
-	e := b.rows[len(b.rows)-1].Event
-	said := ""
-	if n == 1 && e.Line != "" {
-		said = ": " + clip(e.Line, 200)
-	}
-	more := fmt.Sprintf(" `checks %s`", b.task)
-	if n == 1 {
-		more = fmt.Sprintf(" `check show %s on %s`", b.task, e.Host)
-	}
-	was := ""
-	if n == 1 && e.Was > 0 {
-		was = " after " + short(e.Was)
-	}
-	if b.task == model.HostAnswers {
-		switch {
-		case b.on == string(model.Recovery) && n == 1:
-			return fmt.Sprintf("%s answers again%s", names, was)
-		case b.on == string(model.Recovery):
-			return fmt.Sprintf("answer again: %s", names)
-		case b.on == string(model.Problem) && n == 1:
-			return fmt.Sprintf("%s %scan not be reached%s", names, still(e.Again), said)
-		case b.on == string(model.Problem):
-			return fmt.Sprintf("can not be reached: %s. `checks %s`", names, model.HostAnswers)
-		}
-	}
-	switch b.on {
-	case string(model.Recovery):
-		return fmt.Sprintf("%s is OK again on %s%s", b.task, names, was)
-	case string(model.Flaps):
-		return fmt.Sprintf("%s keeps changing (flapping) on %s; I am quiet about it until it settles.%s", b.task, names, more)
-	case string(model.Steady):
-		return fmt.Sprintf("%s has settled (%s) on %s", b.task, b.status, names)
-	case model.OnStays:
-		return fmt.Sprintf("%s is still %s on %s%s%s.%s", b.task, b.status, names, was, said, more)
-	}
-	return fmt.Sprintf("%s is %s%s on %s%s.%s", b.task, still(e.Again), b.status, names, strings.TrimRight(said, "."), more)
-}
-
-func still(again bool) string {
-	if again {
-		return "still "
-	}
-	return ""
-}
-
-// summary is one line for very many.
-func summary(list []*bunch) string {
-	problems, recoveries, hosts := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	bad, well := 0, 0
-	for _, b := range list {
-		for _, r := range b.rows {
-			hosts[r.Host] = true
-			if b.on == string(model.Recovery) || b.on == string(model.Steady) {
-				recoveries[b.task] = true
-				well++
-			} else {
-				problems[b.task] = true
-				bad++
-			}
-		}
-	}
-	var parts []string
-	if bad > 0 {
-		parts = append(parts, fmt.Sprintf("%d problems (%s)", bad, some(problems)))
-	}
-	if well > 0 {
-		parts = append(parts, fmt.Sprintf("%d checks are OK again (%s)", well, some(recoveries)))
-	}
-	return fmt.Sprintf("on %d hosts: %s. `checks` lists what is wrong now", len(hosts), strings.Join(parts, ", "))
-}
-
-func some(set map[string]bool) string {
-	var list []string
-	for k := range set {
-		list = append(list, k)
-	}
-	slices.Sort(list)
-	if len(list) > 5 {
-		list = append(list[:5], "…")
-	}
-	return strings.Join(list, ", ")
-}
-
-// short writes a time as people say it: 45s, 12m, 3h20m, 2d4h.
-func short(d time.Duration) string {
-	switch d = d.Round(time.Second); {
-	case d < time.Minute:
-		return d.String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < day:
-		return strings.TrimSuffix(fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60), "0m")
-	}
-	return fmt.Sprintf("%dd%dh", int(d/day), int(d%day/time.Hour))
+	return out
 }

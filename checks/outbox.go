@@ -28,16 +28,22 @@ type outboxRow struct {
 	at     time.Time
 	action string
 	tries  int
+	body   string // all that stands there
 	Event
 }
 
 // act does what is in the outbox, each at least once, until ctx ends.
 func (m *Monitor) act(ctx context.Context) {
+	m.doAll(ctx, rowDo, m.outbox, m.doAction)
+}
+
+// doAll does the rows of a kind, a few at once. Those that fail are tried again.
+func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{}, do func(context.Context, outboxRow) error) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		rows, err := m.openRows(ctx, rowDo, 64)
-		if err == nil {
+		rows, err := m.openRows(ctx, kind, 64)
+		if err == nil && kind == rowDo {
 			err = m.gone(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -51,7 +57,7 @@ func (m *Monitor) act(ctx context.Context) {
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
-				m.doRow(ctx, r)
+				m.doRow(ctx, r, do)
 			})
 		}
 		wg.Wait()
@@ -61,7 +67,7 @@ func (m *Monitor) act(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.outbox:
+		case <-fresh:
 		case <-again.C:
 		}
 	}
@@ -84,7 +90,7 @@ func (m *Monitor) openRows(ctx context.Context, kind string, limit int) ([]outbo
 		if err := json.Unmarshal([]byte(event), &r.Event); err != nil {
 			return nil, fmt.Errorf("row %d of the outbox: %w", r.id, err)
 		}
-		r.at = time.UnixMilli(at)
+		r.at, r.body = time.UnixMilli(at), event
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -107,8 +113,8 @@ func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) err
 var errLater = errors.New("its result says that it is done")
 
 // doRow does one, and notes what came of it.
-func (m *Monitor) doRow(ctx context.Context, r outboxRow) {
-	err := guard.Call(func() error { return m.doAction(ctx, r) }) // it is tried again, and given up in the end
+func (m *Monitor) doRow(ctx context.Context, r outboxRow, do func(context.Context, outboxRow) error) {
+	err := guard.Call(func() error { return do(ctx, r) }) // it is tried again, and given up in the end
 	if p := (*guard.Panic)(nil); errors.As(err, &p) {
 		guard.Log(m.Log, "do what follows on a result", "action", r.action, "check", r.Key.String())(p)
 	}
@@ -192,9 +198,11 @@ type told struct {
 	Event
 }
 
-func (r *outboxRow) told() ([]byte, error) {
-	return json.Marshal(told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event})
+func (r *outboxRow) asTold() told {
+	return told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event}
 }
+
+func (r *outboxRow) told() ([]byte, error) { return json.Marshal(r.asTold()) }
 
 // environment tells a task of an action what it is about. The words are of a host: a shell must quote them.
 func (r *outboxRow) environment() map[string]string {

@@ -168,8 +168,8 @@ func (p *pair) onDemand() bool { return p.Task != model.HostAnswers && p.Schedul
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
 	if p.Def != nil && p.Def.Retry > 0 && p.stand.Status != model.OK && p.stand.Soft() && !p.stand.Down {
-		if n := p.Schedule.Next(now, p.String()); n.IsZero() || now.Add(p.Def.Retry).Before(n) {
-			return now.Add(p.Def.Retry)
+		if n, again := p.Schedule.Next(now, p.String()), now.Add(p.Def.Retry); p.Schedule.May(again) && (n.IsZero() || again.Before(n)) {
+			return again
 		}
 	}
 	from := now
@@ -189,7 +189,7 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 		}
 		n := p.Schedule.Next(now, p.String())
 		if p.Schedule.Every() > 0 { // every so often: the first time soon
-			if s := now.Add(p.spread(soon)); s.Before(n) {
+			if s := now.Add(p.spread(soon)); s.Before(n) && p.Schedule.May(s) {
 				return s
 			}
 		}
@@ -209,11 +209,19 @@ func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 	case due.IsZero(), due.After(now):
 		return due
 	case !due.After(alive), now.Sub(due) < smallStep:
-		return now
+		return p.soonest(now)
 	case policy == model.Once:
-		return now.Add(p.spread(soon))
+		return p.soonest(now.Add(p.spread(soon)))
 	}
 	return p.Schedule.Next(now, p.String())
+}
+
+// soonest gives t, or the next time that is due when t is outside of the task's period.
+func (p *pair) soonest(t time.Time) time.Time {
+	if p.Schedule.May(t) {
+		return t
+	}
+	return p.Schedule.Next(t, p.String())
 }
 
 // spread gives each pair its own part of d, always the same.

@@ -419,9 +419,10 @@ type Done struct {
 	At     time.Time `json:"at"`
 	Action string    `json:"action"`
 	Event
-	Done  time.Time `json:"done,omitzero"`
-	Tries int       `json:"tries,omitempty"`
-	Error string    `json:"error,omitempty"`
+	Contact string    `json:"contact,omitempty"` // who is told by it, outside of chat
+	Done    time.Time `json:"done,omitzero"`
+	Tries   int       `json:"tries,omitempty"`
+	Error   string    `json:"error,omitempty"`
 }
 
 // Acted gives the last actions, the newest first.
@@ -439,9 +440,11 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := rows.Scan(&d.ID, &at, &d.Action, &event, &done, &d.Tries, &d.Error); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal([]byte(event), &d.Event); err != nil {
+		var l letter
+		if err := json.Unmarshal([]byte(event), &l); err != nil {
 			return nil, err
 		}
+		d.Event, d.Contact = l.Event, l.Contact
 		d.At = time.UnixMilli(at)
 		if done > 0 {
 			d.Done = time.UnixMilli(done)

@@ -17,16 +17,25 @@ import (
 func (m *Monitor) refresh(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	if err := m.readChanged(ctx); err != nil {
-		return err
-	}
 	defs, left, err := m.declared(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { m.leave(left) }()
-	rec, err := m.readRecord(ctx, defs)
+	all, err := m.readRecord(ctx, defs)
 	if err != nil {
+		return err
+	}
+	if err := m.count(ctx, defs, all.record(), func(*host) bool { return true }); err != nil {
+		return err
+	}
+	m.onRecord = all
+	return nil
+}
+
+// count makes definitions and a record those that count. Hosts that moved are looked for again. commit is held.
+func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record, moved func(*host) bool) error {
+	if err := m.readChanged(ctx); err != nil {
 		return err
 	}
 	ours := m.name()
@@ -58,7 +67,7 @@ func (m *Monitor) refresh(ctx context.Context) error {
 	for _, p := range made {
 		m.pairs[p.Key], m.byID[p.id] = p, p
 	}
-	m.adopt(cat, rec)
+	m.adopt(cat, rec, moved)
 	poke(m.moving)
 	return nil
 }
@@ -77,11 +86,13 @@ func (m *Monitor) leave(left []model.Definition) {
 }
 
 // adopt makes a catalog the one that counts. mu is held.
-func (m *Monitor) adopt(cat *model.Catalog, rec model.Record) {
+func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) bool) {
 	now := m.now()
 	m.cat, m.rec = cat, rec
 	for _, h := range m.hosts {
-		h.target = nil
+		if moved(h) {
+			h.target = nil
+		}
 	}
 	live := map[*host]bool{}
 	for k, plan := range cat.Plans {
@@ -185,62 +196,6 @@ func (p *pair) mayTell() bool {
 	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
 }
 
-// readRecord asks the engine for hosts with an address, and for clusters and groups.
-func (m *Monitor) readRecord(ctx context.Context, defs *model.Defs) (model.Record, error) {
-	rec := model.Record{Clusters: map[string][]string{}, Silos: map[string]string{}}
-	if m.Engine == nil || len(defs.HostTasks) == 0 {
-		return rec, nil
-	}
-	runs, err := m.Engine.Hosts(ctx, "", maxRecord)
-	if err != nil {
-		return rec, err
-	}
-	groups, err := m.Engine.Groups(ctx)
-	if err != nil {
-		return rec, err
-	}
-	in := map[string][]string{} // by host
-	for g, list := range groups {
-		for _, fqdn := range list {
-			in[fqdn] = append(in[fqdn], g)
-		}
-	}
-	grouped := map[string][]string{}
-	names := map[int64]string{}
-	for _, r := range runs {
-		if r.Reach.Addr == "" || !model.IsName(r.Host) {
-			continue
-		}
-		rec.Hosts = append(rec.Hosts, r.Host)
-		if silo := r.Silo(); silo != "" {
-			rec.Silos[r.Host] = silo
-		}
-		for _, g := range in[r.FQDN] {
-			grouped[g] = append(grouped[g], r.Host)
-		}
-		if r.Cluster == 0 {
-			continue
-		}
-		if _, ok := names[r.Cluster]; !ok {
-			cl, err := m.Engine.ClusterOf(ctx, r.Run)
-			if err != nil {
-				return rec, err
-			}
-			names[r.Cluster] = cl.Name
-		}
-		rec.Clusters[names[r.Cluster]] = append(rec.Clusters[names[r.Cluster]], r.Host)
-	}
-	for g, list := range grouped {
-		if rec.Clusters[g] == nil { // @NAME means the cluster first, as everywhere
-			rec.Clusters[g] = list
-		}
-	}
-	return rec, nil
-}
-
-// maxRecord is how many hosts of the record are known.
-const maxRecord = 100_000
-
 // watch follows the files, and the engine's record.
 func (m *Monitor) watch(ctx context.Context) {
 	var moved <-chan struct{}
@@ -260,7 +215,7 @@ func (m *Monitor) watch(ctx context.Context) {
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
 	files := m.stamp()
-	var rest <-chan time.Time // until the next reading
+	var rest, whole <-chan time.Time // until the next reading; until all is read again, since something has happened
 	waits := false
 	for {
 		again, live := false, false
@@ -276,8 +231,13 @@ func (m *Monitor) watch(ctx context.Context) {
 				m.Log.Error("follow the record", "err", err)
 			}
 			if len(news) > 0 {
-				after, again, live = news[len(news)-1].ID, true, true
+				after, live = news[len(news)-1].ID, true
+				if again = !m.takes(ctx, news); !again && whole == nil {
+					whole = time.After(wholePeriod)
+				}
 			}
+		case <-whole:
+			again, whole = true, nil
 		case <-m.redo:
 			again = true
 		case <-rest:
@@ -305,6 +265,9 @@ func (m *Monitor) watch(ctx context.Context) {
 		}
 	}
 }
+
+// wholePeriod is how long what has gone without an event that we follow, as a host that was forgotten, may still count.
+const wholePeriod = 5 * time.Minute
 
 // longReading is how long it may take to read all again for each thing that happens. With very many checks it takes more, and is
 // done for several together.

@@ -37,6 +37,8 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`ALTER TABLE check_pairs ADD COLUMN rev BIGINT NOT NULL DEFAULT 0`, // of the state
 	`ALTER TABLE check_pairs ADD COLUMN tx BIGINT NOT NULL DEFAULT 0`,  // that wrote it (PostgreSQL)
 	`CREATE TABLE check_shares (name TEXT PRIMARY KEY, holder TEXT NOT NULL, since BIGINT NOT NULL, at BIGINT NOT NULL)`,
+}}, {Name: "checks/3-threads", Stmts: []string{
+	`CREATE TABLE check_threads (contact TEXT NOT NULL, task TEXT NOT NULL, host TEXT NOT NULL, bad BIGINT NOT NULL, letter BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (contact, host, task))`,
 }}}
 
 // Migrations of the tables of checks; they are the same on both databases.

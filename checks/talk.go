@@ -131,6 +131,7 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 		poke(m.asked)
 		poke(m.outbox)
 		poke(m.gathering)
+		poke(m.letters)
 	case newsDone:
 		err = m.hearAnswers(ctx)
 	case newsNotices:

@@ -82,6 +82,7 @@ type Event struct {
 	Status  model.Status  `json:"status"`          // told now
 	Was     time.Duration `json:"was"`             // how long it was what it no longer is; of a recovery: how long it was not OK
 	Since   time.Time     `json:"since"`           // of the status
+	Bad     time.Time     `json:"bad,omitzero"`    // since when it is not OK, or was not; it tells one problem from the next
 	Count   int           `json:"count"`           // results in a row
 	Attempt int           `json:"attempt"`         // problems in a row, at most those after which one is believed
 	Again   bool          `json:"again,omitempty"` // it was acknowledged for a time, and that is over
@@ -93,7 +94,7 @@ type Event struct {
 // add notes one; without an action it is said in the first channel.
 func (s *settled) add(a *model.Rule, on string) {
 	st := &s.stand
-	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
+	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Bad: st.Bad, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
 	}

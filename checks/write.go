@@ -113,6 +113,7 @@ const (
 	rowNotice = "notice"
 	rowDo     = "do"
 	rowRun    = "run"
+	rowLetter = "letter" // what one contact outside of chat is told in one round
 )
 
 // commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and

@@ -18,7 +18,7 @@ func check() Verb {
 	onHost := Param{Name: "host", In: InPath, Doc: "name of a host", Required: true, Word: "on"}
 	one := []Param{task, onHost}
 	oneWith := func(more ...Param) []Param { return append(append([]Param(nil), one...), more...) }
-	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, host_task, action, contact or node", Required: true}
+	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, period, host_task, action, contact or node", Required: true}
 	name := Param{Name: "name", In: InPath, Doc: "its name", Required: true}
 	forTime := Param{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for"}
 	because := Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
@@ -81,7 +81,7 @@ func check() Verb {
 		Word{Name: "defined", Usage: "[KIND]", Role: access.View, Max: -1, Run: ofChecks(listDefinitions),
 			Doc: "lists what was declared by the API or by define"},
 		Word{Name: "define", Usage: "KIND NAME FILE", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(define),
-			Doc: "declares a host, task, schedule, host_task, action, contact or node, or changes it"},
+			Doc: "declares a host, task, schedule, period, host_task, action, contact or node, or changes it"},
 		Word{Name: "undefine", Usage: "KIND NAME", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(undefine),
 			Doc: "takes away what was declared by the API or by define"},
 	)

@@ -330,6 +330,9 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 		if name == "" {
 			name = "notice"
 		}
+		if d.Contact != "" {
+			name += " to " + d.Contact
+		}
 		state := "done"
 		switch {
 		case d.Done.IsZero() && d.Error != "":

@@ -47,7 +47,7 @@ type Config struct {
 	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	Notices   bot.Routes                     `yaml:"notices" doc:"where notices go beside the place where a run was asked: channels, mail, webhooks, with quiet hours and a daily summary (docs/notices.md)"`
-	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices"`
+	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices and for contacts of checks"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
 	Zone      command.Zone                   `yaml:"zone" doc:"time zone of the times that people name, as in deploy … at 03:00; as in Europe/Berlin. When it is set, the times in answers are in it, and otherwise in this machine's" default:"UTC"`

@@ -117,6 +117,12 @@ var everyMistake = []wrongLine{
 	{`  host_tasks:`, ``},
 	{`    - {tasks: [lacks], hosts: [loki]}`, `host_tasks (lacks on loki): nobody sets warn for lacks on loki; write it into vars`},
 	{`    - {tasks: [nothing], hosts: ["*"]}`, `there is no task nothing`},
+	{`  periods:`, ``},
+	{`    - {name: office, when: ["mon-fri 8-18"]}`, `checks.periods[0]: period office: "mon-fri 8-18": "8-18" is no time of a day; write 08:00-18:00`},
+	{`  contacts:`, ``},
+	{`    - {name: a, person: alice, mail: alice@example.org}`, `checks.contacts[0]: contact a names one of person, channel, mail, command and webhook`},
+	{`    - {name: b, mail: alice}`, `checks.contacts[1]: contact b has the mail "alice"; it is an address`},
+	{`    - {name: c, command: [sms]}`, `checks.contacts[2]: contact c has the command "sms"; it begins with the whole path`},
 	{`  actions:`, ``},
 	{`    - {name: tell, notify: [nobody]}`, `there is no contact nobody`},
 	{`pipelines:`, ``},
@@ -230,6 +236,19 @@ func TestARouteToNowhere(t *testing.T) {
 		_, err := Verify(file)
 		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) && c.want != "" {
 			t.Errorf("to %s: %s", c.to, got)
+		}
+	}
+}
+
+// A contact of checks is told by mail, and no server takes any: the server would start, and its mails would wait a day and go.
+func TestAMailThatNobodyTakes(t *testing.T) {
+	for server, want := range map[string]string{"": "checks.contacts[0]: contact alice is told by mail, and mail.server is not set", "mail: {server: \"smtp.example.org:587\", from: jarvis@example.org}\n": ""} {
+		file := filepath.Join(t.TempDir(), "jarvis.yaml")
+		if err := os.WriteFile(file, []byte(server+"checks: {contacts: [{name: alice, mail: alice@example.org}]}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Verify(file); want == "" && err != nil || !strings.Contains(fmt.Sprint(err), want) && want != "" {
+			t.Errorf("%q: %v", server, err)
 		}
 	}
 }

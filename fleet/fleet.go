@@ -16,6 +16,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -108,6 +109,18 @@ func (e *RefusedHostsError) Error() string {
 }
 func (e *RefusedHostsError) Unwrap() error { return e.Login }
 
+// AlikeHostsError: the same happened to several hosts.
+type AlikeHostsError struct{ Hosts []*HostError }
+
+func (e *AlikeHostsError) Error() string {
+	names := make([]string, len(e.Hosts))
+	for i, h := range e.Hosts {
+		names[i] = h.Host.Name
+	}
+	return Fold(names) + ": " + Why(e.Hosts[0].Err)
+}
+func (e *AlikeHostsError) Unwrap() error { return e.Hosts[0] }
+
 // Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named together.
 func Why(err error) string {
 	if l, is := err.(*remote.LoginError); is { //nolint:errorlint // one in another, as of a jump host, is told with its address
@@ -118,6 +131,10 @@ func Why(err error) string {
 
 // ErrNobody: there is no host to work with.
 var ErrNobody = errors.New("no host is left")
+
+// others is how long hosts have, when one cannot be reached, to be named with it: nothing is done then, but nobody wants to hear of
+// ten that are down one after the other.
+const others = 3 * time.Second
 
 // Open connects to all hosts. Unless Skip says otherwise, all or none: the error names each host that failed.
 func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
@@ -138,6 +155,15 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	defer stop()
 	var mu sync.Mutex
 	done := 0
+	var late *time.Timer
+	giveUp := func(err error) {
+		var login *remote.LoginError
+		if errors.As(err, &login) {
+			stop()
+		} else if late == nil {
+			late = time.AfterFunc(others, guard.Func(guard.Count, stop))
+		}
+	}
 	var wg guard.Group
 	for i, h := range hosts {
 		select {
@@ -160,7 +186,7 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 				o.Failed(h, g.err)
 			}
 			if g.err != nil && !o.Skip && !goesOn(g.err) {
-				stop()
+				giveUp(g.err)
 			}
 			if o.Opened != nil {
 				o.Opened(done, len(hosts))
@@ -168,8 +194,10 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 		})
 	}
 	wg.Wait()
+	gaveUp := late != nil && !late.Stop()
 	f := &Fleet{}
 	var failed []*HostError
+	unasked := 0
 	unknown := &UnknownHostsError{}
 	for i, g := range got {
 		if g.err != nil {
@@ -178,7 +206,9 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 			switch {
 			case errors.Is(g.err, remote.ErrUnknownHost):
 				unknown.Names = append(unknown.Names, hosts[i].Name)
-			case !errors.Is(g.err, context.Canceled):
+			case errors.Is(g.err, context.Canceled):
+				unasked++
+			default:
 				failed = append(failed, e)
 			}
 			continue
@@ -188,6 +218,9 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	errs := together(failed)
 	if len(unknown.Names) > 0 {
 		errs = append([]error{unknown}, errs...)
+	}
+	if gaveUp && unasked > 0 {
+		errs = append(errs, fmt.Errorf("no answer was awaited of %d more", unasked))
 	}
 	watch, end := context.WithCancel(context.WithoutCancel(ctx))
 	f.end = end
@@ -213,22 +246,33 @@ func goesOn(err error) bool {
 	return errors.Is(err, remote.ErrUnknownHost) || errors.As(err, &login) && !login.Password
 }
 
-// together makes one error of hosts that did not let us in for the same reason; order stays.
+// together makes one error of hosts to which the same happened; order stays.
 func together(lost []*HostError) []error {
-	var out []error
-	at := map[string]*RefusedHostsError{}
+	var order []string
+	alike := map[string][]*HostError{}
 	for _, e := range lost {
-		login, is := e.Err.(*remote.LoginError) //nolint:errorlint // one in another, as of a jump host, is told by itself
-		if !is {
-			out = append(out, e)
-			continue
+		why := Why(e.Err)
+		if alike[why] == nil {
+			order = append(order, why)
 		}
-		why := Why(login)
-		if at[why] == nil {
-			at[why] = &RefusedHostsError{Login: login}
-			out = append(out, at[why])
+		alike[why] = append(alike[why], e)
+	}
+	var out []error
+	for _, why := range order {
+		list := alike[why]
+		login, is := list[0].Err.(*remote.LoginError) //nolint:errorlint // one in another, as of a jump host, is told by itself
+		switch {
+		case is:
+			r := &RefusedHostsError{Login: login}
+			for _, e := range list {
+				r.Names = append(r.Names, e.Host.Name)
+			}
+			out = append(out, r)
+		case len(list) == 1:
+			out = append(out, list[0])
+		default:
+			out = append(out, &AlikeHostsError{list})
 		}
-		at[why].Names = append(at[why].Names, e.Host.Name)
 	}
 	return out
 }

@@ -61,6 +61,7 @@ type Lock struct {
 	held []*heldLock
 	wg   guard.Group
 	lose context.CancelCauseFunc
+	drop context.CancelFunc // ends what has not let go
 
 	// watch ends first of all at Release: a flock that ends because it was told to is not lost.
 	watch   context.Context
@@ -108,17 +109,19 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 	lockCtx, lose := context.WithCancelCause(context.WithoutCancel(ctx))
 	l := &Lock{ctx: lockCtx, lose: lose, held: make([]*heldLock, len(f.Hosts))}
 	l.watch, l.unwatch = context.WithCancel(lockCtx)
+	var hold context.Context // what the flocks run in: that one host is gone ends none of the others, so that each says how it ended
+	hold, l.drop = context.WithCancel(context.WithoutCancel(ctx))
 	for i, h := range f.Hosts {
 		l.held[i] = &heldLock{host: h, in: newMailbox(), word: rand.Text(), taken: make(chan struct{}), lines: make(chan string, 4), done: make(chan error, 1)}
 	}
 	errs := f.each(func(i int, h Host, c *remote.Client) error {
 		k := l.held[i]
 		l.wg.Go(func(p *guard.Panic) { k.done <- p }, func() {
-			res, err := c.Run(lockCtx, remote.Command{Args: o.args(k.word), Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear, Apart: true, Hold: true})
+			res, err := c.Run(hold, remote.Command{Args: o.args(k.word), Sudo: o.Sudo, Stdin: k.in, Stdout: k.hear, Apart: true, Hold: true})
 			switch {
 			case err != nil || res.Exit == 0:
 			case res.Exit == 1 && res.Stderr == "":
-				err = l.holder(lockCtx, c, o)
+				err = l.holder(hold, c, o)
 			case res.Exit == exitDenied && o.Dir != "":
 				err = deniedBy(res.Stderr)
 			default:
@@ -308,25 +311,35 @@ func (l *Lock) Release() error {
 	for _, k := range l.held {
 		k.in.Close()
 	}
-	t := time.NewTimer(releaseTime)
-	defer t.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
 	var left []error
 	for _, k := range l.held {
-		var err error
-		select {
-		case err = <-k.done:
-		case <-t.C:
-			t.Reset(0)
-			err = errors.New("no answer")
-		}
+		err := k.ended(ctx)
 		var held *LockedError
 		if err != nil && errors.Is(err, remote.ErrLost) && !errors.As(err, &held) {
 			left = append(left, &HostError{k.host, fmt.Errorf("it may still be locked, until it notices that the connection is gone (%w)", err)})
 		}
 	}
 	l.lose(nil)
+	l.drop()
 	l.wg.Wait()
 	return errors.Join(left...)
+}
+
+// ended waits for the end of flock. Who has ended has, however late the others are.
+func (k *heldLock) ended(ctx context.Context) error {
+	select {
+	case err := <-k.done:
+		return err
+	default:
+	}
+	select {
+	case err := <-k.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no answer in time", remote.ErrLost)
+	}
 }
 
 func firstOf(s, otherwise string) string {

@@ -207,6 +207,9 @@ func (t *Tree) need(answer string, all []bool) (hasZstd bool, need []bool, err e
 	case "same":
 		return hasZstd, nil, nil
 	case "owned", "plain":
+		if err := t.blocked(listing); err != nil {
+			return hasZstd, all, err
+		}
 		need = t.missing(strings.TrimSuffix(listing, "\n"), words[0] == "owned")
 		t.whole(need)
 		if !slices.Contains(need, true) {

@@ -201,6 +201,22 @@ func (t *Tree) apart(listing string) error {
 	return nil
 }
 
+// blocked refuses what cannot take its place: a host lists a directory under the name of a file or a link.
+func (t *Tree) blocked(listing string) error {
+	dirs := map[string]bool{}
+	for l := range strings.Lines(listing) {
+		if _, name, ok := strings.Cut(l, " ./"); ok && l[0] == '4' {
+			dirs[strings.TrimSuffix(name, "\n")] = true
+		}
+	}
+	for i := range t.entries {
+		if e := &t.entries[i]; !e.info.IsDir() && dirs[e.name] {
+			return fmt.Errorf("%s is a directory there, and %s is none; nothing was changed: take the directory away, or send it under another name", e.name, e.local)
+		}
+	}
+	return nil
+}
+
 // tops gives the names under which all others are, or nothing if they are many.
 func (t *Tree) tops() []string {
 	var tops []string

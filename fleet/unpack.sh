@@ -36,7 +36,12 @@ trap 'exit 1' HUP INT TERM PIPE
 for old in .jarvis-[0-9]*; do
   [ ! -f "$old/of-jarvis" ] || [ -L "$old" ] || find "$old" -prune -type d -mtime +0 -exec rm -rf {} +
 done
-mkdir -m 700 -- "$stage" && : > "$stage/of-jarvis" && mkdir -- "$stage/in" || exit 1
+why=$(LC_ALL=C mkdir -m 700 -- "$stage" 2>&1) || {
+  case $why in *': Permission denied') why="$base may not be written to by $(id -un 2> /dev/null || id -u)" ;; esac
+  printf '%s\n' "$why" >&2
+  exit 1
+}
+: > "$stage/of-jarvis" && mkdir -- "$stage/in" || exit 1
 in=$stage/in
 x=-p
 case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability --xattrs-include=system.posix_acl_*" ;; esac

@@ -140,7 +140,12 @@ func importOne(ctx context.Context, tx store.Tx, in Import, there map[string]str
 		there[reach.Addr] = in.FQDN
 	}
 	done.Addr, done.Login, done.Keys = reach.Addr, loginWord(reach.Login), len(reach.Keys)
-	return done, joinGroups(ctx, tx, in.FQDN, in.Groups)
+	joined, err := joinGroups(ctx, tx, in.FQDN, in.Groups)
+	if err != nil || len(joined) == 0 || done.Run != 0 || h.ID == 0 {
+		return done, err
+	}
+	// Who follows the record hears of it by the run by which the host stands.
+	return done, insertAll(ctx, tx, []Event{{Run: h.ID, At: time.Now(), Kind: EvImported, Text: "by " + plain.Line(by.Name) + ": in the group " + strings.Join(joined, ", ")}})
 }
 
 func loginWord(l clipboard.Login) string {
@@ -251,13 +256,18 @@ func notMade(r *Run) string {
 
 // The table `host_groups` says which hosts are meant by @NAME. A group is no cluster: it promises no barrier, and no undo.
 
-func joinGroups(ctx context.Context, tx store.Tx, fqdn string, groups []string) error {
+// joinGroups puts a host into groups, and gives those in which it was not.
+func joinGroups(ctx context.Context, tx store.Tx, fqdn string, groups []string) (joined []string, err error) {
 	for _, g := range groups {
-		if _, err := tx.Exec(ctx, "INSERT INTO host_groups (name, fqdn) VALUES (?, ?) ON CONFLICT DO NOTHING", g, fqdn); err != nil {
-			return err
+		n, err := tx.Exec(ctx, "INSERT INTO host_groups (name, fqdn) VALUES (?, ?) ON CONFLICT DO NOTHING", g, fqdn)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			joined = append(joined, g)
 		}
 	}
-	return nil
+	return joined, nil
 }
 
 // Groups gives the full names of the hosts of every group.
@@ -268,6 +278,11 @@ func (e *Engine) Groups(ctx context.Context) (map[string][]string, error) {
 		out[p[0]] = append(out[p[0]], p[1])
 	}
 	return out, err
+}
+
+// GroupsOf gives the groups of a host, by its full name, sorted.
+func (e *Engine) GroupsOf(ctx context.Context, fqdn string) ([]string, error) {
+	return store.Collect(ctx, e.db, func(row store.Row) (name string, err error) { return name, row.Scan(&name) }, "SELECT name FROM host_groups WHERE fqdn = ? ORDER BY name", fqdn)
 }
 
 // FindGroup gives where the hosts of a group stand, by name. ErrNotFound when there is no such group.

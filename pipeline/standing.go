@@ -180,6 +180,19 @@ func (e *Engine) Hosts(ctx context.Context, after string, limit int) ([]Standing
 	return e.standing(ctx, "hosts.fqdn > ? AND hosts.task = 0 ORDER BY hosts.fqdn LIMIT ?", after, limit)
 }
 
+// StandingBy lists where the hosts of some runs stand, by name.
+func (e *Engine) StandingBy(ctx context.Context, runs []int64) ([]Standing, error) {
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(runs))
+	for i, id := range runs {
+		args[i] = id
+	}
+	in := strings.TrimSuffix(strings.Repeat("?, ", len(runs)), ", ")
+	return e.standing(ctx, "hosts.task = 0 AND hosts.fqdn IN (SELECT fqdn FROM runs WHERE id IN ("+in+")) ORDER BY hosts.fqdn", args...)
+}
+
 // FindHosts is Hosts for those whose full name has a word in it.
 func (e *Engine) FindHosts(ctx context.Context, word, after string, limit int) ([]Standing, error) {
 	if word == "" {

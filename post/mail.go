@@ -101,6 +101,10 @@ func (m *Mail) Send(ctx context.Context, x Message) error {
 	msg.SetMessageIDWithValue(x.ID + "@" + m.domain)
 	msg.SetDateWithValue(x.At)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday answers it
+	msg.SetGenHeader("X-Auto-Response-Suppress", "All")  // the same, for Exchange
+	if len(x.Replies) > 0 {
+		m.thread(msg, x.Replies)
+	}
 	msg.SetBodyString(gomail.TypeTextPlain, x.Text)
 	client, err := gomail.NewClient(m.host, m.opts...)
 	if err != nil {
@@ -114,6 +118,17 @@ func (m *Mail) Send(ctx context.Context, x Message) error {
 		return fmt.Errorf("the mail server: %w", err)
 	}
 	return nil
+}
+
+// thread puts a mail into the thread of others (RFC 5322 §3.6.4).
+func (m *Mail) thread(msg *gomail.Msg, replies []string) {
+	ids := make([]string, len(replies))
+	for i, id := range replies {
+		ids[i] = "<" + id + "@" + m.domain + ">"
+	}
+	all := strings.Join(ids, " ")
+	msg.SetGenHeader(gomail.HeaderInReplyTo, all)
+	msg.SetGenHeader(gomail.HeaderReferences, all)
 }
 
 // Try logs in, sends nothing, and says what it reached.

@@ -28,6 +28,7 @@ type Message struct {
 	Body    []byte // JSON
 	Subject string // one line
 	Text    string // lines
+	Replies []string // IDs of messages that it belongs to, of a mail its thread; nil: none
 }
 
 // Sender is where messages go. Send returns nil only when the receiver took it. It is safe for concurrent use.

@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/fleet"
 )
 
@@ -50,7 +52,8 @@ type Catalog struct {
 	// Unclear says of hosts that host_tasks name several nodes for them, and of checks that a variable of theirs is set by nobody.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
-	Idle []string
+	Idle    []string
+	periods map[string]*calendar.Period
 }
 
 // Record is what the engine knows of hosts.
@@ -68,6 +71,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 	for _, h := range d.Hosts {
 		c.Hosts[h.Name] = h
 	}
+	c.periods, _ = d.periods(time.Now())
 	for _, x := range d.Contacts {
 		c.contacts[x.Name] = x
 	}
@@ -105,7 +109,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
 			}
-			p := Plan{Def: t, Schedule: s, Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
+			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}
 				p.Vars = varsOf(t.Vars, ht.Vars, c.Hosts[h].Vars)
@@ -121,6 +125,11 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		p := c.Plans[k]
 		if text := p.MissingText(); text != "" {
 			c.Unclear = append(c.Unclear, text)
+		}
+	}
+	for _, t := range d.Tasks {
+		if p := c.periods[t.Period]; p != nil && p.Begin(time.Now()).IsZero() {
+			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s of the task %s is over: it is not checked any more", t.Period, t.Name))
 		}
 	}
 	for i := range d.Actions {

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
@@ -51,6 +52,7 @@ type Defs struct {
 	Hosts     []Host          `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
 	Tasks     []Task          `yaml:"tasks" json:"tasks" doc:"what is run"`
 	Schedules []NamedSchedule `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
+	Periods   []calendar.Def  `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
 	HostTasks []HostTask      `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
 	Actions   []Action        `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
 	Contacts  []Contact       `yaml:"contacts" json:"contacts" doc:"who is told"`
@@ -83,6 +85,7 @@ type Task struct {
 	Timeout  time.Duration     `yaml:"timeout,omitempty" json:"timeout,omitempty" doc:"it is ended after so long, and UNKNOWN" default:"30s"`
 	Expect   Expect            `yaml:"expect,omitempty" json:"expect,omitzero" doc:"what makes it OK; empty: its exit code, as Nagios plugins have it (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN)"`
 	Schedule string            `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"when: five or six cron fields (six begin with seconds), TZ=Europe/Berlin before them, @hourly, @every 90s, or the name of a schedule" default:"@every 1m"`
+	Period   string            `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: it is checked in that time alone; empty: always"`
 	Jitter   time.Duration     `yaml:"jitter,omitempty" json:"jitter,omitempty" doc:"spreads hosts whose check is due at the same cron time over so long"`
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
 	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
@@ -133,9 +136,12 @@ type Action struct {
 
 // Contact is somebody who is told.
 type Contact struct {
-	Name    string `yaml:"name" json:"name" doc:"what actions call it"`
-	Person  string `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
-	Channel string `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Name    string           `yaml:"name" json:"name" doc:"what actions call it"`
+	Person  string           `yaml:"person,omitempty" json:"person,omitempty" doc:"one of people: where they spoke to the bot last"`
+	Channel string           `yaml:"channel,omitempty" json:"channel,omitempty" doc:"a channel or room of chat, as in #ops"`
+	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
+	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
+	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
 }
 
 // Node is a server that runs checks.
@@ -270,6 +276,7 @@ func (d *Defs) add(o *Defs) {
 	d.Hosts = append(d.Hosts, o.Hosts...)
 	d.Tasks = append(d.Tasks, o.Tasks...)
 	d.Schedules = append(d.Schedules, o.Schedules...)
+	d.Periods = append(d.Periods, o.Periods...)
 	d.HostTasks = append(d.HostTasks, o.HostTasks...)
 	d.Actions = append(d.Actions, o.Actions...)
 	d.Contacts = append(d.Contacts, o.Contacts...)
@@ -281,6 +288,7 @@ const (
 	KindHost     = "host"
 	KindTask     = "task"
 	KindSchedule = "schedule"
+	KindPeriod   = "period"
 	KindHostTask = "host_task"
 	KindAction   = "action"
 	KindContact  = "contact"
@@ -288,7 +296,7 @@ const (
 )
 
 // Kinds in the order in which people read them.
-var Kinds = []string{KindHost, KindTask, KindSchedule, KindHostTask, KindAction, KindContact, KindNode}
+var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindAction, KindContact, KindNode}
 
 // HostAnswers is the name of the check that a host answers at all; no task may have it.
 const HostAnswers = "host"

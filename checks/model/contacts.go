@@ -1,5 +1,76 @@
 package model
 
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/post"
+)
+
+// check says what is wrong with one.
+func (c *Contact) check() error {
+	ways := 0
+	for _, yes := range []bool{c.Person != "", c.Channel != "", c.Mail != "", len(c.Command) > 0, c.Webhook != ""} {
+		if yes {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return errors.New("names one of person, channel, mail, command and webhook")
+	}
+	if _, ok := post.Address(c.Mail); c.Mail != "" && !ok {
+		return fmt.Errorf("has the mail %q; it is an address, as in alice@example.org", c.Mail)
+	}
+	if c.Webhook != "" && !strings.HasPrefix(string(c.Webhook), "https://") && !strings.HasPrefix(string(c.Webhook), "http://") {
+		return errors.New("has a webhook that is no https:// URL")
+	}
+	if len(c.Command) == 0 {
+		return nil
+	}
+	file := c.Command[0]
+	if !filepath.IsAbs(file) {
+		return fmt.Errorf("has the command %q; it begins with the whole path of a program, as in /usr/local/bin/sms", file)
+	}
+	if st, err := os.Stat(file); err != nil {
+		return fmt.Errorf("has a command that is not there: %w", err)
+	} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+		return fmt.Errorf("has the command %s, which is no program that may be run", file)
+	}
+	return nil
+}
+
+// CheckMail says which contacts are told by mail while no server takes any.
+func (c *Config) CheckMail(server string) error {
+	all, err := c.Load()
+	if server != "" || err != nil { // Check tells that
+		return nil
+	}
+	var wrong mistake.List
+	for i, x := range all.Contacts {
+		key := "checks.dir"
+		if i < len(c.Contacts) {
+			key = fmt.Sprintf("checks.contacts[%d]", i)
+		}
+		if x.Mail != "" {
+			wrong.At(key, ": contact %s is told by mail, and mail.server is not set", x.Name)
+		}
+	}
+	return wrong.Err()
+}
+
+// InChat reports whether it is told in chat; the zero Contact is the first channel.
+func (c *Contact) InChat() bool { return c.Mail == "" && len(c.Command) == 0 && c.Webhook == "" }
+
+// Contact gives one by its name.
+func (c *Catalog) Contact(name string) (Contact, bool) {
+	x, ok := c.contacts[name]
+	return x, ok
+}
+
 // ContactsOf gives who an action tells; the zero Contact is the first channel.
 func (c *Catalog) ContactsOf(name string) []Contact {
 	if name == "" {
@@ -11,9 +82,7 @@ func (c *Catalog) ContactsOf(name string) []Contact {
 		}
 		var out []Contact
 		for _, n := range a.Notify {
-			x := c.contacts[n]
-			x.Name = ""
-			out = append(out, x)
+			out = append(out, c.contacts[n])
 		}
 		return out
 	}

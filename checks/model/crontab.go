@@ -3,6 +3,8 @@ package model
 import (
 	"math/bits"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
 // crontab finds the times of cron fields. It walks over the clock on the wall, which knows neither zones nor jumps, and over
@@ -28,7 +30,7 @@ const (
 func (c *crontab) next(t time.Time) time.Time {
 	from := t.Truncate(time.Second).Add(time.Second).In(c.zone)
 	for until := from.AddDate(farthest, 0, 0); from.Before(until); {
-		start, end := from.ZoneBounds()
+		start, end := calendar.Bounds(from)
 		if end.IsZero() || end.After(until) {
 			end = until
 		}
@@ -43,18 +45,18 @@ func (c *crontab) next(t time.Time) time.Time {
 // between gives the first time that is not before from, in a stretch of the zone whose clock does not jump.
 func (c *crontab) between(from, start, end time.Time) time.Time {
 	_, offset := from.Zone()
-	first, jumped := wall(from, offset), 0
+	first, jumped := calendar.Wall(from, offset), 0
 	if c.once && !start.IsZero() {
 		_, before := start.Add(-time.Second).Zone()
 		jumped = offset - before
-		if been := wall(start, before); jumped < 0 && first.Before(been) {
+		if been := calendar.Wall(start, before); jumped < 0 && first.Before(been) {
 			first = been
 		}
 	}
-	n := instant(c.onWall(first, wall(end, offset)), offset, c.zone)
+	n := instant(c.onWall(first, calendar.Wall(end, offset)), offset, c.zone)
 	if jumped > 0 {
 		before := offset - jumped
-		missing := instant(c.onWall(wall(from, before), wall(start, offset)), before, c.zone)
+		missing := instant(c.onWall(calendar.Wall(from, before), calendar.Wall(start, offset)), before, c.zone)
 		if n.IsZero() || !missing.IsZero() && missing.Before(n) {
 			n = missing
 		}
@@ -62,12 +64,7 @@ func (c *crontab) between(from, start, end time.Time) time.Time {
 	return n
 }
 
-// wall gives what a clock that is offset seconds before UTC shows at an instant, as if it were UTC.
-func wall(t time.Time, offset int) time.Time {
-	return t.UTC().Add(time.Duration(offset) * time.Second)
-}
-
-// instant is the reverse of wall; zero stays zero.
+// instant is the reverse of calendar.Wall; zero stays zero.
 func instant(onWall time.Time, offset int, zone *time.Location) time.Time {
 	if onWall.IsZero() {
 		return onWall

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
 // Definition is one thing that is declared, and where.
@@ -88,6 +90,10 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		d.Schedules = make([]NamedSchedule, 1)
 		err = readYAML([]byte(text), &d.Schedules[0])
 		d.Schedules[0].Name = name
+	case KindPeriod:
+		d.Periods = make([]calendar.Def, 1)
+		err = readYAML([]byte(text), &d.Periods[0])
+		d.Periods[0].Name = name
 	case KindHostTask:
 		d.HostTasks = make([]HostTask, 1)
 		err = readYAML([]byte(text), &d.HostTasks[0])
@@ -103,6 +109,9 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		d.Contacts = make([]Contact, 1)
 		err = readYAML([]byte(text), &d.Contacts[0])
 		d.Contacts[0].Name = name
+		if c := d.Contacts[0]; err == nil && (c.Webhook != "" || len(c.Command) > 0) {
+			err = errors.New("webhook and command are for files only: they hold secrets, and act as this server")
+		}
 	case KindNode:
 		d.Nodes = make([]Node, 1)
 		err = readYAML([]byte(text), &d.Nodes[0])
@@ -134,6 +143,9 @@ func (d *Defs) All() []Definition {
 	}
 	for _, x := range d.Schedules {
 		put(KindSchedule, x.Name, x)
+	}
+	for _, x := range d.Periods {
+		put(KindPeriod, x.Name, x)
 	}
 	for _, x := range d.HostTasks {
 		put(KindHostTask, x.label(), x)

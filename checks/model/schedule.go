@@ -9,6 +9,8 @@ import (
 	"time"
 
 	cron "github.com/netresearch/go-cron"
+
+	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
 // Schedule says when a check is due: five or six cron fields (the first of six is seconds), with TZ=Europe/Berlin before them
@@ -19,7 +21,8 @@ type Schedule struct {
 	every  time.Duration // with neither it is never due: it runs when an action wants it
 	jitter time.Duration
 	// Of cron: some hours are named, so that each of its times comes once on a day when clocks are changed.
-	fixed bool
+	fixed  bool
+	period *calendar.Period // nil: all time
 }
 
 const shortestEvery = time.Second
@@ -89,6 +92,15 @@ func (s Schedule) String() string { return s.text }
 // Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
+	n := s.anyTime(t, key)
+	if s.period == nil {
+		return n
+	}
+	return s.inside(n, key)
+}
+
+// anyTime is Next, whatever the period.
+func (s Schedule) anyTime(t time.Time, key string) time.Time {
 	if s.Never() {
 		return time.Time{}
 	}
@@ -110,7 +122,9 @@ func (s Schedule) Next(t time.Time, key string) time.Time {
 }
 
 // Same reports whether two schedules are due at the same times.
-func (s Schedule) Same(o Schedule) bool { return s.text == o.text && s.jitter == o.jitter }
+func (s Schedule) Same(o Schedule) bool {
+	return s.text == o.text && s.jitter == o.jitter && s.period.Same(o.period)
+}
 
 // Never reports whether it is never due: nothing but an action or a person has the check run.
 func (s Schedule) Never() bool { return s.cron == nil && s.every == 0 }

@@ -70,7 +70,7 @@ func TestSchedules(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "x", "* * *", "61 * * * *", "@every", "@every x", "@every 1ms", "TZ=Nowhere/Else * * * * *", "0 0 30 2 *", "* * * * * * *"} {
+	for _, text := range []string{"", "x", "* * *", "61 * * * *", "@every", "@every x", "@every 1ms", "TZ=Nowhere/Else * * * * *", "0 0 30 2 *", "TZ=Europe/Berlin 0 0 30 2 *", "* * * * * * *"} {
 		if s, err := ParseSchedule(text, 0); err == nil {
 			t.Errorf("%q passes as %v", text, s)
 		}

@@ -46,7 +46,7 @@ func (c *Config) Check() error {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
 	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
 		if f.index < inline[f.kind] {
@@ -125,6 +125,14 @@ func (d *Defs) faults(plugins string) []fault {
 		}
 		try(KindSchedule, s.Name, err)
 	}
+	_, wrong := d.periods(time.Now())
+	for i, p := range d.Periods {
+		err := unique(KindPeriod, p.Name)
+		if err == nil && wrong[i] != nil {
+			err = fmt.Errorf("period %s: %w", p.Name, wrong[i])
+		}
+		try(KindPeriod, p.Name, err)
+	}
 	for _, t := range d.Tasks {
 		err := unique(KindTask, t.Name)
 		if err == nil {
@@ -136,8 +144,10 @@ func (d *Defs) faults(plugins string) []fault {
 	}
 	for _, c := range d.Contacts {
 		err := unique(KindContact, c.Name)
-		if err == nil && (c.Person == "") == (c.Channel == "") {
-			err = fmt.Errorf("contact %s names a person or a channel", c.Name)
+		if err == nil {
+			if err = c.check(); err != nil {
+				err = fmt.Errorf("contact %s %w", c.Name, err)
+			}
 		}
 		try(KindContact, c.Name, err)
 	}
@@ -189,8 +199,17 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
-		if _, err := d.schedule(ht.Schedule, 0); err != nil {
+		s, err := d.schedule(ht.Schedule, 0)
+		if err != nil {
 			return err
+		}
+		for _, t := range d.Tasks {
+			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
+				continue
+			}
+			if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
+				return fmt.Errorf("task %s: %w", t.Name, err)
+			}
 		}
 	}
 	if ht.Attempts < 0 {
@@ -274,7 +293,9 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
 	}
-	if _, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+	if s, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
+		wrong.add("%v", err)
+	} else if err := errors.Join(d.knowsPeriod(t.Period), d.checkTimes(s, t.Period, time.Now())); err != nil {
 		wrong.add("%v", err)
 	}
 	return wrong.err()

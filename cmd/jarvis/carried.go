@@ -58,6 +58,8 @@ func (m *manyFlags) carried(ctx context.Context, t *term, hosts []found, r *reso
 	var refused *web.NotBegunError
 	switch {
 	case err == nil:
+	case interrupted(ctx):
+		return true, p.interrupted(notBegun)
 	case ctx.Err() != nil:
 		return true, broken(context.Cause(ctx))
 	case errors.Is(err, web.ErrNoServer) && t.server == "":
@@ -71,7 +73,7 @@ func (m *manyFlags) carried(ctx context.Context, t *term, hosts []found, r *reso
 		p.note("the server has no way there (%s); connecting from here", refused.Msg)
 		return false, nil
 	default:
-		return true, refusal(err)
+		return true, m.refusal(err)
 	}
 	if t.server != "" {
 		f.Away()
@@ -82,7 +84,7 @@ func (m *manyFlags) carried(ctx context.Context, t *term, hosts []found, r *reso
 	err = p.ending(ctx, results, f.Lost(), err)
 	ended := f.Close()
 	if ended != nil && ctx.Err() == nil && (errors.As(ended, &refused) || err == nil) {
-		return true, refusal(ended)
+		return true, m.refusal(ended)
 	}
 	return true, err
 }
@@ -98,7 +100,7 @@ func (m *manyFlags) fill(q *web.FilesRequest, hosts []found) {
 }
 
 // refusal is what the server did not do, with the exit code.
-func refusal(err error) error {
+func (m *manyFlags) refusal(err error) error {
 	var not *web.NotBegunError
 	switch {
 	case !errors.As(err, &not):
@@ -106,5 +108,5 @@ func refusal(err error) error {
 	case not.Stop:
 		return &exitError{exitUsage, not.Msg}
 	}
-	return &exitError{exitFailed, not.Msg + notDone{why: not.Msg, unknown: not.Unknown, locked: not.Locked}.advice()}
+	return &exitError{exitFailed, not.Msg + notDone{why: not.Msg, unknown: not.Unknown, locked: not.Locked, password: m.Password, root: m.Sudo}.advice()}
 }

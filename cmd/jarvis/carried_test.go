@@ -194,7 +194,7 @@ func TestFilesByTheServerWhenOneEndDies(t *testing.T) {
 		says string
 	}{
 		{"kill -9 of the client", func(cl *exec.Cmd) { _ = cl.Process.Kill() }, -1, ""},
-		{"Ctrl-C", func(cl *exec.Cmd) { _ = cl.Process.Signal(os.Interrupt) }, 130, ""},
+		{"Ctrl-C", func(cl *exec.Cmd) { _ = cl.Process.Signal(os.Interrupt) }, 130, "jarvis: interrupted; what ran was ended"},
 		{"kill -9 of the server", func(*exec.Cmd) { _ = c.server.Process.Kill(); _ = c.server.Wait() }, 1, "the server went away in the middle"},
 	} {
 		all := t

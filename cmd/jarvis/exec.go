@@ -144,7 +144,7 @@ func (c *execCmd) each(ctx context.Context, t *term, found []found, r *resolver,
 	p.connects(hosts)
 	results, err := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
 	p.close()
-	if err != nil {
+	if err != nil && !interrupted(ctx) {
 		return err
 	}
 	return p.verdict(ctx, results, nil)
@@ -288,10 +288,13 @@ func (m *manyFlags) work(ctx context.Context, t *term, found []found, r *resolve
 		p.close()
 		why := undone.Error()
 		held := fleet.Held(err) && m.command != "lock"
-		return &exitError{exitFailed, why + notDone{why, errors.Is(err, remote.ErrUnknownHost), held, m.Password}.advice()}
+		return &exitError{exitFailed, why + notDone{why, errors.Is(err, remote.ErrUnknownHost), held, m.Password, m.Sudo}.advice()}
 	case errors.As(err, &stopped):
 		return &exitError{exitUsage, stopped.Error()}
-	case err != nil: // before anything began
+	case err != nil && interrupted(ctx): // before anything began
+		p.close()
+		return p.interrupted(notBegun)
+	case err != nil:
 		p.close()
 		return broken(err)
 	}

@@ -110,6 +110,13 @@ func TestFilesTellWhatTheyDid(t *testing.T) {
 			if out, _ := run(0, "upload", "--dry-run", "-o", "web1", "-e", "-r", "/srv/up", "d/a"); out != "nothing was changed: 1 host has the 1 entry in /srv/up already\n" {
 				t.Error(out)
 			}
+			// What a file cannot take the place of is told by both.
+			c.inside(t, 1, "mkdir -p /srv/in-the-way/d/a/theirs")
+			for _, dry := range [][]string{{"--dry-run"}, {"-y"}} {
+				if _, errs := run(1, append(append([]string{"upload"}, dry...), "-o", "web1", "-e", "-r", "/srv/in-the-way", "d/a")...); errs != "jarvis: web1: d/a is a directory there, and d/a is none; nothing was changed: take the directory away, or send it under another name\n" {
+					t.Errorf("%q: %s", dry, errs)
+				}
+			}
 			// With -v the names of what goes, and of nothing else.
 			if _, errs := run(0, "upload", "-v", "-o", "web1", "-e", "-r", "/srv/up", "d"); strings.Count(errs, "sending") != 2 || !strings.Contains(errs, "jarvis: sending d/c\n") || !strings.Contains(errs, "jarvis: sending d/\n") {
 				t.Error(errs)

@@ -194,6 +194,25 @@ func TestManyHostsInTrouble(t *testing.T) {
 			t.Errorf("exit %d after %s: %s%s", code, time.Since(began), out, errs)
 		}
 	})
+	t.Run("and only that host may still be locked", func(t *testing.T) {
+		third := newFreezer(t, "127.86.0.7:22", "127.86.0.2:22")
+		if err := os.WriteFile(conf, []byte(strings.ReplaceAll(text, "127.86.0.9", "127.86.0.7")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for range 600 {
+				time.Sleep(20 * time.Millisecond)
+				if r.read(1, "root/locked") == "yes\n" {
+					third.freeze()
+					return
+				}
+			}
+		}()
+		code, _, errs := jarvis(t, "", "exec", "-a", "1s", "-c", "2s", "-o", "web[1-2]", "echo yes > /root/locked; sleep 60")
+		if code != 2 || strings.Count(errs, "it may still be locked") != 1 || !strings.Contains(errs, "web2: it may still be locked") {
+			t.Errorf("exit %d: %s", code, errs)
+		}
+	})
 	t.Run("and in the middle of a transfer", func(t *testing.T) {
 		again := newFreezer(t, "127.86.0.8:22", "127.86.0.2:22")
 		if err := os.WriteFile(conf, []byte(strings.ReplaceAll(text, "127.86.0.9", "127.86.0.8")), 0o600); err != nil {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/lab/real"
 )
 
 // TestUnknownFlagsReachNoHost: a slip of the pen in a flag was a command on all hosts.
@@ -91,6 +93,8 @@ func TestAHangUpEndsWhatRuns(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
 		r.inside(t, 1, "rm -f /root/begun")
 		cmd := exec.Command(bin, "exec", "-o", "web1", ": > /root/begun; sleep 4455")
+		said := &real.Buffer{}
+		cmd.Stderr = said
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -108,8 +112,8 @@ func TestAHangUpEndsWhatRuns(t *testing.T) {
 		stuck := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		stuck.Stop()
-		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
-			t.Errorf("%s: exit %d", sig, code)
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || said.String() != "jarvis: interrupted; what ran was ended\n" {
+			t.Errorf("%s: exit %d, %s", sig, code, said)
 		}
 		if code, out, errs := jarvis(t, "", "exec", "-o", "web1", "pgrep -fx 'sleep 4455'"); code != 1 || out != "" {
 			t.Errorf("%s: it goes on: %s%s", sig, out, errs)

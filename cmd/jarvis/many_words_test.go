@@ -30,6 +30,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	serveInProcess(t, conf)
 	const (
 		password = "-p (--password) asks for the password once, and gives it to sudo too"
+		root     = "-x (--sudo) does it as root there"
 		wait     = "; wait for it, or say -t (--no-lock-fail), which goes on with a warning, or -y (--no-lock), which takes no lock\n"
 	)
 	for _, by := range []string{"--direct", "--host-key=strict"} { // from here, and through the server
@@ -44,6 +45,9 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			{"upload -x -o web1 -r /srv " + file, 0, "1 entry to /srv on 1 host"},
 			{"exec --dir /nope -o web1 pwd", 1, "web1: there is no directory /nope\n"},
 			{"exec --dir /srv/closed -y -o bob@web2 pwd", 1, "bob@web2: the directory /srv/closed is not open to bob\n"},
+			{"upload -e -r /etc -o bob@web2 " + file, 1, "/etc may not be written to by bob; " + root + "\n"},
+			{"upload -e -r /etc/new -o bob@web2 " + file, 1, "mkdir: cannot create directory '/etc/new': Permission denied; " + root + "\n"},
+			{"upload -y -e -r /etc/new -o bob@web2 " + file, 1, "mkdir: cannot create directory '/etc/new': Permission denied; " + root + "\n"},
 			{"exec -x -o ann@web1 true", 1, "sudo refused: there is no sudo on the host; log in as root\n"},
 			{"exec -x -o bob@web2 true", 1, "sudo refused: sudo: a password is required; " + password + "\n"},
 			{"exec -x -y -o bob@web2 true", 1, "exit 1; " + password + "\n"},
@@ -85,31 +89,32 @@ func TestOddLinesAreRefusedInWords(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	local(t, "mkdir web1 web2 web3; echo web1 web2 > two")
 	for args, says := range map[string]string{
-		"exec -o h":                             "no command is given, as in `jarvis exec -o HOST uptime`",
-		"exec -o h -C":                          "no command is given, as in `jarvis exec -o HOST uptime`",
-		"upload -o h":                           "no files are named, as in `jarvis upload -o HOST -r / /etc/motd`",
-		"fetch -o h":                            "no files are named, as in `jarvis fetch HOST:/etc/motd`",
-		"exec -b -o h true":                     "jarvis: unknown flag -b; `jarvis help exec` lists its flags\n",
-		"exec -d 0 -o h true":                   "-d (--threads) is how many hosts are logged in to at once: it is 1 or more, not 0",
-		"exec -d -3 -o h true":                  "--threads takes a whole number, and not \"-3\"; `jarvis help exec`",
-		"exec -S hosts -x":                      "-S (--sync) makes this a line of orgalorg's, which is a `sync`; its flags end at the first file, so -x would be one: put it before hosts. A list of hosts on stdin is -s\n",
-		"exec -o h --lock hostname":             "-L (--lock) makes this a line of orgalorg's, which is a `lock` and does nothing with \"hostname\"; a file that is locked is named by --lock-file FILE\n",
-		"lock --json -o h":                      "--json does nothing with `lock`: it prints no output of hosts; leave it out",
-		"lock -q -o h":                          "-q (--quiet) does nothing with `lock`",
-		"lock -z 1 -o h":                        "-z (--recv-timeout) does nothing with `lock`: it runs no command that could take long",
-		"lock --group -o h":                     "--group does nothing with `lock`",
-		"lock -y -o h":                          "-y (--no-lock) does nothing with `lock`: a lock that is not taken is none",
-		"lock -t -o h":                          "-t (--no-lock-fail) does nothing with `lock`: a lock that is not had is none",
-		"exec -L -t -o h":                       "--no-lock-fail: a lock that is not had is none; leave out -t, or -L",
-		"exec --direct -L -qz 5 -o 127.0.0.1:1": "127.0.0.1:1: unreachable", // as orgalorg's, where it does nothing
-		"upload --group -o h f":                 "--group does nothing with `upload`",
-		"exec -o h -i . true":                   ". is a directory; what a command reads is a file, or - for what comes in",
-		"exec -o h --env 1A=1 true":             "--env takes NAME=VALUE, and \"1A\" is no name of a variable",
-		"exec uptime -o h":                      "no hosts are given: -o and -s stand after the command here, and are words of it",
-		"exec -o web1 web2 web3 uptime":         "web2 follows -o web1, and both are names of files here: the shell has expanded a pattern like web[1-3]; quote it, as in -o 'web[1-3]'",
-		"upload -o web1 web2 -r up f":           "f does not stand beside the other files of `upload`: they stand together, before the flags or after them; a pattern of hosts is quoted",
-		"fetch -r two h:/y":                     "-r two is a file here; what is fetched goes into a directory",
-		"fetch --lock-file /x h:/y":             "--lock-file does nothing with `fetch`: it locks nothing",
+		"exec -o h":                 "no command is given, as in `jarvis exec -o HOST uptime`",
+		"exec -o h -C":              "no command is given, as in `jarvis exec -o HOST uptime`",
+		"upload -o h":               "no files are named, as in `jarvis upload -o HOST -r / /etc/motd`",
+		"fetch -o h":                "no files are named, as in `jarvis fetch HOST:/etc/motd`",
+		"exec -b -o h true":         "jarvis: unknown flag -b; `jarvis help exec` lists its flags\n",
+		"exec -d 0 -o h true":       "-d (--threads) is how many hosts are logged in to at once: it is 1 or more, not 0",
+		"exec -d -3 -o h true":      "--threads takes a whole number, and not \"-3\"; `jarvis help exec`",
+		"exec -S hosts -x":          "-S (--sync) makes this a line of orgalorg's, which is a `sync`; its flags end at the first file, so -x would be one: put it before hosts. A list of hosts on stdin is -s\n",
+		"exec -o h --lock hostname": "-L (--lock) makes this a line of orgalorg's, which is a `lock` and does nothing with \"hostname\"; a file that is locked is named by --lock-file FILE\n",
+		"lock --json -o h":          "--json does nothing with `lock`: it prints no output of hosts; leave it out",
+		"lock -q -o h":              "-q (--quiet) does nothing with `lock`",
+		"lock -z 1 -o h":            "-z (--recv-timeout) does nothing with `lock`: it runs no command that could take long",
+		"lock --group -o h":         "--group does nothing with `lock`",
+		"lock -y -o h":              "-y (--no-lock) does nothing with `lock`: a lock that is not taken is none",
+		"lock -t -o h":              "-t (--no-lock-fail) does nothing with `lock`: a lock that is not had is none",
+		"exec -L -t -o h":           "--no-lock-fail: a lock that is not had is none; leave out -t, or -L",
+		"--server https://x.invalid exec --direct -o web1 true": "--direct asks no server, and --server names one; leave out one of them",
+		"exec --direct -L -qz 5 -o 127.0.0.1:1":                 "127.0.0.1:1: unreachable", // as orgalorg's, where it does nothing
+		"upload --group -o h f":                                 "--group does nothing with `upload`",
+		"exec -o h -i . true":                                   ". is a directory; what a command reads is a file, or - for what comes in",
+		"exec -o h --env 1A=1 true":                             "--env takes NAME=VALUE, and \"1A\" is no name of a variable",
+		"exec uptime -o h":                                      "no hosts are given: -o and -s stand after the command here, and are words of it",
+		"exec -o web1 web2 web3 uptime":                         "web2 follows -o web1, and both are names of files here: the shell has expanded a pattern like web[1-3]; quote it, as in -o 'web[1-3]'",
+		"upload -o web1 web2 -r up f":                           "f does not stand beside the other files of `upload`: they stand together, before the flags or after them; a pattern of hosts is quoted",
+		"fetch -r two h:/y":                                     "-r two is a file here; what is fetched goes into a directory",
+		"fetch --lock-file /x h:/y":                             "--lock-file does nothing with `fetch`: it locks nothing",
 	} {
 		code, out, errs := jarvis(t, "", strings.Fields(args)...)
 		if code == 0 || !strings.Contains(errs, says) || strings.Count(errs, "\n") != 1 {

@@ -100,6 +100,14 @@ func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*f
 	switch {
 	case cause == nil:
 		return p.summary(results, lost)
+	case interrupted(ctx):
+		done := 0
+		for _, r := range results {
+			if r.Err == nil {
+				done++
+			}
+		}
+		return p.interrupted(done)
 	case !errors.As(cause, &out):
 		return cause
 	}
@@ -123,6 +131,31 @@ func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*f
 		p.note("everything was done; %s", out)
 	}
 	return err
+}
+
+// interrupted reports whether somebody ended us, by Ctrl-C or another signal.
+func interrupted(ctx context.Context) bool {
+	var out *outputError
+	cause := context.Cause(ctx)
+	return cause != nil && !errors.As(cause, &out) && !errors.Is(cause, fleet.ErrLockLost)
+}
+
+// notBegun is for interrupted: nothing ran yet.
+const notBegun = -1
+
+// interrupted says what a Ctrl-C left. done is the number of hosts where all had ended by itself.
+func (p *printer) interrupted(done int) error {
+	switch all := len(p.hosts); {
+	case done == notBegun:
+		p.note("interrupted; nothing was done")
+	case done == all:
+		p.note("interrupted at the very end: all was done")
+	case all == 1:
+		p.note("interrupted; what ran was ended")
+	default:
+		p.note("interrupted: %d of %s had ended; what ran on the others was ended", done, hosts(all))
+	}
+	return &exitError{exitInterrupted, ""}
 }
 
 // ending is what work ends with: its own error, or what became of the hosts. That some files were not sent is said beside what
@@ -385,9 +418,11 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		count(e)
 		add(e.Host.Name, fleet.Why(e.Err))
 	}
+	root := false
 	for _, r := range results {
 		if !r.OK() {
 			count(r.Err)
+			root = root || r.Err != nil && wantsRoot(r.Err.Error())
 			add(r.Host.Name, r.How())
 		}
 	}
@@ -403,6 +438,8 @@ func (p *printer) summary(results []fleet.Result, lost []*fleet.HostError) error
 		hint = notDone{unknown: true}.advice()
 	case p.sudo:
 		hint = sudoAdvice
+	case root && !p.flags.Sudo:
+		hint = rootAdvice
 	}
 	if all == 1 {
 		return &exitError{exitFailed, fmt.Sprintf("%s: %s", byHow[order[0]][0], order[0]) + hint}
@@ -421,6 +458,7 @@ type notDone struct {
 	unknown  bool // nothing vouches for host keys
 	locked   bool // somebody else holds the lock, and the work could do without
 	password bool // one was given
+	root     bool // it was done as root
 }
 
 // advice says what to do about it; "" when there is nothing to say.
@@ -432,6 +470,8 @@ func (r notDone) advice() string {
 		return "; put its key into known_hosts, or say --host-key accept-new, which writes down the one that it shows now"
 	case strings.Contains(r.why, remote.ErrSudo.Error()) && !r.password && passwordHelps(r.why):
 		return sudoAdvice
+	case wantsRoot(r.why) && !r.root:
+		return rootAdvice
 	case r.locked:
 		return "; wait for it, or say -t (--no-lock-fail), which goes on with a warning, or -y (--no-lock), which takes no lock"
 	}
@@ -441,6 +481,13 @@ func (r notDone) advice() string {
 // passwordHelps reports whether sudo may do what it is asked once it has a password.
 func passwordHelps(why string) bool {
 	return !strings.Contains(why, remote.NoSudo) && !strings.Contains(why, "sudoers")
+}
+
+const rootAdvice = "; -x (--sudo) does it as root there"
+
+// wantsRoot reports whether a login may not do there what it was told.
+func wantsRoot(why string) bool {
+	return (strings.Contains(why, "Permission denied") || strings.Contains(why, " may not be ")) && !strings.HasSuffix(why, "by root") && !strings.Contains(why, "; -x ")
 }
 
 const sudoAdvice = "; -p (--password) asks for the password once, and gives it to sudo too"

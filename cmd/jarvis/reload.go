@@ -82,6 +82,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	if err := a.keeper.bot.SetRoutes(conf.Notices, conf.Mail); err != nil {
 		return out, conf.Wrong(err)
 	}
+	a.checks.SetMail(conf.Mail)
 	a.access.SetOIDC(conf.HTTP.OIDC)
 	a.limiter.Set(conf.Limit)
 	a.table.Change(func(e *command.Env) {

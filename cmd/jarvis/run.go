@@ -35,6 +35,7 @@ type term struct {
 	err    io.Writer
 	conf   string         // --config
 	server string         // --server, or what stands for it
+	asked  bool           // --server was said
 	place  config.Place   // of the server on this machine, as locate found it
 	lost   error          // why it found none
 	used   *config.Config // that of what runs here; nil: none was read
@@ -119,7 +120,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			return err
 		}
 		t.json = false // whoever prints JSON says so himself
-		t.conf, t.server = c.Config, c.Server
+		t.conf, t.server, t.asked = c.Config, c.Server, c.Server != ""
 		t.locate()
 		return kctx.Run()
 	}()

@@ -109,7 +109,7 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 			if f.Stop {
 				code = exitUsage
 			}
-			failed = &exitError{code, f.Error + notDone{why: f.Error, unknown: f.Unknown, locked: f.Locked}.advice()}
+			failed = &exitError{code, f.Error + notDone{why: f.Error, unknown: f.Unknown, locked: f.Locked, password: c.Password, root: c.Sudo}.advice()}
 		}
 	})
 	p.close()
@@ -119,6 +119,10 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 		return p.verdict(ctx, results, lost)
 	case errors.As(err, &unread): // what had ended by then the server alone knows
 		return &exitError{exitFailed, "what still ran was stopped: " + unread.Error()}
+	case err != nil && interrupted(ctx) && len(hosts) == 0:
+		return p.interrupted(notBegun)
+	case err != nil && interrupted(ctx):
+		return p.interrupted(p.ended)
 	case err != nil:
 		return err
 	case failed != nil:

@@ -94,6 +94,9 @@ func mayBeRecorded(word string) bool {
 // record asks the server what words mean. Without a server on this machine, or with --direct, no word is on record.
 func (m *manyFlags) record(ctx context.Context, t *term, command string, words []string) (map[string][]web.ExecHost, error) {
 	cluster := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "@") })
+	if m.Direct && t.asked {
+		return nil, usage("--direct asks no server, and --server names one; leave out one of them")
+	}
 	if m.Direct {
 		if cluster >= 0 {
 			return nil, usage("%s is a cluster on record, which only a server knows; leave out --direct", words[cluster])

@@ -139,7 +139,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.finder.Named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
 		return nil, err
 	}
-	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.finder.Target, Through: a.through, Do: a.do, Log: log}); err != nil {
+	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.finder.Target, Through: a.through, Do: a.do, Mail: conf.Mail, Log: log}); err != nil {
 		return nil, err
 	}
 	a.metrics = web.NewMetrics(a.engine, version, log)

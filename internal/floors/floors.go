@@ -10,7 +10,7 @@
 //	   inventory  agent
 //	1½ provider  checks/model
 //	1  pipeline  fleet  access  cloudinit  backup  keyring  post
-//	0  clipboard  remote  store  converge  examples  docs  checks/nagios
+//	0  clipboard  remote  store  converge  examples  docs  checks/calendar  checks/nagios
 //	−1 internal/proc                    (everybody may import them)
 //	−2 internal/guard  internal/plain  internal/mistake  internal/contract  internal/pattern
 //
@@ -40,9 +40,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return -2, true
 	case "internal/proc": // no program comes past it
 		return -1, true
-	case "clipboard", "remote", "store", "converge", "examples", "docs":
-		return 0, true
-	case "checks/nagios": // a parser of files of others
+	case "clipboard", "remote", "store", "converge", "examples", "docs", "checks/calendar", "checks/nagios":
 		return 0, true
 	case "pipeline", "fleet", "access", "cloudinit", "backup", "keyring", "post":
 		return 1, true

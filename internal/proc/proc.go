@@ -43,6 +43,17 @@ type Command struct {
 	Word string
 }
 
+// Environ gives what a program of others may see of our environment: where things are, and no secret.
+func Environ() []string {
+	var env []string
+	for _, k := range []string{"PATH", "HOME", "LANG", "TZ"} {
+		if v, ok := os.LookupEnv(k); ok {
+			env = append(env, k+"="+v)
+		}
+	}
+	return env
+}
+
 // Ended says how a program ended. When it is given, nothing of the program runs any more, but for Left.
 type Ended struct {
 	Code    int            // exit code; -1 when a signal ended it

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,17 +17,6 @@ import (
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/pipeline"
 )
-
-// environ is what every program gets of ours.
-func environ() []string {
-	var env []string
-	for _, k := range []string{"PATH", "HOME", "LANG", "TZ"} {
-		if v, ok := os.LookupEnv(k); ok {
-			env = append(env, k+"="+v)
-		}
-	}
-	return env
-}
 
 // run runs the program for one task.
 func (w *Worker) run(ctx context.Context, file string, args []string, resume pipeline.Resume, c *clipboard.Clipboard) error {
@@ -46,7 +34,7 @@ func (w *Worker) run(ctx context.Context, file string, args []string, resume pip
 	}
 	var out limited
 	e, err := proc.Run(ctx, proc.Command{Path: file, Args: args, Dir: filepath.Dir(file), Grace: w.cfg.Grace, Silence: w.cfg.Silence, Word: word,
-		Env:   append(environ(), "JARVIS_RUN="+strconv.FormatInt(f.Run, 10), "JARVIS_TOKEN="+f.Token, "JARVIS_BY="+f.By),
+		Env:   append(proc.Environ(), "JARVIS_RUN="+strconv.FormatInt(f.Run, 10), "JARVIS_TOKEN="+f.Token, "JARVIS_BY="+f.By),
 		Stdin: bytes.NewReader(c.Bytes()), Stdout: &out, Stderr: stderr})
 	stderr.flush()
 	if e.Swept > 0 {

@@ -101,7 +101,7 @@ func (w *Worker) ask(p *program, v stamp) table {
 	ctx, cancel := context.WithTimeout(context.Background(), w.patience)
 	defer cancel()
 	var out, errs limited
-	e, err := proc.Run(ctx, proc.Command{Path: p.file, Args: []string{"--steps"}, Dir: filepath.Dir(p.file), Env: environ(), Stdout: &out, Stderr: &errs, Grace: min(w.cfg.Grace, time.Second)})
+	e, err := proc.Run(ctx, proc.Command{Path: p.file, Args: []string{"--steps"}, Dir: filepath.Dir(p.file), Env: proc.Environ(), Stdout: &out, Stderr: &errs, Grace: min(w.cfg.Grace, time.Second)})
 	printed := bytes.TrimSpace(out.b.Bytes())
 	failure, hard := "", true // hard: not even an exit code
 	switch {

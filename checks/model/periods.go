@@ -1,0 +1,63 @@
+package model
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks/calendar"
+)
+
+// maxBegins is how many beginnings of a period are looked at for one that a schedule has a time in.
+const maxBegins = 1000
+
+// In has a schedule be due only in a period; nil is all time.
+func (s Schedule) In(p *calendar.Period) Schedule {
+	s.period = p
+	return s
+}
+
+// May reports whether it is due at all at a moment.
+func (s Schedule) May(t time.Time) bool { return s.period == nil || s.period.Within(t) }
+
+// inside gives the first time from n on, which it is due at, that is in its period; zero: there is none.
+func (s Schedule) inside(n time.Time, key string) time.Time {
+	for range maxBegins {
+		if n.IsZero() || s.period.Within(n) {
+			return n
+		}
+		begin := s.period.Next(n)
+		if begin.IsZero() {
+			return begin
+		}
+		n = s.anyTime(begin.Add(-1), key)
+	}
+	return time.Time{}
+}
+
+// periods makes those that are right, by their names; what is wrong with the others is under their index.
+func (d *Defs) periods(now time.Time) (map[string]*calendar.Period, map[int]error) {
+	return calendar.Compile(d.Periods, now)
+}
+
+// knowsPeriod says what is wrong with the name of a period; "" is none.
+func (d *Defs) knowsPeriod(name string) error {
+	for _, p := range d.Periods {
+		if p.Name == name {
+			return nil
+		}
+	}
+	if name == "" {
+		return nil
+	}
+	return fmt.Errorf("there is no period %s", name)
+}
+
+// checkTimes says whether a schedule is ever due in the period of a task. One that is over is no mistake: it was right once.
+func (d *Defs) checkTimes(s Schedule, period string, now time.Time) error {
+	made, _ := d.periods(now)
+	p := made[period]
+	if p == nil || s.Never() || p.Begin(now).IsZero() || !s.In(p).Next(now, "").IsZero() {
+		return nil
+	}
+	return fmt.Errorf("its schedule %s is never due in its period %s", s, period)
+}

@@ -1,0 +1,135 @@
+package checks
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/internal/proc"
+	"github.com/jarvisops/jarvis/post"
+)
+
+// commandTime is how long the program of a contact may take.
+const commandTime = 30 * time.Second
+
+// SetMail changes the server that takes mails.
+func (m *Monitor) SetMail(c post.MailConfig) { m.mail.Store(&c) }
+
+// sendLetters sends what contacts outside of chat are to be told, until ctx ends.
+func (m *Monitor) sendLetters(ctx context.Context) {
+	m.doAll(ctx, rowLetter, m.letters, m.sendLetter)
+}
+
+// letterID is the name of a letter, the same at each try. Other records have other names.
+func (m *Monitor) letterID(id int64) string {
+	of := m.known
+	if m.Engine != nil {
+		of = m.Engine.Installation()
+	}
+	return fmt.Sprintf("check-%d.%s", id, of)
+}
+
+// sendLetter sends one.
+func (m *Monitor) sendLetter(ctx context.Context, r outboxRow) error {
+	var l letter
+	if err := json.Unmarshal([]byte(r.body), &l); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	to, ok := m.cat.Contact(l.Contact)
+	m.mu.Unlock()
+	if !ok || to.InChat() || len(l.Events) == 0 {
+		return &goneError{"the contact " + l.Contact}
+	}
+	id := m.letterID(r.id)
+	msg := post.Message{ID: id, At: r.at, Subject: l.subject(), Text: l.text(id)}
+	for _, first := range l.Replies {
+		msg.Replies = append(msg.Replies, m.letterID(first))
+	}
+	var err error
+	if msg.Body, err = json.Marshal(mailed{ID: id, Contact: l.Contact, Subject: msg.Subject, Events: l.Events}); err != nil {
+		return err
+	}
+	switch {
+	case to.Mail != "":
+		return m.sendMail(ctx, to.Mail, msg)
+	case to.Webhook != "":
+		h, err := post.NewHook(string(to.Webhook), "", "")
+		if err != nil {
+			return errors.New("the webhook: its URL is none") // the URL is a secret
+		}
+		return h.Send(ctx, msg)
+	}
+	return m.tellProgram(ctx, to, &l, msg)
+}
+
+// mailed is what a webhook and a program of a contact are told. The same id may come again.
+type mailed struct {
+	ID      string `json:"id"`
+	Contact string `json:"contact"`
+	Subject string `json:"subject"`
+	Events  []told `json:"events"`
+}
+
+func (m *Monitor) sendMail(ctx context.Context, address string, msg post.Message) error {
+	cfg := m.mail.Load()
+	if cfg.Server == "" {
+		return errors.New("mail.server is not set: nobody takes mails")
+	}
+	s, err := cfg.To(address)
+	if err != nil {
+		return err
+	}
+	return s.Send(ctx, msg)
+}
+
+// tellProgram runs the program of a contact. It took the letter when it ends with 0. What an earlier try left running is ended first.
+func (m *Monitor) tellProgram(ctx context.Context, to model.Contact, l *letter, msg post.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	env := append(proc.Environ(), "JARVIS_CONTACT="+to.Name, "JARVIS_ID="+msg.ID, "JARVIS_SUBJECT="+msg.Subject, "JARVIS_EVENTS="+strconv.Itoa(len(l.Events)))
+	first := outboxRow{action: l.Events[0].Action, Event: l.Events[0].Event}
+	for k, v := range first.environment() {
+		env = append(env, k+"="+strings.ReplaceAll(v, "\x00", ""))
+	}
+	var out tail
+	e, err := proc.Run(ctx, proc.Command{Path: to.Command[0], Args: to.Command[1:], Dir: "/", Env: env, Word: msg.ID, Stdin: bytes.NewReader(msg.Body), Stdout: &out, Stderr: &out})
+	name := to.Command[0]
+	switch {
+	case e.Stopped || ctx.Err() != nil:
+		return fmt.Errorf("%s was ended after %s", name, commandTime)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case e.Signal != 0:
+		return fmt.Errorf("%s was ended by signal %d (%s)", name, e.Signal, e.Signal)
+	case e.Code != 0:
+		return fmt.Errorf("%s ended with %d: %s", name, e.Code, cmp.Or(out.last(), "it said nothing"))
+	}
+	return nil
+}
+
+// tail keeps the end of what a program writes.
+type tail struct{ b []byte }
+
+const maxTail = 1 << 10
+
+// Write is io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	t.b = t.b[max(0, len(t.b)-maxTail):]
+	return len(p), nil
+}
+
+// last gives the last line.
+func (t *tail) last() string {
+	text := strings.TrimSpace(string(t.b))
+	return plain.Line(text[strings.LastIndexByte(text, '\n')+1:])
+}
