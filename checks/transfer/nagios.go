@@ -12,7 +12,8 @@ import (
 
 // Options say what the files do not.
 type Options struct {
-	From string // the host on which the plugins are, as Jarvis calls it; "": the one of the tree that is 127.0.0.1, or else "nagios"
+	From   string // the host on which the plugins are, as Jarvis calls it; "": the one of the tree that is 127.0.0.1, or else "nagios"
+	NoMail bool   // there is a configuration, and no server in it takes mails: contacts that are told by mail would not be right
 }
 
 // Result is what was made of a tree.
@@ -40,6 +41,7 @@ type carrier struct {
 	*ledger
 	tree    *nagios.Tree
 	from    string
+	noMail  bool
 	unit    time.Duration // interval_length
 	entries []*entry
 	hosts   *names
@@ -67,7 +69,7 @@ func FromNagios(t *nagios.Tree, o Options) Result {
 		}
 	}
 	c.settings()
-	c.from = c.plugins(o.From)
+	c.from, c.noMail = c.plugins(o.From), o.NoMail
 	c.makeHosts()
 	c.makeTasks()
 	c.makeContacts()

@@ -27,6 +27,11 @@ func (c *carrier) makeContacts() {
 			c.leftOut[o] = true
 			continue
 		}
+		if c.noMail {
+			c.list("email", mail, "it is told by mail, and mail.server of jarvis.yaml is not set", "set it and import again with --replace; until then actions that would tell it are left out")
+			c.leftOut[o] = true
+			continue
+		}
 		if !e.set("mail", mail.Text) {
 			c.list("email", mail, "contacts are told in chat here", "write `person` or `channel` of a contact "+name+", and actions that notify it")
 			c.leftOut[o] = true

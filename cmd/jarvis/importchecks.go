@@ -66,7 +66,7 @@ func (c *checkCmd) imports(t *term) error {
 		}
 		return &command.UserError{Msg: "can not read it: " + err.Error(), Hint: "name the folder of nagios.cfg", Kind: command.ErrNotFound}
 	}
-	beside, err := c.beside(t)
+	beside, noMail, err := c.beside(t)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *checkCmd) imports(t *term) error {
 	if err != nil {
 		return err
 	}
-	made := transfer.FromNagios(tree, transfer.Options{From: c.From})
+	made := transfer.FromNagios(tree, transfer.Options{From: c.From, NoMail: noMail})
 	if err := transfer.Fits(made.YAML, beside, file); err != nil {
 		return &command.UserError{Msg: fmt.Sprintf("beside what is declared, it is not right: %v", err), Hint: "nothing was written; rename or take away one of the two", Kind: command.ErrUsage}
 	}
@@ -87,16 +87,16 @@ func (c *checkCmd) imports(t *term) error {
 		Lines: c.lines(file, made, beside), Data: ImportedChecks{file, c.DryRun, made.Counts, append([]transfer.Note{}, made.Notes...)}}})
 }
 
-// beside gives the checks that are configured already; nil: there is no configuration.
-func (c *checkCmd) beside(t *term) (*model.Config, error) {
+// beside gives the checks that are configured already, nil when there is no configuration, and whether mails would have no server.
+func (c *checkCmd) beside(t *term) (conf *model.Config, noMail bool, err error) {
 	if t.file() == "" {
-		return nil, nil
+		return nil, false, nil
 	}
-	conf, err := t.load(config.Load)
+	all, err := t.load(config.Load)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return &conf.Checks, nil
+	return &all.Checks, all.Mail.Server == "", nil
 }
 
 // target gives the file that is written.

@@ -28,6 +28,8 @@ func TestImportChecksOfNagios(t *testing.T) {
 		}
 		return out
 	}
+	mail := company + "/objects/contacts.cfg:18: email alice@example.org: it is told by mail, and mail.server of jarvis.yaml is not set; set it"
+	run(0, mail, "check", "import", "nagios", company, "--dry-run")
 	run(0, file+" would be written; this was a dry run", "check", "import", "nagios", company, "--dry-run")
 	if _, err := os.Stat(file); err == nil {
 		t.Fatal("a dry run has written")
@@ -59,6 +61,13 @@ func TestImportChecksOfNagios(t *testing.T) {
 	if after, err := os.ReadFile(file); err != nil || !strings.Contains(string(after), "from: probe") {
 		t.Errorf("it was not replaced: %v", err)
 	}
+	if err := os.WriteFile(conf, []byte("data: ./data\nmail: {server: \"smtp.example.org:587\", from: jarvis@example.org}\nchecks: {dir: ./checks.d}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(0, "was written", "check", "import", "nagios", company, "--replace"); strings.Contains(out, mail) {
+		t.Errorf("contacts are left out all the same: %s", out)
+	}
+	run(0, "is right", "config", "check")
 	run(exitNotFound, "can not read it: "+filepath.Join(dir, "nowhere"), "check", "import", "nagios", filepath.Join(dir, "nowhere"))
 	run(exitNotFound, "no file of objects was found in "+sub, "check", "import", "nagios", sub)
 	run(exitNotFound, "is no folder; make it", "check", "import", "nagios", company, "--into", filepath.Join(dir, "none"))
