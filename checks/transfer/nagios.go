@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/checks/nagios"
 )
 
@@ -39,28 +40,32 @@ type Counts struct {
 // carrier makes definitions of a tree.
 type carrier struct {
 	*ledger
-	tree    *nagios.Tree
-	from    string
-	noMail  bool
-	unit    time.Duration // interval_length
-	entries []*entry
-	hosts   *names
-	groups  *names
-	periods *names
-	tasks   *names
-	people  *names
-	pairs   []*pair
-	made    []*task
-	mailed  map[string]bool // contacts that can be told
-	leftOut map[*nagios.Object]bool
-	idle    map[string][]*nagios.Object // commands that nothing runs, by file
+	tree   *nagios.Tree
+	from   string
+	noMail bool
+	// calendars are what was made of timeperiods, by their names there; broken says why nothing can be made of some.
+	calendars map[string]calendar.Def
+	broken    map[string]string
+	unit      time.Duration // interval_length
+	entries   []*entry
+	hosts     *names
+	groups    *names
+	periods   *names
+	tasks     *names
+	people    *names
+	pairs     []*pair
+	made      []*task
+	mailed    map[string]bool // contacts that can be told
+	cut       map[string]bool // parents that would lead round, by host and parent
+	leftOut   map[*nagios.Object]bool
+	idle      map[string][]*nagios.Object // commands that nothing runs, by file
 	// serviceVars are the macros $_SERVICE…$ that commands name.
 	serviceVars map[string]bool
 }
 
 // FromNagios makes definitions of what Nagios or Icinga 1 had in its files.
 func FromNagios(t *nagios.Tree, o Options) Result {
-	c := &carrier{ledger: newLedger(), tree: t, hosts: newNames(), groups: newNames(), periods: newNames(), tasks: newNames("host"), people: newNames(), mailed: map[string]bool{}, leftOut: map[*nagios.Object]bool{}, idle: map[string][]*nagios.Object{}, serviceVars: map[string]bool{}}
+	c := &carrier{ledger: newLedger(), tree: t, hosts: newNames(), groups: newNames(), periods: newNames(), tasks: newNames("host"), people: newNames(), mailed: map[string]bool{}, cut: map[string]bool{}, leftOut: map[*nagios.Object]bool{}, idle: map[string][]*nagios.Object{}, serviceVars: map[string]bool{}}
 	for _, o := range t.Objects {
 		for _, a := range o.Attrs {
 			for _, p := range nagios.Pieces(a.Value) {
@@ -70,6 +75,8 @@ func FromNagios(t *nagios.Tree, o Options) Result {
 	}
 	c.settings()
 	c.from, c.noMail = c.plugins(o.From), o.NoMail
+	c.readPeriods()
+	c.cutParents()
 	c.makeHosts()
 	c.makeTasks()
 	c.makeContacts()
@@ -183,15 +190,7 @@ func (c *carrier) parents(h *nagios.Object, e *entry) {
 	if !ok {
 		return
 	}
-	var list []string
-	for _, p := range v.List() {
-		if c.tree.Find("host", p) == nil {
-			c.note(v.Pos(), "parents "+p, "there is no such host", "")
-			continue
-		}
-		list = append(list, c.hosts.give(p, p))
-	}
-	if !e.set("parents", list) {
+	if !e.set("parents", c.parentsOf(h, v)) {
 		c.list("parents", v, "hosts have no parents here: one that is down is told by itself", "")
 		return
 	}

@@ -69,6 +69,7 @@ func (c *carrier) makeTasks() {
 		c.entries = append(c.entries, t.entry)
 	}
 	c.resolveDepends()
+	c.cutDepends()
 	c.hostVars()
 	c.hostTasks()
 }
@@ -186,8 +187,11 @@ func (c *carrier) freshness(p *pair) {
 		c.note(p.Object.Pos, "service "+p.Name(), "its freshness_threshold is for Nagios to work out", fmt.Sprintf("%ds was taken", n))
 	}
 	c.mark(carried, v)
-	p.set.fresh = duration(time.Duration(n) * time.Second)
+	p.set.fresh = duration(max(time.Duration(n)*time.Second, shortestFresh))
 }
+
+// shortestFresh is the least that a passive task may be given.
+const shortestFresh = 10 * time.Second
 
 // taskEntry writes a task.
 func (c *carrier) taskEntry(t *task) {

@@ -317,13 +317,6 @@ func (c *carrier) writeActions(all map[string]*told) {
 	}
 }
 
-func split(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return strings.Split(s, ",")
-}
-
 // everywhere reports whether hosts are all on which a task runs.
 func (c *carrier) everywhere(task string, hosts []string) bool {
 	n := 0
