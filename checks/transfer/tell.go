@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/nagios"
+	"github.com/jarvisops/jarvis/post"
 )
 
 // makeContacts carries over who is told.
@@ -24,6 +25,11 @@ func (c *carrier) makeContacts() {
 		}
 		if mail.Text == "" {
 			c.note(o.Pos, "contact "+o.Name(), "it has no email", "write a contact for it")
+			c.leftOut[o] = true
+			continue
+		}
+		if _, ok := post.Address(mail.Text); !ok {
+			c.list("email", mail, "it is no address, as in alice@example.org", "write a contact for "+o.Name())
 			c.leftOut[o] = true
 			continue
 		}
