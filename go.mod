@@ -33,6 +33,7 @@ require (
 	github.com/lrstanley/girc v1.1.1
 	github.com/miekg/dns v1.1.73
 	github.com/netresearch/go-cron v0.13.0
+	github.com/prometheus-community/pro-bing v0.9.1
 	github.com/prometheus/client_golang v1.23.2
 	github.com/riverqueue/river v0.47.0
 	github.com/riverqueue/river/riverdriver v0.47.0

@@ -280,6 +280,10 @@ func play(t *testing.T, dir, script string) string {
 		defs.Tasks = []model.Task{{Name: "disk", Command: "check_disk"}, {Name: "load", Command: "check_load"}}
 		defs.HostTasks = []model.HostTask{{Tasks: []string{"*"}, Hosts: []string{"loki"}}}
 	}
+	if strings.Contains(script, "! passive") {
+		defs.Tasks = []model.Task{{Name: "backup", Passive: true, Fresh: 30 * time.Minute, Attempts: 1}, {Name: "disk", Command: "check_disk"}}
+		defs.HostTasks = []model.HostTask{{Tasks: []string{"backup"}, Hosts: []string{"loki"}}}
+	}
 	monitor, err := checks.New(defs)
 	if err != nil {
 		t.Fatal(err)

@@ -18,9 +18,17 @@ var (
 )
 
 // NoCheckError: no such check is declared.
-type NoCheckError struct{ Key model.Key }
+type NoCheckError struct {
+	Key       model.Key
+	Elsewhere bool // its task is declared, for other hosts
+}
 
-func (e *NoCheckError) Error() string { return fmt.Sprintf("there is no check %s", e.Key) }
+func (e *NoCheckError) Error() string {
+	if e.Elsewhere {
+		return fmt.Sprintf("there is no check %s: the task %s is declared for other hosts", e.Key, e.Key.Task)
+	}
+	return fmt.Sprintf("there is no check %s", e.Key)
+}
 
 // declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
 // is left out, or a task that has gone from a file would keep the server from starting.

@@ -63,6 +63,9 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.Results), forgetPiece); err != nil {
 		return err
 	}
+	if err := m.pieces(ctx, "DELETE FROM check_given WHERE id IN (SELECT id FROM check_given WHERE at < ? ORDER BY at LIMIT ?)", ago(keepGiven), forgetPiece); err != nil {
+		return err
+	}
 	if err := m.forgetPairs(ctx); err != nil {
 		return err
 	}

@@ -133,6 +133,14 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	if !p.live || p.busy || !m.ours(p.where) {
 		return
 	}
+	if m.skipped(p) {
+		m.skip(p, now)
+		return
+	}
+	if p.passive() {
+		m.beginMissed(p, now)
+		return
+	}
 	if late := now.Sub(p.due); late > smallStep && p.Task != model.HostAnswers {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
 		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
@@ -171,7 +179,7 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		}
 		h.running++
 		m.running++
-		j := job{Key: p.Key, where: h, cut: p.cut}
+		j := job{Key: p.Key, where: h, alive: h.by, cut: p.cut}
 		if p.Def != nil {
 			j.task, j.vars, j.lacks = *p.Def, p.Vars, p.MissingText()
 		}
@@ -237,6 +245,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		return
 	}
 	p.cut = p.cut && f.out.unreachable
+	m.sshOnly(&f, h)
 	switch {
 	case f.out.unreachable:
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
@@ -252,8 +261,8 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 			h.queue = nil
 		}
 		h.why = f.out.text
-	case h.down && p.Task == model.HostAnswers:
-		h.down, h.why = false, ""
+	case h.down && p.Task == model.HostAnswers && f.out.text == "":
+		h.down, h.why, h.upAt = false, "", m.now()
 		m.returned(h)
 	}
 	m.finish(f)
@@ -301,8 +310,13 @@ func (m *Monitor) reschedule(p *pair) {
 	now := m.now()
 	switch {
 	case p.Task == model.HostAnswers:
-		if p.where.down {
+		switch {
+		case p.again:
+			m.due.at(p, now)
+		case p.where.down:
 			m.due.at(p, now.Add(m.conf().Host.Retry))
+		case !p.Schedule.Never():
+			m.due.at(p, p.next(now))
 		}
 	case p.again, len(p.owed) > 0 && !p.where.down:
 		m.due.at(p, now)
@@ -324,7 +338,11 @@ func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, err
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
+	}
+	if p.passive() {
+		m.mu.Unlock()
+		return nil, &PassiveError{k}
 	}
 	if !m.ours(p.where) {
 		_, err := m.runner(p)

@@ -75,6 +75,7 @@ type Monitor struct {
 	stuck     error              // why results are not committed
 	stuckAt   time.Time          // since when
 	alive     time.Time          // when this server was last known to work, before it started
+	began     time.Time          // and when that was
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
@@ -155,7 +156,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err != nil {
 		return err
 	}
-	m.alive = time.UnixMilli(alive)
+	m.alive, m.began = time.UnixMilli(alive), m.now()
 	return m.refresh(ctx)
 }
 

@@ -138,7 +138,7 @@ func (m *Monitor) pause(h *host) {
 func (m *Monitor) resume(h *host) {
 	now := m.now()
 	h.target, h.why = nil, h.pair.stand.Line
-	h.down = h.pair.stand.Status != model.OK
+	h.down = hostDown(&h.pair.stand, h.by)
 	first := now.Add(time.Duration(model.Part(h.name) * float64(moveSpread)))
 	for p := range h.pairs {
 		p.loaded, p.recent = false, nil
@@ -146,12 +146,12 @@ func (m *Monitor) resume(h *host) {
 			continue
 		}
 		if p == h.pair {
-			if h.down {
+			if h.down || !p.Schedule.Never() {
 				m.due.at(p, first)
 			}
 			continue
 		}
-		due := p.first(now, h.alive, m.policy(p))
+		due := m.firstOf(p, now, h.alive, h.taken)
 		p.cut = p.cut && !h.gently
 		if !due.IsZero() && !due.After(now) {
 			due = first
@@ -292,7 +292,7 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	}
 	for _, h := range m.hosts {
 		if t, ok := by[h.share]; ok {
-			h.alive, h.gently = t.alive, t.gently
+			h.alive, h.taken, h.gently = t.alive, m.now(), t.gently
 		}
 	}
 	m.follow()

@@ -3,6 +3,7 @@ package checks
 import (
 	"container/heap"
 	"context"
+	"maps"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -12,16 +13,43 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	model.State
-	Made time.Time     `json:"made,omitzero"` // when the check was first declared
-	At   time.Time     `json:"at,omitzero"`   // when it ran last
-	Due  time.Time     `json:"due,omitzero"`  // and when it should have
-	Took time.Duration `json:"took"`
-	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line string        `json:"line"`
-	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	Made time.Time `json:"made,omitzero"` // when the check was first declared
+	At   time.Time `json:"at,omitzero"`   // when it ran last
+	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
+	Heard time.Time     `json:"heard,omitzero"`
+	Due   time.Time     `json:"due,omitzero"` // and when it should have
+	Took  time.Duration `json:"took"`
+	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line  string        `json:"line"`
+	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
+	// Known is since when its problem is told; zero: it is none, or an older Jarvis told it.
+	Known time.Time `json:"known,omitzero"`
+	// Listeners is what those were told last, by their names. It is not changed, but replaced.
+	Listeners map[string]model.Heard `json:"listeners,omitempty"`
+}
+
+// tellAgain has a problem be told again to all.
+func (st *Standing) tellAgain() {
+	st.Told = model.OK
+	st.Listeners = maps.Clone(st.Listeners)
+	for name, h := range st.Listeners {
+		h.Told = model.OK
+		st.Listeners[name] = h
+	}
+}
+
+// known gives since when its problem is told.
+func (st *Standing) known() time.Time {
+	switch {
+	case !st.Known.IsZero():
+		return st.Known
+	case !st.Bad.IsZero():
+		return st.Bad
+	}
+	return st.Since
 }
 
 // Ack says that a person knows of a problem. It ends with the problem.
@@ -49,6 +77,8 @@ type pair struct {
 	cut   bool // it ran when the last server died: what that started may still run on the host
 	again bool // somebody asked for it while it was busy
 
+	askedFor time.Time // since when it was the problem for which others were asked
+
 	owed    []outboxRow     // of actions that ask for a run, which wait while the host is down; each has a run of its own
 	asks    []int64         // rows of people at other nodes, who are told of any result
 	waiters []chan struct{} // people who do
@@ -74,6 +104,7 @@ type host struct {
 	share  string    // its part of all hosts
 	held   bool      // that part is ours
 	alive  time.Time // until when it is known to have been checked, before we took it
+	taken  time.Time // and when we took it
 	gently bool      // by a node that ended all that ran
 
 	runs context.Context    // of what runs
@@ -83,7 +114,9 @@ type host struct {
 	running int
 	queue   []*pair
 	waits   bool // it is in Monitor.waiting
+	by      model.Alive
 	down    bool
+	upAt    time.Time       // when it was down last; zero: not since this server started
 	why     string          // of down
 	plugins map[string]bool // by hash: they are there
 }
@@ -163,10 +196,15 @@ const (
 )
 
 // onDemand reports whether only an action, or a person who names it, has a check run.
-func (p *pair) onDemand() bool { return p.Task != model.HostAnswers && p.Schedule.Never() }
+func (p *pair) onDemand() bool {
+	return p.Task != model.HostAnswers && !p.passive() && p.Schedule.Never()
+}
 
 // next gives when a pair is due after it ran, or after the clock stepped.
 func (p *pair) next(now time.Time) time.Time {
+	if p.passive() {
+		return p.staleAt(now)
+	}
 	if p.Def != nil && p.Def.Retry > 0 && p.stand.Status != model.OK && p.stand.Soft() && !p.stand.Down {
 		if n, again := p.Schedule.Next(now, p.String()), now.Add(p.Def.Retry); p.Schedule.May(again) && (n.IsZero() || again.Before(n)) {
 			return again

@@ -42,6 +42,9 @@ func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes b
 	if st.Down || p.Task != model.HostAnswers && p.where != nil && p.where.down {
 		return "its host can not be reached", true
 	}
+	if why, yes := m.shadowed(p, st, now); yes {
+		return why, true
+	}
 	if q, ok := m.deploying[p.Host]; ok && (q.until.IsZero() || now.Before(q.until)) {
 		if !q.until.IsZero() {
 			return fmt.Sprintf("run %d has just ended on it; problems are told from %s on", q.run, plain.Time(q.until)), true
@@ -207,7 +210,7 @@ func (m *Monitor) Unacknowledge(ctx context.Context, keys []model.Key) ([]model.
 		}
 		st.Ack = nil
 		if st.Hard != model.OK {
-			st.Told = model.OK
+			st.tellAgain()
 		}
 		return true
 	})

@@ -25,7 +25,8 @@ type View struct {
 	Attempts int       `json:"attempts"`
 	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
 	Running  bool      `json:"running,omitempty"`
-	Recent   []Brief   `json:"recent,omitempty"` // the last results, the newest last
+	Passive  bool      `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
+	Recent   []Brief   `json:"recent,omitempty"`  // the last results, the newest last
 }
 
 // Filter chooses checks. Empty fields choose all.
@@ -62,7 +63,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 	out := []View{}
 	for _, p := range m.pairs {
 		switch {
-		case !p.live, p.Task == model.HostAnswers && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
+		case !p.live, p.Task == model.HostAnswers && p.Schedule.Never() && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
 		case p.onDemand() && f.Task != p.Task:
 			continue
@@ -99,7 +100,7 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy && !p.passive(), Passive: p.passive()}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
@@ -127,7 +128,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 	p := m.pairs[k]
 	if p == nil || !p.live {
 		m.mu.Unlock()
-		return View{}, &NoCheckError{k}
+		return View{}, &NoCheckError{Key: k}
 	}
 	loaded := p.loaded && m.ours(p.where)
 	m.mu.Unlock()
@@ -374,7 +375,7 @@ func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, 
 	p := m.pairs[k]
 	m.mu.Unlock()
 	if p == nil {
-		return nil, &NoCheckError{k}
+		return nil, &NoCheckError{Key: k}
 	}
 	if step == 0 {
 		switch age := m.now().Sub(from); {

@@ -56,6 +56,11 @@ func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record,
 			fresh = append(fresh, hk)
 		}
 	}
+	for name := range cat.Asked {
+		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.pairs[hk] == nil {
+			fresh = append(fresh, hk)
+		}
+	}
 	m.mu.Unlock()
 	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
 	made, err := m.addPairs(ctx, slices.Compact(fresh))
@@ -105,11 +110,14 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 		if p.busy || !m.ours(h) || was && before.Same(plan.Schedule) {
 			continue
 		}
-		alive := m.alive
+		alive, heard := m.alive, m.began
 		if !m.alone {
-			alive = h.alive
+			alive, heard = h.alive, h.taken
 		}
-		m.due.at(p, p.first(now, alive, m.policy(p)))
+		m.due.at(p, m.firstOf(p, now, alive, heard))
+	}
+	for name := range cat.Asked {
+		live[m.host(name)] = true
 	}
 	for k, p := range m.pairs {
 		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
@@ -120,12 +128,18 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	for _, h := range m.hosts {
 		h.pair.live = live[h]
 		m.moveHost(h)
-		h.pair.Attempts = m.conf().Host.Attempts
+		was := h.pair.Schedule
+		h.by, h.pair.Attempts, h.pair.Schedule = cat.AliveOf(h.name), m.conf().Host.Attempts, model.Schedule{}
+		if _, asked := cat.Asked[h.name]; asked {
+			h.pair.Schedule = m.askedEvery()
+		}
 		switch {
-		case !h.pair.live:
+		case !h.pair.live, !was.Never() && h.pair.Schedule.Never() && !h.down:
 			m.due.remove(h.pair)
 		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
 			m.due.at(h.pair, now)
+		case !h.down && !h.pair.busy && m.ours(h) && (h.pair.index == notQueued || !was.Same(h.pair.Schedule)):
+			m.due.at(h.pair, h.pair.first(now, m.alive, model.Skip))
 		}
 	}
 	m.watchWithheld()
@@ -158,7 +172,7 @@ func (m *Monitor) moveHost(h *host) {
 		m.pause(h)
 		h.cancel()
 	} else if now && !was {
-		h.alive, h.gently, h.held = m.now(), false, true
+		h.alive, h.taken, h.gently, h.held = m.now(), m.now(), false, true
 		m.resume(h)
 	}
 }
@@ -169,10 +183,19 @@ func (m *Monitor) host(name string) *host {
 	if h == nil {
 		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
 		h.pair.where, h.pairs[h.pair] = h, true
-		h.down, h.why = h.pair.stand.Status != model.OK, h.pair.stand.Line
+		h.by = m.cat.AliveOf(name)
+		h.down, h.why = hostDown(&h.pair.stand, h.by), h.pair.stand.Line
 		m.hosts[name] = h
 	}
 	return h
+}
+
+// firstOf gives when a pair is due after a start: nothing ran, and nobody listened, from alive until began. mu is held.
+func (m *Monitor) firstOf(p *pair, now, alive, began time.Time) time.Time {
+	if p.passive() {
+		return p.firstStale(now, alive, began)
+	}
+	return p.first(now, alive, m.policy(p))
 }
 
 func (m *Monitor) policy(p *pair) string {
@@ -186,14 +209,19 @@ func (m *Monitor) policy(p *pair) string {
 func (m *Monitor) watchWithheld() {
 	clear(m.withheld)
 	for _, p := range m.pairs {
-		if p.mayTell() && m.ours(p.where) {
+		if m.mayTell(p) && m.ours(p.where) {
 			m.withheld[p] = true
 		}
 	}
 }
 
-func (p *pair) mayTell() bool {
-	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
+// mayTell reports whether a pair may have something to tell although it does not run. mu is held.
+func (m *Monitor) mayTell(p *pair) bool {
+	st := &p.stand
+	if !p.live || st.Hard != st.Told || st.Ack != nil || len(st.Listeners) > 0 {
+		return p.live
+	}
+	return (st.Hard != model.OK || st.Flapping) && slices.ContainsFunc(m.cat.Listeners, func(l *model.Listener) bool { return l.Rule.Covers(p.Key) })
 }
 
 // watch follows the files, and the engine's record.
@@ -277,7 +305,7 @@ const longReading = 100 * time.Millisecond
 func (m *Monitor) declares() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.cat.Defs.HostTasks) > 0
+	return len(m.cat.Defs.HostTasks) > 0 || len(m.cat.Asked) > 0
 }
 
 // recordChanges are the events behind which hosts may be there, or be gone.

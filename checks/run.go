@@ -44,6 +44,7 @@ const defaultTimeout = 30 * time.Second
 type job struct {
 	model.Key
 	where *host
+	alive model.Alive       // how it is known whether the host answers
 	task  model.Task        // the zero Task: whether the host answers
 	vars  map[string]string // of the task, on this host
 	lacks string            // what is not set of them, for people
@@ -53,6 +54,9 @@ type job struct {
 
 // overSSH runs a task on its host.
 func (m *Monitor) overSSH(ctx context.Context, j job) outcome {
+	if j.Task == model.HostAnswers && j.alive.By != model.BySSH {
+		return m.askAlive(ctx, j)
+	}
 	began := time.Now()
 	out := m.onHost(ctx, j)
 	out.took = time.Since(began)
@@ -232,7 +236,11 @@ func judge(p *model.Plan, out outcome) judged {
 		if out.unreachable {
 			return judged{status: model.Critical, line: clip(out.text, maxLine)}
 		}
-		return judged{status: model.OK, line: out.stdout}
+		if out.text != "" { // nobody knows
+			return judged{status: model.Unknown, line: clip(out.text, maxLine)}
+		}
+		line, _, perf := model.SplitOutput(out.stdout)
+		return judged{status: model.OK, line: line, perf: perf}
 	}
 	if out.unreachable {
 		who := "the host"

@@ -39,6 +39,9 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE TABLE check_shares (name TEXT PRIMARY KEY, holder TEXT NOT NULL, since BIGINT NOT NULL, at BIGINT NOT NULL)`,
 }}, {Name: "checks/3-threads", Stmts: []string{
 	`CREATE TABLE check_threads (contact TEXT NOT NULL, task TEXT NOT NULL, host TEXT NOT NULL, bad BIGINT NOT NULL, letter BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (contact, host, task))`,
+}}, {Name: "checks/3-given", Stmts: []string{
+	`CREATE TABLE check_given (id TEXT PRIMARY KEY, hash TEXT NOT NULL, at BIGINT NOT NULL)`, // deliveries that may come again
+	`CREATE INDEX check_given_age ON check_given (at)`,
 }}}
 
 // Migrations of the tables of checks; they are the same on both databases.

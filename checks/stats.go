@@ -144,9 +144,12 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 		if h.down {
 			s.Down++
 		}
+		if st := &h.pair.stand; h.by.Asked() && st.Status == model.Unknown && s.Trouble == "" {
+			s.Trouble = "nobody knows whether " + h.name + " is up: " + st.Line
+		}
 	}
 	for _, p := range m.pairs {
-		if !p.live || p.Task == model.HostAnswers || p.onDemand() {
+		if !p.live || p.Schedule.Never() && !p.passive() {
 			continue
 		}
 		s.Checks++

@@ -81,7 +81,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 			continue
 		}
 		delete(m.byID, p.id)
-		p.id, p.rev, p.stand, p.known = s.id, s.rev, s.stand, true
+		p.id, p.rev, p.stand, p.known, p.loaded = s.id, s.rev, s.stand, true, false
 		m.byID[p.id] = p
 		m.seen(p)
 	}
@@ -91,12 +91,19 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 // seen takes in that a pair stands elsewhere than it did here. mu is held.
 func (m *Monitor) seen(p *pair) {
 	if p.where != nil && p == p.where.pair && !m.ours(p.where) {
-		p.where.down, p.where.why = p.stand.Status != model.OK, p.stand.Line
+		down := hostDown(&p.stand, p.where.by)
+		if p.where.down && !down {
+			p.where.upAt = m.now()
+		}
+		p.where.down, p.where.why = down, p.stand.Line
 	}
-	if p.mayTell() && m.ours(p.where) {
+	if m.mayTell(p) && m.ours(p.where) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)
+	}
+	if p.live && p.passive() && !p.busy && m.ours(p.where) { // another node heard of it
+		m.due.at(p, p.next(m.now()))
 	}
 }
 

@@ -77,6 +77,9 @@ func (m *Monitor) listen(ctx context.Context) {
 				}
 			}
 			marks = now
+			if m.linked() {
+				m.heed(ctx, newsStates)
+			}
 			for _, what := range []string{newsDone, newsNotices} {
 				m.heed(ctx, what)
 			}

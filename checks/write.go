@@ -18,6 +18,9 @@ type finished struct {
 	at   time.Time
 	out  outcome
 	owed []outboxRow // what asked for it: one at most
+	// given: it was delivered; missed: it was not, and should have been.
+	given  *Given
+	missed bool
 }
 
 const (
@@ -99,6 +102,8 @@ type settled struct {
 	again  bool // it was told before, and acknowledged for a time
 	events []row
 	asks   []int64 // rows of people who wait for a result
+	// askedFor: what the problem since then may come from is asked.
+	askedFor time.Time
 }
 
 // row is one of the outbox.
@@ -165,6 +170,7 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 	}
 	if err == nil {
 		m.takeOver(batch)
+		m.wereWritten(batch)
 		more = len(m.done) > 0
 	}
 	return more, m.stuckAt, err
@@ -187,6 +193,7 @@ func (m *Monitor) settle() []settled {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
+	m.dropHeard(now)
 	list := m.done[:min(len(m.done), batchSize)]
 	var out []settled
 	for i := range list {
@@ -215,7 +222,12 @@ func (m *Monitor) settle() []settled {
 }
 
 // store writes a batch in one transaction, and now and then that this server works. commit is held.
-func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
+func (m *Monitor) store(ctx context.Context, batch []settled) error {
+	return m.storeWith(ctx, batch, func(store.Tx) error { return nil })
+}
+
+// storeWith is store, with something else in the same transaction. commit is held.
+func (m *Monitor) storeWith(ctx context.Context, batch []settled, also func(store.Tx) error) (err error) {
 	at := m.now()
 	now := at.UnixMilli()
 	alive := m.aliveDue()
@@ -244,6 +256,9 @@ func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
 		if !m.alone {
 			write = m.storeTogether
 		}
+		if err := also(tx); err != nil {
+			return err
+		}
 		if err := write(ctx, tx, batch, states); err != nil {
 			return err
 		}
@@ -268,15 +283,30 @@ func (m *Monitor) store(ctx context.Context, batch []settled) (err error) {
 
 // takeOver makes memory what the record is. commit and mu are held.
 func (m *Monitor) takeOver(batch []settled) {
-	events, results := false, 0
+	events, shadow := false, false
 	for i := range batch {
 		s := &batch[i]
+		shadow = shadow || m.concerns(s)
 		s.p.rev++
 		events = events || len(s.events) > 0
-		if s.f != nil {
+		m.takeIn(s)
+	}
+	if shadow {
+		m.tellNodes(newsStates)
+	}
+	if events {
+		m.heed(context.Background(), newsDo)
+		m.tellNodes(newsDo)
+	}
+}
+
+// wereWritten takes the results of a batch, which are the first of done, off it. mu is held.
+func (m *Monitor) wereWritten(batch []settled) {
+	results := 0
+	for i := range batch {
+		if batch[i].f != nil {
 			results++
 		}
-		m.takeIn(s)
 	}
 	for i := range m.done[:results] {
 		m.done[i].p.ended = false
@@ -284,16 +314,15 @@ func (m *Monitor) takeOver(batch []settled) {
 	}
 	m.done = append(m.done[:0:0], m.done[results:]...)
 	m.stats.committed(time.Now(), results)
-	if events {
-		m.heed(context.Background(), newsDo)
-		m.tellNodes(newsDo)
-	}
 }
 
 // takeIn makes memory what the record is of one pair. commit and mu are held.
 func (m *Monitor) takeIn(s *settled) {
 	p := s.p
 	p.stand = s.stand
+	if !s.askedFor.IsZero() {
+		p.askedFor = s.askedFor
+	}
 	if s.f != nil {
 		for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
 			delete(m.acting, id)
@@ -311,7 +340,7 @@ func (m *Monitor) takeIn(s *settled) {
 			p.recent = append(p.recent[:0], p.recent[extra:]...)
 		}
 	}
-	if p.mayTell() && m.ours(p.where) {
+	if m.mayTell(p) && m.ours(p.where) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)

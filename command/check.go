@@ -40,6 +40,11 @@ func check() Verb {
 				{Name: "since", In: InQuery, Doc: "only runs that began since: a time ago, as in 24h or 3d, or a time as in RFC 3339", Word: "since"}, {Name: "until", In: InQuery, Doc: "and before: as since", Word: "until"}, {Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it, 10000 at most", Word: "last", Kind: Number},
 				{Name: "before", In: InQuery, Doc: "only results with a lower id: the next page", Word: "before", Kind: Number}}},
 			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
+			{Method: "POST", Path: path + "/result", Prefix: []string{"result"}, Once: true, Gives: checks.View{}, Params: oneWith(
+				Param{Name: "at", In: InBody, Doc: "when it was so, as in RFC 3339, or how long ago, as in 5m; an hour at most, and not before the last result; without it now", Word: "at"},
+				Param{Name: "perf", In: InBody, Doc: "performance data, as plugins write it; it may stand in output too, after a |", Word: "perf"},
+				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2", Required: true},
+				Param{Name: "output", In: InBody, Doc: "what it says, as plugins print it"})},
 			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []model.Key{}, Params: oneWith(was, forTime, because)},
 			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []model.Key{}, Params: one},
 			{Method: "GET", Path: "/v1/checks-stats", Prefix: []string{"stats"}, Gives: checks.Stats{}},
@@ -66,6 +71,8 @@ func check() Verb {
 			Doc: "tells how many checks run, how late they are, and what the trouble is"},
 		Word{Name: "run", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(runChecks),
 			Doc: "runs checks now, beside their schedule, and waits up to a minute for their results"},
+		Word{Name: "result", Usage: "TASK on HOST [at TIME] [perf DATA] STATUS [TEXT]", Role: access.Deploy, Min: 4, Max: -1, Run: ofChecks(giveResult),
+			Doc: "delivers the result of a passive check: ok, warning, critical, unknown or an exit code, and what it says"},
 		Word{Name: "ack", Usage: "TASK on HOST[,HOST] [was warning] [for 2h] [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(ackChecks),
 			Doc: "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that"},
 		Word{Name: "unack", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unackChecks),
@@ -125,7 +132,15 @@ func ack() Verb {
 func explainCheck(err error) error {
 	var none *checks.NoCheckError
 	var nobody *checks.NobodyError
+	var passive *checks.PassiveError
+	var active *checks.NotPassiveError
 	switch {
+	case errors.As(err, &passive):
+		return &UserError{Msg: passive.Error(), Hint: fmt.Sprintf("as in `check result %s ok all is well`", passive.Key), Kind: ErrUsage}
+	case errors.As(err, &active):
+		return &UserError{Msg: active.Error(), Hint: "`passive: true` in its task, instead of command or plugin, makes it one whose results are delivered", Kind: ErrUsage}
+	case errors.As(err, &none) && none.Elsewhere:
+		return &UserError{Msg: none.Error(), Hint: fmt.Sprintf("name %s in the hosts of a host_tasks entry with %s, in jarvis.yaml or as in `check define host_task NAME {tasks: [%s], hosts: [%s]}`", none.Key.Host, none.Key.Task, none.Key.Task, none.Key.Host), Kind: ErrNotFound}
 	case errors.As(err, &nobody):
 		return &UserError{Msg: nobody.Error(), Hint: "`nodes` lists the servers"}
 	case errors.As(err, &none):

@@ -26,6 +26,12 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	if err != nil {
 		return Answer{}, err
 	}
+	if len(list) > 1 { // a pattern means those that can be run
+		list = slices.DeleteFunc(list, func(v checks.View) bool { return v.Passive })
+	}
+	if len(list) == 0 {
+		return Answer{}, &UserError{Msg: "all of these are passive: their results are delivered", Hint: "`help check result` says how", Kind: ErrUsage}
+	}
 	keys := keysOf(list)
 	if len(keys) > maxChosen {
 		return Answer{}, &UserError{Msg: fmt.Sprintf("that is %d checks", len(list)), Hint: "name fewer", Kind: ErrUsage}

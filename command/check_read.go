@@ -111,6 +111,9 @@ func isAre(n int) string {
 func (e *Env) checkLine(v checks.View) string {
 	l := fmt.Sprintf("%s %s", v.Word, v.Key)
 	if v.At.IsZero() {
+		if v.Passive {
+			return l + ": no result was delivered yet"
+		}
 		if !v.Next.IsZero() {
 			return l + ": runs in " + Short(max(v.Next.Sub(e.Now()), 0))
 		}
@@ -158,7 +161,15 @@ func (e *Env) checkLines(v checks.View) []string {
 	a := Answer{Lines: []string{e.checkLine(v)}}
 	if !v.At.IsZero() {
 		l := fmt.Sprintf("ran %s ago, took %s", Short(e.Now().Sub(v.At)), Short(v.Took))
-		if !v.Next.IsZero() {
+		if v.Passive {
+			l = "nothing was delivered yet"
+			if !v.Heard.IsZero() {
+				l = fmt.Sprintf("delivered %s ago", Short(e.Now().Sub(v.Heard)))
+			}
+			if !v.Next.IsZero() {
+				l += ", missed in " + Short(max(v.Next.Sub(e.Now()), 0))
+			}
+		} else if !v.Next.IsZero() {
 			l += ", again in " + Short(max(v.Next.Sub(e.Now()), 0))
 		}
 		if v.Schedule != "" {

@@ -42,10 +42,13 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs     *Defs
-	Hosts    map[string]Host // by name, those that are listed
-	Plans    map[Key]Plan
-	Rules    []*Rule // in the order of Defs.Actions
+	Defs  *Defs
+	Hosts map[string]Host // by name, those that are listed
+	Plans map[Key]Plan
+	Rules []*Rule // in the order of Defs.Actions
+	// Listeners are told at times of their own.
+	Listeners []*Listener
+	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
@@ -92,12 +95,16 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	maps.Copy(groups, own)
+	elsewhere := map[string]bool{} // hosts that another server checks
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
 			c.Idle = append(c.Idle, ht.label())
 		}
 		if ht.Node != "" && ours != "" && ht.Node != ours {
+			for _, h := range hosts {
+				elsewhere[h] = true
+			}
 			continue
 		}
 		for i := range d.Tasks {
@@ -108,6 +115,9 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)
+			}
+			if t.Passive {
+				s = t.passiveSchedule()
 			}
 			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
@@ -120,16 +130,12 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 		}
 	}
+	c.tellOver(time.Now())
 	declared := slices.SortedFunc(maps.Keys(c.Plans), CompareKeys)
 	for _, k := range declared {
 		p := c.Plans[k]
 		if text := p.MissingText(); text != "" {
 			c.Unclear = append(c.Unclear, text)
-		}
-	}
-	for _, t := range d.Tasks {
-		if p := c.periods[t.Period]; p != nil && p.Begin(time.Now()).IsZero() {
-			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s of the task %s is over: it is not checked any more", t.Period, t.Name))
 		}
 	}
 	for i := range d.Actions {
@@ -145,10 +151,12 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 		}
 		c.Rules = append(c.Rules, a)
+		c.listen(a)
 		if a.Task != "" {
 			c.planActions(a, declared)
 		}
 	}
+	c.link(elsewhere)
 	return c, nil
 }
 
@@ -180,7 +188,7 @@ func (c *Catalog) planActions(a *Rule, declared []Key) {
 	for _, k := range declared {
 		p.Key = Key{a.Task, cmp.Or(a.TaskHost, k.Host)}
 		p.Vars = varsOf(task.Vars, c.Hosts[p.Host].Vars)
-		if _, ok := c.Plans[p.Key]; !ok && a.mayFollow(k) {
+		if _, ok := c.Plans[p.Key]; !ok && a.Covers(k) {
 			c.Plans[p.Key] = p
 		}
 	}
@@ -227,7 +235,9 @@ func expandHosts(words, known []string, groups map[string][]string) []string {
 // Rule is an Action with its hosts expanded.
 type Rule struct {
 	*Action
-	hosts map[string]bool // nil: all
+	Silent bool            // nothing follows at once: its listeners have times of their own
+	To     []string        // of its contacts, who is told at once; nil: all
+	hosts  map[string]bool // nil: all
 }
 
 // Follows reports whether the action is for a transition ("stays" and "result" too) of a pair.
@@ -235,7 +245,7 @@ func (a *Rule) Follows(k Key, on string) bool {
 	if len(a.On) == 0 && (on == OnStays || on == OnResult) || len(a.On) > 0 && !slices.Contains(a.On, on) {
 		return false
 	}
-	return a.mayFollow(k)
+	return a.Covers(k)
 }
 
 // Heeds reports whether an action is for that status: of a recovery, for one of those that were told before.
@@ -253,7 +263,8 @@ func (a *Rule) Heeds(st *State, on string) bool {
 	})
 }
 
-func (a *Rule) mayFollow(k Key) bool {
+// Covers reports whether the action is for a pair at all.
+func (a *Rule) Covers(k Key) bool {
 	if a.hosts != nil && !a.hosts[k.Host] {
 		return false
 	}

@@ -35,6 +35,7 @@ type Config struct {
 type HostCheck struct {
 	Attempts int           `yaml:"attempts" doc:"connections in a row that must fail before it is said" default:"2"`
 	Retry    time.Duration `yaml:"retry" doc:"time between two connections to a host that is down" default:"30s"`
+	Every    time.Duration `yaml:"every" doc:"time between two questions to a host with alive: ping or tcp:PORT" default:"1m"`
 }
 
 // Keep is the retention.
@@ -68,6 +69,8 @@ type Host struct {
 	Groups   []string          `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
 	Silo     string            `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
 	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of tasks on this host; they count before those of host_tasks and tasks"`
+	Alive    string            `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
+	Parents  []string          `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
 }
 
 // Task is a command, or a plugin that is brought to the host.
@@ -90,6 +93,9 @@ type Task struct {
 	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"problems in a row before one is believed" default:"3"`
 	Retry    time.Duration     `yaml:"retry,omitempty" json:"retry,omitempty" doc:"time to the next run while a problem is not believed yet, where the schedule is later; empty: as the schedule says"`
 	CatchUp  string            `yaml:"catch_up,omitempty" json:"catch_up,omitempty" doc:"skip or once; empty: as checks.catch_up says"`
+	Depends  []Dependency      `yaml:"depends,omitempty" json:"depends,omitempty" doc:"tasks on the same host, or {task: T, host: H, skip: true}: while one of them is a problem nothing is said of this one, and with skip it is not run"`
+	Passive  bool              `yaml:"passive,omitempty" json:"passive,omitempty" doc:"Jarvis runs nothing: results are delivered to it, by POST /v1/checks/HOST/TASK/result or check result"`
+	Fresh    time.Duration     `yaml:"fresh,omitempty" json:"fresh,omitempty" doc:"of a passive task: with no result for so long it is UNKNOWN, at once; empty: it may stay away for ever"`
 }
 
 // Expect is what a task must do to be OK.
@@ -123,6 +129,9 @@ type Action struct {
 	On       []string         `yaml:"on,omitempty" json:"on,omitempty" doc:"problem, change, recovery, flapping, steady, stays; or result: each one" default:"all but stays and result"`
 	Status   []string         `yaml:"status,omitempty" json:"status,omitempty" doc:"only when it is warning, critical or unknown, as these say; and the recovery from what was told so" default:"all"`
 	Stays    int              `yaml:"stays,omitempty" json:"stays,omitempty" doc:"with on: [stays]: when the same problem has come so many times in a row, and again after as many more"`
+	After    time.Duration    `yaml:"after,omitempty" json:"after,omitempty" doc:"done when a problem was told for so long and nobody acknowledged it; and at its end, unless on says otherwise"`
+	Every    time.Duration    `yaml:"every,omitempty" json:"every,omitempty" doc:"done again so often, until the problem is acknowledged or over"`
+	Period   string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: what follows outside of it waits for its begin, and is done if it is still so; empty: always"`
 	Tasks    []string         `yaml:"tasks,omitempty" json:"tasks,omitempty" doc:"of these tasks, * and ? allowed; empty: all"`
 	Hosts    []string         `yaml:"hosts,omitempty" json:"hosts,omitempty" doc:"on these hosts, as in host_tasks; empty: all"`
 	Notify   []string         `yaml:"notify,omitempty" json:"notify,omitempty" doc:"contacts that are told"`
@@ -142,6 +151,7 @@ type Contact struct {
 	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
 	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
 	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
+	Period  string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: it is told then, and of what was before only what is still so; empty: always"`
 }
 
 // Node is a server that runs checks.
@@ -173,6 +183,7 @@ func (c *Config) Defaults() {
 	number(&c.Host.Attempts, 2)
 	number(&c.Recent, 20)
 	wait(&c.Host.Retry, 30*time.Second)
+	wait(&c.Host.Every, time.Minute)
 	wait(&c.Gather, 5*time.Second)
 	wait(&c.Keep.Results, 30*day)
 	wait(&c.Keep.Minutes, 90*day)

@@ -25,7 +25,7 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}
@@ -102,17 +102,22 @@ func (d *Defs) faults(plugins string) []fault {
 		seen[kind+" "+name] = true
 		return nil
 	}
+	roundHost, hostErr := d.parentLoop()
+	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
-		for _, g := range h.Groups {
-			if err == nil && !defName.MatchString(g) {
-				err = fmt.Errorf("host %s: %q is no name of a group", h.Name, g)
+		if err == nil {
+			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
 		if err == nil {
 			if err = checkVars(h.Vars); err != nil {
 				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
+		}
+		if err == nil && h.Name == roundHost {
+			err = hostErr
 		}
 		try(KindHost, h.Name, err)
 	}
@@ -140,6 +145,9 @@ func (d *Defs) faults(plugins string) []fault {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
 		}
+		if err == nil && t.Name == roundTask {
+			err = taskErr
+		}
 		try(KindTask, t.Name, err)
 	}
 	for _, c := range d.Contacts {
@@ -147,6 +155,8 @@ func (d *Defs) faults(plugins string) []fault {
 		if err == nil {
 			if err = c.check(); err != nil {
 				err = fmt.Errorf("contact %s %w", c.Name, err)
+			} else if err = d.knowsPeriod(c.Period); err != nil {
+				err = fmt.Errorf("contact %s: %w", c.Name, err)
 			}
 		}
 		try(KindContact, c.Name, err)
@@ -199,6 +209,11 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		}
 	}
 	if ht.Schedule != "" {
+		for _, t := range d.Tasks {
+			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+			}
+		}
 		s, err := d.schedule(ht.Schedule, 0)
 		if err != nil {
 			return err
@@ -251,7 +266,8 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
-	if t.Command != "" && t.Plugin != "" || t.Command == "" && t.Plugin == "" && !t.Template {
+	t.checkPassive(&wrong)
+	if t.Command != "" && t.Plugin != "" || t.Command == "" && t.Plugin == "" && !t.Template && !t.Passive {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -282,6 +298,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
 		}
 	}
+	d.checkDepends(t, &wrong)
 	for k, v := range t.Env {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
@@ -376,6 +393,9 @@ func (d *Defs) checkAction(a *Action) error {
 	if a.Webhook != "" && !strings.HasPrefix(string(a.Webhook), "https://") && !strings.HasPrefix(string(a.Webhook), "http://") {
 		return errors.New("webhook is no https:// URL")
 	}
+	if err := d.checkTimed(a); err != nil {
+		return err
+	}
 	for _, n := range a.Notify {
 		if !slices.ContainsFunc(d.Contacts, func(c Contact) bool { return c.Name == n }) {
 			return fmt.Errorf("there is no contact %s", n)
@@ -383,6 +403,9 @@ func (d *Defs) checkAction(a *Action) error {
 	}
 	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return !t.Template && t.Name == a.Task }) {
 		return d.noTask(a.Task)
+	}
+	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
+		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
 	}
 	for _, t := range a.Tasks {
 		if err := Glob(t); err != nil {

@@ -1,0 +1,189 @@
+package checks
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
+)
+
+const passiveBackup = `
+tasks: [{name: backup, passive: true, fresh: 25m, attempts: 2}, {name: disk, command: x, schedule: "@every 1h"}]
+host_tasks: [{tasks: [backup], hosts: [loki]}, {tasks: [disk], hosts: [thor]}]
+`
+
+var backupLoki = model.Key{Task: "backup", Host: "loki"}
+
+// give delivers a result, as a program does.
+func (g *ground) give(status model.Status, output string) {
+	g.t.Helper()
+	if _, _, err := g.Give(g.t.Context(), Given{Key: backupLoki, Status: &status, Output: output}); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// What is delivered is judged as what is run: the same attempts, the same notices, the same record.
+func TestPassiveResults(t *testing.T) {
+	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
+		time.Sleep(time.Minute)
+		g.give(model.OK, "saved|files=3")
+		g.give(model.Critical, "the tape is full")
+		time.Sleep(time.Minute)
+		g.wantLines() // soft
+		g.give(model.Critical, "the tape is full")
+		time.Sleep(time.Minute)
+		problem := "backup is CRITICAL on loki: the tape is full. `check show backup on loki`"
+		g.wantLines(problem)
+		g.stop()
+		g.start() // nothing is forgotten
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != model.Critical || len(v.Recent) != 3 || v.Schedule != "passive, fresh for 25m" {
+			t.Errorf("%+v %v", v, err)
+		}
+		g.give(model.OK, "saved|files=4")
+		time.Sleep(time.Minute)
+		g.wantLines(problem, "backup is OK again on loki after 1m")
+		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{backupLoki}})
+		if err != nil || len(res) != 4 || res[0].Perf != "files=4" || res[0].Line != "saved" {
+			t.Errorf("%+v %v", res, err)
+		}
+		if n := len(g.times(backupLoki)); n != 0 {
+			t.Errorf("it ran %d times", n)
+		}
+		list, err := g.List(t.Context(), Filter{})
+		if err != nil || len(list) != 2 {
+			t.Errorf("%+v %v", list, err)
+		}
+	})
+}
+
+// What does not come is UNKNOWN at once, and again after as long; a result ends that.
+func TestNoFreshResult(t *testing.T) {
+	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
+		time.Sleep(time.Minute)
+		g.give(model.OK, "saved")
+		since := g.wall().UTC().Format("2006-01-02 15:04:05 UTC")
+		time.Sleep(25*time.Minute - time.Minute)
+		g.wantLines()
+		time.Sleep(2 * time.Minute)
+		missed := "backup is UNKNOWN on loki: no result since " + since + "; one is due each 25m. `check show backup on loki`"
+		g.wantLines(missed)
+		time.Sleep(25 * time.Minute)
+		g.wantLines(missed)
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Count != 2 || v.Status != model.Unknown || v.Soft() {
+			t.Errorf("%+v %v", v, err)
+		}
+		g.give(model.OK, "saved")
+		time.Sleep(time.Minute)
+		g.wantLines(missed, "backup is OK again on loki after 26m")
+		// One that came in the last moment counts.
+		time.Sleep(24 * time.Minute)
+		g.give(model.OK, "saved")
+		time.Sleep(24 * time.Minute)
+		if v, err := g.Show(t.Context(), backupLoki); err != nil || v.Status != model.OK {
+			t.Errorf("%+v %v", v, err)
+		}
+	})
+}
+
+// While the server was down nobody could deliver: that time is given again. What was missed for longer is said at the start.
+func TestNobodyListened(t *testing.T) {
+	bubble(t, "tasks: [{name: backup, passive: true, fresh: 10m}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
+		time.Sleep(time.Minute)
+		g.give(model.OK, "saved")
+		time.Sleep(5 * time.Minute)
+		g.stop()
+		g.step(8 * time.Minute)
+		g.start()
+		time.Sleep(4 * time.Minute)
+		g.wantLines()
+		time.Sleep(2 * time.Minute)
+		if got := g.lines(); len(got) != 1 || !strings.HasPrefix(got[0], "backup is UNKNOWN on loki: no result since") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// One that nobody ever delivered is missed as well.
+func TestNeverDelivered(t *testing.T) {
+	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
+		time.Sleep(25*time.Minute + time.Minute)
+		if got := g.lines(); len(got) != 1 || !strings.HasPrefix(got[0], "backup is UNKNOWN on loki: no result yet, since") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestADeliveryCountsOnce(t *testing.T) {
+	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
+		time.Sleep(time.Minute)
+		full := Given{Key: backupLoki, Exit: 2, Output: "full", ID: "alice/1", Hash: "a"}
+		for i, want := range []bool{false, true, true} {
+			v, again, err := g.Give(t.Context(), full)
+			if err != nil || again != want || v.Attempt != 1 {
+				t.Errorf("delivery %d: again %v, %+v %v", i+1, again, v, err)
+			}
+			if i == 1 {
+				g.stop()
+				g.start()
+			}
+		}
+		full.Hash = "b"
+		if _, _, err := g.Give(t.Context(), full); !errors.Is(err, ErrOtherGiven) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatCannotBeDelivered(t *testing.T) {
+	bubble(t, passiveBackup, func(t *testing.T, g *ground) {
+		time.Sleep(30 * time.Minute)
+		g.give(model.OK, "saved")
+		for _, x := range []struct {
+			g    Given
+			want string
+		}{
+			{Given{Key: model.Key{Task: "disk", Host: "thor"}}, "disk on thor is not passive: Jarvis runs it itself, and takes no other's result"},
+			{Given{Key: model.Key{Task: "disk", Host: "odin"}}, "disk on odin is not passive: Jarvis runs it itself, and takes no other's result"},
+			{Given{Key: model.Key{Task: "backup", Host: "odin"}}, "there is no check backup on odin: the task backup is declared for other hosts"},
+			{Given{Key: model.Key{Task: "nothing", Host: "loki"}}, "there is no check nothing on loki"},
+			{Given{Key: backupLoki, At: g.wall().Add(time.Hour)}, "is in the future"},
+			{Given{Key: backupLoki, At: g.wall().Add(-2 * time.Hour)}, "is more than 1h ago"},
+			{Given{Key: backupLoki, At: g.wall().Add(-10 * time.Minute)}, "which is newer than this one"},
+		} {
+			if _, _, err := g.Give(t.Context(), x.g); err == nil || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("%+v: %v, want %s", x.g, err, x.want)
+			}
+		}
+		if _, err := g.RunNow(t.Context(), backupLoki); err == nil || !strings.Contains(err.Error(), "is passive") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestExpectedOfAPassiveTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGround(t, "tasks: [{name: backup, passive: true, expect: {exit: [0, 3]}}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n")
+		g.start()
+		defer g.stop()
+		warning := model.Warning
+		for _, x := range []struct {
+			g    Given
+			want model.Status
+			line string
+		}{
+			{Given{Exit: 3, Output: "nothing new"}, model.OK, "nothing new"},
+			{Given{Exit: 17, Output: "broken"}, model.Critical, "exit 17: broken"},
+			{Given{Status: &warning, Output: "so so"}, model.Warning, "so so"},
+			{Given{Status: &warning}, model.Warning, "WARNING"},
+		} {
+			x.g.Key = backupLoki
+			v, _, err := g.Give(t.Context(), x.g)
+			if err != nil || v.Status != x.want || v.Line != x.line {
+				t.Errorf("%+v: %+v %v", x.g, v, err)
+			}
+		}
+	})
+}
