@@ -41,10 +41,11 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs  *Defs
-	Hosts map[string]Host // by name, those that are listed
-	Plans map[Key]Plan
-	Rules []*Rule // in the order of Defs.Actions
+	Defs   *Defs
+	Hosts  map[string]Host // by name, those that are listed
+	Plans  map[Key]Plan
+	Rules  []*Rule // in the order of Defs.Actions
+	Quiets []*Quiet
 	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
@@ -131,14 +132,15 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	declared := slices.Collect(maps.Keys(c.Plans))
+	all := slices.Clone(known)
+	for _, k := range declared {
+		all = append(all, k.Host)
+	}
+	c.quiets(func(words []string) []string { return expandHosts(words, all, groups) })
 	for i := range d.Actions {
 		a := &Rule{Action: &d.Actions[i]}
 		if len(a.Hosts) > 0 {
 			a.hosts = map[string]bool{}
-			all := known
-			for _, k := range declared {
-				all = append(all, k.Host)
-			}
 			for _, h := range expandHosts(a.Hosts, all, groups) {
 				a.hosts[h] = true
 			}
