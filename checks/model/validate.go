@@ -38,6 +38,9 @@ func (c *Config) Check() error {
 			wrong.At("checks."+n.name, "is %d; it cannot be negative", n.n)
 		}
 	}
+	if c.Host.Every > 0 && c.Host.Every < shortestEvery {
+		wrong.At("checks.host.every", "is %s; it is %s at least", c.Host.Every, shortestEvery)
+	}
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
