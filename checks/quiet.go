@@ -230,7 +230,7 @@ func (m *Monitor) Unacknowledge(ctx context.Context, keys []model.Key) ([]model.
 		}
 		st.Ack = nil
 		if st.Hard != model.OK {
-			st.Told = model.OK
+			st.tellAgain()
 		}
 		return true
 	})

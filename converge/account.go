@@ -88,7 +88,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		if have == nil {
 			return nil, nil
 		}
-		return []Action{{Desc: "remove the user " + u.Name, Script: "userdel " + name}}, nil
+		return []Action{{Desc: "remove the user " + u.Name, Have: isThere, Want: isGone, Script: "userdel " + name}}, nil
 	}
 	password := ""
 	if u.Password != "" {
@@ -119,7 +119,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		if u.System {
 			home = " -r"
 		}
-		return []Action{{Desc: "create the user " + u.Name, Script: "useradd -p '*'" + home + flags + " " + name + password}}, nil
+		return []Action{{Desc: "create the user " + u.Name, Have: isMissing, Want: isThere, Script: "useradd -p '*'" + home + flags + " " + name + password}}, nil
 	}
 	var diff []string
 	move := ""
@@ -167,7 +167,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	}
 	switch {
 	case u.Password != "" && secret.text != u.Password:
-		diff = append(diff, "+password: (secret)\n")
+		diff = append(diff, "-password: another\n+password: (secret)\n")
 		script += password
 	case len(diff) == 0:
 		return nil, nil
@@ -224,7 +224,7 @@ func (g Group) Plan(n *Node) ([]Action, error) {
 	name := quote(g.Name)
 	switch {
 	case g.Absent && have != nil:
-		return []Action{{Desc: "remove the group " + g.Name, Script: "groupdel " + name}}, nil
+		return []Action{{Desc: "remove the group " + g.Name, Have: isThere, Want: isGone, Script: "groupdel " + name}}, nil
 	case g.Absent:
 		return nil, nil
 	case have == nil:
@@ -236,7 +236,7 @@ func (g Group) Plan(n *Node) ([]Action, error) {
 		if g.System {
 			flags += " -r"
 		}
-		return []Action{{Desc: "create the group " + g.Name, Script: "groupadd" + flags + " " + name}}, nil
+		return []Action{{Desc: "create the group " + g.Name, Have: isMissing, Want: isThere, Script: "groupadd" + flags + " " + name}}, nil
 	case g.GID != 0 && have[2] != strconv.Itoa(g.GID):
 		return []Action{{Desc: "change the group " + g.Name, Diff: fmt.Sprintf("-gid: %s\n+gid: %d\n", have[2], g.GID), Script: fmt.Sprintf("groupmod -g %d %s", g.GID, name)}}, nil
 	}

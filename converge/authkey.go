@@ -129,9 +129,13 @@ func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
 	case k.Absent && len(lines) == 0, !k.Absent && there:
 		return nil, nil
 	case k.Absent:
-		return []Action{{Desc: "no longer let " + k.comment() + " log in as " + k.User, Diff: diff.String(), Script: k.edit(without(lines))}}, nil
+		return []Action{{Desc: "no longer let " + k.comment() + " log in as " + k.User, Have: isThere, Want: isGone, Diff: diff.String(), Script: k.edit(without(lines))}}, nil
 	}
-	return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Diff: diff.String() + "+" + k.Key + "\n",
+	have := isMissing
+	if len(lines) > 0 {
+		have = "with other options, or several times"
+	}
+	return []Action{{Desc: "let " + k.comment() + " log in as " + k.User, Have: have, Want: isThere, Diff: diff.String() + "+" + k.Key + "\n",
 		Script: k.edit(without(lines) + ` && printf '%s\n' ` + quote(k.Key))}}, nil
 }
 

@@ -55,6 +55,13 @@ func (c Checkout) Plan(n *Node) ([]Action, error) {
 		"[ ! -f .gitmodules ] || { " + git + "submodule -q sync --recursive && " + git + "submodule -q update --init --recursive --force; }"
 	was, _, _ := strings.Cut(strings.TrimPrefix(is, "empty"), " ")
 	a := Action{Desc: fmt.Sprintf("check out %.12s of %s at %s", c.Commit, c.Repo, c.Path), Diff: Diff(was, c.Commit), Script: script}
+	a.Have, a.Want = fmt.Sprintf("%.12s", was), fmt.Sprintf("%.12s", c.Commit)
+	switch {
+	case strings.HasPrefix(is, c.Commit) && edits == "":
+		a.Have, a.Want = strings.TrimPrefix(is, c.Commit+" "), c.Repo
+	case strings.HasPrefix(is, c.Commit):
+		a.Have = "edited"
+	}
 	if edits != "" {
 		a.Diff += "(put back what was edited)\n-" + strings.ReplaceAll(edits, "\n", "\n-") + "\n"
 	}

@@ -24,7 +24,7 @@ type Host interface {
 type Target struct {
 	Name   string
 	Groups []string       // what it belongs to; Node.In asks
-	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does
+	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does. What is a Secret nobody is shown
 	// Dial connects; close is called when all is over.
 	Dial func(ctx context.Context) (h Host, close func(), err error)
 }
@@ -44,9 +44,15 @@ type Resource interface {
 
 // Action is something to do on a host.
 type Action struct {
-	Desc   string `json:"desc"`           // "create the user alice"
-	Diff   string `json:"diff,omitempty"` // of a file, as diff -u has it
-	Script string `json:"-"`              // run by sh; safe to repeat
+	Desc string `json:"desc"`           // "create the user alice"
+	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
+	// Resource is the ID of who wants it; Want fills it in.
+	Resource string `json:"resource,omitempty"`
+	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where both are "".
+	// They are told in chat: no content of a file, no secret.
+	Have   string `json:"have,omitempty"`
+	Want   string `json:"want,omitempty"`
+	Script string `json:"-"` // run by sh; safe to repeat
 	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one script at a
 	// time. Safe to repeat.
 	Do func(ctx context.Context, h Host) error `json:"-"`
@@ -62,8 +68,14 @@ type Options struct {
 	Parallel int           // hosts at once; 64
 	Cycles   int           // analyze and modify so often at most; 10
 	Timeout  time.Duration // of one exchange with a host; 10 min
-	// TrustReads lets scripts of Node.Read run where they can not be kept from writing.
+	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they can not be kept from writing: that needs
+	// root and unshare on the host. What the library itself reads needs neither.
 	TrustReads bool
+	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name without what
+	// follows its last dot. It and they must be root's alone. "": /etc/converge/facts.d.
+	FactsDir string
+	// Facts are facts of your own, as functions, by their names in Facts.Own.
+	Facts map[string]Fact
 	// Confirm is shown what is to be done, and says whether it shall be. nil: yes.
 	Confirm func(ctx context.Context, plan []HostPlan) (bool, error)
 	// Progress is told what happens, one event at a time. nil: nobody is.
@@ -139,6 +151,12 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 	if r.o.Timeout <= 0 {
 		r.o.Timeout = 10 * time.Minute
 	}
+	if r.o.FactsDir == "" {
+		r.o.FactsDir = FactsDir
+	}
+	if err := checkPath(r.o.FactsDir); err != nil {
+		return nil, fmt.Errorf("the folder of facts: %w", err)
+	}
 	for _, t := range targets {
 		if !limited(t, o.Limit) {
 			continue
@@ -146,7 +164,9 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 		if slices.ContainsFunc(r.nodes, func(n *Node) bool { return n.target.Name == t.Name }) {
 			return nil, fmt.Errorf("two hosts are called %s", t.Name)
 		}
-		r.nodes = append(r.nodes, &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads})
+		n := &Node{target: t, report: HostReport{Host: t.Name}, timeout: r.o.Timeout, trust: o.TrustReads, factsDir: r.o.FactsDir, own: o.Facts}
+		reveal(t.Props, func(s string) { n.Hide(s) })
+		r.nodes = append(r.nodes, n)
 	}
 	if len(r.nodes) == 0 {
 		return nil, fmt.Errorf("no host is meant: there are %d, and the limit is %q", len(targets), o.Limit)
@@ -204,7 +224,7 @@ func (r *runner) each(ctx context.Context, nodes []*Node, kind string, work func
 			defer func() { <-slots }()
 			err := ctx.Err()
 			if err == nil {
-				err = guard.Call(func() error { return work(n) })
+				err = n.maskError(guard.Call(func() error { return work(n) }))
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -304,7 +324,7 @@ func (r *runner) modify(ctx context.Context, n *Node) error {
 		after = append(after, a.After)
 	}
 	for _, s := range after {
-		if err := r.act(ctx, n, Action{Desc: "run " + s, Script: s}, pay(s)); err != nil {
+		if err := r.act(ctx, n, Action{Desc: n.mask("run " + s), Script: s}, pay(s)); err != nil {
 			err = fmt.Errorf("%w (the next run tries it again, unless the mark /var/lib/converge/owed/%s is removed)", err, owedMark(s))
 			if failed == nil {
 				return err

@@ -113,7 +113,7 @@ func TestDrive(t *testing.T) {
 				n.steps = append(n.steps, step{"it", Action{Desc: "make it so", Diff: "+so\n", Script: "make"}})
 			}
 			return nil
-		})
+		}, Options{})
 		_ = fromProgram.Close()
 	}()
 	state := "no\n"
@@ -138,7 +138,7 @@ func TestDrive(t *testing.T) {
 			t.Errorf("%q passes for a report", said)
 		}
 	}
-	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil); err == nil || errors.Is(err, io.EOF) {
+	if err := serve(t.Context(), strings.NewReader("{}\n"), io.Discard, nil, Options{}); err == nil || errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }
@@ -206,6 +206,23 @@ func TestAFunctionAsAction(t *testing.T) {
 		r, err = Run(t.Context(), target, func(n *Node) error { n.steps = append(n.steps, step{"it", Action{Desc: "it", Do: f}}); return nil }, Options{TrustReads: true})
 		if h := r.Hosts[0]; err != nil || !strings.Contains(h.Error, "no") || len(h.Done) != 0 {
 			t.Errorf("%v %+v", err, h)
+		}
+	}
+}
+
+// TestLocked: what dnf's versionlock keeps, as its versions 4 and 5 write it.
+func TestLocked(t *testing.T) {
+	const four = "# Added lock on Sun\nlab-thing-2:1.5-3.*\n!lab-one-0:1.0-1.*\nlab-dep-doc-0:1-1.*\nlab-any-*:1-1.*\n"
+	const five = "version = \"1.0\"\n\n[[packages]]\nname = \"lab-thing\"\n[[packages.conditions]]\nkey = \"evr\"\nvalue = \"2:1.5-3\"\n"
+	for _, c := range []struct {
+		list, name string
+		want       bool
+	}{
+		{four, "lab-thing", true}, {four, "lab-one", false}, {four, "lab-dep", false}, {four, "lab-dep-doc", true}, {four, "lab-any", true}, {four, "lab", false}, {"", "lab-thing", false},
+		{five, "lab-thing", true}, {five, "lab", false},
+	} {
+		if got := locked(c.list, c.name); got != c.want {
+			t.Errorf("locked(%q) = %v in %q", c.name, got, c.list)
 		}
 	}
 }

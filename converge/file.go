@@ -97,7 +97,7 @@ func (a access) check() error {
 type File struct {
 	Path     string
 	Content  string
-	Template string // text/template, instead of Content
+	Template string // text/template, instead of Content, over Data alone. Template, the resource, has the host's facts and properties
 	Data     any    // for Template
 	Mode     string // octal; "": 0644 when it is made, as it is otherwise
 	Owner    string // a name or a number; "": as whoever runs us, or as it is
@@ -123,11 +123,11 @@ func (f File) Plan(n *Node) ([]Action, error) {
 	if f.Template != "" {
 		t, err := template.New(f.Path).Option("missingkey=error").Parse(f.Template)
 		if err != nil {
-			return nil, err
+			return nil, mistake(err, n.Name())
 		}
 		var b bytes.Buffer
 		if err := t.Execute(&b, f.Data); err != nil {
-			return nil, err
+			return nil, mistake(err, n.Name())
 		}
 		content = b.String()
 	}
@@ -144,7 +144,7 @@ func (f File) Plan(n *Node) ([]Action, error) {
 			return nil, fmt.Errorf("%s is a directory", f.Path)
 		}
 		dir, name := folderOf(f.Path)
-		return []Action{{Desc: "remove " + f.Path, Script: dir + "rm -f -- " + name + reloadUnits(f.Path), After: f.OnChange}}, nil
+		return []Action{{Desc: "remove " + f.Path, Have: isThere, Want: isGone, Script: dir + "rm -f -- " + name + reloadUnits(f.Path), After: f.OnChange}}, nil
 	}
 	if s != nil && !s.is(sIFREG) {
 		return nil, fmt.Errorf("%s is there, and is no regular file", f.Path)
@@ -160,10 +160,12 @@ func (f File) Plan(n *Node) ([]Action, error) {
 	n.will("cat", f.Path, content)
 	a := Action{Desc: "write " + f.Path, Script: writeFile(f.Path, content, acc) + reloadUnits(f.Path), After: f.OnChange}
 	switch {
+	case f.Secret && s == nil:
+		a.Desc, a.Have, a.Want, a.Diff = "create "+f.Path, isMissing, isThere, "(secret)\n"
 	case f.Secret:
 		a.Diff = "(secret)\n"
 	case s == nil:
-		a.Desc = "create " + f.Path
+		a.Desc, a.Have, a.Want = "create "+f.Path, isMissing, isThere
 		a.Diff = Diff("", content)
 	case s.size > maxDiff:
 		a.Diff = fmt.Sprintf("(%d bytes become %d)\n", s.size, len(content))
@@ -174,6 +176,9 @@ func (f File) Plan(n *Node) ([]Action, error) {
 		}
 		if a.Diff = Diff(old.text, content); old.exit != 0 {
 			a.Diff = "(" + old.text + ")\n"
+		}
+		if n.holds(content) { // what was there may be the secret of before
+			a.Diff = hideOld(a.Diff)
 		}
 	}
 	return []Action{a}, nil
@@ -321,14 +326,14 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	case d.Absent && s.is(sIFDIR):
 		dir, name := folderOf(d.Path)
-		return []Action{{Desc: "remove " + d.Path + " and all in it", Script: dir + "rm -rf --one-file-system -- " + name + reloadUnits(d.Path)}}, nil
+		return []Action{{Desc: "remove " + d.Path + " and all in it", Have: isThere, Want: isGone, Script: dir + "rm -rf --one-file-system -- " + name + reloadUnits(d.Path)}}, nil
 	case s != nil && !s.is(sIFDIR):
 		return nil, fmt.Errorf("%s is there, and is no directory", d.Path)
 	case s == nil:
 		if acc.mode == "" {
 			acc.mode = "0755"
 		}
-		return []Action{{Desc: "create the directory " + d.Path, Script: makeDir(d.Path) + acc.set(".")}}, nil
+		return []Action{{Desc: "create the directory " + d.Path, Have: isMissing, Want: isThere, Script: makeDir(d.Path) + acc.set(".")}}, nil
 	}
 	if diff := acc.differs(s); diff != "" {
 		return []Action{{Desc: "set mode and owner of " + d.Path, Diff: diff, Script: walk + "into " + quote(d.Path) + " || exit\n" + acc.set(".")}}, nil
@@ -364,10 +369,10 @@ func (l Link) Plan(n *Node) ([]Action, error) {
 		return nil, fmt.Errorf("%s is there, and is no link", l.Path)
 	case l.Absent && s != nil:
 		dir, name := folderOf(l.Path)
-		return []Action{{Desc: "remove the link " + l.Path, Script: dir + "rm -f -- " + name + reloadUnits(l.Path)}}, nil
+		return []Action{{Desc: "remove the link " + l.Path, Have: "to " + r.text, Want: isGone, Script: dir + "rm -f -- " + name + reloadUnits(l.Path)}}, nil
 	case l.Absent || r.text == l.To && s != nil:
 		return nil, nil
 	}
 	dir, name := folderOf(l.Path)
-	return []Action{{Desc: "link " + l.Path + " to " + l.To, Diff: Diff(r.text, l.To), Script: dir + "n=" + name + "\n" + replace("ln -s -- "+quote(l.To)+" new || exit") + reloadUnits(l.Path)}}, nil
+	return []Action{{Desc: "link " + l.Path + " to " + l.To, Have: r.text, Want: l.To, Diff: Diff(r.text, l.To), Script: dir + "n=" + name + "\n" + replace("ln -s -- "+quote(l.To)+" new || exit") + reloadUnits(l.Path)}}, nil
 }

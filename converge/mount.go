@@ -73,7 +73,7 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	switch {
 	case m.Absent || !mounted:
 	case other != "": // by what is mounted now, fstab said
-		out = append(out, Action{Desc: "unmount " + m.Path, Diff: "-" + other + "\n", Script: "umount -- " + quote(m.Path)})
+		out = append(out, Action{Desc: "unmount " + m.Path, Have: other, Want: m.Device + " " + m.Type, Diff: "-" + other + "\n", Script: "umount -- " + quote(m.Path)})
 		mounted = false
 	case changes || optionsDiffer(options, is):
 		// First: when it can not be, fstab is as before, and the next run sees it.
@@ -88,9 +88,9 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	}
 	switch {
 	case m.Absent && mounted:
-		out = append(out, Action{Desc: "unmount " + m.Path, Script: "umount -- " + quote(m.Path)})
+		out = append(out, Action{Desc: "unmount " + m.Path, Have: "mounted", Want: "not mounted", Script: "umount -- " + quote(m.Path)})
 	case !m.Absent && !mounted:
-		out = append(out, Action{Desc: "mount " + m.Path, Script: makeDir(m.Path) + "mount -- " + quote(m.Path)})
+		out = append(out, Action{Desc: "mount " + m.Path, Have: "not mounted", Want: "mounted", Script: makeDir(m.Path) + "mount -- " + quote(m.Path)})
 	}
 	return out, nil
 }

@@ -23,6 +23,12 @@ type Node struct {
 	timeout time.Duration
 	trust   bool
 
+	factsDir string
+	own      map[string]Fact // facts that are functions
+	inFact   bool            // one of them is asking
+	known    *Facts          // in this phase
+	secrets  []string        // what no diff shows; the longest first
+
 	facts map[fact]reading // what is known in this phase
 	asked []fact           // what is not, in order
 	waits []string         // ids of what waits for that
@@ -52,13 +58,13 @@ func (n *Node) Name() string { return n.target.Name }
 // In reports whether the host belongs to a group.
 func (n *Node) In(group string) bool { return slices.Contains(n.target.Groups, group) }
 
-// Prop gives what is known of the host under a name, as text; "" if nothing is.
+// Prop gives what is known of the host under a name, as text, also when it is a Secret; "" if nothing is.
 func (n *Node) Prop(name string) string {
 	v, ok := n.target.Props[name]
 	if !ok || v == nil {
 		return ""
 	}
-	return fmt.Sprint(v)
+	return plainText(n, v)
 }
 
 // Value gives what is known of the host under a name, as it is; nil if nothing is.
@@ -74,7 +80,11 @@ func PropAs[T any](n *Node, name string) (v T, err error) {
 	if v, ok := is.(T); ok {
 		return v, nil
 	}
-	b, err := json.Marshal(is)
+	plain := reveal(is, func(s string) { n.Hide(s) })
+	if v, ok := plain.(T); ok {
+		return v, nil
+	}
+	b, err := json.Marshal(plain)
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}
@@ -103,7 +113,10 @@ func (n *Node) Want(list ...Resource) {
 			continue
 		}
 		for _, a := range actions {
-			n.steps = append(n.steps, step{id, a})
+			a.Resource, a.Desc, a.Diff = n.mask(id), n.mask(a.Desc), n.maskDiff(a.Diff)
+			a.Have, a.Want = n.mask(a.Have), n.mask(a.Want)
+			a.sum()
+			n.steps = append(n.steps, step{a.Resource, a})
 		}
 	}
 }
@@ -166,7 +179,7 @@ func first(errs ...error) (pending error) {
 // will notes what something is going to hold.
 func (n *Node) will(kind, item, text string) { n.texts[fact{kind, item}] = text }
 
-func (n *Node) forget() { n.facts = nil }
+func (n *Node) forget() { n.facts, n.known = nil, nil }
 
 func (n *Node) ids() []string {
 	var out []string
@@ -210,7 +223,7 @@ func (n *Node) analyze(ctx context.Context, configure Configurator) error {
 		}
 		n.host, n.close = h, done
 	}
-	n.facts = map[fact]reading{}
+	n.facts, n.known = map[fact]reading{}, nil
 	for range maxRounds {
 		n.steps, n.asked, n.waits, n.errs, n.seen, n.texts = nil, nil, nil, nil, map[string]bool{}, map[fact]string{}
 		if err := configure(n); err != nil && !errors.Is(err, ErrPending) {
@@ -259,14 +272,18 @@ func (n *Node) read(ctx context.Context) error {
 		for strings.Contains(script, end) {
 			end += "_"
 		}
-		script = fmt.Sprintf(readOnly, cannot, end, script)
+		strict := "" // what is ours writes nothing; what is not must be kept from it
+		if items["script"] != nil {
+			strict = "1"
+		}
+		script = fmt.Sprintf(readOnly, cannot, end, script, strict)
 	}
 	stdout, stderr, exit, err := n.sh(ctx, "export LC_ALL=C\n"+script)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the host's state: %w", err)
 	case exit == cannot && !n.trust:
-		return errors.New("its file systems can not be made read-only for the analysis (that needs root and `unshare`); TrustReads goes without")
+		return errors.New("its file systems can not be made read-only for a script of yours that is to read (that needs root and `unshare`); TrustReads goes without")
 	case exit != 0:
 		return fmt.Errorf("read the host's state: %s", lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
 	}
@@ -309,19 +326,28 @@ const helpers = walk + become + `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$
 `
 
 // readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.
-// What is mounted is listed before anything is remounted.
-const readOnly = `command -v unshare > /dev/null && [ "$(id -u)" = 0 ] || exit %[1]d
-exec unshare --mount --propagation private sh -c '
+// What is mounted is listed before anything is remounted. Where this can not be, a script in which all is ours runs as it is, with
+// $open set; else it ends.
+const readOnly = `strict=%[4]s
+if [ "$(id -u)" = 0 ] && unshare --mount true 2> /dev/null; then
+  set -- unshare --mount --propagation private sh -c '
 mounts=$(while read -r _ m _; do printf "%%s\n" "$m"; done < /proc/self/mounts | sort -u)
 for m in $mounts; do
   m=$(printf "%%b" "$m")
   case $m in /dev|/dev/*) continue ;; esac
   mount -o remount,bind,ro "$m" 2> /dev/null || mount -o remount,ro "$m" 2> /dev/null
 done
-if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; exit %[1]d; fi
+open=
+if (: > /etc/.converge) 2> /dev/null; then rm -f /etc/.converge; [ -z "$1" ] || exit %[1]d; open=1; fi
 s=$(cat; printf .)
 eval "${s%%.}" < /dev/null
-' <<'%[2]s'
+' sh "$strict"
+elif [ -n "$strict" ]; then
+  exit %[1]d
+else
+  set -- sh -c 'open=1; s=$(cat; printf .); eval "${s%%.}" < /dev/null'
+fi
+exec "$@" <<'%[2]s'
 %[3]s
 %[2]s
 `

@@ -60,7 +60,7 @@ const owedID = "what an earlier run left to do"
 func (n *Node) wantOwed() error {
 	list, err := n.owed()
 	for _, s := range list {
-		n.steps = append(n.steps, step{owedID, Action{Desc: "run " + s + ", which an earlier run did not come to", After: s}})
+		n.steps = append(n.steps, step{owedID, Action{Desc: n.mask("run " + s + ", which an earlier run did not come to"), Resource: owedID, Have: "not run", Want: "run", After: s}})
 	}
 	return first(err)
 }

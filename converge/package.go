@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Package is a package of the distribution (apt, dnf, yum).
+// Package is a package of the distribution (apt, dnf, yum). One that is held (apt-mark hold, dnf versionlock) is changed all the same, as
+// it is named here, and held again.
 type Package struct {
-	// Name may have an architecture behind it: "libc6:amd64". A virtual package is there when one that provides it is.
+	// Name may have an architecture after a colon: "libc6:amd64", "glibc:i686". A virtual package is there when one that provides it is.
 	Name string
 	// Version: as the package manager has it, or a pattern of it: "1.18.*". Of an rpm, the epoch and the release may be left out.
 	// "": any.
@@ -19,23 +20,6 @@ type Package struct {
 
 // ID implements Resource.
 func (p Package) ID() string { return "package " + p.Name }
-
-// apt is for scripts. The first boot of a machine has somebody else fetch the lists, and apt-get does not wait for that lock.
-const apt = `apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
-update() {
-  tries=150
-  until said=$(apt update 2>&1); do
-    tries=$((tries - 1))
-    case $tries/$said in [1-9]*/*"Could not get lock"*) sleep 2 ;; *) printf '%s\n' "$said" >&2; return 1 ;; esac
-  done
-}
-# What is in no list that we have, or is no longer where they say, needs new ones: once.
-get() {
-  [ -n "$(apt-cache -q policy -- "$1" 2> /dev/null)" ] || { update && fresh=1; } || return
-  apt install --allow-downgrades -- "$2" || { [ -z "$fresh" ] && echo "once more, with new lists" && update && apt install --allow-downgrades -- "$2"; }
-}
-fresh=
-`
 
 // is reports whether a version, as the reader has it, is the one that is wanted.
 func (p Package) is(have string) bool {
@@ -64,12 +48,16 @@ func (p Package) Plan(n *Node) ([]Action, error) {
 	if err := first(checkName("package", name), checkName("architecture", arch)); err != nil {
 		return nil, err
 	}
+	if strings.ContainsAny(p.Name, "*?[") { // a package manager would install all that are called so
+		return nil, fmt.Errorf("%q is a pattern; a package has a name", p.Name)
+	}
 	if strings.ContainsAny(p.Version, " \t\n") {
 		return nil, fmt.Errorf("%q is no version of a package", clip(p.Version))
 	}
 	r, err := n.fact("package", p.Name)
-	manager, merr := n.fact("manager", "packages")
-	if err := first(err, merr); err != nil {
+	managed, merr := n.fact("manager", "packages")
+	locks, lerr := n.fact("locks", "packages")
+	if err := first(err, merr, lerr); err != nil {
 		return nil, err
 	}
 	have := strings.Split(strings.TrimSpace(r.text), "\n")
@@ -78,35 +66,26 @@ func (p Package) Plan(n *Node) ([]Action, error) {
 	case p.Absent && version == "", !p.Absent && version != "" && slices.ContainsFunc(have, p.is), !p.Absent && state == "provided" && p.Version == "":
 		return nil, nil
 	}
-	what, diff := p.Name, "+"+p.Name
-	if p.Version != "" {
-		diff += " " + p.Version
+	diff, want := "+"+p.Name, p.Version
+	if want == "" {
+		want = isThere
+	} else {
+		diff += " " + want
 	}
 	if version != "" {
 		diff = "-" + p.Name + " " + version + "\n" + diff
 	}
-	// What is held is changed all the same, as it is named here; what is held and is not named is not.
-	q, free, hold := quote(p.Name), "", ""
-	if state == "held" {
-		free, hold = "apt-mark -q unhold "+q+" || exit\n", "\ne=$?; apt-mark -q hold "+q+" && exit $e"
-	}
-	var install, remove string
-	switch manager.text {
+	var m manager
+	switch managed.text {
 	case "apt-get":
-		if p.Version != "" {
-			what += "=" + p.Version
-		}
-		install, remove = apt+free+"get "+q+" "+quote(what)+hold, apt+free+"apt remove -- "+q
+		m = aptManager(p, state == "held")
 	case "dnf", "yum":
-		if p.Version != "" {
-			what += "-" + p.Version
-		}
-		install, remove = manager.text+" -q -y install "+quote(what), manager.text+" -q -y remove "+q
+		m = dnfManager(p, managed.text, locked(locks.text, name))
 	default:
 		return nil, fmt.Errorf("the host has neither apt-get nor dnf nor yum")
 	}
 	if p.Absent {
-		return []Action{{Desc: "remove the package " + p.Name, Diff: "-" + p.Name + " " + version + "\n", Script: remove}}, nil
+		return []Action{{Desc: "remove the package " + p.Name, Have: version, Want: isGone, Diff: "-" + p.Name + " " + version + "\n", Script: m.remove}}, nil
 	}
-	return []Action{{Desc: "install the package " + p.Name, Diff: diff + "\n", Script: install}}, nil
+	return []Action{{Desc: "install the package " + p.Name, Have: version, Want: want, Diff: diff + "\n", Script: m.install, After: m.hold}}, nil
 }

@@ -36,18 +36,27 @@ type hostFacts struct {
 	Groups []string          `json:"groups,omitempty"`
 	Props  map[string]string `json:"props,omitempty"`
 	Values map[string]any    `json:"values,omitempty"` // what is no text; a program that was built before there was that does not see it
+	// Secrets are the properties that are one.
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
-func factsOf(t Target) *hostFacts {
-	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}}
+func factsOf(t Target) (*hostFacts, error) {
+	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}, Secrets: map[string]string{}}
 	for k, v := range t.Props {
-		if s, ok := v.(string); ok {
-			f.Props[k] = s
-		} else {
+		switch v := v.(type) {
+		case string:
+			f.Props[k] = v
+		case Secret:
+			f.Secrets[k] = string(v)
+		default:
+			inner := false
+			if reveal(v, func(string) { inner = true }); inner { // as JSON it would be •••
+				return nil, fmt.Errorf("the property %q of %s has a secret within it, which a program cannot be told; make that a property of its own", k, t.Name)
+			}
 			f.Values[k] = v
 		}
 	}
-	return f
+	return f, nil
 }
 
 func (f *hostFacts) props() map[string]any {
@@ -57,6 +66,9 @@ func (f *hostFacts) props() map[string]any {
 	}
 	for k, v := range f.Values {
 		out[k] = v
+	}
+	for k, v := range f.Secrets {
+		out[k] = Secret(v)
 	}
 	return out
 }
@@ -75,15 +87,19 @@ func lineReader(r io.Reader) *bufio.Scanner {
 
 // Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin to
 // where configure wants it, over whoever started it. It does not return.
-func Main(configure Configurator) {
-	if err := serve(context.Background(), os.Stdin, os.Stdout, configure); err != nil {
+func Main(configure Configurator) { MainWith(configure, Options{}) }
+
+// MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout, TrustReads). The rest
+// of the options is not for a program that one host is told to.
+func MainWith(configure Configurator, o Options) {
+	if err := serve(context.Background(), os.Stdin, os.Stdout, configure, o); err != nil {
 		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator) error {
+func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator, o Options) error {
 	h := &stdioHost{in: lineReader(in), out: json.NewEncoder(out)}
 	first, err := h.read()
 	if err != nil {
@@ -97,11 +113,12 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configura
 		return errors.New("this program is started by the step converge:apply, which tells it the host")
 	}
 	t := Target{Name: facts.Name, Groups: facts.Groups, Props: facts.props(), Dial: func(context.Context) (Host, func(), error) { return h, func() {}, nil }}
-	o := Options{Check: first.Look != nil, Progress: func(e Event) {
+	o.Check, o.Limit, o.Confirm = first.Look != nil, nil, nil
+	o.Progress = func(e Event) {
 		if e.Kind == "done" {
 			h.send(message{Log: e.Action.Desc + "\n" + e.Action.Diff})
 		}
-	}}
+	}
 	report, err := Run(ctx, []Target{t}, configure, o)
 	if err != nil {
 		return err
@@ -161,13 +178,21 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 // Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
 // log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Host: factsOf(t)}, h, log)
+	f, err := factsOf(t)
+	if err != nil {
+		return HostReport{}, err
+	}
+	return drive(ctx, in, out, message{Host: f}, h, log)
 }
 
 // Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with a
 // library that does not know this ends with an error.
 func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
-	return drive(ctx, in, out, message{Look: factsOf(t)}, h, log)
+	f, err := factsOf(t)
+	if err != nil {
+		return HostReport{}, err
+	}
+	return drive(ctx, in, out, message{Look: f}, h, log)
 }
 
 func drive(ctx context.Context, in io.Reader, out io.Writer, first message, h Host, log func(string)) (HostReport, error) {

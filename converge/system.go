@@ -41,27 +41,27 @@ func (s Service) Plan(n *Node) ([]Action, error) {
 		active = active || state == "activating" || state == "inactive" && !s.Stopped && (enabled || fixed || s.Disabled)
 	}
 	name := quote(s.Name)
-	do := func(desc, systemd, sysv string) Action {
-		return Action{Desc: desc + " " + s.Name, Script: "if [ -d /run/systemd/system ]; then systemctl " + systemd + " -- " + name + "; else " + sysv + "; fi"}
+	do := func(desc, have, want, systemd, sysv string) Action {
+		return Action{Desc: desc + " " + s.Name, Have: have, Want: want, Script: "if [ -d /run/systemd/system ]; then systemctl " + systemd + " -- " + name + "; else " + sysv + "; fi"}
 	}
 	var out []Action
 	if _, done := n.texts[fact{"systemd", "units"}]; !done && is["NeedDaemonReload"] == "yes" {
 		n.will("systemd", "units", "read")
-		out = append(out, Action{Desc: "have systemd read its units again", Script: "systemctl daemon-reload"})
+		out = append(out, Action{Desc: "have systemd read its units again", Have: "other units than the files'", Want: "read", Script: "systemctl daemon-reload"})
 	}
 	switch { // before it is enabled: a oneshot unit that is enabled counts as one that ran
 	case active && s.Stopped:
-		out = append(out, do("stop the service", "stop", "service "+name+" stop"))
+		out = append(out, do("stop the service", state, "inactive", "stop", "service "+name+" stop"))
 	case !active && !s.Stopped && state == "failed": // also when it failed too often
-		out = append(out, do("start the service", "reset-failed -- "+name+" && systemctl start", "service "+name+" start"))
+		out = append(out, do("start the service", state, "active", "reset-failed -- "+name+" && systemctl start", "service "+name+" start"))
 	case !active && !s.Stopped:
-		out = append(out, do("start the service", "start", "service "+name+" start"))
+		out = append(out, do("start the service", state, "active", "start", "service "+name+" start"))
 	}
 	switch {
 	case enabled && s.Disabled:
-		out = append(out, do("disable the service", "disable", "update-rc.d "+name+" disable"))
+		out = append(out, do("disable the service", is["Enabled"], "disabled", "disable", "update-rc.d "+name+" disable"))
 	case !enabled && !fixed && !s.Disabled:
-		out = append(out, do("enable the service", "enable", "{ update-rc.d "+name+" defaults && update-rc.d "+name+" enable; }"))
+		out = append(out, do("enable the service", is["Enabled"], "enabled", "enable", "{ update-rc.d "+name+" defaults && update-rc.d "+name+" enable; }"))
 	}
 	return out, nil
 }
@@ -89,5 +89,5 @@ func (c Command) Plan(n *Node) ([]Action, error) {
 	if r.exit == 0 {
 		return nil, nil
 	}
-	return []Action{{Desc: "run " + c.Name, Script: c.Run, Do: c.Do}}, nil
+	return []Action{{Desc: "run " + c.Name, Have: fmt.Sprintf("its guard says %d", r.exit), Want: "0", Script: c.Run, Do: c.Do}}, nil
 }

@@ -46,6 +46,8 @@ type Catalog struct {
 	Plans  map[Key]Plan
 	Rules  []*Rule // in the order of Defs.Actions
 	Quiets []*Quiet
+	// Listeners are told at times of their own.
+	Listeners []*Listener
 	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
@@ -126,11 +128,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 		}
 	}
-	for _, t := range d.Tasks {
-		if p := c.periods[t.Period]; p != nil && p.Begin(time.Now()).IsZero() {
-			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s of the task %s is over: it is not checked any more", t.Period, t.Name))
-		}
-	}
+	c.tellOver(time.Now())
 	declared := slices.Collect(maps.Keys(c.Plans))
 	all := slices.Clone(known)
 	for _, k := range declared {
@@ -146,6 +144,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 		}
 		c.Rules = append(c.Rules, a)
+		c.listen(a)
 		if a.Task != "" {
 			c.planActions(a, declared)
 		}
@@ -181,7 +180,7 @@ func (c *Catalog) planActions(a *Rule, declared []Key) {
 	p.Expect = task.Pattern()
 	for _, k := range declared {
 		p.Key = Key{a.Task, cmp.Or(a.TaskHost, k.Host)}
-		if _, ok := c.Plans[p.Key]; !ok && a.mayFollow(k) {
+		if _, ok := c.Plans[p.Key]; !ok && a.Covers(k) {
 			c.Plans[p.Key] = p
 		}
 	}
@@ -228,7 +227,9 @@ func expandHosts(words, known []string, groups map[string][]string) []string {
 // Rule is an Action with its hosts expanded.
 type Rule struct {
 	*Action
-	hosts map[string]bool // nil: all
+	Silent bool            // nothing follows at once: its listeners have times of their own
+	To     []string        // of its contacts, who is told at once; nil: all
+	hosts  map[string]bool // nil: all
 }
 
 // Follows reports whether the action is for a transition ("stays" and "result" too) of a pair.
@@ -236,7 +237,7 @@ func (a *Rule) Follows(k Key, on string) bool {
 	if len(a.On) == 0 && (on == OnStays || on == OnResult) || len(a.On) > 0 && !slices.Contains(a.On, on) {
 		return false
 	}
-	return a.mayFollow(k)
+	return a.Covers(k)
 }
 
 // Heeds reports whether an action is for that status: of a recovery, for one of those that were told before.
@@ -254,7 +255,8 @@ func (a *Rule) Heeds(st *State, on string) bool {
 	})
 }
 
-func (a *Rule) mayFollow(k Key) bool {
+// Covers reports whether the action is for a pair at all.
+func (a *Rule) Covers(k Key) bool {
 	if a.hosts != nil && !a.hosts[k.Host] {
 		return false
 	}

@@ -121,6 +121,9 @@ type Action struct {
 	On       []string         `yaml:"on,omitempty" json:"on,omitempty" doc:"problem, change, recovery, flapping, steady, stays; or result: each one" default:"all but stays and result"`
 	Status   []string         `yaml:"status,omitempty" json:"status,omitempty" doc:"only when it is warning, critical or unknown, as these say; and the recovery from what was told so" default:"all"`
 	Stays    int              `yaml:"stays,omitempty" json:"stays,omitempty" doc:"with on: [stays]: when the same problem has come so many times in a row, and again after as many more"`
+	After    time.Duration    `yaml:"after,omitempty" json:"after,omitempty" doc:"done when a problem was told for so long and nobody acknowledged it; and at its end, unless on says otherwise"`
+	Every    time.Duration    `yaml:"every,omitempty" json:"every,omitempty" doc:"done again so often, until the problem is acknowledged or over"`
+	Period   string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: what follows outside of it waits for its begin, and is done if it is still so; empty: always"`
 	Tasks    []string         `yaml:"tasks,omitempty" json:"tasks,omitempty" doc:"of these tasks, * and ? allowed; empty: all"`
 	Hosts    []string         `yaml:"hosts,omitempty" json:"hosts,omitempty" doc:"on these hosts, as in host_tasks; empty: all"`
 	Notify   []string         `yaml:"notify,omitempty" json:"notify,omitempty" doc:"contacts that are told"`
@@ -140,6 +143,7 @@ type Contact struct {
 	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
 	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
 	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
+	Period  string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: it is told then, and of what was before only what is still so; empty: always"`
 }
 
 // Node is a server that runs checks.

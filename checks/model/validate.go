@@ -149,6 +149,8 @@ func (d *Defs) faults(plugins string) []fault {
 		if err == nil {
 			if err = c.check(); err != nil {
 				err = fmt.Errorf("contact %s %w", c.Name, err)
+			} else if err = d.knowsPeriod(c.Period); err != nil {
+				err = fmt.Errorf("contact %s: %w", c.Name, err)
 			}
 		}
 		try(KindContact, c.Name, err)
@@ -366,6 +368,9 @@ func (d *Defs) checkAction(a *Action) error {
 	}
 	if a.Webhook != "" && !strings.HasPrefix(string(a.Webhook), "https://") && !strings.HasPrefix(string(a.Webhook), "http://") {
 		return errors.New("webhook is no https:// URL")
+	}
+	if err := d.checkTimed(a); err != nil {
+		return err
 	}
 	for _, n := range a.Notify {
 		if !slices.ContainsFunc(d.Contacts, func(c Contact) bool { return c.Name == n }) {

@@ -212,7 +212,7 @@ func TestDriftTampered(t *testing.T) {
 				t.Fatalf("Icinga's downtimes: %d", d)
 			}
 		}, []string{"monitor:resume: monitoring of loki.websages.com: kept quiet by a downtime of ours in Icinga and a silence of ours in Alertmanager instead of on"}},
-		{"converge finds a change", func() { s.on("echo other > /etc/motd") }, []string{"converge:apply: |/etc/motd|for motd: missing instead of done"}},
+		{"converge finds a change", func() { s.on("echo other > /etc/motd") }, []string{"converge:apply: file /etc/motd, for motd: another content (-1 +1 lines) instead of the one that is wanted"}},
 	} {
 		tamper.do()
 		l := s.found(tamper.name, tamper.want...)

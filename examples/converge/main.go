@@ -2,6 +2,7 @@
 //
 //	go run ./examples/converge -check root@web1 root@web2    # says what is missing
 //	go run ./examples/converge root@web1 root@web2           # shows it, asks, and does it
+//	go run ./examples/converge -facts root@web1              # what is true of it
 //
 // Hosts must be in ~/.ssh/known_hosts; keys come from ~/.ssh and the agent.
 package main
@@ -25,7 +26,7 @@ func configure(n *converge.Node) error {
 		converge.User{Name: "alice", Shell: "/bin/bash"},
 		converge.User{Name: "bob"},
 		converge.User{Name: "mallory", Absent: true},
-		converge.File{Path: "/etc/motd", Content: "This is " + n.Name() + ".\n", Mode: "0644"},
+		converge.Template{Path: "/etc/motd", Text: "This is {{.Name}}, {{.Facts.OS.Name}}.\n", Mode: "0644"},
 	)
 	return nil
 }
@@ -33,6 +34,7 @@ func configure(n *converge.Node) error {
 func main() {
 	check := flag.Bool("check", false, "only say what is missing")
 	yes := flag.Bool("yes", false, "do not ask")
+	facts := flag.Bool("facts", false, "only say what is true of the hosts")
 	limit := flag.String("limit", "", "only these hosts: names or patterns")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -50,6 +52,20 @@ func main() {
 			c, err := remote.Dial(ctx, t)
 			return remote.Shell{Client: c}, func() { _ = c.Close() }, err
 		}})
+	}
+	if *facts {
+		report, err := converge.Run(ctx, targets, func(n *converge.Node) error {
+			f, err := n.Facts()
+			if err == nil {
+				fail(json.NewEncoder(os.Stdout).Encode(f))
+			}
+			return err
+		}, converge.Options{Check: true, Parallel: 1})
+		fail(err)
+		for _, h := range report.Failed() {
+			fail(fmt.Errorf("%s: %s", h.Host, h.Error))
+		}
+		return
 	}
 	confirm := func(_ context.Context, plan []converge.HostPlan) (bool, error) {
 		for _, h := range plan {

@@ -50,24 +50,27 @@ var masked = []string{"systemd-udevd.service", "systemd-udev-trigger.service", "
 // depends on and recommends is in it, so that installing it asks no mirror; rpm, for the other package; and cron and sshd, for
 // what hosts are brought to.
 func systemdBase(ctx context.Context) (string, error) {
-	return debian(ctx, "bookworm-systemd-2", "systemd-sysv,dbus,procps,ca-certificates,git,tzdata,rpm,cron,openssh-server", func(dir string) error {
-		etc := filepath.Join(dir, "etc/systemd")
-		for _, unit := range masked {
-			if err := os.Symlink("/dev/null", filepath.Join(etc, "system", unit)); err != nil && !errors.Is(err, os.ErrExist) {
-				return err
-			}
+	return debian(ctx, "bookworm-systemd-2", "systemd-sysv,dbus,procps,ca-certificates,git,tzdata,rpm,cron,openssh-server", furnish)
+}
+
+// furnish makes a system one that boots without a kernel of its own.
+func furnish(dir string) error {
+	etc := filepath.Join(dir, "etc/systemd")
+	for _, unit := range masked {
+		if err := os.Symlink("/dev/null", filepath.Join(etc, "system", unit)); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
 		}
-		var errs []error
-		for name, text := range map[string]string{
-			"journald.conf.d/lab.conf": "[Journal]\nStorage=persistent\nReadKMsg=no\nAudit=no\n",
-			"system.conf.d/lab.conf":   "[Manager]\nDefaultTimeoutStopSec=10s\n",
-			"../machine-id":            "",
-		} {
-			name = filepath.Join(etc, name)
-			errs = append(errs, os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644))
-		}
-		return errors.Join(append(errs, os.Symlink("/lib/systemd/system/multi-user.target", filepath.Join(etc, "system/default.target")))...)
-	})
+	}
+	var errs []error
+	for name, text := range map[string]string{
+		"journald.conf.d/lab.conf": "[Journal]\nStorage=persistent\nReadKMsg=no\nAudit=no\n",
+		"system.conf.d/lab.conf":   "[Manager]\nDefaultTimeoutStopSec=10s\n",
+		"../machine-id":            "",
+	} {
+		name = filepath.Join(etc, name)
+		errs = append(errs, os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644))
+	}
+	return errors.Join(append(errs, os.Symlink("/lib/systemd/system/multi-user.target", filepath.Join(etc, "system/default.target")))...)
 }
 
 // cgroup2 finds where the machine has its one tree of cgroups; on a hybrid machine that is not the usual place.
@@ -86,12 +89,17 @@ func cgroup2() (string, error) {
 
 // StartSystemdHost boots a host, and answers when systemd says that all of it runs.
 func StartSystemdHost(ctx context.Context, name string) (*SystemdHost, error) {
-	if os.Getuid() != 0 {
-		return nil, errors.New("hosts with systemd need root")
-	}
 	lower, err := systemdBase(ctx)
 	if err != nil {
 		return nil, err
+	}
+	return startSystemd(ctx, name, lower)
+}
+
+// startSystemd boots a host with what is in lower.
+func startSystemd(ctx context.Context, name, lower string) (*SystemdHost, error) {
+	if os.Getuid() != 0 {
+		return nil, errors.New("hosts with systemd need root")
 	}
 	tree, err := cgroup2()
 	if err != nil {

@@ -57,6 +57,10 @@ func TestApply(t *testing.T) {
 	if c, err := apply("  converge: motd\n  ports: {web: [80, 443]}\n  keep:\n    - a\n    - !secret hunter22\n"); err != nil || c.Get("converged") != "1 done by motd" || read(hosts[0], "etc/ports") != "[80 443] <nil>\n" {
 		t.Errorf("%v %q %q", err, c.Get("converged"), read(hosts[0], "etc/ports"))
 	}
+	// It has the facts of the host, and its own.
+	if c, err := apply("  converge: motd\n  groups: [facts]\n"); err != nil || c.Get("converged") != "1 done by motd" || read(hosts[0], "etc/facts") != "web1.example.org debian site of web1\n" {
+		t.Errorf("%v %q %q", err, c.Get("converged"), read(hosts[0], "etc/facts"))
+	}
 	for more, want := range map[string]string{
 		"  converge: motd\n  groups: [bad]\n": "run bad: no",
 		"  converge: nothing\n":               "there is no program nothing in ",

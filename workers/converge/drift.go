@@ -10,7 +10,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// drift has the program say what is missing, and do nothing about it.
+// drift has the program say how the host differs from what it wants, and do nothing about it.
 func (w *Worker) drift(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
 	name, report, err := w.run(ctx, c, "", converge.Look)
 	if errors.Is(err, converge.ErrNoReport) {
@@ -20,8 +20,8 @@ func (w *Worker) drift(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.
 		return nil, err
 	}
 	var out []pipeline.Difference
-	for _, a := range report.Missing {
-		out = append(out, pipeline.Difference{What: a.Desc + ", for " + name, Want: "done", Have: "missing"})
+	for _, d := range report.Drift().Differs {
+		out = append(out, pipeline.Difference{What: d.Resource + ", for " + name, Want: d.After, Have: d.Before})
 	}
 	return out, nil
 }

@@ -98,10 +98,10 @@ cd /srv/git/top; git init -q; echo 1 > f; git add f; git submodule -q add file:/
 		{name: "a timer", prepare: unit("lab-once.timer", "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"), want: list{converge.Service{Name: "lab-once.timer"}},
 			look: "systemctl is-active lab-once.timer", sees: "active\n"},
 		{name: "a unit that is written", want: list{
-			converge.File{Path: "/etc/systemd/system/lab-unit.service", Content: "[Service]\nExecStart=/bin/sleep 1111\n[Install]\nWantedBy=multi-user.target\n", OnChange: "systemctl restart lab-unit"},
+			converge.File{Path: "/etc/systemd/system/lab-unit.service", Content: "[Service]\nType=exec\nExecStart=/bin/sleep 1111\n[Install]\nWantedBy=multi-user.target\n", OnChange: "systemctl restart lab-unit"},
 			converge.Service{Name: "lab-unit"}}, look: "ps -o args= -p $(systemctl show -P MainPID lab-unit)", sees: "/bin/sleep 1111\n"},
 		{name: "a unit that is changed", want: list{
-			converge.File{Path: "/etc/systemd/system/lab-unit.service", Content: "[Service]\nExecStart=/bin/sleep 2222\n[Install]\nWantedBy=multi-user.target\n", OnChange: "systemctl restart lab-unit"},
+			converge.File{Path: "/etc/systemd/system/lab-unit.service", Content: "[Service]\nType=exec\nExecStart=/bin/sleep 2222\n[Install]\nWantedBy=multi-user.target\n", OnChange: "systemctl restart lab-unit"},
 			converge.Service{Name: "lab-unit"}}, look: "ps -o args= -p $(systemctl show -P MainPID lab-unit)", sees: "/bin/sleep 2222\n"},
 		{name: "a unit that somebody changed", prepare: "sed -i s/2222/3333/ /etc/systemd/system/lab-unit.service", want: list{converge.Service{Name: "lab-unit"}},
 			look: "systemctl show -P NeedDaemonReload lab-unit", sees: "no\n"},
@@ -235,6 +235,23 @@ mv /usr/bin/dpkg-query /usr/bin/dpkg-query.away`)
 		}
 	})
 
+	t.Run("a hold is not lost when we are killed", func(t *testing.T) {
+		sh(repository("lab-held 1.0", "lab-held 2.0") + "apt-get -q update; apt-get -qy install lab-held=1.0; apt-mark hold lab-held")
+		dying := target
+		dying.Dial = func(ctx context.Context) (converge.Host, func(), error) {
+			h, done, err := target.Dial(ctx)
+			return killedBefore{h, "e=$?"}, done, err
+		}
+		want := func(n *converge.Node) error { n.Want(converge.Package{Name: "lab-held", Version: "2.0"}); return nil }
+		look := func() string { return sh("dpkg-query -W -f '${Version} ' lab-held; apt-mark showhold") }
+		if rep := up(t, []converge.Target{dying}, want, converge.Options{}); rep.Hosts[0].Stable || look() != "2.0 " {
+			t.Fatalf("it was not killed: %s", look())
+		}
+		if rep := up(t, []converge.Target{target}, want, converge.Options{}); !rep.Hosts[0].Stable || look() != "2.0 lab-held\n" {
+			t.Errorf("%s, %s", rep.Hosts[0].Error, look())
+		}
+	})
+
 	t.Run("a new user logs in where sshd goes without PAM", func(t *testing.T) {
 		_, priv, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
@@ -270,7 +287,9 @@ mv /usr/bin/dpkg-query /usr/bin/dpkg-query.away`)
 
 	t.Run("what fails in the middle, or is killed there, owes nothing in the end", func(t *testing.T) {
 		sh(unit("lab-owed.service", "[Service]\nExecStart=/bin/sh -c 'exec sleep $(cat /etc/lab-owed)'\n") + "echo 1111 > /etc/lab-owed; systemctl start lab-owed")
-		runs := func() string { return sh("ps -o args= -p $(systemctl show -P MainPID lab-owed)") }
+		runs := func() string { // once its shell has become the command
+			return sh("for i in $(seq 600); do a=$(ps -o args= -p $(systemctl show -P MainPID lab-owed)); case $a in sleep*) break ;; esac; sleep 0.1; done; echo \"$a\"")
+		}
 		broken := true
 		want := func(seconds int) converge.Configurator {
 			return func(n *converge.Node) error {
