@@ -341,7 +341,17 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 		a.Lines = []string{"nothing is silenced"}
 	}
 	for _, d := range list {
-		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, plain.Time(d.Until), d.By)
+		from := ""
+		if d.From.After(e.Now()) {
+			from = "from " + plain.Time(d.From) + " "
+		}
+		l := fmt.Sprintf("%d: %s on %s %suntil %s, by %s", d.ID, d.Task, d.Host, from, plain.Time(d.Until), d.By)
+		if d.Name != "" {
+			l = fmt.Sprintf("%s: %s on %s %suntil %s, each %s", d.Name, d.Task, d.Host, from, plain.Time(d.Until), d.Every)
+			if d.Until.IsZero() {
+				l = fmt.Sprintf("%s: %s on %s always, for %s has no end", d.Name, d.Task, d.Host, d.Every)
+			}
+		}
 		if d.Why != "" {
 			l += ": " + d.Why
 		}
