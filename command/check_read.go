@@ -393,7 +393,11 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 		case d.Error != "":
 			state = "given up: " + d.Error
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", plain.Time(d.At), name, d.On, d.Key, state))
+		more := ""
+		if d.Events > 1 {
+			more = fmt.Sprintf(" and %d more", d.Events-1)
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s%s: %s", plain.Time(d.At), name, d.On, d.Key, more, state))
 	}
 	return a, nil
 }
