@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
@@ -185,7 +186,7 @@ func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	return &goneError{"what the action " + r.action + " did"}
 }
 
-// told is what a webhook, and a task that an action runs, are told. The same id may come again.
+// told is what is told of a row, as it stands on record in a letter. The same id may come again.
 type told struct {
 	ID     int64  `json:"id"`
 	Action string `json:"action"`
@@ -193,11 +194,20 @@ type told struct {
 	Event
 }
 
+// spelled is the same for programs: what a webhook, a contact's program, and a task that an action runs, are told.
+type spelled struct {
+	told
+	Perf     []model.PerfValue `json:"perf"` // Perfdata, value by value
+	Perfdata string            `json:"perfdata"`
+}
+
+func (t told) spelled() spelled { return spelled{t, model.Values(t.Perf), t.Perf} }
+
 func (r *outboxRow) asTold() told {
 	return told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event}
 }
 
-func (r *outboxRow) told() ([]byte, error) { return json.Marshal(r.asTold()) }
+func (r *outboxRow) told() ([]byte, error) { return contract.Marshal(r.asTold().spelled()) }
 
 // environment tells a task of an action what it is about. The words are of a host: a shell must quote them.
 func (r *outboxRow) environment() map[string]string {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
@@ -104,7 +105,11 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{
 		msg.Replies = append(msg.Replies, m.letterID(first))
 	}
 	var err error
-	if msg.Body, err = json.Marshal(mailed{ID: id, Contact: l.Contact, Subject: msg.Subject, Events: l.Events}); err != nil {
+	mail := mailed{ID: id, Contact: l.Contact, Subject: msg.Subject}
+	for _, e := range l.Events {
+		mail.Events = append(mail.Events, e.spelled())
+	}
+	if msg.Body, err = contract.Marshal(mail); err != nil {
 		return err
 	}
 	switch {
@@ -128,10 +133,10 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{
 
 // mailed is what a webhook and a program of a contact are told. The same id may come again.
 type mailed struct {
-	ID      string `json:"id"`
-	Contact string `json:"contact"`
-	Subject string `json:"subject"`
-	Events  []told `json:"events"`
+	ID      string    `json:"id"`
+	Contact string    `json:"contact"`
+	Subject string    `json:"subject"`
+	Events  []spelled `json:"events"`
 }
 
 func (m *Monitor) sendMail(ctx context.Context, address string, msg post.Message) error {
