@@ -184,6 +184,11 @@ contacts: [{name: alice, mail: alice@example.org}, {name: ops, channel: "#ops"}]
 		if text := first.text("check-1.x"); !strings.Contains(text, want) {
 			t.Errorf("%s\nhas no\n%s", text, want)
 		}
+		g.step(25 * time.Hour) // and then it is given up
+		time.Sleep(time.Minute)
+		if list, err = g.Acted(t.Context(), 1); err != nil || len(list) != 1 || list[0].Done.IsZero() || list[0].Error == "" {
+			t.Errorf("after a day: %+v, %v", list, err)
+		}
 		var threads int
 		if err := g.DB.QueryRow(t.Context(), "SELECT COUNT(*) FROM check_threads").Scan(&threads); err != nil || threads != 0 {
 			t.Errorf("%d threads are left, %v", threads, err)
