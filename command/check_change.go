@@ -198,7 +198,7 @@ func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 		return Answer{}, err
 	}
 	s := e.Checks.Stats(ctx)
-	return say("%s %s counts now: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+	return say("%s %s counts now: %s on %s.", args[0], args[1], checksWord(s.Checks), hostsWord(s.Hosts)), nil
 }
 
 func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
@@ -209,5 +209,5 @@ func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, erro
 		return Answer{}, err
 	}
 	s := e.Checks.Stats(ctx)
-	return say("%s %s is gone: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+	return say("%s %s is gone: %s on %s.", args[0], args[1], checksWord(s.Checks), hostsWord(s.Hosts)), nil
 }

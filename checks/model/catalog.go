@@ -25,10 +25,11 @@ func (k Key) String() string { return k.Task + " on " + k.Host }
 // Plan is all that is known of what a pair is to do.
 type Plan struct {
 	Key
-	Def      *Task          // nil: whether the host answers at all
-	Schedule Schedule       // the zero Schedule: an action has it run, or a person
-	Attempts int            // problems in a row before one is believed
-	Expect   *regexp.Regexp // of the output; nil: none
+	Def      *Task             // nil: whether the host answers at all
+	Schedule Schedule          // the zero Schedule: an action has it run, or a person
+	Attempts int               // problems in a row before one is believed
+	Expect   *regexp.Regexp    // of the output; nil: none
+	Vars     map[string]string // what the task's variables are on this host
 }
 
 // Pattern gives the pattern of the output; it was checked. Nil: none.
@@ -52,7 +53,7 @@ type Catalog struct {
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
-	// Unclear says of hosts that host_tasks name several nodes for them.
+	// Unclear says of hosts that host_tasks name several nodes for them, and of checks that a variable of theirs is set by nobody.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
 	Idle    []string
@@ -69,6 +70,7 @@ type Record struct {
 // NewCatalog expands the definitions. They have been checked. What is for another node than ours, in the words of
 // host_tasks, is left out; with "" everything is there.
 func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
+	d = d.real()
 	c := &Catalog{Defs: d, Hosts: map[string]Host{}, Plans: map[Key]Plan{}, contacts: map[string]Contact{}, Pins: map[string]string{}, silos: rec.Silos}
 	for _, h := range d.Hosts {
 		c.Hosts[h.Name] = h
@@ -108,7 +110,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 		for i := range d.Tasks {
 			t := &d.Tasks[i]
-			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
+			if !ht.has(t.Name) {
 				continue
 			}
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
@@ -121,6 +123,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}
+				p.Vars = varsOf(t.Vars, ht.Vars, c.Hosts[h].Vars)
 				c.Plans[p.Key] = p // what comes later counts
 				if ht.Node != "" {
 					c.pin(c.WhereOf(p.Key), ht.Node)
@@ -129,9 +132,13 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 	}
 	c.tellOver(time.Now())
-	declared := slices.Collect(maps.Keys(c.Plans))
+	declared := slices.SortedFunc(maps.Keys(c.Plans), CompareKeys)
 	all := slices.Clone(known)
 	for _, k := range declared {
+		p := c.Plans[k]
+		if text := p.MissingText(); text != "" {
+			c.Unclear = append(c.Unclear, text)
+		}
 		all = append(all, k.Host)
 	}
 	c.quiets(func(words []string) []string { return expandHosts(words, all, groups) })
@@ -180,6 +187,7 @@ func (c *Catalog) planActions(a *Rule, declared []Key) {
 	p.Expect = task.Pattern()
 	for _, k := range declared {
 		p.Key = Key{a.Task, cmp.Or(a.TaskHost, k.Host)}
+		p.Vars = varsOf(task.Vars, c.Hosts[p.Host].Vars)
 		if _, ok := c.Plans[p.Key]; !ok && a.Covers(k) {
 			c.Plans[p.Key] = p
 		}

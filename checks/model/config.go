@@ -63,20 +63,26 @@ type Defs struct {
 
 // Host is a machine that checks run on.
 type Host struct {
-	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
-	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
-	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
-	Alive   string   `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
-	Parents []string `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
-	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
+	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
+	Address  string            `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a host from which this one takes what it does not say itself"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it is no host, and only there to be used by others"`
+	Groups   []string          `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
+	Silo     string            `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of tasks on this host; they count before those of host_tasks and tasks"`
+	Alive    string            `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
+	Parents  []string          `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
 }
 
 // Task is a command, or a plugin that is brought to the host.
 type Task struct {
 	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a task from which this one takes what it does not say itself; env and vars are put together"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it is never run, and only there to be used by others"`
 	Command  string            `yaml:"command,omitempty" json:"command,omitempty" doc:"a line for sh on the host"`
 	Plugin   string            `yaml:"plugin,omitempty" json:"plugin,omitempty" doc:"instead of command: a file in checks.plugins, which is brought to the host once"`
-	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them; with from, $JARVIS_HOST and $JARVIS_ADDRESS in them stand for the host that is checked"`
+	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them; with from, $JARVIS_HOST and $JARVIS_ADDRESS in them stand for the host that is checked, $JARVIS_VAR_name for a variable"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables, where neither the host nor the host_task sets them; a command has them in its environment, as in \"$JARVIS_VAR_warn\" for warn"`
 	Env      map[string]string `yaml:"env,omitempty" json:"env,omitempty" doc:"environment; whoever may list processes on the host can read it"`
 	Sudo     bool              `yaml:"sudo,omitempty" json:"sudo,omitempty" doc:"run it as root, by sudo without a password"`
 	From     string            `yaml:"from,omitempty" json:"from,omitempty" doc:"run it on this host instead, about each host; JARVIS_HOST and JARVIS_ADDRESS in its environment say which"`
@@ -107,12 +113,15 @@ type NamedSchedule struct {
 
 // HostTask says which tasks run on which hosts.
 type HostTask struct {
-	Name     string   `yaml:"name,omitempty" json:"name,omitempty" doc:"only for those made by API"`
-	Tasks    []string `yaml:"tasks" json:"tasks" doc:"names of tasks, * and ? allowed"`
-	Hosts    []string `yaml:"hosts" json:"hosts" doc:"names (web[1-20] too), * and ? for those that are listed or on record, @group, @cluster; a ! before it takes away"`
-	Schedule string   `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"instead of the task's"`
-	Attempts int      `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"instead of the task's"`
-	Node     string   `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that checks these hosts; empty: any that may"`
+	Name     string            `yaml:"name,omitempty" json:"name,omitempty" doc:"only for those made by API, and those that others use"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a host_task with a name, from which this one takes what it does not say itself"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it runs nothing, and is only there to be used by others"`
+	Tasks    []string          `yaml:"tasks" json:"tasks" doc:"names of tasks, * and ? allowed"`
+	Hosts    []string          `yaml:"hosts" json:"hosts" doc:"names (web[1-20] too), * and ? for those that are listed or on record, @group, @cluster; a ! before it takes away"`
+	Schedule string            `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"instead of the task's"`
+	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"instead of the task's"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of these tasks; those of a host count before them"`
+	Node     string            `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that checks these hosts; empty: any that may"`
 }
 
 // Action is what follows from what a check says.
@@ -189,7 +198,10 @@ func (c *Config) Defaults() {
 const day = 24 * time.Hour
 
 // Load gives what jarvis.yaml and the files of Dir declare together.
-func (c *Config) Load() (*Defs, error) {
+func (c *Config) Load() (*Defs, error) { return c.LoadBut(func(string) bool { return false }) }
+
+// LoadBut is Load without the files of Dir that skip names.
+func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
 	all := c.Defs.clone()
 	if c.Dir == "" {
 		return all, nil
@@ -202,20 +214,44 @@ func (c *Config) Load() (*Defs, error) {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
 	for _, f := range files {
+		if skip(f) {
+			continue
+		}
 		b, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err
 		}
-		var d Defs
-		if len(bytes.TrimSpace(b)) > 0 {
-			err = readYAML(b, &d)
-		}
+		d, err := ReadDefs(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}
-		all.add(&d)
+		all.add(d)
 	}
 	return all, nil
+}
+
+// ReadDefs reads a file of definitions. One that says nothing, as all of it is comments, declares nothing.
+func ReadDefs(text []byte) (*Defs, error) {
+	var d Defs
+	says := false
+	for l := range bytes.Lines(text) {
+		l = bytes.TrimSpace(l)
+		says = says || len(l) > 0 && l[0] != '#'
+	}
+	if !says {
+		return &d, nil
+	}
+	if err := readYAML(text, &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// Together gives what both declare.
+func Together(a, b *Defs) *Defs {
+	out := a.clone()
+	out.add(b)
+	return out
 }
 
 // readYAML reads a document into a struct; keys that it does not have are errors.

@@ -83,9 +83,13 @@ func (d *Defs) Check(plugins string) error {
 // faults gives what is wrong, at most one thing of each definition.
 func (d *Defs) faults(plugins string) []fault {
 	var out []fault
+	d, uses := d.inherited()
 	seen := map[string]bool{}
 	count := map[string]int{}
 	try := func(kind, name string, err error) {
+		if use := uses[kind][count[kind]]; err == nil && use != nil {
+			err = fmt.Errorf("%s: %w", strings.TrimSpace(kind+" "+name), use)
+		}
 		if err != nil {
 			out = append(out, fault{kind, name, count[kind], err})
 		}
@@ -107,6 +111,11 @@ func (d *Defs) faults(plugins string) []fault {
 		err := unique(KindHost, h.Name)
 		if err == nil {
 			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
+			}
+		}
+		if err == nil {
+			if err = checkVars(h.Vars); err != nil {
 				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
@@ -163,7 +172,10 @@ func (d *Defs) faults(plugins string) []fault {
 		if ht.Name != "" {
 			err = unique(KindHostTask, ht.Name)
 		}
-		if err == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
+		if ht.Template && ht.Name == "" {
+			err = fmt.Errorf("host_tasks: entry %d is a template and has no name; others cannot use it", i+1)
+		}
+		if err == nil && !ht.Template && uses[KindHostTask][i] == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
 			err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
 		}
 		if err == nil {
@@ -199,8 +211,8 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		if err := Glob(t); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return Match(t, x.Name) }) {
-			return fmt.Errorf("there is no task %s", t)
+		if !d.hasTask(t) {
+			return d.noTask(t)
 		}
 	}
 	for _, h := range ht.Hosts {
@@ -230,7 +242,28 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 	if ht.Attempts < 0 {
 		return errors.New("attempts is negative")
 	}
-	return nil
+	if err := checkVars(ht.Vars); err != nil || ht.Template {
+		return err
+	}
+	return d.missingVars(ht)
+}
+
+// hasTask reports whether a pattern stands for any task that can be run.
+func (d *Defs) hasTask(pattern string) bool {
+	return slices.ContainsFunc(d.Tasks, func(x Task) bool { return !x.Template && Match(pattern, x.Name) })
+}
+
+// noTask says why a task cannot be named.
+func (d *Defs) noTask(name string) error {
+	if slices.ContainsFunc(d.Tasks, func(x Task) bool { return x.Template && Match(name, x.Name) }) {
+		return fmt.Errorf("the task %s is a template, which is not run; name one that uses it", name)
+	}
+	return fmt.Errorf("there is no task %s", name)
+}
+
+// has reports whether the host_task names a task.
+func (ht *HostTask) has(task string) bool {
+	return slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, task) })
 }
 
 func (ht *HostTask) label() string {
@@ -246,7 +279,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
 	t.checkPassive(&wrong)
-	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
+	if t.Command != "" && t.Plugin != "" || t.Command == "" && t.Plugin == "" && !t.Template && !t.Passive {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -282,6 +315,9 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
 		}
+	}
+	if err := checkVars(t.Vars); err != nil {
+		wrong.add("%v", err)
 	}
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
@@ -377,8 +413,8 @@ func (d *Defs) checkAction(a *Action) error {
 			return fmt.Errorf("there is no contact %s", n)
 		}
 	}
-	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
-		return fmt.Errorf("there is no task %s", a.Task)
+	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return !t.Template && t.Name == a.Task }) {
+		return d.noTask(a.Task)
 	}
 	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
 		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)

@@ -41,8 +41,8 @@ checks:
 		{victor, path, `{"status": "ok"}`, "", 403, ""},
 		{alice, path, `{"output": "saved"}`, "", 400, "status"},
 		{alice, path, `{"status": "so-so"}`, "", 400, "is no status"},
-		{alice, path, `{"status": "2", "output": "the tape\nis full", "perf": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
-		{alice, path, `{"status": "2", "output": "the tape\nis full", "perf": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
+		{alice, path, `{"status": "2", "output": "the tape\nis full", "perfdata": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
+		{alice, path, `{"status": "2", "output": "the tape\nis full", "perfdata": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
 		{alice, path, `{"status": "1"}`, "night 1", 400, "came with another result before"},
 		{alice, path, `{"status": "critical", "output": "the tape is full|free=0"}`, "night 2", 200, `"attempt":2`},
 		{alice, path, `{"status": "critical", "at": "3h"}`, "", 400, "is more than 1h ago"},
@@ -56,7 +56,7 @@ checks:
 			t.Errorf("%s %s: %d %s, want %d with %s", x.body, x.key, code, text, x.code, x.want)
 		}
 	}
-	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 2 || !strings.Contains(text, `"perf":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
+	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 2 || !strings.Contains(text, `"perfdata":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
 		t.Error(code, text)
 	}
 	for host, want := range map[string]string{"printer": `OK host on printer, for \S+: it answers pings in \S+`, "gone": `CRITICAL host on gone.*: dial tcp 127.0.0.1:1: connect: connection refused`} { // no SSH is asked, and no key need be known
