@@ -84,7 +84,7 @@ func pings(ctx context.Context, address string) outcome {
 }
 
 // noPing says what to do where the kernel lets this program send none.
-const noPing = "this server may send no pings: let it, by `sysctl -w net.ipv4.ping_group_range='0 2147483647'` or AmbientCapabilities=CAP_NET_RAW in its unit; or say alive: tcp:PORT"
+const noPing = "this server may send no pings: let it, by `sysctl -w net.ipv4.ping_group_range='0 2147483647'` or CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW in its unit; or say alive: tcp:PORT"
 
 // echo sends the requests, and gives what came back.
 func echo(ctx context.Context, address string, raw bool) (*probing.Statistics, error) {

@@ -58,7 +58,7 @@ func (m *Monitor) behind(name string) string {
 	if own != nil && !own.down && own.by.By != model.ByNothing && m.cat.Runs[name] {
 		return ""
 	}
-	return "it is reached by " + strings.Join(parents, ", ") + ", and no way is left: down"
+	return "what it is reached by is down: " + strings.Join(parents, ", ")
 }
 
 // linkedTo gives the first pair that a pair depends on, of those that count, and that is a problem; also one that is not run because
