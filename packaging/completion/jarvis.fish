@@ -334,7 +334,7 @@ complete -c jarvis -n '__jarvis_after run' -a "(jarvis hosts 2>/dev/null | cut -
 complete -c jarvis -n '__jarvis_after task' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after task 0' -a 'list show run retry done'
 complete -c jarvis -n '__jarvis_after check' -l json -d 'Print the answer as JSON.'
-complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine'
+complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine'
 complete -c jarvis -n '__jarvis_after check' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after checks' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after checks' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
