@@ -15,7 +15,9 @@ type bunch struct {
 	on     string
 	task   string
 	status model.Status
-	rows   []outboxRow
+	// unheeded: it is told because nobody acknowledged it.
+	unheeded bool
+	rows     []outboxRow
 }
 
 // maxNamed is how many hosts a line names.
@@ -65,6 +67,18 @@ func (b *bunch) sentence() (head, rest string) {
 	if n == 1 && e.Was > 0 {
 		was = " after " + short(e.Was)
 	}
+	stood := "" // of a problem that is told late, or again
+	if n == 1 && e.Stood > 0 {
+		stood = " after " + short(e.Stood)
+		was = stood
+	}
+	if b.unheeded {
+		stood, was = stood+nobody, was+nobody
+		if n == 1 {
+			more = fmt.Sprintf(" `ack %s on %s`", b.task, e.Host)
+		}
+	}
+	again := e.Again || e.Stood > 0
 	if b.task == model.HostAnswers {
 		switch {
 		case b.on == string(model.Recovery) && n == 1:
@@ -72,9 +86,9 @@ func (b *bunch) sentence() (head, rest string) {
 		case b.on == string(model.Recovery):
 			return fmt.Sprintf("answer again: %s", names), ""
 		case b.on == string(model.Problem) && n == 1:
-			return fmt.Sprintf("%s %scan not be reached", names, still(e.Again)), said
+			return fmt.Sprintf("%s %scan not be reached", names, still(again)) + stood, said
 		case b.on == string(model.Problem):
-			return "can not be reached: " + names, fmt.Sprintf(". `checks %s`", model.HostAnswers)
+			return "can not be reached: " + names + stood, fmt.Sprintf(". `checks %s`", model.HostAnswers)
 		}
 	}
 	switch b.on {
@@ -87,8 +101,10 @@ func (b *bunch) sentence() (head, rest string) {
 	case model.OnStays:
 		return fmt.Sprintf("%s is still %s on %s%s", b.task, b.status, names, was), said + "." + more
 	}
-	return fmt.Sprintf("%s is %s%s on %s", b.task, still(e.Again), b.status, names), strings.TrimRight(said, ".") + "." + more
+	return fmt.Sprintf("%s is %s%s on %s", b.task, still(again), b.status, names) + stood, strings.TrimRight(said, ".") + "." + more
 }
+
+const nobody = ", and nobody acknowledged it"
 
 func still(again bool) string {
 	if again {
@@ -147,8 +163,10 @@ func short(d time.Duration) string {
 		return d.String()
 	case d < time.Hour:
 		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < day && d%time.Hour < time.Minute:
+		return fmt.Sprintf("%dh", int(d.Hours()))
 	case d < day:
-		return strings.TrimSuffix(fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60), "0m")
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return fmt.Sprintf("%dd%dh", int(d/day), int(d%day/time.Hour))
 }

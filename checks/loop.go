@@ -181,7 +181,7 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 		m.running++
 		j := job{Key: p.Key, where: h, alive: h.by, cut: p.cut}
 		if p.Def != nil {
-			j.task = *p.Def
+			j.task, j.vars, j.lacks = *p.Def, p.Vars, p.MissingText()
 		}
 		due, owed := p.due, p.owed[:min(1, len(p.owed))]
 		p.owed = p.owed[len(owed):]
@@ -201,6 +201,9 @@ func (m *Monitor) dispatch(ctx context.Context, h *host) {
 
 // runGuarded runs a job; a panic is the result of this run alone.
 func (m *Monitor) runGuarded(ctx context.Context, j job) (out outcome) {
+	if j.lacks != "" {
+		return outcome{text: j.lacks}
+	}
 	if p := guard.Do(func() { out = m.run(ctx, j) }); p != nil {
 		guard.Log(m.Log, "run a check", "check", j.Key.String())(p)
 		return outcome{text: bugText}

@@ -119,7 +119,7 @@ func heardBy(c *model.Catalog, rows []outboxRow) []*hearing {
 	var out []*hearing
 	of := map[place]*hearing{}
 	for _, r := range rows {
-		for _, to := range c.ContactsOf(r.action) {
+		for _, to := range c.ContactsOf(r.action, r.To) {
 			at := place{to.Name, to.Person, to.Channel}
 			if to.InChat() {
 				at.name = ""
@@ -138,9 +138,11 @@ func heardBy(c *model.Catalog, rows []outboxRow) []*hearing {
 // bunches puts what is said in one line together.
 func bunches(rows []outboxRow) (out []*bunch) {
 	for _, r := range rows {
-		i := slices.IndexFunc(out, func(b *bunch) bool { return b.on == r.On && b.task == r.Task && b.status == r.Status })
+		i := slices.IndexFunc(out, func(b *bunch) bool {
+			return b.on == r.On && b.task == r.Task && b.status == r.Status && b.unheeded == r.Unheeded
+		})
 		if i < 0 {
-			out = append(out, &bunch{on: r.On, task: r.Task, status: r.Status})
+			out = append(out, &bunch{on: r.On, task: r.Task, status: r.Status, unheeded: r.Unheeded})
 			i = len(out) - 1
 		}
 		out[i].rows = append(out[i].rows, r)

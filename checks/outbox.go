@@ -35,16 +35,11 @@ type outboxRow struct {
 
 // act does what is in the outbox, each at least once, until ctx ends.
 func (m *Monitor) act(ctx context.Context) {
-	m.doAll(ctx, rowDo, m.outbox, m.doAction)
-}
-
-// doAll does the rows of a kind, a few at once. Those that fail are tried again.
-func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{}, do func(context.Context, outboxRow) error) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		rows, err := m.openRows(ctx, kind, 64)
-		if err == nil && kind == rowDo {
+		rows, err := m.openRows(ctx, rowDo, 64)
+		if err == nil {
 			err = m.gone(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -58,7 +53,7 @@ func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{},
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
-				m.doRow(ctx, r, do)
+				m.doRow(ctx, r, m.doAction)
 			})
 		}
 		wg.Wait()
@@ -68,7 +63,7 @@ func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{},
 		select {
 		case <-ctx.Done():
 			return
-		case <-fresh:
+		case <-m.outbox:
 		case <-again.C:
 		}
 	}

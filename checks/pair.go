@@ -3,6 +3,7 @@ package checks
 import (
 	"container/heap"
 	"context"
+	"maps"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -12,18 +13,43 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	model.State
-	Made time.Time `json:"made,omitzero"` // when the check was first declared
-	At   time.Time `json:"at,omitzero"`   // when it ran last
+	Made time.Time     `json:"made,omitzero"` // when the check was first declared
+	At   time.Time     `json:"at,omitzero"`   // when it ran last
+	Due  time.Time     `json:"due,omitzero"`  // and when it should have
+	Took time.Duration `json:"took"`
+	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line string        `json:"line"`
+	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
-	Heard time.Time     `json:"heard,omitzero"`
-	Due   time.Time     `json:"due,omitzero"` // and when it should have
-	Took  time.Duration `json:"took"`
-	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line  string        `json:"line"`
-	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	Heard time.Time `json:"heard,omitzero"`
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
+	// Known is since when its problem is told; zero: it is none, or an older Jarvis told it.
+	Known time.Time `json:"known,omitzero"`
+	// Listeners is what those were told last, by their names. It is not changed, but replaced.
+	Listeners map[string]model.Heard `json:"listeners,omitempty"`
+}
+
+// tellAgain has a problem be told again to all.
+func (st *Standing) tellAgain() {
+	st.Told = model.OK
+	st.Listeners = maps.Clone(st.Listeners)
+	for name, h := range st.Listeners {
+		h.Told = model.OK
+		st.Listeners[name] = h
+	}
+}
+
+// known gives since when its problem is told.
+func (st *Standing) known() time.Time {
+	switch {
+	case !st.Known.IsZero():
+		return st.Known
+	case !st.Bad.IsZero():
+		return st.Bad
+	}
+	return st.Since
 }
 
 // Ack says that a person knows of a problem. It ends with the problem.

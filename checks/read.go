@@ -430,6 +430,7 @@ type Done struct {
 	Action string    `json:"action"`
 	Event
 	Contact  string            `json:"contact,omitempty"` // who is told by it, outside of chat
+	Events   int               `json:"events,omitempty"`  // of how many events; this is the first
 	Perf     []model.PerfValue `json:"perf,omitempty"`    // Perfdata, value by value
 	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
 	Done     time.Time         `json:"done,omitzero"`
@@ -456,7 +457,7 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := json.Unmarshal([]byte(event), &l); err != nil {
 			return nil, err
 		}
-		d.Event, d.Contact = l.Event, l.Contact
+		d.Event, d.Contact, d.Events = l.Event, l.Contact, len(l.Events)
 		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
 		if done > 0 {
 			d.Done = time.UnixMilli(done)

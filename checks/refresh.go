@@ -209,14 +209,19 @@ func (m *Monitor) policy(p *pair) string {
 func (m *Monitor) watchWithheld() {
 	clear(m.withheld)
 	for _, p := range m.pairs {
-		if p.mayTell() && m.ours(p.where) {
+		if m.mayTell(p) && m.ours(p.where) {
 			m.withheld[p] = true
 		}
 	}
 }
 
-func (p *pair) mayTell() bool {
-	return p.live && (p.stand.Hard != p.stand.Told || p.stand.Ack != nil)
+// mayTell reports whether a pair may have something to tell although it does not run. mu is held.
+func (m *Monitor) mayTell(p *pair) bool {
+	st := &p.stand
+	if !p.live || st.Hard != st.Told || st.Ack != nil || len(st.Listeners) > 0 {
+		return p.live
+	}
+	return (st.Hard != model.OK || st.Flapping) && slices.ContainsFunc(m.cat.Listeners, func(l *model.Listener) bool { return l.Rule.Covers(p.Key) })
 }
 
 // watch follows the files, and the engine's record.

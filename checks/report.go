@@ -67,15 +67,15 @@ func (m *Monitor) Report(ctx context.Context, f ReportFilter) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	var planned []Downtime
+	var left []planned
 	if !f.Planned {
-		if planned, err = m.downtimesIn(ctx, all); err != nil {
+		if left, err = m.plannedIn(ctx, all); err != nil {
 			return r, err
 		}
 	}
 	var each []model.Figures
 	for _, k := range f.Keys {
-		x := m.reported(k, spans[k], counts, all, planned, now)
+		x := m.reported(k, spans[k], counts, all, left, now)
 		r.Checks, each = append(r.Checks, x), append(each, x.Figures)
 	}
 	slices.SortStableFunc(r.Checks, func(a, b Reported) int {
@@ -101,7 +101,7 @@ func (r *Reported) badness() float64 {
 }
 
 // reported gives the figures of one check.
-func (m *Monitor) reported(k model.Key, spans []model.Span, counts []model.Interval, all model.Interval, planned []Downtime, now time.Time) Reported {
+func (m *Monitor) reported(k model.Key, spans []model.Span, counts []model.Interval, all model.Interval, left []planned, now time.Time) Reported {
 	x := Reported{Key: k}
 	m.mu.Lock()
 	if p := m.pairs[k]; p != nil && !p.stand.At.IsZero() {
@@ -111,9 +111,9 @@ func (m *Monitor) reported(k model.Key, spans []model.Span, counts []model.Inter
 	}
 	m.mu.Unlock()
 	var away []model.Interval
-	for _, d := range planned {
-		if model.Match(d.Host, k.Host) && model.Match(d.Task, k.Task) {
-			away = append(away, model.Interval{From: d.From, Until: d.Until})
+	for _, d := range left {
+		if d.concerns(k) {
+			away = append(away, d.times...)
 		}
 	}
 	mine := model.Without(counts, model.Joined(away))
@@ -205,12 +205,26 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// downtimesIn gives those that people planned, also the ones that are over.
-func (m *Monitor) downtimesIn(ctx context.Context, all model.Interval) ([]Downtime, error) {
-	return store.Collect(ctx, m.DB, func(row store.Row) (d Downtime, err error) {
+// planned is a downtime that is no part of a report, and when it is.
+type planned struct {
+	concerns func(model.Key) bool
+	times    []model.Interval
+}
+
+// plannedIn gives the downtimes of a time, also those that are over: of people, and those that come again.
+func (m *Monitor) plannedIn(ctx context.Context, all model.Interval) ([]planned, error) {
+	out, err := store.Collect(ctx, m.DB, func(row store.Row) (planned, error) {
+		var task, host string
 		var from, until int64
-		err = row.Scan(&d.Task, &d.Host, &from, &until)
-		d.From, d.Until = time.UnixMilli(from), time.UnixMilli(until)
-		return d, err
-	}, "SELECT task, host, begins, ends FROM check_downtimes WHERE ends > ? AND begins < ? ORDER BY id", all.From.UnixMilli(), all.Until.UnixMilli())
+		err := row.Scan(&task, &host, &from, &until)
+		concerns := func(k model.Key) bool { return model.Match(host, k.Host) && model.Match(task, k.Task) }
+		return planned{concerns, []model.Interval{{From: time.UnixMilli(from), Until: time.UnixMilli(until)}}}, err
+	}, "SELECT task, host, begins, ends FROM check_downtimes WHERE ends > begins AND ends > ? AND begins < ? ORDER BY id", all.From.UnixMilli(), all.Until.UnixMilli())
+	m.mu.Lock()
+	quiets := m.cat.Quiets
+	m.mu.Unlock()
+	for _, q := range quiets {
+		out = append(out, planned{q.Concerns, model.During(all, q.When)})
+	}
+	return out, err
 }

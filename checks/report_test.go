@@ -40,7 +40,8 @@ func TestReport(t *testing.T) {
 	bubble(t, `
 tasks: [{name: disk, command: x, schedule: "@every 1m", attempts: 1}]
 host_tasks: [{tasks: [disk], hosts: [loki, thor]}]
-periods: [{name: first, when: ["00:00-01:00"], zone: UTC}]
+periods: [{name: first, when: ["00:00-01:00"], zone: UTC}, {name: seventh, when: ["06:00-06:30"], zone: UTC}]
+downtimes: [{name: patches, period: seventh, hosts: [web*], tasks: [disk]}, {name: again, period: seventh, hosts: [thor], tasks: [disk]}]
 `, func(t *testing.T, g *ground) {
 		began := g.now()
 		loki, thor := model.Key{Task: "disk", Host: "loki"}, model.Key{Task: "disk", Host: "thor"}
@@ -87,7 +88,7 @@ periods: [{name: first, when: ["00:00-01:00"], zone: UTC}]
 		}
 		all := func() {
 			t.Helper()
-			want(ReportFilter{}, "disk on loki 0.6265 3h59m0s of 7h0m0s; CRITICAL 30m0s; CRITICAL 59m0s goes on\ndisk on thor 1.0000 2h59m0s of 6h0m0s")
+			want(ReportFilter{}, "disk on loki 0.6265 3h59m0s of 7h0m0s; CRITICAL 30m0s; CRITICAL 59m0s goes on\ndisk on thor 1.0000 2h30m0s of 5h30m0s")
 			want(ReportFilter{Planned: true}, "disk on loki 0.6265 3h59m0s of 7h0m0s; CRITICAL 30m0s; CRITICAL 59m0s goes on\ndisk on thor 0.8743 3h59m0s of 7h0m0s; CRITICAL 30m0s")
 			want(ReportFilter{Since: began.Add(95 * time.Minute), Until: began.Add(2 * time.Hour)}, "disk on loki 1.0000 25m0s of 25m0s\ndisk on thor 1.0000 25m0s of 25m0s")
 			want(ReportFilter{Since: began.Add(10 * time.Minute), Within: "first"}, "disk on loki 1.0000 50m0s of 50m0s\ndisk on thor 1.0000 50m0s of 50m0s")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -43,10 +44,12 @@ const defaultTimeout = 30 * time.Second
 type job struct {
 	model.Key
 	where *host
-	alive model.Alive // how it is known whether the host answers
-	task  model.Task  // the zero Task: whether the host answers
-	cut   bool        // an earlier server's run of it may not have ended
-	about *outboxRow  // the result on which an action has it run; nil: its schedule does, or a person
+	alive model.Alive       // how it is known whether the host answers
+	task  model.Task        // the zero Task: whether the host answers
+	vars  map[string]string // of the task, on this host
+	lacks string            // what is not set of them, for people
+	cut   bool              // an earlier server's run of it may not have ended
+	about *outboxRow        // the result on which an action has it run; nil: its schedule does, or a person
 }
 
 // overSSH runs a task on its host.
@@ -127,18 +130,23 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
 }
 
-// arguments gives those of a plugin. Of one that runs elsewhere they may name the host that it is about.
+// arguments gives those of a plugin. Variables in them are filled in, and of one that runs elsewhere the host that it is about.
 func arguments(t model.Task, env map[string]string) []string {
-	if t.From == "" {
-		return t.Args
-	}
 	out := slices.Clone(t.Args)
-	named := strings.NewReplacer("$JARVIS_ADDRESS", env["JARVIS_ADDRESS"], "$JARVIS_HOST", env["JARVIS_HOST"])
 	for i := range out {
-		out[i] = named.Replace(out[i])
+		out[i] = argWord.ReplaceAllStringFunc(out[i], func(word string) string {
+			name := strings.Trim(word, "${}")
+			v, ok := env[name]
+			if !ok || t.From == "" && !strings.HasPrefix(name, model.VarPrefix) {
+				return word
+			}
+			return v
+		})
 	}
 	return out
 }
+
+var argWord = pattern.New(`\$JARVIS_(?:ADDRESS|HOST)|\$JARVIS_VAR_[A-Za-z0-9_]+|\$\{JARVIS_VAR_[A-Za-z0-9_]+\}`)
 
 // noWay reports whether the way to a host's silo is missing, after a command has failed.
 func (m *Monitor) noWay(ctx context.Context, target remote.Target) bool {
@@ -160,6 +168,9 @@ func (m *Monitor) environment(ctx context.Context, j job) (map[string]string, er
 	env := map[string]string{checkMark: m.known + "/" + j.Key.Task + "/" + j.Key.Host}
 	if j.about != nil {
 		maps.Copy(env, j.about.environment())
+	}
+	for k, v := range j.vars {
+		env[model.VarPrefix+k] = v
 	}
 	maps.Copy(env, j.task.Env)
 	if j.task.From == "" {

@@ -97,7 +97,7 @@ func (m *Monitor) seen(p *pair) {
 		}
 		p.where.down, p.where.why = down, p.stand.Line
 	}
-	if p.mayTell() && m.ours(p.where) {
+	if m.mayTell(p) && m.ours(p.where) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -39,7 +40,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 	if a := st.Ack; a != nil && (st.Hard == model.OK && st.Status == model.OK || !a.Until.IsZero() && !now.Before(a.Until)) {
 		st.Ack, changed = nil, true
 		if st.Hard != model.OK {
-			st.Told = model.OK // it is told again
+			st.tellAgain()
 			s.again = true
 		}
 	}
@@ -53,8 +54,15 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 		transitions = append(transitions, flap)
 	}
 	if st.Ack == nil || st.Hard == model.OK {
-		if t := st.Tell(); t != "" {
+		t := st.Tell()
+		if t != "" {
 			transitions = append(transitions, t)
+		}
+		switch t {
+		case model.Problem:
+			st.Known = now
+		case model.Recovery:
+			st.Known = time.Time{}
 		}
 	}
 	for _, t := range transitions {
@@ -62,25 +70,72 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 		s.say(m.cat, string(t))
 	}
 	if s.f != nil && st.Status != model.OK && st.Status == st.Hard && st.Ack == nil {
-		for _, a := range m.cat.Rules {
-			if a.Stays > 0 && st.Count%a.Stays == 0 && a.Follows(s.p.Key, model.OnStays) && a.Heeds(&st.State, model.OnStays) {
-				s.add(a, model.OnStays)
-			}
-		}
+		s.sayStays(m.cat, now)
 	}
-	return changed
+	return s.tellListeners(m.cat, now) || changed
 }
 
 // say notes what follows on a transition.
 func (s *settled) say(c *model.Catalog, on string) {
 	if !c.Notifies() {
-		s.add(nil, on)
+		s.add(nil, s.event(on, nil))
 	}
 	for _, a := range c.Rules {
-		if a.Follows(s.p.Key, on) && a.Heeds(&s.stand.State, on) {
-			s.add(a, on)
+		if !a.Silent && a.Follows(s.p.Key, on) && a.Heeds(&s.stand.State, on) {
+			s.add(a, s.event(on, a.To))
 		}
 	}
+}
+
+// sayStays notes what follows when the same problem has come so many times in a row.
+func (s *settled) sayStays(c *model.Catalog, now time.Time) {
+	st, on := &s.stand, model.OnStays
+	due := func(a *model.Rule) bool {
+		return a.Stays > 0 && st.Count%a.Stays == 0 && a.Follows(s.p.Key, on) && a.Heeds(&st.State, on)
+	}
+	for _, a := range c.Rules {
+		if !a.Silent && due(a) {
+			s.add(a, s.event(on, a.To))
+		}
+	}
+	for _, l := range c.Listeners {
+		if due(l.Rule) && l.Open(now) {
+			s.add(l.Rule, s.event(on, l.To))
+		}
+	}
+}
+
+// tellListeners notes what those are told who have times of their own, and reports whether that changes anything. Nothing holds the
+// pair back.
+func (s *settled) tellListeners(c *model.Catalog, now time.Time) (changed bool) {
+	st := &s.stand
+	stand := model.Stand{State: st.State, Known: st.known(), Acked: st.Ack != nil}
+	heard := map[string]model.Heard{}
+	for _, l := range c.Listeners {
+		if !l.Rule.Covers(s.p.Key) {
+			continue
+		}
+		var was *model.Heard
+		if h, ok := st.Listeners[l.Name]; ok {
+			was = &h
+		}
+		on, is := l.Hear(s.p.Key, stand, was, now)
+		if is != nil {
+			heard[l.Name] = *is
+		}
+		for _, o := range on {
+			e := s.event(o, l.To)
+			if o == model.OnStays || o == string(model.Problem) {
+				e.late(now, st.Bad, l.Rule.After > 0)
+			}
+			s.add(l.Rule, e)
+		}
+	}
+	if maps.EqualFunc(heard, st.Listeners, model.Heard.Equal) {
+		return false
+	}
+	st.Listeners = heard
+	return true
 }
 
 // Event is what an action is about.
@@ -97,12 +152,23 @@ type Event struct {
 	Line    string        `json:"line"`            // what the check said
 	Perf    string        `json:"perf,omitempty"`  // its performance data, as it was written
 	Checked time.Time     `json:"checked"`         // and when
+	// Stood is how long it was a problem when it is told late, or again.
+	Stood    time.Duration `json:"stood,omitempty"`
+	Unheeded bool          `json:"unheeded,omitempty"` // nobody acknowledged it for the time of the action
+	To       []string      `json:"to,omitempty"`       // of the action's contacts, who is told; empty: all
 }
 
-// add notes one; without an action it is said in the first channel.
-func (s *settled) add(a *model.Rule, on string) {
+// late notes how long a problem stands that is told now.
+func (e *Event) late(now, bad time.Time, unheeded bool) {
+	if stood := now.Sub(bad).Truncate(time.Second); e.Status != model.OK && !bad.IsZero() && stood >= time.Minute {
+		e.Stood, e.Unheeded = stood, unheeded
+	}
+}
+
+// event gives what there is to tell.
+func (s *settled) event(on string, to []string) Event {
 	st := &s.stand
-	e := Event{Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Bad: st.Bad, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
+	e := Event{To: to, Key: s.p.Key, On: on, Status: st.Hard, Since: st.Since, Bad: st.Bad, Count: st.Count, Attempt: st.Attempt, Again: s.again, Line: st.Line, Perf: st.Perf, Checked: st.At}
 	if old := s.p.stand.Since; !old.IsZero() {
 		e.Was = st.Since.Sub(old)
 	}
@@ -112,6 +178,11 @@ func (s *settled) add(a *model.Rule, on string) {
 	if on == model.OnStays {
 		e.Was = st.At.Sub(st.Since)
 	}
+	return e
+}
+
+// add notes one; without an action it is said in the first channel.
+func (s *settled) add(a *model.Rule, e Event) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return // a struct of plain values

@@ -340,7 +340,7 @@ func (m *Monitor) takeIn(s *settled) {
 			p.recent = append(p.recent[:0], p.recent[extra:]...)
 		}
 	}
-	if p.mayTell() && m.ours(p.where) {
+	if m.mayTell(p) && m.ours(p.where) {
 		m.withheld[p] = true
 	} else {
 		delete(m.withheld, p)

@@ -18,7 +18,7 @@ func check() Verb {
 	onHost := Param{Name: "host", In: InPath, Doc: "name of a host", Required: true, Word: "on"}
 	one := []Param{task, onHost}
 	oneWith := func(more ...Param) []Param { return append(append([]Param(nil), one...), more...) }
-	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, period, host_task, action, contact or node", Required: true}
+	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, period, host_task, downtime, action, contact or node", Required: true}
 	name := Param{Name: "name", In: InPath, Doc: "its name", Required: true}
 	forTime := Param{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for"}
 	because := Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
@@ -60,7 +60,8 @@ func check() Verb {
 			{Method: "GET", Path: "/v1/checks-downtimes", Prefix: []string{"downtimes"}, Gives: []checks.Downtime{}},
 			{Method: "POST", Path: "/v1/checks-downtimes", Prefix: []string{"silence"}, Gives: checks.Downtime{}, Params: []Param{
 				{Name: "task", In: InBody, Doc: "name of a task, * and ? allowed; without it all"}, {Name: "host", In: InBody, Doc: "name of a host, * and ? allowed", Word: "on", Required: true},
-				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for", Required: true}, because}},
+				{Name: "from", In: InBody, Doc: "when it begins: a time of day, as in 22:00, a day with one, as in 2026-12-01 22:00, or as in RFC 3339; without it now", Word: "from"},
+				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d; this or until", Word: "for"}, {Name: "until", In: InBody, Doc: "when it ends, as from", Word: "until"}, because}},
 			{Method: "DELETE", Path: "/v1/checks-downtimes/{downtime}", Prefix: []string{"unsilence"}, Gives: checks.Downtime{}, Params: []Param{{Name: "downtime", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-actions", Prefix: []string{"actions"}, Gives: []checks.Done{}, Params: []Param{{Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it", Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []model.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
@@ -88,10 +89,10 @@ func check() Verb {
 			Doc: "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that"},
 		Word{Name: "unack", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unackChecks),
 			Doc: "takes an acknowledgement back; what is still wrong is said again"},
-		Word{Name: "silence", Usage: "[TASK on] HOST[,HOST] for 2h [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(silenceChecks),
-			Doc: "begins a downtime: the checks run, and nothing is said of them until it ends"},
+		Word{Name: "silence", Usage: "[TASK on] HOST[,HOST] [from TIME] for 2h|until TIME [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(silenceChecks),
+			Doc: "begins a downtime, now or at a time: the checks run, and nothing is said of them until it ends"},
 		Word{Name: "unsilence", Usage: "NUMBER", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unsilenceChecks),
-			Doc: "ends a downtime now; what is wrong then is said"},
+			Doc: "ends a downtime now, or cancels one that is to come; what is wrong then is said"},
 		Word{Name: "downtimes", Usage: "", Role: access.View, Max: -1, Run: ofChecks(listDowntimes),
 			Doc: "lists the downtimes that are, or are to come"},
 		Word{Name: "actions", Usage: "[NUMBER]", Role: access.View, Max: -1, Run: ofChecks(listActions),
@@ -99,7 +100,7 @@ func check() Verb {
 		Word{Name: "defined", Usage: "[KIND]", Role: access.View, Max: -1, Run: ofChecks(listDefinitions),
 			Doc: "lists what was declared by the API or by define"},
 		Word{Name: "define", Usage: "KIND NAME FILE", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(define),
-			Doc: "declares a host, task, schedule, period, host_task, action, contact or node, or changes it"},
+			Doc: "declares a host, task, schedule, period, host_task, downtime, action, contact or node, or changes it"},
 		Word{Name: "undefine", Usage: "KIND NAME", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(undefine),
 			Doc: "takes away what was declared by the API or by define"},
 	)

@@ -100,7 +100,10 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 			pending++
 		}
 	}
-	head = fmt.Sprintf("all %d %s OK", len(all), isAre(len(all)))
+	head = fmt.Sprintf("all %d are OK", len(all))
+	if len(all) == 1 {
+		head = "1 check is OK"
+	}
 	if pending == len(all) {
 		head = fmt.Sprintf("%d %s not run yet", pending, map[bool]string{true: "has", false: "have"}[pending == 1])
 	} else if pending > 0 {
@@ -127,6 +130,8 @@ func withTrouble(a Answer, s checks.Stats) Answer {
 	}
 	return a
 }
+
+func checksWord(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "check")) }
 
 func hostsWord(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "host")) }
 
@@ -328,8 +333,8 @@ func checkStats(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 		return Answer{}, checkUse("stats")
 	}
 	s := e.Checks.Stats(ctx)
-	a := say("%d checks on %s, %d not OK, %d hosts down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
-		s.Checks, hostsWord(s.Hosts), s.Problems, s.Down, s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
+	a := say("%s on %s, %d not OK, %s down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
+		checksWord(s.Checks), hostsWord(s.Hosts), s.Problems, hostsWord(s.Down), s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
 	a.Data = s
 	return withTrouble(a, s), nil
 }
@@ -341,7 +346,17 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 		a.Lines = []string{"nothing is silenced"}
 	}
 	for _, d := range list {
-		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, plain.Time(d.Until), d.By)
+		from := ""
+		if d.From.After(e.Now()) {
+			from = "from " + plain.Time(d.From) + " "
+		}
+		l := fmt.Sprintf("%d: %s on %s %suntil %s, by %s", d.ID, d.Task, d.Host, from, plain.Time(d.Until), d.By)
+		if d.Name != "" {
+			l = fmt.Sprintf("%s: %s on %s %suntil %s, each %s", d.Name, d.Task, d.Host, from, plain.Time(d.Until), d.Every)
+			if d.Until.IsZero() {
+				l = fmt.Sprintf("%s: %s on %s always, for %s has no end", d.Name, d.Task, d.Host, d.Every)
+			}
+		}
 		if d.Why != "" {
 			l += ": " + d.Why
 		}
@@ -383,7 +398,11 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 		case d.Error != "":
 			state = "given up: " + d.Error
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", plain.Time(d.At), name, d.On, d.Key, state))
+		more := ""
+		if d.Events > 1 {
+			more = fmt.Sprintf(" and %d more", d.Events-1)
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s%s: %s", plain.Time(d.At), name, d.On, d.Key, more, state))
 	}
 	return a, nil
 }

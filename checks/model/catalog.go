@@ -25,10 +25,11 @@ func (k Key) String() string { return k.Task + " on " + k.Host }
 // Plan is all that is known of what a pair is to do.
 type Plan struct {
 	Key
-	Def      *Task          // nil: whether the host answers at all
-	Schedule Schedule       // the zero Schedule: an action has it run, or a person
-	Attempts int            // problems in a row before one is believed
-	Expect   *regexp.Regexp // of the output; nil: none
+	Def      *Task             // nil: whether the host answers at all
+	Schedule Schedule          // the zero Schedule: an action has it run, or a person
+	Attempts int               // problems in a row before one is believed
+	Expect   *regexp.Regexp    // of the output; nil: none
+	Vars     map[string]string // what the task's variables are on this host
 }
 
 // Pattern gives the pattern of the output; it was checked. Nil: none.
@@ -41,15 +42,18 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs  *Defs
-	Hosts map[string]Host // by name, those that are listed
-	Plans map[Key]Plan
-	Rules []*Rule // in the order of Defs.Actions
+	Defs   *Defs
+	Hosts  map[string]Host // by name, those that are listed
+	Plans  map[Key]Plan
+	Rules  []*Rule // in the order of Defs.Actions
+	Quiets []*Quiet
+	// Listeners are told at times of their own.
+	Listeners []*Listener
 	links
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
-	// Unclear says of hosts that host_tasks name several nodes for them.
+	// Unclear says of hosts that host_tasks name several nodes for them, and of checks that a variable of theirs is set by nobody.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
 	Idle    []string
@@ -66,6 +70,7 @@ type Record struct {
 // NewCatalog expands the definitions. They have been checked. What is for another node than ours, in the words of
 // host_tasks, is left out; with "" everything is there.
 func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
+	d = d.real()
 	c := &Catalog{Defs: d, Hosts: map[string]Host{}, Plans: map[Key]Plan{}, contacts: map[string]Contact{}, Pins: map[string]string{}, silos: rec.Silos}
 	for _, h := range d.Hosts {
 		c.Hosts[h.Name] = h
@@ -105,7 +110,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 		}
 		for i := range d.Tasks {
 			t := &d.Tasks[i]
-			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
+			if !ht.has(t.Name) {
 				continue
 			}
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
@@ -118,6 +123,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			p := Plan{Def: t, Schedule: s.In(c.periods[t.Period]), Attempts: cmp.Or(ht.Attempts, t.Attempts, 3), Expect: t.Pattern()}
 			for _, h := range hosts {
 				p.Key = Key{t.Name, h}
+				p.Vars = varsOf(t.Vars, ht.Vars, c.Hosts[h].Vars)
 				c.Plans[p.Key] = p // what comes later counts
 				if ht.Node != "" {
 					c.pin(c.WhereOf(p.Key), ht.Node)
@@ -125,25 +131,27 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 		}
 	}
-	for _, t := range d.Tasks {
-		if p := c.periods[t.Period]; p != nil && p.Begin(time.Now()).IsZero() {
-			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s of the task %s is over: it is not checked any more", t.Period, t.Name))
+	c.tellOver(time.Now())
+	declared := slices.SortedFunc(maps.Keys(c.Plans), CompareKeys)
+	all := slices.Clone(known)
+	for _, k := range declared {
+		p := c.Plans[k]
+		if text := p.MissingText(); text != "" {
+			c.Unclear = append(c.Unclear, text)
 		}
+		all = append(all, k.Host)
 	}
-	declared := slices.Collect(maps.Keys(c.Plans))
+	c.quiets(func(words []string) []string { return expandHosts(words, all, groups) })
 	for i := range d.Actions {
 		a := &Rule{Action: &d.Actions[i]}
 		if len(a.Hosts) > 0 {
 			a.hosts = map[string]bool{}
-			all := known
-			for _, k := range declared {
-				all = append(all, k.Host)
-			}
 			for _, h := range expandHosts(a.Hosts, all, groups) {
 				a.hosts[h] = true
 			}
 		}
 		c.Rules = append(c.Rules, a)
+		c.listen(a)
 		if a.Task != "" {
 			c.planActions(a, declared)
 		}
@@ -179,7 +187,8 @@ func (c *Catalog) planActions(a *Rule, declared []Key) {
 	p.Expect = task.Pattern()
 	for _, k := range declared {
 		p.Key = Key{a.Task, cmp.Or(a.TaskHost, k.Host)}
-		if _, ok := c.Plans[p.Key]; !ok && a.mayFollow(k) {
+		p.Vars = varsOf(task.Vars, c.Hosts[p.Host].Vars)
+		if _, ok := c.Plans[p.Key]; !ok && a.Covers(k) {
 			c.Plans[p.Key] = p
 		}
 	}
@@ -226,7 +235,9 @@ func expandHosts(words, known []string, groups map[string][]string) []string {
 // Rule is an Action with its hosts expanded.
 type Rule struct {
 	*Action
-	hosts map[string]bool // nil: all
+	Silent bool            // nothing follows at once: its listeners have times of their own
+	To     []string        // of its contacts, who is told at once; nil: all
+	hosts  map[string]bool // nil: all
 }
 
 // Follows reports whether the action is for a transition ("stays" and "result" too) of a pair.
@@ -234,7 +245,7 @@ func (a *Rule) Follows(k Key, on string) bool {
 	if len(a.On) == 0 && (on == OnStays || on == OnResult) || len(a.On) > 0 && !slices.Contains(a.On, on) {
 		return false
 	}
-	return a.mayFollow(k)
+	return a.Covers(k)
 }
 
 // Heeds reports whether an action is for that status: of a recovery, for one of those that were told before.
@@ -252,7 +263,8 @@ func (a *Rule) Heeds(st *State, on string) bool {
 	})
 }
 
-func (a *Rule) mayFollow(k Key) bool {
+// Covers reports whether the action is for a pair at all.
+func (a *Rule) Covers(k Key) bool {
 	if a.hosts != nil && !a.hosts[k.Host] {
 		return false
 	}

@@ -51,32 +51,39 @@ type Keep struct {
 // Defs is what is to be checked, where, when, and what follows from it: in jarvis.yaml under checks, in files of checks.dir,
 // or by the API and the command line.
 type Defs struct {
-	Hosts     []Host          `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
-	Tasks     []Task          `yaml:"tasks" json:"tasks" doc:"what is run"`
-	Schedules []NamedSchedule `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
-	Periods   []calendar.Def  `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
-	HostTasks []HostTask      `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
-	Actions   []Action        `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
-	Contacts  []Contact       `yaml:"contacts" json:"contacts" doc:"who is told"`
-	Nodes     []Node          `yaml:"nodes" json:"nodes" doc:"the servers that share the checks"`
+	Hosts     []Host              `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
+	Tasks     []Task              `yaml:"tasks" json:"tasks" doc:"what is run"`
+	Schedules []NamedSchedule     `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
+	Periods   []calendar.Def      `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
+	HostTasks []HostTask          `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
+	Downtimes []RecurringDowntime `yaml:"downtimes" json:"downtimes" doc:"times that come again and again, in which nothing is told of some checks"`
+	Actions   []Action            `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
+	Contacts  []Contact           `yaml:"contacts" json:"contacts" doc:"who is told"`
+	Nodes     []Node              `yaml:"nodes" json:"nodes" doc:"the servers that share the checks"`
 }
 
 // Host is a machine that checks run on.
 type Host struct {
-	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
-	Address string   `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
-	Groups  []string `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
-	Alive   string   `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
-	Parents []string `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
-	Silo    string   `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
+	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
+	Address  string            `yaml:"address,omitempty" json:"address,omitempty" doc:"[user@]host[:port]; empty: by its name, as it is on record or in ~/.ssh/config"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a host from which this one takes what it does not say itself"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it is no host, and only there to be used by others"`
+	Groups   []string          `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
+	Silo     string            `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of tasks on this host; they count before those of host_tasks and tasks"`
+	Alive    string            `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
+	Parents  []string          `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`
 }
 
 // Task is a command, or a plugin that is brought to the host.
 type Task struct {
 	Name     string            `yaml:"name" json:"name" doc:"what people call it"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a task from which this one takes what it does not say itself; env and vars are put together"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it is never run, and only there to be used by others"`
 	Command  string            `yaml:"command,omitempty" json:"command,omitempty" doc:"a line for sh on the host"`
 	Plugin   string            `yaml:"plugin,omitempty" json:"plugin,omitempty" doc:"instead of command: a file in checks.plugins, which is brought to the host once"`
-	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them; with from, $JARVIS_HOST and $JARVIS_ADDRESS in them stand for the host that is checked"`
+	Args     []string          `yaml:"args,omitempty" json:"args,omitempty" doc:"arguments of the plugin, as they are: no shell reads them; with from, $JARVIS_HOST and $JARVIS_ADDRESS in them stand for the host that is checked, $JARVIS_VAR_name for a variable"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables, where neither the host nor the host_task sets them; a command has them in its environment, as in \"$JARVIS_VAR_warn\" for warn"`
 	Env      map[string]string `yaml:"env,omitempty" json:"env,omitempty" doc:"environment; whoever may list processes on the host can read it"`
 	Sudo     bool              `yaml:"sudo,omitempty" json:"sudo,omitempty" doc:"run it as root, by sudo without a password"`
 	From     string            `yaml:"from,omitempty" json:"from,omitempty" doc:"run it on this host instead, about each host; JARVIS_HOST and JARVIS_ADDRESS in its environment say which"`
@@ -107,12 +114,15 @@ type NamedSchedule struct {
 
 // HostTask says which tasks run on which hosts.
 type HostTask struct {
-	Name     string   `yaml:"name,omitempty" json:"name,omitempty" doc:"only for those made by API"`
-	Tasks    []string `yaml:"tasks" json:"tasks" doc:"names of tasks, * and ? allowed"`
-	Hosts    []string `yaml:"hosts" json:"hosts" doc:"names (web[1-20] too), * and ? for those that are listed or on record, @group, @cluster; a ! before it takes away"`
-	Schedule string   `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"instead of the task's"`
-	Attempts int      `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"instead of the task's"`
-	Node     string   `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that checks these hosts; empty: any that may"`
+	Name     string            `yaml:"name,omitempty" json:"name,omitempty" doc:"only for those made by API, and those that others use"`
+	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a host_task with a name, from which this one takes what it does not say itself"`
+	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it runs nothing, and is only there to be used by others"`
+	Tasks    []string          `yaml:"tasks" json:"tasks" doc:"names of tasks, * and ? allowed"`
+	Hosts    []string          `yaml:"hosts" json:"hosts" doc:"names (web[1-20] too), * and ? for those that are listed or on record, @group, @cluster; a ! before it takes away"`
+	Schedule string            `yaml:"schedule,omitempty" json:"schedule,omitempty" doc:"instead of the task's"`
+	Attempts int               `yaml:"attempts,omitempty" json:"attempts,omitempty" doc:"instead of the task's"`
+	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of these tasks; those of a host count before them"`
+	Node     string            `yaml:"node,omitempty" json:"node,omitempty" doc:"the server that checks these hosts; empty: any that may"`
 }
 
 // Action is what follows from what a check says.
@@ -121,6 +131,9 @@ type Action struct {
 	On       []string         `yaml:"on,omitempty" json:"on,omitempty" doc:"problem, change, recovery, flapping, steady, stays; or result: each one" default:"all but stays and result"`
 	Status   []string         `yaml:"status,omitempty" json:"status,omitempty" doc:"only when it is warning, critical or unknown, as these say; and the recovery from what was told so" default:"all"`
 	Stays    int              `yaml:"stays,omitempty" json:"stays,omitempty" doc:"with on: [stays]: when the same problem has come so many times in a row, and again after as many more"`
+	After    time.Duration    `yaml:"after,omitempty" json:"after,omitempty" doc:"done when a problem was told for so long and nobody acknowledged it; and at its end, unless on says otherwise"`
+	Every    time.Duration    `yaml:"every,omitempty" json:"every,omitempty" doc:"done again so often, until the problem is acknowledged or over"`
+	Period   string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: what follows outside of it waits for its begin, and is done if it is still so; empty: always"`
 	Tasks    []string         `yaml:"tasks,omitempty" json:"tasks,omitempty" doc:"of these tasks, * and ? allowed; empty: all"`
 	Hosts    []string         `yaml:"hosts,omitempty" json:"hosts,omitempty" doc:"on these hosts, as in host_tasks; empty: all"`
 	Notify   []string         `yaml:"notify,omitempty" json:"notify,omitempty" doc:"contacts that are told"`
@@ -140,6 +153,7 @@ type Contact struct {
 	Mail    string           `yaml:"mail,omitempty" json:"mail,omitempty" doc:"an address, as in alice@example.org; mail.server takes the mails"`
 	Command []string         `yaml:"command,omitempty" json:"command,omitempty" doc:"a program of this server and its arguments, as in [/usr/local/bin/sms, \"+491701234567\"]; it is told as JSON on stdin, and by $JARVIS_EVENT and its kin. In files only"`
 	Webhook clipboard.Secret `yaml:"webhook,omitempty" json:"webhook,omitempty" doc:"URL that is told by POST, as JSON. In files only"`
+	Period  string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: it is told then, and of what was before only what is still so; empty: always"`
 }
 
 // Node is a server that runs checks.
@@ -186,7 +200,10 @@ func (c *Config) Defaults() {
 const day = 24 * time.Hour
 
 // Load gives what jarvis.yaml and the files of Dir declare together.
-func (c *Config) Load() (*Defs, error) {
+func (c *Config) Load() (*Defs, error) { return c.LoadBut(func(string) bool { return false }) }
+
+// LoadBut is Load without the files of Dir that skip names.
+func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
 	all := c.Defs.clone()
 	if c.Dir == "" {
 		return all, nil
@@ -199,20 +216,44 @@ func (c *Config) Load() (*Defs, error) {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
 	for _, f := range files {
+		if skip(f) {
+			continue
+		}
 		b, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err
 		}
-		var d Defs
-		if len(bytes.TrimSpace(b)) > 0 {
-			err = readYAML(b, &d)
-		}
+		d, err := ReadDefs(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}
-		all.add(&d)
+		all.add(d)
 	}
 	return all, nil
+}
+
+// ReadDefs reads a file of definitions. One that says nothing, as all of it is comments, declares nothing.
+func ReadDefs(text []byte) (*Defs, error) {
+	var d Defs
+	says := false
+	for l := range bytes.Lines(text) {
+		l = bytes.TrimSpace(l)
+		says = says || len(l) > 0 && l[0] != '#'
+	}
+	if !says {
+		return &d, nil
+	}
+	if err := readYAML(text, &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// Together gives what both declare.
+func Together(a, b *Defs) *Defs {
+	out := a.clone()
+	out.add(b)
+	return out
 }
 
 // readYAML reads a document into a struct; keys that it does not have are errors.
@@ -250,6 +291,7 @@ func (d *Defs) add(o *Defs) {
 	d.Tasks = append(d.Tasks, o.Tasks...)
 	d.Schedules = append(d.Schedules, o.Schedules...)
 	d.Periods = append(d.Periods, o.Periods...)
+	d.Downtimes = append(d.Downtimes, o.Downtimes...)
 	d.HostTasks = append(d.HostTasks, o.HostTasks...)
 	d.Actions = append(d.Actions, o.Actions...)
 	d.Contacts = append(d.Contacts, o.Contacts...)
@@ -262,6 +304,7 @@ const (
 	KindTask     = "task"
 	KindSchedule = "schedule"
 	KindPeriod   = "period"
+	KindDowntime = "downtime"
 	KindHostTask = "host_task"
 	KindAction   = "action"
 	KindContact  = "contact"
@@ -269,7 +312,7 @@ const (
 )
 
 // Kinds in the order in which people read them.
-var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindAction, KindContact, KindNode}
+var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindDowntime, KindAction, KindContact, KindNode}
 
 // HostAnswers is the name of the check that a host answers at all; no task may have it.
 const HostAnswers = "host"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jarvisops/jarvis/internal/mistake"
@@ -71,8 +72,8 @@ func (c *Catalog) Contact(name string) (Contact, bool) {
 	return x, ok
 }
 
-// ContactsOf gives who an action tells; the zero Contact is the first channel.
-func (c *Catalog) ContactsOf(name string) []Contact {
+// ContactsOf gives who an action tells, of those alone that are named (nil: all); the zero Contact is the first channel.
+func (c *Catalog) ContactsOf(name string, only []string) []Contact {
 	if name == "" {
 		return []Contact{{}}
 	}
@@ -82,7 +83,12 @@ func (c *Catalog) ContactsOf(name string) []Contact {
 		}
 		var out []Contact
 		for _, n := range a.Notify {
-			out = append(out, c.contacts[n])
+			if only == nil || slices.Contains(only, n) {
+				out = append(out, c.contacts[n])
+			}
+		}
+		if out == nil && len(a.Notify) > 0 {
+			return c.ContactsOf(name, nil) // who was meant is no longer told by it; somebody should hear it
 		}
 		return out
 	}

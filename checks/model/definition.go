@@ -135,6 +135,10 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		d.Periods = make([]calendar.Def, 1)
 		err = readYAML([]byte(text), &d.Periods[0])
 		d.Periods[0].Name = name
+	case KindDowntime:
+		d.Downtimes = make([]RecurringDowntime, 1)
+		err = readYAML([]byte(text), &d.Downtimes[0])
+		d.Downtimes[0].Name = name
 	case KindHostTask:
 		d.HostTasks = make([]HostTask, 1)
 		err = readYAML([]byte(text), &d.HostTasks[0])
@@ -190,6 +194,9 @@ func (d *Defs) All() []Definition {
 	}
 	for _, x := range d.HostTasks {
 		put(KindHostTask, x.label(), x)
+	}
+	for _, x := range d.Downtimes {
+		put(KindDowntime, x.Name, x)
 	}
 	for _, x := range d.Actions {
 		put(KindAction, x.Name, x)

@@ -126,8 +126,8 @@ func (d *Defs) checkDepends(t *Task, wrong *sentence) {
 		case x.Task == HostAnswers:
 		case x.Task == t.Name && x.Host == "":
 			wrong.add("depends: it cannot depend on itself")
-		case !slices.ContainsFunc(d.Tasks, func(o Task) bool { return o.Name == x.Task }):
-			wrong.add("depends: there is no task %s", x.Task)
+		case !slices.ContainsFunc(d.Tasks, func(o Task) bool { return !o.Template && o.Name == x.Task }):
+			wrong.add("depends: %v", d.noTask(x.Task))
 		}
 	}
 }

@@ -61,3 +61,21 @@ func (d *Defs) checkTimes(s Schedule, period string, now time.Time) error {
 	}
 	return fmt.Errorf("its schedule %s is never due in its period %s", s, period)
 }
+
+// tellOver says which periods will not be again, and what is not done for that.
+func (c *Catalog) tellOver(now time.Time) {
+	over := func(period, format string, args ...any) {
+		if p := c.periods[period]; p != nil && p.Begin(now).IsZero() {
+			c.Unclear = append(c.Unclear, fmt.Sprintf("the period %s is over: ", period)+fmt.Sprintf(format, args...))
+		}
+	}
+	for _, t := range c.Defs.Tasks {
+		over(t.Period, "the task %s is not checked any more", t.Name)
+	}
+	for _, a := range c.Defs.Actions {
+		over(a.Period, "the action %s does nothing any more", a.Name)
+	}
+	for _, x := range c.Defs.Contacts {
+		over(x.Period, "the contact %s is told nothing any more", x.Name)
+	}
+}

@@ -38,6 +38,9 @@ func (c *Config) Check() error {
 			wrong.At("checks."+n.name, "is %d; it cannot be negative", n.n)
 		}
 	}
+	if c.Host.Every > 0 && c.Host.Every < shortestEvery {
+		wrong.At("checks.host.every", "is %s; it is %s at least", c.Host.Every, shortestEvery)
+	}
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
@@ -46,7 +49,7 @@ func (c *Config) Check() error {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
 	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindDowntime: len(c.Downtimes), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
 		if f.index < inline[f.kind] {
@@ -80,9 +83,13 @@ func (d *Defs) Check(plugins string) error {
 // faults gives what is wrong, at most one thing of each definition.
 func (d *Defs) faults(plugins string) []fault {
 	var out []fault
+	d, uses := d.inherited()
 	seen := map[string]bool{}
 	count := map[string]int{}
 	try := func(kind, name string, err error) {
+		if use := uses[kind][count[kind]]; err == nil && use != nil {
+			err = fmt.Errorf("%s: %w", strings.TrimSpace(kind+" "+name), use)
+		}
 		if err != nil {
 			out = append(out, fault{kind, name, count[kind], err})
 		}
@@ -104,6 +111,11 @@ func (d *Defs) faults(plugins string) []fault {
 		err := unique(KindHost, h.Name)
 		if err == nil {
 			if err = d.checkHost(&h); err != nil {
+				err = fmt.Errorf("host %s: %w", h.Name, err)
+			}
+		}
+		if err == nil {
+			if err = checkVars(h.Vars); err != nil {
 				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
@@ -146,6 +158,8 @@ func (d *Defs) faults(plugins string) []fault {
 		if err == nil {
 			if err = c.check(); err != nil {
 				err = fmt.Errorf("contact %s %w", c.Name, err)
+			} else if err = d.knowsPeriod(c.Period); err != nil {
+				err = fmt.Errorf("contact %s: %w", c.Name, err)
 			}
 		}
 		try(KindContact, c.Name, err)
@@ -158,7 +172,10 @@ func (d *Defs) faults(plugins string) []fault {
 		if ht.Name != "" {
 			err = unique(KindHostTask, ht.Name)
 		}
-		if err == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
+		if ht.Template && ht.Name == "" {
+			err = fmt.Errorf("host_tasks: entry %d is a template and has no name; others cannot use it", i+1)
+		}
+		if err == nil && !ht.Template && uses[KindHostTask][i] == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
 			err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
 		}
 		if err == nil {
@@ -167,6 +184,15 @@ func (d *Defs) faults(plugins string) []fault {
 			}
 		}
 		try(KindHostTask, ht.Name, err)
+	}
+	for _, x := range d.Downtimes {
+		err := unique(KindDowntime, x.Name)
+		if err == nil {
+			if err = d.checkDowntime(&x); err != nil {
+				err = fmt.Errorf("downtime %s: %w", x.Name, err)
+			}
+		}
+		try(KindDowntime, x.Name, err)
 	}
 	for _, a := range d.Actions {
 		err := unique(KindAction, a.Name)
@@ -185,8 +211,8 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		if err := Glob(t); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(d.Tasks, func(x Task) bool { return Match(t, x.Name) }) {
-			return fmt.Errorf("there is no task %s", t)
+		if !d.hasTask(t) {
+			return d.noTask(t)
 		}
 	}
 	for _, h := range ht.Hosts {
@@ -216,7 +242,28 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 	if ht.Attempts < 0 {
 		return errors.New("attempts is negative")
 	}
-	return nil
+	if err := checkVars(ht.Vars); err != nil || ht.Template {
+		return err
+	}
+	return d.missingVars(ht)
+}
+
+// hasTask reports whether a pattern stands for any task that can be run.
+func (d *Defs) hasTask(pattern string) bool {
+	return slices.ContainsFunc(d.Tasks, func(x Task) bool { return !x.Template && Match(pattern, x.Name) })
+}
+
+// noTask says why a task cannot be named.
+func (d *Defs) noTask(name string) error {
+	if slices.ContainsFunc(d.Tasks, func(x Task) bool { return x.Template && Match(name, x.Name) }) {
+		return fmt.Errorf("the task %s is a template, which is not run; name one that uses it", name)
+	}
+	return fmt.Errorf("there is no task %s", name)
+}
+
+// has reports whether the host_task names a task.
+func (ht *HostTask) has(task string) bool {
+	return slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, task) })
 }
 
 func (ht *HostTask) label() string {
@@ -232,7 +279,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
 	}
 	t.checkPassive(&wrong)
-	if !t.Passive && (t.Command == "") == (t.Plugin == "") {
+	if t.Command != "" && t.Plugin != "" || t.Command == "" && t.Plugin == "" && !t.Template && !t.Passive {
 		wrong.add("it has either a command or a plugin")
 	}
 	if t.Command != "" && len(t.Args) > 0 {
@@ -268,6 +315,9 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		if !envName.MatchString(k) || strings.ContainsRune(v, 0) {
 			wrong.add("env: %q is no name of a variable", k)
 		}
+	}
+	if err := checkVars(t.Vars); err != nil {
+		wrong.add("%v", err)
 	}
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
@@ -355,13 +405,16 @@ func (d *Defs) checkAction(a *Action) error {
 	if a.Webhook != "" && !strings.HasPrefix(string(a.Webhook), "https://") && !strings.HasPrefix(string(a.Webhook), "http://") {
 		return errors.New("webhook is no https:// URL")
 	}
+	if err := d.checkTimed(a); err != nil {
+		return err
+	}
 	for _, n := range a.Notify {
 		if !slices.ContainsFunc(d.Contacts, func(c Contact) bool { return c.Name == n }) {
 			return fmt.Errorf("there is no contact %s", n)
 		}
 	}
-	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Name == a.Task }) {
-		return fmt.Errorf("there is no task %s", a.Task)
+	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return !t.Template && t.Name == a.Task }) {
+		return d.noTask(a.Task)
 	}
 	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
 		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)

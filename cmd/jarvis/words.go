@@ -21,6 +21,8 @@ func newVerb(v command.Verb) any {
 		return &runCmd{verb: v}
 	case "import":
 		return &importCmd{verb: v}
+	case "check":
+		return &checkCmd{verbCmd: c}
 	case "log":
 		return &logCmd{verbCmd: c}
 	case "retry":

@@ -6,11 +6,11 @@
 //	5  lab  bot/*  pages            (played, one chat network each, seen in a browser)
 //	4  bot  web  reach
 //	3  command  workers/all
-//	2  workers/*  tasklog  checks   (workers never import each other, nor store)
+//	2  workers/*  tasklog  checks  checks/transfer   (workers never import each other, nor store)
 //	   inventory  agent
 //	1½ provider  checks/model
 //	1  pipeline  fleet  access  cloudinit  backup  keyring  post
-//	0  clipboard  remote  store  converge  examples  docs  checks/calendar
+//	0  clipboard  remote  store  converge  examples  docs  checks/calendar  checks/nagios
 //	−1 internal/proc                    (everybody may import them)
 //	−2 internal/guard  internal/plain  internal/mistake  internal/contract  internal/pattern
 //
@@ -40,7 +40,7 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return -2, true
 	case "internal/proc": // no program comes past it
 		return -1, true
-	case "clipboard", "remote", "store", "converge", "examples", "docs", "checks/calendar":
+	case "clipboard", "remote", "store", "converge", "examples", "docs", "checks/calendar", "checks/nagios":
 		return 0, true
 	case "pipeline", "fleet", "access", "cloudinit", "backup", "keyring", "post":
 		return 1, true
@@ -48,6 +48,8 @@ func floorOf(pkg string) (floor float64, ok bool) {
 		return 1.5, true
 	case "checks/model": // what checks are, below what runs them
 		return 1.5, true
+	case "checks/transfer": // makes what checks/model reads
+		return 2, true
 	case "tasklog", "checks", "inventory", "agent":
 		return 2, true
 	case "command", "workers/all":

@@ -1,0 +1,103 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jarvisops/jarvis/internal/pattern"
+)
+
+// A task names variables, `$JARVIS_VAR_warn`, and hosts differ in them: the most specific value counts, the host's before that of the
+// host_task, before the task's own.
+
+// VarPrefix begins the names of variables in the environment of a task.
+const VarPrefix = "JARVIS_VAR_"
+
+// named finds variables that a task needs. What has a word for the case that it is not set, ${JARVIS_VAR_x:-5}, does not.
+var namedVar = pattern.New(`\$(?:` + VarPrefix + `([A-Za-z0-9_]+)|\{` + VarPrefix + `([A-Za-z0-9_]+)\})`)
+
+// Needs gives the names of the variables without which a task cannot run, sorted.
+func (t *Task) Needs() []string {
+	var out []string
+	for _, text := range append([]string{t.Command}, t.Args...) {
+		for _, m := range namedVar.FindAllStringSubmatch(text, -1) {
+			out = append(out, m[1]+m[2])
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// varsOf puts together what a task, the host_task and the host say; what comes later counts.
+func varsOf(say ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, vars := range say {
+		maps.Copy(out, vars)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// Missing gives the variables that the task needs and nobody sets for the pair.
+func (p *Plan) Missing() []string {
+	if p.Def == nil {
+		return nil
+	}
+	return slices.DeleteFunc(p.Def.Needs(), func(name string) bool { _, set := p.Vars[name]; return set })
+}
+
+// MissingText says for people what is missing.
+func (p *Plan) MissingText() string {
+	list := p.Missing()
+	if len(list) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("nobody sets %s for %s; write it into vars of the host, of the host_task, or of the task", strings.Join(list, ", "), p.Key)
+}
+
+func checkVars(vars map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(vars)) {
+		if !envName.MatchString(k) {
+			return fmt.Errorf("vars: %q is no name of a variable; it is of letters, digits and underscores", k)
+		}
+		if strings.ContainsRune(vars[k], 0) {
+			return fmt.Errorf("vars: %s holds a zero byte", k)
+		}
+	}
+	return nil
+}
+
+// missingVars says of a host_task for which of the listed hosts a variable is missing. Hosts on record are not known here; of those,
+// the catalog tells it.
+func (d *Defs) missingVars(ht *HostTask) error {
+	var known []string
+	hosts, groups := map[string]Host{}, map[string][]string{}
+	for _, h := range d.Hosts {
+		if h.Template {
+			continue
+		}
+		known = append(known, h.Name)
+		hosts[h.Name] = h
+		for _, g := range h.Groups {
+			groups[g] = append(groups[g], h.Name)
+		}
+	}
+	slices.Sort(known)
+	for i := range d.Tasks {
+		t := &d.Tasks[i]
+		if t.Template || !ht.has(t.Name) {
+			continue
+		}
+		for _, h := range expandHosts(ht.Hosts, known, groups) {
+			p := Plan{Key: Key{t.Name, h}, Def: t, Vars: varsOf(t.Vars, ht.Vars, hosts[h].Vars)}
+			if text := p.MissingText(); text != "" {
+				return fmt.Errorf("%s", text)
+			}
+		}
+	}
+	return nil
+}

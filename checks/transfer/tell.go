@@ -1,0 +1,424 @@
+package transfer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jarvisops/jarvis/checks/nagios"
+	"github.com/jarvisops/jarvis/post"
+)
+
+// makeContacts carries over who is told.
+func (c *carrier) makeContacts() {
+	for _, o := range c.tree.Of("contact") {
+		e := &entry{kind: "contacts", pos: o.Pos}
+		name := c.people.give(o.Name(), o.Name())
+		c.renamed(o, "contact", o.Name(), name)
+		e.set("name", name)
+		c.take(o, "contact_name", "contactgroups")
+		mail, _ := o.Get("email")
+		if !c.byMail(o) {
+			c.leftOut[o] = true
+			continue
+		}
+		if mail.Text == "" {
+			c.note(o.Pos, "contact "+o.Name(), "it has no email", "write a contact for it")
+			c.leftOut[o] = true
+			continue
+		}
+		if _, ok := post.Address(mail.Text); !ok {
+			c.list("email", mail, "it is no address, as in alice@example.org", "write a contact for "+o.Name())
+			c.leftOut[o] = true
+			continue
+		}
+		if c.noMail {
+			c.list("email", mail, "it is told by mail, and mail.server of jarvis.yaml is not set", "set it and import again with --replace; until then actions that would tell it are left out")
+			c.leftOut[o] = true
+			continue
+		}
+		if !e.set("mail", mail.Text) {
+			c.list("email", mail, "contacts are told in chat here", "write `person` or `channel` of a contact "+name+", and actions that notify it")
+			c.leftOut[o] = true
+			continue
+		}
+		c.mark(carried, mail)
+		c.contactPeriod(o, e)
+		c.mailed[o.Name()] = true
+		c.entries = append(c.entries, e)
+	}
+	for _, o := range c.tree.Of("contactgroup") {
+		c.take(o, "contactgroup_name", "members", "contactgroup_members")
+	}
+}
+
+// byMail reports whether a contact is told by mail; of any other way it is said that it is not.
+func (c *carrier) byMail(o *nagios.Object) bool {
+	mail := false
+	for _, attr := range []string{"service_notification_commands", "host_notification_commands"} {
+		v, _ := o.Get(attr)
+		for _, word := range v.List() {
+			call := nagios.ParseCall(word)
+			cmd := c.tree.Find("command", call.Command)
+			if cmd != nil {
+				c.take(cmd, "command_name", "command_line")
+			}
+			if cmd != nil && strings.Contains(cmd.Text("command_line"), "$CONTACTEMAIL$") {
+				mail = true
+				c.mark(carried, v)
+				continue
+			}
+			c.list(attr, v, "the program "+call.Command+" that tells people is not run here", "write a contact with command or webhook for "+o.Name())
+		}
+	}
+	return mail
+}
+
+// contactPeriod carries over when a contact is told.
+func (c *carrier) contactPeriod(o *nagios.Object, e *entry) {
+	service, ok := o.Get("service_notification_period")
+	host, both := o.Get("host_notification_period")
+	if both && host.Text != service.Text {
+		c.list("host_notification_period", host, "a contact has one period", "that of services was taken")
+	} else {
+		c.mark(carried, host)
+	}
+	if ok {
+		e.set("period", c.period("contacts", "service_notification_period", service))
+	}
+}
+
+// telling is when and of what a contact is told.
+type telling struct {
+	status, on, every, after, period string
+}
+
+// options are the letters of notification_options.
+type options struct{ warning, unknown, critical, recovery, flapping bool }
+
+func letters(text, all string, otherwise bool) options {
+	if otherwise {
+		text = all
+	}
+	has := func(l string) bool {
+		for _, w := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if strings.EqualFold(w, l) || strings.EqualFold(w, "a") || len(w) > 1 && strings.EqualFold(w[:1], l) {
+				return true
+			}
+		}
+		return false
+	}
+	return options{has("w"), has("u"), has("c") || has("d"), has("r") || has("o"), has("f")}
+}
+
+func (a options) and(b options) options {
+	return options{a.warning && b.warning, a.unknown && b.unknown, a.critical && b.critical, a.recovery && b.recovery, a.flapping && b.flapping}
+}
+
+// telling says it as an action does; ok is false when nothing is ever told.
+func (o options) telling(host bool) (t telling, ok bool) {
+	var status []string
+	for _, s := range []struct {
+		on   bool
+		word string
+	}{{o.warning, "warning"}, {o.critical, "critical"}, {o.unknown, "unknown"}} {
+		if s.on {
+			status = append(status, s.word)
+		}
+	}
+	if host {
+		if !o.critical {
+			return t, false
+		}
+		status = nil
+	}
+	if !host && len(status) < 3 {
+		t.status = strings.Join(status, ",")
+	}
+	on := []string{"problem", "change"}
+	if o.recovery {
+		on = append(on, "recovery")
+	}
+	if o.flapping {
+		on = append(on, "flapping", "steady")
+	}
+	if len(on) < 5 {
+		t.on = strings.Join(on, ",")
+	}
+	return t, host || len(status) > 0
+}
+
+// told gathers who is told of which checks, in which way.
+type told struct {
+	telling
+	prefix string
+	notify []string
+	tasks  map[string][]string // hosts by task
+}
+
+// makeActions says who is told of services and hosts.
+func (c *carrier) makeActions() {
+	all := map[string]*told{}
+	for _, p := range c.pairs {
+		c.tellOf(all, p.task.name, p.host, p.Object, p.Host, false)
+	}
+	for _, h := range c.tree.Of("host") {
+		c.tellOf(all, "host", c.hosts.give(h.Name(), h.Name()), h, h, true)
+	}
+	c.writeActions(all)
+}
+
+// inherited gives an attribute of a service, or of its host where the service has none.
+func inherited(s, h *nagios.Object, name string) (nagios.Value, bool) {
+	if v, ok := s.Get(name); ok {
+		return v, true
+	}
+	return h.Get(name)
+}
+
+// contactsOf gives who is told of a service or host, by the names there.
+func (c *carrier) contactsOf(s, h *nagios.Object) []string {
+	people, ok1 := s.Get("contacts")
+	groups, ok2 := s.Get("contact_groups")
+	if !ok1 && !ok2 {
+		people, _ = h.Get("contacts")
+		groups, _ = h.Get("contact_groups")
+	}
+	c.mark(carried, people)
+	c.mark(carried, groups)
+	return c.tree.Contacts(people, groups)
+}
+
+// tellOf notes who is told of one check.
+func (c *carrier) tellOf(all map[string]*told, task, host string, s, h *nagios.Object, isHost bool) {
+	enabled, _ := s.Get("notifications_enabled")
+	c.mark(carried, enabled)
+	v, has := s.Get("notification_options")
+	c.mark(carried, v)
+	own := letters(v.Text, "w,u,c,r,d,f,s", !has)
+	who := c.contactsOf(s, h)
+	if enabled.Text == "0" {
+		return
+	}
+	every := c.repeat(s, h)
+	var after string
+	if d, ok := s.Get("first_notification_delay"); ok && d.Text != "0" {
+		if wait, fine := c.every(d.Text); fine && hasKey("actions", "after") {
+			after = duration(wait)
+			c.mark(carried, d)
+		} else {
+			c.list("first_notification_delay", d, "an action here does not wait", "on: [stays] with stays: NUMBER waits for so many results")
+		}
+	}
+	period, ok := inherited(s, h, "notification_period")
+	in := ""
+	if ok {
+		if c.never(period) {
+			c.mark(carried, period)
+			return
+		}
+		in = c.period("actions", "notification_period", period)
+	}
+	for _, name := range who {
+		o := c.tree.Find("contact", name)
+		opts := own.and(c.contactOptions(o, isHost))
+		t, some := opts.telling(isHost)
+		if !some || !c.mailed[name] {
+			continue
+		}
+		t.every, t.after, t.period = every, after, in
+		c.add(all, t, "tell", name, task, host)
+	}
+}
+
+// contactOptions says of what a contact wants to be told.
+func (c *carrier) contactOptions(o *nagios.Object, host bool) options {
+	what := "service"
+	if host {
+		what = "host"
+	}
+	v, has := o.Get(what + "_notification_options")
+	on, _ := o.Get(what + "_notifications_enabled")
+	c.mark(carried, v)
+	c.mark(carried, on)
+	if on.Text == "0" {
+		return options{}
+	}
+	return letters(v.Text, "w,u,c,r,d,f,s", !has)
+}
+
+// repeat is how often it is told again, or "".
+func (c *carrier) repeat(s, h *nagios.Object) string {
+	v, ok := inherited(s, h, "notification_interval")
+	d := 30 * c.unit
+	if ok {
+		var fine bool
+		if d, fine = c.every(v.Text); !fine {
+			c.list("notification_interval", v, "it is no number", "it is told once")
+			return ""
+		}
+	}
+	if d == 0 {
+		c.mark(carried, v)
+		return ""
+	}
+	if !hasKey("actions", "every") {
+		if ok {
+			c.list("notification_interval", v, "a problem is told once here", "on: [stays] with stays: NUMBER tells it again")
+		}
+		return ""
+	}
+	c.mark(carried, v)
+	return duration(d)
+}
+
+func (c *carrier) add(all map[string]*told, t telling, prefix, contact, task, host string) {
+	k := prefix + fmt.Sprint(t) + "\x00" + contact
+	if all[k] == nil {
+		all[k] = &told{telling: t, prefix: prefix, notify: []string{c.people.give(contact, contact)}, tasks: map[string][]string{}}
+	}
+	if !slices.Contains(all[k].tasks[task], host) {
+		all[k].tasks[task] = append(all[k].tasks[task], host)
+	}
+}
+
+// writeActions makes actions: contacts who are told the same in the same way are told together, and checks of the same hosts.
+func (c *carrier) writeActions(all map[string]*told) {
+	together := map[string]*told{}
+	for _, k := range sortedKeys(all) {
+		t := all[k]
+		id := t.prefix + fmt.Sprint(t.telling, t.tasks)
+		if together[id] == nil {
+			together[id] = t
+		} else {
+			together[id].notify = append(together[id].notify, t.notify...)
+		}
+	}
+	used := newNames()
+	for _, id := range sortedKeys(together) {
+		t := together[id]
+		slices.Sort(t.notify)
+		byHosts := map[string][]string{}
+		for _, task := range sortedKeys(t.tasks) {
+			hosts := ""
+			if !c.everywhere(task, t.tasks[task]) {
+				hosts = strings.Join(c.hostWords(t.tasks[task]), ",")
+			}
+			byHosts[hosts] = append(byHosts[hosts], task)
+		}
+		for _, hosts := range sortedKeys(byHosts) {
+			e := &entry{kind: "actions"}
+			e.set("name", used.give(id+hosts, t.prefix+"-"+strings.Join(t.notify, "-")))
+			e.set("on", split(t.on))
+			e.set("status", split(t.status))
+			e.set("after", t.after)
+			e.set("every", t.every)
+			e.set("period", t.period)
+			e.set("tasks", byHosts[hosts])
+			e.set("hosts", split(hosts))
+			e.set("notify", t.notify)
+			c.entries = append(c.entries, e)
+		}
+	}
+}
+
+// everywhere reports whether hosts are all on which a task runs.
+func (c *carrier) everywhere(task string, hosts []string) bool {
+	n := 0
+	if task == "host" {
+		n = len(c.tree.Of("host"))
+	}
+	for _, t := range c.made {
+		if t.name == task {
+			n = len(t.pairs)
+		}
+	}
+	return n == len(hosts)
+}
+
+// escalate carries escalations over: who is told when nobody has acknowledged a problem for a while.
+func (c *carrier) escalate() {
+	all := map[string]*told{}
+	for _, o := range c.tree.Of("serviceescalation") {
+		services := c.tree.Pick(o, "")
+		for _, p := range c.pairs {
+			if slices.Contains(services, p.Service) {
+				c.escalation(all, o, p.Object, p.Host, p.task.name, p.host, false)
+			}
+		}
+	}
+	for _, o := range c.tree.Of("hostescalation") {
+		hosts, _ := o.Get("host_name")
+		groups, _ := o.Get("hostgroup_name")
+		for _, name := range c.tree.Hosts(hosts, groups) {
+			h := c.tree.Find("host", name)
+			c.escalation(all, o, h, h, "host", c.hosts.give(name, name), true)
+		}
+	}
+	c.writeActions(all)
+}
+
+func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task, host string, isHost bool) {
+	first, _ := o.Get("first_notification")
+	last, hasLast := o.Get("last_notification")
+	if !hasKey("actions", "after") {
+		c.note(o.Pos, o.Type, "there are no escalations here", "on: [stays] with stays: NUMBER tells others when a problem has come so often")
+		for _, a := range o.Attrs {
+			c.mark(listed, nagios.Value{From: []*nagios.Attr{a}})
+		}
+		return
+	}
+	c.take(o, "host_name", "hostgroup_name", "service_description", "servicegroup_name", "first_notification", "last_notification", "contacts", "contact_groups", "notification_interval", "escalation_period", "escalation_options")
+	if hasLast && last.Text != "0" {
+		c.list("last_notification", last, "an escalation here goes on until somebody acknowledges the problem, or it is over", "")
+	}
+	c.note(o.Pos, o.Type, "who was told first is told on, beside those of the escalation", "")
+	interval := 30 * c.unit
+	if v, ok := inherited(s, h, "notification_interval"); ok {
+		interval, _ = c.every(v.Text)
+	}
+	var delay time.Duration
+	if v, ok := s.Get("first_notification_delay"); ok {
+		delay, _ = c.every(v.Text)
+	}
+	var n int
+	if _, err := fmt.Sscan(first.Text, &n); err != nil || n < 1 {
+		c.list("first_notification", first, "it is no number", "the escalation was left out")
+		return
+	}
+	v, has := o.Get("escalation_options")
+	opts := letters(v.Text, "w,u,c,r,d,f", !has)
+	again := interval
+	if v, ok := o.Get("notification_interval"); ok {
+		again, _ = c.every(v.Text)
+	}
+	in := ""
+	if v, ok := o.Get("escalation_period"); ok {
+		in = c.period("actions", "escalation_period", v)
+	}
+	people, ok1 := o.Get("contacts")
+	groups, ok2 := o.Get("contact_groups")
+	who := c.tree.Contacts(people, groups)
+	if !ok1 && !ok2 {
+		who = c.contactsOf(s, h)
+	}
+	for _, name := range who {
+		t, some := opts.and(c.contactOptions(c.tree.Find("contact", name), isHost)).telling(isHost)
+		if !some {
+			continue
+		}
+		if !c.mailed[name] {
+			c.note(o.Pos, o.Type+" to "+name, "that contact could not be carried over", "write an action with after for it")
+			continue
+		}
+		if wait := delay + time.Duration(n-1)*interval; wait > 0 {
+			t.after = duration(wait)
+		}
+		if again > 0 {
+			t.every = duration(again)
+		}
+		t.period = in
+		c.add(all, t, "escalate", name, task, host)
+	}
+}

@@ -1,0 +1,242 @@
+package transfer
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/checks/nagios"
+)
+
+const company = "../nagios/testdata/company"
+
+// carry reads a tree, and makes definitions of it, which must be right.
+func carry(t *testing.T, dir string, o Options) (Result, *model.Defs) {
+	t.Helper()
+	tree, err := nagios.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := FromNagios(tree, o)
+	return r, right(t, r)
+}
+
+// right gives the definitions of what was made, which must be right.
+func right(t *testing.T, r Result) *model.Defs {
+	t.Helper()
+	d, err := model.ReadDefs(r.YAML)
+	if err == nil {
+		err = d.Check("")
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, r.YAML)
+	}
+	return d
+}
+
+// source carries objects over.
+func source(t *testing.T, text string) (Result, *model.Catalog) {
+	t.Helper()
+	r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{From: "probe"})
+	d := right(t, r)
+	c, err := model.NewCatalog(d, model.Record{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, c
+}
+
+func notes(r Result, dir string) string {
+	var out []string
+	for _, n := range r.Notes {
+		out = append(out, strings.TrimPrefix(n.String(), dir+"/"))
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestEachAttributeHasAFate: what a tree says is carried over, means nothing, is overridden, or a note with its file and line tells of it.
+func TestEachAttributeHasAFate(t *testing.T) {
+	for _, dir := range []string{company, "/etc/nagios4"} {
+		r, _ := carry(t, dir, Options{})
+		n := r.Counts
+		if n.Attributes == 0 || n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
+			t.Errorf("%s: %+v", dir, n)
+		}
+		for _, note := range r.Notes {
+			if note.File == "" || note.What == "" || note.Why == "" {
+				t.Errorf("%s: %+v", dir, note)
+			}
+			if strings.Contains(note.Why, "not known what it means") {
+				t.Errorf("%s: %s", dir, note)
+			}
+		}
+	}
+}
+
+// TestACompanyMoves looks at what runs afterwards, check by check.
+func TestACompanyMoves(t *testing.T) {
+	r, d := carry(t, company, Options{From: "probe"})
+	c, err := model.NewCatalog(d, model.Record{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Unclear)+len(c.Idle) > 0 {
+		t.Error(c.Unclear, c.Idle)
+	}
+	plan := func(task, host string) model.Plan {
+		t.Helper()
+		p, ok := c.Plans[model.Key{Task: task, Host: host}]
+		if !ok {
+			t.Fatalf("there is no %s on %s in\n%s", task, host, r.YAML)
+		}
+		return p
+	}
+	for _, w := range []struct{ task, host, from, command string }{
+		{"PING", "gw1", "probe", `/usr/lib/nagios/plugins/check_ping -H "$JARVIS_ADDRESS" -w 100.0,20% -c 500.0,60% -p 5`},
+		{"Disk-root", "files", "", `/usr/lib/nagios/plugins/check_disk -w "$JARVIS_VAR_arg1" -c "$JARVIS_VAR_arg2" -p /`},
+		{"Load", "web3", "", `/usr/lib/nagios/plugins/check_load -w "$JARVIS_VAR_load" -c 20,15,10`},
+		{"HTTPS-certificate", "web3", "probe", `/usr/lib/nagios/plugins/check_http -I "$JARVIS_ADDRESS" -S -C 14!7`},
+		{"Queue", "mail", "probe", `/etc/nagios/plugins/check_jobs 'Queue' "$JARVIS_VAR_host_alias" --limit 100 ; echo done`},
+		{"Uplink", "sw2", "probe", `/usr/lib/nagios/plugins/check_snmp -H "$JARVIS_ADDRESS" -C public -o ifInErrors.1 -w "$JARVIS_VAR_warn" -c "$JARVIS_VAR_crit"`},
+	} {
+		p := plan(w.task, w.host)
+		if p.Def.Command != w.command || p.Def.From != w.from {
+			t.Errorf("%s from %q: %s\nwant from %q: %s", p.Key, p.Def.From, p.Def.Command, w.from, w.command)
+		}
+	}
+	for host, want := range map[string]string{"files": "5%", "web1": "20%", "db2": "20%"} {
+		if got := plan("Disk-root", host).Vars["arg1"]; got != want {
+			t.Errorf("the disk of %s warns at %s, want %s", host, got, want)
+		}
+	}
+	if w, s := plan("Load", "web3").Vars["load"], plan("Uplink", "sw2").Vars["warn"]; w != "10,8,6" || s != "70" {
+		t.Errorf("%s %s", w, s)
+	}
+	load, users := plan("Load", "db1"), plan("Users", "db1")
+	if load.Attempts != 5 || users.Attempts != 3 || users.Def.Schedule != "@every 5m" || users.Def.Retry.Minutes() != 1 || users.Def.Timeout.Minutes() != 1 || plan("Disk-root", "db1").Def.Timeout.Seconds() != 20 {
+		t.Errorf("%+v %+v", load.Def, users.Def)
+	}
+	for _, none := range []model.Key{{Task: "Load", Host: "mail"}, {Task: "Updates", Host: "db1"}, {Task: "Clock", Host: "sw1"}} {
+		if _, there := c.Plans[none]; there {
+			t.Errorf("%s is too much", none)
+		}
+	}
+	if diff := cmp.Diff([]string{"linux", "web", "servers"}, c.Hosts["web1"].Groups); diff != "" || c.Hosts["web1"].Address != "192.0.2.11" {
+		t.Error(diff, c.Hosts["web1"])
+	}
+	for _, want := range []string{
+		"resource.cfg:4: $USER3$: its value stands in commands of the new file now; if it is a secret, keep that file from others as this one was",
+		"objects/commands.cfg:25: check_by_ssh -l nagios: Jarvis has one connection to a host, with one login; write USER@ADDRESS as address of the hosts, or let Jarvis's key into its own login there",
+		"objects/services/apps.cfg:6: event_handler restart_httpd: what follows on a result is an action here, with a task; write a task that does it, and actions: [{on: [problem], tasks: […], task: …}]",
+		"objects/services/linux.cfg:7: service Disk /: a name here is of letters, digits, dots, dashes and underscores; it is called Disk-root now",
+		"objects/templates.cfg:66: service template unused-service: nothing uses it",
+		"objects/escalations.cfg:32: hostdependency: hosts depend on their parents only; write parents of the dependent host, if the other one is on the way to it",
+	} {
+		if !slices.Contains(strings.Split(notes(r, company), "\n"), want) {
+			t.Errorf("this is not told: %s\ntold is:\n%s", want, notes(r, company))
+		}
+	}
+}
+
+func TestLinesForTheShell(t *testing.T) {
+	for name, c := range map[string]struct{ command, call, want string }{
+		"bare":                      {"x -H $HOSTADDRESS$", "", `x -H "$JARVIS_ADDRESS"`},
+		"in single quotes":          {"x -H '$HOSTADDRESS$'", "", `x -H "$JARVIS_ADDRESS"`},
+		"amid single quotes":        {"x 'a $HOSTADDRESS$ b'", "", `x 'a '"$JARVIS_ADDRESS"' b'`},
+		"in double quotes":          {`x "a $HOSTADDRESS$_b"`, "", `x "a ${JARVIS_ADDRESS}_b"`},
+		"an argument that is words": {"x $ARG1$", "!-a 1 -b 2", "x -a 1 -b 2"},
+		"an argument with a macro":  {"x $ARG1$", "!-u $HOSTNAME$", "x -u web1"},
+		"an argument that is none":  {"x $ARG1$ $ARG2$", "!a", "x a"},
+		"of the host":               {"x $_HOSTA$ '$_HOSTB$'", "", `x "$JARVIS_VAR_a" "$JARVIS_VAR_b"`},
+		"of the host, for a shell":  {"x $_HOSTB$", "", "x two words"},
+		"of the service":            {"x $_SERVICEC$ $SERVICEDESC$", "", "x 3 s"},
+		"a variable of the shell":   {"X=1; x $$X", "", "X=1 ; x $X"},
+		"by ssh":                    {`check_by_ssh -H $HOSTADDRESS$ -t 9 -C "x -w '$_HOSTA$' $HOSTADDRESS$"`, "", `x -w "$JARVIS_VAR_a" 192.0.2.1`},
+		"by ssh, another host":      {`check_by_ssh -H 192.0.2.9 -C "x"`, "", `check_by_ssh -H 192.0.2.9 -C "x"`},
+		"by ssh, and more":          {`check_by_ssh -H $HOSTADDRESS$ -C x | cat`, "", `check_by_ssh -H "$JARVIS_ADDRESS" -C x | cat`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, cat := source(t, `
+define host {
+	host_name web1
+	address 192.0.2.1
+	_A 1
+	_B two words
+	}
+define command {
+	command_name c
+	command_line `+strings.ReplaceAll(c.command, ";", ` \;`)+`
+	}
+define service {
+	host_name web1
+	service_description s
+	check_command c`+c.call+`
+	_C 3
+	}
+`)
+			if got := cat.Plans[model.Key{Task: "s", Host: "web1"}].Def.Command; got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestWhatCannotBeCarried names the place of each, and what to do.
+func TestWhatCannotBeCarried(t *testing.T) {
+	r, _ := source(t, `
+define host {
+	host_name web 1
+	frobnicate 3
+	}
+define service {
+	host_name web 1
+	service_description no such command
+	check_command none
+	}
+define service {
+	host_name web 1
+	service_description once
+	check_command c
+	check_interval 0
+	_UNUSED 5
+	}
+define command {
+	command_name c
+	command_line x $SERVICESTATE$ $USER9$
+	}
+`)
+	got := notes(r, ".")
+	for _, want := range []string{
+		"a.cfg:2: host web 1: a name here is of letters, digits, dots, dashes and underscores; it is called web-1 now",
+		"a.cfg:4: frobnicate 3: it is not known what it means; see docs/checks.md for what there is",
+		"a.cfg:6: service no such command: there is no command none; it was left out",
+		"a.cfg:11: $USER9$ in once: no resource file defines it; copy the resource file too, or write the value into the task",
+		"a.cfg:15: check_interval 0: Nagios runs it once only; here it runs once a day",
+		"a.cfg:16: _UNUSED 5: no command names this variable; write it into vars, if something else needs it",
+		"a.cfg:18: $SERVICESTATE$ in c: it is known only while Nagios runs; it was left empty; look at the task's command",
+	} {
+		if !slices.Contains(strings.Split(got, "\n"), want) {
+			t.Errorf("this is not told: %s\ntold is:\n%s", want, got)
+		}
+	}
+}
+
+// FuzzFromNagios: whatever objects say, what is made of them is right, and each attribute has a fate.
+func FuzzFromNagios(f *testing.F) {
+	// Short ones: the fuzzer spends its time on making long ones shorter.
+	f.Add("define contact {\ncontact_name a\nemail a@b\nservice_notification_commands n\n}\ndefine command {\ncommand_name n\ncommand_line $CONTACTEMAIL$\n}\ndefine host {\nhost_name h\ncontacts a\nnotification_options d,r\n}")
+	f.Add("define host {\nhost_name h\n}\ndefine command {\ncommand_name c\ncommand_line check_by_ssh -H $HOSTADDRESS$ -l x -C 'y $_SERVICEZ$'\n}\ndefine service {\nname t\nhost_name *\nservice_description s\ncheck_command c\n_Z 1\n}\ndefine service {\nuse t\nservice_description t\n_Z 2\n}")
+	f.Add("define host {\nhost_name h\n}\ndefine service {\nhost_name h\nservice_description s\ncheck_command c\n}\ndefine serviceescalation {\nhost_name h\nservice_description s\nfirst_notification 2\n}\ndefine servicedependency {\nhost_name h\nservice_description s\ndependent_service_description s\n}")
+	f.Add("define host {\nhost_name a\n_X '\n}\ndefine command {\ncommand_name c\ncommand_line x '$_HOSTX$' \"$ARG1$\"\n}\ndefine service {\nhost_name a\nservice_description host\ncheck_command c!\x01\n}\n")
+	f.Add("define timeperiod {\ntimeperiod_name p\nmonday 09:00-17:00\nexclude p\n}\ndefine host {\nhost_name a\nparents a\ncheck_command c\n}\ndefine service {\nhost_name a\nservice_description s\ncheck_period p\nactive_checks_enabled 0\n}")
+	f.Fuzz(func(t *testing.T, text string) {
+		r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{})
+		right(t, r)
+		if n := r.Counts; n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
+			t.Fatalf("%+v", n)
+		}
+	})
+}
