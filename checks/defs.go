@@ -24,8 +24,13 @@ type NoCheckError struct {
 }
 
 func (e *NoCheckError) Error() string {
-	if e.Elsewhere {
+	switch {
+	case e.Elsewhere:
 		return fmt.Sprintf("there is no check %s: the task %s is declared for other hosts", e.Key, e.Key.Task)
+	case e.Key.Host == "":
+		return "there is no check or host " + e.Key.Task
+	case e.Key.Task == "":
+		return "there is no check on " + e.Key.Host
 	}
 	return fmt.Sprintf("there is no check %s", e.Key)
 }

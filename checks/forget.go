@@ -39,6 +39,11 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err != nil {
 		return err
 	}
+	followed, err := m.mark(ctx, markSpans)
+	if err != nil {
+		return err
+	}
+	rolled = min(rolled, followed)
 	keep := m.conf().Keep
 	// Results stand in the order of their time, so the old ones are at the head: no more than a piece of it is read.
 	err = m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE id <= ? ORDER BY id LIMIT ?) AND (at < ? OR at > ?)", rolled, forgetPiece, ago(keep.Results), ahead)
@@ -60,7 +65,10 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	if err := m.pieces(ctx, "DELETE FROM check_threads WHERE (contact, host, task) IN (SELECT contact, host, task FROM check_threads WHERE at < ? LIMIT ?)", ago(keep.Days), forgetPiece); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.Results), forgetPiece); err != nil {
+	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
+		return err
+	}
+	if err := m.pieces(ctx, "DELETE FROM check_spans WHERE (pair, since) IN (SELECT pair, since FROM check_spans WHERE until < ? LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
 		return err
 	}
 	if err := m.pieces(ctx, "DELETE FROM check_given WHERE id IN (SELECT id FROM check_given WHERE at < ? ORDER BY at LIMIT ?)", ago(keepGiven), forgetPiece); err != nil {
@@ -94,7 +102,10 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 			continue
 		}
 		if err := m.DB.Write(ctx, func(tx store.Tx) error {
-			_, err := tx.Exec(ctx, "DELETE FROM check_pairs WHERE id = ?", p.id)
+			_, err := tx.Exec(ctx, "DELETE FROM check_spans WHERE pair = ?", p.id)
+			if err == nil {
+				_, err = tx.Exec(ctx, "DELETE FROM check_pairs WHERE id = ?", p.id)
+			}
 			return err
 		}); err != nil {
 			return err

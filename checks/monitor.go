@@ -180,6 +180,7 @@ const (
 	// The range that is being added ends with this result, and the pairs up to this one have it.
 	markRollUpTo   = "roll-up to"
 	markRollUpPair = "roll-up pair"
+	markSpans      = "spans" // the last result that check_spans has
 	// They count changes, so that nodes find them.
 	markDefs      = "defs"
 	markDowntimes = "downtimes"

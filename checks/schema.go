@@ -42,6 +42,10 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 }}, {Name: "checks/3-given", Stmts: []string{
 	`CREATE TABLE check_given (id TEXT PRIMARY KEY, hash TEXT NOT NULL, at BIGINT NOT NULL)`, // deliveries that may come again
 	`CREATE INDEX check_given_age ON check_given (at)`,
+}}, {Name: "checks/4-spans", Stmts: []string{
+	// How each check was, by what was believed, and from when to when: followed from the results, and kept for longer than those.
+	`CREATE TABLE check_spans (pair BIGINT NOT NULL, since BIGINT NOT NULL, until BIGINT NOT NULL, status INTEGER NOT NULL, PRIMARY KEY (pair, since))`,
+	`CREATE INDEX check_spans_age ON check_spans (until)`,
 }}}
 
 // Migrations of the tables of checks; they are the same on both databases.

@@ -107,7 +107,7 @@ func FuzzJoinWords(f *testing.F) {
 func TestSubWords(t *testing.T) {
 	for _, v := range Verbs() {
 		want := map[string]string{"token": "list new revoke", "task": "list show run retry done", "plan": "redeploy destroy", "hosts": "like", "page": "link list end",
-			"check": "list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine"}[v.Name]
+			"check": "list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine"}[v.Name]
 		if got := strings.Join(v.SubWords(), " "); got != want {
 			t.Errorf("%s has the words %q, want %q", v.Name, got, want)
 		}

@@ -280,3 +280,6 @@ func (c *Catalog) Notifies() bool {
 func CompareKeys(a, b Key) int {
 	return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
 }
+
+// Period gives one by its name; nil: there is none, or it is not right.
+func (c *Catalog) Period(name string) *calendar.Period { return c.periods[name] }

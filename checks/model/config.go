@@ -45,6 +45,7 @@ type Keep struct {
 	Minutes time.Duration `yaml:"minutes" doc:"performance data by five minutes" default:"2160h"`
 	Hours   time.Duration `yaml:"hours" doc:"performance data by the hour" default:"17520h"`
 	Days    time.Duration `yaml:"days" doc:"performance data by the day" default:"87600h"`
+	States  time.Duration `yaml:"states" doc:"when each check was OK and when not, and the downtimes, for reports" default:"17520h"`
 }
 
 // Defs is what is to be checked, where, when, and what follows from it: in jarvis.yaml under checks, in files of checks.dir,
@@ -190,6 +191,7 @@ func (c *Config) Defaults() {
 	wait(&c.Keep.Minutes, 90*day)
 	wait(&c.Keep.Hours, 730*day)
 	wait(&c.Keep.Days, 3650*day)
+	wait(&c.Keep.States, 730*day)
 	if c.CatchUp == "" {
 		c.CatchUp = Skip
 	}

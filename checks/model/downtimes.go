@@ -47,14 +47,14 @@ type Quiet struct {
 }
 
 // Covers reports whether it is one of a pair at a moment.
-func (q *Quiet) Covers(k Key, now time.Time) bool {
+func (q *Quiet) Covers(k Key, now time.Time) bool { return q.Concerns(k) && q.When.Within(now) }
+
+// Concerns reports whether it is one of a pair, when its time comes.
+func (q *Quiet) Concerns(k Key) bool {
 	if q.hosts != nil && !q.hosts[k.Host] {
 		return false
 	}
-	if len(q.Tasks) > 0 && !slices.ContainsFunc(q.Tasks, func(p string) bool { return Match(p, k.Task) }) {
-		return false
-	}
-	return q.When.Within(now)
+	return len(q.Tasks) == 0 || slices.ContainsFunc(q.Tasks, func(p string) bool { return Match(p, k.Task) })
 }
 
 // quiets expands the downtimes; hostsOf gives the hosts that words stand for.

@@ -25,7 +25,7 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}} {
+	}{{"host.retry", c.Host.Retry}, {"host.every", c.Host.Every}, {"gather", c.Gather}, {"keep.results", c.Keep.Results}, {"keep.minutes", c.Keep.Minutes}, {"keep.hours", c.Keep.Hours}, {"keep.days", c.Keep.Days}, {"keep.states", c.Keep.States}} {
 		if d.d < 0 {
 			wrong.At("checks."+d.name, "is %s; it cannot be negative", d.d)
 		}

@@ -92,7 +92,7 @@ var said = []struct {
 	{"version", 0}, {"whoami", 0}, {"steps", 0}, {"steps toy", 0}, {"steps nothing_has_it", 4}, {"status", 0}, {"hosts", 0}, {"hosts after z", 0},
 	{"audit", 0}, {"audit nobody", 0}, {"audit alice 50", 0}, {"audit alice 0", 2}, {"audit alice 99999999999999999999", 2}, {"audit alice bob", 2}, {"token", 0}, {"token list", 0}, {"token new x for alice", 0}, {"token list", 0}, {"token revoke 1", 0}, {"token revoke 77", 4},
 	{"nodes", 0}, {"drain nowhere", 4}, {"page", 3}, {"page list", 0}, {"page end 77", 4}, {"page end all", 0}, {"page nonsense", 2},
-	{"checks", 0}, {"check list", 0}, {"check show up on 127.0.0.1", 0}, {"check run up on 127.0.0.1", 0}, {"check history up", 0}, {"check metrics up on 127.0.0.1", 0}, {"check stats", 0},
+	{"checks", 0}, {"check list", 0}, {"check show up on 127.0.0.1", 0}, {"check run up on 127.0.0.1", 0}, {"check history up", 0}, {"check metrics up on 127.0.0.1", 0}, {"check stats", 0}, {"check report", 0},
 	{"check downtimes", 0}, {"check silence 127.0.0.1 for 1h", 0}, {"check downtimes", 0}, {"check unsilence 1", 0}, {"check actions", 0}, {"check defined", 0}, {"ack up on 127.0.0.1", 0},
 	{"check show nothing on 127.0.0.1", 4}, {"task list", 4}, {"drift", 0}, {"plan loki.yaml", 0}, {"plan pair.yaml", 0}, {"deploy loki.yaml", 0}, {"deploy --no-wait loki.yaml", 5}, {"deploy loki.yaml", 1}, {"deny 2", 0}, {"deploy pair.yaml", 0},
 	{"status loki", 0}, {"status web", 0}, {"hosts", 0}, {"history loki", 0}, {"log loki", 0}, {"log loki 1", 0}, {"show loki", 0}, {"drift loki", 0}, {"run loki true", 1},

@@ -141,7 +141,7 @@ _jarvis() {
 		first="list show run retry done" flags="--json" hosts= runs= files=
 		;;
 	check)
-		first="list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine" flags="--json --into --from --replace --dry-run" hosts=yes runs= files=
+		first="list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine" flags="--json --into --from --replace --dry-run" hosts=yes runs= files=
 		;;
 	checks)
 		first="" flags="--json" hosts=yes runs= files=

@@ -338,7 +338,7 @@ complete -c jarvis -n '__jarvis_after check' -l into -r -d 'With import: the fol
 complete -c jarvis -n '__jarvis_after check' -l from -r -d 'With import: the host on which the plugins are that look at others from outside.'
 complete -c jarvis -n '__jarvis_after check' -l replace -d 'With import: write over a file that is there.'
 complete -c jarvis -n '__jarvis_after check' -l dry-run -d 'With import: write nothing, and say what would be.'
-complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics stats run result ack unack silence unsilence downtimes actions defined define undefine'
+complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine'
 complete -c jarvis -n '__jarvis_after check' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after checks' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after checks' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
