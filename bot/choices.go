@@ -33,8 +33,8 @@ func (b *Bot) choicesOf(ctx context.Context, f Frontend, run int64) Choices {
 
 // choicesUnder gives those of a notice: the one that asks for the approval has them.
 func (b *Bot) choicesUnder(ctx context.Context, f Frontend, x notice) Choices {
-	if x.event <= 0 {
-		return Choices{} // of the checks
+	if x.source != "" || x.event <= 0 { // 0 and less: of an older server beside this one, where the sign said so
+		return Choices{}
 	}
 	evs, err := b.Engine.Events(ctx, pipeline.EventFilter{After: x.event - 1, Kinds: []pipeline.EventKind{pipeline.EvProposed}, Limit: 1})
 	if err != nil || len(evs) == 0 || evs[0].ID != x.event {

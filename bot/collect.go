@@ -92,6 +92,7 @@ func (n *notices) begin(ctx context.Context) error {
 
 // row is a notice that is to be written.
 type row struct {
+	source     string // "": its event is one of a run
 	event, run int64
 	route      string // "": where it was asked
 	o          origin
@@ -109,8 +110,8 @@ func (n *notices) insert(ctx context.Context, tx store.Tx, r row, now time.Time)
 	if r.o.frontend == byHook || r.o.frontend == byMail {
 		at = 0 // nobody moves it to a channel
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO notices (event, route, run, frontend, place, nick, line, sent, direct, person, at, body, next, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		r.event, r.route, r.run, r.o.frontend, r.o.place, r.o.nick, plain.Line(r.line), sent, r.o.direct, r.person, at, string(r.body), next, now.UnixMilli())
+	_, err := tx.Exec(ctx, "INSERT INTO notices (source, event, route, run, frontend, place, nick, line, sent, direct, person, at, body, next, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		r.source, r.event, r.route, r.run, r.o.frontend, r.o.place, r.o.nick, plain.Line(r.line), sent, r.o.direct, r.person, at, string(r.body), next, now.UnixMilli())
 	return err
 }
 

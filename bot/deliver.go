@@ -13,6 +13,7 @@ import (
 
 type notice struct {
 	id, event, run            int64
+	source                    string // what event is one of; "": of a run
 	place, nick, direct, line string
 	person                    string // whom it is for; "": everybody, or a stranger
 	holder                    string // the life of a node that was saying it; "": nobody was
@@ -296,14 +297,14 @@ func (n *notices) waiting(ctx context.Context, frontend string) (places []string
 
 // unsent gives the oldest notices of a place. which is a further condition, in our own words.
 func (n *notices) unsent(ctx context.Context, frontend, place string, limit int, which string) ([]notice, error) {
-	rows, err := n.b.DB.Query(ctx, "SELECT id, event, run, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder, person FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
+	rows, err := n.b.DB.Query(ctx, "SELECT id, source, event, run, place, nick, CASE WHEN direct = '' AND person = '' THEN nick ELSE direct END, line, holder, person FROM notices WHERE sent = 0 AND frontend = ? AND place = ?"+which+" ORDER BY id LIMIT ?", frontend, place, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []notice
 	for rows.Next() {
 		var x notice
-		if err := rows.Scan(&x.id, &x.event, &x.run, &x.place, &x.nick, &x.direct, &x.line, &x.holder, &x.person); err != nil {
+		if err := rows.Scan(&x.id, &x.source, &x.event, &x.run, &x.place, &x.nick, &x.direct, &x.line, &x.holder, &x.person); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
 		out = append(out, x)

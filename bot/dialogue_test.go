@@ -22,6 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/bot/irc"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
@@ -283,6 +284,8 @@ func play(t *testing.T, dir, script string) string {
 	if strings.Contains(script, "! passive") {
 		defs.Tasks = []model.Task{{Name: "backup", Passive: true, Fresh: 30 * time.Minute, Attempts: 1}, {Name: "disk", Command: "check_disk"}}
 		defs.HostTasks = []model.HostTask{{Tasks: []string{"backup"}, Hosts: []string{"loki"}}}
+		defs.Periods = []calendar.Def{{Name: "patchday", When: []string{"tuesday 2 22:00-24:00"}}}
+		defs.Downtimes = []model.RecurringDowntime{{Name: "patches", Hosts: []string{"*"}, Period: "patchday", Because: "they restart"}}
 	}
 	monitor, err := checks.New(defs)
 	if err != nil {

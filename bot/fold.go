@@ -101,8 +101,7 @@ func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) e
 		x.Run = last.run
 	}
 	return n.b.DB.Write(ctx, func(tx store.Tx) error {
-		// Its event is of no event: nobody is shown buttons under it.
-		if err := n.insert(ctx, tx, row{event: -last.id, run: x.Run, route: "folded " + at.key(), o: origin{frontend: at.Frontend, place: at.Place}, line: line, body: x.json()}, now); err != nil {
+		if err := n.insert(ctx, tx, row{source: sourceQuiet, event: last.id, run: x.Run, route: "folded " + at.key(), o: origin{frontend: at.Frontend, place: at.Place}, line: line, body: x.json()}, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE sent = -1 AND frontend = ? AND place = ? AND next <= ? AND id <= ?", now.UnixMilli(), at.Frontend, at.Place, due, last.id)
@@ -176,7 +175,7 @@ func (n *notices) summary(ctx context.Context, r route, now time.Time) (did bool
 		var line string
 		line, after, err = n.b.Table.Summary(ctx, after, time.UnixMilli(told).In(r.zone))
 		told := Told{ID: fmt.Sprintf("%s.summary.%d", n.b.Engine.Installation(), due.Unix()), Type: toldSummary, At: now, Line: clip(line)}
-		x = row{event: -due.Unix(), route: name, o: origin{frontend: r.Frontend, place: r.Place}, line: line, body: told.json()}
+		x = row{source: sourceSummary, event: due.Unix(), route: name, o: origin{frontend: r.Frontend, place: r.Place}, line: line, body: told.json()}
 	}
 	if err != nil {
 		return false, err

@@ -119,16 +119,17 @@ func (n *notices) publish(ctx context.Context, tx store.Tx, now time.Time) (move
 	}
 	type lost struct {
 		id, event int64
+		source    string
 		body      string
 	}
-	list, err := store.Collect(ctx, tx, func(row store.Row) (l lost, err error) { return l, row.Scan(&l.id, &l.event, &l.body) },
-		"SELECT id, event, body FROM notices WHERE sent = 0 AND at > 0 AND at < ? AND nick = '' AND direct = '' AND frontend || ' ' || place NOT IN ("+marks+") ORDER BY id LIMIT 1000", args...)
+	list, err := store.Collect(ctx, tx, func(row store.Row) (l lost, err error) { return l, row.Scan(&l.id, &l.source, &l.event, &l.body) },
+		"SELECT id, source, event, body FROM notices WHERE sent = 0 AND at > 0 AND at < ? AND nick = '' AND direct = '' AND frontend || ' ' || place NOT IN ("+marks+") ORDER BY id LIMIT 1000", args...)
 	if err != nil {
 		return false, err
 	}
 	for _, l := range list {
 		var known int
-		if err := tx.QueryRow(ctx, "SELECT count(*) FROM notices WHERE event = ? AND id <> ? AND frontend = ? AND place = ?", l.event, l.id, to.frontend, to.place).Scan(&known); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM notices WHERE source = ? AND event = ? AND id <> ? AND frontend = ? AND place = ?", l.source, l.event, l.id, to.frontend, to.place).Scan(&known); err != nil {
 			return false, err
 		}
 		sent, next := int64(0), int64(0)
@@ -237,7 +238,7 @@ func (b *Bot) withAddress(ctx context.Context, line string, ev pipeline.Event) s
 	return line + at
 }
 
-// collectChecks does the same with what the checks have to say. The ids of their rows are negative: they are of no event.
+// collectChecks does the same with what the checks have to say.
 func (n *notices) collectChecks(ctx context.Context) (more bool, err error) {
 	var cursor int64
 	err = n.b.DB.QueryRow(ctx, "SELECT event FROM followers WHERE name = 'checks'").Scan(&cursor)
@@ -254,12 +255,12 @@ func (n *notices) collectChecks(ctx context.Context) (more bool, err error) {
 	}
 	return true, n.b.DB.Write(ctx, func(tx store.Tx) error {
 		for i, x := range list {
-			o := places[i]
+			o, now := places[i], time.Now()
 			if o.frontend == "" {
 				continue // there is no channel at all; `checks` tells
 			}
-			if _, err := tx.Exec(ctx, "INSERT INTO notices (event, run, frontend, place, nick, line, sent, direct, person, at) VALUES (?, 0, ?, ?, '', ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
-				-x.ID, o.frontend, o.place, plain.Line(x.Line), o.direct, x.Person, time.Now().UnixMilli()); err != nil {
+			o.nick = ""
+			if err := n.insert(ctx, tx, row{source: sourceChecks, event: x.ID, o: o, person: x.Person, line: x.Line}, now); err != nil {
 				return err
 			}
 		}

@@ -99,6 +99,9 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]model.Definit
 		out = append(out, d)
 	}
 	out = slices.DeleteFunc(out, func(d model.Definition) bool { return kind != "" && d.Kind != kind })
+	for i, d := range out {
+		out[i] = d.Spelled()
+	}
 	slices.SortStableFunc(out, func(a, b model.Definition) int {
 		return slices.Index(model.Kinds, a.Kind) - slices.Index(model.Kinds, b.Kind)
 	})

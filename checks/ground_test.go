@@ -238,3 +238,10 @@ var diskLoki = model.Key{Task: "disk", Host: "loki"}
 // A deployment keeps its own host quiet while it runs, and a moment longer; what is wrong then is said.
 
 // A command of the bot is given until it is taken, always with the same key; what stays is said again.
+
+// fails and well make every check so.
+func (g *ground) fails() {
+	g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+}
+
+func (g *ground) well() { g.says(func(model.Key, int) outcome { return outcome{stdout: "fine"} }) }

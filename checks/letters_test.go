@@ -265,3 +265,39 @@ func TestContactsByWebhook(t *testing.T) {
 		t.Fatal("nothing came")
 	}
 }
+
+// A contact whose receiver does not answer keeps no other one waiting.
+func TestAContactThatHangs(t *testing.T) {
+	hang, told := make(chan struct{}), make(chan string, 100)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hangs" {
+			<-hang
+		}
+		var x mailed
+		_ = json.NewDecoder(r.Body).Decode(&x)
+		told <- x.Subject
+	}))
+	defer srv.Close()
+	g := newGround(t, `
+tasks: [{name: disk, command: x, schedule: "* * * * * *", attempts: 1}]
+host_tasks: [{tasks: [disk], hosts: [loki]}]
+actions: [{name: tell, on: [problem, recovery], notify: [hangs, works]}]
+contacts: [{name: hangs, webhook: "`+srv.URL+`/hangs"}, {name: works, webhook: "`+srv.URL+`"}]
+`)
+	g.cfg.Gather = 100 * time.Millisecond
+	bad := g.failing("no")
+	g.start()
+	defer g.stop()
+	defer close(hang) // first: the server waits for who is in it
+	for i := range 4 {
+		bad.Store(i%2 == 0)
+		select {
+		case subject := <-told:
+			if strings.HasPrefix(subject, "disk is CRITICAL on loki") != (i%2 == 0) {
+				t.Errorf("%d: %q", i, subject)
+			}
+		case <-time.After(real.Patience(time.Minute)):
+			t.Fatal("nothing came")
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/post"
 	"github.com/jarvisops/jarvis/store"
@@ -34,16 +35,11 @@ type outboxRow struct {
 
 // act does what is in the outbox, each at least once, until ctx ends.
 func (m *Monitor) act(ctx context.Context) {
-	m.doAll(ctx, rowDo, m.outbox, m.doAction)
-}
-
-// doAll does the rows of a kind, a few at once. Those that fail are tried again.
-func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{}, do func(context.Context, outboxRow) error) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	for {
-		rows, err := m.openRows(ctx, kind, 64)
-		if err == nil && kind == rowDo {
+		rows, err := m.openRows(ctx, rowDo, 64)
+		if err == nil {
 			err = m.gone(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -57,7 +53,7 @@ func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{},
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
-				m.doRow(ctx, r, do)
+				m.doRow(ctx, r, m.doAction)
 			})
 		}
 		wg.Wait()
@@ -67,7 +63,7 @@ func (m *Monitor) doAll(ctx context.Context, kind string, fresh <-chan struct{},
 		select {
 		case <-ctx.Done():
 			return
-		case <-fresh:
+		case <-m.outbox:
 		case <-again.C:
 		}
 	}
@@ -190,7 +186,7 @@ func (m *Monitor) doAction(ctx context.Context, r outboxRow) error {
 	return &goneError{"what the action " + r.action + " did"}
 }
 
-// told is what a webhook, and a task that an action runs, are told. The same id may come again.
+// told is what is told of a row, as it stands on record in a letter. The same id may come again.
 type told struct {
 	ID     int64  `json:"id"`
 	Action string `json:"action"`
@@ -198,11 +194,20 @@ type told struct {
 	Event
 }
 
+// spelled is the same for programs: what a webhook, a contact's program, and a task that an action runs, are told.
+type spelled struct {
+	told
+	Perf     []model.PerfValue `json:"perf"` // Perfdata, value by value
+	Perfdata string            `json:"perfdata"`
+}
+
+func (t told) spelled() spelled { return spelled{t, model.Values(t.Perf), t.Perf} }
+
 func (r *outboxRow) asTold() told {
 	return told{ID: r.id, Action: r.action, Word: r.Status.String(), Event: r.Event}
 }
 
-func (r *outboxRow) told() ([]byte, error) { return json.Marshal(r.asTold()) }
+func (r *outboxRow) told() ([]byte, error) { return contract.Marshal(r.asTold().spelled()) }
 
 // environment tells a task of an action what it is about. The words are of a host: a shell must quote them.
 func (r *outboxRow) environment() map[string]string {

@@ -13,15 +13,15 @@ import (
 // Standing is what is known of a pair, as it is on record.
 type Standing struct {
 	model.State
-	Made time.Time `json:"made,omitzero"` // when the check was first declared
-	At   time.Time `json:"at,omitzero"`   // when it ran last
+	Made time.Time     `json:"made,omitzero"` // when the check was first declared
+	At   time.Time     `json:"at,omitzero"`   // when it ran last
+	Due  time.Time     `json:"due,omitzero"`  // and when it should have
+	Took time.Duration `json:"took"`
+	Exit int           `json:"exit"` // -1: it did not end by itself, or did not run
+	Line string        `json:"line"`
+	Perf string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
 	// Heard is when the last result of a passive check was delivered; At counts those that were missed, too.
-	Heard time.Time     `json:"heard,omitzero"`
-	Due   time.Time     `json:"due,omitzero"` // and when it should have
-	Took  time.Duration `json:"took"`
-	Exit  int           `json:"exit"` // -1: it did not end by itself, or did not run
-	Line  string        `json:"line"`
-	Perf  string        `json:"perf,omitempty"` // performance data, as the plugin wrote it
+	Heard time.Time `json:"heard,omitzero"`
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`

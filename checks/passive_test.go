@@ -46,7 +46,7 @@ func TestPassiveResults(t *testing.T) {
 		time.Sleep(time.Minute)
 		g.wantLines(problem, "backup is OK again on loki after 1m")
 		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{backupLoki}})
-		if err != nil || len(res) != 4 || res[0].Perf != "files=4" || res[0].Line != "saved" {
+		if err != nil || len(res) != 4 || res[0].Perfdata != "files=4" || res[0].Line != "saved" {
 			t.Errorf("%+v %v", res, err)
 		}
 		if n := len(g.times(backupLoki)); n != 0 {

@@ -67,7 +67,7 @@ func (c collector) collect(ch chan<- prometheus.Metric) {
 		if v.Down || now.Sub(v.At) > day {
 			continue // old values are none
 		}
-		perf, _ := model.ParsePerf(v.Perf)
+		perf, _ := model.ParsePerf(v.Perfdata)
 		seen := map[string]bool{} // a plugin may give a label twice, and Prometheus takes none twice
 		for _, x := range perf {
 			label := clip(x.Label, 200)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -13,13 +14,16 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Downtime is a time in which nothing is told of some checks. They run all the same.
+// Downtime is a time in which nothing is told of some checks. They run all the same. One that comes again and again has the name of its
+// definition, and no number.
 type Downtime struct {
 	ID    int64     `json:"id"`
-	Task  string    `json:"task"` // a name or pattern; "*": all
+	Name  string    `json:"name,omitempty"`
+	Every string    `json:"every,omitempty"` // the period in which it comes
+	Task  string    `json:"task"`            // a name or pattern; "*": all
 	Host  string    `json:"host"`
 	From  time.Time `json:"from"`
-	Until time.Time `json:"until"`
+	Until time.Time `json:"until,omitzero"`
 	By    string    `json:"by"`
 	Why   string    `json:"why,omitempty"`
 }
@@ -54,6 +58,11 @@ func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes b
 	for i := range m.downtimes {
 		if d := &m.downtimes[i]; d.covers(p.Key, now) {
 			return fmt.Sprintf("downtime %d by %s until %s", d.ID, d.By, plain.Time(d.Until)), true
+		}
+	}
+	for _, q := range m.cat.Quiets {
+		if q.Covers(p.Key, now) {
+			return fmt.Sprintf("downtime %s (%s)", q.Name, q.Period), true
 		}
 	}
 	return "", false
@@ -125,6 +134,9 @@ func (m *Monitor) Silence(ctx context.Context, list ...Downtime) ([]Downtime, er
 		if d.From.IsZero() {
 			d.From = m.now()
 		}
+		if now := m.now(); !d.Until.After(d.From) || !d.Until.After(now) {
+			return nil, fmt.Errorf("%w: a downtime from %s until %s is none", model.ErrInvalid, plain.Time(d.From), plain.Time(d.Until))
+		}
 		d.Why = clip(d.Why, maxLine)
 	}
 	err := m.DB.Write(ctx, func(tx store.Tx) error {
@@ -172,7 +184,7 @@ func (m *Monitor) EndSilence(ctx context.Context, id int64) (Downtime, error) {
 	return d, m.readDowntimes(ctx)
 }
 
-// Downtimes gives those that are, or are to come.
+// Downtimes gives those that are, or are to come; of those that come again and again the time that is, or is next.
 func (m *Monitor) Downtimes() []Downtime {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,6 +194,14 @@ func (m *Monitor) Downtimes() []Downtime {
 		if now.Before(d.Until) {
 			out = append(out, d)
 		}
+	}
+	for _, q := range m.cat.Quiets {
+		d := Downtime{Name: q.Name, Every: q.Period, Task: cmp.Or(strings.Join(q.Tasks, ","), "*"), Host: cmp.Or(strings.Join(q.Hosts, ","), "*"), Why: q.Because}
+		if d.From = q.When.Begin(now); d.From.IsZero() {
+			continue
+		}
+		d.Until = q.When.Next(d.From)
+		out = append(out, d)
 	}
 	return out
 }

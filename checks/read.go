@@ -27,6 +27,15 @@ type View struct {
 	Running  bool      `json:"running,omitempty"`
 	Passive  bool      `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
 	Recent   []Brief   `json:"recent,omitempty"`  // the last results, the newest last
+	// Perf is Perfdata, value by value; Spelled fills it.
+	Perf     []model.PerfValue `json:"perf,omitempty"`
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
+}
+
+// Spelled gives a View with its performance data value by value, as programs are told it.
+func (v View) Spelled() View {
+	v.Perf = model.Values(v.Perfdata)
+	return v
 }
 
 // Filter chooses checks. Empty fields choose all.
@@ -76,9 +85,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 		}
 		out = append(out, m.view(p, now))
 	}
-	slices.SortFunc(out, func(a, b View) int {
-		return cmp.Or(cmp.Compare(model.Rank(a.Status), model.Rank(b.Status)), strings.Compare(a.Host, b.Host), strings.Compare(a.Task, b.Task))
-	})
+	slices.SortFunc(out, compareViews)
 	return out, nil
 }
 
@@ -100,7 +107,7 @@ func (m *Monitor) group(name string) map[string]bool {
 }
 
 func (m *Monitor) view(p *pair, now time.Time) View {
-	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy && !p.passive(), Passive: p.passive()}
+	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy && !p.passive(), Passive: p.passive(), Perfdata: p.stand.Perf}
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
@@ -141,7 +148,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 	defer m.mu.Unlock()
 	v := m.view(p, m.now())
 	v.Recent = slices.Clone(p.recent)
-	return v, nil
+	return v.Spelled(), nil
 }
 
 // loadRecent reads what ran before this process did.
@@ -176,7 +183,9 @@ type Result struct {
 	Signal string        `json:"signal,omitempty"`
 	Line   string        `json:"line"`
 	Long   string        `json:"long,omitempty"`
-	Perf   string        `json:"perf,omitempty"`
+	// Perf is Perfdata, value by value.
+	Perf     []model.PerfValue `json:"perf,omitempty"`
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
 }
 
 // ResultFilter chooses results, the newest first.
@@ -332,12 +341,12 @@ func (m *Monitor) readResults(ctx context.Context, where string, args []any, lim
 		var r Result
 		var pair, at, due, took int64
 		var status, soft, quiet int
-		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perf); err != nil {
+		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perfdata); err != nil {
 			return nil, err
 		}
 		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
 		r.Status, r.Soft, r.Quiet = model.Status(status), soft == 1, quiet == 1
-		r.Word = r.Status.String()
+		r.Word, r.Perf = r.Status.String(), model.Values(r.Perfdata)
 		m.mu.Lock()
 		if p := m.byID[pair]; p != nil {
 			r.Key = p.Key
@@ -420,10 +429,13 @@ type Done struct {
 	At     time.Time `json:"at"`
 	Action string    `json:"action"`
 	Event
-	Contact string    `json:"contact,omitempty"` // who is told by it, outside of chat
-	Done    time.Time `json:"done,omitzero"`
-	Tries   int       `json:"tries,omitempty"`
-	Error   string    `json:"error,omitempty"`
+	Contact  string            `json:"contact,omitempty"` // who is told by it, outside of chat
+	Events   int               `json:"events,omitempty"`  // of how many events; this is the first
+	Perf     []model.PerfValue `json:"perf,omitempty"`    // Perfdata, value by value
+	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
+	Done     time.Time         `json:"done,omitzero"`
+	Tries    int               `json:"tries,omitempty"`
+	Error    string            `json:"error,omitempty"`
 }
 
 // Acted gives the last actions, the newest first.
@@ -445,8 +457,8 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 		if err := json.Unmarshal([]byte(event), &l); err != nil {
 			return nil, err
 		}
-		d.Event, d.Contact = l.Event, l.Contact
-		d.At = time.UnixMilli(at)
+		d.Event, d.Contact, d.Events = l.Event, l.Contact, len(l.Events)
+		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
 		if done > 0 {
 			d.Done = time.UnixMilli(done)
 		}

@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/internal/proc"
 	"github.com/jarvisops/jarvis/post"
@@ -23,9 +26,56 @@ const commandTime = 30 * time.Second
 // SetMail changes the server that takes mails.
 func (m *Monitor) SetMail(c post.MailConfig) { m.mail.Store(&c) }
 
-// sendLetters sends what contacts outside of chat are to be told, until ctx ends.
+// mailsAtOnce is how many mails are under way at once: all go to the same server.
+const mailsAtOnce = 8
+
+// sendLetters sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so that
+// none waits for another whose receiver does not answer.
 func (m *Monitor) sendLetters(ctx context.Context) {
-	m.doAll(ctx, rowLetter, m.letters, m.sendLetter)
+	again := time.NewTicker(actPeriod)
+	defer again.Stop()
+	var wg guard.Group
+	defer wg.Wait()
+	room := make(chan struct{}, mailsAtOnce)
+	var mu sync.Mutex
+	busy := map[string]bool{} // contacts
+	for {
+		rows, err := m.openRows(ctx, rowLetter, maxGathered)
+		if err != nil && ctx.Err() == nil {
+			m.Log.Error("read what is to be sent", "err", err)
+		}
+		mu.Lock()
+		for _, r := range rows {
+			to := contactOf(r)
+			if busy[to] {
+				continue
+			}
+			busy[to] = true
+			wg.Go(guard.Log(m.Log, "send a letter", "contact", to), func() {
+				m.doRow(ctx, r, func(ctx context.Context, r outboxRow) error { return m.sendLetter(ctx, r, room) })
+				mu.Lock()
+				defer mu.Unlock()
+				delete(busy, to)
+				poke(m.letters)
+			})
+		}
+		mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.letters:
+		case <-again.C:
+		}
+	}
+}
+
+// contactOf gives whom a letter is to; "": it cannot be read.
+func contactOf(r outboxRow) string {
+	var l struct {
+		Contact string `json:"contact"`
+	}
+	_ = json.Unmarshal([]byte(r.body), &l) // sendLetter tells it
+	return l.Contact
 }
 
 // letterID is the name of a letter, the same at each try. Other records have other names.
@@ -37,8 +87,8 @@ func (m *Monitor) letterID(id int64) string {
 	return fmt.Sprintf("check-%d.%s", id, of)
 }
 
-// sendLetter sends one.
-func (m *Monitor) sendLetter(ctx context.Context, r outboxRow) error {
+// sendLetter sends one; a mail when there is room for it.
+func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{}) error {
 	var l letter
 	if err := json.Unmarshal([]byte(r.body), &l); err != nil {
 		return err
@@ -55,11 +105,21 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow) error {
 		msg.Replies = append(msg.Replies, m.letterID(first))
 	}
 	var err error
-	if msg.Body, err = json.Marshal(mailed{ID: id, Contact: l.Contact, Subject: msg.Subject, Events: l.Events}); err != nil {
+	mail := mailed{ID: id, Contact: l.Contact, Subject: msg.Subject}
+	for _, e := range l.Events {
+		mail.Events = append(mail.Events, e.spelled())
+	}
+	if msg.Body, err = contract.Marshal(mail); err != nil {
 		return err
 	}
 	switch {
 	case to.Mail != "":
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case room <- struct{}{}:
+		}
+		defer func() { <-room }()
 		return m.sendMail(ctx, to.Mail, msg)
 	case to.Webhook != "":
 		h, err := post.NewHook(string(to.Webhook), "", "")
@@ -73,10 +133,10 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow) error {
 
 // mailed is what a webhook and a program of a contact are told. The same id may come again.
 type mailed struct {
-	ID      string `json:"id"`
-	Contact string `json:"contact"`
-	Subject string `json:"subject"`
-	Events  []told `json:"events"`
+	ID      string    `json:"id"`
+	Contact string    `json:"contact"`
+	Subject string    `json:"subject"`
+	Events  []spelled `json:"events"`
 }
 
 func (m *Monitor) sendMail(ctx context.Context, address string, msg post.Message) error {

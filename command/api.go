@@ -39,6 +39,7 @@ const (
 	List                 // several words; with Word, the word stands before each
 	Joined               // one word, a list joined by commas
 	Document             // the clipboard as YAML: Call.File, not a word
+	Object               // the same as a JSON object; its text is taken as well
 )
 
 // runParam is the {run} of a path.

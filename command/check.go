@@ -18,7 +18,7 @@ func check() Verb {
 	onHost := Param{Name: "host", In: InPath, Doc: "name of a host", Required: true, Word: "on"}
 	one := []Param{task, onHost}
 	oneWith := func(more ...Param) []Param { return append(append([]Param(nil), one...), more...) }
-	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, period, host_task, action, contact or node", Required: true}
+	kind := Param{Name: "kind", In: InPath, Doc: "host, task, schedule, period, host_task, downtime, action, contact or node", Required: true}
 	name := Param{Name: "name", In: InPath, Doc: "its name", Required: true}
 	forTime := Param{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for"}
 	because := Param{Name: "because", In: InBody, Doc: "why", Word: "because"}
@@ -31,7 +31,8 @@ func check() Verb {
 		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
 		Example: "check show disk on loki",
 		API: []API{
-			{Method: "GET", Path: "/v1/checks", Prefix: []string{"list"}, Gives: []checks.View{}, Params: []Param{anyTask, anyHost, {Name: "status", In: InQuery, Doc: "problem, ok, warning, critical or unknown", Word: "is"}}},
+			{Method: "GET", Path: "/v1/checks", Prefix: []string{"list"}, Gives: checks.Listing{}, Params: []Param{anyTask, anyHost, {Name: "status", In: InQuery, Doc: "problem, ok, warning, critical or unknown", Word: "is"},
+				{Name: "limit", In: InQuery, Doc: "at most so many, the worst first; 1000 without it, 10000 at most", Word: "first", Kind: Number}, {Name: "after", In: InQuery, Doc: "next of the page before", Word: "after"}}},
 			{Method: "GET", Path: path, Prefix: []string{"show"}, Gives: checks.View{}, Params: one},
 			{Method: "GET", Path: path + "/metrics", Prefix: []string{"metrics"}, Gives: []checks.Series{}, Params: oneWith(
 				Param{Name: "for", In: InQuery, Doc: "how far back, as in 24h or 30d; 24h without it", Word: "for"}, Param{Name: "by", In: InQuery, Doc: "5m, 1h or 24h; without it what fits", Word: "by"})},
@@ -42,7 +43,7 @@ func check() Verb {
 			{Method: "POST", Path: path + "/run", Prefix: []string{"run"}, Gives: []checks.View{}, Params: one},
 			{Method: "POST", Path: path + "/result", Prefix: []string{"result"}, Once: true, Gives: checks.View{}, Params: oneWith(
 				Param{Name: "at", In: InBody, Doc: "when it was so, as in RFC 3339, or how long ago, as in 5m; an hour at most, and not before the last result; without it now", Word: "at"},
-				Param{Name: "perf", In: InBody, Doc: "performance data, as plugins write it; it may stand in output too, after a |", Word: "perf"},
+				Param{Name: "perfdata", In: InBody, Doc: "performance data, as plugins write it; it may stand in output too, after a |", Word: "perf"},
 				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2", Required: true},
 				Param{Name: "output", In: InBody, Doc: "what it says, as plugins print it"})},
 			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []model.Key{}, Params: oneWith(was, forTime, because)},
@@ -51,16 +52,17 @@ func check() Verb {
 			{Method: "GET", Path: "/v1/checks-downtimes", Prefix: []string{"downtimes"}, Gives: []checks.Downtime{}},
 			{Method: "POST", Path: "/v1/checks-downtimes", Prefix: []string{"silence"}, Gives: checks.Downtime{}, Params: []Param{
 				{Name: "task", In: InBody, Doc: "name of a task, * and ? allowed; without it all"}, {Name: "host", In: InBody, Doc: "name of a host, * and ? allowed", Word: "on", Required: true},
-				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d", Word: "for", Required: true}, because}},
+				{Name: "from", In: InBody, Doc: "when it begins: a time of day, as in 22:00, a day with one, as in 2026-12-01 22:00, or as in RFC 3339; without it now", Word: "from"},
+				{Name: "for", In: InBody, Doc: "how long, as in 2h or 3d; this or until", Word: "for"}, {Name: "until", In: InBody, Doc: "when it ends, as from", Word: "until"}, because}},
 			{Method: "DELETE", Path: "/v1/checks-downtimes/{downtime}", Prefix: []string{"unsilence"}, Gives: checks.Downtime{}, Params: []Param{{Name: "downtime", In: InPath, Doc: "its number", Required: true, Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-actions", Prefix: []string{"actions"}, Gives: []checks.Done{}, Params: []Param{{Name: "limit", In: InQuery, Doc: "at most so many, newest first; 20 without it", Kind: Number}}},
 			{Method: "GET", Path: "/v1/checks-definitions", Prefix: []string{"defined"}, Gives: []model.Definition{}, Params: []Param{{Name: "kind", In: InQuery, Doc: kind.Doc}}},
-			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is, as YAML or JSON; its keys are those of jarvis.yaml", Kind: Document, Required: true}}},
+			{Method: "PUT", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"define"}, Params: []Param{kind, name, {Name: "definition", In: InBody, Doc: "what it is: an object with the keys of jarvis.yaml, or the same as text (YAML)", Kind: Object, Required: true}}},
 			{Method: "DELETE", Path: "/v1/checks-definitions/{kind}/{name}", Prefix: []string{"undefine"}, Params: []Param{kind, name}},
 		},
 	},
-		Word{Name: "list", Usage: "[TASK] [on HOST] [is problem|ok|warning|critical|unknown]", Role: access.View, Max: -1, Run: ofChecks(listChecks),
-			Doc: "lists the checks that are meant, and how they stand; without a name what is wrong"},
+		Word{Name: "list", Usage: "[TASK] [on HOST] [is problem|ok|warning|critical|unknown] [first NUMBER] [after PLACE]", Role: access.View, Max: -1, Run: ofChecks(listChecks),
+			Doc: "lists the checks that are meant, and how they stand; without a name what is wrong, and how many are OK"},
 		Word{Name: "show", Usage: "TASK on HOST", Role: access.View, Min: 1, Max: -1, Run: ofChecks(showCheck),
 			Doc: "tells all of one check: how it stands, its values, its last results"},
 		Word{Name: "history", Usage: "[TASK] [on HOST] [is problem] [since 24h] [until 1h] [last NUMBER] [before ID]", Role: access.View, Max: -1, Run: ofChecks(checkHistory),
@@ -77,10 +79,10 @@ func check() Verb {
 			Doc: "says that you know of a problem: nothing more is said of it until it ends, or the time is over; with was, only while it is no worse than that"},
 		Word{Name: "unack", Usage: "TASK on HOST[,HOST]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unackChecks),
 			Doc: "takes an acknowledgement back; what is still wrong is said again"},
-		Word{Name: "silence", Usage: "[TASK on] HOST[,HOST] for 2h [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(silenceChecks),
-			Doc: "begins a downtime: the checks run, and nothing is said of them until it ends"},
+		Word{Name: "silence", Usage: "[TASK on] HOST[,HOST] [from TIME] for 2h|until TIME [because …]", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(silenceChecks),
+			Doc: "begins a downtime, now or at a time: the checks run, and nothing is said of them until it ends"},
 		Word{Name: "unsilence", Usage: "NUMBER", Role: access.Deploy, Min: 1, Max: -1, Run: ofChecks(unsilenceChecks),
-			Doc: "ends a downtime now; what is wrong then is said"},
+			Doc: "ends a downtime now, or cancels one that is to come; what is wrong then is said"},
 		Word{Name: "downtimes", Usage: "", Role: access.View, Max: -1, Run: ofChecks(listDowntimes),
 			Doc: "lists the downtimes that are, or are to come"},
 		Word{Name: "actions", Usage: "[NUMBER]", Role: access.View, Max: -1, Run: ofChecks(listActions),
@@ -88,7 +90,7 @@ func check() Verb {
 		Word{Name: "defined", Usage: "[KIND]", Role: access.View, Max: -1, Run: ofChecks(listDefinitions),
 			Doc: "lists what was declared by the API or by define"},
 		Word{Name: "define", Usage: "KIND NAME FILE", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(define),
-			Doc: "declares a host, task, schedule, period, host_task, action, contact or node, or changes it"},
+			Doc: "declares a host, task, schedule, period, host_task, downtime, action, contact or node, or changes it"},
 		Word{Name: "undefine", Usage: "KIND NAME", Role: access.Run, Min: 1, Max: -1, Run: ofChecks(undefine),
 			Doc: "takes away what was declared by the API or by define"},
 	)
@@ -109,7 +111,7 @@ func checkUse(word string) error { return check().use(word) }
 
 func checksVerb() Verb {
 	return Verb{
-		Name: "checks", Usage: "[TASK | HOST] [on HOST] [is STATUS]", Role: access.View, Max: 5, Short: "check list",
+		Name: "checks", Usage: "[TASK | HOST] [on HOST] [is STATUS] [first NUMBER] [after PLACE]", Role: access.View, Max: 9, Short: "check list",
 		Doc:     "lists what is wrong with the hosts now; with a name, how that check or host stands",
 		Example: "checks disk",
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {

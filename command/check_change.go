@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -184,72 +183,6 @@ func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 	return a, nil
 }
 
-func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
-	first, with, ok := clauses(args, "on", "for", "because")
-	d := checks.Downtime{Task: first, Host: with["on"], By: c.Person.Name, Why: c.secrets.Mask(with["because"])}
-	if d.Host == "" {
-		d.Task, d.Host = "", first
-	}
-	if !ok || d.Host == "" || with["for"] == "" || slices.Contains(args, "") { // an empty word would mean every task
-		return Answer{}, checkUse("silence")
-	}
-	long, err := period(with["for"])
-	if err != nil {
-		return Answer{}, err
-	}
-	d.Until = e.Now().Add(long)
-	if _, err := chosen(ctx, e, d.Task, d.Host); err != nil {
-		return Answer{}, err
-	}
-	hosts, err := hostsOf(d.Host)
-	if err != nil {
-		return Answer{}, err
-	}
-	list := make([]checks.Downtime, len(hosts))
-	for i, host := range hosts {
-		list[i] = d
-		list[i].Host = host
-	}
-	made, err := e.Checks.Silence(ctx, list...)
-	if err != nil {
-		return Answer{}, err
-	}
-	what := d.Host
-	if d = made[0]; d.Task != "*" {
-		what = d.Task + " on " + what
-	}
-	var ends []string
-	for _, one := range made {
-		ends = append(ends, fmt.Sprintf("`check unsilence %d`", one.ID))
-	}
-	a := say("I say nothing of %s until %s; %s ends that.", clip(what, 200), plain.Time(d.Until), strings.Join(ends[:min(len(ends), 5)], ", "))
-	if len(ends) > 5 {
-		a.Lines = append(a.Lines, fmt.Sprintf("and %d more like these: `check downtimes` lists them", len(ends)-5))
-	}
-	a.Data = d
-	if len(made) > 1 {
-		a.Data = made
-	}
-	return a, nil
-}
-
-func unsilenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
-	if len(args) != 1 {
-		return Answer{}, checkUse("unsilence")
-	}
-	n, err := strconv.ParseInt(args[0], 10, 64)
-	if err != nil {
-		return Answer{}, checkUse("unsilence")
-	}
-	d, err := e.Checks.EndSilence(ctx, n)
-	if err != nil {
-		return Answer{}, err
-	}
-	a := say("downtime %d is over; what is wrong now is said.", d.ID)
-	a.Data = d
-	return a, nil
-}
-
 func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) < 3 || c.File != nil && len(args) != 3 {
 		return Answer{}, checkUse("define")
@@ -265,7 +198,7 @@ func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 		return Answer{}, err
 	}
 	s := e.Checks.Stats(ctx)
-	return say("%s %s counts now: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+	return say("%s %s counts now: %s on %s.", args[0], args[1], checksWord(s.Checks), hostsWord(s.Hosts)), nil
 }
 
 func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
@@ -276,5 +209,5 @@ func undefine(ctx context.Context, e *Env, c *Call, args []string) (Answer, erro
 		return Answer{}, err
 	}
 	s := e.Checks.Stats(ctx)
-	return say("%s %s is gone: %d checks on %s.", args[0], args[1], s.Checks, hostsWord(s.Hosts)), nil
+	return say("%s %s is gone: %s on %s.", args[0], args[1], checksWord(s.Checks), hostsWord(s.Hosts)), nil
 }

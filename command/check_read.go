@@ -13,18 +13,48 @@ import (
 )
 
 func listChecks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
+	args, limit, after, err := pageOf(args)
+	if err != nil {
+		return Answer{}, err
+	}
 	all, head, err := e.listedChecks(ctx, args)
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Data: all, Lines: []string{head}}
-	for _, v := range all {
-		// Without a name only what is wrong is worth a line.
-		if v.Status != model.OK || len(args) > 0 {
-			a.Lines = append(a.Lines, e.checkLine(v))
-		}
+	l, err := checks.ListingOf(all, func(v checks.View) bool {
+		return v.Status != model.OK || len(args) > 0 // what is well is worth no line, unless it was asked for
+	}, limit, after)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Data: l, Lines: []string{head}}
+	for _, v := range l.Checks {
+		a.Lines = append(a.Lines, e.checkLine(v))
+	}
+	if l.Left > 0 {
+		a.Lines = append(a.Lines, fmt.Sprintf("%d more; `%s` lists them", l.Left, strings.Join(append(append([]string{"check list"}, args...), "after", l.Next), " ")))
 	}
 	return withTrouble(a, e.Checks.Stats(ctx)), nil
+}
+
+// pageOf takes from the words of a list which part of it is meant: first NUMBER, after PLACE.
+func pageOf(args []string) (rest []string, limit int, after string, err error) {
+	limit = checks.ListLimit
+	for i := 0; i < len(args); i++ {
+		switch word := args[i]; {
+		case word == "first" && i+1 < len(args):
+			i++
+			if limit, err = strconv.Atoi(args[i]); err != nil || limit < 1 || limit > checks.MaxListLimit {
+				return nil, 0, "", &UserError{Msg: fmt.Sprintf("first %s: it is a number from 1 to %d", clip(args[i], 40), checks.MaxListLimit), Kind: ErrUsage}
+			}
+		case word == "after" && i+1 < len(args):
+			i++
+			after = args[i]
+		default:
+			rest = append(rest, word)
+		}
+	}
+	return rest, limit, after, nil
 }
 
 // Checks gives the checks that `check list` lists for some words, and the sentence that it begins with.
@@ -70,7 +100,10 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 			pending++
 		}
 	}
-	head = fmt.Sprintf("all %d %s OK", len(all), isAre(len(all)))
+	head = fmt.Sprintf("all %d are OK", len(all))
+	if len(all) == 1 {
+		head = "1 check is OK"
+	}
 	if pending == len(all) {
 		head = fmt.Sprintf("%d %s not run yet", pending, map[bool]string{true: "has", false: "have"}[pending == 1])
 	} else if pending > 0 {
@@ -97,6 +130,8 @@ func withTrouble(a Answer, s checks.Stats) Answer {
 	}
 	return a
 }
+
+func checksWord(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "check")) }
 
 func hostsWord(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "host")) }
 
@@ -177,8 +212,8 @@ func (e *Env) checkLines(v checks.View) []string {
 		}
 		a.Lines = append(a.Lines, l)
 	}
-	if v.Perf != "" {
-		a.Lines = append(a.Lines, "values: "+clip(v.Perf, 400))
+	if v.Perfdata != "" {
+		a.Lines = append(a.Lines, "values: "+clip(v.Perfdata, 400))
 	}
 	if len(v.Recent) > 1 {
 		var b strings.Builder
@@ -298,8 +333,8 @@ func checkStats(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 		return Answer{}, checkUse("stats")
 	}
 	s := e.Checks.Stats(ctx)
-	a := say("%d checks on %s, %d not OK, %d hosts down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
-		s.Checks, hostsWord(s.Hosts), s.Problems, s.Down, s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
+	a := say("%s on %s, %d not OK, %s down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
+		checksWord(s.Checks), hostsWord(s.Hosts), s.Problems, hostsWord(s.Down), s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
 	a.Data = s
 	return withTrouble(a, s), nil
 }
@@ -311,7 +346,17 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 		a.Lines = []string{"nothing is silenced"}
 	}
 	for _, d := range list {
-		l := fmt.Sprintf("%d: %s on %s until %s, by %s", d.ID, d.Task, d.Host, plain.Time(d.Until), d.By)
+		from := ""
+		if d.From.After(e.Now()) {
+			from = "from " + plain.Time(d.From) + " "
+		}
+		l := fmt.Sprintf("%d: %s on %s %suntil %s, by %s", d.ID, d.Task, d.Host, from, plain.Time(d.Until), d.By)
+		if d.Name != "" {
+			l = fmt.Sprintf("%s: %s on %s %suntil %s, each %s", d.Name, d.Task, d.Host, from, plain.Time(d.Until), d.Every)
+			if d.Until.IsZero() {
+				l = fmt.Sprintf("%s: %s on %s always, for %s has no end", d.Name, d.Task, d.Host, d.Every)
+			}
+		}
 		if d.Why != "" {
 			l += ": " + d.Why
 		}
@@ -353,7 +398,11 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 		case d.Error != "":
 			state = "given up: " + d.Error
 		}
-		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s: %s", plain.Time(d.At), name, d.On, d.Key, state))
+		more := ""
+		if d.Events > 1 {
+			more = fmt.Sprintf(" and %d more", d.Events-1)
+		}
+		a.Lines = append(a.Lines, fmt.Sprintf("%s %s, %s of %s%s: %s", plain.Time(d.At), name, d.On, d.Key, more, state))
 	}
 	return a, nil
 }

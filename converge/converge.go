@@ -46,7 +46,7 @@ type Resource interface {
 type Action struct {
 	Desc string `json:"desc"`           // "create the user alice"
 	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
-	// Resource is the ID of who wants it; Want fills it in.
+	// Resource names who wants it: as told in chat. "": its ID.
 	Resource string `json:"resource,omitempty"`
 	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where both are "".
 	// They are told in chat: no content of a file, no secret.

@@ -8,7 +8,7 @@ import (
 
 // Difference is one way in which a host is not as it shall be. Nothing in it shows a secret.
 type Difference struct {
-	Resource string `json:"resource"`       // its ID: "file /etc/motd"
+	Resource string `json:"resource"`       // as its ID: "file /etc/motd"; of a Line only how it begins, up to a blank or =, and not what it says
 	What     string `json:"what"`           // what a run would do about it: "write /etc/motd"
 	Before   string `json:"before"`         // as it is, in a few words: "missing", "mode: 0644", "inactive". Never a file's content
 	After    string `json:"after"`          // as it shall be

@@ -187,6 +187,16 @@ func (f File) Plan(n *Node) ([]Action, error) {
 // maxDiff is the size of the largest file whose content is fetched to show what changes.
 const maxDiff = 256 << 10
 
+// likeBefore is for scripts: new becomes as ../$n is, but for its content. Of a link cp makes a link: then somebody put it there just
+// now. busybox cannot copy that alone: there it is asked for once, and is of a regular file (8...) or nothing.
+const likeBefore = `if [ ! -e "../$n" ]; then chmod 0644 new
+elif cp --help 2>&1 | grep -q -e --attributes-only; then cp -P --attributes-only --preserve=all -- "../$n" new && [ -f new ] && [ ! -L new ] && touch -- new
+else
+  set -- $(stat -c '%f %u:%g %a' -- "../$n")
+  case $1 in 8???) { [ "$(stat -c %u:%g new)" = "$2" ] || chown "$2" new; } && chmod "$3" new ;; *) false ;; esac
+fi || exit
+`
+
 // writeFile gives a script that replaces a file; what is not said of mode and owner stays as it is.
 func writeFile(path, content string, a access) string {
 	var b strings.Builder
@@ -197,9 +207,7 @@ func writeFile(path, content string, a access) string {
 		text = text[76:]
 	}
 	b.WriteString(text + "\nCONVERGE\n")
-	// Of a link cp makes a link: then somebody put it there just now.
-	b.WriteString(`if [ -e "../$n" ]; then cp -P --attributes-only --preserve=all -- "../$n" new && [ -f new ] && [ ! -L new ] && touch -- new; else chmod 0644 new; fi || exit
-`)
+	b.WriteString(likeBefore)
 	b.WriteString(a.set("new"))
 	return walk + "reach " + quote(path) + " || exit\n" + replace(strings.TrimSuffix(b.String(), "\n"))
 }
@@ -247,7 +255,16 @@ func (l Line) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	}
 	n.will("cat", l.Path, now)
-	return []Action{{Desc: "edit " + l.Path, Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}) + reloadUnits(l.Path), After: l.OnChange}}, nil
+	return []Action{{Desc: "edit " + l.Path, Resource: fmt.Sprintf("line %q in %s", l.begins(), l.Path), Diff: Diff(old, now), Script: writeFile(l.Path, now, access{}) + reloadUnits(l.Path), After: l.OnChange}}, nil
+}
+
+// begins is as much of the line as names it, and not what it says: "Port …".
+func (l Line) begins() string {
+	text := strings.TrimLeft(l.Line, " \t")
+	if i := strings.IndexAny(text, " \t=:"); i >= 0 {
+		return text[:i+1] + "…"
+	}
+	return text
 }
 
 func edit(text string, l Line) string {
@@ -326,7 +343,7 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 		return nil, nil
 	case d.Absent && s.is(sIFDIR):
 		dir, name := folderOf(d.Path)
-		return []Action{{Desc: "remove " + d.Path + " and all in it", Have: isThere, Want: isGone, Script: dir + "rm -rf --one-file-system -- " + name + reloadUnits(d.Path)}}, nil
+		return []Action{{Desc: "remove " + d.Path + " and all in it", Have: isThere, Want: isGone, Script: dir + removeTree(name) + reloadUnits(d.Path)}}, nil
 	case s != nil && !s.is(sIFDIR):
 		return nil, fmt.Errorf("%s is there, and is no directory", d.Path)
 	case s == nil:
@@ -339,6 +356,18 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 		return []Action{{Desc: "set mode and owner of " + d.Path, Diff: diff, Script: walk + "into " + quote(d.Path) + " || exit\n" + acc.set(".")}}, nil
 	}
 	return nil, nil
+}
+
+// removeTree gives a script that removes a directory with all in it, but for what is mounted there. busybox does not tell that apart:
+// there nothing is removed where something is mounted.
+func removeTree(name string) string {
+	return `if rm --help 2>&1 | grep -q -e --one-file-system; then rm -rf --one-file-system -- ` + name + `
+else
+  at=$(pwd -P) n=` + name + `
+  at=$(printf %s "${at%/}/${n#./}" | sed 's/ /\\040/g')
+  if grep -q -F -e " $at " -e " $at/" /proc/self/mounts; then echo "something is mounted in $at" >&2; exit 1; fi
+  rm -rf -- "$n"
+fi`
 }
 
 // makeDir gives a script that makes a directory and those above it, and goes there.

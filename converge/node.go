@@ -113,10 +113,13 @@ func (n *Node) Want(list ...Resource) {
 			continue
 		}
 		for _, a := range actions {
-			a.Resource, a.Desc, a.Diff = n.mask(id), n.mask(a.Desc), n.maskDiff(a.Diff)
+			if a.Resource == "" {
+				a.Resource = id
+			}
+			a.Resource, a.Desc, a.Diff = n.mask(a.Resource), n.mask(a.Desc), n.maskDiff(a.Diff)
 			a.Have, a.Want = n.mask(a.Have), n.mask(a.Want)
 			a.sum()
-			n.steps = append(n.steps, step{a.Resource, a})
+			n.steps = append(n.steps, step{n.mask(id), a})
 		}
 	}
 }

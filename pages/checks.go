@@ -193,7 +193,7 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 		v.sum.Kind = "off"
 	}
 	for _, d := range s.Checks.Downtimes() {
-		v.quiet = append(v.quiet, quietRow{Word: "silenced", What: d.Task + " on " + d.Host, Text: saidBy(d.By, d.Why), Until: d.Until, ID: d.ID})
+		v.quiet = append(v.quiet, quietOf(d, time.Now()))
 	}
 	if hidden > maxHidden {
 		v.quiet = append(v.quiet, quietRow{Word: "quiet", What: many(hidden-maxHidden, "more check", "more checks"), Text: "for a reason like these; the filter finds them"})
@@ -215,6 +215,18 @@ func (s *Site) foundChecks(ctx context.Context, words []string) ([]checks.View, 
 		return nil, "nothing matches " + strings.Join(words, " "), nil
 	}
 	return all, head, err
+}
+
+// quietOf tells of a downtime that is, or is to come.
+func quietOf(d checks.Downtime, now time.Time) quietRow {
+	q := quietRow{Word: "silenced", What: d.Task + " on " + d.Host, Text: saidBy(d.By, d.Why), Until: d.Until, ID: d.ID}
+	if d.Name != "" {
+		q.Text = strings.TrimSuffix(d.Name+" (each "+d.Every+"): "+d.Why, ": ")
+	}
+	if d.From.After(now) {
+		q.Word, q.Text = "planned", "from "+plain.Time(d.From)+", "+q.Text
+	}
+	return q
 }
 
 func saidBy(who, why string) string {

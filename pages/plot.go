@@ -48,7 +48,7 @@ func (s *Site) plotsOf(ctx context.Context, c checks.View, asked string) (plotLi
 		return out, err
 	}
 	limits := map[string]model.Metric{}
-	now, _ := model.ParsePerf(c.Perf)
+	now, _ := model.ParsePerf(c.Perfdata)
 	for _, m := range now {
 		limits[m.Label] = m
 	}

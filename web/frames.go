@@ -174,8 +174,8 @@ func readHead(body io.Reader, what string, v any) (*bufio.Reader, error) {
 		}
 		break
 	}
-	if contract.Unmarshal(bytes.Join(guarded.parts, nil), v) != nil {
-		return nil, bad
+	if p := readStrict(bytes.Join(guarded.parts, nil), v, bad); p != nil {
+		return nil, p
 	}
 	return in, nil
 }

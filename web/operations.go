@@ -36,7 +36,7 @@ func apiConfig() huma.Config {
 		"application/xml": xmlFormat, "text/xml": xmlFormat, "xml": xmlFormat,
 	}
 	c.DefaultFormat = "application/json"
-	c.Transformers = []huma.Transformer{ownProblems}
+	c.Transformers = []huma.Transformer{ownProblems(c.Components.Schemas)}
 	// Its schema is that of what contract writes.
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[time.Duration](), reflect.TypeFor[float64]())
 	return c
@@ -140,6 +140,12 @@ func schemaOf(p command.Param) *huma.Schema {
 		if p.Required {
 			s.MinItems = ptr(1)
 		}
+	case command.Object:
+		s.Type = ""
+		s.OneOf = []*huma.Schema{{Type: huma.TypeObject, AdditionalProperties: true}, {Type: huma.TypeString}}
+		for _, one := range s.OneOf {
+			one.PrecomputeMessages()
+		}
 	}
 	s.PrecomputeMessages()
 	return s
@@ -192,7 +198,7 @@ func (s *Server) callOf(ctx huma.Context, reg huma.Registry, schema *huma.Schema
 		}
 		switch {
 		case len(values) == 0:
-		case p.Kind == command.Document:
+		case p.Kind == command.Document, p.Kind == command.Object:
 			call.File = []byte(values[0])
 			call.Words = append(call.Words, "clipboard")
 		case p.Kind == command.Joined:
@@ -226,12 +232,15 @@ func readBody(ctx huma.Context, reg huma.Registry, schema *huma.Schema) (map[str
 	if err := json.Unmarshal(b, &body); err != nil {
 		return nil, bad("the request is not JSON: %v", err)
 	}
+	m, _ := body.(map[string]any)
+	if p := strangeMembers(slices.Collect(maps.Keys(m)), slices.Sorted(maps.Keys(schema.Properties))); p != nil {
+		return nil, p
+	}
 	res := &huma.ValidateResult{}
 	huma.Validate(reg, schema, huma.NewPathBuffer(nil, 0), huma.ModeWriteToServer, body, res)
 	if len(res.Errors) > 0 {
 		return nil, bad("the request is not right: %s", strings.ReplaceAll(res.Errors[0].Error(), "\n", " "))
 	}
-	m, _ := body.(map[string]any)
 	return m, nil
 }
 
@@ -250,6 +259,10 @@ func texts(v any) []string {
 			out = append(out, texts(x)...)
 		}
 		return out
+	case map[string]any:
+		if b, err := json.Marshal(v); err == nil { // it was JSON
+			return []string{string(b)}
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
@@ -80,10 +81,14 @@ var statuses = map[string]int{
 }
 
 // ownProblems gives what the library says of a request that is not right (415, 422) the form that all problems have.
-func ownProblems(_ huma.Context, _ string, v any) (any, error) {
+func ownProblems(reg huma.Registry) huma.Transformer {
+	return func(ctx huma.Context, _ string, v any) (any, error) { return ownProblem(reg, ctx.Operation(), v), nil }
+}
+
+func ownProblem(reg huma.Registry, op *huma.Operation, v any) any {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
-		return v, nil
+		return v
 	}
 	p := &Problem{Title: http.StatusText(m.Status), Status: m.Status, Kind: "usage", Detail: m.Detail, Hint: "/openapi.json says what belongs there"}
 	if m.Status >= http.StatusInternalServerError {
@@ -91,8 +96,12 @@ func ownProblems(_ huma.Context, _ string, v any) (any, error) {
 	}
 	for _, e := range m.Errors {
 		p.Detail += "; " + plain.Line(e.Error())
+		var d *huma.ErrorDetail
+		if errors.As(e, &d) && d.Message == validation.MsgUnexpectedProperty {
+			p.Detail += thereAre(bodyTakes(reg, op))
+		}
 	}
-	return p, nil
+	return p
 }
 
 // problem writes one outside of an operation.

@@ -57,7 +57,7 @@ func finish(doc *huma.OpenAPI) {
 		countable(s, seen)
 	}
 	for _, path := range doc.Paths {
-		for _, op := range []*huma.Operation{path.Get, path.Post, path.Delete} {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
 			if op == nil {
 				continue
 			}

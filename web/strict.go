@@ -1,14 +1,21 @@
 package web
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jarvisops/jarvis/internal/contract"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // operationsOf gives the operations of a description by their patterns, as in "GET /v1/runs/{run}".
@@ -96,4 +103,58 @@ func strangeBody(h http.Header) *Problem {
 		return bad("the body is in %s, which is not read here", set)
 	}
 	return nil
+}
+
+// strangeMembers says which member of a body is none that its operation takes; nil: all are.
+func strangeMembers(has, takes []string) *Problem {
+	slices.Sort(has)
+	for _, name := range has {
+		if !slices.ContainsFunc(takes, func(t string) bool { return strings.EqualFold(t, name) }) {
+			return &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf("the request is not right: unexpected property %q", plain.Line(name)) + thereAre(takes) + "; nothing was done", Hint: "/openapi.json says what belongs there"}
+		}
+	}
+	return nil
+}
+
+// thereAre says which names there are.
+func thereAre(names []string) string {
+	if len(names) == 0 {
+		return "; its body takes nothing"
+	}
+	return "; there are " + strings.Join(names, ", ")
+}
+
+// bodyTakes names the members of the body that an operation takes.
+func bodyTakes(reg huma.Registry, op *huma.Operation) []string {
+	if op == nil || op.RequestBody == nil {
+		return nil
+	}
+	m := op.RequestBody.Content["application/json"]
+	if m == nil || m.Schema == nil {
+		return nil
+	}
+	s := m.Schema
+	if s.Ref != "" {
+		if s = reg.SchemaFromRef(s.Ref); s == nil {
+			return nil
+		}
+	}
+	return slices.Sorted(maps.Keys(s.Properties))
+}
+
+// readStrict reads a JSON object into a struct, and refuses members that it does not have. bad is what is said of what is no such object.
+func readStrict(b []byte, into any, bad *Problem) *Problem {
+	var has map[string]json.RawMessage
+	if contract.Unmarshal(b, into) != nil || json.Unmarshal(b, &has) != nil {
+		return bad
+	}
+	var takes []string
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(into).Elem()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous || !f.IsExported() || name == "-" {
+			continue
+		}
+		takes = append(takes, cmp.Or(name, f.Name))
+	}
+	return strangeMembers(slices.Collect(maps.Keys(has)), takes)
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,9 @@ func (s *Server) where(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var q WhereRequest
-	if contract.Unmarshal(b, &q) != nil || len(q.Names) == 0 {
-		s.problem(w, r, &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the body is not JSON with names"})
+	bad := &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the body is not JSON with names"}
+	if p := readStrict(b, &q, bad); p != nil || len(q.Names) == 0 {
+		s.problem(w, r, cmp.Or(p, bad))
 		return
 	}
 	line = q.Command + " " + fleet.Fold(q.Names) + ": asks where they are"

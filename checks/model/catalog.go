@@ -42,10 +42,11 @@ func (t *Task) Pattern() *regexp.Regexp {
 
 // Catalog is the definitions put together with what is on record.
 type Catalog struct {
-	Defs  *Defs
-	Hosts map[string]Host // by name, those that are listed
-	Plans map[Key]Plan
-	Rules []*Rule // in the order of Defs.Actions
+	Defs   *Defs
+	Hosts  map[string]Host // by name, those that are listed
+	Plans  map[Key]Plan
+	Rules  []*Rule // in the order of Defs.Actions
+	Quiets []*Quiet
 	// Listeners are told at times of their own.
 	Listeners []*Listener
 	links
@@ -132,20 +133,19 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 	}
 	c.tellOver(time.Now())
 	declared := slices.SortedFunc(maps.Keys(c.Plans), CompareKeys)
+	all := slices.Clone(known)
 	for _, k := range declared {
 		p := c.Plans[k]
 		if text := p.MissingText(); text != "" {
 			c.Unclear = append(c.Unclear, text)
 		}
+		all = append(all, k.Host)
 	}
+	c.quiets(func(words []string) []string { return expandHosts(words, all, groups) })
 	for i := range d.Actions {
 		a := &Rule{Action: &d.Actions[i]}
 		if len(a.Hosts) > 0 {
 			a.hosts = map[string]bool{}
-			all := known
-			for _, k := range declared {
-				all = append(all, k.Host)
-			}
 			for _, h := range expandHosts(a.Hosts, all, groups) {
 				a.hosts[h] = true
 			}

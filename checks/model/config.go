@@ -50,14 +50,15 @@ type Keep struct {
 // Defs is what is to be checked, where, when, and what follows from it: in jarvis.yaml under checks, in files of checks.dir,
 // or by the API and the command line.
 type Defs struct {
-	Hosts     []Host          `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
-	Tasks     []Task          `yaml:"tasks" json:"tasks" doc:"what is run"`
-	Schedules []NamedSchedule `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
-	Periods   []calendar.Def  `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
-	HostTasks []HostTask      `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
-	Actions   []Action        `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
-	Contacts  []Contact       `yaml:"contacts" json:"contacts" doc:"who is told"`
-	Nodes     []Node          `yaml:"nodes" json:"nodes" doc:"the servers that share the checks"`
+	Hosts     []Host              `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
+	Tasks     []Task              `yaml:"tasks" json:"tasks" doc:"what is run"`
+	Schedules []NamedSchedule     `yaml:"schedules" json:"schedules" doc:"schedules that tasks share"`
+	Periods   []calendar.Def      `yaml:"periods" json:"periods" doc:"times of people, as office hours, that tasks, actions and contacts name as period"`
+	HostTasks []HostTask          `yaml:"host_tasks" json:"host_tasks" doc:"which tasks run on which hosts"`
+	Downtimes []RecurringDowntime `yaml:"downtimes" json:"downtimes" doc:"times that come again and again, in which nothing is told of some checks"`
+	Actions   []Action            `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
+	Contacts  []Contact           `yaml:"contacts" json:"contacts" doc:"who is told"`
+	Nodes     []Node              `yaml:"nodes" json:"nodes" doc:"the servers that share the checks"`
 }
 
 // Host is a machine that checks run on.
@@ -288,6 +289,7 @@ func (d *Defs) add(o *Defs) {
 	d.Tasks = append(d.Tasks, o.Tasks...)
 	d.Schedules = append(d.Schedules, o.Schedules...)
 	d.Periods = append(d.Periods, o.Periods...)
+	d.Downtimes = append(d.Downtimes, o.Downtimes...)
 	d.HostTasks = append(d.HostTasks, o.HostTasks...)
 	d.Actions = append(d.Actions, o.Actions...)
 	d.Contacts = append(d.Contacts, o.Contacts...)
@@ -300,6 +302,7 @@ const (
 	KindTask     = "task"
 	KindSchedule = "schedule"
 	KindPeriod   = "period"
+	KindDowntime = "downtime"
 	KindHostTask = "host_task"
 	KindAction   = "action"
 	KindContact  = "contact"
@@ -307,7 +310,7 @@ const (
 )
 
 // Kinds in the order in which people read them.
-var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindAction, KindContact, KindNode}
+var Kinds = []string{KindHost, KindTask, KindSchedule, KindPeriod, KindHostTask, KindDowntime, KindAction, KindContact, KindNode}
 
 // HostAnswers is the name of the check that a host answers at all; no task may have it.
 const HostAnswers = "host"

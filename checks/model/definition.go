@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,13 +15,53 @@ import (
 
 // Definition is one thing that is declared, and where.
 type Definition struct {
-	Kind string    `json:"kind"`
-	Name string    `json:"name"`
-	YAML string    `json:"yaml"`
-	By   string    `json:"by,omitempty"` // who made it by the API; "": it stands in a file
-	At   time.Time `json:"at,omitzero"`
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	YAML string `json:"yaml"`
+	// Object is the same for programs; Spelled fills it.
+	Object map[string]any `json:"definition" doc:"the same as an object, with the keys of jarvis.yaml"`
+	By     string         `json:"by,omitempty"` // who made it by the API; "": it stands in a file
+	At     time.Time      `json:"at,omitzero"`
 	// Trouble is why it does not count now: something it names has gone.
 	Trouble string `json:"trouble,omitempty"`
+}
+
+// Spelled gives a definition with its Object. What is no longer YAML has an empty one.
+func (d Definition) Spelled() Definition {
+	d.Object = map[string]any{}
+	var v any
+	if err := yaml.Load([]byte(d.YAML), &v); err != nil {
+		return d
+	}
+	if m, ok := plainKeys(v).(map[string]any); ok {
+		d.Object = m
+	}
+	return d
+}
+
+// plainKeys makes a value of YAML one that JSON has: all keys are texts.
+func plainKeys(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			v[k] = plainKeys(x)
+		}
+	case map[any]any:
+		out := map[string]any{}
+		for k, x := range v {
+			out[fmt.Sprint(k)] = plainKeys(x)
+		}
+		return out
+	case []any:
+		for i, x := range v {
+			v[i] = plainKeys(x)
+		}
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Sprint(v)
+		}
+	}
+	return v
 }
 
 // Is reports whether both are the same thing, whatever they say of it.
@@ -94,6 +135,10 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		d.Periods = make([]calendar.Def, 1)
 		err = readYAML([]byte(text), &d.Periods[0])
 		d.Periods[0].Name = name
+	case KindDowntime:
+		d.Downtimes = make([]RecurringDowntime, 1)
+		err = readYAML([]byte(text), &d.Downtimes[0])
+		d.Downtimes[0].Name = name
 	case KindHostTask:
 		d.HostTasks = make([]HostTask, 1)
 		err = readYAML([]byte(text), &d.HostTasks[0])
@@ -149,6 +194,9 @@ func (d *Defs) All() []Definition {
 	}
 	for _, x := range d.HostTasks {
 		put(KindHostTask, x.label(), x)
+	}
+	for _, x := range d.Downtimes {
+		put(KindDowntime, x.Name, x)
 	}
 	for _, x := range d.Actions {
 		put(KindAction, x.Name, x)

@@ -59,6 +59,8 @@ type Metric struct {
 	Warn     *Range
 	Crit     *Range
 	Min, Max *float64
+	// WarnText and CritText are the thresholds as the plugin wrote them, also where they are no ranges.
+	WarnText, CritText string
 }
 
 // Range says which values raise an alert: those outside of it, or with Inside those in it.
@@ -216,6 +218,7 @@ func parseMetric(label, text string) (Metric, error) {
 			continue
 		}
 		if i < 2 {
+			*[]*string{&m.WarnText, &m.CritText}[i] = field
 			r, err := ParseRange(field)
 			if err != nil {
 				continue // the value counts all the same

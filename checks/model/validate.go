@@ -38,6 +38,9 @@ func (c *Config) Check() error {
 			wrong.At("checks."+n.name, "is %d; it cannot be negative", n.n)
 		}
 	}
+	if c.Host.Every > 0 && c.Host.Every < shortestEvery {
+		wrong.At("checks.host.every", "is %s; it is %s at least", c.Host.Every, shortestEvery)
+	}
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
@@ -46,7 +49,7 @@ func (c *Config) Check() error {
 		wrong.At("checks", ": %v", err)
 		all = c.Defs.clone()
 	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
+	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindDowntime: len(c.Downtimes), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
 		if f.index < inline[f.kind] {
@@ -181,6 +184,15 @@ func (d *Defs) faults(plugins string) []fault {
 			}
 		}
 		try(KindHostTask, ht.Name, err)
+	}
+	for _, x := range d.Downtimes {
+		err := unique(KindDowntime, x.Name)
+		if err == nil {
+			if err = d.checkDowntime(&x); err != nil {
+				err = fmt.Errorf("downtime %s: %w", x.Name, err)
+			}
+		}
+		try(KindDowntime, x.Name, err)
 	}
 	for _, a := range d.Actions {
 		err := unique(KindAction, a.Name)

@@ -42,13 +42,15 @@ func (c *carrier) depend() {
 		}
 		if !same {
 			dependents := c.tree.Pick(o, "dependent_")
+			// Where it is written out for one host, as for many others, what depends is one task of them all.
+			own := len(masters) == 1 && !slices.ContainsFunc(dependents, func(s nagios.Service) bool { return s.Host != masters[0].Host })
 			for _, p := range c.pairs {
 				if !slices.Contains(dependents, p.Service) {
 					continue
 				}
 				for _, m := range masters {
 					d := dependency{m.Host.Name(), m.Name(), skip}
-					if m.Host == p.Host {
+					if own {
 						d.host = ""
 					}
 					p.dependOn(d)

@@ -205,6 +205,9 @@ func (b *beside) hostUp(host string, up bool) {
 	}
 }
 
+// besideName gives the service that a task was: what depends on another one is a task of its own, http-2.
+func besideName(task string) string { return strings.TrimSuffix(task, "-2") }
+
 // settled waits until both believe what is played, of these checks. Jarvis looks at no check of a host that is down: hidden are those.
 func (b *beside) settled(want map[string]int, hidden map[string]bool) {
 	b.t.Helper()
@@ -220,7 +223,7 @@ func (b *beside) settled(want map[string]int, hidden map[string]bool) {
 		}
 		here := map[string]checks.View{}
 		for _, v := range list.Data {
-			k := v.Host + "!" + v.Task
+			k := v.Host + "!" + besideName(v.Task)
 			if v.Task == "host" {
 				k = v.Host
 			}
@@ -299,7 +302,7 @@ func newBeside(t *testing.T) *beside {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, e := range letter.Events {
-			b.heard = append(b.heard, letter.Contact+" "+e.Host+" "+e.Task+" "+e.Word)
+			b.heard = append(b.heard, letter.Contact+" "+e.Host+" "+besideName(e.Task)+" "+e.Word)
 		}
 	}))
 	t.Cleanup(hook.Close)

@@ -19,6 +19,7 @@ people:
   - {name: alice, roles: [deploy]}
   - {name: victor, roles: [view]}
 checks:
+  hosts: [{name: printer, address: 127.0.0.1, alive: ping}, {name: gone, address: 127.0.0.1, alive: "tcp:1", parents: [printer]}]
   tasks: [{name: backup, passive: true, fresh: 25h, attempts: 3}]
   host_tasks: [{tasks: [backup], hosts: [printer]}]
 `), 0o600); err != nil {
@@ -40,8 +41,8 @@ checks:
 		{victor, path, `{"status": "ok"}`, "", 403, ""},
 		{alice, path, `{"output": "saved"}`, "", 400, "status"},
 		{alice, path, `{"status": "so-so"}`, "", 400, "is no status"},
-		{alice, path, `{"status": "2", "output": "the tape\nis full", "perf": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
-		{alice, path, `{"status": "2", "output": "the tape\nis full", "perf": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
+		{alice, path, `{"status": "2", "output": "the tape\nis full", "perfdata": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
+		{alice, path, `{"status": "2", "output": "the tape\nis full", "perfdata": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
 		{alice, path, `{"status": "1"}`, "night 1", 400, "came with another result before"},
 		{alice, path, `{"status": "critical", "output": "the tape is full|free=0"}`, "night 2", 200, `"attempt":2`},
 		{alice, path, `{"status": "critical", "at": "3h"}`, "", 400, "is more than 1h ago"},
@@ -55,8 +56,16 @@ checks:
 			t.Errorf("%s %s: %d %s, want %d with %s", x.body, x.key, code, text, x.code, x.want)
 		}
 	}
-	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 2 || !strings.Contains(text, `"perf":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
+	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 2 || !strings.Contains(text, `"perfdata":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
 		t.Error(code, text)
+	}
+	for host, want := range map[string]string{"printer": `OK host on printer, for \S+: it answers pings in \S+`, "gone": `CRITICAL host on gone.*: dial tcp 127.0.0.1:1: connect: connection refused`} { // no SSH is asked, and no key need be known
+		if code, out, errs := jarvis(t, "", "--config", conf, "check", "run", "host", "on", host); code != 0 || !regexp.MustCompile(want).MatchString(out) {
+			t.Error(code, out, errs)
+		}
+	}
+	if code, out, errs := jarvis(t, "", "--config", conf, "config", "check"); code != 0 {
+		t.Error(code, out, errs)
 	}
 	if code, out, errs := jarvis(t, "", "--config", conf, "check", "result", "backup", "on", "printer", "0", "saved"); code != 0 || !strings.Contains(out, ": saved") {
 		t.Error(code, out, errs)

@@ -194,12 +194,12 @@ func TestRealPlugins(t *testing.T) {
 		if w := want[v.Task]; w != "" && v.Word != w {
 			t.Errorf("%s is %s, want %s: %s", v.Task, v.Word, w, v.Line)
 		}
-		list, garbled := model.ParsePerf(v.Perf)
+		list, garbled := model.ParsePerf(v.Perfdata)
 		if garbled != "" && v.Word != "UNKNOWN" { // a usage may have a | too
 			t.Errorf("%s: its performance data has %q", v.Task, garbled)
 		}
 		values += len(list)
-		t.Logf("%-9s %-15s %s | %s", v.Word, v.Task, v.Line, v.Perf)
+		t.Logf("%-9s %-15s %s | %s", v.Word, v.Task, v.Line, v.Perfdata)
 	}
 	if values < 20 {
 		t.Errorf("only %d values in all", values)
@@ -334,6 +334,12 @@ actions:
 		t.Error(code, text)
 	}
 	if code, text := s.api("PUT", "/v1/checks-definitions/task/load", `{"definition": "{command: cat /proc/loadavg, attempts: 1}"}`); code != 200 {
+		t.Error(code, text)
+	}
+	if code, text := s.api("PUT", "/v1/checks-definitions/task/load", `{"definition": {"command": "cat /proc/loadavg", "attempts": 1, "timeout": "5s"}}`); code != 200 {
+		t.Error(code, text)
+	}
+	if code, text := s.api("GET", "/v1/checks-definitions?kind=task", ""); code != 200 || !strings.Contains(text, `"definition":{"attempts":1,"command":"cat /proc/loadavg","timeout":"5s"}`) {
 		t.Error(code, text)
 	}
 	if code, text := s.api("PUT", "/v1/checks-definitions/action/evil", `{"definition": "{webhook: 'http://127.0.0.1/'}"}`); code != 400 || !strings.Contains(text, "for files only") {

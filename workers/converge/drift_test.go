@@ -22,7 +22,7 @@ func driftWishes(n *converge.Node) error {
 		converge.File{Path: "/etc/motd", Content: "hello\nworld\n", Mode: "0644"},
 		converge.File{Path: "/etc/app.key", Content: n.Prop("key") + "\n", Mode: "0600"},
 		converge.File{Path: "/etc/hidden", Content: "x\n", Secret: true},
-		converge.File{Path: "/etc/gone", Absent: true},
+		converge.File{Path: "/etc/gone", Absent: true}, converge.Line{Path: "/etc/lines", Line: "pin=1234"}, converge.Line{Path: "/etc/lines", Line: "Port 22"},
 		converge.Directory{Path: "/srv/d", Mode: "2750"}, converge.Link{Path: "/srv/l", To: "d"},
 		converge.Service{Name: "napd"}, converge.Package{Name: "jarvis-thing"},
 		converge.Mount{Path: "/srv/mem", Device: "tmpfs", Type: "tmpfs", Options: "size=1m"},
@@ -59,6 +59,8 @@ group ops | create the group ops | missing | there
 file /etc/motd | write /etc/motd | another content (-LINES +2 lines) | the one that is wanted
 file /etc/app.key | create /etc/app.key | missing | there
 file /etc/hidden | create /etc/hidden | missing | there
+line "pin=…" in /etc/lines | edit /etc/lines | another content (-0 +1 lines) | the one that is wanted
+line "Port …" in /etc/lines | edit /etc/lines | another content (-0 +1 lines) | the one that is wanted
 directory /srv/d | create the directory /srv/d | missing | there
 link /srv/l | link /srv/l to d | missing | d
 service napd | start the service napd | inactive | active
