@@ -48,6 +48,10 @@ vm: setup ## redeploy a host on a machine that really boots, under emulation; ei
 	$(SUDO) go vet -tags vm,goolm ./cmd/jarvis
 	$(SUDO) go test -tags vm,goolm -run '^TestRedeployOnAMachineThatBoots$$' -v -timeout 60m ./cmd/jarvis
 
+beside-icinga: setup ## play an hour of faults to Jarvis and to Icinga 2, and compare whom they tell; some minutes, needs root
+	$(SUDO) go vet -tags beside,goolm ./cmd/jarvis
+	$(SUDO) go test -tags beside,goolm -run '^TestBesideIcinga$$' -v -timeout 60m ./cmd/jarvis
+
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check
 
@@ -96,4 +100,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build package test-package reproducible setup test vm check generate site bench bench-pages bench-years bench-small bench-remote bench-remote-long bench-nodes bench-checks crash cluster fuzz
+.PHONY: help demo build package test-package reproducible setup test vm beside-icinga check generate site bench bench-pages bench-years bench-small bench-remote bench-remote-long bench-nodes bench-checks crash cluster fuzz

@@ -24,11 +24,6 @@ func (d dependency) String() string {
 // depend notes at each pair what it depends on. On the same host it is the host's own, so that pairs of many hosts stay one task.
 func (c *carrier) depend() {
 	for _, o := range c.tree.Of("servicedependency") {
-		if !hasKey("tasks", "depends") {
-			c.note(o.Pos, o.Type, "checks do not depend on one another here", "a host that is down hides its checks; of the rest each is told")
-			c.listAll(o)
-			continue
-		}
 		for _, a := range []string{"host_name", "hostgroup_name", "service_description", "servicegroup_name", "dependent_host_name", "dependent_hostgroup_name", "dependent_service_description", "dependent_servicegroup_name"} {
 			c.take(o, a)
 		}
@@ -47,13 +42,15 @@ func (c *carrier) depend() {
 		}
 		if !same {
 			dependents := c.tree.Pick(o, "dependent_")
+			// Where it is written out for one host, as for many others, what depends is one task of them all.
+			own := len(masters) == 1 && !slices.ContainsFunc(dependents, func(s nagios.Service) bool { return s.Host != masters[0].Host })
 			for _, p := range c.pairs {
 				if !slices.Contains(dependents, p.Service) {
 					continue
 				}
 				for _, m := range masters {
 					d := dependency{m.Host.Name(), m.Name(), skip}
-					if m.Host == p.Host {
+					if own {
 						d.host = ""
 					}
 					p.dependOn(d)

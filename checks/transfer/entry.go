@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/checks/nagios"
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
@@ -24,17 +23,13 @@ type key struct {
 	value any // string, int, bool, []string, map[string]string, []map[string]string
 }
 
-// set adds a key, unless it would say nothing. It reports whether definitions have such a key.
-func (e *entry) set(name string, value any) bool {
-	if !hasKey(e.kind, name) {
-		return false
-	}
+// set adds a key, unless it would say nothing.
+func (e *entry) set(name string, value any) {
 	v := reflect.ValueOf(value)
 	if v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
-		return true
+		return
 	}
 	e.keys = append(e.keys, key{name, value})
-	return true
 }
 
 func (e *entry) get(name string) any {
@@ -48,29 +43,6 @@ func (e *entry) get(name string) any {
 
 func (e *entry) drop(name string) {
 	e.keys = slices.DeleteFunc(e.keys, func(k key) bool { return k.name == name })
-}
-
-// hasKey reports whether definitions of a kind have a key, by the structs that read them.
-func hasKey(kind, name string) bool {
-	d := reflect.TypeOf(model.Defs{})
-	for i := range d.NumField() {
-		f := d.Field(i)
-		if yamlName(f) != kind {
-			continue
-		}
-		of := f.Type.Elem()
-		for j := range of.NumField() {
-			if yamlName(of.Field(j)) == name {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func yamlName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-	return name
 }
 
 // kinds in the order in which people read them.

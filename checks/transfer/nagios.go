@@ -190,11 +190,8 @@ func (c *carrier) parents(h *nagios.Object, e *entry) {
 	if !ok {
 		return
 	}
-	if !e.set("parents", c.parentsOf(h, v)) {
-		c.list("parents", v, "hosts have no parents here: one that is down is told by itself", "")
-		return
-	}
 	c.mark(carried, v)
+	e.set("parents", c.parentsOf(h, v))
 }
 
 // alive says how it is known that a host is up.
@@ -205,12 +202,7 @@ func (c *carrier) alive(h *nagios.Object, e *entry) {
 	if ok && v.Text != "" && active.Text != "0" {
 		how = c.aliveBy(h, v)
 	}
-	if !e.set("alive", how) {
-		if ok {
-			c.list("check_command", v, "a host is up here when SSH answers", "")
-		}
-		return
-	}
+	e.set("alive", how)
 	c.mark(carried, v)
 	c.mark(carried, active)
 }

@@ -47,7 +47,7 @@ func (c *carrier) readPeriods() {
 		for _, a := range o.Days() {
 			line, err := dayLine(a)
 			if err != nil {
-				c.list(a.Word, nagios.Value{Text: a.Value, From: []*nagios.Attr{a}}, err.Error(), "write it into the period, if it is wanted")
+				c.list(o.Name()+":", nagios.Value{Text: a.Value, From: []*nagios.Attr{a}}, err.Error(), "write it into the period, if it is wanted")
 				continue
 			}
 			d.When = append(d.When, line)
@@ -92,8 +92,8 @@ func dayLine(a *nagios.Attr) (string, error) {
 	return line, wrong[0]
 }
 
-// period gives the name of a period for a key of a kind of definitions, or "" where it is always, or cannot be said.
-func (c *carrier) period(kind, name string, v nagios.Value) string {
+// period gives the name of the period that an attribute names, or "" where it is always, or cannot be said.
+func (c *carrier) period(name string, v nagios.Value) string {
 	always, _ := c.extent(v.Text)
 	switch {
 	case c.tree.Find("timeperiod", v.Text) == nil:
@@ -105,9 +105,6 @@ func (c *carrier) period(kind, name string, v nagios.Value) string {
 		return ""
 	case c.broken[v.Text] != "":
 		c.list(name, v, c.broken[v.Text], "it is at any time here")
-		return ""
-	case !hasKey(kind, "period"):
-		c.list(name, v, "what is told is told at any time", "")
 		return ""
 	}
 	c.mark(carried, v)

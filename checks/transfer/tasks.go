@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/checks/nagios"
 )
 
@@ -88,10 +89,6 @@ func (c *carrier) pairOf(s nagios.Service) *pair {
 			c.leaveOut(p, "it is neither checked nor given results there")
 			return nil
 		}
-		if !hasKey("tasks", "passive") {
-			c.leaveOut(p, "it is given its results by others, and there are no such checks here")
-			return nil
-		}
 		c.mark(carried, passive)
 		if c.never(period) {
 			c.mark(carried, period)
@@ -151,7 +148,7 @@ func (c *carrier) schedule(p *pair) {
 		}
 	}
 	if v, ok := s.Get("check_period"); ok && !p.set.passive {
-		p.set.period = c.period("tasks", "check_period", v)
+		p.set.period = c.period("check_period", v)
 	}
 	if p.set.passive {
 		p.set.attempts = 1
@@ -187,11 +184,8 @@ func (c *carrier) freshness(p *pair) {
 		c.note(p.Object.Pos, "service "+p.Name(), "its freshness_threshold is for Nagios to work out", fmt.Sprintf("%ds was taken", n))
 	}
 	c.mark(carried, v)
-	p.set.fresh = duration(max(time.Duration(n)*time.Second, shortestFresh))
+	p.set.fresh = duration(max(time.Duration(n)*time.Second, model.ShortestFresh))
 }
-
-// shortestFresh is the least that a passive task may be given.
-const shortestFresh = 10 * time.Second
 
 // taskEntry writes a task.
 func (c *carrier) taskEntry(t *task) {

@@ -38,11 +38,7 @@ func (c *carrier) makeContacts() {
 			c.leftOut[o] = true
 			continue
 		}
-		if !e.set("mail", mail.Text) {
-			c.list("email", mail, "contacts are told in chat here", "write `person` or `channel` of a contact "+name+", and actions that notify it")
-			c.leftOut[o] = true
-			continue
-		}
+		e.set("mail", mail.Text)
 		c.mark(carried, mail)
 		c.contactPeriod(o, e)
 		c.mailed[o.Name()] = true
@@ -85,7 +81,7 @@ func (c *carrier) contactPeriod(o *nagios.Object, e *entry) {
 		c.mark(carried, host)
 	}
 	if ok {
-		e.set("period", c.period("contacts", "service_notification_period", service))
+		e.set("period", c.period("service_notification_period", service))
 	}
 }
 
@@ -204,11 +200,11 @@ func (c *carrier) tellOf(all map[string]*told, task, host string, s, h *nagios.O
 	every := c.repeat(s, h)
 	var after string
 	if d, ok := s.Get("first_notification_delay"); ok && d.Text != "0" {
-		if wait, fine := c.every(d.Text); fine && hasKey("actions", "after") {
+		if wait, fine := c.every(d.Text); fine {
 			after = duration(wait)
 			c.mark(carried, d)
 		} else {
-			c.list("first_notification_delay", d, "an action here does not wait", "on: [stays] with stays: NUMBER waits for so many results")
+			c.list("first_notification_delay", d, "it is no number", "it is told at once")
 		}
 	}
 	period, ok := inherited(s, h, "notification_period")
@@ -218,7 +214,7 @@ func (c *carrier) tellOf(all map[string]*told, task, host string, s, h *nagios.O
 			c.mark(carried, period)
 			return
 		}
-		in = c.period("actions", "notification_period", period)
+		in = c.period("notification_period", period)
 	}
 	for _, name := range who {
 		o := c.tree.Find("contact", name)
@@ -261,12 +257,6 @@ func (c *carrier) repeat(s, h *nagios.Object) string {
 	}
 	if d == 0 {
 		c.mark(carried, v)
-		return ""
-	}
-	if !hasKey("actions", "every") {
-		if ok {
-			c.list("notification_interval", v, "a problem is told once here", "on: [stays] with stays: NUMBER tells it again")
-		}
 		return ""
 	}
 	c.mark(carried, v)
@@ -362,13 +352,6 @@ func (c *carrier) escalate() {
 func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task, host string, isHost bool) {
 	first, _ := o.Get("first_notification")
 	last, hasLast := o.Get("last_notification")
-	if !hasKey("actions", "after") {
-		c.note(o.Pos, o.Type, "there are no escalations here", "on: [stays] with stays: NUMBER tells others when a problem has come so often")
-		for _, a := range o.Attrs {
-			c.mark(listed, nagios.Value{From: []*nagios.Attr{a}})
-		}
-		return
-	}
 	c.take(o, "host_name", "hostgroup_name", "service_description", "servicegroup_name", "first_notification", "last_notification", "contacts", "contact_groups", "notification_interval", "escalation_period", "escalation_options")
 	if hasLast && last.Text != "0" {
 		c.list("last_notification", last, "an escalation here goes on until somebody acknowledges the problem, or it is over", "")
@@ -395,7 +378,7 @@ func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task,
 	}
 	in := ""
 	if v, ok := o.Get("escalation_period"); ok {
-		in = c.period("actions", "escalation_period", v)
+		in = c.period("escalation_period", v)
 	}
 	people, ok1 := o.Get("contacts")
 	groups, ok2 := o.Get("contact_groups")

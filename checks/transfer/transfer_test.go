@@ -141,6 +141,161 @@ func TestACompanyMoves(t *testing.T) {
 	}
 }
 
+// TestWhoIsTold looks at whom a company's problems reach, and when.
+func TestWhoIsTold(t *testing.T) {
+	_, d := carry(t, company, Options{From: "probe"})
+	c, err := model.NewCatalog(d, model.Record{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(task, host string) string {
+		var out []string
+		for _, r := range c.Rules {
+			if r.Covers(model.Key{Task: task, Host: host}) {
+				words := []string{strings.Join(r.Notify, "+")}
+				if len(r.Status) > 0 {
+					words = append(words, "of "+strings.Join(r.Status, ","))
+				}
+				if r.After > 0 {
+					words = append(words, "after "+r.After.String())
+				}
+				if r.Every > 0 {
+					words = append(words, "every "+r.Every.String())
+				}
+				if r.Period != "" {
+					words = append(words, "in "+r.Period)
+				}
+				if on := strings.Join(r.On, ","); on != "problem,change,recovery" {
+					words = append(words, "on "+on)
+				}
+				out = append(out, strings.Join(words, " "))
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(out, "; ")
+	}
+	for k, want := range map[model.Key]string{
+		{Task: "PING", Host: "gw1"}:               "alice+bob every 1h0m0s",
+		{Task: "HTTP", Host: "web1"}:              "alice+bob every 1h0m0s; carol of critical every 1h0m0s; duty after 2h0m0s every 30m0s on ",
+		{Task: "HTTPS-certificate", Host: "web3"}: "alice+bob after 30m0s every 1h0m0s; carol of critical after 30m0s every 1h0m0s",
+		{Task: "Load", Host: "db1"}:               "alice+bob of critical every 1h0m0s",
+		{Task: "Updates", Host: "web1"}:           "alice+bob",
+		{Task: "Users", Host: "web1"}:             "",
+		{Task: "Clock", Host: "web1"}:             "",
+		{Task: "host", Host: "web1"}:              "alice+bob every 2h0m0s",
+		{Task: "host", Host: "db2"}:               "alice+bob every 2h0m0s; carol every 2h0m0s",
+		{Task: "host", Host: "gw1"}:               "alice+bob every 2h0m0s; alice+bob+carol after 2h0m0s every 1h0m0s",
+	} {
+		if got := told(k.Task, k.Host); got != want {
+			t.Errorf("%s: %s, want %s", k, got, want)
+		}
+	}
+	periods := map[string]string{}
+	for _, x := range d.Contacts {
+		periods[x.Name] = x.Mail + " " + x.Period
+	}
+	if diff := cmp.Diff(map[string]string{"alice": "alice@example.org ", "bob": "bob@example.org office", "carol": "carol@example.org ", "duty": "duty@example.org "}, periods); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestCalendarsAndDependencies looks at when checks run, and what hides them.
+func TestCalendarsAndDependencies(t *testing.T) {
+	r, d := carry(t, company, Options{From: "probe"})
+	when := map[string]string{}
+	for _, p := range d.Periods {
+		when[p.Name] = strings.Join(p.When, "; ") + " but " + strings.Join(p.Except, ",")
+	}
+	if diff := cmp.Diff(map[string]string{
+		"office":   "mon-thu 08:00-18:00; fri 08:00-12:00,13:00-17:00; december 24 08:00-12:00 but holidays",
+		"holidays": "january 1 00:00-24:00; december 25 - december 26 00:00-24:00; monday 1 september 00:00-24:00; 2027-03-26 - 2027-03-29 00:00-24:00 but ",
+		"nights":   "mon-sun 00:00-06:00,22:00-24:00; day -1 off; day 1 - day 15 / 5 02:00-03:00 but ",
+	}, when); diff != "" {
+		t.Error(diff)
+	}
+	c, err := model.NewCatalog(d, model.Record{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[model.Key][]model.Link{
+		{Task: "HTTP", Host: "web2"}:      {{Key: model.Key{Task: "PostgreSQL", Host: "db1"}}},
+		{Task: "Disk-root", Host: "db1"}:  {{Key: model.Key{Task: "SSH", Host: "db1"}, Skip: true}},
+		{Task: "Load", Host: "files"}:     {{Key: model.Key{Task: "SSH", Host: "files"}, Skip: true}},
+		{Task: "PING", Host: "web1"}:      nil,
+		{Task: "PostgreSQL", Host: "db1"}: nil,
+	} {
+		if diff := cmp.Diff(want, c.Links[k]); diff != "" {
+			t.Errorf("%s: %s", k, diff)
+		}
+	}
+	backup := c.Plans[model.Key{Task: "Backup", Host: "db1"}]
+	if !backup.Def.Passive || backup.Def.Fresh.Hours() != 25 || backup.Attempts != 1 {
+		t.Errorf("%+v in\n%s", backup.Def, r.YAML)
+	}
+	for name, want := range map[string]string{"gw1": "ping []", "db1": "tcp:5432 [sw1 sw2]", "web3": "ping [sw2]"} {
+		if h := c.Hosts[name]; h.Alive+" ["+strings.Join(h.Parents, " ")+"]" != want {
+			t.Errorf("%s is %s %s, want %s", name, h.Alive, h.Parents, want)
+		}
+	}
+	if p := c.Plans[model.Key{Task: "HTTP", Host: "web1"}].Def.Period; p != "office" {
+		t.Errorf("HTTP is checked in %q", p)
+	}
+}
+
+// TestWhatLeadsRoundIsCut: Nagios refuses it, and so do definitions; all else is carried over.
+func TestWhatLeadsRoundIsCut(t *testing.T) {
+	r, c := source(t, `
+define host {
+	host_name a
+	parents b
+	}
+define host {
+	host_name b
+	parents a
+	}
+define command {
+	command_name c
+	command_line x
+	}
+define service {
+	host_name a
+	service_description s
+	check_command c
+	check_period p
+	}
+define service {
+	host_name a
+	service_description t
+	check_command c
+	}
+define servicedependency {
+	host_name a
+	service_description s
+	dependent_service_description t
+	}
+define servicedependency {
+	host_name a
+	service_description t
+	dependent_service_description s
+	}
+define timeperiod {
+	timeperiod_name p
+	february 30 00:00-24:00
+	monday 09:00-17:00
+	exclude p
+	}
+`)
+	for _, want := range []string{"a.cfg:8: parents a: the host b would be behind itself; it was left out", "over s it would depend on itself, as a task; it was left out",
+		"a.cfg:37: p: february 30 00:00-24:00: ", "a.cfg:18: check_period p: except names p, which is an exception of itself by that; it is at any time here"} {
+		if !strings.Contains(notes(r, "."), want) {
+			t.Errorf("this is not told: %s\ntold is:\n%s", want, notes(r, "."))
+		}
+	}
+	if len(c.Plans) != 2 || len(c.Hosts["a"].Parents) != 1 || len(c.Links) != 1 {
+		t.Errorf("%v %v %v", c.Plans, c.Hosts, c.Links)
+	}
+}
+
 func TestLinesForTheShell(t *testing.T) {
 	for name, c := range map[string]struct{ command, call, want string }{
 		"bare":                      {"x -H $HOSTADDRESS$", "", `x -H "$JARVIS_ADDRESS"`},

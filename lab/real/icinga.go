@@ -28,6 +28,12 @@ type Icinga struct {
 
 // StartIcinga starts it.
 func StartIcinga(ctx context.Context, hosts ...string) (*Icinga, error) {
+	return StartIcingaWith(ctx, nil, hosts...)
+}
+
+// StartIcingaWith starts it with more objects: more is given its folder, in which it may put files, and returns what its configuration is to have. The
+// files are Icinga's then.
+func StartIcingaWith(ctx context.Context, more func(dir string) (string, error), hosts ...string) (*Icinga, error) {
 	bin, err := need("icinga2", "icinga2-bin icinga2-common")
 	if err != nil {
 		return nil, err
@@ -59,6 +65,13 @@ object CheckerComponent "checker" { }
 `, port, i.User, i.Password)
 	for _, h := range hosts {
 		conf += fmt.Sprintf("object Host %[1]q { check_command = \"passive\"; enable_active_checks = false; max_check_attempts = 1 }\nobject Service \"ssh\" { host_name = %[1]q; check_command = \"passive\"; enable_active_checks = false; max_check_attempts = 1 }\n", h)
+	}
+	if more != nil {
+		text, err := more(dir)
+		if err != nil {
+			return nil, err
+		}
+		conf += text
 	}
 	args := []string{"daemon", "-c", filepath.Join(dir, "icinga2.conf"), "-DPidPath=" + dir + "/icinga.pid", "-DRunAsUser=nagios", "-DRunAsGroup=nagios"}
 	for k, sub := range map[string]string{"DataDir": "data", "CacheDir": "cache", "LogDir": "log", "InitRunDir": "run", "SpoolDir": "spool"} {
@@ -136,6 +149,46 @@ func (i *Icinga) Depth(ctx context.Context, host string) (int, error) {
 		return 0, fmt.Errorf("Icinga has %d hosts %s", len(out.Results), host)
 	}
 	return int(out.Results[0].Attrs.Depth), nil
+}
+
+// Standing is how something stands, as Icinga sees it.
+type Standing struct {
+	State int  // 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; of a host 0 UP, 1 DOWN
+	Hard  bool // it is believed
+}
+
+// Standing gives how every host, by its name, and every service, as HOST!SERVICE, stands.
+func (i *Icinga) Standing(ctx context.Context) (map[string]Standing, error) {
+	out := map[string]Standing{}
+	for _, kind := range []string{"hosts", "services"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.URL+"/v1/objects/"+kind+"?attrs=state&attrs=state_type&attrs=__name", nil)
+		if err != nil {
+			return nil, err
+		}
+		req.SetBasicAuth(i.User, i.Password)
+		req.Header.Set("Accept", "application/json")
+		resp, err := i.http.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		var got struct {
+			Results []struct {
+				Name  string
+				Attrs struct {
+					State float64
+					Type  float64 `json:"state_type"`
+				}
+			}
+		}
+		err = errors.Join(json.NewDecoder(resp.Body).Decode(&got), resp.Body.Close())
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range got.Results {
+			out[r.Name] = Standing{int(r.Attrs.State), r.Attrs.Type == 1}
+		}
+	}
+	return out, nil
 }
 
 // Config gives the lines for jarvis.yaml under workers.
