@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,29 +38,20 @@ func (m *Monitor) sendLetters(ctx context.Context) {
 	var wg guard.Group
 	defer wg.Wait()
 	room := make(chan struct{}, mailsAtOnce)
-	var mu sync.Mutex
-	busy := map[string]bool{} // contacts
+	under := underWay{busy: map[string]bool{}}
 	for {
-		rows, err := m.openRows(ctx, rowLetter, maxGathered)
+		rows, err := under.begin(func() ([]outboxRow, error) { return m.openRows(ctx, rowLetter, maxGathered) })
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("read what is to be sent", "err", err)
 		}
-		mu.Lock()
 		for _, r := range rows {
 			to := contactOf(r)
-			if busy[to] {
-				continue
-			}
-			busy[to] = true
 			wg.Go(guard.Log(m.Log, "send a letter", "contact", to), func() {
 				m.doRow(ctx, r, func(ctx context.Context, r outboxRow) error { return m.sendLetter(ctx, r, room) })
-				mu.Lock()
-				defer mu.Unlock()
-				delete(busy, to)
+				under.end(to)
 				poke(m.letters)
 			})
 		}
-		mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
@@ -67,6 +59,36 @@ func (m *Monitor) sendLetters(ctx context.Context) {
 		case <-again.C:
 		}
 	}
+}
+
+// underWay knows to which contacts a letter is under way.
+type underWay struct {
+	mu   sync.Mutex
+	busy map[string]bool
+}
+
+// begin gives the letters that are to be sent now, one for each contact. A contact that was busy when the reading began waits for
+// the next one: its letter may have been read as open, and be sent by now.
+func (u *underWay) begin(read func() ([]outboxRow, error)) (out []outboxRow, err error) {
+	u.mu.Lock()
+	was := maps.Clone(u.busy)
+	u.mu.Unlock()
+	rows, err := read()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, r := range rows {
+		if to := contactOf(r); !was[to] && !u.busy[to] {
+			u.busy[to] = true
+			out = append(out, r)
+		}
+	}
+	return out, err
+}
+
+func (u *underWay) end(contact string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.busy, contact)
 }
 
 // contactOf gives whom a letter is to; "": it cannot be read.
