@@ -218,8 +218,14 @@ func TestQuickOnAPlayedHost(t *testing.T) {
 	_, target := sandbox(t)
 	p := remote.NewPool(remote.PoolConfig{})
 	defer p.Close()
-	res, err := p.Quick(t.Context(), target, `echo OK from $(hostname), "$A"`, map[string]string{"A": "b c"})
-	if err != nil || res.Exit != 0 || res.Stdout != "OK from loki, b c\n" {
-		t.Errorf("%+v, %v", res, err)
+	for line, want := range map[string]string{
+		`echo OK from $(hostname), "$A"`:                            "0 OK from loki, b'c d\n",
+		`echo '/ is 97% full, <b>really</b> | /=97%;80;90'; exit 2`: "2 / is 97% full, <b>really</b> | /=97%;80;90\n",
+		`echo "a \"b\"" '\'`:                                        "0 a \"b\" \\\n",
+	} {
+		res, err := p.Quick(t.Context(), target, line, map[string]string{"A": "b'c d"})
+		if got := fmt.Sprint(res.Exit, " ", res.Stdout); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", line, got, err, want)
+		}
 	}
 }
