@@ -102,7 +102,7 @@ type Event struct {
 type Report struct {
 	Cycles    int           `json:"cycles"`    // how often it was analyzed
 	Confirmed bool          `json:"confirmed"` // false: Confirm said no, or Check was set and something is missing
-	Took      time.Duration `json:"took"`
+	Took      time.Duration `json:"took"`      // as JSON: seconds, with a fraction
 	Hosts     []HostReport  `json:"hosts"`
 }
 

@@ -126,6 +126,9 @@ func Why(err error) string {
 	if l, is := err.(*remote.LoginError); is { //nolint:errorlint // one in another, as of a jump host, is told with its address
 		return l.Of("it", false)
 	}
+	if u, is := err.(*remote.UnknownHostError); is { //nolint:errorlint // as above
+		return u.Short() // those who work on many know of a way for all of them
+	}
 	return err.Error()
 }
 

@@ -201,7 +201,7 @@ func (f *Finder) Recorded(h pipeline.Standing) (remote.Target, error) {
 		return t, err
 	}
 	own, err := f.bySSH(h.Reach.Addr)
-	t.HostKeys = remote.FirstOf{known.HostKeys, own.HostKeys}
+	t.HostKeys, t.KnownAt = remote.FirstOf{known.HostKeys, own.HostKeys}, own.KnownAt
 	return t, err
 }
 
@@ -244,6 +244,11 @@ func (f *Finder) asServer(r *remote.Resolver, word string) (remote.Target, error
 	t, err := r.Target(word)
 	if err != nil {
 		return t, err
+	}
+	for by := &t; by != nil; by = by.Jump {
+		if by.KnownAt != "" {
+			by.KnownAt += " on Jarvis's server"
+		}
 	}
 	t.Agent = nil
 	t.Signers, t.PublicKey = append(t.Signers, f.Keys.Signer()), f.Keys.PublicKeyAt()

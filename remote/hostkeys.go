@@ -26,6 +26,36 @@ type HostKeys interface {
 // ErrUnknownHost: nothing here vouches for the host's key.
 var ErrUnknownHost = errors.New("no host key is known for it")
 
+// UnknownHostError is ErrUnknownHost of a host, with what to do.
+type UnknownHostError struct {
+	Addr    string
+	KnownAt string // Target.KnownAt
+}
+
+func (e *UnknownHostError) Error() string {
+	todo := ""
+	if e.KnownAt != "" {
+		todo = "; put its key into " + e.KnownAt
+	}
+	return e.Short() + todo
+}
+
+// Short says it without what to do, for who knows more of that.
+func (e *UnknownHostError) Short() string {
+	return fmt.Sprintf("connect to %s: %v", e.Addr, ErrUnknownHost)
+}
+
+func (e *UnknownHostError) Unwrap() error { return ErrUnknownHost }
+
+// vouched says of what a HostKeys gave at which host, and what to do.
+func (t Target) vouched(err error) error {
+	var told *UnknownHostError
+	if errors.Is(err, ErrUnknownHost) && !errors.As(err, &told) {
+		return &UnknownHostError{Addr: t.Addr, KnownAt: t.KnownAt}
+	}
+	return err
+}
+
 // HostKeyError: the host offered a key that is none of those it should have. That is an alarm, not a question.
 type HostKeyError struct {
 	Addr    string

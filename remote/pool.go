@@ -102,11 +102,11 @@ func (p *Pool) Get(ctx context.Context, t Target) (*Client, func(), error) {
 		}
 		if t.HostKeys == nil {
 			release()
-			return nil, nil, ErrUnknownHost
+			return nil, nil, t.vouched(ErrUnknownHost)
 		}
 		if err := t.HostKeys.Check(t.Addr, c.client.HostKey()); err != nil {
 			release()
-			return nil, nil, err
+			return nil, nil, t.vouched(err)
 		}
 		return c.client, release, nil
 	}

@@ -37,7 +37,9 @@ type Target struct {
 	Addr     string   // host:port
 	User     string   // login name
 	HostKeys HostKeys // by which key the host proves itself; nil: nothing is known, and Dial fails
-	Jump     *Target  // reached through this host; nil: directly
+	// KnownAt says in words into which file people put the key of a host of which nothing is known: told then. "": nothing is.
+	KnownAt string
+	Jump    *Target // reached through this host; nil: directly
 	// Through connects where this machine has no way of its own, and Way names that; nil: this machine connects.
 	Through func(ctx context.Context, addr string) (net.Conn, error)
 	Way     string
@@ -114,7 +116,7 @@ type Client struct {
 	quickIdle time.Duration
 }
 
-// Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost, or is a *HostKeyError.
+// Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost (by an *UnknownHostError), or is a *HostKeyError.
 func Dial(ctx context.Context, t Target) (*Client, error) {
 	var jump *Client
 	if t.Jump != nil {
@@ -137,7 +139,7 @@ func Dial(ctx context.Context, t Target) (*Client, error) {
 // dial connects directly, or over another connection.
 func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	if t.HostKeys == nil {
-		return nil, fmt.Errorf("connect to %s: %w", t.Addr, ErrUnknownHost)
+		return nil, t.vouched(ErrUnknownHost)
 	}
 	c, err := dialWithin(ctx, t, jump)
 	if err != nil && ctx.Err() != nil {
@@ -242,7 +244,7 @@ func handshake(ctx context.Context, raw net.Conn, t Target) (c *Client, spoke bo
 	switch {
 	case keyErr != nil:
 		var wrong *HostKeyError
-		if !errors.As(keyErr, &wrong) {
+		if keyErr = t.vouched(keyErr); !errors.As(keyErr, &wrong) && !errors.Is(keyErr, ErrUnknownHost) {
 			keyErr = fmt.Errorf("connect to %s: %w", t.Addr, keyErr)
 		}
 		err = keyErr

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,6 +112,9 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 	}
 	r.prove(&t, h)
 	t.HostKeys = r.hostKeys(h)
+	if i := slices.IndexFunc(h.KnownHosts, func(f string) bool { return f != os.DevNull }); i >= 0 {
+		t.KnownAt = h.KnownHosts[i]
+	}
 	if h.HostKeyAlias != "" {
 		t.HostKeys = Alias{Name: joinPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
 	}

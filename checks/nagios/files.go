@@ -27,7 +27,8 @@ type Tree struct {
 	Faults   []Fault
 
 	told      map[Fault]bool
-	root      string          // the folder
+	place     place
+	outside   []Outside
 	seen      map[string]bool // files that were read
 	depth     int
 	templates map[string]*Object // by type and name
@@ -55,20 +56,21 @@ func Read(path string) (*Tree, error) {
 	}
 	t := newTree()
 	main := ""
+	root := path
 	if st.IsDir() {
-		t.root = path
 		for _, name := range slices.Backward(Main) {
 			if _, err := os.Stat(filepath.Join(path, name)); err == nil {
 				main = filepath.Join(path, name)
 			}
 		}
 	} else {
-		t.root, main = filepath.Dir(path), path
+		root, main = filepath.Dir(path), path
 	}
+	t.place = newPlace(root)
 	if main != "" {
 		t.main(main)
 	} else {
-		t.dir(Pos{path, 0}, path)
+		t.folder(Pos{path, 0}, path, path)
 	}
 	if len(t.Files) == 0 {
 		return nil, fmt.Errorf("no file of objects was found in %s: it has neither %s nor any *.cfg", path, strings.Join(Main, " nor "))
@@ -100,11 +102,12 @@ func (t *Tree) finish() {
 
 // main reads nagios.cfg.
 func (t *Tree) main(file string) {
-	src, ok := t.read(Pos{file, 0}, file)
+	src, ok := t.read(Pos{file, 0}, file, file)
 	if !ok {
 		return
 	}
 	s, _ := text(src)
+	var all []*Attr
 	for _, l := range lines(s) {
 		pos := Pos{file, l.no}
 		l.text = strings.Trim(l.text, " \t")
@@ -117,17 +120,27 @@ func (t *Tree) main(file string) {
 			continue
 		}
 		name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
-		switch name {
-		case "cfg_file", "xodtemplate_config_file":
-			t.file(pos, value)
-		case "cfg_dir", "xodtemplate_config_dir":
-			t.dir(pos, value)
-		case "resource_file":
-			t.resources(pos, value)
-		default:
-			t.Settings = append(t.Settings, &Attr{Name: name, Word: name, Value: value, Pos: pos})
+		all = append(all, &Attr{Name: name, Word: name, Value: value, Pos: pos})
+	}
+	for _, a := range all {
+		if open := opens[a.Name]; open != nil {
+			t.place.learn(a.Value, strings.HasSuffix(a.Name, "_dir"))
 		}
 	}
+	for _, a := range all {
+		if open := opens[a.Name]; open != nil {
+			open(t, a.Pos, a.Value)
+		} else {
+			t.Settings = append(t.Settings, a)
+		}
+	}
+}
+
+// opens are the settings of nagios.cfg that name files.
+var opens = map[string]func(t *Tree, by Pos, path string){
+	"cfg_file": (*Tree).file, "xodtemplate_config_file": (*Tree).file,
+	"cfg_dir": (*Tree).dir, "xodtemplate_config_dir": (*Tree).dir,
+	"resource_file": (*Tree).resources,
 }
 
 // Setting gives one of nagios.cfg; the last one counts.
@@ -153,37 +166,13 @@ func (t *Tree) include(pos Pos, text string) bool {
 	return false
 }
 
-// find gives where a file of the tree stands: where it says, beside the main file, or, when the tree was copied from another machine,
-// below the folder under the longest end of its path that is there.
-func (t *Tree) find(path string) (string, bool) {
-	if t.root == "" {
-		return "", false // what was not read from files names none
-	}
-	try := []string{path}
-	if !filepath.IsAbs(path) {
-		try = []string{filepath.Join(t.root, path)}
-	}
-	for rest := filepath.ToSlash(path); rest != ""; {
-		_, after, _ := strings.Cut(rest, "/")
-		if rest = after; rest != "" {
-			try = append(try, filepath.Join(t.root, rest))
-		}
-	}
-	for _, p := range try {
-		if _, err := os.Stat(p); err == nil {
-			return p, true
-		}
-	}
-	return "", false
-}
-
 func (t *Tree) file(by Pos, path string) {
-	at, ok := t.find(path)
+	at, ok := t.place.find(path, false)
 	if !ok {
 		t.fault(by, "the file %s is not there; what it defines is missing. Copy it to this machine too", path)
 		return
 	}
-	if src, ok := t.read(by, at); ok {
+	if src, ok := t.read(by, at, at); ok {
 		t.depth++
 		t.objects(at, src)
 		t.depth--
@@ -191,14 +180,16 @@ func (t *Tree) file(by Pos, path string) {
 }
 
 func (t *Tree) dir(by Pos, path string) {
-	at, ok := t.find(path)
-	if path == t.root {
-		at, ok = path, true
-	}
+	at, ok := t.place.find(path, true)
 	if !ok {
 		t.fault(by, "the folder %s is not there; what its files define is missing. Copy it to this machine too", path)
 		return
 	}
+	t.folder(by, at, at)
+}
+
+// folder reads a folder and those in it; top is the one that was named.
+func (t *Tree) folder(by Pos, top, at string) {
 	if t.depth > maxDepth {
 		t.fault(by, "folders are more than %d deep; %s was not read", maxDepth, at)
 		return
@@ -226,10 +217,10 @@ func (t *Tree) dir(by Pos, path string) {
 		case err != nil:
 			t.fault(by, "%v", err)
 		case st.IsDir():
-			t.dir(by, file)
+			t.folder(by, top, file)
 		case !st.Mode().IsRegular() || !strings.HasSuffix(e.Name(), ".cfg"):
 		default:
-			if src, ok := t.read(by, file); ok {
+			if src, ok := t.read(by, top, file); ok {
 				t.whole(file, src)
 			}
 		}
@@ -266,12 +257,12 @@ func onlyComments(s string) bool {
 }
 
 func (t *Tree) resources(by Pos, path string) {
-	at, ok := t.find(path)
+	at, ok := t.place.find(path, false)
 	if !ok {
 		t.fault(by, "the resource file %s is not there: macros as $USER1$ are empty. Copy it to this machine too", path)
 		return
 	}
-	if src, ok := t.read(by, at); ok {
+	if src, ok := t.read(by, at, at); ok {
 		s, _ := text(src)
 		t.users(at, s)
 	}
@@ -294,8 +285,8 @@ func (t *Tree) users(file, s string) {
 	}
 }
 
-// read gives a file, once: what two lines name is read by the first.
-func (t *Tree) read(by Pos, file string) ([]byte, bool) {
+// read gives a file, once: what two lines name is read by the first. named is the file or the folder for which it is read.
+func (t *Tree) read(by Pos, named, file string) ([]byte, bool) {
 	real, err := filepath.EvalSymlinks(file)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -331,5 +322,8 @@ func (t *Tree) read(by Pos, file string) ([]byte, bool) {
 		return nil, false
 	}
 	t.Files = append(t.Files, file)
+	if !t.place.holds(real) {
+		t.strange(by, named, file)
+	}
 	return src, true
 }

@@ -86,9 +86,24 @@ func FromNagios(t *nagios.Tree, o Options) Result {
 	for _, f := range t.Faults {
 		c.note(f.Pos, "fault", f.Text, "")
 	}
+	c.outside()
 	counts := c.account()
 	head := "made by `jarvis check import nagios`. Edit it as any other file of checks.dir: the old files are not read again.\n"
 	return Result{write(head, c.entries), c.sorted(), counts}
+}
+
+// outside lists what was read from elsewhere than the folder that was to be read: of a copy, people take all for the other machine's.
+func (c *carrier) outside() {
+	for _, o := range c.tree.Outside() {
+		files, do := "1 file", "copy it there too if another machine's is meant"
+		if n := len(o.Files); n > 1 {
+			files = fmt.Sprintf("%d files", n)
+		}
+		if o.Own {
+			do = ""
+		}
+		c.note(o.Pos, o.Path, fmt.Sprintf("it stands outside of %s, and was read (%s)", c.tree.Root(), files), do)
+	}
 }
 
 // settings reads what of nagios.cfg changes what is checked.

@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +75,31 @@ func TestEachAttributeHasAFate(t *testing.T) {
 				t.Errorf("%s: %s", dir, note)
 			}
 		}
+	}
+}
+
+// TestWhatIsReadFromOutsideIsListed: in a copy of a tree, what is not there is read from this machine.
+func TestWhatIsReadFromOutsideIsListed(t *testing.T) {
+	here, copied := t.TempDir(), t.TempDir()
+	for file, text := range map[string]string{
+		filepath.Join(here, "objects", "a.cfg"): "define host {\n\thost_name a\n}\n", filepath.Join(here, "conf.d", "b.cfg"): "define host {\n\thost_name b\n}\n",
+		filepath.Join(here, "conf.d", "c.cfg"): "define host {\n\thost_name c\n}\n", filepath.Join(copied, "a.cfg"): "define host {\n\thost_name a-copy\n}\n",
+		filepath.Join(copied, "nagios.cfg"): "cfg_file=" + here + "/objects/a.cfg\ncfg_dir=" + here + "/conf.d\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, d := carry(t, copied, Options{})
+	want := "nagios.cfg:2: " + here + "/conf.d: it stands outside of " + copied + ", and was read (2 files); copy it there too if another machine's is meant"
+	if got := notes(r, copied); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if len(d.Hosts) != 3 || d.Hosts[0].Name != "a-copy" {
+		t.Errorf("the hosts are %+v", d.Hosts)
 	}
 }
 
