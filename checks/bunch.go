@@ -136,12 +136,20 @@ func tally(list []*bunch) string {
 	}
 	var parts []string
 	if bad > 0 {
-		parts = append(parts, fmt.Sprintf("%d problems (%s)", bad, some(problems)))
+		parts = append(parts, fmt.Sprintf("%s (%s)", counted(bad, "problem", "problems"), some(problems)))
 	}
 	if well > 0 {
-		parts = append(parts, fmt.Sprintf("%d checks are OK again (%s)", well, some(recoveries)))
+		parts = append(parts, fmt.Sprintf("%s OK again (%s)", counted(well, "check is", "checks are"), some(recoveries)))
 	}
-	return fmt.Sprintf("on %d hosts: %s", len(hosts), strings.Join(parts, ", "))
+	return fmt.Sprintf("on %s: %s", counted(len(hosts), "host", "hosts"), strings.Join(parts, ", "))
+}
+
+// counted writes a number with the words for one or for many.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func some(set map[string]bool) string {

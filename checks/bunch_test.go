@@ -3,6 +3,8 @@ package checks
 import (
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 func TestTimesAsPeopleSayThem(t *testing.T) {
@@ -10,5 +12,16 @@ func TestTimesAsPeopleSayThem(t *testing.T) {
 		if got := short(d); got != want {
 			t.Errorf("%s is said as %s, want %s", d, got, want)
 		}
+	}
+}
+
+// TestOneIsNotMany: a subject read "on 1 hosts: 1 problems (backup), 1 checks are OK again".
+func TestOneIsNotMany(t *testing.T) {
+	row := outboxRow{Event: Event{Key: model.Key{Task: "backup", Host: "loki"}}}
+	one := func(on model.Transition) *bunch {
+		return &bunch{on: string(on), task: "backup", rows: []outboxRow{row}}
+	}
+	if got, want := tally([]*bunch{one(model.Problem), one(model.Recovery)}), "on 1 host: 1 problem (backup), 1 check is OK again (backup)"; got != want {
+		t.Errorf("one problem is told as %q, want %q", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -30,6 +31,9 @@ func (e *NoCheckError) Error() string {
 	case e.Key.Host == "":
 		return "there is no check or host " + e.Key.Task
 	case e.Key.Task == "":
+		if strings.ContainsAny(e.Key.Host, " \t") { // several words in one pair of quotes
+			return fmt.Sprintf("there is no host %q; write TASK on HOST as words of their own", e.Key.Host)
+		}
 		return "there is no check on " + e.Key.Host
 	}
 	return fmt.Sprintf("there is no check %s", e.Key)
@@ -180,6 +184,9 @@ func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *model.Def
 	_, after := model.Usable(files, made, m.conf().Plugins)
 	for _, x := range after {
 		if d != nil && d.Is(x) || !slices.ContainsFunc(before, x.Is) {
+			if d == nil {
+				return fmt.Errorf("%w: %s %s uses the %s %s; change it or take it away first (%s)", model.ErrInvalid, x.Kind, x.Name, kind, name, x.Trouble)
+			}
 			return fmt.Errorf("%w: %s", model.ErrInvalid, x.Trouble)
 		}
 	}

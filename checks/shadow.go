@@ -58,7 +58,10 @@ func (m *Monitor) behind(name string) string {
 	if own != nil && !own.down && own.by.By != model.ByNothing && m.cat.Runs[name] {
 		return ""
 	}
-	return "what it is reached by is down: " + strings.Join(parents, ", ")
+	if len(parents) > 1 {
+		return "its ways are down: " + strings.Join(parents, ", ")
+	}
+	return "its way is down: " + strings.Join(parents, ", ")
 }
 
 // linkedTo gives the first pair that a pair depends on, of those that count, and that is a problem; also one that is not run because

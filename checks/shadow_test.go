@@ -63,7 +63,7 @@ host_tasks: [{tasks: [disk, http], hosts: ["web[1-2]"]}]
 		gw := "gw can not be reached: no answer"
 		g.wantLines(gw)
 		list, err := g.List(t.Context(), Filter{Task: model.HostAnswers, Host: "web2"})
-		if err != nil || len(list) != 1 || list[0].Hidden != "what it is reached by is down: sw" {
+		if err != nil || len(list) != 1 || list[0].Hidden != "its way is down: sw" {
 			t.Errorf("%+v %v", list, err)
 		}
 		// Nothing of it is forgotten.

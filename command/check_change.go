@@ -94,15 +94,9 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		if err != nil {
 			return Answer{}, &UserError{Msg: err.Error(), Kind: ErrUsage}
 		}
-		list = slices.DeleteFunc(list, func(v checks.View) bool {
-			bad := v.Status.Worse(was)
-			if bad {
-				worse = append(worse, fmt.Sprintf("%s is %s by now, and is not acknowledged", v.Key, v.Status))
-			}
-			return bad
-		})
-		if len(list) == 0 {
-			return Answer{}, &UserError{Msg: strings.Join(worse[:min(len(worse), 10)], "; ")}
+		list, worse = e.asSeen(list, was)
+		if len(list) == 0 && len(worse) > 0 {
+			return Answer{}, notAcknowledged(worse)
 		}
 	}
 	keys, err := e.Checks.Acknowledge(ctx, keysOf(list), ack)
@@ -123,21 +117,48 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 			taken = append(taken, fmt.Sprintf("%s is acknowledged by %s%s; `check unack %s` ends that.", v.Key, v.Ack.By, untilWhen(*v.Ack), v.Key))
 		}
 	}
-	if len(keys) == 0 && len(taken) > 0 {
+	switch {
+	case len(keys) > 0:
+	case len(worse) > 0:
+		return Answer{}, notAcknowledged(worse)
+	case len(taken) > 0:
 		return Answer{}, &UserError{Msg: strings.TrimSuffix(taken[0], ".")}
-	}
-	if len(keys) == 0 {
+	case over < len(list):
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s: there is nothing left to acknowledge", task, with["on"])}
+	default:
 		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s is OK; there is nothing to acknowledge", task, with["on"])}
 	}
 	a := say("I say no more of %s %s.", keyNames(keys), until)
 	a.Lines = append(append(a.Lines, worse[:min(len(worse), 10)]...), taken...)
-	if with["was"] != "" && over > 0 {
-		a.Lines = append(a.Lines, fmt.Sprintf("%d of these are OK by now.", over))
+	if with["was"] != "" && over > 0 && !isPattern(task) && !isPattern(with["on"]) { // of a pattern nobody knows which of them were seen as problems
+		a.Lines = append(a.Lines, fmt.Sprintf("%d of these %s OK by now.", over, isAre(over)))
 	}
 	a.Bad = len(worse) > 0
 	a.Data = keys
 	return a, nil
 }
+
+// asSeen gives those that are no worse than they were seen, and what to say of the others. One that is worse and acknowledged is
+// left as it is, and of it there is nothing to say.
+func (e *Env) asSeen(list []checks.View, was model.Status) (left []checks.View, worse []string) {
+	for _, v := range list {
+		switch {
+		case !v.Status.Worse(was):
+			left = append(left, v)
+		case v.Ack == nil || !v.Ack.Until.IsZero() && !e.Now().Before(v.Ack.Until):
+			worse = append(worse, fmt.Sprintf("%s is %s by now, and is not acknowledged", v.Key, v.Status))
+		}
+	}
+	return left, worse
+}
+
+// notAcknowledged is the answer where nothing but what is worse by now was left.
+func notAcknowledged(worse []string) error {
+	return &UserError{Msg: strings.Join(worse[:min(len(worse), 10)], "; ")}
+}
+
+// isPattern reports whether a word may mean many.
+func isPattern(word string) bool { return strings.ContainsAny(word, "*?[@") }
 
 // untilWhen says how long an acknowledgement holds.
 func untilWhen(a checks.Ack) string {

@@ -316,7 +316,7 @@ func checkMetrics(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 	}
 	a := Answer{Data: list}
 	if len(list) == 0 {
-		a.Lines = []string{"no values are summed up for that"}
+		a.Lines = []string{"there are no values of that in this time: the check gives no performance data, or none is summed up yet (each five minutes)"}
 	}
 	for _, s := range list {
 		low, high, sum, n := s.Points[0].Min, s.Points[0].Max, 0.0, int64(0)
@@ -352,7 +352,7 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 		}
 		l := fmt.Sprintf("%d: %s on %s %suntil %s, by %s", d.ID, d.Task, d.Host, from, plain.Time(d.Until), d.By)
 		if d.Name != "" {
-			l = fmt.Sprintf("%s: %s on %s %suntil %s, each %s", d.Name, d.Task, d.Host, from, plain.Time(d.Until), d.Every)
+			l = fmt.Sprintf("%s: %s on %s %suntil %s, with the period %s", d.Name, d.Task, d.Host, from, plain.Time(d.Until), d.Every)
 			if d.Until.IsZero() {
 				l = fmt.Sprintf("%s: %s on %s always, for %s has no end", d.Name, d.Task, d.Host, d.Every)
 			}

@@ -268,10 +268,20 @@ func readYAML(b []byte, into any) error {
 		if strings.HasPrefix(le.Message, "cannot construct") {
 			what = "a value is of the wrong kind"
 		}
-		return fmt.Errorf("line %d: %s: %s", le.Mark.Line, what, le.Message)
+		return fmt.Errorf("line %d: %s: %s", le.Mark.Line, what, inWords(le.Message))
 	}
 	return errors.New(noField.ReplaceAllString(OneLine(err), `there is no key "$1" here`))
 }
+
+// inWords says without words of Go what is wrong with a value.
+func inWords(message string) string {
+	if m := noTime.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("%q is no time; write a number with its unit, as in 5s or 5m", m[1])
+	}
+	return message
+}
+
+var noTime = pattern.New("^cannot construct \\S+ `(.*)` into time\\.Duration$")
 
 var noField = pattern.New(`field (\S+) not found in type \S+`)
 
