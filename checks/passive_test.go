@@ -187,3 +187,40 @@ func TestExpectedOfAPassiveTask(t *testing.T) {
 		}
 	})
 }
+
+// A passive check is not asked for, as what depends on it would wait for an answer that nobody gives; its last result counts.
+func TestNobodyAsksAPassiveCheck(t *testing.T) {
+	bubble(t, `
+tasks: [{name: backup, passive: true}, {name: disk, command: x, attempts: 1, schedule: "@every 10m", depends: [backup]}]
+host_tasks: [{tasks: [backup, disk], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+		g.give(model.OK, "saved")
+		time.Sleep(30 * time.Minute)
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		g.forgetRuns()
+		for start := g.wall(); len(g.times(model.Key{Task: "disk", Host: "loki"})) == 0; time.Sleep(time.Second) {
+			if g.wall().Sub(start) > 20*time.Minute {
+				t.Fatal("it did not run")
+			}
+		}
+		time.Sleep(10 * time.Second)
+		problem := "disk is CRITICAL on loki: full. `check show disk on loki`"
+		g.wantLines(problem)
+		var open int
+		if err := g.DB.QueryRow(t.Context(), "SELECT COUNT(*) FROM check_outbox WHERE kind = ?", rowRun).Scan(&open); err != nil || open != 0 {
+			t.Errorf("%d runs are asked for; %v", open, err)
+		}
+		// While it is a problem nothing is told of what depends on it.
+		g.says(func(model.Key, int) outcome { return outcome{} })
+		time.Sleep(15 * time.Minute)
+		g.give(model.Critical, "the tape is full")
+		time.Sleep(time.Minute)
+		g.give(model.Critical, "the tape is full")
+		g.give(model.Critical, "the tape is full")
+		g.says(func(model.Key, int) outcome { return outcome{exit: 2, stdout: "full"} })
+		time.Sleep(15 * time.Minute)
+		if got := g.lines(); len(got) != 3 || !strings.HasPrefix(got[2], "backup is CRITICAL on loki") {
+			t.Errorf("%q", got)
+		}
+	})
+}
