@@ -118,8 +118,8 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	case now.Sub(at) > oldestGiven:
 		return settled{}, fmt.Errorf("%w: %s is more than %s ago; deliver results as they come, or leave out at", model.ErrInvalid, plain.Time(at), plain.Duration(oldestGiven))
 	}
-	if last := p.stand.Heard; at.Before(last) && !last.After(now) {
-		return settled{}, fmt.Errorf("%w: a result of %s is on record, which is newer than this one of %s; it does not count", model.ErrInvalid, plain.Time(last), plain.Time(at))
+	if err := p.tooLate(at, now); err != nil {
+		return settled{}, err
 	}
 	out := outcome{exit: g.Exit, stdout: g.Output}
 	if g.Status != nil {
@@ -127,6 +127,19 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	}
 	s := m.settleResult(&finished{p: p, due: at, at: at, out: out, given: g}, now)
 	return s, nil
+}
+
+// tooLate says why a result of some time is no news: it counts no more, or what came after it is on record. It would end a problem that
+// was found since, or begin one that is over.
+func (p *pair) tooLate(at, now time.Time) error {
+	last := p.stand.At
+	switch fresh := p.Def.Fresh; {
+	case fresh > 0 && !now.Before(at.Add(fresh)):
+		return fmt.Errorf("%w: this result is of %s, and a result counts for %s (fresh), which is over: it is %s here; deliver results as they come, leave out at, or give the task a longer fresh", model.ErrInvalid, plain.Time(at), plain.Duration(fresh), plain.Time(now))
+	case !at.Before(last) || last.After(now):
+		return nil
+	}
+	return fmt.Errorf("%w: a result of %s is on record (%s), which is newer than this one of %s; it does not count. Deliver results as they come, or leave out at", model.ErrInvalid, plain.Time(last), p.stand.Status, plain.Time(at))
 }
 
 // unknown says why a result cannot be taken of a check that is not declared. mu is held.

@@ -151,7 +151,7 @@ func TestWhatCannotBeDelivered(t *testing.T) {
 			{Given{Key: model.Key{Task: "nothing", Host: "loki"}}, "there is no check nothing on loki"},
 			{Given{Key: backupLoki, At: g.wall().Add(time.Hour)}, "is in the future"},
 			{Given{Key: backupLoki, At: g.wall().Add(-2 * time.Hour)}, "is more than 1h ago"},
-			{Given{Key: backupLoki, At: g.wall().Add(-10 * time.Minute)}, "which is newer than this one"},
+			{Given{Key: backupLoki, At: g.wall().Add(-10 * time.Minute)}, "is on record (OK), which is newer than this one"},
 		} {
 			if _, _, err := g.Give(t.Context(), x.g); err == nil || !strings.Contains(err.Error(), x.want) {
 				t.Errorf("%+v: %v, want %s", x.g, err, x.want)
@@ -221,6 +221,42 @@ host_tasks: [{tasks: [backup, disk], hosts: [loki]}]
 		time.Sleep(15 * time.Minute)
 		if got := g.lines(); len(got) != 3 || !strings.HasPrefix(got[2], "backup is CRITICAL on loki") {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// What was so before what is known already is no news: it ends no problem, and stands nowhere in the history.
+func TestDeliveriesInOrder(t *testing.T) {
+	bubble(t, "tasks: [{name: backup, passive: true, fresh: 20s}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
+		late := func(ago time.Duration, want string) {
+			t.Helper()
+			ok := model.OK
+			if _, _, err := g.Give(t.Context(), Given{Key: backupLoki, Status: &ok, At: g.wall().Add(-ago)}); err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, model.ErrInvalid) {
+				t.Errorf("a result of %s ago: %v, want %q", ago, err, want)
+			}
+		}
+		time.Sleep(40*time.Minute + 5*time.Second)
+		late(32*time.Minute, "a result counts for 20s (fresh)")
+		missed, err := g.Show(t.Context(), backupLoki)
+		if err != nil || missed.Status != model.Unknown {
+			t.Errorf("%+v %v", missed, err)
+		}
+		time.Sleep(time.Second)
+		late(g.wall().Sub(missed.At)+time.Second, "is on record (UNKNOWN), which is newer than this one")
+		g.give(model.OK, "saved")
+		time.Sleep(15 * time.Second)
+		late(16*time.Second, "is on record (OK), which is newer than this one")
+		late(20*time.Second, "a result counts for 20s (fresh)")
+		g.give(model.OK, "saved")
+		res, err := g.Results(t.Context(), ResultFilter{Keys: []model.Key{backupLoki}})
+		for i := 1; i < len(res); i++ {
+			if res[i].At.After(res[i-1].At) {
+				t.Errorf("%v stands before %v", res[i-1], res[i])
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if got := g.lines(); err != nil || len(got) != 2 || !strings.HasPrefix(got[1], "backup is OK again on loki after ") {
+			t.Errorf("%q %v", got, err)
 		}
 	})
 }
