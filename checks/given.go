@@ -21,8 +21,8 @@ type Given struct {
 	Output string        // as a plugin prints it
 	Perf   string        // performance data that Output does not have
 	At     time.Time     // when it was so; zero: now
-	// ID of the delivery: with the same one it counts once, however often it comes. "": it counts each time. Hash is of what was
-	// delivered.
+	// ID of the delivery: with the same one a result of a check counts once, however often it comes. "": it counts each time. Hash is of
+	// what was delivered.
 	ID, Hash string
 }
 
@@ -176,13 +176,17 @@ func (p *pair) hear(f *finished) judged {
 	return j
 }
 
-// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one had its ID.
+// id gives that under which a delivery is on record: one of another check is another one. Older ones stand there by their ID alone,
+// which never begins with a slash.
+func (g *Given) id() string { return "/" + g.Host + "/" + g.Task + "/" + g.ID }
+
+// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one of the check had its ID.
 func givenBefore(ctx context.Context, db store.Querier, g *Given) error {
 	if g.ID == "" {
 		return nil
 	}
 	var hash string
-	err := db.QueryRow(ctx, "SELECT hash FROM check_given WHERE id = ?", g.ID).Scan(&hash)
+	err := db.QueryRow(ctx, "SELECT hash FROM check_given WHERE id = ? OR id = ? AND hash = ? ORDER BY id LIMIT 1", g.id(), g.ID, g.Hash).Scan(&hash)
 	switch {
 	case errors.Is(err, store.ErrNoRows):
 		return nil
@@ -199,7 +203,7 @@ func noteGiven(ctx context.Context, tx store.Tx, g *Given, now time.Time) error 
 	if g.ID == "" {
 		return nil
 	}
-	n, err := tx.Exec(ctx, "INSERT INTO check_given (id, hash, at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", g.ID, g.Hash, now.UnixMilli())
+	n, err := tx.Exec(ctx, "INSERT INTO check_given (id, hash, at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", g.id(), g.Hash, now.UnixMilli())
 	if err == nil && n == 0 { // another node has just taken it
 		err = givenBefore(ctx, tx, g)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/store"
 )
 
 const passiveBackup = `
@@ -257,6 +258,40 @@ func TestDeliveriesInOrder(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if got := g.lines(); err != nil || len(got) != 2 || !strings.HasPrefix(got[1], "backup is OK again on loki after ") {
 			t.Errorf("%q %v", got, err)
+		}
+	})
+}
+
+// A key is of one check: whoever names each day's delivery by its date does so for all hosts.
+func TestTheKeyOfADeliveryIsOfItsCheck(t *testing.T) {
+	bubble(t, "tasks: [{name: backup, passive: true}]\nhost_tasks: [{tasks: [backup], hosts: [loki, thor]}]\n", func(t *testing.T, g *ground) {
+		deliver := func(host, hash string) (bool, error) {
+			_, again, err := g.Give(t.Context(), Given{Key: model.Key{Task: "backup", Host: host}, ID: "alice/today", Hash: hash})
+			return again, err
+		}
+		for _, host := range []string{"loki", "thor"} {
+			if again, err := deliver(host, host); again || err != nil {
+				t.Errorf("%s: again %v %v", host, again, err)
+			}
+			if again, err := deliver(host, host); !again || err != nil {
+				t.Errorf("%s a second time: again %v %v", host, again, err)
+			}
+			if _, err := deliver(host, "other"); !errors.Is(err, ErrOtherGiven) {
+				t.Errorf("%s with another result: %v", host, err)
+			}
+		}
+		// What an older Jarvis has noted, by the person alone, came before as well.
+		if err := g.DB.Write(t.Context(), func(tx store.Tx) error {
+			_, err := tx.Exec(t.Context(), "UPDATE check_given SET id = 'alice/today' WHERE hash = 'thor'")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := deliver("thor", "thor"); !again || err != nil {
+			t.Errorf("of an older Jarvis: again %v %v", again, err)
+		}
+		if again, err := deliver("loki", "loki"); !again || err != nil {
+			t.Errorf("beside one of an older Jarvis: again %v %v", again, err)
 		}
 	})
 }
