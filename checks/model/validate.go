@@ -285,6 +285,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Command != "" && len(t.Args) > 0 {
 		wrong.add("args are for a plugin; a command has them in its line")
 	}
+	checkArgs(t.Args, &wrong)
 	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 || t.Retry < 0 {
 		wrong.add("timeout, jitter, attempts and retry cannot be negative")
 	}
