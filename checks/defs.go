@@ -119,6 +119,9 @@ func (m *Monitor) Define(ctx context.Context, d model.Definition) error {
 	if !model.IsName(d.Name) {
 		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", model.ErrInvalid, d.Name)
 	}
+	if err := model.CheckName(d.Name, d.YAML); err != nil {
+		return err
+	}
 	if _, err := model.ParseDefinition(d.Kind, d.Name, d.YAML); err != nil {
 		return err
 	}

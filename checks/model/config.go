@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -262,7 +263,7 @@ func readYAML(b []byte, into any) error {
 	var le *yaml.LoadError
 	switch {
 	case err == nil:
-		return nil
+		return zeroByte(reflect.ValueOf(into), "")
 	case errors.As(err, &le) && le.Mark.Line > 0 && !noField.MatchString(err.Error()):
 		what := "this is not YAML"
 		if strings.HasPrefix(le.Message, "cannot construct") {

@@ -239,8 +239,12 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 			}
 		}
 	}
-	if ht.Attempts < 0 {
-		return errors.New("attempts is negative")
+	var wrong sentence
+	if checkAttempts(ht.Attempts, &wrong); ht.Attempts < 0 {
+		wrong.add("attempts is negative")
+	}
+	if err := wrong.err(); err != nil {
+		return err
 	}
 	if err := checkVars(ht.Vars); err != nil || ht.Template {
 		return err
@@ -286,6 +290,7 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		wrong.add("args are for a plugin; a command has them in its line")
 	}
 	checkArgs(t.Args, &wrong)
+	checkAttempts(t.Attempts, &wrong)
 	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 || t.Retry < 0 {
 		wrong.add("timeout, jitter, attempts and retry cannot be negative")
 	}
@@ -329,6 +334,15 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		wrong.add("%v", err)
 	}
 	return wrong.err()
+}
+
+// mostAttempts is the most that attempts may be: with one a minute, most of a day.
+const mostAttempts = 1000
+
+func checkAttempts(n int, wrong *sentence) {
+	if n > mostAttempts {
+		wrong.add("attempts is %d; it is %d at most", n, mostAttempts)
+	}
 }
 
 // sentence gathers what is wrong with one definition.
