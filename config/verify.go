@@ -61,7 +61,7 @@ func (c *Config) parts() error {
 	c.read.add(c.Zone.Check(), "zone")
 	c.read.add(c.Freeze.Check(), "freeze")
 	c.read.add(c.Checks.Check(), "checks")
-	c.read.add(c.Checks.CheckMail(c.Mail.Server), "checks")
+	c.read.add(c.Checks.CheckContacts(c.Mail.Server), "checks")
 	var rooms []bot.Room
 	whole := true
 	for i, ch := range c.Chat {

@@ -32,10 +32,18 @@ func (c *Contact) check() error {
 	if len(c.Command) == 0 {
 		return nil
 	}
-	file := c.Command[0]
-	if !filepath.IsAbs(file) {
+	if file := c.Command[0]; !filepath.IsAbs(file) {
 		return fmt.Errorf("has the command %q; it begins with the whole path of a program, as in /usr/local/bin/sms", file)
 	}
+	return nil
+}
+
+// program says why the program of one cannot be run now. That is trouble of this contact alone: its letters wait for it.
+func (c *Contact) program() error {
+	if len(c.Command) == 0 || c.check() != nil {
+		return nil
+	}
+	file := c.Command[0]
 	if st, err := os.Stat(file); err != nil {
 		return fmt.Errorf("has a command that is not there: %w", err)
 	} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
@@ -44,10 +52,11 @@ func (c *Contact) check() error {
 	return nil
 }
 
-// CheckMail says which contacts are told by mail while no server takes any.
-func (c *Config) CheckMail(server string) error {
+// CheckContacts says which contacts cannot be told: by mail while no server takes any, or by a program that is not there. It keeps no
+// server from its work.
+func (c *Config) CheckContacts(server string) error {
 	all, err := c.Load()
-	if server != "" || err != nil { // Check tells that
+	if err != nil { // Check tells that
 		return nil
 	}
 	var wrong mistake.List
@@ -56,8 +65,11 @@ func (c *Config) CheckMail(server string) error {
 		if i < len(c.Contacts) {
 			key = fmt.Sprintf("checks.contacts[%d]", i)
 		}
-		if x.Mail != "" {
+		if x.Mail != "" && server == "" {
 			wrong.At(key, ": contact %s is told by mail, and mail.server is not set", x.Name)
+		}
+		if err := x.program(); err != nil {
+			wrong.At(key, ": contact %s %v", x.Name, err)
 		}
 	}
 	return wrong.Err()

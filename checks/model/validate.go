@@ -19,6 +19,27 @@ import (
 // Check says all that is wrong with what is written.
 func (c *Config) Check() error {
 	var wrong mistake.List
+	c.checkSettings(&wrong)
+	all, err := c.Load()
+	if err != nil {
+		wrong.At("checks", ": %v", err)
+		all = c.Defs.clone()
+	}
+	for _, f := range all.faults(c.Plugins) {
+		key := "checks.dir"
+		if c.inline(f) {
+			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
+		}
+		wrong.At(key, ": %v", f.err)
+	}
+	return wrong.Err()
+}
+
+// inline reports whether a fault is of what jarvis.yaml itself declares.
+func (c *Config) inline(f fault) bool { return f.index < c.count(f.kind) }
+
+// checkSettings says what is wrong beside what is declared.
+func (c *Config) checkSettings(wrong *mistake.List) {
 	if c.CatchUp != "" && c.CatchUp != Skip && c.CatchUp != Once {
 		wrong.At("checks.catch_up", "is %q; it is skip or once", c.CatchUp)
 	}
@@ -44,20 +65,6 @@ func (c *Config) Check() error {
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
-	all, err := c.Load()
-	if err != nil {
-		wrong.At("checks", ": %v", err)
-		all = c.Defs.clone()
-	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindDowntime: len(c.Downtimes), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
-	for _, f := range all.faults(c.Plugins) {
-		key := "checks.dir"
-		if f.index < inline[f.kind] {
-			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
-		}
-		wrong.At(key, ": %v", f.err)
-	}
-	return wrong.Err()
 }
 
 var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
