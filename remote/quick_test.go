@@ -212,3 +212,14 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		}
 	})
 }
+
+// The played hosts of the demo run checks as real ones do: what a shell exports reaches the shells that it starts.
+func TestQuickOnAPlayedHost(t *testing.T) {
+	_, target := sandbox(t)
+	p := remote.NewPool(remote.PoolConfig{})
+	defer p.Close()
+	res, err := p.Quick(t.Context(), target, `echo OK from $(hostname), "$A"`, map[string]string{"A": "b c"})
+	if err != nil || res.Exit != 0 || res.Stdout != "OK from loki, b c\n" {
+		t.Errorf("%+v, %v", res, err)
+	}
+}

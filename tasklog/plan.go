@@ -2,6 +2,7 @@ package tasklog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -59,6 +60,8 @@ type walked struct {
 	id string // "" when it is part of done
 	at string // the commit that brings it; another one than its ID says when history was rewritten
 	p  Pending
+	// was is what it replaces, and what has begun: with its old text it is that again.
+	was *walked
 }
 
 // plan reads what was fetched. The error is a *Trouble when the repository is not in order; then the plan, if there is one,
@@ -119,13 +122,15 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	if err := l.authors(ctx, p.merge); err != nil {
 		return nil, err
 	}
+	var edit *Trouble // what has run was edited, and is not put back yet
+	at := 0           // where
 	for i, c := range p.merge {
 		file, entries, err := read[i].file, read[i].entries, read[i].err
 		if err != nil {
 			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
 			le, isList := err.(*listError)
 			if isList && i < len(p.merge)-1 {
-				old := ran(le, c, func(id string) bool { return p.finished[id] || id == running })
+				old := did(le.ran, c, le.file, func(id string) bool { return p.finished[id] || id == running })
 				list, mixed = append(list, old...), mixed || len(old) > 0
 				p.unread[c] = true
 				continue // a later commit may have put it right; its other tasks are that commit's
@@ -135,17 +140,31 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 			return l.until(p, i, list, err)
 		}
 		found, rest := find(lost, list, entries, c, running)
-		list, mixed, lost = append(list, found...), mixed || len(found) > 0, rest
-		if mixed {
-			list, mixed = ordered(list, entries), false
+		walk, several := append(slices.Clone(list), found...), mixed || len(found) > 0
+		if several {
+			walk = ordered(walk, entries)
 		}
-		p.notes = odd(file, entries)
 		p.inherit(c, entries)
-		now, err := l.next(ctx, list, file, entries, c, p.finished, running)
-		if err != nil {
-			return l.until(p, i, list, err)
+		now, err := l.next(ctx, walk, file, entries, c, p.finished, running)
+		var trouble *Trouble
+		if errors.As(err, &trouble) {
+			// A later commit may have put the old text back: the walk goes on from the list before.
+			if edit == nil || about(edit) != about(trouble) {
+				edit, at = trouble, i
+			}
+			old := did(entries, c, file, func(id string) bool { return p.finished[id] || id == running })
+			list, mixed = append(list, old...), mixed || len(old) > 0
+			p.unread[c] = true
+			continue
+		} else if err != nil {
+			return nil, err
 		}
+		lost, mixed, edit = rest, false, nil
+		p.notes = odd(file, entries)
 		list = now
+	}
+	if edit != nil {
+		return l.until(p, at, list, edit)
 	}
 	p.sort(list)
 	if n := len(p.pending); n > l.cfg.MaxTasks {
@@ -319,21 +338,41 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 			if author == "" {
 				author, at = l.author(ctx, commit), l.date(ctx, commit)
 			}
+			back, err := l.putBack(ctx, edited(gone, list[h.a:h.b], entries[h.c:h.d], i-h.c), entries[i].task)
+			if err != nil {
+				return nil, err
+			} else if back != nil {
+				out[i] = *back
+				continue
+			}
+			var was *walked
 			p := Pending{Task: entries[i].task, Commit: commit, Position: i + 1, File: file, Line: entries[i].line, Author: author, At: at}
 			if w := edited(gone, list[h.a:h.b], entries[h.c:h.d], i-h.c); w != nil && !finished[w.id] {
-				if p.Edits = w.p.Edits; p.Edits == "" {
+				if p.Edits, was = w.p.Edits, w.was; p.Edits == "" {
 					where, err := l.past.begun(ctx, &w.p)
 					if err != nil {
 						return nil, err
 					} else if where != "" {
-						p.Edits = w.id
+						p.Edits, was = w.id, w
 					}
 				}
 			}
-			out[i] = walked{id: p.ID(), at: commit, p: p}
+			out[i] = walked{id: p.ID(), at: commit, p: p, was: was}
 		}
 	}
 	return out, nil
+}
+
+// putBack gives what a task was before its edit, where it has its old text again and the edited one has not begun; nil otherwise.
+func (l *Repo) putBack(ctx context.Context, w *walked, now Task) (*walked, error) {
+	if w == nil || w.was == nil || w.was.p.Task.key() != now.key() {
+		return nil, nil
+	}
+	where, err := l.past.begun(ctx, &w.p)
+	if err != nil || where != "" {
+		return nil, err
+	}
+	return w.was, nil
 }
 
 // edited gives what a new entry was before: of all that is gone what is called so, else what stood in its place.
@@ -353,12 +392,18 @@ func edited(gone, here []walked, now []entry, i int) *walked {
 	return nil
 }
 
-// ran gives what an earlier version ran of a list that is refused now.
-func ran(le *listError, commit string, did func(id string) bool) []walked {
+// about gives what a trouble says, without where: a task that is edited again is told by its first edit.
+func about(t *Trouble) string {
+	what, _, _ := strings.Cut(t.Msg, " (")
+	return what
+}
+
+// did gives what was run of a list that does not count.
+func did(entries []entry, commit, file string, ran func(id string) bool) []walked {
 	var out []walked
-	for i, e := range le.ran {
-		p := Pending{Task: e.task, Commit: commit, Position: i + 1, File: le.file, Line: e.line}
-		if did(p.ID()) {
+	for i, e := range entries {
+		p := Pending{Task: e.task, Commit: commit, Position: i + 1, File: file, Line: e.line}
+		if ran(p.ID()) {
 			out = append(out, walked{id: p.ID(), at: commit, p: p})
 		}
 	}

@@ -260,6 +260,27 @@ func TestWhatWaits(t *testing.T) {
 			r.finishAll(w.t)
 			w.sh("git commit -q --amend -m other; git push -qf origin master")
 		}, "^trouble: the branch done holds the commit [0-9a-f]{8} by Alice .change., which the wanted branch does not: its history was rewritten"},
+		{"edited after it ran, and put back", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b"))
+			r.finishAll(w.t)
+			w.list(entries("a2", "b"))
+			w.list(entries("a", "b"))
+		}, "^$"},
+		{"edited after it ran, put back, and more", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b"))
+			r.finishAll(w.t)
+			w.list(entries("a2", "b", "c"))
+			w.list(entries("a3", "b", "c"))
+			w.list(entries("a", "b", "c"))
+			w.list(entries("a", "b", "c", "d"))
+		}, "^c/3 d/4$"},
+		{"edited after it ran, and another after that", nil, func(w *world, r *Repo) {
+			w.list(entries("a", "b"))
+			r.finishAll(w.t)
+			w.list(entries("a2", "b"))
+			w.sh("git config user.name Bob")
+			w.list(entries("a2", "b", "c"))
+		}, "^trouble: the task \"a\" was edited after it ran .*by Alice.; put the old text back"},
 		{"a merge of a pull request is rewritten", nil, func(w *world, r *Repo) {
 			w.sh("git checkout -q -b pr; git commit -q --allow-empty -m pr; git checkout -q master; git commit -q --allow-empty -m more; git push -q origin master")
 			r.finishAll(w.t)
@@ -577,6 +598,21 @@ func TestAnEditOfWhatHasRun(t *testing.T) {
 	if got := waiting(r); got != "" {
 		t.Errorf("a person said done: %s", got)
 	}
+	// What has begun and failed, was edited, and has its old text again, is what it was.
+	begun := w.list(entries("b")+one("[web81]", "y")+one("[web82]", "z")) + "-3"
+	rec.ran[begun] = "it failed on web82"
+	w.list(entries("b") + one("[web81]", "y") + one("[web82]", "zz"))
+	if got := waiting(r); !strings.Contains(got, "was edited after it ran") {
+		t.Errorf("edited after it failed: %s", got)
+	}
+	w.list(entries("b") + one("[web81]", "y") + one("[web82]", "z"))
+	if got := waiting(r); got != "a/3" {
+		t.Errorf("put back after it failed: %s", got)
+	}
+	if p, _ := r.refresh(t.Context()); len(p.pending) != 1 || p.pending[0].ID() != begun {
+		t.Errorf("it is %+v, want %s", p.pending, begun)
+	}
+	w.list(entries("b") + one("[web81]", "y"))
 	// Taken back is taken back.
 	fourth := w.list(entries("b")+one("[web81]", "y")+entries("c")) + "-3"
 	rec.ran[fourth] = "it failed on the server itself"
