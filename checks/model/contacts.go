@@ -52,23 +52,28 @@ func (c *Contact) program() error {
 	return nil
 }
 
-// CheckContacts says which contacts cannot be told: by mail while no server takes any, or by a program that is not there. It keeps no
-// server from its work.
-func (c *Config) CheckContacts(server string) error {
-	all, err := c.Load()
-	if err != nil { // Check tells that
+// CheckMail says which contacts are told by mail while no server takes any.
+func (c *Config) CheckMail(server string) error {
+	return c.eachContact(func(x *Contact) error {
+		if x.Mail != "" && server == "" {
+			return errors.New("is told by mail, and mail.server is not set")
+		}
 		return nil
-	}
+	})
+}
+
+// CheckPrograms says which contacts are told by a program that is not there. It keeps no server from starting.
+func (c *Config) CheckPrograms() error { return c.eachContact((*Contact).program) }
+
+func (c *Config) eachContact(check func(*Contact) error) error {
+	all, _ := c.loadEach(func(string) bool { return false }) // Check tells the rest
 	var wrong mistake.List
 	for i, x := range all.Contacts {
 		key := "checks.dir"
 		if i < len(c.Contacts) {
 			key = fmt.Sprintf("checks.contacts[%d]", i)
 		}
-		if x.Mail != "" && server == "" {
-			wrong.At(key, ": contact %s is told by mail, and mail.server is not set", x.Name)
-		}
-		if err := x.program(); err != nil {
+		if err := check(&x); err != nil {
 			wrong.At(key, ": contact %s %v", x.Name, err)
 		}
 	}

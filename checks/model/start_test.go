@@ -59,7 +59,7 @@ func TestWhatIsBrokenAtTheStart(t *testing.T) {
 	if err := c.Check(); err != nil {
 		t.Error(err)
 	}
-	if err := c.CheckContacts(""); err == nil || !strings.Contains(err.Error(), "contact phone has a command that is not there") {
+	if err := c.CheckPrograms(); err == nil || !strings.Contains(err.Error(), "contact phone has a command that is not there") {
 		t.Error(err)
 	}
 	// What stands in jarvis.yaml alone is refused.

@@ -20,10 +20,9 @@ import (
 func (c *Config) Check() error {
 	var wrong mistake.List
 	c.checkSettings(&wrong)
-	all, err := c.Load()
-	if err != nil {
+	all, broken := c.loadEach(func(string) bool { return false })
+	for _, err := range broken {
 		wrong.At("checks", ": %v", err)
-		all = c.Defs.clone()
 	}
 	for _, f := range all.faults(c.Plugins) {
 		key := "checks.dir"
