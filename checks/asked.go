@@ -31,7 +31,7 @@ func (m *Monitor) runAsked(ctx context.Context) {
 		for _, r := range rows {
 			k, err := r.target(m.cat)
 			p := m.pairs[k]
-			if err != nil || p == nil || !p.live || !m.ours(p.where) || m.acting[r.id] {
+			if err != nil || p == nil || !p.live || p.passive() || !m.ours(p.where) || m.acting[r.id] {
 				continue
 			}
 			m.acting[r.id] = true
@@ -66,7 +66,7 @@ func (r outboxRow) target(c *model.Catalog) (model.Key, error) {
 	return model.Key{}, &goneError{"the action " + r.action}
 }
 
-// gone gives up rows that ask for what is no longer declared, or whose person waits no longer.
+// gone gives up rows that ask for what is no longer declared or became passive, or whose person waits no longer.
 func (m *Monitor) gone(ctx context.Context) error {
 	rows, err := m.openRows(ctx, rowRun, maxGathered)
 	if err != nil {
@@ -76,8 +76,12 @@ func (m *Monitor) gone(ctx context.Context) error {
 	for _, r := range rows {
 		m.mu.Lock()
 		k, err := r.target(m.cat)
-		if p := m.pairs[k]; err == nil && (p == nil || !p.live) {
+		switch p := m.pairs[k]; {
+		case err != nil:
+		case p == nil || !p.live:
 			err = &goneError{"the check " + k.String()}
+		case p.passive():
+			err = &PassiveError{k}
 		}
 		m.mu.Unlock()
 		if err == nil && r.action == "" && now.Sub(r.at) > askedFor {

@@ -41,20 +41,22 @@ func (e *NoCheckError) Error() string {
 
 // declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
 // is left out, or a task that has gone from a file would keep the server from starting.
-func (m *Monitor) declared(ctx context.Context) (all *model.Defs, left []model.Definition, err error) {
-	files, err := m.conf().Load()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := files.Check(m.conf().Plugins); err != nil {
-		return nil, nil, err
-	}
+func (m *Monitor) declared(ctx context.Context, files *model.Defs) (all *model.Defs, left []model.Definition, err error) {
 	made, err := m.made(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	all, left = model.Usable(files, made, m.conf().Plugins)
 	return all, left, nil
+}
+
+// rightFiles gives what files declare, when all of it is right.
+func (m *Monitor) rightFiles() (*model.Defs, error) {
+	files, err := m.conf().Load()
+	if err != nil {
+		return nil, err
+	}
+	return files, files.Check(m.conf().Plugins)
 }
 
 // files gives what files declare; what is wrong with them is a sentence for people.
@@ -122,6 +124,9 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]model.Definit
 func (m *Monitor) Define(ctx context.Context, d model.Definition) error {
 	if !model.IsName(d.Name) {
 		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", model.ErrInvalid, d.Name)
+	}
+	if err := model.CheckName(d.Name, d.YAML); err != nil {
+		return err
 	}
 	if _, err := model.ParseDefinition(d.Kind, d.Name, d.YAML); err != nil {
 		return err

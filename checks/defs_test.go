@@ -55,6 +55,9 @@ host_tasks: [{tasks: [disk], hosts: [loki]}]
 		if left["nightly"] != "" || !strings.Contains(left["loads"], "no task load") || !strings.Contains(left["restart"], "no task load") {
 			t.Errorf("left out: %v", left)
 		}
+		if err := g.Define(t.Context(), model.Definition{Kind: model.KindTask, Name: "other", YAML: "{name: another, command: x}"}); !errors.Is(err, model.ErrInvalid) {
+			t.Error(err)
+		}
 		if err := g.Define(t.Context(), model.Definition{Kind: model.KindHostTask, Name: "loads", YAML: "{tasks: [lode], hosts: [odin]}"}); !errors.Is(err, model.ErrInvalid) {
 			t.Errorf("another that is wrong: %v", err)
 		}

@@ -21,8 +21,8 @@ type Given struct {
 	Output string        // as a plugin prints it
 	Perf   string        // performance data that Output does not have
 	At     time.Time     // when it was so; zero: now
-	// ID of the delivery: with the same one it counts once, however often it comes. "": it counts each time. Hash is of what was
-	// delivered.
+	// ID of the delivery: with the same one a result of a check counts once, however often it comes. "": it counts each time. Hash is of
+	// what was delivered.
 	ID, Hash string
 }
 
@@ -118,8 +118,8 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	case now.Sub(at) > oldestGiven:
 		return settled{}, fmt.Errorf("%w: %s is more than %s ago; deliver results as they come, or leave out at", model.ErrInvalid, plain.Time(at), plain.Duration(oldestGiven))
 	}
-	if last := p.stand.Heard; at.Before(last) && !last.After(now) {
-		return settled{}, fmt.Errorf("%w: a result of %s is on record, which is newer than this one of %s; it does not count", model.ErrInvalid, plain.Time(last), plain.Time(at))
+	if err := p.tooLate(at, now); err != nil {
+		return settled{}, err
 	}
 	out := outcome{exit: g.Exit, stdout: g.Output}
 	if g.Status != nil {
@@ -127,6 +127,19 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	}
 	s := m.settleResult(&finished{p: p, due: at, at: at, out: out, given: g}, now)
 	return s, nil
+}
+
+// tooLate says why a result of some time is no news: it counts no more, or what came after it is on record. It would end a problem that
+// was found since, or begin one that is over.
+func (p *pair) tooLate(at, now time.Time) error {
+	last := p.stand.At
+	switch fresh := p.Def.Fresh; {
+	case fresh > 0 && !now.Before(at.Add(fresh)):
+		return fmt.Errorf("%w: this result is of %s, and a result counts for %s (fresh), which is over: it is %s here; deliver results as they come, leave out at, or give the task a longer fresh", model.ErrInvalid, plain.Time(at), plain.Duration(fresh), plain.Time(now))
+	case !at.Before(last) || last.After(now):
+		return nil
+	}
+	return fmt.Errorf("%w: a result of %s is on record (%s), which is newer than this one of %s; it does not count. Deliver results as they come, or leave out at", model.ErrInvalid, plain.Time(last), p.stand.Status, plain.Time(at))
 }
 
 // unknown says why a result cannot be taken of a check that is not declared. mu is held.
@@ -163,13 +176,17 @@ func (p *pair) hear(f *finished) judged {
 	return j
 }
 
-// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one had its ID.
+// id gives that under which a delivery is on record: one of another check is another one. Older ones stand there by their ID alone,
+// which never begins with a slash.
+func (g *Given) id() string { return "/" + g.Host + "/" + g.Task + "/" + g.ID }
+
+// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one of the check had its ID.
 func givenBefore(ctx context.Context, db store.Querier, g *Given) error {
 	if g.ID == "" {
 		return nil
 	}
 	var hash string
-	err := db.QueryRow(ctx, "SELECT hash FROM check_given WHERE id = ?", g.ID).Scan(&hash)
+	err := db.QueryRow(ctx, "SELECT hash FROM check_given WHERE id = ? OR id = ? AND hash = ? ORDER BY id LIMIT 1", g.id(), g.ID, g.Hash).Scan(&hash)
 	switch {
 	case errors.Is(err, store.ErrNoRows):
 		return nil
@@ -186,7 +203,7 @@ func noteGiven(ctx context.Context, tx store.Tx, g *Given, now time.Time) error 
 	if g.ID == "" {
 		return nil
 	}
-	n, err := tx.Exec(ctx, "INSERT INTO check_given (id, hash, at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", g.ID, g.Hash, now.UnixMilli())
+	n, err := tx.Exec(ctx, "INSERT INTO check_given (id, hash, at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", g.id(), g.Hash, now.UnixMilli())
 	if err == nil && n == 0 { // another node has just taken it
 		err = givenBefore(ctx, tx, g)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -91,9 +92,9 @@ type Monitor struct {
 	news      fan           // notices were written
 }
 
-// New checks the configuration.
+// New checks the configuration. What is wrong in files of its folder is no error: Open leaves it out.
 func New(cfg model.Config) (*Monitor, error) {
-	if err := cfg.Check(); err != nil {
+	if err := cfg.CheckStart(); err != nil {
 		return nil, err
 	}
 	cfg.Defaults()
@@ -123,6 +124,9 @@ func (m *Monitor) Reload(ctx context.Context, cfg model.Config) error {
 		m.cfg.Store(was)
 		return err
 	}
+	m.mu.Lock()
+	m.trouble = ""
+	m.mu.Unlock()
 	return nil
 }
 
@@ -157,7 +161,25 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 		return err
 	}
 	m.alive, m.began = time.UnixMilli(alive), m.now()
-	return m.refresh(ctx)
+	return m.firstRefresh(ctx)
+}
+
+// firstRefresh is refresh at the start: nothing ran before that could run on, so what is not right is left out, and said.
+func (m *Monitor) firstRefresh(ctx context.Context) error {
+	files, left := m.conf().LoadStart()
+	if err := m.refreshBy(ctx, func() (*model.Defs, error) { return files, nil }); err != nil || len(left) == 0 {
+		return err
+	}
+	for _, err := range left {
+		m.Log.Error("what is declared here is left out until it is right", "err", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trouble = "left out at the start: " + model.OneLine(left[0])
+	if n := len(left) - 1; n > 0 {
+		m.trouble += fmt.Sprintf("; and %d more: `jarvis config check` tells of them", n)
+	}
+	return nil
 }
 
 // now gives the wall clock alone: what is due is due by it, whatever became of it meanwhile.

@@ -14,10 +14,17 @@ import (
 )
 
 // refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
-func (m *Monitor) refresh(ctx context.Context) error {
+func (m *Monitor) refresh(ctx context.Context) error { return m.refreshBy(ctx, m.rightFiles) }
+
+// refreshBy is refresh with what is read gives of files.
+func (m *Monitor) refreshBy(ctx context.Context, read func() (*model.Defs, error)) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	defs, left, err := m.declared(ctx)
+	files, err := read()
+	if err != nil {
+		return err
+	}
+	defs, left, err := m.declared(ctx, files)
 	if err != nil {
 		return err
 	}

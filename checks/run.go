@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -134,19 +133,13 @@ func (m *Monitor) onHost(ctx context.Context, j job) outcome {
 func arguments(t model.Task, env map[string]string) []string {
 	out := slices.Clone(t.Args)
 	for i := range out {
-		out[i] = argWord.ReplaceAllStringFunc(out[i], func(word string) string {
-			name := strings.Trim(word, "${}")
+		out[i] = model.FillArg(out[i], func(name string) (string, bool) {
 			v, ok := env[name]
-			if !ok || t.From == "" && !strings.HasPrefix(name, model.VarPrefix) {
-				return word
-			}
-			return v
+			return v, ok && (t.From != "" || strings.HasPrefix(name, model.VarPrefix))
 		})
 	}
 	return out
 }
-
-var argWord = pattern.New(`\$JARVIS_(?:ADDRESS|HOST)|\$JARVIS_VAR_[A-Za-z0-9_]+|\$\{JARVIS_VAR_[A-Za-z0-9_]+\}`)
 
 // noWay reports whether the way to a host's silo is missing, after a command has failed.
 func (m *Monitor) noWay(ctx context.Context, target remote.Target) bool {

@@ -128,13 +128,13 @@ func (m *Monitor) above(p *pair, st *Standing) (above []*pair) {
 	return slices.DeleteFunc(above, func(d *pair) bool { return !d.live || m.bad(d) })
 }
 
-// notAsked gives what is to be asked before a problem is told. mu is held.
+// notAsked gives what is to be asked before a problem is told. A passive check answers nobody: what it said last counts. mu is held.
 func (m *Monitor) notAsked(p *pair, st *Standing, now time.Time) (ask []model.Key) {
 	if wait := now.Sub(st.Since); wait < 0 || wait >= askWithin {
 		return nil
 	}
 	for _, d := range m.above(p, st) {
-		if d.stand.At.Before(st.Since) {
+		if d.stand.At.Before(st.Since) && !d.passive() {
 			ask = append(ask, d.Key)
 		} else if p.Task == model.HostAnswers && d.Task == model.HostAnswers {
 			return nil // one way is open

@@ -101,7 +101,7 @@ func TestWhatStandsInTheFileIsQuoted(t *testing.T) {
 		`checks: {catch_up: "${IS}"}`:                  `line 1: checks.catch_up ${IS} "${IS}"; it ${IS} skip or once`,
 	} {
 		c := read("/etc/x.yaml", []byte(text), look)
-		if err := c.parts(); err != nil {
+		if err := c.parts(false); err != nil {
 			t.Fatal(err)
 		}
 		c.world(reflect.ValueOf(c).Elem(), "")

@@ -123,6 +123,7 @@ var everyMistake = []wrongLine{
 	{`    - {name: a, person: alice, mail: alice@example.org}`, `checks.contacts[0]: contact a names one of person, channel, mail, command and webhook`},
 	{`    - {name: b, mail: alice}`, `checks.contacts[1]: contact b has the mail "alice"; it is an address`},
 	{`    - {name: c, command: [sms]}`, `checks.contacts[2]: contact c has the command "sms"; it begins with the whole path`},
+	{`    - {name: d, command: [/nowhere/sms]}`, `checks.contacts[3]: contact d has a command that is not there`},
 	{`  actions:`, ``},
 	{`    - {name: tell, notify: [nobody]}`, `there is no contact nobody`},
 	{`pipelines:`, ``},

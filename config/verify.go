@@ -22,7 +22,12 @@ import (
 
 // Verify reads a file and says all that is wrong with it at once: what Load says, what only the packages that use a value
 // know, and what is missing on this machine. It makes all that can be made without a connection, and closes it again.
-func Verify(file string) (*Config, error) {
+func Verify(file string) (*Config, error) { return verify(file, false) }
+
+// VerifyStart is Verify for a server that starts: what it can leave out, as a broken file of checks.dir, is no mistake.
+func VerifyStart(file string) (*Config, error) { return verify(file, true) }
+
+func verify(file string, start bool) (*Config, error) {
 	b, err := readFile(file)
 	if err != nil {
 		return nil, Errors{err}
@@ -31,7 +36,7 @@ func Verify(file string) (*Config, error) {
 	if c.read.root == nil && len(c.read.wrong) > 0 {
 		return nil, c.read.err() // it is no YAML, and nothing else is known of it
 	}
-	if err := c.parts(); err != nil {
+	if err := c.parts(start); err != nil {
 		return nil, err
 	}
 	c.world(reflect.ValueOf(c).Elem(), "")
@@ -41,8 +46,8 @@ func Verify(file string) (*Config, error) {
 	return c, nil
 }
 
-// parts makes every part.
-func (c *Config) parts() error {
+// parts makes every part. start: what a server can start without does not count.
+func (c *Config) parts(start bool) error {
 	dir, err := os.MkdirTemp("", "jarvis-check-")
 	if err != nil {
 		return err
@@ -60,7 +65,12 @@ func (c *Config) parts() error {
 	c.read.add(c.Drift.Check(), "drift")
 	c.read.add(c.Zone.Check(), "zone")
 	c.read.add(c.Freeze.Check(), "freeze")
-	c.read.add(c.Checks.Check(), "checks")
+	if start {
+		c.read.add(c.Checks.CheckStart(), "checks")
+	} else {
+		c.read.add(c.Checks.Check(), "checks")
+		c.read.add(c.Checks.CheckPrograms(), "checks")
+	}
 	c.read.add(c.Checks.CheckMail(c.Mail.Server), "checks")
 	var rooms []bot.Room
 	whole := true

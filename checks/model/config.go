@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -204,16 +205,25 @@ func (c *Config) Load() (*Defs, error) { return c.LoadBut(func(string) bool { re
 
 // LoadBut is Load without the files of Dir that skip names.
 func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
-	all := c.Defs.clone()
+	all, broken := c.loadEach(skip)
+	if len(broken) > 0 {
+		return nil, broken[0]
+	}
+	return all, nil
+}
+
+// loadEach gives what can be read, and what is wrong with the rest.
+func (c *Config) loadEach(skip func(file string) bool) (all *Defs, broken []error) {
+	all = c.Defs.clone()
 	if c.Dir == "" {
 		return all, nil
 	}
 	files, err := filepath.Glob(filepath.Join(c.Dir, "*.yaml"))
 	if err != nil {
-		return nil, err
+		return all, []error{err}
 	}
 	if _, err := os.Stat(c.Dir); err != nil {
-		return nil, fmt.Errorf("dir: %w", err)
+		return all, []error{fmt.Errorf("dir: %w", err)}
 	}
 	for _, f := range files {
 		if skip(f) {
@@ -221,15 +231,17 @@ func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
 		}
 		b, err := os.ReadFile(f)
 		if err != nil {
-			return nil, err
+			broken = append(broken, err)
+			continue
 		}
 		d, err := ReadDefs(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
+			broken = append(broken, fmt.Errorf("%s: %w", f, err))
+			continue
 		}
 		all.add(d)
 	}
-	return all, nil
+	return all, broken
 }
 
 // ReadDefs reads a file of definitions. One that says nothing, as all of it is comments, declares nothing.
@@ -262,7 +274,7 @@ func readYAML(b []byte, into any) error {
 	var le *yaml.LoadError
 	switch {
 	case err == nil:
-		return nil
+		return zeroByte(reflect.ValueOf(into), "")
 	case errors.As(err, &le) && le.Mark.Line > 0 && !noField.MatchString(err.Error()):
 		what := "this is not YAML"
 		if strings.HasPrefix(le.Message, "cannot construct") {

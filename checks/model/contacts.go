@@ -32,10 +32,18 @@ func (c *Contact) check() error {
 	if len(c.Command) == 0 {
 		return nil
 	}
-	file := c.Command[0]
-	if !filepath.IsAbs(file) {
+	if file := c.Command[0]; !filepath.IsAbs(file) {
 		return fmt.Errorf("has the command %q; it begins with the whole path of a program, as in /usr/local/bin/sms", file)
 	}
+	return nil
+}
+
+// program says why the program of one cannot be run now. That is trouble of this contact alone: its letters wait for it.
+func (c *Contact) program() error {
+	if len(c.Command) == 0 || c.check() != nil {
+		return nil
+	}
+	file := c.Command[0]
 	if st, err := os.Stat(file); err != nil {
 		return fmt.Errorf("has a command that is not there: %w", err)
 	} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
@@ -46,18 +54,27 @@ func (c *Contact) check() error {
 
 // CheckMail says which contacts are told by mail while no server takes any.
 func (c *Config) CheckMail(server string) error {
-	all, err := c.Load()
-	if server != "" || err != nil { // Check tells that
+	return c.eachContact(func(x *Contact) error {
+		if x.Mail != "" && server == "" {
+			return errors.New("is told by mail, and mail.server is not set")
+		}
 		return nil
-	}
+	})
+}
+
+// CheckPrograms says which contacts are told by a program that is not there. It keeps no server from starting.
+func (c *Config) CheckPrograms() error { return c.eachContact((*Contact).program) }
+
+func (c *Config) eachContact(check func(*Contact) error) error {
+	all, _ := c.loadEach(func(string) bool { return false }) // Check tells the rest
 	var wrong mistake.List
 	for i, x := range all.Contacts {
 		key := "checks.dir"
 		if i < len(c.Contacts) {
 			key = fmt.Sprintf("checks.contacts[%d]", i)
 		}
-		if x.Mail != "" {
-			wrong.At(key, ": contact %s is told by mail, and mail.server is not set", x.Name)
+		if err := check(&x); err != nil {
+			wrong.At(key, ": contact %s %v", x.Name, err)
 		}
 	}
 	return wrong.Err()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -103,6 +104,9 @@ func (d *Defs) checkHost(h *Host) error {
 		if !defName.MatchString(g) {
 			return fmt.Errorf("%q is no name of a group", g)
 		}
+	}
+	if strings.ContainsFunc(h.Address, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return fmt.Errorf("address is %q; it is [user@]host[:port]", h.Address)
 	}
 	if _, err := ParseAlive(h.Alive); err != nil {
 		return err

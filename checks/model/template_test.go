@@ -111,3 +111,35 @@ func TestAVariableThatAHostOnRecordLacks(t *testing.T) {
 		t.Errorf("%s%v", diff, c.Plans)
 	}
 }
+
+// In args stands what sh knows as well; the rest of its forms is refused, for no shell fills it in.
+func TestVariablesOfArgs(t *testing.T) {
+	vars := map[string]string{"JARVIS_VAR_warn": "5%", "JARVIS_VAR_empty": "", "JARVIS_HOST": "loki", "JARVIS_VAR_like": "$JARVIS_VAR_warn"}
+	look := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+	for arg, want := range map[string]string{
+		"$JARVIS_VAR_warn":                                   "5%",
+		"${JARVIS_VAR_warn}x":                                "5%x",
+		"${JARVIS_VAR_warn:-10%}":                            "5%",
+		"${JARVIS_VAR_crit:-10%}/${JARVIS_VAR_crit-a b}":     "10%/a b",
+		"${JARVIS_VAR_empty:-10%}${JARVIS_VAR_empty-20%}":    "10%",
+		"${JARVIS_VAR_crit:-}.":                              ".",
+		"$JARVIS_VAR_crit ${JARVIS_VAR_crit} $JARVIS_VAR_l$": "$JARVIS_VAR_crit ${JARVIS_VAR_crit} $JARVIS_VAR_l$",
+		"$JARVIS_HOST ${JARVIS_HOST} $JARVIS_ADDRESS":        "loki loki $JARVIS_ADDRESS",
+		"$JARVIS_VAR_like":                                   "$JARVIS_VAR_warn",
+		"$HOME ${PATH:-x}":                                   "$HOME ${PATH:-x}",
+	} {
+		if got := FillArg(arg, look); got != want {
+			t.Errorf("%s gives %q, want %q", arg, got, want)
+		}
+	}
+	for _, arg := range []string{"${JARVIS_VAR_warn:=10%}", "${JARVIS_VAR_warn:-${JARVIS_VAR_other}}", "${JARVIS_VAR_warn:-$JARVIS_VAR_other}", "${JARVIS_VAR_warn", "${#JARVIS_VAR_warn}", "${JARVIS_VAR_warn%x}", "${JARVIS_VAR_}"} {
+		d := &Defs{Tasks: []Task{{Name: "disk", Template: true, Plugin: "", Args: []string{arg}}}}
+		if err := d.Check(""); err == nil || !strings.Contains(err.Error(), "is not filled in") {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+	d := &Defs{Tasks: []Task{{Name: "disk", Template: true, Args: []string{"${JARVIS_VAR_warn:-10%}", "$JARVIS_VAR_warn", "$JARVIS_EVENT", "a$"}}}}
+	if err := d.Check(""); err != nil {
+		t.Error(err)
+	}
+}

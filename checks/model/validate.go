@@ -19,6 +19,26 @@ import (
 // Check says all that is wrong with what is written.
 func (c *Config) Check() error {
 	var wrong mistake.List
+	c.checkSettings(&wrong)
+	all, broken := c.loadEach(func(string) bool { return false })
+	for _, err := range broken {
+		wrong.At("checks", ": %v", err)
+	}
+	for _, f := range all.faults(c.Plugins) {
+		key := "checks.dir"
+		if c.inline(f) {
+			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
+		}
+		wrong.At(key, ": %v", f.err)
+	}
+	return wrong.Err()
+}
+
+// inline reports whether a fault is of what jarvis.yaml itself declares.
+func (c *Config) inline(f fault) bool { return f.index < c.count(f.kind) }
+
+// checkSettings says what is wrong beside what is declared.
+func (c *Config) checkSettings(wrong *mistake.List) {
 	if c.CatchUp != "" && c.CatchUp != Skip && c.CatchUp != Once {
 		wrong.At("checks.catch_up", "is %q; it is skip or once", c.CatchUp)
 	}
@@ -44,20 +64,6 @@ func (c *Config) Check() error {
 	if c.Keep.Results > 0 && c.Keep.Results < time.Hour {
 		wrong.At("checks.keep.results", "is %s; the roll-ups need an hour", c.Keep.Results)
 	}
-	all, err := c.Load()
-	if err != nil {
-		wrong.At("checks", ": %v", err)
-		all = c.Defs.clone()
-	}
-	inline := map[string]int{KindHost: len(c.Hosts), KindSchedule: len(c.Schedules), KindPeriod: len(c.Periods), KindDowntime: len(c.Downtimes), KindTask: len(c.Tasks), KindContact: len(c.Contacts), KindNode: len(c.Nodes), KindHostTask: len(c.HostTasks), KindAction: len(c.Actions)}
-	for _, f := range all.faults(c.Plugins) {
-		key := "checks.dir"
-		if f.index < inline[f.kind] {
-			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
-		}
-		wrong.At(key, ": %v", f.err)
-	}
-	return wrong.Err()
 }
 
 var defName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
@@ -239,8 +245,12 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 			}
 		}
 	}
-	if ht.Attempts < 0 {
-		return errors.New("attempts is negative")
+	var wrong sentence
+	if checkAttempts(ht.Attempts, &wrong); ht.Attempts < 0 {
+		wrong.add("attempts is negative")
+	}
+	if err := wrong.err(); err != nil {
+		return err
 	}
 	if err := checkVars(ht.Vars); err != nil || ht.Template {
 		return err
@@ -285,6 +295,8 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	if t.Command != "" && len(t.Args) > 0 {
 		wrong.add("args are for a plugin; a command has them in its line")
 	}
+	checkArgs(t.Args, &wrong)
+	checkAttempts(t.Attempts, &wrong)
 	if t.Timeout < 0 || t.Jitter < 0 || t.Attempts < 0 || t.Retry < 0 {
 		wrong.add("timeout, jitter, attempts and retry cannot be negative")
 	}
@@ -328,6 +340,15 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 		wrong.add("%v", err)
 	}
 	return wrong.err()
+}
+
+// mostAttempts is the most that attempts may be: with one a minute, most of a day.
+const mostAttempts = 1000
+
+func checkAttempts(n int, wrong *sentence) {
+	if n > mostAttempts {
+		wrong.add("attempts is %d; it is %d at most", n, mostAttempts)
+	}
 }
 
 // sentence gathers what is wrong with one definition.

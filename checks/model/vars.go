@@ -30,6 +30,35 @@ func (t *Task) Needs() []string {
 	return slices.Compact(out)
 }
 
+// argWord finds what is filled in in arguments. As in sh, ${JARVIS_VAR_x:-5} is 5 where x is empty or not set, ${JARVIS_VAR_x-5} where it
+// is not set.
+var argWord = pattern.New(`\$(JARVIS_(?:ADDRESS|HOST)|` + VarPrefix + `[A-Za-z0-9_]+)|\$\{(JARVIS_(?:ADDRESS|HOST)|` + VarPrefix + `[A-Za-z0-9_]+)(?:(:?-)([^$}]*))?\}`)
+
+// FillArg puts values into an argument of a plugin, as text. What look does not know, and nothing is said for, stays as it is.
+func FillArg(arg string, look func(name string) (string, bool)) string {
+	return argWord.ReplaceAllStringFunc(arg, func(word string) string {
+		m := argWord.FindStringSubmatch(word)
+		v, set := look(m[1] + m[2])
+		switch {
+		case m[3] != "" && (!set || v == "" && m[3] == ":-"):
+			return m[4]
+		case !set:
+			return word
+		}
+		return v
+	})
+}
+
+// checkArgs says which variables in arguments would not be filled in, though a shell would.
+func checkArgs(args []string, wrong *sentence) {
+	for _, arg := range args {
+		left := argWord.ReplaceAllString(arg, "")
+		if strings.Contains(left, "{"+VarPrefix) || strings.Contains(left, "{#"+VarPrefix) {
+			wrong.add("args: %q is not filled in, for no shell reads args; there are $%sname, ${%[2]sname} and ${%[2]sname:-VALUE}, whose VALUE is plain text", arg, VarPrefix)
+		}
+	}
+}
+
 // varsOf puts together what a task, the host_task and the host say; what comes later counts.
 func varsOf(say ...map[string]string) map[string]string {
 	out := map[string]string{}

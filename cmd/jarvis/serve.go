@@ -54,7 +54,7 @@ type serveCmd struct {
 // Run is called by kong.
 func (c *serveCmd) Run(ctx context.Context, t *term) error {
 	file := t.file()
-	conf, err := t.load(config.Verify)
+	conf, err := t.load(config.VerifyStart)
 	if err != nil {
 		return err
 	}
