@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/afero"
 	gossh "golang.org/x/crypto/ssh"
+	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
 )
 
@@ -209,7 +210,7 @@ func (s *Sandbox) exec(ctx context.Context, args []string) error {
 			}
 			script, params = string(b), words[1:]
 		}
-		if code := s.run(ctx, script, params, h.Stdin, h.Stdout, h.Stderr); code != 0 {
+		if code := s.run(ctx, script, exported(h.Env), params, h.Stdin, h.Stdout, h.Stderr); code != 0 {
 			return interp.ExitStatus(code)
 		}
 	case "ssh-keygen":
@@ -304,4 +305,14 @@ func orEmpty(r io.Reader) io.Reader {
 		return strings.NewReader("")
 	}
 	return r
+}
+
+// exported gives what a program inherits.
+func exported(env expand.Environ) (out []string) {
+	for name, v := range env.Each {
+		if v.Exported && v.IsSet() {
+			out = append(out, name+"="+v.String())
+		}
+	}
+	return out
 }

@@ -281,14 +281,14 @@ func (s *Sandbox) session(ctx context.Context, ch gossh.Channel, reqs <-chan *go
 				}
 			}
 		}()
-		code := s.run(ctx, p.Command, nil, ch, ch, ch.Stderr())
+		code := s.run(ctx, p.Command, nil, nil, ch, ch, ch.Stderr())
 		_, _ = ch.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(code)}))
 		return
 	}
 }
 
 // run interprets a script. Its files are the host's, its programs those of this file.
-func (s *Sandbox) run(ctx context.Context, script string, params []string, in io.Reader, out, errs io.Writer) int {
+func (s *Sandbox) run(ctx context.Context, script string, env, params []string, in io.Reader, out, errs io.Writer) int {
 	prog, err := syntax.NewParser().Parse(strings.NewReader(script), "")
 	if err != nil {
 		_, _ = fmt.Fprintln(errs, "sh:", err)
@@ -297,7 +297,7 @@ func (s *Sandbox) run(ctx context.Context, script string, params []string, in io
 	r, err := interp.New(
 		interp.StdIO(in, out, errs),
 		interp.Dir("/"),
-		interp.Env(expand.ListEnviron("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "SHELL=/bin/sh", "LANG=C.UTF-8")),
+		interp.Env(expand.ListEnviron(append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "SHELL=/bin/sh", "LANG=C.UTF-8"}, env...)...)),
 		interp.Params(append([]string{"--"}, params...)...),
 		interp.OpenHandler(s.open),
 		interp.StatHandler(func(_ context.Context, name string, _ bool) (fs.FileInfo, error) { return s.fs.Stat(name) }),

@@ -119,16 +119,19 @@ func Sh(line string, env map[string]string) Command {
 func quickRequest(line string, env map[string]string) (string, bool) {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(env)) {
-		fmt.Fprintf(&b, "%s=%s; export %s; ", k, Quote(env[k]), k)
+		fmt.Fprintf(&b, "%s=%s; export %s; ", k, quoteValue(env[k]), k)
 	}
 	if plainLine.MatchString(line) {
 		b.WriteString("exec $jarvis_setsid " + line)
 	} else {
-		fmt.Fprintf(&b, "%s=%s; export %s; exec $jarvis_setsid sh -c %s", lineVar, Quote(line), lineVar, Quote(evalLine))
+		fmt.Fprintf(&b, "%s=%s; export %s; exec $jarvis_setsid sh -c %s", lineVar, quoteValue(line), lineVar, Quote(evalLine))
 	}
 	text := b.String()
 	return text, !strings.ContainsAny(text, "\n\x00")
 }
+
+// quoteValue is Quote for what is assigned. The shell of the demo's hosts keeps the backslash of \' there.
+func quoteValue(v string) string { return strings.ReplaceAll(Quote(v), `'\''`, `'"'"'`) }
 
 // errNoShell: the host gives no shell that stays open.
 var errNoShell = errors.New("the host gives no shell")

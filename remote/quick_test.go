@@ -212,3 +212,20 @@ func TestQuickOnOpenSSH(t *testing.T) {
 		}
 	})
 }
+
+// The played hosts of the demo run checks as real ones do: what a shell exports reaches the shells that it starts.
+func TestQuickOnAPlayedHost(t *testing.T) {
+	_, target := sandbox(t)
+	p := remote.NewPool(remote.PoolConfig{})
+	defer p.Close()
+	for line, want := range map[string]string{
+		`echo OK from $(hostname), "$A"`:                            "0 OK from loki, b'c d\n",
+		`echo '/ is 97% full, <b>really</b> | /=97%;80;90'; exit 2`: "2 / is 97% full, <b>really</b> | /=97%;80;90\n",
+		`echo "a \"b\"" '\'`:                                        "0 a \"b\" \\\n",
+	} {
+		res, err := p.Quick(t.Context(), target, line, map[string]string{"A": "b'c d"})
+		if got := fmt.Sprint(res.Exit, " ", res.Stdout); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", line, got, err, want)
+		}
+	}
+}

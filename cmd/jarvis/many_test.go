@@ -413,12 +413,11 @@ func (r *row) pid(t *testing.T, i int) string {
 	t.Helper()
 	out := must[[]byte](t)(exec.Command("pgrep", "-f", "^/usr/sbin/sshd -D|^sshd: /usr/sbin/sshd -D").Output())
 	for _, p := range strings.Fields(string(out)) {
-		if root, err := os.Readlink("/proc/" + p + "/root"); err == nil {
-			b, err := os.ReadFile("/proc/" + p + "/root/etc/hostname")
-			if err == nil && strings.TrimSpace(string(b)) == fmt.Sprintf("web%d", i) {
-				return p
-			}
-			_ = root
+		// Another test may have a host of that name now.
+		there, err := os.Stat("/proc/" + p + "/root/etc/hostname")
+		here, herr := os.Stat(filepath.Join(r.hosts[i-1].Root, "etc/hostname"))
+		if err == nil && herr == nil && os.SameFile(there, here) {
+			return p
 		}
 	}
 	t.Fatalf("no process of web%d", i)

@@ -35,12 +35,14 @@ func TestThreeNodesCheckHosts(t *testing.T) {
 	n.says(0, "check", "define", "task", "alone", file("alone.yaml", fmt.Sprintf("command: %q\nschedule: \"@every 2s\"\nattempts: 1\n", oneAtATime)))
 	n.says(1, "check", "define", "host_task", "all", file("all.yaml", fmt.Sprintf("tasks: [alone]\nhosts: [\"web[1-%d]\"]\n", hosts)))
 	list := func(i int) (out []checks.View) {
-		b, err := n.list[i].cli(t.Context(), "check", "list", "--json")
-		var a struct{ Data []checks.View }
+		b, err := n.list[i].cli(t.Context(), "check", "list", "*", "--json")
+		var a struct {
+			Data struct{ Checks []checks.View }
+		}
 		if err != nil || contract.Unmarshal(b, &a) != nil {
 			return nil
 		}
-		return a.Data
+		return a.Data.Checks
 	}
 	fresh := func(i int) bool { // each check ran a moment ago, as this node says
 		l := list(i)

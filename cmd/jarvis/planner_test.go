@@ -31,6 +31,7 @@ var mayScan = map[string]string{
 	"DELETE FROM check_outbox WHERE id IN (SELECT id":   "the oldest, in the order of ids, and bounded",
 	"SELECT coalesce(max(id), 0) FROM":                  "the end of an index",
 	"SELECT max(id)":                                    "the end of an index",
+	"UPDATE notices SET source = CASE":                  "once, when the record is upgraded",
 	"UPDATE drift SET next = CASE":                      "once, at the start of the server",
 	"SELECT count(*), count(drift.fqdn)":                "a person asks how many hosts there are; these are no history",
 	"DELETE FROM pages WHERE":                           "pages live a week, and are few",
