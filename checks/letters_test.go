@@ -126,6 +126,51 @@ func TestContactsByMail(t *testing.T) {
 	}
 }
 
+// While a mail server takes none, the letters of a contact wait for one another: nobody reads of an end before the beginning.
+func TestLettersComeInOrder(t *testing.T) {
+	s, err := real.StartSMTP(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	g := newGround(t, fmt.Sprintf(mailed1, `mail: "alice@example.org"`))
+	g.cfg.Gather = 100 * time.Millisecond
+	g.mailBy = post.MailConfig{Server: fmt.Sprintf("127.0.0.1:%d", s.Port), CA: s.CA, User: real.SMTPUser, Password: real.SMTPPassword, From: "jarvis@example.org"}
+	bad := g.failing("no")
+	g.start()
+	defer func() { g.stop() }()
+	fault := func(what string) {
+		if err := s.Fault(what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fault("451 4.7.1 greylisted, come again")
+	bad.Store(true)
+	g.until("two tries that failed", func() bool {
+		list, err := g.Acted(t.Context(), 1)
+		return err == nil && len(list) == 1 && list[0].Contact == "alice" && list[0].Tries > 1
+	})
+	bad.Store(false)
+	letters := func() (n int) {
+		if err := g.DB.QueryRow(t.Context(), "SELECT COUNT(*) FROM check_outbox WHERE kind = ?", rowLetter).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	g.until("the letter of the end", func() bool { return letters() == 2 })
+	fault("")
+	var mails []string
+	g.until("both", func() bool {
+		if mails, err = s.Mails("alice@example.org"); err != nil {
+			t.Fatal(err)
+		}
+		return len(mails) == 2
+	})
+	if !strings.Contains(mails[0], "Subject: disk is CRITICAL on loki") || !strings.Contains(mails[1], "Subject: disk is OK again on loki") {
+		t.Errorf("they came as %q", mails)
+	}
+}
+
 // What happens together is one letter; the end of each problem names the letter that told of it.
 func TestLettersAreGathered(t *testing.T) {
 	bubble(t, `
@@ -158,7 +203,7 @@ contacts: [{name: alice, mail: alice@example.org}, {name: ops, channel: "#ops"}]
 				letters = append(letters, d)
 			}
 		}
-		if len(letters) != 3 || letters[0].Tries == 0 || !strings.Contains(letters[0].Error, "mail.server is not set") {
+		if len(letters) != 3 || letters[2].Tries == 0 || letters[0].Tries != 0 || !strings.Contains(letters[2].Error, "mail.server is not set") {
 			t.Fatalf("letters: %+v", letters)
 		}
 		read := func(d Done) (l letter) {

@@ -53,7 +53,7 @@ func (m *Monitor) act(ctx context.Context) {
 			room <- struct{}{}
 			wg.Go(guard.Log(m.Log, "do what follows on a result", "check", r.Key.String()), func() {
 				defer func() { <-room }()
-				m.doRow(ctx, r, m.doAction)
+				_ = m.doRow(ctx, r, m.doAction) // it is noted
 			})
 		}
 		wg.Wait()
@@ -70,26 +70,24 @@ func (m *Monitor) act(ctx context.Context) {
 }
 
 func (m *Monitor) openRows(ctx context.Context, kind string, limit int) ([]outboxRow, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, at, action, tries, event FROM check_outbox WHERE done = 0 AND kind = ? AND next <= ? ORDER BY next, id LIMIT ?", kind, m.now().UnixMilli(), limit)
-	if err != nil {
-		return nil, err
+	return store.Collect(ctx, m.DB, scanOutbox, "SELECT id, at, action, tries, event FROM check_outbox WHERE done = 0 AND kind = ? AND next <= ? ORDER BY next, id LIMIT ?", kind, m.now().UnixMilli(), limit)
+}
+
+// outboxRow reads one.
+func (m *Monitor) outboxRow(ctx context.Context, id int64) (outboxRow, error) {
+	return scanOutbox(m.DB.QueryRow(ctx, "SELECT id, at, action, tries, event FROM check_outbox WHERE id = ?", id))
+}
+
+func scanOutbox(row store.Row) (r outboxRow, err error) {
+	var at int64
+	if err := row.Scan(&r.id, &at, &r.action, &r.tries, &r.body); err != nil {
+		return r, err
 	}
-	defer func() { _ = rows.Close() }()
-	var out []outboxRow
-	for rows.Next() {
-		var r outboxRow
-		var at int64
-		var event string
-		if err := rows.Scan(&r.id, &at, &r.action, &r.tries, &event); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(event), &r.Event); err != nil {
-			return nil, fmt.Errorf("row %d of the outbox: %w", r.id, err)
-		}
-		r.at, r.body = time.UnixMilli(at), event
-		out = append(out, r)
+	if err := json.Unmarshal([]byte(r.body), &r.Event); err != nil {
+		return r, fmt.Errorf("row %d of the outbox: %w", r.id, err)
 	}
-	return out, rows.Err()
+	r.at = time.UnixMilli(at)
+	return r, nil
 }
 
 // ids gives those of rows.
@@ -108,14 +106,14 @@ func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) err
 
 var errLater = errors.New("its result says that it is done")
 
-// doRow does one, and notes what came of it.
-func (m *Monitor) doRow(ctx context.Context, r outboxRow, do func(context.Context, outboxRow) error) {
+// doRow does one, and notes what came of it. It gives the error of do.
+func (m *Monitor) doRow(ctx context.Context, r outboxRow, do func(context.Context, outboxRow) error) error {
 	err := guard.Call(func() error { return do(ctx, r) }) // it is tried again, and given up in the end
 	if p := (*guard.Panic)(nil); errors.As(err, &p) {
 		guard.Log(m.Log, "do what follows on a result", "action", r.action, "check", r.Key.String())(p)
 	}
 	if errors.Is(err, errLater) || ctx.Err() != nil {
-		return
+		return err
 	}
 	now := m.now()
 	text := ""
@@ -146,6 +144,7 @@ func (m *Monitor) doRow(ctx context.Context, r outboxRow, do func(context.Contex
 		case <-t.C:
 		}
 	}
+	return err
 }
 
 // goneError: what an action was to do is no longer declared.

@@ -33,7 +33,7 @@ type Standing struct {
 
 // tellAgain has a problem be told again to all.
 func (st *Standing) tellAgain() {
-	st.Told = model.OK
+	st.TellAgain()
 	st.Listeners = maps.Clone(st.Listeners)
 	for name, h := range st.Listeners {
 		h.Told = model.OK

@@ -225,7 +225,7 @@ func (m *Monitor) watchWithheld() {
 // mayTell reports whether a pair may have something to tell although it does not run. mu is held.
 func (m *Monitor) mayTell(p *pair) bool {
 	st := &p.stand
-	if !p.live || st.Hard != st.Told || st.Ack != nil || len(st.Listeners) > 0 {
+	if !p.live || st.Untold() || st.Ack != nil || len(st.Listeners) > 0 {
 		return p.live
 	}
 	return (st.Hard != model.OK || st.Flapping) && slices.ContainsFunc(m.cat.Listeners, func(l *model.Listener) bool { return l.Rule.Covers(p.Key) })

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -31,24 +29,31 @@ func (m *Monitor) SetMail(c post.MailConfig) { m.mail.Store(&c) }
 const mailsAtOnce = 8
 
 // sendLetters sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so that
-// none waits for another whose receiver does not answer.
+// none waits for another whose receiver does not answer, and its letters go in order.
 func (m *Monitor) sendLetters(ctx context.Context) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	var wg guard.Group
 	defer wg.Wait()
 	room := make(chan struct{}, mailsAtOnce)
-	under := underWay{busy: map[string]bool{}}
+	order, known := newLetterOrder(), map[int64]string{}
 	for {
-		rows, err := under.begin(func() ([]outboxRow, error) { return m.openRows(ctx, rowLetter, maxGathered) })
+		list, err := order.begin(m.now(), func() ([]waiting, error) { return m.openLetters(ctx, known) })
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error("read what is to be sent", "err", err)
 		}
-		for _, r := range rows {
-			to := contactOf(r)
-			wg.Go(guard.Log(m.Log, "send a letter", "contact", to), func() {
-				m.doRow(ctx, r, func(ctx context.Context, r outboxRow) error { return m.sendLetter(ctx, r, room) })
-				under.end(to)
+		for _, w := range list {
+			r, err := m.outboxRow(ctx, w.id)
+			if err != nil {
+				order.end(w, err)
+				if ctx.Err() == nil {
+					m.Log.Error("read what is to be sent", "err", err)
+				}
+				continue
+			}
+			wg.Go(guard.Log(m.Log, "send a letter", "contact", w.contact), func() {
+				err := m.doRow(ctx, r, func(ctx context.Context, r outboxRow) error { return m.sendLetter(ctx, r, room) })
+				order.end(w, err)
 				poke(m.letters)
 			})
 		}
@@ -61,42 +66,12 @@ func (m *Monitor) sendLetters(ctx context.Context) {
 	}
 }
 
-// underWay knows to which contacts a letter is under way.
-type underWay struct {
-	mu   sync.Mutex
-	busy map[string]bool
-}
-
-// begin gives the letters that are to be sent now, one for each contact. A contact that was busy when the reading began waits for
-// the next one: its letter may have been read as open, and be sent by now.
-func (u *underWay) begin(read func() ([]outboxRow, error)) (out []outboxRow, err error) {
-	u.mu.Lock()
-	was := maps.Clone(u.busy)
-	u.mu.Unlock()
-	rows, err := read()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, r := range rows {
-		if to := contactOf(r); !was[to] && !u.busy[to] {
-			u.busy[to] = true
-			out = append(out, r)
-		}
-	}
-	return out, err
-}
-
-func (u *underWay) end(contact string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.busy, contact)
-}
-
 // contactOf gives whom a letter is to; "": it cannot be read.
-func contactOf(r outboxRow) string {
+func contactOf(body string) string {
 	var l struct {
 		Contact string `json:"contact"`
 	}
-	_ = json.Unmarshal([]byte(r.body), &l) // sendLetter tells it
+	_ = json.Unmarshal([]byte(body), &l) // sendLetter tells it
 	return l.Contact
 }
 

@@ -162,7 +162,7 @@ func (m *Monitor) returnedSince(p *pair, st *Standing, now time.Time) string {
 // askFirst has what a problem may come from be run, in the same transaction. It reports whether there is any, not asked yet. mu is held.
 func (m *Monitor) askFirst(s *settled, now time.Time) bool {
 	st := &s.stand
-	if !m.cat.Linked() || !s.p.live || st.Hard == model.OK || st.Hard == st.Told || st.Flapping || s.p.askedFor.Equal(st.Since) {
+	if !m.cat.Linked() || !s.p.live || st.Hard == model.OK || !st.Untold() || st.Flapping || s.p.askedFor.Equal(st.Since) {
 		return false
 	}
 	ask := m.notAsked(s.p, st, now)

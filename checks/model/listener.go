@@ -23,6 +23,7 @@ type Heard struct {
 	At      time.Time `json:"at,omitzero"`     // when; zero: of no problem yet
 	Through uint8     `json:"through"`         // a bit for each status since it was OK
 	Flaps   bool      `json:"flaps,omitempty"` // it knows that it flaps
+	Bad     time.Time `json:"bad,omitzero"`    // since when it was not OK, of the problem that was told; zero: an older Jarvis told it
 }
 
 // Stand is what a listener may be told of.
@@ -34,7 +35,7 @@ type Stand struct {
 
 // Equal reports whether both are the same.
 func (h Heard) Equal(o Heard) bool {
-	return h.Told == o.Told && h.At.Equal(o.At) && h.Through == o.Through && h.Flaps == o.Flaps
+	return h.Told == o.Told && h.At.Equal(o.At) && h.Through == o.Through && h.Flaps == o.Flaps && h.Bad.Equal(o.Bad)
 }
 
 // timed reports whether an action has times of its own.
@@ -122,6 +123,9 @@ func (l *Listener) hearStatus(k Key, st Stand, x *Heard, now time.Time) (on []st
 	if st.Acked || now.Before(st.Known.Add(l.Rule.After)) || !l.Rule.Heeds(&st.State, string(Problem)) {
 		return nil
 	}
+	if !x.Bad.IsZero() && !x.Bad.Equal(st.Bad) { // it was OK while nobody was told
+		x.Told, x.Through = OK, 0
+	}
 	switch {
 	case x.Told == OK:
 		on = l.want(on, k, st, Problem)
@@ -132,7 +136,7 @@ func (l *Listener) hearStatus(k Key, st Stand, x *Heard, now time.Time) (on []st
 	default:
 		return nil
 	}
-	x.Told, x.At, x.Through = st.Hard, now, x.Through|1<<st.Hard
+	x.Told, x.At, x.Through, x.Bad = st.Hard, now, x.Through|1<<st.Hard, st.Bad
 	return on
 }
 

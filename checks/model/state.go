@@ -7,9 +7,11 @@ import (
 
 // State is where a check on a host stands, after its last result.
 type State struct {
-	Status  Status    `json:"status"`  // of the last result
-	Hard    Status    `json:"hard"`    // the last that was believed
-	Told    Status    `json:"told"`    // the last that people and actions were told of
+	Status Status `json:"status"` // of the last result
+	Hard   Status `json:"hard"`   // the last that was believed
+	Told   Status `json:"told"`   // the last that people and actions were told of
+	// Again: the problem is to be told again to those who were told of it. Told stays what they know, so they hear of its end.
+	Again   bool      `json:"again,omitempty"`
 	Attempt int       `json:"attempt"` // how often in a row it has been a problem, at most the attempts that make it hard; 0: OK
 	Since   time.Time `json:"since"`   // of the hard status
 	// Bad is since when people think that it is not OK, whatever problem it has been since; zero: it never was a problem.
@@ -82,11 +84,11 @@ func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
 // Tell gives what is to be told now, and counts it as told; "" when people know where it stands, or while it flaps. Whoever
 // holds it back (a downtime, say) does not call it, and it is told later.
 func (s *State) Tell() Transition {
-	if s.Flapping || s.Hard == s.Told {
+	if s.Flapping || !s.Untold() {
 		return ""
 	}
-	was := s.Told
-	s.Told = s.Hard
+	was, again := s.Told, s.Again
+	s.Told, s.Again = s.Hard, false
 	if s.Hard != OK {
 		if was == OK {
 			s.Through = 0
@@ -96,11 +98,17 @@ func (s *State) Tell() Transition {
 	switch {
 	case s.Hard == OK:
 		return Recovery
-	case was == OK:
+	case was == OK, again:
 		return Problem
 	}
 	return Change
 }
+
+// TellAgain has a problem that was told be told again.
+func (s *State) TellAgain() { s.Again = s.Told != OK }
+
+// Untold reports whether people are to be told something: where it stands, or once more that it does.
+func (s *State) Untold() bool { return s.Hard != s.Told || s.Again }
 
 // changes gives how much of the last results were changes, 0 to 1.
 func (s *State) changes() float64 {
