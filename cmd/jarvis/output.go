@@ -54,6 +54,7 @@ func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *p
 	ctx, stop := context.WithCancelCause(ctx)
 	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the lock.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	whileRead(ctx, below(t.out).(io.Writer), func(err error) { stop(err) })
 	return ctx, &printer{out: &taken{below(t.out).(io.Writer), stop}, err: &taken{t.err, stop}, flags: m, status: canRedraw(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
 }
 
