@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/checks/nagios"
@@ -173,11 +174,9 @@ func (c *carrier) makeHosts() {
 		name := c.hosts.give(h.Name(), h.Name())
 		c.renamed(h, "host", h.Name(), name)
 		e.set("name", name)
-		if a := addressOf(h); a != name {
-			e.set("address", a)
-		}
+		c.take(h, "host_name", "hostgroups")
+		c.address(h, e, name)
 		e.set("groups", groups[h.Name()])
-		c.take(h, "host_name", "address", "hostgroups")
 		c.parents(h, e)
 		c.alive(h, e)
 		c.entries = append(c.entries, e)
@@ -189,6 +188,21 @@ func (c *carrier) renamed(o *nagios.Object, kind, from, to string) {
 	if from != to {
 		c.note(o.Pos, kind+" "+from, "a name here is of letters, digits, dots, dashes and underscores", "it is called "+to+" now")
 	}
+}
+
+// address carries where a host is reached: by its name, where it has none.
+func (c *carrier) address(h *nagios.Object, e *entry, name string) {
+	a, given := h.Get("address")
+	switch {
+	case strings.ContainsFunc(addressOf(h), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		if given {
+			c.list("address", a, "it is no address", "write [user@]host[:port] as address of the host "+name)
+		}
+		return
+	case addressOf(h) != name:
+		e.set("address", addressOf(h))
+	}
+	c.take(h, "address")
 }
 
 // take marks attributes as carried over.
