@@ -25,9 +25,9 @@ const Timeout = 10 * time.Second
 type Message struct {
 	ID      string // the same at each try; letters, digits, ".", "-", "_"
 	At      time.Time
-	Body    []byte // JSON
-	Subject string // one line
-	Text    string // lines
+	Body    []byte   // JSON
+	Subject string   // one line
+	Text    string   // lines
 	Replies []string // IDs of messages that it belongs to, of a mail its thread; nil: none
 }
 
