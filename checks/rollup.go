@@ -34,6 +34,13 @@ type rolled struct {
 
 // rollUp follows the results, and adds their performance data to sums by 5 minutes, hour and day.
 func (m *Monitor) rollUp(ctx context.Context) {
+	m.inPieces(ctx, "sum up performance data", m.rollSome, func(now time.Time) time.Duration {
+		return now.Truncate(rollPeriod).Add(rollPeriod + rollAfter).Sub(now)
+	})
+}
+
+// inPieces does some until there is no more, now and again after a wait, until ctx ends.
+func (m *Monitor) inPieces(ctx context.Context, what string, some func(context.Context) (more bool, err error), wait func(now time.Time) time.Duration) {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -44,12 +51,11 @@ func (m *Monitor) rollUp(ctx context.Context) {
 		}
 		for more := true; more && ctx.Err() == nil; {
 			var err error
-			if more, err = m.rollSome(ctx); err != nil && ctx.Err() == nil {
-				m.Log.Error("sum up performance data", "err", err)
+			if more, err = some(ctx); err != nil && ctx.Err() == nil {
+				m.Log.Error(what, "err", err)
 			}
 		}
-		now := m.now()
-		t.Reset(now.Truncate(rollPeriod).Add(rollPeriod + rollAfter).Sub(now))
+		t.Reset(wait(m.now()))
 	}
 }
 

@@ -18,23 +18,8 @@ const (
 
 // followSpans follows the results, and notes from when to when each check was what: what reports are made of.
 func (m *Monitor) followSpans(ctx context.Context) {
-	t := time.NewTimer(0)
-	defer t.Stop()
 	f := spanFollower{m: m}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		for more := true; more && ctx.Err() == nil; {
-			var err error
-			if more, err = f.some(ctx); err != nil && ctx.Err() == nil {
-				m.Log.Error("note how checks were", "err", err)
-			}
-		}
-		t.Reset(spanPeriod)
-	}
+	m.inPieces(ctx, "note how checks were", f.some, func(time.Time) time.Duration { return spanPeriod })
 }
 
 // spanFollower adds results to spans. What it was killed over is read again, and says nothing new then (model.AddSeen).
