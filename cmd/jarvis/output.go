@@ -54,17 +54,22 @@ func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *p
 	ctx, stop := context.WithCancelCause(ctx)
 	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the lock.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	whileRead(ctx, below(t.out).(io.Writer), func(err error) { stop(err) })
-	return ctx, &printer{out: &taken{below(t.out).(io.Writer), stop}, err: &taken{t.err, stop}, flags: m, status: canRedraw(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
+	out := below(t.out).(io.Writer)
+	watch := sync.OnceFunc(func() { whileRead(ctx, out, func(err error) { stop(err) }) })
+	return ctx, &printer{out: &taken{out, stop, watch}, err: &taken{t.err, stop, nil}, flags: m, status: canRedraw(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
 }
 
 // taken ends everything when what is written is not taken.
 type taken struct {
-	w    io.Writer
-	stop context.CancelCauseFunc
+	w     io.Writer
+	stop  context.CancelCauseFunc
+	begun func() // called with each write, before it; may be nil
 }
 
 func (o *taken) Write(b []byte) (int, error) {
+	if o.begun != nil {
+		o.begun()
+	}
 	n, err := o.w.Write(b)
 	if err != nil {
 		o.stop(&outputError{err})
