@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/gitcmd"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -33,7 +34,7 @@ func (l *Log) Steps() []pipeline.Step {
 				return pipeline.Permanentf("the repository of tasks %s is no longer configured", s.Repo)
 			}
 			err := do(r, ctx, c, s)
-			var ge *gitError
+			var ge *gitcmd.Error
 			if errors.As(err, &ge) && ctx.Err() == nil {
 				return pipeline.Wait(20*time.Second, ge.Error()) // the server is away, or refuses: people mend that
 			}
