@@ -81,8 +81,11 @@ func TestOverABrokenConnection(t *testing.T) {
 	dir, here := far(t)
 	away := errors.New("the host is away")
 	for name, serve := range map[string]func(context.Context, io.Reader, io.Writer) error{
-		"it refuses":        func(context.Context, io.Reader, io.Writer) error { return away },
-		"it breaks at once": func(_ context.Context, _ io.Reader, out io.Writer) error { _, _ = io.WriteString(out, "00"); return away },
+		"it refuses": func(context.Context, io.Reader, io.Writer) error { return away },
+		"it breaks at once": func(_ context.Context, _ io.Reader, out io.Writer) error {
+			_, _ = io.WriteString(out, "00")
+			return away
+		},
 		"it reads, and breaks": func(ctx context.Context, in io.Reader, out io.Writer) error {
 			_ = served("git-upload-pack", dir)(ctx, io.LimitReader(in, 4), out)
 			return away
