@@ -481,8 +481,5 @@ func LogID() string {
 
 // clip makes what people wrote plain, and shortens it, before it is repeated or stored.
 func clip(s string, n int) string {
-	if s = plain.Line(s); len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return plain.Clip(plain.Line(s), n)
 }

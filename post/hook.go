@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
@@ -71,7 +72,7 @@ func NewHook(address string, secret clipboard.Secret, ca string) (*Hook, error) 
 			wrong.At("secret", "has less than 16 bytes; make one with `openssl rand -hex 32`")
 		}
 	}
-	pool, err := authorities(ca, "ca")
+	pool, err := cafile.Pool("ca", ca)
 	wrong.Add(err)
 	if pool != nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()

@@ -14,6 +14,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
@@ -64,7 +65,7 @@ func (c MailConfig) To(address string) (*Mail, error) {
 	if c.TLS == "none" && host != "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		wrong.At("mail.tls", "is none; only a server on this machine may be spoken to in the clear")
 	}
-	pool, err := authorities(c.CA, "mail.ca")
+	pool, err := cafile.Pool("mail.ca", c.CA)
 	wrong.Add(err)
 	m := &Mail{to: address, from: c.From, host: host, domain: from.Address[strings.LastIndexByte(from.Address, '@')+1:]}
 	m.opts = []gomail.Option{gomail.WithTimeout(Timeout), gomail.WithTLSConfig(&tls.Config{ServerName: host, RootCAs: pool, MinVersion: tls.VersionTLS12})}

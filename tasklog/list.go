@@ -160,7 +160,7 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 		}
 		// The key names the trouble better than a type of Go does.
 		if err := body.Decode(&e.task); err != nil {
-			return nil, fail(body, "entry %d: %s", i+1, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " "))
+			return nil, fail(body, "entry %d: %s", i+1, plain.Joined(strings.TrimPrefix(err.Error(), "yaml: ")))
 		}
 		t := &e.task
 		t.Name = plain.Line(t.Name) // it is shown and stored in many places

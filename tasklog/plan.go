@@ -261,7 +261,7 @@ func (l *Repo) marks(ctx context.Context, p *plan) error {
 func (p *plan) inherit(commit string, entries []entry) {
 	for i, e := range entries {
 		id := (&Pending{Commit: commit, Position: i + 1}).ID()
-		if name, ok := p.inherited[id]; ok && name == strings.Join(strings.Fields(e.task.Name), " ") {
+		if name, ok := p.inherited[id]; ok && name == plain.Joined(e.task.Name) {
 			p.finished[id] = true
 		}
 	}

@@ -129,7 +129,7 @@ func runThen(ctx context.Context, cmd *exec.Cmd, args []string, begun func()) (s
 		if text == "" {
 			text = err.Error()
 		}
-		return "", &Error{verb(args), plain.Line(strings.Join(strings.Fields(text), " "))}
+		return "", &Error{verb(args), plain.Line(plain.Joined(text))}
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
 }
