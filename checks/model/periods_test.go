@@ -27,6 +27,18 @@ periods: [{name: office, zone: UTC, when: ["mon-fri 08:00-18:00"]}]
 tasks: [{name: a, command: x, period: office}]
 host_tasks: [{tasks: [a], hosts: [b], schedule: "TZ=UTC 0 4 * * *"}]
 `, "host_tasks (a on b): task a: its schedule TZ=UTC 0 4 * * * is never due in its period office"},
+		{"moved out of it by the jitter", `
+periods: [{name: night, zone: UTC, when: ["mon-sun 02:00-02:10"]}]
+tasks: [{name: a, command: x, period: night, schedule: "TZ=UTC 0 2 * * *", jitter: 1h}]
+`, "never due in its period night for a part of the hosts: the jitter of 1h leads out of it; make it shorter"},
+		{"a jitter that stays in it", `
+periods: [{name: night, zone: UTC, when: ["mon-sun 02:00-03:10"]}]
+tasks: [{name: a, command: x, period: night, schedule: "TZ=UTC 0 2 * * *", jitter: 1h}]
+`, ""},
+		{"a jitter of a schedule that comes again in time", `
+periods: [{name: night, zone: UTC, when: ["mon-sun 02:00-02:10"]}]
+tasks: [{name: a, command: x, period: night, schedule: "TZ=UTC */5 * * * *", jitter: 20m}]
+`, ""},
 		{"one that is over was right once", `
 periods: [{name: xmas, when: ["2001-12-24"]}]
 tasks: [{name: a, command: x, period: xmas}]
