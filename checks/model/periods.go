@@ -35,6 +35,23 @@ func (s Schedule) inside(n time.Time, share float64) time.Time {
 	return time.Time{}
 }
 
+// moved gives a time at which a check is due that runs every so often: n itself, or when that is not in the period a time when it
+// is: the first that it is due at anyway, or else the host's part of the period, so that each host has one. Zero: it never is.
+func (s Schedule) moved(n time.Time, share float64) time.Time {
+	if s.period.Within(n) {
+		return n
+	}
+	begin := s.period.Next(n)
+	if begin.IsZero() {
+		return begin
+	}
+	end := s.period.Next(begin)
+	if due := s.anyTime(begin.Add(-1), share); end.IsZero() || due.Before(end) {
+		return due
+	}
+	return begin.Add(time.Duration(share * float64(end.Sub(begin))))
+}
+
 // periods makes those that are right, by their names; what is wrong with the others is under their index.
 func (d *Defs) periods(now time.Time) (map[string]*calendar.Period, map[int]error) {
 	return calendar.Compile(d.Periods, now)

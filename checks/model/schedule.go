@@ -104,6 +104,12 @@ func (s Schedule) next(t time.Time, share float64) time.Time {
 	if s.period == nil {
 		return n
 	}
+	if s.every > 0 {
+		if late := s.moved(n.Add(-s.every), share); late.After(t) {
+			return late
+		}
+		return s.moved(n, share)
+	}
 	return s.inside(n, share)
 }
 
