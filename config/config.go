@@ -163,6 +163,7 @@ func read(file string, b []byte, env func(string) (string, bool)) *Config {
 	c := Default()
 	c.read = &reading{file: file, env: env}
 	c.read.tree(b, c)
+	c.Checks.File = file
 	c.validate()
 	return c
 }

@@ -26,7 +26,7 @@ func TestWhatAServerStartsWithout(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := Verify(file)
-	if err == nil || !strings.Contains(err.Error(), "a.yaml: line ") || !strings.Contains(err.Error(), "contact phone has a command that is not there") {
+	if err == nil || !strings.Contains(err.Error(), "a.yaml, line ") || !strings.Contains(err.Error(), "contact phone has a command that is not there") {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // CheckStart is Check for a server that starts: what is wrong in files of Dir does not keep it from that.
 func (c *Config) CheckStart() error {
 	all, broken := c.loadEach(func(string) bool { return false })
-	if len(broken) == 0 && !slices.ContainsFunc(all.faults(c.Plugins), func(f fault) bool { return !c.inline(f) }) {
+	if len(broken) == 0 && !slices.ContainsFunc(all.faults(c.Plugins), func(f fault) bool { return !all.place(f.kind, f.index).own }) {
 		return c.Check()
 	}
 	var wrong mistake.List
@@ -30,7 +30,7 @@ func (c *Config) LoadStart() (all *Defs, left []error) {
 			return all, left
 		}
 		for _, f := range faults {
-			left = append(left, f.err)
+			left = append(left, all.told(f))
 		}
 		all.drop(faults) // others may have named them
 	}
@@ -44,6 +44,11 @@ func (d *Defs) drop(faults []fault) {
 			gone[f.kind] = map[int]bool{}
 		}
 		gone[f.kind][f.index] = true
+	}
+	for kind := range gone {
+		if d.places != nil {
+			d.places[kind] = but(d.places[kind], gone[kind])
+		}
 	}
 	d.Hosts = but(d.Hosts, gone[KindHost])
 	d.Tasks = but(d.Tasks, gone[KindTask])
