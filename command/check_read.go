@@ -336,8 +336,20 @@ func checkStats(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 	a := say("%s on %s, %d not OK, %s down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
 		checksWord(s.Checks), hostsWord(s.Hosts), s.Problems, hostsWord(s.Down), s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
 	a.Data = s
-	return withTrouble(a, s), nil
+	a = withTrouble(a, s)
+	for _, w := range s.Warnings[:min(len(s.Warnings), warningsShown)] {
+		if w != s.Trouble {
+			a.Lines = append(a.Lines, "warning: "+w)
+		}
+	}
+	if more := len(s.Warnings) - warningsShown; more > 0 {
+		a.Lines = append(a.Lines, fmt.Sprintf("and %d more warnings", more))
+	}
+	return a, nil
 }
+
+// warningsShown is how many warnings `check stats` tells.
+const warningsShown = 20
 
 func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	list := e.Checks.Downtimes()

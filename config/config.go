@@ -291,3 +291,20 @@ func (c *Config) Unreachable() []string {
 	}
 	return out
 }
+
+// Doubts gives a line for each name in checks that stands for nothing. None of them is a mistake: what it names may come. The
+// configuration is one of Verify.
+func (c *Config) Doubts() []string {
+	var people []string
+	if c.HTTP.OIDC == nil { // which brings people who are not listed
+		people = []string{}
+		for _, p := range c.People {
+			people = append(people, p.Name)
+		}
+	}
+	var out []string
+	for _, d := range c.Checks.Doubts(people, c.read.rooms) {
+		out = append(out, c.Conceal(d.String()))
+	}
+	return out
+}

@@ -37,6 +37,7 @@ type reading struct {
 	literal  []int               // lines in which a secret itself stands
 	inPlace  map[*yaml.Node]bool // nodes whose value, or a part of it, came from elsewhere
 	inside   []*yaml.Node        // aliases that are being walked
+	rooms    []string            // channels and rooms of chat; nil: they are not known
 	others   map[string]*reading // other files in which something is wrong, by their names
 }
 

@@ -88,6 +88,12 @@ func (c *Config) parts(start bool) error {
 			c.read.add(mistake.Move(err, "chat."+network, at+"."+network), at)
 		}
 	}
+	if whole {
+		c.read.rooms = []string{}
+		for _, x := range rooms {
+			c.read.rooms = append(c.read.rooms, x.Place)
+		}
+	}
 	c.read.add(c.Mail.Check(), "mail")
 	c.read.add(c.Notices.Check(rooms, whole, c.Mail), "notices")
 	_, err = web.New(web.Config{Listen: c.Listen, HTTP: c.HTTP})
