@@ -52,7 +52,7 @@ func check() Verb {
 			{Method: "POST", Path: path + "/result", Prefix: []string{"result"}, Once: true, Gives: checks.View{}, Params: oneWith(
 				Param{Name: "at", In: InBody, Doc: "when it was so, as in RFC 3339, or how long ago, as in 5m; an hour at most, and not before the last result; without it now", Word: "at"},
 				Param{Name: "perfdata", In: InBody, Doc: "performance data, as plugins write it; it may stand in output too, after a |", Word: "perf"},
-				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2", Required: true},
+				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2, a number or text", Required: true, Kind: Code},
 				Param{Name: "output", In: InBody, Doc: "what it says, as plugins print it"})},
 			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []model.Key{}, Params: oneWith(was, forTime, because)},
 			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []model.Key{}, Params: one},

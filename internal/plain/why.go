@@ -54,6 +54,22 @@ func Why(err error) string {
 	return err.Error()
 }
 
+// Error is an error that says what Why does, and is what it was to errors.Is and errors.As.
+func Error(err error) error {
+	if err == nil || Why(err) == err.Error() {
+		return err
+	}
+	return &inWords{Why(err), err}
+}
+
+type inWords struct {
+	text string
+	err  error
+}
+
+func (e *inWords) Error() string { return e.text }
+func (e *inWords) Unwrap() error { return e.err }
+
 // ofFile says what is wrong with a file.
 func ofFile(name string, err error) string {
 	switch {
