@@ -179,7 +179,7 @@ func clauses(args []string, words ...string) (task string, with map[string]strin
 			i++
 			with[word] = args[i]
 			if word == "because" {
-				with[word] = strings.Join(args[i:], " ")
+				with[word] = why(args[i:])
 				return task, with, true
 			}
 		case i == 0 && !known:
@@ -189,6 +189,15 @@ func clauses(args []string, words ...string) (task string, with map[string]strin
 		}
 	}
 	return task, with, true
+}
+
+// why gives the words after because as a reason that stands by itself: "because of the new switch" stays whole.
+func why(words []string) string {
+	text := strings.Join(words, " ")
+	if strings.HasPrefix(text, "of ") {
+		text = "because " + text
+	}
+	return text
 }
 
 // period reads a time as people write it: 2h, 90m, 3d.

@@ -109,14 +109,16 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 	} else if pending > 0 {
 		head = fmt.Sprintf("%d %s OK, %d not run yet", len(all)-pending, isAre(len(all)-pending), pending)
 	}
-	if bad > 0 {
-		head = fmt.Sprintf("%d of %d %s %s not OK", bad, len(all), plural(len(all), "check"), isAre(bad))
-	}
+	on := ""
 	if len(args) == 0 {
-		head += " on " + hostsWord(s.Hosts)
-		if s.Down > 0 {
-			head += fmt.Sprintf(", %d of them can not be reached", s.Down)
-		}
+		on = " on " + hostsWord(s.Hosts)
+	}
+	if bad == 0 {
+		return all, head + on, nil
+	}
+	head = fmt.Sprintf("%d of %d %s%s %s not OK", bad, len(all), plural(len(all), "check"), on, isAre(bad))
+	if on != "" && s.Down > 0 {
+		head += fmt.Sprintf("; %s can not be reached", hostsWord(s.Down))
 	}
 	return all, head, nil
 }
