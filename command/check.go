@@ -113,7 +113,7 @@ func ofChecks(run func(context.Context, *Env, *Call, []string) (Answer, error)) 
 			return Answer{}, &UserError{Msg: "no checks run here", Kind: ErrNotFound}
 		}
 		a, err := run(ctx, e, c, args)
-		return a, explainCheck(err)
+		return a, e.explainCheck(ctx, err)
 	}
 }
 
@@ -141,7 +141,7 @@ func ack() Verb {
 	}
 }
 
-func explainCheck(err error) error {
+func (e *Env) explainCheck(ctx context.Context, err error) error {
 	var none *checks.NoCheckError
 	var nobody *checks.NobodyError
 	var passive *checks.PassiveError
@@ -156,7 +156,7 @@ func explainCheck(err error) error {
 	case errors.As(err, &nobody):
 		return &UserError{Msg: nobody.Error(), Hint: "`nodes` lists the servers"}
 	case errors.As(err, &none):
-		return &UserError{Msg: none.Error(), Hint: "`checks` lists what there is", Kind: ErrNotFound}
+		return &UserError{Msg: none.Error(), Hint: e.meantCheck(ctx, none.Key) + "`checks` lists what there is", Kind: ErrNotFound}
 	case errors.Is(err, model.ErrInvalid), errors.Is(err, checks.ErrInFile):
 		return &UserError{Msg: strings.TrimPrefix(strings.TrimPrefix(err.Error(), model.ErrInvalid.Error()+": "), checks.ErrInFile.Error()+": "), Kind: ErrUsage}
 	case errors.Is(err, checks.ErrNotFound):

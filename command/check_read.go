@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 		case s.Checks == 0:
 			return all, "no checks are declared", nil
 		case word != "" && f.Status == "":
-			return nil, "", &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(strings.Join(args, " "), 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
+			return nil, "", &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(strings.Join(args, " "), 80)), Hint: e.meantCheck(ctx, model.Key{Task: word, Host: with["on"]}) + "`checks` tells of all", Kind: ErrNotFound}
 		}
 		return all, fmt.Sprintf("none of %d %s on %s", s.Checks, plural(s.Checks, "check"), hostsWord(s.Hosts)), nil
 	}
@@ -253,7 +254,7 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 		}
 	}
 	if task != "" || with["on"] != "" {
-		list, err := chosen(ctx, e, task, with["on"])
+		list, err := reported(ctx, e, task, with["on"])
 		if err != nil {
 			return Answer{}, err
 		}
@@ -424,6 +425,13 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 func listDefinitions(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) > 1 {
 		return Answer{}, checkUse("defined")
+	}
+	if len(args) == 1 && !slices.Contains(model.Kinds, args[0]) {
+		hint := "there are " + strings.Join(model.Kinds, ", ")
+		if near := plain.Nearest(args[0], model.Kinds); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return Answer{}, &UserError{Msg: fmt.Sprintf("there is no kind %q", clip(args[0], 40)), Hint: hint, Kind: ErrNotFound}
 	}
 	list, err := e.Checks.Definitions(ctx, strings.Join(args, ""))
 	if err != nil {
