@@ -9,14 +9,18 @@ import (
 // A server that runs keeps what ran before when a file of checks.dir is broken. One that starts has nothing before that: it starts with
 // all that is right, for checks are not all that it does, and says what it left out.
 
-// CheckStart is Check for a server that starts: what is wrong in files of Dir does not keep it from that.
+// CheckStart is Check for a server that starts: what is wrong in files of Dir, and a plugin that is not there, does not keep it from
+// that.
 func (c *Config) CheckStart() error {
-	all, broken := c.loadEach(func(string) bool { return false })
-	if len(broken) == 0 && !slices.ContainsFunc(all.faults(c.Plugins), func(f fault) bool { return !all.place(f.kind, f.index).own }) {
-		return c.Check()
-	}
 	var wrong mistake.List
 	c.checkSettings(&wrong)
+	all, broken := c.loadEach(func(string) bool { return false })
+	faults := all.faultsWith(looksFor{plugins: c.Plugins})
+	if len(broken) == 0 && !slices.ContainsFunc(faults, func(f fault) bool { return !all.place(f.kind, f.index).own }) {
+		for _, f := range faults {
+			wrong.Add(all.told(f))
+		}
+	}
 	return wrong.Err()
 }
 

@@ -31,6 +31,12 @@ func (c *Config) Check() error {
 	return wrong.Err()
 }
 
+// looksFor says whether files of plugins must be there.
+type looksFor struct {
+	plugins string // the folder
+	there   bool
+}
+
 // checkSettings says what is wrong beside what is declared.
 func (c *Config) checkSettings(wrong *mistake.List) {
 	if c.CatchUp != "" && c.CatchUp != Skip && c.CatchUp != Once {
@@ -80,8 +86,10 @@ func (d *Defs) Check(plugins string) error {
 	return nil
 }
 
-// faults gives what is wrong, at most one thing of each definition.
-func (d *Defs) faults(plugins string) []fault {
+// faults gives what is wrong, each definition with all that is wrong with it.
+func (d *Defs) faults(plugins string) []fault { return d.faultsWith(looksFor{plugins, true}) }
+
+func (d *Defs) faultsWith(look looksFor) []fault {
 	var out []fault
 	d, uses := d.inherited()
 	seen := map[string]bool{}
@@ -139,7 +147,7 @@ func (d *Defs) faults(plugins string) []fault {
 	for _, t := range d.Tasks {
 		err := unique(KindTask, t.Name)
 		if err == nil {
-			if err = d.checkTask(&t, plugins); err != nil {
+			if err = d.checkTask(&t, look); err != nil {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
 		}
@@ -273,7 +281,7 @@ func (ht *HostTask) label() string {
 	return strings.Join(ht.Tasks, ", ") + " on " + strings.Join(ht.Hosts, ", ")
 }
 
-func (d *Defs) checkTask(t *Task, plugins string) error {
+func (d *Defs) checkTask(t *Task, look looksFor) error {
 	var wrong sentence
 	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
@@ -303,13 +311,13 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	case t.Plugin == "":
 	case t.Plugin != path.Base(t.Plugin) || strings.HasPrefix(t.Plugin, "."):
 		wrong.add("plugin is %q; it is the name of a file in checks.plugins", t.Plugin)
-	case plugins == "":
+	case look.plugins == "":
 		wrong.add("it has a plugin, and checks.plugins names no folder")
-	default:
-		if st, err := os.Stat(filepath.Join(plugins, t.Plugin)); err != nil {
+	case look.there:
+		if st, err := os.Stat(filepath.Join(look.plugins, t.Plugin)); err != nil {
 			wrong.add("its plugin cannot be used: %s", plain.Why(err))
 		} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
-			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
+			wrong.add("its plugin %s is no program that may be run", filepath.Join(look.plugins, t.Plugin))
 		}
 	}
 	d.checkDepends(t, &wrong)
