@@ -306,5 +306,16 @@ func (c *Config) Doubts() []string {
 	for _, d := range c.Checks.Doubts(people, c.read.rooms) {
 		out = append(out, c.Conceal(d.String()))
 	}
+	if text := c.Untold(); text != "" {
+		out = append(out, text)
+	}
 	return out
+}
+
+// Untold says that checks run of which nobody is told; "" when somebody is, or there are none.
+func (c *Config) Untold() string {
+	if len(c.Chat) > 0 || !c.Checks.Untold() {
+		return ""
+	}
+	return "checks: nobody is told of a problem, for there is no chat, and no action does anything; add chat, or a contact with mail, command or webhook and an action that notifies it (`jarvis check list` tells who asks)"
 }

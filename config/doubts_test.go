@@ -79,3 +79,25 @@ downtimes:
 		t.Errorf("not expected: %s", l)
 	}
 }
+
+// TestChecksOfWhichNobodyIsTold: without chat, and without an action that reaches anybody in another way, one line says it.
+func TestChecksOfWhichNobodyIsTold(t *testing.T) {
+	const check, mail = "checks:\n  tasks: [{name: disk, command: x}]\n  host_tasks: [{tasks: [disk], hosts: [loki]}]\n", "mail: {server: \"smtp.example.org:587\", from: jarvis@example.org}\n"
+	const chat = "chat: [{irc: {server: \"a.example.org:6667\", channels: [\"#ops\"]}}]\n"
+	for text, untold := range map[string]bool{
+		"name: jarvis\n": false, check: true, chat + check: false,
+		mail + check + "  contacts: [{name: a, mail: a@example.org}]\n":                                         true,
+		mail + check + "  contacts: [{name: a, mail: a@example.org}]\n  actions: [{name: tell, notify: [a]}]\n": false,
+		mail + check + "  contacts: [{name: a, channel: \"#ops\"}]\n  actions: [{name: tell, notify: [a]}]\n":   true,
+		mail + check + "  actions: [{name: tell, on: [problem], webhook: \"https://hooks.example.org/x\"}]\n":   false,
+		mail + check + "  actions: [{name: graphs, on: [result], graphite: \"graphite.example.org:2003\"}]\n":   true,
+	} {
+		c, err := Verify(filepath.Join(writeAll(t, map[string]string{"jarvis.yaml": text}), "jarvis.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(strings.Join(c.Doubts(), "\n"), "nobody is told of a problem"); said != untold || (c.Untold() != "") != untold {
+			t.Errorf("%s: %q", text, c.Doubts())
+		}
+	}
+}

@@ -77,6 +77,17 @@ func (c *Config) eachContact(check func(*Contact) error) error {
 	return wrong.Err()
 }
 
+// Untold reports whether files declare checks, and nothing that tells anybody outside of chat, or does anything about them.
+func (c *Config) Untold() bool {
+	all, _ := c.loadEach(func(string) bool { return false })
+	acts := func(a Action) bool {
+		return a.Webhook != "" || a.Run != "" || a.Task != "" || slices.ContainsFunc(a.Notify, func(name string) bool {
+			return slices.ContainsFunc(all.Contacts, func(x Contact) bool { return x.Name == name && !x.InChat() })
+		})
+	}
+	return len(all.HostTasks) > 0 && !slices.ContainsFunc(all.Actions, acts)
+}
+
 // InChat reports whether it is told in chat; the zero Contact is the first channel.
 func (c *Contact) InChat() bool { return c.Mail == "" && len(c.Command) == 0 && c.Webhook == "" }
 
