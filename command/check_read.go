@@ -152,6 +152,9 @@ func (e *Env) checkLine(v checks.View) string {
 		if v.Passive {
 			return l + ": no result was delivered yet"
 		}
+		if w := ownWait(v); w != "" {
+			return l + ": " + w
+		}
 		if !v.Next.IsZero() {
 			return l + ": runs in " + Short(max(v.Next.Sub(e.Now()), 0))
 		}
@@ -177,10 +180,33 @@ func (e *Env) checkLine(v checks.View) string {
 	if v.Hidden != "" && !v.Down { // its line says that
 		marks = append(marks, v.Hidden)
 	}
+	if w := ownWait(v); w != "" {
+		marks = append(marks, w)
+	}
 	if len(marks) > 0 {
 		l += " (" + strings.Join(marks, "; ") + ")"
 	}
 	return l + ": " + clip(v.Line, 200)
+}
+
+// ownRuns is what waits where the check itself does.
+const ownRuns = "check"
+
+// ownWait says that a check waits for its period; "" when it does not.
+func ownWait(v checks.View) string {
+	for _, w := range v.Waits {
+		if w.What == ownRuns {
+			return waitText(w)
+		}
+	}
+	return ""
+}
+
+func waitText(w model.Wait) string {
+	if w.Until.IsZero() {
+		return "waits for " + w.Period + ", which does not come again"
+	}
+	return "waits for " + w.Period + " until " + plain.Time(w.Until)
 }
 
 func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
@@ -214,6 +240,11 @@ func (e *Env) checkLines(v checks.View) []string {
 			l += " (" + v.Schedule + ")"
 		}
 		a.Lines = append(a.Lines, l)
+	}
+	for _, w := range v.Waits {
+		if w.What != ownRuns {
+			a.Lines = append(a.Lines, "the "+w.What+" "+waitText(w))
+		}
 	}
 	if v.Perfdata != "" {
 		a.Lines = append(a.Lines, "values: "+clip(v.Perfdata, 400))
