@@ -28,6 +28,7 @@ func check() Verb {
 	const path = "/v1/checks/{host}/{task}"
 	return worded(Verb{
 		Name: "check", Role: access.View, Min: 1, Acts: true,
+		CLI:     map[string]string{"import": "jarvis check import nagios /etc/nagios4"},
 		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
 		Example: "check show disk on loki",
 		API: []API{
