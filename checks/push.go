@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -21,7 +22,7 @@ func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin st
 	local := filepath.Join(m.conf().Plugins, plugin)
 	b, err := os.ReadFile(local)
 	if err != nil {
-		return "", err
+		return "", plain.Error(err)
 	}
 	sum := sha256.Sum256(b)
 	dir := path.Join(pluginsDir, hex.EncodeToString(sum[:8]))

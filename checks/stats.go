@@ -30,6 +30,8 @@ type Stats struct {
 	Took    time.Duration `json:"took"` // the mean
 	Trouble string        `json:"trouble,omitempty"`
 	Idle    []string      `json:"idle,omitempty"` // host_tasks that stand for no host
+	// Warnings are names that nothing has, and what else may not be as it was meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // stats counts by the second, over a minute.
@@ -109,8 +111,12 @@ func (s *stats) into(out *Stats, now time.Time) {
 func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
 	m.mu.Lock()
+	cat := m.cat
+	m.mu.Unlock()
+	warnings := cat.Warnings() // which may read files
+	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
+	s := Stats{Warnings: warnings, Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
