@@ -57,9 +57,9 @@ vm: setup ## redeploy a host on a machine that really boots, under emulation; ei
 	$(SUDO) go vet -tags vm,goolm ./cmd/jarvis
 	$(SUDO) go test -tags vm,goolm -run '^TestRedeployOnAMachineThatBoots$$' -v -timeout 60m ./cmd/jarvis
 
-beside-icinga: setup ## play an hour of faults to Jarvis and to Icinga 2, and compare whom they tell; some minutes, needs root
+beside-icinga: setup ## play an hour of faults to Jarvis and to Icinga 2, and compare whom they tell; more than an hour (JARVIS_BESIDE_MINUTES: another time), needs root
 	$(SUDO) go vet -tags beside,goolm ./cmd/jarvis
-	$(SUDO) go test -tags beside,goolm -run '^TestBesideIcinga$$' -v -timeout 60m ./cmd/jarvis
+	$(SUDO) go test -tags beside,goolm -run '^TestBesideIcinga$$' -v -timeout 120m ./cmd/jarvis
 
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check
