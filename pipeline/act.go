@@ -262,7 +262,8 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 
 var endingWords = map[Ending]string{EndDenied: "it was denied", EndWithdrawn: "it was withdrawn", EndExpired: "nobody approved it in time", EndLapsed: "when its time came something spoke against it"}
 
-// notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to change.
+// notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to change. A run
+// that only looked at a repository of tasks (VariantCheck) made nothing.
 func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 	var id int64
 	err := tx.QueryRow(ctx, "SELECT run FROM hosts WHERE fqdn = ?", r.FQDN).Scan(&id)
@@ -273,7 +274,7 @@ func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 	if want == "undo" { // what was given up leaves the earlier run's things where they were
 		given = "('undone', 'cancelled', 'given_up')"
 	}
-	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN "+given+" ORDER BY id DESC LIMIT 1", r.FQDN, r.ID))
+	later, err := scan(tx.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE fqdn = ? AND id > ? AND began > 0 AND ending NOT IN "+given+" AND NOT (verb = ? AND variant = ?) ORDER BY id DESC LIMIT 1", r.FQDN, r.ID, VerbTask, VariantCheck))
 	switch {
 	case errors.Is(err, store.ErrNoRows):
 		return nil

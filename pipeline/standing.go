@@ -37,6 +37,9 @@ func stand(ctx context.Context, tx store.Tx, r *Run) error {
 // VerbTask is the verb of runs that are no deployment of a host, but a reviewed task.
 const VerbTask = "task"
 
+// VariantCheck is the variant of such runs that do nothing but say what is wrong with a repository of tasks.
+const VariantCheck = "check"
+
 // Reach is how a host is reached: its address, its login when the clipboard has one, and the host keys that count there.
 type Reach struct {
 	Addr  string

@@ -138,7 +138,9 @@ func (r *Repo) look(ctx context.Context) error {
 	} else if begun && was.State == pipeline.Ready { // done went back, by hand or with its server
 		return r.markDone(ctx, spec{ID: next.ID(), Task: next.Task}, fmt.Sprintf("done before, as run %d says", was.ID))
 	} else if begun {
-		return nil // it was given up, and holds the others until a person decides
+		// It was given up, and holds the others until a person decides.
+		r.holds(fmt.Sprintf("“%s” (%s) waits for a person: run %d of it was given up, and it stands in the list as it was; `task retry %s` runs it again, `task done %s` goes on without it", next.Task.Name, next.Short(), was.ID, r.cfg.Name, r.cfg.Name))
+		return nil
 	}
 	return r.pushes(ctx, func(ctx context.Context) error { return r.begin(ctx, next) })
 }
@@ -245,6 +247,13 @@ func busyIsFine(err error) error {
 	return err
 }
 
+// holds notes for Status what the first task waits for, that nothing else says.
+func (r *Repo) holds(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.elsewhere = why
+}
+
 // begin claims a task and starts its run.
 func (r *Repo) begin(ctx context.Context, t Pending) error {
 	me := r.me()
@@ -256,12 +265,10 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", t.Short(), err)
 	}
-	r.mu.Lock()
-	r.elsewhere = ""
+	r.holds("")
 	if by != me {
-		r.elsewhere = fmt.Sprintf("“%s” (%s) is run by another server, %s; if that one is gone for good, `git push %s :%s` frees the task", t.Task.Name, t.Short(), by, hideSecret(r.cfg.Repo), r.git.claimRef(t.ID()))
+		r.holds(fmt.Sprintf("“%s” (%s) is run by another server, %s; if that one is gone for good, `git push %s :%s` frees the task", t.Task.Name, t.Short(), by, hideSecret(r.cfg.Repo), r.git.claimRef(t.ID())))
 	}
-	r.mu.Unlock()
 	if by != me {
 		return nil
 	}

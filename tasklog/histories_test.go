@@ -51,21 +51,8 @@ func readTasks(dir, repo string) error {
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Options{Dir: dir})
+	e, err := withEngine(ctx, l, dir)
 	if err != nil {
-		return err
-	}
-	key, err := clipboard.NewKey()
-	if err != nil {
-		return err
-	}
-	reg := pipeline.NewRegistry()
-	reg.Add(l.Steps()...)
-	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key, Workers: 4, Retry: []time.Duration{time.Millisecond}})
-	if err != nil {
-		return err
-	}
-	if err := l.Open(ctx, World{DB: db, Engine: e}); err != nil {
 		return err
 	}
 	guard.Go(guard.Count, func() { _ = e.Run(ctx) })
@@ -106,6 +93,25 @@ func readTasks(dir, repo string) error {
 			return err
 		}
 	}
+}
+
+// withEngine gives a log a record of its own and an engine.
+func withEngine(ctx context.Context, l *Log, dir string) (*pipeline.Engine, error) {
+	db, err := store.Open(ctx, store.Options{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	key, err := clipboard.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	reg := pipeline.NewRegistry()
+	reg.Add(l.Steps()...)
+	e, err := pipeline.New(ctx, pipeline.Config{DB: db, Registry: reg, Key: key, Workers: 4, Retry: []time.Duration{time.Millisecond}})
+	if err != nil {
+		return nil, err
+	}
+	return e, l.Open(ctx, World{DB: db, Engine: e})
 }
 
 // history is a repository, what people do to it, and the reader of it.

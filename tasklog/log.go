@@ -53,7 +53,7 @@ type Repo struct {
 	last      *plan
 	trouble   error
 	refused   func(ctx context.Context) error // what the git server refused, to be tried again; nil: nothing
-	elsewhere string                          // who else has the next task
+	elsewhere string                          // what the next task waits for, that no run says: who else has it, or a person
 	looked    time.Time
 	warned    map[string]bool
 	told      map[string]int // lines of the jobs on hosts that are on record already

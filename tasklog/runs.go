@@ -11,9 +11,23 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// newest gives the newest run of the repository.
+// newest gives the run that says where the repository stands: the last one, or a task's that goes on although one came after it that
+// only looked.
 func (r *Repo) newest(ctx context.Context) (pipeline.Run, error) {
-	return r.log.world.Engine.Newest(ctx, r.fqdn())
+	run, err := r.log.world.Engine.Newest(ctx, r.fqdn())
+	if err != nil || !IsCheck(run) || run.State.Live() {
+		return run, err
+	}
+	var id int64
+	if err := r.log.world.DB.QueryRow(ctx, "SELECT run FROM tasks WHERE repo = ? AND env = ? AND run > 0 ORDER BY id DESC LIMIT 1", r.cfg.Name, r.cfg.Env).Scan(&id); errors.Is(err, store.ErrNoRows) {
+		return run, nil
+	} else if err != nil {
+		return run, err
+	}
+	if task, err := r.log.world.Engine.Get(ctx, id); err != nil || task.State.Live() {
+		return task, err
+	}
+	return run, nil
 }
 
 // runs gives the id of the task that runs now, or whose outcome nobody knows. A failed one may be changed by a commit.
@@ -71,7 +85,7 @@ func (r *Repo) is(ctx context.Context, run pipeline.Run, t *Pending) bool {
 // Kinds of runs: of a task, and of what only says what is wrong with a repository.
 var (
 	taskKind  = pipeline.Kind{Verb: pipeline.VerbTask}
-	checkKind = pipeline.Kind{Verb: pipeline.VerbTask, Variant: "check"}
+	checkKind = pipeline.Kind{Verb: pipeline.VerbTask, Variant: pipeline.VariantCheck}
 )
 
 // spec is what a run's clipboard says of its task.
