@@ -88,7 +88,7 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	var list []*pair
 	m.mu.Lock()
 	for _, p := range m.pairs {
-		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.running == 0 && len(h.queue) == 0) {
+		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.idle()) {
 			list = append(list, p)
 		}
 	}

@@ -215,7 +215,7 @@ const keepGiven = 7 * day
 
 // beginMissed notes that a passive check should have had a result by now. mu is held.
 func (m *Monitor) beginMissed(p *pair, now time.Time) {
-	if late := now.Sub(p.due); late > smallStep { // this machine slept, or its clock was set: who delivers is given that long
+	if late := now.Sub(p.due()); late > smallStep { // this machine slept, or its clock was set: who delivers is given that long
 		m.due.at(p, now.Add(min(late, p.Def.Fresh)))
 		return
 	}
@@ -224,7 +224,7 @@ func (m *Monitor) beginMissed(p *pair, now time.Time) {
 		return
 	}
 	p.busy = true
-	m.finish(finished{p: p, due: p.due, at: now, missed: true})
+	m.finish(finished{p: p, due: p.due(), at: now, missed: true})
 }
 
 // dropHeard takes off what was missed of checks that had a result meanwhile. commit and mu are held.

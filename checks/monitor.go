@@ -61,9 +61,7 @@ type Monitor struct {
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
 	hosts     map[string]*host
-	due       dueHeap
-	waiting   []*host // that have something to run, while all places are taken
-	running   int
+	due       schedule
 	done      []finished // results that are not committed
 	withheld  map[*pair]bool
 	acting    map[int64]bool // rows of the outbox whose task is to run
@@ -80,7 +78,6 @@ type Monitor struct {
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
-	wake      chan struct{} // the heap has changed
 	results   chan struct{} // done has some
 	outbox    chan struct{} // something is to be done
 	gathering chan struct{} // something is to be said
@@ -99,7 +96,7 @@ func New(cfg model.Config) (*Monitor, error) {
 	}
 	cfg.Defaults()
 	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), letters: make(chan struct{}, 1),
+		due: newSchedule(), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), letters: make(chan struct{}, 1),
 		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
 	m.cfg.Store(&cfg)

@@ -125,10 +125,9 @@ func (m *Monitor) follow() {
 
 // pause has nothing begin on a host. mu is held.
 func (m *Monitor) pause(h *host) {
-	for _, p := range h.queue {
+	for _, p := range m.due.leave(h) {
 		p.busy = false
 	}
-	h.queue = nil
 	for p := range h.pairs {
 		m.due.remove(p)
 	}
@@ -159,7 +158,7 @@ func (m *Monitor) resume(h *host) {
 		m.due.at(p, due)
 	}
 	m.watchWithheld()
-	poke(m.wake)
+	m.due.wake()
 }
 
 // quietShares gives the parts that are to go and in which nothing runs any more; what takes too long is cancelled. mu is held.

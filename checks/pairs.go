@@ -55,7 +55,7 @@ func (m *Monitor) addPairs(ctx context.Context, keys []model.Key) ([]*pair, erro
 
 // madePair reads what sqlMadePair gives.
 func madePair(row store.Row) (*pair, error) {
-	p := &pair{index: notQueued}
+	p := &pair{}
 	var state string
 	if err := row.Scan(&p.id, &p.Task, &p.Host, &p.rev, &state); err != nil {
 		return nil, err

@@ -111,8 +111,8 @@ func (m *Monitor) view(p *pair, now time.Time) View {
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
-	if p.index != notQueued {
-		v.Next = p.due
+	if p.queued() {
+		v.Next = p.due()
 	} else if !m.ours(p.where) && p.Task != model.HostAnswers {
 		v.Next = p.next(now)
 	}

@@ -143,14 +143,14 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 		switch {
 		case !h.pair.live, !was.Never() && h.pair.Schedule.Never() && !h.down:
 			m.due.remove(h.pair)
-		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
+		case h.down && !h.pair.busy && !h.pair.queued() && m.ours(h):
 			m.due.at(h.pair, now)
-		case !h.down && !h.pair.busy && m.ours(h) && (h.pair.index == notQueued || !was.Same(h.pair.Schedule)):
+		case !h.down && !h.pair.busy && m.ours(h) && (!h.pair.queued() || !was.Same(h.pair.Schedule)):
 			m.due.at(h.pair, h.pair.first(now, m.alive, model.Skip))
 		}
 	}
 	m.watchWithheld()
-	poke(m.wake)
+	m.due.wake()
 }
 
 // place has a pair run on a host. mu is held.

@@ -110,7 +110,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
+	s := Stats{Node: m.name(), Running: m.due.taken(), Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -140,7 +140,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 			s.Ours++
 		}
 		s.Hosts++
-		s.Queued += len(h.queue)
+		s.Queued += h.inLine()
 		if h.down {
 			s.Down++
 		}

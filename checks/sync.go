@@ -74,7 +74,7 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 	for _, s := range list {
 		p := m.pairs[s.Key]
 		if p == nil {
-			p = &pair{Plan: model.Plan{Key: s.Key}, index: notQueued, known: true}
+			p = &pair{Plan: model.Plan{Key: s.Key}, known: true}
 			m.pairs[s.Key] = p
 		}
 		if p.id == s.id && p.rev == s.rev {
