@@ -37,9 +37,13 @@ type World struct {
 // Monitor runs checks. It is safe for concurrent use.
 type Monitor struct {
 	World
-	cfg  atomic.Pointer[model.Config]
-	mail atomic.Pointer[post.MailConfig]
-	run  func(context.Context, job) outcome // tests put their own here
+	cfg atomic.Pointer[model.Config]
+	run func(context.Context, job) outcome // tests put their own here
+
+	outbox  *outbox
+	doer    doer
+	notices notices
+	letters letters
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
@@ -57,14 +61,12 @@ type Monitor struct {
 	onRecord  onRecord // the hosts of the record; commit guards it
 	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
 	lostPairs bool     // some that are declared were taken off the record by another node
-	waitAsked map[int64]chan struct{}
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
 	hosts     map[string]*host
 	due       schedule
 	done      []finished // results that are not committed
 	withheld  map[*pair]bool
-	acting    map[int64]bool // rows of the outbox whose task is to run
 	swept     time.Time
 	downtimes []Downtime
 	deploying map[string]quiet
@@ -78,15 +80,10 @@ type Monitor struct {
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
-	results   chan struct{} // done has some
-	outbox    chan struct{} // something is to be done
-	gathering chan struct{} // something is to be said
-	letters   chan struct{} // something is to be sent
-	asked     chan struct{} // a run may be asked for
-	redo      chan struct{} // what is declared is to be read again
-	moving    chan struct{} // who has which part may change
-	telling   chan string   // to the other nodes
-	news      fan           // notices were written
+	results chan struct{} // done has some
+	redo    chan struct{} // what is declared is to be read again
+	moving  chan struct{} // who has which part may change
+	telling chan string   // to the other nodes
 }
 
 // New checks the configuration. What is wrong in files of its folder is no error: Open leaves it out.
@@ -95,16 +92,28 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		due: newSchedule(), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), letters: make(chan struct{}, 1),
-		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
+	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, deploying: map[string]quiet{},
+		due: newSchedule(), results: make(chan struct{}, 1),
+		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
 	m.cfg.Store(&cfg)
 	m.run = m.overSSH
+	m.outbox = newOutbox()
+	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.tellNodes(newsDo) }}
+	m.notices.box, m.notices.catalog = m.outbox, m.catalog
+	m.notices.gather, m.notices.written = func() time.Duration { return m.conf().Gather }, func() { m.tellNodes(newsNotices) }
+	m.letters.box, m.letters.catalog, m.letters.of = m.outbox, m.catalog, m.lettersOf
 	return m, nil
 }
 
 func (m *Monitor) conf() *model.Config { return m.cfg.Load() }
+
+// catalog gives what is declared now. It is not changed, but replaced.
+func (m *Monitor) catalog() *model.Catalog {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cat
+}
 
 // name gives that of this server, as host_tasks have it.
 func (m *Monitor) name() string { return cmp.Or(m.conf().Node, m.DB.Node().Name) }
@@ -137,6 +146,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
+	m.outbox.tools, m.doer.command = tools{m.DB, m.now, m.Log}, m.Do
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
@@ -223,34 +233,5 @@ func poke(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:
-	}
-}
-
-// fan wakes whoever follows.
-type fan struct {
-	mu   sync.Mutex
-	subs map[chan struct{}]bool
-}
-
-func (f *fan) follow() (<-chan struct{}, func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	ch := make(chan struct{}, 1)
-	if f.subs == nil {
-		f.subs = map[chan struct{}]bool{}
-	}
-	f.subs[ch] = true
-	return ch, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.subs, ch)
-	}
-}
-
-func (f *fan) poke() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for ch := range f.subs {
-		poke(ch)
 	}
 }

@@ -228,9 +228,7 @@ func (m *Monitor) doubt(list []string) {
 
 // disown forgets what asked for a run here; the rows stay, and are done where the part goes. mu is held.
 func (m *Monitor) disown(p *pair) {
-	for _, id := range slices.Concat(ids(p.owed), p.asks) {
-		delete(m.acting, id)
-	}
+	m.outbox.ended(slices.Concat(ids(p.owed), p.asks))
 	p.owed, p.asks, p.again = nil, nil, false
 }
 
@@ -295,7 +293,7 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 		}
 	}
 	m.follow()
-	poke(m.asked)
+	poke(m.outbox.runs)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package checks
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -419,50 +418,6 @@ func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, 
 		}
 		s := &out[len(out)-1]
 		s.Unit, s.Points = unit, append(s.Points, pt)
-	}
-	return out, rows.Err()
-}
-
-// Done is an action that was done, or is to be.
-type Done struct {
-	ID     int64     `json:"id"`
-	At     time.Time `json:"at"`
-	Action string    `json:"action"`
-	Event
-	Contact  string            `json:"contact,omitempty"` // who is told by it, outside of chat
-	Events   int               `json:"events,omitempty"`  // of how many events; this is the first
-	Perf     []model.PerfValue `json:"perf,omitempty"`    // Perfdata, value by value
-	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
-	Done     time.Time         `json:"done,omitzero"`
-	Tries    int               `json:"tries,omitempty"`
-	Error    string            `json:"error,omitempty"`
-}
-
-// Acted gives the last actions, the newest first.
-func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox WHERE kind <> ? OR action <> '' ORDER BY id DESC LIMIT ?", rowRun, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Done{}
-	for rows.Next() {
-		var d Done
-		var at, done int64
-		var event string
-		if err := rows.Scan(&d.ID, &at, &d.Action, &event, &done, &d.Tries, &d.Error); err != nil {
-			return nil, err
-		}
-		var l letter
-		if err := json.Unmarshal([]byte(event), &l); err != nil {
-			return nil, err
-		}
-		d.Event, d.Contact, d.Events = l.Event, l.Contact, len(l.Events)
-		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
-		if done > 0 {
-			d.Done = time.UnixMilli(done)
-		}
-		out = append(out, d)
 	}
 	return out, rows.Err()
 }

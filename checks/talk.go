@@ -83,7 +83,7 @@ func (m *Monitor) listen(ctx context.Context) {
 			for _, what := range []string{newsDone, newsNotices} {
 				m.heed(ctx, what)
 			}
-			poke(m.asked)
+			poke(m.outbox.runs)
 		}
 	}
 }
@@ -131,14 +131,11 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 	case newsQuiet:
 		err = m.readDowntimes(ctx)
 	case newsDo:
-		poke(m.asked)
-		poke(m.outbox)
-		poke(m.gathering)
-		poke(m.letters)
+		m.outbox.wake()
 	case newsDone:
-		err = m.hearAnswers(ctx)
+		err = m.outbox.hear(ctx)
 	case newsNotices:
-		m.news.poke()
+		m.notices.news.poke()
 	case newsMoved:
 		poke(m.moving)
 	}

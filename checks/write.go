@@ -106,21 +106,6 @@ type settled struct {
 	askedFor time.Time
 }
 
-// row is one of the outbox.
-type row struct {
-	kind   string
-	action string
-	event  string
-}
-
-// Kinds of rows: those that are gathered and said, those that are done one by one, and those that ask for a run.
-const (
-	rowNotice = "notice"
-	rowDo     = "do"
-	rowRun    = "run"
-	rowLetter = "letter" // what one contact outside of chat is told in one round
-)
-
 // commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
 // this waits a while.
 func (m *Monitor) commitSome(ctx context.Context) (more bool) {
@@ -272,7 +257,7 @@ func (m *Monitor) storeWith(ctx context.Context, batch []settled, also func(stor
 				}
 			}
 			for _, e := range s.events {
-				if _, err := tx.Exec(ctx, "INSERT INTO check_outbox (at, kind, action, event, done, tries, next, err) VALUES (?, ?, ?, ?, 0, 0, 0, '')", now, e.kind, e.action, e.event); err != nil {
+				if _, err := e.put(ctx, tx, now); err != nil {
 					return err
 				}
 			}
@@ -324,9 +309,7 @@ func (m *Monitor) takeIn(s *settled) {
 		p.askedFor = s.askedFor
 	}
 	if s.f != nil {
-		for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
-			delete(m.acting, id)
-		}
+		m.outbox.ended(slices.Concat(ids(s.f.owed), s.asks))
 		if len(s.asks) > 0 {
 			p.asks = p.asks[len(s.asks):]
 			m.tellNodes(newsDone)
