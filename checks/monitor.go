@@ -45,12 +45,13 @@ type Monitor struct {
 	notices notices
 	letters letters
 
+	downtimes downtimes
+	deployed  deployments
+
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
 	commit sync.Mutex
-	// reading is held while downtimes are read from the record.
-	reading sync.Mutex
-	noted   time.Time // when it was written last that this server works; commit guards it
+	noted  time.Time // when it was written last that this server works; commit guards it
 
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
@@ -68,8 +69,6 @@ type Monitor struct {
 	done      []finished // results that are not committed
 	withheld  map[*pair]bool
 	swept     time.Time
-	downtimes []Downtime
-	deploying map[string]quiet
 	stats     stats
 	left      []model.Definition // made by the API, and not right now
 	trouble   string             // why what is declared now is not what runs
@@ -92,7 +91,7 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, deploying: map[string]quiet{},
+	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{},
 		due: newSchedule(), results: make(chan struct{}, 1),
 		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
@@ -102,6 +101,7 @@ func New(cfg model.Config) (*Monitor, error) {
 	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.tellNodes(newsDo) }}
 	m.notices.box, m.notices.catalog = m.outbox, m.catalog
 	m.notices.gather, m.notices.written = func() time.Duration { return m.conf().Gather }, func() { m.tellNodes(newsNotices) }
+	m.downtimes.tell = func() { m.tellNodes(newsQuiet) }
 	m.letters.box, m.letters.catalog, m.letters.of = m.outbox, m.catalog, m.lettersOf
 	return m, nil
 }
@@ -147,6 +147,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
 	m.outbox.tools, m.doer.command = tools{m.DB, m.now, m.Log}, m.Do
+	m.downtimes.tools = m.outbox.tools
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err := m.nameRuns(ctx); err != nil {
 		return err
 	}
-	if err := m.readDowntimes(ctx); err != nil {
+	if err := m.downtimes.read(ctx); err != nil {
 		return err
 	}
 	alive, err := m.mark(ctx, markAlive)

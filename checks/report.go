@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // Report is how checks were over a time.
@@ -213,17 +212,8 @@ type planned struct {
 
 // plannedIn gives the downtimes of a time, also those that are over: of people, and those that come again.
 func (m *Monitor) plannedIn(ctx context.Context, all model.Interval) ([]planned, error) {
-	out, err := store.Collect(ctx, m.DB, func(row store.Row) (planned, error) {
-		var task, host string
-		var from, until int64
-		err := row.Scan(&task, &host, &from, &until)
-		concerns := func(k model.Key) bool { return model.Match(host, k.Host) && model.Match(task, k.Task) }
-		return planned{concerns, []model.Interval{{From: time.UnixMilli(from), Until: time.UnixMilli(until)}}}, err
-	}, "SELECT task, host, begins, ends FROM check_downtimes WHERE ends > begins AND ends > ? AND begins < ? ORDER BY id", all.From.UnixMilli(), all.Until.UnixMilli())
-	m.mu.Lock()
-	quiets := m.cat.Quiets
-	m.mu.Unlock()
-	for _, q := range quiets {
+	out, err := m.downtimes.planned(ctx, all)
+	for _, q := range m.catalog().Quiets {
 		out = append(out, planned{q.Concerns, model.During(all, q.When)})
 	}
 	return out, err

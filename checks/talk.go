@@ -129,7 +129,7 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 	case newsDefs:
 		m.again(ctx)
 	case newsQuiet:
-		err = m.readDowntimes(ctx)
+		err = m.downtimes.read(ctx)
 	case newsDo:
 		m.outbox.wake()
 	case newsDone:
