@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -224,22 +223,12 @@ func (m *Monitor) beginMissed(p *pair, now time.Time) {
 		return
 	}
 	p.busy = true
-	m.finish(finished{p: p, due: p.due(), at: now, missed: true})
+	m.done.add(finished{p: p, due: p.due(), at: now, missed: true})
 }
 
 // dropHeard takes off what was missed of checks that had a result meanwhile. commit and mu are held.
 func (m *Monitor) dropHeard(now time.Time) {
-	if !slices.ContainsFunc(m.done, func(f finished) bool { return f.missed }) {
-		return
+	for _, p := range m.done.drop(func(_ int, f *finished) bool { return f.missed && !(f.p.passive() && f.p.stale(now)) }) {
+		m.reschedule(p)
 	}
-	kept := m.done[:0:0]
-	for _, f := range m.done {
-		if !f.missed || f.p.passive() && f.p.stale(now) {
-			kept = append(kept, f)
-			continue
-		}
-		f.p.ended = false
-		m.reschedule(f.p)
-	}
-	m.done = kept
 }

@@ -143,7 +143,7 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	p.busy = true
 	h := p.where
 	if h.down && p.Task != model.HostAnswers {
-		m.finish(finished{p: p, due: p.due(), at: now, out: outcome{unreachable: true, text: h.why}})
+		m.done.add(finished{p: p, due: p.due(), at: now, out: outcome{unreachable: true, text: h.why}})
 		return
 	}
 	m.due.lineUp(h, p)
@@ -238,10 +238,10 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 			h.down, h.target = true, nil
 			if p.Task != model.HostAnswers && !h.pair.busy { // one attempt, and one result that says so
 				h.pair.busy = true
-				m.finish(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
+				m.done.add(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
 			}
 			for _, q := range m.due.leave(h) {
-				m.finish(finished{p: q, due: q.due(), at: f.at, out: outcome{unreachable: true, text: f.out.text}})
+				m.done.add(finished{p: q, due: q.due(), at: f.at, out: outcome{unreachable: true, text: f.out.text}})
 			}
 		}
 		h.why = f.out.text
@@ -249,7 +249,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 		h.down, h.why, h.upAt = false, "", m.now()
 		m.returned(h)
 	}
-	m.finish(f)
+	m.done.add(f)
 	m.dispatch(ctx, h)
 	m.dispatchWaiting(ctx)
 }
@@ -272,13 +272,6 @@ func (m *Monitor) returned(h *host) {
 		}
 	}
 	m.due.wake()
-}
-
-// finish hands a result to the writer. mu is held.
-func (m *Monitor) finish(f finished) {
-	f.p.ended = true
-	m.done = append(m.done, f)
-	poke(m.results)
 }
 
 // reschedule puts a pair whose result is committed back into the heap. mu is held.

@@ -66,20 +66,17 @@ type Monitor struct {
 	byID      map[int64]*pair
 	hosts     map[string]*host
 	due       schedule
-	done      []finished // results that are not committed
+	done      unwritten
 	withheld  map[*pair]bool
 	swept     time.Time
 	stats     stats
 	left      []model.Definition // made by the API, and not right now
 	trouble   string             // why what is declared now is not what runs
-	stuck     error              // why results are not committed
-	stuckAt   time.Time          // since when
 	alive     time.Time          // when this server was last known to work, before it started
 	began     time.Time          // and when that was
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
-	results chan struct{} // done has some
 	redo    chan struct{} // what is declared is to be read again
 	moving  chan struct{} // who has which part may change
 	telling chan string   // to the other nodes
@@ -92,7 +89,7 @@ func New(cfg model.Config) (*Monitor, error) {
 	}
 	cfg.Defaults()
 	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{},
-		due: newSchedule(), results: make(chan struct{}, 1),
+		due: newSchedule(), done: newUnwritten(),
 		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
 		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
 	m.cfg.Store(&cfg)

@@ -110,7 +110,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.name(), Running: m.due.taken(), Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
+	s := Stats{Node: m.name(), Running: m.due.taken(), Unwritten: m.done.len(), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -118,8 +118,8 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 			s.Trouble += fmt.Sprintf("; and %d more: `check defined` tells of them", n-1)
 		}
 	}
-	if m.stuck != nil {
-		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + model.OneLine(m.stuck)
+	if since, why := m.done.since(); why != nil {
+		s.Trouble = "the database takes no results since " + plain.Time(since) + ": " + model.OneLine(why)
 	}
 	if err != nil && s.Trouble == "" {
 		s.Trouble = "what other servers found cannot be read: " + model.OneLine(err)

@@ -137,20 +137,18 @@ func (m *Monitor) reread(ctx context.Context, ids []int64) error {
 			continue
 		}
 		// A transaction whose end nobody saw may have been committed.
-		if i := slices.IndexFunc(m.done, func(f finished) bool { return f.p == p }); i >= 0 && p.stand.At.Equal(m.done[i].at) {
-			m.wasWritten(i)
+		if f := m.done.of(p); f != nil && p.stand.At.Equal(f.at) {
+			m.wasWritten(f)
 		}
 	}
 	return nil
 }
 
 // wasWritten takes over a result that is on record already. commit and mu are held.
-func (m *Monitor) wasWritten(i int) {
-	f := m.done[i]
-	m.done = slices.Concat(m.done[:i], m.done[i+1:])
+func (m *Monitor) wasWritten(f *finished) {
 	st := &f.p.stand
-	m.takeIn(&settled{f: &f, p: f.p, stand: *st, j: judged{status: st.Status, line: st.Line}, asks: f.p.asks})
-	f.p.ended = false
+	m.takeIn(&settled{f: f, p: f.p, stand: *st, j: judged{status: st.Status, line: st.Line}, asks: f.p.asks})
+	m.done.forget(f.p)
 	m.reschedule(f.p)
 	m.stats.committed(time.Now(), 1)
 	m.heed(context.Background(), newsDo)
@@ -163,8 +161,8 @@ func (m *Monitor) drop(p *pair) {
 	delete(m.byID, p.id)
 	delete(m.withheld, p)
 	m.due.remove(p)
-	p.live, p.busy, p.ended = false, false, false
-	m.done = slices.DeleteFunc(slices.Clone(m.done), func(f finished) bool { return f.p == p })
+	p.live, p.busy = false, false
+	m.done.forget(p)
 	if h := p.where; h != nil {
 		delete(h.pairs, p)
 		if p == h.pair {

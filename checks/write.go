@@ -11,18 +11,6 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// finished is a result that is not committed.
-type finished struct {
-	p    *pair
-	due  time.Time
-	at   time.Time
-	out  outcome
-	owed []outboxRow // what asked for it: one at most
-	// given: it was delivered; missed: it was not, and should have been.
-	given  *Given
-	missed bool
-}
-
 const (
 	batchTime = 100 * time.Millisecond // results wait so long for others
 	batchSize = 1000
@@ -43,7 +31,7 @@ func (m *Monitor) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-m.results:
+		case <-m.done.came:
 			m.gather(ctx)
 		}
 		for more := true; more; {
@@ -64,7 +52,7 @@ func (m *Monitor) writeRest() {
 // gather waits for company.
 func (m *Monitor) gather(ctx context.Context) {
 	m.mu.Lock()
-	n := len(m.done)
+	n := m.done.len()
 	m.mu.Unlock()
 	if n >= batchSize {
 		return
@@ -113,13 +101,13 @@ func (m *Monitor) commitSome(ctx context.Context) (more bool) {
 	switch {
 	case err == nil && !since.IsZero():
 		m.Log.Info("results are committed again", "after", m.now().Sub(since).Round(time.Second))
-		m.noStuck(nil)
+		m.noteTook(nil)
 	case err != nil && ctx.Err() == nil:
 		if since.IsZero() {
 			m.Log.Error("results can not be committed; checks wait for the database", "err", err)
 			since = m.now()
 		}
-		m.noStuck(err)
+		m.noteTook(err)
 		wait := min(max(m.now().Sub(since)/4, batchTime), maxBackoff)
 		t := time.NewTimer(wait)
 		defer t.Stop()
@@ -156,21 +144,17 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 	if err == nil {
 		m.takeOver(batch)
 		m.wereWritten(batch)
-		more = len(m.done) > 0
+		more = m.done.len() > 0
 	}
-	return more, m.stuckAt, err
+	since, _ = m.done.since()
+	return more, since, err
 }
 
-// noStuck notes since when the database takes nothing; nil: it does.
-func (m *Monitor) noStuck(err error) {
+// noteTook notes what the database said to a batch.
+func (m *Monitor) noteTook(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stuck = err
-	if err == nil {
-		m.stuckAt = time.Time{}
-	} else if m.stuckAt.IsZero() {
-		m.stuckAt = m.now()
-	}
+	m.done.took(err, m.now())
 }
 
 // settle computes what a batch of results comes to, and what was withheld and no longer is. commit is held.
@@ -179,7 +163,7 @@ func (m *Monitor) settle() []settled {
 	defer m.mu.Unlock()
 	now := m.now()
 	m.dropHeard(now)
-	list := m.done[:min(len(m.done), batchSize)]
+	list := m.done.first(batchSize)
 	var out []settled
 	for i := range list {
 		s := settled{f: &list[i], p: list[i].p, stand: list[i].p.stand, j: judged{status: model.Unknown, line: bugText}}
@@ -293,11 +277,9 @@ func (m *Monitor) wereWritten(batch []settled) {
 			results++
 		}
 	}
-	for i := range m.done[:results] {
-		m.done[i].p.ended = false
-		m.reschedule(m.done[i].p)
+	for _, p := range m.done.written(results) {
+		m.reschedule(p)
 	}
-	m.done = append(m.done[:0:0], m.done[results:]...)
 	m.stats.committed(time.Now(), results)
 }
 
