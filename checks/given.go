@@ -74,7 +74,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 		if err != nil {
 			return err
 		}
-		err = m.storeWith(ctx, []settled{s}, func(tx store.Tx) error { return noteGiven(ctx, tx, g, m.now()) })
+		err = m.ledger.write(ctx, []settled{s}, func(tx store.Tx) error { return noteGiven(ctx, tx, g, m.now()) })
 		if ids, stale := isStale(err); stale { // another node wrote its state meanwhile: it is judged again on that
 			if err := m.reread(ctx, ids); err != nil {
 				return err

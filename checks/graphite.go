@@ -53,11 +53,11 @@ func (m *Monitor) graphites(ctx context.Context) {
 
 func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err error) {
 	name := "graphite " + a.Name
-	after, err := m.mark(ctx, name)
+	after, err := m.ledger.mark(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	last, err := m.settledUpTo(ctx)
+	last, err := m.ledger.settledUpTo(ctx)
 	if err != nil || last == 0 {
 		return 0, err
 	}

@@ -17,7 +17,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		f    func(context.Context)
 	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
 		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
-		{"do what follows on results", m.inRole(roleActions, m.doer.run, m.notices.run, m.letters.run)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.followSpans, m.forget, m.graphites)}} {
+		{"do what follows on results", m.inRole(roleActions, m.doer.run, m.notices.run, m.letters.run)}, {"look after results", m.inRole(roleRecords, m.ledger.rollUp, m.followSpans, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })

@@ -3,7 +3,6 @@ package checks
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -40,6 +39,7 @@ type Monitor struct {
 	cfg atomic.Pointer[model.Config]
 	run func(context.Context, job) outcome // tests put their own here
 
+	ledger  ledger
 	outbox  *outbox
 	doer    doer
 	notices notices
@@ -51,7 +51,6 @@ type Monitor struct {
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
 	commit sync.Mutex
-	noted  time.Time // when it was written last that this server works; commit guards it
 
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
@@ -60,7 +59,6 @@ type Monitor struct {
 	rec model.Record
 	ownership
 	onRecord  onRecord // the hosts of the record; commit guards it
-	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
 	lostPairs bool     // some that are declared were taken off the record by another node
 	pairs     map[model.Key]*pair
 	byID      map[int64]*pair
@@ -144,11 +142,12 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
 	m.outbox.tools, m.doer.command = tools{m.DB, m.now, m.Log}, m.Do
-	m.downtimes.tools = m.outbox.tools
+	m.downtimes.tools, m.ledger.tools = m.outbox.tools, m.outbox.tools
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
-	m.alone = !m.DB.Shared()
+	m.ledger.shared = m.DB.Shared()
+	m.alone = !m.ledger.shared
 	if own := m.DB.Node().Name; !m.alone && m.name() != own {
 		m.Log.Warn("host_tasks for the node checks.node are not run: the other servers know this one as node.name", "checks.node", m.name(), "node.name", own)
 	}
@@ -161,7 +160,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err := m.downtimes.read(ctx); err != nil {
 		return err
 	}
-	alive, err := m.mark(ctx, markAlive)
+	alive, err := m.ledger.mark(ctx, markAlive)
 	if err != nil {
 		return err
 	}
@@ -194,37 +193,13 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	if m.alone {
-		_, err := m.readStates(ctx, "")
+		list, err := m.ledger.states(ctx, "")
+		if err == nil {
+			m.takeStates(list)
+		}
 		return err
 	}
 	return m.readChanged(ctx)
-}
-
-// The marks of table check_marks.
-const (
-	markAlive  = "alive"   // when this server was last known to work
-	markRollUp = "roll-up" // the last result that the roll-ups have
-	// The range that is being added ends with this result, and the pairs up to this one have it.
-	markRollUpTo   = "roll-up to"
-	markRollUpPair = "roll-up pair"
-	markSpans      = "spans" // the last result that check_spans has
-	// They count changes, so that nodes find them.
-	markDefs      = "defs"
-	markDowntimes = "downtimes"
-	markRecord    = "record" // a random number, which tells this record from others
-)
-
-func (m *Monitor) mark(ctx context.Context, name string) (v int64, err error) {
-	err = m.DB.QueryRow(ctx, "SELECT value FROM check_marks WHERE name = ?", name).Scan(&v)
-	if errors.Is(err, store.ErrNoRows) {
-		return 0, nil
-	}
-	return v, err
-}
-
-func setMark(ctx context.Context, tx store.Tx, name string, v int64) error {
-	_, err := tx.Exec(ctx, "INSERT INTO check_marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, v)
-	return err
 }
 
 func poke(ch chan struct{}) {

@@ -99,7 +99,7 @@ func (m *Monitor) tryChange(ctx context.Context, keys []model.Key, f func(*Stand
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	if err := m.store(ctx, batch); err != nil {
+	if err := m.ledger.write(ctx, batch, nil); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()

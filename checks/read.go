@@ -3,14 +3,12 @@ package checks
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // View is a check on a host, as people see it.
@@ -221,14 +219,14 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		where = append(where, "status > 0")
 	}
 	if !f.Since.IsZero() {
-		first, err := m.firstResult(ctx, f.Since.Add(-lateResults))
+		first, err := m.ledger.firstResult(ctx, f.Since.Add(-lateResults))
 		if err != nil {
 			return nil, err
 		}
 		where, args = append(where, "id >= ?", "at >= ?"), append(args, first, f.Since.UnixMilli())
 	}
 	if !f.Until.IsZero() {
-		first, err := m.firstResult(ctx, f.Until.Add(lateResults))
+		first, err := m.ledger.firstResult(ctx, f.Until.Add(lateResults))
 		if err != nil {
 			return nil, err
 		}
@@ -250,17 +248,17 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	cond := strings.Join(where, " AND ")
 	switch len(ids) {
 	case 0:
-		return m.readResults(ctx, cond, args, f.Limit)
+		return m.ledger.readResults(ctx, m.keyOf, cond, args, f.Limit)
 	case 1:
 		for id := range ids {
-			return m.readResults(ctx, cond+" AND pair = ?", append(args, id), f.Limit)
+			return m.ledger.readResults(ctx, m.keyOf, cond+" AND pair = ?", append(args, id), f.Limit)
 		}
 	}
 	// Each check's newest are one range of an index, and merged here: no query reads all there is, and the rows are read of
 	// those alone that are given.
 	var newest []int64
 	for id := range ids {
-		list, err := m.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
+		list, err := m.ledger.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +272,7 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		for i, id := range part {
 			args[i] = id
 		}
-		got, err := m.readResults(ctx, "id IN (?"+strings.Repeat(", ?", len(part)-1)+")", args, len(part))
+		got, err := m.ledger.readResults(ctx, m.keyOf, "id IN (?"+strings.Repeat(", ?", len(part)-1)+")", args, len(part))
 		if err != nil {
 			return nil, err
 		}
@@ -287,73 +285,14 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 // what is later than an hour is not looked for.
 const lateResults = time.Hour
 
-// firstResult gives the id of the first result that began at a time or later, or the one after the last: there is no index by time,
-// and results stand nearly in the order of theirs.
-func (m *Monitor) firstResult(ctx context.Context, t time.Time) (int64, error) {
-	var low, high int64
-	if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) + 1 FROM check_results").Scan(&low, &high); err != nil {
-		return 0, err
+// keyOf gives the check of a pair on record; the zero Key: it is not known.
+func (m *Monitor) keyOf(id int64) (k model.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.byID[id]; p != nil {
+		k = p.Key
 	}
-	for low < high {
-		mid := low + (high-low)/2
-		var id, at int64
-		err := m.DB.QueryRow(ctx, "SELECT id, at FROM check_results WHERE id >= ? ORDER BY id LIMIT 1", mid).Scan(&id, &at)
-		switch {
-		case errors.Is(err, store.ErrNoRows): // what was there has gone meanwhile
-			high = mid
-		case err != nil:
-			return 0, err
-		case at < t.UnixMilli():
-			low = id + 1
-		default:
-			high = mid
-		}
-	}
-	return low, nil
-}
-
-func (m *Monitor) readIDs(ctx context.Context, where string, args []any, limit int) ([]int64, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var out []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		out = append(out, id)
-	}
-	return out, rows.Err()
-}
-
-func (m *Monitor) readResults(ctx context.Context, where string, args []any, limit int) ([]Result, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Result{}
-	for rows.Next() {
-		var r Result
-		var pair, at, due, took int64
-		var status, soft, quiet int
-		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perfdata); err != nil {
-			return nil, err
-		}
-		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
-		r.Status, r.Soft, r.Quiet = model.Status(status), soft == 1, quiet == 1
-		r.Word, r.Perf = r.Status.String(), model.Values(r.Perfdata)
-		m.mu.Lock()
-		if p := m.byID[pair]; p != nil {
-			r.Key = p.Key
-		}
-		m.mu.Unlock()
-		out = append(out, r)
-	}
-	return out, errors.Join(rows.Err(), rows.Close())
+	return k
 }
 
 // Point is performance data over a time.
@@ -398,26 +337,5 @@ func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, 
 	if !slices.Contains(rollSteps, step) {
 		return nil, fmt.Errorf("%w: the steps are 5m, 1h and 24h", model.ErrInvalid)
 	}
-	rows, err := m.DB.Query(ctx, "SELECT label, at, n, low, high, total, unit FROM check_metrics WHERE pair = ? AND step = ? AND at >= ? ORDER BY label, at", p.id, int64(step/time.Second), from.UnixMilli())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Series{}
-	for rows.Next() {
-		var label, unit string
-		var at int64
-		var pt Point
-		var total float64
-		if err := rows.Scan(&label, &at, &pt.N, &pt.Min, &pt.Max, &total, &unit); err != nil {
-			return nil, err
-		}
-		pt.At, pt.Mean = time.UnixMilli(at), total/float64(pt.N)
-		if len(out) == 0 || out[len(out)-1].Label != label {
-			out = append(out, Series{Label: label})
-		}
-		s := &out[len(out)-1]
-		s.Unit, s.Points = unit, append(s.Points, pt)
-	}
-	return out, rows.Err()
+	return m.ledger.metrics(ctx, p.id, step, from)
 }

@@ -70,7 +70,7 @@ func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record,
 	}
 	m.mu.Unlock()
 	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
-	made, err := m.addPairs(ctx, slices.Compact(fresh))
+	made, err := m.ledger.addPairs(ctx, slices.Compact(fresh))
 	if err != nil {
 		return err
 	}

@@ -152,11 +152,11 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 		}
 	}
 	m.mu.Unlock()
-	after, err := m.mark(ctx, markSpans) // before the spans: what is added meanwhile says nothing new
+	after, err := m.ledger.mark(ctx, markSpans) // before the spans: what is added meanwhile says nothing new
 	if err != nil {
 		return nil, err
 	}
-	tail, _, err := m.readSeen(ctx, after, math.MaxInt64, maxUnspanned+1)
+	tail, _, err := m.ledger.readSeen(ctx, after, math.MaxInt64, maxUnspanned+1)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 			where, args = where+" AND pair = ?", append(args, id)
 		}
 	}
-	rows, err := m.readSpans(ctx, where, args...)
+	rows, err := m.ledger.readSpans(ctx, where, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,23 +2,11 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
-
-// staleError: what was to be written was judged on states that are no longer those on record.
-type staleError struct{ ids []int64 }
-
-func (e *staleError) Error() string {
-	return fmt.Sprintf("%d checks were changed on record meanwhile", len(e.ids))
-}
 
 // sync makes memory what the record is, before an answer. Alone, it always is.
 func (m *Monitor) sync(ctx context.Context) error {
@@ -30,45 +18,20 @@ func (m *Monitor) sync(ctx context.Context) error {
 	return m.readChanged(ctx)
 }
 
-// readChanged takes over the states that other nodes wrote since it was called last. What a transaction wrote that is not
-// over now has a higher number than the oldest of those, and is read next time. commit is held.
+// readChanged takes over the states that other nodes wrote since it was called last. commit is held.
 func (m *Monitor) readChanged(ctx context.Context) error {
 	if m.alone {
 		return nil
 	}
-	var from int64
-	if err := m.DB.QueryRow(ctx, "SELECT txid_snapshot_xmin(txid_current_snapshot())").Scan(&from); err != nil {
-		return err
+	list, err := m.ledger.changes(ctx)
+	if err == nil {
+		m.takeStates(list)
 	}
-	if _, err := m.readStates(ctx, "WHERE tx >= ?", m.readFrom); err != nil {
-		return err
-	}
-	m.readFrom = from
-	return nil
+	return err
 }
 
-// state is a row of check_pairs.
-type state struct {
-	model.Key
-	id, rev int64
-	stand   Standing
-}
-
-// readStates takes over the states of some pairs, and gives them. commit is held.
-func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]state, error) {
-	list, err := store.Collect(ctx, m.DB, func(row store.Row) (s state, err error) {
-		var text string
-		if err := row.Scan(&s.id, &s.Task, &s.Host, &text, &s.rev); err != nil || text == "" {
-			return s, err
-		}
-		if err := json.Unmarshal([]byte(text), &s.stand); err != nil {
-			return s, fmt.Errorf("the state of %s on record: %w", s.Key, err)
-		}
-		return s, nil
-	}, "SELECT id, task, host, state, rev FROM check_pairs "+where, args...)
-	if err != nil {
-		return nil, err
-	}
+// takeStates takes over states as they are on record. commit is held.
+func (m *Monitor) takeStates(list []state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range list {
@@ -85,7 +48,6 @@ func (m *Monitor) readStates(ctx context.Context, where string, args ...any) ([]
 		m.byID[p.id] = p
 		m.seen(p)
 	}
-	return list, nil
 }
 
 // seen takes in that a pair stands elsewhere than it did here. mu is held.
@@ -112,14 +74,11 @@ func (m *Monitor) seen(p *pair) {
 func (m *Monitor) reread(ctx context.Context, ids []int64) error {
 	there := map[int64]bool{}
 	for piece := range slices.Chunk(ids, 500) {
-		args := make([]any, len(piece))
-		for i, id := range piece {
-			args[i] = id
-		}
-		list, err := m.readStates(ctx, "WHERE id IN (?"+strings.Repeat(", ?", len(piece)-1)+")", args...)
+		list, err := m.ledger.statesOf(ctx, piece)
 		if err != nil {
 			return err
 		}
+		m.takeStates(list)
 		for _, s := range list {
 			there[s.id] = true
 		}
@@ -169,26 +128,4 @@ func (m *Monitor) drop(p *pair) {
 			delete(m.hosts, h.name)
 		}
 	}
-}
-
-// isStale gives the pairs that a transaction could not write.
-func isStale(err error) ([]int64, bool) {
-	var s *staleError
-	if errors.As(err, &s) {
-		return s.ids, true
-	}
-	return nil, false
-}
-
-// sqlState writes a state. Its revision is a fence: whoever judged on another one finds no row.
-func (m *Monitor) sqlState() string {
-	return "UPDATE check_pairs SET state = ?, rev = rev + 1, tx = " + m.sqlTx() + " WHERE id = ? AND rev = ?"
-}
-
-// sqlTx is the number of a transaction, by which other nodes find what it wrote.
-func (m *Monitor) sqlTx() string {
-	if m.alone {
-		return "0"
-	}
-	return "txid_current()"
 }

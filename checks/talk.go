@@ -148,7 +148,7 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 func (m *Monitor) countChanges(ctx context.Context) (map[string]int64, error) {
 	out := map[string]int64{}
 	for _, name := range []string{markDefs, markDowntimes} {
-		v, err := m.mark(ctx, name)
+		v, err := m.ledger.mark(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (m *Monitor) nameRuns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := m.mark(ctx, markRecord)
+	v, err := m.ledger.mark(ctx, markRecord)
 	m.known = fmt.Sprintf("%016x", v)
 	return err
 }

@@ -2,13 +2,11 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
-	"github.com/jarvisops/jarvis/store"
 )
 
 const (
@@ -69,16 +67,13 @@ func (m *Monitor) gather(ctx context.Context) {
 func (m *Monitor) noteAlive(ctx context.Context) {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	if !m.declares() || !m.aliveDue() {
+	if !m.declares() || !m.ledger.aliveDue() {
 		return
 	}
-	if err := m.store(ctx, nil); err != nil && ctx.Err() == nil {
+	if err := m.ledger.write(ctx, nil, nil); err != nil && ctx.Err() == nil {
 		m.Log.Debug("note that checks run", "err", err)
 	}
 }
-
-// aliveDue: with other nodes, each one's row says until when it lived.
-func (m *Monitor) aliveDue() bool { return m.alone && m.now().Sub(m.noted).Abs() >= alivePeriod }
 
 // settled is what a transaction writes of one pair, and what is taken over behind it.
 type settled struct {
@@ -129,7 +124,7 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 	if len(batch) == 0 {
 		return false, time.Time{}, nil
 	}
-	err = m.store(ctx, batch)
+	err = m.ledger.write(ctx, batch, nil)
 	if ids, stale := isStale(err); stale {
 		if err = m.reread(ctx, ids); err == nil { // and judged again
 			return true, time.Time{}, nil
@@ -188,66 +183,6 @@ func (m *Monitor) settle() []settled {
 		}
 	}
 	return out
-}
-
-// store writes a batch in one transaction, and now and then that this server works. commit is held.
-func (m *Monitor) store(ctx context.Context, batch []settled) error {
-	return m.storeWith(ctx, batch, func(store.Tx) error { return nil })
-}
-
-// storeWith is store, with something else in the same transaction. commit is held.
-func (m *Monitor) storeWith(ctx context.Context, batch []settled, also func(store.Tx) error) (err error) {
-	at := m.now()
-	now := at.UnixMilli()
-	alive := m.aliveDue()
-	if alive {
-		defer func() {
-			if err == nil {
-				m.noted = at
-			}
-		}()
-	}
-	states := make([]string, len(batch))
-	for i := range batch {
-		b, err := json.Marshal(batch[i].stand)
-		if err != nil {
-			return err
-		}
-		states[i] = string(b)
-	}
-	return m.DB.Write(ctx, func(tx store.Tx) error {
-		if alive {
-			if err := setMark(ctx, tx, markAlive, now); err != nil {
-				return err
-			}
-		}
-		write := m.storeEach
-		if !m.alone {
-			write = m.storeTogether
-		}
-		if err := also(tx); err != nil {
-			return err
-		}
-		if err := write(ctx, tx, batch, states); err != nil {
-			return err
-		}
-		for i := range batch {
-			s := &batch[i]
-			if s.f != nil {
-				for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
-					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
-						return err
-					}
-				}
-			}
-			for _, e := range s.events {
-				if _, err := e.put(ctx, tx, now); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // takeOver makes memory what the record is. commit and mu are held.
