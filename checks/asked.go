@@ -79,10 +79,10 @@ func (m *Monitor) runner(p *pair) (node string, err error) {
 	if m.alone {
 		return m.name(), nil
 	}
-	if p.where == nil || m.plot == nil {
+	if p.where == nil || !m.own.looked() {
 		return "", errLooking
 	}
-	if x, ok := m.plot.wants(p.where.share); ok {
+	if x, ok := m.own.whose(p.where.share); ok {
 		return x.name, nil
 	}
 	return "", &NobodyError{p.where.name, p.where.share}

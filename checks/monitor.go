@@ -39,7 +39,9 @@ type Monitor struct {
 	cfg atomic.Pointer[model.Config]
 	run func(context.Context, job) outcome // tests put their own here
 
+	alone   bool // there are no other nodes: everything is ours; Open says so
 	ledger  ledger
+	claims  claims
 	outbox  *outbox
 	doer    doer
 	notices notices
@@ -54,10 +56,10 @@ type Monitor struct {
 
 	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
-	mu  sync.Mutex
-	cat *model.Catalog
-	rec model.Record
-	ownership
+	mu        sync.Mutex
+	cat       *model.Catalog
+	rec       model.Record
+	own       ownership
 	onRecord  onRecord // the hosts of the record; commit guards it
 	lostPairs bool     // some that are declared were taken off the record by another node
 	pairs     map[model.Key]*pair
@@ -89,7 +91,7 @@ func New(cfg model.Config) (*Monitor, error) {
 	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{},
 		due: newSchedule(), done: newUnwritten(),
 		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
-		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
+		alone: true, own: newOwnership()}
 	m.cfg.Store(&cfg)
 	m.run = m.overSSH
 	m.outbox = newOutbox()
@@ -142,7 +144,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
 	m.outbox.tools, m.doer.command = tools{m.DB, m.now, m.Log}, m.Do
-	m.downtimes.tools, m.ledger.tools = m.outbox.tools, m.outbox.tools
+	m.downtimes.tools, m.ledger.tools, m.claims.tools = m.outbox.tools, m.outbox.tools, m.outbox.tools
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}

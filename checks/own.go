@@ -2,12 +2,10 @@ package checks
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
 
 const (
@@ -16,18 +14,7 @@ const (
 	giveWithin = 15 * time.Second
 	// moveSpread is the time over which the hosts of parts that were taken are connected to.
 	moveSpread = 8 * time.Second
-	sharesGate = 0x6a617276_7301 // held while parts change hands
 )
-
-// ownership is which parts of the hosts this node has. Monitor.mu guards it.
-type ownership struct {
-	alone bool                 // there are no other nodes: everything is ours
-	held  map[string]bool      // true: we run them; false: they are to go, and what runs ends
-	going map[string]time.Time // since when
-	// unsure: nobody knows whether the record says that we have it, because a transaction was cut off.
-	unsure map[string]bool
-	plot   *plot
-}
 
 // share makes parts change hands until ctx ends, and gives all of them back then.
 func (m *Monitor) share(ctx context.Context) {
@@ -66,37 +53,14 @@ func (m *Monitor) lookShares(ctx context.Context) error {
 		}
 	}
 	peers := peersOf(lives, through)
-	us := m.DB.Holder()
 	m.mu.Lock()
-	if m.plot == nil || !slices.Equal(m.plot.peers, peers) {
-		m.plot = newPlot(peers)
-	}
-	want := map[string]bool{}
+	var there []string
 	for _, h := range m.hosts {
-		if !h.pair.live {
-			continue
-		}
-		if p, ok := m.plot.wants(h.share); ok && p.holder == us {
-			want[h.share] = true
+		if h.pair.live {
+			there = append(there, h.share)
 		}
 	}
-	if m.DB.Drains() {
-		clear(want)
-	}
-	var take []string
-	for s := range want {
-		if _, ours := m.held[s]; !ours || m.unsure[s] {
-			take = append(take, s)
-		} else {
-			m.held[s] = true // it was to go, and is not now
-			delete(m.going, s)
-		}
-	}
-	for s := range m.held {
-		if p, ok := m.plot.wants(s); m.held[s] && (ok && p.holder != us || m.DB.Drains()) {
-			m.held[s], m.going[s] = false, m.now()
-		}
-	}
+	want, take := m.own.look(peers, m.DB.Holder(), there, m.DB.Drains(), m.now())
 	m.follow()
 	give := slices.DeleteFunc(m.quietShares(), func(s string) bool { return want[s] })
 	m.mu.Unlock()
@@ -112,7 +76,7 @@ func (m *Monitor) follow() {
 		return
 	}
 	for _, h := range m.hosts {
-		if now := m.held[h.share]; now != h.held {
+		if now := m.own.runs(h.share); now != h.held {
 			h.held = now
 			if now {
 				m.resume(h)
@@ -165,7 +129,7 @@ func (m *Monitor) resume(h *host) {
 func (m *Monitor) quietShares() []string {
 	busy := map[string]bool{}
 	for _, h := range m.hosts {
-		since, goes := m.going[h.share]
+		since, goes := m.own.goes(h.share)
 		if !goes {
 			continue
 		}
@@ -178,13 +142,7 @@ func (m *Monitor) quietShares() []string {
 			h.cancel()
 		}
 	}
-	var out []string
-	for s := range m.going {
-		if !busy[s] {
-			out = append(out, s)
-		}
-	}
-	return out
+	return m.own.leaving(busy)
 }
 
 // giveShares frees parts in which nothing of ours is under way.
@@ -192,21 +150,14 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 	if len(list) == 0 {
 		return nil
 	}
-	err := m.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE check_shares SET holder = '', at = ? WHERE holder = ? AND name = ANY(?)", m.now().UnixMilli(), m.DB.Holder(), list)
-		return err
-	})
+	err := m.claims.free(ctx, list)
 	m.mu.Lock()
 	if err != nil {
-		m.doubt(list)
+		m.own.doubt(list, m.now())
 		m.mu.Unlock()
 		return err
 	}
-	for _, s := range list {
-		delete(m.held, s)
-		delete(m.going, s)
-		delete(m.unsure, s)
-	}
+	m.own.gave(list)
 	for _, h := range m.hosts {
 		if !h.held && slices.Contains(list, h.share) {
 			for p := range h.pairs {
@@ -217,13 +168,6 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 	m.mu.Unlock()
 	m.tellNodes(newsMoved)
 	return nil
-}
-
-// doubt notes parts that the record may say are ours: they are taken again, or given back. mu is held.
-func (m *Monitor) doubt(list []string) {
-	for _, s := range list {
-		m.held[s], m.going[s], m.unsure[s] = false, m.now(), true
-	}
 }
 
 // disown forgets what asked for a run here; the rows stay, and are done where the part goes. mu is held.
@@ -240,10 +184,7 @@ func (m *Monitor) giveAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	m.mu.Lock()
-	list := slices.Collect(maps.Keys(m.held))
-	for s := range m.held {
-		m.held[s], m.going[s] = false, m.now()
-	}
+	list := m.own.leave(m.now())
 	m.follow()
 	m.mu.Unlock()
 	if err := m.giveShares(ctx, list); err != nil { // else they are free when this life has ended
@@ -252,23 +193,12 @@ func (m *Monitor) giveAll() {
 	_ = m.DB.Notify(ctx, chanChecks, m.DB.Holder()+" "+newsMoved)
 }
 
-// taken is a part that is ours now.
-type taken struct {
-	name   string
-	alive  time.Time // until when it is known to have been run
-	gently bool      // whoever had it has ended all that ran
-}
-
 // takeShares takes those parts that nobody has, and goes on with their checks.
 func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	if len(list) == 0 {
 		return nil
 	}
-	var got []taken
-	err := m.DB.Write(ctx, func(tx store.Tx) (err error) {
-		got, err = m.tryShares(ctx, tx, list)
-		return err
-	})
+	got, err := m.claims.take(ctx, list, m.alive)
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	if err == nil && len(got) > 0 {
@@ -277,15 +207,13 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		m.doubt(list)
+		m.own.doubt(list, m.now())
 		return err
 	}
 	by := map[string]taken{}
 	for _, t := range got {
 		by[t.name] = t
-		m.held[t.name] = true
-		delete(m.going, t.name)
-		delete(m.unsure, t.name)
+		m.own.got(t.name)
 	}
 	for _, h := range m.hosts {
 		if t, ok := by[h.share]; ok {
@@ -297,41 +225,5 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	return nil
 }
 
-// tryShares takes what is free. The gate makes each statement after it see what whoever was here before us did.
-func (m *Monitor) tryShares(ctx context.Context, tx store.Tx, list []string) ([]taken, error) {
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(?)", int64(sharesGate)); err != nil {
-		return nil, err
-	}
-	rows, err := tx.Query(ctx, `SELECT s.name, s.holder, s.at, COALESCE(n.renewed_at, 0), COALESCE(n.state, '') FROM check_shares s
-		LEFT JOIN jarvis_nodes n ON n.holder = s.holder WHERE s.name = ANY(?)`, list)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	got := map[string]taken{}
-	for _, s := range list {
-		got[s] = taken{s, m.alive, false} // nobody had it, since there are parts
-	}
-	for rows.Next() {
-		var name, holder, state string
-		var at, renewed int64
-		if err := rows.Scan(&name, &holder, &at, &renewed, &state); err != nil {
-			return nil, err
-		}
-		if s := store.LifeState(state); holder != m.DB.Holder() && (s == store.Lives || s == store.Dead) {
-			delete(got, name)
-			continue
-		}
-		got[name] = taken{name, time.UnixMilli(max(at, renewed)), holder == ""}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	_ = rows.Close()
-	_, err = tx.Exec(ctx, `INSERT INTO check_shares (name, holder, since, at) SELECT unnest(?::text[]), ?, ?::bigint, 0
-		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, since = excluded.since`, slices.Collect(maps.Keys(got)), m.DB.Holder(), m.now().UnixMilli())
-	return slices.Collect(maps.Values(got)), err
-}
-
 // ours reports whether a host is checked by this node. mu is held.
-func (m *Monitor) ours(h *host) bool { return m.alone || h != nil && h.held && m.held[h.share] }
+func (m *Monitor) ours(h *host) bool { return m.alone || h != nil && h.held && m.own.runs(h.share) }

@@ -172,9 +172,9 @@ func (m *Monitor) moveHost(h *host) {
 	if m.alone || share == h.share {
 		return
 	}
-	was := m.held[h.share]
+	was := m.own.runs(h.share)
 	h.share = share
-	if now := m.held[share]; was && !now {
+	if now := m.own.runs(share); was && !now {
 		h.held = false
 		m.pause(h)
 		h.cancel()

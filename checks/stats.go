@@ -133,7 +133,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 		}
 		if _, err := m.runner(h.pair); err != nil {
 			s.Nobody++
-			if s.Trouble == "" && m.plot != nil {
+			if s.Trouble == "" && m.own.looked() {
 				s.Trouble = err.Error()
 			}
 		} else if m.ours(h) {
