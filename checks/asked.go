@@ -23,7 +23,7 @@ func (m *Monitor) runAsked(ctx context.Context) {
 		m.mu.Lock()
 		for _, r := range rows {
 			k, err := r.target(m.cat)
-			p := m.pairs[k]
+			p := m.roster.pair(k)
 			if err != nil || p == nil || !p.live || p.passive() || !m.ours(p.where) || !m.outbox.begins(r.id) {
 				continue
 			}
@@ -63,7 +63,7 @@ func (m *Monitor) askable(r outboxRow) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, err := r.target(m.cat)
-	switch p := m.pairs[k]; {
+	switch p := m.roster.pair(k); {
 	case err != nil:
 		return err
 	case p == nil || !p.live:

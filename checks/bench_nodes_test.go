@@ -90,7 +90,7 @@ func benchNodesRecord(b *testing.B) {
 
 	// Each writer has a part of the pairs, as a node has, and writes batches as a node does.
 	var pairs []*pair
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		pairs = append(pairs, p)
 	}
 	slices.SortFunc(pairs, func(a, b *pair) int { return int(a.id - b.id) })

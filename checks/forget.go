@@ -87,8 +87,8 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	const round = 100
 	var list []*pair
 	m.mu.Lock()
-	for _, p := range m.pairs {
-		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.idle()) {
+	for p := range m.roster.each() {
+		if h := m.roster.host(p.Host); !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.idle()) {
 			list = append(list, p)
 		}
 	}
@@ -123,10 +123,7 @@ func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) erro
 		return nil
 	}
 	m.mu.Lock()
-	var ids []int64
-	for id := range m.byID {
-		ids = append(ids, id)
-	}
+	ids := m.roster.allIDs()
 	m.mu.Unlock()
 	slices.Sort(ids) // each round goes on where the last one ended
 	for range min(len(ids)/60+1, len(ids)) {

@@ -100,7 +100,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.pairs[g.Key]
+	p := m.roster.pair(g.Key)
 	switch {
 	case p == nil || !p.live:
 		return settled{}, m.unknown(g.Key)

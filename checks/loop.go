@@ -84,7 +84,7 @@ func (m *Monitor) beginDue(ctx context.Context, clock *clock) time.Duration {
 		m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
 	}
 	if !m.DB.Proven() { // another node may begin them in a moment
-		for _, h := range m.hosts {
+		for h := range m.roster.eachHost() {
 			h.cancel()
 		}
 		return time.Second
@@ -307,7 +307,7 @@ func (m *Monitor) reschedule(p *pair) {
 // run which is under way counts.
 func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	if p == nil || !p.live {
 		m.mu.Unlock()
 		return nil, &NoCheckError{Key: k}

@@ -62,12 +62,9 @@ type Monitor struct {
 	own       ownership
 	onRecord  onRecord // the hosts of the record; commit guards it
 	lostPairs bool     // some that are declared were taken off the record by another node
-	pairs     map[model.Key]*pair
-	byID      map[int64]*pair
-	hosts     map[string]*host
+	roster    roster
 	due       schedule
 	done      unwritten
-	withheld  map[*pair]bool
 	swept     time.Time
 	stats     stats
 	left      []model.Definition // made by the API, and not right now
@@ -88,7 +85,7 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{},
+	m := &Monitor{roster: newRoster(),
 		due: newSchedule(), done: newUnwritten(),
 		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
 		alone: true, own: newOwnership()}

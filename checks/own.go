@@ -55,7 +55,7 @@ func (m *Monitor) lookShares(ctx context.Context) error {
 	peers := peersOf(lives, through)
 	m.mu.Lock()
 	var there []string
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if h.pair.live {
 			there = append(there, h.share)
 		}
@@ -75,7 +75,7 @@ func (m *Monitor) follow() {
 	if m.alone {
 		return
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if now := m.own.runs(h.share); now != h.held {
 			h.held = now
 			if now {
@@ -128,7 +128,7 @@ func (m *Monitor) resume(h *host) {
 // quietShares gives the parts that are to go and in which nothing runs any more; what takes too long is cancelled. mu is held.
 func (m *Monitor) quietShares() []string {
 	busy := map[string]bool{}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		since, goes := m.own.goes(h.share)
 		if !goes {
 			continue
@@ -158,7 +158,7 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 		return err
 	}
 	m.own.gave(list)
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if !h.held && slices.Contains(list, h.share) {
 			for p := range h.pairs {
 				m.disown(p)
@@ -215,7 +215,7 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 		by[t.name] = t
 		m.own.got(t.name)
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if t, ok := by[h.share]; ok {
 			h.alive, h.taken, h.gently = t.alive, m.now(), t.gently
 		}

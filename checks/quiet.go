@@ -88,7 +88,7 @@ func (m *Monitor) tryChange(ctx context.Context, keys []model.Key, f func(*Stand
 	seen := map[model.Key]bool{} // one that is written twice would be stale for ever
 	m.mu.Lock()
 	for _, k := range keys {
-		if p := m.pairs[k]; p != nil && p.live && !seen[k] {
+		if p := m.roster.pair(k); p != nil && p.live && !seen[k] {
 			seen[k] = true
 			if s := (settled{p: p, stand: p.stand}); f(&s.stand) {
 				batch, changed = append(batch, s), append(changed, k)

@@ -67,7 +67,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 		of = m.group(f.Host[1:])
 	}
 	out := []View{}
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		switch {
 		case !p.live, p.Task == model.HostAnswers && p.Schedule.Never() && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
@@ -129,7 +129,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 		return View{}, err
 	}
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	if p == nil || !p.live {
 		m.mu.Unlock()
 		return View{}, &NoCheckError{Key: k}
@@ -236,7 +236,7 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	if f.Keys != nil {
 		m.mu.Lock()
 		for _, k := range f.Keys {
-			if p := m.pairs[k]; p != nil {
+			if p := m.roster.pair(k); p != nil {
 				ids[p.id] = k
 			}
 		}
@@ -289,7 +289,7 @@ const lateResults = time.Hour
 func (m *Monitor) keyOf(id int64) (k model.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p := m.byID[id]; p != nil {
+	if p := m.roster.byID(id); p != nil {
 		k = p.Key
 	}
 	return k
@@ -319,7 +319,7 @@ var rollSteps = []time.Duration{5 * time.Minute, time.Hour, day}
 // Metrics gives the roll-ups of a check from a time on, by the step; step 0 takes the finest that is kept for so long.
 func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, from time.Time) ([]Series, error) {
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	m.mu.Unlock()
 	if p == nil {
 		return nil, &NoCheckError{Key: k}

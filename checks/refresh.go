@@ -56,15 +56,15 @@ func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record,
 	var fresh []model.Key
 	m.mu.Lock()
 	for k := range cat.Plans {
-		if m.pairs[k] == nil {
+		if m.roster.pair(k) == nil {
 			fresh = append(fresh, k)
 		}
-		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.roster.pair(hk) == nil {
 			fresh = append(fresh, hk)
 		}
 	}
 	for name := range cat.Asked {
-		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.roster.pair(hk) == nil {
 			fresh = append(fresh, hk)
 		}
 	}
@@ -77,7 +77,7 @@ func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range made {
-		m.pairs[p.Key], m.byID[p.id] = p, p
+		m.roster.add(p)
 	}
 	m.adopt(cat, rec, moved)
 	poke(m.moving)
@@ -101,18 +101,20 @@ func (m *Monitor) leave(left []model.Definition) {
 func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) bool) {
 	now := m.now()
 	m.cat, m.rec = cat, rec
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if moved(h) {
 			h.target = nil
 		}
 	}
 	live := map[*host]bool{}
 	for k, plan := range cat.Plans {
-		p := m.pairs[k]
+		p := m.roster.pair(k)
 		was, before := p.live, p.Schedule
 		p.Plan, p.live = plan, true
 		h := m.host(cat.WhereOf(k))
-		m.place(p, h)
+		if m.roster.place(p, h) {
+			m.due.remove(p)
+		}
 		live[h] = true
 		if p.busy || !m.ours(h) || was && before.Same(plan.Schedule) {
 			continue
@@ -126,13 +128,13 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	for name := range cat.Asked {
 		live[m.host(name)] = true
 	}
-	for k, p := range m.pairs {
-		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
+	for p := range m.roster.each() {
+		if _, ok := cat.Plans[p.Key]; !ok && p.Task != model.HostAnswers {
 			p.live = false
 			m.due.remove(p)
 		}
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		h.pair.live = live[h]
 		m.moveHost(h)
 		was := h.pair.Schedule
@@ -151,18 +153,6 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	}
 	m.watchWithheld()
 	m.due.wake()
-}
-
-// place has a pair run on a host. mu is held.
-func (m *Monitor) place(p *pair, h *host) {
-	if p.where != h {
-		if p.where != nil {
-			delete(p.where.pairs, p)
-			m.due.remove(p)
-		}
-		p.where = h
-		h.pairs[p] = true
-	}
 }
 
 // moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
@@ -186,13 +176,11 @@ func (m *Monitor) moveHost(h *host) {
 
 // host gives one, as the record left it. mu is held.
 func (m *Monitor) host(name string) *host {
-	h := m.hosts[name]
+	h := m.roster.host(name)
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
-		h.pair.where, h.pairs[h.pair] = h, true
+		h = m.roster.addHost(name)
 		h.by = m.cat.AliveOf(name)
 		h.down, h.why = hostDown(&h.pair.stand, h.by), h.pair.stand.Line
-		m.hosts[name] = h
 	}
 	return h
 }
@@ -214,11 +202,8 @@ func (m *Monitor) policy(p *pair) string {
 
 // watchWithheld notes which pairs may have something to tell although they do not run. mu is held.
 func (m *Monitor) watchWithheld() {
-	clear(m.withheld)
-	for _, p := range m.pairs {
-		if m.mayTell(p) && m.ours(p.where) {
-			m.withheld[p] = true
-		}
+	for p := range m.roster.each() {
+		m.roster.watch(p, m.mayTell(p) && m.ours(p.where))
 	}
 }
 

@@ -103,7 +103,7 @@ func (r *Reported) badness() float64 {
 func (m *Monitor) reported(k model.Key, spans []model.Span, counts []model.Interval, all model.Interval, left []planned, now time.Time) Reported {
 	x := Reported{Key: k}
 	m.mu.Lock()
-	if p := m.pairs[k]; p != nil && !p.stand.At.IsZero() {
+	if p := m.roster.pair(k); p != nil && !p.stand.At.IsZero() {
 		x.Word, x.Now = p.stand.Hard.String(), p.stand.Since
 	} else {
 		x.Word = "PENDING"
@@ -147,7 +147,7 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 	ids, ran := map[int64]model.Key{}, map[int64]time.Time{}
 	m.mu.Lock()
 	for _, k := range keys {
-		if p := m.pairs[k]; p != nil {
+		if p := m.roster.pair(k); p != nil {
 			ids[p.id], ran[p.id] = k, p.stand.At.Truncate(time.Millisecond)
 		}
 	}

@@ -145,7 +145,7 @@ func TestSpansOnRecord(t *testing.T) {
 			if err := m.Open(ctx, World{DB: db, Now: m.Now, Target: func(context.Context, string) (remote.Target, error) { return remote.Target{}, nil }}); err != nil {
 				t.Fatal(err)
 			}
-			id := m.pairs[diskLoki].id
+			id := m.roster.pair(diskLoki).id
 			result := func(minutes int, status, soft int) {
 				t.Helper()
 				at := now.Add(-12 * time.Hour).Add(time.Duration(minutes) * time.Minute).UnixMilli()

@@ -115,7 +115,7 @@ func (f *spanFollower) write(ctx context.Context, changed map[int64][]model.Span
 func (m *Monitor) holds(pair int64) func(time.Time) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p, ever := m.byID[pair], m.now().Add(day)
+	p, ever := m.roster.byID(pair), m.now().Add(day)
 	if p == nil || !p.live {
 		return func(at time.Time) time.Time { return at.Add(model.SpanGrace) }
 	}

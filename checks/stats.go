@@ -127,7 +127,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 	if len(m.cat.Unclear) > 0 && s.Trouble == "" {
 		s.Trouble = m.cat.Unclear[0]
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if !h.pair.live {
 			continue
 		}
@@ -148,7 +148,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 			s.Trouble = "nobody knows whether " + h.name + " is up: " + st.Line
 		}
 	}
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		if !p.live || p.Schedule.Never() && !p.passive() {
 			continue
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/jarvisops/jarvis/checks/model"
 )
 
 // sync makes memory what the record is, before an answer. Alone, it always is.
@@ -35,18 +33,9 @@ func (m *Monitor) takeStates(list []state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range list {
-		p := m.pairs[s.Key]
-		if p == nil {
-			p = &pair{Plan: model.Plan{Key: s.Key}, known: true}
-			m.pairs[s.Key] = p
+		if p := m.roster.take(s); p != nil {
+			m.seen(p)
 		}
-		if p.id == s.id && p.rev == s.rev {
-			continue
-		}
-		delete(m.byID, p.id)
-		p.id, p.rev, p.stand, p.known, p.loaded = s.id, s.rev, s.stand, true, false
-		m.byID[p.id] = p
-		m.seen(p)
 	}
 }
 
@@ -59,11 +48,7 @@ func (m *Monitor) seen(p *pair) {
 		}
 		p.where.down, p.where.why = down, p.stand.Line
 	}
-	if m.mayTell(p) && m.ours(p.where) {
-		m.withheld[p] = true
-	} else {
-		delete(m.withheld, p)
-	}
+	m.roster.watch(p, m.mayTell(p) && m.ours(p.where))
 	if p.live && p.passive() && !p.busy && m.ours(p.where) { // another node heard of it
 		m.due.at(p, p.next(m.now()))
 	}
@@ -86,7 +71,7 @@ func (m *Monitor) reread(ctx context.Context, ids []int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		p := m.byID[id]
+		p := m.roster.byID(id)
 		if p == nil {
 			continue
 		}
@@ -116,16 +101,8 @@ func (m *Monitor) wasWritten(f *finished) {
 
 // drop forgets a pair that is no longer on record. mu is held.
 func (m *Monitor) drop(p *pair) {
-	delete(m.pairs, p.Key)
-	delete(m.byID, p.id)
-	delete(m.withheld, p)
+	m.roster.remove(p)
 	m.due.remove(p)
-	p.live, p.busy = false, false
 	m.done.forget(p)
-	if h := p.where; h != nil {
-		delete(h.pairs, p)
-		if p == h.pair {
-			delete(m.hosts, h.name)
-		}
-	}
+	p.live, p.busy = false, false
 }

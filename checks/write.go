@@ -173,7 +173,7 @@ func (m *Monitor) settle() []settled {
 		return out
 	}
 	m.swept = now
-	for p := range m.withheld {
+	for p := range m.roster.watching() {
 		if p.ended || !m.ours(p.where) {
 			continue // what is to be told comes with its result
 		}
@@ -240,9 +240,5 @@ func (m *Monitor) takeIn(s *settled) {
 			p.recent = append(p.recent[:0], p.recent[extra:]...)
 		}
 	}
-	if m.mayTell(p) && m.ours(p.where) {
-		m.withheld[p] = true
-	} else {
-		delete(m.withheld, p)
-	}
+	m.roster.watch(p, m.mayTell(p) && m.ours(p.where))
 }
