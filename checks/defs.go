@@ -198,7 +198,7 @@ func (m *Monitor) tryDefine(ctx context.Context, kind, name string, d *model.Def
 	if err := m.DB.Write(ctx, write); err != nil {
 		return err
 	}
-	defer m.tellNodes(newsDefs)
+	defer m.town.tell(newsDefs)
 	return m.refresh(ctx)
 }
 

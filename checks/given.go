@@ -91,7 +91,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 			m.due.at(p, p.next(m.now()))
 		}
 		m.mu.Unlock()
-		m.tellNodes(newsStates)
+		m.town.tell(newsStates)
 		return nil
 	}
 }

@@ -324,7 +324,7 @@ func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, err
 		}
 		done, err := m.outbox.ask(ctx, k)
 		if err == nil {
-			m.tellNodes(newsDo)
+			m.town.tell(newsDo)
 		}
 		return done, err
 	}

@@ -42,6 +42,7 @@ type Monitor struct {
 	alone   bool // there are no other nodes: everything is ours; Open says so
 	ledger  ledger
 	claims  claims
+	town    town
 	outbox  *outbox
 	doer    doer
 	notices notices
@@ -74,9 +75,8 @@ type Monitor struct {
 	known     string             // begins what runs on hosts carry to be known again
 	runs      guard.Group
 
-	redo    chan struct{} // what is declared is to be read again
-	moving  chan struct{} // who has which part may change
-	telling chan string   // to the other nodes
+	redo   chan struct{} // what is declared is to be read again
+	moving chan struct{} // who has which part may change
 }
 
 // New checks the configuration. What is wrong in files of its folder is no error: Open leaves it out.
@@ -85,17 +85,17 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{roster: newRoster(),
+	m := &Monitor{town: newTown(), roster: newRoster(),
 		due: newSchedule(), done: newUnwritten(),
-		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16),
+		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1),
 		alone: true, own: newOwnership()}
 	m.cfg.Store(&cfg)
 	m.run = m.overSSH
 	m.outbox = newOutbox()
-	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.tellNodes(newsDo) }}
+	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.town.tell(newsDo) }}
 	m.notices.box, m.notices.catalog = m.outbox, m.catalog
-	m.notices.gather, m.notices.written = func() time.Duration { return m.conf().Gather }, func() { m.tellNodes(newsNotices) }
-	m.downtimes.tell = func() { m.tellNodes(newsQuiet) }
+	m.notices.gather, m.notices.written = func() time.Duration { return m.conf().Gather }, func() { m.town.tell(newsNotices) }
+	m.downtimes.tell = func() { m.town.tell(newsQuiet) }
 	m.letters.box, m.letters.catalog, m.letters.of = m.outbox, m.catalog, m.lettersOf
 	return m, nil
 }
@@ -140,13 +140,15 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
-	m.outbox.tools, m.doer.command = tools{m.DB, m.now, m.Log}, m.Do
-	m.downtimes.tools, m.ledger.tools, m.claims.tools = m.outbox.tools, m.outbox.tools, m.outbox.tools
+	t := tools{m.DB, m.now, m.Log}
+	m.ledger.tools, m.claims.tools, m.town.tools, m.outbox.tools, m.downtimes.tools = t, t, t, t, t
+	m.doer.command = m.Do
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
 	m.ledger.shared = m.DB.Shared()
 	m.alone = !m.ledger.shared
+	m.town.alone = m.alone
 	if own := m.DB.Node().Name; !m.alone && m.name() != own {
 		m.Log.Warn("host_tasks for the node checks.node are not run: the other servers know this one as node.name", "checks.node", m.name(), "node.name", own)
 	}

@@ -166,7 +166,7 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 		}
 	}
 	m.mu.Unlock()
-	m.tellNodes(newsMoved)
+	m.town.tell(newsMoved)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (m *Monitor) giveAll() {
 	if err := m.giveShares(ctx, list); err != nil { // else they are free when this life has ended
 		m.Log.Debug("give back what was checked here", "err", err)
 	}
-	_ = m.DB.Notify(ctx, chanChecks, m.DB.Holder()+" "+newsMoved)
+	_ = m.town.say(ctx, newsMoved)
 }
 
 // takeShares takes those parts that nobody has, and goes on with their checks.

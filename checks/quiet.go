@@ -76,7 +76,7 @@ func (m *Monitor) change(ctx context.Context, keys []model.Key, f func(*Standing
 		}
 	}
 	if len(changed) > 0 {
-		m.tellNodes(newsStates)
+		m.town.tell(newsStates)
 	}
 	return changed, err
 }

@@ -96,7 +96,7 @@ func (m *Monitor) wasWritten(f *finished) {
 	m.reschedule(f.p)
 	m.stats.committed(time.Now(), 1)
 	m.heed(context.Background(), newsDo)
-	m.tellNodes(newsDo)
+	m.town.tell(newsDo)
 }
 
 // drop forgets a pair that is no longer on record. mu is held.

@@ -196,11 +196,11 @@ func (m *Monitor) takeOver(batch []settled) {
 		m.takeIn(s)
 	}
 	if shadow {
-		m.tellNodes(newsStates)
+		m.town.tell(newsStates)
 	}
 	if events {
 		m.heed(context.Background(), newsDo)
-		m.tellNodes(newsDo)
+		m.town.tell(newsDo)
 	}
 }
 
@@ -229,7 +229,7 @@ func (m *Monitor) takeIn(s *settled) {
 		m.outbox.ended(slices.Concat(ids(s.f.owed), s.asks))
 		if len(s.asks) > 0 {
 			p.asks = p.asks[len(s.asks):]
-			m.tellNodes(newsDone)
+			m.town.tell(newsDone)
 		}
 		for _, w := range p.waiters {
 			close(w)
