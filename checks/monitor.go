@@ -43,6 +43,7 @@ type Monitor struct {
 	ledger  ledger
 	claims  claims
 	town    town
+	defs    definitions
 	outbox  *outbox
 	doer    doer
 	notices notices
@@ -54,8 +55,6 @@ type Monitor struct {
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
 	commit sync.Mutex
-
-	defining sync.Mutex // one Define or Remove at a time; taken before commit
 
 	mu        sync.Mutex
 	cat       *model.Catalog
@@ -91,6 +90,7 @@ func New(cfg model.Config) (*Monitor, error) {
 		alone: true, own: newOwnership()}
 	m.cfg.Store(&cfg)
 	m.run = m.overSSH
+	m.defs.conf, m.defs.count, m.defs.tell = m.conf, m.refresh, func() { m.town.tell(newsDefs) }
 	m.outbox = newOutbox()
 	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.town.tell(newsDo) }}
 	m.notices.box, m.notices.catalog = m.outbox, m.catalog
@@ -141,7 +141,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
 	t := tools{m.DB, m.now, m.Log}
-	m.ledger.tools, m.claims.tools, m.town.tools, m.outbox.tools, m.downtimes.tools = t, t, t, t, t
+	m.ledger.tools, m.claims.tools, m.town.tools, m.defs.tools, m.outbox.tools, m.downtimes.tools = t, t, t, t, t, t
 	m.doer.command = m.Do
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err

@@ -2,11 +2,7 @@ package checks
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -14,7 +10,7 @@ import (
 )
 
 // refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
-func (m *Monitor) refresh(ctx context.Context) error { return m.refreshBy(ctx, m.rightFiles) }
+func (m *Monitor) refresh(ctx context.Context) error { return m.refreshBy(ctx, m.defs.rightFiles) }
 
 // refreshBy is refresh with what is read gives of files.
 func (m *Monitor) refreshBy(ctx context.Context, read func() (*model.Defs, error)) error {
@@ -24,7 +20,7 @@ func (m *Monitor) refreshBy(ctx context.Context, read func() (*model.Defs, error
 	if err != nil {
 		return err
 	}
-	defs, left, err := m.declared(ctx, files)
+	defs, left, err := m.defs.declared(ctx, files)
 	if err != nil {
 		return err
 	}
@@ -234,7 +230,7 @@ func (m *Monitor) watch(ctx context.Context) {
 	}
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
-	files := m.stamp()
+	files := m.defs.stamp()
 	var rest, whole <-chan time.Time // until the next reading; until all is read again, since something has happened
 	waits := false
 	for {
@@ -264,7 +260,7 @@ func (m *Monitor) watch(ctx context.Context) {
 			rest, again, waits = nil, waits, false
 		case <-look.C:
 			live = true // two minutes behind a deployment are over at some time
-			if now := m.stamp(); now != files {
+			if now := m.defs.stamp(); now != files {
 				files, again = now, true
 			}
 		}
@@ -323,21 +319,4 @@ func (m *Monitor) again(ctx context.Context) {
 	if now != "" && now != was {
 		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
 	}
-}
-
-// stamp tells whether a file that declares something has changed.
-func (m *Monitor) stamp() string {
-	var b strings.Builder
-	for _, dir := range []string{m.conf().Dir, m.conf().Plugins} {
-		if dir == "" {
-			continue
-		}
-		list, _ := os.ReadDir(dir)
-		for _, e := range list {
-			if st, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
-				fmt.Fprintln(&b, e.Name(), st.Size(), st.ModTime().UnixNano(), st.Mode())
-			}
-		}
-	}
-	return b.String()
 }
