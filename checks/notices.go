@@ -24,7 +24,7 @@ func (m *Monitor) Notices(ctx context.Context, after int64, limit int) ([]Notice
 }
 
 // NewNotices gives a channel that has something when there are new ones, and what ends that.
-func (m *Monitor) NewNotices() (<-chan struct{}, func()) { return m.notices.news.follow() }
+func (m *Monitor) NewNotices() (<-chan struct{}, func()) { return m.notices.follow() }
 
 // notices gathers the rows of the outbox that are to be said, and makes lines for people and letters of them, in one transaction for
 // each round. It owns the table check_notices, and who follows it. It needs what is declared, and how long a row waits for company.
@@ -36,6 +36,13 @@ type notices struct {
 	written func() // other nodes are to look for new ones
 }
 
+// follow gives a channel that has something when there are new ones, and what ends that.
+func (n *notices) follow() (<-chan struct{}, func()) { return n.news.follow() }
+
+// wake has who follows look: another node has written some.
+func (n *notices) wake() { n.news.poke() }
+
+// read gives those behind an id, in order.
 func (n *notices) read(ctx context.Context, after int64, limit int) ([]Notice, error) {
 	rows, err := n.box.db.Query(ctx, "SELECT id, person, channel, line FROM check_notices WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 const commandTime = 30 * time.Second
 
 // SetMail changes the server that takes mails.
-func (m *Monitor) SetMail(c post.MailConfig) { m.letters.mail.Store(&c) }
+func (m *Monitor) SetMail(c post.MailConfig) { m.letters.by(c) }
 
 // letters sends the rows of the outbox that are letters. It owns which server takes mails; what is under way is known to run alone. It
 // needs what is declared, and how the letters of this record are named.
@@ -34,6 +34,9 @@ type letters struct {
 	catalog func() *model.Catalog
 	of      func() string // ends the names of letters: other records have other names
 }
+
+// by has another server take mails.
+func (s *letters) by(c post.MailConfig) { s.mail.Store(&c) }
 
 // mailsAtOnce is how many mails are under way at once: all go to the same server.
 const mailsAtOnce = 8

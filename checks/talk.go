@@ -72,7 +72,7 @@ func (m *Monitor) heed(ctx context.Context, what string) {
 	case newsDone:
 		err = m.outbox.hear(ctx)
 	case newsNotices:
-		m.notices.news.poke()
+		m.notices.wake()
 	case newsMoved:
 		poke(m.moving)
 	}
