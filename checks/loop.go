@@ -235,7 +235,8 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 	case f.out.unreachable:
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
 		if !h.down {
-			h.down, h.target = true, nil
+			h.down = true
+			m.prober.forget(h)
 			if p.Task != model.HostAnswers && !h.pair.busy { // one attempt, and one result that says so
 				h.pair.busy = true
 				m.done.add(finished{p: h.pair, due: f.due, at: f.at, out: f.out})

@@ -43,6 +43,7 @@ type Monitor struct {
 	ledger  ledger
 	claims  claims
 	town    town
+	prober  prober
 	defs    definitions
 	outbox  *outbox
 	doer    doer
@@ -89,7 +90,8 @@ func New(cfg model.Config) (*Monitor, error) {
 		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1),
 		alone: true, own: newOwnership()}
 	m.cfg.Store(&cfg)
-	m.run = m.overSSH
+	m.prober.conf, m.prober.catalog, m.prober.known = m.conf, m.catalog, func() string { return m.known }
+	m.run = m.prober.run
 	m.defs.conf, m.defs.count, m.defs.tell = m.conf, m.refresh, func() { m.town.tell(newsDefs) }
 	m.outbox = newOutbox()
 	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.town.tell(newsDo) }}
@@ -143,6 +145,7 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	t := tools{m.DB, m.now, m.Log}
 	m.ledger.tools, m.claims.tools, m.town.tools, m.defs.tools, m.outbox.tools, m.downtimes.tools = t, t, t, t, t, t
 	m.doer.command = m.Do
+	m.prober.pool, m.prober.reach, m.prober.through = m.Pool, m.Target, m.Through
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}

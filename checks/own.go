@@ -100,7 +100,8 @@ func (m *Monitor) pause(h *host) {
 // resume has the checks of a host go on where the record says they are. mu is held.
 func (m *Monitor) resume(h *host) {
 	now := m.now()
-	h.target, h.why = nil, h.pair.stand.Line
+	m.prober.forget(h)
+	h.why = h.pair.stand.Line
 	h.down = hostDown(&h.pair.stand, h.by)
 	first := now.Add(time.Duration(model.Part(h.name) * float64(moveSpread)))
 	for p := range h.pairs {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/remote"
 )
 
 // Standing is what is known of a pair, as it is on record.
@@ -108,13 +107,12 @@ type host struct {
 	runs context.Context    // of what runs
 	end  context.CancelFunc // of that
 
-	target *remote.Target // nil: not asked for since the record changed
+	reached
 	lane
-	by      model.Alive
-	down    bool
-	upAt    time.Time       // when it was down last; zero: not since this server started
-	why     string          // of down
-	plugins map[string]bool // by hash: they are there
+	by   model.Alive
+	down bool
+	upAt time.Time // when it was down last; zero: not since this server started
+	why  string    // of down
 }
 
 // context gives the context of what begins on a host. Monitor.mu is held.

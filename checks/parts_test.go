@@ -31,7 +31,7 @@ func TestPartsAreAlone(t *testing.T) {
 		}
 	}
 	p := partsOf(files)
-	for _, want := range []string{"schedule", "roster", "unwritten", "ownership", "ledger", "claims", "town", "definitions", "outbox", "doer", "notices", "letters", "downtimes", "deployments"} {
+	for _, want := range []string{"schedule", "roster", "unwritten", "ownership", "ledger", "claims", "town", "prober", "definitions", "outbox", "doer", "notices", "letters", "downtimes", "deployments"} {
 		if p.types[want] == nil {
 			t.Errorf("%s is no part of Monitor any more", want)
 		}

@@ -157,7 +157,7 @@ func (m *Monitor) followRuns(ctx context.Context, runs []int64) error {
 		defer m.mu.Unlock()
 		for name := range moved {
 			if h := m.roster.host(name); h != nil && moved[name] {
-				h.target = nil
+				m.prober.forget(h)
 			}
 		}
 		return nil

@@ -99,7 +99,7 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	m.cat, m.rec = cat, rec
 	for h := range m.roster.eachHost() {
 		if moved(h) {
-			h.target = nil
+			m.prober.forget(h)
 		}
 	}
 	live := map[*host]bool{}

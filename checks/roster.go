@@ -72,7 +72,7 @@ func (r *roster) remove(p *pair) {
 
 // addHost puts a host among the others, whose own pair is there.
 func (r *roster) addHost(name string) *host {
-	h := &host{name: name, pair: r.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
+	h := &host{name: name, pair: r.pairs[model.Key{Task: model.HostAnswers, Host: name}], pairs: map[*pair]bool{}}
 	r.place(h.pair, h)
 	r.hosts[name] = h
 	return h
