@@ -33,47 +33,50 @@ type World struct {
 	Log  *slog.Logger
 }
 
-// Monitor runs checks. It is safe for concurrent use.
+// Monitor runs checks. It is safe for concurrent use. It has its parts act together, each of which owns what it touches
+// (docs/design/monitor.md).
 type Monitor struct {
 	World
-	cfg atomic.Pointer[model.Config]
-	run func(context.Context, job) outcome // tests put their own here
+	cfg   atomic.Pointer[model.Config]
+	alone bool                               // there are no other nodes: everything is ours; Open says so
+	run   func(context.Context, job) outcome // tests put their own here
 
-	alone   bool // there are no other nodes: everything is ours; Open says so
-	ledger  ledger
-	claims  claims
-	town    town
-	prober  prober
-	defs    definitions
-	outbox  *outbox
-	doer    doer
-	notices notices
-	letters letters
-
+	// These are safe for concurrent use by themselves.
+	claims    claims
+	town      town
+	prober    prober
+	defs      definitions
+	outbox    *outbox
+	doer      doer
+	notices   notices
+	letters   letters
 	downtimes downtimes
 	deployed  deployments
+	stats     stats
+	runs      guard.Group
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
-	commit sync.Mutex
+	commit   sync.Mutex
+	ledger   ledger
+	onRecord onRecord // the hosts of the record
 
 	mu        sync.Mutex
-	cat       *model.Catalog
-	rec       model.Record
-	own       ownership
-	onRecord  onRecord // the hosts of the record; commit guards it
-	lostPairs bool     // some that are declared were taken off the record by another node
 	roster    roster
 	due       schedule
 	done      unwritten
+	own       ownership
+	cat       *model.Catalog
+	rec       model.Record
+	lostPairs bool // some that are declared were taken off the record by another node
 	swept     time.Time
-	stats     stats
 	left      []model.Definition // made by the API, and not right now
 	trouble   string             // why what is declared now is not what runs
-	alive     time.Time          // when this server was last known to work, before it started
-	began     time.Time          // and when that was
-	known     string             // begins what runs on hosts carry to be known again
-	runs      guard.Group
+
+	// Open writes these, and nobody after it.
+	alive time.Time // when this server was last known to work, before it started
+	began time.Time // and when that was
+	known string    // begins what runs on hosts carry to be known again
 
 	redo   chan struct{} // what is declared is to be read again
 	moving chan struct{} // who has which part may change
@@ -85,22 +88,22 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{town: newTown(), roster: newRoster(),
-		due: newSchedule(), done: newUnwritten(),
-		moving: make(chan struct{}, 1), redo: make(chan struct{}, 1),
-		alone: true, own: newOwnership()}
+	m := &Monitor{alone: true, town: newTown(), outbox: newOutbox(), roster: newRoster(), due: newSchedule(), done: newUnwritten(), own: newOwnership(),
+		redo: make(chan struct{}, 1), moving: make(chan struct{}, 1)}
 	m.cfg.Store(&cfg)
 	m.prober.conf, m.prober.catalog, m.prober.known = m.conf, m.catalog, func() string { return m.known }
 	m.run = m.prober.run
-	m.defs.conf, m.defs.count, m.defs.tell = m.conf, m.refresh, func() { m.town.tell(newsDefs) }
-	m.outbox = newOutbox()
-	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: func() { m.town.tell(newsDo) }}
-	m.notices.box, m.notices.catalog = m.outbox, m.catalog
-	m.notices.gather, m.notices.written = func() time.Duration { return m.conf().Gather }, func() { m.town.tell(newsNotices) }
-	m.downtimes.tell = func() { m.town.tell(newsQuiet) }
+	m.defs.conf, m.defs.count, m.defs.tell = m.conf, m.refresh, m.telling(newsDefs)
+	m.downtimes.tell = m.telling(newsQuiet)
+	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: m.telling(newsDo)}
+	m.notices.box, m.notices.catalog, m.notices.written = m.outbox, m.catalog, m.telling(newsNotices)
+	m.notices.gather = func() time.Duration { return m.conf().Gather }
 	m.letters.box, m.letters.catalog, m.letters.of = m.outbox, m.catalog, m.lettersOf
 	return m, nil
 }
+
+// telling gives a function that has other nodes look at something.
+func (m *Monitor) telling(what string) func() { return func() { m.town.tell(what) } }
 
 func (m *Monitor) conf() *model.Config { return m.cfg.Load() }
 
