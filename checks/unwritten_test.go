@@ -41,8 +41,8 @@ func TestUnwrittenResultsAlone(t *testing.T) {
 		u.add(finished{p: p, missed: p.Task == "b"})
 	}
 	want("a", "b", "c", "d")
-	batch := u.first(2)
 	u.add(finished{p: all["e"]})
+	batch := u.first(2)
 	u.forget(all["c"])
 	u.forget(all["c"]) // it is not there
 	if len(batch) != 2 || batch[0].p != all["a"] || batch[1].p != all["b"] || len(u.came) != 1 {
@@ -53,6 +53,9 @@ func TestUnwrittenResultsAlone(t *testing.T) {
 		t.Errorf("dropped: %v", got)
 	}
 	want("a", "d", "e")
+	if batch[0].p != all["a"] || batch[1].p != all["b"] {
+		t.Errorf("the batch is %+v", batch)
+	}
 	if got := u.written(2); !slices.Equal(got, []*pair{all["a"], all["d"]}) {
 		t.Errorf("written: %v", got)
 	}
