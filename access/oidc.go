@@ -13,12 +13,12 @@ import (
 	"maps"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
@@ -56,18 +56,7 @@ func (c *OIDC) Called() string {
 
 // CAs gives who may sign the provider's certificate; nil: whom the system trusts.
 func (c *OIDC) CAs() (*x509.CertPool, error) {
-	if c.CA == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, mistake.At("http.oidc.ca", "cannot be read: %v", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, mistake.At("http.oidc.ca", "(%s) holds no certificate", c.CA)
-	}
-	return pool, nil
+	return cafile.Pool("http.oidc.ca", c.CA)
 }
 
 // chosen are claims that people write themselves at many a provider, or that two may share.

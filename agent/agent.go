@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/guard"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
@@ -150,14 +150,8 @@ func New(o Options) (*Agent, error) {
 	if a.allowed, err = parseAllowed(o.Dial); err != nil {
 		return nil, err
 	}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, fmt.Errorf("agent.ca: %w", err)
-		}
-		if a.tls.RootCAs = x509.NewCertPool(); !a.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("agent.ca: %s holds no certificate", o.CA)
-		}
+	if a.tls.RootCAs, err = cafile.Pool("agent.ca", o.CA); err != nil {
+		return nil, err
 	}
 	for _, s := range o.Steps {
 		a.steps[s.Name] = s

@@ -265,12 +265,7 @@ func short(s string) string {
 	return s
 }
 
-func clip(s string) string {
-	if len(s) > maxLine {
-		s = strings.ToValidUTF8(s[:maxLine], "") + "…"
-	}
-	return s
-}
+func clip(s string) string { return plain.Clip(s, maxLine) }
 
 // refuse says why an agent is not taken; "" when it is.
 func (h *Hub) refuse(hi *hello, g Guest) string {

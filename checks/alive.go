@@ -11,6 +11,7 @@ import (
 	probing "github.com/prometheus-community/pro-bing"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -60,7 +61,7 @@ func connects(ctx context.Context, target remote.Target, addr string) outcome {
 	}
 	c, err := dial(ctx, addr)
 	if err != nil {
-		return outcome{unreachable: true, noWay: errors.Is(err, remote.ErrNoWay), text: model.OneLine(err)}
+		return outcome{unreachable: true, noWay: errors.Is(err, remote.ErrNoWay), text: model.OneLine(plain.Error(err))}
 	}
 	_ = c.Close()
 	return outcome{stdout: "it takes connections at " + addr}
@@ -76,7 +77,7 @@ func pings(ctx context.Context, address string) outcome {
 	case errors.Is(err, os.ErrPermission):
 		return outcome{text: noPing}
 	case err != nil:
-		return outcome{unreachable: true, text: model.OneLine(fmt.Errorf("ping %s: %w", address, err))}
+		return outcome{unreachable: true, text: model.OneLine(fmt.Errorf("ping %s: %w", address, plain.Error(err)))}
 	case got == nil || got.PacketsRecv == 0:
 		return outcome{unreachable: true, text: fmt.Sprintf("%s answers none of %d pings", address, alivePings)}
 	}

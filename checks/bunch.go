@@ -78,7 +78,7 @@ func (b *bunch) sentence() (head, rest string) {
 			more = fmt.Sprintf(" `ack %s on %s`", b.task, e.Host)
 		}
 	}
-	again := e.Again || e.Stood > 0
+	again := e.Again || e.Stood > 0 || b.unheeded
 	if b.task == model.HostAnswers {
 		switch {
 		case b.on == string(model.Recovery) && n == 1:

@@ -142,3 +142,21 @@ func TestDefinitionsAlone(t *testing.T) {
 		t.Error("a file has changed, and nobody sees it")
 	}
 }
+
+// TestNamesThatNothingHas: a running server tells them with file and line, as long as the record has nothing of that name.
+func TestNamesThatNothingHas(t *testing.T) {
+	bubble(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\ncontacts: [{name: ops, channel: \"#ops\"}]\nactions:\n  - name: tell\n    notify: [ops]\n    tasks: [disc, load]\n    hosts: [\"@wb\"]\n", func(t *testing.T, g *ground) {
+		got := strings.Join(g.Stats(t.Context()).Warnings, "\n")
+		for _, want := range []string{".yaml, line 7: actions[0].tasks[0]: action tell: there is no task disc; did you mean disk?", "action tell: there is no task load", ".yaml, line 8: actions[0].hosts[0]: action tell: no host here is in a group wb"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("the warnings are %s, want %s", got, want)
+			}
+		}
+		if err := g.Define(t.Context(), model.Definition{Kind: "task", Name: "load", YAML: "{command: x}"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(g.Stats(t.Context()).Warnings, "\n"); strings.Contains(got, "load") {
+			t.Errorf("the task is there by now: %s", got)
+		}
+	})
+}

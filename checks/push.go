@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/jarvisops/jarvis/fleet"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -21,7 +22,7 @@ func (b *prober) bring(ctx context.Context, h *host, t remote.Target, plugin str
 	local := filepath.Join(b.conf().Plugins, plugin)
 	content, err := os.ReadFile(local)
 	if err != nil {
-		return "", err
+		return "", plain.Error(err)
 	}
 	sum := sha256.Sum256(content)
 	dir := path.Join(pluginsDir, hex.EncodeToString(sum[:8]))

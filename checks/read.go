@@ -15,15 +15,16 @@ import (
 type View struct {
 	model.Key
 	Standing
-	Word     string    `json:"word"` // the status as a word
-	Hidden   string    `json:"quiet,omitempty"`
-	Schedule string    `json:"schedule,omitempty"`
-	Next     time.Time `json:"next,omitzero"`
-	Attempts int       `json:"attempts"`
-	Node     string    `json:"node,omitempty"` // the server that runs it, where there are several
-	Running  bool      `json:"running,omitempty"`
-	Passive  bool      `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
-	Recent   []Brief   `json:"recent,omitempty"`  // the last results, the newest last
+	Word     string       `json:"word"` // the status as a word
+	Hidden   string       `json:"quiet,omitempty"`
+	Schedule string       `json:"schedule,omitempty"`
+	Next     time.Time    `json:"next,omitzero"`
+	Attempts int          `json:"attempts"`
+	Node     string       `json:"node,omitempty"` // the server that runs it, where there are several
+	Running  bool         `json:"running,omitempty"`
+	Waits    []model.Wait `json:"waits,omitempty"`   // what waits for a period: the check itself, or who is told of it
+	Passive  bool         `json:"passive,omitempty"` // its results are delivered; Next is when one is missed
+	Recent   []Brief      `json:"recent,omitempty"`  // the last results, the newest last
 	// Perf is Perfdata, value by value; Spelled fills it.
 	Perf     []model.PerfValue `json:"perf,omitempty"`
 	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
@@ -114,6 +115,7 @@ func (m *Monitor) view(p *pair, now time.Time) View {
 		v.Next = p.next(now)
 	}
 	v.Hidden, _ = m.quiet(p, &p.stand, now)
+	v.Waits = m.cat.Waits(p.Key, model.Stand{State: p.stand.State, Known: p.stand.known(), Acked: p.stand.Ack != nil}, p.stand.Listeners, now)
 	if !m.alone {
 		var err error
 		if v.Node, err = m.runner(p); err != nil {

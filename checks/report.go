@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Report is how checks were over a time.
@@ -135,9 +136,13 @@ func (m *Monitor) during(all model.Interval, period string) ([]model.Interval, e
 	}
 	m.mu.Lock()
 	p := m.cat.Period(period)
+	var names []string
+	for _, x := range m.cat.Defs.Periods {
+		names = append(names, x.Name)
+	}
 	m.mu.Unlock()
 	if p == nil {
-		return nil, fmt.Errorf("%w: there is no period %q", model.ErrInvalid, period)
+		return nil, fmt.Errorf("%w: there is no period %q%s", model.ErrInvalid, period, plain.Meant(period, names))
 	}
 	return model.During(all, p), nil
 }

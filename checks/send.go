@@ -177,7 +177,7 @@ func tellProgram(ctx context.Context, to model.Contact, l *letter, msg post.Mess
 	case e.Stopped || ctx.Err() != nil:
 		return fmt.Errorf("%s was ended after %s", name, commandTime)
 	case err != nil:
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s cannot be run: %w", name, plain.Error(err))
 	case e.Signal != 0:
 		return fmt.Errorf("%s was ended by signal %d (%s)", name, e.Signal, e.Signal)
 	case e.Code != 0:

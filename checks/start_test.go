@@ -27,7 +27,7 @@ func TestAStartBesideABrokenFile(t *testing.T) {
 		if n := len(g.times(disk)); n < 4 {
 			t.Errorf("the other file's check ran %d times", n)
 		}
-		if s := g.Stats(t.Context()); !strings.Contains(s.Trouble, "left out at the start: ") || !strings.Contains(s.Trouble, "more.yaml: line ") {
+		if s := g.Stats(t.Context()); !strings.Contains(s.Trouble, "left out at the start: ") || !strings.Contains(s.Trouble, "more.yaml, line ") {
 			t.Errorf("the trouble is %q", s.Trouble)
 		}
 		write("tasks: [{name: load, command: x}]\nhost_tasks: [{tasks: [load], hosts: [loki]}]\n")

@@ -30,6 +30,8 @@ type Stats struct {
 	Took    time.Duration `json:"took"` // the mean
 	Trouble string        `json:"trouble,omitempty"`
 	Idle    []string      `json:"idle,omitempty"` // host_tasks that stand for no host
+	// Warnings are names that nothing has, and what else may not be as it was meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // stats counts by the second, over a minute.
@@ -108,9 +110,10 @@ func (s *stats) into(out *Stats, now time.Time) {
 // Stats gives how the checks go.
 func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
+	warnings := m.catalog().Warnings() // which may read files
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Node: m.name(), Running: m.due.taken(), Unwritten: m.done.len(), Trouble: m.trouble, Idle: m.cat.Idle}
+	s := Stats{Warnings: warnings, Node: m.name(), Running: m.due.taken(), Unwritten: m.done.len(), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)

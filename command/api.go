@@ -40,6 +40,7 @@ const (
 	Joined               // one word, a list joined by commas
 	Document             // the clipboard as YAML: Call.File, not a word
 	Object               // the same as a JSON object; its text is taken as well
+	Code                 // one word; a number is taken as well
 )
 
 // runParam is the {run} of a path.

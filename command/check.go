@@ -28,6 +28,7 @@ func check() Verb {
 	const path = "/v1/checks/{host}/{task}"
 	return worded(Verb{
 		Name: "check", Role: access.View, Min: 1, Acts: true,
+		CLI:     map[string]string{"import": "jarvis check import nagios /etc/nagios4"},
 		Doc:     "shows, runs, acknowledges, silences and defines the scheduled checks of hosts",
 		Example: "check show disk on loki",
 		API: []API{
@@ -52,7 +53,7 @@ func check() Verb {
 			{Method: "POST", Path: path + "/result", Prefix: []string{"result"}, Once: true, Gives: checks.View{}, Params: oneWith(
 				Param{Name: "at", In: InBody, Doc: "when it was so, as in RFC 3339, or how long ago, as in 5m; an hour at most, and not before the last result; without it now", Word: "at"},
 				Param{Name: "perfdata", In: InBody, Doc: "performance data, as plugins write it; it may stand in output too, after a |", Word: "perf"},
-				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2", Required: true},
+				Param{Name: "status", In: InBody, Doc: "ok, warning, critical or unknown; or the exit code of what was run, as in 2, a number or text", Required: true, Kind: Code},
 				Param{Name: "output", In: InBody, Doc: "what it says, as plugins print it"})},
 			{Method: "POST", Path: path + "/ack", Prefix: []string{"ack"}, Gives: []model.Key{}, Params: oneWith(was, forTime, because)},
 			{Method: "DELETE", Path: path + "/ack", Prefix: []string{"unack"}, Gives: []model.Key{}, Params: one},
@@ -113,7 +114,7 @@ func ofChecks(run func(context.Context, *Env, *Call, []string) (Answer, error)) 
 			return Answer{}, &UserError{Msg: "no checks run here", Kind: ErrNotFound}
 		}
 		a, err := run(ctx, e, c, args)
-		return a, explainCheck(err)
+		return a, e.explainCheck(ctx, err)
 	}
 }
 
@@ -141,7 +142,7 @@ func ack() Verb {
 	}
 }
 
-func explainCheck(err error) error {
+func (e *Env) explainCheck(ctx context.Context, err error) error {
 	var none *checks.NoCheckError
 	var nobody *checks.NobodyError
 	var passive *checks.PassiveError
@@ -156,7 +157,7 @@ func explainCheck(err error) error {
 	case errors.As(err, &nobody):
 		return &UserError{Msg: nobody.Error(), Hint: "`nodes` lists the servers"}
 	case errors.As(err, &none):
-		return &UserError{Msg: none.Error(), Hint: "`checks` lists what there is", Kind: ErrNotFound}
+		return &UserError{Msg: none.Error(), Hint: e.meantCheck(ctx, none.Key) + "`checks` lists what there is", Kind: ErrNotFound}
 	case errors.Is(err, model.ErrInvalid), errors.Is(err, checks.ErrInFile):
 		return &UserError{Msg: strings.TrimPrefix(strings.TrimPrefix(err.Error(), model.ErrInvalid.Error()+": "), checks.ErrInFile.Error()+": "), Kind: ErrUsage}
 	case errors.Is(err, checks.ErrNotFound):
@@ -179,7 +180,7 @@ func clauses(args []string, words ...string) (task string, with map[string]strin
 			i++
 			with[word] = args[i]
 			if word == "because" {
-				with[word] = strings.Join(args[i:], " ")
+				with[word] = why(args[i:])
 				return task, with, true
 			}
 		case i == 0 && !known:
@@ -189,6 +190,15 @@ func clauses(args []string, words ...string) (task string, with map[string]strin
 		}
 	}
 	return task, with, true
+}
+
+// why gives the words after because as a reason that stands by itself: "because of the new switch" stays whole.
+func why(words []string) string {
+	text := strings.Join(words, " ")
+	if strings.HasPrefix(text, "of ") {
+		text = "because " + text
+	}
+	return text
 }
 
 // period reads a time as people write it: 2h, 90m, 3d.

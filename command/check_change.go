@@ -215,6 +215,9 @@ func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error)
 			return Answer{}, &UserError{Msg: "in chat a definition is one line", Hint: "as in `check define task disk {command: check_disk -w 10%}`", Kind: ErrUsage}
 		}
 	}
+	if saysNothing([]byte(text)) {
+		return Answer{}, &UserError{Msg: fmt.Sprintf("the definition of the %s %s is empty", clip(args[0], 40), clip(args[1], 80)), Hint: "it has the keys of jarvis.yaml, as in {command: check_disk -w 10%}; `check undefine` takes one away", Kind: ErrUsage}
+	}
 	if err := e.Checks.Define(ctx, model.Definition{Kind: args[0], Name: args[1], YAML: text, By: c.Person.Name}); err != nil {
 		return Answer{}, err
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 		case s.Checks == 0:
 			return all, "no checks are declared", nil
 		case word != "" && f.Status == "":
-			return nil, "", &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(strings.Join(args, " "), 80)), Hint: "`checks` tells of all", Kind: ErrNotFound}
+			return nil, "", &UserError{Msg: fmt.Sprintf("there is no check or host %q", clip(strings.Join(args, " "), 80)), Hint: e.meantCheck(ctx, model.Key{Task: word, Host: with["on"]}) + "`checks` tells of all", Kind: ErrNotFound}
 		}
 		return all, fmt.Sprintf("none of %d %s on %s", s.Checks, plural(s.Checks, "check"), hostsWord(s.Hosts)), nil
 	}
@@ -109,14 +110,16 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 	} else if pending > 0 {
 		head = fmt.Sprintf("%d %s OK, %d not run yet", len(all)-pending, isAre(len(all)-pending), pending)
 	}
-	if bad > 0 {
-		head = fmt.Sprintf("%d of %d %s %s not OK", bad, len(all), plural(len(all), "check"), isAre(bad))
-	}
+	on := ""
 	if len(args) == 0 {
-		head += " on " + hostsWord(s.Hosts)
-		if s.Down > 0 {
-			head += fmt.Sprintf(", %d of them can not be reached", s.Down)
-		}
+		on = " on " + hostsWord(s.Hosts)
+	}
+	if bad == 0 {
+		return all, head + on, nil
+	}
+	head = fmt.Sprintf("%d of %d %s%s %s not OK", bad, len(all), plural(len(all), "check"), on, isAre(bad))
+	if on != "" && s.Down > 0 {
+		head += fmt.Sprintf("; %s can not be reached", hostsWord(s.Down))
 	}
 	return all, head, nil
 }
@@ -149,6 +152,9 @@ func (e *Env) checkLine(v checks.View) string {
 		if v.Passive {
 			return l + ": no result was delivered yet"
 		}
+		if w := ownWait(v); w != "" {
+			return l + ": " + w
+		}
 		if !v.Next.IsZero() {
 			return l + ": runs in " + Short(max(v.Next.Sub(e.Now()), 0))
 		}
@@ -174,10 +180,33 @@ func (e *Env) checkLine(v checks.View) string {
 	if v.Hidden != "" && !v.Down { // its line says that
 		marks = append(marks, v.Hidden)
 	}
+	if w := ownWait(v); w != "" {
+		marks = append(marks, w)
+	}
 	if len(marks) > 0 {
 		l += " (" + strings.Join(marks, "; ") + ")"
 	}
 	return l + ": " + clip(v.Line, 200)
+}
+
+// ownRuns is what waits where the check itself does.
+const ownRuns = "check"
+
+// ownWait says that a check waits for its period; "" when it does not.
+func ownWait(v checks.View) string {
+	for _, w := range v.Waits {
+		if w.What == ownRuns {
+			return waitText(w)
+		}
+	}
+	return ""
+}
+
+func waitText(w model.Wait) string {
+	if w.Until.IsZero() {
+		return "waits for " + w.Period + ", which does not come again"
+	}
+	return "waits for " + w.Period + " until " + plain.Time(w.Until)
 }
 
 func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
@@ -211,6 +240,11 @@ func (e *Env) checkLines(v checks.View) []string {
 			l += " (" + v.Schedule + ")"
 		}
 		a.Lines = append(a.Lines, l)
+	}
+	for _, w := range v.Waits {
+		if w.What != ownRuns {
+			a.Lines = append(a.Lines, "the "+w.What+" "+waitText(w))
+		}
 	}
 	if v.Perfdata != "" {
 		a.Lines = append(a.Lines, "values: "+clip(v.Perfdata, 400))
@@ -251,7 +285,7 @@ func checkHistory(ctx context.Context, e *Env, c *Call, args []string) (Answer, 
 		}
 	}
 	if task != "" || with["on"] != "" {
-		list, err := chosen(ctx, e, task, with["on"])
+		list, err := reported(ctx, e, task, with["on"])
 		if err != nil {
 			return Answer{}, err
 		}
@@ -336,8 +370,20 @@ func checkStats(ctx context.Context, e *Env, c *Call, args []string) (Answer, er
 	a := say("%s on %s, %d not OK, %s down; %d began in the last minute, %s behind on average and %s at most, and took %s; %d run, %d wait for a place, %d for the database",
 		checksWord(s.Checks), hostsWord(s.Hosts), s.Problems, hostsWord(s.Down), s.Started, Short(s.Lag), Short(s.MaxLag), Short(s.Took), s.Running, s.Queued, s.Unwritten)
 	a.Data = s
-	return withTrouble(a, s), nil
+	a = withTrouble(a, s)
+	for _, w := range s.Warnings[:min(len(s.Warnings), warningsShown)] {
+		if w != s.Trouble {
+			a.Lines = append(a.Lines, "warning: "+w)
+		}
+	}
+	if more := len(s.Warnings) - warningsShown; more > 0 {
+		a.Lines = append(a.Lines, fmt.Sprintf("and %d more warnings", more))
+	}
+	return a, nil
 }
+
+// warningsShown is how many warnings `check stats` tells.
+const warningsShown = 20
 
 func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	list := e.Checks.Downtimes()
@@ -410,6 +456,13 @@ func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 func listDefinitions(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) > 1 {
 		return Answer{}, checkUse("defined")
+	}
+	if len(args) == 1 && !slices.Contains(model.Kinds, args[0]) {
+		hint := "there are " + strings.Join(model.Kinds, ", ")
+		if near := plain.Nearest(args[0], model.Kinds); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return Answer{}, &UserError{Msg: fmt.Sprintf("there is no kind %q", clip(args[0], 40)), Hint: hint, Kind: ErrNotFound}
 	}
 	list, err := e.Checks.Definitions(ctx, strings.Join(args, ""))
 	if err != nil {

@@ -104,7 +104,10 @@ func longClauses(args []string, words ...string) (first string, with map[string]
 		for n < len(args) && (word == "because" || !slices.Contains(words, args[n])) {
 			n++
 		}
-		with[word], args = strings.Join(args[1:n], " "), args[n:]
+		if with[word] = strings.Join(args[1:n], " "); word == "because" {
+			with[word] = why(args[1:n])
+		}
+		args = args[n:]
 	}
 	return first, with, true
 }

@@ -48,7 +48,9 @@ type Verb struct {
 	API     []API  // its operations over HTTP
 	Words   []Word // what it does, where that is several things: see worded
 	Short   string // it is a shorter word for this one, which has the operations
-	Run     func(ctx context.Context, e *Env, c *Call) (Answer, error)
+	// CLI is a line for each word that only the command line has.
+	CLI map[string]string
+	Run func(ctx context.Context, e *Env, c *Call) (Answer, error)
 }
 
 // Call is one command as somebody gave it.
@@ -481,8 +483,5 @@ func LogID() string {
 
 // clip makes what people wrote plain, and shortens it, before it is repeated or stored.
 func clip(s string, n int) string {
-	if s = plain.Line(s); len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return plain.Clip(plain.Line(s), n)
 }

@@ -135,6 +135,7 @@ type TaskItem struct {
 	At                      time.Time
 	State                   string
 	Run                     *pipeline.Run // nil: it was not begun
+	Waits                   string        // what it waits for that was not begun, to follow the word "waits"; "": its turn
 }
 
 // Tasks are what `task list` lists; none when no repository is configured.
@@ -204,6 +205,8 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 				if task, err := tasklog.Of(ctx, e.Engine, run); err == nil && task.Signer == "" {
 					i.State += " by a person with the role admin, for nothing proves who wrote it"
 				}
+			case pipeline.Waiting:
+				i.State = waitingState(run)
 			case pipeline.Cancelled:
 				i.State += ": " + cancelledTask(ctx, e.Engine, run, run.Error)
 			case pipeline.Failed, pipeline.Asking:
@@ -212,7 +215,40 @@ func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err erro
 		}
 		out.Items = append(out.Items, i)
 	}
+	var before *pipeline.Run // the newest that was begun
+	if waits < len(out.Items) {
+		before = out.Items[waits].Run
+	}
+	for k := range out.Items[:waits] {
+		out.Items[k].Waits = taskWaits(before, k == 0)
+	}
 	return out, nil
+}
+
+// taskWaits says what a task waits for that was not begun, as what follows the word "waits". first: it is the next one.
+func taskWaits(before *pipeline.Run, first bool) string {
+	switch {
+	case before == nil:
+	case before.State == pipeline.Proposed:
+		return fmt.Sprintf(" until run %d is approved: `approve %[1]d`", before.ID)
+	case before.State == pipeline.Running, before.State == pipeline.Waiting:
+		return fmt.Sprintf(" until run %d is over", before.ID)
+	case before.State == pipeline.Failed, before.State == pipeline.Asking:
+		return fmt.Sprintf(" until somebody says `task retry` or `task done` of run %d", before.ID)
+	}
+	if first {
+		return ""
+	}
+	return " for the task before it"
+}
+
+// waitingState says what the run of a task waits for, and how it is given up.
+func waitingState(r pipeline.Run) string {
+	state := string(r.State)
+	if r.Why != "" {
+		state += ": " + r.Why
+	}
+	return fmt.Sprintf("%s; `cancel %d` gives up", state, r.ID)
 }
 
 func listTasks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
@@ -235,7 +271,7 @@ func listTasks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, err
 		for _, i := range r.Items {
 			line := fmt.Sprintf("  %s %s, by %s: %s", i.Short, clip(i.Name, 80), i.Author, i.State)
 			if i.State == "waits" {
-				line = fmt.Sprintf("  %s %s, by %s, %s ago: waits", i.Short, clip(i.Name, 80), i.Author, Short(e.Now().Sub(i.At)))
+				line = fmt.Sprintf("  %s %s, by %s, %s ago: waits", i.Short, clip(i.Name, 80), i.Author, Short(e.Now().Sub(i.At))) + i.Waits
 			}
 			if i.Run != nil {
 				line += fmt.Sprintf(", run %d, %s ago", i.Run.ID, Short(e.Now().Sub(i.Run.Started)))

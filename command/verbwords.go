@@ -53,6 +53,8 @@ func (v Verb) Word(name string) (Word, bool) {
 func (v Verb) do(ctx context.Context, e *Env, c *Call, name string, args []string) (Answer, error) {
 	w, ok := v.Word(name)
 	switch {
+	case !ok && v.CLI[name] != "":
+		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s %s` is only on the command line", v.Name, name), Hint: "as in `" + v.CLI[name] + "`", Kind: ErrUsage}
 	case !ok:
 		return Answer{}, &UserError{Msg: fmt.Sprintf("`%s` knows no word %q", v.Name, clip(name, 40)), Hint: "there are " + strings.Join(v.SubWords(), ", "), Kind: ErrUsage}
 	case !c.Person.Has(w.Role):

@@ -144,7 +144,7 @@ func (c *Config) Conceal(text string) string {
 // Wrong gives what a package says of its part of this configuration as an Errors.
 func (c *Config) Wrong(err error) error {
 	r := *cmp.Or(c.read, &reading{})
-	r.file, r.wrong = cmp.Or(r.file, "configuration"), nil
+	r.file, r.wrong, r.others = cmp.Or(r.file, "configuration"), nil, nil
 	r.add(err, "configuration")
 	return r.err()
 }

@@ -163,6 +163,7 @@ func read(file string, b []byte, env func(string) (string, bool)) *Config {
 	c := Default()
 	c.read = &reading{file: file, env: env}
 	c.read.tree(b, c)
+	c.Checks.File = file
 	c.validate()
 	return c
 }
@@ -289,4 +290,32 @@ func (c *Config) Unreachable() []string {
 		out[i] = c.Conceal(out[i])
 	}
 	return out
+}
+
+// Doubts gives a line for each name in checks that stands for nothing. None of them is a mistake: what it names may come. The
+// configuration is one of Verify.
+func (c *Config) Doubts() []string {
+	var people []string
+	if c.HTTP.OIDC == nil { // which brings people who are not listed
+		people = []string{}
+		for _, p := range c.People {
+			people = append(people, p.Name)
+		}
+	}
+	var out []string
+	for _, d := range c.Checks.Doubts(people, c.read.rooms) {
+		out = append(out, c.Conceal(d.String()))
+	}
+	if text := c.Untold(); text != "" {
+		out = append(out, text)
+	}
+	return out
+}
+
+// Untold says that checks run of which nobody is told; "" when somebody is, or there are none.
+func (c *Config) Untold() string {
+	if len(c.Chat) > 0 || !c.Checks.Untold() {
+		return ""
+	}
+	return "checks: nobody is told of a problem, for there is no chat, and no action does anything; add chat, or a contact with mail, command or webhook and an action that notifies it (`jarvis check list` tells who asks)"
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -35,6 +37,8 @@ type reading struct {
 	literal  []int               // lines in which a secret itself stands
 	inPlace  map[*yaml.Node]bool // nodes whose value, or a part of it, came from elsewhere
 	inside   []*yaml.Node        // aliases that are being walked
+	rooms    []string            // channels and rooms of chat; nil: they are not known
+	others   map[string]*reading // other files in which something is wrong, by their names
 }
 
 // at notes what is wrong at a key, unless something is known to be wrong there already.
@@ -45,6 +49,10 @@ func (r *reading) at(key, format string, args ...any) {
 // add notes the mistakes of an error; those without a key are at key.
 func (r *reading) add(err error, key string) {
 	for _, o := range mistake.All(err, "") {
+		if o.File != "" {
+			r.other(o.File).addOwn(o)
+			continue
+		}
 		if o.Key == "" {
 			o.Key = key
 		} else if r.isTold(o.Key) {
@@ -52,6 +60,38 @@ func (r *reading) add(err error, key string) {
 		}
 		r.places = append(r.places, o.Key)
 		r.note(o.Key, r.line(o.Key), o.Error())
+	}
+}
+
+// addOwn notes a mistake that knows its line.
+func (r *reading) addOwn(o *mistake.One) {
+	if o.Key == "" && len(r.wrong) > 0 || o.Key != "" && r.isTold(o.Key) {
+		return // what is wrong with the file as a whole is told already, with more words
+	}
+	r.places = append(r.places, o.Key)
+	r.note(o.Key, o.Line, o.Text())
+}
+
+// other gives what is known of another file.
+func (r *reading) other(file string) *reading {
+	if r.others == nil {
+		r.others = map[string]*reading{}
+	}
+	if r.others[file] == nil {
+		r.others[file] = &reading{file: file}
+	}
+	return r.others[file]
+}
+
+// look reads another file, whose text is to be as a Go type is, and notes all that is wrong with its form.
+func (r *reading) look(file string, t reflect.Type) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return // who uses it says so
+	}
+	o := r.other(file)
+	if o.root = o.parse(b); o.root != nil {
+		o.check(o.root, t, "", "")
 	}
 }
 
@@ -91,9 +131,20 @@ func (r *reading) faulty(key string) bool {
 
 // err gives all that is wrong, by line. It is the one door: nothing that was put in from elsewhere leaves by it.
 func (r *reading) err() error {
-	if len(r.wrong) == 0 {
+	out := r.byLine()
+	for _, file := range slices.Sorted(maps.Keys(r.others)) {
+		for _, e := range r.others[file].byLine() {
+			out = append(out, r.hidden(e))
+		}
+	}
+	if len(out) == 0 {
 		return nil
 	}
+	return out
+}
+
+// byLine gives what is wrong with this file itself.
+func (r *reading) byLine() Errors {
 	out := make(Errors, 0, len(r.wrong))
 	for _, e := range r.wrong {
 		out = append(out, r.hidden(e))
@@ -303,60 +354,21 @@ func (r *reading) line(key string) int {
 	if r.root == nil || key == "" {
 		return 0
 	}
-	line := 0
-	find(r.root, key, &line)
+	line, _ := mistake.Line(r.root, key)
 	return line
 }
 
 // has reports whether a key itself is in the file.
 func (r *reading) has(key string) bool {
-	line := 0
-	return r.root != nil && find(r.root, key, &line)
+	if r.root == nil {
+		return false
+	}
+	_, there := mistake.Line(r.root, key)
+	return there
 }
 
 // Has reports whether the file that was read gives a key; what has a default may not be in it.
 func (c *Config) Has(key string) bool { return c.read != nil && c.read.has(key) }
-
-// find goes down as far as the key is there, and reports whether it is. A key may have dots in it, so the longest that fits is
-// taken.
-func find(n *yaml.Node, rest string, line *int) bool {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if rest == "" {
-		return true
-	}
-	switch n.Kind {
-	case yaml.MappingNode:
-		if after, ok := strings.CutPrefix(rest, "[0]"); ok { // one, where a list is allowed
-			rest = after
-		}
-		rest = strings.TrimPrefix(rest, ".")
-		best := -1
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := n.Content[i].Value
-			if after, ok := strings.CutPrefix(rest, k); ok && (after == "" || after[0] == '.' || after[0] == '[') && (best < 0 || len(k) > len(n.Content[best].Value)) {
-				best = i
-			}
-		}
-		if best >= 0 {
-			*line = n.Content[best].Line
-			return find(n.Content[best+1], strings.TrimPrefix(rest, n.Content[best].Value), line)
-		}
-	case yaml.SequenceNode:
-		i, after := 0, rest
-		if _, err := fmt.Sscanf(rest, "[%d]", &i); err == nil {
-			_, after, _ = strings.Cut(rest, "]")
-		} else if len(n.Content) != 1 {
-			return false
-		}
-		if i < len(n.Content) {
-			*line = n.Content[i].Line
-			return find(n.Content[i], after, line)
-		}
-	}
-	return false
-}
 
 // inWords gives what clipboard.Shaped says, without the line, which stands before it already.
 func inWords(err error) string {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/bot"
+	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/tasklog"
@@ -68,6 +69,7 @@ func (c *Config) parts(start bool) error {
 	if start {
 		c.read.add(c.Checks.CheckStart(), "checks")
 	} else {
+		c.lookAtChecks()
 		c.read.add(c.Checks.Check(), "checks")
 		c.read.add(c.Checks.CheckPrograms(), "checks")
 	}
@@ -84,6 +86,12 @@ func (c *Config) parts(start bool) error {
 				rooms = append(rooms, bot.RoomsOf(f)...)
 			}
 			c.read.add(mistake.Move(err, "chat."+network, at+"."+network), at)
+		}
+	}
+	if whole {
+		c.read.rooms = []string{}
+		for _, x := range rooms {
+			c.read.rooms = append(c.read.rooms, x.Place)
 		}
 	}
 	c.read.add(c.Mail.Check(), "mail")
@@ -118,6 +126,17 @@ func (c *Config) parts(start bool) error {
 		}
 	}
 	return nil
+}
+
+// lookAtChecks looks at the form of the files of checks.dir, as at that of jarvis.yaml itself.
+func (c *Config) lookAtChecks() {
+	if c.Checks.Dir == "" {
+		return
+	}
+	files, _ := filepath.Glob(filepath.Join(c.Checks.Dir, "*.yaml"))
+	for _, f := range files {
+		c.read.look(f, reflect.TypeFor[model.Defs]())
+	}
 }
 
 var pipelineVerbs = []string{"deploy", "redeploy", "destroy"}

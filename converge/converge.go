@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Host runs shell scripts, as root unless nothing that is wanted needs that.
@@ -357,7 +358,7 @@ func (r *runner) act(ctx context.Context, n *Node, a Action, script string) erro
 		_, stderr, exit, err = n.sh(ctx, script)
 	}
 	if err == nil && exit != 0 {
-		err = errors.New(lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+		err = errors.New(plain.Last(stderr, fmt.Sprintf("exit code %d", exit)))
 	}
 	if err == nil && a.Do != nil {
 		err = a.Do(ctx, exchanges{n})
@@ -381,12 +382,4 @@ type exchanges struct{ n *Node }
 // Sh implements Host.
 func (e exchanges) Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
 	return e.n.sh(ctx, script)
-}
-
-func lastLine(s, otherwise string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	if l := strings.TrimSpace(lines[len(lines)-1]); l != "" {
-		return l
-	}
-	return otherwise
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Facts is what is true of a host: what it is, not what it is doing. What moves by itself (load, free space, uptime) is not in
@@ -156,7 +158,7 @@ func (n *Node) hostFacts() (Facts, error) {
 		case k.kind == "failed" && r.exit == 124: // as timeout(1) says
 			errs = append(errs, fmt.Errorf("%s took longer than a minute", k.item))
 		case k.kind == "failed":
-			errs = append(errs, fmt.Errorf("%s ended with exit code %d: %s", k.item, r.exit, clip(lastLine(r.text, "and said nothing"))))
+			errs = append(errs, fmt.Errorf("%s ended with exit code %d: %s", k.item, r.exit, clip(plain.Last(r.text, "and said nothing"))))
 		case (k.kind == "fact" || k.kind == "own") && r.exit != 0:
 			errs = append(errs, errors.New(strings.TrimSpace(r.text)))
 		case k.kind == "fact":

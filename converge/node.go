@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // ErrPending: what was asked for is not read yet. Hand it up: the configurator is called again when it is.
@@ -129,17 +131,18 @@ func (n *Node) Want(list ...Resource) {
 func (n *Node) Read(script string) (string, error) {
 	r, err := n.fact("script", script)
 	if err == nil && r.exit != 0 {
-		err = fmt.Errorf("%q ended with exit code %d: %s", clip(script), r.exit, clip(lastLine(r.text, "no output")))
+		err = fmt.Errorf("%q ended with exit code %d: %s", clip(script), r.exit, clip(plain.Last(r.text, "no output")))
 	}
 	return r.text, err
 }
 
+// clip gives the first line, not too long, and says when that is not all.
 func clip(s string) string {
-	s, _, more := strings.Cut(s, "\n")
-	if more || len(s) > 200 {
-		s = strings.ToValidUTF8(s[:min(len(s), 200)], "") + "…"
+	line, _, more := strings.Cut(s, "\n")
+	if more && len(line) <= 200 {
+		return line + "…"
 	}
-	return s
+	return plain.Clip(line, 200)
 }
 
 // fact gives something known, or notes that it is to be read.
@@ -161,7 +164,7 @@ func (n *Node) text(kind, item string) (string, error) {
 	}
 	r, err := n.fact(kind, item)
 	if err == nil && r.exit != 0 {
-		err = fmt.Errorf("%s can not be edited: %s", item, lastLine(r.text, "it can not be read"))
+		err = fmt.Errorf("%s can not be edited: %s", item, plain.Last(r.text, "it can not be read"))
 	}
 	return r.text, err
 }
@@ -288,7 +291,7 @@ func (n *Node) read(ctx context.Context) error {
 	case exit == cannot && !n.trust:
 		return errors.New("its file systems can not be made read-only for a script of yours that is to read (that needs root and `unshare`); TrustReads goes without")
 	case exit != 0:
-		return fmt.Errorf("read the host's state: %s", lastLine(stderr, fmt.Sprintf("exit code %d", exit)))
+		return fmt.Errorf("read the host's state: %s", plain.Last(stderr, fmt.Sprintf("exit code %d", exit)))
 	}
 	if i := strings.Index(stderr, "Read-only file system"); i >= 0 && !n.trust {
 		start := strings.LastIndexByte(stderr[:i], '\n') + 1
@@ -306,7 +309,7 @@ func (n *Node) parse(out, stderr string) error {
 		head, rest, ok := strings.Cut(out, "\n")
 		f := strings.Fields(head)
 		if !ok || len(f) != 4 {
-			return fmt.Errorf("the host's answer is cut off: %s", lastLine(stderr, clip(head)))
+			return fmt.Errorf("the host's answer is cut off: %s", plain.Last(stderr, clip(head)))
 		}
 		exit, e1 := strconv.Atoi(f[1])
 		length, e2 := strconv.Atoi(f[2])

@@ -88,7 +88,7 @@ func pagesOfChecks(t *testing.T, on func(*world)) {
 	w := checked(t, on)
 	b := w.as("alice")
 	for path, want := range map[string]string{
-		"/checks":                       "6 of 6 checks are not OK on 3 hosts",
+		"/checks":                       "6 of 6 checks on 3 hosts are not OK",
 		"/checks?by=check":              `title="host: 3 of 3 not OK"`,
 		"/checks?q=dis":                 "3 of 3 checks are not OK", // half a word, while somebody types
 		"/checks?q=dis&part=1":          "3 of 3 checks are not OK",

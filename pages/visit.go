@@ -35,10 +35,7 @@ func isStream(r *http.Request) bool {
 
 // clip shortens what is repeated.
 func clip(s string, n int) string {
-	if s = plain.Line(s); len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return plain.Clip(plain.Line(s), n)
 }
 
 // secretOf gives the secret in the cookie; "" when there is none.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -478,13 +478,5 @@ func (c *carrier) pause(s *stepRun, d time.Duration, reason Reason, why string, 
 
 // oneLine gives an error as one line of bounded length, as chat shows it.
 func oneLine(err error) string {
-	return clip(strings.Join(strings.Fields(err.Error()), " "), 600)
-}
-
-// clip shortens a text to n bytes.
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
+	return plain.Clip(plain.Joined(err.Error()), 600)
 }

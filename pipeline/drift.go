@@ -187,7 +187,7 @@ func (e *Engine) ask(ctx context.Context, r *Run, s leaver, shared *readings, l 
 	for _, d := range found {
 		d.Step, d.Seen = s.Name, l.At
 		for _, text := range []*string{&d.What, &d.Want, &d.Have, &d.First} {
-			*text = clip(sr.mask(*text), maxSaid)
+			*text = plain.Clip(sr.mask(*text), maxSaid)
 		}
 		// Two steps may see the same: that a machine is off. The first of them is whose it is.
 		if !slices.ContainsFunc(l.Differs, func(o Difference) bool { return o.What == d.What && o.Want == d.Want && o.Have == d.Have }) {

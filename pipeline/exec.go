@@ -43,10 +43,7 @@ func (s *stepRun) Progress(line string) { s.report(EvProgress, line) }
 func (s *stepRun) Log(line string)      { s.report(EvLog, line) }
 
 func (s *stepRun) report(kind EventKind, line string) {
-	line = s.mask(line)
-	if len(line) > maxLineBytes {
-		line = strings.ToValidUTF8(line[:maxLineBytes], "") + "…"
-	}
+	line = plain.Clip(s.mask(line), maxLineBytes)
 	s.mu.Lock()
 	if kind == EvProgress {
 		s.line = line

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/pattern"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 var stepName = pattern.New(`^[a-z][a-z0-9]*:[a-z][a-z0-9_]*$`)
@@ -235,39 +236,4 @@ func (r *Registry) Given() []string {
 
 // Nearest gives the word closest to s by edit distance, or "" when none is near: at most a third of its letters
 // differ.
-func Nearest(s string, words []string) string {
-	best, bestD := "", len(s)/3+1
-	sort.Strings(words)
-	for _, w := range words {
-		if d := distance(s, w); d < bestD {
-			best, bestD = w, d
-		}
-	}
-	return best
-}
-
-// distance is how many slips make one word of the other: a byte more, less or wrong, or two neighbours in each other's place.
-func distance(a, b string) int {
-	var before []int // the row two above
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		above := row
-		row = make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := above[j-1]
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			row[j] = min(cost, above[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before = above
-	}
-	return row[len(b)]
-}
+func Nearest(s string, words []string) string { return plain.Nearest(s, words) }

@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Headers of a webhook, as Standard Webhooks names them (https://www.standardwebhooks.com/).
@@ -71,7 +73,7 @@ func NewHook(address string, secret clipboard.Secret, ca string) (*Hook, error) 
 			wrong.At("secret", "has less than 16 bytes; make one with `openssl rand -hex 32`")
 		}
 	}
-	pool, err := authorities(ca, "ca")
+	pool, err := cafile.Pool("ca", ca)
 	wrong.Add(err)
 	if pool != nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -101,7 +103,7 @@ func (h *Hook) Send(ctx context.Context, m Message) error {
 		if errors.As(err, &inner) {
 			err = inner.Err // without the URL
 		}
-		return fmt.Errorf("the webhook: %w", err)
+		return fmt.Errorf("the webhook: %w", plain.Error(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
@@ -150,7 +152,7 @@ func (h *Hook) Try(ctx context.Context) (string, error) {
 		conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	}
 	if err != nil {
-		return "", fmt.Errorf("reach %s: %w", u.Hostname(), err)
+		return "", fmt.Errorf("reach %s: %w", u.Hostname(), plain.Error(err))
 	}
 	return u.Hostname() + " is reached; nothing was sent", conn.Close()
 }

@@ -14,7 +14,9 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // MailConfig is the part of jarvis.yaml about the server that takes mails.
@@ -64,7 +66,7 @@ func (c MailConfig) To(address string) (*Mail, error) {
 	if c.TLS == "none" && host != "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		wrong.At("mail.tls", "is none; only a server on this machine may be spoken to in the clear")
 	}
-	pool, err := authorities(c.CA, "mail.ca")
+	pool, err := cafile.Pool("mail.ca", c.CA)
 	wrong.Add(err)
 	m := &Mail{to: address, from: c.From, host: host, domain: from.Address[strings.LastIndexByte(from.Address, '@')+1:]}
 	m.opts = []gomail.Option{gomail.WithTimeout(Timeout), gomail.WithTLSConfig(&tls.Config{ServerName: host, RootCAs: pool, MinVersion: tls.VersionTLS12})}
@@ -108,14 +110,14 @@ func (m *Mail) Send(ctx context.Context, x Message) error {
 	msg.SetBodyString(gomail.TypeTextPlain, x.Text)
 	client, err := gomail.NewClient(m.host, m.opts...)
 	if err != nil {
-		return fmt.Errorf("the mail server: %w", err)
+		return fmt.Errorf("the mail server: %w", plain.Error(err))
 	}
 	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
 		var s *gomail.SendError
 		if errors.As(err, &s) && s.ErrorCode()/100 == 5 && !s.IsTemp() {
 			return fmt.Errorf("the mail server: %w: %w", err, ErrRefused)
 		}
-		return fmt.Errorf("the mail server: %w", err)
+		return fmt.Errorf("the mail server: %w", plain.Error(err))
 	}
 	return nil
 }
@@ -137,10 +139,10 @@ func (m *Mail) Try(ctx context.Context) (string, error) {
 	defer cancel()
 	client, err := gomail.NewClient(m.host, m.opts...)
 	if err != nil {
-		return "", fmt.Errorf("the mail server: %w", err)
+		return "", fmt.Errorf("the mail server: %w", plain.Error(err))
 	}
 	if err := client.DialWithContext(ctx); err != nil {
-		return "", fmt.Errorf("the mail server: %w", err)
+		return "", fmt.Errorf("the mail server: %w", plain.Error(err))
 	}
 	return m.host + " lets us in; no mail was sent", client.Close()
 }

@@ -10,12 +10,8 @@ package post
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
-	"os"
 	"time"
-
-	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
 // Timeout bounds one try.
@@ -38,19 +34,3 @@ type Sender interface {
 
 // ErrRefused is wrapped by the error of a receiver that is there, and does not take this message. Others may be taken.
 var ErrRefused = errors.New("refused")
-
-// authorities gives those of a PEM file; nil, those of the system, for "".
-func authorities(file, key string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, mistake.At(key, "cannot be read: %v", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, mistake.At(key, "(%s) holds no certificate", file)
-	}
-	return pool, nil
-}

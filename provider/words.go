@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -50,9 +51,7 @@ func Twice(table map[string]string) (a, b string) {
 // Unknown says that a provider does not have what the clipboard names: with the nearest there is, or else with all,
 // newest first.
 func Unknown(key, said string, words []string, title string) error {
-	if len(said) > 60 {
-		said = strings.ToValidUTF8(said[:60], "") + "…"
-	}
+	said = plain.Clip(said, 60)
 	if said == "" {
 		return pipeline.Permanentf("the clipboard names no %q; %s has %s", key, title, list(words))
 	}
@@ -120,7 +119,7 @@ func fold(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return plain.Joined(b.String())
 }
 
 // older reports whether the first version in a is below that in b.

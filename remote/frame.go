@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // beginScript says a word on both streams, and becomes the command.
@@ -93,7 +95,7 @@ func readSmall(w io.Writer, r io.Reader) (n int64, err error) {
 const NoSudo = "there is no sudo on the host; log in as root"
 
 func sudoRefused(res Result) error {
-	why := lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit))
+	why := plain.Last(res.Stderr, fmt.Sprintf("exit %d", res.Exit))
 	if res.Exit == 127 {
 		why = NoSudo
 	}
@@ -105,5 +107,5 @@ func notBegun(cmd Command, res Result) error {
 	if cmd.Sudo != nil {
 		return sudoRefused(res)
 	}
-	return fmt.Errorf("the login shell does not begin the command: %s", lastLine(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
+	return fmt.Errorf("the login shell does not begin the command: %s", plain.Last(res.Stderr, fmt.Sprintf("exit %d", res.Exit)))
 }

@@ -40,6 +40,16 @@ var sshfpAlgorithms = map[uint8][]string{
 	4: {gossh.KeyAlgoED25519},
 }
 
+// SSHFPAlgorithm gives a key's number in that registry (RFC 4255, RFC 6594, RFC 7479); 0 when it has none there.
+func SSHFPAlgorithm(k gossh.PublicKey) uint8 {
+	for n, algorithms := range sshfpAlgorithms {
+		if slices.Contains(algorithms, k.Type()) || n == 1 && k.Type() == gossh.KeyAlgoRSA {
+			return n
+		}
+	}
+	return 0
+}
+
 func (s *SSHFP) records(addr string) []*dns.SSHFP {
 	host, _, err := net.SplitHostPort(addr)
 	if _, isIP := netip.ParseAddr(host); err != nil || isIP == nil {

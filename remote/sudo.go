@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -111,12 +110,4 @@ func (d *sudoDoor) close() {
 		d.buf = nil
 	}
 	_ = d.stdin.Close()
-}
-
-func lastLine(s, otherwise string) string {
-	l := strings.Split(strings.TrimSpace(s), "\n")
-	if w := strings.TrimSpace(l[len(l)-1]); w != "" {
-		return w
-	}
-	return otherwise
 }

@@ -329,7 +329,7 @@ func (r *Repo) catchUp(ctx context.Context, p *plan, merge string) error {
 
 // sameText reports whether a run's error is a text, which the record keeps in one line of bounded length.
 func sameText(kept, text string) bool {
-	text = plain.Line(strings.Join(strings.Fields(text), " "))
+	text = plain.Line(plain.Joined(text))
 	short, cut := strings.CutSuffix(kept, "…")
 	return kept == text || cut && strings.HasPrefix(text, short)
 }

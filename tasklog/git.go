@@ -1,18 +1,14 @@
 package tasklog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/jarvisops/jarvis/internal/plain"
+	"github.com/jarvisops/jarvis/internal/gitcmd"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -22,69 +18,23 @@ type git struct {
 	dir string
 }
 
-// gitTimeout bounds one git command; a first clone of a big repository takes the longest.
-const gitTimeout = 15 * time.Minute
-
-// command gives a git command with nobody's configuration, no hooks and no prompts. A signature is one of allowed_signers, or
-// none: OpenPGP and X.509 would be asked of whatever keys the server's user happens to know.
-func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
-	conf := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "-c", "user.name=jarvis", "-c", "user.email=jarvis@localhost",
-		"-c", "safe.directory=*", "-c", "gpg.format=ssh", "-c", "gpg.program=/bin/false", "-c", "gpg.openpgp.program=/bin/false", "-c", "gpg.x509.program=/bin/false", "-c", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners, "-C", g.dir}
-	cmd := exec.CommandContext(ctx, "git", append(conf, args...)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it remove its lock files
-	cmd.WaitDelay = 5 * time.Second
+// at gives git in a directory. A signature is one of allowed_signers, or none: OpenPGP and X.509 would be asked of whatever keys
+// the server's user happens to know.
+func (g *git) at(dir string) gitcmd.Repo {
 	ssh := "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + remote.Quote(g.cfg.KnownHosts)
 	if g.cfg.Key != "" {
 		ssh += " -o IdentitiesOnly=yes -i " + remote.Quote(g.cfg.Key)
 	}
-	// What a hook or a shell around us set would lead git elsewhere.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") })
-	cmd.Env = append(cmd.Env, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND="+ssh, "GIT_ASKPASS=/bin/false", "LC_ALL=C")
-	return cmd
+	return gitcmd.Repo{Dir: dir, SSH: ssh, Config: []string{"gpg.format=ssh", "gpg.program=/bin/false", "gpg.openpgp.program=/bin/false", "gpg.x509.program=/bin/false", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners}}
 }
-
-// gitError is what git said.
-type gitError struct {
-	verb, text string
-}
-
-func (e *gitError) Error() string { return "git " + e.verb + ": " + e.text }
 
 // run gives what a git command prints, without the last newline.
 func (g *git) run(ctx context.Context, args ...string) (string, error) {
-	return g.feed(ctx, "", args...)
+	return g.at(g.dir).Run(ctx, args...)
 }
 
 func (g *git) feed(ctx context.Context, stdin string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
-	defer cancel()
-	cmd := g.command(ctx, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", errors.New("git is not installed; `apt-get install git`")
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		text := strings.TrimSpace(errs.String())
-		if text == "" {
-			text = err.Error()
-		}
-		return "", &gitError{verb(args), plain.Line(strings.Join(strings.Fields(text), " "))}
-	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
-}
-
-// verb gives the git command of its words.
-func verb(args []string) string {
-	for len(args) > 2 && args[0] == "-c" {
-		args = args[2:]
-	}
-	return args[0]
+	return g.at(g.dir).Feed(ctx, stdin, args...)
 }
 
 // fetch brings the copy up to date, making it first.
@@ -104,7 +54,7 @@ func (g *git) fetch(ctx context.Context) error {
 // commit gives the commit that a ref names; "" when there is none.
 func (g *git) commit(ctx context.Context, ref string) (string, error) {
 	out, err := g.run(ctx, "rev-parse", "--verify", "--quiet", ref+"^{commit}")
-	var ge *gitError
+	var ge *gitcmd.Error
 	if errors.As(err, &ge) {
 		return "", nil
 	}
@@ -169,53 +119,6 @@ func (g *git) lines(ctx context.Context, args ...string) ([]string, error) {
 	return strings.Split(out, "\n"), nil
 }
 
-// blob is a file as a commit has it.
-type blob struct {
-	hash string // "" when it is not there
-	text []byte
-}
-
-// files gives files of commits, each named as COMMIT:PATH, by one process however many they are. Of a file that comes twice the
-// text is read once.
-func (g *git) files(ctx context.Context, names []string) ([]blob, error) {
-	hashes, err := g.feed(ctx, strings.Join(names, "\n")+"\n", "cat-file", "--batch-check=%(objecttype) %(objectname)")
-	if err != nil {
-		return nil, err
-	}
-	said := strings.Split(hashes, "\n")
-	if len(said) != len(names) {
-		return nil, fmt.Errorf("git cat-file: %d answers to %d questions", len(said), len(names))
-	}
-	out, ask := make([]blob, len(names)), []string{}
-	for i, s := range said {
-		if kind, hash, _ := strings.Cut(s, " "); kind == "blob" {
-			out[i].hash, ask = hash, append(ask, hash)
-		}
-	}
-	slices.Sort(ask)
-	if ask = slices.Compact(ask); len(ask) == 0 {
-		return out, nil
-	}
-	rest, err := g.feed(ctx, strings.Join(ask, "\n")+"\n", "cat-file", "--batch")
-	if err != nil {
-		return nil, err
-	}
-	rest += "\n"
-	texts := map[string][]byte{}
-	for _, hash := range ask {
-		head, behind, _ := strings.Cut(rest, "\n")
-		var size int
-		if _, err := fmt.Sscanf(head, hash+" blob %d", &size); err != nil || size > len(behind) {
-			return nil, fmt.Errorf("git cat-file: it says %q of %s", plain.Line(head), hash)
-		}
-		texts[hash], rest = []byte(behind[:size]), strings.TrimPrefix(behind[size:], "\n")
-	}
-	for i := range out {
-		out[i].text = texts[out[i].hash]
-	}
-	return out, nil
-}
-
 // checkout makes a folder with a commit's files, as a clone that shares the copy's objects.
 func (g *git) checkout(ctx context.Context, commit, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
@@ -224,8 +127,8 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 	if _, err := g.run(ctx, "clone", "--quiet", "--shared", "--no-checkout", "--", g.dir, dir); err != nil {
 		return err
 	}
-	at := git{cfg: g.cfg, dir: dir}
-	if _, err := at.run(ctx, "checkout", "--quiet", "--force", "--detach", commit); err != nil {
+	at := g.at(dir)
+	if _, err := at.Run(ctx, "checkout", "--quiet", "--force", "--detach", commit); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(dir, ".gitmodules")); err != nil {
@@ -240,10 +143,10 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 	// The task reads this checkout: what it holds names no password.
 	url, secret := withoutSecret(g.cfg.Repo)
 	args = append(secret, args...)
-	if _, err := at.run(ctx, "remote", "set-url", "origin", url); err != nil {
+	if _, err := at.Run(ctx, "remote", "set-url", "origin", url); err != nil {
 		return err
 	}
-	_, err := at.run(ctx, args...)
+	_, err := at.Run(ctx, args...)
 	return err
 }
 
@@ -355,7 +258,7 @@ func (g *git) moveDone(ctx context.Context, done, merge, message string, claims 
 func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error), push ...string) error {
 	for again := false; ; again = true {
 		_, err := g.run(ctx, push...)
-		var ge *gitError
+		var ge *gitcmd.Error
 		if !errors.As(err, &ge) {
 			return err
 		}
@@ -368,7 +271,7 @@ func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error
 			return errMoved
 		}
 		if again {
-			return &Trouble{refusal(ge.text)}
+			return &Trouble{refusal(ge.Text)}
 		}
 	}
 }

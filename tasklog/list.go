@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/jarvisops/jarvis/internal/lcs"
 	"github.com/jarvisops/jarvis/internal/pattern"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
@@ -160,7 +161,7 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 		}
 		// The key names the trouble better than a type of Go does.
 		if err := body.Decode(&e.task); err != nil {
-			return nil, fail(body, "entry %d: %s", i+1, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " "))
+			return nil, fail(body, "entry %d: %s", i+1, plain.Joined(strings.TrimPrefix(err.Error(), "yaml: ")))
 		}
 		t := &e.task
 		t.Name = plain.Line(t.Name) // it is shown and stored in many places
@@ -235,58 +236,19 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// hunk is a place where two lists differ: old[a:b] became new[c:d].
-type hunk struct{ a, b, c, d int }
-
 // diff aligns two lists by their longest common subsequence and gives what is left: same pairs by index, and hunks.
-func diff(old, now []string) (same [][2]int, hunks []hunk) {
-	// What is equal at both ends needs no table: a log grows at its end.
-	head := 0
-	for head < len(old) && head < len(now) && old[head] == now[head] {
-		same = append(same, [2]int{head, head})
-		head++
-	}
-	tail := 0
-	for tail < len(old)-head && tail < len(now)-head && old[len(old)-1-tail] == now[len(now)-1-tail] {
-		tail++
-	}
-	x, y := old[head:len(old)-tail], now[head:len(now)-tail]
-	long := make([][]int, len(x)+1)
-	for i := range long {
-		long[i] = make([]int, len(y)+1)
-	}
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
-			if x[i] == y[j] {
-				long[i][j] = long[i+1][j+1] + 1
-			} else {
-				long[i][j] = max(long[i+1][j], long[i][j+1])
-			}
-		}
-	}
+func diff(old, now []string) (same [][2]int, hunks []lcs.Hunk) {
+	hunks = lcs.Hunks(old, now, 0)
 	i, j := 0, 0
-	for i < len(x) || j < len(y) {
-		if i < len(x) && j < len(y) && x[i] == y[j] {
-			same = append(same, [2]int{head + i, head + j})
-			i, j = i+1, j+1
-			continue
+	pairs := func(until int) {
+		for ; i < until; i, j = i+1, j+1 {
+			same = append(same, [2]int{i, j})
 		}
-		h := hunk{a: head + i, c: head + j}
-		for i < len(x) || j < len(y) {
-			if i < len(x) && j < len(y) && x[i] == y[j] {
-				break
-			}
-			if j == len(y) || i < len(x) && long[i+1][j] >= long[i][j+1] {
-				i++
-			} else {
-				j++
-			}
-		}
-		h.b, h.d = head+i, head+j
-		hunks = append(hunks, h)
 	}
-	for k := range tail {
-		same = append(same, [2]int{len(old) - tail + k, len(now) - tail + k})
+	for _, h := range hunks {
+		pairs(h.A)
+		i, j = h.B, h.D
 	}
+	pairs(len(old))
 	return same, hunks
 }

@@ -30,7 +30,7 @@ func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
 			names = append(names, c+":"+f)
 		}
 	}
-	blobs, err := l.git.files(ctx, names)
+	blobs, err := l.git.at(l.git.dir).Files(ctx, names)
 	if err != nil {
 		return nil, err
 	}
@@ -39,17 +39,17 @@ func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
 		out[i] = listed{file: "tasks.yaml", err: &listError{file: places[0], msg: "it is not there, and no tasks.yaml at the top either; a list of no tasks is a file with `---`"}}
 		for k, f := range places {
 			b := blobs[i*len(places)+k]
-			if b.hash == "" {
+			if b.Hash == "" {
 				continue
 			}
-			known, ok := l.parsed[f+" "+b.hash]
+			known, ok := l.parsed[f+" "+b.Hash]
 			if !ok {
 				known = &listed{file: f}
-				known.entries, known.err = parseList(f, b.text)
+				known.entries, known.err = parseList(f, b.Text)
 				if l.parsed == nil || len(l.parsed) > maxParsed {
 					l.parsed = map[string]*listed{}
 				}
-				l.parsed[f+" "+b.hash] = known
+				l.parsed[f+" "+b.Hash] = known
 			}
 			out[i] = listed{f, slices.Clip(known.entries), known.err}
 			break

@@ -261,7 +261,7 @@ func (l *Repo) marks(ctx context.Context, p *plan) error {
 func (p *plan) inherit(commit string, entries []entry) {
 	for i, e := range entries {
 		id := (&Pending{Commit: commit, Position: i + 1}).ID()
-		if name, ok := p.inherited[id]; ok && name == strings.Join(strings.Fields(e.task.Name), " ") {
+		if name, ok := p.inherited[id]; ok && name == plain.Joined(e.task.Name) {
 			p.finished[id] = true
 		}
 	}
@@ -323,22 +323,22 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 	var at time.Time
 	var gone []walked
 	for _, h := range hunks {
-		gone = append(gone, list[h.a:h.b]...)
+		gone = append(gone, list[h.A:h.B]...)
 	}
 	for _, h := range hunks {
-		for _, w := range list[h.a:h.b] {
+		for _, w := range list[h.A:h.B] {
 			if running != "" && w.id == running && !finished[w.id] {
 				return nil, troublef("the task %q was changed or taken back while it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}
-			if h.d > h.c && (w.id == "" || finished[w.id]) {
+			if h.D > h.C && (w.id == "" || finished[w.id]) {
 				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}
 		}
-		for i := h.c; i < h.d; i++ {
+		for i := h.C; i < h.D; i++ {
 			if author == "" {
 				author, at = l.author(ctx, commit), l.date(ctx, commit)
 			}
-			back, err := l.putBack(ctx, edited(gone, list[h.a:h.b], entries[h.c:h.d], i-h.c), entries[i].task)
+			back, err := l.putBack(ctx, edited(gone, list[h.A:h.B], entries[h.C:h.D], i-h.C), entries[i].task)
 			if err != nil {
 				return nil, err
 			} else if back != nil {
@@ -347,7 +347,7 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 			}
 			var was *walked
 			p := Pending{Task: entries[i].task, Commit: commit, Position: i + 1, File: file, Line: entries[i].line, Author: author, At: at}
-			if w := edited(gone, list[h.a:h.b], entries[h.c:h.d], i-h.c); w != nil && !finished[w.id] {
+			if w := edited(gone, list[h.A:h.B], entries[h.C:h.D], i-h.C); w != nil && !finished[w.id] {
 				if p.Edits, was = w.p.Edits, w.was; p.Edits == "" {
 					where, err := l.past.begun(ctx, &w.p)
 					if err != nil {

@@ -656,10 +656,10 @@ func FuzzDiff(f *testing.F) {
 			}
 		}
 		for _, h := range hunks {
-			if h.a > h.b || h.c > h.d || h.a == h.b && h.c == h.d {
+			if h.A > h.B || h.C > h.D || h.A == h.B && h.C == h.D {
 				t.Fatalf("%+v", h)
 			}
-			n, m = n+h.b-h.a, m+h.d-h.c
+			n, m = n+h.B-h.A, m+h.D-h.C
 		}
 		if n != len(a) || m != len(b) {
 			t.Fatalf("%d of %d, %d of %d", n, len(a), m, len(b))

@@ -4,7 +4,8 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or the like.
@@ -65,7 +66,7 @@ func find(lost, list []walked, entries []entry, commit, running string) (found, 
 		name := w.p.Task.Name
 		if w.p.Task.Shell == "" {
 			for _, e := range entries {
-				if strings.Join(strings.Fields(e.task.Name), " ") == name {
+				if plain.Joined(e.task.Name) == name {
 					w.p.Task, w.p.Line, name = e.task, e.line, e.task.Name
 				}
 			}

@@ -7,10 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/gitcmd"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -33,7 +34,7 @@ func (l *Log) Steps() []pipeline.Step {
 				return pipeline.Permanentf("the repository of tasks %s is no longer configured", s.Repo)
 			}
 			err := do(r, ctx, c, s)
-			var ge *gitError
+			var ge *gitcmd.Error
 			if errors.As(err, &ge) && ctx.Err() == nil {
 				return pipeline.Wait(20*time.Second, ge.Error()) // the server is away, or refuses: people mend that
 			}
@@ -163,7 +164,7 @@ func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 		if merge != "" {
 			verb = fmt.Sprintf("Merge %.8s", merge)
 		}
-		message := fmt.Sprintf("%s: %s\n\n%s: %s\n%s: %s\n%s: %s\n", verb, strings.Join(strings.Fields(s.Name), " "), trailerTask, s.ID, trailerEnv, r.cfg.Env, trailerOutcome, outcome)
+		message := fmt.Sprintf("%s: %s\n\n%s: %s\n%s: %s\n%s: %s\n", verb, plain.Joined(s.Name), trailerTask, s.ID, trailerEnv, r.cfg.Env, trailerOutcome, outcome)
 		err = r.alone(func() error { return r.git.moveDone(ctx, p.done, merge, message, []string{s.ID}) })
 		if !errors.Is(err, errMoved) {
 			return err

@@ -140,6 +140,12 @@ func schemaOf(p command.Param) *huma.Schema {
 		if p.Required {
 			s.MinItems = ptr(1)
 		}
+	case command.Code:
+		s.Type = ""
+		s.OneOf = []*huma.Schema{{Type: huma.TypeString}, {Type: huma.TypeNumber}}
+		for _, one := range s.OneOf {
+			one.PrecomputeMessages()
+		}
 	case command.Object:
 		s.Type = ""
 		s.OneOf = []*huma.Schema{{Type: huma.TypeObject, AdditionalProperties: true}, {Type: huma.TypeString}}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/calendar"
@@ -58,6 +59,11 @@ type Catalog struct {
 	// Idle says of host_tasks that they stand for no host at all.
 	Idle    []string
 	periods map[string]*calendar.Period
+
+	written  *Defs // as they were declared, templates too
+	rec      Record
+	warn     sync.Once
+	warnings []string
 }
 
 // Record is what the engine knows of hosts.
@@ -70,8 +76,9 @@ type Record struct {
 // NewCatalog expands the definitions. They have been checked. What is for another node than ours, in the words of
 // host_tasks, is left out; with "" everything is there.
 func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
+	written := d
 	d = d.real()
-	c := &Catalog{Defs: d, Hosts: map[string]Host{}, Plans: map[Key]Plan{}, contacts: map[string]Contact{}, Pins: map[string]string{}, silos: rec.Silos}
+	c := &Catalog{written: written, rec: rec, Defs: d, Hosts: map[string]Host{}, Plans: map[Key]Plan{}, contacts: map[string]Contact{}, Pins: map[string]string{}, silos: rec.Silos}
 	for _, h := range d.Hosts {
 		c.Hosts[h.Name] = h
 	}

@@ -14,7 +14,9 @@ import (
 
 	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/pattern"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Config is the part of jarvis.yaml about checks. What Defs holds may stand in files of their own as well.
@@ -29,6 +31,7 @@ type Config struct {
 	Gather  time.Duration `yaml:"gather" doc:"notices of the same kind within this time are said in one line" default:"5s"`
 	Recent  int           `yaml:"recent" doc:"results of each check that are kept in memory" default:"20"`
 	Keep    Keep          `yaml:"keep" doc:"how long things stay on record"`
+	File    string        `yaml:"-"` // jarvis.yaml itself, to say where something stands; "": it is not known
 	Defs    `yaml:",inline"`
 }
 
@@ -61,6 +64,8 @@ type Defs struct {
 	Actions   []Action            `yaml:"actions" json:"actions" doc:"what follows from results; without one that notifies, problems are said in the first channel"`
 	Contacts  []Contact           `yaml:"contacts" json:"contacts" doc:"who is told"`
 	Nodes     []Node              `yaml:"nodes" json:"nodes" doc:"the servers that share the checks"`
+
+	places map[string][]Place // by kind and index, where each stands; nil: it is not known
 }
 
 // Host is a machine that checks run on.
@@ -215,6 +220,7 @@ func (c *Config) LoadBut(skip func(file string) bool) (*Defs, error) {
 // loadEach gives what can be read, and what is wrong with the rest.
 func (c *Config) loadEach(skip func(file string) bool) (all *Defs, broken []error) {
 	all = c.Defs.clone()
+	all.placed(c.File, "checks.", true)
 	if c.Dir == "" {
 		return all, nil
 	}
@@ -223,7 +229,7 @@ func (c *Config) loadEach(skip func(file string) bool) (all *Defs, broken []erro
 		return all, []error{err}
 	}
 	if _, err := os.Stat(c.Dir); err != nil {
-		return all, []error{fmt.Errorf("dir: %w", err)}
+		return all, []error{mistake.At("checks.dir", "is %s, which cannot be read: %v", c.Dir, plain.Why(err))}
 	}
 	for _, f := range files {
 		if skip(f) {
@@ -231,14 +237,15 @@ func (c *Config) loadEach(skip func(file string) bool) (all *Defs, broken []erro
 		}
 		b, err := os.ReadFile(f)
 		if err != nil {
-			broken = append(broken, err)
+			broken = append(broken, &mistake.One{File: f, Msg: "it cannot be read: " + plain.Why(err)})
 			continue
 		}
 		d, err := ReadDefs(b)
 		if err != nil {
-			broken = append(broken, fmt.Errorf("%s: %w", f, err))
+			broken = append(broken, ones(f, err)...)
 			continue
 		}
+		d.placed(f, "", false)
 		all.add(d)
 	}
 	return all, broken
@@ -268,22 +275,53 @@ func Together(a, b *Defs) *Defs {
 	return out
 }
 
-// readYAML reads a document into a struct; keys that it does not have are errors.
+// readYAML reads a document into a struct; keys that it does not have are errors. What is wrong is told with its lines.
 func readYAML(b []byte, into any) error {
 	err := yaml.Load(b, into, yaml.WithKnownFields())
-	var le *yaml.LoadError
+	var many *yaml.LoadErrors
+	var one *yaml.LoadError
 	switch {
 	case err == nil:
 		return zeroByte(reflect.ValueOf(into), "")
-	case errors.As(err, &le) && le.Mark.Line > 0 && !noField.MatchString(err.Error()):
-		what := "this is not YAML"
-		if strings.HasPrefix(le.Message, "cannot construct") {
-			what = "a value is of the wrong kind"
+	case errors.As(err, &many) && len(many.Errors) > 0:
+		var out lineErrors
+		for _, e := range many.Errors {
+			out = append(out, lineError(e))
 		}
-		return fmt.Errorf("line %d: %s: %s", le.Mark.Line, what, inWords(le.Message))
+		return out
+	case errors.As(err, &one):
+		return lineError(one)
 	}
-	return errors.New(noField.ReplaceAllString(OneLine(err), `there is no key "$1" here`))
+	return errors.New(OneLine(err))
 }
+
+// lineError says what is wrong in a line.
+func lineError(e *yaml.LoadError) error {
+	msg := e.Message
+	switch {
+	case noField.MatchString(msg):
+		msg = noField.ReplaceAllString(msg, `there is no key "$1" here`)
+	case strings.HasPrefix(msg, "cannot construct"):
+		msg = "a value is of the wrong kind: " + inWords(msg)
+	default:
+		msg = "this is not YAML: " + msg
+	}
+	return &mistake.One{Line: e.Mark.Line, Msg: ": " + strings.Join(strings.Fields(msg), " ")}
+}
+
+// lineErrors is several errors in one line.
+type lineErrors []error
+
+func (t lineErrors) Error() string {
+	var out []string
+	for _, err := range t {
+		out = append(out, err.Error())
+	}
+	return strings.Join(out, "; ")
+}
+
+// Unwrap gives each of them.
+func (t lineErrors) Unwrap() []error { return t }
 
 // inWords says without words of Go what is wrong with a value.
 func inWords(message string) string {
@@ -309,6 +347,7 @@ func (d *Defs) clone() *Defs {
 }
 
 func (d *Defs) add(o *Defs) {
+	d.addPlaces(o)
 	d.Hosts = append(d.Hosts, o.Hosts...)
 	d.Tasks = append(d.Tasks, o.Tasks...)
 	d.Schedules = append(d.Schedules, o.Schedules...)

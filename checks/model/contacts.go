@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/post"
 )
 
@@ -45,7 +46,7 @@ func (c *Contact) program() error {
 	}
 	file := c.Command[0]
 	if st, err := os.Stat(file); err != nil {
-		return fmt.Errorf("has a command that is not there: %w", err)
+		return errors.New("has a command that is not there: " + plain.Why(err))
 	} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
 		return fmt.Errorf("has the command %s, which is no program that may be run", file)
 	}
@@ -69,15 +70,22 @@ func (c *Config) eachContact(check func(*Contact) error) error {
 	all, _ := c.loadEach(func(string) bool { return false }) // Check tells the rest
 	var wrong mistake.List
 	for i, x := range all.Contacts {
-		key := "checks.dir"
-		if i < len(c.Contacts) {
-			key = fmt.Sprintf("checks.contacts[%d]", i)
-		}
 		if err := check(&x); err != nil {
-			wrong.At(key, ": contact %s %v", x.Name, err)
+			wrong.Add(all.place(KindContact, i).mistake("", fmt.Sprintf(": contact %s %v", x.Name, err)))
 		}
 	}
 	return wrong.Err()
+}
+
+// Untold reports whether files declare checks, and nothing that tells anybody outside of chat, or does anything about them.
+func (c *Config) Untold() bool {
+	all, _ := c.loadEach(func(string) bool { return false })
+	acts := func(a Action) bool {
+		return a.Webhook != "" || a.Run != "" || a.Task != "" || slices.ContainsFunc(a.Notify, func(name string) bool {
+			return slices.ContainsFunc(all.Contacts, func(x Contact) bool { return x.Name == name && !x.InChat() })
+		})
+	}
+	return len(all.HostTasks) > 0 && !slices.ContainsFunc(all.Actions, acts)
 }
 
 // InChat reports whether it is told in chat; the zero Contact is the first channel.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/jarvisops/jarvis/checks/calendar"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Definition is one thing that is declared, and where.
@@ -162,7 +164,7 @@ func ParseDefinition(kind, name, text string) (*Defs, error) {
 		err = readYAML([]byte(text), &d.Nodes[0])
 		d.Nodes[0].Name = name
 	default:
-		return nil, fmt.Errorf("%w: there is no kind %q; there are %s", ErrInvalid, kind, strings.Join(Kinds, ", "))
+		return nil, fmt.Errorf("%w: there is no kind %q%s", ErrInvalid, kind, cmp.Or(plain.Meant(kind, Kinds), "; there are "+strings.Join(Kinds, ", ")))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s %s: %s", ErrInvalid, kind, name, OneLine(err))

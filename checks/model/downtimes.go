@@ -23,20 +23,15 @@ func (d *Defs) checkDowntime(x *RecurringDowntime) error {
 	if x.Period == "" {
 		return errors.New("it names no period; one that is once is said as in `check silence web1 from 22:00 for 2h`")
 	}
-	if err := d.knowsPeriod(x.Period); err != nil {
-		return err
-	}
+	var wrong sentence
+	wrong.err(d.knowsPeriod(x.Period))
 	for _, t := range x.Tasks {
-		if err := Glob(t); err != nil {
-			return err
-		}
+		wrong.err(Glob(t))
 	}
 	for _, h := range x.Hosts {
-		if err := checkHostWord(h); err != nil {
-			return err
-		}
+		wrong.err(checkHostWord(h))
 	}
-	return nil
+	return wrong.all()
 }
 
 // Quiet is a RecurringDowntime with its hosts expanded.

@@ -100,23 +100,23 @@ func (c *Catalog) linkOne(k Key, d Dependency, runs map[string]bool) {
 
 // checkHost says what is wrong with a host.
 func (d *Defs) checkHost(h *Host) error {
+	var wrong sentence
 	for _, g := range h.Groups {
 		if !defName.MatchString(g) {
-			return fmt.Errorf("%q is no name of a group", g)
+			wrong.add("%q is no name of a group", g)
 		}
 	}
 	if strings.ContainsFunc(h.Address, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-		return fmt.Errorf("address is %q; it is [user@]host[:port]", h.Address)
+		wrong.add("address is %q; it is [user@]host[:port]", h.Address)
 	}
-	if _, err := ParseAlive(h.Alive); err != nil {
-		return err
-	}
+	_, err := ParseAlive(h.Alive)
+	wrong.err(err)
 	for _, p := range h.Parents {
 		if !defName.MatchString(p) {
-			return fmt.Errorf("parents: %q is no name of a host", p)
+			wrong.add("parents: %q is no name of a host", p)
 		}
 	}
-	return nil
+	return wrong.all()
 }
 
 // checkDepends says what is wrong with what a task depends on.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/calendar"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // maxBegins is how many beginnings of a period are looked at for one that a schedule has a time in.
@@ -20,7 +21,7 @@ func (s Schedule) In(p *calendar.Period) Schedule {
 func (s Schedule) May(t time.Time) bool { return s.period == nil || s.period.Within(t) }
 
 // inside gives the first time from n on, which it is due at, that is in its period; zero: there is none.
-func (s Schedule) inside(n time.Time, key string) time.Time {
+func (s Schedule) inside(n time.Time, share float64) time.Time {
 	for range maxBegins {
 		if n.IsZero() || s.period.Within(n) {
 			return n
@@ -29,9 +30,26 @@ func (s Schedule) inside(n time.Time, key string) time.Time {
 		if begin.IsZero() {
 			return begin
 		}
-		n = s.anyTime(begin.Add(-1), key)
+		n = s.anyTime(begin.Add(-1), share)
 	}
 	return time.Time{}
+}
+
+// moved gives a time at which a check is due that runs every so often: n itself, or when that is not in the period a time when it
+// is: the first that it is due at anyway, or else the host's part of the period, so that each host has one. Zero: it never is.
+func (s Schedule) moved(n time.Time, share float64) time.Time {
+	if s.period.Within(n) {
+		return n
+	}
+	begin := s.period.Next(n)
+	if begin.IsZero() {
+		return begin
+	}
+	end := s.period.Next(begin)
+	if due := s.anyTime(begin.Add(-1), share); end.IsZero() || due.Before(end) {
+		return due
+	}
+	return begin.Add(time.Duration(share * float64(end.Sub(begin))))
 }
 
 // periods makes those that are right, by their names; what is wrong with the others is under their index.
@@ -56,10 +74,19 @@ func (d *Defs) knowsPeriod(name string) error {
 func (d *Defs) checkTimes(s Schedule, period string, now time.Time) error {
 	made, _ := d.periods(now)
 	p := made[period]
-	if p == nil || s.Never() || p.Begin(now).IsZero() || !s.In(p).Next(now, "").IsZero() {
+	if p == nil || s.Never() || p.Begin(now).IsZero() {
 		return nil
 	}
-	return fmt.Errorf("its schedule %s is never due in its period %s", s, period)
+	within := s.In(p)
+	if within.next(now, 0).IsZero() {
+		return fmt.Errorf("its schedule %s is never due in its period %s", s, period)
+	}
+	for _, share := range []float64{0.25, 0.5, 0.75, 0.999} { // a few hosts stand for all
+		if within.next(now, share).IsZero() {
+			return fmt.Errorf("its schedule %s is never due in its period %s for a part of the hosts: the jitter of %s leads out of it; make it shorter", s, period, plain.Duration(s.jitter))
+		}
+	}
+	return nil
 }
 
 // tellOver says which periods will not be again, and what is not done for that.

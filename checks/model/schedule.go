@@ -92,19 +92,29 @@ func (s Schedule) String() string { return s.text }
 // Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
 // due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
-	n := s.anyTime(t, key)
-	if s.period == nil {
-		return n
-	}
-	return s.inside(n, key)
-}
-
-// anyTime is Next, whatever the period.
-func (s Schedule) anyTime(t time.Time, key string) time.Time {
 	if s.Never() {
 		return time.Time{}
 	}
-	share := Part(key)
+	return s.next(t, Part(key))
+}
+
+// next is Next for a pair's part of the jitter.
+func (s Schedule) next(t time.Time, share float64) time.Time {
+	n := s.anyTime(t, share)
+	if s.period == nil {
+		return n
+	}
+	if s.every > 0 {
+		if late := s.moved(n.Add(-s.every), share); late.After(t) {
+			return late
+		}
+		return s.moved(n, share)
+	}
+	return s.inside(n, share)
+}
+
+// anyTime is next, whatever the period.
+func (s Schedule) anyTime(t time.Time, share float64) time.Time {
 	if s.cron == nil {
 		offset := time.Duration(share * float64(s.every))
 		n := t.Add(-offset).Truncate(s.every).Add(s.every).Add(offset)

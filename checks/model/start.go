@@ -9,14 +9,18 @@ import (
 // A server that runs keeps what ran before when a file of checks.dir is broken. One that starts has nothing before that: it starts with
 // all that is right, for checks are not all that it does, and says what it left out.
 
-// CheckStart is Check for a server that starts: what is wrong in files of Dir does not keep it from that.
+// CheckStart is Check for a server that starts: what is wrong in files of Dir, and a plugin that is not there, does not keep it from
+// that.
 func (c *Config) CheckStart() error {
-	all, broken := c.loadEach(func(string) bool { return false })
-	if len(broken) == 0 && !slices.ContainsFunc(all.faults(c.Plugins), func(f fault) bool { return !c.inline(f) }) {
-		return c.Check()
-	}
 	var wrong mistake.List
 	c.checkSettings(&wrong)
+	all, broken := c.loadEach(func(string) bool { return false })
+	faults := all.faultsWith(looksFor{plugins: c.Plugins})
+	if len(broken) == 0 && !slices.ContainsFunc(faults, func(f fault) bool { return !all.place(f.kind, f.index).own }) {
+		for _, f := range faults {
+			wrong.Add(all.told(f))
+		}
+	}
 	return wrong.Err()
 }
 
@@ -30,7 +34,7 @@ func (c *Config) LoadStart() (all *Defs, left []error) {
 			return all, left
 		}
 		for _, f := range faults {
-			left = append(left, f.err)
+			left = append(left, all.told(f))
 		}
 		all.drop(faults) // others may have named them
 	}
@@ -44,6 +48,11 @@ func (d *Defs) drop(faults []fault) {
 			gone[f.kind] = map[int]bool{}
 		}
 		gone[f.kind][f.index] = true
+	}
+	for kind := range gone {
+		if d.places != nil {
+			d.places[kind] = but(d.places[kind], gone[kind])
+		}
 	}
 	d.Hosts = but(d.Hosts, gone[KindHost])
 	d.Tasks = but(d.Tasks, gone[KindTask])

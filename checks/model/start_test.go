@@ -32,7 +32,7 @@ func TestWhatIsBrokenAtTheStart(t *testing.T) {
 	for _, err := range left {
 		said = append(said, err.Error())
 	}
-	for _, want := range []string{"b.yaml: line ", "task odd: timeout, jitter, attempts", "there are two tasks called disk", "there is no task odd", "there is no task gone", "action mend: there is no task gone"} {
+	for _, want := range []string{"b.yaml, line ", "task odd: timeout, jitter, attempts", "there are two tasks called disk", "there is no task odd", "there is no task gone", "action mend: there is no task gone"} {
 		if !strings.Contains(strings.Join(said, "\n"), want) {
 			t.Errorf("%q says nothing of %q", said, want)
 		}

@@ -24,6 +24,7 @@ func (d *Defs) inherited() (*Defs, map[string]map[int]error) {
 func (d *Defs) real() *Defs {
 	all, _ := d.inherited()
 	out := *all
+	out.places = nil // templates are not counted any more
 	out.Hosts = without(all.Hosts, func(h Host) bool { return h.Template })
 	out.Tasks = without(all.Tasks, func(t Task) bool { return t.Template })
 	out.HostTasks = without(all.HostTasks, func(ht HostTask) bool { return ht.Template })

@@ -14,6 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/pattern"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Check says all that is wrong with what is written.
@@ -22,20 +23,19 @@ func (c *Config) Check() error {
 	c.checkSettings(&wrong)
 	all, broken := c.loadEach(func(string) bool { return false })
 	for _, err := range broken {
-		wrong.At("checks", ": %v", err)
+		wrong.Add(err)
 	}
 	for _, f := range all.faults(c.Plugins) {
-		key := "checks.dir"
-		if c.inline(f) {
-			key = fmt.Sprintf("checks.%ss[%d]", f.kind, f.index)
-		}
-		wrong.At(key, ": %v", f.err)
+		wrong.Add(all.told(f))
 	}
 	return wrong.Err()
 }
 
-// inline reports whether a fault is of what jarvis.yaml itself declares.
-func (c *Config) inline(f fault) bool { return f.index < c.count(f.kind) }
+// looksFor says whether files of plugins must be there.
+type looksFor struct {
+	plugins string // the folder
+	there   bool
+}
 
 // checkSettings says what is wrong beside what is declared.
 func (c *Config) checkSettings(wrong *mistake.List) {
@@ -86,8 +86,10 @@ func (d *Defs) Check(plugins string) error {
 	return nil
 }
 
-// faults gives what is wrong, at most one thing of each definition.
-func (d *Defs) faults(plugins string) []fault {
+// faults gives what is wrong, each definition with all that is wrong with it.
+func (d *Defs) faults(plugins string) []fault { return d.faultsWith(looksFor{plugins, true}) }
+
+func (d *Defs) faultsWith(look looksFor) []fault {
 	var out []fault
 	d, uses := d.inherited()
 	seen := map[string]bool{}
@@ -116,12 +118,7 @@ func (d *Defs) faults(plugins string) []fault {
 	for _, h := range d.Hosts {
 		err := unique(KindHost, h.Name)
 		if err == nil {
-			if err = d.checkHost(&h); err != nil {
-				err = fmt.Errorf("host %s: %w", h.Name, err)
-			}
-		}
-		if err == nil {
-			if err = checkVars(h.Vars); err != nil {
+			if err = together(d.checkHost(&h), checkVars(h.Vars)); err != nil {
 				err = fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
@@ -150,7 +147,7 @@ func (d *Defs) faults(plugins string) []fault {
 	for _, t := range d.Tasks {
 		err := unique(KindTask, t.Name)
 		if err == nil {
-			if err = d.checkTask(&t, plugins); err != nil {
+			if err = d.checkTask(&t, look); err != nil {
 				err = fmt.Errorf("task %s: %w", t.Name, err)
 			}
 		}
@@ -163,7 +160,7 @@ func (d *Defs) faults(plugins string) []fault {
 		err := unique(KindContact, c.Name)
 		if err == nil {
 			if err = c.check(); err != nil {
-				err = fmt.Errorf("contact %s %w", c.Name, err)
+				err = together(fmt.Errorf("contact %s %w", c.Name, err), d.knowsPeriod(c.Period))
 			} else if err = d.knowsPeriod(c.Period); err != nil {
 				err = fmt.Errorf("contact %s: %w", c.Name, err)
 			}
@@ -213,49 +210,50 @@ func (d *Defs) faults(plugins string) []fault {
 }
 
 func (d *Defs) checkHostTask(ht *HostTask) error {
+	var wrong sentence
 	for _, t := range ht.Tasks {
 		if err := Glob(t); err != nil {
-			return err
-		}
-		if !d.hasTask(t) {
-			return d.noTask(t)
+			wrong.err(err)
+		} else if !d.hasTask(t) {
+			wrong.err(d.noTask(t))
 		}
 	}
 	for _, h := range ht.Hosts {
-		if err := checkHostWord(h); err != nil {
-			return err
-		}
+		wrong.err(checkHostWord(h))
 	}
 	if ht.Schedule != "" {
-		for _, t := range d.Tasks {
-			if t.Passive && slices.Contains(ht.Tasks, t.Name) {
-				return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
-			}
-		}
-		s, err := d.schedule(ht.Schedule, 0)
-		if err != nil {
-			return err
-		}
-		for _, t := range d.Tasks {
-			if !slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, t.Name) }) {
-				continue
-			}
-			if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
-				return fmt.Errorf("task %s: %w", t.Name, err)
-			}
-		}
+		wrong.err(d.checkSchedule(ht))
 	}
-	var wrong sentence
 	if checkAttempts(ht.Attempts, &wrong); ht.Attempts < 0 {
 		wrong.add("attempts is negative")
 	}
-	if err := wrong.err(); err != nil {
-		return err
-	}
-	if err := checkVars(ht.Vars); err != nil || ht.Template {
+	wrong.err(checkVars(ht.Vars))
+	if err := wrong.all(); err != nil || ht.Template {
 		return err
 	}
 	return d.missingVars(ht)
+}
+
+// checkSchedule says what is wrong with a host_task's own schedule.
+func (d *Defs) checkSchedule(ht *HostTask) error {
+	for _, t := range d.Tasks {
+		if t.Passive && slices.Contains(ht.Tasks, t.Name) {
+			return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
+		}
+	}
+	s, err := d.schedule(ht.Schedule, 0)
+	if err != nil {
+		return err
+	}
+	for _, t := range d.Tasks {
+		if !ht.has(t.Name) {
+			continue
+		}
+		if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
+			return fmt.Errorf("task %s: %w", t.Name, err)
+		}
+	}
+	return nil
 }
 
 // hasTask reports whether a pattern stands for any task that can be run.
@@ -283,7 +281,7 @@ func (ht *HostTask) label() string {
 	return strings.Join(ht.Tasks, ", ") + " on " + strings.Join(ht.Hosts, ", ")
 }
 
-func (d *Defs) checkTask(t *Task, plugins string) error {
+func (d *Defs) checkTask(t *Task, look looksFor) error {
 	var wrong sentence
 	if t.Name == HostAnswers {
 		wrong.add("this name is taken: it is the check whether a host answers at all")
@@ -313,13 +311,13 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 	case t.Plugin == "":
 	case t.Plugin != path.Base(t.Plugin) || strings.HasPrefix(t.Plugin, "."):
 		wrong.add("plugin is %q; it is the name of a file in checks.plugins", t.Plugin)
-	case plugins == "":
+	case look.plugins == "":
 		wrong.add("it has a plugin, and checks.plugins names no folder")
-	default:
-		if st, err := os.Stat(filepath.Join(plugins, t.Plugin)); err != nil {
-			wrong.add("%v", err)
+	case look.there:
+		if st, err := os.Stat(filepath.Join(look.plugins, t.Plugin)); err != nil {
+			wrong.add("its plugin cannot be used: %s", plain.Why(err))
 		} else if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
-			wrong.add("%s is no program that may be run", filepath.Join(plugins, t.Plugin))
+			wrong.add("its plugin %s is no program that may be run", filepath.Join(look.plugins, t.Plugin))
 		}
 	}
 	d.checkDepends(t, &wrong)
@@ -328,18 +326,16 @@ func (d *Defs) checkTask(t *Task, plugins string) error {
 			wrong.add("env: %q is no name of a variable", k)
 		}
 	}
-	if err := checkVars(t.Vars); err != nil {
-		wrong.add("%v", err)
-	}
+	wrong.err(checkVars(t.Vars))
 	if _, err := regexp.Compile(t.Expect.Output); err != nil {
 		wrong.add("expect.output: %v", err)
 	}
-	if s, err := d.schedule(t.Schedule, max(t.Jitter, 0)); err != nil {
-		wrong.add("%v", err)
-	} else if err := errors.Join(d.knowsPeriod(t.Period), d.checkTimes(s, t.Period, time.Now())); err != nil {
-		wrong.add("%v", err)
+	s, err := d.schedule(t.Schedule, max(t.Jitter, 0))
+	if wrong.err(err); err == nil {
+		wrong.err(d.checkTimes(s, t.Period, time.Now()))
 	}
-	return wrong.err()
+	wrong.err(d.knowsPeriod(t.Period))
+	return wrong.all()
 }
 
 // mostAttempts is the most that attempts may be: with one a minute, most of a day.
@@ -356,11 +352,28 @@ type sentence []string
 
 func (s *sentence) add(format string, args ...any) { *s = append(*s, fmt.Sprintf(format, args...)) }
 
-func (s sentence) err() error {
+// err adds an error; nil is nothing.
+func (s *sentence) err(err error) {
+	if err != nil {
+		*s = append(*s, err.Error())
+	}
+}
+
+// all gives what is wrong in one line; nil when nothing is.
+func (s sentence) all() error {
 	if len(s) == 0 {
 		return nil
 	}
 	return errors.New(strings.Join(s, "; "))
+}
+
+// together gives several errors in one line; nil when there are none.
+func together(errs ...error) error {
+	var wrong sentence
+	for _, err := range errs {
+		wrong.err(err)
+	}
+	return wrong.all()
 }
 
 var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -381,76 +394,6 @@ func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 		return Schedule{}, fmt.Errorf("there is no schedule %s", text)
 	}
 	return ParseSchedule(text, jitter)
-}
-
-// What an action may follow on, beside the transitions.
-const (
-	OnStays  = "stays"
-	OnResult = "result"
-)
-
-func (d *Defs) checkAction(a *Action) error {
-	ons := []string{string(Problem), string(Change), string(Recovery), string(Flaps), string(Steady), OnStays, OnResult}
-	for _, on := range a.On {
-		if !slices.Contains(ons, on) {
-			return fmt.Errorf("on is %q; there are %s", on, strings.Join(ons, ", "))
-		}
-	}
-	does := 0
-	for _, yes := range []bool{len(a.Notify) > 0, a.Task != "", a.Run != "", a.Webhook != "", a.Graphite != ""} {
-		if yes {
-			does++
-		}
-	}
-	if does != 1 {
-		return errors.New("it does one thing: notify, task, run, webhook or graphite")
-	}
-	for _, word := range a.Status {
-		if status, err := ParseStatus(word); err != nil || status == OK {
-			return fmt.Errorf("status is %q; there are warning, critical and unknown", word)
-		}
-	}
-	each := slices.Contains(a.On, OnResult)
-	switch {
-	case slices.Contains(a.On, OnStays) != (a.Stays > 0):
-		return errors.New("on: [stays] and stays: NUMBER go together")
-	case (a.Graphite != "") != each:
-		return errors.New("on: [result] and graphite go together: nothing else should happen as often")
-	case a.Graphite != "" && len(a.Status) > 0:
-		return errors.New("status is for what is told; graphite is given every value")
-	case a.TaskHost != "" && a.Task == "":
-		return errors.New("task_host is for a task")
-	case a.Prefix != "" && (a.Graphite == "" || !defName.MatchString(a.Prefix)):
-		return errors.New("prefix is the beginning of names in Graphite, as in jarvis")
-	}
-	if a.Webhook != "" && !strings.HasPrefix(string(a.Webhook), "https://") && !strings.HasPrefix(string(a.Webhook), "http://") {
-		return errors.New("webhook is no https:// URL")
-	}
-	if err := d.checkTimed(a); err != nil {
-		return err
-	}
-	for _, n := range a.Notify {
-		if !slices.ContainsFunc(d.Contacts, func(c Contact) bool { return c.Name == n }) {
-			return fmt.Errorf("there is no contact %s", n)
-		}
-	}
-	if a.Task != "" && !slices.ContainsFunc(d.Tasks, func(t Task) bool { return !t.Template && t.Name == a.Task }) {
-		return d.noTask(a.Task)
-	}
-	if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Passive && t.Name == a.Task }) {
-		return fmt.Errorf("the task %s is passive: there is nothing to run", a.Task)
-	}
-	for _, t := range a.Tasks {
-		if err := Glob(t); err != nil {
-			return err
-		}
-	}
-	for _, h := range a.Hosts {
-		if err := checkHostWord(h); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func checkHostWord(w string) error {

@@ -17,7 +17,8 @@ func (c *carrier) makeContacts() {
 		name := c.people.give(o.Name(), o.Name())
 		c.renamed(o, "contact", o.Name(), name)
 		e.set("name", name)
-		c.take(o, "contact_name", "contactgroups")
+		// Of what a contact wants to be told counts also where nothing would be told.
+		c.take(o, "contact_name", "contactgroups", "service_notification_options", "service_notifications_enabled", "host_notification_options", "host_notifications_enabled")
 		mail, _ := o.Get("email")
 		if !c.byMail(o) {
 			c.leftOut[o] = true
@@ -356,10 +357,11 @@ func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task,
 	if hasLast && last.Text != "0" {
 		c.list("last_notification", last, "an escalation here goes on until somebody acknowledges the problem, or it is over", "")
 	}
-	c.note(o.Pos, o.Type, "who was told first is told on, beside those of the escalation", "")
 	interval := 30 * c.unit
 	if v, ok := inherited(s, h, "notification_interval"); ok {
-		interval, _ = c.every(v.Text)
+		if d, fine := c.every(v.Text); fine {
+			interval = d
+		}
 	}
 	var delay time.Duration
 	if v, ok := s.Get("first_notification_delay"); ok {
@@ -370,6 +372,11 @@ func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task,
 		c.list("first_notification", first, "it is no number", "the escalation was left out")
 		return
 	}
+	if n > 1 && interval == 0 {
+		c.list("first_notification", first, "notification_interval is 0, so Nagios tells once and never comes to it", "the escalation was left out")
+		return
+	}
+	c.note(o.Pos, o.Type, "who was told first is told on, beside those of the escalation", "")
 	v, has := o.Get("escalation_options")
 	opts := letters(v.Text, "w,u,c,r,d,f", !has)
 	again := interval

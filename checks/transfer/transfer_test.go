@@ -406,6 +406,69 @@ define command {
 	}
 }
 
+const escalating = `
+define command {
+	command_name by-mail
+	command_line mail $CONTACTEMAIL$
+	}
+define contact {
+	contact_name alice
+	email alice@example.org
+	service_notification_options w,u,c,r
+	host_notification_options d,r
+	service_notification_commands by-mail
+	}
+define contact {
+	contact_name boss
+	email boss@example.org
+	service_notification_options c,r
+	host_notification_options d,r
+	service_notification_commands by-mail
+	}
+define command {
+	command_name c
+	command_line x
+	}
+define host {
+	host_name web1
+	}
+define service {
+	host_name web1
+	service_description load
+	check_command c
+	contacts alice
+	notification_interval 0
+	}
+define serviceescalation {
+	host_name web1
+	service_description load
+	contacts boss
+	first_notification FIRST
+	}
+`
+
+// TestWhatIsToldOnceIsNotEscalated: with an interval of 0 there is no second notification. Who is of the first one is told at once.
+func TestWhatIsToldOnceIsNotEscalated(t *testing.T) {
+	for first, want := range map[string]int{"1": 2, "2": 1} {
+		r, c := source(t, strings.ReplaceAll(escalating, "FIRST", first))
+		if len(c.Rules) != want {
+			t.Errorf("an escalation from notification %s on: %d actions, want %d\n%s", first, len(c.Rules), want, r.YAML)
+		}
+		note := "a.cfg:38: first_notification 2: notification_interval is 0, so Nagios tells once and never comes to it; the escalation was left out"
+		if told := strings.Contains(notes(r, "."), note); told != (first == "2") {
+			t.Errorf("of an escalation from notification %s on is told:\n%s", first, notes(r, "."))
+		}
+	}
+}
+
+// TestOptionsOfAContactAreKnown: also of one who is told of services alone.
+func TestOptionsOfAContactAreKnown(t *testing.T) {
+	r, _ := source(t, strings.ReplaceAll(escalating, "FIRST", "1"))
+	if got := notes(r, "."); strings.Contains(got, "not known what it means") {
+		t.Error(got)
+	}
+}
+
 // FuzzFromNagios: whatever objects say, what is made of them is right, and each attribute has a fate.
 func FuzzFromNagios(f *testing.F) {
 	// Short ones: the fuzzer spends its time on making long ones shorter.

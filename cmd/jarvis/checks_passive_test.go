@@ -45,6 +45,8 @@ checks:
 		{alice, path, `{"status": "2", "output": "the tape\nis full", "perfdata": "free=0;;1:"}`, "night 1", 200, `"attempt":1`},
 		{alice, path, `{"status": "1"}`, "night 1", 400, "came with another result before"},
 		{alice, path, `{"status": "critical", "output": "the tape is full|free=0"}`, "night 2", 200, `"attempt":2`},
+		{alice, path, `{"status": 2, "output": "the tape is full"}`, "", 200, `"attempt":3`}, // a number, as exit codes are
+		{alice, path, `{"status": 2.5}`, "", 400, `\"2.5\" is no status`},
 		{alice, path, `{"status": "critical", "at": "3h"}`, "", 400, "is more than 1h ago"},
 		{alice, "/v1/checks/odin/backup", `{"status": "ok"}`, "", 404, "declared for other hosts"},
 	} {
@@ -56,10 +58,10 @@ checks:
 			t.Errorf("%s %s: %d %s, want %d with %s", x.body, x.key, code, text, x.code, x.want)
 		}
 	}
-	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 2 || !strings.Contains(text, `"perfdata":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
+	if code, _, text := s.call(t, "GET", "/v1/checks-results?task=backup", alice, ""); code != 200 || strings.Count(text, `"task":"backup"`) != 3 || !strings.Contains(text, `"perfdata":"free=0;;1:"`) || !strings.Contains(text, `"long":"is full"`) {
 		t.Error(code, text)
 	}
-	for host, want := range map[string]string{"printer": `OK host on printer, for \S+: it answers pings in \S+`, "gone": `CRITICAL host on gone.*: dial tcp 127.0.0.1:1: connect: connection refused`} { // no SSH is asked, and no key need be known
+	for host, want := range map[string]string{"printer": `OK host on printer, for \S+: it answers pings in \S+`, "gone": `CRITICAL host on gone.*: 127.0.0.1:1: connection refused`} { // no SSH is asked, and no key need be known
 		if code, out, errs := jarvis(t, "", "--config", conf, "check", "run", "host", "on", host); code != 0 || !regexp.MustCompile(want).MatchString(out) {
 			t.Error(code, out, errs)
 		}

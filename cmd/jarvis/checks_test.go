@@ -256,7 +256,7 @@ actions:
 	}
 	s.hear(`PRIVMSG #ops :flag is CRITICAL on 3 hosts: web\[1-3\]\. .checks flag.`)
 	heard("CRITICAL flag web1 problem")
-	s.ask("checks", `3 of 6 checks are not OK on 3 hosts`)
+	s.ask("checks", `3 of 6 checks on 3 hosts are not OK`)
 	s.hear(`alice: CRITICAL flag on web1, for .*: FLAG a  b; \$\(reboot\) - red`)
 	s.ask("ack flag on @web for 2h because I am painting", `I say no more of flag on web1, flag on web2, flag on web3 until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+ or until it is OK`)
 	s.ask("check show flag on web2", `CRITICAL flag on web2, for .* \(acknowledged by alice: I am painting\): FLAG`)

@@ -34,6 +34,9 @@ func (c configCheck) Run(ctx context.Context, t *term) error {
 	for _, l := range conf.Unreachable() {
 		_, _ = fmt.Fprintln(t.out, "people: "+l)
 	}
+	for _, l := range conf.Doubts() {
+		_, _ = fmt.Fprintln(t.out, "warning: "+l)
+	}
 	if conf.Empty() {
 		_, _ = fmt.Fprintln(t.out, file+" is empty: everything is by default, and nobody may do anything")
 	} else {

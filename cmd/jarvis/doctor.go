@@ -114,6 +114,9 @@ func (d *doctor) config() {
 	for _, l := range conf.Unreachable() {
 		d.note("people", "%s", l)
 	}
+	for _, l := range conf.Doubts() {
+		d.note("checks", "%s", l)
+	}
 }
 
 // data looks at the folder, what must be in it, and whose it is.

@@ -74,7 +74,7 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 		return out, conf.Wrong(err)
 	}
 	if err := a.checks.Reload(ctx, conf.Checks); err != nil {
-		return out, conf.Wrong(mistake.At("checks", ": %v", err))
+		return out, conf.Wrong(mistake.Move(err, "checks", "checks"))
 	}
 	if err := a.access.SetPeople(conf.Persons()); err != nil {
 		return out, conf.Wrong(err)

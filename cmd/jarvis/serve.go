@@ -79,6 +79,9 @@ func (c *serveCmd) Run(ctx context.Context, t *term) error {
 	if len(fronts) == 0 {
 		j.Info("no chat is configured; the command line works all the same")
 	}
+	if text := conf.Untold(); text != "" {
+		j.Warn(text)
+	}
 	r := &reloader{a: a, j: j, file: file, m: m, inUse: conf, empty: conf.Empty()}
 	a.reload = r.reload
 	after, err := a.engine.LastEvent(ctx)

@@ -125,7 +125,7 @@ type helpCmd struct {
 // Run is called by kong.
 func (c *helpCmd) Run(ctx context.Context, t *term, app *kong.Kong) error {
 	t.json = c.JSON
-	if !c.JSON {
+	if !c.JSON && !c.ofWord() {
 		kctx, err := understand(app, append(slices.Clone(c.Args), "--help"))
 		if err != nil {
 			return err
@@ -137,5 +137,10 @@ func (c *helpCmd) Run(ctx context.Context, t *term, app *kong.Kong) error {
 	if err != nil {
 		return err
 	}
-	return t.answer(true, command.Said(a))
+	return t.answer(c.JSON, command.Said(a))
+}
+
+// ofWord reports whether one word of a verb is asked for, as in help task retry, of which the verb's own help would tell all.
+func (c *helpCmd) ofWord() bool {
+	return len(c.Args) == 2 && slices.ContainsFunc(command.Verbs(), func(v command.Verb) bool { return v.Name == c.Args[0] && v.Words != nil })
 }

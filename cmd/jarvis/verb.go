@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -134,7 +135,11 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
 	var err error
 	if namesFile(c.verb, c.Args) {
-		if req.File, err = readClipboard(fileAmong(c.verb, c.Args), t.in); err != nil {
+		read := readClipboard
+		if !takesFile(c.verb) { // a definition, of which its own verb says what is wrong
+			read = readDefinition
+		}
+		if req.File, err = read(fileAmong(c.verb, c.Args), t.in); err != nil {
 			return err
 		}
 	}
@@ -211,8 +216,30 @@ func ask(ctx context.Context, cl *web.Client, req web.CommandRequest, v command.
 // readClipboard reads a file, or standard input for "-". It is checked here already, so that a file with a slip in it
 // is refused with its own name.
 func readClipboard(name string, stdin io.Reader) ([]byte, error) {
-	var b []byte
-	var err error
+	b, err := readWhole(name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	if name == "-" {
+		name = "standard input"
+	}
+	if _, err := clipboard.Parse(b); err != nil {
+		return nil, &command.UserError{Msg: name + ": " + err.Error(), Kind: command.ErrUsage}
+	}
+	return b, nil
+}
+
+// readDefinition reads a definition of `check define`; the server says what is wrong with it, but of nothing it is told nothing.
+func readDefinition(name string, stdin io.Reader) ([]byte, error) {
+	b, err := readWhole(name, stdin)
+	if err == nil && len(bytes.TrimSpace(b)) == 0 {
+		err = &command.UserError{Msg: name + " is empty", Hint: "a definition has the keys of jarvis.yaml, as in {command: check_disk -w 10%}", Kind: command.ErrUsage}
+	}
+	return b, err
+}
+
+// readWhole reads a file, or standard input for "-".
+func readWhole(name string, stdin io.Reader) (b []byte, err error) {
 	if name == "-" {
 		b, err = io.ReadAll(io.LimitReader(stdin, clipboard.MaxBytes+1))
 		name = "standard input"
@@ -225,9 +252,6 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 			err = perr.Err
 		}
 		return nil, &command.UserError{Msg: fmt.Sprintf("can not read %s: %v", name, err), Kind: command.ErrNotFound}
-	}
-	if _, err := clipboard.Parse(b); err != nil {
-		return nil, &command.UserError{Msg: name + ": " + err.Error(), Kind: command.ErrUsage}
 	}
 	return b, nil
 }

@@ -14,20 +14,38 @@ import (
 
 // One is one thing that is wrong.
 type One struct {
-	Key string // as in workers.dns.zones.prod.example.server, people[2].roles; the entries of a list count from 0
-	Msg string // follows the key: "is 99999; it must be …"
+	Key  string // as in workers.dns.zones.prod.example.server, people[2].roles; the entries of a list count from 0
+	Msg  string // follows the key: "is 99999; it must be …"
+	File string // another file than jarvis.yaml, in which Key is; "": that one
+	Line int    // of that file; 0: it is not known
 }
 
-func (o *One) Error() string {
-	if strings.HasPrefix(o.Msg, ":") {
+// Text gives what is wrong, without the file.
+func (o *One) Text() string {
+	switch {
+	case o.Key == "":
+		return strings.TrimPrefix(o.Msg, ": ")
+	case strings.HasPrefix(o.Msg, ":"):
 		return o.Key + o.Msg
 	}
 	return strings.TrimSpace(o.Key + " " + o.Msg)
 }
 
+func (o *One) Error() string {
+	switch {
+	case o.File == "" && o.Line > 0:
+		return fmt.Sprintf("line %d: %s", o.Line, o.Text())
+	case o.File == "":
+		return o.Text()
+	case o.Line > 0:
+		return fmt.Sprintf("%s, line %d: %s", o.File, o.Line, o.Text())
+	}
+	return o.File + ": " + o.Text()
+}
+
 // At gives one mistake as an error. What it says begins with a verb, or with a colon.
 func At(key, format string, args ...any) error {
-	return &One{key, fmt.Sprintf(format, args...)}
+	return &One{Key: key, Msg: fmt.Sprintf(format, args...)}
 }
 
 // List gathers what is wrong. Its zero value is nothing.
@@ -61,15 +79,15 @@ func All(err error, key string) []*One {
 		}
 		return out
 	}
-	return []*One{{key, ": " + err.Error()}}
+	return []*One{{Key: key, Msg: ": " + err.Error()}}
 }
 
 // Move gives the mistakes with their keys moved: what begins with from begins with to.
 func Move(err error, from, to string) error {
 	var out List
 	for _, o := range All(err, from) {
-		if rest, ok := strings.CutPrefix(o.Key, from); ok {
-			o = &One{to + rest, o.Msg}
+		if rest, ok := strings.CutPrefix(o.Key, from); ok && o.File == "" {
+			o = &One{Key: to + rest, Msg: o.Msg}
 		}
 		out = append(out, o)
 	}

@@ -3,7 +3,7 @@
 //
 //	bytes ──► Line, Text ──► valid UTF-8 that moves no cursor, hides no character and turns no direction
 //
-// It does not shorten, mask or quote: who stores a line bounds it. It starts no goroutine and keeps no state.
+// Cleaning does not shorten, mask or quote: who stores a line bounds it (Clip). It starts no goroutine and keeps no state.
 package plain
 
 import (

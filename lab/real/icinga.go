@@ -71,7 +71,7 @@ object CheckerComponent "checker" { }
 		if err != nil {
 			return nil, err
 		}
-		conf += text
+		conf += text + fmt.Sprintf("object ApiUser %q { password = %q; permissions = [ \"actions/*\", \"objects/query/*\" ] }\n", player, i.Password)
 	}
 	args := []string{"daemon", "-c", filepath.Join(dir, "icinga2.conf"), "-DPidPath=" + dir + "/icinga.pid", "-DRunAsUser=nagios", "-DRunAsGroup=nagios"}
 	for k, sub := range map[string]string{"DataDir": "data", "CacheDir": "cache", "LogDir": "log", "InitRunDir": "run", "SpoolDir": "spool"} {
@@ -149,6 +149,47 @@ func (i *Icinga) Depth(ctx context.Context, host string) (int, error) {
 		return 0, fmt.Errorf("Icinga has %d hosts %s", len(out.Results), host)
 	}
 	return int(out.Results[0].Attrs.Depth), nil
+}
+
+// player is who may do all things, where more objects are.
+const player = "player"
+
+// Act does something, as "schedule-downtime", where StartIcingaWith was given more objects. It fails when there is nothing to which that was done.
+func (i *Icinga) Act(ctx context.Context, action string, body map[string]any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.URL+"/v1/actions/"+action, bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(player, i.Password)
+	req.Header.Set("Accept", "application/json")
+	resp, err := i.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var out struct {
+		Status  string
+		Results []struct {
+			Code   float64
+			Status string
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return fmt.Errorf("Icinga's answer to %s: %w", action, err)
+	}
+	if len(out.Results) == 0 {
+		return fmt.Errorf("Icinga did %s to nothing: %s", action, out.Status)
+	}
+	for _, r := range out.Results {
+		if r.Code < 200 || r.Code > 299 {
+			return fmt.Errorf("Icinga did not %s: %s", action, r.Status)
+		}
+	}
+	return nil
 }
 
 // Standing is how something stands, as Icinga sees it.

@@ -6,13 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	godns "github.com/miekg/dns"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 // wanted gives the records that the clipboard asks for at the host's own name, by type.
@@ -59,22 +59,15 @@ func wanted(c *clipboard.Clipboard, fqdn string, wish wishes) (map[uint16][]godn
 	return want, addrs, nil
 }
 
-// sshfp gives the fingerprint records of one host key: RFC 4255, RFC 6594 (ECDSA, SHA-256), RFC 7479 (Ed25519).
+// sshfp gives the fingerprint records of one host key (RFC 4255); none when SSHFP has no number for it.
 func sshfp(hdr godns.RR_Header, line string) ([]godns.RR, error) {
 	k, _, _, _, err := gossh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
 		return nil, fmt.Errorf("%q in hostkeys is not a host key", line)
 	}
-	var algo uint8
-	switch {
-	case k.Type() == gossh.KeyAlgoRSA:
-		algo = 1
-	case strings.HasPrefix(k.Type(), "ecdsa-"):
-		algo = 3
-	case k.Type() == gossh.KeyAlgoED25519:
-		algo = 4
-	default:
-		return nil, nil // SSHFP has no number for it
+	algo := remote.SSHFPAlgorithm(k)
+	if algo == 0 {
+		return nil, nil
 	}
 	s1, s256 := sha1.Sum(k.Marshal()), sha256.Sum256(k.Marshal())
 	return []godns.RR{

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"sync"
 	"time"
 
@@ -30,6 +29,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
@@ -116,13 +116,9 @@ func (w *Worker) connect(ctx context.Context) (*vim25.Client, error) {
 		defer cancel()
 		sc := soap.NewClient(w.url, w.cfg.Insecure)
 		if w.cfg.CA != "" {
-			pem, err := os.ReadFile(w.cfg.CA)
+			pool, err := cafile.Pool("workers.esx.ca", w.cfg.CA)
 			if err != nil {
-				return nil, pipeline.Permanent(fmt.Errorf("read workers.esx.ca: %w", err))
-			}
-			pool := x509.NewCertPool()
-			if !pool.AppendCertsFromPEM(pem) {
-				return nil, pipeline.Permanentf("workers.esx.ca (%s) holds no certificate", w.cfg.CA)
+				return nil, pipeline.Permanent(err)
 			}
 			sc.DefaultTransport().TLSClientConfig.RootCAs = pool
 		}

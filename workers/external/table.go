@@ -128,7 +128,7 @@ func (w *Worker) ask(p *program, v stamp) table {
 		}
 		failure, hard = fmt.Sprintf("it gave none (exit code %d), as it did before", e.Code), false
 	default:
-		failure, hard = fmt.Sprintf("exit code %d%s", e.Code, lastLine(errs.b.Bytes())), false
+		failure, hard = fmt.Sprintf("exit code %d%s", e.Code, spoken(errs.b.Bytes())), false
 	}
 	switch {
 	case p.good != nil:
@@ -218,7 +218,7 @@ var taskRE = pattern.New(`^[a-z][a-z0-9_]*$`)
 func parseTable(module string, b []byte) ([]row, error) {
 	var rows []row
 	if err := yaml.Load(b, &rows, yaml.WithKnownFields()); err != nil {
-		return nil, fmt.Errorf("the table is not a list of {name, doc, needs, gives, timeout, resume, undo}: %s", plain.Line(strings.Join(strings.Fields(err.Error()), " ")))
+		return nil, fmt.Errorf("the table is not a list of {name, doc, needs, gives, timeout, resume, undo}: %s", plain.Line(plain.Joined(err.Error())))
 	}
 	if rows == nil {
 		rows = []row{}
@@ -262,11 +262,10 @@ func parseTimeout(s string) (time.Duration, error) {
 	return d, err
 }
 
-// lastLine gives what was said last, after a colon.
-func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if l := strings.TrimSpace(lines[len(lines)-1]); l != "" {
-		return ": " + strings.ToValidUTF8(l[:min(len(l), 300)], "")
+// spoken gives what was said last, after a colon.
+func spoken(b []byte) string {
+	if l := plain.Last(string(b), ""); l != "" {
+		return ": " + plain.Clip(strings.ToValidUTF8(l, ""), 300)
 	}
 	return ""
 }

@@ -25,6 +25,7 @@ func (w *Worker) driftDeployKey(ctx context.Context, c *clipboard.Clipboard) ([]
 		if err != nil {
 			return nil, err
 		}
+		co.close()
 		if withoutComment(co.key) != withoutComment(key) {
 			add("at gitolite, "+w.user(in)+",", gone(co.key))
 		}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -15,43 +15,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-billy/v5"
-	"github.com/go-git/go-billy/v5/memfs"
-	"github.com/go-git/go-billy/v5/util"
-	"github.com/go-git/go-git/v5"
-	"github.com/go-git/go-git/v5/plumbing/object"
-	gogitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
-	"github.com/go-git/go-git/v5/storage/memory"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
-	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/gitcmd"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
-
-// login is go-git's AuthMethod with our key and a verified host key.
-type login struct {
-	user   string
-	signer gossh.Signer
-	known  *remote.KnownHosts
-	addr   string
-	alarm  error // why the host's key was refused
-}
-
-var _ gogitssh.AuthMethod = (*login)(nil)
-
-func (l *login) Name() string   { return "jarvis-public-key" }
-func (l *login) String() string { return l.user }
-
-func (l *login) ClientConfig() (*gossh.ClientConfig, error) {
-	check := func(_ string, _ net.Addr, key gossh.PublicKey) error {
-		l.alarm = guard.Call(func() error { return l.known.Check(l.addr, key) }) // in a goroutine of the library's
-		return l.alarm
-	}
-	return &gossh.ClientConfig{User: l.user, Auth: []gossh.AuthMethod{gossh.PublicKeys(l.signer)}, HostKeyCallback: check,
-		HostKeyAlgorithms: l.known.Algorithms(l.addr), Timeout: 20 * time.Second}, nil
-}
 
 // knownHosts gives what is known of the git host's key, and the file in which it is to be written down.
 func (w *Worker) knownHosts(ctx context.Context) (*remote.KnownHosts, string, error) {
@@ -67,29 +38,41 @@ func (w *Worker) knownHosts(ctx context.Context) (*remote.KnownHosts, string, er
 	return k, file, nil
 }
 
-func (w *Worker) login(known *remote.KnownHosts, file string) (*login, error) {
-	u, err := url.Parse(w.cfg.Gitolite.Admin)
+// connect logs in at the git host, whose key is verified.
+func (w *Worker) connect(ctx context.Context) (*remote.Client, error) {
+	known, file, err := w.knownHosts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	port := u.Port()
-	if port == "" {
-		port = "22"
+	u, err := url.Parse(w.cfg.Gitolite.Admin)
+	if err != nil {
+		return nil, pipeline.Permanent(err)
 	}
-	l := &login{user: u.User.Username(), signer: w.cfg.Signer, known: known, addr: net.JoinHostPort(u.Hostname(), port)}
-	if l.known.Algorithms(l.addr) == nil {
-		return nil, fmt.Errorf("the key of the git host %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", l.addr, file)
+	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "22"))
+	if known.Algorithms(addr) == nil {
+		return nil, pipeline.Permanentf("the key of the git host %s is not known; add it to %s, as ssh-keyscan prints it, after checking it", addr, file)
 	}
+	signer := w.cfg.Signer
 	if w.cfg.Gitolite.Key != "" {
 		b, err := os.ReadFile(w.cfg.Gitolite.Key)
 		if err != nil {
-			return nil, fmt.Errorf("read workers.keys.gitolite.key: %w", err)
+			return nil, pipeline.Permanentf("read workers.keys.gitolite.key: %w", err)
 		}
-		if l.signer, err = gossh.ParsePrivateKey(b); err != nil {
-			return nil, fmt.Errorf("workers.keys.gitolite.key (%s): %w", w.cfg.Gitolite.Key, err)
+		if signer, err = gossh.ParsePrivateKey(b); err != nil {
+			return nil, pipeline.Permanentf("workers.keys.gitolite.key (%s): %w", w.cfg.Gitolite.Key, err)
 		}
 	}
-	return l, nil
+	conn, err := remote.Dial(ctx, remote.Target{Addr: addr, User: u.User.Username(), HostKeys: known, Signers: []gossh.Signer{signer}, Timeout: 20 * time.Second})
+	var wrong *remote.HostKeyError
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, remote.ErrRefused):
+		return nil, pipeline.Permanentf("the git host %s does not take our key; give it %s", addr, w.cfg.PublicKey)
+	case errors.As(err, &wrong), errors.Is(err, remote.ErrUnknownHost):
+		return nil, pipeline.Permanent(err)
+	}
+	return nil, fmt.Errorf("the git host %s: %w", addr, err)
 }
 
 // user is gitolite's name for the host.
@@ -145,35 +128,73 @@ func (w *Worker) ours(ctx context.Context, c *clipboard.Clipboard, in clipboard.
 // errForeign: the key that is there is not the host's.
 var errForeign = errors.New("nothing is written")
 
-// checkout is the admin repository in memory, with the key that is there under a host's name, "" for none.
+// checkout is a copy of the admin repository, with the key that is there under a host's name, "" for none.
 type checkout struct {
-	auth *login
-	repo *git.Repository
-	tree billy.Filesystem
-	name string // of the key's file
-	key  string
+	conn   *remote.Client
+	url    *url.URL
+	repo   gitcmd.Repo
+	branch string // what is pushed to
+	name   string // of the key's file
+	key    string
 }
 
 func (w *Worker) checkout(ctx context.Context, in clipboard.Instance) (*checkout, error) {
-	known, file, err := w.knownHosts(ctx)
-	if err != nil {
+	co := &checkout{name: path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")}
+	if err := w.open(ctx, co); err != nil {
+		co.close()
 		return nil, err
-	}
-	auth, err := w.login(known, file)
-	if err != nil {
-		return nil, pipeline.Permanent(err)
-	}
-	co := &checkout{auth: auth, tree: memfs.New(), name: path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")}
-	if co.repo, err = git.CloneContext(ctx, memory.NewStorage(), co.tree, &git.CloneOptions{URL: w.cfg.Gitolite.Admin, Auth: auth, SingleBranch: true, Tags: git.NoTags}); err != nil {
-		return nil, w.sayGit(auth, "clone", err)
-	}
-	if co.key, err = readFile(co.tree, co.name); err != nil {
-		return nil, fmt.Errorf("read %s: %w", co.name, err)
 	}
 	return co, nil
 }
 
-// gitolite clones the admin repository into memory, asks change for the key that should be there in place of the one
+// open fills a checkout, which is to be closed after an error too.
+func (w *Worker) open(ctx context.Context, co *checkout) (err error) {
+	if co.url, err = url.Parse(w.cfg.Gitolite.Admin); err != nil {
+		return pipeline.Permanent(err)
+	}
+	if co.conn, err = w.connect(ctx); err != nil {
+		return err
+	}
+	if co.repo.Dir, err = os.MkdirTemp("", "jarvis-gitolite-"); err != nil {
+		return err
+	}
+	if err := co.over(ctx, "git-upload-pack", "clone", "--quiet", "--bare", "--depth", "1", "--no-tags", "--", w.cfg.Gitolite.Admin, "."); err != nil {
+		return w.sayGit("clone", err)
+	}
+	if co.branch, err = co.repo.Run(ctx, "symbolic-ref", "HEAD"); err != nil {
+		return err
+	}
+	files, err := co.repo.Files(ctx, []string{"HEAD:" + co.name})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", co.name, err)
+	}
+	co.key = strings.TrimSpace(string(files[0].Text))
+	return nil
+}
+
+func (co *checkout) close() {
+	if co.repo.Dir != "" {
+		_ = os.RemoveAll(co.repo.Dir)
+	}
+	if co.conn != nil {
+		_ = co.conn.Close()
+	}
+}
+
+// over runs a git command that speaks with a service of the git host, over our connection.
+func (co *checkout) over(ctx context.Context, service string, args ...string) error {
+	_, err := co.repo.Over(ctx, func(ctx context.Context, in io.Reader, out io.Writer) error {
+		// gitolite wants the path between quotes; New refuses one that holds any.
+		r, err := co.conn.Run(ctx, remote.Command{Line: service + " '" + co.url.Path + "'", Stdin: in, Output: out})
+		if err == nil && r.Exit != 0 {
+			err = errors.New(plain.Line(strings.TrimSpace(r.Stderr)))
+		}
+		return err
+	}, args...)
+	return err
+}
+
+// gitolite makes a copy of the admin repository, asks change for the key that should be there in place of the one
 // that is ("" for none), and pushes. Somebody else's push meanwhile is an error that the next try cures.
 func (w *Worker) gitolite(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, change func(before string) (string, error)) (changed bool, err error) {
 	w.push.Lock()
@@ -182,57 +203,54 @@ func (w *Worker) gitolite(ctx context.Context, c *clipboard.Clipboard, in clipbo
 	if err != nil {
 		return false, err
 	}
-	tree, name, before := co.tree, co.name, co.key
-	if err := w.ours(ctx, c, in, name, before); err != nil {
+	defer co.close()
+	if err := w.ours(ctx, c, in, co.name, co.key); err != nil {
 		return false, err
 	}
-	after, err := change(before)
-	if err != nil || after == before {
-		return false, err
-	}
-	wt, err := co.repo.Worktree()
-	if err != nil {
+	after, err := change(co.key)
+	if err != nil || after == co.key {
 		return false, err
 	}
 	what := "key of " + in.FQDN
 	if after == "" {
 		what = "no " + what
-		_, err = wt.Remove(name)
-	} else if err = util.WriteFile(tree, name, []byte(after+"\n"), 0o644); err == nil {
-		_, err = wt.Add(name)
 	}
+	commit, err := co.commit(ctx, after, what+"\n\n"+pipeline.FactsOf(ctx).Token+", by "+pipeline.FactsOf(ctx).By+"\n")
 	if err != nil {
-		return false, fmt.Errorf("change %s: %w", name, err)
+		return false, fmt.Errorf("change %s: %w", co.name, err)
 	}
-	who := &object.Signature{Name: "jarvis", Email: "jarvis@localhost", When: time.Now()}
-	if _, err := wt.Commit(what+"\n\n"+pipeline.FactsOf(ctx).Token+", by "+pipeline.FactsOf(ctx).By+"\n", &git.CommitOptions{Author: who, Committer: who}); err != nil {
-		return false, fmt.Errorf("commit %s: %w", name, err)
-	}
-	if err := co.repo.PushContext(ctx, &git.PushOptions{Auth: co.auth}); err != nil {
-		return false, w.sayGit(co.auth, "push to", err)
+	if err := co.over(ctx, "git-receive-pack", "push", "--quiet", "--", w.cfg.Gitolite.Admin, commit+":"+co.branch); err != nil {
+		return false, w.sayGit("push to", err)
 	}
 	return true, nil
 }
 
-// readFile gives a file's content without its last newline; "" when it is not there.
-func readFile(tree billy.Filesystem, name string) (string, error) {
-	b, err := util.ReadFile(tree, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+// commit makes a commit after HEAD in which the file holds another key, or is gone.
+func (co *checkout) commit(ctx context.Context, key, message string) (string, error) {
+	entry := "0 0000000000000000000000000000000000000000\t" + co.name + "\x00" // takes it away (git-update-index(1), --index-info)
+	if key != "" {
+		hash, err := co.repo.Feed(ctx, key+"\n", "hash-object", "-w", "--stdin")
+		if err != nil {
+			return "", err
+		}
+		entry = "100644 " + hash + "\t" + co.name + "\x00"
 	}
-	return strings.TrimSpace(string(b)), err
+	if _, err := co.repo.Run(ctx, "read-tree", "HEAD"); err != nil {
+		return "", err
+	}
+	if _, err := co.repo.Feed(ctx, entry, "update-index", "-z", "--index-info"); err != nil {
+		return "", err
+	}
+	tree, err := co.repo.Run(ctx, "write-tree")
+	if err != nil {
+		return "", err
+	}
+	return co.repo.Feed(ctx, message, "commit-tree", "-p", "HEAD", tree)
 }
 
-// sayGit puts go-git's errors into words.
-func (w *Worker) sayGit(auth *login, what string, err error) error {
-	var key *gossh.ServerAuthError
-	text := err.Error()
-	switch {
-	case auth.alarm != nil:
-		return pipeline.Permanentf("%s %s: %w", what, w.cfg.Gitolite.Admin, auth.alarm)
-	case strings.Contains(text, "unable to authenticate"), errors.As(err, &key):
-		return pipeline.Permanentf("%s %s: the git host does not take our key; give it %s", what, w.cfg.Gitolite.Admin, w.cfg.PublicKey)
-	case strings.Contains(text, "DENIED"), strings.Contains(text, "repository not found"), strings.Contains(text, "authentication required"), strings.Contains(text, "authorization"):
+// sayGit puts into words what git and the git host said.
+func (w *Worker) sayGit(what string, err error) error {
+	if text := err.Error(); strings.Contains(text, "DENIED") || strings.Contains(text, "FATAL: ") && strings.Contains(text, "mis-spelled") {
 		return pipeline.Permanentf("%s %s: gitolite does not let us; our key must be an admin's", what, w.cfg.Gitolite.Admin)
 	}
 	return fmt.Errorf("%s %s: %w", what, w.cfg.Gitolite.Admin, err)

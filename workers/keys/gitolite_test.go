@@ -2,10 +2,13 @@ package keys
 
 import (
 	"context"
+	"crypto/ed25519"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/lab/real"
@@ -34,7 +37,10 @@ func TestTheGitHostIsKnownAsEveryHostIs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := w.checkout(t.Context(), clipboard.Instance{Hostname: "loki", FQDN: "loki"})
+		co, err := w.checkout(t.Context(), clipboard.Instance{Hostname: "loki", FQDN: "loki"})
+		if err == nil {
+			co.close()
+		}
 		return err
 	}
 	if err := clone("elsewhere ssh-ed25519 bad!\n" + string(known)); err != nil {
@@ -45,6 +51,27 @@ func TestTheGitHostIsKnownAsEveryHostIs(t *testing.T) {
 	}
 	if err := clone("elsewhere " + key + "\n"); err == nil || !strings.Contains(err.Error(), "is not known; add it to") {
 		t.Errorf("a stranger: %v", err)
+	}
+	// Known, but not ours to read.
+	if w, err = New(Config{Gitolite: Gitolite{Admin: strings.Replace(g.Admin, "gitolite-admin", "another", 1), Key: g.AdminKey, KnownHosts: file}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := clone(string(known)); !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "gitolite does not let us; our key must be an admin's") {
+		t.Errorf("a repository that is not ours: %v", err)
+	}
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w, err = New(Config{Gitolite: Gitolite{Admin: g.Admin, KnownHosts: file}, Signer: signer, PublicKey: "ssh-ed25519 AAAA jarvis"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := clone(string(known)); !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "does not take our key; give it ssh-ed25519 AAAA jarvis") {
+		t.Errorf("a key that nobody knows: %v", err)
 	}
 }
 
@@ -78,6 +105,7 @@ func TestTwoHostsOfOneShortName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer co.close()
 		return co.key
 	}
 	prod := host("web1.prod.example", prodKey)

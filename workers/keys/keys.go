@@ -66,7 +66,7 @@ func New(cfg Config) (*Worker, error) {
 	var wrong mistake.List
 	if cfg.Gitolite.Admin != "" {
 		u, err := url.Parse(cfg.Gitolite.Admin)
-		if err != nil || u.Scheme != "ssh" || u.Host == "" || u.User == nil {
+		if err != nil || u.Scheme != "ssh" || u.Host == "" || u.User == nil || strings.ContainsAny(u.Path, "'\"\\\n") {
 			wrong.At("workers.keys.gitolite.admin", "is %q; it must be like ssh://git@git.example.org/gitolite-admin", cfg.Gitolite.Admin)
 		}
 	}

@@ -12,9 +12,11 @@ import (
 func (w *Worker) Probe(ctx context.Context) (string, error) {
 	var said []string
 	if w.cfg.Gitolite.Admin != "" {
-		if _, err := w.checkout(ctx, clipboard.Instance{Hostname: "jarvis-check", FQDN: "jarvis-check.invalid"}); err != nil {
+		co, err := w.checkout(ctx, clipboard.Instance{Hostname: "jarvis-check", FQDN: "jarvis-check.invalid"})
+		if err != nil {
 			return "", err
 		}
+		co.close()
 		said = append(said, w.cfg.Gitolite.Admin+" can be read")
 	}
 	if w.cfg.GitHub.Token != "" {

@@ -9,19 +9,18 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -77,15 +76,8 @@ func New(cfg Config) (*Worker, error) {
 		wrong.At("workers.ldap", "would send its password in clear: set start_tls: true, or an ldaps:// url")
 	}
 	w := &Worker{cfg: cfg, host: u.Host, tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
-	if cfg.CA != "" {
-		pem, err := os.ReadFile(cfg.CA)
-		if err != nil {
-			wrong.At("workers.ldap.ca", "cannot be read: %v", err)
-		}
-		w.tls.RootCAs = x509.NewCertPool()
-		if err == nil && !w.tls.RootCAs.AppendCertsFromPEM(pem) {
-			wrong.At("workers.ldap.ca", "(%s) holds no certificate", cfg.CA)
-		}
+	if w.tls.RootCAs, err = cafile.Pool("workers.ldap.ca", cfg.CA); err != nil {
+		wrong.Add(err)
 	}
 	if err := wrong.Err(); err != nil {
 		return nil, err

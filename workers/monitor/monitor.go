@@ -19,12 +19,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -155,16 +156,11 @@ func newClient(key, base, user string, password clipboard.Secret, ca string) (*c
 		return nil, mistake.At(key+".url", "would send its password in clear: use https")
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, mistake.At(key+".ca", "cannot be read: %v", err)
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, mistake.At(key+".ca", "(%s) holds no certificate", ca)
-		}
+	pool, err := cafile.Pool(key+".ca", ca)
+	if err != nil {
+		return nil, err
 	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return &client{name: u.Host, base: strings.TrimSuffix(base, "/"), user: user, password: password, http: &http.Client{Transport: t, Timeout: 20 * time.Second}}, nil
 }
 
@@ -222,7 +218,7 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (st
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return resp.StatusCode, fmt.Errorf("%s says %s", c.name, resp.Status)
 	case resp.StatusCode >= 400:
-		return resp.StatusCode, pipeline.Permanentf("%s refused: %s: %s", c.name, resp.Status, oneLine(b))
+		return resp.StatusCode, pipeline.Permanentf("%s refused: %s: %s", c.name, resp.Status, plain.Clip(plain.Joined(string(b)), 200))
 	}
 	if out != nil {
 		if err := json.Unmarshal(b, out); err != nil {
@@ -230,9 +226,4 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (st
 		}
 	}
 	return resp.StatusCode, nil
-}
-
-func oneLine(b []byte) string {
-	s := strings.Join(strings.Fields(string(b)), " ")
-	return s[:min(len(s), 200)]
 }
