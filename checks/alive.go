@@ -21,20 +21,20 @@ const (
 )
 
 // askAlive finds out whether a host is up that says by what: a ping, or a port.
-func (m *Monitor) askAlive(ctx context.Context, j job) outcome {
+func (b *prober) askAlive(ctx context.Context, j job) outcome {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, aliveWithin)
 	defer cancel()
-	out := m.askAt(ctx, j)
+	out := b.askAt(ctx, j)
 	out.took = time.Since(began)
 	return out
 }
 
-func (m *Monitor) askAt(ctx context.Context, j job) outcome {
+func (b *prober) askAt(ctx context.Context, j job) outcome {
 	if j.alive.By == model.ByNothing {
 		return outcome{stdout: "nobody asks whether it is up (alive: none)"}
 	}
-	target, err := m.target(ctx, j.where)
+	target, err := b.way(ctx, j.where)
 	if err != nil {
 		return outcome{unreachable: true, text: model.OneLine(err)}
 	}

@@ -2,12 +2,74 @@ package checks
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 
 	"github.com/jarvisops/jarvis/store"
 )
 
+// write writes a batch in one transaction, and now and then that this server works; also is written in the same one.
+func (l *ledger) write(ctx context.Context, batch []settled, also func(store.Tx) error) (err error) {
+	at := l.now()
+	now := at.UnixMilli()
+	alive := l.aliveDue()
+	if alive {
+		defer func() {
+			if err == nil {
+				l.noted = at
+			}
+		}()
+	}
+	states := make([]string, len(batch))
+	for i := range batch {
+		b, err := json.Marshal(batch[i].stand)
+		if err != nil {
+			return err
+		}
+		states[i] = string(b)
+	}
+	return l.db.Write(ctx, func(tx store.Tx) error {
+		if alive {
+			if err := setMark(ctx, tx, markAlive, now); err != nil {
+				return err
+			}
+		}
+		write := l.storeEach
+		if l.shared {
+			write = l.storeTogether
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		if err := write(ctx, tx, batch, states); err != nil {
+			return err
+		}
+		for i := range batch {
+			s := &batch[i]
+			if s.f != nil {
+				for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
+					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
+						return err
+					}
+				}
+			}
+			for _, e := range s.events {
+				if _, err := e.put(ctx, tx, now); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// aliveDue: with other nodes, each one's row says until when it lived.
+func (l *ledger) aliveDue() bool { return !l.shared && l.now().Sub(l.noted).Abs() >= alivePeriod }
+
 // storeEach writes a batch row by row: SQLite has its statements prepared.
-func (m *Monitor) storeEach(ctx context.Context, tx store.Tx, batch []settled, states []string) error {
+func (l *ledger) storeEach(ctx context.Context, tx store.Tx, batch []settled, states []string) error {
 	var stale []int64
 	for i := range batch {
 		s := &batch[i]
@@ -18,7 +80,7 @@ func (m *Monitor) storeEach(ctx context.Context, tx store.Tx, batch []settled, s
 				return err
 			}
 		}
-		n, err := tx.Exec(ctx, m.sqlState(), states[i], s.p.id, s.p.rev)
+		n, err := tx.Exec(ctx, l.sqlState(), states[i], s.p.id, s.p.rev)
 		if err != nil {
 			return err
 		}
@@ -33,7 +95,7 @@ func (m *Monitor) storeEach(ctx context.Context, tx store.Tx, batch []settled, s
 }
 
 // storeTogether writes a batch with two statements: over a network each one is a journey.
-func (m *Monitor) storeTogether(ctx context.Context, tx store.Tx, batch []settled, states []string) error {
+func (l *ledger) storeTogether(ctx context.Context, tx store.Tx, batch []settled, states []string) error {
 	// Followers wait for those who write now, so that no id becomes visible behind them.
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock_shared(?)", int64(resultsGate)); err != nil {
 		return err
@@ -55,7 +117,7 @@ func (m *Monitor) storeTogether(ctx context.Context, tx store.Tx, batch []settle
 		r.status, r.soft, r.quiet, r.exit = append(r.status, int64(s.j.status)), append(r.soft, soft), append(r.quiet, quiet), append(r.exit, int64(f.out.code()))
 		r.sig, r.line, r.long, r.perf = append(r.sig, f.out.signal), append(r.line, s.j.line), append(r.long, s.j.long), append(r.perf, s.j.perf)
 	}
-	rows, err := tx.Query(ctx, "UPDATE check_pairs SET state = v.state, rev = check_pairs.rev + 1, tx = "+m.sqlTx()+` FROM unnest(?::bigint[], ?::text[], ?::bigint[]) AS v (id, state, rev)
+	rows, err := tx.Query(ctx, "UPDATE check_pairs SET state = v.state, rev = check_pairs.rev + 1, tx = "+l.sqlTx()+` FROM unnest(?::bigint[], ?::text[], ?::bigint[]) AS v (id, state, rev)
 		WHERE check_pairs.id = v.id AND check_pairs.rev = v.rev RETURNING v.id`, ids, states, revs)
 	if err != nil {
 		return err
@@ -106,12 +168,12 @@ func (s *settled) marks() (soft, quiet int64) {
 const resultsGate = 0x6a617276_7302
 
 // settledUpTo gives an id up to which every result that there will be is there. With one writer that is the last.
-func (m *Monitor) settledUpTo(ctx context.Context) (id int64, err error) {
+func (l *ledger) settledUpTo(ctx context.Context) (id int64, err error) {
 	const last = "SELECT COALESCE(MAX(id), 0) FROM check_results"
-	if m.alone {
-		return id, m.DB.QueryRow(ctx, last).Scan(&id)
+	if !l.shared {
+		return id, l.db.QueryRow(ctx, last).Scan(&id)
 	}
-	return id, m.DB.Write(ctx, func(tx store.Tx) error {
+	return id, l.db.Write(ctx, func(tx store.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(?)", int64(resultsGate)); err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func benchNodesRecord(b *testing.B) {
 
 	// Each writer has a part of the pairs, as a node has, and writes batches as a node does.
 	var pairs []*pair
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		pairs = append(pairs, p)
 	}
 	slices.SortFunc(pairs, func(a, b *pair) int { return int(a.id - b.id) })
@@ -111,7 +111,7 @@ func benchNodesRecord(b *testing.B) {
 						states[k] = fmt.Sprintf(`{"status":0,"hard":0,"told":0,"attempt":0,"since":"2026-11-27T16:00:00Z","count":%d,"flapping":false,"changed":0,"seen":21,"took":21000000,"exit":0,"line":"LOAD OK - total load average: 0.57, 0.63, 0.65"}`, i)
 					}
 					t := time.Now()
-					if err := db.Write(ctx, func(tx store.Tx) error { return m.storeTogether(ctx, tx, batch, states) }); err != nil {
+					if err := db.Write(ctx, func(tx store.Tx) error { return m.ledger.storeTogether(ctx, tx, batch, states) }); err != nil {
 						b.Error(err)
 						return
 					}

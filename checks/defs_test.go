@@ -91,6 +91,58 @@ func TestForgetWithoutChecks(t *testing.T) {
 	}
 }
 
+// Definitions by themselves: what is right beside the others is written, made to count, and told; what is not leaves all as it is.
+func TestDefinitionsAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "checks.yaml")
+	if err := os.WriteFile(file, []byte("tasks: [{name: disk, command: x}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := &model.Config{Dir: filepath.Dir(file)}
+	counted, told := 0, 0
+	d := definitions{conf: func() *model.Config { return cfg }, count: func(context.Context) error { counted++; return nil }, tell: func() { told++ }}
+	d.tools, _ = recordAlone(t)
+	ctx := t.Context()
+	for _, c := range []struct {
+		name string
+		do   func() error
+		want error
+	}{
+		{"what the file declares", func() error {
+			return d.define(ctx, model.Definition{Kind: model.KindTask, Name: "disk", YAML: "{command: y}"})
+		}, ErrInFile},
+		{"what needs a task that is not there", func() error {
+			return d.define(ctx, model.Definition{Kind: model.KindHostTask, Name: "loads", YAML: "{tasks: [load], hosts: [loki]}"})
+		}, model.ErrInvalid},
+		{"a task", func() error {
+			return d.define(ctx, model.Definition{Kind: model.KindTask, Name: "load", YAML: "{command: x}"})
+		}, nil},
+		{"what needs it", func() error {
+			return d.define(ctx, model.Definition{Kind: model.KindHostTask, Name: "loads", YAML: "{tasks: [load], hosts: [loki]}", By: "alice"})
+		}, nil},
+		{"what another needs goes", func() error { return d.remove(ctx, model.KindTask, "load") }, model.ErrInvalid},
+		{"what is not there goes", func() error { return d.remove(ctx, model.KindTask, "other") }, ErrNotFound},
+		{"what needs it goes", func() error { return d.remove(ctx, model.KindHostTask, "loads") }, nil},
+		{"and the task", func() error { return d.remove(ctx, model.KindTask, "load") }, nil},
+	} {
+		was := counted
+		err := c.do()
+		if !errors.Is(err, c.want) || (err == nil) != (counted == was+1) || told != counted {
+			t.Errorf("%s: %v; counted %d times, told %d times", c.name, err, counted-was, told)
+		}
+	}
+	list, err := d.list(ctx, "")
+	if err != nil || len(list) != 1 || list[0].Name != "disk" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	was := d.stamp()
+	if err := os.WriteFile(file, []byte("tasks: [{name: disk, command: xyz}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d.stamp() == was {
+		t.Error("a file has changed, and nobody sees it")
+	}
+}
+
 // TestNamesThatNothingHas: a running server tells them with file and line, as long as the record has nothing of that name.
 func TestNamesThatNothingHas(t *testing.T) {
 	bubble(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\ncontacts: [{name: ops, channel: \"#ops\"}]\nactions:\n  - name: tell\n    notify: [ops]\n    tasks: [disc, load]\n    hosts: [\"@wb\"]\n", func(t *testing.T, g *ground) {

@@ -1,8 +1,11 @@
 package checks
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/jarvisops/jarvis/checks/model"
 )
 
 const diskProblem = "disk is CRITICAL on loki: full. `check show disk on loki`"
@@ -74,4 +77,74 @@ downtimes: [{name: nightly, hosts: ["lo*"], tasks: [disk], period: backup, becau
 			t.Errorf("%+v", list)
 		}
 	})
+}
+
+// Downtimes by themselves: what is begun counts at once and after a new start, what is ended does not, and others are told.
+func TestDowntimesAlone(t *testing.T) {
+	told := 0
+	d := downtimes{tell: func() { told++ }}
+	var now *time.Time
+	d.tools, now = recordAlone(t)
+	ctx := t.Context()
+	list, err := d.begin(ctx, []Downtime{{Host: "lo*", Until: noon.Add(time.Hour), By: "alice"}, {Task: "disk", From: noon.Add(2 * time.Hour), Until: noon.Add(3 * time.Hour), By: "bob"}})
+	if err != nil || len(list) != 2 || told != 1 {
+		t.Fatalf("%+v, told %d times, %v", list, told, err)
+	}
+	if _, err := d.begin(ctx, []Downtime{{Until: noon.Add(time.Hour)}, {Until: noon}}); !errors.Is(err, model.ErrInvalid) {
+		t.Errorf("one of them ends before it begins: %v", err)
+	}
+	why := func(d *downtimes, host string) bool { return d.why(model.Key{Task: "disk", Host: host}, *now) != "" }
+	again := downtimes{tools: d.tools, tell: d.tell} // of a server that starts now
+	if err := again.read(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		after      time.Duration
+		loki, odin bool
+		left       int
+	}{{0, true, false, 2}, {time.Hour, false, false, 1}, {2 * time.Hour, true, true, 1}, {3 * time.Hour, false, false, 0}} {
+		*now = noon.Add(x.after)
+		for name, d := range map[string]*downtimes{"who began them": &d, "who starts": &again} {
+			if loki, odin, left := why(d, "loki"), why(d, "odin"), len(d.from(*now)); loki != x.loki || odin != x.odin || left != x.left {
+				t.Errorf("after %s %s has loki %t, odin %t, and %d left", x.after, name, loki, odin, left)
+			}
+		}
+	}
+	*now = noon.Add(2 * time.Hour)
+	if x, err := again.end(ctx, list[1].ID); err != nil || x.By != "bob" || why(&again, "odin") || told != 2 {
+		t.Errorf("ended: %+v, told %d times, %v", x, told, err)
+	}
+	if _, err := again.end(ctx, list[1].ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("it is ended a second time: %v", err)
+	}
+	p, err := d.planned(ctx, model.Interval{From: noon, Until: noon.Add(4 * time.Hour)})
+	if err != nil || len(p) != 1 { // the other was ended as it began
+		t.Errorf("%d were planned, %v", len(p), err)
+	}
+}
+
+// A host is quiet while a run works on it, and a moment longer; another run begins that anew.
+func TestDeploymentsAlone(t *testing.T) {
+	var d deployments
+	at := func(after time.Duration, moving map[string]int64, want string) {
+		t.Helper()
+		now := noon.Add(after)
+		d.saw(moving, now)
+		if got := d.why("loki", now); got != want {
+			t.Errorf("after %s: %q, want %q", after, got, want)
+		}
+	}
+	one, two := map[string]int64{"loki": 1}, map[string]int64{"loki": 2, "odin": 3}
+	at(0, nil, "")
+	at(time.Second, one, "run 1 works on it")
+	at(time.Hour, one, "run 1 works on it")
+	ended := "run 1 has just ended on it; problems are told from 2027-01-01 13:02:01 UTC on"
+	at(time.Hour+time.Second, nil, ended)
+	at(time.Hour+time.Minute, nil, ended)
+	at(time.Hour+90*time.Second, two, "run 2 works on it")
+	at(2*time.Hour, nil, "run 2 has just ended on it; problems are told from 2027-01-01 14:02:00 UTC on")
+	at(2*time.Hour+settleDown, nil, "")
+	if len(d.hosts) != 0 {
+		t.Errorf("%d are kept for ever", len(d.hosts))
+	}
 }

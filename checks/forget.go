@@ -35,43 +35,43 @@ func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	now := m.now()
 	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMilli() }
 	ahead := now.Add(day).UnixMilli() // by a clock that was wrong
-	rolled, err := m.mark(ctx, markRollUp)
+	rolled, err := m.ledger.mark(ctx, markRollUp)
 	if err != nil {
 		return err
 	}
-	followed, err := m.mark(ctx, markSpans)
+	followed, err := m.ledger.mark(ctx, markSpans)
 	if err != nil {
 		return err
 	}
 	rolled = min(rolled, followed)
 	keep := m.conf().Keep
 	// Results stand in the order of their time, so the old ones are at the head: no more than a piece of it is read.
-	err = m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE id <= ? ORDER BY id LIMIT ?) AND (at < ? OR at > ?)", rolled, forgetPiece, ago(keep.Results), ahead)
+	err = m.ledger.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE id <= ? ORDER BY id LIMIT ?) AND (at < ? OR at > ?)", rolled, forgetPiece, ago(keep.Results), ahead)
 	if err != nil {
 		return err
 	}
 	for i, d := range []time.Duration{keep.Minutes, keep.Hours, keep.Days} {
-		if err := m.pieces(ctx, "DELETE FROM check_metrics WHERE (pair, label, step, at) IN (SELECT pair, label, step, at FROM check_metrics WHERE step = ? AND at < ? ORDER BY at LIMIT ?)",
+		if err := m.ledger.pieces(ctx, "DELETE FROM check_metrics WHERE (pair, label, step, at) IN (SELECT pair, label, step, at FROM check_metrics WHERE step = ? AND at < ? ORDER BY at LIMIT ?)",
 			int64(rollSteps[i]/time.Second), ago(d), forgetPiece); err != nil {
 			return err
 		}
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_outbox WHERE id IN (SELECT id FROM check_outbox ORDER BY id LIMIT ?) AND done > 0 AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_outbox WHERE id IN (SELECT id FROM check_outbox ORDER BY id LIMIT ?) AND done > 0 AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_notices WHERE id IN (SELECT id FROM check_notices ORDER BY id LIMIT ?) AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_notices WHERE id IN (SELECT id FROM check_notices ORDER BY id LIMIT ?) AND at < ?", forgetPiece, ago(keep.Results)); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_threads WHERE (contact, host, task) IN (SELECT contact, host, task FROM check_threads WHERE at < ? LIMIT ?)", ago(keep.Days), forgetPiece); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_threads WHERE (contact, host, task) IN (SELECT contact, host, task FROM check_threads WHERE at < ? LIMIT ?)", ago(keep.Days), forgetPiece); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_downtimes WHERE id IN (SELECT id FROM check_downtimes WHERE ends < ? ORDER BY id LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_spans WHERE (pair, since) IN (SELECT pair, since FROM check_spans WHERE until < ? LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_spans WHERE (pair, since) IN (SELECT pair, since FROM check_spans WHERE until < ? LIMIT ?)", ago(keep.States), forgetPiece); err != nil {
 		return err
 	}
-	if err := m.pieces(ctx, "DELETE FROM check_given WHERE id IN (SELECT id FROM check_given WHERE at < ? ORDER BY at LIMIT ?)", ago(keepGiven), forgetPiece); err != nil {
+	if err := m.ledger.pieces(ctx, "DELETE FROM check_given WHERE id IN (SELECT id FROM check_given WHERE at < ? ORDER BY at LIMIT ?)", ago(keepGiven), forgetPiece); err != nil {
 		return err
 	}
 	if err := m.forgetPairs(ctx); err != nil {
@@ -87,8 +87,8 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	const round = 100
 	var list []*pair
 	m.mu.Lock()
-	for _, p := range m.pairs {
-		if h := m.hosts[p.Host]; !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.running == 0 && len(h.queue) == 0) {
+	for p := range m.roster.each() {
+		if h := m.roster.host(p.Host); !p.live && !p.busy && len(list) < round && (p.Task != model.HostAnswers || h == nil || h.idle()) {
 			list = append(list, p)
 		}
 	}
@@ -117,28 +117,19 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	return nil
 }
 
-// pieces runs a statement until it finds less than a piece.
-func (m *Monitor) pieces(ctx context.Context, q string, args ...any) error {
-	_, err := m.DB.Pieces(ctx, func(tx store.Tx) (int64, error) { return tx.Exec(ctx, q, args...) })
-	return err
-}
-
 // forgetCount takes away what a check has beyond keep.count; each round looks at a part of the checks, and at all in an hour.
 func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) error {
 	if m.conf().Keep.Count <= 0 {
 		return nil
 	}
 	m.mu.Lock()
-	var ids []int64
-	for id := range m.byID {
-		ids = append(ids, id)
-	}
+	ids := m.roster.allIDs()
 	m.mu.Unlock()
 	slices.Sort(ids) // each round goes on where the last one ended
 	for range min(len(ids)/60+1, len(ids)) {
 		id := ids[*next%len(ids)]
 		*next++
-		if err := m.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE pair = ? AND id <= ? AND id <= (SELECT id FROM check_results WHERE pair = ? ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)",
+		if err := m.ledger.pieces(ctx, "DELETE FROM check_results WHERE id IN (SELECT id FROM check_results WHERE pair = ? AND id <= ? AND id <= (SELECT id FROM check_results WHERE pair = ? ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)",
 			id, rolled, id, m.conf().Keep.Count, forgetPiece); err != nil {
 			return err
 		}

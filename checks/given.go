@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +74,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 		if err != nil {
 			return err
 		}
-		err = m.storeWith(ctx, []settled{s}, func(tx store.Tx) error { return noteGiven(ctx, tx, g, m.now()) })
+		err = m.ledger.write(ctx, []settled{s}, func(tx store.Tx) error { return noteGiven(ctx, tx, g, m.now()) })
 		if ids, stale := isStale(err); stale { // another node wrote its state meanwhile: it is judged again on that
 			if err := m.reread(ctx, ids); err != nil {
 				return err
@@ -92,7 +91,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 			m.due.at(p, p.next(m.now()))
 		}
 		m.mu.Unlock()
-		m.tellNodes(newsStates)
+		m.town.tell(newsStates)
 		return nil
 	}
 }
@@ -101,7 +100,7 @@ func (m *Monitor) give(ctx context.Context, g *Given) error {
 func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.pairs[g.Key]
+	p := m.roster.pair(g.Key)
 	switch {
 	case p == nil || !p.live:
 		return settled{}, m.unknown(g.Key)
@@ -215,7 +214,7 @@ const keepGiven = 7 * day
 
 // beginMissed notes that a passive check should have had a result by now. mu is held.
 func (m *Monitor) beginMissed(p *pair, now time.Time) {
-	if late := now.Sub(p.due); late > smallStep { // this machine slept, or its clock was set: who delivers is given that long
+	if late := now.Sub(p.due()); late > smallStep { // this machine slept, or its clock was set: who delivers is given that long
 		m.due.at(p, now.Add(min(late, p.Def.Fresh)))
 		return
 	}
@@ -224,22 +223,12 @@ func (m *Monitor) beginMissed(p *pair, now time.Time) {
 		return
 	}
 	p.busy = true
-	m.finish(finished{p: p, due: p.due, at: now, missed: true})
+	m.done.add(finished{p: p, due: p.due(), at: now, missed: true})
 }
 
 // dropHeard takes off what was missed of checks that had a result meanwhile. commit and mu are held.
 func (m *Monitor) dropHeard(now time.Time) {
-	if !slices.ContainsFunc(m.done, func(f finished) bool { return f.missed }) {
-		return
+	for _, p := range m.done.drop(func(_ int, f *finished) bool { return f.missed && !(f.p.passive() && f.p.stale(now)) }) {
+		m.reschedule(p)
 	}
-	kept := m.done[:0:0]
-	for _, f := range m.done {
-		if !f.missed || f.p.passive() && f.p.stale(now) {
-			kept = append(kept, f)
-			continue
-		}
-		f.p.ended = false
-		m.reschedule(f.p)
-	}
-	m.done = kept
 }

@@ -53,11 +53,11 @@ func (m *Monitor) graphites(ctx context.Context) {
 
 func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err error) {
 	name := "graphite " + a.Name
-	after, err := m.mark(ctx, name)
+	after, err := m.ledger.mark(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	last, err := m.settledUpTo(ctx)
+	last, err := m.ledger.settledUpTo(ctx)
 	if err != nil || last == 0 {
 		return 0, err
 	}
@@ -86,7 +86,7 @@ func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err err
 			}
 			n++
 			m.mu.Lock()
-			p := m.byID[pair]
+			p := m.roster.byID(pair)
 			m.mu.Unlock()
 			if perf != "" && p != nil && a.Follows(p.Key, model.OnResult) {
 				model.GraphiteLines(&b, cmp.Or(a.Prefix, "jarvis")+"."+hosts(p.Host)+"."+tasks(p.Task), perf, at/1000)
@@ -108,8 +108,8 @@ func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err err
 // names gives a part of the keys of all checks. mu is held.
 func (m *Monitor) names(part func(model.Key) string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for k := range m.pairs {
-			if !yield(part(k)) {
+		for p := range m.roster.each() {
+			if !yield(part(p.Key)) {
 				return
 			}
 		}

@@ -51,8 +51,8 @@ func (h *hearing) letter(ctx context.Context, tx store.Tx, now int64) error {
 	if err != nil {
 		return err
 	}
-	var id int64
-	if err := tx.QueryRow(ctx, "INSERT INTO check_outbox (at, kind, action, event, done, tries, next, err) VALUES (?, ?, ?, ?, 0, 0, 0, '') RETURNING id", now, rowLetter, h.rows[0].action, string(body)).Scan(&id); err != nil {
+	id, err := (&row{kind: rowLetter, action: h.rows[0].action, event: string(body)}).put(ctx, tx, now)
+	if err != nil {
 		return err
 	}
 	for _, e := range opens {

@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"container/heap"
 	"context"
 	"slices"
 	"time"
@@ -18,7 +17,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		f    func(context.Context)
 	}{{"start checks", m.loop}, {"write results", m.write}, {"run what is asked for", m.runAsked}, {"follow what is declared", m.watch},
 		{"share checks with other nodes", m.share}, {"hear of checks from other nodes", m.listen},
-		{"do what follows on results", m.inRole(roleActions, m.act, m.tellPeople, m.sendLetters)}, {"look after results", m.inRole(roleRecords, m.rollUp, m.followSpans, m.forget, m.graphites)}} {
+		{"do what follows on results", m.inRole(roleActions, m.doer.run, m.notices.run, m.letters.run)}, {"look after results", m.inRole(roleRecords, m.ledger.rollUp, m.followSpans, m.forget, m.graphites)}} {
 		caught := guard.Log(m.Log, l.what)
 		wg.Go(caught, func() {
 			_ = guard.Loop(ctx, caught, func(ctx context.Context) error { l.f(ctx); return nil })
@@ -66,7 +65,7 @@ func (m *Monitor) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.wake:
+		case <-m.due.woken:
 		case <-timer.C:
 		}
 		timer.Reset(m.beginDue(ctx, clock))
@@ -85,19 +84,15 @@ func (m *Monitor) beginDue(ctx context.Context, clock *clock) time.Duration {
 		m.Log.Warn("the clock was set forward, or this machine slept", "by", step)
 	}
 	if !m.DB.Proven() { // another node may begin them in a moment
-		for _, h := range m.hosts {
+		for h := range m.roster.eachHost() {
 			h.cancel()
 		}
 		return time.Second
 	}
-	for len(m.due) > 0 && !m.due[0].due.After(now) {
-		m.begin(ctx, heap.Pop(&m.due).(*pair), now)
+	for p := m.due.next(now); p != nil; p = m.due.next(now) {
+		m.begin(ctx, p, now)
 	}
-	wait := time.Second
-	if len(m.due) > 0 {
-		wait = min(wait, m.due[0].due.Sub(now))
-	}
-	return wait
+	return m.due.wait(now, time.Second)
 }
 
 // clock finds steps of the wall clock beside the monotonic one.
@@ -117,15 +112,12 @@ func (c *clock) step(now time.Time) time.Duration {
 
 // afterStepBack moves what would now be due too late. mu is held.
 func (m *Monitor) afterStepBack(now time.Time) {
-	for _, p := range append([]*pair(nil), m.due...) {
-		due := now.Add(m.conf().Host.Retry)
-		if p.Task != model.HostAnswers {
-			due = p.next(now)
+	m.due.bringForward(func(p *pair) time.Time {
+		if p.Task == model.HostAnswers {
+			return now.Add(m.conf().Host.Retry)
 		}
-		if due.Before(p.due) {
-			m.due.at(p, due)
-		}
-	}
+		return p.next(now)
+	})
 }
 
 // begin has a pair run, or says why it does not. mu is held.
@@ -141,9 +133,9 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 		m.beginMissed(p, now)
 		return
 	}
-	if late := now.Sub(p.due); late > smallStep && p.Task != model.HostAnswers {
+	if late := now.Sub(p.due()); late > smallStep && p.Task != model.HostAnswers {
 		// Only a clock that was set, or a machine that slept, makes the loop so late.
-		if due := p.missed(p.due, now, time.Time{}, m.policy(p)); due.After(now) {
+		if due := p.missed(p.due(), now, time.Time{}, m.policy(p)); due.After(now) {
 			m.due.at(p, due)
 			return
 		}
@@ -151,39 +143,33 @@ func (m *Monitor) begin(ctx context.Context, p *pair, now time.Time) {
 	p.busy = true
 	h := p.where
 	if h.down && p.Task != model.HostAnswers {
-		m.finish(finished{p: p, due: p.due, at: now, out: outcome{unreachable: true, text: h.why}})
+		m.done.add(finished{p: p, due: p.due(), at: now, out: outcome{unreachable: true, text: h.why}})
 		return
 	}
-	h.queue = append(h.queue, p)
+	m.due.lineUp(h, p)
 	m.dispatch(ctx, h)
 }
 
 // dispatch starts what a host has room for. mu is held.
 func (m *Monitor) dispatch(ctx context.Context, h *host) {
-	for len(h.queue) > 0 && h.running < m.conf().PerHost {
-		if m.running >= m.conf().AtOnce {
-			if !h.waits {
-				h.waits = true
-				m.waiting = append(m.waiting, h)
-			}
+	for {
+		p := m.due.begin(h, m.conf().PerHost, m.conf().AtOnce)
+		if p == nil {
 			return
 		}
-		p := h.queue[0]
-		h.queue = h.queue[1:]
 		if !p.live || !m.ours(h) || !m.DB.Proven() {
+			m.due.end(h)
 			p.busy = false
 			if p.live && m.ours(h) {
 				m.due.at(p, m.now().Add(time.Second))
 			}
 			continue
 		}
-		h.running++
-		m.running++
 		j := job{Key: p.Key, where: h, alive: h.by, cut: p.cut}
 		if p.Def != nil {
 			j.task, j.vars, j.lacks = *p.Def, p.Vars, p.MissingText()
 		}
-		due, owed := p.due, p.owed[:min(1, len(p.owed))]
+		due, owed := p.due(), p.owed[:min(1, len(p.owed))]
 		p.owed = p.owed[len(owed):]
 		if len(owed) > 0 {
 			j.about = &owed[0]
@@ -221,8 +207,7 @@ const noWayAgain = 5 * time.Second
 func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h.running--
-	m.running--
+	m.due.end(h)
 	if ctx.Err() != nil {
 		return // it runs again at the next start
 	}
@@ -236,7 +221,7 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 				at = at.Add(noWayAgain/2 + p.spread(noWayAgain))
 			}
 			m.due.at(p, at)
-			poke(m.wake)
+			m.due.wake()
 		} else {
 			m.disown(p)
 			poke(m.moving)
@@ -250,33 +235,30 @@ func (m *Monitor) ended(ctx context.Context, h *host, f finished, cancelled bool
 	case f.out.unreachable:
 		p.owed, f.owed = slices.Concat(f.owed, p.owed), nil // they wait for the host
 		if !h.down {
-			h.down, h.target = true, nil
+			h.down = true
+			m.prober.forget(h)
 			if p.Task != model.HostAnswers && !h.pair.busy { // one attempt, and one result that says so
 				h.pair.busy = true
-				m.finish(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
+				m.done.add(finished{p: h.pair, due: f.due, at: f.at, out: f.out})
 			}
-			for _, q := range h.queue {
-				m.finish(finished{p: q, due: q.due, at: f.at, out: outcome{unreachable: true, text: f.out.text}})
+			for _, q := range m.due.leave(h) {
+				m.done.add(finished{p: q, due: q.due(), at: f.at, out: outcome{unreachable: true, text: f.out.text}})
 			}
-			h.queue = nil
 		}
 		h.why = f.out.text
 	case h.down && p.Task == model.HostAnswers && f.out.text == "":
 		h.down, h.why, h.upAt = false, "", m.now()
 		m.returned(h)
 	}
-	m.finish(f)
+	m.done.add(f)
 	m.dispatch(ctx, h)
 	m.dispatchWaiting(ctx)
 }
 
 // dispatchWaiting lets hosts have the places that are free. mu is held.
 func (m *Monitor) dispatchWaiting(ctx context.Context) {
-	for len(m.waiting) > 0 && m.running < m.conf().AtOnce {
-		next := m.waiting[0]
-		m.waiting = m.waiting[1:]
-		next.waits = false
-		m.dispatch(ctx, next)
+	for h := m.due.turn(m.conf().AtOnce); h != nil; h = m.due.turn(m.conf().AtOnce) {
+		m.dispatch(ctx, h)
 	}
 }
 
@@ -285,19 +267,12 @@ func (m *Monitor) returned(h *host) {
 	now := m.now()
 	for p := range h.pairs {
 		if p.live && p.Task != model.HostAnswers && !p.busy && (p.stand.Down || len(p.owed) > 0) {
-			if t := p.soonest(now.Add(p.spread(soon / 3))); p.index == notQueued || t.Before(p.due) {
+			if t := p.soonest(now.Add(p.spread(soon / 3))); !p.queued() || t.Before(p.due()) {
 				m.due.at(p, t)
 			}
 		}
 	}
-	poke(m.wake)
-}
-
-// finish hands a result to the writer. mu is held.
-func (m *Monitor) finish(f finished) {
-	f.p.ended = true
-	m.done = append(m.done, f)
-	poke(m.results)
+	m.due.wake()
 }
 
 // reschedule puts a pair whose result is committed back into the heap. mu is held.
@@ -326,16 +301,14 @@ func (m *Monitor) reschedule(p *pair) {
 		m.due.at(p, p.next(now))
 	}
 	p.again = false
-	if p.index == 0 {
-		poke(m.wake)
-	}
+	m.due.wakeFor(p)
 }
 
 // RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result; that of a
 // run which is under way counts.
 func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	if p == nil || !p.live {
 		m.mu.Unlock()
 		return nil, &NoCheckError{Key: k}
@@ -350,7 +323,11 @@ func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, err
 		if err != nil && err != errLooking { // who has just begun does not know yet who does
 			return nil, err
 		}
-		return m.ask(ctx, k)
+		done, err := m.outbox.ask(ctx, k)
+		if err == nil {
+			m.town.tell(newsDo)
+		}
+		return done, err
 	}
 	defer m.mu.Unlock()
 	done := make(chan struct{})
@@ -368,5 +345,5 @@ func (m *Monitor) soon(p *pair) {
 		return
 	}
 	m.due.at(p, m.now())
-	poke(m.wake)
+	m.due.wake()
 }

@@ -3,7 +3,6 @@ package checks
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -34,62 +33,53 @@ type World struct {
 	Log  *slog.Logger
 }
 
-// Monitor runs checks. It is safe for concurrent use.
+// Monitor runs checks. It is safe for concurrent use. It has its parts act together, each of which owns what it touches
+// (docs/design/monitor.md).
 type Monitor struct {
 	World
-	cfg  atomic.Pointer[model.Config]
-	mail atomic.Pointer[post.MailConfig]
-	run  func(context.Context, job) outcome // tests put their own here
+	cfg   atomic.Pointer[model.Config]
+	alone bool                               // there are no other nodes: everything is ours; Open says so
+	run   func(context.Context, job) outcome // tests put their own here
+
+	// These are safe for concurrent use by themselves.
+	claims    claims
+	town      town
+	prober    prober
+	defs      definitions
+	outbox    *outbox
+	doer      doer
+	notices   notices
+	letters   letters
+	downtimes downtimes
+	deployed  deployments
+	stats     stats
+	runs      guard.Group
 
 	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
 	// before mu, never after.
-	commit sync.Mutex
-	// reading is held while downtimes are read from the record.
-	reading sync.Mutex
-	noted   time.Time // when it was written last that this server works; commit guards it
+	commit   sync.Mutex
+	ledger   ledger
+	onRecord onRecord // the hosts of the record
 
-	defining sync.Mutex // one Define or Remove at a time; taken before commit
-
-	mu  sync.Mutex
-	cat *model.Catalog
-	rec model.Record
-	ownership
-	onRecord  onRecord // the hosts of the record; commit guards it
-	readFrom  int64    // transactions from this one on may have written states that are not read; commit guards it
-	lostPairs bool     // some that are declared were taken off the record by another node
-	waitAsked map[int64]chan struct{}
-	pairs     map[model.Key]*pair
-	byID      map[int64]*pair
-	hosts     map[string]*host
-	due       dueHeap
-	waiting   []*host // that have something to run, while all places are taken
-	running   int
-	done      []finished // results that are not committed
-	withheld  map[*pair]bool
-	acting    map[int64]bool // rows of the outbox whose task is to run
+	mu        sync.Mutex
+	roster    roster
+	due       schedule
+	done      unwritten
+	own       ownership
+	cat       *model.Catalog
+	rec       model.Record
+	lostPairs bool // some that are declared were taken off the record by another node
 	swept     time.Time
-	downtimes []Downtime
-	deploying map[string]quiet
-	stats     stats
 	left      []model.Definition // made by the API, and not right now
 	trouble   string             // why what is declared now is not what runs
-	stuck     error              // why results are not committed
-	stuckAt   time.Time          // since when
-	alive     time.Time          // when this server was last known to work, before it started
-	began     time.Time          // and when that was
-	known     string             // begins what runs on hosts carry to be known again
-	runs      guard.Group
 
-	wake      chan struct{} // the heap has changed
-	results   chan struct{} // done has some
-	outbox    chan struct{} // something is to be done
-	gathering chan struct{} // something is to be said
-	letters   chan struct{} // something is to be sent
-	asked     chan struct{} // a run may be asked for
-	redo      chan struct{} // what is declared is to be read again
-	moving    chan struct{} // who has which part may change
-	telling   chan string   // to the other nodes
-	news      fan           // notices were written
+	// Open writes these, and nobody after it.
+	alive time.Time // when this server was last known to work, before it started
+	began time.Time // and when that was
+	known string    // begins what runs on hosts carry to be known again
+
+	redo   chan struct{} // what is declared is to be read again
+	moving chan struct{} // who has which part may change
 }
 
 // New checks the configuration. What is wrong in files of its folder is no error: Open leaves it out.
@@ -98,16 +88,31 @@ func New(cfg model.Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg.Defaults()
-	m := &Monitor{pairs: map[model.Key]*pair{}, byID: map[int64]*pair{}, hosts: map[string]*host{}, withheld: map[*pair]bool{}, acting: map[int64]bool{}, deploying: map[string]quiet{},
-		wake: make(chan struct{}, 1), results: make(chan struct{}, 1), outbox: make(chan struct{}, 1), gathering: make(chan struct{}, 1), letters: make(chan struct{}, 1),
-		asked: make(chan struct{}, 1), moving: make(chan struct{}, 1), redo: make(chan struct{}, 1), telling: make(chan string, 16), waitAsked: map[int64]chan struct{}{},
-		ownership: ownership{alone: true, held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}}
+	m := &Monitor{alone: true, town: newTown(), outbox: newOutbox(), roster: newRoster(), due: newSchedule(), done: newUnwritten(), own: newOwnership(),
+		redo: make(chan struct{}, 1), moving: make(chan struct{}, 1)}
 	m.cfg.Store(&cfg)
-	m.run = m.overSSH
+	m.prober.conf, m.prober.catalog, m.prober.known = m.conf, m.catalog, func() string { return m.known }
+	m.run = m.prober.run
+	m.defs.conf, m.defs.count, m.defs.tell = m.conf, m.refresh, m.telling(newsDefs)
+	m.downtimes.tell = m.telling(newsQuiet)
+	m.doer = doer{box: m.outbox, catalog: m.catalog, askable: m.askable, asked: m.telling(newsDo)}
+	m.notices.box, m.notices.catalog, m.notices.written = m.outbox, m.catalog, m.telling(newsNotices)
+	m.notices.gather = func() time.Duration { return m.conf().Gather }
+	m.letters.box, m.letters.catalog, m.letters.of = m.outbox, m.catalog, m.lettersOf
 	return m, nil
 }
 
+// telling gives a function that has other nodes look at something.
+func (m *Monitor) telling(what string) func() { return func() { m.town.tell(what) } }
+
 func (m *Monitor) conf() *model.Config { return m.cfg.Load() }
+
+// catalog gives what is declared now. It is not changed, but replaced.
+func (m *Monitor) catalog() *model.Catalog {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cat
+}
 
 // name gives that of this server, as host_tasks have it.
 func (m *Monitor) name() string { return cmp.Or(m.conf().Node, m.DB.Node().Name) }
@@ -140,10 +145,16 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
 	}
+	t := tools{m.DB, m.now, m.Log}
+	m.ledger.tools, m.claims.tools, m.town.tools, m.defs.tools, m.outbox.tools, m.downtimes.tools = t, t, t, t, t, t
+	m.doer.command = m.Do
+	m.prober.pool, m.prober.reach, m.prober.through = m.Pool, m.Target, m.Through
 	if err := m.DB.Migrate(ctx, Migrations(m.DB.Postgres() != nil)); err != nil {
 		return err
 	}
-	m.alone = !m.DB.Shared()
+	m.ledger.shared = m.DB.Shared()
+	m.alone = !m.ledger.shared
+	m.town.alone = m.alone
 	if own := m.DB.Node().Name; !m.alone && m.name() != own {
 		m.Log.Warn("host_tasks for the node checks.node are not run: the other servers know this one as node.name", "checks.node", m.name(), "node.name", own)
 	}
@@ -153,10 +164,10 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	if err := m.nameRuns(ctx); err != nil {
 		return err
 	}
-	if err := m.readDowntimes(ctx); err != nil {
+	if err := m.downtimes.read(ctx); err != nil {
 		return err
 	}
-	alive, err := m.mark(ctx, markAlive)
+	alive, err := m.ledger.mark(ctx, markAlive)
 	if err != nil {
 		return err
 	}
@@ -189,71 +200,18 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	if m.alone {
-		_, err := m.readStates(ctx, "")
+		list, err := m.ledger.states(ctx, "")
+		if err == nil {
+			m.takeStates(list)
+		}
 		return err
 	}
 	return m.readChanged(ctx)
-}
-
-// The marks of table check_marks.
-const (
-	markAlive  = "alive"   // when this server was last known to work
-	markRollUp = "roll-up" // the last result that the roll-ups have
-	// The range that is being added ends with this result, and the pairs up to this one have it.
-	markRollUpTo   = "roll-up to"
-	markRollUpPair = "roll-up pair"
-	markSpans      = "spans" // the last result that check_spans has
-	// They count changes, so that nodes find them.
-	markDefs      = "defs"
-	markDowntimes = "downtimes"
-	markRecord    = "record" // a random number, which tells this record from others
-)
-
-func (m *Monitor) mark(ctx context.Context, name string) (v int64, err error) {
-	err = m.DB.QueryRow(ctx, "SELECT value FROM check_marks WHERE name = ?", name).Scan(&v)
-	if errors.Is(err, store.ErrNoRows) {
-		return 0, nil
-	}
-	return v, err
-}
-
-func setMark(ctx context.Context, tx store.Tx, name string, v int64) error {
-	_, err := tx.Exec(ctx, "INSERT INTO check_marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, v)
-	return err
 }
 
 func poke(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:
-	}
-}
-
-// fan wakes whoever follows.
-type fan struct {
-	mu   sync.Mutex
-	subs map[chan struct{}]bool
-}
-
-func (f *fan) follow() (<-chan struct{}, func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	ch := make(chan struct{}, 1)
-	if f.subs == nil {
-		f.subs = map[chan struct{}]bool{}
-	}
-	f.subs[ch] = true
-	return ch, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.subs, ch)
-	}
-}
-
-func (f *fan) poke() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for ch := range f.subs {
-		poke(ch)
 	}
 }

@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -19,66 +20,84 @@ type Notice struct {
 
 // Notices gives those behind an id, in order.
 func (m *Monitor) Notices(ctx context.Context, after int64, limit int) ([]Notice, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, person, channel, line FROM check_notices WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+	return m.notices.read(ctx, after, limit)
+}
+
+// NewNotices gives a channel that has something when there are new ones, and what ends that.
+func (m *Monitor) NewNotices() (<-chan struct{}, func()) { return m.notices.follow() }
+
+// notices gathers the rows of the outbox that are to be said, and makes lines for people and letters of them, in one transaction for
+// each round. It owns the table check_notices, and who follows it. It needs what is declared, and how long a row waits for company.
+type notices struct {
+	box     *outbox
+	news    fan
+	catalog func() *model.Catalog
+	gather  func() time.Duration
+	written func() // other nodes are to look for new ones
+}
+
+// follow gives a channel that has something when there are new ones, and what ends that.
+func (n *notices) follow() (<-chan struct{}, func()) { return n.news.follow() }
+
+// wake has who follows look: another node has written some.
+func (n *notices) wake() { n.news.poke() }
+
+// read gives those behind an id, in order.
+func (n *notices) read(ctx context.Context, after int64, limit int) ([]Notice, error) {
+	rows, err := n.box.db.Query(ctx, "SELECT id, person, channel, line FROM check_notices WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	var out []Notice
 	for rows.Next() {
-		var n Notice
-		if err := rows.Scan(&n.ID, &n.Person, &n.Channel, &n.Line); err != nil {
+		var x Notice
+		if err := rows.Scan(&x.ID, &x.Person, &x.Channel, &x.Line); err != nil {
 			return nil, err
 		}
-		out = append(out, n)
+		out = append(out, x)
 	}
 	return out, rows.Err()
 }
-
-// NewNotices gives a channel that has something when there are new ones, and what ends that.
-func (m *Monitor) NewNotices() (<-chan struct{}, func()) { return m.news.follow() }
 
 const (
 	maxGathered = 10_000 // rows of one round
 	maxLines    = 6      // for one contact; more become one that counts them
 )
 
-// tellPeople gathers what is to be said, and says what belongs together in one line.
-func (m *Monitor) tellPeople(ctx context.Context) {
+// run gathers what is to be said, and says what belongs together in one line.
+func (n *notices) run(ctx context.Context) {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.gathering:
+		case <-n.box.says:
 		case <-wait.C:
 		}
-		next, err := m.gatherNotices(ctx)
+		next, err := n.round(ctx)
 		if err != nil && ctx.Err() == nil {
-			m.Log.Error("gather notices", "err", err)
+			n.box.log.Error("gather notices", "err", err)
 			next = time.Second
 		}
 		wait.Reset(next)
 	}
 }
 
-// gatherNotices says what has waited for company long enough, and gives when to look again.
-func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err error) {
+// round says what has waited for company long enough, and gives when to look again.
+func (n *notices) round(ctx context.Context) (next time.Duration, err error) {
 	const idle = 10 * time.Second
-	rows, err := m.openRows(ctx, rowNotice, maxGathered)
+	rows, err := n.box.open(ctx, rowNotice, maxGathered)
 	if err != nil || len(rows) == 0 {
 		return idle, err
 	}
-	if left := m.conf().Gather - m.now().Sub(rows[0].at); left > 0 && left <= m.conf().Gather {
+	if left := n.gather() - n.box.now().Sub(rows[0].at); left > 0 && left <= n.gather() {
 		return left, nil
 	}
-	m.mu.Lock()
-	cat := m.cat
-	m.mu.Unlock()
-	heard := heardBy(cat, rows)
-	now := m.now().UnixMilli()
-	err = m.DB.Write(ctx, func(tx store.Tx) error {
+	heard := heardBy(n.catalog(), rows)
+	now := n.box.now().UnixMilli()
+	err = n.box.db.Write(ctx, func(tx store.Tx) error {
 		for _, h := range heard {
 			if !h.contact.InChat() {
 				if err := h.letter(ctx, tx, now); err != nil {
@@ -86,8 +105,8 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 				}
 			}
 		}
-		for _, n := range noticesOf(heard) {
-			if _, err := tx.Exec(ctx, "INSERT INTO check_notices (at, person, channel, line) VALUES (?, ?, ?, ?)", now, n.Person, n.Channel, n.Line); err != nil {
+		for _, x := range noticesOf(heard) {
+			if _, err := tx.Exec(ctx, "INSERT INTO check_notices (at, person, channel, line) VALUES (?, ?, ?, ?)", now, x.Person, x.Channel, x.Line); err != nil {
 				return err
 			}
 		}
@@ -101,9 +120,9 @@ func (m *Monitor) gatherNotices(ctx context.Context) (next time.Duration, err er
 	if err != nil {
 		return 0, err
 	}
-	m.news.poke()
-	poke(m.letters)
-	m.tellNodes(newsNotices)
+	n.news.poke()
+	poke(n.box.sends)
+	n.written()
 	return 0, nil
 }
 
@@ -166,4 +185,33 @@ func noticesOf(heard []*hearing) (out []Notice) {
 		}
 	}
 	return out
+}
+
+// fan wakes whoever follows.
+type fan struct {
+	mu   sync.Mutex
+	subs map[chan struct{}]bool
+}
+
+func (f *fan) follow() (<-chan struct{}, func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ch := make(chan struct{}, 1)
+	if f.subs == nil {
+		f.subs = map[chan struct{}]bool{}
+	}
+	f.subs[ch] = true
+	return ch, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.subs, ch)
+	}
+}
+
+func (f *fan) poke() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ch := range f.subs {
+		poke(ch)
+	}
 }

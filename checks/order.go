@@ -85,8 +85,8 @@ func (o *letterOrder) end(w waiting, err error) {
 }
 
 // openLetters gives all letters that are not sent, in the order in which they were made. known has whom each is to: that is read once.
-func (m *Monitor) openLetters(ctx context.Context, known map[int64]string) ([]waiting, error) {
-	list, err := store.Collect(ctx, m.DB, func(row store.Row) (w waiting, err error) {
+func (o *outbox) openLetters(ctx context.Context, known map[int64]string) ([]waiting, error) {
+	list, err := store.Collect(ctx, o.db, func(row store.Row) (w waiting, err error) {
 		var next int64
 		err = row.Scan(&w.id, &next)
 		w.next = time.UnixMilli(next)
@@ -101,7 +101,7 @@ func (m *Monitor) openLetters(ctx context.Context, known map[int64]string) ([]wa
 		to, ok := known[w.id]
 		if !ok {
 			var body string
-			if err := m.DB.QueryRow(ctx, "SELECT event FROM check_outbox WHERE id = ?", w.id).Scan(&body); err != nil {
+			if err := o.db.QueryRow(ctx, "SELECT event FROM check_outbox WHERE id = ?", w.id).Scan(&body); err != nil {
 				return nil, err
 			}
 			to = contactOf(body)

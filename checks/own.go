@@ -2,12 +2,10 @@ package checks
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
 
 const (
@@ -16,18 +14,7 @@ const (
 	giveWithin = 15 * time.Second
 	// moveSpread is the time over which the hosts of parts that were taken are connected to.
 	moveSpread = 8 * time.Second
-	sharesGate = 0x6a617276_7301 // held while parts change hands
 )
-
-// ownership is which parts of the hosts this node has. Monitor.mu guards it.
-type ownership struct {
-	alone bool                 // there are no other nodes: everything is ours
-	held  map[string]bool      // true: we run them; false: they are to go, and what runs ends
-	going map[string]time.Time // since when
-	// unsure: nobody knows whether the record says that we have it, because a transaction was cut off.
-	unsure map[string]bool
-	plot   *plot
-}
 
 // share makes parts change hands until ctx ends, and gives all of them back then.
 func (m *Monitor) share(ctx context.Context) {
@@ -66,37 +53,14 @@ func (m *Monitor) lookShares(ctx context.Context) error {
 		}
 	}
 	peers := peersOf(lives, through)
-	us := m.DB.Holder()
 	m.mu.Lock()
-	if m.plot == nil || !slices.Equal(m.plot.peers, peers) {
-		m.plot = newPlot(peers)
-	}
-	want := map[string]bool{}
-	for _, h := range m.hosts {
-		if !h.pair.live {
-			continue
-		}
-		if p, ok := m.plot.wants(h.share); ok && p.holder == us {
-			want[h.share] = true
+	var there []string
+	for h := range m.roster.eachHost() {
+		if h.pair.live {
+			there = append(there, h.share)
 		}
 	}
-	if m.DB.Drains() {
-		clear(want)
-	}
-	var take []string
-	for s := range want {
-		if _, ours := m.held[s]; !ours || m.unsure[s] {
-			take = append(take, s)
-		} else {
-			m.held[s] = true // it was to go, and is not now
-			delete(m.going, s)
-		}
-	}
-	for s := range m.held {
-		if p, ok := m.plot.wants(s); m.held[s] && (ok && p.holder != us || m.DB.Drains()) {
-			m.held[s], m.going[s] = false, m.now()
-		}
-	}
+	want, take := m.own.look(peers, m.DB.Holder(), there, m.DB.Drains(), m.now())
 	m.follow()
 	give := slices.DeleteFunc(m.quietShares(), func(s string) bool { return want[s] })
 	m.mu.Unlock()
@@ -111,8 +75,8 @@ func (m *Monitor) follow() {
 	if m.alone {
 		return
 	}
-	for _, h := range m.hosts {
-		if now := m.held[h.share]; now != h.held {
+	for h := range m.roster.eachHost() {
+		if now := m.own.runs(h.share); now != h.held {
 			h.held = now
 			if now {
 				m.resume(h)
@@ -125,10 +89,9 @@ func (m *Monitor) follow() {
 
 // pause has nothing begin on a host. mu is held.
 func (m *Monitor) pause(h *host) {
-	for _, p := range h.queue {
+	for _, p := range m.due.leave(h) {
 		p.busy = false
 	}
-	h.queue = nil
 	for p := range h.pairs {
 		m.due.remove(p)
 	}
@@ -137,7 +100,8 @@ func (m *Monitor) pause(h *host) {
 // resume has the checks of a host go on where the record says they are. mu is held.
 func (m *Monitor) resume(h *host) {
 	now := m.now()
-	h.target, h.why = nil, h.pair.stand.Line
+	m.prober.forget(h)
+	h.why = h.pair.stand.Line
 	h.down = hostDown(&h.pair.stand, h.by)
 	first := now.Add(time.Duration(model.Part(h.name) * float64(moveSpread)))
 	for p := range h.pairs {
@@ -159,14 +123,14 @@ func (m *Monitor) resume(h *host) {
 		m.due.at(p, due)
 	}
 	m.watchWithheld()
-	poke(m.wake)
+	m.due.wake()
 }
 
 // quietShares gives the parts that are to go and in which nothing runs any more; what takes too long is cancelled. mu is held.
 func (m *Monitor) quietShares() []string {
 	busy := map[string]bool{}
-	for _, h := range m.hosts {
-		since, goes := m.going[h.share]
+	for h := range m.roster.eachHost() {
+		since, goes := m.own.goes(h.share)
 		if !goes {
 			continue
 		}
@@ -179,13 +143,7 @@ func (m *Monitor) quietShares() []string {
 			h.cancel()
 		}
 	}
-	var out []string
-	for s := range m.going {
-		if !busy[s] {
-			out = append(out, s)
-		}
-	}
-	return out
+	return m.own.leaving(busy)
 }
 
 // giveShares frees parts in which nothing of ours is under way.
@@ -193,22 +151,15 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 	if len(list) == 0 {
 		return nil
 	}
-	err := m.DB.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE check_shares SET holder = '', at = ? WHERE holder = ? AND name = ANY(?)", m.now().UnixMilli(), m.DB.Holder(), list)
-		return err
-	})
+	err := m.claims.free(ctx, list)
 	m.mu.Lock()
 	if err != nil {
-		m.doubt(list)
+		m.own.doubt(list, m.now())
 		m.mu.Unlock()
 		return err
 	}
-	for _, s := range list {
-		delete(m.held, s)
-		delete(m.going, s)
-		delete(m.unsure, s)
-	}
-	for _, h := range m.hosts {
+	m.own.gave(list)
+	for h := range m.roster.eachHost() {
 		if !h.held && slices.Contains(list, h.share) {
 			for p := range h.pairs {
 				m.disown(p)
@@ -216,22 +167,13 @@ func (m *Monitor) giveShares(ctx context.Context, list []string) error {
 		}
 	}
 	m.mu.Unlock()
-	m.tellNodes(newsMoved)
+	m.town.tell(newsMoved)
 	return nil
-}
-
-// doubt notes parts that the record may say are ours: they are taken again, or given back. mu is held.
-func (m *Monitor) doubt(list []string) {
-	for _, s := range list {
-		m.held[s], m.going[s], m.unsure[s] = false, m.now(), true
-	}
 }
 
 // disown forgets what asked for a run here; the rows stay, and are done where the part goes. mu is held.
 func (m *Monitor) disown(p *pair) {
-	for _, id := range slices.Concat(ids(p.owed), p.asks) {
-		delete(m.acting, id)
-	}
+	m.outbox.ended(slices.Concat(ids(p.owed), p.asks))
 	p.owed, p.asks, p.again = nil, nil, false
 }
 
@@ -243,23 +185,13 @@ func (m *Monitor) giveAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	m.mu.Lock()
-	list := slices.Collect(maps.Keys(m.held))
-	for s := range m.held {
-		m.held[s], m.going[s] = false, m.now()
-	}
+	list := m.own.leave(m.now())
 	m.follow()
 	m.mu.Unlock()
 	if err := m.giveShares(ctx, list); err != nil { // else they are free when this life has ended
 		m.Log.Debug("give back what was checked here", "err", err)
 	}
-	_ = m.DB.Notify(ctx, chanChecks, m.DB.Holder()+" "+newsMoved)
-}
-
-// taken is a part that is ours now.
-type taken struct {
-	name   string
-	alive  time.Time // until when it is known to have been run
-	gently bool      // whoever had it has ended all that ran
+	_ = m.town.say(ctx, newsMoved)
 }
 
 // takeShares takes those parts that nobody has, and goes on with their checks.
@@ -267,11 +199,7 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	if len(list) == 0 {
 		return nil
 	}
-	var got []taken
-	err := m.DB.Write(ctx, func(tx store.Tx) (err error) {
-		got, err = m.tryShares(ctx, tx, list)
-		return err
-	})
+	got, err := m.claims.take(ctx, list, m.alive)
 	m.commit.Lock()
 	defer m.commit.Unlock()
 	if err == nil && len(got) > 0 {
@@ -280,61 +208,23 @@ func (m *Monitor) takeShares(ctx context.Context, list []string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		m.doubt(list)
+		m.own.doubt(list, m.now())
 		return err
 	}
 	by := map[string]taken{}
 	for _, t := range got {
 		by[t.name] = t
-		m.held[t.name] = true
-		delete(m.going, t.name)
-		delete(m.unsure, t.name)
+		m.own.got(t.name)
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if t, ok := by[h.share]; ok {
 			h.alive, h.taken, h.gently = t.alive, m.now(), t.gently
 		}
 	}
 	m.follow()
-	poke(m.asked)
+	poke(m.outbox.runs)
 	return nil
 }
 
-// tryShares takes what is free. The gate makes each statement after it see what whoever was here before us did.
-func (m *Monitor) tryShares(ctx context.Context, tx store.Tx, list []string) ([]taken, error) {
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(?)", int64(sharesGate)); err != nil {
-		return nil, err
-	}
-	rows, err := tx.Query(ctx, `SELECT s.name, s.holder, s.at, COALESCE(n.renewed_at, 0), COALESCE(n.state, '') FROM check_shares s
-		LEFT JOIN jarvis_nodes n ON n.holder = s.holder WHERE s.name = ANY(?)`, list)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	got := map[string]taken{}
-	for _, s := range list {
-		got[s] = taken{s, m.alive, false} // nobody had it, since there are parts
-	}
-	for rows.Next() {
-		var name, holder, state string
-		var at, renewed int64
-		if err := rows.Scan(&name, &holder, &at, &renewed, &state); err != nil {
-			return nil, err
-		}
-		if s := store.LifeState(state); holder != m.DB.Holder() && (s == store.Lives || s == store.Dead) {
-			delete(got, name)
-			continue
-		}
-		got[name] = taken{name, time.UnixMilli(max(at, renewed)), holder == ""}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	_ = rows.Close()
-	_, err = tx.Exec(ctx, `INSERT INTO check_shares (name, holder, since, at) SELECT unnest(?::text[]), ?, ?::bigint, 0
-		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, since = excluded.since`, slices.Collect(maps.Keys(got)), m.DB.Holder(), m.now().UnixMilli())
-	return slices.Collect(maps.Values(got)), err
-}
-
 // ours reports whether a host is checked by this node. mu is held.
-func (m *Monitor) ours(h *host) bool { return m.alone || h != nil && h.held && m.held[h.share] }
+func (m *Monitor) ours(h *host) bool { return m.alone || h != nil && h.held && m.own.runs(h.share) }

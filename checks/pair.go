@@ -1,13 +1,11 @@
 package checks
 
 import (
-	"container/heap"
 	"context"
 	"maps"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/remote"
 )
 
 // Standing is what is known of a pair, as it is on record.
@@ -69,8 +67,7 @@ type pair struct {
 	where *host // that runs it: its own, or the task's From
 	stand Standing
 
-	due   time.Time
-	index int  // in the heap; -1: not there
+	ticket
 	busy  bool // waits for a place, runs, or its result is not committed
 	ended bool // its result is not committed
 	known bool // it was on record when this server started
@@ -110,15 +107,12 @@ type host struct {
 	runs context.Context    // of what runs
 	end  context.CancelFunc // of that
 
-	target  *remote.Target // nil: not asked for since the record changed
-	running int
-	queue   []*pair
-	waits   bool // it is in Monitor.waiting
-	by      model.Alive
-	down    bool
-	upAt    time.Time       // when it was down last; zero: not since this server started
-	why     string          // of down
-	plugins map[string]bool // by hash: they are there
+	reached
+	lane
+	by   model.Alive
+	down bool
+	upAt time.Time // when it was down last; zero: not since this server started
+	why  string    // of down
 }
 
 // context gives the context of what begins on a host. Monitor.mu is held.
@@ -133,55 +127,6 @@ func (h *host) context(ctx context.Context) context.Context {
 func (h *host) cancel() {
 	if h.end != nil {
 		h.end()
-	}
-}
-
-const notQueued = -1
-
-// dueHeap is a container/heap of pairs.
-type dueHeap []*pair
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (h *dueHeap) Push(x any) {
-	p := x.(*pair)
-	p.index = len(*h)
-	*h = append(*h, p)
-}
-
-// Pop implements heap.Interface.
-func (h *dueHeap) Pop() any {
-	old := *h
-	p := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	p.index = notQueued
-	return p
-}
-
-// at puts a pair into the heap, or moves it there. The zero time is never.
-func (h *dueHeap) at(p *pair, due time.Time) {
-	if due.IsZero() {
-		h.remove(p)
-		return
-	}
-	p.due = due
-	if p.index == notQueued {
-		heap.Push(h, p)
-	} else {
-		heap.Fix(h, p.index)
-	}
-}
-
-func (h *dueHeap) remove(p *pair) {
-	if p.index != notQueued {
-		heap.Remove(h, p.index)
 	}
 }
 

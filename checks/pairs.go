@@ -18,17 +18,17 @@ const (
 
 // addPairs gives pairs their numbers; those that have one already, because a try before this one broke off or another node was
 // first, keep it.
-func (m *Monitor) addPairs(ctx context.Context, keys []model.Key) ([]*pair, error) {
-	state, err := json.Marshal(Standing{Made: m.now()})
+func (l *ledger) addPairs(ctx context.Context, keys []model.Key) ([]*pair, error) {
+	state, err := json.Marshal(Standing{Made: l.now()})
 	if err != nil {
 		return nil, err
 	}
 	var out []*pair
 	for part := range slices.Chunk(keys, 1000) {
 		var list []*pair
-		err := m.DB.Write(ctx, func(tx store.Tx) (err error) {
+		err := l.db.Write(ctx, func(tx store.Tx) (err error) {
 			list = nil
-			if !m.alone {
+			if l.shared {
 				tasks, hosts := make([]string, len(part)), make([]string, len(part))
 				for i, k := range part {
 					tasks[i], hosts[i] = k.Task, k.Host
@@ -55,7 +55,7 @@ func (m *Monitor) addPairs(ctx context.Context, keys []model.Key) ([]*pair, erro
 
 // madePair reads what sqlMadePair gives.
 func madePair(row store.Row) (*pair, error) {
-	p := &pair{index: notQueued}
+	p := &pair{}
 	var state string
 	if err := row.Scan(&p.id, &p.Task, &p.Host, &p.rev, &state); err != nil {
 		return nil, err

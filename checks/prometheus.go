@@ -84,8 +84,8 @@ func (m *Monitor) ran() (list []View, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now = m.now()
-	list = make([]View, 0, len(m.pairs))
-	for _, p := range m.pairs {
+	list = make([]View, 0, m.roster.size())
+	for p := range m.roster.each() {
 		if p.live && !p.stand.At.IsZero() {
 			list = append(list, m.view(p, now))
 		}

@@ -18,18 +18,18 @@ import (
 const pluginsDir = ".jarvis/plugins"
 
 // bring makes sure that a plugin is on a host, and gives its path there. What is there by its manifest is not sent again.
-func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin string) (string, error) {
-	local := filepath.Join(m.conf().Plugins, plugin)
-	b, err := os.ReadFile(local)
+func (b *prober) bring(ctx context.Context, h *host, t remote.Target, plugin string) (string, error) {
+	local := filepath.Join(b.conf().Plugins, plugin)
+	content, err := os.ReadFile(local)
 	if err != nil {
 		return "", plain.Error(err)
 	}
-	sum := sha256.Sum256(b)
+	sum := sha256.Sum256(content)
 	dir := path.Join(pluginsDir, hex.EncodeToString(sum[:8]))
 	file := path.Join(dir, plugin)
-	m.mu.Lock()
+	b.mu.Lock()
 	there := h.plugins[dir]
-	m.mu.Unlock()
+	b.mu.Unlock()
 	if there {
 		return file, nil
 	}
@@ -37,7 +37,7 @@ func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin st
 	if err != nil {
 		return "", err
 	}
-	f, err := fleet.Open(ctx, []fleet.Host{{Name: h.name, Target: t}}, fleet.Options{Connect: m.Pool})
+	f, err := fleet.Open(ctx, []fleet.Host{{Name: h.name, Target: t}}, fleet.Options{Connect: b.pool})
 	if err != nil {
 		return "", err
 	}
@@ -48,15 +48,18 @@ func (m *Monitor) bring(ctx context.Context, h *host, t remote.Target, plugin st
 	if err != nil {
 		return "", err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if h.plugins == nil {
+		h.plugins = map[string]bool{}
+	}
 	h.plugins[dir] = true
 	return file, nil
 }
 
 // lost notes that what was brought into a directory may not be there any more.
-func (m *Monitor) lost(h *host, dir string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (b *prober) lost(h *host, dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	delete(h.plugins, dir)
 }

@@ -3,15 +3,12 @@ package checks
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // View is a check on a host, as people see it.
@@ -71,7 +68,7 @@ func (m *Monitor) List(ctx context.Context, f Filter) ([]View, error) {
 		of = m.group(f.Host[1:])
 	}
 	out := []View{}
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		switch {
 		case !p.live, p.Task == model.HostAnswers && p.Schedule.Never() && p.stand.Status == model.OK && p.stand.Hard == model.OK && f.Task != model.HostAnswers:
 			continue // that a host answers goes without saying
@@ -112,8 +109,8 @@ func (m *Monitor) view(p *pair, now time.Time) View {
 	if p.stand.At.IsZero() {
 		v.Word = "PENDING"
 	}
-	if p.index != notQueued {
-		v.Next = p.due
+	if p.queued() {
+		v.Next = p.due()
 	} else if !m.ours(p.where) && p.Task != model.HostAnswers {
 		v.Next = p.next(now)
 	}
@@ -134,7 +131,7 @@ func (m *Monitor) Show(ctx context.Context, k model.Key) (View, error) {
 		return View{}, err
 	}
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	if p == nil || !p.live {
 		m.mu.Unlock()
 		return View{}, &NoCheckError{Key: k}
@@ -224,14 +221,14 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		where = append(where, "status > 0")
 	}
 	if !f.Since.IsZero() {
-		first, err := m.firstResult(ctx, f.Since.Add(-lateResults))
+		first, err := m.ledger.firstResult(ctx, f.Since.Add(-lateResults))
 		if err != nil {
 			return nil, err
 		}
 		where, args = append(where, "id >= ?", "at >= ?"), append(args, first, f.Since.UnixMilli())
 	}
 	if !f.Until.IsZero() {
-		first, err := m.firstResult(ctx, f.Until.Add(lateResults))
+		first, err := m.ledger.firstResult(ctx, f.Until.Add(lateResults))
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +238,7 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	if f.Keys != nil {
 		m.mu.Lock()
 		for _, k := range f.Keys {
-			if p := m.pairs[k]; p != nil {
+			if p := m.roster.pair(k); p != nil {
 				ids[p.id] = k
 			}
 		}
@@ -253,17 +250,17 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	cond := strings.Join(where, " AND ")
 	switch len(ids) {
 	case 0:
-		return m.readResults(ctx, cond, args, f.Limit)
+		return m.ledger.readResults(ctx, m.keyOf, cond, args, f.Limit)
 	case 1:
 		for id := range ids {
-			return m.readResults(ctx, cond+" AND pair = ?", append(args, id), f.Limit)
+			return m.ledger.readResults(ctx, m.keyOf, cond+" AND pair = ?", append(args, id), f.Limit)
 		}
 	}
 	// Each check's newest are one range of an index, and merged here: no query reads all there is, and the rows are read of
 	// those alone that are given.
 	var newest []int64
 	for id := range ids {
-		list, err := m.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
+		list, err := m.ledger.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +274,7 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 		for i, id := range part {
 			args[i] = id
 		}
-		got, err := m.readResults(ctx, "id IN (?"+strings.Repeat(", ?", len(part)-1)+")", args, len(part))
+		got, err := m.ledger.readResults(ctx, m.keyOf, "id IN (?"+strings.Repeat(", ?", len(part)-1)+")", args, len(part))
 		if err != nil {
 			return nil, err
 		}
@@ -290,73 +287,14 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 // what is later than an hour is not looked for.
 const lateResults = time.Hour
 
-// firstResult gives the id of the first result that began at a time or later, or the one after the last: there is no index by time,
-// and results stand nearly in the order of theirs.
-func (m *Monitor) firstResult(ctx context.Context, t time.Time) (int64, error) {
-	var low, high int64
-	if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) + 1 FROM check_results").Scan(&low, &high); err != nil {
-		return 0, err
+// keyOf gives the check of a pair on record; the zero Key: it is not known.
+func (m *Monitor) keyOf(id int64) (k model.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.roster.byID(id); p != nil {
+		k = p.Key
 	}
-	for low < high {
-		mid := low + (high-low)/2
-		var id, at int64
-		err := m.DB.QueryRow(ctx, "SELECT id, at FROM check_results WHERE id >= ? ORDER BY id LIMIT 1", mid).Scan(&id, &at)
-		switch {
-		case errors.Is(err, store.ErrNoRows): // what was there has gone meanwhile
-			high = mid
-		case err != nil:
-			return 0, err
-		case at < t.UnixMilli():
-			low = id + 1
-		default:
-			high = mid
-		}
-	}
-	return low, nil
-}
-
-func (m *Monitor) readIDs(ctx context.Context, where string, args []any, limit int) ([]int64, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var out []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		out = append(out, id)
-	}
-	return out, rows.Err()
-}
-
-func (m *Monitor) readResults(ctx context.Context, where string, args []any, limit int) ([]Result, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, due, took, status, soft, quiet, exit, sig, line, long, perf FROM check_results WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Result{}
-	for rows.Next() {
-		var r Result
-		var pair, at, due, took int64
-		var status, soft, quiet int
-		if err := rows.Scan(&r.ID, &pair, &at, &due, &took, &status, &soft, &quiet, &r.Exit, &r.Signal, &r.Line, &r.Long, &r.Perfdata); err != nil {
-			return nil, err
-		}
-		r.At, r.Due, r.Took = time.UnixMilli(at), time.UnixMilli(due), time.Duration(took)*time.Microsecond
-		r.Status, r.Soft, r.Quiet = model.Status(status), soft == 1, quiet == 1
-		r.Word, r.Perf = r.Status.String(), model.Values(r.Perfdata)
-		m.mu.Lock()
-		if p := m.byID[pair]; p != nil {
-			r.Key = p.Key
-		}
-		m.mu.Unlock()
-		out = append(out, r)
-	}
-	return out, errors.Join(rows.Err(), rows.Close())
+	return k
 }
 
 // Point is performance data over a time.
@@ -383,7 +321,7 @@ var rollSteps = []time.Duration{5 * time.Minute, time.Hour, day}
 // Metrics gives the roll-ups of a check from a time on, by the step; step 0 takes the finest that is kept for so long.
 func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, from time.Time) ([]Series, error) {
 	m.mu.Lock()
-	p := m.pairs[k]
+	p := m.roster.pair(k)
 	m.mu.Unlock()
 	if p == nil {
 		return nil, &NoCheckError{Key: k}
@@ -401,70 +339,5 @@ func (m *Monitor) Metrics(ctx context.Context, k model.Key, step time.Duration, 
 	if !slices.Contains(rollSteps, step) {
 		return nil, fmt.Errorf("%w: the steps are 5m, 1h and 24h", model.ErrInvalid)
 	}
-	rows, err := m.DB.Query(ctx, "SELECT label, at, n, low, high, total, unit FROM check_metrics WHERE pair = ? AND step = ? AND at >= ? ORDER BY label, at", p.id, int64(step/time.Second), from.UnixMilli())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Series{}
-	for rows.Next() {
-		var label, unit string
-		var at int64
-		var pt Point
-		var total float64
-		if err := rows.Scan(&label, &at, &pt.N, &pt.Min, &pt.Max, &total, &unit); err != nil {
-			return nil, err
-		}
-		pt.At, pt.Mean = time.UnixMilli(at), total/float64(pt.N)
-		if len(out) == 0 || out[len(out)-1].Label != label {
-			out = append(out, Series{Label: label})
-		}
-		s := &out[len(out)-1]
-		s.Unit, s.Points = unit, append(s.Points, pt)
-	}
-	return out, rows.Err()
-}
-
-// Done is an action that was done, or is to be.
-type Done struct {
-	ID     int64     `json:"id"`
-	At     time.Time `json:"at"`
-	Action string    `json:"action"`
-	Event
-	Contact  string            `json:"contact,omitempty"` // who is told by it, outside of chat
-	Events   int               `json:"events,omitempty"`  // of how many events; this is the first
-	Perf     []model.PerfValue `json:"perf,omitempty"`    // Perfdata, value by value
-	Perfdata string            `json:"perfdata,omitempty" doc:"performance data, as the plugin wrote it"`
-	Done     time.Time         `json:"done,omitzero"`
-	Tries    int               `json:"tries,omitempty"`
-	Error    string            `json:"error,omitempty"`
-}
-
-// Acted gives the last actions, the newest first.
-func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox WHERE kind <> ? OR action <> '' ORDER BY id DESC LIMIT ?", rowRun, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := []Done{}
-	for rows.Next() {
-		var d Done
-		var at, done int64
-		var event string
-		if err := rows.Scan(&d.ID, &at, &d.Action, &event, &done, &d.Tries, &d.Error); err != nil {
-			return nil, err
-		}
-		var l letter
-		if err := json.Unmarshal([]byte(event), &l); err != nil {
-			return nil, err
-		}
-		d.Event, d.Contact, d.Events = l.Event, l.Contact, len(l.Events)
-		d.At, d.Perf, d.Perfdata = time.UnixMilli(at), model.Values(d.Event.Perf), d.Event.Perf
-		if done > 0 {
-			d.Done = time.UnixMilli(done)
-		}
-		out = append(out, d)
-	}
-	return out, rows.Err()
+	return m.ledger.metrics(ctx, p.id, step, from)
 }

@@ -156,8 +156,8 @@ func (m *Monitor) followRuns(ctx context.Context, runs []int64) error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for name := range moved {
-			if h := m.hosts[name]; h != nil && moved[name] {
-				h.target = nil
+			if h := m.roster.host(name); h != nil && moved[name] {
+				m.prober.forget(h)
 			}
 		}
 		return nil

@@ -65,8 +65,8 @@ func TestAnEventReadsItsHostAlone(t *testing.T) {
 	imports(pipeline.Import{Host: "web2", FQDN: "web2.example.org", Reach: pipeline.Reach{Addr: "192.0.2.2"}, Groups: []string{"web", "all"}})
 	known := func() (out []bool) {
 		for _, name := range []string{"web1", "web2"} {
-			h := m.hosts[name]
-			if h == nil || m.pairs[model.Key{Task: "b", Host: name}] == nil {
+			h := m.roster.host(name)
+			if h == nil || m.roster.pair(model.Key{Task: "b", Host: name}) == nil {
 				t.Fatalf("%s has no checks", name)
 			}
 			out = append(out, h.target != nil)

@@ -2,11 +2,7 @@ package checks
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -14,7 +10,7 @@ import (
 )
 
 // refresh reads what is declared, and what is on record, and has the heap follow. What runs goes on.
-func (m *Monitor) refresh(ctx context.Context) error { return m.refreshBy(ctx, m.rightFiles) }
+func (m *Monitor) refresh(ctx context.Context) error { return m.refreshBy(ctx, m.defs.rightFiles) }
 
 // refreshBy is refresh with what is read gives of files.
 func (m *Monitor) refreshBy(ctx context.Context, read func() (*model.Defs, error)) error {
@@ -24,7 +20,7 @@ func (m *Monitor) refreshBy(ctx context.Context, read func() (*model.Defs, error
 	if err != nil {
 		return err
 	}
-	defs, left, err := m.declared(ctx, files)
+	defs, left, err := m.defs.declared(ctx, files)
 	if err != nil {
 		return err
 	}
@@ -56,28 +52,28 @@ func (m *Monitor) count(ctx context.Context, defs *model.Defs, rec model.Record,
 	var fresh []model.Key
 	m.mu.Lock()
 	for k := range cat.Plans {
-		if m.pairs[k] == nil {
+		if m.roster.pair(k) == nil {
 			fresh = append(fresh, k)
 		}
-		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: cat.WhereOf(k)}); m.roster.pair(hk) == nil {
 			fresh = append(fresh, hk)
 		}
 	}
 	for name := range cat.Asked {
-		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.pairs[hk] == nil {
+		if hk := (model.Key{Task: model.HostAnswers, Host: name}); m.roster.pair(hk) == nil {
 			fresh = append(fresh, hk)
 		}
 	}
 	m.mu.Unlock()
 	slices.SortFunc(fresh, func(a, b model.Key) int { return model.CompareKeys(a, b) })
-	made, err := m.addPairs(ctx, slices.Compact(fresh))
+	made, err := m.ledger.addPairs(ctx, slices.Compact(fresh))
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range made {
-		m.pairs[p.Key], m.byID[p.id] = p, p
+		m.roster.add(p)
 	}
 	m.adopt(cat, rec, moved)
 	poke(m.moving)
@@ -101,18 +97,20 @@ func (m *Monitor) leave(left []model.Definition) {
 func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) bool) {
 	now := m.now()
 	m.cat, m.rec = cat, rec
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if moved(h) {
-			h.target = nil
+			m.prober.forget(h)
 		}
 	}
 	live := map[*host]bool{}
 	for k, plan := range cat.Plans {
-		p := m.pairs[k]
+		p := m.roster.pair(k)
 		was, before := p.live, p.Schedule
 		p.Plan, p.live = plan, true
 		h := m.host(cat.WhereOf(k))
-		m.place(p, h)
+		if m.roster.place(p, h) {
+			m.due.remove(p)
+		}
 		live[h] = true
 		if p.busy || !m.ours(h) || was && before.Same(plan.Schedule) {
 			continue
@@ -126,13 +124,13 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	for name := range cat.Asked {
 		live[m.host(name)] = true
 	}
-	for k, p := range m.pairs {
-		if _, ok := cat.Plans[k]; !ok && k.Task != model.HostAnswers {
+	for p := range m.roster.each() {
+		if _, ok := cat.Plans[p.Key]; !ok && p.Task != model.HostAnswers {
 			p.live = false
 			m.due.remove(p)
 		}
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		h.pair.live = live[h]
 		m.moveHost(h)
 		was := h.pair.Schedule
@@ -143,26 +141,14 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 		switch {
 		case !h.pair.live, !was.Never() && h.pair.Schedule.Never() && !h.down:
 			m.due.remove(h.pair)
-		case h.down && !h.pair.busy && h.pair.index == notQueued && m.ours(h):
+		case h.down && !h.pair.busy && !h.pair.queued() && m.ours(h):
 			m.due.at(h.pair, now)
-		case !h.down && !h.pair.busy && m.ours(h) && (h.pair.index == notQueued || !was.Same(h.pair.Schedule)):
+		case !h.down && !h.pair.busy && m.ours(h) && (!h.pair.queued() || !was.Same(h.pair.Schedule)):
 			m.due.at(h.pair, h.pair.first(now, m.alive, model.Skip))
 		}
 	}
 	m.watchWithheld()
-	poke(m.wake)
-}
-
-// place has a pair run on a host. mu is held.
-func (m *Monitor) place(p *pair, h *host) {
-	if p.where != h {
-		if p.where != nil {
-			delete(p.where.pairs, p)
-			m.due.remove(p)
-		}
-		p.where = h
-		h.pairs[p] = true
-	}
+	m.due.wake()
 }
 
 // moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
@@ -172,9 +158,9 @@ func (m *Monitor) moveHost(h *host) {
 	if m.alone || share == h.share {
 		return
 	}
-	was := m.held[h.share]
+	was := m.own.runs(h.share)
 	h.share = share
-	if now := m.held[share]; was && !now {
+	if now := m.own.runs(share); was && !now {
 		h.held = false
 		m.pause(h)
 		h.cancel()
@@ -186,13 +172,11 @@ func (m *Monitor) moveHost(h *host) {
 
 // host gives one, as the record left it. mu is held.
 func (m *Monitor) host(name string) *host {
-	h := m.hosts[name]
+	h := m.roster.host(name)
 	if h == nil {
-		h = &host{name: name, pair: m.pairs[model.Key{Task: model.HostAnswers, Host: name}], plugins: map[string]bool{}, pairs: map[*pair]bool{}}
-		h.pair.where, h.pairs[h.pair] = h, true
+		h = m.roster.addHost(name)
 		h.by = m.cat.AliveOf(name)
 		h.down, h.why = hostDown(&h.pair.stand, h.by), h.pair.stand.Line
-		m.hosts[name] = h
 	}
 	return h
 }
@@ -214,11 +198,8 @@ func (m *Monitor) policy(p *pair) string {
 
 // watchWithheld notes which pairs may have something to tell although they do not run. mu is held.
 func (m *Monitor) watchWithheld() {
-	clear(m.withheld)
-	for _, p := range m.pairs {
-		if m.mayTell(p) && m.ours(p.where) {
-			m.withheld[p] = true
-		}
+	for p := range m.roster.each() {
+		m.roster.watch(p, m.mayTell(p) && m.ours(p.where))
 	}
 }
 
@@ -249,7 +230,7 @@ func (m *Monitor) watch(ctx context.Context) {
 	}
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
-	files := m.stamp()
+	files := m.defs.stamp()
 	var rest, whole <-chan time.Time // until the next reading; until all is read again, since something has happened
 	waits := false
 	for {
@@ -279,7 +260,7 @@ func (m *Monitor) watch(ctx context.Context) {
 			rest, again, waits = nil, waits, false
 		case <-look.C:
 			live = true // two minutes behind a deployment are over at some time
-			if now := m.stamp(); now != files {
+			if now := m.defs.stamp(); now != files {
 				files, again = now, true
 			}
 		}
@@ -338,21 +319,4 @@ func (m *Monitor) again(ctx context.Context) {
 	if now != "" && now != was {
 		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
 	}
-}
-
-// stamp tells whether a file that declares something has changed.
-func (m *Monitor) stamp() string {
-	var b strings.Builder
-	for _, dir := range []string{m.conf().Dir, m.conf().Plugins} {
-		if dir == "" {
-			continue
-		}
-		list, _ := os.ReadDir(dir)
-		for _, e := range list {
-			if st, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
-				fmt.Fprintln(&b, e.Name(), st.Size(), st.ModTime().UnixNano(), st.Mode())
-			}
-		}
-	}
-	return b.String()
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/plain"
-	"github.com/jarvisops/jarvis/store"
 )
 
 // Report is how checks were over a time.
@@ -105,7 +104,7 @@ func (r *Reported) badness() float64 {
 func (m *Monitor) reported(k model.Key, spans []model.Span, counts []model.Interval, all model.Interval, left []planned, now time.Time) Reported {
 	x := Reported{Key: k}
 	m.mu.Lock()
-	if p := m.pairs[k]; p != nil && !p.stand.At.IsZero() {
+	if p := m.roster.pair(k); p != nil && !p.stand.At.IsZero() {
 		x.Word, x.Now = p.stand.Hard.String(), p.stand.Since
 	} else {
 		x.Word = "PENDING"
@@ -153,16 +152,16 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 	ids, ran := map[int64]model.Key{}, map[int64]time.Time{}
 	m.mu.Lock()
 	for _, k := range keys {
-		if p := m.pairs[k]; p != nil {
+		if p := m.roster.pair(k); p != nil {
 			ids[p.id], ran[p.id] = k, p.stand.At.Truncate(time.Millisecond)
 		}
 	}
 	m.mu.Unlock()
-	after, err := m.mark(ctx, markSpans) // before the spans: what is added meanwhile says nothing new
+	after, err := m.ledger.mark(ctx, markSpans) // before the spans: what is added meanwhile says nothing new
 	if err != nil {
 		return nil, err
 	}
-	tail, _, err := m.readSeen(ctx, after, math.MaxInt64, maxUnspanned+1)
+	tail, _, err := m.ledger.readSeen(ctx, after, math.MaxInt64, maxUnspanned+1)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +178,7 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 			where, args = where+" AND pair = ?", append(args, id)
 		}
 	}
-	rows, err := m.readSpans(ctx, where, args...)
+	rows, err := m.ledger.readSpans(ctx, where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,17 +217,8 @@ type planned struct {
 
 // plannedIn gives the downtimes of a time, also those that are over: of people, and those that come again.
 func (m *Monitor) plannedIn(ctx context.Context, all model.Interval) ([]planned, error) {
-	out, err := store.Collect(ctx, m.DB, func(row store.Row) (planned, error) {
-		var task, host string
-		var from, until int64
-		err := row.Scan(&task, &host, &from, &until)
-		concerns := func(k model.Key) bool { return model.Match(host, k.Host) && model.Match(task, k.Task) }
-		return planned{concerns, []model.Interval{{From: time.UnixMilli(from), Until: time.UnixMilli(until)}}}, err
-	}, "SELECT task, host, begins, ends FROM check_downtimes WHERE ends > begins AND ends > ? AND begins < ? ORDER BY id", all.From.UnixMilli(), all.Until.UnixMilli())
-	m.mu.Lock()
-	quiets := m.cat.Quiets
-	m.mu.Unlock()
-	for _, q := range quiets {
+	out, err := m.downtimes.planned(ctx, all)
+	for _, q := range m.catalog().Quiets {
 		out = append(out, planned{q.Concerns, model.During(all, q.When)})
 	}
 	return out, err

@@ -108,7 +108,7 @@ func (g *ground) spanAll() {
 	}); err != nil {
 		g.t.Fatal(err)
 	}
-	f := spanFollower{m: g.Monitor}
+	f := g.spans()
 	for more := true; more; {
 		var err error
 		if more, err = f.some(g.t.Context()); err != nil {
@@ -145,7 +145,7 @@ func TestSpansOnRecord(t *testing.T) {
 			if err := m.Open(ctx, World{DB: db, Now: m.Now, Target: func(context.Context, string) (remote.Target, error) { return remote.Target{}, nil }}); err != nil {
 				t.Fatal(err)
 			}
-			id := m.pairs[diskLoki].id
+			id := m.roster.pair(diskLoki).id
 			result := func(minutes int, status, soft int) {
 				t.Helper()
 				at := now.Add(-12 * time.Hour).Add(time.Duration(minutes) * time.Minute).UnixMilli()
@@ -158,7 +158,7 @@ func TestSpansOnRecord(t *testing.T) {
 			}
 			spans := func() string {
 				t.Helper()
-				rows, err := m.readSpans(ctx, "")
+				rows, err := m.ledger.readSpans(ctx, "")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -177,7 +177,7 @@ func TestSpansOnRecord(t *testing.T) {
 					}
 				}
 			}
-			f := &spanFollower{m: m}
+			f := m.spans()
 			follow(f)
 			for i := range 10 {
 				result(i, 0, 0)
@@ -189,7 +189,7 @@ func TestSpansOnRecord(t *testing.T) {
 			result(12, 0, 0)
 			want := "00:00-00:11 OK, 00:11-00:12 CRITICAL, 00:12-00:12 OK"
 			for range 2 { // another server, which reads from the record where that is
-				follow(&spanFollower{m: m})
+				follow(m.spans())
 				if got := spans(); got != want {
 					t.Errorf("there is %s, want %s", got, want)
 				}
@@ -197,7 +197,7 @@ func TestSpansOnRecord(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			follow(&spanFollower{m: m})
+			follow(m.spans())
 			r, err := m.Report(ctx, ReportFilter{Keys: []model.Key{diskLoki}, Since: now.Add(-24 * time.Hour), Until: now.Add(-12*time.Hour + 12*time.Minute)})
 			if got := shownReport(r); err != nil || got != "disk on loki 0.9167 12m0s of 12h12m0s; CRITICAL 1m0s" || r.Note != "only 1 % of that time is on record; the figures are of that part" {
 				t.Errorf("%v: %s %q", err, got, r.Note)

@@ -33,14 +33,14 @@ type rolled struct {
 }
 
 // rollUp follows the results, and adds their performance data to sums by 5 minutes, hour and day.
-func (m *Monitor) rollUp(ctx context.Context) {
-	m.inPieces(ctx, "sum up performance data", m.rollSome, func(now time.Time) time.Duration {
+func (l *ledger) rollUp(ctx context.Context) {
+	l.inPieces(ctx, "sum up performance data", l.rollSome, func(now time.Time) time.Duration {
 		return now.Truncate(rollPeriod).Add(rollPeriod + rollAfter).Sub(now)
 	})
 }
 
 // inPieces does some until there is no more, now and again after a wait, until ctx ends.
-func (m *Monitor) inPieces(ctx context.Context, what string, some func(context.Context) (more bool, err error), wait func(now time.Time) time.Duration) {
+func (l *ledger) inPieces(ctx context.Context, what string, some func(context.Context) (more bool, err error), wait func(now time.Time) time.Duration) {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -52,38 +52,38 @@ func (m *Monitor) inPieces(ctx context.Context, what string, some func(context.C
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = some(ctx); err != nil && ctx.Err() == nil {
-				m.Log.Error(what, "err", err)
+				l.log.Error(what, "err", err)
 			}
 		}
-		t.Reset(wait(m.now()))
+		t.Reset(wait(l.now()))
 	}
 }
 
 // rollSome adds a range of results to the sums, each once: the sums are written pair by pair in small transactions, and with
 // each goes how far it is. After a crash the same range is read again, and the pairs that have it are left out.
-func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
-	after, err := m.mark(ctx, markRollUp)
+func (l *ledger) rollSome(ctx context.Context) (more bool, err error) {
+	after, err := l.mark(ctx, markRollUp)
 	if err != nil {
 		return false, err
 	}
-	upTo, err := m.mark(ctx, markRollUpTo)
+	upTo, err := l.mark(ctx, markRollUpTo)
 	if err != nil {
 		return false, err
 	}
-	pair, err := m.mark(ctx, markRollUpPair)
+	pair, err := l.mark(ctx, markRollUpPair)
 	if err != nil {
 		return false, err
 	}
 	if upTo <= after { // a new range
 		pair = 0
-		last, err := m.settledUpTo(ctx)
+		last, err := l.settledUpTo(ctx)
 		if err != nil {
 			return false, err
 		}
-		if err := m.DB.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) AS r", after, last, rollRange).Scan(&upTo); err != nil || upTo == 0 {
+		if err := l.db.QueryRow(ctx, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) AS r", after, last, rollRange).Scan(&upTo); err != nil || upTo == 0 {
 			return false, err
 		}
-		err = m.DB.Write(ctx, func(tx store.Tx) error {
+		err = l.db.Write(ctx, func(tx store.Tx) error {
 			if err := setMark(ctx, tx, markRollUpPair, 0); err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	sums, n, err := m.sum(ctx, after, upTo)
+	sums, n, err := l.sum(ctx, after, upTo)
 	if err != nil {
 		return false, err
 	}
@@ -110,7 +110,7 @@ func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
 		}
 		piece := keys[:k]
 		keys = keys[k:]
-		err := m.DB.Write(ctx, func(tx store.Tx) error {
+		err := l.db.Write(ctx, func(tx store.Tx) error {
 			for _, k := range piece {
 				if err := sums[k].add(ctx, tx, k); err != nil {
 					return err
@@ -122,12 +122,12 @@ func (m *Monitor) rollSome(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	return n == rollRange, m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markRollUp, upTo) })
+	return n == rollRange, l.db.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markRollUp, upTo) })
 }
 
 // sum adds up the performance data of a range of results.
-func (m *Monitor) sum(ctx context.Context, after, upTo int64) (sums map[rollKey]*rolled, n int, err error) {
-	rows, err := m.DB.Query(ctx, "SELECT pair, at, perf FROM check_results WHERE id > ? AND id <= ? ORDER BY id", after, upTo)
+func (l *ledger) sum(ctx context.Context, after, upTo int64) (sums map[rollKey]*rolled, n int, err error) {
+	rows, err := l.db.Query(ctx, "SELECT pair, at, perf FROM check_results WHERE id > ? AND id <= ? ORDER BY id", after, upTo)
 	if err != nil {
 		return nil, 0, err
 	}

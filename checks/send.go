@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -23,14 +24,26 @@ import (
 const commandTime = 30 * time.Second
 
 // SetMail changes the server that takes mails.
-func (m *Monitor) SetMail(c post.MailConfig) { m.mail.Store(&c) }
+func (m *Monitor) SetMail(c post.MailConfig) { m.letters.by(c) }
+
+// letters sends the rows of the outbox that are letters. It owns which server takes mails; what is under way is known to run alone. It
+// needs what is declared, and how the letters of this record are named.
+type letters struct {
+	box     *outbox
+	mail    atomic.Pointer[post.MailConfig]
+	catalog func() *model.Catalog
+	of      func() string // ends the names of letters: other records have other names
+}
+
+// by has another server take mails.
+func (s *letters) by(c post.MailConfig) { s.mail.Store(&c) }
 
 // mailsAtOnce is how many mails are under way at once: all go to the same server.
 const mailsAtOnce = 8
 
-// sendLetters sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so that
+// run sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so that
 // none waits for another whose receiver does not answer, and its letters go in order.
-func (m *Monitor) sendLetters(ctx context.Context) {
+func (s *letters) run(ctx context.Context) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
 	var wg guard.Group
@@ -38,29 +51,29 @@ func (m *Monitor) sendLetters(ctx context.Context) {
 	room := make(chan struct{}, mailsAtOnce)
 	order, known := newLetterOrder(), map[int64]string{}
 	for {
-		list, err := order.begin(m.now(), func() ([]waiting, error) { return m.openLetters(ctx, known) })
+		list, err := order.begin(s.box.now(), func() ([]waiting, error) { return s.box.openLetters(ctx, known) })
 		if err != nil && ctx.Err() == nil {
-			m.Log.Error("read what is to be sent", "err", err)
+			s.box.log.Error("read what is to be sent", "err", err)
 		}
 		for _, w := range list {
-			r, err := m.outboxRow(ctx, w.id)
+			r, err := s.box.row(ctx, w.id)
 			if err != nil {
 				order.end(w, err)
 				if ctx.Err() == nil {
-					m.Log.Error("read what is to be sent", "err", err)
+					s.box.log.Error("read what is to be sent", "err", err)
 				}
 				continue
 			}
-			wg.Go(guard.Log(m.Log, "send a letter", "contact", w.contact), func() {
-				err := m.doRow(ctx, r, func(ctx context.Context, r outboxRow) error { return m.sendLetter(ctx, r, room) })
+			wg.Go(guard.Log(s.box.log, "send a letter", "contact", w.contact), func() {
+				err := s.box.do(ctx, r, func(ctx context.Context, r outboxRow) error { return s.send(ctx, r, room) })
 				order.end(w, err)
-				poke(m.letters)
+				poke(s.box.sends)
 			})
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.letters:
+		case <-s.box.sends:
 		case <-again.C:
 		}
 	}
@@ -71,35 +84,35 @@ func contactOf(body string) string {
 	var l struct {
 		Contact string `json:"contact"`
 	}
-	_ = json.Unmarshal([]byte(body), &l) // sendLetter tells it
+	_ = json.Unmarshal([]byte(body), &l) // send tells it
 	return l.Contact
 }
 
-// letterID is the name of a letter, the same at each try. Other records have other names.
-func (m *Monitor) letterID(id int64) string {
-	of := m.known
+// id is the name of a letter, the same at each try.
+func (s *letters) id(id int64) string { return fmt.Sprintf("check-%d.%s", id, s.of()) }
+
+// lettersOf is what ends the names of the letters of this record.
+func (m *Monitor) lettersOf() string {
 	if m.Engine != nil {
-		of = m.Engine.Installation()
+		return m.Engine.Installation()
 	}
-	return fmt.Sprintf("check-%d.%s", id, of)
+	return m.known
 }
 
-// sendLetter sends one; a mail when there is room for it.
-func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{}) error {
+// send sends one; a mail when there is room for it.
+func (s *letters) send(ctx context.Context, r outboxRow, room chan struct{}) error {
 	var l letter
 	if err := json.Unmarshal([]byte(r.body), &l); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	to, ok := m.cat.Contact(l.Contact)
-	m.mu.Unlock()
+	to, ok := s.catalog().Contact(l.Contact)
 	if !ok || to.InChat() || len(l.Events) == 0 {
 		return &goneError{"the contact " + l.Contact}
 	}
-	id := m.letterID(r.id)
+	id := s.id(r.id)
 	msg := post.Message{ID: id, At: r.at, Subject: l.subject(), Text: l.text(id)}
 	for _, first := range l.Replies {
-		msg.Replies = append(msg.Replies, m.letterID(first))
+		msg.Replies = append(msg.Replies, s.id(first))
 	}
 	var err error
 	mail := mailed{ID: id, Contact: l.Contact, Subject: msg.Subject}
@@ -117,7 +130,7 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{
 		case room <- struct{}{}:
 		}
 		defer func() { <-room }()
-		return m.sendMail(ctx, to.Mail, msg)
+		return s.sendMail(ctx, to.Mail, msg)
 	case to.Webhook != "":
 		h, err := post.NewHook(string(to.Webhook), "", "")
 		if err != nil {
@@ -125,7 +138,7 @@ func (m *Monitor) sendLetter(ctx context.Context, r outboxRow, room chan struct{
 		}
 		return h.Send(ctx, msg)
 	}
-	return m.tellProgram(ctx, to, &l, msg)
+	return tellProgram(ctx, to, &l, msg)
 }
 
 // mailed is what a webhook and a program of a contact are told. The same id may come again.
@@ -136,20 +149,20 @@ type mailed struct {
 	Events  []spelled `json:"events"`
 }
 
-func (m *Monitor) sendMail(ctx context.Context, address string, msg post.Message) error {
-	cfg := m.mail.Load()
+func (s *letters) sendMail(ctx context.Context, address string, msg post.Message) error {
+	cfg := s.mail.Load()
 	if cfg.Server == "" {
 		return errors.New("mail.server is not set: nobody takes mails")
 	}
-	s, err := cfg.To(address)
+	to, err := cfg.To(address)
 	if err != nil {
 		return err
 	}
-	return s.Send(ctx, msg)
+	return to.Send(ctx, msg)
 }
 
 // tellProgram runs the program of a contact. It took the letter when it ends with 0. What an earlier try left running is ended first.
-func (m *Monitor) tellProgram(ctx context.Context, to model.Contact, l *letter, msg post.Message) error {
+func tellProgram(ctx context.Context, to model.Contact, l *letter, msg post.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	env := append(proc.Environ(), "JARVIS_CONTACT="+to.Name, "JARVIS_ID="+msg.ID, "JARVIS_SUBJECT="+msg.Subject, "JARVIS_EVENTS="+strconv.Itoa(len(l.Events)))

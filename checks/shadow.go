@@ -26,14 +26,14 @@ func (m *Monitor) shadowed(p *pair, st *Standing, now time.Time) (why string, ye
 	if !m.cat.Linked() {
 		return "", false
 	}
-	if own := m.hosts[p.Host]; own != nil && p.Task != model.HostAnswers && own.by.Asked() && own.down {
+	if own := m.roster.host(p.Host); own != nil && p.Task != model.HostAnswers && own.by.Asked() && own.down {
 		return "its host can not be reached", true
 	}
 	if why := m.behind(p.Host); why != "" {
 		return why, true
 	}
 	if l := m.linkedTo(p.Key, func(model.Link) bool { return true }); l != nil {
-		return fmt.Sprintf("it depends on %s, which is %s", l.Key, m.pairs[l.Key].stand.Status), true
+		return fmt.Sprintf("it depends on %s, which is %s", l.Key, m.roster.pair(l.Key).stand.Status), true
 	}
 	if st.Hard == model.OK {
 		return "", false
@@ -51,10 +51,10 @@ func (m *Monitor) shadowed(p *pair, st *Standing, now time.Time) (why string, ye
 // all the same has another way. mu is held.
 func (m *Monitor) behind(name string) string {
 	parents := m.cat.Hosts[name].Parents
-	if len(parents) == 0 || slices.ContainsFunc(parents, func(x string) bool { h := m.hosts[x]; return h == nil || !h.down }) {
+	if len(parents) == 0 || slices.ContainsFunc(parents, func(x string) bool { h := m.roster.host(x); return h == nil || !h.down }) {
 		return ""
 	}
-	own := m.hosts[name]
+	own := m.roster.host(name)
 	if own != nil && !own.down && own.by.By != model.ByNothing && m.cat.Runs[name] {
 		return ""
 	}
@@ -71,7 +71,7 @@ func (m *Monitor) linkedTo(k model.Key, counts func(model.Link) bool) *model.Lin
 		if !counts(l) {
 			continue
 		}
-		if d := m.pairs[l.Key]; d != nil && d.live && m.bad(d) {
+		if d := m.roster.pair(l.Key); d != nil && d.live && m.bad(d) {
 			return &l
 		}
 		if further := m.linkedTo(l.Key, func(l model.Link) bool { return l.Skip }); further != nil {
@@ -109,19 +109,19 @@ func (m *Monitor) skip(p *pair, now time.Time) {
 // above gives what a problem may come from and is no problem itself, as far as is known: its own host, the hosts by which that is reached,
 // and what it depends on. mu is held.
 func (m *Monitor) above(p *pair, st *Standing) (above []*pair) {
-	own, parents := m.hosts[p.Host], m.cat.Hosts[p.Host].Parents
+	own, parents := m.roster.host(p.Host), m.cat.Hosts[p.Host].Parents
 	itself := p.Task == model.HostAnswers
 	ran := own != nil && own == p.where && st.Exit >= 0 // on the host, which answers then
 	if own != nil && !itself && !ran && (own.by.Asked() || len(parents) > 0) {
 		above = append(above, own.pair)
 	}
 	for _, x := range parents {
-		if h := m.hosts[x]; h != nil && !ran {
+		if h := m.roster.host(x); h != nil && !ran {
 			above = append(above, h.pair)
 		}
 	}
 	for _, l := range m.cat.Links[p.Key] {
-		if d := m.pairs[l.Key]; d != nil && d.live {
+		if d := m.roster.pair(l.Key); d != nil && d.live {
 			above = append(above, d)
 		}
 	}

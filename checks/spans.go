@@ -18,14 +18,18 @@ const (
 
 // followSpans follows the results, and notes from when to when each check was what: what reports are made of.
 func (m *Monitor) followSpans(ctx context.Context) {
-	f := spanFollower{m: m}
-	m.inPieces(ctx, "note how checks were", f.some, func(time.Time) time.Duration { return spanPeriod })
+	f := m.spans()
+	m.ledger.inPieces(ctx, "note how checks were", f.some, func(time.Time) time.Duration { return spanPeriod })
 }
+
+// spans begins to follow them.
+func (m *Monitor) spans() *spanFollower { return &spanFollower{ledger: &m.ledger, holds: m.holds} }
 
 // spanFollower adds results to spans. What it was killed over is read again, and says nothing new then (model.AddSeen).
 type spanFollower struct {
-	m    *Monitor
-	last map[int64]model.Span // the last of each pair, as it is on record; nil: not read
+	ledger *ledger
+	holds  func(pair int64) func(time.Time) time.Time // until when a result of a pair says how it is
+	last   map[int64]model.Span                       // the last of each pair, as it is on record; nil: not read
 }
 
 // some takes a range of results in.
@@ -35,20 +39,20 @@ func (f *spanFollower) some(ctx context.Context) (more bool, err error) {
 			f.last = nil // what was written, nobody knows
 		}
 	}()
-	after, err := f.m.mark(ctx, markSpans)
+	after, err := f.ledger.mark(ctx, markSpans)
 	if err != nil {
 		return false, err
 	}
-	settled, err := f.m.settledUpTo(ctx)
+	settled, err := f.ledger.settledUpTo(ctx)
 	if err != nil || settled <= after {
 		return false, err
 	}
 	if f.last == nil {
-		if f.last, err = f.m.lastSpans(ctx); err != nil {
+		if f.last, err = f.ledger.lastSpans(ctx); err != nil {
 			return false, err
 		}
 	}
-	list, upTo, err := f.m.readSeen(ctx, after, settled, spanRange)
+	list, upTo, err := f.ledger.readSeen(ctx, after, settled, spanRange)
 	if err != nil || len(list) == 0 {
 		return false, err
 	}
@@ -58,7 +62,7 @@ func (f *spanFollower) some(ctx context.Context) (more bool, err error) {
 		if was, ok := f.last[pair]; ok {
 			spans = append(spans, was)
 		}
-		holds, from := f.m.holds(pair), len(spans)
+		holds, from := f.holds(pair), len(spans)
 		for _, r := range results {
 			var n int
 			spans, n = model.AddSeen(spans, r, holds)
@@ -92,7 +96,7 @@ func (f *spanFollower) write(ctx context.Context, changed map[int64][]model.Span
 	}
 	slices.SortFunc(rows, func(a, b spanRow) int { return int(a.pair - b.pair) }) // a server that takes over waits for locks in one order
 	for part := range slices.Chunk(rows, spanPiece) {
-		if err := f.m.DB.Write(ctx, func(tx store.Tx) error {
+		if err := f.ledger.db.Write(ctx, func(tx store.Tx) error {
 			for _, r := range part {
 				if _, err := tx.Exec(ctx, "INSERT INTO check_spans (pair, since, until, status) VALUES (?, ?, ?, ?) ON CONFLICT (pair, since) DO UPDATE SET until = excluded.until, status = excluded.status",
 					r.pair, r.From.UnixMilli(), r.To.UnixMilli(), int(r.Status)); err != nil {
@@ -104,14 +108,14 @@ func (f *spanFollower) write(ctx context.Context, changed map[int64][]model.Span
 			return err
 		}
 	}
-	return f.m.DB.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markSpans, upTo) })
+	return f.ledger.db.Write(ctx, func(tx store.Tx) error { return setMark(ctx, tx, markSpans, upTo) })
 }
 
 // holds says of a pair until when a result says how it is.
 func (m *Monitor) holds(pair int64) func(time.Time) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p, ever := m.byID[pair], m.now().Add(day)
+	p, ever := m.roster.byID(pair), m.now().Add(day)
 	if p == nil || !p.live {
 		return func(at time.Time) time.Time { return at.Add(model.SpanGrace) }
 	}
@@ -120,8 +124,8 @@ func (m *Monitor) holds(pair int64) func(time.Time) time.Time {
 }
 
 // lastSpans gives the last span of each pair.
-func (m *Monitor) lastSpans(ctx context.Context) (map[int64]model.Span, error) {
-	list, err := m.readSpans(ctx, "WHERE (pair, since) IN (SELECT pair, MAX(since) FROM check_spans GROUP BY pair)")
+func (l *ledger) lastSpans(ctx context.Context) (map[int64]model.Span, error) {
+	list, err := l.readSpans(ctx, "WHERE (pair, since) IN (SELECT pair, MAX(since) FROM check_spans GROUP BY pair)")
 	out := map[int64]model.Span{}
 	for _, r := range list {
 		out[r.pair] = r.Span
@@ -129,8 +133,8 @@ func (m *Monitor) lastSpans(ctx context.Context) (map[int64]model.Span, error) {
 	return out, err
 }
 
-func (m *Monitor) readSpans(ctx context.Context, where string, args ...any) ([]spanRow, error) {
-	return store.Collect(ctx, m.DB, func(row store.Row) (r spanRow, err error) {
+func (l *ledger) readSpans(ctx context.Context, where string, args ...any) ([]spanRow, error) {
+	return store.Collect(ctx, l.db, func(row store.Row) (r spanRow, err error) {
 		var since, until int64
 		var status int
 		err = row.Scan(&r.pair, &since, &until, &status)
@@ -143,8 +147,8 @@ func (m *Monitor) readSpans(ctx context.Context, where string, args ...any) ([]s
 var errBehind = errors.New("the results are still being summed up; ask again in some minutes")
 
 // readSeen gives what results say, by pair and in their order, and the last of them; those of one go are limit at most.
-func (m *Monitor) readSeen(ctx context.Context, after, upTo int64, limit int) (out map[int64][]model.Seen, last int64, err error) {
-	rows, err := m.DB.Query(ctx, "SELECT id, pair, at, status, soft FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", after, upTo, limit)
+func (l *ledger) readSeen(ctx context.Context, after, upTo int64, limit int) (out map[int64][]model.Seen, last int64, err error) {
+	rows, err := l.db.Query(ctx, "SELECT id, pair, at, status, soft FROM check_results WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", after, upTo, limit)
 	if err != nil {
 		return nil, 0, err
 	}

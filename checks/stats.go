@@ -110,13 +110,10 @@ func (s *stats) into(out *Stats, now time.Time) {
 // Stats gives how the checks go.
 func (m *Monitor) Stats(ctx context.Context) Stats {
 	err := m.sync(ctx)
-	m.mu.Lock()
-	cat := m.cat
-	m.mu.Unlock()
-	warnings := cat.Warnings() // which may read files
+	warnings := m.catalog().Warnings() // which may read files
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Warnings: warnings, Node: m.name(), Running: m.running, Unwritten: len(m.done), Trouble: m.trouble, Idle: m.cat.Idle}
+	s := Stats{Warnings: warnings, Node: m.name(), Running: m.due.taken(), Unwritten: m.done.len(), Trouble: m.trouble, Idle: m.cat.Idle}
 	if n := len(m.left); n > 0 && s.Trouble == "" {
 		d := m.left[0]
 		s.Trouble = fmt.Sprintf("%s %s, made by %s, is left out: %s", d.Kind, d.Name, d.By, d.Trouble)
@@ -124,8 +121,8 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 			s.Trouble += fmt.Sprintf("; and %d more: `check defined` tells of them", n-1)
 		}
 	}
-	if m.stuck != nil {
-		s.Trouble = "the database takes no results since " + plain.Time(m.stuckAt) + ": " + model.OneLine(m.stuck)
+	if since, why := m.done.since(); why != nil {
+		s.Trouble = "the database takes no results since " + plain.Time(since) + ": " + model.OneLine(why)
 	}
 	if err != nil && s.Trouble == "" {
 		s.Trouble = "what other servers found cannot be read: " + model.OneLine(err)
@@ -133,20 +130,20 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 	if len(m.cat.Unclear) > 0 && s.Trouble == "" {
 		s.Trouble = m.cat.Unclear[0]
 	}
-	for _, h := range m.hosts {
+	for h := range m.roster.eachHost() {
 		if !h.pair.live {
 			continue
 		}
 		if _, err := m.runner(h.pair); err != nil {
 			s.Nobody++
-			if s.Trouble == "" && m.plot != nil {
+			if s.Trouble == "" && m.own.looked() {
 				s.Trouble = err.Error()
 			}
 		} else if m.ours(h) {
 			s.Ours++
 		}
 		s.Hosts++
-		s.Queued += len(h.queue)
+		s.Queued += h.inLine()
 		if h.down {
 			s.Down++
 		}
@@ -154,7 +151,7 @@ func (m *Monitor) Stats(ctx context.Context) Stats {
 			s.Trouble = "nobody knows whether " + h.name + " is up: " + st.Line
 		}
 	}
-	for _, p := range m.pairs {
+	for p := range m.roster.each() {
 		if !p.live || p.Schedule.Never() && !p.passive() {
 			continue
 		}

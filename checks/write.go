@@ -2,26 +2,12 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
 	"github.com/jarvisops/jarvis/internal/guard"
-	"github.com/jarvisops/jarvis/store"
 )
-
-// finished is a result that is not committed.
-type finished struct {
-	p    *pair
-	due  time.Time
-	at   time.Time
-	out  outcome
-	owed []outboxRow // what asked for it: one at most
-	// given: it was delivered; missed: it was not, and should have been.
-	given  *Given
-	missed bool
-}
 
 const (
 	batchTime = 100 * time.Millisecond // results wait so long for others
@@ -43,7 +29,7 @@ func (m *Monitor) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-m.results:
+		case <-m.done.came:
 			m.gather(ctx)
 		}
 		for more := true; more; {
@@ -64,7 +50,7 @@ func (m *Monitor) writeRest() {
 // gather waits for company.
 func (m *Monitor) gather(ctx context.Context) {
 	m.mu.Lock()
-	n := len(m.done)
+	n := m.done.len()
 	m.mu.Unlock()
 	if n >= batchSize {
 		return
@@ -81,16 +67,13 @@ func (m *Monitor) gather(ctx context.Context) {
 func (m *Monitor) noteAlive(ctx context.Context) {
 	m.commit.Lock()
 	defer m.commit.Unlock()
-	if !m.declares() || !m.aliveDue() {
+	if !m.declares() || !m.ledger.aliveDue() {
 		return
 	}
-	if err := m.store(ctx, nil); err != nil && ctx.Err() == nil {
+	if err := m.ledger.write(ctx, nil, nil); err != nil && ctx.Err() == nil {
 		m.Log.Debug("note that checks run", "err", err)
 	}
 }
-
-// aliveDue: with other nodes, each one's row says until when it lived.
-func (m *Monitor) aliveDue() bool { return m.alone && m.now().Sub(m.noted).Abs() >= alivePeriod }
 
 // settled is what a transaction writes of one pair, and what is taken over behind it.
 type settled struct {
@@ -106,21 +89,6 @@ type settled struct {
 	askedFor time.Time
 }
 
-// row is one of the outbox.
-type row struct {
-	kind   string
-	action string
-	event  string
-}
-
-// Kinds of rows: those that are gathered and said, those that are done one by one, and those that ask for a run.
-const (
-	rowNotice = "notice"
-	rowDo     = "do"
-	rowRun    = "run"
-	rowLetter = "letter" // what one contact outside of chat is told in one round
-)
-
 // commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
 // this waits a while.
 func (m *Monitor) commitSome(ctx context.Context) (more bool) {
@@ -128,13 +96,13 @@ func (m *Monitor) commitSome(ctx context.Context) (more bool) {
 	switch {
 	case err == nil && !since.IsZero():
 		m.Log.Info("results are committed again", "after", m.now().Sub(since).Round(time.Second))
-		m.noStuck(nil)
+		m.noteTook(nil)
 	case err != nil && ctx.Err() == nil:
 		if since.IsZero() {
 			m.Log.Error("results can not be committed; checks wait for the database", "err", err)
 			since = m.now()
 		}
-		m.noStuck(err)
+		m.noteTook(err)
 		wait := min(max(m.now().Sub(since)/4, batchTime), maxBackoff)
 		t := time.NewTimer(wait)
 		defer t.Stop()
@@ -156,7 +124,7 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 	if len(batch) == 0 {
 		return false, time.Time{}, nil
 	}
-	err = m.store(ctx, batch)
+	err = m.ledger.write(ctx, batch, nil)
 	if ids, stale := isStale(err); stale {
 		if err = m.reread(ctx, ids); err == nil { // and judged again
 			return true, time.Time{}, nil
@@ -171,21 +139,17 @@ func (m *Monitor) commitBatch(ctx context.Context) (more bool, since time.Time, 
 	if err == nil {
 		m.takeOver(batch)
 		m.wereWritten(batch)
-		more = len(m.done) > 0
+		more = m.done.len() > 0
 	}
-	return more, m.stuckAt, err
+	since, _ = m.done.since()
+	return more, since, err
 }
 
-// noStuck notes since when the database takes nothing; nil: it does.
-func (m *Monitor) noStuck(err error) {
+// noteTook notes what the database said to a batch.
+func (m *Monitor) noteTook(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stuck = err
-	if err == nil {
-		m.stuckAt = time.Time{}
-	} else if m.stuckAt.IsZero() {
-		m.stuckAt = m.now()
-	}
+	m.done.took(err, m.now())
 }
 
 // settle computes what a batch of results comes to, and what was withheld and no longer is. commit is held.
@@ -194,7 +158,7 @@ func (m *Monitor) settle() []settled {
 	defer m.mu.Unlock()
 	now := m.now()
 	m.dropHeard(now)
-	list := m.done[:min(len(m.done), batchSize)]
+	list := m.done.first(batchSize)
 	var out []settled
 	for i := range list {
 		s := settled{f: &list[i], p: list[i].p, stand: list[i].p.stand, j: judged{status: model.Unknown, line: bugText}}
@@ -209,7 +173,7 @@ func (m *Monitor) settle() []settled {
 		return out
 	}
 	m.swept = now
-	for p := range m.withheld {
+	for p := range m.roster.watching() {
 		if p.ended || !m.ours(p.where) {
 			continue // what is to be told comes with its result
 		}
@@ -219,66 +183,6 @@ func (m *Monitor) settle() []settled {
 		}
 	}
 	return out
-}
-
-// store writes a batch in one transaction, and now and then that this server works. commit is held.
-func (m *Monitor) store(ctx context.Context, batch []settled) error {
-	return m.storeWith(ctx, batch, func(store.Tx) error { return nil })
-}
-
-// storeWith is store, with something else in the same transaction. commit is held.
-func (m *Monitor) storeWith(ctx context.Context, batch []settled, also func(store.Tx) error) (err error) {
-	at := m.now()
-	now := at.UnixMilli()
-	alive := m.aliveDue()
-	if alive {
-		defer func() {
-			if err == nil {
-				m.noted = at
-			}
-		}()
-	}
-	states := make([]string, len(batch))
-	for i := range batch {
-		b, err := json.Marshal(batch[i].stand)
-		if err != nil {
-			return err
-		}
-		states[i] = string(b)
-	}
-	return m.DB.Write(ctx, func(tx store.Tx) error {
-		if alive {
-			if err := setMark(ctx, tx, markAlive, now); err != nil {
-				return err
-			}
-		}
-		write := m.storeEach
-		if !m.alone {
-			write = m.storeTogether
-		}
-		if err := also(tx); err != nil {
-			return err
-		}
-		if err := write(ctx, tx, batch, states); err != nil {
-			return err
-		}
-		for i := range batch {
-			s := &batch[i]
-			if s.f != nil {
-				for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
-					if err := outboxDone(ctx, tx, id, now, ""); err != nil {
-						return err
-					}
-				}
-			}
-			for _, e := range s.events {
-				if _, err := tx.Exec(ctx, "INSERT INTO check_outbox (at, kind, action, event, done, tries, next, err) VALUES (?, ?, ?, ?, 0, 0, 0, '')", now, e.kind, e.action, e.event); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // takeOver makes memory what the record is. commit and mu are held.
@@ -292,11 +196,11 @@ func (m *Monitor) takeOver(batch []settled) {
 		m.takeIn(s)
 	}
 	if shadow {
-		m.tellNodes(newsStates)
+		m.town.tell(newsStates)
 	}
 	if events {
 		m.heed(context.Background(), newsDo)
-		m.tellNodes(newsDo)
+		m.town.tell(newsDo)
 	}
 }
 
@@ -308,11 +212,9 @@ func (m *Monitor) wereWritten(batch []settled) {
 			results++
 		}
 	}
-	for i := range m.done[:results] {
-		m.done[i].p.ended = false
-		m.reschedule(m.done[i].p)
+	for _, p := range m.done.written(results) {
+		m.reschedule(p)
 	}
-	m.done = append(m.done[:0:0], m.done[results:]...)
 	m.stats.committed(time.Now(), results)
 }
 
@@ -324,12 +226,10 @@ func (m *Monitor) takeIn(s *settled) {
 		p.askedFor = s.askedFor
 	}
 	if s.f != nil {
-		for _, id := range slices.Concat(ids(s.f.owed), s.asks) {
-			delete(m.acting, id)
-		}
+		m.outbox.ended(slices.Concat(ids(s.f.owed), s.asks))
 		if len(s.asks) > 0 {
 			p.asks = p.asks[len(s.asks):]
-			m.tellNodes(newsDone)
+			m.town.tell(newsDone)
 		}
 		for _, w := range p.waiters {
 			close(w)
@@ -340,9 +240,5 @@ func (m *Monitor) takeIn(s *settled) {
 			p.recent = append(p.recent[:0], p.recent[extra:]...)
 		}
 	}
-	if m.mayTell(p) && m.ours(p.where) {
-		m.withheld[p] = true
-	} else {
-		delete(m.withheld, p)
-	}
+	m.roster.watch(p, m.mayTell(p) && m.ours(p.where))
 }
