@@ -90,7 +90,7 @@ func (r Repo) Over(ctx context.Context, serve func(ctx context.Context, in io.Re
 
 func (r Repo) command(ctx context.Context, args []string) *exec.Cmd {
 	var all []string
-	for _, c := range append([]string{"core.hooksPath=/dev/null", "protocol.ext.allow=never", "gc.autoDetach=false", "maintenance.autoDetach=false", "user.name=jarvis", "user.email=jarvis@localhost", "safe.directory=*"}, r.Config...) {
+	for _, c := range append([]string{"core.hooksPath=/dev/null", "protocol.ext.allow=never", "gc.autoDetach=false", "maintenance.autoDetach=false", "advice.pushUpdateRejected=false", "advice.statusHints=false", "user.name=jarvis", "user.email=jarvis@localhost", "safe.directory=*"}, r.Config...) {
 		all = append(all, "-c", c)
 	}
 	cmd := exec.CommandContext(ctx, "git", append(append(all, "-C", r.Dir), args...)...)

@@ -155,7 +155,8 @@ func (w *Worker) open(ctx context.Context, co *checkout) (err error) {
 	if co.conn, err = w.connect(ctx); err != nil {
 		return err
 	}
-	if co.repo.Dir, err = os.MkdirTemp("", "jarvis-gitolite-"); err != nil {
+	sweep()
+	if co.repo.Dir, err = os.MkdirTemp("", copyPrefix); err != nil {
 		return err
 	}
 	if err := co.over(ctx, "git-upload-pack", "clone", "--quiet", "--bare", "--depth", "1", "--no-tags", "--", w.cfg.Gitolite.Admin, "."); err != nil {
@@ -172,6 +173,19 @@ func (w *Worker) open(ctx context.Context, co *checkout) (err error) {
 	return nil
 }
 
+// copyPrefix begins the names of our copies among the temporary files.
+const copyPrefix = "jarvis-gitolite-"
+
+// sweep removes copies that a process which was killed has left: none lives so long.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), copyPrefix+"*"))
+	for _, dir := range left {
+		if st, err := os.Lstat(dir); err == nil && st.IsDir() && time.Since(st.ModTime()) > 2*hostTime {
+			_ = os.RemoveAll(dir) // one of another user stays
+		}
+	}
+}
+
 func (co *checkout) close() {
 	if co.repo.Dir != "" {
 		_ = os.RemoveAll(co.repo.Dir)
@@ -181,8 +195,15 @@ func (co *checkout) close() {
 	}
 }
 
+// hostTime is how long a git host may take for one answer, so that one that hangs holds up the others no longer.
+const hostTime = 2 * time.Minute
+
+var errSilent = fmt.Errorf("the git host did not end within %s", hostTime)
+
 // over runs a git command that speaks with a service of the git host, over our connection.
 func (co *checkout) over(ctx context.Context, service string, args ...string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, hostTime, errSilent)
+	defer cancel()
 	_, err := co.repo.Over(ctx, func(ctx context.Context, in io.Reader, out io.Writer) error {
 		// gitolite wants the path between quotes; New refuses one that holds any.
 		r, err := co.conn.Run(ctx, remote.Command{Line: service + " '" + co.url.Path + "'", Stdin: in, Output: out})
@@ -197,8 +218,12 @@ func (co *checkout) over(ctx context.Context, service string, args ...string) er
 // gitolite makes a copy of the admin repository, asks change for the key that should be there in place of the one
 // that is ("" for none), and pushes. Somebody else's push meanwhile is an error that the next try cures.
 func (w *Worker) gitolite(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, change func(before string) (string, error)) (changed bool, err error) {
-	w.push.Lock()
-	defer w.push.Unlock()
+	select {
+	case w.push <- struct{}{}:
+		defer func() { <-w.push }()
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 	co, err := w.checkout(ctx, in)
 	if err != nil {
 		return false, err
@@ -252,6 +277,10 @@ func (co *checkout) commit(ctx context.Context, key, message string) (string, er
 func (w *Worker) sayGit(what string, err error) error {
 	if text := err.Error(); strings.Contains(text, "DENIED") || strings.Contains(text, "FATAL: ") && strings.Contains(text, "mis-spelled") {
 		return pipeline.Permanentf("%s %s: gitolite does not let us; our key must be an admin's", what, w.cfg.Gitolite.Admin)
+	}
+	var git *gitcmd.Error
+	if errors.As(err, &git) && strings.Contains(git.Text, "[rejected]") {
+		return fmt.Errorf("%s %s: somebody else pushed in the same moment; nothing was written, and the next try takes that in", what, w.cfg.Gitolite.Admin)
 	}
 	return fmt.Errorf("%s %s: %w", what, w.cfg.Gitolite.Admin, err)
 }

@@ -3,10 +3,12 @@ package keys
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -159,6 +161,59 @@ func TestTwoHostsOfOneShortName(t *testing.T) {
 	}
 	if err := steps["keys:remove_deploy_key"].Do(pipeline.WithHost(t.Context(), &record{made: []string{bob}}), host("web1.prod.example", prodKey)); err != nil || there() != "" {
 		t.Errorf("a key that a run made stays: %v", err)
+	}
+}
+
+// TestSeveralWriteToGitolite: another server pushes between our clone and our push; one that hangs holds up nobody for longer than
+// their own time; what a killed process left is removed, and what is in use is not.
+func TestSeveralWriteToGitolite(t *testing.T) {
+	g, err := real.StartGitolite(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Stop)
+	t.Setenv("TMPDIR", t.TempDir())
+	left, used := filepath.Join(os.TempDir(), copyPrefix+"1"), filepath.Join(os.TempDir(), copyPrefix+"2")
+	for dir, age := range map[string]time.Duration{left: 3 * hostTime, used: 0} {
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chtimes(dir, time.Time{}, time.Now().Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	worker := func() *Worker {
+		w, err := New(Config{Gitolite: Gitolite{Admin: g.Admin, Key: g.AdminKey, KnownHosts: g.KnownHosts}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO root@"
+	put := func(ctx context.Context, w *Worker, host string, meanwhile func()) error {
+		c, err := clipboard.Parse([]byte("instance:\n  hostname: " + host + "\n  fqdn: " + host + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.gitolite(ctx, c, clipboard.Instance{Hostname: host, FQDN: host}, func(string) (string, error) { meanwhile(); return key + host, nil })
+		return err
+	}
+	w, other := worker(), worker()
+	if err := put(t.Context(), w, "web1", func() {
+		if err := put(t.Context(), other, "web2", func() {}); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		enough := errors.New("enough")
+		cancel(enough)
+		if err := put(ctx, w, "web3", func() {}); !errors.Is(err, enough) {
+			t.Errorf("one that waits and is given up: %v", err)
+		}
+	}); err == nil || pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "somebody else pushed in the same moment") || strings.Contains(err.Error(), "hint") {
+		t.Errorf("%v", err)
+	}
+	if err := put(t.Context(), w, "web1", func() {}); err != nil {
+		t.Error(err)
+	}
+	if found, err := filepath.Glob(filepath.Join(os.TempDir(), copyPrefix+"*")); len(found) != 1 || found[0] != used {
+		t.Errorf("%v, %v", found, err)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -58,7 +57,7 @@ type GitHub struct {
 type Worker struct {
 	cfg  Config
 	http *http.Client
-	push sync.Mutex
+	push chan struct{} // holds one who pushes
 }
 
 // New checks the configuration; it does not connect.
@@ -88,7 +87,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, http: &http.Client{Timeout: 20 * time.Second}}, nil
+	return &Worker{cfg: cfg, http: &http.Client{Timeout: 20 * time.Second}, push: make(chan struct{}, 1)}, nil
 }
 
 // Steps lists what the worker offers: without a git host, keys:create alone.
