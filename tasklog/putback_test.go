@@ -52,7 +52,9 @@ func TestAFailedTaskIsEditedAndPutBack(t *testing.T) {
 	w.list(one("\"true\""))
 	until("nothing says that it was edited", is(pipeline.Failed, true))
 	w.list(one(failing) + "- task: {name: b, shell: \"true\"}\n")
-	until("what holds the others is not said", func(s Status) bool { return strings.Contains(s.Elsewhere, "run 1 of it was given up") && strings.Contains(s.Elsewhere, "task retry") })
+	until("what holds the others is not said", func(s Status) bool {
+		return strings.Contains(s.Elsewhere, "run 1 of it was given up") && strings.Contains(s.Elsewhere, "task retry")
+	})
 	if err := os.WriteFile(filepath.Join(dir, "ok"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
