@@ -18,11 +18,14 @@ const company = "../nagios/testdata/company"
 // carry reads a tree, and makes definitions of it, which must be right.
 func carry(t *testing.T, dir string, o Options) (Result, *model.Defs) {
 	t.Helper()
-	tree, err := nagios.Read(dir)
+	tree, err := nagios.Read(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := FromNagios(tree, o)
+	r, err := FromNagios(t.Context(), tree, o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return r, right(t, r)
 }
 
@@ -42,7 +45,10 @@ func right(t *testing.T, r Result) *model.Defs {
 // source carries objects over.
 func source(t *testing.T, text string) (Result, *model.Catalog) {
 	t.Helper()
-	r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{From: "probe"})
+	r, err := FromNagios(t.Context(), nagios.Parse("a.cfg", []byte(text)), Options{From: "probe"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := right(t, r)
 	c, err := model.NewCatalog(d, model.Record{}, "")
 	if err != nil {
@@ -478,7 +484,10 @@ func FuzzFromNagios(f *testing.F) {
 	f.Add("define host {\nhost_name a\n_X '\n}\ndefine command {\ncommand_name c\ncommand_line x '$_HOSTX$' \"$ARG1$\"\n}\ndefine service {\nhost_name a\nservice_description host\ncheck_command c!\x01\n}\n")
 	f.Add("define timeperiod {\ntimeperiod_name p\nmonday 09:00-17:00\nexclude p\n}\ndefine host {\nhost_name a\nparents a\ncheck_command c\n}\ndefine service {\nhost_name a\nservice_description s\ncheck_period p\nactive_checks_enabled 0\n}")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{})
+		r, err := FromNagios(t.Context(), nagios.Parse("a.cfg", []byte(text)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		right(t, r)
 		if n := r.Counts; n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
 			t.Fatalf("%+v", n)
