@@ -412,6 +412,26 @@ define command {
 	}
 }
 
+// TestMacrosThatMeanNothing: each has a line, and nothing of it is left for the shell.
+func TestMacrosThatMeanNothing(t *testing.T) {
+	const host = "define host {\nhost_name h\n}\ndefine command {\ncommand_name c\ncommand_line x $ARG1$ $ARG33$ $ARG0$ $ARGX$ $ARG2$ y\n}\n"
+	r, cat := source(t, host+"define service {\nhost_name h\nservice_description s\ncheck_command c!a$ARG1$b"+strings.Repeat("!", 31)+"!z\n}\n")
+	got := notes(r, ".")
+	for _, want := range []string{
+		"a.cfg:6: $ARG33$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:6: $ARG0$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:6: $ARGX$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:11: $ARG1$ in check_command of s: an argument within an argument means nothing; it was left empty; write into check_command what is meant, or look at the task's command",
+	} {
+		if !slices.Contains(strings.Split(got, "\n"), want) {
+			t.Errorf("this is not told: %s\ntold is:\n%s", want, got)
+		}
+	}
+	if got := strings.Join(strings.Fields(cat.Plans[model.Key{Task: "s", Host: "h"}].Def.Command), " "); got != "x ab y" {
+		t.Errorf("the line is %s", got)
+	}
+}
+
 const escalating = `
 define command {
 	command_name by-mail
