@@ -104,6 +104,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 	}
 	maps.Copy(groups, own)
 	elsewhere := map[string]bool{} // hosts that another server checks
+	names := d.index()
 	for _, ht := range d.HostTasks {
 		hosts := expandHosts(ht.Hosts, known, groups)
 		if len(hosts) == 0 {
@@ -115,11 +116,7 @@ func NewCatalog(d *Defs, rec Record, ours string) (*Catalog, error) {
 			}
 			continue
 		}
-		for i := range d.Tasks {
-			t := &d.Tasks[i]
-			if !ht.has(t.Name) {
-				continue
-			}
+		for _, t := range names.of(&ht) {
 			s, err := d.schedule(cmp.Or(ht.Schedule, t.Schedule), t.Jitter)
 			if err != nil {
 				return nil, fmt.Errorf("task %s: %w", t.Name, err)

@@ -27,6 +27,7 @@ func TestListener(t *testing.T) {
 		{"of what is critical", "{name: a, notify: [x], after: 30m, status: [critical]}", []step{{"1h", Warning, false, false, ""}, {"2h", Critical, false, false, "problem"}, {"3h", Warning, false, false, ""}, {"4h", OK, false, false, "recovery"}}},
 		{"what acts, acts on problems", "{name: a, run: \"exec x {host}\", after: 30m}", []step{{"30m", Critical, false, false, "problem"}, {"40m", Warning, false, false, ""}, {"50m", OK, false, false, ""}}},
 		{"unless it says otherwise", "{name: a, run: \"exec x {host}\", after: 30m, on: [problem, recovery]}", []step{{"30m", Critical, false, false, "problem"}, {"40m", Warning, false, false, ""}, {"50m", OK, false, false, "recovery"}}},
+		{"on leaves the end out", "{name: a, notify: [x], after: 30m, on: [problem]}", []step{{"30m", Critical, false, false, "problem"}, {"50m", OK, false, false, ""}}},
 		{"it flaps", "{name: a, notify: [x], every: 1h}", []step{{"0s", Critical, false, true, "flapping"}, {"2h", OK, false, true, ""}, {"3h", Critical, false, false, "steady problem"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

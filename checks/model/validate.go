@@ -170,6 +170,7 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 	for _, n := range d.Nodes {
 		try(KindNode, n.Name, unique(KindNode, n.Name))
 	}
+	names := d.index()
 	for i, ht := range d.HostTasks {
 		var err error
 		if ht.Name != "" {
@@ -182,7 +183,7 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 			err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
 		}
 		if err == nil {
-			if err = d.checkHostTask(&ht); err != nil {
+			if err = d.checkHostTask(&ht, names); err != nil {
 				err = fmt.Errorf("host_tasks (%s): %w", ht.label(), err)
 			}
 		}
@@ -209,12 +210,12 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 	return out
 }
 
-func (d *Defs) checkHostTask(ht *HostTask) error {
+func (d *Defs) checkHostTask(ht *HostTask, names *index) error {
 	var wrong sentence
 	for _, t := range ht.Tasks {
 		if err := Glob(t); err != nil {
 			wrong.err(err)
-		} else if !d.hasTask(t) {
+		} else if !names.runs(t) {
 			wrong.err(d.noTask(t))
 		}
 	}
@@ -222,7 +223,7 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 		wrong.err(checkHostWord(h))
 	}
 	if ht.Schedule != "" {
-		wrong.err(d.checkSchedule(ht))
+		wrong.err(d.checkSchedule(ht, names))
 	}
 	if checkAttempts(ht.Attempts, &wrong); ht.Attempts < 0 {
 		wrong.add("attempts is negative")
@@ -231,12 +232,13 @@ func (d *Defs) checkHostTask(ht *HostTask) error {
 	if err := wrong.all(); err != nil || ht.Template {
 		return err
 	}
-	return d.missingVars(ht)
+	return names.missingVars(ht)
 }
 
 // checkSchedule says what is wrong with a host_task's own schedule.
-func (d *Defs) checkSchedule(ht *HostTask) error {
-	for _, t := range d.Tasks {
+func (d *Defs) checkSchedule(ht *HostTask, names *index) error {
+	tasks := names.of(ht)
+	for _, t := range tasks {
 		if t.Passive && slices.Contains(ht.Tasks, t.Name) {
 			return fmt.Errorf("the task %s is passive: it has no schedule", t.Name)
 		}
@@ -245,20 +247,12 @@ func (d *Defs) checkSchedule(ht *HostTask) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range d.Tasks {
-		if !ht.has(t.Name) {
-			continue
-		}
+	for _, t := range tasks {
 		if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
 			return fmt.Errorf("task %s: %w", t.Name, err)
 		}
 	}
 	return nil
-}
-
-// hasTask reports whether a pattern stands for any task that can be run.
-func (d *Defs) hasTask(pattern string) bool {
-	return slices.ContainsFunc(d.Tasks, func(x Task) bool { return !x.Template && Match(pattern, x.Name) })
 }
 
 // noTask says why a task cannot be named.
@@ -267,11 +261,6 @@ func (d *Defs) noTask(name string) error {
 		return fmt.Errorf("the task %s is a template, which is not run; name one that uses it", name)
 	}
 	return fmt.Errorf("there is no task %s", name)
-}
-
-// has reports whether the host_task names a task.
-func (ht *HostTask) has(task string) bool {
-	return slices.ContainsFunc(ht.Tasks, func(p string) bool { return Match(p, task) })
 }
 
 func (ht *HostTask) label() string {

@@ -99,34 +99,3 @@ func checkVars(vars map[string]string) error {
 	}
 	return nil
 }
-
-// missingVars says of a host_task for which of the listed hosts a variable is missing. Hosts on record are not known here; of those,
-// the catalog tells it.
-func (d *Defs) missingVars(ht *HostTask) error {
-	var known []string
-	hosts, groups := map[string]Host{}, map[string][]string{}
-	for _, h := range d.Hosts {
-		if h.Template {
-			continue
-		}
-		known = append(known, h.Name)
-		hosts[h.Name] = h
-		for _, g := range h.Groups {
-			groups[g] = append(groups[g], h.Name)
-		}
-	}
-	slices.Sort(known)
-	for i := range d.Tasks {
-		t := &d.Tasks[i]
-		if t.Template || !ht.has(t.Name) {
-			continue
-		}
-		for _, h := range expandHosts(ht.Hosts, known, groups) {
-			p := Plan{Key: Key{t.Name, h}, Def: t, Vars: varsOf(t.Vars, ht.Vars, hosts[h].Vars)}
-			if text := p.MissingText(); text != "" {
-				return fmt.Errorf("%s", text)
-			}
-		}
-	}
-	return nil
-}

@@ -1,6 +1,7 @@
 package nagios
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,7 @@ type Tree struct {
 	named     map[string]*Object // what is registered, by type and name
 	groups    map[string]*members
 	services  []Service
+	ended     func() bool // nobody waits for it any more
 }
 
 func (t *Tree) fault(p Pos, format string, args ...any) {
@@ -48,13 +50,14 @@ func (t *Tree) fault(p Pos, format string, args ...any) {
 var Main = []string{"nagios.cfg", "icinga.cfg"}
 
 // Read reads a folder: by its nagios.cfg or icinga.cfg, or every *.cfg in it where there is none. The path may be that file too. An error
-// means that nothing could be read; all else that is wrong is in Faults.
-func Read(path string) (*Tree, error) {
+// means that nothing could be read, or that ctx is over; all else that is wrong is in Faults.
+func Read(ctx context.Context, path string) (*Tree, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	t := newTree()
+	t.ended = func() bool { return ctx.Err() != nil }
 	main := ""
 	root := path
 	if st.IsDir() {
@@ -72,11 +75,14 @@ func Read(path string) (*Tree, error) {
 	} else {
 		t.folder(Pos{path, 0}, path, path)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if len(t.Files) == 0 {
 		return nil, fmt.Errorf("no file of objects was found in %s: it has neither %s nor any *.cfg", path, strings.Join(Main, " nor "))
 	}
 	t.finish()
-	return t, nil
+	return t, ctx.Err()
 }
 
 // Parse reads objects that stand in no file of this machine; name is said as theirs. Files that they name are not read.
@@ -89,7 +95,7 @@ func Parse(name string, src []byte) *Tree {
 }
 
 func newTree() *Tree {
-	return &Tree{told: map[Fault]bool{}, seen: map[string]bool{}, templates: map[string]*Object{}, named: map[string]*Object{}, groups: map[string]*members{}}
+	return &Tree{ended: func() bool { return false }, told: map[Fault]bool{}, seen: map[string]bool{}, templates: map[string]*Object{}, named: map[string]*Object{}, groups: map[string]*members{}}
 }
 
 // finish makes of what is written what it comes to.
@@ -128,6 +134,9 @@ func (t *Tree) main(file string) {
 		}
 	}
 	for _, a := range all {
+		if t.ended() {
+			return
+		}
 		if open := opens[a.Name]; open != nil {
 			open(t, a.Pos, a.Value)
 		} else {
@@ -210,6 +219,9 @@ func (t *Tree) folder(by Pos, top, at string) {
 	t.depth++
 	defer func() { t.depth-- }()
 	for _, e := range entries {
+		if t.ended() {
+			return
+		}
 		file := filepath.Join(at, e.Name())
 		st, err := os.Stat(file)
 		switch {

@@ -311,7 +311,7 @@ func TestATreeThatWasCopied(t *testing.T) {
 	if err := os.Symlink(dir, filepath.Join(dir, "conf.d", "loop")); err != nil {
 		t.Fatal(err)
 	}
-	tr, err := Read(dir)
+	tr, err := Read(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestATreeThatWasCopied(t *testing.T) {
 
 // TestDebiansOwnExample reads what Debian's Nagios comes with.
 func TestDebiansOwnExample(t *testing.T) {
-	tr, err := Read("/etc/nagios4")
+	tr, err := Read(t.Context(), "/etc/nagios4")
 	if err != nil {
 		t.Fatalf("%v; `apt-get install nagios4-common` (scripts/setup)", err)
 	}
@@ -427,7 +427,7 @@ func written(t *Tree) [][]string {
 
 // TestACompany reads a tree as many have one: all forms of it together.
 func TestACompany(t *testing.T) {
-	tr, err := Read("testdata/company")
+	tr, err := Read(t.Context(), "testdata/company")
 	if err != nil {
 		t.Fatal(err)
 	}

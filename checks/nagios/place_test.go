@@ -96,7 +96,7 @@ func TestWhichOfTwoFilesIsRead(t *testing.T) {
 				lay(t, copied, here, files)
 				dir = filepath.Join(copied, strings.ReplaceAll(c.read, "@", here))
 			}
-			tr, err := Read(dir)
+			tr, err := Read(t.Context(), dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestALinkThatLeavesTheFolder(t *testing.T) {
 	if err := os.Symlink(filepath.Join(here, "objects"), filepath.Join(copied, "objects")); err != nil {
 		t.Fatal(err)
 	}
-	tr, err := Read(copied)
+	tr, err := Read(t.Context(), copied)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,9 @@ func (t *Tree) expand() {
 			t.fault(o.Pos, "this service has no service_description, or neither host_name nor hostgroup_name; nothing of it was taken")
 			continue
 		}
+		if t.ended() {
+			return
+		}
 		hosts, direct := t.hosts(names, groups)
 		if len(hosts) == 0 {
 			t.fault(o.Pos, "the service %s runs on no host", o.Name())

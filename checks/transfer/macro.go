@@ -136,8 +136,8 @@ func (c *carrier) value(p *pair, macro string) (value string, of byte) {
 		c.mark(carried, v)
 		return v.Text, 's'
 	case strings.HasPrefix(macro, "ARG"):
-		n, err := strconv.Atoi(macro[3:])
-		if err != nil || n < 1 || n > len(p.call.Args) {
+		n := argNumber(macro)
+		if n == 0 || n > len(p.call.Args) {
 			return "", 0
 		}
 		return c.argument(p, p.call.Args[n-1]), 's'
@@ -214,14 +214,17 @@ func (c *carrier) literal(p *pair, macro string) string {
 		return orText(host.Text("display_name"), host.Name())
 	case name == "HOSTALIAS" && host != nil:
 		return orText(host.Text("alias"), host.Name())
-	case strings.HasPrefix(macro, "ARG"): // one that the service does not give is empty there too
+	case argNumber(macro) > 0: // one that the service does not give is empty there too
+	case strings.HasPrefix(macro, "ARG"):
+		c.note(lineOf(p.command, "command_line"), "$"+macro+"$ in "+p.call.Command, "Nagios has $ARG1$ to $ARG32$; it was left empty", "look at the task's command")
 	default:
 		c.note(p.command.Pos, "$"+macro+"$ in "+p.call.Command, "it is known only while Nagios runs; it was left empty", "look at the task's command")
 	}
 	return ""
 }
 
-// argument fills in the macros of an argument: Nagios does that before it fills in the line. Arguments in arguments are text.
+// argument fills in the macros of an argument: Nagios does that before it fills in the line. An argument in an
+// argument means nothing.
 func (c *carrier) argument(p *pair, arg string) string {
 	var b strings.Builder
 	for _, piece := range nagios.Pieces(arg) {
@@ -229,12 +232,29 @@ func (c *carrier) argument(p *pair, arg string) string {
 		case piece.Macro == "":
 			b.WriteString(piece.Text)
 		case strings.HasPrefix(piece.Macro, "ARG"):
-			b.WriteString("$" + piece.Macro + "$")
+			c.note(lineOf(p.Object, "check_command"), "$"+piece.Macro+"$ in check_command of "+p.Name(), "an argument within an argument means nothing; it was left empty", "write into check_command what is meant, or look at the task's command")
 		default:
 			b.WriteString(c.literal(p, piece.Macro))
 		}
 	}
 	return b.String()
+}
+
+// argNumber gives the number of $ARG1$ to $ARG32$; 0: it is none of them.
+func argNumber(macro string) int {
+	text, arg := strings.CutPrefix(macro, "ARG")
+	if n, err := strconv.Atoi(text); arg && err == nil && n > 0 && n <= 32 {
+		return n
+	}
+	return 0
+}
+
+// lineOf is where an attribute of an object stands.
+func lineOf(o *nagios.Object, name string) nagios.Pos {
+	if v, ok := o.Get(name); ok {
+		return v.Pos()
+	}
+	return o.Pos
 }
 
 func orText(a, b string) string {

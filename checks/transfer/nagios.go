@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -64,8 +65,8 @@ type carrier struct {
 	serviceVars map[string]bool
 }
 
-// FromNagios makes definitions of what Nagios or Icinga 1 had in its files.
-func FromNagios(t *nagios.Tree, o Options) Result {
+// FromNagios makes definitions of what Nagios or Icinga 1 had in its files. The error is that of ctx, when that is over.
+func FromNagios(ctx context.Context, t *nagios.Tree, o Options) (Result, error) {
 	c := &carrier{ledger: newLedger(), tree: t, hosts: newNames(), groups: newNames(), periods: newNames(), tasks: newNames("host"), people: newNames(), mailed: map[string]bool{}, cut: map[string]bool{}, leftOut: map[*nagios.Object]bool{}, idle: map[string][]*nagios.Object{}, serviceVars: map[string]bool{}}
 	for _, o := range t.Objects {
 		for _, a := range o.Attrs {
@@ -79,18 +80,18 @@ func FromNagios(t *nagios.Tree, o Options) Result {
 	c.readPeriods()
 	c.cutParents()
 	c.makeHosts()
-	c.makeTasks()
-	c.makeContacts()
-	c.makeActions()
-	c.escalate()
-	c.makePeriods()
+	for _, stage := range []func(){func() { c.makeTasks(ctx) }, c.makeContacts, c.makeActions, c.escalate, c.makePeriods} {
+		if stage(); ctx.Err() != nil {
+			return Result{}, ctx.Err()
+		}
+	}
 	for _, f := range t.Faults {
 		c.note(f.Pos, "fault", f.Text, "")
 	}
 	c.outside()
 	counts := c.account()
 	head := "made by `jarvis check import nagios`. Edit it as any other file of checks.dir: the old files are not read again.\n"
-	return Result{write(head, c.entries), c.sorted(), counts}
+	return Result{write(head, c.entries), c.sorted(), counts}, nil
 }
 
 // outside lists what was read from elsewhere than the folder that was to be read: of a copy, people take all for the other machine's.

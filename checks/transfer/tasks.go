@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,11 +27,14 @@ type task struct {
 	entry *entry
 }
 
-// makeTasks makes tasks of the services, and says where they run.
-func (c *carrier) makeTasks() {
+// makeTasks makes tasks of the services, and says where they run. It leaves off when ctx is over.
+func (c *carrier) makeTasks(ctx context.Context) {
 	byCommand := map[string][]*pair{}
 	var order []string
 	for _, s := range c.tree.Services() {
+		if ctx.Err() != nil {
+			return
+		}
 		p := c.pairOf(s)
 		if p == nil {
 			continue
@@ -45,7 +49,9 @@ func (c *carrier) makeTasks() {
 	for _, k := range order {
 		c.lines(byCommand[k])
 	}
-	c.depend()
+	if c.depend(); ctx.Err() != nil {
+		return
+	}
 	at := map[string]*task{}
 	for _, p := range c.pairs {
 		k := fmt.Sprint(p.desc, "\x00", p.line, "\x00", p.set, p.here, p.timeout)
@@ -65,7 +71,9 @@ func (c *carrier) makeTasks() {
 	for _, t := range c.made {
 		c.taskEntry(t)
 	}
-	c.template()
+	if c.template(); ctx.Err() != nil {
+		return
+	}
 	for _, t := range c.made {
 		c.entries = append(c.entries, t.entry)
 	}

@@ -18,11 +18,14 @@ const company = "../nagios/testdata/company"
 // carry reads a tree, and makes definitions of it, which must be right.
 func carry(t *testing.T, dir string, o Options) (Result, *model.Defs) {
 	t.Helper()
-	tree, err := nagios.Read(dir)
+	tree, err := nagios.Read(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := FromNagios(tree, o)
+	r, err := FromNagios(t.Context(), tree, o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return r, right(t, r)
 }
 
@@ -42,7 +45,10 @@ func right(t *testing.T, r Result) *model.Defs {
 // source carries objects over.
 func source(t *testing.T, text string) (Result, *model.Catalog) {
 	t.Helper()
-	r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{From: "probe"})
+	r, err := FromNagios(t.Context(), nagios.Parse("a.cfg", []byte(text)), Options{From: "probe"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := right(t, r)
 	c, err := model.NewCatalog(d, model.Record{}, "")
 	if err != nil {
@@ -406,6 +412,26 @@ define command {
 	}
 }
 
+// TestMacrosThatMeanNothing: each has a line, and nothing of it is left for the shell.
+func TestMacrosThatMeanNothing(t *testing.T) {
+	const host = "define host {\nhost_name h\n}\ndefine command {\ncommand_name c\ncommand_line x $ARG1$ $ARG33$ $ARG0$ $ARGX$ $ARG2$ y\n}\n"
+	r, cat := source(t, host+"define service {\nhost_name h\nservice_description s\ncheck_command c!a$ARG1$b"+strings.Repeat("!", 31)+"!z\n}\n")
+	got := notes(r, ".")
+	for _, want := range []string{
+		"a.cfg:6: $ARG33$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:6: $ARG0$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:6: $ARGX$ in c: Nagios has $ARG1$ to $ARG32$; it was left empty; look at the task's command",
+		"a.cfg:11: $ARG1$ in check_command of s: an argument within an argument means nothing; it was left empty; write into check_command what is meant, or look at the task's command",
+	} {
+		if !slices.Contains(strings.Split(got, "\n"), want) {
+			t.Errorf("this is not told: %s\ntold is:\n%s", want, got)
+		}
+	}
+	if got := strings.Join(strings.Fields(cat.Plans[model.Key{Task: "s", Host: "h"}].Def.Command), " "); got != "x ab y" {
+		t.Errorf("the line is %s", got)
+	}
+}
+
 const escalating = `
 define command {
 	command_name by-mail
@@ -478,7 +504,10 @@ func FuzzFromNagios(f *testing.F) {
 	f.Add("define host {\nhost_name a\n_X '\n}\ndefine command {\ncommand_name c\ncommand_line x '$_HOSTX$' \"$ARG1$\"\n}\ndefine service {\nhost_name a\nservice_description host\ncheck_command c!\x01\n}\n")
 	f.Add("define timeperiod {\ntimeperiod_name p\nmonday 09:00-17:00\nexclude p\n}\ndefine host {\nhost_name a\nparents a\ncheck_command c\n}\ndefine service {\nhost_name a\nservice_description s\ncheck_period p\nactive_checks_enabled 0\n}")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := FromNagios(nagios.Parse("a.cfg", []byte(text)), Options{})
+		r, err := FromNagios(t.Context(), nagios.Parse("a.cfg", []byte(text)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		right(t, r)
 		if n := r.Counts; n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
 			t.Fatalf("%+v", n)

@@ -43,7 +43,11 @@ func (c *checkCmd) Help() string {
 func (c *checkCmd) Run(ctx context.Context, t *term) error {
 	if len(c.Args) > 0 && c.Args[0] == "import" {
 		t.json = c.JSON
-		return c.imports(t)
+		err := c.imports(ctx, t)
+		if err != nil && ctx.Err() != nil && !t.json {
+			_, _ = fmt.Fprintln(t.err, "jarvis: interrupted; nothing was written")
+		}
+		return err
 	}
 	if c.Into != "" || c.From != "" || c.Replace || c.DryRun {
 		return &exitError{exitUsage, "--into, --from, --replace and --dry-run are for `jarvis check import nagios DIR`"}
@@ -51,14 +55,17 @@ func (c *checkCmd) Run(ctx context.Context, t *term) error {
 	return c.verbCmd.Run(ctx, t)
 }
 
-func (c *checkCmd) imports(t *term) error {
+func (c *checkCmd) imports(ctx context.Context, t *term) error {
 	if len(c.Args) != 3 || c.Args[1] != "nagios" {
 		return &command.UserError{Msg: "`check import` is used as: jarvis check import nagios DIR", Hint: "DIR is the folder of nagios.cfg or icinga.cfg, that file, or a folder of *.cfg", Kind: command.ErrUsage}
 	}
 	if c.From != "" && !model.IsName(c.From) {
 		return &command.UserError{Msg: fmt.Sprintf("--from %q is no name of a host", c.From), Hint: "a name is of letters, digits, dots, dashes and underscores", Kind: command.ErrUsage}
 	}
-	tree, err := nagios.Read(c.Args[2])
+	tree, err := nagios.Read(ctx, c.Args[2])
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		var perr *fs.PathError
 		if errors.As(err, &perr) {
@@ -74,12 +81,15 @@ func (c *checkCmd) imports(t *term) error {
 	if err != nil {
 		return err
 	}
-	made := transfer.FromNagios(tree, transfer.Options{From: c.From, NoMail: noMail})
+	made, err := transfer.FromNagios(ctx, tree, transfer.Options{From: c.From, NoMail: noMail})
+	if err != nil {
+		return err
+	}
 	if err := transfer.Fits(made.YAML, beside, file); err != nil {
 		return &command.UserError{Msg: fmt.Sprintf("beside what is declared, it is not right: %v", err), Hint: "nothing was written; rename or take away one of the two", Kind: command.ErrUsage}
 	}
 	if !c.DryRun {
-		if err := writeWhole(file, made.YAML, c.Replace); err != nil {
+		if err := writeWhole(ctx, file, made.YAML, c.Replace); err != nil {
 			return err
 		}
 	}
@@ -146,7 +156,8 @@ func (c *checkCmd) lines(file string, made transfer.Result, beside *model.Config
 
 // writeWhole writes a file, all of it or nothing. It may hold what was secret to Nagios: it is for the owner and the group of its folder, whom
 // the server is one of. Without replace nothing that is there is lost, whoever made it meanwhile.
-func writeWhole(file string, text []byte, replace bool) error {
+// An interrupt before it is whole leaves nothing.
+func writeWhole(ctx context.Context, file string, text []byte, replace bool) error {
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".import-*")
 	if err != nil {
 		return &command.UserError{Msg: fmt.Sprintf("can not write %s: %v", file, err)}
@@ -154,6 +165,9 @@ func writeWhole(file string, text []byte, replace bool) error {
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.Write(text)
 	err = errors.Join(err, likeFolder(tmp), tmp.Sync(), tmp.Close())
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err == nil && replace {
 		err = os.Rename(tmp.Name(), file)
 	} else if err == nil {

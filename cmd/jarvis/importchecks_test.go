@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -74,4 +76,45 @@ func TestImportChecksOfNagios(t *testing.T) {
 	run(exitUsage, "is used as: jarvis check import nagios DIR", "check", "import", "icinga2", company)
 	run(exitUsage, "--from \"a b\" is no name of a host", "check", "import", "nagios", company, "--from", "a b")
 	run(exitUsage, "are for `jarvis check import nagios DIR`", "check", "list", "--replace")
+}
+
+// fuse is a context that is interrupted after so many looks at it.
+type fuse struct {
+	context.Context
+	left int
+}
+
+func (f *fuse) Err() error {
+	if f.left--; f.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestImportOfChecksIsInterrupted: Ctrl-C was not heard, and the file was written after all. Whenever it comes, nothing is written.
+func TestImportOfChecksIsInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	conf := writeIn(t, dir)("jarvis.yaml", "data: ./data\n", 0o600)
+	into := filepath.Join(dir, "made.yaml")
+	args := []string{"--config", conf, "check", "import", "nagios", "../../checks/nagios/testdata/company", "--into", into}
+	looks := 0
+	for ; ; looks++ {
+		var out, errs bytes.Buffer
+		code := run(&fuse{t.Context(), looks}, args, strings.NewReader(""), &out, &errs)
+		if code == 0 {
+			break
+		}
+		if code != exitInterrupted || out.Len() > 0 || errs.String() != "jarvis: interrupted; nothing was written\n" {
+			t.Fatalf("after %d looks: %d %s%s", looks, code, &out, &errs)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Fatalf("after %d looks it has written: %v %v", looks, left, err)
+		}
+	}
+	if _, err := os.Stat(into); err != nil {
+		t.Error(err)
+	}
+	if looks < 59 { // services
+		t.Errorf("it looked %d times whether it was interrupted; each service is to have one look", looks)
+	}
 }
