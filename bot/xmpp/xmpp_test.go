@@ -59,11 +59,14 @@ func server(t *testing.T, accounts ...string) *real.Prosody {
 
 func person(t *testing.T, s *real.Prosody, name string, rooms ...string) *real.XMPPClient {
 	t.Helper()
-	c, err := real.DialXMPP(t.Context(), s, name, rooms...)
+	c, err := real.DialXMPP(t.Context(), s, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	for _, room := range rooms { // one that the bot has just made is locked until it has set it up (XEP-0045 section 10.1)
+		until(t, name+" in "+room, func() bool { return c.Join(room) == nil })
+	}
 	return c
 }
 
