@@ -15,7 +15,7 @@ type bunch struct {
 	on     string
 	task   string
 	status model.Status
-	// unheeded: it is told because nobody acknowledged it.
+	// unheeded: it is told because it is not acknowledged.
 	unheeded bool
 	rows     []outboxRow
 }
@@ -104,7 +104,7 @@ func (b *bunch) sentence() (head, rest string) {
 	return fmt.Sprintf("%s is %s%s on %s", b.task, still(again), b.status, names) + stood, strings.TrimRight(said, ".") + "." + more
 }
 
-const nobody = ", and nobody acknowledged it"
+const nobody = ", not acknowledged"
 
 func still(again bool) string {
 	if again {

@@ -49,7 +49,7 @@ actions:
 		said := []string{first, "#ops disk is OK again on loki after 20m", first}
 		g.wantLines(said...)
 		time.Sleep(2 * time.Minute) // 01:11:30
-		said = append(said, "boss disk is still CRITICAL on loki after 30m, and nobody acknowledged it: it says. `ack disk on loki`")
+		said = append(said, "boss disk is still CRITICAL on loki after 30m, not acknowledged: it says. `ack disk on loki`")
 		g.wantLines(said...)
 		time.Sleep(30 * time.Minute)
 		g.stop() // 01:41:30
@@ -58,7 +58,7 @@ actions:
 		time.Sleep(20 * time.Minute)
 		g.wantLines(said...)
 		time.Sleep(6 * time.Minute) // 02:12:30
-		said = append(said, "boss disk is still CRITICAL on loki after 1h30m, and nobody acknowledged it: it says. `ack disk on loki`")
+		said = append(said, "boss disk is still CRITICAL on loki after 1h30m, not acknowledged: it says. `ack disk on loki`")
 		g.wantLines(said...)
 
 		if _, err := g.Acknowledge(t.Context(), []model.Key{diskLoki}, Ack{By: "alice", Until: g.wall().Add(3 * time.Hour)}); err != nil {
@@ -70,7 +70,7 @@ actions:
 		said = append(said, "#ops disk is still CRITICAL on loki: it says. `check show disk on loki`")
 		g.wantLines(said...)
 		time.Sleep(30 * time.Minute)
-		said = append(said, "boss disk is still CRITICAL on loki after 5h1m, and nobody acknowledged it: it says. `ack disk on loki`")
+		said = append(said, "boss disk is still CRITICAL on loki after 5h1m, not acknowledged: it says. `ack disk on loki`")
 		g.wantLines(said...)
 		status.Store(0)
 		time.Sleep(2 * time.Minute)
@@ -100,7 +100,7 @@ actions:
 		g.wantLines(said...)
 		status.Store(2)
 		time.Sleep(2 * time.Minute)
-		said = append(said, "#ops disk is CRITICAL on loki: it says. `check show disk on loki`", "boss disk is still CRITICAL on loki after 1h40m, and nobody acknowledged it: it says. `ack disk on loki`")
+		said = append(said, "#ops disk is CRITICAL on loki: it says. `check show disk on loki`", "boss disk is still CRITICAL on loki after 1h40m, not acknowledged: it says. `ack disk on loki`")
 		g.wantLines(said...)
 		time.Sleep(2 * time.Hour) // it is told once
 		g.wantLines(said...)

@@ -137,7 +137,7 @@ type Action struct {
 	On       []string         `yaml:"on,omitempty" json:"on,omitempty" doc:"problem, change, recovery, flapping, steady, stays; or result: each one" default:"all but stays and result"`
 	Status   []string         `yaml:"status,omitempty" json:"status,omitempty" doc:"only when it is warning, critical or unknown, as these say; and the recovery from what was told so" default:"all"`
 	Stays    int              `yaml:"stays,omitempty" json:"stays,omitempty" doc:"with on: [stays]: when the same problem has come so many times in a row, and again after as many more"`
-	After    time.Duration    `yaml:"after,omitempty" json:"after,omitempty" doc:"done when a problem was told for so long and nobody acknowledged it; and at its end, unless on says otherwise"`
+	After    time.Duration    `yaml:"after,omitempty" json:"after,omitempty" doc:"done when a problem was told for so long and is not acknowledged; and at its end, unless on says otherwise"`
 	Every    time.Duration    `yaml:"every,omitempty" json:"every,omitempty" doc:"done again so often (1m at least), until the problem is acknowledged or over"`
 	Period   string           `yaml:"period,omitempty" json:"period,omitempty" doc:"one of periods: what follows outside of it waits for its begin, and is done if it is still so; empty: always"`
 	Tasks    []string         `yaml:"tasks,omitempty" json:"tasks,omitempty" doc:"of these tasks, * and ? allowed; empty: all"`
