@@ -64,7 +64,7 @@ beside-icinga: setup ## play an hour of faults to Jarvis and to Icinga 2, and co
 check: ## format, vet, staticcheck, govulncheck, fresh generated files
 	@scripts/check
 
-generate: ## make docs/verbs.md, docs/steps.md and docs/config.md from the code
+generate: ## make docs/reference/verbs.md, docs/reference/steps.md and docs/reference/config.md from the code
 	go generate ./...
 
 site: ## write the documentation as static HTML into site/, with a search
@@ -79,7 +79,7 @@ bench-years: ## every verb on a record of years beside the same on a young one
 bench-small: ## each benchmark, small and without the programs beside which it sets ours: none of them may rot
 	$(SUDO) go test ./pipeline ./bot ./checks ./workers/all ./cmd/jarvis ./internal/plain -p 1 -short -run '^$$' -bench . -benchtime 1x -timeout 10m
 
-bench: ## print the figures of docs/performance.md, as ratios in one run
+bench: ## print the figures of docs/design/performance.md, as ratios in one run
 	go test ./pipeline ./bot ./workers/all ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears|BenchmarkPages|BenchmarkNodesDay' -benchtime 1x -timeout 20m
 
 bench-remote: ## a command on 100 hosts (JARVIS_BENCH_HOSTS: another number) beside pssh, pdsh, clush, ansible and ssh, which it installs; two minutes

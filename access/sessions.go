@@ -17,7 +17,7 @@ import (
 // Session is a browser in which somebody has signed in. Only the hash of its secret is on record, as with a token.
 //
 //	link ── taken once, within LinkLife ──────┐
-//	token ────────────────────────────────────┼──► session ──► person, asked anew at each request
+//	token ────────────────────────────────────┼──► session ──► person, asked again at each request
 //	what the company's login said (oidc.go) ──┘
 type Session struct {
 	ID      int64     `json:"session"`

@@ -100,7 +100,7 @@ func TestWhatWasMadeWithAToken(t *testing.T) {
 	}
 }
 
-// The record keeps a hash: who reads the database can not come in.
+// The record keeps a hash: who reads the database cannot come in.
 func TestNoSecretIsOnRecord(t *testing.T) {
 	dir := t.TempDir()
 	db, err := store.Open(t.Context(), store.Options{Dir: dir})

@@ -57,7 +57,7 @@ func TestACancelIsToldByWhoTakesTheRunUp(t *testing.T) {
 	}
 }
 
-// TestARetryWhileTheLineIsCutAsksFirst: cancel and retry, while the first agent can not be told; the other begins when a person, who
+// TestARetryWhileTheLineIsCutAsksFirst: cancel and retry, while the first agent cannot be told; the other begins when a person, who
 // was told of that, says so again.
 func TestARetryWhileTheLineIsCutAsksFirst(t *testing.T) {
 	for _, fn := range []string{"do", "undo"} {

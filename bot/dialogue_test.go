@@ -192,7 +192,7 @@ const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\
 //	! found step x   a look finds x in place of what the step left; nothing: that it is as it was; "away": it cannot look
 //	! clock          (anywhere in the script) hosts are looked at every two minutes
 //	! notices [...]  (anywhere in the script) the routes of the configuration, as YAML; it is midnight at the start
-//	! checks         (anywhere in the script) loki has the checks disk and load, and can not be reached
+//	! checks         (anywhere in the script) loki has the checks disk and load, and cannot be reached
 //	! leaves NICK    he is no longer one of the people
 //	! steps LIST     the pipeline of ESX is another from now on
 //	! freeze WHEN    there is a freeze from now on, for the fair; "none": there is none

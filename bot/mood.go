@@ -8,7 +8,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-// mood is what the bot remembers of somebody it can not talk with.
+// mood is what the bot remembers of somebody it cannot talk with.
 type mood struct {
 	unknown int  // lines in a row that it did not understand
 	limited bool // it said that he is too fast

@@ -25,7 +25,7 @@ type Route struct {
 	To      string           `yaml:"to" doc:"a channel or room of chat, as in #ops, an address of mail, as in ops@example.org (see mail), or a URL that is told by POST; one with a secret in it as \"${credential:hook}\""`
 	Secret  clipboard.Secret `yaml:"secret" doc:"for a URL: signs what is told, so that the receiver knows that it is of this Jarvis; 16 characters or more, or whsec_BASE64"`
 	CA      string           `yaml:"ca" path:"relative" doc:"for a URL: file of the CA that signed the receiver's certificate; empty: the system's"`
-	Events  []string         `yaml:"events" doc:"what is told: kinds as failed, ready, proposed, silo_away, or classes of them: failures, people, warnings, news, all (docs/notices.md)" default:"all"`
+	Events  []string         `yaml:"events" doc:"what is told: kinds as failed, ready, proposed, silo_away, or classes of them: failures, people, warnings, news, all (docs/howto/notices.md)" default:"all"`
 	Quiet   string           `yaml:"quiet" doc:"quiet hours, as in 22:00–07:00; what comes in them is told in one line at their end"`
 	Loud    []string         `yaml:"loud" doc:"what is told in quiet hours all the same; [] for nothing" default:"failures"`
 	Summary string           `yaml:"summary" doc:"a daily summary at that time, as in 08:00"`

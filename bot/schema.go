@@ -68,7 +68,7 @@ const (
 	sourceSummary = "summary" // the second in which it was due
 )
 
-// oncePerRoute has an event be told once to each route, and not once. Route "" is where the run was asked. SQLite can not take
+// oncePerRoute has an event be told once to each route, and not once. Route "" is where the run was asked. SQLite cannot take
 // a constraint out of a table: it is made once more. An older server goes on with either, for it names its columns.
 func oncePerRoute(postgres bool) []string {
 	if postgres {

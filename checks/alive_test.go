@@ -132,7 +132,7 @@ func TestAHostThatOnlyTakesConnections(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	until("up again", func() bool { return up() && len(g.lines()) == 2 })
 	got := g.lines()
-	if !strings.HasPrefix(got[0], "sw1 can not be reached: "+addr+": connection refused") || !strings.HasPrefix(got[1], "sw1 answers again after ") {
+	if !strings.HasPrefix(got[0], "sw1 cannot be reached: "+addr+": connection refused") || !strings.HasPrefix(got[1], "sw1 answers again after ") {
 		t.Errorf("%q", got)
 	}
 }

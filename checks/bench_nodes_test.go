@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkNodesRecord asks what one PostgreSQL takes of many nodes' results, and what a node pays for knowing all checks: the figures
-// are in docs/performance.md.
+// are in docs/design/performance.md.
 func BenchmarkNodesRecord(b *testing.B) {
 	for range b.N {
 		benchNodesRecord(b)

@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkRecord asks a record of ten million results, while 10,000 checks a minute write, and then while retention takes
-// the oldest million away: docs/performance.md has the figures.
+// the oldest million away: docs/design/performance.md has the figures.
 func BenchmarkRecord(b *testing.B) {
 	for range b.N {
 		benchRecord(b)

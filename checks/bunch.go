@@ -88,7 +88,7 @@ func (b *bunch) sentence() (head, rest string) {
 		case b.on == string(model.Problem) && n == 1:
 			return fmt.Sprintf("%s %scan not be reached", names, still(again)) + stood, said
 		case b.on == string(model.Problem):
-			return "can not be reached: " + names + stood, fmt.Sprintf(". `checks %s`", model.HostAnswers)
+			return "cannot be reached: " + names + stood, fmt.Sprintf(". `checks %s`", model.HostAnswers)
 		}
 	}
 	switch b.on {

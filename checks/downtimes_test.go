@@ -123,7 +123,7 @@ func TestDowntimesAlone(t *testing.T) {
 	}
 }
 
-// A host is quiet while a run works on it, and a moment longer; another run begins that anew.
+// A host is quiet while a run works on it, and a moment longer; another run begins that again.
 func TestDeploymentsAlone(t *testing.T) {
 	var d deployments
 	at := func(after time.Duration, moving map[string]int64, want string) {

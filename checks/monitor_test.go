@@ -92,7 +92,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 		if attempts < 110 || attempts > 125 {
 			t.Errorf("%d connections in an hour, want one each 30 s", attempts)
 		}
-		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused")
+		g.wantLines("loki cannot be reached: dial tcp 192.0.2.1:22: connection refused")
 		list, err := g.List(t.Context(), Filter{Host: "loki"})
 		if err != nil || len(list) != 4 || list[0].Task != model.HostAnswers || list[0].Hard != model.Critical || list[1].Status != model.Unknown && list[2].Status != model.Unknown {
 			t.Errorf("%v %+v", err, list)
@@ -116,7 +116,7 @@ host_tasks: [{tasks: ["*"], hosts: [loki, thor]}]
 		g.forgetRuns()
 		g.says(func(model.Key, int) outcome { return outcome{stdout: "OK"} })
 		time.Sleep(2 * time.Minute)
-		g.wantLines("loki can not be reached: dial tcp 192.0.2.1:22: connection refused", "loki answers again after 59m")
+		g.wantLines("loki cannot be reached: dial tcp 192.0.2.1:22: connection refused", "loki answers again after 59m")
 		if list, err := g.List(t.Context(), Filter{Host: "loki", Status: Problems}); err != nil || len(list) != 0 {
 			t.Errorf("%v %+v", err, list)
 		}
@@ -159,8 +159,8 @@ func TestJudge(t *testing.T) {
 		{"not there", model.Task{}, outcome{exit: 127, stderr: "sh: 1: check_x: not found\n"}, model.Unknown, "exit 127: sh: 1: check_x: not found"},
 		{"killed", model.Task{}, outcome{exit: 137, signal: "KILL"}, model.Unknown, "it was ended by SIGKILL"},
 		{"too late", model.Task{}, outcome{text: "it did not end within 30s", exit: 0, stdout: "half"}, model.Unknown, "it did not end within 30s"},
-		{"unreachable", model.Task{}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "the host can not be reached: connection refused"},
-		{"unreachable probe", model.Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "probe1 can not be reached: connection refused"},
+		{"unreachable", model.Task{}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "the host cannot be reached: connection refused"},
+		{"unreachable probe", model.Task{From: "probe1"}, outcome{unreachable: true, text: "connection refused"}, model.Unknown, "probe1 cannot be reached: connection refused"},
 		{"an expected exit", model.Task{Expect: model.Expect{Exit: []int{0, 3}}}, outcome{exit: 3, stdout: "x"}, model.OK, "x"},
 		{"another exit", model.Task{Expect: model.Expect{Exit: []int{0}}}, outcome{exit: 1, stdout: "x"}, model.Critical, "exit 1: x"},
 		{"expected output", model.Task{Expect: model.Expect{Output: "^fin"}}, outcome{stdout: "finished\n"}, model.OK, "finished"},

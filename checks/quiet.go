@@ -11,7 +11,7 @@ import (
 // quiet says why nothing is told of a pair now. mu is held.
 func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes bool) {
 	if st.Down || p.Task != model.HostAnswers && p.where != nil && p.where.down {
-		return "its host can not be reached", true
+		return "its host cannot be reached", true
 	}
 	if why, yes := m.shadowed(p, st, now); yes {
 		return why, true

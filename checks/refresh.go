@@ -317,6 +317,6 @@ func (m *Monitor) again(ctx context.Context) {
 	now := m.trouble
 	m.mu.Unlock()
 	if now != "" && now != was {
-		m.Log.Error("what is declared can not be used; what ran before runs on", "err", err)
+		m.Log.Error("what is declared cannot be used; what ran before runs on", "err", err)
 	}
 }

@@ -73,7 +73,7 @@ func judge(p *model.Plan, out outcome) judged {
 		if p.Def != nil && p.Def.From != "" {
 			who = p.Def.From
 		}
-		return judged{status: model.Unknown, line: because(who+" can not be reached", out.text)}
+		return judged{status: model.Unknown, line: because(who+" cannot be reached", out.text)}
 	}
 	if out.text != "" {
 		return judged{status: model.Unknown, line: clip(out.text, maxLine), long: withStderr(clip(out.stdout, maxLong), out.stderr)}

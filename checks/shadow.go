@@ -27,7 +27,7 @@ func (m *Monitor) shadowed(p *pair, st *Standing, now time.Time) (why string, ye
 		return "", false
 	}
 	if own := m.roster.host(p.Host); own != nil && p.Task != model.HostAnswers && own.by.Asked() && own.down {
-		return "its host can not be reached", true
+		return "its host cannot be reached", true
 	}
 	if why := m.behind(p.Host); why != "" {
 		return why, true

@@ -58,7 +58,7 @@ func TestShadowsAcrossNodes(t *testing.T) {
 	want := []string{}
 	for range 2 {
 		fall(true)
-		want = append(want, "gw can not be reached: no answer")
+		want = append(want, "gw cannot be reached: no answer")
 		m.until("it is said", real.Patience(60*time.Second), func() bool { return len(said()) >= len(want) })
 		m.until("all are problems", real.Patience(60*time.Second), func() bool {
 			list, err := b.List(t.Context(), Filter{Status: Problems})

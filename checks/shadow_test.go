@@ -60,7 +60,7 @@ host_tasks: [{tasks: [disk, http], hosts: ["web[1-2]"]}]
 		g.wantLines()
 		b.are("gw", "sw", "web1", "web2", "http on web1", "http on web2")
 		time.Sleep(10 * time.Minute)
-		gw := "gw can not be reached: no answer"
+		gw := "gw cannot be reached: no answer"
 		g.wantLines(gw)
 		list, err := g.List(t.Context(), Filter{Task: model.HostAnswers, Host: "web2"})
 		if err != nil || len(list) != 1 || list[0].Hidden != "its way is down: sw" {
@@ -75,7 +75,7 @@ host_tasks: [{tasks: [disk, http], hosts: ["web[1-2]"]}]
 		time.Sleep(10 * time.Minute)
 		got := g.lines()
 		slices.Sort(got) // whichever was asked first
-		if len(got) != 3 || !strings.HasPrefix(got[0], "gw answers again after ") || got[1] != gw || got[2] != "web2 can not be reached: no answer" {
+		if len(got) != 3 || !strings.HasPrefix(got[0], "gw answers again after ") || got[1] != gw || got[2] != "web2 cannot be reached: no answer" {
 			t.Errorf("%q", got)
 		}
 		b.are()
@@ -86,7 +86,7 @@ host_tasks: [{tasks: [disk, http], hosts: ["web[1-2]"]}]
 		// One whose ways are open is told.
 		b.are("web1")
 		time.Sleep(10 * time.Minute)
-		if got := g.lines(); len(got) != 5 || got[4] != "web1 can not be reached: no answer" {
+		if got := g.lines(); len(got) != 5 || got[4] != "web1 cannot be reached: no answer" {
 			t.Errorf("%q", got)
 		}
 	})
@@ -106,10 +106,10 @@ host_tasks: [{tasks: [disk], hosts: [web1]}]
 		time.Sleep(5 * time.Minute)
 		b.are("gw1", "web1")
 		time.Sleep(5 * time.Minute)
-		g.wantLines("gw1 can not be reached: no answer", "web1 can not be reached: no answer")
+		g.wantLines("gw1 cannot be reached: no answer", "web1 cannot be reached: no answer")
 		b.are("gw1", "gw2", "web1")
 		time.Sleep(5 * time.Minute)
-		g.wantLines("gw1 can not be reached: no answer", "web1 can not be reached: no answer", "gw2 can not be reached: no answer")
+		g.wantLines("gw1 cannot be reached: no answer", "web1 cannot be reached: no answer", "gw2 cannot be reached: no answer")
 	})
 }
 
@@ -139,7 +139,7 @@ host_tasks: [{tasks: [snmp], hosts: [sw1]}]
 			l, _, _ = strings.Cut(l, " after ")
 			got = append(got, l)
 		}
-		down, up := "sw1 can not be reached: no answer", "sw1 answers again"
+		down, up := "sw1 cannot be reached: no answer", "sw1 answers again"
 		if want := []string{down, up, down, up, down, up, "snmp is CRITICAL on sw1: it is broken. `check show snmp on sw1`"}; strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("%q", got)
 		}

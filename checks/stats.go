@@ -14,7 +14,7 @@ import (
 type Stats struct {
 	Node      string `json:"node"`
 	Hosts     int    `json:"hosts"`
-	Down      int    `json:"down"`   // hosts that can not be reached
+	Down      int    `json:"down"`   // hosts that cannot be reached
 	Ours      int    `json:"ours"`   // hosts that this server checks
 	Nobody    int    `json:"nobody"` // hosts that no server checks: there is none of their silo
 	Checks    int    `json:"checks"`

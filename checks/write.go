@@ -99,7 +99,7 @@ func (m *Monitor) commitSome(ctx context.Context) (more bool) {
 		m.noteTook(nil)
 	case err != nil && ctx.Err() == nil:
 		if since.IsZero() {
-			m.Log.Error("results can not be committed; checks wait for the database", "err", err)
+			m.Log.Error("results cannot be committed; checks wait for the database", "err", err)
 			since = m.now()
 		}
 		m.noteTook(err)

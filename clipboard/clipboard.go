@@ -7,7 +7,7 @@
 //
 // The text is the truth: an edit replaces the lines of one key and leaves every other byte, comment and unknown
 // key as it was. The parsed tree tells where things stand, and proves each edit: the new text must mean exactly what was
-// wanted, or the document is written anew. Steps read and write the keys under `instance`.
+// wanted, or the document is written again. Steps read and write the keys under `instance`.
 //
 // Everybody above calls this package; it imports nothing of ours, starts no goroutine and does not log.
 // A Clipboard is not safe for concurrent use.

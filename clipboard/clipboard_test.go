@@ -92,7 +92,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"laughs", "a: &a [x]\nb: &b [*a, *a]\n", "an anchor may not contain an alias"},
 		{"many aliases", "a: &a x\nb: [" + strings.Repeat("*a, ", 40) + "]\n", "more than 32 aliases"},
 		{"secret list", "instance:\n  a: !secret [x]\n", "`!secret` takes a single value"},
-		{"secret in flow", "instance: {a: !secret x}\n", "can not stand inside [ ] or { }"},
+		{"secret in flow", "instance: {a: !secret x}\n", "cannot stand inside [ ] or { }"},
 		{"secret block", "instance:\n  a: !secret |\n    x\n", "must stand on one line"},
 		{"unknown anchor", "a: *b\n", "unknown anchor 'b' referenced"},
 		{"deep", strings.Repeat("[", 80) + strings.Repeat("]", 80), "this is not a clipboard"},

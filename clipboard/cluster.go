@@ -221,7 +221,7 @@ var safe = pattern.New(`^[A-Za-z0-9][A-Za-z0-9 ._:/@+=,-]*$`)
 // anything but itself is refused: it comes from another machine.
 func (c *Clipboard) Put(r Ref, value string) error {
 	if !safe.MatchString(value) || strings.Contains(value, ": ") || strings.HasSuffix(value, ":") || len(value) > 4096 {
-		return fmt.Errorf("the value of ${%s.%s} holds characters that can not go into another host's clipboard", r.Host, r.Name)
+		return fmt.Errorf("the value of ${%s.%s} holds characters that cannot go into another host's clipboard", r.Host, r.Name)
 	}
 	text := strings.ReplaceAll(string(c.src), "${"+r.Host+"."+r.Name+"}", value)
 	if err := c.accept([]byte(text), nil); err != nil {

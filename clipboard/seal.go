@@ -286,7 +286,7 @@ func (c *Clipboard) retag(tag string, wanted func(path string) bool, f func(*yam
 	return c.edit(want, func(d *document) bool { return swap(d, found) })
 }
 
-// swap writes values anew where they stand: from their first character to the end of the line, but for a comment. Where
+// swap writes values again where they stand: from their first character to the end of the line, but for a comment. Where
 // a value ends elsewhere, the document comes out with another meaning, and edit finds that.
 func swap(d *document, found []*yaml.Node) bool {
 	for _, n := range found {

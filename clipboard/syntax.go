@@ -86,7 +86,7 @@ func syntaxError(src []byte, err error) error {
 	case strings.Contains(le.Message, "cannot start any token") && strings.Contains(text, "\t"):
 		e.Msg, e.Hint = "there is a tab here", "indent with spaces"
 	case strings.Contains(le.Message, "cannot start any token"):
-		e.Msg, e.Hint = "a value can not start with this character", "put it in quotes"
+		e.Msg, e.Hint = "a value cannot start with this character", "put it in quotes"
 	case strings.Contains(le.Message, "expected ',' or ']'"):
 		e.Line, e.Column, e.Msg = ctx.Line, ctx.Column, "this [ is never closed"
 	case strings.Contains(le.Message, "expected ',' or '}'"):
@@ -145,11 +145,11 @@ func check(root *yaml.Node) error {
 			case n.Kind != yaml.ScalarNode:
 				return at("`!secret` takes a single value, not a list or mapping", "mark each value")
 			case flow:
-				return at("a `!secret` can not stand inside [ ] or { }", "write `key: !secret value` on a line of its own")
+				return at("a `!secret` cannot stand inside [ ] or { }", "write `key: !secret value` on a line of its own")
 			case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || strings.Contains(n.Value, "\n") && n.Style&yaml.DoubleQuotedStyle == 0:
 				return at("a `!secret` must stand on one line", `use double quotes and \n`)
 			case n.Anchor != "":
-				return at("a `!secret` can not be an anchor", "write it where it is needed")
+				return at("a `!secret` cannot be an anchor", "write it where it is needed")
 			}
 		}
 		if n.Kind == yaml.MappingNode {

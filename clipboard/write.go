@@ -115,7 +115,7 @@ func (c *Clipboard) appendKey(d *document, key string, text []string) bool {
 	return true
 }
 
-// replaceKey writes the key at position i anew.
+// replaceKey writes the key at position i again.
 func (c *Clipboard) replaceKey(d *document, i int, text []string) bool {
 	if !c.inBlock() {
 		return false
@@ -136,7 +136,7 @@ func (c *Clipboard) replaceKey(d *document, i int, text []string) bool {
 
 // edit replaces the document by one that means exactly what want means, and is the one place that does. It first tries
 // change on the lines, which keeps every other byte. YAML has forms in which a line does not tell where a value ends;
-// then, and whenever the changed lines turn out to mean something else, the document is written anew from want.
+// then, and whenever the changed lines turn out to mean something else, the document is written again from want.
 func (c *Clipboard) edit(want *yaml.Node, change func(*document) bool) error {
 	if d := split(c.src); change(d) {
 		if c.accept(d.join(), want) == nil {

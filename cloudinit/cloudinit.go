@@ -61,7 +61,7 @@ type Document struct {
 
 // UserData gives the user-data for a clipboard whose secrets are open: our #cloud-config, with the clipboard's user_data
 // in it, and the further disks that the first boot mounts. The host key is for the first contact only: others at the provider
-// may read user-data (docs/security.md).
+// may read user-data (docs/design/security.md).
 func UserData(c *clipboard.Clipboard, disks ...Disk) (Document, error) {
 	var none Document
 	in, err := c.Instance()

@@ -84,7 +84,7 @@ func (e *Env) reasons(ctx context.Context, verb string, q pipeline.Request) ([]s
 		// A new host that nothing here knows of. Where it matters, the pipeline asks the directory again, and fails.
 		e.Log.Warn("see whether a host is in production", "host", in.Hostname, "err", err)
 	case err != nil:
-		why = append(why, fmt.Sprintf("I can not see whether %s is in production: %s", in.Hostname, clip(err.Error(), 200)))
+		why = append(why, fmt.Sprintf("I cannot see whether %s is in production: %s", in.Hostname, clip(err.Error(), 200)))
 	case yes:
 		why = append(why, in.Hostname+" is "+what)
 	}

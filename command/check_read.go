@@ -119,7 +119,7 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 	}
 	head = fmt.Sprintf("%d of %d %s%s %s not OK", bad, len(all), plural(len(all), "check"), on, isAre(bad))
 	if on != "" && s.Down > 0 {
-		head += fmt.Sprintf("; %s can not be reached", hostsWord(s.Down))
+		head += fmt.Sprintf("; %s cannot be reached", hostsWord(s.Down))
 	}
 	return all, head, nil
 }

@@ -432,9 +432,9 @@ func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	case errors.As(err, &unknown):
 		return &UserError{Msg: unknown.Error(), Hint: "`steps` lists what there is", Kind: ErrUsage}
 	case errors.As(err, &needs):
-		return &UserError{Msg: "this pipeline can not work: " + needs.Error(), Kind: ErrUsage}
+		return &UserError{Msg: "this pipeline cannot work: " + needs.Error(), Kind: ErrUsage}
 	case errors.As(err, &cluster):
-		return &UserError{Msg: "this cluster can not work: " + cluster.Error(), Kind: ErrUsage}
+		return &UserError{Msg: "this cluster cannot work: " + cluster.Error(), Kind: ErrUsage}
 	case errors.As(err, &busy):
 		r := busy.Run
 		e := &UserError{Msg: fmt.Sprintf("%s is held by run %d: %s at %s, by %s", r.Host, r.ID, stateWord(r), r.Where(), r.By), Hint: fmt.Sprintf("`status %s` tells more, `cancel %s` stops it", r.Host, r.Host)}

@@ -265,5 +265,5 @@ func fetchError(u *url.URL, err error) error {
 	case errors.As(err, &uerr):
 		err = uerr.Err
 	}
-	return &UserError{Msg: fmt.Sprintf("can not fetch from %s: %s", u.Host, clip(err.Error(), 200)), Hint: "try again"}
+	return &UserError{Msg: fmt.Sprintf("cannot fetch from %s: %s", u.Host, clip(err.Error(), 200)), Hint: "try again"}
 }

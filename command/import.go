@@ -83,7 +83,7 @@ func importFile(e *Env, c *Call) ([]byte, error) {
 	case c.Local && e.ReadFile != nil:
 		b, err := e.ReadFile(c.Args[0])
 		if err != nil {
-			return nil, &UserError{Msg: fmt.Sprintf("can not read %s", clip(c.Args[0], 80)), Kind: ErrNotFound}
+			return nil, &UserError{Msg: fmt.Sprintf("cannot read %s", clip(c.Args[0], 80)), Kind: ErrNotFound}
 		}
 		return b, nil
 	}

@@ -246,7 +246,7 @@ func source(ctx context.Context, e *Env, c *Call) ([]byte, error) {
 			if errors.As(err, &perr) {
 				err = perr.Unwrap()
 			}
-			return nil, &UserError{Msg: fmt.Sprintf("can not read %s: %v", from, err), Hint: onRecord(ctx, e, from), Kind: ErrNotFound}
+			return nil, &UserError{Msg: fmt.Sprintf("cannot read %s: %v", from, err), Hint: onRecord(ctx, e, from), Kind: ErrNotFound}
 		}
 		return b, nil
 	}
@@ -259,5 +259,5 @@ func onRecord(ctx context.Context, e *Env, name string) string {
 	if _, err := e.Engine.FindHost(ctx, name); err != nil {
 		return ""
 	}
-	return fmt.Sprintf("`redeploy %s` deletes the machine on record and deploys it anew", clip(name, 80))
+	return fmt.Sprintf("`redeploy %s` deletes the machine on record and deploys it again", clip(name, 80))
 }

@@ -25,7 +25,7 @@ func plan() Verb {
 			verb := "deploy"
 			if len(c.Args) == 2 {
 				if verb = c.Args[0]; verb != "deploy" && verb != "redeploy" && verb != "destroy" {
-					return Answer{}, &UserError{Msg: fmt.Sprintf("%q can not be planned", clip(verb, 40)), Hint: "`plan redeploy loki`, `plan destroy loki`, `plan URL`", Kind: ErrUsage}
+					return Answer{}, &UserError{Msg: fmt.Sprintf("%q cannot be planned", clip(verb, 40)), Hint: "`plan redeploy loki`, `plan destroy loki`, `plan URL`", Kind: ErrUsage}
 				}
 				c.Args = c.Args[1:]
 			}

@@ -14,7 +14,7 @@ import (
 func redeploy() Verb {
 	v := Verb{
 		Name: "redeploy", Usage: "HOST | " + sourceUsage + AtUsage, Role: access.Deploy, Min: 1, Max: 4, Acts: true,
-		Doc:     "moves a host's services away, deletes its machine, deploys it anew and moves them back; with a time, begins then",
+		Doc:     "moves a host's services away, deletes its machine, deploys it again and moves them back; with a time, begins then",
 		Example: "redeploy loki",
 		API:     []API{sourceAPI("redeploy", true, atParam())},
 	}
@@ -71,7 +71,7 @@ func (e *Env) again(ctx context.Context, c *Call, verb string) (ordered, error) 
 	return ordered{requests: []pipeline.Request{q}}, err
 }
 
-// imported refuses to make anew, take down or take over what was only put on record.
+// imported refuses to make again, take down or take over what was only put on record.
 func imported(r pipeline.Run, verb string) error {
 	e := &UserError{Msg: fmt.Sprintf("cannot %s %s: it was imported and never deployed here, so nothing of it was made by Jarvis", verb, r.Host), Hint: "deploy it once by a clipboard of its own"}
 	if verb == "adopt" {

@@ -1,7 +1,7 @@
 // Package config puts the one jarvis.yaml together from the Config types of the packages that use them, and says
 // what is wrong with a file: where, which key, what is allowed.
 //
-// Every key is documented by the `doc` tag of its field; docs/config.md is made from those. Only cmd/jarvis calls
+// Every key is documented by the `doc` tag of its field; docs/reference/config.md is made from those. Only cmd/jarvis calls
 // this package.
 package config
 
@@ -40,13 +40,13 @@ type Config struct {
 	Listen    string                         `yaml:"listen" doc:"address of the HTTP API; empty: only the socket" default:"127.0.0.1:8080"`
 	Log       LogConfig                      `yaml:"log" doc:"what the server says of its work, on standard error"`
 	HTTP      web.HTTP                       `yaml:"http" doc:"more about the HTTP API"`
-	Node      NodeConfig                     `yaml:"node" doc:"which of several servers on one PostgreSQL database this is (docs/nodes.md)"`
-	Silos     Silos                          `yaml:"silos" doc:"modules whose steps run only in a part of the network that some servers and agents reach, as in {vmware: [esx, ldap]}; the same at all servers (docs/nodes.md)"`
+	Node      NodeConfig                     `yaml:"node" doc:"which of several servers on one PostgreSQL database this is (docs/howto/nodes.md)"`
+	Silos     Silos                          `yaml:"silos" doc:"modules whose steps run only in a part of the network that some servers and agents reach, as in {vmware: [esx, ldap]}; the same at all servers (docs/howto/nodes.md)"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
 	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
-	Notices   bot.Routes                     `yaml:"notices" doc:"where notices go beside the place where a run was asked: channels, mail, webhooks, with quiet hours and a daily summary (docs/notices.md)"`
+	Notices   bot.Routes                     `yaml:"notices" doc:"where notices go beside the place where a run was asked: channels, mail, webhooks, with quiet hours and a daily summary (docs/howto/notices.md)"`
 	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices and for contacts of checks"`
 	People    []Person                       `yaml:"people" doc:"who may do what; whoever is not listed may ask for help only"`
 	Limit     access.LimitConfig             `yaml:"limit" doc:"how fast one person may ask, in chat and over HTTP"`
@@ -55,11 +55,11 @@ type Config struct {
 	Approvals command.Approvals              `yaml:"approvals" doc:"what destroys, or touches what is in production, waits for a second person"`
 	Sources   command.Sources                `yaml:"sources" doc:"where deploy may take a clipboard from"`
 	Workers   all.Config                     `yaml:"workers" doc:"the world that steps work on; what is not named is not offered"`
-	Agent     agent.Config                   `yaml:"agent" doc:"for jarvis agent: which server it dials, and for which silo (docs/agent.md)"`
+	Agent     agent.Config                   `yaml:"agent" doc:"for jarvis agent: which server it dials, and for which silo (docs/howto/agent.md)"`
 	Tasks     []tasklog.Config               `yaml:"tasks" doc:"git repositories of reviewed one-off tasks"`
 	Drift     pipeline.DriftConfig           `yaml:"drift" doc:"how often hosts are compared with what their deployment left"`
 	Checks    model.Config                   `yaml:"checks" doc:"scheduled checks of hosts"`
-	Keep      KeepConfig                     `yaml:"keep" doc:"how long the record is kept; what is not set is kept for ever. What is under way, and what hosts stand by, is never removed (docs/install.md)"`
+	Keep      KeepConfig                     `yaml:"keep" doc:"how long the record is kept; what is not set is kept for ever. What is under way, and what hosts stand by, is never removed (docs/howto/install.md)"`
 	Pipelines map[string]map[string][]string `yaml:"pipelines" doc:"steps by verb and provider, as in {deploy: {esx: [keys:create, …]}}; instead of the built-in lists"`
 
 	read *reading // how it was read

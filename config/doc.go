@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Markdown gives docs/config.md: every key with its type, default and meaning, from the struct tags.
+// Markdown gives docs/reference/config.md: every key with its type, default and meaning, from the struct tags.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# jarvis.yaml\n\n<!-- made by go generate from the Config types; edit their doc tags -->\n\n")
-	b.WriteString("One file. A value may stand elsewhere: `${NAME}` is taken from the environment, `${file:PATH}` from a file (relative to this one),\n`${credential:NAME}` from a credential of systemd, which outside of the service is the file NAME in the folder `credentials` beside this\nfile; `$${NAME}` is `${NAME}` itself. One that is missing is an error. `jarvis config check` says all that is wrong, each with its line;\n`jarvis config show` prints what is in force, secrets masked; `jarvis reload` has a running server take over what it can\n([install.md](install.md)).\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
+	b.WriteString("One file. A value may stand elsewhere: `${NAME}` is taken from the environment, `${file:PATH}` from a file (relative to this one),\n`${credential:NAME}` from a credential of systemd, which outside of the service is the file NAME in the folder `credentials` beside this\nfile; `$${NAME}` is `${NAME}` itself. One that is missing is an error. `jarvis config check` says all that is wrong, each with its line;\n`jarvis config show` prints what is in force, secrets masked; `jarvis reload` has a running server take over what it can\n([install.md](../howto/install.md)).\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
 	rows(&b, reflect.TypeFor[Config](), "")
 	return b.String()
 }

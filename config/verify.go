@@ -198,7 +198,7 @@ func readable(file string) error {
 	return f.Close()
 }
 
-// canMake reports why a folder can not be there. It is tried in the nearest folder that is, and taken away again; where this
+// canMake reports why a folder cannot be there. It is tried in the nearest folder that is, and taken away again; where this
 // user may not write, the server's may.
 func canMake(dir string) error {
 	st, err := os.Stat(dir)

@@ -176,7 +176,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 }
 
 // moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a service may
-// have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it at that when it can not.
+// have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it at that when it cannot.
 func moveHome(name, home string) string {
 	return `old=$(getent passwd ` + quote(name) + ` | cut -d: -f6) new=` + quote(home) + ` move=
 if [ -d "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %U -- "$old")" = ` + quote(name) + ` ]; then

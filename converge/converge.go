@@ -69,7 +69,7 @@ type Options struct {
 	Parallel int           // hosts at once; 64
 	Cycles   int           // analyze and modify so often at most; 10
 	Timeout  time.Duration // of one exchange with a host; 10 min
-	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they can not be kept from writing: that needs
+	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they cannot be kept from writing: that needs
 	// root and unshare on the host. What the library itself reads needs neither.
 	TrustReads bool
 	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name without what

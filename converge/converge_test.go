@@ -63,7 +63,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-// What can not be read is an error of its host, also beside something that is not read yet, and never passes for a wish
+// What cannot be read is an error of its host, also beside something that is not read yet, and never passes for a wish
 // that is met.
 func TestWhatCanNotBeReadIsSaid(t *testing.T) {
 	answer := func(kind string, exit int, item, text string) string {
@@ -77,8 +77,8 @@ func TestWhatCanNotBeReadIsSaid(t *testing.T) {
 		r    Resource
 		want string
 	}{
-		{Mount{Path: "/srv/x", Device: "a", Type: "b"}, "mount /srv/x: /etc/fstab can not be edited: it is larger than 1 MiB"},
-		{User{Name: "alice"}, "user alice: /etc/passwd can not be edited: it is larger than 1 MiB"},
+		{Mount{Path: "/srv/x", Device: "a", Type: "b"}, "mount /srv/x: /etc/fstab cannot be edited: it is larger than 1 MiB"},
+		{User{Name: "alice"}, "user alice: /etc/passwd cannot be edited: it is larger than 1 MiB"},
 		{File{Path: "/etc/x"}, "file /etc/x: stat of /etc/x says"},
 		{waiter{}, "waiter waits for something, and asked for nothing"},
 	} {

@@ -80,7 +80,7 @@ for f in *; do
     continue
   fi
   if [ -n "${open-}" ] && [ -x "./$f" ]; then
-    own 1 "$i/$f" "$i/$f is a program, which can not be kept from writing here (that needs root and unshare); TrustReads runs it all the same"
+    own 1 "$i/$f" "$i/$f is a program, which cannot be kept from writing here (that needs root and unshare); TrustReads runs it all the same"
     continue
   fi
   if [ -x "./$f" ]; then out=$(limit 60 "./$f" < /dev/null; e=$?; printf .; exit $e); e=$?; else out=$(cat -- "./$f"; e=$?; printf .; exit $e); e=$?; fi

@@ -76,7 +76,7 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 		out = append(out, Action{Desc: "unmount " + m.Path, Have: other, Want: m.Device + " " + m.Type, Diff: "-" + other + "\n", Script: "umount -- " + quote(m.Path)})
 		mounted = false
 	case changes || optionsDiffer(options, is):
-		// First: when it can not be, fstab is as before, and the next run sees it.
+		// First: when it cannot be, fstab is as before, and the next run sees it.
 		change = "mount -o " + quote("remount,rw,suid,dev,exec,"+options) + " -- " + quote(m.Device) + " " + quote(m.Path) + " || exit\n"
 		if text == tab {
 			out = append(out, Action{Desc: "mount " + m.Path + " with other options", Diff: "-" + is + "\n+" + options + "\n", Script: strings.TrimSuffix(change, " || exit\n")})

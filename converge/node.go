@@ -127,7 +127,7 @@ func (n *Node) Want(list ...Resource) {
 }
 
 // Read gives what a shell script prints on the host; an exit code other than 0 is an error. The script must only read:
-// where the host lets us, it can not write to any file system. ErrPending until it is read.
+// where the host lets us, it cannot write to any file system. ErrPending until it is read.
 func (n *Node) Read(script string) (string, error) {
 	r, err := n.fact("script", script)
 	if err == nil && r.exit != 0 {
@@ -164,7 +164,7 @@ func (n *Node) text(kind, item string) (string, error) {
 	}
 	r, err := n.fact(kind, item)
 	if err == nil && r.exit != 0 {
-		err = fmt.Errorf("%s can not be edited: %s", item, plain.Last(r.text, "it can not be read"))
+		err = fmt.Errorf("%s cannot be edited: %s", item, plain.Last(r.text, "it cannot be read"))
 	}
 	return r.text, err
 }
@@ -289,7 +289,7 @@ func (n *Node) read(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read the host's state: %w", err)
 	case exit == cannot && !n.trust:
-		return errors.New("its file systems can not be made read-only for a script of yours that is to read (that needs root and `unshare`); TrustReads goes without")
+		return errors.New("its file systems cannot be made read-only for a script of yours that is to read (that needs root and `unshare`); TrustReads goes without")
 	case exit != 0:
 		return fmt.Errorf("read the host's state: %s", plain.Last(stderr, fmt.Sprintf("exit code %d", exit)))
 	}
@@ -332,7 +332,7 @@ const helpers = walk + become + `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$
 `
 
 // readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.
-// What is mounted is listed before anything is remounted. Where this can not be, a script in which all is ours runs as it is, with
+// What is mounted is listed before anything is remounted. Where this cannot be, a script in which all is ours runs as it is, with
 // $open set; else it ends.
 const readOnly = `strict=%[4]s
 if [ "$(id -u)" = 0 ] && unshare --mount true 2> /dev/null; then

@@ -137,7 +137,7 @@ func checkPath(p string) error {
 	return nil
 }
 
-// checkName refuses what a user, group, package or unit can not be called.
+// checkName refuses what a user, group, package or unit cannot be called.
 func checkName(what, name string) error {
 	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsAny(name, " \t\n\\:/\x00") {
 		return fmt.Errorf("%q is no name of a %s", name, what)

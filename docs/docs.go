@@ -22,7 +22,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-//go:embed *.md adr/*.md design/*.md
+//go:embed README.md tutorial/*.md howto/*.md reference/*.md design/*.md adr/*.md
 var files embed.FS
 
 // Pictures are those that pages show, in the folder pictures.

@@ -113,7 +113,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 }
 
 func TestSections(t *testing.T) {
-	p := load(t)["dns"]
+	p := load(t)["howto/dns"]
 	if p == nil || p.Title != "Names in DNS" || p.About == "" {
 		t.Fatalf("%+v", p)
 	}

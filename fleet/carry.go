@@ -89,7 +89,7 @@ func (f *Fleet) Ask(ctx context.Context, q Question, names io.Reader, answer fun
 	args := append([]string{"sh", "-c", manifestScript, "jarvis", q.Root, q.Owned, q.Plain}, q.Tops...)
 	f.pour(ctx, q.Stall, nil, names, func(i int) remote.Command {
 		return remote.Command{Args: args, Sudo: q.Sudo, Output: answer(i)}
-	}, "the host can not say what it has: exit %d", ended)
+	}, "the host cannot say what it has: exit %d", ended)
 }
 
 // Unpack implements Carrier.

@@ -135,14 +135,14 @@ func execOne(ctx context.Context, c *remote.Client, h Host, i int, cmd remote.Co
 }
 
 // errTogether: Run was asked for what needs the hosts together.
-var errTogether = errors.New("fleet: Run takes no Stdin and no Serial, and always goes on without hosts that can not be reached (Skip)")
+var errTogether = errors.New("fleet: Run takes no Stdin and no Serial, and always goes on without hosts that cannot be reached (Skip)")
 
 func tookLonger(limit time.Duration) error {
 	return fmt.Errorf("it took longer than %s, and was ended", limit)
 }
 
 // Run runs a command on each host as soon as it is reached, and hangs up when it has ended: no host waits for the
-// others, and no more connections are open than commands run. A host that can not be reached is a Result with its error,
+// others, and no more connections are open than commands run. A host that cannot be reached is a Result with its error,
 // so Skip must be set. For what needs hosts together, as Stdin, Serial and all or none, there is Open: Run gives an error, and
 // does nothing.
 func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo ExecOptions, out func(Line)) ([]Result, error) {

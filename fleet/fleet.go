@@ -36,7 +36,7 @@ type Connector interface {
 	Get(ctx context.Context, t remote.Target) (*remote.Client, func(), error)
 }
 
-// Direct dials anew and closes when released.
+// Direct dials again and closes when released.
 type Direct struct{}
 
 // Get implements Connector.
@@ -52,10 +52,10 @@ func (Direct) Get(ctx context.Context, t remote.Target) (*remote.Client, func(),
 type Options struct {
 	Connect   Connector     // Direct
 	Dials     int           // handshakes at once; 64
-	Skip      bool          // go on without hosts that can not be reached
+	Skip      bool          // go on without hosts that cannot be reached
 	KeepAlive time.Duration // ask every host so often whether it is there; 10 s
 	Answer    time.Duration // and give it up when it says nothing for so long; 10 s
-	// Failed is told about each host that can not be reached, one at a time; may be nil.
+	// Failed is told about each host that cannot be reached, one at a time; may be nil.
 	Failed func(Host, error)
 	// Opened is told how many are open, one call at a time; may be nil.
 	Opened func(done, all int)

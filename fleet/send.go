@@ -200,7 +200,7 @@ func (t *Tree) need(answer string, all []bool) (hasZstd bool, need []bool, err e
 	head, listing, _ := strings.Cut(answer, "\n")
 	words := strings.Fields(head)
 	if len(words) < 1 {
-		return false, nil, errors.New("the host can not say what it has")
+		return false, nil, errors.New("the host cannot say what it has")
 	}
 	hasZstd = len(words) > 1 && words[1] == "zstd"
 	switch words[0] {

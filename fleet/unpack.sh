@@ -46,7 +46,7 @@ in=$stage/in
 x=-p
 case $help in *--xattrs-include*) x="$x --xattrs --xattrs-include=user.* --xattrs-include=security.capability --xattrs-include=system.posix_acl_*" ;; esac
 attrs=${x#-p}
-case $help in *--delay-directory-restore*) x="$x --delay-directory-restore" ;; esac # else what may not be written to can not be filled
+case $help in *--delay-directory-restore*) x="$x --delay-directory-restore" ;; esac # else what may not be written to cannot be filled
 keep=
 case $help in *--keep-directory-symlink*) keep=--keep-directory-symlink ;; esac
 full='free() { df -P$1 . 2> /dev/null | awk "NR == 2 && \$2 > 0 { print \$4 }"; }

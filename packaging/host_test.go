@@ -50,7 +50,7 @@ func (m *machine) run(script string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// asWritten runs lines that stand so in docs/install.md or docs/backup.md, with the names of this lab in place of the examples'.
+// asWritten runs lines that stand so in docs/howto/install.md or docs/howto/backup.md, with the names of this lab in place of the examples'.
 // An administrator does nothing else; what a test does by run is somebody else's work, or a look.
 func (m *machine) asWritten(lines ...string) string {
 	m.t.Helper()
@@ -64,7 +64,7 @@ func (m *machine) asWritten(lines ...string) string {
 			}
 		}
 		if full == "" {
-			m.t.Fatalf("neither docs/install.md nor docs/backup.md has the command %q", line)
+			m.t.Fatalf("neither docs/howto/install.md nor docs/howto/backup.md has the command %q", line)
 		}
 		out.WriteString(m.run(m.here.Replace(full)) + "\n")
 	}

@@ -1,7 +1,7 @@
 //go:build package
 
 // Package packaging holds what is around the program in its packages. This is their test: a fresh Debian with systemd, on which
-// an administrator does nothing but what docs/install.md and docs/backup.md say.
+// an administrator does nothing but what docs/howto/install.md and docs/howto/backup.md say.
 package packaging
 
 import (

@@ -270,7 +270,7 @@ func (c *company) arrive(ctx context.Context, q url.Values, b access.Began, call
 	}
 	l := access.Login{Issuer: c.conf.Issuer, Claim: claim}
 	if l.Value, _ = lookUp(claims, claim).(string); l.Value == "" {
-		return say(http.StatusForbidden, "does not say who you are: there is no `%s` in what it gives me; nobody was signed in. An admin of mine finds in docs/pages.md what to set there", clip(claim, 60))
+		return say(http.StatusForbidden, "does not say who you are: there is no `%s` in what it gives me; nobody was signed in. An admin of mine finds in docs/howto/pages.md what to set there", clip(claim, 60))
 	}
 	switch g := lookUp(claims, groups).(type) {
 	case string:

@@ -82,7 +82,7 @@ const (
 	sickPace = 2 * time.Second
 )
 
-// maxNews is how many events wait for a topic before it is read anew.
+// maxNews is how many events wait for a topic before it is read again.
 const maxNews = 5000
 
 // outbox is how many frames wait for a slow reader before it is let go: it comes back by itself.

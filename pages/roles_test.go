@@ -34,10 +34,10 @@ func TestPagesByRole(t *testing.T) {
 		{"victor", "/exec/1", 403, nil, nil},
 		{"alice", "/exec/1", 404, nil, nil},
 		{"victor", "/tasks", 200, []string{"Tasks"}, []string{`value="task retry"`}},
-		{"victor", "/docs", 200, []string{`href="/docs/pages"`}, nil},
-		{"victor", "/docs/pages", 200, []string{`<h2 id="doc-signing-in">`}, nil},
+		{"victor", "/docs", 200, []string{`href="/docs/howto/pages"`}, nil},
+		{"victor", "/docs/howto/pages", 200, []string{`<h2 id="doc-signing-in">`}, nil},
 		{"victor", "/docs/design/pages", 200, []string{"Pages: the design"}, nil},
-		{"victor", "/docs?q=behind+a+proxy", 200, []string{`href="/docs/pages#doc-behind-a-proxy"`}, nil},
+		{"victor", "/docs?q=behind+a+proxy", 200, []string{`href="/docs/howto/pages#doc-behind-a-proxy"`}, nil},
 		{"victor", "/docs/../jarvis.yaml", 404, nil, nil},
 		{"victor", "/docs/nothing", 404, []string{"the documentation has no page nothing"}, nil},
 	} {

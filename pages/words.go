@@ -155,7 +155,7 @@ func (o *once[T]) get(read func() (T, error)) T {
 	return o.v
 }
 
-// forget has it read anew.
+// forget has it read again.
 func (o *once[T]) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -27,7 +27,7 @@ type Cluster struct {
 	undoing bool
 }
 
-// ClusterError says why a cluster can not work, before it starts.
+// ClusterError says why a cluster cannot work, before it starts.
 type ClusterError struct{ Msg string }
 
 func (e *ClusterError) Error() string { return e.Msg }

@@ -78,7 +78,7 @@ func TestReleaseIsCalledOnceAllStagesAreDone(t *testing.T) {
 	})
 }
 
-// TestUndoSaysWhatStays: an Undo that can not take all back does not keep the run alive.
+// TestUndoSaysWhatStays: an Undo that cannot take all back does not keep the run alive.
 func TestUndoSaysWhatStays(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		fine := func(context.Context, *clipboard.Clipboard) error { return nil }

@@ -77,7 +77,7 @@ func (e *Engine) reschedule(ctx context.Context, now time.Time, every time.Durat
 	})
 }
 
-// postpone has a host looked at later; nothing of it is known anew.
+// postpone has a host looked at later; nothing of it is known again.
 func (e *Engine) postpone(ctx context.Context, fqdn string, until time.Time) error {
 	return e.write(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE drift SET next = ? WHERE fqdn = ?", ms(until), fqdn)

@@ -76,7 +76,7 @@ func (e *Engine) given(ctx context.Context, fqdn, task, key string) ([]string, e
 // pair is a key of a clipboard with its value of one line.
 type pair struct{ key, value string }
 
-// givenIn lists what a diff gave keys. A step that wrote the document anew, with other quotes or another indent, gave
+// givenIn lists what a diff gave keys. A step that wrote the document again, with other quotes or another indent, gave
 // nothing by that.
 func givenIn(diff string) []pair {
 	had := pairsIn(diff, '-')

@@ -101,7 +101,7 @@ type UnknownStepError struct {
 func (e *UnknownStepError) Error() string {
 	msg := fmt.Sprintf("no worker here offers the step %q", e.Name)
 	if e.Why != "" {
-		msg = fmt.Sprintf("the step %q can not run: %s", e.Name, e.Why)
+		msg = fmt.Sprintf("the step %q cannot run: %s", e.Name, e.Why)
 	}
 	if e.Nearest != "" {
 		msg += fmt.Sprintf("; did you mean %q?", e.Nearest)
@@ -165,7 +165,7 @@ func (r *Registry) here(name, canon string) (Step, error) {
 	return Step{}, &UnknownStepError{Name: name, Nearest: Nearest(canon, names)}
 }
 
-// NeedsError says that a pipeline can not work, before it starts: Step needs Key and nothing before it gives it.
+// NeedsError says that a pipeline cannot work, before it starts: Step needs Key and nothing before it gives it.
 type NeedsError struct {
 	Step, Key string
 	GivenBy   string // a later step that gives it, or ""

@@ -19,7 +19,7 @@ import (
 func makesMachine(step string) bool { return isDestroy(step) || strings.HasSuffix(step, ":deploy") }
 
 // repeatable gives the stage from which a run that is ready can do its stages again. A *StateError says why it cannot: a
-// later run replaced it, it is no deployment, or the machine would be made anew.
+// later run replaced it, it is no deployment, or the machine would be made again.
 func (e *Engine) repeatable(ctx context.Context, tx store.Tx, r *Run, from string) (int, error) {
 	no := func(format string, args ...any) (int, error) {
 		return 0, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf(format, args...)}
@@ -47,7 +47,7 @@ func (e *Engine) repeatable(ctx context.Context, tx store.Tx, r *Run, from strin
 	case together:
 		return no("were it to fail, its cluster would take back all its hosts; `redeploy %s` is for this one alone", r.Host)
 	case slices.ContainsFunc(r.Steps[stage:], makesMachine):
-		return no("from %s on it would make the machine anew; `redeploy %s` does that, with all that belongs to it", want, r.Host)
+		return no("from %s on it would make the machine again; `redeploy %s` does that, with all that belongs to it", want, r.Host)
 	}
 	return stage, nil
 }

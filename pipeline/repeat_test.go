@@ -35,7 +35,7 @@ func TestRepeat(t *testing.T) {
 		r := w.deploy("esx:deploy", "dns:update_host", "ssh:wait")
 		w.wait(r.ID, pipeline.Ready)
 
-		for from, want := range map[string]string{"esx:deploy": "it would make the machine anew; `redeploy loki`", "": "`retry loki from STEP`", "dns:updat_host": "it has no stage"} {
+		for from, want := range map[string]string{"esx:deploy": "it would make the machine again; `redeploy loki`", "": "`retry loki from STEP`", "dns:updat_host": "it has no stage"} {
 			var no *pipeline.StateError
 			if _, err := w.e.AskRepeat(ctx, r, from, alice, need); !errors.As(err, &no) || !strings.Contains(err.Error(), want) {
 				t.Errorf("from %q: %v, want %q", from, err, want)

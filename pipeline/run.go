@@ -32,7 +32,7 @@ func (s State) Live() bool { return s != Ready && s != Cancelled && s != Undone 
 // Moving reports whether the engine works on it, so that nobody has to act.
 func (s State) Moving() bool { return s == Running || s == Waiting || s == Undoing }
 
-// Resting reports whether nothing will come of the run until a person retries, undoes or starts anew. A proposed run
+// Resting reports whether nothing will come of the run until a person retries, undoes or starts again. A proposed run
 // does not rest: somebody was asked. Nor does a planned one: its time comes.
 func (s State) Resting() bool { return !s.Moving() && !s.Ahead() }
 

@@ -128,7 +128,7 @@ func (e *Engine) unserve(s *server) {
 }
 
 // tendQueue has us take the jobs of a silo's queue while somebody here serves it, and as long as a call is in hand: to leave a queue
-// is to wait for its jobs, and River lets nobody else come or go meanwhile. A job that we take and can not do is put back.
+// is to wait for its jobs, and River lets nobody else come or go meanwhile. A job that we take and cannot do is put back.
 func (e *Engine) tendQueue(silo string) error {
 	if silo == e.here {
 		return nil // it is the node's own

@@ -118,7 +118,7 @@ type staysError struct{ what string }
 
 func (e *staysError) Error() string { return e.what }
 
-// Stays is for Undo: it did what can be done, and says what can not be taken back ("the machine 4711 is deleted for
+// Stays is for Undo: it did what can be done, and says what cannot be taken back ("the machine 4711 is deleted for
 // good"). The run counts as undone all the same.
 func Stays(what string) error { return &staysError{what} }
 

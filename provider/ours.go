@@ -96,7 +96,7 @@ func (p Calls) carries(ctx context.Context, m Machine) bool {
 
 // earlier reports whether a machine without an owner, named by its id, is the host's by the record alone: one that an
 // earlier version made, or one that has lost its marks. The machine must not contradict it: ids are used again when a vCenter
-// is built anew. By hand there is no record; then token and name must both agree.
+// is built again. By hand there is no record; then token and name must both agree.
 func (p Calls) earlier(ctx context.Context, in clipboard.Instance, m Machine, w holding) bool {
 	if m.Template || m.Owner != "" {
 		return false

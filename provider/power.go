@@ -156,7 +156,7 @@ func (p Calls) shutdown() pipeline.Step {
 			case m.State == Pending: // it is on its way up, and takes no word until it is there
 				return pipeline.Wait(Pause(ctx), "the machine is "+m.Doing)
 			default:
-				// A guest that can not be asked (no tools in it) is not waited for.
+				// A guest that cannot be asked (no tools in it) is not waited for.
 				if err := p.Stop(ctx, m.ID); err == nil {
 					return pipeline.Wait(Pause(ctx), "the guest is shutting down")
 				} else if _, _, slow := pipeline.AsWait(err); slow {

@@ -197,7 +197,7 @@ func (d *Disk) UnmarshalYAML(n *yaml.Node) error {
 	return &clipboard.SyntaxError{Line: n.Line, Msg: "disks: " + wrong}
 }
 
-// Network is how a machine is connected. Which keys a provider honours, docs/providers.md says.
+// Network is how a machine is connected. Which keys a provider honours, docs/reference/providers.md says.
 type Network struct {
 	Subnet         string   `yaml:"subnet" doc:"id, or name, or tag as in Tier=web"`
 	Portgroup      string   `yaml:"portgroup" doc:"vSphere's network"`

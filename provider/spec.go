@@ -19,9 +19,9 @@ type Wish struct {
 	Size    Size              `yaml:"size" doc:"as in 2GB, {memory: 2GB, cpus: 2}, or the provider's own name"`
 	Disk    Space             `yaml:"disk" doc:"root disk, as in 40GB"`
 	Disks   []Disk            `yaml:"disks" doc:"more disks: {size: 100GB, type: gp3, encrypted: true, mount: /srv, iops: 4000, throughput: 250}"`
-	Network Network           `yaml:"network" doc:"how it is connected; docs/providers.md has the keys of each provider"`
+	Network Network           `yaml:"network" doc:"how it is connected; docs/reference/providers.md has the keys of each provider"`
 	Tags    map[string]string `yaml:"tags" doc:"labels at the provider, as in {team: web}"`
-	Options map[string]string `yaml:"options" doc:"the provider's own words; docs/providers.md has the list of each"`
+	Options map[string]string `yaml:"options" doc:"the provider's own words; docs/reference/providers.md has the list of each"`
 }
 
 // Spec is the machine that is asked for: the clipboard's wishes over the configuration's.
@@ -209,7 +209,7 @@ func checkAddresses(n Network) error {
 }
 
 func (p Calls) cannot(where, path string) error {
-	return pipeline.Permanentf("%s asks for %q, which %s cannot do here; leave it out (docs/providers.md says what each provider can)", where, path, p.Title)
+	return pipeline.Permanentf("%s asks for %q, which %s cannot do here; leave it out (docs/reference/providers.md says what each provider can)", where, path, p.Title)
 }
 
 // CheckDefaults says what is wrong with the configuration's wishes.

@@ -15,7 +15,7 @@ import (
 // HostKeys says by which key a host must prove itself.
 type HostKeys interface {
 	// Algorithms lists the host key algorithms that what is known about addr can verify, best first; nil when nothing
-	// is known. Only these are offered to the host: otherwise it picks one that we can not check, and a good host
+	// is known. Only these are offered to the host: otherwise it picks one that we cannot check, and a good host
 	// looks like a bad one.
 	Algorithms(addr string) []string
 	// Check gives nil when key is right for addr (host:port, as the Target says it), a *HostKeyError when it is not,

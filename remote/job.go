@@ -158,7 +158,7 @@ type Job struct {
 
 // Job runs a shell command on the host at most once, however often it is asked for under the same id: the first
 // call starts it, a later one follows what is under way or gives the outcome of what is over, so that a job that was left
-// on the host can be taken up again. ErrUnknownOutcome when it can not be known.
+// on the host can be taken up again. ErrUnknownOutcome when it cannot be known.
 func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 	if !jobID.MatchString(j.ID) {
 		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", j.ID)

@@ -26,7 +26,7 @@ import (
 // @cert-authority and @revoked. A file that is not there is empty. They are read once, at the first question, and a
 // name is found without reading them again, so that a thousand hosts cost no more than their lines.
 //
-// A line that can not be read is skipped for all hosts that it does not name. A host that it does name is never a stranger
+// A line that cannot be read is skipped for all hosts that it does not name. A host that it does name is never a stranger
 // because of it: unless another line vouches for the host, Check says what is wrong with the line.
 type KnownHosts struct {
 	// Note is told of each line that is skipped, once, when the files are read; may be nil.
@@ -38,7 +38,7 @@ type KnownHosts struct {
 	err      error
 	byName   map[string][]*knownLine // plain names
 	patterns []*knownLine            // lines with a wildcard, a negation, or a hash
-	bad      []*knownLine            // lines that can not be read
+	bad      []*knownLine            // lines that cannot be read
 	revoked  map[string]*knownLine   // by key
 }
 
@@ -49,7 +49,7 @@ type knownLine struct {
 	names    []string
 	keyType  string
 	keyBytes []byte
-	wrong    string // why it can not be read
+	wrong    string // why it cannot be read
 	refuses  bool   // with wrong: it may be there to refuse a key
 }
 
@@ -151,7 +151,7 @@ func whatIsWrong(marker string, fields []string) string {
 	return ""
 }
 
-// skip keeps a line that can not be read for the hosts that it names, and says so.
+// skip keeps a line that cannot be read for the hosts that it names, and says so.
 func (k *KnownHosts) skip(l *knownLine) {
 	k.bad = append(k.bad, l)
 	if k.Note != nil {
@@ -189,12 +189,12 @@ func (l *knownLine) matches(name string) bool {
 	return yes
 }
 
-// skipped gives why a host is no stranger although no line vouches for it: one that names it can not be read.
+// skipped gives why a host is no stranger although no line vouches for it: one that names it cannot be read.
 func (k *KnownHosts) skipped(name string, refuses bool) error {
 	name = strings.ToLower(name)
 	for _, l := range k.bad {
 		if (l.refuses || !refuses) && l.matches(name) {
-			return fmt.Errorf("%s names it, but can not be read: %s", l.where(), l.wrong)
+			return fmt.Errorf("%s names it, but cannot be read: %s", l.where(), l.wrong)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// A line that can not be read is skipped for those whom it does not name, and named once; whom it names is no stranger.
+// A line that cannot be read is skipped for those whom it does not name, and named once; whom it names is no stranger.
 func TestABadLineRefusesNobodyElse(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "known_hosts")
@@ -35,7 +35,7 @@ func TestABadLineRefusesNobodyElse(t *testing.T) {
 	accept := &remote.AcceptNew{Known: k, File: file}
 	for host, want := range map[string]string{
 		"web1": "", "web8": "", // vouched for
-		"web2": "line 2 names it, but can not be read: the key is not base64", "web3": "line 3 names it", "web4": "line 4 names it", "web7": "line 9 names it, but can not be read: the key is none of the type ssh-ed25519",
+		"web2": "line 2 names it, but cannot be read: the key is not base64", "web3": "line 3 names it", "web4": "line 4 names it", "web7": "line 9 names it, but cannot be read: the key is none of the type ssh-ed25519",
 		"web5": "there is no marker @what", "web6": "line 7 names it", // what may be there to refuse
 		"web9": "must have",
 	} {

@@ -4,7 +4,7 @@
 //	fetch ─► plan ─► claim (a ref on the git server) ─► row and run ─► task:check, task:run, task:done ─► next
 //
 // A task is a run of the engine, on a host that is called as the repository: status, log, retry, cancel and notices are
-// those of every run. docs/tasklog.md has the design and what becomes of a task whatever dies when.
+// those of every run. docs/design/tasklog.md has the design and what becomes of a task whatever dies when.
 //
 // Git is the git binary: big repositories, signed commits and deploy keys are proven with it, and partial fetches,
 // --force-with-lease and verify-commit need no code of ours. It runs without anybody's configuration, hooks or prompts.

@@ -335,7 +335,7 @@ func TestDoneTellsTheTruth(t *testing.T) {
 	}
 }
 
-// What somebody pushes while a task runs can not keep it from being marked as done, and nothing behind it starts.
+// What somebody pushes while a task runs cannot keep it from being marked as done, and nothing behind it starts.
 func TestTroubleBehindATaskThatRan(t *testing.T) {
 	for name, push := range map[string]func(w *world){
 		"too many": func(w *world) { w.list(entries("a", "b", "c", "d", "e", "f", "g")) },

@@ -24,7 +24,7 @@ const apiVersion = "1"
 
 func apiConfig() huma.Config {
 	c := huma.DefaultConfig("Jarvis", apiVersion)
-	c.Info.Description = "Everything that chat can do and read. Durations are seconds, times RFC 3339 with their zone, empty lists [] (docs/json.md). Lists that are long come by pages: follow the Link header, rel=next."
+	c.Info.Description = "Everything that chat can do and read. Durations are seconds, times RFC 3339 with their zone, empty lists [] (docs/reference/json.md). Lists that are long come by pages: follow the Link header, rel=next."
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "" // described serves it
 	c.CreateHooks = nil                                   // no $schema in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "made by `jarvis token new NAME`"}}

@@ -12,7 +12,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-// description is the whole of it, as docs/openapi.yaml has it.
+// description is the whole of it, as docs/reference/openapi.yaml has it.
 var description = sync.OnceValue(func() *huma.OpenAPI {
 	api := humago.New(http.NewServeMux(), apiConfig())
 	s := &Server{}
@@ -24,7 +24,7 @@ var description = sync.OnceValue(func() *huma.OpenAPI {
 	return api.OpenAPI()
 })
 
-// OpenAPI gives the description of the API as YAML; docs/openapi.yaml is made of it.
+// OpenAPI gives the description of the API as YAML; docs/reference/openapi.yaml is made of it.
 func OpenAPI() ([]byte, error) { return description().YAML() }
 
 // Conforms says where a JSON document is not as a component of the description has it: "Envelope", or the answer of one

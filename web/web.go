@@ -46,7 +46,7 @@ type HTTP struct {
 
 	TrustedProxies []string `yaml:"trusted_proxies" doc:"addresses or networks (10.0.0.0/8) of the proxies before listen: what they write into X-Forwarded-For or Forwarded says who asks; empty: those headers are ignored"`
 
-	OIDC *access.OIDC `yaml:"oidc" doc:"sign-in to the pages by the company's login: a provider of OpenID Connect (docs/pages.md)"`
+	OIDC *access.OIDC `yaml:"oidc" doc:"sign-in to the pages by the company's login: a provider of OpenID Connect (docs/howto/pages.md)"`
 }
 
 // TLS names a certificate.

@@ -15,7 +15,7 @@ import (
 func TestEveryVerbIsAnOperation(t *testing.T) {
 	for _, v := range command.Verbs() {
 		if len(v.API) == 0 && v.Short == "" {
-			t.Errorf("%s has no API: programs can not do it", v.Name)
+			t.Errorf("%s has no API: programs cannot do it", v.Name)
 		}
 	}
 }

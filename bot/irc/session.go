@@ -162,7 +162,7 @@ func (s *session) event(ctx context.Context, e girc.Event) {
 		}
 	case "471", "473", "474", "475", "476":
 		if len(e.Params) > 1 {
-			s.f.log.Warn("can not join", "server", s.f.cfg.Server, "channel", e.Params[1], "why", e.Last())
+			s.f.log.Warn("cannot join", "server", s.f.cfg.Server, "channel", e.Params[1], "why", e.Last())
 		}
 	case girc.PRIVMSG:
 		s.message(e)

@@ -27,7 +27,7 @@ type keep struct {
 	heard map[id.EventID]bool
 }
 
-// kept is the file state.json. Of what is not there the bot begins anew.
+// kept is the file state.json. Of what is not there the bot begins again.
 type kept struct {
 	Token  string               `json:"token"`
 	Device id.DeviceID          `json:"device"`

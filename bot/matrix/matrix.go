@@ -183,7 +183,7 @@ func (f *Frontend) Inside(name string) bool {
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	defer f.http.CloseIdleConnections()
 	if err := f.keep.load(); err != nil {
-		f.log.Warn("what was kept for matrix cannot be read; I begin anew", "user", f.cfg.User, "err", err)
+		f.log.Warn("what was kept for matrix cannot be read; I begin again", "user", f.cfg.User, "err", err)
 	}
 	f.drain() // another node may have spoken meanwhile: an answer of then is none now
 	var wg guard.Group

@@ -149,7 +149,7 @@ func (s *session) joinMissing(ctx context.Context) error {
 			r.pause = min(max(2*r.pause, 2*time.Second), maxJoinPause)
 			if why := short(err).Error(); why != r.complain && ctx.Err() == nil {
 				r.complain = why
-				s.f.log.Warn("can not join", "room", r.place, "why", why, "what to do", "make the room, or invite "+s.f.cfg.User)
+				s.f.log.Warn("cannot join", "room", r.place, "why", why, "what to do", "make the room, or invite "+s.f.cfg.User)
 			}
 		}
 		s.mu.Unlock()

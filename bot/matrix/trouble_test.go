@@ -174,12 +174,12 @@ func TestPutOutItComesBack(t *testing.T) {
 		t.Error("it does not know where it is")
 	}
 	do("ban")
-	f.until(t, "can not join")
+	f.until(t, "cannot join")
 	if f.Inside(ops) {
 		t.Error("it is banned, and calls itself inside")
 	}
 	refuses(t, f, ops)
-	if n := strings.Count(f.log.String(), "can not join"); n != 1 {
+	if n := strings.Count(f.log.String(), "cannot join"); n != 1 {
 		t.Errorf("the log has %d complaints, want 1", n)
 	}
 	do("unban")
@@ -281,7 +281,7 @@ func TestInvitations(t *testing.T) {
 	closed := must(bob.MakeRoom(t.Context(), "", false))(t)
 	cfg.Rooms = []string{closed}
 	f = link(t, cfg, h.in)
-	f.until(t, "can not join")
+	f.until(t, "cannot join")
 	if err := bob.Do(t.Context(), closed, "invite", me); err != nil {
 		t.Fatal(err)
 	}

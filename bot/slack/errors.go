@@ -21,7 +21,7 @@ func code(err error) string {
 
 // refusals are what Slack says of our tokens: no retry cures them, a person does.
 var refusals = map[string]string{
-	"invalid_auth":            "a token is not valid; take both anew from the app's pages",
+	"invalid_auth":            "a token is not valid; take both again from the app's pages",
 	"not_authed":              "no token arrived; look at chat.slack",
 	"account_inactive":        "the bot's account is switched off; install the app in the workspace again",
 	"token_revoked":           "a token was taken back; install the app in the workspace again",

@@ -55,7 +55,7 @@ func (s *session) presence(from jid.JID, m *incoming) {
 			return // a nick that we could not take back
 		}
 		err := m.why()
-		s.f.log.Warn("can not join", "room", r.addr.String(), "why", err)
+		s.f.log.Warn("cannot join", "room", r.addr.String(), "why", err)
 		if m.Error != nil && len(m.Error.Any) > 0 && m.Error.Any[0].XMLName.Local == "conflict" {
 			r.nick += "_"
 			r.pause = 0

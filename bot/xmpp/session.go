@@ -61,7 +61,7 @@ func (s *session) send(r xml.TokenReader) error {
 	return err
 }
 
-// id gives one that no earlier connection used, so that a room's echo or history can not be mistaken for another.
+// id gives one that no earlier connection used, so that a room's echo or history cannot be mistaken for another.
 func (s *session) id() string {
 	return "jarvis-" + strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.FormatInt(s.n.Add(1), 10)
 }
@@ -120,7 +120,7 @@ func (m *incoming) why() error {
 }
 
 // past reports whether it was said before we came: what a server kept, or a room's history. The time itself does not
-// matter; one that can not be read is no reason to obey.
+// matter; one that cannot be read is no reason to obey.
 func (m *incoming) past() bool { return m.Delay != nil || m.Old != nil }
 
 // encrypted reports whether the body only stands for what was said; OTR marks its own, without an element.
@@ -159,7 +159,7 @@ func (s *session) hear(t xmlstream.TokenReadEncoder, start *xml.StartElement) er
 	return err
 }
 
-// stanza reads one. A stanza that can not be read is skipped, not the end of the link.
+// stanza reads one. A stanza that cannot be read is skipped, not the end of the link.
 func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	switch start.Name.Local {
 	case "iq":
@@ -175,7 +175,7 @@ func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) 
 	var m incoming
 	// The start element is read already; the decoder wants to see it again.
 	if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(&m); err != nil && !errors.Is(err, io.EOF) {
-		s.f.log.Debug("a stanza can not be read", "err", err)
+		s.f.log.Debug("a stanza cannot be read", "err", err)
 		return nil
 	}
 	var from jid.JID

@@ -75,7 +75,7 @@ type Host struct {
 	Use      string            `yaml:"use,omitempty" json:"use,omitempty" doc:"a host from which this one takes what it does not say itself"`
 	Template bool              `yaml:"template,omitempty" json:"template,omitempty" doc:"it is no host, and only there to be used by others"`
 	Groups   []string          `yaml:"groups,omitempty" json:"groups,omitempty" doc:"groups it belongs to; host_tasks name one as @group"`
-	Silo     string            `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/agent.md); empty: by any. A host on record is where its clipboard says"`
+	Silo     string            `yaml:"silo,omitempty" json:"silo,omitempty" doc:"the silo it stands in: it is checked by a server of that silo, or through an agent of it (docs/howto/agent.md); empty: by any. A host on record is where its clipboard says"`
 	Vars     map[string]string `yaml:"vars,omitempty" json:"vars,omitempty" doc:"variables of tasks on this host; they count before those of host_tasks and tasks"`
 	Alive    string            `yaml:"alive,omitempty" json:"alive,omitempty" doc:"how it is known whether it is up: ssh (whoever runs a check on it finds out), ping, tcp:PORT, or none (nobody knows)" default:"ssh"`
 	Parents  []string          `yaml:"parents,omitempty" json:"parents,omitempty" doc:"hosts by which it is reached, as a gateway: while all of them are down nothing is said of it"`

@@ -328,7 +328,7 @@ func (t *Tree) read(by Pos, named, file string) ([]byte, bool) {
 	if err != nil {
 		var perr *fs.PathError
 		if errors.As(err, &perr) {
-			err = fmt.Errorf("%s can not be read: %w", file, perr.Err)
+			err = fmt.Errorf("%s cannot be read: %w", file, perr.Err)
 		}
 		t.fault(by, "%v; what it defines is missing", err)
 		return nil, false

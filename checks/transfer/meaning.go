@@ -191,6 +191,6 @@ func (c *carrier) last(o *nagios.Object, a *nagios.Attr, counts, effective bool)
 		c.list(a.Name, v, x.why, x.do)
 		return listed
 	}
-	c.list(a.Word, v, "it is not known what it means", "see docs/checks.md for what there is")
+	c.list(a.Word, v, "it is not known what it means", "see docs/howto/checks.md for what there is")
 	return listed
 }

@@ -241,7 +241,7 @@ func (c *carrier) aliveBy(h *nagios.Object, v nagios.Value) string {
 	call := nagios.ParseCall(v.Text)
 	cmd := c.tree.Find("command", call.Command)
 	if cmd == nil {
-		c.list("check_command", v, "there is no command "+call.Command, "ping is taken; see alive in docs/checks.md")
+		c.list("check_command", v, "there is no command "+call.Command, "ping is taken; see alive in docs/howto/checks.md")
 		return "ping"
 	}
 	c.take(cmd, "command_name", "command_line")

@@ -69,7 +69,7 @@ func (c *carrier) bySSH(p *pair, line string) (remote string, limit int, ok bool
 		case "-l", "--logname":
 			c.note(p.command.Pos, "check_by_ssh -l "+next(), "Jarvis has one connection to a host, with one login", "write USER@ADDRESS as address of the hosts, or let Jarvis's key into its own login there")
 		case "-i", "--identity", "-o", "--ssh-option", "-p", "--port", "-F", "--configfile":
-			c.note(p.command.Pos, "check_by_ssh "+short+" "+next(), "Jarvis reaches hosts in its own way", "write a port as host:port into the host's address; keys are in docs/import.md")
+			c.note(p.command.Pos, "check_by_ssh "+short+" "+next(), "Jarvis reaches hosts in its own way", "write a port as host:port into the host's address; keys are in docs/howto/import.md")
 		case "-E", "--skip-stderr", "-S", "--skip-stdout", "-q", "--quiet", "-4", "-6", "-1", "-2", "-f", "--fork", "--use-ipv4", "--use-ipv6", "-v", "--verbose":
 		default:
 			return "", 0, false

@@ -399,7 +399,7 @@ define command {
 	got := notes(r, ".")
 	for _, want := range []string{
 		"a.cfg:2: host web 1: a name here is of letters, digits, dots, dashes and underscores; it is called web-1 now",
-		"a.cfg:4: frobnicate 3: it is not known what it means; see docs/checks.md for what there is",
+		"a.cfg:4: frobnicate 3: it is not known what it means; see docs/howto/checks.md for what there is",
 		"a.cfg:6: service no such command: there is no command none; it was left out",
 		"a.cfg:11: $USER9$ in once: no resource file defines it; copy the resource file too, or write the value into the task",
 		"a.cfg:15: check_interval 0: Nagios runs it once only; here it runs once a day",

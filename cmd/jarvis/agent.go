@@ -44,7 +44,7 @@ func (c *agentCmd) Run(ctx context.Context, t *term) error {
 		return err
 	}
 	if len(conf.Agent.Servers) == 0 || conf.Agent.Token == "" || conf.Agent.Silo == "" {
-		return &exitError{exitUsage, "an agent needs agent.server, agent.token and agent.silo in its configuration; docs/agent.md says how to get them"}
+		return &exitError{exitUsage, "an agent needs agent.server, agent.token and agent.silo in its configuration; docs/howto/agent.md says how to get them"}
 	}
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)

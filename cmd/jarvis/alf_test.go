@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestAlfsWishes runs the command of each row of the wish list in docs/checks-moving.md, against a server with a real host.
+// TestAlfsWishes runs the command of each row of the wish list in docs/howto/checks-moving.md, against a server with a real host.
 func TestAlfsWishes(t *testing.T) {
-	text := string(must[[]byte](t)(os.ReadFile("../../docs/checks-moving.md")))
+	text := string(must[[]byte](t)(os.ReadFile("../../docs/howto/checks-moving.md")))
 	_, wishes, ok := strings.Cut(text, "### What it wished for\n")
 	rows := regexp.MustCompile("(?m)^\\|.*\\| `jarvis ([^`]+)` \\|$").FindAllStringSubmatch(wishes, -1)
 	if !ok || len(rows) < 15 {

@@ -295,7 +295,7 @@ func newBeside(t *testing.T) *beside {
 }
 
 // TestBesideIcinga plays faults to both for an hour, or for JARVIS_BESIDE_MINUTES, and compares who was told of what, in which order. What
-// differs, and is meant, stands in docs/checks-moving.md and in besideDifferences.
+// differs, and is meant, stands in docs/howto/checks-moving.md and in besideDifferences.
 func TestBesideIcinga(t *testing.T) {
 	minutes, err := strconv.ParseFloat(cmp.Or(os.Getenv("JARVIS_BESIDE_MINUTES"), "60"), 64)
 	if err != nil {

@@ -169,7 +169,7 @@ func TestTheDiskIsFull(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	p.end(syscall.SIGTERM)
 	log := string(must[[]byte](t)(os.ReadFile(p.log.Name())))
-	if n := strings.Count(log, "results can not be committed"); n != 1 {
+	if n := strings.Count(log, "results cannot be committed"); n != 1 {
 		t.Errorf("it was logged %d times", n)
 	}
 	db := must[*sql.DB](t)(sql.Open("sqlite", "file:"+filepath.Join(data, "jarvis.db")))

@@ -287,7 +287,7 @@ actions:
 
 	// A host goes away: one line, and one when it is back.
 	s.hosts[2].Off()
-	s.hear(`PRIVMSG #ops :web3 can not be reached: .*refused`)
+	s.hear(`PRIVMSG #ops :web3 cannot be reached: .*refused`)
 	s.ask("checks web3", `3 of 3 checks are not OK`)
 	if err := s.hosts[2].On(); err != nil {
 		t.Fatal(err)

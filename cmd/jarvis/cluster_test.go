@@ -139,9 +139,9 @@ func TestClusterOverThreeProviders(t *testing.T) {
 		t.Error(errs)
 	}
 
-	// What can not work is refused before anything is made.
+	// What cannot work is refused before anything is made.
 	for name, c := range map[string]struct{ from, to, want string }{
-		"later":   {"commands: [hostname]", `commands: ["echo ${web3.ipaddress}"]`, `this cluster can not work: web1 uses \$\{web3\.ipaddress\}, and web3 does not come before it`},
+		"later":   {"commands: [hostname]", `commands: ["echo ${web3.ipaddress}"]`, `this cluster cannot work: web1 uses \$\{web3\.ipaddress\}, and web3 does not come before it`},
 		"unknown": {"${web1.ipaddress} ${web2", "${web9.ipaddress} ${web2", `and the cluster has no host web9`},
 		"nobody":  {"${web1.ipaddress} ${web2", "${web1.colour} ${web2", `which is neither in its clipboard nor given by a step of web1`},
 		"barrier": {"barriers: [dns:update_host]", "barriers: [dns:udpate_host]", `the barrier dns:udpate_host is a stage of no host of web`},

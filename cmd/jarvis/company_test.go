@@ -16,15 +16,15 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestThePageAboutTheCompanysLogin follows docs/pages.md: its example, with the lab's provider in the place of the one that
+// TestThePageAboutTheCompanysLogin follows docs/howto/pages.md: its example, with the lab's provider in the place of the one that
 // nobody has, signs alice in; and what it says of a reload is so.
 func TestThePageAboutTheCompanysLogin(t *testing.T) {
-	doc := string(must[[]byte](t)(os.ReadFile("../../docs/pages.md")))
+	doc := string(must[[]byte](t)(os.ReadFile("../../docs/howto/pages.md")))
 	_, doc, _ = strings.Cut(doc, "## Signing in with your company's login")
 	_, example, ok := strings.Cut(doc, "```yaml\n")
 	example, _, ok2 := strings.Cut(example, "```")
 	if !ok || !ok2 {
-		t.Fatal("docs/pages.md has no example")
+		t.Fatal("docs/howto/pages.md has no example")
 	}
 	example = strings.ReplaceAll("\n"+example, "\n   ", "\n")
 	port := strconv.Itoa(must[int](t)(real.FreePort()))

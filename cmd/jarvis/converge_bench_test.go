@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkConverge has 100 OpenSSH hosts with 50 resources each, which are as they shall be, looked at by package converge
-// and by ansible-playbook with its own modules: docs/performance.md has the figures.
+// and by ansible-playbook with its own modules: docs/design/performance.md has the figures.
 func BenchmarkConverge(b *testing.B) {
 	for range b.N {
 		t := &bench{B: b, home: b.TempDir()}

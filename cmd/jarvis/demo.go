@@ -22,7 +22,7 @@ import (
 
 type demoCmd struct {
 	Keep  bool   `help:"Keep the data folder and say where it is." xor:"what"`
-	World string `placeholder:"DIR" help:"Bring up the world alone, write a jarvis.yaml and a clipboard for it into DIR, and stay; docs/tutorial.md goes on from there." xor:"what"`
+	World string `placeholder:"DIR" help:"Bring up the world alone, write a jarvis.yaml and a clipboard for it into DIR, and stay; docs/tutorial/first-steps.md goes on from there." xor:"what"`
 }
 
 // Run is called by kong. Without a terminal the script is played, and the exit code tells whether loki became ready.

@@ -314,7 +314,7 @@ func (d *doctor) server(ctx context.Context) {
 	}
 	d.notices(text)
 	if damaged.MatchString(text) {
-		d.bad("database", "pages of it are broken; stop the server, keep a copy, and restore the backup (docs/install.md)")
+		d.bad("database", "pages of it are broken; stop the server, keep a copy, and restore the backup (docs/howto/install.md)")
 	}
 }
 

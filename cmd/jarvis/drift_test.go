@@ -239,7 +239,7 @@ func TestDriftTampered(t *testing.T) {
 	if err := errors.Join(os.Rename(old, old+".new"), os.WriteFile(old, []byte("#!/bin/sh\nread -r first\ncase $first in *'\"host\"'*) touch "+programs+"/applied;; *) echo no host >&2; exit 1;; esac\n"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if l := s.found("an old program"); len(l.Unknown) != 1 || !strings.Contains(l.Unknown[0].Why, "build it anew") {
+	if l := s.found("an old program"); len(l.Unknown) != 1 || !strings.Contains(l.Unknown[0].Why, "build it again") {
 		t.Errorf("of an old program, not known is %+v", l.Unknown)
 	}
 	if _, err := os.Stat(filepath.Join(programs, "applied")); err == nil {

@@ -222,7 +222,7 @@ type syncCmd struct {
 
 // Help is shown under --help.
 func (syncCmd) Help() string {
-	return "Locks the hosts, sends files to a new directory (or --root), and runs a tool there that puts them in place; orgalorg's tools and protocol work as they are (docs/exec.md).\n\nExamples:\n  jarvis sync -o 'web[1-20]' -xm -n 'systemctl reload nginx' -r / /etc/nginx.conf\n  jarvis sync -o ./hosts -g production build/"
+	return "Locks the hosts, sends files to a new directory (or --root), and runs a tool there that puts them in place; orgalorg's tools and protocol work as they are (docs/howto/exec.md).\n\nExamples:\n  jarvis sync -o 'web[1-20]' -xm -n 'systemctl reload nginx' -r / /etc/nginx.conf\n  jarvis sync -o ./hosts -g production build/"
 }
 
 // Run is called by kong.

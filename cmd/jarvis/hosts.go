@@ -30,7 +30,7 @@ type manyFlags struct {
 	Key       string   `short:"k" placeholder:"FILE" help:"Log in with this key."`
 	HostKey   string   `enum:"strict,accept-new" default:"strict" help:"What to do with a host of which no key is known: strict refuses it, accept-new writes its key to known_hosts."`
 
-	Skip    bool `name:"no-conn-fail" short:"w" help:"Go on without hosts that can not be reached."`
+	Skip    bool `name:"no-conn-fail" short:"w" help:"Go on without hosts that cannot be reached."`
 	NoLock  bool `name:"no-lock" short:"y" help:"Do not lock the hosts."`
 	MayLock bool `name:"no-lock-fail" short:"t" help:"Only warn when the lock is held by somebody else."`
 

@@ -90,13 +90,13 @@ func readInventory(name string, stdin io.Reader) ([]byte, error) {
 			if errors.As(err, &perr) {
 				err = perr.Err
 			}
-			return nil, &command.UserError{Msg: fmt.Sprintf("can not read %s: %v", name, err), Kind: command.ErrNotFound}
+			return nil, &command.UserError{Msg: fmt.Sprintf("cannot read %s: %v", name, err), Kind: command.ErrNotFound}
 		}
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, inventory.MaxBytes+1))
 	if err != nil {
-		return nil, &command.UserError{Msg: fmt.Sprintf("can not read %s: %v", name, err), Kind: command.ErrNotFound}
+		return nil, &command.UserError{Msg: fmt.Sprintf("cannot read %s: %v", name, err), Kind: command.ErrNotFound}
 	}
 	if len(b) > inventory.MaxBytes {
 		return nil, &command.UserError{Msg: fmt.Sprintf("%s is too large: at most %d KiB are taken", name, inventory.MaxBytes>>10), Hint: "split it", Kind: command.ErrUsage}

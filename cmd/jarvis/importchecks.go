@@ -71,7 +71,7 @@ func (c *checkCmd) imports(ctx context.Context, t *term) error {
 		if errors.As(err, &perr) {
 			err = fmt.Errorf("%s: %w", perr.Path, perr.Err)
 		}
-		return &command.UserError{Msg: "can not read it: " + err.Error(), Hint: "name the folder of nagios.cfg", Kind: command.ErrNotFound}
+		return &command.UserError{Msg: "cannot read it: " + err.Error(), Hint: "name the folder of nagios.cfg", Kind: command.ErrNotFound}
 	}
 	beside, noMail, err := c.beside(t)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *checkCmd) lines(file string, made transfer.Result, beside *model.Config
 func writeWhole(ctx context.Context, file string, text []byte, replace bool) error {
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".import-*")
 	if err != nil {
-		return &command.UserError{Msg: fmt.Sprintf("can not write %s: %v", file, err)}
+		return &command.UserError{Msg: fmt.Sprintf("cannot write %s: %v", file, err)}
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.Write(text)
@@ -174,7 +174,7 @@ func writeWhole(ctx context.Context, file string, text []byte, replace bool) err
 		err = os.Link(tmp.Name(), file) // which fails when somebody was faster
 	}
 	if err != nil {
-		return &command.UserError{Msg: fmt.Sprintf("can not write %s: %v", file, err)}
+		return &command.UserError{Msg: fmt.Sprintf("cannot write %s: %v", file, err)}
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func TestImportChecksOfNagios(t *testing.T) {
 		t.Errorf("contacts are left out all the same: %s", out)
 	}
 	run(0, "is right", "config", "check")
-	run(exitNotFound, "can not read it: "+filepath.Join(dir, "nowhere"), "check", "import", "nagios", filepath.Join(dir, "nowhere"))
+	run(exitNotFound, "cannot read it: "+filepath.Join(dir, "nowhere"), "check", "import", "nagios", filepath.Join(dir, "nowhere"))
 	run(exitNotFound, "no file of objects was found in "+sub, "check", "import", "nagios", sub)
 	run(exitNotFound, "is no folder; make it", "check", "import", "nagios", company, "--into", filepath.Join(dir, "none"))
 	run(exitUsage, "is used as: jarvis check import nagios DIR", "check", "import", "icinga2", company)

@@ -347,7 +347,7 @@ func (a answers) yaml(system bool) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	text := func(key string) string { return quoted(a[key]) }
-	line("# Made by `jarvis init`; docs/config.md has every key. `jarvis config check` says what is wrong after a change.")
+	line("# Made by `jarvis init`; docs/reference/config.md has every key. `jarvis config check` says what is wrong after a change.")
 	line("name: %s", text("name"))
 	line("data: %s", text("data"))
 	if system {
@@ -372,7 +372,7 @@ func (a answers) yaml(system bool) string {
 		case "esx":
 			workers = append(workers, fmt.Sprintf("esx: {url: %s, template: %s}", strconv.Quote("https://"+a["esx_user"]+":${credential:esx_password}@"+a["esx_host"]+"/sdk"), text("esx_template")))
 		case "libvirt":
-			workers = append(workers, "libvirt: {}   # images: docs/libvirt.md")
+			workers = append(workers, "libvirt: {}   # images: docs/howto/libvirt.md")
 		default:
 			workers = append(workers, strconv.Quote(m)+": {}")
 		}

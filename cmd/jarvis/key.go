@@ -56,7 +56,7 @@ func (a *app) mayBeNew() error {
 		return nil
 	}
 	a.log.Error("the database is missing or empty, and the files of an earlier one are there", "database", what, "files", signs)
-	return &exitError{exitUsage, fmt.Sprintf("%s is missing or empty, and %s of an earlier database is there: without the record no host is known any more, and machines could be made twice; restore the database from the backup, or say `jarvis serve --new-database` once if it is meant to begin anew", what, keyFile(a.conf))}
+	return &exitError{exitUsage, fmt.Sprintf("%s is missing or empty, and %s of an earlier database is there: without the record no host is known any more, and machines could be made twice; restore the database from the backup, or say `jarvis serve --new-database` once if it is meant to begin again", what, keyFile(a.conf))}
 }
 
 // openKey gives the key that seals secrets. The database says which one that is, so that neither another key nor a new

@@ -18,7 +18,7 @@ type manEntry struct{ name, text string }
 
 // manFiles are those that the program looks for.
 var manFiles = []manEntry{
-	{"./jarvis.yaml, /etc/jarvis/jarvis.yaml", "the configuration; docs/config.md explains every key"},
+	{"./jarvis.yaml, /etc/jarvis/jarvis.yaml", "the configuration; docs/reference/config.md explains every key"},
 	{"/etc/jarvis/credentials/", "secrets that the configuration names as ${credential:NAME}"},
 	{"/var/lib/jarvis/", "data of the package: the record, the keys, known_hosts"},
 	{"DATA/run/jarvis.sock, /run/jarvis/jarvis.sock", "where the command line reaches the server of this machine"},

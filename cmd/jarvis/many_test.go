@@ -316,7 +316,7 @@ func TestManyHosts(t *testing.T) {
 		}
 	})
 
-	t.Run("what can not be written changes nothing", func(t *testing.T) {
+	t.Run("what cannot be written changes nothing", func(t *testing.T) {
 		r.inside(t, 2, "mkdir -p /srv/full /srv/keep; echo before > /srv/keep/f")
 		if out, err := exec.Command("nsenter", "-t", r.pid(t, 2), "-m", "mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", "/srv/full").CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)

@@ -23,8 +23,8 @@ func TestOnlineMatrix(t *testing.T) {
 	for name, c := range map[string]struct{ password, room, want string }{
 		"good":     {"pw-jarvis-lab", at("ops"), "ok    chat[0]: matrix/@jarvis:" + real.MatrixServer + " lets us in, and nothing keeps us out of " + at("ops")},
 		"password": {"pw-wrong-lab", at("ops"), "wrong chat[0]: the matrix link is down, @jarvis:" + real.MatrixServer + ", log in as @jarvis:" + real.MatrixServer + " at " + s.URL + ": M_FORBIDDEN: "},
-		"nowhere":  {"pw-jarvis-lab", at("nowhere"), "wrong chat[0]: can not join, " + at("nowhere") + ", M_NOT_FOUND: "},
-		"closed":   {"pw-jarvis-lab", closed, "wrong chat[0]: can not join, " + closed + ", M_FORBIDDEN: "},
+		"nowhere":  {"pw-jarvis-lab", at("nowhere"), "wrong chat[0]: cannot join, " + at("nowhere") + ", M_NOT_FOUND: "},
+		"closed":   {"pw-jarvis-lab", closed, "wrong chat[0]: cannot join, " + closed + ", M_FORBIDDEN: "},
 	} {
 		file := write(name+".yaml", fmt.Sprintf("listen: \"\"\nchat: [{matrix: {homeserver: %q, ca: %q, user: \"@jarvis:%s\", password: %s, rooms: [%q]}}]\n", s.URL, s.CA, real.MatrixServer, c.password, c.room), 0o600)
 		out := &strings.Builder{}

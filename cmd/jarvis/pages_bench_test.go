@@ -18,7 +18,7 @@ import (
 )
 
 // BenchmarkPages: how long the first byte of each page takes, with 1,000 hosts, 10,000 runs, ten million results and 2,000 checks;
-// and what it weighs, compressed. docs/performance.md has the figures.
+// and what it weighs, compressed. docs/design/performance.md has the figures.
 func BenchmarkPages(b *testing.B) {
 	for range b.N {
 		hosts, results, times, checked := 1_000, 10_000_000, 300, 200

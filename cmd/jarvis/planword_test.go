@@ -40,7 +40,7 @@ func TestPlanByWord(t *testing.T) {
 		{"plan odin.websages.com", exitOK, "2/2 keys:create: "},
 		{"plan redeploy odin", exitOK, "1/2 linode:shutdown: "},
 		{"plan thor", exitNotFound, `"thor" is no host on record, no file, no URL and no cn=NAME`},
-		{"plan ./thor.yaml", exitNotFound, "can not read ./thor.yaml"},
+		{"plan ./thor.yaml", exitNotFound, "cannot read ./thor.yaml"},
 		{"deploy", exitUsage, "`deploy` is used as: deploy URL | cn=NAME | FILE | - [at TIME]; as in `deploy loki.yaml`"},
 		{"plan", exitUsage, "`plan` is used as: plan [redeploy | destroy] URL | cn=NAME | HOST | FILE | -"},
 		{"retry", exitUsage, "`retry` is used as: retry HOST | CLUSTER [from STEP]"},

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// TestTheRecipeForCI runs the lines of docs/ci.md as they stand there: each block in a shell of its own, as jobs do.
+// TestTheRecipeForCI runs the lines of docs/howto/ci.md as they stand there: each block in a shell of its own, as jobs do.
 func TestTheRecipeForCI(t *testing.T) {
 	bin := buildJarvis(t)
-	page := string(must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "docs", "ci.md"))))
+	page := string(must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "docs", "howto", "ci.md"))))
 	s := newToySite(t, "limit: {burst: 20, interval: 1s}\n")
 	s.touch(t, "gate")
 	writeIn(t, s.dir)("thor.yaml", "instance: {hostname: thor, provider: toy}\n", 0o600)

@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkRemote sets `jarvis exec` and `jarvis upload` beside what an administrator would use otherwise, in one run on
-// one machine: docs/performance.md has its figures. `make bench-remote` installs the others first.
+// one machine: docs/design/performance.md has its figures. `make bench-remote` installs the others first.
 func BenchmarkRemote(b *testing.B) {
 	for range b.N {
 		bin := b.TempDir()

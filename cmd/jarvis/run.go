@@ -130,7 +130,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return t.outOfOutput(t.explain(ctx, err))
 }
 
-// manyHosts reports whether a command line is one of those whose JSON is of another form (docs/exec.md).
+// manyHosts reports whether a command line is one of those whose JSON is of another form (docs/howto/exec.md).
 func manyHosts(args []string) bool {
 	i := firstWord(args)
 	return i >= 0 && slices.Contains([]string{"exec", "upload", "sync", "fetch", "lock"}, args[i])

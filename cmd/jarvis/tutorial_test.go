@@ -16,10 +16,10 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestTutorial does what docs/tutorial.md says, from its own text: each command is typed, each file is written, each line is said in
+// TestTutorial does what docs/tutorial/first-steps.md says, from its own text: each command is typed, each file is written, each line is said in
 // chat by whom it names, and what the text shows must appear. Only what installs programs is left out (```sh).
 func TestTutorial(t *testing.T) {
-	text := string(must[[]byte](t)(os.ReadFile("../../docs/tutorial.md")))
+	text := string(must[[]byte](t)(os.ReadFile("../../docs/tutorial/first-steps.md")))
 	port := strconv.Itoa(must[int](t)(real.FreePort()))
 	text = strings.ReplaceAll(text, "16667", port) // somebody else may have that one
 	r := &reader{t: t, dir: t.TempDir(), irc: "127.0.0.1:" + port, stays: map[string]*terminal{}, people: map[string]*real.IRCClient{}}

@@ -251,7 +251,7 @@ func readWhole(name string, stdin io.Reader) (b []byte, err error) {
 		if errors.As(err, &perr) {
 			err = perr.Err
 		}
-		return nil, &command.UserError{Msg: fmt.Sprintf("can not read %s: %v", name, err), Kind: command.ErrNotFound}
+		return nil, &command.UserError{Msg: fmt.Sprintf("cannot read %s: %v", name, err), Kind: command.ErrNotFound}
 	}
 	return b, nil
 }

@@ -111,11 +111,11 @@ func TestTheDocsShowTheProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("../../docs/remote.md")
+	page, err := os.ReadFile("../../docs/design/remote.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(page), "```go\n"+string(program)+"```\n") {
-		t.Error("docs/remote.md does not show examples/everywhere/main.go as it is: copy it there")
+		t.Error("docs/design/remote.md does not show examples/everywhere/main.go as it is: copy it there")
 	}
 }

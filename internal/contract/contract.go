@@ -1,5 +1,5 @@
 // Package contract writes and reads the JSON that programs get of us: the HTTP API, and --json of the command line. Its form
-// is a promise (docs/json.md), so it is kept at one door and not at each field:
+// is a promise (docs/reference/json.md), so it is kept at one door and not at each field:
 //
 //	time.Duration   a number of seconds, with a fraction
 //	time.Time       RFC 3339, with its zone

@@ -1,4 +1,4 @@
-// Command gendocs writes docs/openapi.yaml, docs/verbs.md, docs/steps.md, docs/providers.md and docs/config.md from the structs that hold them. CI runs it
+// Command gendocs writes docs/reference/openapi.yaml, docs/reference/verbs.md, docs/reference/steps.md, docs/reference/providers.md and docs/reference/config.md from the structs that hold them. CI runs it
 // and fails on a diff.
 package main
 
@@ -38,7 +38,7 @@ func main() {
 		log.Fatal(err)
 	}
 	for name, text := range map[string]string{"openapi.yaml": string(openapi), "verbs.md": verbsDoc(), "steps.md": steps, "providers.md": providers, "config.md": config.Markdown()} {
-		if err := os.WriteFile(filepath.Join("..", "..", "docs", name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join("..", "..", "docs", "reference", name), []byte(text), 0o644); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func stepsDoc() (steps, providers string, err error) {
 	}
 	set.Registry.Add(tasks.Steps()...)
 	var b strings.Builder
-	b.WriteString("# Steps\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nA key with `?` is read when it is there. *Resume* says what happens to a step that was under way when Jarvis died: *again* repeats\nit, *probe* looks for what the earlier try made and adopts it, *ask* waits for a person. `dnswizard:` stands for `dns:`,\n`ldapworker:` for `ldap:`, `sp:` for the clipboard's provider. Programs of your own are steps too: [external.md](external.md).\n`task:` steps belong to [reviewed tasks](tasks.md) and refuse to work in any other run. *Drift*: the step can tell whether what\nit left is still so ([drift.md](drift.md)).\n\n| step | what it does | needs | gives | time | resume | undo | drift |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("# Steps\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nA key with `?` is read when it is there. *Resume* says what happens to a step that was under way when Jarvis died: *again* repeats\nit, *probe* looks for what the earlier try made and adopts it, *ask* waits for a person. `dnswizard:` stands for `dns:`,\n`ldapworker:` for `ldap:`, `sp:` for the clipboard's provider. Programs of your own are steps too: [external.md](../howto/external.md).\n`task:` steps belong to [reviewed tasks](../howto/tasks.md) and refuse to work in any other run. *Drift*: the step can tell whether what\nit left is still so ([drift.md](../howto/drift.md)).\n\n| step | what it does | needs | gives | time | resume | undo | drift |\n|---|---|---|---|---|---|---|---|\n")
 	for _, s := range set.Registry.Steps() {
 		undo, drift := "", ""
 		if s.Undo != nil {
@@ -141,7 +141,7 @@ func providersDoc(set *all.Set) string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Providers\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nWhat each offers. *undo*: the step can be taken back; *plan*: it says before what it would do; *drift*:\nit tells later whether what it left is still so. How machines come and go, on all of\nthem: [machines.md](machines.md).\n\n| step |")
+	b.WriteString("# Providers\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nWhat each offers. *undo*: the step can be taken back; *plan*: it says before what it would do; *drift*:\nit tells later whether what it left is still so. How machines come and go, on all of\nthem: [machines.md](../design/ownership.md).\n\n| step |")
 	for _, p := range all.Providers() {
 		b.WriteString(" `" + p + "` |")
 	}

@@ -34,8 +34,8 @@ func TestTheSiteIsWhole(t *testing.T) {
 		if anchor != "" && !strings.Contains(string(page), `id="`+anchor+`"`) {
 			t.Errorf("%s has no %s", file, anchor)
 		}
-		if up := strings.Repeat("../", strings.Count(file, "/")); !strings.Contains(string(page), `href="`+up+`install.html"`) || !strings.Contains(string(page), `href="`+up+`site.css"`) {
-			t.Errorf("%s does not lead to install.html and site.css", file)
+		if up := strings.Repeat("../", strings.Count(file, "/")); !strings.Contains(string(page), `href="`+up+`howto/install.html"`) || !strings.Contains(string(page), `href="`+up+`site.css"`) {
+			t.Errorf("%s does not lead to howto/install.html and site.css", file)
 		}
 	}
 	if len(pages) != n {

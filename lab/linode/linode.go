@@ -384,7 +384,7 @@ func (s *Server) up(i *instance) {
 	}
 }
 
-// busy refuses what an instance can not do now.
+// busy refuses what an instance cannot do now.
 func busy(w http.ResponseWriter, i *instance, want ...string) bool {
 	if slices.Contains(want, i.status) {
 		return false

@@ -21,7 +21,7 @@ _jarvis() {
 		'lock:Lock hosts against every other exec, sync and upload.'
 		'completion:Print a shell'\''s completion.'
 		'deploy:deploys the host, or the cluster of hosts, that the clipboard describes; with a time, begins then.'
-		'redeploy:moves a host'\''s services away, deletes its machine, deploys it anew and moves them back; with a time, begins then.'
+		'redeploy:moves a host'\''s services away, deletes its machine, deploys it again and moves them back; with a time, begins then.'
 		'destroy:deletes a host'\''s machine and what points at it; refuses while services point at it.'
 		'forget:takes a host off the record, with its runs; touches no machine, and refuses while one is the host'\''s.'
 		'import:puts hosts that are there already on record, from a list, known_hosts or an Ansible inventory; contacts none.'

@@ -225,7 +225,7 @@ func TestLibvirtUndefined(t *testing.T) {
 		for _, d := range w.looks(r, c.want).Differs {
 			t.Logf("%s: %s", c.name, d.Said())
 		}
-		r = w.ready(w.start(w.clipboard("loki"), anew...))
+		r = w.ready(w.start(w.clipboard("loki"), rebuilt...))
 		w.machines("loki")
 		w.looks(r)
 		w.ready(w.start(w.clipboard("loki"), "sp:shutdown", "sp:destroy"))

@@ -60,7 +60,7 @@ func (w *world) owner(host string) string {
 	return provider.Fit(o, w.calls.MaxTag)
 }
 
-var anew = append([]string{"sp:shutdown", "sp:destroy"}, whole...)
+var rebuilt = append([]string{"sp:shutdown", "sp:destroy"}, whole...)
 
 // TestOnRecord is what every provider promises about what the record knows and no tag tells. Each case is an attack or an
 // accident, and is told first.
@@ -161,9 +161,9 @@ func TestOnRecord(t *testing.T) {
 						w.set(doc, "account", c.account)
 					}
 					if c.refused == "" {
-						w.ready(w.start(doc, anew...))
+						w.ready(w.start(doc, rebuilt...))
 					} else {
-						for _, steps := range [][]string{anew, {"sp:shutdown", "sp:destroy"}} {
+						for _, steps := range [][]string{rebuilt, {"sp:shutdown", "sp:destroy"}} {
 							r := w.failed(w.start(doc.Clone(), steps...), c.refused)
 							w.Logf("%s: %s", c.name, r.Error)
 							if r.Stage != 0 {

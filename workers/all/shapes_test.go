@@ -60,7 +60,7 @@ func TestAWrongShapeIsToldInPeoplesWords(t *testing.T) {
 	for _, key := range documented(t) {
 		readers, ok := readers[key]
 		if !ok {
-			t.Errorf("docs/clipboard.md has %q, and nothing here reads it", key)
+			t.Errorf("docs/reference/clipboard.md has %q, and nothing here reads it", key)
 		}
 		for _, shape := range shapes {
 			c, err := clipboard.Parse(fmt.Appendf(nil, "instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  provider: ec2\n  %s: %s\n", key, shape))
@@ -135,16 +135,16 @@ func TestAWrongShapeIsToldInPeoplesWords(t *testing.T) {
 	}
 }
 
-// documented lists the keys under instance that docs/clipboard.md shows.
+// documented lists the keys under instance that docs/reference/clipboard.md shows.
 func documented(t *testing.T) []string {
 	t.Helper()
 	var doc struct {
 		Instance yaml.Node `yaml:"instance"`
 	}
-	_, text, ok := strings.Cut(string(must(os.ReadFile("../../docs/clipboard.md"))(t)), "    instance:\n")
+	_, text, ok := strings.Cut(string(must(os.ReadFile("../../docs/reference/clipboard.md"))(t)), "    instance:\n")
 	text, _, end := strings.Cut(text, "\n    steps:")
 	if !ok || !end {
-		t.Fatal("docs/clipboard.md shows no instance")
+		t.Fatal("docs/reference/clipboard.md shows no instance")
 	}
 	if err := yaml.Unmarshal([]byte("instance:\n"+text+"\n"), &doc); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func documented(t *testing.T) []string {
 		}
 	}
 	if len(out) < 15 {
-		t.Fatal(errors.New("docs/clipboard.md shows few keys"), out)
+		t.Fatal(errors.New("docs/reference/clipboard.md shows few keys"), out)
 	}
 	return out
 }

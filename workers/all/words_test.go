@@ -146,7 +146,7 @@ func (w *world) with(s said) *clipboard.Clipboard {
 	return c
 }
 
-// TestWhatAClipboardCanSay holds docs/providers.md to its word: each ● comes true at the provider, and each – is refused
+// TestWhatAClipboardCanSay holds docs/reference/providers.md to its word: each ● comes true at the provider, and each – is refused
 // by plan and by deploy, with the key, before anything is made.
 func TestWhatAClipboardCanSay(t *testing.T) {
 	for _, s := range sites() {

@@ -45,7 +45,7 @@ func TestNoUserLeadsRootElsewhere(t *testing.T) {
 		{"a file below a link", "ln -s /srv/roots /home/alice/conf", converge.File{Path: "/home/alice/conf/authorized_keys", Content: "x", Owner: "alice", Mode: "0666"}, "/home/alice/conf is a link that somebody else than root can have put there, and is not followed"},
 		{"a new file below a link", "ln -s /srv/roots /home/alice/conf", converge.File{Path: "/home/alice/conf/new", Content: "x"}, "/home/alice/conf is a link"},
 		{"a file to be removed below a link", "ln -s /srv/roots /home/alice/conf", converge.File{Path: "/home/alice/conf/authorized_keys", Absent: true}, "/home/alice/conf is a link"},
-		{"a line in a link", "ln -s /srv/roots/authorized_keys /home/alice/.profile2", converge.Line{Path: "/home/alice/.profile2", Line: "x"}, "/home/alice/.profile2 can not be edited: /home/alice/.profile2 is a link"},
+		{"a line in a link", "ln -s /srv/roots/authorized_keys /home/alice/.profile2", converge.Line{Path: "/home/alice/.profile2", Line: "x"}, "/home/alice/.profile2 cannot be edited: /home/alice/.profile2 is a link"},
 		{"a link to a link", "ln -s /home/alice/.profile2 /etc/profile2; ln -s /srv/roots/authorized_keys /home/alice/.profile2", converge.Line{Path: "/etc/profile2", Line: "x"}, "/home/alice/.profile2 is a link"},
 		{"a directory below a link", "ln -s /srv /home/alice/conf", converge.Directory{Path: "/home/alice/conf/roots", Owner: "alice", Mode: "0777"}, "/home/alice/conf is a link"},
 		{"a new directory below a link", "ln -s /srv/roots /home/alice/conf", converge.Directory{Path: "/home/alice/conf/a/b", Owner: "alice"}, "/home/alice/conf is a link"},

@@ -14,7 +14,7 @@ import (
 func (w *Worker) drift(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
 	name, report, err := w.run(ctx, c, "", converge.Look)
 	if errors.Is(err, converge.ErrNoReport) {
-		err = fmt.Errorf("%w; one that was built with an older library cannot look without changing: build it anew", err)
+		err = fmt.Errorf("%w; one that was built with an older library cannot look without changing: build it again", err)
 	}
 	if err != nil {
 		return nil, err

@@ -294,7 +294,7 @@ func TestScriptsOfYoursAreKeptFromWriting(t *testing.T) {
 			return somebody{h, as}, done, err
 		}
 		read := func(n *converge.Node) error { _, err := n.Read("echo so"); return err }
-		if h := up(t, []converge.Target{target}, read, converge.Options{}).Hosts[0]; !strings.Contains(h.Error, "its file systems can not be made read-only for a script of yours") {
+		if h := up(t, []converge.Target{target}, read, converge.Options{}).Hosts[0]; !strings.Contains(h.Error, "its file systems cannot be made read-only for a script of yours") {
 			t.Errorf("%s: %q", as, h.Error)
 		}
 		if h := up(t, []converge.Target{target}, read, converge.Options{TrustReads: true}).Hosts[0]; !h.Stable {
@@ -303,7 +303,7 @@ func TestScriptsOfYoursAreKeptFromWriting(t *testing.T) {
 		if err := os.WriteFile(program, []byte("#!/bin/sh\necho a7\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if _, h := factsOf(t, target, converge.Options{}); !strings.Contains(h.Error, "/etc/converge/facts.d/rack is a program, which can not be kept from writing here") {
+		if _, h := factsOf(t, target, converge.Options{}); !strings.Contains(h.Error, "/etc/converge/facts.d/rack is a program, which cannot be kept from writing here") {
 			t.Errorf("%s: %q", as, h.Error)
 		}
 		if f, h := factsOf(t, target, converge.Options{TrustReads: true}); f.Own["rack"] != "a7" || !h.Stable {

@@ -370,7 +370,7 @@ func TestResources(t *testing.T) {
 			t.Errorf("%+v %q %q", rep, read(h, "etc/other"), read(h, "etc/fstab"))
 		}
 	})
-	t.Run("what can not be edited is left as it is", func(t *testing.T) {
+	t.Run("what cannot be edited is left as it is", func(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(h.Root, "etc/big"), []byte(strings.Repeat("0123456789abcde\n", 70_000)), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func movedNames(c *clipboard.Clipboard) []string {
 	return out
 }
 
-// standby gives the standby's full name and addresses; an error when services need one and it can not take them.
+// standby gives the standby's full name and addresses; an error when services need one and it cannot take them.
 func (w *Worker) standby(ctx context.Context, c *clipboard.Clipboard, rrs []godns.RR) (string, []netip.Addr, error) {
 	in, err := c.Instance()
 	if err != nil {
@@ -153,7 +153,7 @@ func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 				return pipeline.Permanent(err)
 			}
 			if w.cfg.OnStandby == nil {
-				return pipeline.Permanentf("standby_commands can not run: the SSH worker is not wired")
+				return pipeline.Permanentf("standby_commands cannot run: the SSH worker is not wired")
 			}
 			if err := w.cfg.OnStandby(ctx, c, to, cmds); err != nil {
 				return err

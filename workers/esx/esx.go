@@ -8,7 +8,7 @@
 //
 // A machine is born under the run's token as its name, which no other machine can have; the same call that gives it
 // its real name also writes token and owner into its settings, with the id of the machine they are for, and into its
-// notes. So at every instant a machine of ours can be recognised, a repeat adopts it, and a clone of it is not ours. One session is shared and opened anew when vCenter dropped it.
+// notes. So at every instant a machine of ours can be recognised, a repeat adopts it, and a clone of it is not ours. One session is shared and opened again when vCenter dropped it.
 package esx
 
 import (
@@ -137,7 +137,7 @@ func (w *Worker) connect(ctx context.Context) (*vim25.Client, error) {
 }
 
 // say puts a vSphere error into words, and marks what no retry can cure. A session that vCenter dropped is opened
-// anew by the next try.
+// again by the next try.
 func (w *Worker) say(what string, err error) error {
 	if err == nil {
 		return nil

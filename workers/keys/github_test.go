@@ -129,7 +129,7 @@ func TestGitHubDeployKeys(t *testing.T) {
 	if err := s.run(t, step.Do, c); err != nil || !strings.HasPrefix(s.line, "nothing to do") {
 		t.Errorf("the second time: %v, said %q", err, s.line)
 	}
-	// The host was made anew: its new key takes the old one's place.
+	// The host was made again: its new key takes the old one's place.
 	renewed := clip(keyB, "acme/app")
 	if err := s.run(t, step.Do, renewed); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestDHCPOfOthersStays: loki.example.net has the short name of loki.example.org, and with it the name of its entry for
-// DHCP. Told to boot the installer, it would have the other one installed anew.
+// DHCP. Told to boot the installer, it would have the other one installed again.
 func TestDHCPOfOthersStays(t *testing.T) {
 	slapd, err := real.StartSlapd(t.Context(), examples.LDAPSchema, "instance:\n  hostname: ymir\n  fqdn: ymir.example.net\n")
 	if err != nil {

@@ -169,7 +169,7 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("there is no host %q in the directory", e.Name)
 }
 
-// find gives the entry of a host; nil when there is none. The name is escaped: it can not change the filter.
+// find gives the entry of a host; nil when there is none. The name is escaped: it cannot change the filter.
 func (w *Worker) find(c *goldap.Conn, base, cn string) (*goldap.Entry, error) {
 	scope, filter := goldap.ScopeWholeSubtree, "(cn="+goldap.EscapeFilter(cn)+")"
 	if strings.ContainsRune(cn, ',') { // which of several: the whole DN, and it must be below base

@@ -36,7 +36,7 @@ func (w *Worker) saveSecret() pipeline.Step {
 		Resume:  pipeline.Again,
 		Do: func(ctx context.Context, c *clipboard.Clipboard) error {
 			if w.cfg.Secrets == nil {
-				return pipeline.Permanentf("the host can not be given a file: the SSH worker is not wired")
+				return pipeline.Permanentf("the host cannot be given a file: the SSH worker is not wired")
 			}
 			in, conn, e, err := w.open(ctx, c)
 			if err != nil {

@@ -108,7 +108,7 @@ func (w *Worker) readURL() error {
 		}
 		w.dial = [2]string{"tcp", net.JoinHostPort(u.Hostname(), port)}
 		if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) && !w.cfg.Insecure {
-			return mistake.At("workers.libvirt.url", "is %q: there nothing is encrypted, and whoever listens owns the hypervisor; go through a tunnel (docs/libvirt.md), or set insecure for a lab", text)
+			return mistake.At("workers.libvirt.url", "is %q: there nothing is encrypted, and whoever listens owns the hypervisor; go through a tunnel (docs/howto/libvirt.md), or set insecure for a lab", text)
 		}
 		if w.cfg.Socket != "" {
 			return mistake.At("workers.libvirt.socket", "is for libvirt on this machine, and url is %q", text)
@@ -122,7 +122,7 @@ func (w *Worker) readURL() error {
 			}
 		}
 	default:
-		return mistake.At("workers.libvirt.url", "is %q; Jarvis speaks to qemu:///system, qemu:///session and qemu+tcp://host/system; for another machine open a tunnel (docs/libvirt.md)", text)
+		return mistake.At("workers.libvirt.url", "is %q; Jarvis speaks to qemu:///system, qemu:///session and qemu+tcp://host/system; for another machine open a tunnel (docs/howto/libvirt.md)", text)
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func (w *Worker) say(what string, err error) error {
 		return pipeline.Permanent(w.cannotForward(what, at))
 	}
 	if slices.ContainsFunc(bridgeWords, func(w string) bool { return strings.Contains(e.Message, w) }) {
-		return pipeline.Permanentf("%s: %w: make the bridge; for qemu:///session also allow it in qemu's bridge.conf (docs/libvirt.md); libvirt says: %s", what, errBridge, e.Message)
+		return pipeline.Permanentf("%s: %w: make the bridge; for qemu:///session also allow it in qemu's bridge.conf (docs/howto/libvirt.md); libvirt says: %s", what, errBridge, e.Message)
 	}
 	if strings.Contains(e.Message, "No space left") {
 		return pipeline.Permanentf("%s: the storage pool is full: %s", what, e.Message)

@@ -85,7 +85,7 @@ func (w *Worker) imageVolume(l *golibvirt.Libvirt, said string) (golibvirt.Stora
 			_ = l.StoragePoolRefresh(p, 0) // one that cannot be read is not where the image is
 		}
 		if vol, err = l.StorageVolLookupByPath(said); no(err, golibvirt.ErrNoStorageVol) {
-			err = pipeline.Permanentf("the image %s is in no storage pool of %s; put it into one, or make its folder one (docs/libvirt.md)", said, w.host)
+			err = pipeline.Permanentf("the image %s is in no storage pool of %s; put it into one, or make its folder one (docs/howto/libvirt.md)", said, w.host)
 		}
 		return vol, err
 	}

@@ -32,7 +32,7 @@ func (w *Worker) image(ctx context.Context, said string) (string, error) {
 			}
 		case i.Deprecated || strings.Contains(i.ID, "-kube") || strings.Contains(i.ID, "-nvidia"):
 		case i.ID == said && !slices.Contains(i.Capabilities, "cloud-init"):
-			return "", pipeline.Permanentf("Linode's image %s has no cloud-init, so it can not be told its keys", i.ID)
+			return "", pipeline.Permanentf("Linode's image %s has no cloud-init, so it cannot be told its keys", i.ID)
 		case slices.Contains(i.Capabilities, "cloud-init"):
 			table[strings.TrimSuffix(i.Label, " LTS")] = i.ID
 			table[i.Label] = i.ID

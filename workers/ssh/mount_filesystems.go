@@ -89,7 +89,7 @@ for l in "$@"; do
     continue
   fi
   mountpoint -q "$m" && continue
-  # Mounted by the new file before it is fstab: what can not be mounted never gets there.
+  # Mounted by the new file before it is fstab: what cannot be mounted never gets there.
   if ! mount -T "$new" "$m" >&2; then
     for u in $mounted; do umount "$u"; done
     rm -f "$new"

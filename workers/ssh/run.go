@@ -61,7 +61,7 @@ func (w *Worker) run() pipeline.Step {
 		Needs:   []string{"ipaddress", "hostkeys", "login?", "ssh_port?", "commands", "hostname", "fqdn?", "commands_done?"},
 		Gives:   []string{"commands_done"},
 		Timeout: 2 * time.Hour,
-		Resume:  pipeline.Probe, // a job on the host tells what became of it; when it can not, the step asks
+		Resume:  pipeline.Probe, // a job on the host tells what became of it; when it cannot, the step asks
 		Plan: func(_ context.Context, c *clipboard.Clipboard) (string, error) {
 			list, err := read(c)
 			if err != nil {

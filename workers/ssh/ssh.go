@@ -146,7 +146,7 @@ func New(cfg Config, data string) (*Worker, error) {
 	w.signer, err = gossh.ParsePrivateKey(b)
 	var locked *gossh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		return nil, fmt.Errorf("the SSH key %s has a passphrase, which a server can not type; give it a key without", file)
+		return nil, fmt.Errorf("the SSH key %s has a passphrase, which a server cannot type; give it a key without", file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s is not an SSH private key", file)
