@@ -36,9 +36,10 @@ class Handler:
         for address in envelope.rcpt_tos:
             count += 1
             name = f"{folder}/mail/{address}.{count:06d}"
-            with open(name + "-", "wb") as f:
+            part = f"{folder}/mail/-{count:06d}"  # who looks for an address does not find it
+            with open(part, "wb") as f:
                 f.write(envelope.original_content)
-            os.rename(name + "-", name)
+            os.rename(part, name)
         if what == "drop":
             server.transport.abort()
         return "250 2.0.0 queued"
