@@ -86,7 +86,7 @@ func (b *bunch) sentence() (head, rest string) {
 		case b.on == string(model.Recovery):
 			return fmt.Sprintf("answer again: %s", names), ""
 		case b.on == string(model.Problem) && n == 1:
-			return fmt.Sprintf("%s %scan not be reached", names, still(again)) + stood, said
+			return fmt.Sprintf("%s %scannot be reached", names, still(again)) + stood, said
 		case b.on == string(model.Problem):
 			return "cannot be reached: " + names + stood, fmt.Sprintf(". `checks %s`", model.HostAnswers)
 		}

@@ -10,7 +10,7 @@ import (
 
 // dialect are words that readers from elsewhere stumble over, with what to write instead (CONTRIBUTING.md has the list).
 var dialect = map[*regexp.Regexp]string{
-	regexp.MustCompile(`(?i)\bcan` + ` not\b`): "cannot",
+	regexp.MustCompile(`(?i)(\b|%s|\\n)can` + ` not\b`): "cannot",
 	regexp.MustCompile(`(?i)\ban` + `ew\b`):    "again",
 }
 
