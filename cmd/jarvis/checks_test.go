@@ -318,7 +318,7 @@ actions:
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if out := s.cli("check", "list"); !strings.Contains(out, `trouble: `) || !strings.Contains(out, `more.yaml: `) || !strings.Contains(out, "comand") {
+	if out := s.cli("check", "list"); !strings.Contains(out, `trouble: `) || !strings.Contains(out, `more.yaml, line 1: `) || !strings.Contains(out, "comand") {
 		t.Error(out)
 	}
 	s.write("checks.d/more.yaml", "")

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -18,6 +19,9 @@ func TestManualHasWhatTheEnvironmentSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") { // what a test reads is for who runs it: `make` lists it
+				continue
+			}
 			b, err := os.ReadFile(f)
 			if err != nil {
 				t.Fatal(err)
