@@ -179,7 +179,7 @@ func (i *Icinga) Act(ctx context.Context, action string, body map[string]any) er
 		}
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		return fmt.Errorf("Icinga's answer to %s: %w", action, err)
+		return fmt.Errorf("the answer of Icinga to %s: %w", action, err)
 	}
 	if len(out.Results) == 0 {
 		return fmt.Errorf("Icinga did %s to nothing: %s", action, out.Status)
