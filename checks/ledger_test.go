@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// ledgers gives one on each database, and what both are tested by.
-func ledgers(t *testing.T, f func(t *testing.T, l *ledger)) {
+// onPostgres gives the address of a database on a server of its own.
+func onPostgres(t *testing.T) string {
 	t.Helper()
 	pg, err := real.StartPostgres(t.Context())
 	if err != nil {
@@ -24,6 +24,13 @@ func ledgers(t *testing.T, f func(t *testing.T, l *ledger)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return url
+}
+
+// ledgers gives one on each database, and what both are tested by.
+func ledgers(t *testing.T, f func(t *testing.T, l *ledger)) {
+	t.Helper()
+	url := onPostgres(t)
 	for name, o := range map[string]store.Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Dir: t.TempDir(), URL: url}} {
 		t.Run(name, func(t *testing.T) {
 			db, err := store.Open(t.Context(), o)

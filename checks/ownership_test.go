@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -66,15 +65,7 @@ func TestOwnershipAlone(t *testing.T) {
 
 // On record a part is one node's, until that gives it back; whoever takes it then knows until when it was run.
 func TestClaimsAlone(t *testing.T) {
-	pg, err := real.StartPostgres(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Stop)
-	url, err := pg.Database(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := onPostgres(t)
 	now := noon
 	claim := func(name string) *claims {
 		db, err := store.Open(t.Context(), store.Options{URL: url, Shared: true, Node: store.Node{Name: name}})

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
-	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 	"github.com/jarvisops/jarvis/store"
 
@@ -119,15 +118,7 @@ func (g *ground) spanAll() {
 
 // Spans on either database: they grow, what was killed in the middle is done again, and retention takes them.
 func TestSpansOnRecord(t *testing.T) {
-	pg, err := real.StartPostgres(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Stop)
-	url, err := pg.Database(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := onPostgres(t)
 	for name, o := range map[string]store.Options{"sqlite": {Dir: t.TempDir()}, "postgres": {Dir: t.TempDir(), URL: url}} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/store"
 )
 
@@ -29,15 +28,7 @@ func TestTellingWaitsForNobody(t *testing.T) {
 
 // What is to be said more than once is said once, others hear it, and who says it knows it for his own.
 func TestTownAlone(t *testing.T) {
-	pg, err := real.StartPostgres(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Stop)
-	url, err := pg.Database(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := onPostgres(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	join := func(name string) *town {

@@ -59,46 +59,6 @@ func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *p
 	return ctx, &printer{out: &taken{out, stop, watch}, err: &taken{t.err, stop, nil}, flags: m, status: canRedraw(t.err) && !m.Quiet && !m.JSON, began: time.Now()}
 }
 
-// taken ends everything when what is written is not taken.
-type taken struct {
-	w     io.Writer
-	stop  context.CancelCauseFunc
-	begun func() // called with each write, before it; may be nil
-}
-
-func (o *taken) Write(b []byte) (int, error) {
-	if o.begun != nil {
-		o.begun()
-	}
-	n, err := o.w.Write(b)
-	if err != nil {
-		o.stop(&outputError{err})
-	}
-	return n, err
-}
-
-// outputError: what we print is not taken.
-type outputError struct{ err error }
-
-func (e *outputError) Error() string {
-	if e.unread() {
-		return "nobody reads the output any more"
-	}
-	return "the output cannot be written: " + e.err.Error()
-}
-
-// unread: whoever read has gone, as `head -1` does; else something is wrong, as a full disk.
-func (e *outputError) unread() bool { return errors.Is(e.err, syscall.EPIPE) }
-
-// broken says what an output that is not taken did to what ran.
-func broken(err error) error {
-	var e *outputError
-	if errors.As(err, &e) {
-		return &exitError{exitFailed, "everything was stopped: " + e.Error()}
-	}
-	return err
-}
-
 // verdict says what failed, and what was stopped and why; nil when all went well.
 func (p *printer) verdict(ctx context.Context, results []fleet.Result, lost []*fleet.HostError) error {
 	cause := context.Cause(ctx)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -36,4 +37,44 @@ func whileRead(ctx context.Context, w io.Writer, gone func(error)) {
 			}
 		}
 	})
+}
+
+// taken ends everything when what is written is not taken.
+type taken struct {
+	w     io.Writer
+	stop  context.CancelCauseFunc
+	begun func() // called with each write, before it; may be nil
+}
+
+func (o *taken) Write(b []byte) (int, error) {
+	if o.begun != nil {
+		o.begun()
+	}
+	n, err := o.w.Write(b)
+	if err != nil {
+		o.stop(&outputError{err})
+	}
+	return n, err
+}
+
+// outputError: what we print is not taken.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string {
+	if e.unread() {
+		return "nobody reads the output any more"
+	}
+	return "the output cannot be written: " + e.err.Error()
+}
+
+// unread: whoever read has gone, as `head -1` does; else something is wrong, as a full disk.
+func (e *outputError) unread() bool { return errors.Is(e.err, syscall.EPIPE) }
+
+// broken says what an output that is not taken did to what ran.
+func broken(err error) error {
+	var e *outputError
+	if errors.As(err, &e) {
+		return &exitError{exitFailed, "everything was stopped: " + e.Error()}
+	}
+	return err
 }
