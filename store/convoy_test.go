@@ -157,7 +157,7 @@ func TestTheFenceRefusesAConvoy(t *testing.T) {
 // TestTooFewSessionsAreSaid: a server that lets in fewer sessions than the nodes may want says nothing before it refuses one.
 func TestTooFewSessionsAreSaid(t *testing.T) {
 	_, u := server(t)
-	for extra, want := range map[string]bool{"&pool_max_conns=4": false, "&pool_max_conns=99": true} {
+	for extra, want := range map[string]bool{"&pool_max_conns=4": false, "&pool_max_conns=999": true} {
 		var said bytes.Buffer
 		db, err := Open(context.Background(), Options{URL: u + extra, Log: slog.New(slog.NewTextHandler(&said, nil))})
 		if err != nil {

@@ -23,6 +23,10 @@ type Postgres struct {
 	n    atomic.Int64
 }
 
+// manySessions is how many the server lets in: all tests of a package share one, and those that run side by side play up to
+// twenty nodes, each with a pool of ten and more. Its own default of 100 refused one that came last.
+const manySessions = "max_connections = 500\n"
+
 // StartPostgres initialises and starts a server that listens on a loopback port.
 func StartPostgres(ctx context.Context) (*Postgres, error) {
 	initdb, err := need("initdb", "postgresql")
@@ -40,6 +44,9 @@ func StartPostgres(ctx context.Context) (*Postgres, error) {
 	}
 	data := filepath.Join(dir, "data")
 	if err := run(ctx, asUser, initdb, "-D", data, "-U", "jarvis", "-A", "trust", "--no-sync", "-E", "UTF8"); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(data, "postgresql.auto.conf"), []byte(manySessions), 0o600); err != nil {
 		return nil, err
 	}
 	if p.port, err = FreePort(); err != nil {
