@@ -35,7 +35,8 @@ type PersonConfig struct {
 	Roles []string
 }
 
-// Account is by what one person is known on one chat network: an entry of people, in the type of the network that proves it.
+// Account is by what one person is known on one chat network: an entry of people, in the type of the network that
+// proves it.
 type Account interface {
 	Network() string  // as in Identity, and its key in people
 	Wrong() string    // what is wrong with how it is written, as "is …; it must be …"; "" nothing
@@ -50,8 +51,8 @@ type Person struct {
 	// Behind are others who speak through this one: who made the token that is used, and for whom. Who approves what
 	// somebody asked for must be none of them.
 	Behind []string `json:"behind,omitempty"`
-	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root, or who has his roles
-	// by a group at the company's login. That may be anybody, so it is nobody's second person.
+	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root, or who has
+	// his roles by a group at the company's login. That may be anybody, so it is nobody's second person.
 	Unnamed bool `json:"unnamed,omitempty"`
 	// Token is the number of the token that was shown; 0: none was. What he makes by it ends with it.
 	Token int64 `json:"-"`

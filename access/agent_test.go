@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestAnAgentsTokenOpensNothingElse: somebody who has read an agent's disk tries its token at the API, and a person's token as
-// an agent.
+// TestAnAgentsTokenOpensNothingElse: somebody who has read an agent's disk tries its token at the API, and a person's
+// token as an agent.
 func TestAnAgentsTokenOpensNothingElse(t *testing.T) {
 	a := open(t)
 	ctx := t.Context()

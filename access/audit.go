@@ -26,8 +26,8 @@ func (a *Access) AuditTail(ctx context.Context, f AuditFilter) ([]Record, error)
 	return list, err
 }
 
-// AuditFind is AuditTail, and says down to which row it looked when there are older ones; 0: it looked through all, or found as
-// many as were asked for.
+// AuditFind is AuditTail, and says down to which row it looked when there are older ones; 0: it looked through all, or
+// found as many as were asked for.
 func (a *Access) AuditFind(ctx context.Context, f AuditFilter) (list []Record, far int64, err error) {
 	if f.Before == 0 {
 		f.Before = math.MaxInt64

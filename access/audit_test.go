@@ -8,7 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Words are looked for among the newest rows, and whoever asks hears that there are older ones; one person's are all looked at.
+// Words are looked for among the newest rows, and whoever asks hears that there are older ones; one person's are all
+// looked at.
 func TestAuditFindSaysHowFar(t *testing.T) {
 	db, err := store.Open(t.Context(), store.Options{Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {

@@ -101,7 +101,8 @@ func (c *OIDC) Check(at string) error {
 	return wrong.Err()
 }
 
-// Login is what the provider said of somebody. The session keeps it; what he may is asked of the configuration each time.
+// Login is what the provider said of somebody. The session keeps it; what he may is asked of the configuration each
+// time.
 type Login struct {
 	Issuer string   `json:"issuer"`
 	Claim  string   `json:"claim"`
@@ -149,8 +150,8 @@ func (e *NoRoleError) Error() string {
 	return fmt.Sprintf("%s says that you are %s; you are not one of `people` here, and %s. Ask an admin of mine for an entry in `people` with `oidc: %s`, or %s", e.At, e.Value, groups, e.Value, or)
 }
 
-// logins are those that are under way. roles of a session by one is empty for a program that does not know login: so it gives
-// it nothing.
+// logins are those that are under way. roles of a session by one is empty for a program that does not know login: so it
+// gives it nothing.
 var logins = store.Migration{Name: "access/9-logins", Stmts: []string{
 	`ALTER TABLE sessions ADD COLUMN login TEXT NOT NULL DEFAULT ''`,
 	`CREATE TABLE logins (hash TEXT PRIMARY KEY, browser TEXT NOT NULL, issuer TEXT NOT NULL, next TEXT NOT NULL, created BIGINT NOT NULL, used BIGINT NOT NULL)`,
@@ -205,8 +206,8 @@ func (a *Access) Begin(ctx context.Context, issuer, next string) (Began, error) 
 	return b, nil
 }
 
-// Arrive takes a login that comes back, once: by its state, and the secret of the browser in which it was begun. Whoever has
-// only one of them uses nothing up. ErrLoginForeign, ErrLoginUsed or ErrLoginLate.
+// Arrive takes a login that comes back, once: by its state, and the secret of the browser in which it was begun.
+// Whoever has only one of them uses nothing up. ErrLoginForeign, ErrLoginUsed or ErrLoginLate.
 func (a *Access) Arrive(ctx context.Context, state, browser string) (Began, error) {
 	b := Began{State: state, Browser: browser}
 	late := false
@@ -235,9 +236,9 @@ func (a *Access) Arrive(ctx context.Context, state, browser string) (Began, erro
 	return b, err
 }
 
-// ByLogin gives who somebody is by what the provider said of him, as the configuration is now: one of people, with the roles of
-// his groups beside his own, or a stranger with those alone. ErrSessionOther when the configuration names another provider or
-// claim; ErrLoginValue; a NoRoleError.
+// ByLogin gives who somebody is by what the provider said of him, as the configuration is now: one of people, with the
+// roles of his groups beside his own, or a stranger with those alone. ErrSessionOther when the configuration names
+// another provider or claim; ErrLoginValue; a NoRoleError.
 func (a *Access) ByLogin(l Login) (Person, error) {
 	c := a.oidc.Load()
 	if c == nil || l.Issuer != c.Issuer || l.Claim != c.ClaimName() {
@@ -285,8 +286,8 @@ func (a *Access) SignInAs(ctx context.Context, l Login, s Session) (Session, str
 	return s, secret, err
 }
 
-// byLogin gives the person of a session that rests on what the provider said. It stays who it was: an entry of people that comes
-// or goes makes it somebody else's, and he signs in again.
+// byLogin gives the person of a session that rests on what the provider said. It stays who it was: an entry of people
+// that comes or goes makes it somebody else's, and he signs in again.
 func (a *Access) byLogin(s Session) (Person, error) {
 	var l Login
 	if err := json.Unmarshal([]byte(s.login), &l); err != nil {
@@ -307,8 +308,9 @@ func (p Person) Entry() string {
 	return "local: " + p.Name
 }
 
-// KnownApart reports whether a person of the configuration is certainly not the stranger of that name: the configuration says
-// who he is at the provider, so he would have come by his own name. Of a name that is no such stranger's it is true.
+// KnownApart reports whether a person of the configuration is certainly not the stranger of that name: the
+// configuration says who he is at the provider, so he would have come by his own name. Of a name that is no such
+// stranger's it is true.
 func (a *Access) KnownApart(person, stranger string) bool {
 	value, is := strings.CutPrefix(stranger, StrangerPrefix)
 	return !is || slices.ContainsFunc(*a.people.Load(), func(p PersonConfig) bool {

@@ -9,8 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What takes long is on record when it begins, and again when it ends. Between the two it has a row in audit_open, with the life
-// of the server that does it: when that is over, another server, or the next one, writes the end that it could not.
+// What takes long is on record when it begins, and again when it ends. Between the two it has a row in audit_open, with
+// the life of the server that does it: when that is over, another server, or the next one, writes the end that it could
+// not.
 var unended = store.Migration{Name: "access/11-open", Stmts: []string{
 	`CREATE TABLE audit_open (name TEXT PRIMARY KEY, holder TEXT NOT NULL, who TEXT NOT NULL, via TEXT NOT NULL, line TEXT NOT NULL)`,
 }}

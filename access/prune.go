@@ -8,9 +8,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// letGo is the table that the triggers of the audit look at: rows of before its mark may be removed. It holds a mark only
-// inside the transactions of Prune, so that nobody else ever finds one. On PostgreSQL the function replaces the one that
-// refused every deletion.
+// letGo is the table that the triggers of the audit look at: rows of before its mark may be removed. It holds a mark
+// only inside the transactions of Prune, so that nobody else ever finds one. On PostgreSQL the function replaces the
+// one that refused every deletion.
 func letGo(postgres bool) store.Migration {
 	const table, mark = `CREATE TABLE audit_let_go (before BIGINT NOT NULL)`, `(SELECT coalesce(max(before), 0) FROM audit_let_go)`
 	if postgres {

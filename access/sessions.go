@@ -146,7 +146,8 @@ func findLink(ctx context.Context, q store.Querier, secret string) (Link, error)
 	return l, nil
 }
 
-// TakeLink signs in by a link, which is used up. The secret of the session is seen this once. The errors are those of FindLink.
+// TakeLink signs in by a link, which is used up. The secret of the session is seen this once. The errors are those of
+// FindLink.
 func (a *Access) TakeLink(ctx context.Context, link string, s Session) (Session, string, error) {
 	secret := ""
 	err := a.db.Write(ctx, func(tx store.Tx) error {
@@ -224,8 +225,9 @@ func (s Session) Life() time.Duration {
 	return SessionLife
 }
 
-// Session gives the session of a secret, and its person as the configuration has him now. ErrNoSession, ErrSessionExpired,
-// ErrSessionOrphan, ErrSessionOther, a NoRoleError, or an error of Bearer when its token is no longer good.
+// Session gives the session of a secret, and its person as the configuration has him now. ErrNoSession,
+// ErrSessionExpired, ErrSessionOrphan, ErrSessionOther, a NoRoleError, or an error of Bearer when its token is no
+// longer good.
 func (a *Access) Session(ctx context.Context, secret string) (Session, Person, error) {
 	s, err := scanSession(a.db.QueryRow(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE hash = ?", hash(secret)))
 	switch {
@@ -249,7 +251,8 @@ func (a *Access) Session(ctx context.Context, secret string) (Session, Person, e
 	return s, p, nil
 }
 
-// standsFor gives the person of a session: with a token, the one that it stands for; never with a role that the session has not.
+// standsFor gives the person of a session: with a token, the one that it stands for; never with a role that the session
+// has not.
 func (a *Access) standsFor(ctx context.Context, s Session) (Person, error) {
 	if s.login != "" {
 		return a.byLogin(s)

@@ -220,8 +220,9 @@ func (a *Access) use(ctx context.Context, t Token) {
 	})
 }
 
-// AgentToken gives the token of an agent by its secret. ErrTokenUnknown, ErrTokenExpired, ErrTokenRevoked, or ErrTokenPerson for
-// one that is not an agent's. It is nobody's: who made it may leave, and the agent stays until it is revoked.
+// AgentToken gives the token of an agent by its secret. ErrTokenUnknown, ErrTokenExpired, ErrTokenRevoked, or
+// ErrTokenPerson for one that is not an agent's. It is nobody's: who made it may leave, and the agent stays until it is
+// revoked.
 func (a *Access) AgentToken(ctx context.Context, secret string) (Token, error) {
 	t, err := scanToken(a.db.QueryRow(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash(secret)))
 	switch {

@@ -19,8 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestACutAgentBeginsNothing: the engine may have another agent for it, or lets the run wait for the silo and says so. No try is
-// lost, and nobody is written down as the one who has it.
+// TestACutAgentBeginsNothing: the engine may have another agent for it, or lets the run wait for the silo and says so.
+// No try is lost, and nobody is written down as the one who has it.
 func TestACutAgentBeginsNothing(t *testing.T) {
 	ledger := ledgerOf(t, nil)
 	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledger}, time.Minute)
@@ -51,8 +51,8 @@ func TestACutAgentBeginsNothing(t *testing.T) {
 	}
 }
 
-// TestWhatWasNeverSentAsksNobody: a server notes that a step is under way, and dies before it sends it. What agent had the run
-// before is on record, with what it was sent; so nothing may have half happened.
+// TestWhatWasNeverSentAsksNobody: a server notes that a step is under way, and dies before it sends it. What agent had
+// the run before is on record, with what it was sent; so nothing may have half happened.
 func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 	for name, before := range map[string]agent.Owner{
 		"by the same agent": {ID: "AGENTONE", Name: "box", Call: "0 esx:find do 0", Over: true},
@@ -84,7 +84,8 @@ func TestWhatWasNeverSentAsksNobody(t *testing.T) {
 	})
 }
 
-// TestATwinIsRefused: two agents with a copy of one data folder would each be told to go on with what the other has in hand.
+// TestATwinIsRefused: two agents with a copy of one data folder would each be told to go on with what the other has in
+// hand.
 func TestATwinIsRefused(t *testing.T) {
 	w := newWorld(t, time.Minute)
 	g := newGate()
@@ -114,7 +115,8 @@ func TestATwinIsRefused(t *testing.T) {
 	w.engine.step(t, 0, "esx:make")
 }
 
-// TestALookSaysWhyStepsAreNotTaken: `jarvis agent --check` must not say that all is well before a start that is refused.
+// TestALookSaysWhyStepsAreNotTaken: `jarvis agent --check` must not say that all is well before a start that is
+// refused.
 func TestALookSaysWhyStepsAreNotTaken(t *testing.T) {
 	w := newWorld(t, time.Minute)
 	a, err := agent.New(w.options(newGate().step("dns:make", pipeline.Probe)))
@@ -130,8 +132,8 @@ func TestALookSaysWhyStepsAreNotTaken(t *testing.T) {
 	}
 }
 
-// TestATokenThatIsRevokedLeavesTheStep: nothing more begins over there, the server waits no longer, and the step goes on; with a
-// new token its outcome comes.
+// TestATokenThatIsRevokedLeavesTheStep: nothing more begins over there, the server waits no longer, and the step goes
+// on; with a new token its outcome comes.
 func TestATokenThatIsRevokedLeavesTheStep(t *testing.T) {
 	w := newWorld(t, time.Minute)
 	g := newGate()
@@ -224,8 +226,8 @@ func TestARefusedDialLeavesNoConnection(t *testing.T) {
 	}
 }
 
-// TestAnAgentThatStopsGivesBack: nothing new goes to it while it waits for a step that asks; what it stopped goes on at another at
-// once; and neither a plan nor a person hears that it is the server which stops.
+// TestAnAgentThatStopsGivesBack: nothing new goes to it while it waits for a step that asks; what it stopped goes on at
+// another at once; and neither a plan nor a person hears that it is the server which stops.
 func TestAnAgentThatStopsGivesBack(t *testing.T) {
 	w := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledgerOf(t, nil)}, time.Minute)
 	asks, probes, other := newGate(), newGate(), newGate()
@@ -289,7 +291,8 @@ func TestAPersonsRetryDoesNotWaitAgain(t *testing.T) {
 	}
 }
 
-// TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess: an agent was stopped while its line was cut, and holds what came of a step.
+// TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess: an agent was stopped while its line was cut, and holds what came
+// of a step.
 func TestAnOutcomeThatNobodyHeardIsSentByTheNextProcess(t *testing.T) {
 	w := newWorld(t, 200*time.Millisecond)
 	g := newGate()

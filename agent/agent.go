@@ -29,7 +29,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Config is the part of jarvis.yaml by which `jarvis agent` finds its server. It uses `workers`, `data`, `log` and `drain` as well.
+// Config is the part of jarvis.yaml by which `jarvis agent` finds its server. It uses `workers`, `data`, `log` and
+// `drain` as well.
 type Config struct {
 	Servers Servers          `yaml:"server" doc:"address of the HTTP API of a server, as in https://jarvis.example.org, or a list with that of each; the agent keeps a line to each of them"`
 	Token   clipboard.Secret `yaml:"token" doc:"an agent's token, made by jarvis token new NAME silo SILO; as in ${JARVIS_AGENT_TOKEN}"`
@@ -88,8 +89,8 @@ func (c Config) Check() error {
 	return wrong.Err()
 }
 
-// lineOf gives the address of the line to a server. Without TLS everybody on the way could read the token, so only this machine
-// is let.
+// lineOf gives the address of the line to a server. Without TLS everybody on the way could read the token, so only this
+// machine is let.
 func lineOf(server string) (string, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -120,8 +121,8 @@ type Options struct {
 	Connected func(server, version string)
 }
 
-// Agent does the steps of a silo. Line is one connection; between two of them the calls in hand go on. There may be lines to
-// several servers at once: who asked last for a call is whom it is told.
+// Agent does the steps of a silo. Line is one connection; between two of them the calls in hand go on. There may be
+// lines to several servers at once: who asked last for a call is whom it is told.
 type Agent struct {
 	Options
 	allowed allowed
@@ -338,8 +339,8 @@ func (a *Agent) Line(ctx context.Context, server string) error {
 	}
 }
 
-// sealTo takes the key of a server. Servers with other keys are another Jarvis: each would find outcomes that it cannot read, and
-// runs under numbers of the other.
+// sealTo takes the key of a server. Servers with other keys are another Jarvis: each would find outcomes that it cannot
+// read, and runs under numbers of the other.
 func (a *Agent) sealTo(server, key string) error {
 	if key == "" || len(a.Servers) < 2 {
 		if key != "" {

@@ -239,7 +239,8 @@ func overBy(err error) error {
 	return errors.New("it was cut")
 }
 
-// ErrRevoked is what Guest.Still says of a token that counts no more. Any other error is one of the database, and cuts nothing.
+// ErrRevoked is what Guest.Still says of a token that counts no more. Any other error is one of the database, and cuts
+// nothing.
 var ErrRevoked = errors.New("its token counts no more")
 
 // accept is AcceptStream with a bound in time.

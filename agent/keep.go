@@ -131,8 +131,8 @@ func (a *Agent) remove(w *work) {
 	}
 }
 
-// bound forgets the oldest outcomes that a server was told, when there are too many: it has long written them down. One that asks
-// for such a call again all the same is answered as if the agent had been stopped in its middle.
+// bound forgets the oldest outcomes that a server was told, when there are too many: it has long written them down. One
+// that asks for such a call again all the same is answered as if the agent had been stopped in its middle.
 func (a *Agent) bound() {
 	a.mu.Lock()
 	var told []*work
@@ -200,8 +200,8 @@ func (a *Agent) stop(ctx context.Context, s *stop) {
 	}
 }
 
-// Close stops the steps: at once those that can be taken up again, and the others after Drain. Call it while the line is there: what
-// came of them is told over it.
+// Close stops the steps: at once those that can be taken up again, and the others after Drain. Call it while the line
+// is there: what came of them is told over it.
 func (a *Agent) Close() {
 	a.mu.Lock()
 	a.stopped = true

@@ -14,8 +14,9 @@ type Owner struct {
 	Asked    bool   // a person was asked about it, because it did not come back
 }
 
-// Loose is a call that an agent may still do although nobody wants it: its line was cut when that was said, or the run went on
-// at another. It is told to stop when it can be, and until it has, no other agent begins anything of that run unasked.
+// Loose is a call that an agent may still do although nobody wants it: its line was cut when that was said, or the run
+// went on at another. It is told to stop when it can be, and until it has, no other agent begins anything of that run
+// unasked.
 type Loose struct {
 	Run int64
 	Owner
@@ -25,13 +26,15 @@ type Loose struct {
 type Ledger interface {
 	// Owner gives the agent; the zero Owner when nobody has it.
 	Owner(ctx context.Context, run int64) (Owner, error)
-	// Own says that an agent is about to be sent a call; whoever had the work before, has it no more. What that may still do, is loose.
+	// Own says that an agent is about to be sent a call; whoever had the work before, has it no more. What that may
+	// still do, is loose.
 	Own(ctx context.Context, run int64, o Owner) error
 	// Over says that what came of it is known. It stays the owner: it can say it again.
 	Over(ctx context.Context, run int64, o Owner) error
 	// LetGo says that the owner could not be told to stop: its call is loose, and nobody owns the run.
 	LetGo(ctx context.Context, run int64, o Owner) error
-	// Loose gives the calls that are loose of a run, and of all others of its host; of those that are over also what is not over.
+	// Loose gives the calls that are loose of a run, and of all others of its host; of those that are over also what is
+	// not over.
 	Loose(ctx context.Context, run int64) ([]Loose, error)
 	// Holds gives what an agent may still do: what it owns and is not over, and, in loose, what nobody wants.
 	Holds(ctx context.Context, agent string) (owns, loose []Loose, err error)

@@ -31,8 +31,9 @@ func (h *Hub) sweepOn(ctx context.Context, p *peer, session *yamux.Session) {
 	}
 }
 
-// sweep has an agent stop what it may still do and nobody wants: its run has ended, or is taken back, or went on at another agent. It
-// is looked for again and again, and not told of by whoever ends a run: that may have been any server, while this line was cut.
+// sweep has an agent stop what it may still do and nobody wants: its run has ended, or is taken back, or went on at
+// another agent. It is looked for again and again, and not told of by whoever ends a run: that may have been any
+// server, while this line was cut.
 func (h *Hub) sweep(ctx context.Context, p *peer, session *yamux.Session) {
 	within, cancel := context.WithTimeout(ctx, stillEvery)
 	defer cancel()
@@ -84,7 +85,8 @@ func (l Loose) what() string {
 	return plain.Line(f[1])
 }
 
-// What is said of a call that nobody wants, when that is said, and when it has ended: the one is put in the place of the other.
+// What is said of a call that nobody wants, when that is said, and when it has ended: the one is put in the place of
+// the other.
 func (l Loose) goesOn() string {
 	return fmt.Sprintf("%s may go on at the agent %s, which is told to stop as soon as it can be reached", l.what(), plain.Line(l.Name))
 }
@@ -92,7 +94,8 @@ func (l Loose) ended() string {
 	return fmt.Sprintf("%s has ended at the agent %s", l.what(), plain.Line(l.Name))
 }
 
-// away is the question about an agent that did not come back, to a run that may be another one; back is what it becomes.
+// away is the question about an agent that did not come back, to a run that may be another one; back is what it
+// becomes.
 func (l Loose) away(asks int64) string {
 	what := l.what()
 	if l.Run != asks {
@@ -104,7 +107,8 @@ func (l Loose) back() string {
 	return fmt.Sprintf("the agent %s has %s in hand and is back; `retry` goes on with what it did", plain.Line(l.Name), l.what())
 }
 
-// returned looks, when an agent greets, what it no longer does, and tells those who were asked about it that it is back.
+// returned looks, when an agent greets, what it no longer does, and tells those who were asked about it that it is
+// back.
 func (h *Hub) returned(ctx context.Context, hi *hello) {
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// A run that is over goes on nowhere: an agent that may still do what nobody wants is told to stop, whoever ended the run, and
-// however long its line was cut.
+// A run that is over goes on nowhere: an agent that may still do what nobody wants is told to stop, whoever ended the
+// run, and however long its line was cut.
 
 // TestACancelledRunGoesOnNowhere: the server that had sent a step is gone, and another one, or none, ended the run.
 func TestACancelledRunGoesOnNowhere(t *testing.T) {
@@ -57,8 +57,8 @@ func TestACancelIsToldByWhoTakesTheRunUp(t *testing.T) {
 	}
 }
 
-// TestARetryWhileTheLineIsCutAsksFirst: cancel and retry, while the first agent cannot be told; the other begins when a person, who
-// was told of that, says so again.
+// TestARetryWhileTheLineIsCutAsksFirst: cancel and retry, while the first agent cannot be told; the other begins when a
+// person, who was told of that, says so again.
 func TestARetryWhileTheLineIsCutAsksFirst(t *testing.T) {
 	for _, fn := range []string{"do", "undo"} {
 		t.Run(fn, func(t *testing.T) {

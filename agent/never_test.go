@@ -363,8 +363,8 @@ func TestTwoAgentsDoNotBothBegin(t *testing.T) {
 	<-first.Done()
 }
 
-// TestWithALineToEachServerOneIsEnough: a step goes on when the server that had it is lost, whoever takes it up joins it over the
-// other line, and what the first one still says about it is not heard.
+// TestWithALineToEachServerOneIsEnough: a step goes on when the server that had it is lost, whoever takes it up joins
+// it over the other line, and what the first one still says about it is not heard.
 func TestWithALineToEachServerOneIsEnough(t *testing.T) {
 	ledger := ledgerOf(t, nil)
 	one := worldOf(&world{t: t, engine: newEngine(), key: newKey(t), ledger: ledger}, 500*time.Millisecond)
@@ -505,7 +505,8 @@ func TestATokenThatIsRevokedEndsTheLine(t *testing.T) {
 	w.engine.until(t, 0)
 }
 
-// TestAnIDOpensNoOtherSilo: an agent's number comes along with a copied folder, and the token says which silo it is for.
+// TestAnIDOpensNoOtherSilo: an agent's number comes along with a copied folder, and the token says which silo it is
+// for.
 func TestAnIDOpensNoOtherSilo(t *testing.T) {
 	w := newWorld(t, 100*time.Millisecond)
 	g := newGate()

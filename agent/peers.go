@@ -11,7 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// peer is an agent, with a line or, for a while, without. Its steps are begun while it has one; those under way wait for it.
+// peer is an agent, with a line or, for a while, without. Its steps are begun while it has one; those under way wait
+// for it.
 type peer struct {
 	id, name, silo string
 
@@ -91,8 +92,8 @@ func (h *Hub) rest(p *peer, session *yamux.Session) {
 	h.end(stop)
 }
 
-// leave notes that a line is over: nothing more begins over there. What is under way waits for the next line, for a while; not
-// for that of an agent that said goodbye.
+// leave notes that a line is over: nothing more begins over there. What is under way waits for the next line, for a
+// while; not for that of an agent that said goodbye.
 func (h *Hub) leave(p *peer, session *yamux.Session, forGood bool) {
 	p.mu.Lock()
 	if p.session != session {
@@ -161,8 +162,8 @@ func (h *Hub) drop(p *peer) {
 	}
 }
 
-// twin tells where another process is that lives and says it is the same agent; "" when there is none. Both would be told to go
-// on with what the other has in hand.
+// twin tells where another process is that lives and says it is the same agent; "" when there is none. Both would be
+// told to go on with what the other has in hand.
 func (h *Hub) twin(hi *hello) (addr string) {
 	h.mu.Lock()
 	p := h.peers[peerKey(hi.Silo, hi.ID)]

@@ -75,8 +75,8 @@ type pending struct {
 	keptE string
 }
 
-// call has an agent do one function of a step. It returns when that is over there; pipeline.ErrStopping when that is not known,
-// and the work may go on.
+// call has an agent do one function of a step. It returns when that is over there; pipeline.ErrStopping when that is
+// not known, and the work may go on.
 func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c *clipboard.Clipboard) (outcome, error) {
 	facts := pipeline.FactsOf(ctx)
 	w := &pending{h: h, p: p, c: c, call: call{ID: rand.Text(), callKey: callKey{facts.Run, facts.Stage, s.Name, fn}, Facts: facts, Resumed: facts.Resumed && fn == fnDo}}
@@ -143,13 +143,14 @@ func (w *pending) word() string { return w.call.word() }
 // word names the call in the ledger. What a person asked for again is another call.
 func (c *call) word() string { return fmt.Sprintf("%d %s %s %d", c.Stage, c.Step, c.Func, c.Facts.Try) }
 
-// nobody owns the work of a run whose cancel its agent could not hear, or which that stopped: whoever is asked next begins.
+// nobody owns the work of a run whose cancel its agent could not hear, or which that stopped: whoever is asked next
+// begins.
 const nobody = "-"
 
 func (w *pending) nobody() Owner { return Owner{ID: nobody, Call: w.word()} }
 
-// whose makes sure that no two agents do something for one host: the call goes to the one that has it in hand already; and what
-// another may still do, of this run or an earlier one, ends first, or a person is asked.
+// whose makes sure that no two agents do something for one host: the call goes to the one that has it in hand already;
+// and what another may still do, of this run or an earlier one, ends first, or a person is asked.
 func (w *pending) whose(ctx context.Context) error {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime) // it is asked as well for a call that is to be cancelled
 	defer cancel()
@@ -198,8 +199,8 @@ func (w *pending) whose(ctx context.Context) error {
 	return nil
 }
 
-// wait waits for an agent that may have something in hand, as long as it may still come. ErrNotBegun: another server has a line to
-// it, and is to do this.
+// wait waits for an agent that may have something in hand, as long as it may still come. ErrNotBegun: another server
+// has a line to it, and is to do this.
 func (w *pending) wait(ctx context.Context, l Loose) error {
 	if l.Asked || ctx.Err() != nil || w.h.await(ctx, w.p.silo, l.ID, 0) != nil {
 		return nil // it was waited for before a person was asked
@@ -356,7 +357,8 @@ func (w *pending) link(ctx context.Context, cut bool) (*link, error) {
 // maybe reports whether the agent may have the call: we sent it, or whoever had the run before us.
 func (w *pending) maybe() bool { return (w.begun || w.call.Resumed) && w.owned() }
 
-// cancelPatience is how long a cancel waits for an agent whose line is cut. Then the person hears that it may go on there.
+// cancelPatience is how long a cancel waits for an agent whose line is cut. Then the person hears that it may go on
+// there.
 const cancelPatience = 5 * time.Second
 
 // giveUp is what a call comes to whose agent does not come back.
@@ -425,8 +427,8 @@ func (w *pending) talk(ctx context.Context, l *link) (outcome, error) {
 	}
 }
 
-// ours reports whether this server has a say about the call. One that was frozen wakes up with time-outs that are over, and
-// another may have the run by now; to a server that was taken for dead the database does not answer.
+// ours reports whether this server has a say about the call. One that was frozen wakes up with time-outs that are over,
+// and another may have the run by now; to a server that was taken for dead the database does not answer.
 func (w *pending) ours(ctx context.Context) bool {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTime)
 	defer cancel()

@@ -11,8 +11,8 @@
 //	[12, "loki", null, {"f": "0.5"}, {"b": "/w=="}]                   a row: numbers are whole; f a broken one, b no UTF-8
 //	{"end": true, "files": 5, "tables": 20, "rows": 4711}             the last; without it the file was cut off
 //
-// age proves each block and the end, so that neither a torn nor a changed file is taken for a whole one. cmd/jarvis calls
-// it; it starts no goroutine.
+// age proves each block and the end, so that neither a torn nor a changed file is taken for a whole one. cmd/jarvis
+// calls it; it starts no goroutine.
 package backup
 
 import (

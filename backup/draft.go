@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// A Draft is a backup that is being written: a hidden file beside its place, locked as long as somebody writes it. It comes
-// into its place whole, or not at all.
+// A Draft is a backup that is being written: a hidden file beside its place, locked as long as somebody writes it. It
+// comes into its place whole, or not at all.
 type Draft struct {
 	*os.File
 
@@ -29,8 +29,8 @@ var (
 	ErrKind = errors.New("a backup replaces regular files only")
 )
 
-// Free says why a backup may not be written under a name: something is there. replace allows a regular file; nothing else
-// is ever replaced, for a rename would take a device, or the link to the file that was meant, away for good.
+// Free says why a backup may not be written under a name: something is there. replace allows a regular file; nothing
+// else is ever replaced, for a rename would take a device, or the link to the file that was meant, away for good.
 func Free(name string, replace bool) error {
 	st, err := os.Lstat(name)
 	switch {

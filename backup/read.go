@@ -25,8 +25,8 @@ var (
 	ErrNewer     = errors.New("the backup is of a newer jarvis")
 )
 
-// Read reads a backup to its end and hands over what it holds. Only when it returns nil was all of it there and whole: so
-// read it once for nothing before anything is written. Errors of the taker come back as they are.
+// Read reads a backup to its end and hands over what it holds. Only when it returns nil was all of it there and whole:
+// so read it once for nothing before anything is written. Errors of the taker come back as they are.
 func Read(r io.Reader, keys []age.Identity, to Taker) (Sums, error) {
 	plain, err := age.Decrypt(r, keys...)
 	var none *age.NoIdentityMatchError

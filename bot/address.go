@@ -9,8 +9,8 @@ import (
 )
 
 // What people write in chat is not what they type into a shell: their clients quote what is answered, curl quotes, put
-// addresses between < and >, and our own hints stand in backticks, ready to be copied. Here that becomes a line of words, in one
-// place for all networks; what is not for us stays talk.
+// addresses between < and >, and our own hints stand in backticks, ready to be copied. Here that becomes a line of
+// words, in one place for all networks; what is not for us stays talk.
 
 // addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is, and whether more
 // lines came after it. ok is false for what is not for us.
@@ -39,8 +39,8 @@ func (b *Bot) calledAt(f Frontend) string {
 	return b.Name
 }
 
-// unquoted drops the lines with which a client repeats what is answered (XEP-0393 §5.1.3, the fallback of XEP-0461 and of
-// Matrix): what somebody else said is no command of who quotes it.
+// unquoted drops the lines with which a client repeats what is answered (XEP-0393 §5.1.3, the fallback of XEP-0461 and
+// of Matrix): what somebody else said is no command of who quotes it.
 func unquoted(text string) string {
 	if strings.HasPrefix(strings.TrimLeft(text, " \r\n"), ">>>") { // Slack: all that follows
 		return ""
@@ -96,8 +96,8 @@ func behind(t, name string) (rest string, ok bool) {
 	return "", false
 }
 
-// nameAlone gives the command of "jarvis status loki". Without a mark behind the name that may be talk about us, so it counts only
-// when it is a whole verb with what that takes, no word more.
+// nameAlone gives the command of "jarvis status loki". Without a mark behind the name that may be talk about us, so it
+// counts only when it is a whole verb with what that takes, no word more.
 func (b *Bot) nameAlone(t, name string) (text string, ok bool) {
 	if name == "" || len(t) <= len(name) || !strings.EqualFold(t[:len(name)], name) || t[len(name)] != ' ' {
 		return "", false
@@ -120,8 +120,8 @@ var (
 	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
 )
 
-// meant makes the line that somebody meant of the one that his client made. A command for hosts is taken as it stands: what is
-// in it is for their shell.
+// meant makes the line that somebody meant of the one that his client made. A command for hosts is taken as it stands:
+// what is in it is for their shell.
 func (b *Bot) meant(t string) string {
 	t = bare(polite.ReplaceAllString(bare(t, pairs), ""), pairs)
 	word, rest, _ := strings.Cut(t, " ")

@@ -32,7 +32,8 @@ type plainNick struct {
 func (p plainNick) Nick() string           { return p.nick + "_" }
 func (p plainNick) ConfiguredNick() string { return p.nick }
 
-// TestTwoBotsInOneChannel: of jarvis and jarvis-staging, "jarvis:" means the first alone, unless somebody named the second so.
+// TestTwoBotsInOneChannel: of jarvis and jarvis-staging, "jarvis:" means the first alone, unless somebody named the
+// second so.
 func TestTwoBotsInOneChannel(t *testing.T) {
 	for _, c := range []struct {
 		nick, text     string

@@ -43,7 +43,8 @@ type Message struct {
 	Corrected bool
 	// Encrypted says that Text only tells that the message itself is encrypted, in a way that the bot does not read.
 	Encrypted bool
-	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to us.
+	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to
+	// us.
 	Past int64
 	// Choice is where the button stands by which it was said; zero: it was written.
 	Choice Post
@@ -78,8 +79,8 @@ type Frontend interface {
 
 // Notice is a line that nobody asked for just now, and that must arrive.
 type Notice struct {
-	// ID is that of its row. What is tried again has the same, whatever it says; another notice of the same words has another.
-	// 0: it has no row, and is not known again.
+	// ID is that of its row. What is tried again has the same, whatever it says; another notice of the same words has
+	// another. 0: it has no row, and is not known again.
 	ID    int64
 	Place string
 	Line  string
@@ -97,13 +98,14 @@ type Settings interface {
 	First(name string) First
 }
 
-// Nicked is a Frontend that knows what nick the configuration gives it. Of two bots in one channel, one with a nick of its own and
-// both without a name, only one is meant by "jarvis:".
+// Nicked is a Frontend that knows what nick the configuration gives it. Of two bots in one channel, one with a nick of
+// its own and both without a name, only one is meant by "jarvis:".
 type Nicked interface {
 	ConfiguredNick() string
 }
 
-// Prover is a Frontend where a place in private is a name that anybody may have by now, as a nick. It asks the server who has it.
+// Prover is a Frontend where a place in private is a name that anybody may have by now, as a nick. It asks the server
+// who has it.
 type Prover interface {
 	// Holder gives who has a place now. ok is false when the server does not tell, and for what is no person's.
 	Holder(ctx context.Context, place string) (id access.Identity, ok bool)
@@ -142,16 +144,17 @@ type Choices struct {
 	Shown func(Post)
 }
 
-// Post is a line with buttons, or one that is to be changed, as its Chooser or Editor knows it: At is like no other there, and means the same after a restart.
+// Post is a line with buttons, or one that is to be changed, as its Chooser or Editor knows it: At is like no other
+// there, and means the same after a restart.
 type Post struct{ At, Text string }
 
-// Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the button's words
-// and a Choice of its own; he is who he is, whatever was pressed.
+// Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the
+// button's words and a Choice of its own; he is who he is, whatever was pressed.
 type Chooser interface {
 	// SayChoices is Say, with buttons under the last line.
 	SayChoices(place string, lines []string, choices Choices)
-	// Settle takes the buttons of a post away, and has it end with how it was decided; "": with nothing more. It may be done again.
-	// The error wraps ErrRefused when it will never be done, as for a post that somebody deleted.
+	// Settle takes the buttons of a post away, and has it end with how it was decided; "": with nothing more. It may be
+	// done again. The error wraps ErrRefused when it will never be done, as for a post that somebody deleted.
 	Settle(ctx context.Context, p Post, how string) error
 }
 
@@ -176,10 +179,11 @@ type Config struct {
 	Checks Feed
 	// Page stores a long answer and gives its address. Nil: long answers are told in private.
 	Page func(ctx context.Context, lines []string) (string, error)
-	// Pages is where people reach the pages, without a slash at its end: notices end with the address of what they tell of. "":
-	// they do not.
+	// Pages is where people reach the pages, without a slash at its end: notices end with the address of what they tell
+	// of. "": they do not.
 	Pages string
-	// Routes say where notices go beside the place where a run was asked; SetRoutes changes them. Mail is who takes mails.
+	// Routes say where notices go beside the place where a run was asked; SetRoutes changes them. Mail is who takes
+	// mails.
 	Routes Routes
 	Mail   post.MailConfig
 	// Strangers bounds the answers to people who are not in the configuration.

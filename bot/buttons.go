@@ -11,9 +11,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Where buttons stand is on record, with the approval that they are for. When that is decided, wherever and by whomever, or
-// by nobody in time, they are taken away and the line says how it was decided; after a restart, too. What dies between the post and the
-// record leaves buttons that stay until somebody presses one.
+// Where buttons stand is on record, with the approval that they are for. When that is decided, wherever and by
+// whomever, or by nobody in time, they are taken away and the line says how it was decided; after a restart, too. What
+// dies between the post and the record leaves buttons that stay until somebody presses one.
 
 // shownTimeout bounds how long the outbox of a frontend waits for our record.
 const shownTimeout = 5 * time.Second

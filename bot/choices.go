@@ -10,11 +10,12 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// What waits for a second person is asked with the words that decide it, where a network can show them as buttons. They are
-// said like any others: who presses is judged by the verb. However it is decided, the buttons are taken away (buttons.go).
+// What waits for a second person is asked with the words that decide it, where a network can show them as buttons. They
+// are said like any others: who presses is judged by the verb. However it is decided, the buttons are taken away
+// (buttons.go).
 
-// choicesOf gives the words that decide what waits for an approval of a run; none when nothing waits. When the database does not
-// tell, there are no buttons, and the words are in the line.
+// choicesOf gives the words that decide what waits for an approval of a run; none when nothing waits. When the database
+// does not tell, there are no buttons, and the words are in the line.
 func (b *Bot) choicesOf(ctx context.Context, f Frontend, run int64) Choices {
 	if run == 0 {
 		return Choices{}

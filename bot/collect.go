@@ -42,9 +42,9 @@ const (
 // maxLine bounds a line in what a webhook is sent, in bytes.
 const maxLine = 4000
 
-// SetRoutes takes other routes, for what happens from now on; what waits is told to whom it was meant. One to a room in which this
-// bot is after a restart only is left out until then, which the log says. The error says all that is wrong, and then nothing
-// changes. Safe for concurrent use.
+// SetRoutes takes other routes, for what happens from now on; what waits is told to whom it was meant. One to a room in
+// which this bot is after a restart only is left out until then, which the log says. The error says all that is wrong,
+// and then nothing changes. Safe for concurrent use.
 func (b *Bot) SetRoutes(list Routes, mail post.MailConfig) error {
 	if err := b.notices.setRoutes(list, false, mail); err != nil {
 		return err
@@ -75,7 +75,8 @@ func (n *notices) resolved(list Routes, complete bool, mail post.MailConfig) ([]
 	return list.resolve(rooms, complete, mail)
 }
 
-// begin has a record that nobody followed so far be followed from now on: where there was no chat, what happened is no news.
+// begin has a record that nobody followed so far be followed from now on: where there was no chat, what happened is no
+// news.
 func (n *notices) begin(ctx context.Context) error {
 	if len(n.b.Frontends) > 0 || n.b.Engine == nil {
 		return nil
@@ -115,8 +116,8 @@ func (n *notices) insert(ctx context.Context, tx store.Tx, r row, now time.Time)
 	return err
 }
 
-// aloud are the notices about what was asked over the API or the command line that are told all the same: who shall approve it
-// hears of it, and nobody sits there any more when a planned run does not begin at its time.
+// aloud are the notices about what was asked over the API or the command line that are told all the same: who shall
+// approve it hears of it, and nobody sits there any more when a planned run does not begin at its time.
 var aloud = []pipeline.EventKind{pipeline.EvProposed, pipeline.EvPostponed, pipeline.EvLapsed}
 
 // collect turns new events into rows. more reports whether it found any.
@@ -216,7 +217,8 @@ func holds(list []Room, r Room) bool {
 	return false
 }
 
-// wanted reports whether a route to a place wants a kind of notice, and until when it waits there; zero: it is told now.
+// wanted reports whether a route to a place wants a kind of notice, and until when it waits there; zero: it is told
+// now.
 func (n *notices) wanted(at Room, k pipeline.EventKind, now time.Time) (until time.Time, wanted bool) {
 	for _, r := range *n.routes.Load() {
 		if !r.is(at) || !r.wants(k) {
@@ -233,7 +235,8 @@ func (n *notices) wanted(at Room, k pipeline.EventKind, now time.Time) (until ti
 	return until, wanted
 }
 
-// hushed gives until when a notice waits in the place where its run was asked; zero: it does not. What failed never does.
+// hushed gives until when a notice waits in the place where its run was asked; zero: it does not. What failed never
+// does.
 func (n *notices) hushed(at Room, k pipeline.EventKind, now time.Time) (until time.Time) {
 	if k.Fails() {
 		return until

@@ -152,8 +152,8 @@ func (d *deliverer) round(ctx context.Context) (said int, err error) {
 	return said, nil
 }
 
-// record puts on record what was said, also while we stop: otherwise it is said again. What the database does not take is kept,
-// and nothing else is said before it is there.
+// record puts on record what was said, also while we stop: otherwise it is said again. What the database does not take
+// is kept, and nothing else is said before it is there.
 func (d *deliverer) record(ctx context.Context) error {
 	for len(d.said) > 0 {
 		if err := d.n.mark(context.WithoutCancel(ctx), d.said[0]); err != nil {
@@ -179,7 +179,8 @@ func (d *deliverer) claim(ctx context.Context, x *notice) error {
 	return err
 }
 
-// unclaim takes that back: nobody was told. A claim that cannot be taken back makes a later line more careful than it need be.
+// unclaim takes that back: nobody was told. A claim that cannot be taken back makes a later line more careful than it
+// need be.
 func (d *deliverer) unclaim(ctx context.Context, x notice) {
 	if err := d.n.hold(context.WithoutCancel(ctx), x.id, ""); err != nil {
 		d.n.b.Log.Debug("take back the claim of a notice", "err", err)

@@ -175,8 +175,8 @@ func (s *stage) step(name string, d time.Duration, gives map[string]string, undo
 
 const ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHmsXB8UmyDRG5BtT69cTBkmSITs9hRTGAwgwpCA5frO"
 
-// hostile is what a host can print: it fills a reader's clipboard, clears his screen, turns and colours the line, writes
-// over it, and holds bytes that are no UTF-8.
+// hostile is what a host can print: it fills a reader's clipboard, clears his screen, turns and colours the line,
+// writes over it, and holds bytes that are no UTF-8.
 const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\x00h M\xfcnchen"
 
 // TestDialogues plays testdata/dialogue/*.txt in a bubble of its own time:

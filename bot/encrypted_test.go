@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 )
 
-// Of an encrypted message only what stands for it is there (XEP-0380), and anybody can have written that: it is answered
-// with one sentence, and done by nobody.
+// Of an encrypted message only what stands for it is there (XEP-0380), and anybody can have written that: it is
+// answered with one sentence, and done by nobody.
 func TestEncryptedMessagesAreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{name: "test"}

@@ -12,7 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What the clock brings: the end of quiet hours, and summaries. It is looked at every few seconds, by who collects notices.
+// What the clock brings: the end of quiet hours, and summaries. It is looked at every few seconds, by who collects
+// notices.
 
 // clocked writes what is due by now, and reports whether there is something new to be said.
 func (n *notices) clocked(ctx context.Context, now time.Time) (some bool) {
@@ -73,8 +74,8 @@ func (n *notices) isQuiet(at Room, now time.Time) bool {
 // maxFolded bounds what goes into one line; more become several.
 const maxFolded = 1000
 
-// fold ends what a place was not told and is to be by due, and has it told in one line: what waits for the end of another route's
-// quiet hours goes on to wait.
+// fold ends what a place was not told and is to be by due, and has it told in one line: what waits for the end of
+// another route's quiet hours goes on to wait.
 func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) error {
 	type kept struct {
 		id, run    int64
@@ -109,8 +110,8 @@ func (n *notices) fold(ctx context.Context, at Room, due int64, now time.Time) e
 	})
 }
 
-// summaries writes the daily ones that are due. One that was due while no server lived is written when one does, and tells of
-// all since the last.
+// summaries writes the daily ones that are due. One that was due while no server lived is written when one does, and
+// tells of all since the last.
 func (n *notices) summaries(ctx context.Context, now time.Time) (some bool, err error) {
 	if err := n.forget(ctx); err != nil {
 		return false, err

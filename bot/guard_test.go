@@ -105,9 +105,9 @@ func TestNoticesGoOnAfterAPanic(t *testing.T) {
 	})
 }
 
-// FuzzAnswer: whatever somebody says to the bot, and whatever document it fetches for him, there is one answer or refusal
-// in plain lines, and nothing panics. The bot's own rule that it stays quiet towards who says nothing it knows is met by
-// a line between that it does know.
+// FuzzAnswer: whatever somebody says to the bot, and whatever document it fetches for him, there is one answer or
+// refusal in plain lines, and nothing panics. The bot's own rule that it stays quiet towards who says nothing it knows
+// is met by a line between that it does know.
 func FuzzAnswer(f *testing.F) {
 	const doc = "instance:\n  hostname: loki\n  provider: ESX\n"
 	for _, l := range []string{"status", "deploy http://x/y", "plan http://x/y", "help", "whoami", "log loki", "run loki \x1b[2J", "\u202estatus", "\x0304,1hosts\x0f", "\xfc", "history 'loki", "deny 1"} {

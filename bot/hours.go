@@ -18,7 +18,8 @@ func parseClock(s string) (clock, error) {
 	return clock{t.Hour(), t.Minute()}, nil
 }
 
-// on gives its moment on the day of t, or some days after it. A time that the clock leaves out on that day is an hour beside it.
+// on gives its moment on the day of t, or some days after it. A time that the clock leaves out on that day is an hour
+// beside it.
 func (c clock) on(t time.Time, days int) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day()+days, c.hour, c.minute, 0, 0, t.Location())
 }
@@ -32,8 +33,8 @@ func (c clock) last(now time.Time, zone *time.Location) time.Time {
 	return c.on(now, -1)
 }
 
-// hours are quiet hours of each day: from one moment to another, not a comparison of wall clocks, so that a night in which the
-// clock is changed has them once.
+// hours are quiet hours of each day: from one moment to another, not a comparison of wall clocks, so that a night in
+// which the clock is changed has them once.
 type hours struct {
 	from, to clock
 	zone     *time.Location
@@ -68,8 +69,8 @@ func (h *hours) at(now time.Time) (until time.Time, quiet bool) {
 	now = now.In(h.zone)
 	for back := range 2 {
 		began := h.from.on(now, -back)
-		// Which day it ends on, the clocks say: the moment of a beginning that is left out may lie after an end of the same day, and
-		// then that day has none.
+		// Which day it ends on, the clocks say: the moment of a beginning that is left out may lie after an end of the
+		// same day, and then that day has none.
 		days := -back
 		if h.to.hour*60+h.to.minute <= h.from.hour*60+h.from.minute {
 			days++

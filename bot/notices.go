@@ -19,9 +19,9 @@ import (
 )
 
 // notices follows the engine's events and says what people must hear. An event becomes a row in the same transaction
-// that moves the cursor past it; the row is claimed before it is said, and marked when a server took the line. So a notice
-// is said at least once, whatever dies; where nobody can know whether it was said already, it says so; and an outage of
-// one network delays nobody else.
+// that moves the cursor past it; the row is claimed before it is said, and marked when a server took the line. So a
+// notice is said at least once, whatever dies; where nobody can know whether it was said already, it says so; and an
+// outage of one network delays nobody else.
 type notices struct {
 	b *Bot
 
@@ -73,7 +73,8 @@ func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Pers
 const rerouteAfter = 3 * time.Minute
 
 // reroute moves what could not be said for a while, because the network, the place or the nick is gone, to where the
-// asker spoke last, and what was for everybody in a channel that is no longer in the configuration to the first that is.
+// asker spoke last, and what was for everybody in a channel that is no longer in the configuration to the first that
+// is.
 func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	names := make([]any, 0, len(n.b.Frontends)+2)
 	marks := ""
@@ -102,8 +103,8 @@ func (n *notices) reroute(ctx context.Context) (moved bool, err error) {
 	return moved, err
 }
 
-// publish moves what is for everybody, and for a channel that is not there any more. Where it goes it is told as what is new
-// there is: in quiet hours it waits for their end, and once.
+// publish moves what is for everybody, and for a channel that is not there any more. Where it goes it is told as what
+// is new there is: in quiet hours it waits for their end, and once.
 func (n *notices) publish(ctx context.Context, tx store.Tx, now time.Time) (moved bool, err error) {
 	to, ok := n.public()
 	if !ok {
@@ -216,8 +217,8 @@ func (n *notices) collectAll(ctx context.Context) {
 	}
 }
 
-// oneLine is how long a notice with an address may be: IRC cuts a line with its place and a nick at 400 bytes, and half an
-// address leads nowhere.
+// oneLine is how long a notice with an address may be: IRC cuts a line with its place and a nick at 400 bytes, and half
+// an address leads nowhere.
 const oneLine = 320
 
 // withAddress has a notice end with the page of what it tells of; a line that would become two is not made longer.
@@ -269,7 +270,8 @@ func (n *notices) collectChecks(ctx context.Context) (more bool, err error) {
 	})
 }
 
-// placeOf gives where a check's notice is said: a person's seat, a channel, or what is for everybody when those are not known.
+// placeOf gives where a check's notice is said: a person's seat, a channel, or what is for everybody when those are not
+// known.
 func (n *notices) placeOf(ctx context.Context, x checks.Notice) (origin, bool) {
 	if x.Person != "" {
 		var o origin

@@ -26,8 +26,8 @@ const (
 	droppedFor = 7 * 24 * time.Hour
 )
 
-// postman sends what waits for webhooks and mails. It is one server's, and belongs to one goroutine, but for what is carried to
-// each receiver.
+// postman sends what waits for webhooks and mails. It is one server's, and belongs to one goroutine, but for what is
+// carried to each receiver.
 type postman struct {
 	n      *notices
 	routes *[]route // of the last round
@@ -251,7 +251,8 @@ func (p *postman) send(ctx context.Context, to *route, l letter) error {
 	return to.via.Send(ctx, post.Message{ID: x.ID, At: x.At, Body: []byte(l.body), Subject: Split("["+p.n.b.Name+"] "+plain.Line(l.line), 150)[0], Text: text})
 }
 
-// failed notes that a letter was not taken. A receiver that is away is left alone for a while; so is a letter that is refused.
+// failed notes that a letter was not taken. A receiver that is away is left alone for a while; so is a letter that is
+// refused.
 func (p *postman) failed(ctx context.Context, to *route, l letter, why error) error {
 	next := int64(0)
 	first := l.tries == 0
@@ -303,8 +304,8 @@ func (b *Bot) NoticesDropped() float64 {
 	return b.number("SELECT count(*) FROM notices WHERE dropped = 1 AND sent > ?", time.Now().Add(-droppedFor).UnixMilli())
 }
 
-// NoticesLate gives for how many seconds the oldest has waited for a webhook or a mail that failed already; 0: none has, -1:
-// the database does not answer.
+// NoticesLate gives for how many seconds the oldest has waited for a webhook or a mail that failed already; 0: none
+// has, -1: the database does not answer.
 func (b *Bot) NoticesLate() float64 {
 	args, marks := []any{byHook, byMail}, "''"
 	for _, r := range *b.notices.routes.Load() { // nobody is late who is in no route any more

@@ -166,8 +166,8 @@ func (s *sender) until(what string, ok func() bool) {
 	}
 }
 
-// TestAReceiverThatIsAway: it is told in order when it is back, with the ids of the first tries; nobody else waits for it; and a
-// place that two routes name hears each once.
+// TestAReceiverThatIsAway: it is told in order when it is back, with the ids of the first tries; nobody else waits for
+// it; and a place that two routes name hears each once.
 func TestAReceiverThatIsAway(t *testing.T) {
 	away, there := newReceiver(t), newReceiver(t)
 	away.answers(func(bot.Told) int { return 503 })

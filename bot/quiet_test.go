@@ -122,7 +122,8 @@ func TestAThreadHasTheQuietHoursOfItsRoom(t *testing.T) {
 	})
 }
 
-// TestWhatMovesIsQuietThere: a channel that is not there any more gives its notices to another, which has hours of its own.
+// TestWhatMovesIsQuietThere: a channel that is not there any more gives its notices to another, which has hours of its
+// own.
 func TestWhatMovesIsQuietThere(t *testing.T) {
 	night(t, bot.Routes{{To: "#ops", Quiet: "22:00–00:20"}}, func(t *testing.T, p *picky, b *bot.Bot) {
 		p.mu.Lock()

@@ -7,9 +7,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Restored is for a record that comes from a backup: what waited to be said then was said by whoever went on from there,
-// or is old by now, and is not said again. It gives those lines, for the log. Events up to now are not collected any
-// more; those that come later are.
+// Restored is for a record that comes from a backup: what waited to be said then was said by whoever went on from
+// there, or is old by now, and is not said again. It gives those lines, for the log. Events up to now are not collected
+// any more; those that come later are.
 func (b *Bot) Restored(ctx context.Context, tx store.Tx) (unsaid []string, err error) {
 	unsaid, err = store.Collect(ctx, tx, func(row store.Row) (line string, err error) { return line, row.Scan(&line) },
 		"SELECT line FROM notices WHERE sent <= 0 ORDER BY id")
@@ -28,8 +28,8 @@ func (b *Bot) Restored(ctx context.Context, tx store.Tx) (unsaid []string, err e
 	return unsaid, nil
 }
 
-// MayHaveSaid is for a record that may lack its last moments: what is to be said, and what is about to be, may have been said
-// by whoever did so on the record that is gone. It is said, as perhaps for the second time.
+// MayHaveSaid is for a record that may lack its last moments: what is to be said, and what is about to be, may have
+// been said by whoever did so on the record that is gone. It is said, as perhaps for the second time.
 func (b *Bot) MayHaveSaid(ctx context.Context) error {
 	for more := true; more; {
 		var err error

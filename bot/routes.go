@@ -200,7 +200,8 @@ func (r *route) target(wrong *mistake.List, key string, c Route, rooms []Room, c
 	return true
 }
 
-// hook makes a route go to a URL. What is stored and logged of that is its host, with what tells it from others of that host.
+// hook makes a route go to a URL. What is stored and logged of that is its host, with what tells it from others of that
+// host.
 func (r *route) hook(wrong *mistake.List, key string, c Route) {
 	h, err := post.NewHook(c.To, c.Secret, c.CA)
 	for _, o := range mistake.All(err, "") {

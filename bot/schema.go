@@ -25,17 +25,20 @@ func Migrations(postgres bool) []store.Migration {
 		`CREATE INDEX notices_quiet ON notices (frontend, place) WHERE sent = -1`,
 		`CREATE INDEX notices_dropped ON notices (sent) WHERE dropped = 1`,
 	)}, {Name: "bot/5-buttons", Stmts: []string{
-		// Where buttons stand that decide an approval; approval 0: an older program posted them. settled is when they were taken away.
+		// Where buttons stand that decide an approval; approval 0: an older program posted them. settled is when they
+		// were taken away.
 		`CREATE TABLE buttons (id {{id}}, frontend TEXT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, approval BIGINT NOT NULL, settled BIGINT NOT NULL DEFAULT 0, UNIQUE (frontend, at))`,
 		`CREATE INDEX buttons_unsettled ON buttons (frontend, id) WHERE settled = 0`,
 	}}, {Name: "bot/6-tallies", Stmts: []string{
-		// Where the lines stand that tell how far a cluster is; at "": one was about to be posted. over is when the cluster came to rest.
+		// Where the lines stand that tell how far a cluster is; at "": one was about to be posted. over is when the
+		// cluster came to rest.
 		`CREATE TABLE tallies (id {{id}}, frontend TEXT NOT NULL, cluster BIGINT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL, over BIGINT NOT NULL, UNIQUE (frontend, cluster))`,
 		`CREATE INDEX tallies_open ON tallies (frontend, cluster) WHERE over = 0`,
 	}}, {Name: "bot/7-sources", Stmts: withSource(postgres)}}
 }
 
-// withSource has a notice say what its event is one of: "" of a run, or one of the sources below. The sign of the number said so before.
+// withSource has a notice say what its event is one of: "" of a run, or one of the sources below. The sign of the
+// number said so before.
 func withSource(postgres bool) []string {
 	const (
 		source = `CASE WHEN event >= 0 THEN '' WHEN route LIKE 'folded %' THEN 'quiet' WHEN route LIKE 'summary %' THEN 'summary' ELSE 'checks' END`
@@ -68,8 +71,9 @@ const (
 	sourceSummary = "summary" // the second in which it was due
 )
 
-// oncePerRoute has an event be told once to each route, and not once. Route "" is where the run was asked. SQLite cannot take
-// a constraint out of a table: it is made once more. An older server goes on with either, for it names its columns.
+// oncePerRoute has an event be told once to each route, and not once. Route "" is where the run was asked. SQLite
+// cannot take a constraint out of a table: it is made once more. An older server goes on with either, for it names its
+// columns.
 func oncePerRoute(postgres bool) []string {
 	if postgres {
 		return []string{

@@ -68,8 +68,8 @@ func TestOldNoticesStay(t *testing.T) {
 	}
 }
 
-// The sign of an event's number said what a notice is of; a column does, and an old record opens with all it had, what waits
-// included. An older server that goes on beside us still writes its own way.
+// The sign of an event's number said what a notice is of; a column does, and an old record opens with all it had, what
+// waits included. An older server that goes on beside us still writes its own way.
 func TestOldNoticesSayWhatTheyAreOf(t *testing.T) {
 	pg, err := real.StartPostgres(t.Context())
 	if err != nil {

@@ -43,7 +43,8 @@ func (b *Bot) setSpeaks(frontend string, yes bool) {
 	b.speaking[frontend] = yes
 }
 
-// Speaks reports whether this node is the one that speaks on a network. Of several nodes one does, and only that has a link.
+// Speaks reports whether this node is the one that speaks on a network. Of several nodes one does, and only that has a
+// link.
 func (b *Bot) Speaks(frontend string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +58,8 @@ func (b *Bot) forget(f Frontend) {
 	clear(b.notices.seats) // other nodes have noted others meanwhile
 }
 
-// serveFrontend has the link and says what waits. It returns the frontend's error; ErrYield when it has no link and another node
-// lives that may have one.
+// serveFrontend has the link and says what waits. It returns the frontend's error; ErrYield when it has no link and
+// another node lives that may have one.
 func (b *Bot) serveFrontend(ctx context.Context, f Frontend) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	var wg guard.Group

@@ -13,12 +13,13 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A large cluster is told as one. Where a network can change what was posted, there is one line more in the room where it was
-// asked for, which is changed as its hosts become ready: people see how far it is, and are not disturbed. Where that line stands is on
-// record, so that it is right in the end, after a restart too. It is no notice: what went wrong, and that all are ready, is told by
-// lines of their own.
+// A large cluster is told as one. Where a network can change what was posted, there is one line more in the room where
+// it was asked for, which is changed as its hosts become ready: people see how far it is, and are not disturbed. Where
+// that line stands is on record, so that it is right in the end, after a restart too. It is no notice: what went wrong,
+// and that all are ready, is told by lines of their own.
 
-// Editor is a Frontend that can change what it posted. Its Deliver tells Choices.Shown where a line stands, also without buttons.
+// Editor is a Frontend that can change what it posted. Its Deliver tells Choices.Shown where a line stands, also
+// without buttons.
 type Editor interface {
 	// Edit has a post say something else. It may be done again. The error wraps ErrRefused when it will never be done.
 	Edit(ctx context.Context, p Post, line string) error
@@ -108,8 +109,8 @@ func first(list []pipeline.Cluster) int64 {
 	return list[0].ID
 }
 
-// begin posts the line of a cluster that was asked for in a room of this frontend. Its row is there before it, so that whoever comes
-// after us knows that there may be one.
+// begin posts the line of a cluster that was asked for in a room of this frontend. Its row is there before it, so that
+// whoever comes after us knows that there may be one.
 func (t *tallier) begin(ctx context.Context, c pipeline.Cluster, again bool) error {
 	line := command.Tally(c)
 	o, ok := parseOrigin(c.Runs[0].Origin)

@@ -66,8 +66,8 @@ func (b *board) has(line string) bool {
 	return slices.Contains(b.lines, line)
 }
 
-// farm deploys a cluster whose hosts take ten seconds each, one after the other, and runs a bot beside it, on which restart starts
-// another one on the same record.
+// farm deploys a cluster whose hosts take ten seconds each, one after the other, and runs a bot beside it, on which
+// restart starts another one on the same record.
 func farm(t *testing.T, hosts int, origin string, f func(t *testing.T, x *board, b *bot.Bot, restart func())) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &board{}
@@ -124,7 +124,8 @@ func farm(t *testing.T, hosts int, origin string, f func(t *testing.T, x *board,
 	})
 }
 
-// TestALargeClusterHasALineThatChanges in the room where it was asked for, over a restart of the bot too, and no more lines for that.
+// TestALargeClusterHasALineThatChanges in the room where it was asked for, over a restart of the bot too, and no more
+// lines for that.
 func TestALargeClusterHasALineThatChanges(t *testing.T) {
 	farm(t, 5, "picky\x1f#ops/171.1\x1falice\x1falice", func(t *testing.T, x *board, _ *bot.Bot, restart func()) {
 		time.Sleep(17 * time.Second)

@@ -6,8 +6,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/cafile"
 )
 
-// ServerTLS gives the TLS configuration of a frontend: the server's certificate must be for name, and by the authorities
-// in a PEM file, or by those of the system for "". key is how the configuration calls that file.
+// ServerTLS gives the TLS configuration of a frontend: the server's certificate must be for name, and by the
+// authorities in a PEM file, or by those of the system for "". key is how the configuration calls that file.
 func ServerTLS(name, ca, key string) (*tls.Config, error) {
 	pool, err := cafile.Pool(key, ca)
 	if err != nil {

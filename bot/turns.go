@@ -94,7 +94,8 @@ func (t *Turns[T]) Next(ctx context.Context) (item T, err error) {
 	return item, err
 }
 
-// Take is Next for several who take at once: until done, nobody gets another item of the same place, so that they keep their order.
+// Take is Next for several who take at once: until done, nobody gets another item of the same place, so that they keep
+// their order.
 func (t *Turns[T]) Take(ctx context.Context) (item T, done func(), err error) {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -105,7 +105,8 @@ func hostDown(st *Standing, a model.Alive) bool {
 	return st.Status == model.Critical || a.By == model.BySSH && st.Status != model.OK
 }
 
-// sshOnly makes the failure of SSH one of the check alone, where something else says whether the host is up. mu is held.
+// sshOnly makes the failure of SSH one of the check alone, where something else says whether the host is up. mu is
+// held.
 func (m *Monitor) sshOnly(f *finished, h *host) {
 	if f.p.Task == model.HostAnswers || h.by.By == model.BySSH || !f.out.unreachable {
 		return

@@ -31,7 +31,8 @@ func TestPings(t *testing.T) {
 	}
 }
 
-// inside runs the test again in a network of its own, as root of that, or as nobody. It reports whether this is that run.
+// inside runs the test again in a network of its own, as root of that, or as nobody. It reports whether this is that
+// run.
 func inside(t *testing.T, asRoot bool) bool {
 	t.Helper()
 	const mark = "JARVIS_TEST_INSIDE"

@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// BenchmarkNodesRecord asks what one PostgreSQL takes of many nodes' results, and what a node pays for knowing all checks: the figures
-// are in docs/design/performance.md.
+// BenchmarkNodesRecord asks what one PostgreSQL takes of many nodes' results, and what a node pays for knowing all
+// checks: the figures are in docs/design/performance.md.
 func BenchmarkNodesRecord(b *testing.B) {
 	for range b.N {
 		benchNodesRecord(b)

@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// BenchmarkRecord asks a record of ten million results, while 10,000 checks a minute write, and then while retention takes
-// the oldest million away: docs/design/performance.md has the figures.
+// BenchmarkRecord asks a record of ten million results, while 10,000 checks a minute write, and then while retention
+// takes the oldest million away: docs/design/performance.md has the figures.
 func BenchmarkRecord(b *testing.B) {
 	for range b.N {
 		benchRecord(b)

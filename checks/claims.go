@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// claims is which node has each part, on record: it owns the table check_shares. It needs a record that nodes share, and a clock.
+// claims is which node has each part, on record: it owns the table check_shares. It needs a record that nodes share,
+// and a clock.
 type claims struct{ tools }
 
 const sharesGate = 0x6a617276_7301 // held while parts change hands

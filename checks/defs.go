@@ -42,8 +42,8 @@ func (e *NoCheckError) Error() string {
 	return fmt.Sprintf("there is no check %s", e.Key)
 }
 
-// definitions is what is declared: in files, and by the API, which has the table check_defs. It owns the table, and that one after the
-// other is made. It needs the record, the configuration, and who has what is declared count.
+// definitions is what is declared: in files, and by the API, which has the table check_defs. It owns the table, and
+// that one after the other is made. It needs the record, the configuration, and who has what is declared count.
 type definitions struct {
 	tools
 	conf  func() *model.Config
@@ -52,8 +52,8 @@ type definitions struct {
 	one   sync.Mutex                  // one is made or removed at a time; taken before every other
 }
 
-// declared gives what files and the API declare together, and what the API has made that is not right beside the files: that
-// is left out, or a task that has gone from a file would keep the server from starting.
+// declared gives what files and the API declare together, and what the API has made that is not right beside the files:
+// that is left out, or a task that has gone from a file would keep the server from starting.
 func (d *definitions) declared(ctx context.Context, files *model.Defs) (all *model.Defs, left []model.Definition, err error) {
 	made, err := d.made(ctx)
 	if err != nil {
@@ -132,8 +132,8 @@ func (d *definitions) list(ctx context.Context, kind string) ([]model.Definition
 	return out, nil
 }
 
-// define makes or changes a definition. It counts when define returns. The error wraps ErrInvalid or ErrInFile when it is
-// the caller's.
+// define makes or changes a definition. It counts when define returns. The error wraps ErrInvalid or ErrInFile when it
+// is the caller's.
 func (d *definitions) define(ctx context.Context, x model.Definition) error {
 	if !model.IsName(x.Name) {
 		return fmt.Errorf("%w: %q is no name; it is of letters, digits, dots, dashes and underscores", model.ErrInvalid, x.Name)
@@ -170,8 +170,8 @@ func (d *definitions) remove(ctx context.Context, kind, name string) error {
 	})
 }
 
-// redefine tries what all would be with another (nil: nothing) in the place of what has its name, writes it, and has it count. What
-// was left out before does not stand in its way.
+// redefine tries what all would be with another (nil: nothing) in the place of what has its name, writes it, and has it
+// count. What was left out before does not stand in its way.
 func (d *definitions) redefine(ctx context.Context, kind, name string, to *model.Definition, write func(store.Tx) error) error {
 	d.one.Lock()
 	defer d.one.Unlock()
@@ -244,8 +244,8 @@ func (m *Monitor) Definitions(ctx context.Context, kind string) ([]model.Definit
 	return m.defs.list(ctx, kind)
 }
 
-// Define makes or changes a definition. It counts when Define returns. The error wraps ErrInvalid or ErrInFile when it is
-// the caller's.
+// Define makes or changes a definition. It counts when Define returns. The error wraps ErrInvalid or ErrInFile when it
+// is the caller's.
 func (m *Monitor) Define(ctx context.Context, d model.Definition) error { return m.defs.define(ctx, d) }
 
 // Remove takes a definition away, unless something needs it.

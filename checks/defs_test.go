@@ -12,7 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// What the API has made and is no longer right beside the files is left out: the server starts, says it, and it can be changed.
+// What the API has made and is no longer right beside the files is left out: the server starts, says it, and it can be
+// changed.
 func TestADefinitionWhoseTaskIsGone(t *testing.T) {
 	bubble(t, `
 tasks:
@@ -91,7 +92,8 @@ func TestForgetWithoutChecks(t *testing.T) {
 	}
 }
 
-// Definitions by themselves: what is right beside the others is written, made to count, and told; what is not leaves all as it is.
+// Definitions by themselves: what is right beside the others is written, made to count, and told; what is not leaves
+// all as it is.
 func TestDefinitionsAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "checks.yaml")
 	if err := os.WriteFile(file, []byte("tasks: [{name: disk, command: x}]\n"), 0o600); err != nil {
@@ -143,7 +145,8 @@ func TestDefinitionsAlone(t *testing.T) {
 	}
 }
 
-// TestNamesThatNothingHas: a running server tells them with file and line, as long as the record has nothing of that name.
+// TestNamesThatNothingHas: a running server tells them with file and line, as long as the record has nothing of that
+// name.
 func TestNamesThatNothingHas(t *testing.T) {
 	bubble(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\ncontacts: [{name: ops, channel: \"#ops\"}]\nactions:\n  - name: tell\n    notify: [ops]\n    tasks: [disc, load]\n    hosts: [\"@wb\"]\n", func(t *testing.T, g *ground) {
 		got := strings.Join(g.Stats(t.Context()).Warnings, "\n")

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// deployments is on which hosts a run of the engine works, and has just ended: nothing is told of those. It owns what was seen of the
-// runs; who has it says what goes on now. It needs nothing.
+// deployments is on which hosts a run of the engine works, and has just ended: nothing is told of those. It owns what
+// was seen of the runs; who has it says what goes on now. It needs nothing.
 type deployments struct {
 	mu    sync.Mutex // taken behind every other
 	hosts map[string]quiet

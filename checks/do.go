@@ -14,8 +14,8 @@ import (
 
 const actAtOnce = 8
 
-// doer does the rows of the outbox that are to be done: commands of the bot, and webhooks. It has no state: what is done stands on
-// record. It needs what is declared, who takes commands, and which rows of runs may be done.
+// doer does the rows of the outbox that are to be done: commands of the bot, and webhooks. It has no state: what is
+// done stands on record. It needs what is declared, who takes commands, and which rows of runs may be done.
 type doer struct {
 	box     *outbox
 	catalog func() *model.Catalog

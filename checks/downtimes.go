@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Downtime is a time in which nothing is told of some checks. They run all the same. One that comes again and again has the name of its
-// definition, and no number.
+// Downtime is a time in which nothing is told of some checks. They run all the same. One that comes again and again has
+// the name of its definition, and no number.
 type Downtime struct {
 	ID    int64     `json:"id"`
 	Name  string    `json:"name,omitempty"`
@@ -33,8 +33,8 @@ func (d *Downtime) covers(k model.Key, now time.Time) bool {
 	return !now.Before(d.From) && now.Before(d.Until) && model.Match(d.Host, k.Host) && model.Match(d.Task, k.Task)
 }
 
-// downtimes is when people want to hear nothing of some checks. It owns the table check_downtimes, and what of it counts here. It needs
-// the record and a clock.
+// downtimes is when people want to hear nothing of some checks. It owns the table check_downtimes, and what of it
+// counts here. It needs the record and a clock.
 type downtimes struct {
 	tools
 	tell func() // other nodes are to read them again

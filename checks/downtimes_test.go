@@ -10,7 +10,8 @@ import (
 
 const diskProblem = "disk is CRITICAL on loki: full. `check show disk on loki`"
 
-// A downtime that was announced holds when its time comes, whatever was restarted before; what is wrong after it is told.
+// A downtime that was announced holds when its time comes, whatever was restarted before; what is wrong after it is
+// told.
 func TestAPlannedDowntime(t *testing.T) {
 	bubble(t, simple, func(t *testing.T, g *ground) {
 		time.Sleep(time.Minute)
@@ -79,7 +80,8 @@ downtimes: [{name: nightly, hosts: ["lo*"], tasks: [disk], period: backup, becau
 	})
 }
 
-// Downtimes by themselves: what is begun counts at once and after a new start, what is ended does not, and others are told.
+// Downtimes by themselves: what is begun counts at once and after a new start, what is ended does not, and others are
+// told.
 func TestDowntimesAlone(t *testing.T) {
 	told := 0
 	d := downtimes{tell: func() { told++ }}

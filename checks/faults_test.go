@@ -10,7 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// TestTheDatabaseIsLocked has somebody hold the database: checks run once, wait with their results, and go on when it is free.
+// TestTheDatabaseIsLocked has somebody hold the database: checks run once, wait with their results, and go on when it
+// is free.
 func TestTheDatabaseIsLocked(t *testing.T) {
 	g := newGround(t, `
 tasks: [{name: disk, command: x, schedule: "@every 1s"}]

@@ -389,8 +389,8 @@ host_tasks: [{tasks: [disk], hosts: [web.example.org]}]
 	}
 }
 
-// What is old goes, the newest of each check stay as far as they may, and a check that is no longer declared goes with its last
-// result.
+// What is old goes, the newest of each check stay as far as they may, and a check that is no longer declared goes with
+// its last result.
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGround(t, "tasks: [{name: disk, command: x, schedule: '@every 1m'}, {name: often, command: x, schedule: '@every 10s'}]\nhost_tasks: [{tasks: ['*'], hosts: [loki]}]\n")

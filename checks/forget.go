@@ -117,7 +117,8 @@ func (m *Monitor) forgetPairs(ctx context.Context) error {
 	return nil
 }
 
-// forgetCount takes away what a check has beyond keep.count; each round looks at a part of the checks, and at all in an hour.
+// forgetCount takes away what a check has beyond keep.count; each round looks at a part of the checks, and at all in an
+// hour.
 func (m *Monitor) forgetCount(ctx context.Context, rolled int64, next *int) error {
 	if m.conf().Keep.Count <= 0 {
 		return nil

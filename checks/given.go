@@ -20,8 +20,8 @@ type Given struct {
 	Output string        // as a plugin prints it
 	Perf   string        // performance data that Output does not have
 	At     time.Time     // when it was so; zero: now
-	// ID of the delivery: with the same one a result of a check counts once, however often it comes. "": it counts each time. Hash is of
-	// what was delivered.
+	// ID of the delivery: with the same one a result of a check counts once, however often it comes. "": it counts each
+	// time. Hash is of what was delivered.
 	ID, Hash string
 }
 
@@ -48,8 +48,8 @@ var errGiven = errors.New("it was delivered before")
 // oldestGiven is how old a delivered result may be: results stand in the order of their time.
 const oldestGiven = lateResults
 
-// Give takes a result that was delivered, at any node, and gives the check as it stands then. It is on record when Give returns. again:
-// it was taken before, and counts once. An error that wraps model.ErrInvalid is the caller's.
+// Give takes a result that was delivered, at any node, and gives the check as it stands then. It is on record when Give
+// returns. again: it was taken before, and counts once. An error that wraps model.ErrInvalid is the caller's.
 func (m *Monitor) Give(ctx context.Context, g Given) (v View, again bool, err error) {
 	if err := m.give(ctx, &g); errors.Is(err, errGiven) {
 		again = true
@@ -128,8 +128,8 @@ func (m *Monitor) settleGiven(g *Given) (settled, error) {
 	return s, nil
 }
 
-// tooLate says why a result of some time is no news: it counts no more, or what came after it is on record. It would end a problem that
-// was found since, or begin one that is over.
+// tooLate says why a result of some time is no news: it counts no more, or what came after it is on record. It would
+// end a problem that was found since, or begin one that is over.
 func (p *pair) tooLate(at, now time.Time) error {
 	last := p.stand.At
 	switch fresh := p.Def.Fresh; {
@@ -175,11 +175,12 @@ func (p *pair) hear(f *finished) judged {
 	return j
 }
 
-// id gives that under which a delivery is on record: one of another check is another one. Older ones stand there by their ID alone,
-// which never begins with a slash.
+// id gives that under which a delivery is on record: one of another check is another one. Older ones stand there by
+// their ID alone, which never begins with a slash.
 func (g *Given) id() string { return "/" + g.Host + "/" + g.Task + "/" + g.ID }
 
-// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one of the check had its ID.
+// givenBefore gives errGiven when a delivery was taken before, and ErrOtherGiven when another one of the check had its
+// ID.
 func givenBefore(ctx context.Context, db store.Querier, g *Given) error {
 	if g.ID == "" {
 		return nil

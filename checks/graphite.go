@@ -20,8 +20,8 @@ const (
 	graphiteChunk  = 5000             // results in one go
 )
 
-// graphites follows the results, and sends their performance data to each Graphite that an action names, from where it was
-// last. What a server took and did not store when it died is lost to it; the record has it.
+// graphites follows the results, and sends their performance data to each Graphite that an action names, from where it
+// was last. What a server took and did not store when it died is lost to it; the record has it.
 func (m *Monitor) graphites(ctx context.Context) {
 	t := time.NewTicker(graphitePeriod)
 	defer t.Stop()

@@ -19,7 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// ground is a Monitor whose hosts are functions of the test. It lives in a bubble of testing/synctest: an hour takes no time.
+// ground is a Monitor whose hosts are functions of the test. It lives in a bubble of testing/synctest: an hour takes no
+// time.
 
 type ground struct {
 	*Monitor

@@ -12,9 +12,10 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// ledger is what was found, on record: how each pair stands, its results, and what is summed up of them. It owns the tables check_pairs,
-// check_results, check_metrics, check_spans and check_marks, when it was noted last that this server works, and what others wrote that was
-// not read. It needs the record and a clock. Monitor.commit lets in one at a time who writes states, or reads what changed.
+// ledger is what was found, on record: how each pair stands, its results, and what is summed up of them. It owns the
+// tables check_pairs, check_results, check_metrics, check_spans and check_marks, when it was noted last that this
+// server works, and what others wrote that was not read. It needs the record and a clock. Monitor.commit lets in one at
+// a time who writes states, or reads what changed.
 type ledger struct {
 	tools
 	shared bool // with other nodes
@@ -96,8 +97,8 @@ func (l *ledger) statesOf(ctx context.Context, ids []int64) ([]state, error) {
 	return l.states(ctx, "WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
 }
 
-// changes gives the states that other nodes wrote since it was called last. What a transaction wrote that is not over now has a higher
-// number than the oldest of those, and is read next time.
+// changes gives the states that other nodes wrote since it was called last. What a transaction wrote that is not over
+// now has a higher number than the oldest of those, and is read next time.
 func (l *ledger) changes(ctx context.Context) ([]state, error) {
 	var from int64
 	if err := l.db.QueryRow(ctx, "SELECT txid_snapshot_xmin(txid_current_snapshot())").Scan(&from); err != nil {

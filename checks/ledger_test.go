@@ -46,7 +46,8 @@ func ledgers(t *testing.T, f func(t *testing.T, l *ledger)) {
 	}
 }
 
-// A batch is written whole, or not at all: when one of its pairs was changed on record meanwhile, nothing of it stands there.
+// A batch is written whole, or not at all: when one of its pairs was changed on record meanwhile, nothing of it stands
+// there.
 func TestABatchIsWrittenWhole(t *testing.T) {
 	ledgers(t, func(t *testing.T, l *ledger) {
 		ctx := t.Context()

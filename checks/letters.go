@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// letter is what one contact outside of chat is told in one round, as its row of the outbox has it: what `check actions` shows,
-// and all of it.
+// letter is what one contact outside of chat is told in one round, as its row of the outbox has it: what `check
+// actions` shows, and all of it.
 type letter struct {
 	Event
 	Contact string  `json:"contact"`
@@ -64,8 +64,8 @@ func (h *hearing) letter(ctx context.Context, tx store.Tx, now int64) error {
 	return nil
 }
 
-// follow finds the letters that this one belongs to, and gives the problems that it is the first to tell of. A problem that is over
-// needs its thread no more.
+// follow finds the letters that this one belongs to, and gives the problems that it is the first to tell of. A problem
+// that is over needs its thread no more.
 func (l *letter) follow(ctx context.Context, tx store.Tx) (opens []Event, err error) {
 	for _, e := range l.Events {
 		if e.Bad.IsZero() {

@@ -48,7 +48,8 @@ func (g *ground) until(what string, ok func() bool) {
 	}
 }
 
-// A contact is told by mail at a real server: in one thread for each problem, and again when nobody knows whether it was taken.
+// A contact is told by mail at a real server: in one thread for each problem, and again when nobody knows whether it
+// was taken.
 func TestContactsByMail(t *testing.T) {
 	s, err := real.StartSMTP(t.Context())
 	if err != nil {
@@ -126,7 +127,8 @@ func TestContactsByMail(t *testing.T) {
 	}
 }
 
-// While a mail server takes none, the letters of a contact wait for one another: nobody reads of an end before the beginning.
+// While a mail server takes none, the letters of a contact wait for one another: nobody reads of an end before the
+// beginning.
 func TestLettersComeInOrder(t *testing.T) {
 	s, err := real.StartSMTP(t.Context())
 	if err != nil {
@@ -241,7 +243,8 @@ contacts: [{name: alice, mail: alice@example.org}, {name: ops, channel: "#ops"}]
 	})
 }
 
-// A program of this server is told by its environment and on stdin; what it could not take comes again with the same id.
+// A program of this server is told by its environment and on stdin; what it could not take comes again with the same
+// id.
 func TestContactsByProgram(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sms")

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// TestEscalationOverNodes: what a listener was told stands with the check, so the node that takes the host over tells nothing twice,
-// and tells the end; and an acknowledgement that any node hears stops it.
+// TestEscalationOverNodes: what a listener was told stands with the check, so the node that takes the host over tells
+// nothing twice, and tells the end; and an acknowledgement that any node hears stops it.
 func TestEscalationOverNodes(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()

@@ -27,8 +27,8 @@ const (
 	MaxListLimit = 10_000
 )
 
-// ListingOf counts views, which are in the order of List, and takes those that are wanted from a place on. after is Next of the page
-// before, or "": what became better or worse meanwhile may come twice, or not at all.
+// ListingOf counts views, which are in the order of List, and takes those that are wanted from a place on. after is
+// Next of the page before, or "": what became better or worse meanwhile may come twice, or not at all.
 func ListingOf(all []View, wanted func(View) bool, limit int, after string) (Listing, error) {
 	l := Listing{Checks: []View{}}
 	from, err := placeOf(after)

@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// Run runs what is due until ctx ends. What runs then is ended on its host, has no result, and is due again at the next start.
+// Run runs what is due until ctx ends. What runs then is ended on its host, has no result, and is due again at the next
+// start.
 func (m *Monitor) Run(ctx context.Context) error {
 	var wg guard.Group
 	for _, l := range []struct {
@@ -304,8 +305,8 @@ func (m *Monitor) reschedule(p *pair) {
 	m.due.wakeFor(p)
 }
 
-// RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result; that of a
-// run which is under way counts.
+// RunNow has a check run now, beside its schedule, wherever it is run. The channel is closed when there is a result;
+// that of a run which is under way counts.
 func (m *Monitor) RunNow(ctx context.Context, k model.Key) (<-chan struct{}, error) {
 	m.mu.Lock()
 	p := m.roster.pair(k)

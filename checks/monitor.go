@@ -55,8 +55,8 @@ type Monitor struct {
 	stats     stats
 	runs      guard.Group
 
-	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is taken
-	// before mu, never after.
+	// commit is held by whoever changes Standings: it computes, writes, and then takes over what is written. It is
+	// taken before mu, never after.
 	commit   sync.Mutex
 	ledger   ledger
 	onRecord onRecord // the hosts of the record
@@ -117,8 +117,8 @@ func (m *Monitor) catalog() *model.Catalog {
 // name gives that of this server, as host_tasks have it.
 func (m *Monitor) name() string { return cmp.Or(m.conf().Node, m.DB.Node().Name) }
 
-// Reload takes another configuration; with an error the one there is stays. What runs goes on, and what a check has seen stays
-// on record.
+// Reload takes another configuration; with an error the one there is stays. What runs goes on, and what a check has
+// seen stays on record.
 func (m *Monitor) Reload(ctx context.Context, cfg model.Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
@@ -175,7 +175,8 @@ func (m *Monitor) Open(ctx context.Context, w World) error {
 	return m.firstRefresh(ctx)
 }
 
-// firstRefresh is refresh at the start: nothing ran before that could run on, so what is not right is left out, and said.
+// firstRefresh is refresh at the start: nothing ran before that could run on, so what is not right is left out, and
+// said.
 func (m *Monitor) firstRefresh(ctx context.Context) error {
 	files, left := m.conf().LoadStart()
 	if err := m.refreshBy(ctx, func() (*model.Defs, error) { return files, nil }); err != nil || len(left) == 0 {

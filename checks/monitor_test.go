@@ -182,7 +182,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A plugin that runs elsewhere may be told in its arguments whom it is about; one that runs on the host itself has them as they are.
+// A plugin that runs elsewhere may be told in its arguments whom it is about; one that runs on the host itself has them
+// as they are.
 func TestArguments(t *testing.T) {
 	env := map[string]string{"JARVIS_HOST": "web1", "JARVIS_ADDRESS": "192.0.2.7"}
 	args := []string{"-H", "$JARVIS_ADDRESS", "-n=$JARVIS_HOST;$HOME"}

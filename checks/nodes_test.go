@@ -223,8 +223,8 @@ func manyConf() model.Config {
 	}}
 }
 
-// TestNobodyRunsACheckTwice: nodes come, drain, die with their line cut and end. No check is run by two at a time, and none
-// by nobody for more than 30 s; no result is counted twice, and what follows is done once.
+// TestNobodyRunsACheckTwice: nodes come, drain, die with their line cut and end. No check is run by two at a time, and
+// none by nobody for more than 30 s; no result is counted twice, and what follows is done once.
 func TestNobodyRunsACheckTwice(t *testing.T) {
 	m := newMany(t, manyConf())
 	a := m.start("a", "")
@@ -292,8 +292,8 @@ func TestNobodyRunsACheckTwice(t *testing.T) {
 	}
 }
 
-// TestAnyNodeTellsAndDoesAll: whatever node is asked knows the results of all, has a check run, acknowledges, silences and defines,
-// and what follows is said and done once.
+// TestAnyNodeTellsAndDoesAll: whatever node is asked knows the results of all, has a check run, acknowledges, silences
+// and defines, and what follows is said and done once.
 func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()
@@ -439,8 +439,8 @@ func TestAnyNodeTellsAndDoesAll(t *testing.T) {
 	m.once()
 }
 
-// TestSilosAndPins: a host of a silo is checked from there alone, one that host_tasks give to a node by that; where nobody is,
-// nobody runs them, and it is said.
+// TestSilosAndPins: a host of a silo is checked from there alone, one that host_tasks give to a node by that; where
+// nobody is, nobody runs them, and it is said.
 func TestSilosAndPins(t *testing.T) {
 	conf := manyConf()
 	conf.Hosts = []model.Host{{Name: "far1", Silo: "moon"}, {Name: "far2", Silo: "moon"}, {Name: "lost", Silo: "mars"}}
@@ -469,8 +469,8 @@ func TestSilosAndPins(t *testing.T) {
 	m.once()
 }
 
-// TestWithoutAWayNothingIsKnown: the line of an agent is cut. Of the hosts behind it nothing is known, so they are neither down nor
-// flapping; they are asked again when there is a way.
+// TestWithoutAWayNothingIsKnown: the line of an agent is cut. Of the hosts behind it nothing is known, so they are
+// neither down nor flapping; they are asked again when there is a way.
 func TestWithoutAWayNothingIsKnown(t *testing.T) {
 	conf := manyConf()
 	conf.Hosts = []model.Host{{Name: "far1", Silo: "moon"}}

@@ -26,8 +26,9 @@ func (m *Monitor) Notices(ctx context.Context, after int64, limit int) ([]Notice
 // NewNotices gives a channel that has something when there are new ones, and what ends that.
 func (m *Monitor) NewNotices() (<-chan struct{}, func()) { return m.notices.follow() }
 
-// notices gathers the rows of the outbox that are to be said, and makes lines for people and letters of them, in one transaction for
-// each round. It owns the table check_notices, and who follows it. It needs what is declared, and how long a row waits for company.
+// notices gathers the rows of the outbox that are to be said, and makes lines for people and letters of them, in one
+// transaction for each round. It owns the table check_notices, and who follows it. It needs what is declared, and how
+// long a row waits for company.
 type notices struct {
 	box     *outbox
 	news    fan

@@ -18,8 +18,9 @@ type waiting struct {
 	next    time.Time // when it is to be tried; zero: at once
 }
 
-// letterOrder says which letter is sent next: each contact has one under way, and its letters go in the order in which they were
-// made, so that nobody reads of an end before the beginning. One that its receiver refuses, and no other, is passed by those behind it.
+// letterOrder says which letter is sent next: each contact has one under way, and its letters go in the order in which
+// they were made, so that nobody reads of an end before the beginning. One that its receiver refuses, and no other, is
+// passed by those behind it.
 type letterOrder struct {
 	mu   sync.Mutex
 	busy map[string]bool // contacts to which one is under way
@@ -31,8 +32,9 @@ func newLetterOrder() *letterOrder {
 	return &letterOrder{busy: map[string]bool{}, refused: map[int64]bool{}}
 }
 
-// begin gives the letters that are to be sent now, one for each contact, of those that read gives, in order. A contact that was busy
-// when the reading began waits for the next one: its letter may have been read as open, and be sent by now.
+// begin gives the letters that are to be sent now, one for each contact, of those that read gives, in order. A contact
+// that was busy when the reading began waits for the next one: its letter may have been read as open, and be sent by
+// now.
 func (o *letterOrder) begin(now time.Time, read func() ([]waiting, error)) (out []waiting, err error) {
 	o.mu.Lock()
 	was := maps.Clone(o.busy)
@@ -84,7 +86,8 @@ func (o *letterOrder) end(w waiting, err error) {
 	}
 }
 
-// openLetters gives all letters that are not sent, in the order in which they were made. known has whom each is to: that is read once.
+// openLetters gives all letters that are not sent, in the order in which they were made. known has whom each is to:
+// that is read once.
 func (o *outbox) openLetters(ctx context.Context, known map[int64]string) ([]waiting, error) {
 	list, err := store.Collect(ctx, o.db, func(row store.Row) (w waiting, err error) {
 		var next int64

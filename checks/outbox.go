@@ -14,9 +14,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// outbox is what follows on results and stands on record: each row is done at least once, and again until it is taken or given up. It
-// owns the table check_outbox, the channels that say that something is there, and which rows of runs are under way here. It needs the
-// record and a clock; what a row asks for is done by who reads it.
+// outbox is what follows on results and stands on record: each row is done at least once, and again until it is taken
+// or given up. It owns the table check_outbox, the channels that say that something is there, and which rows of runs
+// are under way here. It needs the record and a clock; what a row asks for is done by who reads it.
 type outbox struct {
 	tools
 	acts  chan struct{} // something is to be done

@@ -57,8 +57,8 @@ func (o *outbox) acted(ctx context.Context, limit int) ([]Done, error) {
 	return out, rows.Err()
 }
 
-// Restored is for a record that comes from a backup: an action that was to be done then was done by whoever went on from
-// there, or would come too late, and is not done. It gives how many there were.
+// Restored is for a record that comes from a backup: an action that was to be done then was done by whoever went on
+// from there, or would come too late, and is not done. It gives how many there were.
 func (m *Monitor) Restored(ctx context.Context, tx store.Tx) (int64, error) {
 	return m.outbox.restored(ctx, tx, m.now())
 }

@@ -69,7 +69,8 @@ func (o *outbox) opens(t *testing.T, kind string) (out []string) {
 
 const anEvent = `{"task":"disk","host":"loki","on":"problem","status":2,"line":"full"}`
 
-// A row is tried until it is taken, later each time, and given up after a day; one for what is no longer declared at once.
+// A row is tried until it is taken, later each time, and given up after a day; one for what is no longer declared at
+// once.
 func TestTheOutboxTriesUntilItIsTaken(t *testing.T) {
 	o, now := newOutboxAlone(t)
 	o.puts(t, row{rowDo, "fails", anEvent}, row{rowDo, "works", anEvent}, row{rowDo, "panics", anEvent}, row{rowDo, "gone", anEvent}, row{rowRun, "other", anEvent})

@@ -126,7 +126,8 @@ func (m *Monitor) resume(h *host) {
 	m.due.wake()
 }
 
-// quietShares gives the parts that are to go and in which nothing runs any more; what takes too long is cancelled. mu is held.
+// quietShares gives the parts that are to go and in which nothing runs any more; what takes too long is cancelled. mu
+// is held.
 func (m *Monitor) quietShares() []string {
 	busy := map[string]bool{}
 	for h := range m.roster.eachHost() {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// ownership is which parts of the hosts this node has, as far as it knows, and who should have each. It owns that, and needs nothing: it
-// is told who lives, and what became of each part on record. It has no lock of its own: who has it (Monitor.mu) lets one in at a time.
+// ownership is which parts of the hosts this node has, as far as it knows, and who should have each. It owns that, and
+// needs nothing: it is told who lives, and what became of each part on record. It has no lock of its own: who has it
+// (Monitor.mu) lets one in at a time.
 type ownership struct {
 	held  map[string]bool      // true: we run them; false: they are to go, and what runs ends
 	going map[string]time.Time // since when
@@ -20,8 +21,8 @@ func newOwnership() ownership {
 	return ownership{held: map[string]bool{}, going: map[string]time.Time{}, unsure: map[string]bool{}}
 }
 
-// look decides by who lives which parts of those that are there we should have, has those go that another should, and gives those that are
-// to be taken. A node that drains should have none.
+// look decides by who lives which parts of those that are there we should have, has those go that another should, and
+// gives those that are to be taken. A node that drains should have none.
 func (o *ownership) look(peers []peer, us string, there []string, drains bool, now time.Time) (want map[string]bool, take []string) {
 	if o.plot == nil || !slices.Equal(o.plot.peers, peers) {
 		o.plot = newPlot(peers)

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What a node has follows who lives: it takes what it should have, lets that end which another should have, and is not sure of what a
-// transaction that was cut off may have written.
+// What a node has follows who lives: it takes what it should have, lets that end which another should have, and is not
+// sure of what a transaction that was cut off may have written.
 func TestOwnershipAlone(t *testing.T) {
 	const us, a, b = "life 1", pinned + "a", pinned + "b"
 	alone := []peer{{us, "a", ",,"}}

@@ -131,8 +131,8 @@ func (h *host) cancel() {
 }
 
 const (
-	// smallStep of a clock: nothing is done about it, neither forwards (what was due meanwhile runs now) nor backwards (what
-	// ran does not run again).
+	// smallStep of a clock: nothing is done about it, neither forwards (what was due meanwhile runs now) nor backwards
+	// (what ran does not run again).
 	smallStep = time.Minute
 	// largestStep back for which what has a fixed hour waits until that comes a second time.
 	largestStep = 25 * time.Hour
@@ -162,8 +162,8 @@ func (p *pair) next(now time.Time) time.Time {
 	return p.Schedule.Next(from, p.String())
 }
 
-// first gives when a pair is due after a start. alive is when the server was last known to work: what was due before that had
-// begun and was not acknowledged.
+// first gives when a pair is due after a start. alive is when the server was last known to work: what was due before
+// that had begun and was not acknowledged.
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known

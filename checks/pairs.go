@@ -16,8 +16,8 @@ const (
 	sqlMadePair  = "ON CONFLICT (host, task) DO UPDATE SET task = excluded.task RETURNING id, task, host, rev, state"
 )
 
-// addPairs gives pairs their numbers; those that have one already, because a try before this one broke off or another node was
-// first, keep it.
+// addPairs gives pairs their numbers; those that have one already, because a try before this one broke off or another
+// node was first, keep it.
 func (l *ledger) addPairs(ctx context.Context, keys []model.Key) ([]*pair, error) {
 	state, err := json.Marshal(Standing{Made: l.now()})
 	if err != nil {

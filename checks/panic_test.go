@@ -14,8 +14,8 @@ tasks: [{name: disk, command: check_disk, schedule: "@every 1m", attempts: 1}, {
 host_tasks: [{tasks: ["*"], hosts: [loki]}]
 `
 
-// TestACheckThatPanicsHarmsItselfOnly: a plugin's output on which our code panicked ended the server, and all checks of all
-// hosts with it.
+// TestACheckThatPanicsHarmsItselfOnly: a plugin's output on which our code panicked ended the server, and all checks of
+// all hosts with it.
 func TestACheckThatPanicsHarmsItselfOnly(t *testing.T) {
 	bubble(t, twoChecks, func(t *testing.T, g *ground) {
 		before := guard.Panics()

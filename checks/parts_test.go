@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestPartsAreAlone reads the sources: what stands in a field of Monitor and is a type of this package is a part. It does not know
-// Monitor, and nobody but itself touches its fields, so that what is proved of it alone is true of it in Monitor
-// (docs/design/monitor.md). New and Open put it together; its channels are there to wait for.
+// TestPartsAreAlone reads the sources: what stands in a field of Monitor and is a type of this package is a part. It
+// does not know Monitor, and nobody but itself touches its fields, so that what is proved of it alone is true of it in
+// Monitor (docs/design/monitor.md). New and Open put it together; its channels are there to wait for.
 func TestPartsAreAlone(t *testing.T) {
 	fset := token.NewFileSet()
 	var files []*ast.File

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestAnyNodeTakesADelivery: whichever node hears a result takes it, it counts once however often and wherever it comes, and the
-// node that watches over the host knows that it came.
+// TestAnyNodeTakesADelivery: whichever node hears a result takes it, it counts once however often and wherever it
+// comes, and the node that watches over the host knows that it came.
 func TestAnyNodeTakesADelivery(t *testing.T) {
 	ctx := t.Context()
 	conf := manyConf()

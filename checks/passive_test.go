@@ -89,7 +89,8 @@ func TestNoFreshResult(t *testing.T) {
 	})
 }
 
-// While the server was down nobody could deliver: that time is given again. What was missed for longer is said at the start.
+// While the server was down nobody could deliver: that time is given again. What was missed for longer is said at the
+// start.
 func TestNobodyListened(t *testing.T) {
 	bubble(t, "tasks: [{name: backup, passive: true, fresh: 10m}]\nhost_tasks: [{tasks: [backup], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
 		time.Sleep(time.Minute)
@@ -189,7 +190,8 @@ func TestExpectedOfAPassiveTask(t *testing.T) {
 	})
 }
 
-// A passive check is not asked for, as what depends on it would wait for an answer that nobody gives; its last result counts.
+// A passive check is not asked for, as what depends on it would wait for an answer that nobody gives; its last result
+// counts.
 func TestNobodyAsksAPassiveCheck(t *testing.T) {
 	bubble(t, `
 tasks: [{name: backup, passive: true}, {name: disk, command: x, attempts: 1, schedule: "@every 10m", depends: [backup]}]

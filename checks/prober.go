@@ -18,8 +18,9 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// prober runs a check where it runs: over SSH, or by a ping or a port of a host. It owns how each host is reached and which plugins were
-// brought there (host.reached). It needs connections, what is declared, and by what runs are known on their hosts.
+// prober runs a check where it runs: over SSH, or by a ping or a port of a host. It owns how each host is reached and
+// which plugins were brought there (host.reached). It needs connections, what is declared, and by what runs are known
+// on their hosts.
 type prober struct {
 	conf    func() *model.Config
 	catalog func() *model.Catalog
@@ -122,7 +123,8 @@ func (b *prober) onHost(ctx context.Context, j job) outcome {
 	return outcome{exit: res.Exit, signal: res.Signal, stdout: res.Stdout, stderr: res.Stderr}
 }
 
-// arguments gives those of a plugin. Variables in them are filled in, and of one that runs elsewhere the host that it is about.
+// arguments gives those of a plugin. Variables in them are filled in, and of one that runs elsewhere the host that it
+// is about.
 func arguments(t model.Task, env map[string]string) []string {
 	out := slices.Clone(t.Args)
 	for i := range out {
@@ -177,7 +179,8 @@ func (b *prober) environment(ctx context.Context, j job) (map[string]string, err
 // wordOf gives what World.Target is asked for.
 func wordOf(c *model.Catalog, name string) string { return cmp.Or(c.Hosts[name].Address, name) }
 
-// way gives how a host is reached; it is asked for again when the record changes, and when the host could not be reached.
+// way gives how a host is reached; it is asked for again when the record changes, and when the host could not be
+// reached.
 func (b *prober) way(ctx context.Context, h *host) (remote.Target, error) {
 	c := b.catalog()
 	b.mu.Lock()

@@ -17,7 +17,8 @@ func newProberAlone(t *testing.T, cat *model.Catalog, reach func(word string) (r
 		reach: func(_ context.Context, word string) (remote.Target, error) { return reach(word) }}
 }
 
-// How a host is reached is asked for once, by its address if it has one, and again when the record has changed or nobody knew.
+// How a host is reached is asked for once, by its address if it has one, and again when the record has changed or
+// nobody knew.
 func TestHowAHostIsReachedIsAskedOnce(t *testing.T) {
 	asked, fails := []string{}, true
 	b := newProberAlone(t, &model.Catalog{Hosts: map[string]model.Host{"loki": {Address: "10.0.0.7"}}}, func(word string) (remote.Target, error) {

@@ -17,7 +17,8 @@ import (
 // pluginsDir is where plugins are brought, below the login directory; each version has a directory of its own.
 const pluginsDir = ".jarvis/plugins"
 
-// bring makes sure that a plugin is on a host, and gives its path there. What is there by its manifest is not sent again.
+// bring makes sure that a plugin is on a host, and gives its path there. What is there by its manifest is not sent
+// again.
 func (b *prober) bring(ctx context.Context, h *host, t remote.Target, plugin string) (string, error) {
 	local := filepath.Join(b.conf().Plugins, plugin)
 	content, err := os.ReadFile(local)

@@ -30,8 +30,9 @@ func (m *Monitor) quiet(p *pair, st *Standing, now time.Time) (why string, yes b
 	return "", false
 }
 
-// Acknowledge notes that a person knows of problems: nothing is told of them until they end, or until the time is over. It
-// gives the checks that it counts for; those that are no problem, and those that somebody else has acknowledged, are left out.
+// Acknowledge notes that a person knows of problems: nothing is told of them until they end, or until the time is over.
+// It gives the checks that it counts for; those that are no problem, and those that somebody else has acknowledged, are
+// left out.
 func (m *Monitor) Acknowledge(ctx context.Context, keys []model.Key, a Ack) ([]model.Key, error) {
 	a.At, a.Why = m.now(), clip(a.Why, maxLine)
 	return m.change(ctx, keys, func(st *Standing) bool {

@@ -256,8 +256,8 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 			return m.ledger.readResults(ctx, m.keyOf, cond+" AND pair = ?", append(args, id), f.Limit)
 		}
 	}
-	// Each check's newest are one range of an index, and merged here: no query reads all there is, and the rows are read of
-	// those alone that are given.
+	// Each check's newest are one range of an index, and merged here: no query reads all there is, and the rows are
+	// read of those alone that are given.
 	var newest []int64
 	for id := range ids {
 		list, err := m.ledger.readIDs(ctx, cond+" AND pair = ?", append(slices.Clone(args), id), f.Limit)
@@ -283,8 +283,8 @@ func (m *Monitor) readLast(ctx context.Context, f ResultFilter) ([]Result, error
 	return list, nil
 }
 
-// lateResults is how much later than others of its time a result may be written: a check runs a day at most, so that is rare, and
-// what is later than an hour is not looked for.
+// lateResults is how much later than others of its time a result may be written: a check runs a day at most, so that is
+// rare, and what is later than an hour is not looked for.
 const lateResults = time.Hour
 
 // keyOf gives the check of a pair on record; the zero Key: it is not known.

@@ -113,8 +113,8 @@ func (r *reader) read(ctx context.Context, h pipeline.Standing, into onRecord) e
 // maxFollowed is of how many runs the hosts are read by themselves; beyond that all are read again.
 const maxFollowed = 100
 
-// takes reads the hosts of runs to which something happened, and has the heap follow where that matters. It reports whether all
-// there is to know of them is known now.
+// takes reads the hosts of runs to which something happened, and has the heap follow where that matters. It reports
+// whether all there is to know of them is known now.
 func (m *Monitor) takes(ctx context.Context, news []pipeline.Event) bool {
 	runs := map[int64]bool{}
 	for _, ev := range news {

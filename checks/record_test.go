@@ -14,8 +14,8 @@ import (
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
-// What happened to one host reads that host, and leaves all that is known of the others. In the end what is known is what reading
-// everything gives.
+// What happened to one host reads that host, and leaves all that is known of the others. In the end what is known is
+// what reading everything gives.
 func TestAnEventReadsItsHostAlone(t *testing.T) {
 	ctx := t.Context()
 	db, err := store.Open(ctx, store.Options{Dir: t.TempDir()})

@@ -151,8 +151,8 @@ func (m *Monitor) adopt(cat *model.Catalog, rec model.Record, moved func(*host) 
 	m.due.wake()
 }
 
-// moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now. mu is
-// held.
+// moveHost finds the part of a host. Where that is another than before, what runs ends: another node may begin it now.
+// mu is held.
 func (m *Monitor) moveHost(h *host) {
 	share := shareOf(m.cat, h.name)
 	if m.alone || share == h.share {
@@ -285,8 +285,8 @@ func (m *Monitor) watch(ctx context.Context) {
 // wholePeriod is how long what has gone without an event that we follow, as a host that was forgotten, may still count.
 const wholePeriod = 5 * time.Minute
 
-// longReading is how long it may take to read all again for each thing that happens. With very many checks it takes more, and is
-// done for several together.
+// longReading is how long it may take to read all again for each thing that happens. With very many checks it takes
+// more, and is done for several together.
 const longReading = 100 * time.Millisecond
 
 // declares reports whether there is anything to check.

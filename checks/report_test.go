@@ -33,8 +33,8 @@ func shownReport(r Report) string {
 	return strings.Join(out, "\n")
 }
 
-// What a report says does not depend on how much of the record is summed up; what nobody saw is in no figure; a planned downtime is
-// left out, or not.
+// What a report says does not depend on how much of the record is summed up; what nobody saw is in no figure; a planned
+// downtime is left out, or not.
 func TestReport(t *testing.T) {
 	bubble(t, `
 tasks: [{name: disk, command: x, schedule: "@every 1m", attempts: 1}]

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// firstResult gives the id of the first result that began at a time or later, or the one after the last: there is no index by time,
-// and results stand nearly in the order of theirs.
+// firstResult gives the id of the first result that began at a time or later, or the one after the last: there is no
+// index by time, and results stand nearly in the order of theirs.
 func (l *ledger) firstResult(ctx context.Context, t time.Time) (int64, error) {
 	var low, high int64
 	if err := l.db.QueryRow(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) + 1 FROM check_results").Scan(&low, &high); err != nil {

@@ -59,8 +59,8 @@ func (l *ledger) inPieces(ctx context.Context, what string, some func(context.Co
 	}
 }
 
-// rollSome adds a range of results to the sums, each once: the sums are written pair by pair in small transactions, and with
-// each goes how far it is. After a crash the same range is read again, and the pairs that have it are left out.
+// rollSome adds a range of results to the sums, each once: the sums are written pair by pair in small transactions, and
+// with each goes how far it is. After a crash the same range is read again, and the pairs that have it are left out.
 func (l *ledger) rollSome(ctx context.Context) (more bool, err error) {
 	after, err := l.mark(ctx, markRollUp)
 	if err != nil {

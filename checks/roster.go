@@ -8,9 +8,10 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// roster is all pairs and hosts that are known, also those that are no longer declared, until the record has nothing of them. It owns how
-// they are found, which pair runs where (pair.where, host.pairs), and which may have something to tell although they do not run. It
-// needs nothing, and has no lock of its own: who has it (Monitor.mu) lets one in at a time.
+// roster is all pairs and hosts that are known, also those that are no longer declared, until the record has nothing of
+// them. It owns how they are found, which pair runs where (pair.where, host.pairs), and which may have something to
+// tell although they do not run. It needs nothing, and has no lock of its own: who has it (Monitor.mu) lets one in at a
+// time.
 type roster struct {
 	pairs   map[model.Key]*pair
 	ids     map[int64]*pair

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// schedule says which pair runs next, and where there is room for it. It owns the heap of what is due, the line of each host, and the
-// places that all hosts share: it alone touches the ticket of a pair and the lane of a host. It needs nothing, and knows no clock, no
-// record and no network. It has no lock of its own: who has it (Monitor.mu) lets one in at a time.
+// schedule says which pair runs next, and where there is room for it. It owns the heap of what is due, the line of each
+// host, and the places that all hosts share: it alone touches the ticket of a pair and the lane of a host. It needs
+// nothing, and knows no clock, no record and no network. It has no lock of its own: who has it (Monitor.mu) lets one in
+// at a time.
 type schedule struct {
 	heap    dueHeap
 	waiting []*host // that have something to run, while all places are taken
@@ -108,8 +109,8 @@ func (s *schedule) leave(h *host) []*pair {
 	return out
 }
 
-// begin gives the first in the line of a host its place; nil: there is none, or no place: perHost and inAll are how many there are. A
-// host for which none is left in all is given one by turn.
+// begin gives the first in the line of a host its place; nil: there is none, or no place: perHost and inAll are how
+// many there are. A host for which none is left in all is given one by turn.
 func (s *schedule) begin(h *host, perHost, inAll int) *pair {
 	if len(h.line) == 0 || h.running >= perHost {
 		return nil

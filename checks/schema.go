@@ -2,8 +2,8 @@ package checks
 
 import "github.com/jarvisops/jarvis/store"
 
-// Times are Unix milliseconds. The times of results grow with their ids but for late ones, so retention takes them from the
-// head. Followers keep an id, and follow up to settledUpTo.
+// Times are Unix milliseconds. The times of results grow with their ids but for late ones, so retention takes them from
+// the head. Followers keep an id, and follow up to settledUpTo.
 var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE TABLE check_defs (kind TEXT NOT NULL, name TEXT NOT NULL, yaml TEXT NOT NULL, by_whom TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (kind, name))`,
 	`CREATE TABLE check_pairs (id {{id}}, task TEXT NOT NULL, host TEXT NOT NULL, state TEXT NOT NULL, UNIQUE (host, task))`,
@@ -43,7 +43,8 @@ var migrations = []store.Migration{{Name: "checks/1", Stmts: []string{
 	`CREATE TABLE check_given (id TEXT PRIMARY KEY, hash TEXT NOT NULL, at BIGINT NOT NULL)`, // deliveries that may come again
 	`CREATE INDEX check_given_age ON check_given (at)`,
 }}, {Name: "checks/4-spans", Stmts: []string{
-	// How each check was, by what was believed, and from when to when: followed from the results, and kept for longer than those.
+	// How each check was, by what was believed, and from when to when: followed from the results, and kept for longer
+	// than those.
 	`CREATE TABLE check_spans (pair BIGINT NOT NULL, since BIGINT NOT NULL, until BIGINT NOT NULL, status INTEGER NOT NULL, PRIMARY KEY (pair, since))`,
 	`CREATE INDEX check_spans_age ON check_spans (until)`,
 }}}

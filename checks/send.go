@@ -26,8 +26,8 @@ const commandTime = 30 * time.Second
 // SetMail changes the server that takes mails.
 func (m *Monitor) SetMail(c post.MailConfig) { m.letters.by(c) }
 
-// letters sends the rows of the outbox that are letters. It owns which server takes mails; what is under way is known to run alone. It
-// needs what is declared, and how the letters of this record are named.
+// letters sends the rows of the outbox that are letters. It owns which server takes mails; what is under way is known
+// to run alone. It needs what is declared, and how the letters of this record are named.
 type letters struct {
 	box     *outbox
 	mail    atomic.Pointer[post.MailConfig]
@@ -41,8 +41,8 @@ func (s *letters) by(c post.MailConfig) { s.mail.Store(&c) }
 // mailsAtOnce is how many mails are under way at once: all go to the same server.
 const mailsAtOnce = 8
 
-// run sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so that
-// none waits for another whose receiver does not answer, and its letters go in order.
+// run sends what contacts outside of chat are to be told, until ctx ends. Each contact has one letter under way, so
+// that none waits for another whose receiver does not answer, and its letters go in order.
 func (s *letters) run(ctx context.Context) {
 	again := time.NewTicker(actPeriod)
 	defer again.Stop()
@@ -161,7 +161,8 @@ func (s *letters) sendMail(ctx context.Context, address string, msg post.Message
 	return to.Send(ctx, msg)
 }
 
-// tellProgram runs the program of a contact. It took the letter when it ends with 0. What an earlier try left running is ended first.
+// tellProgram runs the program of a contact. It took the letter when it ends with 0. What an earlier try left running
+// is ended first.
 func tellProgram(ctx context.Context, to model.Contact, l *letter, msg post.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()

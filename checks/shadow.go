@@ -10,9 +10,9 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// Nothing is told of a check that stands in another's shadow: its host is down, all ways to it are, or what it depends on is a problem.
-// Because each is looked at in its own time, whoever finds a problem first asks those before it is told, and when they are well again
-// it is told only if it was found once more.
+// Nothing is told of a check that stands in another's shadow: its host is down, all ways to it are, or what it depends
+// on is a problem. Because each is looked at in its own time, whoever finds a problem first asks those before it is
+// told, and when they are well again it is told only if it was found once more.
 
 const (
 	// askWithin is how long a problem waits for the answer of what it may come from.
@@ -47,8 +47,8 @@ func (m *Monitor) shadowed(p *pair, st *Standing, now time.Time) (why string, ye
 	return "", false
 }
 
-// behind says by which hosts another one would be reached, when all of them are down; "" when it may be reached. A host that answers
-// all the same has another way. mu is held.
+// behind says by which hosts another one would be reached, when all of them are down; "" when it may be reached. A host
+// that answers all the same has another way. mu is held.
 func (m *Monitor) behind(name string) string {
 	parents := m.cat.Hosts[name].Parents
 	if len(parents) == 0 || slices.ContainsFunc(parents, func(x string) bool { h := m.roster.host(x); return h == nil || !h.down }) {
@@ -64,8 +64,8 @@ func (m *Monitor) behind(name string) string {
 	return "its way is down: " + strings.Join(parents, ", ")
 }
 
-// linkedTo gives the first pair that a pair depends on, of those that count, and that is a problem; also one that is not run because
-// of another. nil: there is none. mu is held.
+// linkedTo gives the first pair that a pair depends on, of those that count, and that is a problem; also one that is
+// not run because of another. nil: there is none. mu is held.
 func (m *Monitor) linkedTo(k model.Key, counts func(model.Link) bool) *model.Link {
 	for _, l := range m.cat.Links[k] {
 		if !counts(l) {
@@ -81,7 +81,8 @@ func (m *Monitor) linkedTo(k model.Key, counts func(model.Link) bool) *model.Lin
 	return nil
 }
 
-// bad reports whether what depends on a pair stands in its shadow. A host need not be believed to be down for that. mu is held.
+// bad reports whether what depends on a pair stands in its shadow. A host need not be believed to be down for that. mu
+// is held.
 func (m *Monitor) bad(d *pair) bool {
 	if d.Task == model.HostAnswers {
 		return d.where != nil && d.where.down
@@ -106,8 +107,8 @@ func (m *Monitor) skip(p *pair, now time.Time) {
 	m.due.at(p, due)
 }
 
-// above gives what a problem may come from and is no problem itself, as far as is known: its own host, the hosts by which that is reached,
-// and what it depends on. mu is held.
+// above gives what a problem may come from and is no problem itself, as far as is known: its own host, the hosts by
+// which that is reached, and what it depends on. mu is held.
 func (m *Monitor) above(p *pair, st *Standing) (above []*pair) {
 	own, parents := m.roster.host(p.Host), m.cat.Hosts[p.Host].Parents
 	itself := p.Task == model.HostAnswers
@@ -128,7 +129,8 @@ func (m *Monitor) above(p *pair, st *Standing) (above []*pair) {
 	return slices.DeleteFunc(above, func(d *pair) bool { return !d.live || m.bad(d) })
 }
 
-// notAsked gives what is to be asked before a problem is told. A passive check answers nobody: what it said last counts. mu is held.
+// notAsked gives what is to be asked before a problem is told. A passive check answers nobody: what it said last
+// counts. mu is held.
 func (m *Monitor) notAsked(p *pair, st *Standing, now time.Time) (ask []model.Key) {
 	if wait := now.Sub(st.Since); wait < 0 || wait >= askWithin {
 		return nil
@@ -143,7 +145,8 @@ func (m *Monitor) notAsked(p *pair, st *Standing, now time.Time) (ask []model.Ke
 	return ask
 }
 
-// returnedSince gives what a problem may have come from and is well again since it was found; "": nothing is, or long enough. mu is held.
+// returnedSince gives what a problem may have come from and is well again since it was found; "": nothing is, or long
+// enough. mu is held.
 func (m *Monitor) returnedSince(p *pair, st *Standing, now time.Time) string {
 	for _, d := range m.above(p, st) {
 		since := d.stand.Since
@@ -159,7 +162,8 @@ func (m *Monitor) returnedSince(p *pair, st *Standing, now time.Time) string {
 	return ""
 }
 
-// askFirst has what a problem may come from be run, in the same transaction. It reports whether there is any, not asked yet. mu is held.
+// askFirst has what a problem may come from be run, in the same transaction. It reports whether there is any, not asked
+// yet. mu is held.
 func (m *Monitor) askFirst(s *settled, now time.Time) bool {
 	st := &s.stand
 	if !m.cat.Linked() || !s.p.live || st.Hard == model.OK || !st.Untold() || st.Flapping || s.p.askedFor.Equal(st.Since) {

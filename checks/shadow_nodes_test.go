@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestShadowsAcrossNodes: the gateway is checked by one node, what is behind it by another. Its fall is said once, and nothing else is.
+// TestShadowsAcrossNodes: the gateway is checked by one node, what is behind it by another. Its fall is said once, and
+// nothing else is.
 func TestShadowsAcrossNodes(t *testing.T) {
 	conf := manyConf()
 	conf.Host = model.HostCheck{Attempts: 2, Retry: time.Second, Every: 2 * time.Second}

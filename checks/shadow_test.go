@@ -43,7 +43,8 @@ func (b *broken) say(from map[string]string) func(model.Key, int) outcome {
 	}
 }
 
-// While the gateway is down one line is said of it, and none of what is behind it; what is still down when it is back is told then.
+// While the gateway is down one line is said of it, and none of what is behind it; what is still down when it is back
+// is told then.
 func TestParents(t *testing.T) {
 	bubble(t, `
 hosts:

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Hosts are in parts, and each part is checked by one node (docs/design/checks-nodes.md). A part is named by its silo and a
-// number, or by the node that host_tasks name.
+// Hosts are in parts, and each part is checked by one node (docs/design/checks-nodes.md). A part is named by its silo
+// and a number, or by the node that host_tasks name.
 
 // parts is how many parts each silo has. What moves is never less than one.
 const parts = 256
@@ -28,13 +28,14 @@ func shareOf(c *model.Catalog, host string) string {
 	return c.SiloOf(host) + "/" + strconv.Itoa(int(model.Part(host)*parts))
 }
 
-// peer is a node that may have parts. silos are those that it reaches, its own ("" is the hub's) and those of its agents, each
-// between commas.
+// peer is a node that may have parts. silos are those that it reaches, its own ("" is the hub's) and those of its
+// agents, each between commas.
 type peer struct{ holder, name, silos string }
 
 func (p peer) reaches(silo string) bool { return strings.Contains(p.silos, ","+silo+",") }
 
-// peersOf gives those lives that may have parts; through says which silos each reaches by agents. Of several with one name, which should not be, each counts.
+// peersOf gives those lives that may have parts; through says which silos each reaches by agents. Of several with one
+// name, which should not be, each counts.
 func peersOf(lives []store.Life, through map[string][]string) []peer {
 	var out []peer
 	seen := map[string]int{}

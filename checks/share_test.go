@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestPartsMoveGently: a node that joins or goes moves little more than its own share, and nobody gets much more than others.
+// TestPartsMoveGently: a node that joins or goes moves little more than its own share, and nobody gets much more than
+// others.
 func TestPartsMoveGently(t *testing.T) {
 	var peers []peer
 	was := make([]peer, parts)

@@ -25,9 +25,9 @@ func setting(name string, v int) int {
 	return v
 }
 
-// TestSimulation has 20 schedulers run their parts of very many hosts, in virtual time: who has which hosts is decided by the real code,
-// each node is a real Monitor with a record of its own, and a host is a function. `make bench-nodes` runs it in full, for
-// docs/design/performance.md.
+// TestSimulation has 20 schedulers run their parts of very many hosts, in virtual time: who has which hosts is decided
+// by the real code, each node is a real Monitor with a record of its own, and a host is a function. `make bench-nodes`
+// runs it in full, for docs/design/performance.md.
 func TestSimulation(t *testing.T) {
 	const nodes, perHost = 20, 10
 	hosts, minutes := setting("JARVIS_SIM_HOSTS", 1000), setting("JARVIS_SIM_MINUTES", 2)

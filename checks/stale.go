@@ -17,8 +17,8 @@ func (p *pair) heardLast() time.Time {
 	return p.stand.Made
 }
 
-// staleAt is when a passive pair has had no result for too long; zero: never. A time ahead of now comes from a clock that was set
-// back.
+// staleAt is when a passive pair has had no result for too long; zero: never. A time ahead of now comes from a clock
+// that was set back.
 func (p *pair) staleAt(now time.Time) time.Time {
 	if p.Def.Fresh <= 0 {
 		return time.Time{}

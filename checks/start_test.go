@@ -10,7 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// A server that starts beside a broken file runs what the others declare, says so, and takes the file when it is mended.
+// A server that starts beside a broken file runs what the others declare, says so, and takes the file when it is
+// mended.
 func TestAStartBesideABrokenFile(t *testing.T) {
 	bubble(t, "tasks: [{name: disk, command: x}]\nhost_tasks: [{tasks: [disk], hosts: [loki]}]\n", func(t *testing.T, g *ground) {
 		g.stop()

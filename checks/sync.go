@@ -54,8 +54,8 @@ func (m *Monitor) seen(p *pair) {
 	}
 }
 
-// reread reads pairs again whose state on record is another than was thought. Those that are gone are made again by what is
-// declared. commit is held.
+// reread reads pairs again whose state on record is another than was thought. Those that are gone are made again by
+// what is declared. commit is held.
 func (m *Monitor) reread(ctx context.Context, ids []int64) error {
 	there := map[int64]bool{}
 	for piece := range slices.Chunk(ids, 500) {

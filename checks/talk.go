@@ -94,8 +94,8 @@ func (m *Monitor) countChanges(ctx context.Context) (map[string]int64, error) {
 	return out, nil
 }
 
-// nameRuns finds by what runs are known on their hosts: a server's own by its name, and those of many by a number of their record,
-// so that each of them finds what another left.
+// nameRuns finds by what runs are known on their hosts: a server's own by its name, and those of many by a number of
+// their record, so that each of them finds what another left.
 func (m *Monitor) nameRuns(ctx context.Context) error {
 	m.known = m.name()
 	if m.alone {

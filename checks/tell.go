@@ -105,8 +105,8 @@ func (s *settled) sayStays(c *model.Catalog, now time.Time) {
 	}
 }
 
-// tellListeners notes what those are told who have times of their own, and reports whether that changes anything. Nothing holds the
-// pair back.
+// tellListeners notes what those are told who have times of their own, and reports whether that changes anything.
+// Nothing holds the pair back.
 func (s *settled) tellListeners(c *model.Catalog, now time.Time) (changed bool) {
 	st := &s.stand
 	stand := model.Stand{State: st.State, Known: st.known(), Acked: st.Ack != nil}

@@ -8,7 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// What a webhook and a task of an action are told has the form of the API: seconds, and performance data value by value.
+// What a webhook and a task of an action are told has the form of the API: seconds, and performance data value by
+// value.
 func TestWhatAnActionIsTold(t *testing.T) {
 	r := outboxRow{id: 7, action: "page", Event: Event{Key: diskLoki, On: "recovery", Status: model.OK, Was: 90 * time.Second, Perf: "/=5%;80;90"}}
 	b, err := r.told()

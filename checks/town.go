@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Nodes tell each other by NOTIFY that there is something to look at; what it is stands in the record. A message that is lost
-// delays: each looks every two seconds as well.
+// Nodes tell each other by NOTIFY that there is something to look at; what it is stands in the record. A message that
+// is lost delays: each looks every two seconds as well.
 const (
 	chanChecks = "jarvis_checks" // the payload is who says it, and what of
 
@@ -26,8 +26,8 @@ const (
 
 const tellPeriod = 20 * time.Millisecond // between two messages: NOTIFY makes commits wait for each other
 
-// town is what nodes say to each other. It owns what is to be said and is not yet. It needs a record that nodes share; a node that is alone
-// says nothing.
+// town is what nodes say to each other. It owns what is to be said and is not yet. It needs a record that nodes share;
+// a node that is alone says nothing.
 type town struct {
 	tools
 	alone   bool

@@ -17,9 +17,9 @@ type finished struct {
 	missed bool
 }
 
-// unwritten is the results that are not committed, in the order in which they came: no more than one of each pair, for a pair waits for
-// its own. It owns them, whether one of a pair is there (pair.ended), and since when the database takes none. It needs nothing, and has
-// no lock of its own: who has it (Monitor.mu) lets one in at a time.
+// unwritten is the results that are not committed, in the order in which they came: no more than one of each pair, for
+// a pair waits for its own. It owns them, whether one of a pair is there (pair.ended), and since when the database
+// takes none. It needs nothing, and has no lock of its own: who has it (Monitor.mu) lets one in at a time.
 type unwritten struct {
 	list    []finished
 	came    chan struct{} // there are some
@@ -38,7 +38,8 @@ func (u *unwritten) add(f finished) {
 
 func (u *unwritten) len() int { return len(u.list) }
 
-// first gives the first n, or all there are. They stay until written is called, and what comes behind them does not change them.
+// first gives the first n, or all there are. They stay until written is called, and what comes behind them does not
+// change them.
 func (u *unwritten) first(n int) []finished { return u.list[:min(len(u.list), n)] }
 
 // written takes the first n off, and gives their pairs.

@@ -21,7 +21,8 @@ func (u *unwritten) tasks(t *testing.T, all []*pair) (out []string) {
 	return out
 }
 
-// Results are written in the order in which they came; a batch stays what it was, whatever comes and goes while it is written.
+// Results are written in the order in which they came; a batch stays what it was, whatever comes and goes while it is
+// written.
 func TestUnwrittenResultsAlone(t *testing.T) {
 	u := newUnwritten()
 	all := map[string]*pair{}

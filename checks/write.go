@@ -19,8 +19,8 @@ const (
 	maxBackoff  = 10 * time.Second
 )
 
-// write commits results until ctx ends. While the database takes none, each pair waits for its own: no more than one of each
-// is ever in memory.
+// write commits results until ctx ends. While the database takes none, each pair waits for its own: no more than one of
+// each is ever in memory.
 func (m *Monitor) write(ctx context.Context) {
 	tick := time.NewTicker(sweepPeriod)
 	defer tick.Stop()
@@ -89,8 +89,8 @@ type settled struct {
 	askedFor time.Time
 }
 
-// commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays, and
-// this waits a while.
+// commitSome writes a batch; more reports whether there is another. When the database takes nothing, the batch stays,
+// and this waits a while.
 func (m *Monitor) commitSome(ctx context.Context) (more bool) {
 	more, since, err := m.commitBatch(ctx)
 	switch {

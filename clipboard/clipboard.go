@@ -6,8 +6,8 @@
 //	                       └── Bytes ──► the same bytes, but for what was set
 //
 // The text is the truth: an edit replaces the lines of one key and leaves every other byte, comment and unknown
-// key as it was. The parsed tree tells where things stand, and proves each edit: the new text must mean exactly what was
-// wanted, or the document is written again. Steps read and write the keys under `instance`.
+// key as it was. The parsed tree tells where things stand, and proves each edit: the new text must mean exactly what
+// was wanted, or the document is written again. Steps read and write the keys under `instance`.
 //
 // Everybody above calls this package; it imports nothing of ours, starts no goroutine and does not log.
 // A Clipboard is not safe for concurrent use.
@@ -41,9 +41,9 @@ type Clipboard struct {
 
 // Parse reads one document. The error is a *SyntaxError with line, column and, where it helps, the likely fix; it never
 // shows a secret.
-// It refuses broken YAML, duplicate keys, too many aliases, more than MaxBytes, several documents, a top level that is not
-// a mapping, characters of which programs disagree whether they end a line, and a `!secret` that could not be sealed or
-// masked.
+// It refuses broken YAML, duplicate keys, too many aliases, more than MaxBytes, several documents, a top level that is
+// not a mapping, characters of which programs disagree whether they end a line, and a `!secret` that could not be
+// sealed or masked.
 func Parse(src []byte) (*Clipboard, error) {
 	c, err := parseAny(src)
 	if err != nil {

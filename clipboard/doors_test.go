@@ -28,8 +28,8 @@ func newKey(t testing.TB) *Key {
 	return k
 }
 
-// The attack: a document is written so that the parser and we count its lines differently. The seal then lands on another
-// line, and the secret is stored, and shown by `show`, in clear.
+// The attack: a document is written so that the parser and we count its lines differently. The seal then lands on
+// another line, and the secret is stored, and shown by `show`, in clear.
 func TestASecretIsNeverLeftInClearByALineEnd(t *testing.T) {
 	k := newKey(t)
 	doc := "instance:\n  hostname: loki # first@line\n  provider: ESX\n  pw: !secret \"hunter22-p@ss/w'rd\" # mine\n  z: 1\n"
@@ -139,8 +139,8 @@ func TestWhatCannotBeASecret(t *testing.T) {
 	}
 }
 
-// The attack: a step prints the clipboard back as its YAML library writes it, without the tags; the secret was stored in
-// clear, and shown to everybody who may look.
+// The attack: a step prints the clipboard back as its YAML library writes it, without the tags; the secret was stored
+// in clear, and shown to everybody who may look.
 func TestASecretStaysOneWhateverAStepPrints(t *testing.T) {
 	k := newKey(t)
 	stored := parse(t, "instance:\n  hostname: loki\n  pw: !secret "+hunter+"\n  other: !secret another-one-9\n  list:\n    - !secret third-secret-3\n")
@@ -206,8 +206,8 @@ func TestASecretStaysOneWhateverAStepPrints(t *testing.T) {
 	}
 }
 
-// The attack: a program logs the secret as it needs it: quoted, in a URL, in a header. Each is made by another program than
-// ours where there is one.
+// The attack: a program logs the secret as it needs it: quoted, in a URL, in a header. Each is made by another program
+// than ours where there is one.
 func TestEncodedSecretsAreMasked(t *testing.T) {
 	sh := func(line string, args ...string) string {
 		out, err := exec.Command("bash", append([]string{"-c", line, "bash"}, args...)...).Output()
@@ -250,8 +250,8 @@ func TestEncodedSecretsAreMasked(t *testing.T) {
 	}
 }
 
-// The attack: a long secret is encoded by a program that wraps its lines, and logs come line by line. The lines matched no
-// form of the whole.
+// The attack: a long secret is encoded by a program that wraps its lines, and logs come line by line. The lines matched
+// no form of the whole.
 func TestAnEncodedSecretIsMaskedHoweverItIsCut(t *testing.T) {
 	secret := "correct-Horse_battery:staple/" + strings.Repeat("0x4AF1c", 20)
 	for _, line := range []string{"base64", "base64 -w 20", "base64 -w 57", "openssl base64", "xxd -p", "xxd -p -c 7", "xxd", "od -An -tx1", "xxd -u -p", "(echo user; cat) | base64 -w 33", "xxd -p -c 9999 | sed 's/../&:/g'"} {
@@ -311,8 +311,8 @@ func meaning(t *testing.T, src []byte) map[string]any {
 	return v
 }
 
-// FuzzEdit: an edit changes the meaning of one key, and of no other, in every form that YAML has; and a secret is never left
-// in clear.
+// FuzzEdit: an edit changes the meaning of one key, and of no other, in every form that YAML has; and a secret is never
+// left in clear.
 func FuzzEdit(f *testing.F) {
 	for _, s := range []string{loki, "instance: {a: b, k: c}", "{\"instance\": {\"k\": [1, {\"a\": 2}]}}", "instance:\r\n  a: b\r\n  k: |\r\n    x\r\n\r\n  c: 1\r\n", "instance:\r  a: b\r  k: v\r",
 		"a: &x 1\ninstance:\n  b: *x\n  k: &y q\n  z: *y\n", "instance: &i\n  a: 1\n  k: 2\nc: *i\n", "instance:\n  ? a\n  : b\n  ? k\n  : - 1\n    - 2\n", "instance:\n  a: |+\n    x\n\n  k: >-\n    y\n    z\n# c\n",

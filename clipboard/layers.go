@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A text may have been quoted more than once: a shell's line in JSON, JSON in JSON in JSON, HTML in a URL. So the quoting
-// is undone, layer by layer and in each order, and the secret is looked for in what comes out. Each byte of that knows
-// from where it came, so that the mask goes into the text as it is.
+// A text may have been quoted more than once: a shell's line in JSON, JSON in JSON in JSON, HTML in a URL. So the
+// quoting is undone, layer by layer and in each order, and the secret is looked for in what comes out. Each byte of
+// that knows from where it came, so that the mask goes into the text as it is.
 
 // view is a text with some of its quoting undone: byte i came from[i] to upto[i] of the text as it is.
 type view struct {
@@ -19,7 +19,8 @@ type view struct {
 	from, upto []int32
 }
 
-// undo is one way of quoting: it gives what stands at s[i:] without it, and how long that is there; 0: nothing of its kind.
+// undo is one way of quoting: it gives what stands at s[i:] without it, and how long that is there; 0: nothing of its
+// kind.
 type undo func(s string, i int) (plain string, n int)
 
 // nested are the ways that come in layers; outer are those that come last, around all others. Each has the characters

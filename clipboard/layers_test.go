@@ -21,8 +21,8 @@ func inJSON(s string) string {
 
 func inShell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// TestASecretIsMaskedInEveryLayer: programs quote what other programs have quoted: a shell's line in JSON, JSON in JSON as
-// an annotation, a URL in HTML.
+// TestASecretIsMaskedInEveryLayer: programs quote what other programs have quoted: a shell's line in JSON, JSON in JSON
+// as an annotation, a URL in HTML.
 func TestASecretIsMaskedInEveryLayer(t *testing.T) {
 	nest := map[string]func(string) string{
 		"json": inJSON, "shell": inShell, "url": url.QueryEscape, "html": html.EscapeString,

@@ -65,12 +65,12 @@ func (d *document) replace(first, end int, texts ...string) {
 	d.lines = append(d.lines[:first:first], append(fresh, d.lines[end:]...)...)
 }
 
-// oddBreaks are characters that the parser's YAML 1.1 takes for the end of a line, and YAML 1.2 and editors do not (NEL, LS,
-// PS), and the byte order mark, which means something at the very start only.
+// oddBreaks are characters that the parser's YAML 1.1 takes for the end of a line, and YAML 1.2 and editors do not
+// (NEL, LS, PS), and the byte order mark, which means something at the very start only.
 const oddBreaks = "\u0085\u2028\u2029\ufeff"
 
-// refuseOddBreaks finds what two readers of the document would not agree on: where a line ends. A `!secret` that one sees in
-// another line than the other would be left in clear.
+// refuseOddBreaks finds what two readers of the document would not agree on: where a line ends. A `!secret` that one
+// sees in another line than the other would be left in clear.
 func refuseOddBreaks(src []byte) error {
 	if !hasOddBreaks(src) {
 		return nil

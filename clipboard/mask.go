@@ -24,9 +24,9 @@ var ErrShortSecret = errors.New("a secret must have at least 8 characters: a sho
 
 func short(s string) bool { return utf8.RuneCountInString(s) < MinSecret }
 
-// Masker replaces secrets by Mask in any text, also where they are quoted or encoded: for a shell, as JSON or YAML, in a
-// URL, as HTML, hex, or base64, there also in the middle of something longer. The zero value knows no secret. Safe for
-// concurrent use: a step may make a secret while its lines are masked.
+// Masker replaces secrets by Mask in any text, also where they are quoted or encoded: for a shell, as JSON or YAML, in
+// a URL, as HTML, hex, or base64, there also in the middle of something longer. The zero value knows no secret. Safe
+// for concurrent use: a step may make a secret while its lines are masked.
 type Masker struct{ known atomic.Pointer[secrets] }
 
 // secrets is what a Masker knows at one time, and what finds it; made when first needed.
@@ -140,8 +140,8 @@ func wide(s string) string {
 	return string(b)
 }
 
-// in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the three
-// places in a group (`user:secret` of an Authorization header).
+// in64 gives what of a secret's base64 does not depend on what stands before and after it: it may begin at any of the
+// three places in a group (`user:secret` of an Authorization header).
 func in64(s string, enc *base64.Encoding) []string {
 	var forms []string
 	for at := range 3 {
@@ -152,8 +152,9 @@ func in64(s string, enc *base64.Encoding) []string {
 	return forms
 }
 
-// A long secret comes in lines, and each program has its own idea of their length; hex comes with spaces and colons, too.
-// Whatever of such a run holds a piece of a secret is masked as a whole. A piece has 48 bits: no other text has it by chance.
+// A long secret comes in lines, and each program has its own idea of their length; hex comes with spaces and colons,
+// too. Whatever of such a run holds a piece of a secret is masked as a whole. A piece has 48 bits: no other text has it
+// by chance.
 const piece64, pieceHex = 8, 12
 
 var (

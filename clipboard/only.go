@@ -14,8 +14,8 @@ var hostNames = []string{"hostname", "fqdn", "provider"}
 // withheld stands where a sealed value stood.
 const withheld = "withheld"
 
-// Only gives a new document with the names of the host and the given keys under instance, as they stand here: for a step that
-// is done elsewhere. Comments, all other keys, and what is still sealed stay here.
+// Only gives a new document with the names of the host and the given keys under instance, as they stand here: for a
+// step that is done elsewhere. Comments, all other keys, and what is still sealed stay here.
 func (c *Clipboard) Only(keys []string) (*Clipboard, error) {
 	in := deref(c.instance())
 	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
@@ -56,8 +56,8 @@ func standalone(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// Merge takes over what differs between a document that Only gave and what became of it elsewhere. Keys that are here and were
-// not among those given, and the names of the host, may not be touched.
+// Merge takes over what differs between a document that Only gave and what became of it elsewhere. Keys that are here
+// and were not among those given, and the names of the host, may not be touched.
 func (c *Clipboard) Merge(sent, got *Clipboard, keys []string) error {
 	for _, k := range got.TopKeys() {
 		if k != "instance" {

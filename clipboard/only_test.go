@@ -51,8 +51,8 @@ func TestOnlyGivesWhatIsNamed(t *testing.T) {
 	}
 }
 
-// TestAnAgentChangesOnlyWhatItsStepNames: an agent that somebody has broken into answers with another host's name, and with keys
-// that are not its step's.
+// TestAnAgentChangesOnlyWhatItsStepNames: an agent that somebody has broken into answers with another host's name, and
+// with keys that are not its step's.
 func TestAnAgentChangesOnlyWhatItsStepNames(t *testing.T) {
 	for _, x := range []struct{ what, from, to, want string }{
 		{"a key of its own", "opensesame-1", "another-one-3", ""},

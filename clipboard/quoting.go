@@ -19,9 +19,9 @@ var otherNames = map[rune][]string{
 // letters are what stands for some characters after a backslash, or two.
 var letters = map[rune]string{'\n': "n", '\t': "t", '\r': "r", '\a': "a", '\x1b': "eE"}
 
-// hideQuoted gives s without the secret where each of its characters is written in any of the ways in which programs quote
-// it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML. Nothing is prepared for it: every
-// clipboard has its own secrets, and few texts have a quoted one.
+// hideQuoted gives s without the secret where each of its characters is written in any of the ways in which programs
+// quote it: by backslashes (shell, JSON, YAML, Go), in single quotes, for a URL, as HTML. Nothing is prepared for it:
+// every clipboard has its own secrets, and few texts have a quoted one.
 func hideQuoted(s, secret string) string {
 	var b strings.Builder
 	for {
@@ -61,8 +61,8 @@ func firstQuoted(s, secret string) (at, n int, slow bool) {
 	return 0, 0, false
 }
 
-// quotedLen gives how much of the beginning of s is the secret, the longest way to read it; 0: it is none. steps is what
-// it took to see that; more than left when it gave up.
+// quotedLen gives how much of the beginning of s is the secret, the longest way to read it; 0: it is none. steps is
+// what it took to see that; more than left when it gave up.
 func quotedLen(s, secret string, left int) (n, steps int) {
 	at := []int{0} // where the characters read so far may end; a row of backslashes can be read in many ways
 	for _, r := range secret {
@@ -81,8 +81,8 @@ func quotedLen(s, secret string, left int) (n, steps int) {
 	return slices.Max(at), steps
 }
 
-// appendEnds appends each place at which r ends when it is written at the beginning of s, which is at base. A place stands
-// there once.
+// appendEnds appends each place at which r ends when it is written at the beginning of s, which is at base. A place
+// stands there once.
 func appendEnds(ends []int, s string, base int, r rune) []int {
 	add := func(n int) {
 		if n > 0 && !slices.Contains(ends, base+n) {
@@ -159,7 +159,8 @@ func each(lit, s string, one func(t string, c byte) int) int {
 	return n
 }
 
-// zeros gives the length of head and tail at the beginning of s, with up to most zeros between them; 0 if they are not there.
+// zeros gives the length of head and tail at the beginning of s, with up to most zeros between them; 0 if they are not
+// there.
 func zeros(s, head, tail string, most int) int {
 	n := prefixFold(s, head)
 	if n == 0 {

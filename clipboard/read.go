@@ -142,7 +142,8 @@ func list(key string, n *yaml.Node) ([]string, error) {
 	return out, nil
 }
 
-// Tree gives what is under a key, in lists and maps as they stand; ok is false where nothing is, or a secret is anywhere in it.
+// Tree gives what is under a key, in lists and maps as they stand; ok is false where nothing is, or a secret is
+// anywhere in it.
 func (c *Clipboard) Tree(key string) (v any, ok bool) {
 	n := c.node(key)
 	if n == nil || tagged(n, tagSecret, tagSealed) {
@@ -152,8 +153,8 @@ func (c *Clipboard) Tree(key string) (v any, ok bool) {
 	return v, err == nil && v != nil
 }
 
-// Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A missing
-// key leaves v alone and is ErrMissing.
+// Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A
+// missing key leaves v alone and is ErrMissing.
 func (c *Clipboard) Decode(key string, v any) error {
 	n := c.node(key)
 	if n == nil {

@@ -143,8 +143,8 @@ func (c *Clipboard) Seal(k *Key) error {
 	return c.sealed1(want)
 }
 
-// names reports whether a path is one of the words by which everybody calls a host: a secret that reads like one of them
-// must not take it away.
+// names reports whether a path is one of the words by which everybody calls a host: a secret that reads like one of
+// them must not take it away.
 func names(path string) bool {
 	return slices.Contains([]string{"\x00instance\x00hostname", "\x00instance\x00fqdn", "\x00instance\x00provider"}, path)
 }
@@ -286,8 +286,8 @@ func (c *Clipboard) retag(tag string, wanted func(path string) bool, f func(*yam
 	return c.edit(want, func(d *document) bool { return swap(d, found) })
 }
 
-// swap writes values again where they stand: from their first character to the end of the line, but for a comment. Where
-// a value ends elsewhere, the document comes out with another meaning, and edit finds that.
+// swap writes values again where they stand: from their first character to the end of the line, but for a comment.
+// Where a value ends elsewhere, the document comes out with another meaning, and edit finds that.
 func swap(d *document, found []*yaml.Node) bool {
 	for _, n := range found {
 		if n.Line < 1 || n.Line > len(d.lines) {

@@ -24,9 +24,9 @@ var examples = map[string]string{
 	"commands":                `commands: ["apt-get -y upgrade"]`,
 }
 
-// Shaped decodes a part of a document into v, and says in people's words what has the wrong shape: the YAML library's own
-// words name types of Go. where is the key, with dots ("network.public"). The error is a *KeyError, or a *SyntaxError that a
-// decoder of ours gave.
+// Shaped decodes a part of a document into v, and says in people's words what has the wrong shape: the YAML library's
+// own words name types of Go. where is the key, with dots ("network.public"). The error is a *KeyError, or a
+// *SyntaxError that a decoder of ours gave.
 func Shaped(n *yaml.Node, v any, where string) error {
 	if err := shape(n, reflect.TypeOf(v), where, mustBe); err != nil {
 		return err

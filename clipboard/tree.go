@@ -30,8 +30,8 @@ func copyTree(n *yaml.Node) *yaml.Node {
 	return cp(n)
 }
 
-// draft gives a copy of a document's tree in which the entries of the top and of `instance` may be changed. The values below
-// are shared, unless something in the document may stand for a part of it.
+// draft gives a copy of a document's tree in which the entries of the top and of `instance` may be changed. The values
+// below are shared, unless something in the document may stand for a part of it.
 func draft(root *yaml.Node) *yaml.Node {
 	if hasAnchor(root) {
 		return copyTree(root)
@@ -46,8 +46,8 @@ func draft(root *yaml.Node) *yaml.Node {
 	return &out
 }
 
-// ownInstance gives the mapping under `instance` of a tree that may be changed, and makes it one that stands there itself:
-// not an alias, not empty text, not in braces. nil when there is none.
+// ownInstance gives the mapping under `instance` of a tree that may be changed, and makes it one that stands there
+// itself: not an alias, not empty text, not in braces. nil when there is none.
 func ownInstance(root *yaml.Node) *yaml.Node {
 	i := index(root, "instance")
 	if i < 0 {

@@ -153,8 +153,8 @@ func (c *Clipboard) edit(want *yaml.Node, change func(*document) bool) error {
 	return nil
 }
 
-// accept takes src when it is a document that means what want means (nil: anything); otherwise the clipboard stays as it
-// was.
+// accept takes src when it is a document that means what want means (nil: anything); otherwise the clipboard stays as
+// it was.
 func (c *Clipboard) accept(src []byte, want *yaml.Node) error {
 	if len(src) > MaxBytes {
 		return fmt.Errorf("it would grow beyond %d bytes", MaxBytes)

@@ -59,9 +59,9 @@ type Document struct {
 	Kept []string
 }
 
-// UserData gives the user-data for a clipboard whose secrets are open: our #cloud-config, with the clipboard's user_data
-// in it, and the further disks that the first boot mounts. The host key is for the first contact only: others at the provider
-// may read user-data (docs/design/security.md).
+// UserData gives the user-data for a clipboard whose secrets are open: our #cloud-config, with the clipboard's
+// user_data in it, and the further disks that the first boot mounts. The host key is for the first contact only: others
+// at the provider may read user-data (docs/design/security.md).
 func UserData(c *clipboard.Clipboard, disks ...Disk) (Document, error) {
 	var none Document
 	in, err := c.Instance()
@@ -110,7 +110,8 @@ func UserData(c *clipboard.Clipboard, disks ...Disk) (Document, error) {
 	return withTheirs(c, string(b))
 }
 
-// users says who may log in: root, or the user of `login`, who is root by sudo; then root's password is for the console.
+// users says who may log in: root, or the user of `login`, who is root by sudo; then root's password is for the
+// console.
 func users(c *clipboard.Clipboard, keys []string) (list []user, disableRoot bool, err error) {
 	login, err := c.Login()
 	if err != nil {

@@ -54,8 +54,8 @@ func TestUserDataNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// The story: on a machine that really booted, `hostname -f` was the short name, because nothing was in /etc/hosts. Who has
-// a view of his own of that file says so in his user_data.
+// The story: on a machine that really booted, `hostname -f` was the short name, because nothing was in /etc/hosts. Who
+// has a view of his own of that file says so in his user_data.
 func TestTheFullNameIsInEtcHosts(t *testing.T) {
 	base := "instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  hostkey_first: " + key + "\n  hostkey_private: !secret \"abcdefghij\"\n  root_password_hash: !secret \"$2a$10$abcdefghijklmnopqrstuv\"\n  jarvis_pubkey: " + key + "\n"
 	for extra, want := range map[string]string{
@@ -89,8 +89,8 @@ for part in msg.walk():
     print(kind, sorted(yaml.safe_load(body)) if kind == 'text/cloud-config' else '', (yaml.safe_load(body).get('write_files') or [{}])[0].get('content') if kind == 'text/cloud-config' else '')
 `
 
-// The stories: an anchor stood in a part that was left out, and the machine got a text that nobody can read; a file with a
-// mail header in it made cloud-init take all of it for mail. Both machines were out of reach.
+// The stories: an anchor stood in a part that was left out, and the machine got a text that nobody can read; a file
+// with a mail header in it made cloud-init take all of it for mail. Both machines were out of reach.
 func TestWhatCloudInitSeesOfBoth(t *testing.T) {
 	base := "instance:\n  hostname: loki\n  fqdn: loki.websages.com\n  hostkey_first: " + key + "\n  hostkey_private: !secret \"abcdefghij\"\n  root_password_hash: !secret \"$2a$10$abcdefghijklmnopqrstuv\"\n  jarvis_pubkey: " + key + "\n  user_data: "
 	for name, c := range map[string]struct{ theirs, want string }{

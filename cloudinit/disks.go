@@ -20,8 +20,8 @@ type Disk struct {
 //go:embed disks.sh
 var disksScript string
 
-// mountDisks gives the command that mounts disks, for bootcmd: it comes before all that writes into them. cloud-init-per has
-// it run until it has succeeded once; from then on fstab mounts them.
+// mountDisks gives the command that mounts disks, for bootcmd: it comes before all that writes into them.
+// cloud-init-per has it run until it has succeeded once; from then on fstab mounts them.
 func mountDisks(disks []Disk) []string {
 	disks = slices.Clone(disks)
 	// What is mounted below another comes after it.

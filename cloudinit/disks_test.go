@@ -79,8 +79,8 @@ func wants(t *testing.T, got string, words ...string) {
 	}
 }
 
-// TestFirstBootMountsItsDisks: empty disks become file systems, the outer mount first, and are mounted by fstab, which has
-// their UUIDs. The next boot has nothing to do.
+// TestFirstBootMountsItsDisks: empty disks become file systems, the outer mount first, and are mounted by fstab, which
+// has their UUIDs. The next boot has nothing to do.
 func TestFirstBootMountsItsDisks(t *testing.T) {
 	m := newMachine(t)
 	a, b := loop(t, "40M"), loop(t, "30M")
@@ -140,8 +140,8 @@ func TestADiskThatIsNotThere(t *testing.T) {
 	}
 }
 
-// nvme answers Linux's NVME_IOCTL_ADMIN_CMD (linux/nvme_ioctl.h) as EC2's disks do: opcode 6 (Identify), controller (cdw10 is 1),
-// 4096 bytes to addr; the name stands from byte 3072 on, padded with spaces.
+// nvme answers Linux's NVME_IOCTL_ADMIN_CMD (linux/nvme_ioctl.h) as EC2's disks do: opcode 6 (Identify), controller
+// (cdw10 is 1), 4096 bytes to addr; the name stands from byte 3072 on, padded with spaces.
 const nvme = `
 import ctypes, fcntl, struct
 def ioctl(f, op, arg):
@@ -154,8 +154,8 @@ def ioctl(f, op, arg):
 fcntl.ioctl = ioctl
 `
 
-// TestDisksAreFoundByTheirPlace: on EC2 by what an NVMe disk tells of itself, whatever its number is; on vSphere by the SCSI
-// target, and not when there are two of it.
+// TestDisksAreFoundByTheirPlace: on EC2 by what an NVMe disk tells of itself, whatever its number is; on vSphere by the
+// SCSI target, and not when there are two of it.
 func TestDisksAreFoundByTheirPlace(t *testing.T) {
 	patch := t.TempDir()
 	if err := os.WriteFile(filepath.Join(patch, "sitecustomize.py"), []byte(nvme), 0o644); err != nil {

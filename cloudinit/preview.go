@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// Preview gives what UserData will give, before keys:create has made what it needs: with stand-ins as long as that, so that
-// what is wrong, or too long, is known before anything is made. It may be some bytes longer, and never shorter.
+// Preview gives what UserData will give, before keys:create has made what it needs: with stand-ins as long as that, so
+// that what is wrong, or too long, is known before anything is made. It may be some bytes longer, and never shorter.
 func Preview(c *clipboard.Clipboard, disks ...Disk) (Document, error) {
 	c = c.Clone()
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)

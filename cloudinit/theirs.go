@@ -133,8 +133,8 @@ func mapping(text string) (*yaml.Node, error) {
 // maxNodes is more than fits into what any provider takes.
 const maxNodes = 100_000
 
-// resolve gives a copy of a tree in which what an alias stood for stands itself: parts of the tree are left out later, and
-// the anchor may be in one of those.
+// resolve gives a copy of a tree in which what an alias stood for stands itself: parts of the tree are left out later,
+// and the anchor may be in one of those.
 func resolve(n *yaml.Node, left *int) (*yaml.Node, error) {
 	if *left--; *left < 0 {
 		return nil, errors.New("its aliases make it too large")
@@ -192,8 +192,8 @@ func multi(ours, script string) (string, error) {
 	return b.String(), nil
 }
 
-// finish gives our cloud-config, and perhaps a script, in the form in which cloud-init sees them as what they are: it takes
-// whatever has `mime-version:` near its beginning for mail (user_data.convert_string in its source).
+// finish gives our cloud-config, and perhaps a script, in the form in which cloud-init sees them as what they are: it
+// takes whatever has `mime-version:` near its beginning for mail (user_data.convert_string in its source).
 func finish(ours, script string, kept []string) (Document, error) {
 	text := header + ours
 	if script != "" || strings.Contains(strings.ToLower(text[:min(len(text), 4096)]), "mime-version:") {

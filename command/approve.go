@@ -45,8 +45,8 @@ func (e *Env) askFirst(ctx context.Context, verb string, o *ordered) error {
 	return nil
 }
 
-// reasons says why a request needs a second person: every reason there is, for whoever agrees agrees to all of it. None when
-// it does not.
+// reasons says why a request needs a second person: every reason there is, for whoever agrees agrees to all of it. None
+// when it does not.
 func (e *Env) reasons(ctx context.Context, verb string, q pipeline.Request) ([]string, error) {
 	in, err := q.Clipboard.Instance()
 	if err != nil {
@@ -170,8 +170,8 @@ func approve() Verb {
 	}
 }
 
-// NotSecond says why somebody can be nobody's second person, or not that of who asked for this, whatever his roles are; nil when
-// nothing speaks against it. That he did not ask himself, the engine knows.
+// NotSecond says why somebody can be nobody's second person, or not that of who asked for this, whatever his roles are;
+// nil when nothing speaks against it. That he did not ask himself, the engine knows.
 func NotSecond(a *access.Access, p access.Person, asked pipeline.Approval) *UserError {
 	switch {
 	case p.Unnamed:

@@ -121,8 +121,8 @@ func readTime(text string, now time.Time, zone *time.Location) (time.Time, error
 	}
 }
 
-// moments gives when the clocks of a zone show what day says in UTC: mostly once, and twice when they are set back over it. It
-// is an error when they are set forward over it.
+// moments gives when the clocks of a zone show what day says in UTC: mostly once, and twice when they are set back over
+// it. It is an error when they are set forward over it.
 func moments(day time.Time, zone *time.Location) (list []time.Time, err error) {
 	for _, around := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
 		_, offset := day.Add(around).In(zone).Zone()

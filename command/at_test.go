@@ -9,8 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/access"
 )
 
-// TestWhenItBegins: what people write for a time, in zones whose clocks are set twice a year. Berlin goes forward on 2026-03-29 at
-// 02:00 and back on 2026-10-25 at 03:00; Santiago forward on 2026-09-06 at midnight and back on 2026-04-05 at midnight.
+// TestWhenItBegins: what people write for a time, in zones whose clocks are set twice a year. Berlin goes forward on
+// 2026-03-29 at 02:00 and back on 2026-10-25 at 03:00; Santiago forward on 2026-09-06 at midnight and back on
+// 2026-04-05 at midnight.
 func TestWhenItBegins(t *testing.T) {
 	const berlin, santiago = "Europe/Berlin", "America/Santiago"
 	for _, c := range []struct {

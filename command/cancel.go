@@ -38,7 +38,8 @@ func cancel() Verb {
 	}
 }
 
-// giveUp frees the host of a run whose undo is stuck, once a second person allows it: what stays is nobody's from then on.
+// giveUp frees the host of a run whose undo is stuck, once a second person allows it: what stays is nobody's from then
+// on.
 func (e *Env) giveUp(ctx context.Context, c *Call, r pipeline.Run) (Answer, error) {
 	if e.Approvals.Off {
 		r, err := e.Engine.GiveUp(ctx, r.ID, c.Person.Name)

@@ -239,8 +239,8 @@ func chosen(ctx context.Context, e *Env, task, host string) (all []checks.View, 
 	return all, nil
 }
 
-// hostsOf gives the hosts of HOST,HOST, each once. Nothing between two commas would mean every host to who reads a filter, and to nobody
-// who wrote it.
+// hostsOf gives the hosts of HOST,HOST, each once. Nothing between two commas would mean every host to who reads a
+// filter, and to nobody who wrote it.
 func hostsOf(words string) ([]string, error) {
 	list := strings.Split(words, ",")
 	if len(list) > 1 && slices.Contains(list, "") { // no word at all is another thing: some verbs take that for all

@@ -138,8 +138,8 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	return a, nil
 }
 
-// asSeen gives those that are no worse than they were seen, and what to say of the others. One that is worse and acknowledged is
-// left as it is, and of it there is nothing to say.
+// asSeen gives those that are no worse than they were seen, and what to say of the others. One that is worse and
+// acknowledged is left as it is, and of it there is nothing to say.
 func (e *Env) asSeen(list []checks.View, was model.Status) (left []checks.View, worse []string) {
 	for _, v := range list {
 		switch {

@@ -82,7 +82,8 @@ func reported(ctx context.Context, e *Env, word, host string) ([]checks.View, er
 	return list, err
 }
 
-// reportText is a report for people: a sentence, then a line for each check that was not always well, those that were alike in one.
+// reportText is a report for people: a sentence, then a line for each check that was not always well, those that were
+// alike in one.
 func reportText(r checks.Report) []string {
 	n := len(r.Checks)
 	when := fmt.Sprintf("from %s to %s", plain.Time(r.Since), plain.Time(r.Until))
@@ -115,7 +116,8 @@ func reportText(r checks.Report) []string {
 	return lines
 }
 
-// reportRows tells of the checks that were not always OK, the worst first: those of one task that were so alike in one line.
+// reportRows tells of the checks that were not always OK, the worst first: those of one task that were so alike in one
+// line.
 func reportRows(r checks.Report) []string {
 	type row struct {
 		task, says string

@@ -88,7 +88,8 @@ func unsilenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answe
 	return a, nil
 }
 
-// longClauses is clauses where a value goes on to the next of the words, as a day and a time do; "because" takes the rest of the line.
+// longClauses is clauses where a value goes on to the next of the words, as a day and a time do; "because" takes the
+// rest of the line.
 func longClauses(args []string, words ...string) (first string, with map[string]string, ok bool) {
 	with = map[string]string{}
 	if len(args) == 0 || slices.Contains(words, args[0]) {

@@ -24,7 +24,8 @@ func findAny(ctx context.Context, e *Env, name string) (pipeline.Run, *pipeline.
 	return r, &c, nil
 }
 
-// findLive is findAny for words that end something: about a host, they mean what waits for an approval, if anything does.
+// findLive is findAny for words that end something: about a host, they mean what waits for an approval, if anything
+// does.
 func findLive(ctx context.Context, e *Env, name string) (pipeline.Run, *pipeline.Cluster, error) {
 	r, cl, err := findAny(ctx, e, name)
 	if _, nerr := strconv.ParseInt(name, 10, 64); err != nil || cl != nil || nerr == nil {

@@ -70,10 +70,11 @@ type Call struct {
 	Before  int64    // for lists that come by pages: what is older than this number; 0: from the newest on
 	Args    []string // Words without the verb; set by Do
 
-	// Patience is how long a verb may wait for what it began before it answers that this goes on; 0: as long as it likes.
+	// Patience is how long a verb may wait for what it began before it answers that this goes on; 0: as long as it
+	// likes.
 	Patience time.Duration
-	// Began and Ended, when set, hear of a verb that does the same on many hosts while it goes on: on which, and what came of
-	// it on one. Ended is called by several goroutines.
+	// Began and Ended, when set, hear of a verb that does the same on many hosts while it goes on: on which, and what
+	// came of it on one. Ended is called by several goroutines.
 	Began func(hosts []string)
 	Ended func(Output)
 
@@ -88,7 +89,8 @@ type Answer struct {
 	Lines []string      `json:"lines" doc:"what chat would say"`
 	Data  any           `json:"data" doc:"the same for programs; null where there is nothing more to say than lines"`
 	Run   *pipeline.Run `json:"run,omitempty" doc:"the run that was started or moved: a client may follow it"`
-	// Bad: what was asked after is not well, as a plan that would fail. The envelope is not ok, and the command line ends with 1.
+	// Bad: what was asked after is not well, as a plan that would fail. The envelope is not ok, and the command line
+	// ends with 1.
 	Bad     bool              `json:"-"`
 	Cluster *pipeline.Cluster `json:"cluster,omitempty" doc:"the cluster that was started or moved"`
 	// Approval is what waits for a second person, where no run was moved: `approve` decides.
@@ -154,7 +156,8 @@ type Env struct {
 	LDAP      func(ctx context.Context, cn string) ([]byte, error)
 	ReadFile  func(name string) ([]byte, error) // for the console
 	Exec      func(ctx context.Context, h pipeline.Standing, args []string, line func(string)) (remote.Result, error)
-	// PublicKeyAt says in words where the public key is that hosts need in authorized_keys to let the server in; "": nobody knows.
+	// PublicKeyAt says in words where the public key is that hosts need in authorized_keys to let the server in; "":
+	// nobody knows.
 	PublicKeyAt string
 	// ForgetKeys takes a host's keys out of the server's known_hosts.
 	ForgetKeys func(ctx context.Context, h pipeline.Standing) error
@@ -257,8 +260,8 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 	return a, err
 }
 
-// hide gives what hides the secrets of the hosts that a line names. When they cannot be read, that is in the log; the line is kept
-// all the same, for who did what must be on record.
+// hide gives what hides the secrets of the hosts that a line names. When they cannot be read, that is in the log; the
+// line is kept all the same, for who did what must be on record.
 func (t *Table) hide(ctx context.Context, line string) *clipboard.Masker {
 	if t.env().Engine == nil {
 		return &clipboard.Masker{}
@@ -273,7 +276,8 @@ func (t *Table) hide(ctx context.Context, line string) *clipboard.Masker {
 // Shown gives a line that somebody typed as it may be told and kept: without the secrets of the hosts that it names.
 func (t *Table) Shown(ctx context.Context, line string) string { return t.hide(ctx, line).Mask(line) }
 
-// plainLines makes what is answered fit for chat and terminals, also where an old record is not: each entry is one line.
+// plainLines makes what is answered fit for chat and terminals, also where an old record is not: each entry is one
+// line.
 func plainLines(lines []string) []string {
 	if !slices.ContainsFunc(lines, func(l string) bool { return plain.Line(l) != l }) {
 		return lines
@@ -289,11 +293,12 @@ func plainLines(lines []string) []string {
 	return out
 }
 
-// Record writes one audit row, and says the same in the log. What has happened by now is said all the same; that its row is missing is in the log.
+// Record writes one audit row, and says the same in the log. What has happened by now is said all the same; that its
+// row is missing is in the log.
 func (t *Table) Record(ctx context.Context, r access.Record) { t.record(ctx, r, t.hide(ctx, r.Line)) }
 
-// RecordBegin writes that something begins, and gives its name: RecordEnd of that writes what became of it. When this server goes away
-// before, another one writes that.
+// RecordBegin writes that something begins, and gives its name: RecordEnd of that writes what became of it. When this
+// server goes away before, another one writes that.
 func (t *Table) RecordBegin(ctx context.Context, r access.Record) (name string) {
 	name, r.Outcome = rand.Text(), access.Begins
 	t.recordBy(ctx, r, t.hide(ctx, r.Line), func(ctx context.Context, a *access.Access, r access.Record) error { return a.AuditBegin(ctx, name, r) })
@@ -305,8 +310,8 @@ func (t *Table) RecordEnd(ctx context.Context, name string, r access.Record) {
 	t.recordBy(ctx, r, t.hide(ctx, r.Line), func(ctx context.Context, a *access.Access, r access.Record) error { return a.AuditEnd(ctx, name, r) })
 }
 
-// record is the one door by which a command line gets into the audit record and the log. It is masked before it is cut: half a
-// secret would not be known.
+// record is the one door by which a command line gets into the audit record and the log. It is masked before it is cut:
+// half a secret would not be known.
 func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.Masker) {
 	t.recordBy(ctx, r, secrets, func(ctx context.Context, a *access.Access, r access.Record) error { return a.Audit(ctx, r) })
 }
@@ -380,7 +385,8 @@ func (v Verb) CheckArgs(args []string) error {
 
 var subWord = pattern.New(`(?:^\[?|\| )([a-z]+)(?: |\]|$)`)
 
-// SubWords gives the words that may come first after a verb and are no names: those with which an alternative of its usage begins.
+// SubWords gives the words that may come first after a verb and are no names: those with which an alternative of its
+// usage begins.
 func (v Verb) SubWords() (out []string) {
 	for _, w := range v.Words {
 		out = append(out, w.Name)

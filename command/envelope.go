@@ -2,8 +2,8 @@ package command
 
 import "errors"
 
-// Envelope is every answer as JSON: of the HTTP API, and each line that the command line prints with --json. Where the API
-// refuses, its application/problem+json has the members of Fault.
+// Envelope is every answer as JSON: of the HTTP API, and each line that the command line prints with --json. Where the
+// API refuses, its application/problem+json has the members of Fault.
 type Envelope struct {
 	Type string `json:"type" enum:"answer,event,run,waits,end,left" doc:"answer: what a verb said; with --json, of a run that is followed: event, run (of a cluster: how a host stands), waits (it needs a person, or a time), and the last line: end, or left when it is no longer followed and goes on, because somebody interrupted that (exit 130) or the link to the server is lost (error of the kind lost)"`
 	OK   bool   `json:"ok" doc:"it went as asked; the same as exit 0"`

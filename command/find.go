@@ -9,8 +9,8 @@ import (
 )
 
 // Find gives the verb for a word, or for a prefix that only one verb has, when that verb only reads: what acts is never
-// guessed. A word of elsewhere is looked up in Synonyms. The error is a *UserError with the nearest, or with what to say; that
-// is a whole line when rest is what follows the word.
+// guessed. A word of elsewhere is looked up in Synonyms. The error is a *UserError with the nearest, or with what to
+// say; that is a whole line when rest is what follows the word.
 func (t *Table) Find(word string, rest ...string) (Verb, error) {
 	word = strings.ToLower(word)
 	var match []Verb
@@ -50,7 +50,8 @@ func (t *Table) Find(word string, rest ...string) (Verb, error) {
 	return Verb{}, e
 }
 
-// risky reports whether to guess a verb from a word could do harm: "please" is two letters from `release`, which changes things.
+// risky reports whether to guess a verb from a word could do harm: "please" is two letters from `release`, which
+// changes things.
 func (t *Table) risky(verb, word string) bool {
 	return word == "" || verb[0] != word[0] && slices.ContainsFunc(t.verbs, func(v Verb) bool { return v.Name == verb && v.Acts })
 }

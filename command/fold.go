@@ -7,11 +7,12 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// foldAbove is how many hosts of a cluster are told one by one. Of a larger one, what happens to all of them is one line.
+// foldAbove is how many hosts of a cluster are told one by one. Of a larger one, what happens to all of them is one
+// line.
 const foldAbove = 3
 
-// ofCluster gives the notice of what happened to a host as a part of its cluster, "" when another line tells it. folded is false
-// for what is told of each host: what went wrong, and what somebody did with one of them.
+// ofCluster gives the notice of what happened to a host as a part of its cluster, "" when another line tells it. folded
+// is false for what is told of each host: what went wrong, and what somebody did with one of them.
 func ofCluster(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) (line string, folded bool) {
 	if ev.Kind != pipeline.EvReady && !(ev.Kind == pipeline.EvApproved && ev.Diff == pipeline.ToStart) {
 		return "", false

@@ -79,8 +79,8 @@ func counted(hosts []string, one, many string) string {
 	return fmt.Sprintf("%d %s (%s)", n, word, strings.Join(names, ", "))
 }
 
-// Summary says in one line what happened after an event, and what waits for people now. since is when that was, in the zone in
-// which it is told; last the last event of those it counts.
+// Summary says in one line what happened after an event, and what waits for people now. since is when that was, in the
+// zone in which it is told; last the last event of those it counts.
 func (t *Table) Summary(ctx context.Context, after int64, since time.Time) (line string, last int64, err error) {
 	e := t.env()
 	last = after

@@ -42,7 +42,8 @@ func forget() Verb {
 	}
 }
 
-// standsForGood refuses a host in production, where what destroys needs a second person: to forget it is no way around that.
+// standsForGood refuses a host in production, where what destroys needs a second person: to forget it is no way around
+// that.
 func (e *Env) standsForGood(ctx context.Context, h pipeline.Standing) error {
 	if e.Approvals.Off {
 		return nil

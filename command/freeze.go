@@ -15,8 +15,8 @@ import (
 // Freezes are times in which nothing begins.
 type Freezes []Freeze
 
-// Freeze is one of them: each week, or once. It refuses `deploy`, `redeploy`, `destroy`, and the approval of what they asked for;
-// what is under way goes on, and may be retried, cancelled and undone.
+// Freeze is one of them: each week, or once. It refuses `deploy`, `redeploy`, `destroy`, and the approval of what they
+// asked for; what is under way goes on, and may be retried, cancelled and undone.
 type Freeze struct {
 	When    string   `yaml:"when" doc:"each week, as in Fri 16:00–Mon 06:00, or once, as in 2026-12-20 00:00–2027-01-02 06:00"`
 	Zone    string   `yaml:"zone" doc:"time zone of when, as in Europe/Berlin; empty: that of zone at the top"`
@@ -125,8 +125,8 @@ func (c clock) on(t time.Time, days int) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day()+days, c.hour, c.minute, 0, 0, t.Location())
 }
 
-// against gives the freeze that stands against a person at a time, the one that ends last, with its end; nil when none does.
-// remark says that there is one which is not for him, or "".
+// against gives the freeze that stands against a person at a time, the one that ends last, with its end; nil when none
+// does. remark says that there is one which is not for him, or "".
 func (list Freezes) against(p access.Person, t time.Time) (f *Freeze, until time.Time, remark string) {
 	for i := range list {
 		end, is, err := list[i].at(t)
@@ -151,8 +151,8 @@ func (f *Freeze) said(when string, until time.Time) string {
 	return fmt.Sprintf("there is a freeze%s until %s%s", when, plain.Time(until), why)
 }
 
-// clear gives the first time from t on at which no freeze stands against a person; the zero time when that is too far off to
-// say. One may begin when another ends.
+// clear gives the first time from t on at which no freeze stands against a person; the zero time when that is too far
+// off to say. One may begin when another ends.
 func (list Freezes) clear(p access.Person, t time.Time) time.Time {
 	for range 100 {
 		f, until, _ := list.against(p, t)
@@ -164,8 +164,8 @@ func (list Freezes) clear(p access.Person, t time.Time) time.Time {
 	return time.Time{}
 }
 
-// frozen refuses what would begin while there is a freeze that is not for who asks; else it says that there is one, or "". at is
-// when it would begin, zero for now; verb is for what there is another way, or "".
+// frozen refuses what would begin while there is a freeze that is not for who asks; else it says that there is one, or
+// "". at is when it would begin, zero for now; verb is for what there is another way, or "".
 func (e *Env) frozen(p access.Person, at time.Time, verb string) (remark string, err error) {
 	when, then := at, " then,"
 	if at.IsZero() {

@@ -62,8 +62,8 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// A client whose answer was lost asks again with the same key. What began before the freeze is told then as it was at first; all
-// else is refused.
+// A client whose answer was lost asks again with the same key. What began before the freeze is told then as it was at
+// first; all else is refused.
 func TestARepeatedKeyInAFreeze(t *testing.T) {
 	w := newWalk(t)
 	ask := func(who, key, host string) (Answer, error) {

@@ -72,7 +72,8 @@ func ground(t testing.TB) *command.Table {
 		}})
 }
 
-// FuzzTable: whatever somebody says, with whatever document, is answered or refused, in plain lines, and no verb panics.
+// FuzzTable: whatever somebody says, with whatever document, is answered or refused, in plain lines, and no verb
+// panics.
 func FuzzTable(f *testing.F) {
 	const doc = "instance:\n  hostname: loki\n  fqdn: loki.example.org\n  provider: ESX\n"
 	for _, v := range command.Verbs() {

@@ -115,7 +115,8 @@ func TestTheLogShowsTheEnd(t *testing.T) {
 	}
 }
 
-// TestWhoeverDeploysNamesGrantedRepositories: a host that gets a deploy key reads the repository, and so does its owner.
+// TestWhoeverDeploysNamesGrantedRepositories: a host that gets a deploy key reads the repository, and so does its
+// owner.
 func TestWhoeverDeploysNamesGrantedRepositories(t *testing.T) {
 	table, _ := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
 	for i, c := range []struct {

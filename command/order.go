@@ -63,8 +63,8 @@ func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
 	return o, nil
 }
 
-// In chat a word means a host, a cluster or the number of a run, so no name may mean two of them: `undo 1` of a host "1"
-// took back run 1.
+// In chat a word means a host, a cluster or the number of a run, so no name may mean two of them: `undo 1` of a host
+// "1" took back run 1.
 
 func numeric(name string) bool { return strings.Trim(name, "0123456789") == "" }
 
@@ -152,8 +152,8 @@ func (e *Env) onlyRunners(in clipboard.Instance, cb *clipboard.Clipboard) error 
 	return nil
 }
 
-// mayRun refuses what would run on hosts in the name of somebody who may not. A host whose user_data somebody else brought
-// can be destroyed all the same: no step of that reads it.
+// mayRun refuses what would run on hosts in the name of somebody who may not. A host whose user_data somebody else
+// brought can be destroyed all the same: no step of that reads it.
 func (e *Env) mayRun(verb string, q pipeline.Request) error {
 	read := e.Engine.Registry().Reads(q.Clipboard, q.Steps)
 	for _, key := range commandKeys {
@@ -164,8 +164,8 @@ func (e *Env) mayRun(verb string, q pipeline.Request) error {
 	return nil
 }
 
-// foreignRepo gives a repository in `repos` that the configuration does not let everybody name: a host that is given its
-// deploy key reads it, and so does whoever has that host.
+// foreignRepo gives a repository in `repos` that the configuration does not let everybody name: a host that is given
+// its deploy key reads it, and so does whoever has that host.
 func (e *Env) foreignRepo(cb *clipboard.Clipboard) string {
 	if !cb.Has("repos") {
 		return ""

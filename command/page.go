@@ -47,7 +47,8 @@ func errNoPages() error {
 	return &UserError{Msg: "I serve no pages here", Hint: "set `listen` and `http.url` in jarvis.yaml"}
 }
 
-// newLink gives a link to whoever alone reads the answer. One whom the configuration does not name would be nobody there.
+// newLink gives a link to whoever alone reads the answer. One whom the configuration does not name would be nobody
+// there.
 func newLink(ctx context.Context, e *Env, c *Call, _ []string) (Answer, error) {
 	base := e.Pages()
 	switch {

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// planTime has what was ordered begin at the time that was named, if one was. What can be known now of how it will be judged
-// then is judged now.
+// planTime has what was ordered begin at the time that was named, if one was. What can be known now of how it will be
+// judged then is judged now.
 func (e *Env) planTime(c *Call, o *ordered) error {
 	if o.at == "" {
 		return nil
@@ -37,7 +37,8 @@ func (e *Env) planTime(c *Call, o *ordered) error {
 	return nil
 }
 
-// lacks says which of some roles, with spaces between, somebody does not have by the configuration; "" when he has them.
+// lacks says which of some roles, with spaces between, somebody does not have by the configuration; "" when he has
+// them.
 func (e *Env) lacks(name, roles string) string {
 	if roles == "" || e.Access == nil {
 		return ""
@@ -73,8 +74,8 @@ func (t *Table) MayBegin(_ context.Context, r pipeline.Run) (pipeline.Objection,
 	return pipeline.Objection{Why: e.otherSteps(r)}, nil
 }
 
-// otherSteps says that the steps of a planned run are not those that its verb has now; "" when they are. Those of a clipboard's
-// own have to be there.
+// otherSteps says that the steps of a planned run are not those that its verb has now; "" when they are. Those of a
+// clipboard's own have to be there.
 func (e *Env) otherSteps(r pipeline.Run) string {
 	reg := e.Engine.Registry()
 	for _, name := range r.Steps {
@@ -135,8 +136,8 @@ func beginsOn(r pipeline.Run) string {
 	return plain.Time(r.At)
 }
 
-// plannedNotice says what becomes of a planned run at its time. Of the hosts of a cluster, which begin together, the line of the
-// first is for all; is reports whether the event is one of those.
+// plannedNotice says what becomes of a planned run at its time. Of the hosts of a cluster, which begin together, the
+// line of the first is for all; is reports whether the event is one of those.
 func plannedNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) (line string, is bool) {
 	what, begin, do, wait := fmt.Sprintf("%s: run %d", r.Host, r.ID), "begins", "does", "waits"
 	if r.Cluster != 0 && slices.Contains([]pipeline.EventKind{pipeline.EvBegins, pipeline.EvPostponed, pipeline.EvLapsed}, ev.Kind) {

@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// TestRightsOfWhatIsPlanned: those that what was asked for needs are on record, and are looked at by the configuration as it is
-// when it begins. Who would not have them then cannot ask; who keeps the machine is in no configuration.
+// TestRightsOfWhatIsPlanned: those that what was asked for needs are on record, and are looked at by the configuration
+// as it is when it begins. Who would not have them then cannot ask; who keeps the machine is in no configuration.
 func TestRightsOfWhatIsPlanned(t *testing.T) {
 	table, e := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
 	db, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})

@@ -45,7 +45,8 @@ func retry() Verb {
 	}
 }
 
-// stepOf gives the step of a stage that is named by its number, as `failed at stage 4/19` tells it; any other word as it is.
+// stepOf gives the step of a stage that is named by its number, as `failed at stage 4/19` tells it; any other word as
+// it is.
 func stepOf(r pipeline.Run, stage string) string {
 	if n, err := StageOf(r, stage); err == nil {
 		return r.Steps[n-1]

@@ -122,8 +122,8 @@ func run() Verb {
 	}
 }
 
-// meant gives the hosts that a word stands for: one by its name, with @ those of a cluster or a group, with * or ? those whose
-// name matches, and with check: those that have a check in that state.
+// meant gives the hosts that a word stands for: one by its name, with @ those of a cluster or a group, with * or ?
+// those whose name matches, and with check: those that have a check in that state.
 // left are those that were meant and cannot be reached by what is on record.
 func (e *Env) meant(ctx context.Context, word string) (list []pipeline.Standing, left []string, err error) {
 	if state, ok := strings.CutPrefix(word, "check:"); ok {
@@ -208,8 +208,8 @@ func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Stand
 	return out, left, err
 }
 
-// commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have: as
-// a command it would mean something that nobody typed. After "--" every word is the command's.
+// commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have:
+// as a command it would mean something that nobody typed. After "--" every word is the command's.
 func commandOf(args []string) ([]string, error) {
 	for i, w := range args[:2] {
 		switch {

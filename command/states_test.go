@@ -176,9 +176,9 @@ func (w *walk) approve(host string) {
 	w.must("bob", host, "approve "+strconv.FormatInt(r.ID, 10))
 }
 
-// TestNoStateIsATrap: whatever state a run is in and whatever somebody says about its host, each command that the answer
-// names in reply is taken, and so is each that the state's notice and its status name. The accident: an undo that was stuck
-// held its host, and all three verbs that the bot named were refused.
+// TestNoStateIsATrap: whatever state a run is in and whatever somebody says about its host, each command that the
+// answer names in reply is taken, and so is each that the state's notice and its status name. The accident: an undo
+// that was stuck held its host, and all three verbs that the bot named were refused.
 func TestNoStateIsATrap(t *testing.T) {
 	all := newWalk(t)
 	fails := func(what, does string, state pipeline.State) func(*walk, string) {
@@ -323,9 +323,9 @@ func (w *walk) round(to func(*walk, string)) {
 	}
 }
 
-// reply brings a new host into the state, says the line, and then the hint of an answer: all with HOST and RUN for names. It
-// gives what the line was answered, and the commands that the answer names; or why the hint was refused. The empty line
-// stands for the notice of the state.
+// reply brings a new host into the state, says the line, and then the hint of an answer: all with HOST and RUN for
+// names. It gives what the line was answered, and the commands that the answer names; or why the hint was refused. The
+// empty line stands for the notice of the state.
 func (w *walk) reply(to func(*walk, string), line, hint string) (said string, hints []string) {
 	w.Helper()
 	host, run := w.bring(to)

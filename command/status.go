@@ -100,8 +100,8 @@ func (t *Table) StatusLine(ctx context.Context, r pipeline.Run) string {
 	return t.env().statusLine(ctx, r)
 }
 
-// StatusRemarks gives what `status RUN` says behind that, with a space before it; "" for nothing. It changes with the run's
-// events that are no lines.
+// StatusRemarks gives what `status RUN` says behind that, with a space before it; "" for nothing. It changes with the
+// run's events that are no lines.
 func (t *Table) StatusRemarks(ctx context.Context, r pipeline.Run) (string, error) {
 	return t.env().remarks(ctx, r)
 }

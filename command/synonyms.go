@@ -12,9 +12,9 @@ type Synonym struct {
 	Words []string
 }
 
-// Synonyms is the one table of the words that people bring from elsewhere. Where the verb only reads, they mean it. Where it
-// changes something they do nothing, and the answer is the line to say: `stop` and `rm` mean other things elsewhere, and what
-// somebody else meant is never guessed.
+// Synonyms is the one table of the words that people bring from elsewhere. Where the verb only reads, they mean it.
+// Where it changes something they do nothing, and the answer is the line to say: `stop` and `rm` mean other things
+// elsewhere, and what somebody else meant is never guessed.
 func Synonyms() []Synonym {
 	return []Synonym{
 		{"status", []string{"ps", "jobs", "queue"}},
@@ -59,8 +59,8 @@ func ownWord(word string, v Verb, rest []string) error {
 // dryRun is a flag of other tools for `plan`.
 const dryRun = "--dry-run"
 
-// Rephrase gives what a verb with flags of other tools is in our words: `deploy --dry-run X` is `plan deploy X`, `retry X --from
-// STEP` is `retry X from STEP`. What follows the hosts of `run`, or a reason, is never looked at.
+// Rephrase gives what a verb with flags of other tools is in our words: `deploy --dry-run X` is `plan deploy X`, `retry
+// X --from STEP` is `retry X from STEP`. What follows the hosts of `run`, or a reason, is never looked at.
 func Rephrase(v Verb, args []string) (Verb, []string, error) {
 	switch {
 	case v.Max < 0 || len(args) == 0:

@@ -27,8 +27,8 @@ func TestSynonymsAreNobodyElses(t *testing.T) {
 	}
 }
 
-// TestAWordOfElsewhereChangesNothing: attack: `stop`, `rm`, `start` mean other things elsewhere; no such word, and no prefix,
-// runs a verb that acts.
+// TestAWordOfElsewhereChangesNothing: attack: `stop`, `rm`, `start` mean other things elsewhere; no such word, and no
+// prefix, runs a verb that acts.
 func TestAWordOfElsewhereChangesNothing(t *testing.T) {
 	table := NewTable(&Env{})
 	words := []string{}

@@ -7,8 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Tally says in one line how far a cluster is: "web: 7 of 20 ready, 12 under way, 1 failed (web3)." It is "" for one that is so small
-// that each of its hosts is told by itself.
+// Tally says in one line how far a cluster is: "web: 7 of 20 ready, 12 under way, 1 failed (web3)." It is "" for one
+// that is so small that each of its hosts is told by itself.
 func Tally(c pipeline.Cluster) string {
 	if len(c.Runs) <= foldAbove {
 		return ""

@@ -83,7 +83,8 @@ func asWhom(r *tasklog.Repo, p *tasklog.Pending) string {
 // secretName fits the names of variables whose values are not shown.
 var secretName = pattern.New(`(?i)(pass|secret|token|credential|private|key$)`)
 
-// cancelledTask says what a cancelled task did: nothing can be undone of it, and something may have happened all the same.
+// cancelledTask says what a cancelled task did: nothing can be undone of it, and something may have happened all the
+// same.
 func cancelledTask(ctx context.Context, e *pipeline.Engine, r pipeline.Run, text string) string {
 	text = strings.TrimSuffix(text, "; nothing is left standing that `undo` could remove")
 	ran, err := tasklog.Ran(ctx, e, r)

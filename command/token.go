@@ -124,7 +124,8 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
-// newAgentToken makes the token of an agent. It lives as long as a token can: nobody sits beside an agent to give it a new one.
+// newAgentToken makes the token of an agent. It lives as long as a token can: nobody sits beside an agent to give it a
+// new one.
 func newAgentToken(ctx context.Context, e *Env, c *Call, t access.Token, life time.Duration) (Answer, error) {
 	switch {
 	case !c.Person.Has(access.Admin):

@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// unread says which keys of a clipboard nobody reads; "" when there are none. What another verb of the provider reads, as
-// the standby of a redeploy, is no mistake in a deploy. The clipboard's own steps are all there is to read it.
+// unread says which keys of a clipboard nobody reads; "" when there are none. What another verb of the provider reads,
+// as the standby of a redeploy, is no mistake in a deploy. The clipboard's own steps are all there is to read it.
 func (e *Env) unread(q pipeline.Request) string {
 	steps := q.Steps
 	if q.Kind.Verb != pipeline.VerbOwn {

@@ -41,7 +41,8 @@ func SplitWords(line string) []string {
 	return words
 }
 
-// JoinWords writes words as a line that SplitWords cuts into the same ones. (One with both kinds of quotes cannot be written.)
+// JoinWords writes words as a line that SplitWords cuts into the same ones. (One with both kinds of quotes cannot be
+// written.)
 func JoinWords(words []string) string {
 	out := make([]string, len(words))
 	for i, w := range words {

@@ -25,8 +25,8 @@ func writeAll(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// TestMistakesInFilesOfChecks: each is told with its own file and line, not with the line of jarvis.yaml that names the folder, and of
-// two in one line both.
+// TestMistakesInFilesOfChecks: each is told with its own file and line, not with the line of jarvis.yaml that names the
+// folder, and of two in one line both.
 func TestMistakesInFilesOfChecks(t *testing.T) {
 	dir := writeAll(t, map[string]string{
 		"jarvis.yaml":     "data: ./data\nchecks:\n  dir: checks.d\n  tasks:\n    - {name: own, command: x, attempts: -1}\n",

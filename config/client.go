@@ -24,9 +24,9 @@ type Place struct {
 func (p Place) Conceal(text string) string { return p.conf.Conceal(text) }
 
 // FindPlace reads where the server is from a file, or from the first there is for "". It looks at `data`, `socket` and
-// `server` and at nothing else: a client needs no secret, and a mistake in another part is the server's. When a file that was
-// not named may not be read by this user, or there is none, the server is at the socket of the machine's service, if that is
-// there.
+// `server` and at nothing else: a client needs no secret, and a mistake in another part is the server's. When a file
+// that was not named may not be read by this user, or there is none, the server is at the socket of the machine's
+// service, if that is there.
 func FindPlace(file string) (Place, error) {
 	files := []string{file}
 	named := true
@@ -68,8 +68,8 @@ func place(file string, b []byte) (Place, error) {
 	return Place{Server: c.Server, Socket: c.Socket.Path, conf: c}, nil
 }
 
-// LoadRecord reads where the record and its keys are, and nothing else: a backup is made by the clock, where the secrets
-// of the service are not.
+// LoadRecord reads where the record and its keys are, and nothing else: a backup is made by the clock, where the
+// secrets of the service are not.
 func LoadRecord(file string) (*Config, error) {
 	b, err := readFile(file)
 	if err != nil {

@@ -21,9 +21,9 @@ const piece = 6
 // scheme is what an address begins with: a piece of a value that is in a message's own words as well.
 var scheme = pattern.New(`(?i)^[^a-z0-9]*(?:https?|ldaps?|ldapi|postgres(?:ql)?|qemu|unix|ssh)?(?:\+[a-z]+)?:?/*$`)
 
-// conceal puts ${…}, as it stands in the file, in the place of what was put in for it. Whoever reads what is wrong with a file,
-// as in a log, need not be who may read what it names; and nobody can tell which of these are secrets. At the key of a value
-// every longer piece of it counts, for a message may quote a part: a line, a host, a word.
+// conceal puts ${…}, as it stands in the file, in the place of what was put in for it. Whoever reads what is wrong with
+// a file, as in a log, need not be who may read what it names; and nobody can tell which of these are secrets. At the
+// key of a value every longer piece of it counts, for a message may quote a part: a line, a host, a word.
 //
 //	… "ftp://u:hunter22@x" is not … ──► … "ftp://u:${file:pw}@x" is not …
 func (r *reading) conceal(text, key string) string {

@@ -43,8 +43,8 @@ func everyText(value string) map[string]string {
 	return out
 }
 
-// TestNoMistakeTellsWhatStandsElsewhere: whatever was put in for ${…} is in no word about the configuration, at no key, however
-// the value is shaped; the text that stands in the file is told in its place.
+// TestNoMistakeTellsWhatStandsElsewhere: whatever was put in for ${…} is in no word about the configuration, at no key,
+// however the value is shaped; the text that stands in the file is told in its place.
 func TestNoMistakeTellsWhatStandsElsewhere(t *testing.T) {
 	keys := everyText(`"@"`)
 	if len(keys) < 200 {

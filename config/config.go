@@ -1,8 +1,8 @@
 // Package config puts the one jarvis.yaml together from the Config types of the packages that use them, and says
 // what is wrong with a file: where, which key, what is allowed.
 //
-// Every key is documented by the `doc` tag of its field; docs/reference/config.md is made from those. Only cmd/jarvis calls
-// this package.
+// Every key is documented by the `doc` tag of its field; docs/reference/config.md is made from those. Only cmd/jarvis
+// calls this package.
 package config
 
 import (
@@ -115,7 +115,8 @@ const (
 	Known  = "/run/jarvis/jarvis.sock"
 )
 
-// Find gives the file that is used when none is named: that of JARVIS_CONFIG, ./jarvis.yaml, then System; "" when none is there.
+// Find gives the file that is used when none is named: that of JARVIS_CONFIG, ./jarvis.yaml, then System; "" when none
+// is there.
 func Find() string {
 	if f := os.Getenv("JARVIS_CONFIG"); f != "" {
 		return f
@@ -128,7 +129,8 @@ func Find() string {
 	return ""
 }
 
-// Load reads a file. The error is an Errors with all that the file itself shows to be wrong; Verify looks at the rest as well.
+// Load reads a file. The error is an Errors with all that the file itself shows to be wrong; Verify looks at the rest
+// as well.
 func Load(file string) (*Config, error) {
 	b, err := readFile(file)
 	if err != nil {
@@ -292,8 +294,8 @@ func (c *Config) Unreachable() []string {
 	return out
 }
 
-// Doubts gives a line for each name in checks that stands for nothing. None of them is a mistake: what it names may come. The
-// configuration is one of Verify.
+// Doubts gives a line for each name in checks that stands for nothing. None of them is a mistake: what it names may
+// come. The configuration is one of Verify.
 func (c *Config) Doubts() []string {
 	var people []string
 	if c.HTTP.OIDC == nil { // which brings people who are not listed

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestNamesThatNothingHas: what stands for nothing is no mistake, for it may come, and is told with its line and the nearest name.
+// TestNamesThatNothingHas: what stands for nothing is no mistake, for it may come, and is told with its line and the
+// nearest name.
 func TestNamesThatNothingHas(t *testing.T) {
 	dir := writeAll(t, map[string]string{
 		"jarvis.yaml": `data: ./data
@@ -80,7 +81,8 @@ downtimes:
 	}
 }
 
-// TestChecksOfWhichNobodyIsTold: without chat, and without an action that reaches anybody in another way, one line says it.
+// TestChecksOfWhichNobodyIsTold: without chat, and without an action that reaches anybody in another way, one line says
+// it.
 func TestChecksOfWhichNobodyIsTold(t *testing.T) {
 	const check, mail = "checks:\n  tasks: [{name: disk, command: x}]\n  host_tasks: [{tasks: [disk], hosts: [loki]}]\n", "mail: {server: \"smtp.example.org:587\", from: jarvis@example.org}\n"
 	const chat = "chat: [{irc: {server: \"a.example.org:6667\", channels: [\"#ops\"]}}]\n"

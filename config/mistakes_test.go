@@ -216,8 +216,8 @@ func TestDaysAreRead(t *testing.T) {
 	}
 }
 
-// TestARouteToNowhere: when chat is right, a route to a room that it does not have is a mistake, and so is one of which nobody
-// can tell which of two it means.
+// TestARouteToNowhere: when chat is right, a route to a room that it does not have is a mistake, and so is one of which
+// nobody can tell which of two it means.
 func TestARouteToNowhere(t *testing.T) {
 	const chat = "chat:\n  - irc: {server: \"a.example.org:6667\", channels: [\"#ops\", \"#dev\"]}\n  - irc: {server: \"b.example.org:6667\", channels: [\"#ops\"]}\n  - xmpp: {jid: jarvis@example.org, password: hunter22, rooms: [ops@rooms.example.org]}\n"
 	for _, c := range []struct{ to, want string }{
@@ -241,7 +241,8 @@ func TestARouteToNowhere(t *testing.T) {
 	}
 }
 
-// A contact of checks is told by mail, and no server takes any: the server would start, and its mails would wait a day and go.
+// A contact of checks is told by mail, and no server takes any: the server would start, and its mails would wait a day
+// and go.
 func TestAMailThatNobodyTakes(t *testing.T) {
 	for server, want := range map[string]string{"": "checks.contacts[0]: contact alice is told by mail, and mail.server is not set", "mail: {server: \"smtp.example.org:587\", from: jarvis@example.org}\n": ""} {
 		file := filepath.Join(t.TempDir(), "jarvis.yaml")

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/bot/xmpp"
 )
 
-// A chat network has its Config in a field of Chat, and its Account in a field of Person, under the same key. Nothing else
-// outside of its own folder names it.
+// A chat network has its Config in a field of Chat, and its Account in a field of Person, under the same key. Nothing
+// else outside of its own folder names it.
 
 // Chat is one entry of chat: exactly one of its keys.
 type Chat struct {
@@ -44,7 +44,8 @@ func Networks() []string {
 	return out
 }
 
-// First gives what `jarvis init` asks about a network, for a bot of that name; ok is false when there is no such network.
+// First gives what `jarvis init` asks about a network, for a bot of that name; ok is false when there is no such
+// network.
 func First(network, name string) (f bot.First, ok bool) {
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Chat]()) {
 		if tag(field) == network {

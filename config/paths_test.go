@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// TestPathsAreBesideTheFile: whatever names a file or a folder is taken from where the configuration lies, whoever owns the
-// key; a full path stays as it is, and so does what is no path.
+// TestPathsAreBesideTheFile: whatever names a file or a folder is taken from where the configuration lies, whoever owns
+// the key; a full path stays as it is, and so does what is no path.
 func TestPathsAreBesideTheFile(t *testing.T) {
 	c, err := Parse("/etc/jarvis/jarvis.yaml", []byte(`
 data: state

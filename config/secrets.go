@@ -26,8 +26,8 @@ const Credentials = "credentials"
 // maxSecret is more than any key or password.
 const maxSecret = 64 << 10
 
-// expand puts in what stands elsewhere. A value that is wholly one stays a string. Every one that is missing is told, and the
-// value is not looked at any further.
+// expand puts in what stands elsewhere. A value that is wholly one stays a string. Every one that is missing is told,
+// and the value is not looked at any further.
 func (r *reading) expand(n *yaml.Node, key string, seen map[*yaml.Node]bool) {
 	if seen[n] {
 		return

@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// Show gives what is in force as YAML: what the file says, and the defaults of what it leaves out, marked as such. Secrets are
-// masked; parts that are not configured are not there.
+// Show gives what is in force as YAML: what the file says, and the defaults of what it leaves out, marked as such.
+// Secrets are masked; parts that are not configured are not there.
 func (c *Config) Show() (string, error) {
 	n, err := c.node(reflect.ValueOf(c).Elem(), "")
 	if err != nil {

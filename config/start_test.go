@@ -31,8 +31,8 @@ func TestWhatAServerStartsWithout(t *testing.T) {
 	}
 }
 
-// A plugin that is not there is trouble of its checks alone, also where jarvis.yaml itself names it; any other mistake of that keeps the
-// server from starting.
+// A plugin that is not there is trouble of its checks alone, also where jarvis.yaml itself names it; any other mistake
+// of that keeps the server from starting.
 func TestAServerStartsWithoutAPlugin(t *testing.T) {
 	text := "data: ./data\nchecks:\n  plugins: plugins\n  tasks:\n    - {name: disk, command: x}\n    - {name: queue, plugin: check_queue}\n  host_tasks:\n    - {tasks: [disk], hosts: [loki]}\n    - {tasks: [queue], hosts: [loki]}\n"
 	file := filepath.Join(writeAll(t, map[string]string{"jarvis.yaml": text, "plugins/other": "x"}), "jarvis.yaml")

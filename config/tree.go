@@ -208,8 +208,8 @@ func (r *reading) tree(b []byte, c *Config) {
 	}
 }
 
-// check walks the tree beside the Go types: an unknown key is a mistake that names the nearest one, a value of the wrong shape
-// one that says what belongs there. rule is the tag `check` of the field.
+// check walks the tree beside the Go types: an unknown key is a mistake that names the nearest one, a value of the
+// wrong shape one that says what belongs there. rule is the tag `check` of the field.
 func (r *reading) check(n *yaml.Node, t reflect.Type, key, rule string) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -21,8 +21,9 @@ import (
 	"github.com/jarvisops/jarvis/workers/all"
 )
 
-// Verify reads a file and says all that is wrong with it at once: what Load says, what only the packages that use a value
-// know, and what is missing on this machine. It makes all that can be made without a connection, and closes it again.
+// Verify reads a file and says all that is wrong with it at once: what Load says, what only the packages that use a
+// value know, and what is missing on this machine. It makes all that can be made without a connection, and closes it
+// again.
 func Verify(file string) (*Config, error) { return verify(file, false) }
 
 // VerifyStart is Verify for a server that starts: what it can leave out, as a broken file of checks.dir, is no mistake.
@@ -198,8 +199,8 @@ func readable(file string) error {
 	return f.Close()
 }
 
-// canMake reports why a folder cannot be there. It is tried in the nearest folder that is, and taken away again; where this
-// user may not write, the server's may.
+// canMake reports why a folder cannot be there. It is tried in the nearest folder that is, and taken away again; where
+// this user may not write, the server's may.
 func canMake(dir string) error {
 	st, err := os.Stat(dir)
 	for at := dir; err != nil; at = filepath.Dir(at) {
@@ -229,7 +230,8 @@ func canMake(dir string) error {
 	return nil
 }
 
-// Exposed says which secrets everybody on this machine may read: files of secrets, and this file when a secret stands in it.
+// Exposed says which secrets everybody on this machine may read: files of secrets, and this file when a secret stands
+// in it.
 func (c *Config) Exposed() Errors {
 	out := slices.Clone(c.read.exposed)
 	if st, err := os.Stat(c.read.file); err == nil && st.Mode().Perm()&0o007 != 0 && len(c.read.literal) > 0 {

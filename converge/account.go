@@ -18,8 +18,8 @@ type User struct {
 	Home   string
 	Shell  string // "": as useradd does
 	System bool   // an account of a service: with a low number, and no home is made
-	// Password is the hash that crypt(5) has ("$y$…", as `mkpasswd` or `openssl passwd -6` gives), or "*" for none that fits.
-	// "": as it is, and none that fits for a new user, who is not locked by that: keys open.
+	// Password is the hash that crypt(5) has ("$y$…", as `mkpasswd` or `openssl passwd -6` gives), or "*" for none that
+	// fits. "": as it is, and none that fits for a new user, who is not locked by that: keys open.
 	Password string
 }
 
@@ -175,8 +175,9 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: script}}, nil
 }
 
-// moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a service may
-// have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it at that when it cannot.
+// moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a
+// service may have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it
+// at that when it cannot.
 func moveHome(name, home string) string {
 	return `old=$(getent passwd ` + quote(name) + ` | cut -d: -f6) new=` + quote(home) + ` move=
 if [ -d "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %U -- "$old")" = ` + quote(name) + ` ]; then

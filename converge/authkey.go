@@ -12,8 +12,8 @@ import (
 // AuthorizedKey is a public key that may log in as a user.
 type AuthorizedKey struct {
 	User string
-	// Key is a line of authorized_keys: "ssh-ed25519 AAAA… alice", with options before it if there are any. With options,
-	// the host's line must have the same; without, any line of that key will do.
+	// Key is a line of authorized_keys: "ssh-ed25519 AAAA… alice", with options before it if there are any. With
+	// options, the host's line must have the same; without, any line of that key will do.
 	Key    string
 	Absent bool // no line of that key, whatever its options
 }
@@ -139,8 +139,9 @@ func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
 		Script: k.edit(without(lines) + ` && printf '%s\n' ` + quote(k.Key))}}, nil
 }
 
-// without gives a command that prints the keys that are there but for some lines, the last one with a newline behind it. The
-// lines are whole: what else there is, and what came since they were read, stays. Any bytes may stand in it: -a.
+// without gives a command that prints the keys that are there but for some lines, the last one with a newline behind
+// it. The lines are whole: what else there is, and what came since they were read, stays. Any bytes may stand in it:
+// -a.
 func without(lines []string) string {
 	filter := " -e ''"
 	if len(lines) > 0 {
@@ -152,8 +153,9 @@ func without(lines []string) string {
 	return `{ [ ! -e authorized_keys ] || { LC_ALL=C grep -a` + filter + ` -- authorized_keys || [ $? = 1 ]; }; }`
 }
 
-// edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less in it,
-// nobody might come in any more. It runs as the user: whatever he made of his folder, it leads to nothing but what is his.
+// edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less
+// in it, nobody might come in any more. It runs as the user: whatever he made of his folder, it leads to nothing but
+// what is his.
 func (k AuthorizedKey) edit(command string) string {
 	inner := `umask 077
 cd -P -- "$2" || exit

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Checkout is a working copy of a git repository, with its submodules. What somebody edited in its files is put back; other files
-// stay. Where nothing is, or an empty folder, it is made.
+// Checkout is a working copy of a git repository, with its submodules. What somebody edited in its files is put back;
+// other files stay. Where nothing is, or an empty folder, it is made.
 type Checkout struct {
 	Path   string
 	Repo   string

@@ -38,8 +38,8 @@ type Configurator func(n *Node) error
 type Resource interface {
 	// ID names it: "user alice". What has the same ID twice is a mistake.
 	ID() string
-	// Plan compares what is with what shall be, and gives what is to be done. It reads by the Node only; ErrPending from
-	// there is to be handed up.
+	// Plan compares what is with what shall be, and gives what is to be done. It reads by the Node only; ErrPending
+	// from there is to be handed up.
 	Plan(n *Node) ([]Action, error)
 }
 
@@ -49,16 +49,16 @@ type Action struct {
 	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
 	// Resource names who wants it: as told in chat. "": its ID.
 	Resource string `json:"resource,omitempty"`
-	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where both are "".
-	// They are told in chat: no content of a file, no secret.
+	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where
+	// both are "". They are told in chat: no content of a file, no secret.
 	Have   string `json:"have,omitempty"`
 	Want   string `json:"want,omitempty"`
 	Script string `json:"-"` // run by sh; safe to repeat
-	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one script at a
-	// time. Safe to repeat.
+	// Do is a function that does it, where a script is not enough; with a Script, after that. h is the host, for one
+	// script at a time. Safe to repeat.
 	Do func(ctx context.Context, h Host) error `json:"-"`
-	// After is a script that is run once, after all other actions of the host, when this action was: "systemctl reload nginx".
-	// Where another action fails first, a mark on the host has the next run do it. Safe to repeat.
+	// After is a script that is run once, after all other actions of the host, when this action was: "systemctl reload
+	// nginx". Where another action fails first, a mark on the host has the next run do it. Safe to repeat.
 	After string `json:"-"`
 }
 
@@ -69,11 +69,11 @@ type Options struct {
 	Parallel int           // hosts at once; 64
 	Cycles   int           // analyze and modify so often at most; 10
 	Timeout  time.Duration // of one exchange with a host; 10 min
-	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they cannot be kept from writing: that needs
-	// root and unshare on the host. What the library itself reads needs neither.
+	// TrustReads lets scripts of Node.Read, guards of commands, and programs of facts run where they cannot be kept
+	// from writing: that needs root and unshare on the host. What the library itself reads needs neither.
 	TrustReads bool
-	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name without what
-	// follows its last dot. It and they must be root's alone. "": /etc/converge/facts.d.
+	// FactsDir is a folder on each host whose programs and files are facts of your own (Facts.Own), each by its name
+	// without what follows its last dot. It and they must be root's alone. "": /etc/converge/facts.d.
 	FactsDir string
 	// Facts are facts of your own, as functions, by their names in Facts.Own.
 	Facts map[string]Fact
@@ -138,8 +138,8 @@ func (r *Report) Changed() int {
 	return n
 }
 
-// Run brings hosts to where configure wants them. The error is for what concerns all of them: ctx ended, Limit fits none,
-// Confirm failed. What failed on a host stands in the report.
+// Run brings hosts to where configure wants them. The error is for what concerns all of them: ctx ended, Limit fits
+// none, Confirm failed. What failed on a host stands in the report.
 func Run(ctx context.Context, targets []Target, configure Configurator, o Options) (*Report, error) {
 	began := time.Now()
 	r := &runner{o: o, configure: configure}
@@ -310,9 +310,9 @@ func (r *runner) run(ctx context.Context, report *Report) error {
 	}
 }
 
-// modify runs the actions of a host, in order, and then what is owed after them. When one fails, what this run changed stays
-// owed: a service is not told of half a change. What an earlier run left is done all the same where no action here owes it, too:
-// its own resources are as they shall be, and what fails may fail for weeks.
+// modify runs the actions of a host, in order, and then what is owed after them. When one fails, what this run changed
+// stays owed: a service is not told of half a change. What an earlier run left is done all the same where no action
+// here owes it, too: its own resources are as they shall be, and what fails may fail for weeks.
 func (r *runner) modify(ctx context.Context, n *Node) error {
 	var after []string
 	n.forget() // what was read is no longer so

@@ -175,7 +175,8 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// TestAFunctionAsAction: it is marked what it owes before it begins, its panic leaves its host out, and what it runs is counted.
+// TestAFunctionAsAction: it is marked what it owes before it begins, its panic leaves its host out, and what it runs is
+// counted.
 func TestAFunctionAsAction(t *testing.T) {
 	var ran []string
 	host := fake(func(script string) (string, string, int, error) {

@@ -47,8 +47,8 @@ func (c Cron) Plan(n *Node) ([]Action, error) {
 	return []Action{{Desc: "edit the crontab of " + c.user(), Diff: Diff(was, text), Script: "printf %s " + quote(text) + " | crontab -u " + quote(c.user()) + " -"}}, nil
 }
 
-// edit gives a crontab with the entry, or without it. The mark above it has a sum of its command: a line that somebody else wrote below our
-// mark is not ours. A mark of an older Jarvis has none; there the line below is ours.
+// edit gives a crontab with the entry, or without it. The mark above it has a sum of its command: a line that somebody
+// else wrote below our mark is not ours. A mark of an older Jarvis has none; there the line below is ours.
 func (c Cron) edit(was string) string {
 	mark := "# converge: " + c.Name
 	entry := []string{mark + " [" + cronSum(c.Command) + "]", c.When + " " + c.Command}

@@ -22,8 +22,8 @@ type HostDrift struct {
 	Unknown string       `json:"unknown,omitempty"` // why it is not known: the host is down, a read failed, a wish is wrong
 }
 
-// Drift says how hosts differ from what configure wants, and changes nothing: it is Run with Check, and what it finds Run would put
-// right. What could not be looked at is Unknown of its host, and is neither a difference nor none.
+// Drift says how hosts differ from what configure wants, and changes nothing: it is Run with Check, and what it finds
+// Run would put right. What could not be looked at is Unknown of its host, and is neither a difference nor none.
 func Drift(ctx context.Context, targets []Target, configure Configurator, o Options) ([]HostDrift, error) {
 	o.Check, o.Confirm = true, nil
 	report, err := Run(ctx, targets, configure, o)
@@ -37,8 +37,8 @@ func Drift(ctx context.Context, targets []Target, configure Configurator, o Opti
 	return out, nil
 }
 
-// Drift gives what a report of a run with Check, or of Look, says is missing. What the program that reported was built with may be
-// older than Action.Have and Action.Want: then they come from what it says.
+// Drift gives what a report of a run with Check, or of Look, says is missing. What the program that reported was built
+// with may be older than Action.Have and Action.Want: then they come from what it says.
 func (h HostReport) Drift() HostDrift {
 	d := HostDrift{Host: h.Host, Differs: []Difference{}, Unknown: h.Error}
 	for _, a := range h.Missing {

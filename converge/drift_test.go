@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDriftOfAReport: what is told in a few words never has a file's content, and a program from before there were these words is read too.
+// TestDriftOfAReport: what is told in a few words never has a file's content, and a program from before there were
+// these words is read too.
 func TestDriftOfAReport(t *testing.T) {
 	var old HostReport
 	if err := json.Unmarshal([]byte(`{"host":"x","stable":false,"exchanges":1,"missing":[{"desc":"write /etc/motd","diff":"@@ line 1 @@\n-a\n+b\n+c\n"},{"desc":"create the user alice"},{"desc":"set mode and owner of /x","diff":"-mode: 0644\n+mode: 0600\n-owner: a\n+owner: b\n"},{"desc":"write /big","diff":"(300000 bytes become 2)\n"}]}`), &old); err != nil {

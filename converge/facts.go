@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// Facts is what is true of a host: what it is, not what it is doing. What moves by itself (load, free space, uptime) is not in
-// it, so that what is made from facts settles. What the host does not tell is empty.
+// Facts is what is true of a host: what it is, not what it is doing. What moves by itself (load, free space, uptime) is
+// not in it, so that what is made from facts settles. What the host does not tell is empty.
 type Facts struct {
 	Hostname  string `json:"hostname"`   // without a domain: `uname -n` up to its first dot
 	FQDN      string `json:"fqdn"`       // `hostname -f`, where that has a dot and is not localhost's; it is asked for 5 s at most
@@ -33,8 +33,8 @@ type Facts struct {
 
 	Mounts []Mounted `json:"mounts"` // in the order of /proc/1/mounts
 
-	// Virtual is what it runs in, in the words of systemd-detect-virt: "kvm", "vmware", "lxc", "docker", "none". Where there is no
-	// systemd-detect-virt: by the marks of containers, DMI and the processor. "" is not known.
+	// Virtual is what it runs in, in the words of systemd-detect-virt: "kvm", "vmware", "lxc", "docker", "none". Where
+	// there is no systemd-detect-virt: by the marks of containers, DMI and the processor. "" is not known.
 	Virtual string `json:"virtual"`
 	Vendor  string `json:"vendor"`  // who made the machine, by DMI (/sys/class/dmi/id/sys_vendor)
 	Product string `json:"product"` // and what it is (product_name)
@@ -44,8 +44,8 @@ type Facts struct {
 	SELinux        string `json:"selinux"`         // "enforcing", "permissive"; "" where the kernel has none, or it is off
 	Timezone       string `json:"timezone"`        // "Europe/Berlin": where /etc/localtime leads, else /etc/timezone
 
-	// Own are the facts that are yours: what functions of Options.Facts gave, and what the programs and files in the host's folder of
-	// facts say (Options.FactsDir).
+	// Own are the facts that are yours: what functions of Options.Facts gave, and what the programs and files in the
+	// host's folder of facts say (Options.FactsDir).
 	Own map[string]any `json:"own"`
 }
 
@@ -67,7 +67,8 @@ type Kernel struct {
 	Version string `json:"version"` // `uname -v`
 }
 
-// Interface is one of the network: /sys/class/net, with the addresses that `ip addr` tells, or /proc/net where there is no ip.
+// Interface is one of the network: /sys/class/net, with the addresses that `ip addr` tells, or /proc/net where there is
+// no ip.
 type Interface struct {
 	Name string `json:"name"`
 	MAC  string `json:"mac"` // as the kernel writes it; of the loopback it is zeros
@@ -82,8 +83,8 @@ type Mounted struct {
 	Path    string   `json:"path"`
 	Type    string   `json:"type"`
 	Options []string `json:"options"`
-	// Size is in bytes: of what has a device below /dev, and of overlay, tmpfs and zfs. Others are not asked, as a server that is away
-	// would make us wait; they have 0.
+	// Size is in bytes: of what has a device below /dev, and of overlay, tmpfs and zfs. Others are not asked, as a
+	// server that is away would make us wait; they have 0.
 	Size int64 `json:"size"`
 }
 
@@ -102,7 +103,8 @@ func (f Facts) GoArch() string {
 	return f.Arch
 }
 
-// Mount gives what is mounted at a path; the zero Mounted where nothing is. Of several the last one counts, which hides the others.
+// Mount gives what is mounted at a path; the zero Mounted where nothing is. Of several the last one counts, which hides
+// the others.
 func (f Facts) Mount(path string) Mounted {
 	for _, m := range slices.Backward(f.Mounts) {
 		if m.Path == path {
@@ -122,10 +124,10 @@ func (f Facts) Interface(name string) Interface {
 	return Interface{}
 }
 
-// Facts gives what is true of the host; ErrPending until it is read, which happens in the same exchange as all else that is not known
-// yet, and only where somebody asks. While nothing is changed, a run reads them once; after a change they are read with what is
-// looked at then, so that what is made from them is right when the run ends. What is not there is empty; what could not be read,
-// and a fact of yours that fails, is an error.
+// Facts gives what is true of the host; ErrPending until it is read, which happens in the same exchange as all else
+// that is not known yet, and only where somebody asks. While nothing is changed, a run reads them once; after a change
+// they are read with what is looked at then, so that what is made from them is right when the run ends. What is not
+// there is empty; what could not be read, and a fact of yours that fails, is an error.
 func (n *Node) Facts() (Facts, error) {
 	if n.known != nil {
 		return *n.known, nil

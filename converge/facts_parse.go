@@ -52,7 +52,8 @@ func fqdn(node, found string) string {
 var families = map[string]string{"debian": "debian", "ubuntu": "debian", "rhel": "redhat", "fedora": "redhat", "centos": "redhat", "amzn": "redhat", "openeuler": "redhat",
 	"suse": "suse", "opensuse": "suse", "sles": "suse", "alpine": "alpine", "arch": "arch", "gentoo": "gentoo"}
 
-// parseOS reads os-release(5): NAME=value, as a shell would. What came before it has one line: "CentOS release 6.10 (Final)".
+// parseOS reads os-release(5): NAME=value, as a shell would. What came before it has one line: "CentOS release 6.10
+// (Final)".
 func parseOS(release, redhat string) OS {
 	v := map[string]string{}
 	for line := range strings.Lines(release) {
@@ -269,8 +270,8 @@ type link struct {
 	net  netip.Prefix
 }
 
-// connected reads /proc/net/route, "IFACE DESTINATION GATEWAY FLAGS REFCNT USE METRIC MASK …" in little-endian hex: the networks
-// without a gateway, the narrowest last.
+// connected reads /proc/net/route, "IFACE DESTINATION GATEWAY FLAGS REFCNT USE METRIC MASK …" in little-endian hex: the
+// networks without a gateway, the narrowest last.
 func connected(route string) []link {
 	var out []link
 	for line := range strings.Lines(route) {

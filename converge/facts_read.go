@@ -1,7 +1,8 @@
 package converge
 
-// readFacts is for the host: POSIX sh and what busybox has. Each fact is an answer of the kind "fact"; what is not there is not
-// answered, what is there and cannot be read is an answer with an exit code. Files come as they are: parseFacts reads them.
+// readFacts is for the host: POSIX sh and what busybox has. Each fact is an answer of the kind "fact"; what is not
+// there is not answered, what is there and cannot be read is an answer with an exit code. Files come as they are:
+// parseFacts reads them.
 const readFacts = `# SECONDS COMMAND…: ended after that, where the host has what does it.
 limit() { if timeout "$1" true 2> /dev/null; then timeout "$@"; else shift; "$@"; fi; }
 (

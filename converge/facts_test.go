@@ -69,7 +69,8 @@ func TestParseFacts(t *testing.T) {
 	}
 }
 
-// FuzzParseFacts: whatever a host says, an address is one, no number is negative for what cannot be, and nothing panics.
+// FuzzParseFacts: whatever a host says, an address is one, no number is negative for what cannot be, and nothing
+// panics.
 func FuzzParseFacts(f *testing.F) {
 	f.Add("links", "eth0 1500 aa:bb")
 	f.Add("ip", "2: eth0    inet 192.0.2.5/24 brd 192.0.2.255 scope global eth0")
@@ -93,8 +94,8 @@ func FuzzParseFacts(f *testing.F) {
 	})
 }
 
-// TestFactsOfYourOwn: functions are asked together with the host, in one exchange; one that fails is named, and so is a name that the
-// host has as well.
+// TestFactsOfYourOwn: functions are asked together with the host, in one exchange; one that fails is named, and so is a
+// name that the host has as well.
 func TestFactsOfYourOwn(t *testing.T) {
 	answer := func(kind string, exit int, item, text string) string {
 		return fmt.Sprintf("%s %d %d %d\n%s%s\n", kind, exit, len(text), len(item), item, text)

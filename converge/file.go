@@ -187,8 +187,9 @@ func (f File) Plan(n *Node) ([]Action, error) {
 // maxDiff is the size of the largest file whose content is fetched to show what changes.
 const maxDiff = 256 << 10
 
-// likeBefore is for scripts: new becomes as ../$n is, but for its content. Of a link cp makes a link: then somebody put it there just
-// now. busybox cannot copy that alone: there it is asked for once, and is of a regular file (8...) or nothing.
+// likeBefore is for scripts: new becomes as ../$n is, but for its content. Of a link cp makes a link: then somebody put
+// it there just now. busybox cannot copy that alone: there it is asked for once, and is of a regular file (8...) or
+// nothing.
 const likeBefore = `if [ ! -e "../$n" ]; then chmod 0644 new
 elif cp --help 2>&1 | grep -q -e --attributes-only; then cp -P --attributes-only --preserve=all -- "../$n" new && [ -f new ] && [ ! -L new ] && touch -- new
 else
@@ -212,8 +213,8 @@ func writeFile(path, content string, a access) string {
 	return walk + "reach " + quote(path) + " || exit\n" + replace(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// reloadUnits gives the end of a script that changed a file which systemd reads: what is told to it afterwards, as a restart, is
-// done by what it has read. "" for other files.
+// reloadUnits gives the end of a script that changed a file which systemd reads: what is told to it afterwards, as a
+// restart, is done by what it has read. "" for other files.
 func reloadUnits(path string) string {
 	for _, dir := range []string{"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"} {
 		if strings.HasPrefix(path, dir) || path == "/etc/fstab" {
@@ -227,9 +228,9 @@ func reloadUnits(path string) string {
 type Line struct {
 	Path string
 	Line string
-	// Instead: a line that begins with this is replaced. Where Line begins with it too, it is the only one that does: others may
-	// win over it, be they before or after it. It stands where the first one stood. Where Line begins otherwise, the last one is
-	// replaced. "": Line is added at the end.
+	// Instead: a line that begins with this is replaced. Where Line begins with it too, it is the only one that does:
+	// others may win over it, be they before or after it. It stands where the first one stood. Where Line begins
+	// otherwise, the last one is replaced. "": Line is added at the end.
 	Instead  string
 	Absent   bool   // no line shall be Line
 	OnChange string // as File.OnChange
@@ -358,8 +359,8 @@ func (d Directory) Plan(n *Node) ([]Action, error) {
 	return nil, nil
 }
 
-// removeTree gives a script that removes a directory with all in it, but for what is mounted there. busybox does not tell that apart:
-// there nothing is removed where something is mounted.
+// removeTree gives a script that removes a directory with all in it, but for what is mounted there. busybox does not
+// tell that apart: there nothing is removed where something is mounted.
 func removeTree(name string) string {
 	return `if rm --help 2>&1 | grep -q -e --one-file-system; then rm -rf --one-file-system -- ` + name + `
 else

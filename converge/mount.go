@@ -95,8 +95,8 @@ func (m Mount) Plan(n *Node) ([]Action, error) {
 	return out, nil
 }
 
-// optionsDiffer compares the options that are wanted with those that the kernel tells. It does not tell all, and has names and
-// sizes of its own for some: what it does not tell is taken for so.
+// optionsDiffer compares the options that are wanted with those that the kernel tells. It does not tell all, and has
+// names and sizes of its own for some: what it does not tell is taken for so.
 func optionsDiffer(want, is string) bool {
 	flags := map[string]bool{"ro": false, "nosuid": false, "nodev": false, "noexec": false, "noatime": false, "nodiratime": false}
 	values := map[string]string{}

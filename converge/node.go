@@ -72,8 +72,8 @@ func (n *Node) Prop(name string) string {
 // Value gives what is known of the host under a name, as it is; nil if nothing is.
 func (n *Node) Value(name string) any { return n.target.Props[name] }
 
-// PropAs gives what is known of the host under a name, as a value of a type: as it is, or, where it came as JSON, from that.
-// Nothing known is an error.
+// PropAs gives what is known of the host under a name, as a value of a type: as it is, or, where it came as JSON, from
+// that. Nothing known is an error.
 func PropAs[T any](n *Node, name string) (v T, err error) {
 	is, ok := n.target.Props[name]
 	if !ok {
@@ -157,7 +157,8 @@ func (n *Node) fact(kind, item string) (reading, error) {
 	return reading{}, ErrPending
 }
 
-// text gives what something of a kind holds, or will hold when the actions so far are done: two resources may edit one file.
+// text gives what something of a kind holds, or will hold when the actions so far are done: two resources may edit one
+// file.
 func (n *Node) text(kind, item string) (string, error) {
 	if s, ok := n.texts[fact{kind, item}]; ok {
 		return s, nil
@@ -331,9 +332,9 @@ func (n *Node) parse(out, stderr string) error {
 const helpers = walk + become + `answer() { printf '%s %s %s %s\n%s%s\n' "$1" "$2" "${#4}" "${#3}" "$3" "$4"; }
 `
 
-// readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128 KiB.
-// What is mounted is listed before anything is remounted. Where this cannot be, a script in which all is ours runs as it is, with
-// $open set; else it ends.
+// readOnly runs a script with all file systems read-only. The script comes on stdin, since an argument has at most 128
+// KiB. What is mounted is listed before anything is remounted. Where this cannot be, a script in which all is ours runs
+// as it is, with $open set; else it ends.
 const readOnly = `strict=%[4]s
 if [ "$(id -u)" = 0 ] && unshare --mount true 2> /dev/null; then
   set -- unshare --mount --propagation private sh -c '

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// What an action has run after it is owed from the moment the action begins until it has run: a mark on the host says so,
-// for when another action fails in between, or we die. The marks are files that only whoever runs the scripts can write.
+// What an action has run after it is owed from the moment the action begins until it has run: a mark on the host says
+// so, for when another action fails in between, or we die. The marks are files that only whoever runs the scripts can
+// write.
 
 // owedDir sets $owed.
 const owedDir = `owed=/var/lib/converge/owed; [ "$(id -u)" = 0 ] || owed=${HOME:-/nonexistent}/.local/state/converge/owed
@@ -30,8 +31,8 @@ func (a Action) owe() string {
 		owedDir, quote(base64.StdEncoding.EncodeToString([]byte(a.After))), owedMark(a.After), a.Script)
 }
 
-// pay gives a script that runs what is owed, and takes the mark away when it went well. No || after the parentheses: in them
-// `set -e` would be without effect.
+// pay gives a script that runs what is owed, and takes the mark away when it went well. No || after the parentheses: in
+// them `set -e` would be without effect.
 func pay(script string) string {
 	return "(\n" + script + "\n)\ne=$?; [ \"$e\" = 0 ] || exit \"$e\"\n" + owedDir + "rm -f -- \"$owed/" + owedMark(script) + "\""
 }

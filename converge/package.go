@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// Package is a package of the distribution (apt, dnf, yum). One that is held (apt-mark hold, dnf versionlock) is changed all the same, as
-// it is named here, and held again.
+// Package is a package of the distribution (apt, dnf, yum). One that is held (apt-mark hold, dnf versionlock) is
+// changed all the same, as it is named here, and held again.
 type Package struct {
-	// Name may have an architecture after a colon: "libc6:amd64", "glibc:i686". A virtual package is there when one that provides it is.
+	// Name may have an architecture after a colon: "libc6:amd64", "glibc:i686". A virtual package is there when one
+	// that provides it is.
 	Name string
-	// Version: as the package manager has it, or a pattern of it: "1.18.*". Of an rpm, the epoch and the release may be left out.
-	// "": any.
+	// Version: as the package manager has it, or a pattern of it: "1.18.*". Of an rpm, the epoch and the release may be
+	// left out. "": any.
 	Version string
 	Absent  bool
 }

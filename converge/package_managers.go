@@ -5,12 +5,13 @@ import "strings"
 // manager are the scripts by which a package manager brings a package to where it shall be.
 type manager struct {
 	install, remove string
-	// hold puts back what keeps the package as it is; "" where nothing did. install does that too, but may die before: so it is owed
-	// from before install begins.
+	// hold puts back what keeps the package as it is; "" where nothing did. install does that too, but may die before:
+	// so it is owed from before install begins.
 	hold string
 }
 
-// apt is for scripts. The first boot of a machine has somebody else fetch the lists, and apt-get does not wait for that lock.
+// apt is for scripts. The first boot of a machine has somebody else fetch the lists, and apt-get does not wait for that
+// lock.
 const apt = `apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
 update() {
   tries=150
@@ -42,11 +43,12 @@ func aptManager(p Package, held bool) manager {
 	return m
 }
 
-// again ends a script of which the last command may have failed: with what holds a package, and then as that command did.
+// again ends a script of which the last command may have failed: with what holds a package, and then as that command
+// did.
 func again(hold string) string { return "\ne=$?; " + hold + " > /dev/null && exit $e" }
 
-// dnf is for scripts; $dnf is dnf or yum. It waits for whoever else is at work. What it does not find, or not where its lists say, may
-// be in new ones: once. A version that is older than what is there it goes back to.
+// dnf is for scripts; $dnf is dnf or yum. It waits for whoever else is at work. What it does not find, or not where its
+// lists say, may be in new ones: once. A version that is older than what is there it goes back to.
 const dnf = `get() { $dnf -q -y install "$1" || { echo "once more, with new lists" && $dnf -q -y --refresh install "$1"; }; }
 `
 
@@ -76,8 +78,8 @@ func dnfManager(p Package, program string, held bool) manager {
 	return m
 }
 
-// locked reports whether a list of dnf's versionlock has a package: lines "NAME-EPOCH:VERSION-RELEASE.ARCH", or from dnf 5 on TOML with
-// `name = "NAME"`. A line that begins with ! excludes one version of it, and holds nothing.
+// locked reports whether a list of dnf's versionlock has a package: lines "NAME-EPOCH:VERSION-RELEASE.ARCH", or from
+// dnf 5 on TOML with `name = "NAME"`. A line that begins with ! excludes one version of it, and holds nothing.
 func locked(list, name string) bool {
 	for line := range strings.Lines(list) {
 		line = strings.TrimSpace(line)

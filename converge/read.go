@@ -25,8 +25,8 @@ var readers = map[string]func(items []string) string{
 	// Home and keys of a user. A NUL is no part of a line that sshd reads, and dropped.
 	"keys": each(`h=$(getent passwd "$i" | cut -d: -f6); [ -z "$h" ] || answer keys 0 "$i" "$h
 $([ ! -f "$h/.ssh/authorized_keys" ] || as "$i" cat -- "$h/.ssh/authorized_keys" 2> /dev/null | tr -d '\000')"`),
-	// "installed VERSION", "held VERSION", "held" of what is not there, "rpm VERSION" for each that is there, "provided" by another
-	// one, where there is none of that name.
+	// "installed VERSION", "held VERSION", "held" of what is not there, "rpm VERSION" for each that is there,
+	// "provided" by another one, where there is none of that name.
 	"package": all(`if command -v dpkg-query > /dev/null; then
   dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Architecture}|${Version}|${Provides}\n' 2> /dev/null |
   awk -F'|' -v native="$(dpkg --print-architecture)" '
@@ -88,7 +88,8 @@ fi`),
 	"facts":  each(readFacts),
 	"cron":   each(`if out=$(crontab -l -u "$i" 2> /dev/null && printf .); then answer cron 0 "$i" "${out%.}"; fi`),
 	"sysctl": each(`f=/proc/sys/$i; if [ -r "$f" ]; then answer sysctl 0 "$i" "$(cat "$f")"; fi`),
-	// All that sets parameters at boot, in the order in which it is read: "NAME PATH LINE". Of files with one name the first counts.
+	// All that sets parameters at boot, in the order in which it is read: "NAME PATH LINE". Of files with one name the
+	// first counts.
 	"sysctls": each(`answer sysctls 0 "$i" "$(
 for d in /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d /lib/sysctl.d; do
   for f in "$d"/*.conf; do [ ! -e "$f" ] || printf '%s %s\n' "${f##*/}" "$f"; done

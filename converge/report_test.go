@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAReportAsJSON has durations in seconds and no null where something can be counted, as all JSON of ours, and is read back.
+// TestAReportAsJSON has durations in seconds and no null where something can be counted, as all JSON of ours, and is
+// read back.
 func TestAReportAsJSON(t *testing.T) {
 	for name, c := range map[string]struct {
 		r    Report

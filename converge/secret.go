@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Secret is a text that nobody is shown: it prints as ••• under every verb, and in JSON. As a property of a host (Target.Props) it is
-// known to the Node: Prop, PropAs[string] and templates give what it is, and no diff, description or error of that host shows it.
+// Secret is a text that nobody is shown: it prints as ••• under every verb, and in JSON. As a property of a host
+// (Target.Props) it is known to the Node: Prop, PropAs[string] and templates give what it is, and no diff, description
+// or error of that host shows it.
 type Secret string
 
 // hidden stands where a secret is.
@@ -25,8 +26,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Reveal gives what the secret is.
 func (s Secret) Reveal() string { return string(s) }
 
-// reveal gives a property with its secrets as plain text, and tells each of them; what is nil in a map is left out, so that a
-// template that asks for it is told.
+// reveal gives a property with its secrets as plain text, and tells each of them; what is nil in a map is left out, so
+// that a template that asks for it is told.
 func reveal(v any, tell func(string)) any {
 	switch v := v.(type) {
 	case Secret:
@@ -50,11 +51,12 @@ func reveal(v any, tell func(string)) any {
 	return v
 }
 
-// minLine is how long a line of a secret of several lines must be to be hidden by itself: what is shorter ("}") is everywhere.
+// minLine is how long a line of a secret of several lines must be to be hidden by itself: what is shorter ("}") is
+// everywhere.
 const minLine = 4
 
-// Hide says that a text is a secret: from now on no diff, description or error of the host shows it, nor, where it has several lines, any
-// of these. It gives the text back.
+// Hide says that a text is a secret: from now on no diff, description or error of the host shows it, nor, where it has
+// several lines, any of these. It gives the text back.
 func (n *Node) Hide(text string) string {
 	whole := strings.TrimSpace(text)
 	for _, s := range append(strings.Split(whole, "\n"), whole) {
@@ -89,8 +91,8 @@ func (n *Node) mask(text string) string {
 	return text
 }
 
-// maskDiff gives a diff without the secrets that are in it. What goes then is not shown either: it may be the secret of before, which
-// we do not know.
+// maskDiff gives a diff without the secrets that are in it. What goes then is not shown either: it may be the secret of
+// before, which we do not know.
 func (n *Node) maskDiff(diff string) string {
 	var out strings.Builder
 	found := false

@@ -16,8 +16,8 @@ import (
 //	program:  {"id":1,"sh":"…"}   {"log":"…"}   {"report":{…}}
 //	driver:   {"host":{"name":"loki","groups":["web"],"props":{…}}}   {"id":1,"stdout":"…","stderr":"…","exit":0,"error":"…"}
 //
-// A driver that only wants to know what is missing says "look" in place of "host". A program that was built before there
-// was that word finds no host, and ends: it never takes a look for an order.
+// A driver that only wants to know what is missing says "look" in place of "host". A program that was built before
+// there was that word finds no host, and ends: it never takes a look for an order.
 type message struct {
 	ID     int         `json:"id,omitempty"`
 	Sh     string      `json:"sh,omitempty"`
@@ -85,12 +85,12 @@ func lineReader(r io.Reader) *bufio.Scanner {
 	return sc
 }
 
-// Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin to
-// where configure wants it, over whoever started it. It does not return.
+// Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin
+// to where configure wants it, over whoever started it. It does not return.
 func Main(configure Configurator) { MainWith(configure, Options{}) }
 
-// MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout, TrustReads). The rest
-// of the options is not for a program that one host is told to.
+// MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout,
+// TrustReads). The rest of the options is not for a program that one host is told to.
 func MainWith(configure Configurator, o Options) {
 	if err := serve(context.Background(), os.Stdin, os.Stdout, configure, o); err != nil {
 		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
@@ -175,8 +175,8 @@ func (h *stdioHost) Sh(_ context.Context, script string) (stdout, stderr string,
 	return m.Stdout, m.Stderr, m.Exit, nil
 }
 
-// Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of its
-// log go to log.
+// Drive is the other side of Main: it tells a program the host, runs its scripts there, and gives its report. Lines of
+// its log go to log.
 func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
 	f, err := factsOf(t)
 	if err != nil {
@@ -185,8 +185,8 @@ func Drive(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, l
 	return drive(ctx, in, out, message{Host: f}, h, log)
 }
 
-// Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with a
-// library that does not know this ends with an error.
+// Look is Drive for a program that is to change nothing: its report says what is missing. A program that was built with
+// a library that does not know this ends with an error.
 func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, log func(string)) (HostReport, error) {
 	f, err := factsOf(t)
 	if err != nil {

@@ -14,7 +14,8 @@ type Sysctl struct {
 // ID implements Resource.
 func (s Sysctl) ID() string { return "sysctl " + s.Key }
 
-// sysctlPath gives where a parameter is below /proc/sys: as in sysctl.d(5), the first separator says which of the two it is.
+// sysctlPath gives where a parameter is below /proc/sys: as in sysctl.d(5), the first separator says which of the two
+// it is.
 func sysctlPath(key string) string {
 	if i := strings.IndexAny(key, "./"); i < 0 || key[i] == '/' {
 		return key
@@ -22,8 +23,8 @@ func sysctlPath(key string) string {
 	return strings.NewReplacer(".", "/", "/", ".").Replace(key)
 }
 
-// Plan implements Resource. At boot the last file that sets a parameter counts: what matters is what that says, and not that there is
-// a file of ours.
+// Plan implements Resource. At boot the last file that sets a parameter counts: what matters is what that says, and not
+// that there is a file of ours.
 func (s Sysctl) Plan(n *Node) ([]Action, error) {
 	if s.Key == "" || strings.ContainsAny(s.Key, " \t\n=\\*") || strings.ContainsAny(s.Value, "\n") || strings.Contains("/"+sysctlPath(s.Key)+"/", "/../") {
 		return nil, fmt.Errorf("%s = %q is no kernel parameter", s.Key, s.Value)

@@ -17,11 +17,11 @@ import (
 //	.Read "…"  what a script prints there, as Node.Read
 //	.Data      the field Data
 //
-// and beside the functions of text/template those of templateFuncs: join, split, sorted, keys, has, lower, upper, trim, contains,
-// replace, indent, quote, json, default, add, sub, mul, div, secret, fail.
+// and beside the functions of text/template those of templateFuncs: join, split, sorted, keys, has, lower, upper, trim,
+// contains, replace, indent, quote, json, default, add, sub, mul, div, secret, fail.
 //
-// What is asked for and not there is a mistake, and not an empty text. Mistakes name the template's file, line and column, and the
-// host. Values that are a Secret are written to the file, and shown in no diff.
+// What is asked for and not there is a mistake, and not an empty text. Mistakes name the template's file, line and
+// column, and the host. Values that are a Secret are written to the file, and shown in no diff.
 type Template struct {
 	Path string // of the file on the host
 	Name string // of the template: as mistakes name it, and where FS has it. "": Path
@@ -30,8 +30,8 @@ type Template struct {
 	Uses []string
 	Data any
 
-	// Mode, Owner and Group are as those of File, and may each be a template with the same in it: "{{if .In \"web\"}}0644{{end}}".
-	// A file that is new and has a secret in it is 0600 where Mode is "".
+	// Mode, Owner and Group are as those of File, and may each be a template with the same in it: "{{if .In
+	// \"web\"}}0644{{end}}". A file that is new and has a secret in it is 0600 where Mode is "".
 	Mode, Owner, Group string
 
 	Funcs    template.FuncMap // functions of your own

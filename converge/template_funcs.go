@@ -11,8 +11,8 @@ import (
 	"text/template"
 )
 
-// templateFuncs are the functions that a Template has beside those of text/template. The text they work on comes last, so that it can
-// come through a pipe. What is made of a secret is one.
+// templateFuncs are the functions that a Template has beside those of text/template. The text they work on comes last,
+// so that it can come through a pipe. What is made of a secret is one.
 //
 //	join SEP LIST      split SEP TEXT      sorted LIST      keys MAP (sorted)      has ITEM LIST
 //	lower, upper, trim TEXT      contains PART TEXT      replace OLD NEW TEXT

@@ -82,8 +82,8 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestNobodyIsShownASecret: not in a diff, whatever was made of it, nor in what is told of an error; and what was in its place before is
-// not shown either.
+// TestNobodyIsShownASecret: not in a diff, whatever was made of it, nor in what is told of an error; and what was in
+// its place before is not shown either.
 func TestNobodyIsShownASecret(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"{{.Props.password}}", "•••"},

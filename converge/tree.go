@@ -23,9 +23,9 @@ type known struct {
 	own   bool
 }
 
-// Targets gives all hosts of a group and of the groups in it, each once: with the groups that it is in, and with what is known of
-// them. The nearest counts: what is said of the host, then of the inner group, then of the outer one. What two groups say
-// differently of one host, of which neither is in the other, is an error.
+// Targets gives all hosts of a group and of the groups in it, each once: with the groups that it is in, and with what
+// is known of them. The nearest counts: what is said of the host, then of the inner group, then of the outer one. What
+// two groups say differently of one host, of which neither is in the other, is an error.
 func (g HostGroup) Targets() ([]Target, error) {
 	b := tree{props: map[string]map[string]known{}}
 	if err := b.add(g, nil, map[string]known{}); err != nil {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestEveryModuleHasItsReason: design/dependencies.md says why we build on each module that go.mod names, and on no other.
+// TestEveryModuleHasItsReason: design/dependencies.md says why we build on each module that go.mod names, and on no
+// other.
 func TestEveryModuleHasItsReason(t *testing.T) {
 	mod, err := os.ReadFile("../go.mod")
 	if err != nil {

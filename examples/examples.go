@@ -1,4 +1,5 @@
-// Package examples holds the files of this folder that programs show: the demo's clipboard, the package's configuration.
+// Package examples holds the files of this folder that programs show: the demo's clipboard, the package's
+// configuration.
 package examples
 
 import _ "embed" // for go:embed

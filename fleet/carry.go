@@ -14,14 +14,14 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// Carrier brings bytes to hosts and from them. It knows nothing of files here: what is in the streams is the caller's affair.
-// A Fleet is one by its own connections; a client of a server is one by the server's.
+// Carrier brings bytes to hosts and from them. It knows nothing of files here: what is in the streams is the caller's
+// affair. A Fleet is one by its own connections; a client of a server is one by the server's.
 //
 //	SendBy   Ask ── what each has ──► what is wanted ──► Unpack
 //	FetchBy  Pack ──► a stage for each host
 //
-// One method is called at a time. What is called back is called for each host that it is about, for several at the same time,
-// and ended once for each; the method returns after the last.
+// One method is called at a time. What is called back is called for each host that it is about, for several at the same
+// time, and ended once for each; the method returns after the last.
 type Carrier interface {
 	Reached() []Host
 	// Near reports that a host is on the same machine as the files, where compressing costs more than it saves.
@@ -30,7 +30,8 @@ type Carrier interface {
 	Ask(ctx context.Context, q Question, names io.Reader, answer func(host int) io.Writer, ended func(host int, err error))
 	// Unpack gives the stream to the hosts that are marked, and has them put into place what is in it.
 	Unpack(ctx context.Context, u Unpacking, hosts []bool, stream io.Reader, ended func(host int, err error))
-	// Pack has hosts give a tar stream of paths there; a host without paths is left out. When a writer fails, that host ends.
+	// Pack has hosts give a tar stream of paths there; a host without paths is left out. When a writer fails, that host
+	// ends.
 	Pack(ctx context.Context, sudo *remote.Sudo, paths [][]string, to func(host int) io.Writer, ended func(host int, res remote.Result, err error))
 }
 
@@ -99,8 +100,8 @@ func (f *Fleet) Unpack(ctx context.Context, u Unpacking, hosts []bool, stream io
 	f.pour(ctx, u.Stall, hosts, stream, func(int) remote.Command { return remote.Command{Args: args, Sudo: u.Sudo} }, "unpacking ended with exit %d", ended)
 }
 
-// pour gives a stream, which is read once, to a command on the hosts that are marked, or on all when hosts is nil. What reads the stream may
-// outlive it: until the stream gives something more, or its end.
+// pour gives a stream, which is read once, to a command on the hosts that are marked, or on all when hosts is nil. What
+// reads the stream may outlive it: until the stream gives something more, or its end.
 func (f *Fleet) pour(ctx context.Context, stall time.Duration, hosts []bool, stream io.Reader, cmd func(i int) remote.Command, otherwise string, ended func(int, error)) {
 	taps := make([]*tap, len(f.Hosts))
 	n := 0
@@ -155,7 +156,8 @@ func (f *Fleet) Pack(ctx context.Context, sudo *remote.Sudo, paths [][]string, t
 	})
 }
 
-// Has asks all hosts whether they have a directory: those that do are OK. A *DeniedError is one that the login may not come to.
+// Has asks all hosts whether they have a directory: those that do are OK. A *DeniedError is one that the login may not
+// come to.
 func (f *Fleet) Has(ctx context.Context, dir string, sudo *remote.Sudo) []Result {
 	said := make([]string, len(f.Hosts))
 	results := f.Exec(ctx, remote.Command{Args: []string{"sh", "-c", shutScript + hasScript, "jarvis", dir}, Sudo: sudo, Apart: true}, ExecOptions{}, func(l Line) { said[l.Host] = l.Text })

@@ -143,8 +143,8 @@ func tookLonger(limit time.Duration) error {
 
 // Run runs a command on each host as soon as it is reached, and hangs up when it has ended: no host waits for the
 // others, and no more connections are open than commands run. A host that cannot be reached is a Result with its error,
-// so Skip must be set. For what needs hosts together, as Stdin, Serial and all or none, there is Open: Run gives an error, and
-// does nothing.
+// so Skip must be set. For what needs hosts together, as Stdin, Serial and all or none, there is Open: Run gives an
+// error, and does nothing.
 func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo ExecOptions, out func(Line)) ([]Result, error) {
 	if !o.Skip || eo.Serial || eo.Stdin != nil {
 		return nil, errTogether

@@ -40,8 +40,8 @@ type FetchResult struct {
 	Err  error
 }
 
-// Fetch brings paths of hosts to this machine. Nothing that a host sends reaches beyond the directory. All is written beside
-// its place first, and renamed when it is there.
+// Fetch brings paths of hosts to this machine. Nothing that a host sends reaches beyond the directory. All is written
+// beside its place first, and renamed when it is there.
 func (f *Fleet) Fetch(ctx context.Context, o FetchOptions) []FetchResult { return FetchBy(ctx, f, o) }
 
 // FetchBy is Fleet.Fetch over the connections of a Carrier.
@@ -186,8 +186,8 @@ func howFetched(res remote.Result, run, unpacked error) error {
 // maxSaid bounds how many lines of one host are told.
 const maxSaid = 20
 
-// tarSaid gives what tar wrote on stderr, without its own name. That it came to the end is no news. The first that it may not read is
-// apart, nil when there is none of that.
+// tarSaid gives what tar wrote on stderr, without its own name. That it came to the end is no news. The first that it
+// may not read is apart, nil when there is none of that.
 func tarSaid(stderr string) (said []string, denied error) {
 	as := "the login"
 	if _, who, ok := strings.Cut(stderr, "\nit was read as "); ok {
@@ -213,7 +213,8 @@ func tarSaid(stderr string) (said []string, denied error) {
 	return said, denied
 }
 
-// notRead gives what a tar may not read: GNU's says "./a: Cannot open: Permission denied", that of busybox "can't open './a': Permission denied".
+// notRead gives what a tar may not read: GNU's says "./a: Cannot open: Permission denied", that of busybox "can't open
+// './a': Permission denied".
 func notRead(line string) (name string, ok bool) {
 	line, ok = strings.CutSuffix(line, ": Permission denied")
 	if !ok {

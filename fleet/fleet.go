@@ -5,8 +5,8 @@
 //	        there (Skip)       ├─ Send   one tree to all, read once; what is there already is not sent
 //	                           └─ Sync   a tool on every host, that the others' steps reach (orgalorg's protocol)
 //
-// A Target for each Host comes from a remote.Resolver, which reads what ssh reads. Functions that are told of what happens
-// (Done, Failed, Opened, out) are called one at a time within one call of Open, Run, Exec, Send or Fetch.
+// A Target for each Host comes from a remote.Resolver, which reads what ssh reads. Functions that are told of what
+// happens (Done, Failed, Opened, out) are called one at a time within one call of Open, Run, Exec, Send or Fetch.
 //
 // A host that fails is a Result with its error; what the others do is the caller's choice. It uses remote, and nothing
 // else of ours.
@@ -121,7 +121,8 @@ func (e *AlikeHostsError) Error() string {
 }
 func (e *AlikeHostsError) Unwrap() error { return e.Hosts[0] }
 
-// Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named together.
+// Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named
+// together.
 func Why(err error) string {
 	if l, is := err.(*remote.LoginError); is { //nolint:errorlint // one in another, as of a jump host, is told with its address
 		return l.Of("it", false)
@@ -135,8 +136,8 @@ func Why(err error) string {
 // ErrNobody: there is no host to work with.
 var ErrNobody = errors.New("no host is left")
 
-// others is how long hosts have, when one cannot be reached, to be named with it: nothing is done then, but nobody wants to hear of
-// ten that are down one after the other.
+// others is how long hosts have, when one cannot be reached, to be named with it: nothing is done then, but nobody
+// wants to hear of ten that are down one after the other.
 const others = 3 * time.Second
 
 // Open connects to all hosts. Unless Skip says otherwise, all or none: the error names each host that failed.
@@ -242,8 +243,9 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	return f, nil
 }
 
-// goesOn reports whether the others are asked all the same, so that all of them can be named: strangers, and hosts that do not take
-// a key. A password that is wrong is not shown to one host after the other: they count, and lock people out.
+// goesOn reports whether the others are asked all the same, so that all of them can be named: strangers, and hosts that
+// do not take a key. A password that is wrong is not shown to one host after the other: they count, and lock people
+// out.
 func goesOn(err error) bool {
 	var login *remote.LoginError
 	return errors.Is(err, remote.ErrUnknownHost) || errors.As(err, &login) && !login.Password

@@ -136,9 +136,9 @@ type LineError struct {
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 func (e *LineError) Unwrap() error { return e.Err }
 
-// ReadHosts reads a list of hosts, one a line or several with spaces between them, each as Expand takes it, or @NAME. Blank lines and
-// what follows # do not count. What is wrong with a line is a *LineError; it wraps ErrInventory when this is an inventory of
-// Ansible's.
+// ReadHosts reads a list of hosts, one a line or several with spaces between them, each as Expand takes it, or @NAME.
+// Blank lines and what follows # do not count. What is wrong with a line is a *LineError; it wraps ErrInventory when
+// this is an inventory of Ansible's.
 func ReadHosts(r io.Reader) ([]string, error) {
 	var out []string
 	sc := bufio.NewScanner(r)

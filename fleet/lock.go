@@ -19,8 +19,8 @@ const DefaultLockFile = "/"
 // LockOptions say what is locked, and how it is watched.
 type LockOptions struct {
 	File string // locked alone, as orgalorg does; DefaultLockFile when "" and Dir is ""
-	// Dir is locked instead of File, and the directories above it are held shared: so different directories are locked side by
-	// side, and none while somebody holds one above it, or the whole host by DefaultLockFile.
+	// Dir is locked instead of File, and the directories above it are held shared: so different directories are locked
+	// side by side, and none while somebody holds one above it, or the whole host by DefaultLockFile.
 	Dir     string
 	MakeDir bool // make Dir first, and take it away at the end if it is empty; else it must be there
 	Sudo    *remote.Sudo
@@ -78,7 +78,8 @@ type heldLock struct {
 	done  chan error    // the end of flock
 }
 
-// hear takes a line from the host: only what begins with the word, which this connection alone was told, is of the lock.
+// hear takes a line from the host: only what begins with the word, which this connection alone was told, is of the
+// lock.
 func (k *heldLock) hear(line string) {
 	rest, ours := strings.CutPrefix(line, k.word)
 	switch {
@@ -97,8 +98,8 @@ func (k *heldLock) hear(line string) {
 	}
 }
 
-// Lock takes the lock on all hosts at once, or on none. It is an flock(2) of the file, held by flock(1) and a cat through
-// which heartbeats go; so it ends with the connection.
+// Lock takes the lock on all hosts at once, or on none. It is an flock(2) of the file, held by flock(1) and a cat
+// through which heartbeats go; so it ends with the connection.
 func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 	if o.File == "" && o.Dir == "" {
 		o.File = DefaultLockFile
@@ -162,8 +163,9 @@ func (f *Fleet) Lock(ctx context.Context, o LockOptions) (*Lock, error) {
 // lockLine is what runs while the lock is held. It begins a line of its own: a prompt may stand before it.
 func lockLine(word string) string { return `printf '\n%s\n' ` + word + " && cat" }
 
-// dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock. What it makes for
-// that goes again, if it is empty when the lock ends, however that ends: while it is still held, so that nobody locks what is gone.
+// dirLockScript locks a directory, and those above it shared; one above it that may not be read is nobody's to lock.
+// What it makes for that goes again, if it is empty when the lock ends, however that ends: while it is still held, so
+// that nobody locks what is gone.
 const dirLockScript = `dir=$1 above=
 if [ -n "$2" ]; then
   d=$dir
@@ -212,8 +214,8 @@ func (o LockOptions) args(word string) []string {
 	return []string{"sh", "-c", shutScript + dirLockScript, "jarvis", o.Dir, mk, lockLine(word)}
 }
 
-// holderScript finds who has an flock on a file, or one that keeps us from a directory (proc(5), /proc/locks). It says what is
-// locked, by whom, and by which command line.
+// holderScript finds who has an flock on a file, or one that keeps us from a directory (proc(5), /proc/locks). It says
+// what is locked, by whom, and by which command line.
 const holderScript = `who() {
   i=$(stat -c %i -- "$1") || return 1
   p=$(sed -n "s/.*FLOCK *ADVISORY *$2 *\([0-9][0-9]*\) [0-9a-f]*:[0-9a-f]*:$i .*/\1/p" /proc/locks | head -n 1)

@@ -57,8 +57,8 @@ func (s *stage) close() {
 	_ = s.root.Close()
 }
 
-// clearStages removes what fetches left that were killed: a stage whose lock nobody holds any more, or that is a day old and
-// never had one.
+// clearStages removes what fetches left that were killed: a stage whose lock nobody holds any more, or that is a day
+// old and never had one.
 func clearStages(root *os.Root) {
 	d, err := root.Open(".")
 	if err != nil {

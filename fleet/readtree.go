@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// ReadTree walks files and directories. Sockets, devices and pipes do not travel: in a directory they are skipped, and by
-// themselves they are an error.
+// ReadTree walks files and directories. Sockets, devices and pipes do not travel: in a directory they are skipped, and
+// by themselves they are an error.
 func ReadTree(paths []string, o TreeOptions) (*Tree, error) {
 	t := &Tree{opts: o}
 	w := &treeWalk{t: t, first: map[inode]int{}, seen: map[string]string{}}

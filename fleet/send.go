@@ -26,8 +26,8 @@ type SendOptions struct {
 	Progress func(read, all int64)
 	// Done is told each host as it is finished, one at a time; may be nil.
 	Done func(SendResult)
-	// Left is told of each file that changed or went away before it was read: it is not sent, and what a host has of it stays. When
-	// it is nil, such a file is an error, and nothing is changed.
+	// Left is told of each file that changed or went away before it was read: it is not sent, and what a host has of it
+	// stays. When it is nil, such a file is an error, and nothing is changed.
 	Left func(*LeftFile)
 	// Sends is told each entry that goes to some host, before any of it goes; may be nil. Directories end with a slash.
 	Sends func(name string)

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A sparse file goes as GNU tar 1.0 writes one: only what is stored travels, and the holes are holes there. archive/tar reads
-// that form, but does not write it; see "Storing Sparse Files" in GNU tar's manual.
+// A sparse file goes as GNU tar 1.0 writes one: only what is stored travels, and the holes are holes there. archive/tar
+// reads that form, but does not write it; see "Storing Sparse Files" in GNU tar's manual.
 
 // holey reports whether a file has holes. That it takes less room than it is long may also come of a file system that
 // compresses.

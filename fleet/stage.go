@@ -110,7 +110,8 @@ func (e *DiffersError) Error() string {
 	return e.Names[0] + " is here already, and differs; nothing was changed"
 }
 
-// place puts all into its place. What is there and differs is an error before anything is changed, unless force says otherwise.
+// place puts all into its place. What is there and differs is an error before anything is changed, unless force says
+// otherwise.
 func (s *stage) place(force bool) error {
 	var differ []string
 	if err := s.walk(func(name string, dir bool) error {
@@ -170,8 +171,8 @@ func (s *stage) walk(do func(name string, dir bool) error) error {
 	})
 }
 
-// mayReplace reports whether what is there may ever be replaced: a file, and a link by a link. A device, a pipe or a socket
-// would be gone for good, and a link to elsewhere is how somebody has it.
+// mayReplace reports whether what is there may ever be replaced: a file, and a link by a link. A device, a pipe or a
+// socket would be gone for good, and a link to elsewhere is how somebody has it.
 func (s *stage) mayReplace(name string, there fs.FileInfo) bool {
 	if there.Mode().IsRegular() {
 		return true

@@ -19,10 +19,11 @@ import (
 //	to the tool    P HELLO · P NODE [user@host:port] [CURRENT] for each host · P START
 //	from the tool  P SYNC text          ──► to all tools, its own too: P SYNC [user@host:port] text
 //
-// Every other line of its stdout is output as any. A tool that ends well ends no other. One that dies (it fails, or its host is
-// lost) never tells a further step: a tool that has told more steps than it, or does so later, waits for what will not come, and
-// is ended with a *WaitedError. One that has not is let be: it may be at work, and may speak no protocol at all. Of o, Timeout and
-// Done count; with Stdin, Serial or Raw no tool runs, for the protocol needs all tools at once, and their stdin.
+// Every other line of its stdout is output as any. A tool that ends well ends no other. One that dies (it fails, or its
+// host is lost) never tells a further step: a tool that has told more steps than it, or does so later, waits for what
+// will not come, and is ended with a *WaitedError. One that has not is let be: it may be at work, and may speak no
+// protocol at all. Of o, Timeout and Done count; with Stdin, Serial or Raw no tool runs, for the protocol needs all
+// tools at once, and their stdin.
 func (f *Fleet) Sync(ctx context.Context, tool remote.Command, o ExecOptions, out func(Line)) []Result {
 	results := make([]Result, len(f.Hosts))
 	if o.Stdin != nil || o.Serial || o.Raw {

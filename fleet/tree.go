@@ -64,9 +64,9 @@ func (e *treeEntry) owner() (uid, gid int) {
 	return 0, 0
 }
 
-// stat writes an entry as the host's stat does, so that both can be compared: mode in hex, size, mtime in seconds with seven
-// digits more, owner and group if they count, name. Size and time of a directory say nothing. Of a file whose time the host
-// keeps to the second alone it writes a dash for the digits: such is coarse.
+// stat writes an entry as the host's stat does, so that both can be compared: mode in hex, size, mtime in seconds with
+// seven digits more, owner and group if they count, name. Size and time of a directory say nothing. Of a file whose
+// time the host keeps to the second alone it writes a dash for the digits: such is coarse.
 func (t *Tree) stat(e *treeEntry, owner, coarse bool) string {
 	st, ok := e.info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -103,8 +103,8 @@ func mtimeText(t time.Time, digits int) string {
 	return fmt.Sprintf("%s%d.%s", sign, sec, fmt.Sprintf("%09d", nano)[:digits])
 }
 
-// asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as one. No name
-// begins with a dash.
+// asked is how a host is asked about an entry: a directory by its name and a slash, so that a link to one counts as
+// one. No name begins with a dash.
 func (e *treeEntry) asked() string {
 	if e.info.IsDir() {
 		return "./" + e.name + "/"

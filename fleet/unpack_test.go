@@ -95,7 +95,8 @@ func TestUnpackOnSeveralFileSystems(t *testing.T) {
 	}
 }
 
-// A file that is a mount of its own (as a container's /etc/resolv.conf) cannot be replaced: that is told before anything is.
+// A file that is a mount of its own (as a container's /etc/resolv.conf) cannot be replaced: that is told before
+// anything is.
 func TestUnpackDoesNotReplaceAMount(t *testing.T) {
 	src, dst := t.TempDir(), t.TempDir()
 	sh(t, src, "mkdir d; echo after > d/a; echo after > d/b")

@@ -30,8 +30,9 @@ type StoppedError struct{ Err error }
 func (e *StoppedError) Error() string { return "everything was stopped: " + Flat(e.Err) }
 func (e *StoppedError) Unwrap() error { return e.Err }
 
-// Work reaches hosts, locks them, has do work on them, and lets go. What ran on the hosts has ended when do returns, so nobody
-// gets the lock while it still runs. The context of do ends when the lock is lost. The error is a *NothingDoneError, a
+// Work reaches hosts, locks them, has do work on them, and lets go. What ran on the hosts has ended when do returns, so
+// nobody gets the lock while it still runs. The context of do ends when the lock is lost. The error is a
+// *NothingDoneError, a
 // *StoppedError, or, when ctx ended before do began, its cause; what do itself met is its own affair.
 func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Context, *Fleet)) error {
 	f, err := Open(ctx, hosts, o.Options)

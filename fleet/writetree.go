@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// The stream has what is sent below treeDir, and after it leftFile and dirsFile, each a list of names that end with a NUL: of
-// files whose bytes came but are not to be put into place, and of the directories that are part of the tree. dirsFile is the
-// last member. When it is there, the stream is whole: tar itself does not tell a cut stream from a short one.
+// The stream has what is sent below treeDir, and after it leftFile and dirsFile, each a list of names that end with a
+// NUL: of files whose bytes came but are not to be put into place, and of the directories that are part of the tree.
+// dirsFile is the last member. When it is there, the stream is whole: tar itself does not tell a cut stream from a
+// short one.
 const (
 	treeDir  = "tree/"
 	leftFile = "left"
@@ -47,8 +48,8 @@ type treeWriter struct {
 	left strings.Builder
 }
 
-// write writes the entries that are wanted as a tar stream (POSIX.1-2001), and tells how many bytes of files are read. Of a file
-// that changes meanwhile left is told, and the others go on; when left is nil, that is an error.
+// write writes the entries that are wanted as a tar stream (POSIX.1-2001), and tells how many bytes of files are read.
+// Of a file that changes meanwhile left is told, and the others go on; when left is nil, that is an error.
 func (t *Tree) write(w io.Writer, want []bool, read func(n int64), left func(*LeftFile)) error {
 	buf := bufio.NewWriterSize(w, fanChunk)
 	s := &treeWriter{t: t, buf: buf, tw: tar.NewWriter(buf), copy: make([]byte, fanChunk), read: read, out: map[int]*LeftFile{}}

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// xattrs gives the extended attributes of a file or directory as PAX records (SCHILY.xattr, as GNU tar and star write them):
-// those of users, capabilities, and access control lists. What the file system does not tell is left out.
+// xattrs gives the extended attributes of a file or directory as PAX records (SCHILY.xattr, as GNU tar and star write
+// them): those of users, capabilities, and access control lists. What the file system does not tell is left out.
 func xattrs(file string) map[string]string {
 	size, err := unix.Llistxattr(file, nil)
 	if err != nil || size == 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Rules are those of Ansible's documentation, "How to build your inventory": `all` holds every group, a group's variables
-// are weaker than those of its children, among groups of one depth the later name wins, and a host's own win.
+// Rules are those of Ansible's documentation, "How to build your inventory": `all` holds every group, a group's
+// variables are weaker than those of its children, among groups of one depth the later name wins, and a host's own win.
 
 // tree is an inventory as it is read, in either syntax.
 type tree struct {

@@ -1,11 +1,12 @@
-// Package inventory reads lists of hosts that were there before Jarvis: a plain list, known_hosts, and Ansible's inventories in
-// INI and YAML. It parses text and nothing else: it contacts nobody, opens no file, and runs nothing of what it reads.
+// Package inventory reads lists of hosts that were there before Jarvis: a plain list, known_hosts, and Ansible's
+// inventories in INI and YAML. It parses text and nothing else: it contacts nobody, opens no file, and runs nothing of
+// what it reads.
 //
 //	bytes ──► Read ──► List{Hosts, Notes} ──► command.import puts them on record
 //
-// A file that is not of its format is an error, a *SyntaxError with its line. A line that is, and of which no host can be
-// made, is a Note with its line: nothing is left out in silence. Values of variables are read where they say how a host is
-// reached, and are otherwise never kept.
+// A file that is not of its format is an error, a *SyntaxError with its line. A line that is, and of which no host can
+// be made, is a Note with its line: nothing is left out in silence. Values of variables are read where they say how a
+// host is reached, and are otherwise never kept.
 package inventory
 
 import (

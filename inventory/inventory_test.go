@@ -190,7 +190,8 @@ func TestABrokenFileIsNoInventory(t *testing.T) {
 	}
 }
 
-// FuzzRead: whatever a file holds, each host is one that the record takes, and nothing that is said has control characters.
+// FuzzRead: whatever a file holds, each host is one that the record takes, and nothing that is said has control
+// characters.
 func FuzzRead(f *testing.F) {
 	for _, c := range table {
 		f.Add(c.format, []byte(c.src))

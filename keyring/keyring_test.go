@@ -103,8 +103,8 @@ func TestNodesThatStartAtOnceAgreeOnAKey(t *testing.T) {
 	})
 }
 
-// A key that is there is taken over; another one is refused, and takes its place only where somebody says so. Then the other
-// nodes get it, and what they had is no reason to refuse.
+// A key that is there is taken over; another one is refused, and takes its place only where somebody says so. Then the
+// other nodes get it, and what they had is no reason to refuse.
 func TestAnotherKeyIsNeverOverwrittenInSilence(t *testing.T) {
 	both(t, func(t *testing.T, a, b *store.DB) {
 		seal := must[*clipboard.Key](t)(clipboard.NewKey())
@@ -369,8 +369,8 @@ func TestManyLearnAtOnce(t *testing.T) {
 	})
 }
 
-// Two installations keep one file, as /etc/ssh/ssh_known_hosts: what one does there counts for the other, and they come to
-// rest.
+// Two installations keep one file, as /etc/ssh/ssh_known_hosts: what one does there counts for the other, and they come
+// to rest.
 func TestTwoInstallationsKeepOneFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	na, nb := ring(t, open(t, store.Options{Dir: t.TempDir()}), file), ring(t, open(t, store.Options{Dir: t.TempDir()}), file)
@@ -393,8 +393,8 @@ func TestTwoInstallationsKeepOneFile(t *testing.T) {
 	}
 }
 
-// A file that is mounted by itself, as into a container, cannot be replaced: what is in it counts, and what is learned counts
-// without it, and is not looked for again at every question.
+// A file that is mounted by itself, as into a container, cannot be replaced: what is in it counts, and what is learned
+// counts without it, and is not looked for again at every question.
 func TestAFileThatCannotBeWritten(t *testing.T) {
 	file, below := filepath.Join(t.TempDir(), "known_hosts"), filepath.Join(t.TempDir(), "known_hosts")
 	git, loki := newHost(t, "git.test", "192.0.2.1"), newHost(t, "loki.test", "192.0.2.2")

@@ -26,9 +26,10 @@ import (
 // Known is what is known of hosts' keys: the table, and a file of known_hosts that has the same lines. It is safe for
 // concurrent use.
 //
-// The file says in its first line as of which change of the table it was written. So both sides can be brought together: a
-// line that the table has since is new to the file, one that the table lost since is old there, and everything else that
-// differs was done by a person in the file, and counts. A file without that line adds, and takes nothing out.
+// The file says in its first line as of which change of the table it was written. So both sides can be brought
+// together: a line that the table has since is new to the file, one that the table lost since is old there, and
+// everything else that differs was done by a person in the file, and counts. A file without that line adds, and takes
+// nothing out.
 type Known struct {
 	db   *store.DB
 	file string
@@ -40,8 +41,8 @@ type Known struct {
 	stamp stamp              // of the file then
 }
 
-// OpenKnown brings the table and the file together. nil when the file is none that could be kept, such as /dev/null, which
-// people name to forget everything.
+// OpenKnown brings the table and the file together. nil when the file is none that could be kept, such as /dev/null,
+// which people name to forget everything.
 func OpenKnown(ctx context.Context, db *store.DB, file string, log *slog.Logger) (*Known, error) {
 	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
 		return nil, nil //nolint:nilnil // the worker does as it did before there was a table
@@ -80,8 +81,8 @@ func (k *Known) Edit(ctx context.Context, edit func(old []byte) []byte) error {
 // lookEvery is how often the file is looked at when nobody asks.
 const lookEvery = 10 * time.Second
 
-// Run has what a person writes into the file count on all nodes, and the file have what they learned, also while this node
-// reaches no host by it. It ends with ctx.
+// Run has what a person writes into the file count on all nodes, and the file have what they learned, also while this
+// node reaches no host by it. It ends with ctx.
 func (k *Known) Run(ctx context.Context) error {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()

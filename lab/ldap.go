@@ -180,8 +180,8 @@ func (d *Directory) modify(w *gldap.ResponseWriter, r *gldap.Request) {
 	resp.SetResultCode(gldap.ResultSuccess)
 }
 
-// changed gives the values of a change. gldap (v0.1.14) gives the whole set as one text, with the tag and the length of each
-// value before it.
+// changed gives the values of a change. gldap (v0.1.14) gives the whole set as one text, with the tag and the length of
+// each value before it.
 func changed(c gldap.Change) (vals []string, err error) {
 	for _, set := range c.Modification.Vals {
 		for rest := []byte(set); len(rest) > 0; {

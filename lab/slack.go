@@ -15,8 +15,9 @@ import (
 )
 
 // Slack is a workspace of Slack with one app: its Web API and Socket Mode, as Slack's documentation describes them
-// (https://docs.slack.dev/apis/web-api, https://docs.slack.dev/apis/events-api/using-socket-mode). It answers what Slack would
-// answer, and refuses what Slack would refuse; what breaks a rule that Slack does not tell of is in Violations.
+// (https://docs.slack.dev/apis/web-api, https://docs.slack.dev/apis/events-api/using-socket-mode). It answers what
+// Slack would answer, and refuses what Slack would refuse; what breaks a rule that Slack does not tell of is in
+// Violations.
 //
 //	test ── Say, Press, Cut, Fail … ──► Slack ── envelopes ──► the app's sockets, one each
 //	app ── Web API ──► posts ──► Posts, Wait
@@ -101,8 +102,9 @@ type slackUser struct {
 	stranger, bot, deactivated bool
 }
 
-// StartSlack starts a workspace with #ops (C0OPS: all people and the bot), #other (C0OTHER: without the bot) and the private #vault (G0VAULT),
-// and the people alice, bob, victor, mallory (U0ALICE …) and eve of another workspace (Slack Connect).
+// StartSlack starts a workspace with #ops (C0OPS: all people and the bot), #other (C0OTHER: without the bot) and the
+// private #vault (G0VAULT), and the people alice, bob, victor, mallory (U0ALICE …) and eve of another workspace (Slack
+// Connect).
 func StartSlack(o SlackOptions) *Slack {
 	s := &Slack{SlackOptions: o, stop: make(chan struct{}), changed: make(chan struct{}), channels: map[string]*slackChannel{}, users: map[string]*slackUser{}, tickets: map[string]bool{}, paces: map[string]*slackPace{}, calls: map[string]int{}}
 	if s.Ack == 0 {
@@ -137,8 +139,8 @@ func StartSlack(o SlackOptions) *Slack {
 	return s
 }
 
-// Meet makes a channel with people of ours and the bot in it; whoever is not there yet comes to the workspace. With the name "" it is
-// only that they come.
+// Meet makes a channel with people of ours and the bot in it; whoever is not there yet comes to the workspace. With the
+// name "" it is only that they come.
 func (s *Slack) Meet(id, name string, people ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

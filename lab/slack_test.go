@@ -79,7 +79,8 @@ func TestSlackRefusesWhatSlackRefuses(t *testing.T) {
 	}
 }
 
-// TestSlackSendsAsSlackDoes: a mention is two events of one ts, a lost ack brings an event again, our own posts come back.
+// TestSlackSendsAsSlackDoes: a mention is two events of one ts, a lost ack brings an event again, our own posts come
+// back.
 func TestSlackSendsAsSlackDoes(t *testing.T) {
 	s, api := slackClient(t, lab.SlackOptions{Ack: 300 * time.Millisecond, Retries: []time.Duration{0, 50 * time.Millisecond}})
 	client := socketmode.New(api, socketmode.OptionLog(log.New(io.Discard, "", 0)))

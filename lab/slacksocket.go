@@ -107,7 +107,8 @@ func (s *Slack) Freeze() {
 	}
 }
 
-// Disconnect tells all sockets to go: "warning", "refresh_requested" or "link_disabled", as Slack does before it closes them.
+// Disconnect tells all sockets to go: "warning", "refresh_requested" or "link_disabled", as Slack does before it closes
+// them.
 func (s *Slack) Disconnect(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -50,8 +50,9 @@ func (m *machine) run(script string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// asWritten runs lines that stand so in docs/howto/install.md or docs/howto/backup.md, with the names of this lab in place of the examples'.
-// An administrator does nothing else; what a test does by run is somebody else's work, or a look.
+// asWritten runs lines that stand so in docs/howto/install.md or docs/howto/backup.md, with the names of this lab in
+// place of the examples'. An administrator does nothing else; what a test does by run is somebody else's work, or a
+// look.
 func (m *machine) asWritten(lines ...string) string {
 	m.t.Helper()
 	var out strings.Builder

@@ -27,8 +27,8 @@ func words(t *testing.T, text, instruction string) string {
 	return m[1]
 }
 
-// TestPackageImage runs the file tree of the container as an engine would: its user, its command, nothing else of a machine but
-// /proc. What it cannot prove is that an engine reads the Containerfile as we do.
+// TestPackageImage runs the file tree of the container as an engine would: its user, its command, nothing else of a
+// machine but /proc. What it cannot prove is that an engine reads the Containerfile as we do.
 func TestPackageImage(t *testing.T) {
 	b, err := os.ReadFile("Containerfile")
 	if err != nil {
@@ -69,8 +69,8 @@ func TestPackageImage(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Wait() }()
-	// first gives the container's process 1. The kernel forgets whose death it should die as soon as it becomes another user, so it
-	// is ended by its own number.
+	// first gives the container's process 1. The kernel forgets whose death it should die as soon as it becomes another
+	// user, so it is ended by its own number.
 	pid := strconv.Itoa(server.Process.Pid)
 	first := func() int {
 		b, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")

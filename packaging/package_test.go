@@ -1,7 +1,7 @@
 //go:build package
 
-// Package packaging holds what is around the program in its packages. This is their test: a fresh Debian with systemd, on which
-// an administrator does nothing but what docs/howto/install.md and docs/howto/backup.md say.
+// Package packaging holds what is around the program in its packages. This is their test: a fresh Debian with systemd,
+// on which an administrator does nothing but what docs/howto/install.md and docs/howto/backup.md say.
 package packaging
 
 import (
@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestPackage is the life of an installation: from the package to a host that is ready, through reload, reboot and what is wrong,
-// to another machine, on which what waited goes on.
+// TestPackage is the life of an installation: from the package to a host that is ready, through reload, reboot and what
+// is wrong, to another machine, on which what waited goes on.
 func TestPackage(t *testing.T) {
 	deb := built(t, "../dist", "jarvis_*_"+runtime.GOARCH+".deb")
 	w := newWorld(t)
@@ -76,7 +76,8 @@ func configured(m *machine, w *world) {
 	m.until("cat /var/lib/jarvis/said", "jarvis") // a reviewed task, on this machine
 }
 
-// infra makes a repository of reviewed tasks, as a team has it: one environment for the service's own user, one for another.
+// infra makes a repository of reviewed tasks, as a team has it: one environment for the service's own user, one for
+// another.
 func infra(m *machine) {
 	m.t.Helper()
 	m.run(`git init -q --bare -b main /var/lib/jarvis/infra.git
@@ -118,7 +119,8 @@ func deployed(m *machine, w *world, alice person) {
 	}
 }
 
-// reloaded: a second person comes in while the server runs, and so do approvals; a mistake is told, and changes nothing.
+// reloaded: a second person comes in while the server runs, and so do approvals; a mistake is told, and changes
+// nothing.
 func reloaded(m *machine, w *world) person {
 	m.t.Helper()
 	m.edit(func(text string) string {
@@ -196,8 +198,9 @@ func wrongConfiguration(m *machine) {
 
 const web2 = "instance:\n  hostname: web2\n  fqdn: web2.example.org\n  door: !secret open-sesame\nsteps: [house:greet, house:gate]\n"
 
-// moved: a backup, a purge, and a restore on another machine. The record is there; what waited for a person waits, and goes on when
-// he answers; of what waited in a step somebody is asked first, because the record is older than the world.
+// moved: a backup, a purge, and a restore on another machine. The record is there; what waited for a person waits, and
+// goes on when he answers; of what waited in a step somebody is asked first, because the record is older than the
+// world.
 func moved(m *machine, w *world, deb string, bob person) {
 	m.t.Helper()
 	asked := m.run("runuser -u alice -- jarvis redeploy --no-wait ymir || [ $? -eq 5 ]")
@@ -243,7 +246,8 @@ func removed(m *machine) {
 	m.want("systemctl is-system-running", "running")
 }
 
-// TestPackageUpgrade takes over what the program of an earlier commit left, by its own package: who was ready is, what waited goes on.
+// TestPackageUpgrade takes over what the program of an earlier commit left, by its own package: who was ready is, what
+// waited goes on.
 func TestPackageUpgrade(t *testing.T) {
 	deb := built(t, "../dist", "jarvis_*_"+runtime.GOARCH+".deb")
 	m := newMachine(t, "jarvis0", strings.NewReplacer("jarvis_NEW_amd64.deb", "new.deb", "jarvis_0.2.0_amd64.deb", "older.deb"))
@@ -272,8 +276,8 @@ func TestPackageUpgrade(t *testing.T) {
 	m.until("jarvis status web1", "ready")
 }
 
-// TestPackageRPM is the other package, as far as it can be tried on a Debian: its files are in place, its scripts do what they
-// should. The distributions that have rpm start nothing by themselves.
+// TestPackageRPM is the other package, as far as it can be tried on a Debian: its files are in place, its scripts do
+// what they should. The distributions that have rpm start nothing by themselves.
 func TestPackageRPM(t *testing.T) {
 	m := newMachine(t, "jarvis3", strings.NewReplacer())
 	m.copy(built(t, "../dist", "jarvis-*."+map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]+".rpm"), "root/jarvis.rpm")

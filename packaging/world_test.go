@@ -77,7 +77,8 @@ func (w *world) here(deb string) *strings.Replacer {
 	)
 }
 
-// bring puts on a host what its administrator has from others: the package, the certificates, the secrets; and the logins of people.
+// bring puts on a host what its administrator has from others: the package, the certificates, the secrets; and the
+// logins of people.
 func (w *world) bring(m *machine, deb string) {
 	m.t.Helper()
 	m.run("useradd alice && useradd mallory")

@@ -86,8 +86,8 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
-// wordsOf makes the words of a verb out of a form: of the line that somebody typed, or of a button. What was typed into a
-// field is one word, and cannot become another.
+// wordsOf makes the words of a verb out of a form: of the line that somebody typed, or of a button. What was typed into
+// a field is one word, and cannot become another.
 func wordsOf(r *http.Request) []string {
 	if line := plain.Line(r.PostFormValue("line")); line != "" {
 		return command.SplitWords(line)

@@ -17,8 +17,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// Another site's page has the browser send a form of ours, with the cookie of who is signed in. (SameSite would keep it back;
-// the test sends it all the same.)
+// Another site's page has the browser send a form of ours, with the cookie of who is signed in. (SameSite would keep it
+// back; the test sends it all the same.)
 func TestAnotherSiteCannotPressAButton(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.conf.URL = "https://jarvis.example.org" })
 	b := w.browser()
@@ -135,7 +135,8 @@ func TestALinkIsUsedByItsButtonAlone(t *testing.T) {
 	}
 }
 
-// Somebody puts his own session into another's browser beforehand, or a secret that he knows: after login it is another.
+// Somebody puts his own session into another's browser beforehand, or a secret that he knows: after login it is
+// another.
 func TestASessionIsNewAtEachLogin(t *testing.T) {
 	w := newWorld(t)
 	mallory := w.browser()
@@ -315,7 +316,8 @@ func TestSecretsOfLoginAreNowhere(t *testing.T) {
 	}
 }
 
-// What a verb shows once, as a new token, is in that answer alone, and is never compressed with what others may have written.
+// What a verb shows once, as a new token, is in that answer alone, and is never compressed with what others may have
+// written.
 func TestAnAnswerIsShownOnce(t *testing.T) {
 	w := newWorld(t)
 	alice := w.as("alice")

@@ -203,8 +203,8 @@ func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 	return v, nil
 }
 
-// foundChecks gives the checks that somebody looks for, who may be in the middle of a word: what finds nothing is a sentence, and
-// no error. A word alone may be a part of a name.
+// foundChecks gives the checks that somebody looks for, who may be in the middle of a word: what finds nothing is a
+// sentence, and no error. A word alone may be a part of a name.
 func (s *Site) foundChecks(ctx context.Context, words []string) ([]checks.View, string, error) {
 	all, head, err := s.Table.Checks(ctx, words)
 	var u *command.UserError

@@ -14,7 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-// checked is a world with three hosts of which none can be reached, for a reason that has markup in it: each has two checks.
+// checked is a world with three hosts of which none can be reached, for a reason that has markup in it: each has two
+// checks.
 func checked(t *testing.T, set ...func(*world)) *world {
 	t.Helper()
 	w := newWorld(t, append(set, withAdmin, func(w *world) {

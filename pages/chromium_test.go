@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// The CSP lets forms go to us alone, and the session's cookie is SameSite=Strict: a real browser comes through all the same, by
-// a form there, by a login that the other site still has, and without the script.
+// The CSP lets forms go to us alone, and the session's cookie is SameSite=Strict: a real browser comes through all the
+// same, by a form there, by a login that the other site still has, and without the script.
 func TestARealBrowserSignsInByTheCompanysLogin(t *testing.T) {
 	w, idp := newCompanyWorld(t)
 	browser, err := real.StartBrowser()

@@ -22,8 +22,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// company is the provider of the company's login. What it says of itself is asked for when somebody wants to sign in, and again
-// after each failure: the server needs it for nothing else.
+// company is the provider of the company's login. What it says of itself is asked for when somebody wants to sign in,
+// and again after each failure: the server needs it for nothing else.
 type company struct {
 	conf *access.OIDC
 	http *http.Client
@@ -298,8 +298,8 @@ func lookUp(claims map[string]any, name string) any {
 	return lookUp(inner, rest)
 }
 
-// forLog gives an error for the log. What the provider wrote may hold what it was sent, so of that only the code of the error
-// (RFC 6749 §5.2) is told.
+// forLog gives an error for the log. What the provider wrote may hold what it was sent, so of that only the code of the
+// error (RFC 6749 §5.2) is told.
 func forLog(err error) string {
 	var r *oauth2.RetrieveError
 	if errors.As(err, &r) {

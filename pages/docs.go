@@ -52,7 +52,8 @@ func docPage() *page {
 		}}
 }
 
-// anchorAhead stands before the anchors of the documentation: a heading "Keys" must not have the id of the layout's keys.
+// anchorAhead stands before the anchors of the documentation: a heading "Keys" must not have the id of the layout's
+// keys.
 const anchorAhead = "doc-"
 
 var heading = pattern.New(`(<h[1-6] id=")`)

@@ -18,8 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// A command on many hosts is the verb `run`, whose answer comes when all have ended. So that it can be watched, this server
-// keeps what has come so far, of the last commands that were begun in its pages.
+// A command on many hosts is the verb `run`, whose answer comes when all have ended. So that it can be watched, this
+// server keeps what has come so far, of the last commands that were begun in its pages.
 const (
 	maxExecs    = 50        // that are kept
 	maxExecText = 256 << 10 // of the outputs of one
@@ -104,7 +104,8 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 		}
 		words := append([]string{"run", strings.Join(strings.FieldsFunc(hosts, func(r rune) bool { return r == ' ' || r == ',' }), ","), "--"}, argv...)
 		asked := s.Table.Shown(r.Context(), command.JoinWords(words))
-		// It goes on when the page is closed, as one does that is said in chat; it ends by its button, and with the server.
+		// It goes on when the page is closed, as one does that is said in chat; it ends by its button, and with the
+		// server.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxExecLast)
 		j := s.execs.add(v.person.Name, asked, cancel)
 		if j == nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// hub keeps open pages up to date. It follows the record once for all of them, reads each topic once per change, and makes
-// each part once for all who see the same. All drawing is done by its one goroutine; join and leave may come from any.
+// hub keeps open pages up to date. It follows the record once for all of them, reads each topic once per change, and
+// makes each part once for all who see the same. All drawing is done by its one goroutine; join and leave may come from
+// any.
 //
 //	Changed ──► events ──► topics they are about ──► read ──► parts that differ ──► frames ──► readers
 type hub struct {
@@ -259,8 +260,8 @@ func (h *hub) readersOf(t *topic) (all, fresh []readerNow) {
 	return all, fresh
 }
 
-// draw reads a topic, and sends each reader what is new to it. The id of the record's newest event goes with the last frame
-// alone: whoever has it has everything before it.
+// draw reads a topic, and sends each reader what is new to it. The id of the record's newest event goes with the last
+// frame alone: whoever has it has everything before it.
 func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now time.Time) {
 	if len(t.news) > maxNews { // it could not be drawn for long
 		t.view, t.news = nil, nil
@@ -281,8 +282,8 @@ func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now ti
 	t.sick, t.view, t.news = time.Time{}, next, nil
 }
 
-// fail says in open pages that they do not hear, for what stands there may be over. They are sent everything once it can be read
-// again.
+// fail says in open pages that they do not hear, for what stands there may be over. They are sent everything once it
+// can be read again.
 func (h *hub) fail(ctx context.Context, t *topic, all []readerNow, now time.Time, err error) {
 	if errors.Is(err, pipeline.ErrNotFound) { // it was removed from the record
 		for _, r := range all {
@@ -434,8 +435,8 @@ func (s *Site) renderLines(list []line) ([]byte, error) {
 	return out, nil
 }
 
-// differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for a browser
-// drops a <tr> that follows a <div>. made is what was
+// differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for
+// a browser drops a <tr> that follows a <div>. made is what was
 // rendered of the same view already, for others.
 func (h *hub) differing(was map[string]drawn, list []part, made map[string][]drawn) ([]byte, error) {
 	var out []byte

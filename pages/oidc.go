@@ -23,8 +23,8 @@ var (
 	loginAll  = access.LimitConfig{Burst: 1000, Interval: 20 * time.Millisecond}
 )
 
-// goPage sends the browser on. It is a page and no redirect: what comes of it is a navigation of our own page, for which the
-// CSP needs no site of others, and with which the session's cookie comes.
+// goPage sends the browser on. It is a page and no redirect: what comes of it is a navigation of our own page, for
+// which the CSP needs no site of others, and with which the session's cookie comes.
 type goPage struct {
 	Title, Text, To, Where string
 }
@@ -158,8 +158,8 @@ func (s *Site) arriveOIDC(w http.ResponseWriter, r *http.Request) {
 // callback is the address to which the provider sends people back.
 func (s *Site) callback() string { return s.origin + s.prefix + "/login/oidc/callback" }
 
-// refuseOIDC says that nobody was signed in, and why; it is on record, without anything that the provider or the browser sent
-// to prove something.
+// refuseOIDC says that nobody was signed in, and why; it is on record, without anything that the provider or the
+// browser sent to prove something.
 func (s *Site) refuseOIDC(w http.ResponseWriter, r *http.Request, c *company, err error) {
 	var said *sayError
 	var stranger *access.NoRoleError

@@ -172,7 +172,8 @@ func TestSignInByTheCompanysLogin(t *testing.T) {
 	}
 }
 
-// An approval is a second person's: whom nobody listed is nobody's, and what he asked for approves nobody who may be he.
+// An approval is a second person's: whom nobody listed is nobody's, and what he asked for approves nobody who may be
+// he.
 func TestASecondPersonBesideTheCompanysLogin(t *testing.T) {
 	w, idp := newCompanyWorld(t)
 	run := w.deploy("loki")

@@ -5,9 +5,9 @@
 //	POST ──► http.CrossOriginProtection ──► session ──► words ──► command.Table.Do ──► the same page, with the answer
 //	EventSource ◄── frames ◄── hub (one goroutine) ◄── pipeline.Changed, Events
 //
-// A page is a file pair, run.go and run.html, and one line in routes. Its read gives a view: parts, each with an id and the
-// template that makes it, in the page and on the wire alike. Rules about who may do what are in the verbs, and so are
-// sentences. Run owns the hub's goroutine; each open page has that of its request.
+// A page is a file pair, run.go and run.html, and one line in routes. Its read gives a view: parts, each with an id and
+// the template that makes it, in the page and on the wire alike. Rules about who may do what are in the verbs, and so
+// are sentences. Run owns the hub's goroutine; each open page has that of its request.
 package pages
 
 import (
@@ -90,12 +90,13 @@ type page struct {
 	still bool
 	// checks: it is about checks, and is not there without them.
 	checks bool
-	// read gives what there is to see, the same for everybody. For an open page, was is what it gave last, and news are all
-	// events about it since; else both are nil.
+	// read gives what there is to see, the same for everybody. For an open page, was is what it gave last, and news are
+	// all events about it since; else both are nil.
 	read func(s *Site, ctx context.Context, q query, was view, news []pipeline.Event) (view, error)
 	// about reports whether an event changes what the page of that address shows; nil: each does.
 	about func(q query, ev pipeline.Event) bool
-	// words makes what to say out of a form of the page, one verb or several; none: the form is of the kinds that every page takes.
+	// words makes what to say out of a form of the page, one verb or several; none: the form is of the kinds that every
+	// page takes.
 	words func(form url.Values) [][]string
 	// post answers a form in another way than act does.
 	post func(s *Site, p *page) func(http.ResponseWriter, *http.Request)
@@ -129,8 +130,8 @@ type view interface {
 	own(p access.Person) []part // what depends on who looks
 }
 
-// part is a piece of a page: one element with that id, made by that template of that data. Data that is deeply equal looks the
-// same.
+// part is a piece of a page: one element with that id, made by that template of that data. Data that is deeply equal
+// looks the same.
 type part struct {
 	id, template string
 	data         any

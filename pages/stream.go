@@ -46,8 +46,8 @@ func begin(w http.ResponseWriter, retry time.Duration) {
 	_, _ = w.Write([]byte("retry: " + strconv.FormatInt(retry.Milliseconds(), 10) + "\n\n"))
 }
 
-// deafen says in an open page why it hears nothing more, and ends its stream. The browser comes back now and then: somebody
-// may have signed in again.
+// deafen says in an open page why it hears nothing more, and ends its stream. The browser comes back now and then:
+// somebody may have signed in again.
 func (s *Site) deafen(w http.ResponseWriter, why string) {
 	begin(w, 30*time.Second)
 	s.bye(w, why)

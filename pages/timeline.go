@@ -10,7 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// timeline is a whole run in time: each stage as wide as it usually takes, so that half of the line is half of the time.
+// timeline is a whole run in time: each stage as wide as it usually takes, so that half of the line is half of the
+// time.
 type timeline struct {
 	Label string
 	Bars  []bar

@@ -168,7 +168,8 @@ func (s *Site) show(p *page) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
-// showParts answers a form that filters while somebody types: with the parts alone, which the script puts in their places.
+// showParts answers a form that filters while somebody types: with the parts alone, which the script puts in their
+// places.
 func (s *Site) showParts(w http.ResponseWriter, r *http.Request, p *page, v *visit) {
 	what, err := p.read(s, r.Context(), v.query, nil, nil)
 	if err != nil {

@@ -15,8 +15,8 @@ type yamlLine struct {
 	Class string // "new", or "old" for what was taken out
 }
 
-// blame tells who wrote which line of a clipboard as it is now, from the changes that steps made one after the other. All of
-// it is masked, on record already.
+// blame tells who wrote which line of a clipboard as it is now, from the changes that steps made one after the other.
+// All of it is masked, on record already.
 func blame(text, by string, marks []pipeline.Event) []yamlLine {
 	type author struct {
 		who   string

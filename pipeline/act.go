@@ -21,9 +21,9 @@ const Everybody = "everybody"
 // Who asks for something: a person, by whatever way in.
 type Who struct {
 	Name string
-	// Behind are others who count as asking too: who made the token that was used, and the token that made that one. What
-	// one of them asked for, another of them does not approve. One that begins with Operator is no person: whoever keeps
-	// the machine, who could as well write the record.
+	// Behind are others who count as asking too: who made the token that was used, and the token that made that one.
+	// What one of them asked for, another of them does not approve. One that begins with Operator is no person: whoever
+	// keeps the machine, who could as well write the record.
 	Behind []string
 }
 
@@ -203,8 +203,8 @@ func (e *Engine) Plan(ctx context.Context, q Request) ([]PlanLine, error) {
 	return out, nil
 }
 
-// again commits a change to a run that a person asked for, and a fresh job for it when the run is to move. The run is locked
-// while it is looked at, so that of two words said at once the second finds what the first made.
+// again commits a change to a run that a person asked for, and a fresh job for it when the run is to move. The run is
+// locked while it is looked at, so that of two words said at once the second finds what the first made.
 func (e *Engine) again(ctx context.Context, id int64, f func(tx store.Tx, r *Run, now time.Time) ([]Event, error)) (Run, error) {
 	var out Run
 	err := e.write(ctx, func(tx store.Tx) error {
@@ -262,8 +262,8 @@ func resumable(ctx context.Context, tx store.Tx, r *Run, want string, states ...
 
 var endingWords = map[Ending]string{EndDenied: "it was denied", EndWithdrawn: "it was withdrawn", EndExpired: "nobody approved it in time", EndLapsed: "when its time came something spoke against it"}
 
-// notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to change. A run
-// that only looked at a repository of tasks (VariantCheck) made nothing.
+// notReplaced makes sure that the host still stands by the run: what a later one made of it is not this one's to
+// change. A run that only looked at a repository of tasks (VariantCheck) made nothing.
 func notReplaced(ctx context.Context, tx store.Tx, r *Run, want string) error {
 	var id int64
 	err := tx.QueryRow(ctx, "SELECT run FROM hosts WHERE fqdn = ?", r.FQDN).Scan(&id)
@@ -343,8 +343,8 @@ func wasApproved(ctx context.Context, tx store.Tx, id int64) (bool, error) {
 	return n > 0, err
 }
 
-// Skip goes on after the stage at which the run failed or asks; after the last one the run is ready. A *NeedsError when a
-// later step needs what the skipped one would have given; otherwise the errors of Retry.
+// Skip goes on after the stage at which the run failed or asks; after the last one the run is ready. A *NeedsError when
+// a later step needs what the skipped one would have given; otherwise the errors of Retry.
 func (e *Engine) Skip(ctx context.Context, id int64, by string) (Run, error) {
 	return e.SkipAt(ctx, id, -1, by)
 }
@@ -413,8 +413,8 @@ func undoable(ctx context.Context, tx store.Tx, r *Run, waiting bool) error {
 }
 
 // Cancel stops the step under way, or gives up a run that waits, failed or asks. What is left standing is said in
-// the notice. A proposal or a planned run is withdrawn by who asked for it, and denied by everybody else. An undo cannot be cancelled: half
-// of it is the worst of both. For one that is stuck there is GiveUp.
+// the notice. A proposal or a planned run is withdrawn by who asked for it, and denied by everybody else. An undo
+// cannot be cancelled: half of it is the worst of both. For one that is stuck there is GiveUp.
 func (e *Engine) Cancel(ctx context.Context, id int64, by Who) (Run, error) {
 	var out Run
 	err := e.write(ctx, func(tx store.Tx) error {

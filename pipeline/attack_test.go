@@ -48,8 +48,8 @@ func (w *world) ask(verb string, need time.Duration, steps ...string) pipeline.R
 	return r
 }
 
-// The attack: `destroy loki` waits for a second person. Somebody ends the proposal, in any of the ways there are; then one
-// word says go on, and the machine is gone although nobody ever approved that.
+// The attack: `destroy loki` waits for a second person. Somebody ends the proposal, in any of the ways there are; then
+// one word says go on, and the machine is gone although nobody ever approved that.
 func TestWhatWasNeverAllowedNeverBegins(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		destroyed := destroyer(w)
@@ -170,8 +170,8 @@ func TestOfTwoWordsAtOnceOneIsAccepted(t *testing.T) {
 	})
 }
 
-// The attack: the database refuses commits while a step runs whose outcome is known when it ends. It ran again, or a person
-// was asked what everybody could know.
+// The attack: the database refuses commits while a step runs whose outcome is known when it ends. It ran again, or a
+// person was asked what everybody could know.
 func TestAKnownOutcomeIsKept(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var ran [2]atomic.Int32
@@ -259,7 +259,8 @@ func TestATextThatNoDatabaseTakes(t *testing.T) {
 	})
 }
 
-// The attack: an undo that can never succeed held its host for ever; and retry after it made a run ready without a machine.
+// The attack: an undo that can never succeed held its host for ever; and retry after it made a run ready without a
+// machine.
 func TestUndoHasNoDeadEnd(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		destroyer(w)
@@ -320,8 +321,8 @@ func TestAnOldRunDoesNotGoOnOverANewerOne(t *testing.T) {
 	})
 }
 
-// The attack: somebody leaves a transaction open, in this database or in another one of the server; every notice waited for
-// its end. And a follower must miss nothing that many writers commit at once.
+// The attack: somebody leaves a transaction open, in this database or in another one of the server; every notice waited
+// for its end. And a follower must miss nothing that many writers commit at once.
 func TestForeignTransactionsHoldUpNoEvent(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		destroyer(w)
@@ -415,8 +416,8 @@ func TestForeignTransactionsHoldUpNoEvent(t *testing.T) {
 	})
 }
 
-// TestAFollowerWaitsForWhatIsOpen: three transactions have written an event each, and the one in the middle commits last. The end
-// of a snapshot is before all three, and was taken for the end of what is open.
+// TestAFollowerWaitsForWhatIsOpen: three transactions have written an event each, and the one in the middle commits
+// last. The end of a snapshot is before all three, and was taken for the end of what is open.
 func TestAFollowerWaitsForWhatIsOpen(t *testing.T) {
 	url, err := postgres.Database(t.Context())
 	if err != nil {
@@ -488,8 +489,8 @@ func TestAFollowerWaitsForWhatIsOpen(t *testing.T) {
 	}
 }
 
-// failedBetween reports whether a run that was retried had failed again when it was undone: the second word came after what
-// the first one began.
+// failedBetween reports whether a run that was retried had failed again when it was undone: the second word came after
+// what the first one began.
 func failedBetween(w *world, id int64) bool {
 	w.t.Helper()
 	evs, err := w.e.Events(w.t.Context(), pipeline.EventFilter{Run: id, Kinds: []pipeline.EventKind{pipeline.EvRetried, pipeline.EvFailed, pipeline.EvUndoStarted}})

@@ -30,8 +30,8 @@ func number(name string, otherwise int) int {
 // dayRuns is how many deployments a day of a large site has.
 const dayRuns = 10_000
 
-// A deployment of the day: fourteen steps. Three ask again and again until something is there, as providers and SSH do; one works
-// for long on the host; the others are questions to an API, or a command.
+// A deployment of the day: fourteen steps. Three ask again and again until something is there, as providers and SSH do;
+// one works for long on the host; the others are questions to an API, or a command.
 var (
 	daySteps = []string{"day:call", "day:call", "day:boots", "day:call", "day:ssh", "day:call", "day:converge", "day:call", "day:call", "day:cloudinit", "day:call", "day:call", "day:call", "day:call"}
 	dayWaits = map[string]time.Duration{"day:boots": 20 * time.Second, "day:ssh": 40 * time.Second, "day:cloudinit": time.Minute}
@@ -42,8 +42,9 @@ const (
 	dayConverge = 20 * time.Second
 )
 
-// day is a part of one: many nodes on one real PostgreSQL, with the real engine, take-up and leases. Deployments are fewer than in
-// a day, and come faster; what they wait for takes as long as it does, divided by quick, which is 1 but in the small form.
+// day is a part of one: many nodes on one real PostgreSQL, with the real engine, take-up and leases. Deployments are
+// fewer than in a day, and come faster; what they wait for takes as long as it does, divided by quick, which is 1 but
+// in the small form.
 type day struct {
 	b     *testing.B
 	pg    *real.Postgres
@@ -274,8 +275,9 @@ func (d *day) used(what string, from, to meter) (a meter, seconds float64) {
 	return a, s
 }
 
-// BenchmarkNodesDay: 20 nodes on one PostgreSQL carry a part of a day of 10,000 deployments, faster than they would come, while
-// nodes die and one leaves. What the nodes cost when nothing is to do is measured before; what they carry at most, after.
+// BenchmarkNodesDay: 20 nodes on one PostgreSQL carry a part of a day of 10,000 deployments, faster than they would
+// come, while nodes die and one leaves. What the nodes cost when nothing is to do is measured before; what they carry
+// at most, after.
 func BenchmarkNodesDay(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it
 	many, faster, length, burst := number("JARVIS_DAY_NODES", small(20, 3)), small(number("JARVIS_DAY_FASTER", 20), 200), time.Duration(small(number("JARVIS_DAY_SECONDS", 300), 2))*time.Second, small(500, 20)
@@ -304,8 +306,8 @@ func BenchmarkNodesDay(b *testing.B) {
 	if d.url, err = d.pg.Database(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	// The last four die, the last of them in order; in the small form that one alone, since it takes ten seconds until one that
-	// is cut off is taken for dead.
+	// The last four die, the last of them in order; in the small form that one alone, since it takes ten seconds until
+	// one that is cut off is taken for dead.
 	dead := small(min(4, many-1), 1)
 	for i := range many {
 		d.opens(fmt.Sprintf("node%02d", i+1), i >= many-dead)

@@ -52,8 +52,8 @@ func (l *late) count() int {
 	return len(l.took)
 }
 
-// BenchmarkPickUp: how long after its time a run goes on, on three nodes: after a wait, and after a person's retry that is
-// said to a node at random.
+// BenchmarkPickUp: how long after its time a run goes on, on three nodes: after a wait, and after a person's retry that
+// is said to a node at random.
 func BenchmarkPickUp(b *testing.B) {
 	runs := small(200, 20)
 	waits := &late{due: map[string]time.Time{}}
@@ -129,7 +129,8 @@ func runAll(b *testing.B, engines []*pipeline.Engine) (stop func()) {
 	}
 }
 
-// BenchmarkWaitingOnThreeNodes: what ten thousand runs cost that wait on three nodes, each asked again every half minute.
+// BenchmarkWaitingOnThreeNodes: what ten thousand runs cost that wait on three nodes, each asked again every half
+// minute.
 func BenchmarkWaitingOnThreeNodes(b *testing.B) {
 	runs, wait := small(10_000, 300), time.Duration(small(30, 2))*time.Second
 	waits := &late{due: map[string]time.Time{}}

@@ -18,9 +18,10 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// pgFloor is the same two writes on PostgreSQL without an engine: update the run with its clipboard, insert an event, one
-// transaction each with prepared statements, from as many connections as there are runs at once. inOne sends the whole
-// transaction at once; else each statement waits for the answer to the one before, as database programs commonly do.
+// pgFloor is the same two writes on PostgreSQL without an engine: update the run with its clipboard, insert an event,
+// one transaction each with prepared statements, from as many connections as there are runs at once. inOne sends the
+// whole transaction at once; else each statement waits for the answer to the one before, as database programs commonly
+// do.
 func pgFloor(b *testing.B, at int, d time.Duration, inOne bool) float64 {
 	b.Helper()
 	u, err := postgres.Database(b.Context())
@@ -150,8 +151,8 @@ func openNodes(b testing.TB, n, workers int, reg *pipeline.Registry) (out []*pip
 	}
 }
 
-// BenchmarkPostgresSteps: steps a second that are on PostgreSQL's disk, as a ratio to the floors, which are measured in turn
-// with the engine: three times each.
+// BenchmarkPostgresSteps: steps a second that are on PostgreSQL's disk, as a ratio to the floors, which are measured in
+// turn with the engine: three times each.
 func BenchmarkPostgresSteps(b *testing.B) {
 	stages, turns, second := small(100, 5), small(3, 1), time.Duration(small(1000, 100))*time.Millisecond
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as `jarvis serve` sets it

@@ -144,8 +144,8 @@ func BenchmarkDurableSteps(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkSecretSteps: what three secrets in the clipboard, of which one is a key, make of the steps a second when each
-// step says two lines, one of them quoted.
+// BenchmarkSecretSteps: what three secrets in the clipboard, of which one is a key, make of the steps a second when
+// each step says two lines, one of them quoted.
 func BenchmarkSecretSteps(b *testing.B) {
 	const runs, workers = 64, 16
 	stages := small(50, 5)
@@ -168,8 +168,8 @@ func BenchmarkSecretSteps(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// carryAll starts runs of equal steps, then the engine, and gives the steps a second until all are ready. The clipboards
-// have the lines in more as well.
+// carryAll starts runs of equal steps, then the engine, and gives the steps a second until all are ready. The
+// clipboards have the lines in more as well.
 func carryAll(b *testing.B, reg *pipeline.Registry, workers, runs, stages int, more string) float64 {
 	b.Helper()
 	db, err := store.Open(b.Context(), store.Options{Dir: b.TempDir()})

@@ -43,8 +43,8 @@ type carrier struct {
 	back       map[int]bool // stages that an undo took back; read when one begins
 }
 
-// carry takes a run through its steps until it waits or comes to rest. An error means that the database refused; the run
-// then stands where its last commit left it.
+// carry takes a run through its steps until it waits or comes to rest. An error means that the database refused; the
+// run then stands where its last commit left it.
 func (e *Engine) carry(jobCtx context.Context, job carryArgs) (verdict, error) {
 	c, v, err := e.take(jobCtx, job)
 	if c == nil || err != nil {

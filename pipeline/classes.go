@@ -8,7 +8,8 @@ type Class struct {
 	Kinds []EventKind
 }
 
-// Classes lists them. A kind may be in several; each is in one besides "all", or quiet hours and routes by class would lose it.
+// Classes lists them. A kind may be in several; each is in one besides "all", or quiet hours and routes by class would
+// lose it.
 func Classes() []Class {
 	return []Class{
 		{"failures", []EventKind{EvFailed, EvAsking, EvUndoFailed, EvLapsed}},
@@ -19,7 +20,8 @@ func Classes() []Class {
 	}
 }
 
-// NoticesOf gives the kinds of notices that a word means: a Class's, or the one of that name. Nil: there is no such word.
+// NoticesOf gives the kinds of notices that a word means: a Class's, or the one of that name. Nil: there is no such
+// word.
 func NoticesOf(word string) []EventKind {
 	for _, c := range Classes() {
 		if c.Name == word {

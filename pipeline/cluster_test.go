@@ -119,8 +119,8 @@ func members(t *testing.T, text string) (clipboard.Cluster, []pipeline.Request) 
 	return cl, out
 }
 
-// TestClusterSurvivesStops: a barrier holds over a restart, a value of another host arrives, and an undo that was decided
-// when the process died goes on.
+// TestClusterSurvivesStops: a barrier holds over a restart, a value of another host arrives, and an undo that was
+// decided when the process died goes on.
 func TestClusterSurvivesStops(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		gate := make(chan struct{})

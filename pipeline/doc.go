@@ -21,8 +21,8 @@
 //	         ▼  ▼
 //	Undo ► undoing ► undone
 //
-// Before that a run may be proposed, until somebody approves it, and planned, until its time; it has no job then, and has
-// done nothing.
+// Before that a run may be proposed, until somebody approves it, and planned, until its time; it has no job then, and
+// has done nothing.
 //
 // A job carries a run through many steps: the queue is used to start, to wait and to recover, because a job per
 // step costs more than the step's own commit. Each finished step is one transaction: clipboard, stage, event. A job

@@ -130,8 +130,8 @@ type leaver struct {
 	stage int
 }
 
-// leavers lists the steps of a run that can say what became of what they left, in its order, each once. A stage that somebody
-// skipped left nothing.
+// leavers lists the steps of a run that can say what became of what they left, in its order, each once. A stage that
+// somebody skipped left nothing.
 func (e *Engine) leavers(ctx context.Context, r *Run) ([]leaver, error) {
 	evs, err := e.Events(ctx, EventFilter{Run: r.ID, Kinds: []EventKind{EvDone, EvSkipped}})
 	if err != nil {
@@ -202,7 +202,8 @@ func Module(step string) string {
 	return module
 }
 
-// nameFixes gives the commands that put the differences right: what repeatable takes, or a redeploy. The full name is never that of two hosts.
+// nameFixes gives the commands that put the differences right: what repeatable takes, or a redeploy. The full name is
+// never that of two hosts.
 func (e *Engine) nameFixes(ctx context.Context, r *Run, list []Difference) error {
 	together, err := fallsTogether(ctx, e.db, r)
 	if err != nil {

@@ -38,8 +38,9 @@ func (o candidate) gone() bool {
 // enrolPage is how many hosts one enrol goes through.
 const enrolPage = 500
 
-// enrol goes through the hosts that come after a name: those that stand and are not in the table are put there, each due at
-// the time that when gives; those that are no more are taken out. It gives the name to go on after, "" for the beginning.
+// enrol goes through the hosts that come after a name: those that stand and are not in the table are put there, each
+// due at the time that when gives; those that are no more are taken out. It gives the name to go on after, "" for the
+// beginning.
 func (e *Engine) enrol(ctx context.Context, after string, when func(fqdn string) time.Time) (next string, err error) {
 	page, err := store.Collect(ctx, e.db, func(r store.Row) (o candidate, err error) { return o, r.Scan(&o.fqdn, &o.ending, &o.known, &o.stand) },
 		"SELECT hosts.fqdn, runs.ending, CASE WHEN drift.fqdn IS NULL THEN 0 ELSE 1 END, CASE WHEN "+stands+" THEN 1 ELSE 0 END"+
@@ -85,8 +86,8 @@ func (e *Engine) postpone(ctx context.Context, fqdn string, until time.Time) err
 	})
 }
 
-// storeLook puts a look on record, and says what changed since the last one, in one transaction. ErrMoved when the host does
-// no longer stand as it did.
+// storeLook puts a look on record, and says what changed since the last one, in one transaction. ErrMoved when the host
+// does no longer stand as it did.
 func (e *Engine) storeLook(ctx context.Context, h Standing, l Look, next time.Time) error {
 	return e.write(ctx, func(tx store.Tx) error {
 		r, err := lock(ctx, tx, h.ID)
@@ -208,7 +209,8 @@ func (e *Engine) Drifted(ctx context.Context, limit int) (Drifted, error) {
 	return d, err
 }
 
-// LookOf gives what the look by the clock found last on a host; ErrNotFound when none has been there since it was deployed.
+// LookOf gives what the look by the clock found last on a host; ErrNotFound when none has been there since it was
+// deployed.
 func (e *Engine) LookOf(ctx context.Context, fqdn string) (Look, error) {
 	l, err := scanLook(e.db.QueryRow(ctx, "SELECT "+lookColumns+" FROM hosts JOIN runs ON runs.id = hosts.run JOIN drift ON drift.fqdn = hosts.fqdn AND drift.run = hosts.run AND drift.at > 0 WHERE hosts.fqdn = ?", fqdn))
 	if errors.Is(err, store.ErrNoRows) {

@@ -282,7 +282,8 @@ func TestDriftRestart(t *testing.T) {
 	})
 }
 
-// TestDriftSlowDown: a provider that asks us to slow down is asked by nobody meanwhile, and its host is looked at after it.
+// TestDriftSlowDown: a provider that asks us to slow down is asked by nobody meanwhile, and its host is looked at after
+// it.
 func TestDriftSlowDown(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		y := newYard(w)

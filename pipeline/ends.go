@@ -12,8 +12,8 @@ import (
 
 // How a run comes to rest: ready, failed, asking, cancelled. How one is taken back is in undo.go.
 
-// ready makes a run ready, and gives the events of that: its times, unless a stage was skipped, or it was ready before, for
-// they say nothing about the usual; the notice; and that of its cluster when it is the last member.
+// ready makes a run ready, and gives the events of that: its times, unless a stage was skipped, or it was ready before,
+// for they say nothing about the usual; the notice; and that of its cluster when it is the last member.
 func (e *Engine) ready(tx store.Tx, n *Run, now time.Time) ([]Event, error) {
 	how := EndReady
 	if n.Verb == VerbDestroy {
@@ -134,8 +134,8 @@ func (c *carrier) endCancelled() (verdict, error) {
 	return over, c.outcome(func(tx store.Tx, n *Run) ([]Event, error) { return c.cancelled(tx, n, n.cancelBy) })
 }
 
-// cancelled makes a run cancelled, and gives the events of that. It raises the epoch, so that whoever else holds the run
-// writes nothing more. What could not be stopped is said.
+// cancelled makes a run cancelled, and gives the events of that. It raises the epoch, so that whoever else holds the
+// run writes nothing more. What could not be stopped is said.
 func (e *Engine) cancelled(tx store.Tx, n *Run, by string) ([]Event, error) {
 	now := time.Now()
 	text := "cancelled by " + by

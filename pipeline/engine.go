@@ -30,8 +30,8 @@ type Config struct {
 	Dir string
 	// Grace is how long a step may take to end when it was told to; the stop waits so long and a little more.
 	Grace time.Duration
-	// Silos says in which silo the steps of a module run, by module; those of all others run outside of all silos. Where this
-	// node stands is in DB.
+	// Silos says in which silo the steps of a module run, by module; those of all others run outside of all silos.
+	// Where this node stands is in DB.
 	Silos map[string]string
 	// GoesOn says what agents may still do of a run, as q has it; nil: nobody keeps book of that.
 	GoesOn func(ctx context.Context, q store.Querier, run int64) ([]string, error)

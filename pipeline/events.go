@@ -22,7 +22,8 @@ type EventFilter struct {
 	Marks  bool // none of the lines of steps: a long log costs nothing
 }
 
-// Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses none.
+// Events gives events in the order of their ids. A follower that asks for what comes after the last id it saw misses
+// none.
 func (e *Engine) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	q, args := "SELECT id, run, at, kind, stage, step, text, diff, took FROM events WHERE id > ? AND "+notGoing, []any{f.After}
 	if e.db.Postgres() != nil {

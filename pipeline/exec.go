@@ -101,12 +101,12 @@ func (e *Engine) open(r *Run, step Step, undo bool) (*stepRun, error) {
 // Token gives what tags everything that a run makes.
 func (e *Engine) Token(run int64) string { return fmt.Sprintf("jarvis-%s-%d", e.install, run) }
 
-// ErrNotBegun is what a function of a step returns that was not called after all: the engine stops, or whoever was to do it
-// elsewhere is not there. Nothing has happened, it costs no try, and it is tried again.
+// ErrNotBegun is what a function of a step returns that was not called after all: the engine stops, or whoever was to
+// do it elsewhere is not there. Nothing has happened, it costs no try, and it is tried again.
 var ErrNotBegun = errors.New("it was not begun")
 
-// use makes s visible to status, to the writer of lines and to a stop, until free is called. ok is false when the engine
-// stops: then the step must not begin.
+// use makes s visible to status, to the writer of lines and to a stop, until free is called. ok is false when the
+// engine stops: then the step must not begin.
 func (e *Engine) use(u *underway, s *stepRun) (free func(), ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

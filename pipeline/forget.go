@@ -34,10 +34,12 @@ func (e *ForgetError) Error() string {
 	return fmt.Sprintf("%s has a machine on record: %s", e.Host, strings.Join(list, ", "))
 }
 
-// Forget takes a host off the record: its runs with their events and approvals, how it is reached, its drift. It touches no
-// machine. A *BusyError while a run holds it, a *ForgetError while a machine is its own or something waits for an answer.
+// Forget takes a host off the record: its runs with their events and approvals, how it is reached, its drift. It
+// touches no machine. A *BusyError while a run holds it, a *ForgetError while a machine is its own or something waits
+// for an answer.
 //
-// Events go first, in small pieces; what the host is goes last, in one transaction. Whoever is interrupted says it again.
+// Events go first, in small pieces; what the host is goes last, in one transaction. Whoever is interrupted says it
+// again.
 func (e *Engine) Forget(ctx context.Context, fqdn string) (Forgotten, error) {
 	f := Forgotten{FQDN: fqdn}
 	events, err := e.db.Pieces(ctx, func(tx store.Tx) (int64, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A run whose undo is stuck holds its host, so that nobody deploys over what is left. When what keeps it stuck cannot be
-// mended, a person gives it up, and a second one agrees: the host is free, and what stays is said, by its id.
+// A run whose undo is stuck holds its host, so that nobody deploys over what is left. When what keeps it stuck cannot
+// be mended, a person gives it up, and a second one agrees: the host is free, and what stays is said, by its id.
 
 // partly says where a run stands that is taken back in part.
 func partly(r *Run) string {
@@ -82,15 +82,16 @@ func (e *Engine) giveUpUndo(ctx context.Context, tx store.Tx, r *Run, by string,
 	return append([]Event{{At: now, Kind: EvCancelled, Stage: r.shown(), Step: r.Step(), Text: r.Error, Took: r.Took(now)}}, all...), err
 }
 
-// GiveUp frees the host of a run that is taken back in part: what stays is left standing. A *StateError for any other run.
+// GiveUp frees the host of a run that is taken back in part: what stays is left standing. A *StateError for any other
+// run.
 func (e *Engine) GiveUp(ctx context.Context, id int64, by string) (Run, error) {
 	return e.again(ctx, id, func(tx store.Tx, r *Run, now time.Time) ([]Event, error) {
 		return e.giveUpUndo(ctx, tx, r, "by "+by, now)
 	})
 }
 
-// AskGiveUp puts on record that somebody wants to give up a run which a second person has to approve. It is no error to ask
-// twice. The errors are those of GiveUp, and a *StateError when something else about the run waits.
+// AskGiveUp puts on record that somebody wants to give up a run which a second person has to approve. It is no error to
+// ask twice. The errors are those of GiveUp, and a *StateError when something else about the run waits.
 func (e *Engine) AskGiveUp(ctx context.Context, r Run, by Who, need NeedApproval) (Approval, error) {
 	now := time.Now()
 	a := Approval{Run: r.ID, What: ToGiveUp, By: by.Name, Behind: by.Behind, Asked: now, Expires: now.Add(need.For)}

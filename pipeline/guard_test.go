@@ -33,8 +33,8 @@ func (w *world) spoil(q string, args ...any) {
 	w.start()
 }
 
-// TestAPanicOfTheEngineFailsThatRunAlone: what is on record makes the engine's own code panic, beside the step. River took
-// the job back and had it carried again, for ever; nobody heard of it, and the host stayed held.
+// TestAPanicOfTheEngineFailsThatRunAlone: what is on record makes the engine's own code panic, beside the step. River
+// took the job back and had it carried again, for ever; nobody heard of it, and the host stayed held.
 func TestAPanicOfTheEngineFailsThatRunAlone(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var broken atomic.Bool
@@ -113,14 +113,15 @@ func TestAPlanThatPanicsIsALineOfThePlan(t *testing.T) {
 	})
 }
 
-// hostile is what a program that a step runs can print: it fills a reader's clipboard, clears his screen, writes over what
-// was said, turns it around, colours a chat, and holds a byte that is no UTF-8 and one that PostgreSQL never takes.
+// hostile is what a program that a step runs can print: it fills a reader's clipboard, clears his screen, writes over
+// what was said, turns it around, colours a chat, and holds a byte that is no UTF-8 and one that PostgreSQL never
+// takes.
 const hostile = "a\x1b]52;c;cm0gLXJmIC8=\x07b\u009b2Jc\u202ed\x02e\x0304,12f\rg\x00h M\xfcnchen"
 
 const harmless = "abcdef gh München"
 
-// TestWhatAStepSaysIsStoredClean: a reader of `status` or `log` had his terminal driven by whatever a step printed, and on
-// PostgreSQL one letter in Latin-1 made every write of the run's lines fail.
+// TestWhatAStepSaysIsStoredClean: a reader of `status` or `log` had his terminal driven by whatever a step printed, and
+// on PostgreSQL one letter in Latin-1 made every write of the run's lines fail.
 func TestWhatAStepSaysIsStoredClean(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		waited := false
@@ -170,8 +171,8 @@ func TestWhatAStepSaysIsStoredClean(t *testing.T) {
 	})
 }
 
-// TestASecretIsMaskedOnBothSidesOfCleaning: a program that wants to show a secret puts a character into it which is cleaned
-// away later; and a secret may hold such a character itself.
+// TestASecretIsMaskedOnBothSidesOfCleaning: a program that wants to show a secret puts a character into it which is
+// cleaned away later; and a secret may hold such a character itself.
 func TestASecretIsMaskedOnBothSidesOfCleaning(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		w.reg.Add(pipeline.Step{Name: "test:tells", Needs: []string{"token", "tabbed"}, Do: func(ctx context.Context, c *clipboard.Clipboard) error {

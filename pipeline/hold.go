@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Hold is a person's word that nobody changes a host: no run of it begins, goes on after a failure, or is taken back, until
-// somebody releases it. What is under way goes on.
+// Hold is a person's word that nobody changes a host: no run of it begins, goes on after a failure, or is taken back,
+// until somebody releases it. What is under way goes on.
 type Hold struct {
 	Host  string    `json:"host"` // its full name
 	By    string    `json:"by"`

@@ -88,7 +88,8 @@ func TestAHeldHostIsNobodys(t *testing.T) {
 	})
 }
 
-// TestAHeldMemberStays: a host that is held is not taken back because another of its cluster fails, nor by the next start.
+// TestAHeldMemberStays: a host that is held is not taken back because another of its cluster fails, nor by the next
+// start.
 func TestAHeldMemberStays(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		w.reg.Name("esx", "ESX")

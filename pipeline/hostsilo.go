@@ -6,7 +6,8 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// SiloKey is the key of a clipboard that says in which silo its host stands: it is reached through an agent of that silo.
+// SiloKey is the key of a clipboard that says in which silo its host stands: it is reached through an agent of that
+// silo.
 const SiloKey = "silo"
 
 // Silo gives the silo in which the host stands; "" when it is in none.

@@ -14,9 +14,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A host that was there before Jarvis is put on record by a run of the verb `import`, which has no steps and is over at once:
-// whatever reads where a host stands needs to know nothing of it. It made nothing, so there is nothing to take back, to
-// compare or to lose.
+// A host that was there before Jarvis is put on record by a run of the verb `import`, which has no steps and is over at
+// once: whatever reads where a host stands needs to know nothing of it. It made nothing, so there is nothing to take
+// back, to compare or to lose.
 
 // VerbImport is the verb of runs that only put a host on record.
 const VerbImport = "import"
@@ -56,8 +56,8 @@ type Imported struct {
 // errOnlyAsked takes a transaction back whose outcome somebody wanted to know.
 var errOnlyAsked = errors.New("only asked")
 
-// Import puts hosts on record, all of them or none, and contacts nobody. try: says what would become of them, and leaves the
-// record as it is. What Jarvis deployed stays as it is, and so do host keys that are known.
+// Import puts hosts on record, all of them or none, and contacts nobody. try: says what would become of them, and
+// leaves the record as it is. What Jarvis deployed stays as it is, and so do host keys that are known.
 func (e *Engine) Import(ctx context.Context, list []Import, by Who, try bool) ([]Imported, error) {
 	var out []Imported
 	err := e.write(ctx, func(tx store.Tx) error {
@@ -87,7 +87,8 @@ func (e *Engine) Import(ctx context.Context, list []Import, by Who, try bool) ([
 	return out, err
 }
 
-// importedBefore gives the imported hosts by how they are reached: one name may stand in an inventory, another in known_hosts.
+// importedBefore gives the imported hosts by how they are reached: one name may stand in an inventory, another in
+// known_hosts.
 func importedBefore(ctx context.Context, tx store.Tx) (map[string]string, error) {
 	list, err := standing(ctx, tx, "runs.verb = ? ORDER BY hosts.fqdn DESC", VerbImport)
 	out := map[string]string{}
@@ -155,7 +156,8 @@ func loginWord(l clipboard.Login) string {
 	return l.User
 }
 
-// deployedHere says why an import leaves a host as it is: it is, or may be, something that a run made. "" when it is not.
+// deployedHere says why an import leaves a host as it is: it is, or may be, something that a run made. "" when it is
+// not.
 func deployedHere(ctx context.Context, tx store.Tx, h Standing) (string, error) {
 	if h.FQDN == "" {
 		return "", nil
@@ -178,7 +180,8 @@ func deployedHere(ctx context.Context, tx store.Tx, h Standing) (string, error) 
 	return "", nil
 }
 
-// mergeReach gives how an imported host is reached after another import, and what that changes, or leaves against the file.
+// mergeReach gives how an imported host is reached after another import, and what that changes, or leaves against the
+// file.
 func mergeReach(old, in Reach) (Reach, string) {
 	next, said := old, []string{}
 	if in.Addr != "" && in.Addr != old.Addr {
@@ -254,7 +257,8 @@ func notMade(r *Run) string {
 	return r.Host + " was imported and never deployed here, so nothing of it was made by Jarvis"
 }
 
-// The table `host_groups` says which hosts are meant by @NAME. A group is no cluster: it promises no barrier, and no undo.
+// The table `host_groups` says which hosts are meant by @NAME. A group is no cluster: it promises no barrier, and no
+// undo.
 
 // joinGroups puts a host into groups, and gives those in which it was not.
 func joinGroups(ctx context.Context, tx store.Tx, fqdn string, groups []string) (joined []string, err error) {

@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// journeys counts how often the transactions that write runs or events have something sent to the server and wait for it.
-// Those of River and of the lease write other tables.
+// journeys counts how often the transactions that write runs or events have something sent to the server and wait for
+// it. Those of River and of the lease write other tables.
 type journeys struct {
 	mu    sync.Mutex
 	open  map[*pgx.Conn]*journey
@@ -78,8 +78,8 @@ func (j *journeys) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDa
 func (j *journeys) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 func (j *journeys) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
-// TestAStepIsOneJourney: what a step costs on PostgreSQL is the wait for the server, which may be a network away. A step that
-// ends, and the next that begins, are written in one journey that begins, writes and commits.
+// TestAStepIsOneJourney: what a step costs on PostgreSQL is the wait for the server, which may be a network away. A
+// step that ends, and the next that begins, are written in one journey that begins, writes and commits.
 func TestAStepIsOneJourney(t *testing.T) {
 	t.Parallel()
 	url, err := postgres.Database(t.Context())

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Nodes tell each other by NOTIFY that there is something to look at; what it is stands in the record. A message that is
-// lost delays: each looks every two seconds as well.
+// Nodes tell each other by NOTIFY that there is something to look at; what it is stands in the record. A message that
+// is lost delays: each looks every two seconds as well.
 const (
 	chanEvents = "jarvis_events" // there are new events; the payload is who wrote them
 	chanWord   = "jarvis_word"   // a person's word for a run that another node carries
@@ -22,7 +22,8 @@ const (
 	offerPeriod = 2 * time.Millisecond  // the same for jobs: each holds other commits up for a moment
 )
 
-// listen does what other nodes ask for. On PostgreSQL it listens for River as well, so that a node has one connection for it.
+// listen does what other nodes ask for. On PostgreSQL it listens for River as well, so that a node has one connection
+// for it.
 func (e *Engine) listen(ctx context.Context) {
 	if e.db.Postgres() == nil {
 		<-ctx.Done()
@@ -53,7 +54,8 @@ func (e *Engine) listen(ctx context.Context) {
 	}
 }
 
-// tell has the other nodes know what is new here: events many at a time, jobs at once, for somebody may wait for what he said.
+// tell has the other nodes know what is new here: events many at a time, jobs at once, for somebody may wait for what
+// he said.
 func (e *Engine) tell(ctx context.Context) {
 	e.tellOf(ctx, e.wrote, tellPeriod, func() { e.say(ctx, chanEvents, e.db.Holder()) })
 }
@@ -109,8 +111,8 @@ func (e *Engine) tellWord(ctx context.Context) {
 	e.say(ctx, chanWord, "")
 }
 
-// heed looks whether somebody gave a word, at any node, for a run in our hands; and for one that was in some node's hands
-// when it was given, and is in nobody's now.
+// heed looks whether somebody gave a word, at any node, for a run in our hands; and for one that was in some node's
+// hands when it was given, and is in nobody's now.
 func (e *Engine) heed(ctx context.Context) {
 	for id, cause := range e.wordsFor(ctx) {
 		e.mu.Lock()

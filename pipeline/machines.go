@@ -12,9 +12,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// The table `machines` says whose each machine is, by its id at its provider: it is written in the transaction in which a
-// step's new provider_id is, and a row goes when a step takes the id out of the clipboard, or has destroyed. Tags can be
-// lost or changed by anybody at the provider; what stands here cannot.
+// The table `machines` says whose each machine is, by its id at its provider: it is written in the transaction in which
+// a step's new provider_id is, and a row goes when a step takes the id out of the clipboard, or has destroyed. Tags can
+// be lost or changed by anybody at the provider; what stands here cannot.
 
 // Machine is a machine on record.
 type Machine struct {
@@ -32,7 +32,8 @@ type machineRecord interface {
 	Holder(ctx context.Context, provider, account, id string) (Machine, error)
 }
 
-// MachinesOf lists the machines that are the host's on record, oldest first. known is false where there is no record, as by hand.
+// MachinesOf lists the machines that are the host's on record, oldest first. known is false where there is no record,
+// as by hand.
 func MachinesOf(ctx context.Context) (list []Machine, known bool, err error) {
 	if r, ok := hostOf(ctx).(machineRecord); ok {
 		list, err = r.Machines(ctx)
@@ -102,8 +103,8 @@ func (e *Engine) holderOf(ctx context.Context, provider, account, id string) (Ma
 	return m, err
 }
 
-// noteMachine puts on record what a step did to the clipboard's provider_id. What a person wrote there is no change of a
-// step's, and makes nobody the holder of anything.
+// noteMachine puts on record what a step did to the clipboard's provider_id. What a person wrote there is no change of
+// a step's, and makes nobody the holder of anything.
 func noteMachine(ctx context.Context, tx store.Tx, r *Run, step string, before, after *clipboard.Clipboard) error {
 	had, has, module := before.Get("provider_id"), after.Get("provider_id"), Module(step)
 	var err error
@@ -165,7 +166,8 @@ func (e *Engine) fillMachines(ctx context.Context) error {
 	return nil
 }
 
-// lastMachine finds the machine of a host in its clipboards: an id that a step gave, as far back as nothing took it down.
+// lastMachine finds the machine of a host in its clipboards: an id that a step gave, as far back as nothing took it
+// down.
 func (e *Engine) lastMachine(ctx context.Context, fqdn string) (Machine, error) {
 	given, err := e.given(ctx, fqdn, "deploy", "provider_id")
 	if err != nil {

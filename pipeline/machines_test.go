@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestWhoseMachineItIs: the record knows each machine by its id from the moment a step gives it until one takes it away, and
-// believes no clipboard that a person wrote.
+// TestWhoseMachineItIs: the record knows each machine by its id from the moment a step gives it until one takes it
+// away, and believes no clipboard that a person wrote.
 func TestWhoseMachineItIs(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		next := 0

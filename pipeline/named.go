@@ -14,9 +14,10 @@ import (
 // named is a word that may be the name of a host, a cluster or a group, or the number of a run.
 var named = pattern.New(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)
 
-// Hide gives what hides the secrets of every host that a command line names: by its name, by the number of a run, by its cluster or
-// group. People paste secrets into commands and reasons, and whatever tells or keeps such a line asks here first. What a clipboard
-// of before has counts too: for each host it is that of the run it stands by and of the newest.
+// Hide gives what hides the secrets of every host that a command line names: by its name, by the number of a run, by
+// its cluster or group. People paste secrets into commands and reasons, and whatever tells or keeps such a line asks
+// here first. What a clipboard of before has counts too: for each host it is that of the run it stands by and of the
+// newest.
 func (e *Engine) Hide(ctx context.Context, line string) (*clipboard.Masker, error) {
 	m := &clipboard.Masker{}
 	words := named.FindAllString(strings.ToLower(line), -1)

@@ -32,8 +32,8 @@ type Node struct {
 // nodesShown is how long those that have ended are listed.
 const nodesShown = time.Hour
 
-// Nodes lists the servers on this database, those that live first, by name; then those of the last hour whose name no other has
-// since then.
+// Nodes lists the servers on this database, those that live first, by name; then those of the last hour whose name no
+// other has since then.
 func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 	lives, err := e.db.Lives(ctx)
 	if err != nil {
@@ -126,8 +126,8 @@ func (e *LastNodeError) Error() string {
 	return fmt.Sprintf("%s is the only server that works, and nobody would go on with its runs", e.Name)
 }
 
-// Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its roles. It
-// stays so until it is started again. ErrNotFound when no such node lives.
+// Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its
+// roles. It stays so until it is started again. ErrNotFound when no such node lives.
 func (e *Engine) Drain(ctx context.Context, name string) error {
 	nodes, err := e.Nodes(ctx)
 	if err != nil {
@@ -176,7 +176,8 @@ func (e *Engine) namesake(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// drained stops taking jobs when this node is to drain. What is in hand goes on to the end of its step, and then elsewhere.
+// drained stops taking jobs when this node is to drain. What is in hand goes on to the end of its step, and then
+// elsewhere.
 func (e *Engine) drained(ctx context.Context) {
 	select {
 	case <-ctx.Done():

@@ -205,8 +205,8 @@ func TestNodesShareTheWork(t *testing.T) {
 	}
 }
 
-// Nodes that begin a new database at one time are one installation: each made an id of its own, and what one had marked as ours
-// was somebody else's machine for the next.
+// Nodes that begin a new database at one time are one installation: each made an id of its own, and what one had marked
+// as ours was somebody else's machine for the next.
 func TestNodesThatStartAtOnceAreOneInstallation(t *testing.T) {
 	n := newNodes(t)
 	first, began := n.start("first"), make(chan struct{})
@@ -232,8 +232,8 @@ func TestNodesThatStartAtOnceAreOneInstallation(t *testing.T) {
 	}
 }
 
-// TestACutOffNodesRunsGoOnElsewhere: its line goes silent while it carries runs. It stops its steps before another begins
-// them; those that cannot be repeated ask; and what it says afterwards changes nothing.
+// TestACutOffNodesRunsGoOnElsewhere: its line goes silent while it carries runs. It stops its steps before another
+// begins them; those that cannot be repeated ask; and what it says afterwards changes nothing.
 func TestACutOffNodesRunsGoOnElsewhere(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What is ours is told by two signs: the owner, which a thing of a host carries wherever it is kept, and the record, which
-// holds what the steps of the host's runs gave. A short name alone says nothing.
+// What is ours is told by two signs: the owner, which a thing of a host carries wherever it is kept, and the record,
+// which holds what the steps of the host's runs gave. A short name alone says nothing.
 
 // OwnerOf gives the owner for a host of an installation. The colon keeps it apart from every run's token, and from the
 // owner of any other host: no name holds one.
@@ -27,9 +27,9 @@ type Recorder interface {
 	Given(ctx context.Context, task, key string) ([]string, error)
 }
 
-// Given lists what the steps of a task ("deploy": ec2:deploy, esx:deploy) gave a key in all runs of this host that began,
-// this one too, newest first. What a person wrote into a clipboard is not among it. Only values of one line are told, and
-// no secrets. known is false where there is no record, as by hand.
+// Given lists what the steps of a task ("deploy": ec2:deploy, esx:deploy) gave a key in all runs of this host that
+// began, this one too, newest first. What a person wrote into a clipboard is not among it. Only values of one line are
+// told, and no secrets. known is false where there is no record, as by hand.
 func Given(ctx context.Context, task, key string) (list []string, known bool, err error) {
 	if r, ok := hostOf(ctx).(Recorder); ok {
 		list, err = r.Given(ctx, task, key)

@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// TestWhatWaitsGoesOnWhenItIsTime: the queue looks twice a second for what is due, which would be a quarter of a second late
-// on average.
+// TestWhatWaitsGoesOnWhenItIsTime: the queue looks twice a second for what is due, which would be a quarter of a second
+// late on average.
 func TestWhatWaitsGoesOnWhenItIsTime(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t)
@@ -37,8 +37,8 @@ func TestWhatWaitsGoesOnWhenItIsTime(t *testing.T) {
 	}
 }
 
-// TestNobodyIsRiversLeader: what sleeps for longer than five seconds was given out by River's leader alone, and slept on when
-// that node was dead.
+// TestNobodyIsRiversLeader: what sleeps for longer than five seconds was given out by River's leader alone, and slept
+// on when that node was dead.
 func TestNobodyIsRiversLeader(t *testing.T) {
 	t.Parallel()
 	url, err := postgres.Database(t.Context())

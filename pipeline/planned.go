@@ -11,12 +11,13 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A planned run waits on record for the time that its asker named. It has no job: one node looks each second whose time has
-// come, asks MayBegin what speaks against it, and in one transaction lets it begin, has it wait for the end of a freeze, or
-// ends it as one that never began. The members of a cluster are judged and begin together. docs/design/at.md has the whole.
+// A planned run waits on record for the time that its asker named. It has no job: one node looks each second whose time
+// has come, asks MayBegin what speaks against it, and in one transaction lets it begin, has it wait for the end of a
+// freeze, or ends it as one that never began. The members of a cluster are judged and begin together. docs/design/at.md
+// has the whole.
 
-// MaxLate is how long after its time a planned run still begins. What was to happen at night must not happen in the middle of
-// the day, only because nobody was there before.
+// MaxLate is how long after its time a planned run still begins. What was to happen at night must not happen in the
+// middle of the day, only because nobody was there before.
 const MaxLate = time.Hour
 
 // planEvery is how often is looked whose time has come.
@@ -36,7 +37,8 @@ func (r *Run) plan(q Request) {
 	r.State, r.At, r.Wake, r.Waits, r.Why, r.Needs = Planned, q.At, q.At, ForTime, plain.Zoned(q.At), q.Needs
 }
 
-// unplan ends a planned run that somebody does not want any more. r is the run as it is locked, and then as it is saved.
+// unplan ends a planned run that somebody does not want any more. r is the run as it is locked, and then as it is
+// saved.
 func (e *Engine) unplan(ctx context.Context, tx store.Tx, r *Run, by Who) error {
 	how, text := EndDenied, "cancelled by "+by.Name
 	if (Approval{By: r.By}).asked(plain.Line(by.Name)) {
@@ -72,8 +74,8 @@ func (e *Engine) beginByClock(ctx context.Context) {
 	}
 }
 
-// beginDue judges the runs whose time has come. One that waits for the end of a freeze is judged each time: somebody may have
-// taken the freeze away.
+// beginDue judges the runs whose time has come. One that waits for the end of a freeze is judged each time: somebody
+// may have taken the freeze away.
 func (e *Engine) beginDue(ctx context.Context, now time.Time) error {
 	due, err := e.runs(ctx, "state = 'planned' AND (wake <= ? OR reason = 'freeze') ORDER BY wake, id LIMIT 1000", now.UnixMilli())
 	errs := []error{err}
@@ -210,8 +212,8 @@ func noneAhead(ctx context.Context, tx store.Tx, cluster int64) error {
 	return resumable(ctx, tx, &r, "undo")
 }
 
-// lapse ends the planned runs of a record that is older than the world, or may be: somebody may have begun them. It is for
-// those whose time is not after a moment.
+// lapse ends the planned runs of a record that is older than the world, or may be: somebody may have begun them. It is
+// for those whose time is not after a moment.
 func (e *Engine) lapse(ctx context.Context, tx store.Tx, until time.Time, why string, chosen func(*Run) bool) error {
 	list, err := store.Collect(ctx, tx, func(row store.Row) (Run, error) { return scan(row) }, "SELECT "+runColumns+" FROM runs WHERE state = 'planned' AND begin_at <= ? ORDER BY id", ms(until))
 	for _, r := range list {

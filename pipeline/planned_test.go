@@ -116,8 +116,8 @@ func TestAPlannedRunThatIsLate(t *testing.T) {
 	})
 }
 
-// TestWhatSpeaksAgainstAPlannedRun: a freeze has it wait, until its end or until somebody takes it away; a hold and what is for
-// good end it; that nobody can say yet is asked again.
+// TestWhatSpeaksAgainstAPlannedRun: a freeze has it wait, until its end or until somebody takes it away; a hold and
+// what is for good end it; that nobody can say yet is asked again.
 func TestWhatSpeaksAgainstAPlannedRun(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var did atomic.Int64
@@ -166,8 +166,8 @@ func TestWhatSpeaksAgainstAPlannedRun(t *testing.T) {
 	})
 }
 
-// TestAPlannedRunIsCancelled: by who asked it is withdrawn, by somebody else denied; a cancel at its time either comes before it
-// begins or finds it under way.
+// TestAPlannedRunIsCancelled: by who asked it is withdrawn, by somebody else denied; a cancel at its time either comes
+// before it begins or finds it under way.
 func TestAPlannedRunIsCancelled(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var did atomic.Int64
@@ -204,7 +204,8 @@ func TestAPlannedRunIsCancelled(t *testing.T) {
 	})
 }
 
-// TestAPlannedRunIsApprovedBefore: it is asked for at once, begins at its time when somebody agreed, and never when nobody did.
+// TestAPlannedRunIsApprovedBefore: it is asked for at once, begins at its time when somebody agreed, and never when
+// nobody did.
 func TestAPlannedRunIsApprovedBefore(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var did atomic.Int64

@@ -9,15 +9,15 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// mustCheck reports whether the steps to come are to be asked before the stage begins: before the first one, before one that
-// deletes a machine, whatever came between, and when a person has the run go on. A stage that waits for something of its own
-// is past it; one that waits for a check is not.
+// mustCheck reports whether the steps to come are to be asked before the stage begins: before the first one, before one
+// that deletes a machine, whatever came between, and when a person has the run go on. A stage that waits for something
+// of its own is past it; one that waits for a check is not.
 func mustCheck(r *Run) bool {
 	return r.Waits != ForHost && (r.Stage == 0 || isDestroy(r.Step()) || r.Waits == ForCheck || r.checked != "" && r.mark == notBegun)
 }
 
-// preflight calls the Check of the stage and of those to come, as far as they belong to the silo where the run is; see visits
-// for the others. Nothing marks that it was done: it only reads. An error becomes
+// preflight calls the Check of the stage and of those to come, as far as they belong to the silo where the run is; see
+// visits for the others. Nothing marks that it was done: it only reads. An error becomes
 // that of the stage, which does not begin.
 func (c *carrier) preflight() error {
 	for i, name := range c.r.Steps[c.r.Stage:] {

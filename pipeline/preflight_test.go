@@ -49,7 +49,8 @@ func TestCheckStopsARunBeforeAnythingIsMade(t *testing.T) {
 		if r = w.wait(r.ID, pipeline.Failed); checked.Load() != 4 || made.Load() != 0 {
 			t.Errorf("made %d, checked %d: %s", made.Load(), checked.Load(), r.Error)
 		}
-		// Who is asked wants to be asked later: no try is counted, and the stage is not past its checks for having waited.
+		// Who is asked wants to be asked later: no try is counted, and the stage is not past its checks for having
+		// waited.
 		say(pipeline.Wait(time.Millisecond, "ns1 asks us to slow down"))
 		checked.Store(0)
 		if _, err := w.e.Retry(t.Context(), r.ID, "", "bob"); err != nil {
@@ -68,8 +69,8 @@ func TestCheckStopsARunBeforeAnythingIsMade(t *testing.T) {
 	})
 }
 
-// The attack: the check says that the machine cannot be made again, and a person skips the stage at which that was said; or the
-// world changes after the run began. Nothing is deleted before what comes after it can be done.
+// The attack: the check says that the machine cannot be made again, and a person skips the stage at which that was
+// said; or the world changes after the run began. Nothing is deleted before what comes after it can be done.
 func TestNothingIsDeletedBeforeTheChecksPass(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var moved, deleted, first atomic.Int64
@@ -129,7 +130,8 @@ func TestNothingIsDeletedBeforeTheChecksPass(t *testing.T) {
 	})
 }
 
-// A stop in the middle of a check leaves a run whose first stage did not begin: nobody is asked whether it half happened.
+// A stop in the middle of a check leaves a run whose first stage did not begin: nobody is asked whether it half
+// happened.
 func TestAStopInACheckLeavesNothing(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		var block atomic.Bool

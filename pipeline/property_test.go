@@ -29,9 +29,9 @@ type office struct {
 
 var hosts = []string{"web", "db"}
 
-// TestNobodyPassesAlone: whatever two people say, in whatever order, and whenever the server stops: nothing that destroys
-// runs without the yes of the other one, given to that very run; a host stands by what was made of it; and no two runs hold
-// one host.
+// TestNobodyPassesAlone: whatever two people say, in whatever order, and whenever the server stops: nothing that
+// destroys runs without the yes of the other one, given to that very run; a host stands by what was made of it; and no
+// two runs hold one host.
 func TestNobodyPassesAlone(t *testing.T) {
 	key, err := clipboard.NewKey()
 	if err != nil {
@@ -195,8 +195,8 @@ func (o *office) check() {
 	}
 }
 
-// stands is the model: the newest run that began; when that is undone and had taken nothing down, the one before it that is
-// not undone, also when that destroyed the host; and without any, the newest.
+// stands is the model: the newest run that began; when that is undone and had taken nothing down, the one before it
+// that is not undone, also when that destroyed the host; and without any, the newest.
 func stands(newestFirst []pipeline.Run) pipeline.Run {
 	var began []pipeline.Run
 	for _, r := range newestFirst {

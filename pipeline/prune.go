@@ -12,11 +12,11 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What is old is removed here, in small pieces, each a transaction by itself: whoever is killed in between begins again.
-// What may not go is in spared; docs/design/retention.md says why.
+// What is old is removed here, in small pieces, each a transaction by itself: whoever is killed in between begins
+// again. What may not go is in spared; docs/design/retention.md says why.
 
-// Ages says what may be removed: what ended before a time. The zero time removes nothing. Timings are not kept longer than
-// runs.
+// Ages says what may be removed: what ended before a time. The zero time removes nothing. Timings are not kept longer
+// than runs.
 type Ages struct {
 	Runs, Events, Timings time.Time
 	Heard                 int64 // events after this one have been told to nobody yet: their runs stay
@@ -55,8 +55,8 @@ const mayGo = `runs.live = 0 AND runs.ended > 0 AND runs.ended < ?
 // pruneRuns is how many numbers of runs are looked through at once.
 const pruneRuns = 500
 
-// Prune removes what is older than the ages say. It may be called again after any failure, and with no ages: it finishes the
-// run that a killed sweep was at.
+// Prune removes what is older than the ages say. It may be called again after any failure, and with no ages: it
+// finishes the run that a killed sweep was at.
 func (e *Engine) Prune(ctx context.Context, a Ages) (Removed, error) {
 	var gone Removed
 	err := e.finishGoing(ctx, a, &gone)
@@ -118,9 +118,9 @@ func (e *Engine) prunePiece(ctx context.Context, a Ages, old []int64, gone *Remo
 	return left, store.Breathe(ctx)
 }
 
-// pruneRun removes the events of a run, and then the run itself, if it is that old. They go whole: a run that has no room in
-// this transaction waits for the next, and one that has more events than a transaction takes is marked first (see
-// factGoing). whole says that there is no more to do.
+// pruneRun removes the events of a run, and then the run itself, if it is that old. They go whole: a run that has no
+// room in this transaction waits for the next, and one that has more events than a transaction takes is marked first
+// (see factGoing). whole says that there is no more to do.
 func pruneRun(ctx context.Context, tx store.Tx, a Ages, id, room int64) (events int64, whole, removed bool, err error) {
 	var fqdn string
 	var ended int64
@@ -175,8 +175,9 @@ func emptyRun(ctx context.Context, tx store.Tx, id int64, fqdn string, upTo int6
 	return tx.Exec(ctx, "DELETE FROM events WHERE run = ? AND id <= ?", id, evs[len(evs)-1].ID)
 }
 
-// What is going: the events of one run, up to one, that take several transactions. From the first on, nobody is shown any
-// of them, for half a log misleads; whoever sweeps next, after a kill too, and whatever keep says by then, takes the rest.
+// What is going: the events of one run, up to one, that take several transactions. From the first on, nobody is shown
+// any of them, for half a log misleads; whoever sweeps next, after a kill too, and whatever keep says by then, takes
+// the rest.
 const (
 	factGoing     = "events_going_run"
 	factGoingUpTo = "events_going_up_to"
@@ -300,7 +301,8 @@ func (e *Engine) pruneClusters(ctx context.Context) error {
 	return err
 }
 
-// pruneTimings removes those of runs that began before a time, but of the newest runs of each pipeline, of which Usual is made.
+// pruneTimings removes those of runs that began before a time, but of the newest runs of each pipeline, of which Usual
+// is made.
 func (e *Engine) pruneTimings(ctx context.Context, before time.Time) (total int64, err error) {
 	upTo, _, err := readGone(ctx, e.db) // runs that are gone are older
 	if err != nil {

@@ -139,8 +139,9 @@ func TestPruneLeavesWhatIsYoungOrOpen(t *testing.T) {
 	})
 }
 
-// A run's events go whole: whoever is stopped in the middle of many shows none of them, and the next sweep takes the rest,
-// also when nothing is kept for a time any more. A run whose events have no room in a transaction waits for the next one.
+// A run's events go whole: whoever is stopped in the middle of many shows none of them, and the next sweep takes the
+// rest, also when nothing is kept for a time any more. A run whose events have no room in a transaction waits for the
+// next one.
 func TestPruneLeavesNoHalfLog(t *testing.T) {
 	const many = 12 * store.Piece
 	bothDatabases(t, func(t *testing.T, w *world) {

@@ -94,8 +94,8 @@ type riverQueue[T any] struct {
 	workers int
 }
 
-// makeQueue makes a client that looks for jobs by itself once a poll: what was to wake up in an earlier life, or what another
-// node's lost message was about. A lone process misses no messages of its own.
+// makeQueue makes a client that looks for jobs by itself once a poll: what was to wake up in an earlier life, or what
+// another node's lost message was about. A lone process misses no messages of its own.
 func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engine, workers int, poll time.Duration) (queue, error) {
 	quiet := slog.New(levelHandler{e.log.Handler(), slog.LevelWarn})
 	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})

@@ -25,7 +25,8 @@ func (e *Engine) runs(ctx context.Context, where string, args ...any) ([]Run, er
 	return store.Collect(ctx, e.db, func(row store.Row) (Run, error) { return scan(row) }, "SELECT "+runColumns+" FROM runs WHERE "+where, args...)
 }
 
-// Get gives one run. ErrNotFound when there is none, which is a *GoneError when there was one that is older than what is kept.
+// Get gives one run. ErrNotFound when there is none, which is a *GoneError when there was one that is older than what
+// is kept.
 func (e *Engine) Get(ctx context.Context, id int64) (Run, error) {
 	r, err := e.load(ctx, id)
 	if err != nil {

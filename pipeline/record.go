@@ -14,8 +14,8 @@ import (
 // The record of runs is written here and nowhere else: insert makes a row, save is the only one that changes it. Each
 // transaction that changes a run carries the events that say so.
 //
-// Two things fence a row. Its epoch says who may write it: a person's word and a take-up raise it, and whoever holds the
-// run under an older one writes nothing more. And a cancel that arrived since the run was read makes save fail with
+// Two things fence a row. Its epoch says who may write it: a person's word and a take-up raise it, and whoever holds
+// the run under an older one writes nothing more. And a cancel that arrived since the run was read makes save fail with
 // errCancelAsked, so that no outcome is committed past it.
 
 // errStale: the run has moved on under another epoch; whoever finds this has nothing to say any more.
@@ -136,7 +136,8 @@ func (r *Run) values() []any {
 }
 
 // save writes what became of a run, and the events that say so. was is the run as it was read; next as it is now. The
-// error of Engine.write is errStale or errCancelAsked when somebody wrote it since; then nothing of the transaction happens.
+// error of Engine.write is errStale or errCancelAsked when somebody wrote it since; then nothing of the transaction
+// happens.
 //
 // It names only the columns that change: SQLite writes an index again for each column of it that is named.
 func save(ctx context.Context, tx store.Tx, was, next *Run, events ...Event) error {
@@ -177,8 +178,8 @@ func moved(ctx context.Context, q store.Querier, was *Run) error {
 	return errStale
 }
 
-// change commits what f makes of a run that the caller holds, and then makes r what is on record. f gets a copy, and may
-// be called more than once.
+// change commits what f makes of a run that the caller holds, and then makes r what is on record. f gets a copy, and
+// may be called more than once.
 func (e *Engine) change(ctx context.Context, r *Run, f func(tx store.Tx, next *Run) ([]Event, error)) error {
 	var next Run
 	err := e.write(ctx, func(tx store.Tx) error {

@@ -180,7 +180,8 @@ func (e *NeedsError) Error() string {
 }
 
 // Check resolves a pipeline's names for a clipboard and makes sure that each step's needs are met. The steps come
-// back under their own names. A *clipboard.KeyError when a step is of "the provider" (sp:) and the clipboard names none.
+// back under their own names. A *clipboard.KeyError when a step is of "the provider" (sp:) and the clipboard names
+// none.
 func (r *Registry) Check(names []string, c *clipboard.Clipboard, provider string) ([]Step, error) {
 	steps := make([]Step, 0, len(names))
 	for _, n := range names {

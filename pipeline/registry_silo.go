@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// A module may belong to a silo; then its steps run only there. Whoever is elsewhere knows them by their descriptions, which
-// those who are in the silo have put on record: so a pipeline can be checked, and planned, from anywhere.
+// A module may belong to a silo; then its steps run only there. Whoever is elsewhere knows them by their descriptions,
+// which those who are in the silo have put on record: so a pipeline can be checked, and planned, from anywhere.
 
 // siloed is what a registry knows of silos. It is set at start; the offers change.
 type siloed struct {
@@ -65,8 +65,8 @@ func (r *Registry) Has(name, provider string) bool {
 	return err == nil && !s.guessed
 }
 
-// describe finds a step that runs elsewhere. What nobody has told anything about is taken as it is written: who serves the
-// silo may just not have come yet.
+// describe finds a step that runs elsewhere. What nobody has told anything about is taken as it is written: who serves
+// the silo may just not have come yet.
 func (r *Registry) describe(s *siloed, silo, name, canon string) (Step, error) {
 	if o, ok := s.offers[canon]; ok {
 		return o, nil

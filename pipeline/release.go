@@ -19,8 +19,8 @@ func (e *Engine) holds(r *Run) bool {
 	return false
 }
 
-// release calls the steps' Release, last step first, and goes from silo to silo for it: released says how far it came. Each
-// is safe to repeat.
+// release calls the steps' Release, last step first, and goes from silo to silo for it: released says how far it came.
+// Each is safe to repeat.
 func (c *carrier) release() (verdict, error) {
 	for i := len(c.r.Steps) - 1 - c.r.released; i >= 0; i-- {
 		step, err := c.reg.Lookup(c.r.Steps[i], "")

@@ -18,8 +18,8 @@ import (
 // makesMachine tells the steps that make or take down a machine, by their names, which are contract.
 func makesMachine(step string) bool { return isDestroy(step) || strings.HasSuffix(step, ":deploy") }
 
-// repeatable gives the stage from which a run that is ready can do its stages again. A *StateError says why it cannot: a
-// later run replaced it, it is no deployment, or the machine would be made again.
+// repeatable gives the stage from which a run that is ready can do its stages again. A *StateError says why it cannot:
+// a later run replaced it, it is no deployment, or the machine would be made again.
 func (e *Engine) repeatable(ctx context.Context, tx store.Tx, r *Run, from string) (int, error) {
 	no := func(format string, args ...any) (int, error) {
 		return 0, &StateError{Run: *r, Want: "retry", Why: fmt.Sprintf(format, args...)}
@@ -80,8 +80,8 @@ func (e *Engine) Repeat(ctx context.Context, id int64, from, by string) (Run, er
 	})
 }
 
-// AskRepeat puts on record that somebody wants a Repeat which a second person has to approve. It is no error to ask twice
-// for the same. The errors are those of Repeat, and a *StateError when something else about the run waits.
+// AskRepeat puts on record that somebody wants a Repeat which a second person has to approve. It is no error to ask
+// twice for the same. The errors are those of Repeat, and a *StateError when something else about the run waits.
 func (e *Engine) AskRepeat(ctx context.Context, r Run, from string, by Who, need NeedApproval) (Approval, error) {
 	now := time.Now()
 	a := Approval{Run: r.ID, What: ToRepeat, Why: need.Why, By: by.Name, Behind: by.Behind, Asked: now, Expires: now.Add(need.For)}

@@ -104,7 +104,8 @@ func TestRepeat(t *testing.T) {
 	})
 }
 
-// TestRepeatOfAMember: were a member's failure to take back its whole cluster, it is not done again for one record's sake.
+// TestRepeatOfAMember: were a member's failure to take back its whole cluster, it is not done again for one record's
+// sake.
 func TestRepeatOfAMember(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		y := newYard(w)

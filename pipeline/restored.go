@@ -27,10 +27,10 @@ func (e *Engine) Restored(ctx context.Context, tx store.Tx, taken time.Time) ([]
 	return e.behind(ctx, tx, fmt.Sprintf("this record is from a backup of %s, and the run may have gone on since; look at the host first", plain.Time(taken)), (*Run).mayHaveGoneOn)
 }
 
-// LostCommits makes of a record that may lack its last moments one that may go on: a standby has become the primary, and nobody
-// knows whether it had everything. A step that the record does not know to have begun may be over. One that looks for what is
-// there, or may be done again, does no harm; so only runs ask that have a step before them of which nobody could know. What is
-// taken back may be taken back again.
+// LostCommits makes of a record that may lack its last moments one that may go on: a standby has become the primary,
+// and nobody knows whether it had everything. A step that the record does not know to have begun may be over. One that
+// looks for what is there, or may be done again, does no harm; so only runs ask that have a step before them of which
+// nobody could know. What is taken back may be taken back again.
 //
 // It is for the transaction in which nobody works yet on this primary.
 func (e *Engine) LostCommits(ctx context.Context, tx store.Tx) ([]Run, error) {
@@ -42,7 +42,8 @@ func (e *Engine) LostCommits(ctx context.Context, tx store.Tx) ([]Run, error) {
 	})
 }
 
-// asksAhead reports whether a step from the run's stage on is one that is not repeated unasked. One that nobody knows is.
+// asksAhead reports whether a step from the run's stage on is one that is not repeated unasked. One that nobody knows
+// is.
 func (e *Engine) asksAhead(r *Run) bool {
 	for _, name := range r.Steps[min(r.Stage, len(r.Steps)):] {
 		if s, err := e.reg.Lookup(name, r.Provider); err != nil || s.Resume == Ask {

@@ -95,8 +95,8 @@ func Migrations(postgres bool) []store.Migration {
 		`CREATE TABLE host_groups (name TEXT NOT NULL, fqdn TEXT NOT NULL, PRIMARY KEY (name, fqdn))`,
 		`CREATE INDEX host_groups_fqdn ON host_groups (fqdn)`,
 	}})
-	// silo_steps: what the steps of a silo are, for those who have none of them. silo_servers: by which lives of nodes a silo is
-	// served beside those that stand in it: agents are connected to them.
+	// silo_steps: what the steps of a silo are, for those who have none of them. silo_servers: by which lives of nodes
+	// a silo is served beside those that stand in it: agents are connected to them.
 	list = append(list, store.Migration{Name: "pipeline/14-silos", Stmts: []string{
 		`CREATE TABLE silo_steps (silo TEXT NOT NULL, step TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (silo, step))`,
 		`CREATE TABLE silo_servers (silo TEXT NOT NULL, holder TEXT NOT NULL, agents INTEGER NOT NULL, since BIGINT NOT NULL, PRIMARY KEY (silo, holder))`,
@@ -116,7 +116,8 @@ func Migrations(postgres bool) []store.Migration {
 		`ALTER TABLE installation ADD COLUMN one INTEGER NOT NULL DEFAULT 1`,
 		`CREATE UNIQUE INDEX installation_one ON installation (one)`,
 	}})
-	// silo_away: the silos for which runs wait and that nobody serves, since when, and under which run people were told.
+	// silo_away: the silos for which runs wait and that nobody serves, since when, and under which run people were
+	// told.
 	list = append(list, store.Migration{Name: "pipeline/18-away", Stmts: []string{`CREATE TABLE silo_away (silo TEXT PRIMARY KEY, since BIGINT NOT NULL, run BIGINT NOT NULL)`}})
 	list = append(list, store.Migration{Name: "pipeline/19-holds", Stmts: []string{`CREATE TABLE holds (fqdn TEXT PRIMARY KEY, by_whom TEXT NOT NULL, why TEXT NOT NULL, since BIGINT NOT NULL)`}})
 	// kept: the run stays when its cluster is taken back, for its host was held.

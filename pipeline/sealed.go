@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Sealed gives the newest clipboard on record that holds a sealed value, or nil when there is none: with it a key can be
-// proven before the engine works with it. It may be called before New, on a database without the engine's tables.
+// Sealed gives the newest clipboard on record that holds a sealed value, or nil when there is none: with it a key can
+// be proven before the engine works with it. It may be called before New, on a database without the engine's tables.
 func Sealed(ctx context.Context, db *store.DB) (*clipboard.Clipboard, error) {
 	var there int
 	if err := db.QueryRow(ctx, "SELECT count(*) FROM jarvis_migrations WHERE name = 'pipeline/1'").Scan(&there); err != nil || there == 0 {

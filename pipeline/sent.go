@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What an agent was sent may go on there when the run does not: these are what whoever keeps book of that asks, and says.
+// What an agent was sent may go on there when the run does not: these are what whoever keeps book of that asks, and
+// says.
 
 // Wants reports whether a function of a step, "do", "undo" or another, is still what a run is at, or may join.
 func (e *Engine) Wants(ctx context.Context, run int64, stage int, function string) (bool, error) {

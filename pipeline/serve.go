@@ -39,12 +39,12 @@ type server struct {
 	idle   chan struct{} // closed when no call is in hand, and none will be
 }
 
-// Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent, who. Each step's functions do
-// their work over there, and its description is what the agent offers. Steps of modules that the configuration does not give
-// to the silo are left out; it refuses what Takes refuses. Several may serve one silo.
+// Serve has this node take runs that need a silo, with steps that are done elsewhere: by an agent, who. Each step's
+// functions do their work over there, and its description is what the agent offers. Steps of modules that the
+// configuration does not give to the silo are left out; it refuses what Takes refuses. Several may serve one silo.
 //
-// A function that returns ErrStopping leaves its step as under way: whoever takes the run up next treats it as its Resume
-// says, with Facts.Resumed. That is for an agent of which nobody knows what it did.
+// A function that returns ErrStopping leaves its step as under way: whoever takes the run up next treats it as its
+// Resume says, with Facts.Resumed. That is for an agent of which nobody knows what it did.
 //
 // stop takes no more runs of the silo and returns when none is in hand; it may be called again.
 func (e *Engine) Serve(silo, who string, steps []Step) (stop func(), err error) {
@@ -77,8 +77,8 @@ func (e *Engine) Serve(silo, who string, steps []Step) (stop func(), err error) 
 	return sync.OnceFunc(func() { e.unserve(s) }), nil
 }
 
-// Takes says whether Serve would take steps for a silo, and which it would leave out: an error when the configuration has no such
-// silo, or none of these steps for it, or when this node stops or drains.
+// Takes says whether Serve would take steps for a silo, and which it would leave out: an error when the configuration
+// has no such silo, or none of these steps for it, or when this node stops or drains.
 func (e *Engine) Takes(silo string, steps []Step) (left []string, err error) {
 	_, left, err = e.takes(silo, steps)
 	return left, err
@@ -127,8 +127,9 @@ func (e *Engine) unserve(s *server) {
 	e.lookAgain()
 }
 
-// tendQueue has us take the jobs of a silo's queue while somebody here serves it, and as long as a call is in hand: to leave a queue
-// is to wait for its jobs, and River lets nobody else come or go meanwhile. A job that we take and cannot do is put back.
+// tendQueue has us take the jobs of a silo's queue while somebody here serves it, and as long as a call is in hand: to
+// leave a queue is to wait for its jobs, and River lets nobody else come or go meanwhile. A job that we take and cannot
+// do is put back.
 func (e *Engine) tendQueue(silo string) error {
 	if silo == e.here {
 		return nil // it is the node's own
@@ -207,7 +208,8 @@ func (v *serving) agents() map[string][]string {
 	return out
 }
 
-// step gives a step of a silo from whoever has least to do. The error is an *UnknownStepError, also when nobody serves it.
+// step gives a step of a silo from whoever has least to do. The error is an *UnknownStepError, also when nobody serves
+// it.
 func (v *serving) step(silo, name string) (Step, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

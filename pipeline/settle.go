@@ -13,8 +13,8 @@ import (
 // errUnstorable: the database answers, and will never take this.
 var errUnstorable = errors.New("the database refuses it")
 
-// settle has a commit tried until the database takes it, or says that it never will, or this process gives up because it
-// has to end. What a step did is known here and nowhere else until then.
+// settle has a commit tried until the database takes it, or says that it never will, or this process gives up because
+// it has to end. What a step did is known here and nowhere else until then.
 func (e *Engine) settle(commit func() error) error {
 	began, pause := time.Now(), 50*time.Millisecond
 	for try := 1; ; try++ {

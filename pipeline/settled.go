@@ -11,9 +11,10 @@ import (
 // settled knows up to which id no event can appear any more, on PostgreSQL. An id is given out before its transaction
 // commits, so that a later one may be seen earlier; a follower that went past it would never see the earlier one.
 //
-// An event's transaction has its number before the event has its id (see the default of events.id). So every id up to one
-// that was given out at some moment belongs to a transaction whose number was given out by then; when all of ours up to
-// that number have ended, those ids are settled. Transactions of other programs do not matter, whatever they have open.
+// An event's transaction has its number before the event has its id (see the default of events.id). So every id up to
+// one that was given out at some moment belongs to a transaction whose number was given out by then; when all of ours
+// up to that number have ended, those ids are settled. Transactions of other programs do not matter, whatever they have
+// open.
 //
 // On SQLite there is one writer, and ids come in the order of commits.
 type settled struct {
@@ -61,12 +62,13 @@ func (s *settled) upTo(ctx context.Context, db store.Querier) (int64, error) {
 	return s.safe, nil
 }
 
-// open gives the number that the next transaction will have, and that of our oldest that is open; the next when none is.
+// open gives the number that the next transaction will have, and that of our oldest that is open; the next when none
+// is.
 func open(ctx context.Context, db store.Querier) (next, oldest int64, err error) {
 	var end, more, age int64
-	// Read after the id: whatever has an id by then has a smaller number. The end of a snapshot is not that number: it is the
-	// first after the newest that has ended, and open ones come after it. age counts back from the next. A session is ours when
-	// it has our name.
+	// Read after the id: whatever has an id by then has a smaller number. The end of a snapshot is not that number: it
+	// is the first after the newest that has ended, and open ones come after it. age counts back from the next. A
+	// session is ours when it has our name.
 	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmax(s)::text::bigint, age((pg_snapshot_xmax(s)::text::bigint % 4294967296)::text::xid),
 		coalesce((SELECT max(age(backend_xid)) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL AND application_name = current_setting('application_name')), 0)
 		FROM pg_current_snapshot() AS s`).Scan(&end, &more, &age)

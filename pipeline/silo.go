@@ -11,9 +11,10 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A silo is a part of the network that only some servers, or an agent that dials out of it, can reach. Each has a queue of its
-// own; a run is in the queue of the silo of its next step, and moves between them in the commit that changes what its next
-// step is: its epoch is raised, and a job is made there. Whoever finds a run in hand whose step belongs elsewhere sends it on.
+// A silo is a part of the network that only some servers, or an agent that dials out of it, can reach. Each has a queue
+// of its own; a run is in the queue of the silo of its next step, and moves between them in the commit that changes
+// what its next step is: its epoch is raised, and a job is made there. Whoever finds a run in hand whose step belongs
+// elsewhere sends it on.
 //
 //	hub ── step 1 ──► commit: stage 2, job in silo-vmware ──► a server of vmware: step 2 ──► commit: stage 3, job in default ──► hub
 
@@ -49,9 +50,9 @@ func (e *Engine) place(r *Run, anywhere string) string {
 	return e.stepSilo(r.Step())
 }
 
-// Before a stage whose run must be checked, a run visits the silos of the stages to come that have something to say, and that
-// of the stage itself last. Which it has been to stands in its column checked: names, and "." for outside of all silos;
-// checkAsked alone says that there is to be such a round although nothing else shows it.
+// Before a stage whose run must be checked, a run visits the silos of the stages to come that have something to say,
+// and that of the stage itself last. Which it has been to stands in its column checked: names, and "." for outside of
+// all silos; checkAsked alone says that there is to be such a round although nothing else shows it.
 const (
 	checkAsked = "?"
 	outside    = "."
@@ -133,8 +134,8 @@ func (c *carrier) placing(f func(store.Tx, *Run) ([]Event, error)) func(store.Tx
 	}
 }
 
-// lostAgain is how long a run waits that came to where its step is not: servers whose configurations do not agree about silos
-// must not send it to and fro as fast as they can.
+// lostAgain is how long a run waits that came to where its step is not: servers whose configurations do not agree about
+// silos must not send it to and fro as fast as they can.
 const lostAgain = time.Second
 
 // handed reports whether the run was given to another silo: a job for it is there.

@@ -14,8 +14,8 @@ import (
 const awayFor = time.Minute
 
 // tellOfSilos has people told once of a silo that nobody serves while runs wait for it, not once a run, and again when
-// somebody is back. away are the silos that have jobs and nobody for them. What was told, and of which run it is an event, is
-// on record: any server tells, and none twice.
+// somebody is back. away are the silos that have jobs and nobody for them. What was told, and of which run it is an
+// event, is on record: any server tells, and none twice.
 func (e *Engine) tellOfSilos(ctx context.Context, away []string, now time.Time) error {
 	type row struct {
 		silo  string
@@ -59,7 +59,8 @@ func (e *Engine) tellOfSilos(ctx context.Context, away []string, now time.Time) 
 	return errors.Join(errs...)
 }
 
-// waitsFor gives the first of the runs that wait for a silo, and how many they are, to what is written; none: nothing is.
+// waitsFor gives the first of the runs that wait for a silo, and how many they are, to what is written; none: nothing
+// is.
 func (e *Engine) waitsFor(ctx context.Context, silo string, write func(tx store.Tx, first Run, n int) error) (some bool, err error) {
 	return some, e.write(ctx, func(tx store.Tx) error {
 		w := e.jobWords()

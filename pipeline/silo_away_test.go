@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// TestPeopleAreToldOfASiloThatIsAway: once, whatever waits for it and however many servers look; and once when somebody is back.
+// TestPeopleAreToldOfASiloThatIsAway: once, whatever waits for it and however many servers look; and once when somebody
+// is back.
 func TestPeopleAreToldOfASiloThatIsAway(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)

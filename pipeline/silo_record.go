@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// What is on record about silos: which steps there are in each, for those who have none of them, and by whom each is served
-// beside the nodes that stand in it. Who serves is bound to the life of a node, and ends with it.
+// What is on record about silos: which steps there are in each, for those who have none of them, and by whom each is
+// served beside the nodes that stand in it. Who serves is bound to the life of a node, and ends with it.
 
 // SiloNames lists the silos of the configuration.
 func (e *Engine) SiloNames() []string {
@@ -49,8 +49,8 @@ func (e *Engine) noteSilos(ctx context.Context) error {
 	})
 }
 
-// otherSilos gives the lives of nodes whose configurations say something else of silos than ours. Between such, a run may be sent
-// to and fro, or wait for what one of them does not know.
+// otherSilos gives the lives of nodes whose configurations say something else of silos than ours. Between such, a run
+// may be sent to and fro, or wait for what one of them does not know.
 func (e *Engine) otherSilos(ctx context.Context) (map[string]bool, error) {
 	out := map[string]bool{}
 	_, err := store.Collect(ctx, e.db, func(row store.Row) (none struct{}, err error) {
@@ -260,8 +260,8 @@ func (e *Engine) seeToUnserved(ctx context.Context) {
 	e.silosFailed(ctx, err)
 }
 
-// markUnserved has the runs wait, in the record, whose silo nobody serves any more; and sends on those that wait for a silo
-// to which the configuration gives their step no more. It gives the silos that have jobs and nobody for them.
+// markUnserved has the runs wait, in the record, whose silo nobody serves any more; and sends on those that wait for a
+// silo to which the configuration gives their step no more. It gives the silos that have jobs and nobody for them.
 func (e *Engine) markUnserved(ctx context.Context) (away []string, err error) {
 	queues, err := store.Collect(ctx, e.db, func(r store.Row) (q string, err error) { return q, r.Scan(&q) },
 		"SELECT DISTINCT queue FROM river_job WHERE kind = 'jarvis_carry' AND state IN ("+sqlInNoHands+")")

@@ -36,8 +36,8 @@ func hold() (*held, pipeline.Step) {
 	}}
 }
 
-// TestACancelReachesWhatAnAgentWasSent: the node that had sent it is lost. Whoever takes the run up has the agent stop before the
-// run is cancelled; and when nobody can, the run says what may go on.
+// TestACancelReachesWhatAnAgentWasSent: the node that had sent it is lost. Whoever takes the run up has the agent stop
+// before the run is cancelled; and when nobody can, the run says what may go on.
 func TestACancelReachesWhatAnAgentWasSent(t *testing.T) {
 	t.Parallel()
 	for name, serves := range map[string]bool{"another node has a line to it": true, "no node has": false} {
@@ -134,7 +134,8 @@ func TestWhatGoesOnIsSaid(t *testing.T) {
 	}
 }
 
-// TestAnAgentThatIsAwayHoldsUpNoOther: one whose line is cut has a step in hand; others of the silo come and go meanwhile.
+// TestAnAgentThatIsAwayHoldsUpNoOther: one whose line is cut has a step in hand; others of the silo come and go
+// meanwhile.
 func TestAnAgentThatIsAwayHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)
@@ -178,7 +179,8 @@ func TestAnAgentThatIsAwayHoldsUpNoOther(t *testing.T) {
 	hub.wait(late.ID, pipeline.Ready)
 }
 
-// TestAnUndoThatAsksEndsThere: what the stages below made may be in use where that one goes on. The next undo goes on with it.
+// TestAnUndoThatAsksEndsThere: what the stages below made may be in use where that one goes on. The next undo goes on
+// with it.
 func TestAnUndoThatAsksEndsThere(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t)

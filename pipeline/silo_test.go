@@ -62,8 +62,8 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestARunMovesBetweenSilos: each of its steps runs where its module belongs, also where the hub has the module, too; and so
-// does what takes them back.
+// TestARunMovesBetweenSilos: each of its steps runs where its module belongs, also where the hub has the module, too;
+// and so does what takes them back.
 func TestARunMovesBetweenSilos(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)
@@ -158,8 +158,8 @@ func TestASiloThatNobodyServes(t *testing.T) {
 	other.wait(r.ID, pipeline.Ready)
 }
 
-// TestAServedStep: it is cancelled from another node; a stop waits for it; and one that was under way when its process died is
-// repeated by whoever serves the silo next, who is told.
+// TestAServedStep: it is cancelled from another node; a stop waits for it; and one that was under way when its process
+// died is repeated by whoever serves the silo next, who is told.
 func TestAServedStep(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)
@@ -230,7 +230,8 @@ func TestAServedStep(t *testing.T) {
 	hub.wait(late.ID, pipeline.Ready)
 }
 
-// TestChecksOfSilosAreAskedFirst: before its first stage a run visits the silos of the stages to come, whose Checks may fail it.
+// TestChecksOfSilosAreAskedFirst: before its first stage a run visits the silos of the stages to come, whose Checks may
+// fail it.
 func TestChecksOfSilosAreAskedFirst(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)
@@ -272,7 +273,8 @@ func TestReleaseInSilos(t *testing.T) {
 	}
 }
 
-// TestALoneServerWithAnAgent: one server, also on SQLite, whose silo an agent serves and leaves; over a restart, and in an undo.
+// TestALoneServerWithAnAgent: one server, also on SQLite, whose silo an agent serves and leaves; over a restart, and in
+// an undo.
 func TestALoneServerWithAnAgent(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		w.silos = inVMware
@@ -379,8 +381,8 @@ func TestEveryServerTellsTheLastLine(t *testing.T) {
 	a.wait(r.ID, pipeline.Ready)
 }
 
-// TestASiloThatLeavesBetweenTwoStages: nobody is there for the next stage, of the run or of its undo. That is no failure of
-// either: both wait for who comes.
+// TestASiloThatLeavesBetweenTwoStages: nobody is there for the next stage, of the run or of its undo. That is no
+// failure of either: both wait for who comes.
 func TestASiloThatLeavesBetweenTwoStages(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)

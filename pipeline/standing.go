@@ -13,9 +13,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// The standing of a host is what its newest run that began made of it: a run that waits for its approval, or never got it,
-// is a remark beside it. The table `hosts` has a row for each FQDN: the run it stands by, the newest run at all, and
-// how it is reached now. It is written in the transactions that write the runs.
+// The standing of a host is what its newest run that began made of it: a run that waits for its approval, or never got
+// it, is a remark beside it. The table `hosts` has a row for each FQDN: the run it stands by, the newest run at all,
+// and how it is reached now. It is written in the transactions that write the runs.
 
 // stand notes that a run is the newest of its host, and, once it has begun, that the host stands by it.
 func stand(ctx context.Context, tx store.Tx, r *Run) error {
@@ -40,7 +40,8 @@ const VerbTask = "task"
 // VariantCheck is the variant of such runs that do nothing but say what is wrong with a repository of tasks.
 const VariantCheck = "check"
 
-// Reach is how a host is reached: its address, its login when the clipboard has one, and the host keys that count there.
+// Reach is how a host is reached: its address, its login when the clipboard has one, and the host keys that count
+// there.
 type Reach struct {
 	Addr  string
 	Login clipboard.Login
@@ -81,8 +82,8 @@ type Standing struct {
 	Newest int64 `json:"newest_run"` // of a proposal, when it is another than Run
 }
 
-// Reachable reports whether a command can be sent there. The keys of an imported host may not be known: it is asked for one
-// that the server's known_hosts vouches for then.
+// Reachable reports whether a command can be sent there. The keys of an imported host may not be known: it is asked for
+// one that the server's known_hosts vouches for then.
 func (h Standing) Reachable() bool { return h.Reach.OK() || h.IsImport() && h.Reach.Addr != "" }
 
 const hostColumns = "hosts.address, hosts.login_user, hosts.login_port, hosts.hostkeys, hosts.newest"
@@ -125,8 +126,8 @@ func (e *AmbiguousError) Error() string {
 	return "that name has " + strings.Join(e.Names, " and ") + "; say which"
 }
 
-// FindHost gives where a host stands, by its full name, or a short one that only one host has. ErrNotFound when there is
-// none; an *AmbiguousError when the short name has several.
+// FindHost gives where a host stands, by its full name, or a short one that only one host has. ErrNotFound when there
+// is none; an *AmbiguousError when the short name has several.
 func (e *Engine) FindHost(ctx context.Context, name string) (Standing, error) {
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	list, err := e.standing(ctx, "hosts.fqdn = ?", name)

@@ -34,22 +34,23 @@ type Step struct {
 	away    bool   // it runs elsewhere, and what there is of it here is a description: its functions do nothing
 	gone    bool   // it is away, and nobody is there for it now: its functions give ErrNotBegun
 	guessed bool   // nobody has described it: all that is known is its name
-	// Check says before the run's first stage begins what would stop Do later, when machines are deleted, made and paid for.
-	// It is called again before a stage that deletes a machine, and after each `retry` and `skip`. It reads only, and takes what
-	// earlier stages will give as unknown. A Wait means that it cannot be known yet: it is asked again, and no stage begins
-	// before. nil: nothing can be said so early.
+	// Check says before the run's first stage begins what would stop Do later, when machines are deleted, made and paid
+	// for. It is called again before a stage that deletes a machine, and after each `retry` and `skip`. It reads only,
+	// and takes what earlier stages will give as unknown. A Wait means that it cannot be known yet: it is asked again,
+	// and no stage begins before. nil: nothing can be said so early.
 	Check func(ctx context.Context, c *clipboard.Clipboard) error
 	// Plan says what Do would do; it reads only. nil: Doc is shown.
 	Plan func(ctx context.Context, c *clipboard.Clipboard) (string, error)
 	// Do does the work. It may be called again after a crash or an error, and looks first for what is there already.
 	Do func(ctx context.Context, c *clipboard.Clipboard) error
-	// Release gives back what the step holds for the length of the run, when every stage is done; safe to repeat, and after
-	// an Undo there is nothing to release. nil: it holds nothing.
+	// Release gives back what the step holds for the length of the run, when every stage is done; safe to repeat, and
+	// after an Undo there is nothing to release. nil: it holds nothing.
 	Release func(ctx context.Context, c *clipboard.Clipboard) error
 	// Undo takes back what Do did in this run; safe to repeat. nil: there is nothing to undo.
 	Undo func(ctx context.Context, c *clipboard.Clipboard) error
-	// Drift says how the world differs from what Do left. It only reads. An error means that it is not known, and is said;
-	// a Wait of a provider's step, that the provider wants to be asked more slowly. nil: it left nothing that could differ, or nobody can tell.
+	// Drift says how the world differs from what Do left. It only reads. An error means that it is not known, and is
+	// said; a Wait of a provider's step, that the provider wants to be asked more slowly. nil: it left nothing that
+	// could differ, or nobody can tell.
 	Drift func(ctx context.Context, c *clipboard.Clipboard) ([]Difference, error)
 }
 
@@ -101,8 +102,8 @@ type goesOnError struct {
 func (e *goesOnError) Error() string { return e.err.Error() + "; " + e.what }
 func (e *goesOnError) Unwrap() error { return e.err }
 
-// GoesOn is for a step that was cancelled, or whose time is over, and that could not be stopped: it may go on somewhere, and the
-// person who said so hears what. The run counts as cancelled all the same.
+// GoesOn is for a step that was cancelled, or whose time is over, and that could not be stopped: it may go on
+// somewhere, and the person who said so hears what. The run counts as cancelled all the same.
 func GoesOn(err error, what string) error { return &goesOnError{err, what} }
 
 // AsGoesOn gives what may go on when err came from GoesOn.

@@ -45,8 +45,8 @@ func TestAnApprovalIsForOnce(t *testing.T) {
 	})
 }
 
-// The attack: what stood before a run is still there, and another person's. The run fails, and who asked takes it back: the
-// machine, which it had only adopted, is gone. And after a host was taken down, an undo made it "ready" again.
+// The attack: what stood before a run is still there, and another person's. The run fails, and who asked takes it back:
+// the machine, which it had only adopted, is gone. And after a host was taken down, an undo made it "ready" again.
 func TestAnUndoLeavesWhatStoodBefore(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		destroyer(w)

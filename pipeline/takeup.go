@@ -26,9 +26,9 @@ const (
 	sqlMoving  = "live = 1 AND state IN ('running', 'waiting', 'undoing')"
 )
 
-// takeUp makes a fresh job for every run that the engine has to move and that nobody has in hand. At the start of a node
-// that is alone these are all, and a stage's waiting begins again: the time in which nobody lived is not the host's fault.
-// Otherwise they are those whose job a node had in hand that is buried by now.
+// takeUp makes a fresh job for every run that the engine has to move and that nobody has in hand. At the start of a
+// node that is alone these are all, and a stage's waiting begins again: the time in which nobody lived is not the
+// host's fault. Otherwise they are those whose job a node had in hand that is buried by now.
 func (e *Engine) takeUp(ctx context.Context, start bool) error {
 	now := time.Now()
 	var files []string

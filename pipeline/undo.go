@@ -219,8 +219,8 @@ func (c *carrier) endUndo() (verdict, error) {
 }
 
 // standBack has the host stand by what was there before an undone run: by the newest earlier run that began and is not
-// undone itself, also when that took the host down. When this run had taken the earlier machine down, there is none, and
-// the host stands by this one: undone.
+// undone itself, also when that took the host down. When this run had taken the earlier machine down, there is none,
+// and the host stands by this one: undone.
 func (c *carrier) standBack(tx store.Tx, n *Run) error {
 	var before Run
 	err := store.ErrNoRows

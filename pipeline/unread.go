@@ -10,8 +10,8 @@ import (
 // read by every run, whatever its steps are.
 var alwaysRead = []string{"hostname", "fqdn", "provider", SiloKey}
 
-// Unread lists the keys of a clipboard that none of the steps reads or gives, in its order: nothing is ignored in silence.
-// A step that names no keys, a program of one's own, may read all.
+// Unread lists the keys of a clipboard that none of the steps reads or gives, in its order: nothing is ignored in
+// silence. A step that names no keys, a program of one's own, may read all.
 func (r *Registry) Unread(c *clipboard.Clipboard, steps []string) []string {
 	var list []Step
 	for _, name := range steps {

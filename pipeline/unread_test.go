@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// TestUnread: a key that is misspelt, or that the steps of this run do not read, is named; what one of them gives is not.
+// TestUnread: a key that is misspelt, or that the steps of this run do not read, is named; what one of them gives is
+// not.
 func TestUnread(t *testing.T) {
 	r := NewRegistry()
 	r.Add(Step{Name: "esx:deploy", Needs: []string{"size?", "hostname"}, Gives: []string{"provider_id"}}, Step{Name: "ssh:wait", Needs: []string{"ipaddress"}}, Step{Name: "own:all"})

@@ -13,9 +13,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// A run that waits is a row of River's with a time, so that it goes on whoever dies. But River looks for such rows twice a
-// second, so the node that put a run to sleep has River look at the right moment. It is told as by a NOTIFY, of which no
-// other node and no other commit notices anything: thousands of runs may wake up in a minute.
+// A run that waits is a row of River's with a time, so that it goes on whoever dies. But River looks for such rows
+// twice a second, so the node that put a run to sleep has River look at the right moment. It is told as by a NOTIFY, of
+// which no other node and no other commit notices anything: thousands of runs may wake up in a minute.
 //
 //	a worker's wait ──► waker ──(it is time)──► ears ──► River fetches
 //	db.Listen ──► Engine.listen ──(river_…)──────┘
@@ -109,9 +109,9 @@ const (
 	rouseAhead = 4500 * time.Millisecond
 )
 
-// rouse has the runs that sleep for long be given out when it is time. River leaves that to its leader alone: when that node
-// dies, all of them slept on until another was elected, and all that were due in the next five seconds were a moment late
-// together. Here each node sees to it, a few at a time, and none waits for another.
+// rouse has the runs that sleep for long be given out when it is time. River leaves that to its leader alone: when that
+// node dies, all of them slept on until another was elected, and all that were due in the next five seconds were a
+// moment late together. Here each node sees to it, a few at a time, and none waits for another.
 func (e *Engine) rouse(ctx context.Context) {
 	if e.db.Postgres() == nil {
 		<-ctx.Done()
@@ -150,8 +150,9 @@ func (w *waker) run(ctx context.Context, wake func()) {
 	}
 }
 
-// ears is River's listener. It hears what this process says to itself and, on PostgreSQL, what comes by the one connection on
-// which a node listens. (River's own for SQLite asks the database 20 times a second.) What is lost delays: River looks as well.
+// ears is River's listener. It hears what this process says to itself and, on PostgreSQL, what comes by the one
+// connection on which a node listens. (River's own for SQLite asks the database 20 times a second.) What is lost
+// delays: River looks as well.
 type ears struct {
 	heard  chan *riverdriver.Notification
 	prefix string // of River's channels

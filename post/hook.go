@@ -52,8 +52,8 @@ var plainHooks = &http.Client{Timeout: Timeout, CheckRedirect: noRedirect}
 // noRedirect: what was signed for one receiver is not carried to another.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// NewHook makes one. Its secret signs; "": nothing does. ca is a PEM file of who signed the receiver's certificate; "": the system's.
-// The error names the keys to, secret and ca.
+// NewHook makes one. Its secret signs; "": nothing does. ca is a PEM file of who signed the receiver's certificate; "":
+// the system's. The error names the keys to, secret and ca.
 func NewHook(address string, secret clipboard.Secret, ca string) (*Hook, error) {
 	h := &Hook{url: address, http: plainHooks}
 	var wrong mistake.List

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/post"
 )
 
-// TestMailsAtARealServer: STARTTLS and TLS from the start, a login, a name that is no header, and each way in which a server does
-// not take a mail.
+// TestMailsAtARealServer: STARTTLS and TLS from the start, a login, a name that is no header, and each way in which a
+// server does not take a mail.
 func TestMailsAtARealServer(t *testing.T) {
 	s, err := real.StartSMTP(t.Context())
 	if err != nil {

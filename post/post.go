@@ -1,11 +1,12 @@
-// Package post hands one message to a receiver outside: a webhook or a mail server. It tries once; who calls it keeps what is
-// to be sent, and tries again.
+// Package post hands one message to a receiver outside: a webhook or a mail server. It tries once; who calls it keeps
+// what is to be sent, and tries again.
 //
 //	checks, bot (rows in the database) ──► Hook.Send ──► POST, signed      (HTTPS)
 //	                                  └──► Mail.Send ──► a mail            (SMTP)
 //
-// Each try has its end after Timeout. A message has the same ID at each try, so that the receiver can tell a repetition. It
-// starts no goroutine of its own, keeps no state but idle connections, and its errors hold neither a URL nor a secret.
+// Each try has its end after Timeout. A message has the same ID at each try, so that the receiver can tell a
+// repetition. It starts no goroutine of its own, keeps no state but idle connections, and its errors hold neither a URL
+// nor a secret.
 package post
 
 import (

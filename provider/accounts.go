@@ -14,7 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Entries are a provider's entries in the configuration: one mapping, or a list of several accounts, regions or servers.
+// Entries are a provider's entries in the configuration: one mapping, or a list of several accounts, regions or
+// servers.
 type Entries[C any] []C
 
 // UnmarshalYAML reads either form.
@@ -55,7 +56,8 @@ func Accounts(h Host, workers []Worker) []pipeline.Step {
 			s.Needs = append(slices.Clone(s.Needs), "account?")
 		}
 		own := func(i int) pipeline.Step { return lists[i][k] }
-		// What is to be done is done where the host's machine is, or refused; what was done is looked at and taken back there.
+		// What is to be done is done where the host's machine is, or refused; what was done is looked at and taken back
+		// there.
 		act := func(ctx context.Context, c *clipboard.Clipboard) (pipeline.Step, error) {
 			i, err := chosen(ctx, c, workers, true)
 			return own(i), err
@@ -123,8 +125,8 @@ var traces = map[string][]string{
 	"shutdown": {"powering_off", "powered_off"}, "destroy": {"destroying", "destroyed"},
 }
 
-// unlessUntouched has an undo ask first whether the step changed anything: one that never got so far is not held up by what
-// kept it from that.
+// unlessUntouched has an undo ask first whether the step changed anything: one that never got so far is not held up by
+// what kept it from that.
 func unlessUntouched(step string, undo call) call {
 	if undo == nil {
 		return nil
@@ -141,9 +143,9 @@ func unlessUntouched(step string, undo call) call {
 	}
 }
 
-// chosen gives the entry at which a step works: that of the host's machine, or else the one that the clipboard names, or else
-// the first. to says that something is to be done: then a clipboard that means another place than the machine's is refused,
-// for the machine would be left behind there.
+// chosen gives the entry at which a step works: that of the host's machine, or else the one that the clipboard names,
+// or else the first. to says that something is to be done: then a clipboard that means another place than the machine's
+// is refused, for the machine would be left behind there.
 func chosen(ctx context.Context, c *clipboard.Clipboard, workers []Worker, to bool) (int, error) {
 	p := workers[0].Calls()
 	said, err := c.String("account")
@@ -183,8 +185,8 @@ func chosen(ctx context.Context, c *clipboard.Clipboard, workers []Worker, to bo
 	return i, unknown
 }
 
-// entryOf finds the entry at which a machine was made; -1 when it cannot be told. One that had no name may have got one since:
-// then it is the entry that has the machine.
+// entryOf finds the entry at which a machine was made; -1 when it cannot be told. One that had no name may have got one
+// since: then it is the entry that has the machine.
 func entryOf(ctx context.Context, m pipeline.Machine, workers []Worker) (int, error) {
 	at := slices.IndexFunc(workers, func(w Worker) bool { return w.Calls().Account == m.Account })
 	switch {

@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// adopt makes a machine that somebody else made the host's: it gets the host's owner, and its id goes on record. Nothing
-// else of it is changed. What it carried before is on record too, so that an undo gives it back.
+// adopt makes a machine that somebody else made the host's: it gets the host's owner, and its id goes on record.
+// Nothing else of it is changed. What it carried before is on record too, so that an undo gives it back.
 func (p Calls) adopt() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":adopt",
@@ -47,8 +47,9 @@ func tagsOf(m Machine) string {
 	return " with the tags " + strings.Join(out, ", ")
 }
 
-// stray finds the machine that is to be adopted, and refuses what must not be: a template, one that is on its way out, the
-// machine of another host of ours, and any while the host has one of its own. mine says that it is the host's already.
+// stray finds the machine that is to be adopted, and refuses what must not be: a template, one that is on its way out,
+// the machine of another host of ours, and any while the host has one of its own. mine says that it is the host's
+// already.
 func (p Calls) stray(ctx context.Context, c *clipboard.Clipboard) (m Machine, mine bool, err error) {
 	in, err := c.Instance()
 	if err != nil {

@@ -82,8 +82,8 @@ func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, 
 	return text, nil
 }
 
-// mine gives the machine that this run made, and an error for one of the host, here or at another installation, or of its
-// full name that it did not make.
+// mine gives the machine that this run made, and an error for one of the host, here or at another installation, or of
+// its full name that it did not make.
 // One that only has the short name is in nobody's way: the new one stands beside it.
 func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Machine, error) {
 	list, err := p.Find(ctx, Query{Mark: mark, Names: names(in)})
@@ -302,8 +302,8 @@ func (p Calls) unmarked(ctx context.Context, id string) (*Machine, error) {
 	}
 }
 
-// noteMade puts on record where the machine is and as what the provider made it, for those who look later whether it still
-// is so: the configuration may be another by then.
+// noteMade puts on record where the machine is and as what the provider made it, for those who look later whether it
+// still is so: the configuration may be another by then.
 func (p Calls) noteMade(c *clipboard.Clipboard, m Machine) error {
 	var errs []error
 	for key, value := range map[string]string{"provider_size": m.Size, "provider_account": p.Account} {

@@ -13,9 +13,9 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// What became of a machine is asked once for all steps that are about it. Each step answers for what it left: deploy that
-// the machine is there and ours, startup that it runs, get_pub_ip that it runs and has its address. What two of them see
-// is said once, as the first one's.
+// What became of a machine is asked once for all steps that are about it. Each step answers for what it left: deploy
+// that the machine is there and ours, startup that it runs, get_pub_ip that it runs and has its address. What two of
+// them see is said once, as the first one's.
 
 // now reads the machine that the clipboard names. ok is false when it names none.
 func (p Calls) now(ctx context.Context, c *clipboard.Clipboard) (m Machine, ok bool, err error) {
@@ -59,8 +59,8 @@ func (p Calls) there(ctx context.Context, c *clipboard.Clipboard, m Machine) (di
 	case m.Owner == p.mark(ctx).Owner, !w.Marked && p.earlier(ctx, in, m, w):
 		return nil, nil
 	}
-	// A redeploy would refuse a machine that carries somebody else's mark. To adopt it puts the host's back, and a second
-	// person sees which machine it is.
+	// A redeploy would refuse a machine that carries somebody else's mark. To adopt it puts the host's back, and a
+	// second person sees which machine it is.
 	d := pipeline.Difference{Want: in.FQDN + "'s by its tags", Have: what(m), Fix: fmt.Sprintf("adopt %s %s", in.FQDN, m.ID), First: "find out who changed its tags"}
 	if m.Owner == "" && m.Token == "" {
 		d.Have += ", without a tag of ours"
@@ -126,8 +126,8 @@ func (p Calls) runs(c *clipboard.Clipboard, m Machine) ([]pipeline.Difference, e
 		return []pipeline.Difference{{What: "the machine " + m.ID + " " + p.Place, Want: "kept when it stops", Have: m.Loose, Fix: fixLook(in),
 			First: "define it again while it runs, for it is gone once it stops"}}, nil
 	case Stopping, Stopped:
-		// No verb powers a machine on: nothing that is off by somebody's will is to come up by a slip in chat. The step by hand
-		// needs no secret, and takes no masked one.
+		// No verb powers a machine on: nothing that is off by somebody's will is to come up by a slip in chat. The step
+		// by hand needs no secret, and takes no masked one.
 		d := pipeline.Difference{What: "the machine " + m.ID + " " + p.Place, Want: "running", Have: m.Doing, First: "see who powered it off",
 			Fix: fmt.Sprintf("jarvis show %s | grep -v !secret | jarvis step %s:startup", in.FQDN, p.Module)}
 		return []pipeline.Difference{d}, nil

@@ -95,8 +95,8 @@ func (p Calls) carries(ctx context.Context, m Machine) bool {
 }
 
 // earlier reports whether a machine without an owner, named by its id, is the host's by the record alone: one that an
-// earlier version made, or one that has lost its marks. The machine must not contradict it: ids are used again when a vCenter
-// is built again. By hand there is no record; then token and name must both agree.
+// earlier version made, or one that has lost its marks. The machine must not contradict it: ids are used again when a
+// vCenter is built again. By hand there is no record; then token and name must both agree.
 func (p Calls) earlier(ctx context.Context, in clipboard.Instance, m Machine, w holding) bool {
 	if m.Template || m.Owner != "" {
 		return false
@@ -117,8 +117,8 @@ type holding struct {
 	another          bool // and by it the machine is another host's
 }
 
-// held looks up whose a machine is on record. What is another host's there is never this one's, whatever it carries: tags
-// are lost, and can be set by anybody.
+// held looks up whose a machine is on record. What is another host's there is never this one's, whatever it carries:
+// tags are lost, and can be set by anybody.
 func (p Calls) held(ctx context.Context, in clipboard.Instance, m Machine) (w holding, err error) {
 	w.Machine, w.known, err = pipeline.HolderOf(ctx, p.Module, p.Account, m.ID)
 	w.another = w.FQDN != "" && w.FQDN != in.FQDN
@@ -223,8 +223,8 @@ func (p Calls) byID(ctx context.Context, c *clipboard.Clipboard, id string) (*Ma
 	return &m, err
 }
 
-// machine finds the host's machine by provider_id, or else by the record, or by its owner; nil when there is none. A machine
-// that only has the host's name is refused.
+// machine finds the host's machine by provider_id, or else by the record, or by its owner; nil when there is none. A
+// machine that only has the host's name is refused.
 func (p Calls) machine(ctx context.Context, c *clipboard.Clipboard) (*Machine, error) {
 	id := c.Get("provider_id")
 	if id == "" {

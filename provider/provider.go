@@ -8,9 +8,10 @@
 //	others:  the machine of provider_id, or what carries the host's owner; a name alone says nothing (ours.go)
 //
 // A machine is recognised by its Mark, which the provider keeps with it: the run's token from its first instant (Linode
-// tag, EC2 client token and tag, vSphere name, libvirt volumes and metadata), the host's owner as soon as it has its name. A call may take effect without an answer, and a provider may not
-// show at once what it made; so `provider_asked` goes on record before Create, and for Calls.Settle after it "not there"
-// means "not yet". Nothing here loops or sleeps: what must be waited for is pipeline.Wait.
+// tag, EC2 client token and tag, vSphere name, libvirt volumes and metadata), the host's owner as soon as it has its
+// name. A call may take effect without an answer, and a provider may not show at once what it made; so `provider_asked`
+// goes on record before Create, and for Calls.Settle after it "not there" means "not yet". Nothing here loops or
+// sleeps: what must be waited for is pipeline.Wait.
 //
 // It starts no goroutine. To add a provider: a folder under workers that fills a Calls, and its lines in workers/all.
 package provider
@@ -95,24 +96,25 @@ type Calls struct {
 	// Account is the name of this entry of the configuration; "" when it is the only one.
 	Account string
 
-	// DiskAt says how the machine finds the i-th of its further disks, in the words of cloudinit.Disk. nil: disks.mount is not
-	// honoured.
+	// DiskAt says how the machine finds the i-th of its further disks, in the words of cloudinit.Disk. nil: disks.mount
+	// is not honoured.
 	DiskAt func(s Spec, i int, mark Mark) []string
 
 	// Find lists machines, those that are Gone left out. A machine that was made a moment ago may be missing.
 	Find func(ctx context.Context, q Query) ([]Machine, error)
 	// Get reads one machine. ErrGone as said there.
 	Get func(ctx context.Context, id string) (Machine, error)
-	// Plan says what Create would make, where, and at which price; it refuses whatever Create and Finish would, by the same
-	// code, as far as it can be known: a machine is deleted when it is content. The host's own machine, which may go before, is in
-	// nobody's way.
+	// Plan says what Create would make, where, and at which price; it refuses whatever Create and Finish would, by the
+	// same code, as far as it can be known: a machine is deleted when it is content. The host's own machine, which may
+	// go before, is in nobody's way.
 	Plan func(ctx context.Context, s Spec) (string, error)
-	// Create makes the machine for a run, with its mark. Asked again with the same token it makes no second one: it gives
-	// the first, or ErrTaken.
+	// Create makes the machine for a run, with its mark. Asked again with the same token it makes no second one: it
+	// gives the first, or ErrTaken.
 	Create func(ctx context.Context, s Spec, mark Mark) (Machine, error)
 	// Finish completes what one call of Create could not, the mark included; safe to repeat. nil: nothing.
 	Finish func(ctx context.Context, s Spec, m Machine, mark Mark) error
-	// Tag has the machine carry that mark, and no other of the form; what others tagged it with stays. nil: machines are not adopted.
+	// Tag has the machine carry that mark, and no other of the form; what others tagged it with stays. nil: machines
+	// are not adopted.
 	Tag func(ctx context.Context, id string, mark Mark) error
 	// Start, Stop (asks the guest), Kill (pulls the plug) and Delete; being there already is no error. ErrGone.
 	Start, Stop, Kill, Delete func(ctx context.Context, id string) error

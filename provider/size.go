@@ -34,8 +34,8 @@ const leastMemory Space = 64
 // mostBare is the largest disk, in GB, that a number without a unit means: more is a slip for MB.
 const mostBare = 4096
 
-// tooLittle says why a machine cannot have so little memory, "" when it can; for a number without a unit with both of what it
-// may mean.
+// tooLittle says why a machine cannot have so little memory, "" when it can; for a number without a unit with both of
+// what it may mean.
 func tooLittle(said string, m Space) string {
 	if m >= leastMemory {
 		return ""
@@ -64,8 +64,8 @@ const (
 	maxCPUs   = 4096
 )
 
-// parseSpace reads "512", "512 MB", "1.5GB"; a bare number has the given unit. A part of a MB counts as one. wrong says why
-// that cannot be; it is "" for what is no amount at all, which ok tells.
+// parseSpace reads "512", "512 MB", "1.5GB"; a bare number has the given unit. A part of a MB counts as one. wrong says
+// why that cannot be; it is "" for what is no amount at all, which ok tells.
 func parseSpace(said string, unit, most Space) (s Space, ok bool, wrong string) {
 	m := amount.FindStringSubmatch(said)
 	if m == nil {
@@ -107,7 +107,8 @@ func (s *Space) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// Size is how large a machine is to be: `2GB` (a bare number means MB), {memory: 2GB, cpus: 2}, or the provider's own name.
+// Size is how large a machine is to be: `2GB` (a bare number means MB), {memory: 2GB, cpus: 2}, or the provider's own
+// name.
 type Size struct {
 	Said   string // as it was written
 	Memory Space  // 0 when Own says it

@@ -8,7 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TestSlipsInSizes: a number without a unit that can only be a slip is refused with what it would mean and what to write.
+// TestSlipsInSizes: a number without a unit that can only be a slip is refused with what it would mean and what to
+// write.
 func TestSlipsInSizes(t *testing.T) {
 	for _, c := range []struct{ said, want string }{
 		{"size: 2", "size: 2 would be 2 MB of memory, and no machine boots with less than 64 MB; write 2GB or 2048"},

@@ -12,8 +12,8 @@ import (
 
 // Word turns what a person says into the provider's own name: exactly as in one of the tables (any case; spaces and
 // hyphens count for nothing), or one of the provider's own names as it is. Of several tables the first counts. A near
-// miss gets a suggestion, everything else the list of what there is; nothing is ever guessed. key is the clipboard's, title
-// the provider's; the error is pipeline.Permanent.
+// miss gets a suggestion, everything else the list of what there is; nothing is ever guessed. key is the clipboard's,
+// title the provider's; the error is pipeline.Permanent.
 func Word(key, said, title string, tables ...map[string]string) (string, error) {
 	var words []string
 	for _, table := range tables {
@@ -103,8 +103,8 @@ func Holds(name, words string) bool {
 	return strings.Contains(" "+fold(name)+" ", " "+fold(words)+" ")
 }
 
-// fold makes names comparable: lower case, and a space wherever letters and numbers meet, so that "debian12" is "Debian 12"
-// and "Linode 4 GB" is "Linode 4GB". A dot between digits stays.
+// fold makes names comparable: lower case, and a space wherever letters and numbers meet, so that "debian12" is "Debian
+// 12" and "Linode 4 GB" is "Linode 4GB". A dot between digits stays.
 func fold(s string) string {
 	var b strings.Builder
 	rs := []rune(strings.ToLower(s))

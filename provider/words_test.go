@@ -58,8 +58,8 @@ func FuzzWord(f *testing.F) {
 	})
 }
 
-// TestTablesDecide: of two tables the first counts, whatever the order in memory, and in one table two words that are the
-// same to a person are found.
+// TestTablesDecide: of two tables the first counts, whatever the order in memory, and in one table two words that are
+// the same to a person are found.
 func TestTablesDecide(t *testing.T) {
 	own, theirs := map[string]string{"debian 12": "ami-own"}, map[string]string{"Debian 12": "ami-theirs", "Debian 13": "ami-13"}
 	for range 50 {

@@ -1,6 +1,6 @@
-// Package reach finds the machines that people mean, and how a server gets to them: as its record knows them, or else as ssh on
-// its machine would. `exec` and its kin through a server, commands in chat, tasks and checks all come through it, so that a word
-// means the same machine everywhere, and each machine proves itself by the same keys.
+// Package reach finds the machines that people mean, and how a server gets to them: as its record knows them, or else
+// as ssh on its machine would. `exec` and its kin through a server, commands in chat, tasks and checks all come through
+// it, so that a word means the same machine everywhere, and each machine proves itself by the same keys.
 package reach
 
 import (
@@ -35,7 +35,8 @@ type Keys interface {
 
 // Record is what is known of hosts. A *pipeline.Engine is one.
 type Record interface {
-	// FindHost gives a host by its name; a pipeline.ErrNotFound or *pipeline.AmbiguousError when there is none, or several.
+	// FindHost gives a host by its name; a pipeline.ErrNotFound or *pipeline.AmbiguousError when there is none, or
+	// several.
 	FindHost(ctx context.Context, name string) (pipeline.Standing, error)
 	// Members gives the hosts of a cluster or group.
 	Members(ctx context.Context, name string) ([]pipeline.Standing, error)
@@ -188,8 +189,8 @@ func (f *Finder) Target(ctx context.Context, word string) (remote.Target, error)
 	return f.bySSH(word)
 }
 
-// Recorded says how a host of the record is reached: by the keys that are known of it. Where none is, as of one that was
-// imported, the server's known_hosts files vouch for it, or nobody does, and it is refused.
+// Recorded says how a host of the record is reached: by the keys that are known of it. Where none is, as of one that
+// was imported, the server's known_hosts files vouch for it, or nobody does, and it is refused.
 func (f *Finder) Recorded(h pipeline.Standing) (remote.Target, error) {
 	t, err := f.Keys.Target(h.Reach.Addr, h.Reach.Login, h.Reach.Keys)
 	f.Through(&t, h.Silo())

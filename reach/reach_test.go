@@ -41,7 +41,8 @@ func TestTheServerReadsABadLine(t *testing.T) {
 	}
 }
 
-// TestWhereTheKeyOfAStrangerBelongs: people read in chat which file it is, and on which machine; of hosts on record and of others.
+// TestWhereTheKeyOfAStrangerBelongs: people read in chat which file it is, and on which machine; of hosts on record and
+// of others.
 func TestWhereTheKeyOfAStrangerBelongs(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)

@@ -9,8 +9,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// Algorithms of a connection, each a list as in ssh_config(5): names with commas, or with + (more), - (without) or ^ (first) before
-// the list. "" stands for the usual ones. Names that are not supported here are passed over.
+// Algorithms of a connection, each a list as in ssh_config(5): names with commas, or with + (more), - (without) or ^
+// (first) before the list. "" stands for the usual ones. Names that are not supported here are passed over.
 type Algorithms struct {
 	HostKeys, KeyExchanges, Ciphers, MACs string
 }

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// token is an agent with one FIDO key, which it touches by itself: what an agent with a real token answers (PROTOCOL.u2f of
-// OpenSSH), made without one.
+// token is an agent with one FIDO key, which it touches by itself: what an agent with a real token answers
+// (PROTOCOL.u2f of OpenSSH), made without one.
 type token struct {
 	agent.Agent // what we do not need is refused by the keyring below
 	private     ed25519.PrivateKey

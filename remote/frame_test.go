@@ -8,7 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// A login shell that greets on both streams, and runs with its commands shown: nothing of that is a command's that stands apart.
+// A login shell that greets on both streams, and runs with its commands shown: nothing of that is a command's that
+// stands apart.
 func TestApartFromTheLoginShell(t *testing.T) {
 	h, target := openssh(t, "127.82.0.17:22")
 	withUsers(t, h, target.Signers[0])

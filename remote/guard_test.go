@@ -15,9 +15,9 @@ type panics struct{}
 func (panics) Read([]byte) (int, error)  { panic("boom") }
 func (panics) Write([]byte) (int, error) { panic("boom") }
 
-// TestACallerThatPanicsEndsHisCommandOnly: the library calls whoever reads a command's output in a goroutine of its own, so a
-// bug of his ended the process. His command is an error now, it does not hang on what nobody reads, and the connection is
-// as good as before.
+// TestACallerThatPanicsEndsHisCommandOnly: the library calls whoever reads a command's output in a goroutine of its
+// own, so a bug of his ended the process. His command is an error now, it does not hang on what nobody reads, and the
+// connection is as good as before.
 func TestACallerThatPanicsEndsHisCommandOnly(t *testing.T) {
 	_, c := dialSandbox(t)
 	const many = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done"

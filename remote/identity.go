@@ -16,8 +16,8 @@ import (
 // usualKeys are tried where the configuration names none, in the order of ssh(1).
 var usualKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
 
-// identity is what one IdentityFile says. The private key may be in the file, behind a passphrase, or held by an agent: a public
-// key is enough to name it.
+// identity is what one IdentityFile says. The private key may be in the file, behind a passphrase, or held by an agent:
+// a public key is enough to name it.
 type identity struct {
 	file   string
 	public gossh.PublicKey      // nil: nothing is known
@@ -141,8 +141,9 @@ func (r *Resolver) identities(h HostConfig) (list []*identity, named bool) {
 	return list, named
 }
 
-// prove gives a target the ways to log in as ssh(1) tries them, but for one: a key that the configuration names comes before
-// those which only an agent happens to hold. With more of them than MaxAuthTries allows, ssh itself never comes to it.
+// prove gives a target the ways to log in as ssh(1) tries them, but for one: a key that the configuration names comes
+// before those which only an agent happens to hold. With more of them than MaxAuthTries allows, ssh itself never comes
+// to it.
 func (r *Resolver) prove(t *Target, h HostConfig) {
 	if r.Keys != nil {
 		t.Signers = r.Keys

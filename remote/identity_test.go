@@ -323,7 +323,8 @@ func TestAlgorithmsOfOldServers(t *testing.T) {
 	}
 }
 
-// serve starts another server on a host, which makes itself a daemon, and waits until it listens. It ends with the host.
+// serve starts another server on a host, which makes itself a daemon, and waits until it listens. It ends with the
+// host.
 func serve(t *testing.T, root *remote.Client, addr string, args ...string) {
 	t.Helper()
 	res, err := root.Run(t.Context(), remote.Command{Args: append([]string{"sh", "-c", `mkdir -p /run/sshd && exec "$@"`, "serve"}, args...)})

@@ -16,7 +16,8 @@ const jobDir = `jobs=/var/lib/jarvis/jobs
 [ "$(id -u)" = 0 ] || jobs=$HOME/.local/state/jarvis/jobs
 `
 
-// started gives when a process began, in ticks of the machine (proc_pid_stat(5), field 22); nothing where there is no /proc.
+// started gives when a process began, in ticks of the machine (proc_pid_stat(5), field 22); nothing where there is no
+// /proc.
 const started = `started() {
   s=; { read -r s < "/proc/$1/stat"; } 2>/dev/null
   set -- ${s##*") "}
@@ -24,10 +25,10 @@ const started = `started() {
 }
 `
 
-// find knows the processes of the job in $d, whoever owns them. A host gives the number of a process that is gone to another one,
-// so its start is compared. sudo takes the environment and closes the lock, but leaves the session; setsid leaves the session,
-// but not the environment or the lock. What did both belongs to somebody else, and has lost its parent: `unseen` names what we
-// may not look into, and began since in the job's cgroup.
+// find knows the processes of the job in $d, whoever owns them. A host gives the number of a process that is gone to
+// another one, so its start is compared. sudo takes the environment and closes the lock, but leaves the session; setsid
+// leaves the session, but not the environment or the lock. What did both belongs to somebody else, and has lost its
+// parent: `unseen` names what we may not look into, and began since in the job's cgroup.
 const find = started + `seen() { [ -r /proc/1/stat ] && [ -r /proc/self/stat ]; }
 here() { [ ! -s "$d/boot" ] || [ "$(cat "$d/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ]; }
 ours() {
@@ -96,8 +97,8 @@ state() {
 
 // startScript starts a job unless its folder is there. mkdir is atomic, so a job is started once, whoever asks how
 // often. The command comes on stdin, so that it shows in no process list; its length is checked, because a connection
-// that breaks now would leave the start of a command, or none, and that would run. The command runs in a session of its own: the connection
-// may break without harm. It and all it starts have a mark in their environment, and the lock open.
+// that breaks now would leave the start of a command, or none, and that would run. The command runs in a session of its
+// own: the connection may break without harm. It and all it starts have a mark in their environment, and the lock open.
 const startScript = jobDir + `umask 077
 mkdir -p "$jobs" || exit 90
 d=$jobs/$1
@@ -144,7 +145,8 @@ var jobID = pattern.New(`^[A-Za-z0-9._-]{1,120}$`)
 // the process killed. It may have half happened.
 var ErrUnknownOutcome = errors.New("started, but left no exit status: it may have half happened")
 
-// ErrNotEnded: the context ended, and the job should have ended with it; but something of it runs on, or the host did not say.
+// ErrNotEnded: the context ended, and the job should have ended with it; but something of it runs on, or the host did
+// not say.
 var ErrNotEnded = errors.New("it could not be ended on the host")
 
 // Job is a shell command that runs on a host at most once.
@@ -157,8 +159,8 @@ type Job struct {
 }
 
 // Job runs a shell command on the host at most once, however often it is asked for under the same id: the first
-// call starts it, a later one follows what is under way or gives the outcome of what is over, so that a job that was left
-// on the host can be taken up again. ErrUnknownOutcome when it cannot be known.
+// call starts it, a later one follows what is under way or gives the outcome of what is over, so that a job that was
+// left on the host can be taken up again. ErrUnknownOutcome when it cannot be known.
 func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 	if !jobID.MatchString(j.ID) {
 		return 0, fmt.Errorf("the job id %q is not of letters, digits, dot and dash", j.ID)

@@ -26,8 +26,8 @@ import (
 // @cert-authority and @revoked. A file that is not there is empty. They are read once, at the first question, and a
 // name is found without reading them again, so that a thousand hosts cost no more than their lines.
 //
-// A line that cannot be read is skipped for all hosts that it does not name. A host that it does name is never a stranger
-// because of it: unless another line vouches for the host, Check says what is wrong with the line.
+// A line that cannot be read is skipped for all hosts that it does not name. A host that it does name is never a
+// stranger because of it: unless another line vouches for the host, Check says what is wrong with the line.
 type KnownHosts struct {
 	// Note is told of each line that is skipped, once, when the files are read; may be nil.
 	Note func(string)

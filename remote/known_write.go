@@ -20,15 +20,15 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// Every change of a known_hosts file is here: each is made under a lock, keeps what it is not about to the byte, and leaves
-// whole lines.
+// Every change of a known_hosts file is here: each is made under a lock, keeps what it is not about to the byte, and
+// leaves whole lines.
 
 // lockWait bounds how long others may keep the file.
 const lockWait = 10 * time.Second
 
-// locked does something with a file, made if it is not there, while nobody else of ours changes it: it holds flock(2) of it.
-// Whoever held it before may have put another file into its place; then that one counts. (Its folder is no place for a lock:
-// a server holds that of its data.)
+// locked does something with a file, made if it is not there, while nobody else of ours changes it: it holds flock(2)
+// of it. Whoever held it before may have put another file into its place; then that one counts. (Its folder is no place
+// for a lock: a server holds that of its data.)
 func locked(file string, flag int, mode fs.FileMode, do func(f *os.File) error) error {
 	for end := time.Now().Add(lockWait); ; {
 		f, err := os.OpenFile(file, flag|os.O_CREATE, mode)
@@ -62,8 +62,8 @@ func inPlace(f *os.File, name string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// appendKnown adds a line, in one write: others that only append, ssh(1) too, write before it or after it. The last line of
-// the file may lack its end.
+// appendKnown adds a line, in one write: others that only append, ssh(1) too, write before it or after it. The last
+// line of the file may lack its end.
 func appendKnown(f *os.File, line string) error {
 	text := line + "\n"
 	end, err := f.Seek(0, io.SeekEnd)
@@ -91,9 +91,9 @@ type KnownNames struct {
 	Addr  string // the IP address
 }
 
-// Remember writes a host's keys to a known_hosts file in place of those that stood there for its full name and its address;
-// without keys it takes them out. A line that is about another host, too, keeps what it says of that one: hosts that share
-// a short name, patterns, authorities and revocations stay as they are.
+// Remember writes a host's keys to a known_hosts file in place of those that stood there for its full name and its
+// address; without keys it takes them out. A line that is about another host, too, keeps what it says of that one:
+// hosts that share a short name, patterns, authorities and revocations stay as they are.
 func Remember(file string, n KnownNames, keys []gossh.PublicKey) error {
 	return EditKnown(file, func(old []byte) ([]byte, error) { return n.Edit(old, keys), nil })
 }

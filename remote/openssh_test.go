@@ -149,8 +149,8 @@ func TestJobsOnOpenSSH(t *testing.T) {
 	})
 }
 
-// TestWhatAJobStartedAsSomebodyElse has a user's job start things that are root's, or leave its session: `task retry` took them for
-// gone, and started a second copy beside the first.
+// TestWhatAJobStartedAsSomebodyElse has a user's job start things that are root's, or leave its session: `task retry`
+// took them for gone, and started a second copy beside the first.
 func TestWhatAJobStartedAsSomebodyElse(t *testing.T) {
 	h, target := openssh(t, "127.82.0.4:22")
 	withUsers(t, h, target.Signers[0])

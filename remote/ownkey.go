@@ -26,8 +26,8 @@ func NewKey(comment string) ([]byte, error) {
 	return pem.EncodeToMemory(block), nil
 }
 
-// PutKey writes a private key, whole or not at all, for its owner only, and its public half beside it as FILE.pub. A file
-// that is there is replaced on demand; otherwise it stays, and the error is os.ErrExist.
+// PutKey writes a private key, whole or not at all, for its owner only, and its public half beside it as FILE.pub. A
+// file that is there is replaced on demand; otherwise it stays, and the error is os.ErrExist.
 func PutKey(file string, private []byte, comment string, replace bool) error {
 	s, err := gossh.ParsePrivateKey(private)
 	if err != nil {

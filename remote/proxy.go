@@ -32,7 +32,8 @@ type proxyConn struct {
 	end            func()
 }
 
-// proxyScript begins the program with SIGINT ignored, which it hands on: at Ctrl-C we still have to end what runs on the hosts.
+// proxyScript begins the program with SIGINT ignored, which it hands on: at Ctrl-C we still have to end what runs on
+// the hosts.
 const proxyScript = `trap "" INT; exec "$0" -c "$1"`
 
 func startProxy(command string) (*proxyConn, error) {

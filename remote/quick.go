@@ -20,10 +20,10 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again, and runs
-// each line in a session of its own (where the host has setsid) with nothing on stdin. What the line left running in it is ended
-// before the next: it would speak into that one's output. Both streams say by the mark where its output begins and ends: nothing
-// else is as improbable as the mark.
+// quickScript reads a mark, a name for the environment by which all of it can be killed, and a line, again and again,
+// and runs each line in a session of its own (where the host has setsid) with nothing on stdin. What the line left
+// running in it is ended before the next: it would speak into that one's output. Both streams say by the mark where its
+// output begins and ends: nothing else is as improbable as the mark.
 const quickScript = `jarvis_setsid=; if command -v setsid > /dev/null 2>&1; then jarvis_setsid=setsid; fi
 while IFS= read -r jarvis_mark && IFS= read -r jarvis_run && IFS= read -r jarvis_line; do
 printf '%s\n' "$jarvis_mark"
@@ -42,13 +42,14 @@ const quickIdle = 5 * time.Minute
 
 const quickStart = 5 * time.Second // a shell that says nothing for so long is none
 
-// Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A session
-// for each would cost the host its own sshd process and login shell, many times what the command does. Calls at the same time
-// have a shell each.
+// Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A
+// session for each would cost the host its own sshd process and login shell, many times what the command does. Calls at
+// the same time have a shell each.
 //
-// What the line leaves running is ended with it, unless that began a session of its own (as daemons do); nobody waits for what
-// holds its streams, and the shell is not used again when that speaks up. A line with a newline, or a host that gives no shell,
-// has a session of its own. Errors are as those of Run; a line that ctx ended has what it said until then, and the exit code -1.
+// What the line leaves running is ended with it, unless that began a session of its own (as daemons do); nobody waits
+// for what holds its streams, and the shell is not used again when that speaks up. A line with a newline, or a host
+// that gives no shell, has a session of its own. Errors are as those of Run; a line that ctx ended has what it said
+// until then, and the exit code -1.
 func (c *Client) Quick(ctx context.Context, line string, env map[string]string) (Result, error) {
 	request, ok := quickRequest(line, env)
 	c.mu.Lock()
@@ -99,7 +100,8 @@ func (p *Pool) Quick(ctx context.Context, t Target, line string, env map[string]
 // plainLine is a program with arguments that no shell would change: it needs none.
 var plainLine = pattern.New(`^/[A-Za-z0-9_./-]+( [A-Za-z0-9_./:,=%+@-]+)*$`)
 
-// A line that sh runs is in its environment, and on no command line: pgrep -f and pkill -f, which many lines are, would find it there.
+// A line that sh runs is in its environment, and on no command line: pgrep -f and pkill -f, which many lines are, would
+// find it there.
 const (
 	lineVar  = "JARVIS_LINE"
 	evalLine = `jarvis_line=$JARVIS_LINE; unset JARVIS_LINE; eval "$jarvis_line"`

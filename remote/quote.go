@@ -25,13 +25,15 @@ func Quote(args ...string) string {
 	return b.String()
 }
 
-// commandLine writes arguments so that any login shell hands them on as they are: those of POSIX, csh, fish, and a restricted one
-// that has the first word in its PATH. They differ in what a backslash, a "!", a quote and a newline mean inside quotes.
+// commandLine writes arguments so that any login shell hands them on as they are: those of POSIX, csh, fish, and a
+// restricted one that has the first word in its PATH. They differ in what a backslash, a "!", a quote and a newline
+// mean inside quotes.
 func commandLine(args ...string) string {
 	if !strings.ContainsFunc(strings.Join(args, ""), hard) {
 		return Quote(args...)
 	}
-	// Escapes of printf %b: shells read two or three digits after \0, so what is a digit of theirs after one is an escape, too.
+	// Escapes of printf %b: shells read two or three digits after \0, so what is a digit of theirs after one is an
+	// escape, too.
 	var b strings.Builder
 	short := false
 	for _, c := range []byte(Quote(args...)) {

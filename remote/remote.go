@@ -4,8 +4,8 @@
 //	Resolver ──► Target ── Dial, or a Pool ──► Client ──┬─ Run     stdin, stdout and stderr apart, exit status, signal
 //	                                                    └─ Job     started once on the host, followed, adopted again
 //
-// A Resolver makes a Target of a host as ssh would: by ~/.ssh/config, known_hosts, key files and the agent. A Target that
-// is filled in by hand does as well.
+// A Resolver makes a Target of a host as ssh would: by ~/.ssh/config, known_hosts, key files and the agent. A Target
+// that is filled in by hand does as well.
 //
 // A host key is always verified: a Target without HostKeys is refused, and a host that offers another key is a
 // *HostKeyError, never a question. A Client may be used by several goroutines; each Run has a session of its own.
@@ -37,7 +37,8 @@ type Target struct {
 	Addr     string   // host:port
 	User     string   // login name
 	HostKeys HostKeys // by which key the host proves itself; nil: nothing is known, and Dial fails
-	// KnownAt says in words into which file people put the key of a host of which nothing is known: told then. "": nothing is.
+	// KnownAt says in words into which file people put the key of a host of which nothing is known: told then. "":
+	// nothing is.
 	KnownAt string
 	Jump    *Target // reached through this host; nil: directly
 	// Through connects where this machine has no way of its own, and Way names that; nil: this machine connects.
@@ -46,20 +47,21 @@ type Target struct {
 	Network string // "tcp4" or "tcp6": by that only; "": either
 	// Algorithms of the connection; the zero value stands for those of x/crypto/ssh.
 	Algorithms Algorithms
-	// Proof of ours, tried in this order: keys that are named for this host, the agent's, our others, the password. Each may be
-	// missing. A key is offered once.
+	// Proof of ours, tried in this order: keys that are named for this host, the agent's, our others, the password.
+	// Each may be missing. A key is offered once.
 	Named   []gossh.Signer
 	Agent   func() ([]gossh.Signer, error)
 	Signers []gossh.Signer
 	Missing []string // what could not be offered, and why: told when the host does not let us in
-	// PublicKey says in words which public key a host needs that does not let us in, and where it is: told then. "": nothing is.
+	// PublicKey says in words which public key a host needs that does not let us in, and where it is: told then. "":
+	// nothing is.
 	PublicKey string
-	// Ask answers what a host asks beside the password (RFC 4256), as a second factor does: who asks, what, and whether the answer
-	// may be shown. nil: such a login is refused.
+	// Ask answers what a host asks beside the password (RFC 4256), as a second factor does: who asks, what, and whether
+	// the answer may be shown. nil: such a login is refused.
 	Ask      func(who, question string, echo bool) (string, error)
 	Password func() (string, error) // also answers keyboard-interactive questions; asked at most once a connection
-	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s. It waits while Asking says that somebody is being
-	// asked something; nil: never.
+	// Timeout bounds TCP connect, handshake and login together; 0 means 10 s. It waits while Asking says that somebody
+	// is being asked something; nil: never.
 	Timeout time.Duration
 	Asking  func() bool
 }
@@ -116,7 +118,8 @@ type Client struct {
 	quickIdle time.Duration
 }
 
-// Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost (by an *UnknownHostError), or is a *HostKeyError.
+// Dial connects and verifies. The error wraps ErrUnreachable, ErrRefused or ErrUnknownHost (by an *UnknownHostError),
+// or is a *HostKeyError.
 func Dial(ctx context.Context, t Target) (*Client, error) {
 	var jump *Client
 	if t.Jump != nil {

@@ -18,10 +18,10 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Resolver makes a Target of a host as somebody names it, as ssh would: by ~/.ssh/config and /etc/ssh/ssh_config, the keys and
-// the agent that these name, or the usual ones, known_hosts, and signed SSHFP records. A ProxyCommand and the command of a
-// `Match exec` are run, as ssh runs them. What it reads it keeps, so one is enough for thousands of hosts. Safe for concurrent
-// use once it is set up.
+// Resolver makes a Target of a host as somebody names it, as ssh would: by ~/.ssh/config and /etc/ssh/ssh_config, the
+// keys and the agent that these name, or the usual ones, known_hosts, and signed SSHFP records. A ProxyCommand and the
+// command of a `Match exec` are run, as ssh runs them. What it reads it keeps, so one is enough for thousands of hosts.
+// Safe for concurrent use once it is set up.
 type Resolver struct {
 	User      string                 // for hosts that name none; "": as the files say
 	Keys      []gossh.Signer         // instead of the files' and the agent's

@@ -36,16 +36,16 @@ type Command struct {
 	Stdin  io.Reader
 	Stdout func(line string) // called for each line, never at once with Stderr; nil: kept in Result
 	Stderr func(line string)
-	// Raw gives Stdout and Stderr each line with its end as it came, "\r\n" too, and the last without one when it has none: put
-	// together, they are the bytes of the stream.
+	// Raw gives Stdout and Stderr each line with its end as it came, "\r\n" too, and the last without one when it has
+	// none: put together, they are the bytes of the stream.
 	Raw bool
-	// Apart keeps what a login shell says at every login out of both streams, for commands whose output is read by a program.
-	// A command that then does not even begin is an error.
+	// Apart keeps what a login shell says at every login out of both streams, for commands whose output is read by a
+	// program. A command that then does not even begin is an error.
 	Apart bool
 	// Hold says that the command stays as long as the caller likes, as a lock does: others do not wait for its session.
 	Hold bool
-	// Output takes the bytes of stdout as they come, instead of Stdout. When a Write fails, the command is ended on the host,
-	// and Run gives that error.
+	// Output takes the bytes of stdout as they come, instead of Stdout. When a Write fails, the command is ended on the
+	// host, and Run gives that error.
 	Output io.Writer
 }
 
@@ -239,15 +239,16 @@ const killGrace = 2 * time.Second
 //go:embed kill.sh
 var killMarked string
 
-// runMark is the name that a command's mark has in its environment, and plainMark that of a plain line, which is asked for by the
-// protocol (RFC 4254 §6.4): many hosts take names that begin with LC_, and none needs a shell for it.
+// runMark is the name that a command's mark has in its environment, and plainMark that of a plain line, which is asked
+// for by the protocol (RFC 4254 §6.4): many hosts take names that begin with LC_, and none needs a shell for it.
 const (
 	runMark   = "JARVIS_RUN="
 	plainMark = "LC_JARVIS_RUN"
 )
 
-// End ends all processes on the host that have NAME=value in their environment, TERM first and KILL after two seconds: those of
-// a command, say, that a server started which died since. What other users run it ends only with sudo; nil: without.
+// End ends all processes on the host that have NAME=value in their environment, TERM first and KILL after two seconds:
+// those of a command, say, that a server started which died since. What other users run it ends only with sudo; nil:
+// without.
 func (p *Pool) End(ctx context.Context, t Target, mark string, sudo *Sudo) error {
 	_, err := p.Run(ctx, t, Command{Args: killArgs(mark), Sudo: sudo})
 	return err
@@ -262,8 +263,8 @@ func killArgs(mark string) []string {
 // endTime bounds the ending of a command on a host that answers: a busy one needs longer than the grace that it gives.
 const endTime = 10 * killGrace
 
-// end ends a command on the host, and then its session. It returns when no process of the command is left, so that whoever has a
-// lock may give it back, or when the host does not answer.
+// end ends a command on the host, and then its session. It returns when no process of the command is left, so that
+// whoever has a lock may give it back, or when the host does not answer.
 func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark string) {
 	_ = s.Signal(gossh.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
@@ -294,13 +295,14 @@ func (c *Client) end(s *gossh.Session, done <-chan error, cmd Command, mark stri
 	}
 }
 
-// plain reports a line that the host gets as ssh(1) would send it: its login shell, or what a ForceCommand makes of it, reads
-// it, and nothing of ours is before it.
+// plain reports a line that the host gets as ssh(1) would send it: its login shell, or what a ForceCommand makes of it,
+// reads it, and nothing of ours is before it.
 func (cmd Command) plain() bool {
 	return len(cmd.Args) == 0 && cmd.Sudo == nil && cmd.Dir == "" && len(cmd.Env) == 0 && !cmd.Apart
 }
 
-// loginShell has the login shell of whoever logged in read a line. By its level bash knows that ~/.bashrc was read before.
+// loginShell has the login shell of whoever logged in read a line. By its level bash knows that ~/.bashrc was read
+// before.
 const loginShell = `SHLVL=1; export SHLVL; exec "${SHELL:-/bin/sh}" -c "$1"`
 
 // dirScript runs a command in a directory, or says why not in a sentence: each shell has its own words for that.

@@ -9,9 +9,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full, this waits
-// until one of ours ends. For those that are held nobody can wait: there is a second connection then, which closes with the
-// first. The Client that is returned is the one whose session it is.
+// session opens one. A host has room for so many on a connection (MaxSessions in sshd_config(5)); when it is full, this
+// waits until one of ours ends. For those that are held nobody can wait: there is a second connection then, which
+// closes with the first. The Client that is returned is the one whose session it is.
 func (c *Client) session(ctx context.Context, hold bool) (*gossh.Session, *Client, error) {
 	alone := 0
 	for {
@@ -57,7 +57,8 @@ func (c *Client) session(ctx context.Context, hold bool) (*gossh.Session, *Clien
 	}
 }
 
-// free counts a session out, and says how many others there are or will be, how many of them are held, and when one has ended.
+// free counts a session out, and says how many others there are or will be, how many of them are held, and when one has
+// ended.
 func (c *Client) free(hold bool) (others, held int, freed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +86,8 @@ func (c *Client) another(ctx context.Context) (*Client, error) {
 	return more, err
 }
 
-// countPlain counts a plain line until the function that it gives is called, and alonePlain reports whether there is one only.
+// countPlain counts a plain line until the function that it gives is called, and alonePlain reports whether there is
+// one only.
 func (c *Client) countPlain() (done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

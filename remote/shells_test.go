@@ -163,8 +163,8 @@ func TestAPlainLineIsEnded(t *testing.T) {
 	}
 }
 
-// TestOneSessionAConnection: where the host allows one, a held one costs a second connection, and not the whole; those of a pool,
-// too.
+// TestOneSessionAConnection: where the host allows one, a held one costs a second connection, and not the whole; those
+// of a pool, too.
 func TestOneSessionAConnection(t *testing.T) {
 	_, target := openssh(t, "127.82.0.17:22")
 	serve(t, connect(t, target), "127.82.0.17:2222", "/usr/sbin/sshd", "-f", "/dev/null", "-o", "ListenAddress=127.82.0.17:2222", "-o", "HostKey=/etc/ssh/ssh_host_ed25519_key", "-o", "MaxSessions=1", "-o", "PidFile=none")

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// SSHConfig is what ssh_config(5) files say, read as ssh(1) reads them: Host and Match (with exec), Include, tokens and ${VAR}.
-// As there, the first value counts, and a word that nobody knows is passed over. What a HostConfig has is followed; of what
-// would change where or as whom ssh connects, and is not followed, HostConfig.Ignored tells.
+// SSHConfig is what ssh_config(5) files say, read as ssh(1) reads them: Host and Match (with exec), Include, tokens and
+// ${VAR}. As there, the first value counts, and a word that nobody knows is passed over. What a HostConfig has is
+// followed; of what would change where or as whom ssh connects, and is not followed, HostConfig.Ignored tells.
 type SSHConfig struct {
 	blocks []configBlock
 	home   string
@@ -56,8 +56,8 @@ func (c *SSHConfig) load(files ...string) error {
 	return nil
 }
 
-// DefaultSSHConfig reads ~/.ssh/config and /etc/ssh/ssh_config. As it may name programs to run, the first must be the user's or
-// root's, and nobody else may write it: the rule of ssh(1).
+// DefaultSSHConfig reads ~/.ssh/config and /etc/ssh/ssh_config. As it may name programs to run, the first must be the
+// user's or root's, and nobody else may write it: the rule of ssh(1).
 func DefaultSSHConfig() (*SSHConfig, error) {
 	c, err := LoadSSHConfig()
 	if err != nil {
@@ -134,7 +134,8 @@ func (c *SSHConfig) read(file, dir string, under []int, depth int) error {
 	return nil
 }
 
-// include reads what the patterns of an Include line match. A folder among it, and a file that has just gone, are empty.
+// include reads what the patterns of an Include line match. A folder among it, and a file that has just gone, are
+// empty.
 func (c *SSHConfig) include(list []string, dir string, under []int, depth int) error {
 	for _, pattern := range list {
 		pattern = c.tilde(pattern)
@@ -186,8 +187,8 @@ func parseConfigLine(s string) (configLine, error) {
 // rawKeys are those whose value is a command line.
 var rawKeys = map[string]bool{"proxycommand": true, "localcommand": true, "remotecommand": true, "knownhostscommand": true}
 
-// configWords splits a line into words as OpenSSH does: quotes of both kinds anywhere, a backslash before a quote, a backslash or
-// a space, and a # at the beginning of a word ends the line.
+// configWords splits a line into words as OpenSSH does: quotes of both kinds anywhere, a backslash before a quote, a
+// backslash or a space, and a # at the beginning of a word ends the line.
 func configWords(s string) ([]string, error) {
 	var out []string
 	for i := 0; i < len(s); i++ {

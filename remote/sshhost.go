@@ -46,8 +46,8 @@ var notFollowed = map[string]string{
 	"bindaddress": "", "bindinterface": "", "canonicalizehostname": "no", "knownhostscommand": "none", "pkcs11provider": "none", "proxyusefdpass": "no",
 }
 
-// Host gives what counts for a host as somebody names it. user is whom they want to be; "" leaves it to the files, and then to
-// the login name. The error names a token or variable that cannot be replaced.
+// Host gives what counts for a host as somebody names it. user is whom they want to be; "" leaves it to the files, and
+// then to the login name. The error names a token or variable that cannot be replaced.
 func (c *SSHConfig) Host(name, user string) (HostConfig, error) {
 	t := &taken{first: map[string]configLine{}}
 	if user != "" {
@@ -314,8 +314,8 @@ func (x *expansion) knownHosts(t *taken) ([]string, error) {
 	return x.paths(slices.Concat(user, global), "knownhosts")
 }
 
-// plainUser reports whether a login name may stand in a line for a shell. The rules are those of OpenSSH, which had none once
-// (CVE-2023-51385).
+// plainUser reports whether a login name may stand in a line for a shell. The rules are those of OpenSSH, which had
+// none once (CVE-2023-51385).
 func plainUser(s string) bool {
 	if strings.HasPrefix(s, "-") || strings.HasSuffix(s, `\`) || strings.ContainsAny(s, "'`\";&<>|(){}$") {
 		return false

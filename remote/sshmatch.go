@@ -68,7 +68,8 @@ func (c *SSHConfig) holds(b configBlock, t *taken, name string, final bool) (boo
 	return true, nil
 }
 
-// localNetwork reports whether an address of this machine is in a list of networks, as in 192.0.2.0/24 (ssh_config(5), of OpenSSH 9.4).
+// localNetwork reports whether an address of this machine is in a list of networks, as in 192.0.2.0/24 (ssh_config(5),
+// of OpenSSH 9.4).
 func localNetwork(list []string) (bool, error) {
 	mine, err := net.InterfaceAddrs()
 	if err != nil {

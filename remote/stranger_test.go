@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// TestAStrangerIsToldWithWhatToDo: where nothing vouches for a host, whoever asks is told into which file its key belongs.
+// TestAStrangerIsToldWithWhatToDo: where nothing vouches for a host, whoever asks is told into which file its key
+// belongs.
 func TestAStrangerIsToldWithWhatToDo(t *testing.T) {
 	_, target := sandbox(t)
 	home := t.TempDir()

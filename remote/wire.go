@@ -37,8 +37,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write fails once nothing can be read any more, also when the other side would still take it: whoever asks a question gets an
-// error, and does not wait for an answer that cannot come.
+// Write fails once nothing can be read any more, also when the other side would still take it: whoever asks a question
+// gets an error, and does not wait for an answer that cannot come.
 func (w *wire) Write(p []byte) (int, error) {
 	select {
 	case <-w.over:
@@ -56,8 +56,8 @@ func (w *wire) Close() error {
 // spoke reports whether the other side ever said that it speaks SSH (RFC 4253 §4.2).
 func (w *wire) spoke() bool { return bytes.Contains(w.head, []byte("SSH-")) }
 
-// hopConn is a connection that a jump host makes. Close ends a Read at once, as that of a socket does: a channel of SSH ends only
-// when the jump host says so, which may be silent.
+// hopConn is a connection that a jump host makes. Close ends a Read at once, as that of a socket does: a channel of SSH
+// ends only when the jump host says so, which may be silent.
 type hopConn struct {
 	net.Conn
 	r *io.PipeReader
@@ -79,8 +79,8 @@ func (h *hopConn) Close() error {
 	return h.Conn.Close()
 }
 
-// open opens a session. It returns when the connection is over, also where x/crypto/ssh would wait for ever: for an answer to
-// what it asked just after it had told all others that none comes.
+// open opens a session. It returns when the connection is over, also where x/crypto/ssh would wait for ever: for an
+// answer to what it asked just after it had told all others that none comes.
 func (c *Client) open() (s *gossh.Session, err error) {
 	opened := make(chan *gossh.Session, 1)
 	done := make(chan error, 1)

@@ -13,11 +13,12 @@ const (
 	maxConvoys = 1  // under way at once
 )
 
-// convoy lets writes on PostgreSQL share a journey and a commit: those that arrive while one is under way go together with
-// the next, as group does it on SQLite. Only writes go that have nothing to read in between: see Tx.Later. When a statement
-// of one fails, the others go again without it.
+// convoy lets writes on PostgreSQL share a journey and a commit: those that arrive while one is under way go together
+// with the next, as group does it on SQLite. Only writes go that have nothing to read in between: see Tx.Later. When a
+// statement of one fails, the others go again without it.
 //
-// A goroutine runs while there is something to carry; each write waits for its answer, so none is left when all returned.
+// A goroutine runs while there is something to carry; each write waits for its answer, so none is left when all
+// returned.
 type convoy struct {
 	db *DB
 

@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestOfWritesThatGoTogetherOneThatMissesFailsAlone: many share a transaction; a fence of one of them finds no row, a statement
-// of another is refused, and each hears of its own fate.
+// TestOfWritesThatGoTogetherOneThatMissesFailsAlone: many share a transaction; a fence of one of them finds no row, a
+// statement of another is refused, and each hears of its own fate.
 func TestOfWritesThatGoTogetherOneThatMissesFailsAlone(t *testing.T) {
 	_, u := server(t)
 	for _, o := range []Options{{URL: u}, {Dir: t.TempDir()}} {
@@ -76,7 +76,8 @@ func TestOfWritesThatGoTogetherOneThatMissesFailsAlone(t *testing.T) {
 	}
 }
 
-// TestWhatIsDoneLaterKeepsItsPlace: statements whose results nobody wants are done before the one that is given after them.
+// TestWhatIsDoneLaterKeepsItsPlace: statements whose results nobody wants are done before the one that is given after
+// them.
 func TestWhatIsDoneLaterKeepsItsPlace(t *testing.T) {
 	_, u := server(t)
 	db := openURL(t, u)
@@ -123,7 +124,8 @@ func TestWhatIsDoneLaterKeepsItsPlace(t *testing.T) {
 	}
 }
 
-// TestTheFenceRefusesAConvoy: the proof was young when the write was asked for, and is old when there is a connection for it.
+// TestTheFenceRefusesAConvoy: the proof was young when the write was asked for, and is old when there is a connection
+// for it.
 func TestTheFenceRefusesAConvoy(t *testing.T) {
 	_, u := server(t)
 	db := openURL(t, u)
@@ -154,7 +156,8 @@ func TestTheFenceRefusesAConvoy(t *testing.T) {
 	}
 }
 
-// TestTooFewSessionsAreSaid: a server that lets in fewer sessions than the nodes may want says nothing before it refuses one.
+// TestTooFewSessionsAreSaid: a server that lets in fewer sessions than the nodes may want says nothing before it
+// refuses one.
 func TestTooFewSessionsAreSaid(t *testing.T) {
 	_, u := server(t)
 	for extra, want := range map[string]bool{"&pool_max_conns=4": false, "&pool_max_conns=999": true} {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A node that drains begins no work any more and gives up its roles; what it has in hand goes on to its next pause. It does
-// so until it is started again.
+// A node that drains begins no work any more and gives up its roles; what it has in hand goes on to its next pause. It
+// does so until it is started again.
 
 const sqlDrains = "SELECT drains FROM jarvis_nodes WHERE holder = ?"
 

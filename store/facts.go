@@ -38,7 +38,8 @@ func SetFact(ctx context.Context, tx Tx, name, value string) error {
 	return nil
 }
 
-// AgreeFact writes one that is not there yet, and gives what counts: of several nodes that do so at once, the first one's.
+// AgreeFact writes one that is not there yet, and gives what counts: of several nodes that do so at once, the first
+// one's.
 func (db *DB) AgreeFact(ctx context.Context, name, value string) (counts string, err error) {
 	err = db.Write(ctx, func(tx Tx) error {
 		if _, err := tx.Exec(ctx, "INSERT INTO jarvis_facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, value); err != nil {

@@ -10,7 +10,8 @@ import (
 // (https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES).
 type Primary struct {
 	Timeline int64 `json:"timeline"`
-	// Sync says that a commit is answered when a standby has it, so that no promotion loses what we were told is committed.
+	// Sync says that a commit is answered when a standby has it, so that no promotion loses what we were told is
+	// committed.
 	Sync bool `json:"sync"`
 }
 

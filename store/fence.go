@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Every session of a node carries a shared advisory lock with the number of its life. Who declares a life for dead writes
-// that into its row first, and then ends every session that carries its number. So what it had under way there is rolled
-// back by the server, however long that process slept, and a session that it opens later finds itself dead in the row.
+// Every session of a node carries a shared advisory lock with the number of its life. Who declares a life for dead
+// writes that into its row first, and then ends every session that carries its number. So what it had under way there
+// is rolled back by the server, however long that process slept, and a session that it opens later finds itself dead in
+// the row.
 
 // sessionClass is the first half of those locks: "jarv" in ASCII.
 const sessionClass = 0x6a617276

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// TestASleepingHolderWritesNothingMore: a process is suspended in the middle of a transaction, its lock's session is ended,
-// and another process takes the database over. What the sleeper had under way is rolled back, and it gets no new session.
+// TestASleepingHolderWritesNothingMore: a process is suspended in the middle of a transaction, its lock's session is
+// ended, and another process takes the database over. What the sleeper had under way is rolled back, and it gets no new
+// session.
 func TestASleepingHolderWritesNothingMore(t *testing.T) {
 	pg, u := server(t)
 	a := openURL(t, u)
@@ -72,8 +73,8 @@ func TestAClockSetBackIsWaitedForOnce(t *testing.T) {
 	}
 }
 
-// sleeper has a node begin a transaction, and then renew no more. The transaction ends when wake is closed; done has what came
-// of it.
+// sleeper has a node begin a transaction, and then renew no more. The transaction ends when wake is closed; done has
+// what came of it.
 func sleeper(a *DB) (wake chan struct{}, done chan error) {
 	open := make(chan struct{})
 	wake, done = make(chan struct{}), make(chan error, 1)

@@ -38,8 +38,9 @@ type probe struct {
 	at   time.Time
 }
 
-// Healthy says whether a commit reaches the disk now: it writes a row, and answers within a second whatever the database
-// does. The error is a *Trouble, whose What is one sentence for people. Callers at the same moment share one write.
+// Healthy says whether a commit reaches the disk now: it writes a row, and answers within a second whatever the
+// database does. The error is a *Trouble, whose What is one sentence for people. Callers at the same moment share one
+// write.
 func (db *DB) Healthy(ctx context.Context) error {
 	if err := db.pulse.err(); err != nil {
 		return err

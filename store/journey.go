@@ -18,8 +18,8 @@ type later struct {
 	miss error
 }
 
-// divideByZero is what the server says when a fence finds no row. The fence is part of the statement, because nobody reads
-// the number of rows before the commit that travels with it.
+// divideByZero is what the server says when a fence finds no row. The fence is part of the statement, because nobody
+// reads the number of rows before the commit that travels with it.
 const divideByZero = "22012"
 
 func (l later) sql() string {
@@ -44,8 +44,8 @@ func isCode(err error, code string) bool {
 }
 
 // pgWrite is a Tx on PostgreSQL. What a transaction costs are the journeys to the server, so it takes a connection and
-// begins with the first statement whose result is wanted, and what is to be done Later travels with the next statement, or
-// with the commit. One that only has such statements is one journey, which several may share: see convoy.
+// begins with the first statement whose result is wanted, and what is to be done Later travels with the next statement,
+// or with the commit. One that only has such statements is one journey, which several may share: see convoy.
 //
 // It is used by one goroutine.
 type pgWrite struct {
@@ -129,8 +129,8 @@ type noRow struct{ err error }
 
 func (r noRow) Scan(...any) error { return r.err }
 
-// send has a statement travel with what waits, and with the begin of the transaction. The caller reads the result of his
-// statement alone, and closes. "" is no statement, and gives no results.
+// send has a statement travel with what waits, and with the begin of the transaction. The caller reads the result of
+// his statement alone, and closes. "" is no statement, and gives no results.
 func (w *pgWrite) send(ctx context.Context, q string, args []any) (pgx.BatchResults, error) {
 	if w.err != nil {
 		return nil, w.err
@@ -176,8 +176,8 @@ func (w *pgWrite) send(ctx context.Context, q string, args []any) (pgx.BatchResu
 	return res, nil
 }
 
-// begin takes a connection and lets the batch begin the transaction; or begins it, when it has to be asked first whether
-// we live: a proof that was young before the wait for a connection may be old now.
+// begin takes a connection and lets the batch begin the transaction; or begins it, when it has to be asked first
+// whether we live: a proof that was young before the wait for a connection may be old now.
 func (w *pgWrite) begin(ctx context.Context, b *pgx.Batch) (err error) {
 	if w.conn == nil {
 		if w.conn, err = w.db.pool.Acquire(ctx); err != nil {
@@ -240,8 +240,8 @@ func (w *pgWrite) end() {
 }
 
 // sendAll has the statements of several writes done in one journey as one transaction. at is the write whose statement
-// failed, -1 when that cannot be told. rolledBack says that nothing of it happened: a connection that breaks leaves open
-// whether it did.
+// failed, -1 when that cannot be told. rolledBack says that nothing of it happened: a connection that breaks leaves
+// open whether it did.
 func sendAll(ctx context.Context, db *DB, writes [][]later) (at int, rolledBack bool, err error) {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {

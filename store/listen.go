@@ -17,8 +17,8 @@ type Notice struct{ Channel, Payload string }
 func (db *DB) Shared() bool { return db.others != nil }
 
 // Notify sends a message to who listens on a channel, on every node. It is gone when nobody listens, or when the server
-// falls at that moment: no commit waits for the disk because of it, and no other commit goes with it, because those with
-// messages wait for each other.
+// falls at that moment: no commit waits for the disk because of it, and no other commit goes with it, because those
+// with messages wait for each other.
 func (db *DB) Notify(ctx context.Context, channel, payload string) error {
 	if err := db.pulse.err(); err != nil {
 		return err
@@ -31,8 +31,8 @@ func (db *DB) Notify(ctx context.Context, channel, payload string) error {
 	return db.met(db.pulse.because(c, db.pool.SendBatch(c, b).Close()))
 }
 
-// Listen gives the messages on channels until ctx ends. A connection that breaks is made again, and what was sent meanwhile
-// is lost: whoever listens also looks by itself from time to time.
+// Listen gives the messages on channels until ctx ends. A connection that breaks is made again, and what was sent
+// meanwhile is lost: whoever listens also looks by itself from time to time.
 func (db *DB) Listen(ctx context.Context, channels ...string) <-chan Notice {
 	out := make(chan Notice, 16)
 	caught := guard.Log(db.log, "listen to the database")

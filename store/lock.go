@@ -124,8 +124,8 @@ func (l *lock) release() error {
 	return errors.Join(errs...)
 }
 
-// HeldBy tells whether a process holds the SQLite database in a folder now, and which by its lock file. It is a look from
-// outside: the answer may be old when it arrives.
+// HeldBy tells whether a process holds the SQLite database in a folder now, and which by its lock file. It is a look
+// from outside: the answer may be old when it arrives.
 func HeldBy(folder string) (pid string, held bool) {
 	f, err := os.Open(filepath.Join(folder, "jarvis.lock"))
 	if err != nil {

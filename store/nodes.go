@@ -43,7 +43,8 @@ const (
 	Buried LifeState = "buried"
 )
 
-// SQLTaken is a condition on the holder of a piece of work, which stands at %s: it is not to be taken up by anybody else.
+// SQLTaken is a condition on the holder of a piece of work, which stands at %s: it is not to be taken up by anybody
+// else.
 const SQLTaken = "EXISTS (SELECT 1 FROM jarvis_nodes WHERE jarvis_nodes.holder = %s AND jarvis_nodes.state IN ('lives', 'dead'))"
 
 const (
@@ -279,8 +280,8 @@ func (w *watcher) look(ctx context.Context) error {
 	return nil
 }
 
-// bury declares a life for dead when it has not renewed meanwhile, ends its sessions, and lets its work be taken up. silent is
-// how long we have seen it not renew.
+// bury declares a life for dead when it has not renewed meanwhile, ends its sessions, and lets its work be taken up.
+// silent is how long we have seen it not renew.
 func (w *watcher) bury(ctx context.Context, holder, name string, renewed int64, silent time.Duration) error {
 	began := time.Now()
 	var dead int64

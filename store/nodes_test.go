@@ -98,8 +98,8 @@ func TestManyStartAtOnce(t *testing.T) {
 	}
 }
 
-// TestAFrozenNodeIsBuried: a node is stopped in the middle of a transaction. Another declares it for dead, and not before
-// it must have ended; what it had under way is rolled back, and when it wakes up it writes nothing.
+// TestAFrozenNodeIsBuried: a node is stopped in the middle of a transaction. Another declares it for dead, and not
+// before it must have ended; what it had under way is rolled back, and when it wakes up it writes nothing.
 func TestAFrozenNodeIsBuried(t *testing.T) {
 	t.Parallel()
 	_, u := server(t)
@@ -158,8 +158,8 @@ func TestAClockThatJumpsBuriesNobody(t *testing.T) {
 	}
 }
 
-// TestANodeWaitsForAnOlderJarvis: one of before there were nodes holds the database by a row and a lock of its own. It is
-// not joined while it may live, and the first node after it ends what is left of it.
+// TestANodeWaitsForAnOlderJarvis: one of before there were nodes holds the database by a row and a lock of its own. It
+// is not joined while it may live, and the first node after it ends what is left of it.
 func TestANodeWaitsForAnOlderJarvis(t *testing.T) {
 	t.Parallel()
 	_, u := server(t)
@@ -189,8 +189,8 @@ func TestANodeWaitsForAnOlderJarvis(t *testing.T) {
 	}
 }
 
-// TestTheAddressLeadsElsewhere: another server became the primary, and the old one lives on with the sessions that were open.
-// Whoever works there must end before those who see the new one begin its work.
+// TestTheAddressLeadsElsewhere: another server became the primary, and the old one lives on with the sessions that were
+// open. Whoever works there must end before those who see the new one begin its work.
 func TestTheAddressLeadsElsewhere(t *testing.T) {
 	t.Parallel()
 	_, first := server(t)
@@ -226,7 +226,8 @@ func TestTheAddressLeadsElsewhere(t *testing.T) {
 	t.Logf("lost after %s: %v", time.Since(began).Round(100*time.Millisecond), db.Why())
 }
 
-// forward gives an address that leads new connections to where `leads` says, and leaves those that are open where they are.
+// forward gives an address that leads new connections to where `leads` says, and leaves those that are open where they
+// are.
 func forward(t *testing.T, leads *atomic.Pointer[string]) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -27,18 +27,20 @@ const (
 	openTimeout = 15 * time.Second
 )
 
-// GiveUp is how long a node on PostgreSQL works without a proof that it lives; what it left running ends by then as well.
+// GiveUp is how long a node on PostgreSQL works without a proof that it lives; what it left running ends by then as
+// well.
 const GiveUp = giveUp
 
-// advisoryKey is the PostgreSQL advisory lock of all nodes: "jarvis" in ASCII. Nodes share it; one that is to be alone, and
-// a Jarvis of before there were nodes, takes it for itself.
+// advisoryKey is the PostgreSQL advisory lock of all nodes: "jarvis" in ASCII. Nodes share it; one that is to be alone,
+// and a Jarvis of before there were nodes, takes it for itself.
 const advisoryKey = 0x6a6172766973
 
 // The row of a node's life. Its times are by the database's clock, so that two machines need not agree on theirs.
 const (
 	dbNow    = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 	sqlLives = "EXISTS (SELECT 1 FROM jarvis_nodes WHERE holder = $1 AND state = 'lives')"
-	// A session that a pooler in between gave to somebody else holds no lock any more: so the lock is part of the proof.
+	// A session that a pooler in between gave to somebody else holds no lock any more: so the lock is part of the
+	// proof.
 	sqlRenew = "UPDATE jarvis_nodes SET renewed_at = " + dbNow + ` WHERE holder = $1 AND state = 'lives' AND EXISTS (SELECT 1 FROM pg_locks
 	WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 1 AND ((classid::bigint << 32) | objid::bigint) = $2)`
 	sqlLeave = "UPDATE jarvis_nodes SET state = 'left' WHERE holder = $1 AND state = 'lives'"
@@ -58,8 +60,8 @@ type owner struct {
 	wg   sync.WaitGroup // of whoever looks where the address leads
 }
 
-// takeOwner takes the lock and makes the row. ErrInUse when another session holds the lock in a way that does not go with
-// ours. One that is to be alone waits for those that may still be alive without their session.
+// takeOwner takes the lock and makes the row. ErrInUse when another session holds the lock in a way that does not go
+// with ours. One that is to be alone waits for those that may still be alive without their session.
 func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, opt Options) (_ *owner, err error) {
 	open, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -120,8 +122,8 @@ func takeAdvisory(ctx context.Context, conn *pgx.Conn, shared bool) error {
 	}
 }
 
-// bootTime is a clock that also counts while the machine sleeps, in nanoseconds: a suspended machine must know how old its
-// proof is when it wakes up.
+// bootTime is a clock that also counts while the machine sleeps, in nanoseconds: a suspended machine must know how old
+// its proof is when it wakes up.
 func bootTime() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
@@ -137,8 +139,8 @@ func (o *owner) unproven() time.Duration { return time.Duration(bootTime() - o.s
 func (o *owner) isProven() bool { return o.unproven() < renewEvery+time.Second }
 
 // begin gives what a transaction begins with. Nobody declares us dead while the proof is young; when it is not, as
-// in a process that was suspended, the transaction itself asks whether the row names us: no journey more, but a quarter of
-// the speed of small ones.
+// in a process that was suspended, the transaction itself asks whether the row names us: no journey more, but a quarter
+// of the speed of small ones.
 func (o *owner) begin() string {
 	if o.isProven() {
 		return "begin"
@@ -147,8 +149,9 @@ func (o *owner) begin() string {
 }
 
 // waitForEarlier returns when nobody can be alive whom we cannot live beside: for one that is to be alone that is every
-// other node, and for all a Jarvis of before there were nodes. They left, or renewed too long ago. A database whose clock
-// was set back has a renewal from the future: then our own clock tells when it has stood unchanged for long enough.
+// other node, and for all a Jarvis of before there were nodes. They left, or renewed too long ago. A database whose
+// clock was set back has a renewal from the future: then our own clock tells when it has stood unchanged for long
+// enough.
 func waitForEarlier(ctx context.Context, conn *pgx.Conn, opt Options) error {
 	said := false
 	for began := time.Now(); ; {
@@ -219,7 +222,8 @@ func (o *owner) keep(silent func(bool), lost func(why string, err error)) {
 			}
 			sent := bootTime()
 			stood := time.Duration(sent-before) - pause // this process had no processor, or was stopped
-			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with it.
+			// Not cut off after a pause that it may survive: to end a question is to end the session, and the lock with
+			// it.
 			one, end := context.WithTimeout(ctx, giveUp-o.unproven())
 			hush := time.AfterFunc(renewEvery, guard.Func(guard.Count, func() { silent(true) }))
 			tag, err := o.conn.Exec(one, sqlRenew, o.holder, int64(advisoryKey))

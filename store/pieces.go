@@ -11,8 +11,9 @@ const (
 	piecePause = 20 * time.Millisecond
 )
 
-// Pieces does what is not urgent in small transactions, so that nobody waits for it longer than for one. f is called until
-// it touches less than Piece rows; it may be called more than once for one transaction. It gives how many it touched.
+// Pieces does what is not urgent in small transactions, so that nobody waits for it longer than for one. f is called
+// until it touches less than Piece rows; it may be called more than once for one transaction. It gives how many it
+// touched.
 func (db *DB) Pieces(ctx context.Context, f func(tx Tx) (rows int64, err error)) (total int64, err error) {
 	for {
 		var n int64
@@ -44,7 +45,8 @@ func Breathe(ctx context.Context) error {
 	}
 }
 
-// Sweep removes rows that are old from a table with an id, page by page in the order of ids, each page in a transaction.
+// Sweep removes rows that are old from a table with an id, page by page in the order of ids, each page in a
+// transaction.
 type Sweep struct {
 	Table string
 	Old   string // the condition, with one argument, as in "at < ?"

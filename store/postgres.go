@@ -23,8 +23,8 @@ var sessionDefaults = []struct{ name, value string }{
 	{"idle_session_timeout", "0"},
 }
 
-// What the lock's session is given whatever the URL says. The server's own probes let it see within half a minute that a
-// machine is gone which said no good-bye.
+// What the lock's session is given whatever the URL says. The server's own probes let it see within half a minute that
+// a machine is gone which said no good-bye.
 var ownerDefaults = []struct{ name, value string }{
 	{"statement_timeout", "0"}, // the clock of the owner is ours
 	{"lock_timeout", "2s"},
@@ -51,8 +51,8 @@ func poolConfig(u string) (*pgxpool.Config, error) {
 		said = parsed.Query().Has
 	}
 	if !said("pool_max_conns") {
-		// Steps share the one of their convoy, however many runs there are; the others are for people's words and questions,
-		// and for River.
+		// Steps share the one of their convoy, however many runs there are; the others are for people's words and
+		// questions, and for River.
 		cfg.MaxConns = int32(max(10, 2*runtime.NumCPU()))
 	}
 	if !said("pool_ping_timeout") {
@@ -79,8 +79,8 @@ func poolConfig(u string) (*pgxpool.Config, error) {
 // besidePool are the sessions that a node keeps beside its pool: that of its life, and that on which it listens.
 const besidePool = 2
 
-// warnOfFew says when the server lets in fewer sessions than all the nodes that live there may want; who comes too late for
-// one waits, or is refused.
+// warnOfFew says when the server lets in fewer sessions than all the nodes that live there may want; who comes too late
+// for one waits, or is refused.
 func (db *DB) warnOfFew(ctx context.Context) {
 	var nodes, free int
 	err := db.QueryRow(ctx, `SELECT (SELECT count(*) FROM jarvis_nodes WHERE state = 'lives'),

@@ -57,8 +57,8 @@ func lostWithin(t *testing.T, db *DB, limit time.Duration) time.Duration {
 
 const terminateLock = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
 
-// The story: an administrator ends the one idle session that nobody knows. The lock is free, a second server starts, and
-// the first goes on: each runs every step. So the first must know, and the second must wait until it does.
+// The story: an administrator ends the one idle session that nobody knows. The lock is free, a second server starts,
+// and the first goes on: each runs every step. So the first must know, and the second must wait until it does.
 func TestALockThatIsTakenAwayIsNoticed(t *testing.T) {
 	t.Parallel()
 	pg, u := server(t)
@@ -108,8 +108,8 @@ func TestAReleasedLockIsTakenAtOnce(t *testing.T) {
 	}
 }
 
-// A process that was suspended wakes up and does not know yet that another owns the database: the database itself refuses
-// what it writes.
+// A process that was suspended wakes up and does not know yet that another owns the database: the database itself
+// refuses what it writes.
 func TestTheFenceRefusesWhoDoesNotKnowYet(t *testing.T) {
 	t.Parallel()
 	_, u := server(t)

@@ -9,11 +9,12 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// A role is what one node does for all: to speak on a chat network, to collect notices, to start tasks. Its row names the
-// life that has it, and it is free when that has left or is buried; so a role changes hands under the same rules as a run.
+// A role is what one node does for all: to speak on a chat network, to collect notices, to start tasks. Its row names
+// the life that has it, and it is free when that has left or is buried; so a role changes hands under the same rules as
+// a run.
 
-// ErrYield is what the work of a role returns when this node cannot do it now, and another may: the role is given up, and this
-// node does not take it again for yieldFor.
+// ErrYield is what the work of a role returns when this node cannot do it now, and another may: the role is given up,
+// and this node does not take it again for yieldFor.
 var ErrYield = errors.New("another node may do better")
 
 const (
@@ -41,9 +42,9 @@ func (db *DB) Roles(ctx context.Context) ([]Role, error) {
 	}, "SELECT name, holder, since FROM jarvis_roles WHERE "+fmt.Sprintf(SQLTaken, "jarvis_roles.holder")+" ORDER BY name")
 }
 
-// InRole does the work while this node has the role of that name, waiting for it as long as another has it. The context of
-// the work ends with ctx, and when this node is to give up its roles (Drain); then the work returns, and the role is free. It
-// returns the work's error, or nil when ctx ended first.
+// InRole does the work while this node has the role of that name, waiting for it as long as another has it. The context
+// of the work ends with ctx, and when this node is to give up its roles (Drain); then the work returns, and the role is
+// free. It returns the work's error, or nil when ctx ended first.
 func (db *DB) InRole(ctx context.Context, name string, work func(context.Context) error) error {
 	for {
 		if err := db.takeRole(ctx, name); err != nil {

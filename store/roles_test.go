@@ -35,7 +35,8 @@ func hears(t *testing.T, ch chan string, within time.Duration, what string) {
 	}
 }
 
-// TestARoleIsOneNodes: of three nodes one does the work; when it leaves, drains or dies, another does, and never two at once.
+// TestARoleIsOneNodes: of three nodes one does the work; when it leaves, drains or dies, another does, and never two at
+// once.
 func TestARoleIsOneNodes(t *testing.T) {
 	t.Parallel()
 	_, u := server(t)

@@ -23,8 +23,8 @@ type Table struct {
 	Last    int64    `json:"last"` // the last number that was given out for id; -1: its rows have none
 }
 
-// Sink takes what a Copy reads: each table, followed by its rows. A value is nil, int64, float64 or string. Row must not
-// keep the slice.
+// Sink takes what a Copy reads: each table, followed by its rows. A value is nil, int64, float64 or string. Row must
+// not keep the slice.
 type Sink interface {
 	Table(Table) error
 	Row(row []any) error
@@ -139,8 +139,8 @@ var (
 	notCopied = []string{"jarvis_health", "jarvis_nodes", "jarvis_roles", "jarvis_migrations"}
 )
 
-// tables gives the names of those that a list of migrations makes, in its order; of one that is made twice, as SQLite wants for
-// other constraints, once.
+// tables gives the names of those that a list of migrations makes, in its order; of one that is made twice, as SQLite
+// wants for other constraints, once.
 func tables(list []Migration) (names []string) {
 	for _, m := range list {
 		for _, stmt := range m.Stmts {

@@ -8,9 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A split: another server became the primary, the address leads there, and the old one lives on with the sessions that it had.
-// Whoever works with the old one renews a row there that nobody else sees; on the new one it seems dead, and its work begins a
-// second time. So each node looks whether the address still leads to the server that its lease is with.
+// A split: another server became the primary, the address leads there, and the old one lives on with the sessions that
+// it had. Whoever works with the old one renews a row there that nobody else sees; on the new one it seems dead, and
+// its work begins a second time. So each node looks whether the address still leads to the server that its lease is
+// with.
 
 // stayEvery and the time-out of a look fit, with the end of the process, into takeOver.
 const stayEvery = 3 * time.Second

@@ -6,13 +6,14 @@
 //	                      └─ Query ───────────► readers, never behind the writer
 //
 // On SQLite the writes that arrive while a commit is under way share the next one: Write returns only when the
-// commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own, but those that
-// read nothing share one in the same way, and a journey with it: see Tx.Later.
+// commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own, but those
+// that read nothing share one in the same way, and a journey with it: see Tx.Later.
 //
 // Statements are written once, with ? for arguments and SQL that both engines take.
 //
-// One process owns a SQLite database, by an flock on its folder. On PostgreSQL each node has a row that it renews, and its
-// share of an advisory lock. Who cannot prove any more that it lives is told by Lost, and writes nothing from then on:
+// One process owns a SQLite database, by an flock on its folder. On PostgreSQL each node has a row that it renews, and
+// its share of an advisory lock. Who cannot prove any more that it lives is told by Lost, and writes nothing from then
+// on:
 //
 //	owner.keep, lock.watch ──► pulse ──► Lost, ErrLost for writes, an end to what waits for a database that is silent
 //	watcher.look ──► who does not renew: dead, its sessions ended, buried ──► Died
@@ -67,11 +68,11 @@ type Querier interface {
 type Tx interface {
 	Querier
 	Exec(ctx context.Context, q string, args ...any) (rows int64, err error)
-	// Later is for a statement whose result nobody waits for; they are done in the order in which they are given, with all
-	// others. Where journeys to the database are what costs, it is sent with the next statement, or with the commit. With miss
-	// it must change exactly one row, and has no RETURNING; when it does not, nothing of the transaction happens. miss, or what
-	// else the statement comes to, is the error of Later itself, of a later statement, or of Write. q and args must not
-	// change afterwards.
+	// Later is for a statement whose result nobody waits for; they are done in the order in which they are given, with
+	// all others. Where journeys to the database are what costs, it is sent with the next statement, or with the
+	// commit. With miss it must change exactly one row, and has no RETURNING; when it does not, nothing of the
+	// transaction happens. miss, or what else the statement comes to, is the error of Later itself, of a later
+	// statement, or of Write. q and args must not change afterwards.
 	Later(ctx context.Context, miss error, q string, args ...any) error
 	// ForUpdate ends a SELECT of rows that the transaction is going to change: on PostgreSQL nobody else changes them
 	// until it ends. On SQLite, where there is one writer, it is "".
@@ -283,7 +284,8 @@ func (db *DB) close() error {
 		select {
 		case <-closed:
 		case <-time.After(wait):
-			// Something is still under way: then the lock is not given back in order, and who comes next waits for its age.
+			// Something is still under way: then the lock is not given back in order, and who comes next waits for its
+			// age.
 			free = false
 			errs = append(errs, silentTrouble(""))
 		}

@@ -27,8 +27,8 @@ const (
 	Gone         Kind = "lost"
 )
 
-// Trouble is an error of the database as a person must hear it: What in one sentence that may be said in chat, Do what is
-// safe to do about it. Err is the driver's own, or nil.
+// Trouble is an error of the database as a person must hear it: What in one sentence that may be said in chat, Do what
+// is safe to do about it. Err is the driver's own, or nil.
 type Trouble struct {
 	Kind Kind
 	What string

@@ -205,8 +205,8 @@ func (r pgRow) Scan(dest ...any) error {
 
 var dollarCache sync.Map // string → string; the set of statements is fixed
 
-// TakeStatements gives the text of every statement that this process sent to PostgreSQL through this package since it was
-// last called, for a test that asks the planners about them.
+// TakeStatements gives the text of every statement that this process sent to PostgreSQL through this package since it
+// was last called, for a test that asks the planners about them.
 func TakeStatements() []string {
 	var out []string
 	dollarCache.Range(func(k, _ any) bool {

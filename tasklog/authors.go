@@ -93,8 +93,8 @@ func (l *Repo) signed(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// signer gives who of `people` signed a commit: a name in allowed_signers that is one of theirs. "" when nobody did: the name
-// and the address of an author are whatever somebody writes.
+// signer gives who of `people` signed a commit: a name in allowed_signers that is one of theirs. "" when nobody did:
+// the name and the address of an author are whatever somebody writes.
 func (l *Repo) signer(ctx context.Context, commit string) string {
 	if l.cfg.AllowedSigners == "" || l.log.world.Known == nil {
 		return ""

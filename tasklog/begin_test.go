@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestBeginAsTheDocumentationSays runs the commands of docs/howto/tasks.md as they stand there: they failed at their `git push`.
+// TestBeginAsTheDocumentationSays runs the commands of docs/howto/tasks.md as they stand there: they failed at their
+// `git push`.
 func TestBeginAsTheDocumentationSays(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "docs", "howto", "tasks.md"))
 	if err != nil {

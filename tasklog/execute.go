@@ -20,8 +20,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// execute runs the task; a person who says `retry` runs it again, nothing else does, and only where no earlier try of it went
-// well or lives.
+// execute runs the task; a person who says `retry` runs it again, nothing else does, and only where no earlier try of
+// it went well or lives.
 func (r *Repo) execute(ctx context.Context, c *clipboard.Clipboard, s spec) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout(), errTooLong)
 	defer cancel()
@@ -345,8 +345,8 @@ func jobOf(token string, stage, try int) string {
 	return fmt.Sprintf("%s-%d-task-%d", token, stage+1, try)
 }
 
-// onHostBefore looks at what ran on a host before the task was edited: where the same text went well it is done; what still
-// runs is followed, or waited for when it is another text.
+// onHostBefore looks at what ran on a host before the task was edited: where the same text went well it is done; what
+// still runs is followed, or waited for when it is another text.
 func (r *Repo) onHostBefore(ctx context.Context, c *remote.Client, h fleet.Host, s spec, j *remote.Job) (done bool, err error) {
 	e := r.log.world.Engine
 	for _, run := range s.Earlier {

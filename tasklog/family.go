@@ -15,9 +15,9 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// The processes of a job. The lock tells of most: but sudo closes it, and takes the environment away. What sudo started is in
-// the session of the wrapper still; what left that has the mark in its environment; and the root's part of a task with `sudo`
-// takes the lock again.
+// The processes of a job. The lock tells of most: but sudo closes it, and takes the environment away. What sudo started
+// is in the session of the wrapper still; what left that has the mark in its environment; and the root's part of a task
+// with `sudo` takes the lock again.
 
 // mark is in the environment of a job: it names the folder, which no other job has.
 func (j *job) mark() string { return "JARVIS_JOB=" + j.dir }

@@ -18,8 +18,8 @@ type git struct {
 	dir string
 }
 
-// at gives git in a directory. A signature is one of allowed_signers, or none: OpenPGP and X.509 would be asked of whatever keys
-// the server's user happens to know.
+// at gives git in a directory. A signature is one of allowed_signers, or none: OpenPGP and X.509 would be asked of
+// whatever keys the server's user happens to know.
 func (g *git) at(dir string) gitcmd.Repo {
 	ssh := "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + remote.Quote(g.cfg.KnownHosts)
 	if g.cfg.Key != "" {
@@ -134,8 +134,8 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 	if _, err := os.Lstat(filepath.Join(dir, ".gitmodules")); err != nil {
 		return nil // there are none
 	}
-	// Where a submodule is may be told relative to the repository. One that is a path leads elsewhere on this machine only where
-	// the repository is one itself.
+	// Where a submodule is may be told relative to the repository. One that is a path leads elsewhere on this machine
+	// only where the repository is one itself.
 	args := []string{"submodule", "--quiet", "update", "--init", "--recursive", "--force"}
 	if !strings.Contains(g.cfg.Repo, ":") {
 		args = append([]string{"-c", "protocol.file.allow=always"}, args...)
@@ -217,8 +217,9 @@ const (
 	trailerOutcome = "Jarvis-Outcome"
 )
 
-// moveDone puts a commit on the done branch, and takes the claims of its tasks away, in one push. merge is the commit of
-// the wanted branch that is now done as a whole; "" while tasks of it are left. ErrMoved when somebody else moved it.
+// moveDone puts a commit on the done branch, and takes the claims of its tasks away, in one push. merge is the commit
+// of the wanted branch that is now done as a whole; "" while tasks of it are left. ErrMoved when somebody else moved
+// it.
 func (g *git) moveDone(ctx context.Context, done, merge, message string, claims []string) error {
 	tree, args := done+"^{tree}", []string{"commit-tree", "-p", done}
 	if merge != "" {
@@ -253,8 +254,8 @@ func (g *git) moveDone(ctx context.Context, done, merge, message string, claims 
 	return g.fetch(ctx)
 }
 
-// push pushes. When the server is there and refuses it twice that is a *Trouble with what it says; errMoved when moved, which is
-// asked after a fetch, says so.
+// push pushes. When the server is there and refuses it twice that is a *Trouble with what it says; errMoved when moved,
+// which is asked after a fetch, says so.
 func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error), push ...string) error {
 	for again := false; ; again = true {
 		_, err := g.run(ctx, push...)
@@ -276,7 +277,8 @@ func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error
 	}
 }
 
-// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words behind the ref.
+// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words behind the
+// ref.
 func refusal(text string) string {
 	said, refs, _ := strings.Cut(" "+text, " To ")
 	if said = strings.TrimSpace(said); said != "" {

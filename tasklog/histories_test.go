@@ -427,8 +427,8 @@ func (h *history) check() {
 	}
 }
 
-// TestEveryTaskRunsOnce: whatever people do to a repository and whenever the reader dies, each task of each environment runs
-// exactly once, or somebody is told. JARVIS_TASK_HISTORIES=100 JARVIS_TASK_ACTS=40 is the
+// TestEveryTaskRunsOnce: whatever people do to a repository and whenever the reader dies, each task of each environment
+// runs exactly once, or somebody is told. JARVIS_TASK_HISTORIES=100 JARVIS_TASK_ACTS=40 is the
 // long form; JARVIS_TASK_SEED=N gives the same acts again.
 func TestEveryTaskRunsOnce(t *testing.T) {
 	number := func(name string, usual uint64) uint64 {

@@ -61,9 +61,9 @@ func (l *Repo) lists(ctx context.Context, commits []string) ([]listed, error) {
 // maxParsed is how many task lists are remembered.
 const maxParsed = 2000
 
-// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken for
-// an empty one, all would run again when it is mended. What an earlier version read of those that are refused now comes behind it;
-// several says that there is some.
+// lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken
+// for an empty one, all would run again when it is mended. What an earlier version read of those that are refused now
+// comes behind it; several says that there is some.
 func (l *Repo) lastList(ctx context.Context, commit string) (list []entry, several bool, err error) {
 	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// job is a shell script on this machine that is started at most once, and outlives us. Its folder is ours, also when the
-// script runs as somebody else: he can put nothing there that we would read, write or kill by. It holds:
+// job is a shell script on this machine that is started at most once, and outlives us. Its folder is ours, also when
+// the script runs as somebody else: he can put nothing there that we would read, write or kill by. It holds:
 //
 //	env      the task's environment, as a script that sets it
 //	cmd      the script, until the wrapper takes it: that rename decides that it is started
@@ -47,9 +47,9 @@ var errNotEnded = errors.New("it could not be ended")
 // errUnknown: it was started, nothing of it runs any more, and it left no exit code.
 var errUnknown = errors.New("started, but left no exit code: it may have half happened")
 
-// wrapper runs as we do, in an environment of ours; the words that it is given behind mv run the script, perhaps as somebody
-// else. The script and what it starts have the lock open: as long as anything of it lives, the job is not over unless there
-// is an exit code.
+// wrapper runs as we do, in an environment of ours; the words that it is given behind mv run the script, perhaps as
+// somebody else. The script and what it starts have the lock open: as long as anything of it lives, the job is not over
+// unless there is an exit code.
 const wrapper = `d=$1 c=$2 mv=$3 u=$(umask); shift 3; umask 077
 cd "$d" || exit
 read -r s < /proc/$$/stat && printf '%s\n' "$s" > since
@@ -58,8 +58,8 @@ echo $$ > pid.new && "$mv" pid.new pid
 ( umask "$u"; cd "$c" && exec "$@" )
 echo $? > "$d/exit.new" && "$mv" "$d/exit.new" "$d/exit"`
 
-// inner is run as the task's user: it sets the task's environment, and becomes the script. What a task sets (PATH, LD_PRELOAD,
-// BASH_ENV, IFS) concerns only what runs as that user.
+// inner is run as the task's user: it sets the task's environment, and becomes the script. What a task sets (PATH,
+// LD_PRELOAD, BASH_ENV, IFS) concerns only what runs as that user.
 const inner = `. "$1/env"; exec "$2" "$1/running"`
 
 // wrapperPath is where the wrapper finds programs, whatever the task sets.

@@ -143,8 +143,8 @@ func TestALocalJobOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestALocalJobOfAnotherUserLeadsUsNowhere is the attack: the task puts links and a pid of its own choice where root reads,
-// writes and kills.
+// TestALocalJobOfAnotherUserLeadsUsNowhere is the attack: the task puts links and a pid of its own choice where root
+// reads, writes and kills.
 func TestALocalJobOfAnotherUserLeadsUsNowhere(t *testing.T) {
 	j := newJob(t, `echo $$ > me; cd "$JOB"
 rm -f log; ln -s "$SECRET" log

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Of several nodes one follows a repository and starts its tasks. A push that any of them hears of reaches it, and a task that
-// runs on a node's own machine stays with that node.
+// Of several nodes one follows a repository and starts its tasks. A push that any of them hears of reaches it, and a
+// task that runs on a node's own machine stays with that node.
 
 const chanPoke = "jarvis_tasks" // the payload is the name of a repository
 
@@ -58,8 +58,8 @@ func (l *Log) listen(ctx context.Context) {
 // nodeKey is where a run notes on which node its task began: only that machine knows how it stands.
 const nodeKey = "task_node"
 
-// stays makes sure that a task which runs on a node's machine is seen to by that node. While the other lives, it takes the run up
-// in its turn; when it does not, a person has to look.
+// stays makes sure that a task which runs on a node's machine is seen to by that node. While the other lives, it takes
+// the run up in its turn; when it does not, a person has to look.
 func (r *Repo) stays(ctx context.Context, c *clipboard.Clipboard) error {
 	db := r.log.world.DB
 	me := db.Node().Name

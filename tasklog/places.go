@@ -19,8 +19,8 @@ type place struct {
 	Exit *int `yaml:"exit,omitempty"` // nil: it began, or may have, and no outcome is known
 }
 
-// places says where a task ran, by the name of the host. It is kept in the run's clipboard, so that a cancelled or edited task
-// says what it did.
+// places says where a task ran, by the name of the host. It is kept in the run's clipboard, so that a cancelled or
+// edited task says what it did.
 type places map[string]place
 
 const placesKey = "task_on"
@@ -151,7 +151,8 @@ func (r *Repo) newestBegun(ctx context.Context) (string, error) {
 	return t.ID(), nil
 }
 
-// decided reports whether a person said that an edited task shall run; then it has a row, or some server has claimed it.
+// decided reports whether a person said that an edited task shall run; then it has a row, or some server has claimed
+// it.
 func (r *Repo) decided(ctx context.Context, t *Pending) (bool, error) {
 	var n int
 	err := r.log.world.DB.QueryRow(ctx, "SELECT COUNT(*) FROM tasks WHERE repo = ? AND env = ? AND commit_id = ? AND position = ?", r.cfg.Name, r.cfg.Env, t.Commit, t.Position).Scan(&n)

@@ -64,8 +64,9 @@ type walked struct {
 	was *walked
 }
 
-// plan reads what was fetched. The error is a *Trouble when the repository is not in order; then the plan, if there is one,
-// goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs now.
+// plan reads what was fetched. The error is a *Trouble when the repository is not in order; then the plan, if there is
+// one, goes as far as it is: what has run can be marked, and nothing may start. running is the id of the task that runs
+// now.
 func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	g := l.git
 	p := &plan{tasks: map[string][]string{}, finished: map[string]bool{}, unread: map[string]bool{}, open: map[string]string{}, inherited: map[string]string{}}
@@ -209,9 +210,9 @@ func pendingOf(id string) *Pending {
 	return &Pending{Commit: commit, Position: n}
 }
 
-// marks reads which tasks the done branch names: of a commit with several, those that are done stand behind the last merge. An id
-// is without its environment, so the mark says which one it is of. Earlier versions did not write that: on a branch of our own it
-// was us; what such a branch began with was written by whoever had the other one.
+// marks reads which tasks the done branch names: of a commit with several, those that are done stand behind the last
+// merge. An id is without its environment, so the mark says which one it is of. Earlier versions did not write that: on
+// a branch of our own it was us; what such a branch began with was written by whoever had the other one.
 func (l *Repo) marks(ctx context.Context, p *plan) error {
 	g := l.git
 	format := fmt.Sprintf("--format=%%H%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%(trailers:key=%s,valueonly,separator=%%x2c)%%x1f%%P%%x1f%%s", trailerTask, trailerEnv)
@@ -256,8 +257,8 @@ func (l *Repo) marks(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// inherit takes the marks of earlier versions that fit our tasks by their names as well: all environments shared one branch once,
-// and a task must not run twice.
+// inherit takes the marks of earlier versions that fit our tasks by their names as well: all environments shared one
+// branch once, and a task must not run twice.
 func (p *plan) inherit(commit string, entries []entry) {
 	for i, e := range entries {
 		id := (&Pending{Commit: commit, Position: i + 1}).ID()
@@ -363,7 +364,8 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 	return out, nil
 }
 
-// putBack gives what a task was before its edit, where it has its old text again and the edited one has not begun; nil otherwise.
+// putBack gives what a task was before its edit, where it has its old text again and the edited one has not begun; nil
+// otherwise.
 func (l *Repo) putBack(ctx context.Context, w *walked, now Task) (*walked, error) {
 	if w == nil || w.was == nil || w.was.p.Task.key() != now.key() {
 		return nil, nil

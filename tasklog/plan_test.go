@@ -436,8 +436,8 @@ func TestSignedCommits(t *testing.T) {
 	}
 }
 
-// TestAnOpenPGPSignature is the attack: mallory's key is in the keyring of the server's user for some other reason, and not
-// among the allowed signers.
+// TestAnOpenPGPSignature is the attack: mallory's key is in the keyring of the server's user for some other reason, and
+// not among the allowed signers.
 func TestAnOpenPGPSignature(t *testing.T) {
 	w := newWorld(t)
 	dir, err := os.MkdirTemp("", "gpg") // a socket's path is short
@@ -513,8 +513,8 @@ func TestEnvironmentsOfOneRepository(t *testing.T) {
 	}
 }
 
-// TestMarksOfAnotherEnvironment: an id is a commit and a position, so that one commit for two environments has two tasks of one id.
-// The branch of prod begins at that of default, with its marks, and prod lost its own first task.
+// TestMarksOfAnotherEnvironment: an id is a commit and a position, so that one commit for two environments has two
+// tasks of one id. The branch of prod begins at that of default, with its marks, and prod lost its own first task.
 func TestMarksOfAnotherEnvironment(t *testing.T) {
 	prod := func(c *Config) { c.Env, c.Name = "prod", "infra-prod" }
 	begin := func(t *testing.T, names ...string) (w *world, def *Repo, id string) {
@@ -558,8 +558,8 @@ func TestMarksOfAnotherEnvironment(t *testing.T) {
 	}
 }
 
-// TestAnEditOfWhatHasRun: a task ran on web81 and waits for web99; a commit edits its hosts, somebody cancels, and the edited one
-// began on web81 again with nobody deciding.
+// TestAnEditOfWhatHasRun: a task ran on web81 and waits for web99; a commit edits its hosts, somebody cancels, and the
+// edited one began on web81 again with nobody deciding.
 func TestAnEditOfWhatHasRun(t *testing.T) {
 	one := func(hosts, shell string) string {
 		return "- task: {name: a, hosts: " + hosts + ", shell: " + shell + "}\n"
@@ -683,8 +683,8 @@ func TestTheSameTroubleIsSaidOnce(t *testing.T) {
 	}
 }
 
-// TestARewrittenHistory: somebody amends a commit of which a task has run, or runs. It has another name then, and what ran is
-// the same task all the same.
+// TestARewrittenHistory: somebody amends a commit of which a task has run, or runs. It has another name then, and what
+// ran is the same task all the same.
 func TestARewrittenHistory(t *testing.T) {
 	const amend = "git commit -q --amend -m other; git push -qf origin HEAD:master"
 	first := func(r *Repo) Pending {
@@ -778,8 +778,8 @@ func TestARewrittenHistory(t *testing.T) {
 	}
 }
 
-// TestManyCommitsBehind: a look costs as many processes with four hundred commits behind a stuck task as with four, and a list
-// that was read is not read again.
+// TestManyCommitsBehind: a look costs as many processes with four hundred commits behind a stuck task as with four, and
+// a list that was read is not read again.
 func TestManyCommitsBehind(t *testing.T) {
 	w := newWorld(t)
 	real, err := exec.LookPath("git")

@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestAFailedTaskIsEditedAndPutBack: the run that said so was ready, the failed one was never run again, nothing said what holds the
-// repository, and `task retry` was refused: another run had come after it.
+// TestAFailedTaskIsEditedAndPutBack: the run that said so was ready, the failed one was never run again, nothing said
+// what holds the repository, and `task retry` was refused: another run had come after it.
 func TestAFailedTaskIsEditedAndPutBack(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()

@@ -8,7 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or the like.
+// rewritten gives the tasks that have run, or run, and whose commits are not there any more: somebody amended them, or
+// the like.
 func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []walked, err error) {
 	last, err := l.past.newestBegun(ctx)
 	if err != nil {
@@ -52,8 +53,8 @@ func (l *Repo) rewritten(ctx context.Context, p *plan, running string) (out []wa
 	return out, nil
 }
 
-// find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not go. Of
-// one whose text this copy never had, the name counts.
+// find takes those of the tasks whose commits are gone that a list has again. One that runs is taken anyway: it may not
+// go. Of one whose text this copy never had, the name counts.
 func find(lost, list []walked, entries []entry, commit, running string) (found, rest []walked) {
 	more := map[string]int{} // how many of a name are new
 	for _, e := range entries {

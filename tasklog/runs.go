@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// newest gives the run that says where the repository stands: the last one, or a task's that goes on although one came after it that
-// only looked.
+// newest gives the run that says where the repository stands: the last one, or a task's that goes on although one came
+// after it that only looked.
 func (r *Repo) newest(ctx context.Context) (pipeline.Run, error) {
 	run, err := r.log.world.Engine.Newest(ctx, r.fqdn())
 	if err != nil || !IsCheck(run) || run.State.Live() {

@@ -108,7 +108,8 @@ func hideSecret(repo string) string {
 	return repo
 }
 
-// Show gives the tasks, waiting or started here, that an ID means: the beginning of one, or that of its commit and its position.
+// Show gives the tasks, waiting or started here, that an ID means: the beginning of one, or that of its commit and its
+// position.
 func (r *Repo) Show(ctx context.Context, id string) ([]Pending, error) {
 	var out []Pending
 	seen := map[string]bool{}
@@ -144,7 +145,8 @@ func (r *Repo) Show(ctx context.Context, id string) ([]Pending, error) {
 	return out, nil
 }
 
-// means reports whether what somebody typed is an ID, its beginning, or the beginning of its commit, a dash and its position.
+// means reports whether what somebody typed is an ID, its beginning, or the beginning of its commit, a dash and its
+// position.
 func means(typed, id string) bool {
 	commit, position, exact := strings.Cut(typed, "-")
 	has, at, _ := strings.Cut(id, "-")
@@ -167,8 +169,8 @@ func (e *OtherError) Error() string {
 	return fmt.Sprintf("the task that stopped is %s by now (%s), and not %s; nothing was done", e.Name, e.Is, e.Meant)
 }
 
-// isMeant is an error when the task that a person decides about is not the one that was meant; "" means any. One that was edited
-// after it ran has two IDs: what it is now, and what ran.
+// isMeant is an error when the task that a person decides about is not the one that was meant; "" means any. One that
+// was edited after it ran has two IDs: what it is now, and what ran.
 func (r *Repo) isMeant(ctx context.Context, meant string, run pipeline.Run, held *Pending) error {
 	if meant == "" || held != nil && means(meant, held.ID()) {
 		return nil
@@ -183,7 +185,8 @@ func (r *Repo) isMeant(ctx context.Context, meant string, run pipeline.Run, held
 	return &OtherError{Meant: meant, Is: s.ID, Name: s.Task.Name}
 }
 
-// Retry runs what failed, or whose outcome nobody knows, again. meant is the ID of the task, or its beginning; "" is any.
+// Retry runs what failed, or whose outcome nobody knows, again. meant is the ID of the task, or its beginning; "" is
+// any.
 func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error) {
 	held, err := r.held(ctx)
 	if err != nil {
@@ -221,8 +224,8 @@ func (r *Repo) held(ctx context.Context) (*Pending, error) {
 	return p.held, nil
 }
 
-// Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs. meant is
-// the ID of the task, or its beginning; "" is any.
+// Done says that the task which failed, or whose outcome nobody knows, is done: git hears of it, and the next one runs.
+// meant is the ID of the task, or its beginning; "" is any.
 func (r *Repo) Done(ctx context.Context, by, meant string) (pipeline.Run, error) {
 	e := r.log.world.Engine
 	held, err := r.held(ctx)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// strays finds what done has, the wanted branch has not, and is no mark or merge of done's own: then what ran may be wanted under
-// another name now.
+// strays finds what done has, the wanted branch has not, and is no mark or merge of done's own: then what ran may be
+// wanted under another name now.
 func (l *Repo) strays(ctx context.Context, p *plan) error {
 	lines, err := l.git.lines(ctx, "log", "--format=%H%x1f%P%x1f%an%x1f%(trailers:key="+trailerTask+",valueonly,separator=%x2c)%x1f%s", p.wanted+".."+p.done)
 	if err != nil {
@@ -38,8 +38,9 @@ func (l *Repo) strays(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// merges reports whether a merge took the wanted branch into done, be it ours, a person's or Finglonger's. Another one is of
-// a wanted branch that was rewritten: a pull request's that somebody amended has its parents still, and brought tasks itself.
+// merges reports whether a merge took the wanted branch into done, be it ours, a person's or Finglonger's. Another one
+// is of a wanted branch that was rewritten: a pull request's that somebody amended has its parents still, and brought
+// tasks itself.
 func (l *Repo) merges(ctx context.Context, p *plan, parents []string, subject string, ahead map[string]bool) (bool, error) {
 	taken := parents[1:]
 	if ahead[parents[0]] || len(taken) == 1 && subject == passing(taken[0], l.cfg.Env) {

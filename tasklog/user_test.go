@@ -18,8 +18,8 @@ func reachable(t *testing.T, dir string) {
 	}
 }
 
-// TestTheEnvironmentOfATaskReachesNoRoot is the attack: a task that runs as nobody names a folder of its own in PATH, and a file
-// in BASH_ENV, ENV and LD_PRELOAD. The shell around it runs as root, and found its mv there.
+// TestTheEnvironmentOfATaskReachesNoRoot is the attack: a task that runs as nobody names a folder of its own in PATH,
+// and a file in BASH_ENV, ENV and LD_PRELOAD. The shell around it runs as root, and found its mv there.
 func TestTheEnvironmentOfATaskReachesNoRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("only root can run as another user; run the tests as root")
@@ -60,8 +60,8 @@ func TestTheEnvironmentOfATaskReachesNoRoot(t *testing.T) {
 	}
 }
 
-// TestSudoBesideUser: `user` in jarvis.yaml says as whom tasks run on this machine. A task with `sudo: true` ran as root there
-// without any sudo being asked.
+// TestSudoBesideUser: `user` in jarvis.yaml says as whom tasks run on this machine. A task with `sudo: true` ran as
+// root there without any sudo being asked.
 func TestSudoBesideUser(t *testing.T) {
 	w := newWorld(t)
 	r := w.repo(func(c *Config) { c.User = "nobody" })

@@ -19,7 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// alfHost is a host as clients of Alf know it: http/hosts.go and db/models.go of github.com/hslee17/alf. Its Id is its name.
+// alfHost is a host as clients of Alf know it: http/hosts.go and db/models.go of github.com/hslee17/alf. Its Id is its
+// name.
 type alfHost struct {
 	XMLName  xml.Name `json:"-" xml:"Host"`
 	Id       string   //nolint:revive,staticcheck // their name for it

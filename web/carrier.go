@@ -37,8 +37,8 @@ var ErrServerGone = errors.New("the server went away in the middle; each file is
 // answersBy bounds how long a server may take to begin its answer. One that gets the first line does so at once.
 const answersBy = 30 * time.Second
 
-// Files is work on hosts by the server's connections. It is a fleet.Carrier, and does what else sync needs. Its methods are
-// called one after the other; Close it. One goroutine reads the frames, and one at a time sends a step's stream.
+// Files is work on hosts by the server's connections. It is a fleet.Carrier, and does what else sync needs. Its methods
+// are called one after the other; Close it. One goroutine reads the frames, and one at a time sends a step's stream.
 type Files struct {
 	cancelled <-chan struct{} // by who asked
 	cause     func() error    // of that; nil: he has not
@@ -233,7 +233,8 @@ func (f *Files) say(st FilesStep, bytes []byte) error {
 	return nil
 }
 
-// do has the server take a step, and returns when it has ended on all hosts. missing is called for each that never told how.
+// do has the server take a step, and returns when it has ended on all hosts. missing is called for each that never told
+// how.
 func (f *Files) do(st FilesStep, stream io.Reader, wait bool, call *filesCall, missing func(host int, err error)) {
 	call.done = make(chan struct{})
 	err := f.say(st, nil)
@@ -394,8 +395,8 @@ func (f *Files) results(st FilesStep, o fleet.ExecOptions, out func(fleet.Line))
 	return results
 }
 
-// Close says that all is done, and waits until the server has let go of the locks. The error is a *NotBegunError, or that the server
-// went away.
+// Close says that all is done, and waits until the server has let go of the locks. The error is a *NotBegunError, or
+// that the server went away.
 func (f *Files) Close() error {
 	defer f.end()
 	if f.say(FilesStep{Bye: true}, nil) == nil {

@@ -98,8 +98,8 @@ func (c *Client) do(ctx context.Context, method, path, accept string, body []byt
 	}
 }
 
-// comeAgain gives how long to wait before a request is sent again; 0: it is not. A proxy may say 503 of what was done, so that
-// counts only for what may be sent twice.
+// comeAgain gives how long to wait before a request is sent again; 0: it is not. A proxy may say 503 of what was done,
+// so that counts only for what may be sent twice.
 func comeAgain(res *http.Response, twice bool) time.Duration {
 	if res.StatusCode != http.StatusTooManyRequests && (res.StatusCode != http.StatusServiceUnavailable || !twice) {
 		return 0
@@ -167,8 +167,8 @@ func (c *Client) Run(ctx context.Context, id int64) (RunView, error) {
 	return v, decode(res, &v)
 }
 
-// Follow calls f for each event after the given one until the run rests. When the connection breaks before, or is silent for
-// so long that it must be dead, the error says so, and the caller may follow again after the last id it saw.
+// Follow calls f for each event after the given one until the run rests. When the connection breaks before, or is
+// silent for so long that it must be dead, the error says so, and the caller may follow again after the last id it saw.
 func (c *Client) Follow(ctx context.Context, id, after int64, f func(pipeline.Event)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -13,14 +13,15 @@ import (
 
 // Connections over the address, in all and from one place. The socket has no door: only those of this machine
 // can open it whom its mode lets.
-// Those on which a request of somebody known is under way, as the stream of an open page, are not among them: each person has
-// a bound of his own.
+// Those on which a request of somebody known is under way, as the stream of an open page, are not among them: each
+// person has a bound of his own.
 const (
 	doorAll  = 256
 	doorEach = 128
 )
 
-// doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in for him.
+// doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in for
+// him.
 const doorGrace = 500 * time.Millisecond
 
 // door bounds the open connections before a byte of them is read, so before the handshake of TLS. When it is full, who

@@ -170,7 +170,8 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 	return ExecFrame{End: true}
 }
 
-// runOn runs the command on hosts that are reached and locked, and gives how many failed, with those that were not reached.
+// runOn runs the command on hosts that are reached and locked, and gives how many failed, with those that were not
+// reached.
 func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo *remote.Sudo, in io.Reader, emit func(ExecFrame)) (failed int) {
 	index := map[string]int{}
 	names := make([]string, len(f.Hosts))
@@ -196,8 +197,8 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 	return failed
 }
 
-// whileAsked reads from r until ctx ends. net/http waits for the body of a request, also of one that is given up, and whoever types
-// it may never end.
+// whileAsked reads from r until ctx ends. net/http waits for the body of a request, also of one that is given up, and
+// whoever types it may never end.
 func whileAsked(ctx context.Context, r io.Reader) io.Reader {
 	body, in := io.Pipe()
 	guard.Go(guard.Count, func() {

@@ -19,8 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// FilesRequest is the first line of the body of POST /v1/files. It says all that goes on record; the steps that follow it are
-// FilesStep, one a line, and can name no other place and no other command.
+// FilesRequest is the first line of the body of POST /v1/files. It says all that goes on record; the steps that follow
+// it are FilesStep, one a line, and can name no other place and no other command.
 type FilesRequest struct {
 	Command   string              `json:"command" enum:"upload,sync,fetch"`
 	Hosts     []ExecHost          `json:"hosts"`
@@ -121,7 +121,8 @@ type FilesEnded struct {
 	Stderr string `json:"stderr,omitempty"`
 }
 
-// filesHeader is in every answer of POST /v1/files, so that a client tells an older server from a host that is not on record.
+// filesHeader is in every answer of POST /v1/files, so that a client tells an older server from a host that is not on
+// record.
 const filesHeader = "Jarvis-Files"
 
 // files brings files to hosts and from them over the server's open connections.

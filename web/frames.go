@@ -21,8 +21,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// What exec and files have in common: who may, what goes on record, a first line that says what is wanted, and an answer of
-// frames that comes while the rest of the request is still read.
+// What exec and files have in common: who may, what goes on record, a first line that says what is wanted, and an
+// answer of frames that comes while the rest of the request is still read.
 
 // recorder puts on record what somebody asks for, when it begins, and what became of it.
 type recorder struct {
@@ -77,8 +77,8 @@ func (r *recorder) ended(ctx context.Context, e workEnd) {
 	}
 }
 
-// admit lets in who may run commands on hosts, and is not too fast; nil: he has got his answer. All that is known before
-// something is read is what it is called.
+// admit lets in who may run commands on hosts, and is not too fast; nil: he has got his answer. All that is known
+// before something is read is what it is called.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, what, needs string) *recorder {
 	c := callerOf(r.Context())
 	ctx := context.WithoutCancel(r.Context())
@@ -111,7 +111,8 @@ func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, rec *recorder,
 // hostsOf finds the hosts that somebody names.
 func (s *Server) hostsOf(ctx context.Context, c caller, list []ExecHost) ([]fleet.Host, error) {
 	if c.via != viaSocket {
-		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of his choice.
+		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of
+		// his choice.
 		for i := range list {
 			list[i].Addr, list[i].Keys = "", nil
 		}
@@ -130,7 +131,8 @@ func (s *Server) hostsOf(ctx context.Context, c caller, list []ExecHost) ([]flee
 	return hosts, err
 }
 
-// namesOf gives hosts as they go on record, and the addresses that the caller says: what they call such a host is no proof of anything.
+// namesOf gives hosts as they go on record, and the addresses that the caller says: what they call such a host is no
+// proof of anything.
 func namesOf(list []ExecHost) string {
 	var names, at []string
 	for _, h := range list {

@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/access"
 )
 
-// TestTheServersUserIsNotLimited: with `local: root` in people, root was limited on the socket, which docs/howto/people.md denies.
+// TestTheServersUserIsNotLimited: with `local: root` in people, root was limited on the socket, which
+// docs/howto/people.md denies.
 func TestTheServersUserIsNotLimited(t *testing.T) {
 	me, err := user.Current()
 	if err != nil {

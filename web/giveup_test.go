@@ -12,7 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// TestACommandThatIsGivenUp while its stdin is still open, at a server that never answers: whoever asked it is free at once.
+// TestACommandThatIsGivenUp while its stdin is still open, at a server that never answers: whoever asked it is free at
+// once.
 func TestACommandThatIsGivenUp(t *testing.T) {
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

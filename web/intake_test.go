@@ -113,8 +113,8 @@ func TestASlowSenderIsCut(t *testing.T) {
 	}
 }
 
-// The attack: a body that nobody wants, so slow that the answer, which is no, waits for it; and what is left of it looks
-// like a request.
+// The attack: a body that nobody wants, so slow that the answer, which is no, waits for it; and what is left of it
+// looks like a request.
 func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 	asked := make(chan string, 10)
 	_, addr := guarded(t, func(w http.ResponseWriter, r *http.Request) {

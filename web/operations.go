@@ -221,8 +221,8 @@ func (s *Server) callOf(ctx huma.Context, reg huma.Registry, schema *huma.Schema
 	return call, nil
 }
 
-// readBody reads and checks a JSON object. Of an operation that takes none it must be empty: what somebody wrote there would
-// have no effect.
+// readBody reads and checks a JSON object. Of an operation that takes none it must be empty: what somebody wrote there
+// would have no effect.
 func readBody(ctx huma.Context, reg huma.Registry, schema *huma.Schema) (map[string]any, error) {
 	bad := func(format string, args ...any) error {
 		return &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: fmt.Sprintf(format, args...), Hint: "/openapi.json says what belongs there"}

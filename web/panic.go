@@ -7,8 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// guarded answers a request on which a handler panicked. Where the answer has begun it is broken off, so that nobody takes
-// a part for the whole.
+// guarded answers a request on which a handler panicked. Where the answer has begun it is broken off, so that nobody
+// takes a part for the whole.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := &begunWriter{ResponseWriter: w}

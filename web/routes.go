@@ -75,8 +75,8 @@ func (s *Server) routes() http.Handler {
 	return s.guarded(s.HTTP.below(s.straight(s.site(s.found(mux.ServeMux)))))
 }
 
-// straight refuses a path with a segment that is empty or made of dots. The library would clean it, and send the client to
-// whatever operation the rest names: a script whose variable is empty must not undo, or read, something else.
+// straight refuses a path with a segment that is empty or made of dots. The library would clean it, and send the client
+// to whatever operation the rest names: a script whose variable is empty must not undo, or read, something else.
 func (s *Server) straight(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")

@@ -16,8 +16,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
-// Socket is how people of this machine reach the server. Whoever may open it is told apart by the kernel (SO_PEERCRED), and
-// may do what people[].local gives him; others may ask for help only.
+// Socket is how people of this machine reach the server. Whoever may open it is told apart by the kernel (SO_PEERCRED),
+// and may do what people[].local gives him; others may ask for help only.
 type Socket struct {
 	Path  string `yaml:"path" path:"relative" doc:"the socket, in a folder of its own; relative to this file" default:"DATA/run/jarvis.sock"`
 	Group string `yaml:"group" doc:"group of this machine whose members may open it; empty: the server's own group"`
@@ -84,8 +84,8 @@ func (s Socket) listen() (net.Listener, error) {
 	if err := os.Remove(s.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket: %w", err)
 	}
-	// For its owner alone from its first moment: the mode of an unbound socket is the one that its file gets (Linux). The umask would
-	// be everybody's: also of the program that a step starts at that moment.
+	// For its owner alone from its first moment: the mode of an unbound socket is the one that its file gets (Linux).
+	// The umask would be everybody's: also of the program that a step starts at that moment.
 	var mode error
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return errors.Join(c.Control(func(fd uintptr) { mode = unix.Fchmod(int(fd), 0o600) }), mode)

@@ -31,8 +31,8 @@ func operationsOf(doc *huma.OpenAPI) map[string]*huma.Operation {
 	return list
 }
 
-// strict refuses a request that says more than its operation is described to take, or says it in a form that we do not read: what
-// would be left out might be what counts, as in `POST /v1/deploy?dry_run=true`.
+// strict refuses a request that says more than its operation is described to take, or says it in a form that we do not
+// read: what would be left out might be what counts, as in `POST /v1/deploy?dry_run=true`.
 func (s *Server) strict(mux *http.ServeMux, ops map[string]*huma.Operation, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
@@ -142,7 +142,8 @@ func bodyTakes(reg huma.Registry, op *huma.Operation) []string {
 	return slices.Sorted(maps.Keys(s.Properties))
 }
 
-// readStrict reads a JSON object into a struct, and refuses members that it does not have. bad is what is said of what is no such object.
+// readStrict reads a JSON object into a struct, and refuses members that it does not have. bad is what is said of what
+// is no such object.
 func readStrict(b []byte, into any, bad *Problem) *Problem {
 	var has map[string]json.RawMessage
 	if contract.Unmarshal(b, into) != nil || json.Unmarshal(b, &has) != nil {

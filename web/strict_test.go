@@ -8,8 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/validation"
 )
 
-// What an operation does not take is refused, in the query and in the body, and the names that there are, are said: of every
-// operation that is described.
+// What an operation does not take is refused, in the query and in the body, and the names that there are, are said: of
+// every operation that is described.
 func TestNothingUnknownIsTaken(t *testing.T) {
 	doc := description()
 	reg := doc.Components.Schemas
@@ -49,7 +49,8 @@ func TestNothingUnknownIsTaken(t *testing.T) {
 	}
 }
 
-// The first line of a stream is held to what it may say, too: `"sdo":true` would run a command as another user than was meant.
+// The first line of a stream is held to what it may say, too: `"sdo":true` would run a command as another user than was
+// meant.
 func TestTheFirstLineIsStrict(t *testing.T) {
 	bad := &Problem{Detail: "not that"}
 	for _, c := range []struct {

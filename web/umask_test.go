@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestTheSocketChangesNothingForOthers: the umask belongs to the whole process. While it was changed to open the socket, git of a
-// task made folders that nobody could enter, and the tasks stood still for good.
+// TestTheSocketChangesNothingForOthers: the umask belongs to the whole process. While it was changed to open the
+// socket, git of a task made folders that nobody could enter, and the tasks stood still for good.
 func TestTheSocketChangesNothingForOthers(t *testing.T) {
 	dir := t.TempDir()
 	over := make(chan struct{})

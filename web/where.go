@@ -18,7 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// WhereRequest is the body of POST /v1/exec/hosts: what words mean to the record, for commands that connect from elsewhere.
+// WhereRequest is the body of POST /v1/exec/hosts: what words mean to the record, for commands that connect from
+// elsewhere.
 type WhereRequest struct {
 	Command string   `json:"command"` // what it is asked for, for the audit
 	Names   []string `json:"names"`   // names on record, and @CLUSTER
@@ -31,8 +32,8 @@ type Where struct {
 	Why   string     `json:"why,omitempty"`
 }
 
-// where tells addresses, logins and host keys of hosts on record to those who may run commands there. A name that two hosts
-// have is an error.
+// where tells addresses, logins and host keys of hosts on record to those who may run commands there. A name that two
+// hosts have is an error.
 func (s *Server) where(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	c := callerOf(ctx)

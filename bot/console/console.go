@@ -26,8 +26,8 @@ type Frontend struct {
 	User   string // who types; empty: the login name
 	Script []Line // typed before the person's own lines
 	Prompt bool   // show a prompt: In is a terminal
-	// Edit begins to read lines in a way of its own, with a prompt, when the script is over; Out then leaves that prompt in its
-	// place. Nil: lines come from In as they are.
+	// Edit begins to read lines in a way of its own, with a prompt, when the script is over; Out then leaves that
+	// prompt in its place. Nil: lines come from In as they are.
 	Edit func(prompt string) (read func() (string, error), err error)
 
 	mu sync.Mutex

@@ -33,8 +33,8 @@ const (
 	// not have the server end our link for our flood.
 	whoBurst = 4
 	whoEvery = 500 * time.Millisecond
-	// maxUnproven bounds the messages that wait, and maxNicks the nicks of one host that speak in private: who takes a new
-	// one for each line must not keep us from asking for others.
+	// maxUnproven bounds the messages that wait, and maxNicks the nicks of one host that speak in private: who takes a
+	// new one for each line must not keep us from asking for others.
 	maxUnproven = 200
 	maxNicks    = 5
 )
@@ -76,8 +76,9 @@ func (s *session) prove(m bot.Message, ident, host string) bool {
 	return true
 }
 
-// askNext asks for those who are not asked for yet, those who spoke in a channel first, the longest waiting first, as fast as the pace allows. One question
-// is for all that its sender has said by then; for what he says later another is asked.
+// askNext asks for those who are not asked for yet, those who spoke in a channel first, the longest waiting first, as
+// fast as the pace allows. One question is for all that its sender has said by then; for what he says later another is
+// asked.
 func (s *session) askNext(pace *rate.Limiter) {
 	for {
 		s.mu.Lock()

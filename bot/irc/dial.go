@@ -23,7 +23,8 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // unasked is a connection on which girc does not ask who somebody is. It asks at each JOIN, past the outbox, and cannot
-// be told not to: people who come and go would have the server slow us down, and at last end our link. We need no answer.
+// be told not to: people who come and go would have the server slow us down, and at last end our link. We need no
+// answer.
 type unasked struct{ net.Conn }
 
 // Write gets one line at a time: girc flushes after each.

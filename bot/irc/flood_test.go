@@ -65,8 +65,8 @@ func TestALongAnswerHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-// The attack: strangers join and part as fast as the server lets them. The library asked the server about each who came,
-// and what we had to say came ever later.
+// The attack: strangers join and part as fast as the server lets them. The library asked the server about each who
+// came, and what we had to say came ever later.
 func TestPeopleWhoComeAndGoHoldUpNobody(t *testing.T) {
 	s, err := real.StartSlowIRCd()
 	if err != nil {

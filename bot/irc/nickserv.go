@@ -71,8 +71,8 @@ func (s *session) identify(ctx context.Context) {
 	context.AfterFunc(ctx, guard.Func(guard.Count, func() { timer.Stop() }))
 }
 
-// identified looks whether an event ends the wait for the services: they log us in (900, or the mode +r, which they alone may
-// set), or the server does not know whom we mean.
+// identified looks whether an event ends the wait for the services: they log us in (900, or the mode +r, which they
+// alone may set), or the server does not know whom we mean.
 func (s *session) identified(ctx context.Context, e girc.Event) {
 	if s.f.cfg.NickServ.Password == "" || s.up() || !s.waits.Load() {
 		return

@@ -12,8 +12,8 @@ import (
 // maxAge is how old a line may be by the server's own clock, and still be meant for now.
 const maxAge = time.Minute
 
-// past knows what is old. It belongs to girc's reader. What nobody can tell to be of now counts as old: who meant it says
-// it again, and what was done cannot be taken back so easily.
+// past knows what is old. It belongs to girc's reader. What nobody can tell to be of now counts as old: who meant it
+// says it again, and what was done cannot be taken back so easily.
 type past struct {
 	began time.Time // when the server let us in, on our clock
 	// ahead is how far the server's clock is before ours: by ours alone, a server whose clock is slow would never be

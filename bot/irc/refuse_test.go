@@ -29,8 +29,8 @@ func accountServer(t *testing.T) (*real.AccountIRCd, func(nick string, channels 
 	}
 }
 
-// do sends a line and waits until the server has worked through it: ngIRCd takes a few lines a second of each client, and
-// works through what others say meanwhile.
+// do sends a line and waits until the server has worked through it: ngIRCd takes a few lines a second of each client,
+// and works through what others say meanwhile.
 func do(t *testing.T, c *real.IRCClient, format string, a ...any) {
 	t.Helper()
 	line := fmt.Sprintf(format, a...)

@@ -146,8 +146,8 @@ func next(t *testing.T, got <-chan bot.Message) bot.Message {
 	}
 }
 
-// TestARefusalBeforeTheNextLineCounts: a server that refuses the first piece of a line at once was not heard, because nobody
-// listened before the last piece was sent: the notice counted as said.
+// TestARefusalBeforeTheNextLineCounts: a server that refuses the first piece of a line at once was not heard, because
+// nobody listened before the last piece was sent: the notice counted as said.
 func TestARefusalBeforeTheNextLineCounts(t *testing.T) {
 	refused := false
 	s := newScript(t, "CHANTYPES=#", nil, func(s *script, command string, p []string) bool {
@@ -163,8 +163,8 @@ func TestARefusalBeforeTheNextLineCounts(t *testing.T) {
 	}
 }
 
-// TestALineIsDoubtedByItsNotice: a notice of which a broken link left open whether it arrived says so when it is said again.
-// Another notice of the same words is another one, and was never said before.
+// TestALineIsDoubtedByItsNotice: a notice of which a broken link left open whether it arrived says so when it is said
+// again. Another notice of the same words is another one, and was never said before.
 func TestALineIsDoubtedByItsNotice(t *testing.T) {
 	lost := false
 	s := newScript(t, "CHANTYPES=#", nil, func(s *script, command string, _ []string) bool {

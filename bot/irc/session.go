@@ -79,10 +79,10 @@ const (
 	rplEndOfNames  = "366"
 )
 
-// refusal gives the place for which a server took no line: it says "me PLACE … :why", or, as ngIRCd does for some, names
-// the place as the last word of why only. Errors are 400 to 599 (RFC 2812 §5.2): which of them a server gives for a line
-// that somebody does not want differs from one to the next, so none is left out. Of what others give besides, 716 and
-// 717 are callerid's, 936 is a filter's.
+// refusal gives the place for which a server took no line: it says "me PLACE … :why", or, as ngIRCd does for some,
+// names the place as the last word of why only. Errors are 400 to 599 (RFC 2812 §5.2): which of them a server gives for
+// a line that somebody does not want differs from one to the next, so none is left out. Of what others give besides,
+// 716 and 717 are callerid's, 936 is a filter's.
 func refusal(e girc.Event) (place string, ok bool) {
 	switch e.Command {
 	case "716", "717", "936":
@@ -316,8 +316,8 @@ type pending struct {
 	ch    chan error
 }
 
-// expect has refusals of a line to a place heard. It comes before the line is sent: a server that is near refuses one before
-// we have sent the next.
+// expect has refusals of a line to a place heard. It comes before the line is sent: a server that is near refuses one
+// before we have sent the next.
 func (s *session) expect(place string) *pending {
 	token := "jarvis-" + strconv.FormatInt(s.n.Add(1), 10)
 	p := &pending{s, token, girc.ToRFC1459(place), make(chan error, 1)}
@@ -328,8 +328,8 @@ func (s *session) expect(place string) *pending {
 	return p
 }
 
-// ask sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked through
-// all of that (RFC 1459 §4.6.2).
+// ask sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
+// through all of that (RFC 1459 §4.6.2).
 func (p *pending) ask() {
 	p.s.c.Send(&girc.Event{Command: girc.PING, Params: []string{p.token}})
 }

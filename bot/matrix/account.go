@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Account is by what a person is known on Matrix: his full user id (https://spec.matrix.org/v1.11/appendices/#user-identifiers).
+// Account is by what a person is known on Matrix: his full user id
+// (https://spec.matrix.org/v1.11/appendices/#user-identifiers).
 type Account string
 
 // userID is the form of one, those of the early days included: the localpart of printable ASCII but a colon, then the

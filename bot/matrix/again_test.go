@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// A direct room in which nothing happens is in no answer of /sync after a restart. What waits for it is said there all the same,
-// and no second room is made.
+// A direct room in which nothing happens is in no answer of /sync after a restart. What waits for it is said there all
+// the same, and no second room is made.
 func TestADirectRoomOutlivesARestart(t *testing.T) {
 	s := server(t, real.DendriteOptions{})
 	b, cfg := proxy(t, s)

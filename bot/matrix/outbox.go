@@ -282,7 +282,8 @@ func (s *slowed) pause(ctx context.Context) bool {
 	}
 }
 
-// maxUnwell is how often in a row a homeserver may answer that it cannot do it now; with the pauses that is eleven seconds.
+// maxUnwell is how often in a row a homeserver may answer that it cannot do it now; with the pauses that is eleven
+// seconds.
 const maxUnwell = 10
 
 // say sends one message on this connection.
@@ -375,7 +376,8 @@ func (s *session) recall(ctx context.Context, rid id.RoomID) {
 	}
 }
 
-// answered reports whether the server itself said no, in whatever way: what it cannot do for one place says nothing of the link.
+// answered reports whether the server itself said no, in whatever way: what it cannot do for one place says nothing of
+// the link.
 func answered(err error) bool {
 	var h mautrix.HTTPError
 	return errors.As(err, &h) && h.Response != nil

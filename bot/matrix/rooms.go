@@ -206,7 +206,8 @@ func replacement(e *event.Event) id.RoomID {
 	return id.RoomID(to)
 }
 
-// follow goes from a configured room that was upgraded to what its owner made of it. In the old one nobody speaks any more.
+// follow goes from a configured room that was upgraded to what its owner made of it. In the old one nobody speaks any
+// more.
 func (s *session) follow(r *room) {
 	s.mu.Lock()
 	to, from := r.next, r.id

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// said is what we read of the content of a m.room.message (https://spec.matrix.org/v1.11/client-server-api/#mroommessage).
+// said is what we read of the content of a m.room.message
+// (https://spec.matrix.org/v1.11/client-server-api/#mroommessage).
 type said struct {
 	text      string
 	corrected bool
@@ -70,8 +71,8 @@ func withoutQuote(text string) string {
 	return strings.TrimLeft(text, "\r\n")
 }
 
-// named has a text that begins with our full id or our display name, as mentions do, begin with our nick instead: the bot would take the
-// id's server for a word.
+// named has a text that begins with our full id or our display name, as mentions do, begin with our nick instead: the
+// bot would take the id's server for a word.
 func (f *Frontend) named(text string) string {
 	t := strings.TrimLeft(text, " \t")
 	for _, name := range []string{f.cfg.User, strings.TrimPrefix(f.cfg.User, "@")} {
@@ -88,7 +89,8 @@ func (f *Frontend) named(text string) string {
 	return text
 }
 
-// nick gives what somebody is called: short on our own server, in full elsewhere, so that nobody looks like one of ours.
+// nick gives what somebody is called: short on our own server, in full elsewhere, so that nobody looks like one of
+// ours.
 func (f *Frontend) nick(sender string) string {
 	local, server, _ := strings.Cut(strings.TrimPrefix(sender, "@"), ":")
 	if server == f.me.Homeserver() {

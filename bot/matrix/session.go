@@ -229,8 +229,9 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 	s.unseal(ctx)
 }
 
-// awaited reports whether something was said before we came in, and yet to us: in a direct room, by who invited us while we listened,
-// and could not see that we are slow. A second more, because the server's clock is known to a second or so.
+// awaited reports whether something was said before we came in, and yet to us: in a direct room, by who invited us
+// while we listened, and could not see that we are slow. A second more, because the server's clock is known to a second
+// or so.
 func (s *session) awaited(r *room, e *event.Event) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,7 +41,8 @@ func TestALostAnswerIsOneEvent(t *testing.T) {
 	if err := say(1); err == nil {
 		t.Fatal("the first answer was lost, and Deliver says nothing of it")
 	}
-	// Another notice of the same words is another event. A busy Dendrite may answer 500; the bot says it again, and so do we.
+	// Another notice of the same words is another event. A busy Dendrite may answer 500; the bot says it again, and so
+	// do we.
 	until(t, "it is said", func() bool { return say(2) == nil })
 	if err := deliver(t, f, ops, "and the next"); err != nil {
 		t.Fatal(err)
@@ -292,7 +293,8 @@ func TestInvitations(t *testing.T) {
 	hear(t, bob, me+": here")
 }
 
-// Somebody who wants a word in private is not kept waiting by an alias of the configuration that nobody can look up now.
+// Somebody who wants a word in private is not kept waiting by an alias of the configuration that nobody can look up
+// now.
 func TestADirectInvitationWaitsForNoAlias(t *testing.T) {
 	s := server(t, real.DendriteOptions{}, "mallory")
 	mallory := person(t, s, "mallory")

@@ -84,8 +84,8 @@ func explain(err error, where string) error {
 	return fmt.Errorf("%s: %s (%w)", c, why, err)
 }
 
-// unclear reports whether after an error nobody knows what Slack did: no answer came, or one of something in between, or one
-// after which a part may be done (https://docs.slack.dev/reference/methods/chat.postMessage#errors).
+// unclear reports whether after an error nobody knows what Slack did: no answer came, or one of something in between,
+// or one after which a part may be done (https://docs.slack.dev/reference/methods/chat.postMessage#errors).
 func unclear(err error) bool {
 	switch code(err) {
 	case "":

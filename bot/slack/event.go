@@ -45,8 +45,8 @@ type message struct {
 	Previous *message `json:"previous_message"`
 }
 
-// readEvent reads the payload of an events_api envelope. ok is false for what nobody said to anybody: what bots post, who
-// came and went, what was deleted, files.
+// readEvent reads the payload of an events_api envelope. ok is false for what nobody said to anybody: what bots post,
+// who came and went, what was deleted, files.
 func readEvent(payload []byte) (x spoken, ok bool) {
 	var p struct {
 		Type   string  `json:"type"`

@@ -2,8 +2,8 @@ package slack
 
 import "time"
 
-// Silent sets how long a socket may be silent, Age how old a message may be, Pause how long it is until refused tokens are
-// tried again, and Look how often it is asked where the bot is.
+// Silent sets how long a socket may be silent, Age how old a message may be, Pause how long it is until refused tokens
+// are tried again, and Look how often it is asked where the bot is.
 func (f *Frontend) Silent(d time.Duration) { f.ping = d }
 func (f *Frontend) Age(d time.Duration)    { f.age = d }
 func (f *Frontend) Pause(d time.Duration)  { f.pause = d }

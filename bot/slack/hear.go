@@ -116,8 +116,8 @@ const (
 	maxPeople  = 5000
 )
 
-// who gives what somebody is called, and his account: his user id, when all that the event names is our workspace, and Slack
-// knows him as one of it. "" is a stranger. When Slack does not tell, the event must have named our workspace.
+// who gives what somebody is called, and his account: his user id, when all that the event names is our workspace, and
+// Slack knows him as one of it. "" is a stranger. When Slack does not tell, the event must have named our workspace.
 func (p *people) who(ctx context.Context, s *session, x spoken) (nick, account string) {
 	foreign := slices.ContainsFunc(x.teams, func(t string) bool { return t != s.me.TeamID })
 	u, ok := p.known[x.user]
@@ -152,8 +152,8 @@ func ours(u *goslack.User, team string) bool {
 	return u.TeamID == team && !u.IsStranger && !u.IsBot && !u.Deleted
 }
 
-// catchUp gives the hearer what the rooms' histories, and those of known direct messages, have since then, oldest first. What was
-// heard is known, and what is too old is not obeyed.
+// catchUp gives the hearer what the rooms' histories, and those of known direct messages, have since then, oldest
+// first. What was heard is known, and what is too old is not obeyed.
 func (s *session) catchUp(ctx context.Context, since time.Time) {
 	f := s.f
 	f.mu.Lock()

@@ -11,7 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/lab"
 )
 
-// TestWhoSomebodyIs: the user id counts, of our workspace. What somebody calls himself does not, nor does an id of elsewhere.
+// TestWhoSomebodyIs: the user id counts, of our workspace. What somebody calls himself does not, nor does an id of
+// elsewhere.
 func TestWhoSomebodyIs(t *testing.T) {
 	x := start(t, fast(), nil)
 	for _, c := range []struct {
@@ -129,7 +130,8 @@ func TestAfterACut(t *testing.T) {
 	x.then()
 }
 
-// TestAfterALongCut: what was said meanwhile is past when it is too old to be meant for now, though we were there before.
+// TestAfterALongCut: what was said meanwhile is past when it is too old to be meant for now, though we were there
+// before.
 func TestAfterALongCut(t *testing.T) {
 	s := lab.StartSlack(fast())
 	t.Cleanup(s.Close)
@@ -183,7 +185,8 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatPeopleSay: edits are corrections; what bots post, who comes and goes, and what Slack does itself is nothing.
+// TestOnlyWhatPeopleSay: edits are corrections; what bots post, who comes and goes, and what Slack does itself is
+// nothing.
 func TestOnlyWhatPeopleSay(t *testing.T) {
 	x := start(t, fast(), nil)
 	for _, sub := range []string{"bot_message", "channel_join", "channel_leave", "message_deleted", "me_message", "channel_topic", "file_share", "message_replied", "assistant_app_thread"} {

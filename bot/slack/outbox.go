@@ -26,8 +26,8 @@ type item struct {
 	since   time.Time // not zero: it may have been posted, after that
 }
 
-// lanes are an outbox in which each channel has its own pace, and the channels whose time has come take turns. What is said
-// later waits until nothing else does. They are safe for concurrent use.
+// lanes are an outbox in which each channel has its own pace, and the channels whose time has come take turns. What is
+// said later waits until nothing else does. They are safe for concurrent use.
 type lanes struct {
 	rate Rate
 
@@ -44,7 +44,8 @@ type lane struct {
 	until time.Time // Slack said to wait
 }
 
-// maxLane bounds what waits for one channel, maxLater what is said later, and maxLanes how many are remembered that are empty.
+// maxLane bounds what waits for one channel, maxLater what is said later, and maxLanes how many are remembered that are
+// empty.
 const (
 	maxLane  = 1000
 	maxLater = 40
@@ -216,8 +217,9 @@ func (f *Frontend) SayLater(place string, lines []string) {
 	}
 }
 
-// Deliver says a notice, with its buttons under it, and waits until Slack gave its ts. The error wraps bot.ErrRefused when Slack is there, but does not
-// take lines for that place. A notice whose answer was lost is not said again when the history shows it.
+// Deliver says a notice, with its buttons under it, and waits until Slack gave its ts. The error wraps bot.ErrRefused
+// when Slack is there, but does not take lines for that place. A notice whose answer was lost is not said again when
+// the history shows it.
 func (f *Frontend) Deliver(ctx context.Context, n bot.Notice) error {
 	if _, err := f.link.Wait(ctx); err != nil {
 		return err

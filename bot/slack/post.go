@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// Each post carries this in its metadata, with a number of its own. By that we know ours again: Slack has no key that makes
-// a post idempotent, and its client_msg_id is not a bot's to give.
+// Each post carries this in its metadata, with a number of its own. By that we know ours again: Slack has no key that
+// makes a post idempotent, and its client_msg_id is not a bot's to give.
 const (
 	metadataType = "jarvis_line"
 	actionPrefix = "jarvis:"

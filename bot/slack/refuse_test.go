@@ -91,8 +91,8 @@ func TestTokensThatSlackDoesNotTake(t *testing.T) {
 	x.logged("slack refuses us.*retry=10m0s")
 }
 
-// TestATokenThatIsTakenBack is one that counts no longer while we are there: nothing is tried for ever, and what waits is said when
-// it counts again.
+// TestATokenThatIsTakenBack is one that counts no longer while we are there: nothing is tried for ever, and what waits
+// is said when it counts again.
 func TestATokenThatIsTakenBack(t *testing.T) {
 	s := lab.StartSlack(fast())
 	t.Cleanup(s.Close)

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 )
 
-// A room is named in the configuration as #ops or by its id; Slack knows ids only. A place is a room as configured or a user's
-// id, and for a thread a slash and its first ts behind that.
+// A room is named in the configuration as #ops or by its id; Slack knows ids only. A place is a room as configured or a
+// user's id, and for a thread a slash and its first ts behind that.
 
 // findRooms asks in which channels the bot is, and says of which rooms it is not.
 func (s *session) findRooms(ctx context.Context) error {
@@ -60,7 +60,8 @@ func (s *session) findRooms(ctx context.Context) error {
 	return nil
 }
 
-// Inside is bot.Insider, as of the last look. In an archived channel nobody can speak: it counts as one that the bot is not in.
+// Inside is bot.Insider, as of the last look. In an archived channel nobody can speak: it counts as one that the bot is
+// not in.
 func (f *Frontend) Inside(room string) bool {
 	up := f.Up()
 	f.mu.Lock()

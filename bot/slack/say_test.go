@@ -251,7 +251,8 @@ func TestStrangersWait(t *testing.T) {
 	}
 }
 
-// TestACheckTakesNoEvents: the settings by which it is tried open no socket, for a bot that is there would lose what comes to it.
+// TestACheckTakesNoEvents: the settings by which it is tried open no socket, for a bot that is there would lose what
+// comes to it.
 func TestACheckTakesNoEvents(t *testing.T) {
 	x := start(t, fast(), nil)
 	f, err := conf(x.Slack).Beside("jarvis").Open("jarvis", slog.New(slog.NewTextHandler(x.log, nil)))

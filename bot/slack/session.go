@@ -97,8 +97,8 @@ func (s *session) try(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// read takes what the library has from the socket. What has an envelope is acked at once, when there is room for it; what is not
-// acked comes again.
+// read takes what the library has from the socket. What has an envelope is acked at once, when there is room for it;
+// what is not acked comes again.
 func (s *session) read(ctx context.Context, client *socketmode.Client) error {
 	hello := time.NewTimer(2 * callTimeout)
 	defer hello.Stop()
@@ -201,7 +201,8 @@ func (s *session) care(ctx context.Context, since time.Time) {
 	}
 }
 
-// clock is Slack's, as the Date of its answers shows it (RFC 9110 §6.6.1, in whole seconds). Ours counts when it is that close.
+// clock is Slack's, as the Date of its answers shows it (RFC 9110 §6.6.1, in whole seconds). Ours counts when it is
+// that close.
 type clock struct {
 	base *http.Transport
 

@@ -6,8 +6,8 @@
 //	outbox  ◄── Say, Deliver    a lane for each channel; one goroutine posts, the lanes take turns
 //	care    looks again in which rooms the bot is, and reads what was said during a cut
 //
-// A token goes over verified TLS or to this machine, never elsewhere. A line counts as said when Slack gave its ts, or when
-// the history shows it after a lost answer. docs/design/slack.md says what is kept, and what is not.
+// A token goes over verified TLS or to this machine, never elsewhere. A line counts as said when Slack gave its ts, or
+// when the history shows it after a lost answer. docs/design/slack.md says what is kept, and what is not.
 package slack
 
 import (
@@ -42,7 +42,8 @@ type Config struct {
 	Rate     Rate             `yaml:"rate" doc:"how fast it may talk in one channel"`
 }
 
-// Rate bounds what the bot posts in one channel (https://docs.slack.dev/apis/web-api/rate-limits: one message a second, and short bursts).
+// Rate bounds what the bot posts in one channel (https://docs.slack.dev/apis/web-api/rate-limits: one message a second,
+// and short bursts).
 type Rate struct {
 	Burst    int           `yaml:"burst" doc:"messages that may go out at once" default:"3"`
 	Interval time.Duration `yaml:"interval" doc:"one more message after each such time" default:"1s"`
@@ -118,8 +119,8 @@ func (c Config) Open(name string, log *slog.Logger) (bot.Frontend, error) {
 	return f, nil
 }
 
-// Beside is bot.Settings: all but the socket. Slack shares events out among the sockets of an app, so what came to another
-// one would be lost to the bot that is there.
+// Beside is bot.Settings: all but the socket. Slack shares events out among the sockets of an app, so what came to
+// another one would be lost to the bot that is there.
 func (c Config) Beside(string) bot.Settings { return beside{c} }
 
 type beside struct{ Config }
@@ -238,8 +239,8 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	return nil
 }
 
-// connect is one connection after the other, as long as they last: Slack closes each after some hours. What it does not let us
-// do is said once, and tried again much later.
+// connect is one connection after the other, as long as they last: Slack closes each after some hours. What it does not
+// let us do is said once, and tried again much later.
 func (f *Frontend) connect(ctx context.Context) error {
 	for {
 		began := time.Now()

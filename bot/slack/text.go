@@ -8,8 +8,8 @@ import (
 )
 
 // Slack writes mentions and links in angle brackets, and &, < and > of a text as &amp;, &lt; and &gt;
-// (https://docs.slack.dev/messaging/formatting-message-text). Everything that comes in passes read, everything that goes
-// out passes escape.
+// (https://docs.slack.dev/messaging/formatting-message-text). Everything that comes in passes read, everything that
+// goes out passes escape.
 
 // maxPostBytes keeps a post under the 4,000 characters that Slack advises.
 const maxPostBytes = 3800
@@ -42,8 +42,8 @@ var (
 	escapes  = strings.NewReplacer("<", "&lt;", ">", "&gt;", "&", "&amp;")
 )
 
-// bracket reads what stands in angle brackets. A label is what its writer likes, so a mention has the id's name, and a link
-// its address; but where Slack made the link of a bare host name, that stands there again.
+// bracket reads what stands in angle brackets. A label is what its writer likes, so a mention has the id's name, and a
+// link its address; but where Slack made the link of a bare host name, that stands there again.
 func bracket(inner string, name func(string) string) string {
 	what, label, labelled := strings.Cut(inner, "|")
 	switch {
@@ -72,8 +72,8 @@ func bracket(inner string, name func(string) string) string {
 // escape makes a line that Slack shows as it is, with nobody called and nothing linked by brackets.
 func escape(line string) string { return escapes.Replace(plain.Line(line)) }
 
-// formatted reports whether Slack's own formatting does a text good: hints in backticks are shown as code, and there is nothing
-// else that it would take for a sign.
+// formatted reports whether Slack's own formatting does a text good: hints in backticks are shown as code, and there is
+// nothing else that it would take for a sign.
 func formatted(text string) bool {
 	if !strings.Contains(text, "`") {
 		return false

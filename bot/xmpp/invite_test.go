@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// Anybody can invite: the bot goes into the rooms of its configuration only, and what comes with an invitation is no command.
+// Anybody can invite: the bot goes into the rooms of its configuration only, and what comes with an invitation is no
+// command.
 func TestAnInvitationIsNotFollowed(t *testing.T) {
 	s := server(t)
 	h := &heard{}

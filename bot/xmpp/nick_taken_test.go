@@ -10,7 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestAnAnswerThroughARoomEndsWithItsLink: whoever has the nick in the room when there is a link again may be somebody else.
+// TestAnAnswerThroughARoomEndsWithItsLink: whoever has the nick in the room when there is a link again may be somebody
+// else.
 func TestAnAnswerThroughARoomEndsWithItsLink(t *testing.T) {
 	s := server(t)
 	cfg := config(s)

@@ -55,8 +55,8 @@ func (f *Frontend) SayLater(place string, lines []string) {
 	}
 }
 
-// linkFor gives the connection at which a nick of a room means whom it means now; 0 for an account and for a room, which stay what
-// they are.
+// linkFor gives the connection at which a nick of a room means whom it means now; 0 for an account and for a room,
+// which stay what they are.
 func (f *Frontend) linkFor(place string) int64 {
 	if _, nick := f.nickOf(place); nick == "" {
 		return 0
@@ -248,8 +248,8 @@ func (f *Frontend) drain() {
 	}
 }
 
-// unsure are notices that were sent, and of which nobody knows whether they arrived, by room and the notice's id: its words
-// another one may have too.
+// unsure are notices that were sent, and of which nobody knows whether they arrived, by room and the notice's id: its
+// words another one may have too.
 type unsure map[string]map[int64]*unsureLine
 
 type unsureLine struct {
@@ -291,7 +291,8 @@ func (f *Frontend) unsureSince(place string) (since time.Time) {
 	return since
 }
 
-// unsureSeen notes what a room's history has. A history without ids tells by the words, and a message of it is one notice.
+// unsureSeen notes what a room's history has. A history without ids tells by the words, and a message of it is one
+// notice.
 func (f *Frontend) unsureSeen(place, id, body string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

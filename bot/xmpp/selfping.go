@@ -10,8 +10,9 @@ import (
 	"mellium.im/xmpp/stanza"
 )
 
-// A room that is started again, or that a split between servers cut off, has forgotten us and tells nobody: we would hear nothing
-// more in it, for ever. So each is asked now and then whether we are in it, by a ping to ourselves through it (XEP-0410).
+// A room that is started again, or that a split between servers cut off, has forgotten us and tells nobody: we would
+// hear nothing more in it, for ever. So each is asked now and then whether we are in it, by a ping to ourselves through
+// it (XEP-0410).
 
 // askWhetherIn pings ourselves in each room whose turn it is.
 func (s *session) askWhetherIn() error {
@@ -41,8 +42,8 @@ func (s *session) askWhetherIn() error {
 }
 
 // outside reads a refusal that comes from ourselves in a room: of a ping, or of what we said. That we are not in it
-// ("not-acceptable", XEP-0045 §7.4), or not under that nick, has us join again; anything else is of who answered, or of the way
-// there, and says nothing (XEP-0410 §3.2).
+// ("not-acceptable", XEP-0045 §7.4), or not under that nick, has us join again; anything else is of who answered, or of
+// the way there, and says nothing (XEP-0410 §3.2).
 func (s *session) outside(from jid.JID, m *incoming) {
 	if m.Type != "error" || m.Error == nil || len(m.Error.Any) == 0 {
 		return

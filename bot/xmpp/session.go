@@ -52,7 +52,8 @@ func newSession(f *Frontend, x *goxmpp.Session, in func(bot.Message)) *session {
 }
 
 // send writes a stanza. The library lets a context that ends spoil the connection's deadline for all who write later,
-// so it gets one that does not end: a write that hangs is ended with the link, by pulse. A write that fails ends it, too.
+// so it gets one that does not end: a write that hangs is ended with the link, by pulse. A write that fails ends it,
+// too.
 func (s *session) send(r xml.TokenReader) error {
 	err := s.x.Send(context.Background(), r)
 	if err != nil {

@@ -257,7 +257,8 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 		}
 		return err
 	})
-	// With a priority, so that what is said to the account comes here, and not to a client that somebody left open on it.
+	// With a priority, so that what is said to the account comes here, and not to a client that somebody left open on
+	// it.
 	priority := xmlstream.Wrap(xmlstream.Token(xml.CharData("50")), xml.StartElement{Name: xml.Name{Local: "priority"}})
 	if err := s.send(stanza.Presence{Type: stanza.AvailablePresence}.Wrap(priority)); err != nil {
 		end(err)

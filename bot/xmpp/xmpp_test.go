@@ -351,8 +351,8 @@ func TestKickedAndRenamedItComesBack(t *testing.T) {
 	hear(t, owner, ops+`/jarvis: back`)
 }
 
-// A service of rooms that is started again has forgotten who was in them, and tells nobody. The bot finds out by itself, or by the
-// first line that it says there.
+// A service of rooms that is started again has forgotten who was in them, and tells nobody. The bot finds out by
+// itself, or by the first line that it says there.
 func TestARoomThatForgotItIsJoinedAgain(t *testing.T) {
 	s := server(t)
 	alice := person(t, s, "alice", ops)

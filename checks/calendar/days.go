@@ -216,8 +216,8 @@ func (d *days) inYear(day time.Time, year int) bool {
 // inMonth: the range that begins in a month.
 func (d *days) inMonth(day, first time.Time) bool { return d.ranges(day, first, first, 1) }
 
-// ranges reports whether a day is in the range from a day of one month to one of another, or to the one so many months later when
-// it wraps. A last day that its month does not have is the last it has.
+// ranges reports whether a day is in the range from a day of one month to one of another, or to the one so many months
+// later when it wraps. A last day that its month does not have is the last it has.
 func (d *days) ranges(day, first, second time.Time, later int) bool {
 	from, ok := d.from.in(d.kind, first.Year(), first.Month())
 	if !ok {

@@ -15,8 +15,8 @@ type Def struct {
 	Except []string `yaml:"except,omitempty" json:"except,omitempty" doc:"other periods that are taken away from it"`
 }
 
-// Compile makes the periods of definitions, by their names. What is wrong with one is under its index, and so is what it lacks
-// because of that; the others are made all the same.
+// Compile makes the periods of definitions, by their names. What is wrong with one is under its index, and so is what
+// it lacks because of that; the others are made all the same.
 func Compile(defs []Def, now time.Time) (map[string]*Period, map[int]error) {
 	c := compiler{defs: map[string]int{}, all: defs, now: now, made: map[string]*Period{}, wrong: map[int]error{}, open: map[string]bool{}}
 	for i, d := range defs {

@@ -68,7 +68,8 @@ func (p *Period) Next(t time.Time) time.Time {
 	return k.next
 }
 
-// Begin gives t when it is the period then, and the moment at which it next begins when not; zero: it does not come again.
+// Begin gives t when it is the period then, and the moment at which it next begins when not; zero: it does not come
+// again.
 func (p *Period) Begin(t time.Time) time.Time {
 	if p.Within(t) {
 		return t

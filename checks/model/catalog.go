@@ -54,7 +54,8 @@ type Catalog struct {
 	contacts map[string]Contact
 	silos    map[string]string // of hosts on record
 	Pins     map[string]string // the node that must check a host, by the host that runs
-	// Unclear says of hosts that host_tasks name several nodes for them, and of checks that a variable of theirs is set by nobody.
+	// Unclear says of hosts that host_tasks name several nodes for them, and of checks that a variable of theirs is set
+	// by nobody.
 	Unclear []string
 	// Idle says of host_tasks that they stand for no host at all.
 	Idle    []string
@@ -198,7 +199,8 @@ func (c *Catalog) planActions(a *Rule, declared []Key) {
 	}
 }
 
-// expandHosts gives the hosts that words stand for, each once: names, patterns over what is known, @groups; ! takes away.
+// expandHosts gives the hosts that words stand for, each once: names, patterns over what is known, @groups; ! takes
+// away.
 func expandHosts(words, known []string, groups map[string][]string) []string {
 	var out []string
 	seen := map[string]bool{}

@@ -52,8 +52,8 @@ type Keep struct {
 	States  time.Duration `yaml:"states" doc:"when each check was OK and when not, and the downtimes, for reports" default:"17520h"`
 }
 
-// Defs is what is to be checked, where, when, and what follows from it: in jarvis.yaml under checks, in files of checks.dir,
-// or by the API and the command line.
+// Defs is what is to be checked, where, when, and what follows from it: in jarvis.yaml under checks, in files of
+// checks.dir, or by the API and the command line.
 type Defs struct {
 	Hosts     []Host              `yaml:"hosts" json:"hosts" doc:"hosts that are not on record, or belong to groups"`
 	Tasks     []Task              `yaml:"tasks" json:"tasks" doc:"what is run"`

@@ -39,7 +39,8 @@ func (c *Contact) check() error {
 	return nil
 }
 
-// program says why the program of one cannot be run now. That is trouble of this contact alone: its letters wait for it.
+// program says why the program of one cannot be run now. That is trouble of this contact alone: its letters wait for
+// it.
 func (c *Contact) program() error {
 	if len(c.Command) == 0 || c.check() != nil {
 		return nil
@@ -77,7 +78,8 @@ func (c *Config) eachContact(check func(*Contact) error) error {
 	return wrong.Err()
 }
 
-// Untold reports whether files declare checks, and nothing that tells anybody outside of chat, or does anything about them.
+// Untold reports whether files declare checks, and nothing that tells anybody outside of chat, or does anything about
+// them.
 func (c *Config) Untold() bool {
 	all, _ := c.loadEach(func(string) bool { return false })
 	acts := func(a Action) bool {
@@ -97,7 +99,8 @@ func (c *Catalog) Contact(name string) (Contact, bool) {
 	return x, ok
 }
 
-// ContactsOf gives who an action tells, of those alone that are named (nil: all); the zero Contact is the first channel.
+// ContactsOf gives who an action tells, of those alone that are named (nil: all); the zero Contact is the first
+// channel.
 func (c *Catalog) ContactsOf(name string, only []string) []Contact {
 	if name == "" {
 		return []Contact{{}}

@@ -7,16 +7,17 @@ import (
 	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
-// crontab finds the times of cron fields. It walks over the clock on the wall, which knows neither zones nor jumps, and over
-// the stretches of the zone between two jumps. A library that walks over instants and looks what the wall says went wrong
-// where a jump is at midnight: it skipped the day.
+// crontab finds the times of cron fields. It walks over the clock on the wall, which knows neither zones nor jumps, and
+// over the stretches of the zone between two jumps. A library that walks over instants and looks what the wall says
+// went wrong where a jump is at midnight: it skipped the day.
 type crontab struct {
 	zone                                      *time.Location
 	second, minute, hour, day, month, weekday uint64 // a bit for each value
-	// either: a day of the month or a weekday is enough. As crontab(5) has it, both must fit when one of them begins with *.
+	// either: a day of the month or a weekday is enough. As crontab(5) has it, both must fit when one of them begins
+	// with *.
 	either bool
-	// once: where the clock goes back, a time of the day that has been does not come again; where it goes forward, what is
-	// missing comes as much later as the clock jumps. Else it is due whenever the wall says so.
+	// once: where the clock goes back, a time of the day that has been does not come again; where it goes forward, what
+	// is missing comes as much later as the clock jumps. Else it is due whenever the wall says so.
 	once bool
 }
 

@@ -72,8 +72,8 @@ func (d Definition) Is(o Definition) bool { return d.Kind == o.Kind && d.Name ==
 // ErrInvalid is of what people ask for: the words are not right.
 var ErrInvalid = errors.New("it is not right")
 
-// Usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is given back
-// with what is wrong with it. Files win.
+// Usable adds to what files declare, which is right, what of the API's definitions is right beside it. The rest is
+// given back with what is wrong with it. Files win.
 func Usable(files *Defs, made []Definition, plugins string) (all *Defs, left []Definition) {
 	type parsed struct {
 		Definition

@@ -9,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// A name that stands for nothing is no mistake: a file may name a task that the API makes, and a host may come on record later. But it
-// may be a slip as well, so it is told.
+// A name that stands for nothing is no mistake: a file may name a task that the API makes, and a host may come on
+// record later. But it may be a slip as well, so it is told.
 
 // Doubt is such a name, and where it stands.
 type Doubt struct {
@@ -155,7 +155,8 @@ func (x *doubter) hostTask(at Place, ht *HostTask) {
 	}
 }
 
-// hosts looks at a word that stands for hosts. own: it is a host_task's, in which a plain name is one, and a pattern waits for hosts.
+// hosts looks at a word that stands for hosts. own: it is a host_task's, in which a plain name is one, and a pattern
+// waits for hosts.
 func (x *doubter) hosts(at Place, below, who, word string, own bool) {
 	word, away := strings.CutPrefix(word, "!")
 	if g, ok := strings.CutPrefix(word, "@"); ok {
@@ -208,8 +209,8 @@ func (x *doubter) host(at Place, below, who, name string) {
 	x.tell(at, below, who, "no host here is called %s%s%s", name, plain.Meant(name, x.known), x.elsewhere("one of that name"))
 }
 
-// Doubts says of what is declared in files what it names, and is not there; what is on record is not known here. people and rooms are
-// those whom contacts may name; nil: they are not known.
+// Doubts says of what is declared in files what it names, and is not there; what is on record is not known here. people
+// and rooms are those whom contacts may name; nil: they are not known.
 func (c *Config) Doubts(people, rooms []string) []Doubt {
 	all, broken := c.loadEach(func(string) bool { return false })
 	if len(broken) > 0 {

@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
-// RecurringDowntime is a time that comes again and again, in which nothing is told of some checks. They run all the same.
+// RecurringDowntime is a time that comes again and again, in which nothing is told of some checks. They run all the
+// same.
 type RecurringDowntime struct {
 	Name    string   `yaml:"name" json:"name" doc:"what people call it"`
 	Hosts   []string `yaml:"hosts,omitempty" json:"hosts,omitempty" doc:"of these hosts, as in host_tasks; empty: all"`

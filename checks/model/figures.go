@@ -100,8 +100,8 @@ type Outage struct {
 	Cut    bool          `json:"cut,omitempty" doc:"a part of it lies outside of the time that was asked about, or nobody knows when it began or ended"`
 }
 
-// FiguresOf sums spans up over the times that count, both in order. all is the time that was asked about, ongoing says that the last span
-// goes on at its end.
+// FiguresOf sums spans up over the times that count, both in order. all is the time that was asked about, ongoing says
+// that the last span goes on at its end.
 func FiguresOf(spans []Span, counts []Interval, all Interval, ongoing bool) Figures {
 	f := Figures{Outages: []Outage{}}
 	for _, c := range counts {

@@ -37,7 +37,8 @@ func shown(list []Interval) string {
 	return strings.Join(out, " ")
 }
 
-// Results become spans: what is not believed yet changes nothing, and over a time without results nobody knows anything.
+// Results become spans: what is not believed yet changes nothing, and over a time without results nobody knows
+// anything.
 func TestSpans(t *testing.T) {
 	every, err := ParseSchedule("@every 5m", 0)
 	if err != nil {

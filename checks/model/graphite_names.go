@@ -26,8 +26,8 @@ func GraphiteLines(b *strings.Builder, path, perf string, at int64) {
 	}
 }
 
-// GraphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash of
-// what they are called in it.
+// GraphiteNames gives what makes one part of a path. Those of all that would have the same name as another have a hash
+// of what they are called in it.
 func GraphiteNames(all iter.Seq[string]) func(string) string {
 	owner, several := map[string]string{}, map[string]bool{}
 	for s := range all {

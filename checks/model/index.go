@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// index finds tasks and hosts by their names: of many definitions each host_task is checked without a look at all the others.
+// index finds tasks and hosts by their names: of many definitions each host_task is checked without a look at all the
+// others.
 type index struct {
 	tasks  []Task
 	named  map[string][]int // places in tasks, by name
@@ -70,8 +71,8 @@ func (x *index) of(ht *HostTask) []*Task {
 	return out
 }
 
-// missingVars says of a host_task for which of the listed hosts a variable is missing. Hosts on record are not known here; of those,
-// the catalog tells it.
+// missingVars says of a host_task for which of the listed hosts a variable is missing. Hosts on record are not known
+// here; of those, the catalog tells it.
 func (x *index) missingVars(ht *HostTask) error {
 	hosts := expandHosts(ht.Hosts, x.known, x.groups)
 	for _, t := range x.of(ht) {

@@ -81,7 +81,8 @@ func (c *Catalog) link(elsewhere map[string]bool) {
 	c.Unclear = slices.Compact(c.Unclear)
 }
 
-// linkOne adds what a pair depends on. A pair that would depend on itself, as the gateway among all that depend on it, does not.
+// linkOne adds what a pair depends on. A pair that would depend on itself, as the gateway among all that depend on it,
+// does not.
 func (c *Catalog) linkOne(k Key, d Dependency, runs map[string]bool) {
 	to := Key{d.Task, k.Host}
 	if d.Host != "" {
@@ -149,7 +150,8 @@ func (d *Defs) parentLoop() (name string, err error) {
 	return round[0], fmt.Errorf("host %s: it is its own parent: %s", round[0], strings.Join(append(round, round[0]), " → "))
 }
 
-// dependLoop is parentLoop for tasks. A task on no host in particular stands for any: what is round there is round on each.
+// dependLoop is parentLoop for tasks. A task on no host in particular stands for any: what is round there is round on
+// each.
 func (d *Defs) dependLoop() (name string, err error) {
 	tasks := map[string][]Dependency{}
 	var all []Key

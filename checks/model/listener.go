@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
-// Listener is who is told what an action follows on at times of its own: in a period, after a while, or again and again. What it was
-// told last is remembered for each check.
+// Listener is who is told what an action follows on at times of its own: in a period, after a while, or again and
+// again. What it was told last is remembered for each check.
 type Listener struct {
 	Name    string // of what is remembered: ACTION or ACTION/CONTACT
 	Rule    *Rule
@@ -83,8 +83,8 @@ func (l *Listener) Open(now time.Time) bool {
 	return !slices.ContainsFunc(l.periods, func(p *calendar.Period) bool { return !p.Within(now) })
 }
 
-// Hear gives what a listener is told now of a check that its rule covers, in the words of `on`, and what it has heard then; nil: what
-// it has heard is forgotten. Nothing holds the check back: no downtime, and no host that is down.
+// Hear gives what a listener is told now of a check that its rule covers, in the words of `on`, and what it has heard
+// then; nil: what it has heard is forgotten. Nothing holds the check back: no downtime, and no host that is down.
 func (l *Listener) Hear(k Key, st Stand, h *Heard, now time.Time) (on []string, heard *Heard) {
 	if !l.Open(now) {
 		return nil, h
@@ -140,8 +140,8 @@ func (l *Listener) hearStatus(k Key, st Stand, x *Heard, now time.Time) (on []st
 	return on
 }
 
-// want adds a transition that the rule follows on. What acts, and does so after a while or again, acts on problems alone, unless it
-// says otherwise.
+// want adds a transition that the rule follows on. What acts, and does so after a while or again, acts on problems
+// alone, unless it says otherwise.
 func (l *Listener) want(on []string, k Key, st Stand, t Transition) []string {
 	a := l.Rule
 	acts := len(a.On) == 0 && (a.After > 0 || a.Every > 0) && (a.Task != "" || a.Run != "")

@@ -8,7 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// zeroByte says which text of a definition holds a zero byte: no program, host or database takes one. at is the key of v.
+// zeroByte says which text of a definition holds a zero byte: no program, host or database takes one. at is the key of
+// v.
 func zeroByte(v reflect.Value, at string) error {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -49,7 +50,8 @@ func zeroByte(v reflect.Value, at string) error {
 	return nil
 }
 
-// CheckName says when a definition calls itself by another name than the one under which it is made: one of both is a slip.
+// CheckName says when a definition calls itself by another name than the one under which it is made: one of both is a
+// slip.
 func CheckName(name, text string) error {
 	var named struct {
 		Name *string `yaml:"name"`

@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// A passive task has no command: programs and people deliver its results. With fresh it is a problem when none has come for so long.
+// A passive task has no command: programs and people deliver its results. With fresh it is a problem when none has come
+// for so long.
 
 const passiveText = "passive"
 

@@ -35,8 +35,9 @@ func (s Schedule) inside(n time.Time, share float64) time.Time {
 	return time.Time{}
 }
 
-// moved gives a time at which a check is due that runs every so often: n itself, or when that is not in the period a time when it
-// is: the first that it is due at anyway, or else the host's part of the period, so that each host has one. Zero: it never is.
+// moved gives a time at which a check is due that runs every so often: n itself, or when that is not in the period a
+// time when it is: the first that it is due at anyway, or else the host's part of the period, so that each host has
+// one. Zero: it never is.
 func (s Schedule) moved(n time.Time, share float64) time.Time {
 	if s.period.Within(n) {
 		return n
@@ -70,7 +71,8 @@ func (d *Defs) knowsPeriod(name string) error {
 	return fmt.Errorf("there is no period %s", name)
 }
 
-// checkTimes says whether a schedule is ever due in the period of a task. One that is over is no mistake: it was right once.
+// checkTimes says whether a schedule is ever due in the period of a task. One that is over is no mistake: it was right
+// once.
 func (d *Defs) checkTimes(s Schedule, period string, now time.Time) error {
 	made, _ := d.periods(now)
 	p := made[period]

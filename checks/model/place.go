@@ -79,7 +79,8 @@ func (p Place) at(below string) string {
 	return p.File
 }
 
-// lineIn gives the line of a key in a file; 0 when it is not known. It is asked only where something is told, so the file is read for it.
+// lineIn gives the line of a key in a file; 0 when it is not known. It is asked only where something is told, so the
+// file is read for it.
 func lineIn(file, key string) int {
 	if file == "" {
 		return 0

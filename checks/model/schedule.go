@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
-// Schedule says when a check is due: five or six cron fields (the first of six is seconds), with TZ=Europe/Berlin before them
-// for another zone than the server's, @hourly and its kin, or @every 90s.
+// Schedule says when a check is due: five or six cron fields (the first of six is seconds), with TZ=Europe/Berlin
+// before them for another zone than the server's, @hourly and its kin, or @every 90s.
 type Schedule struct {
 	text   string
 	cron   *crontab      // nil: every
@@ -35,8 +35,8 @@ var descriptors = map[string]string{
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// ParseSchedule reads a schedule. jitter spreads checks that are due at the same time: each pair has its own part of it,
-// always the same.
+// ParseSchedule reads a schedule. jitter spreads checks that are due at the same time: each pair has its own part of
+// it, always the same.
 func ParseSchedule(text string, jitter time.Duration) (Schedule, error) {
 	s := Schedule{text: text, jitter: jitter}
 	if jitter < 0 {
@@ -89,8 +89,8 @@ func ParseSchedule(text string, jitter time.Duration) (Schedule, error) {
 // String gives what was written.
 func (s Schedule) String() string { return s.text }
 
-// Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what is
-// due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
+// Next gives the first time after t at which a pair is due. The pair's key moves it within the jitter, and spreads what
+// is due every so often evenly over that time, so that a restart does not make a thousand checks start at once.
 func (s Schedule) Next(t time.Time, key string) time.Time {
 	if s.Never() {
 		return time.Time{}

@@ -77,8 +77,8 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// A plain walk over every minute of the days around each jump says the same: what the clock on the wall shows is due when it is
-// shown first, and what it never shows as much later as the clock jumped.
+// A plain walk over every minute of the days around each jump says the same: what the clock on the wall shows is due
+// when it is shown first, and what it never shows as much later as the clock jumped.
 func TestSchedulesAtJumps(t *testing.T) {
 	jumps := 0
 	for _, z := range []struct {
@@ -112,8 +112,8 @@ func TestSchedulesAtJumps(t *testing.T) {
 	}
 }
 
-// The whole database of zones, five years: at each jump as above, and what names an hour comes once a day, on every day that the
-// wall has.
+// The whole database of zones, five years: at each jump as above, and what names an hour comes once a day, on every day
+// that the wall has.
 func TestEveryZone(t *testing.T) {
 	zones := everyZone(t)
 	from, years := 2022, 5

@@ -11,8 +11,8 @@ type Span struct {
 // SpanGrace is how much later than its schedule says a result may come before nobody knows how a check was meanwhile.
 const SpanGrace = 10 * time.Minute
 
-// Holds gives until when a result that began at a time says how a check is: until its second next run, and a little longer. Where nothing
-// is scheduled it does until the next result; then ever is returned.
+// Holds gives until when a result that began at a time says how a check is: until its second next run, and a little
+// longer. Where nothing is scheduled it does until the next result; then ever is returned.
 func (s Schedule) Holds(at time.Time, key string, ever time.Time) time.Time {
 	if s.Never() {
 		return ever
@@ -34,8 +34,8 @@ type Seen struct {
 	Soft   bool // not believed yet: it is as it was before
 }
 
-// AddSeen takes a result in, the newest so far; an older one says nothing new. holds says until when the last span may go on. It gives the
-// spans with those that are new or changed from index on: what stood before it is as it was.
+// AddSeen takes a result in, the newest so far; an older one says nothing new. holds says until when the last span may
+// go on. It gives the spans with those that are new or changed from index on: what stood before it is as it was.
 func AddSeen(spans []Span, r Seen, holds func(time.Time) time.Time) (out []Span, from int) {
 	n := len(spans)
 	if n == 0 {

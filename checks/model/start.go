@@ -6,11 +6,11 @@ import (
 	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
-// A server that runs keeps what ran before when a file of checks.dir is broken. One that starts has nothing before that: it starts with
-// all that is right, for checks are not all that it does, and says what it left out.
+// A server that runs keeps what ran before when a file of checks.dir is broken. One that starts has nothing before
+// that: it starts with all that is right, for checks are not all that it does, and says what it left out.
 
-// CheckStart is Check for a server that starts: what is wrong in files of Dir, and a plugin that is not there, does not keep it from
-// that.
+// CheckStart is Check for a server that starts: what is wrong in files of Dir, and a plugin that is not there, does not
+// keep it from that.
 func (c *Config) CheckStart() error {
 	var wrong mistake.List
 	c.checkSettings(&wrong)
@@ -24,8 +24,8 @@ func (c *Config) CheckStart() error {
 	return wrong.Err()
 }
 
-// LoadStart is Load for a server that starts. left is what is wrong with the files that cannot be read, and with each definition that
-// is not right beside the others: all that does not count.
+// LoadStart is Load for a server that starts. left is what is wrong with the files that cannot be read, and with each
+// definition that is not right beside the others: all that does not count.
 func (c *Config) LoadStart() (all *Defs, left []error) {
 	all, left = c.loadEach(func(string) bool { return false })
 	for {

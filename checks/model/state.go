@@ -10,11 +10,13 @@ type State struct {
 	Status Status `json:"status"` // of the last result
 	Hard   Status `json:"hard"`   // the last that was believed
 	Told   Status `json:"told"`   // the last that people and actions were told of
-	// Again: the problem is to be told again to those who were told of it. Told stays what they know, so they hear of its end.
+	// Again: the problem is to be told again to those who were told of it. Told stays what they know, so they hear of
+	// its end.
 	Again   bool      `json:"again,omitempty"`
 	Attempt int       `json:"attempt"` // how often in a row it has been a problem, at most the attempts that make it hard; 0: OK
 	Since   time.Time `json:"since"`   // of the hard status
-	// Bad is since when people think that it is not OK, whatever problem it has been since; zero: it never was a problem.
+	// Bad is since when people think that it is not OK, whatever problem it has been since; zero: it never was a
+	// problem.
 	Bad      time.Time `json:"bad,omitzero"`
 	Count    int       `json:"count"`    // results in a row with this status
 	Flapping bool      `json:"flapping"` // it changes too often for each change to be said
@@ -37,16 +39,16 @@ const (
 	Steady   Transition = "steady"   // it no longer does
 )
 
-// Flapping as Nagios computes it: of the last 21 results, 20 may be changes, newer ones weigh more (0.8 to 1.2). The thresholds
-// are Icinga's.
+// Flapping as Nagios computes it: of the last 21 results, 20 may be changes, newer ones weigh more (0.8 to 1.2). The
+// thresholds are Icinga's.
 const (
 	flapWindow = 20
 	flapHigh   = 0.30
 	flapLow    = 0.25
 )
 
-// Apply takes a result in. A problem is hard at the attempts-th result in a row that is one; being OK is hard at once. It
-// gives Flaps or Steady when that begins or ends, and "" otherwise; what else is to be told, Tell says.
+// Apply takes a result in. A problem is hard at the attempts-th result in a row that is one; being OK is hard at once.
+// It gives Flaps or Steady when that begins or ends, and "" otherwise; what else is to be told, Tell says.
 func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
 	changed := s.Seen > 0 && status != s.Status
 	s.Changed = s.Changed << 1 & (1<<flapWindow - 1)
@@ -81,8 +83,8 @@ func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
 	return ""
 }
 
-// Tell gives what is to be told now, and counts it as told; "" when people know where it stands, or while it flaps. Whoever
-// holds it back (a downtime, say) does not call it, and it is told later.
+// Tell gives what is to be told now, and counts it as told; "" when people know where it stands, or while it flaps.
+// Whoever holds it back (a downtime, say) does not call it, and it is told later.
 func (s *State) Tell() Transition {
 	if s.Flapping || !s.Untold() {
 		return ""

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// What several definitions share stands in a template: `use: NAME` takes from it all that a definition does not say itself. Templates
-// use templates. The entries of maps (env, vars) are taken one by one, lists as a whole.
+// What several definitions share stands in a template: `use: NAME` takes from it all that a definition does not say
+// itself. Templates use templates. The entries of maps (env, vars) are taken one by one, lists as a whole.
 
-// inherited gives the definitions with what they take from others, in the same order; and what is wrong with that, by kind and index.
+// inherited gives the definitions with what they take from others, in the same order; and what is wrong with that, by
+// kind and index.
 func (d *Defs) inherited() (*Defs, map[string]map[int]error) {
 	out := d.clone()
 	wrong := map[string]map[int]error{
@@ -41,7 +42,8 @@ func without[T any](all []T, drop func(T) bool) []T {
 	return out
 }
 
-// inherit fills in what definitions of a kind take from those that they use. names gives a definition's name, and the one that it uses.
+// inherit fills in what definitions of a kind take from those that they use. names gives a definition's name, and the
+// one that it uses.
 func inherit[T any](all []T, names func(*T) (name, use string)) map[int]error {
 	at := map[string]int{}
 	for i := range all {
@@ -92,7 +94,8 @@ func loops(path []string, use string) bool {
 	return false
 }
 
-// Fields that are a definition's own, and those of which one excludes the other: who has a command takes no plugin over.
+// Fields that are a definition's own, and those of which one excludes the other: who has a command takes no plugin
+// over.
 var (
 	ownFields = map[string]bool{"Name": true, "Use": true, "Template": true}
 	insteadOf = map[string][]string{"Plugin": {"Command"}, "Command": {"Plugin"}, "Args": {"Command"}}

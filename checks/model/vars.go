@@ -9,13 +9,14 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// A task names variables, `$JARVIS_VAR_warn`, and hosts differ in them: the most specific value counts, the host's before that of the
-// host_task, before the task's own.
+// A task names variables, `$JARVIS_VAR_warn`, and hosts differ in them: the most specific value counts, the host's
+// before that of the host_task, before the task's own.
 
 // VarPrefix begins the names of variables in the environment of a task.
 const VarPrefix = "JARVIS_VAR_"
 
-// named finds variables that a task needs. What has a word for the case that it is not set, ${JARVIS_VAR_x:-5}, does not.
+// named finds variables that a task needs. What has a word for the case that it is not set, ${JARVIS_VAR_x:-5}, does
+// not.
 var namedVar = pattern.New(`\$(?:` + VarPrefix + `([A-Za-z0-9_]+)|\{` + VarPrefix + `([A-Za-z0-9_]+)\})`)
 
 // Needs gives the names of the variables without which a task cannot run, sorted.
@@ -30,11 +31,12 @@ func (t *Task) Needs() []string {
 	return slices.Compact(out)
 }
 
-// argWord finds what is filled in in arguments. As in sh, ${JARVIS_VAR_x:-5} is 5 where x is empty or not set, ${JARVIS_VAR_x-5} where it
-// is not set.
+// argWord finds what is filled in in arguments. As in sh, ${JARVIS_VAR_x:-5} is 5 where x is empty or not set,
+// ${JARVIS_VAR_x-5} where it is not set.
 var argWord = pattern.New(`\$(JARVIS_(?:ADDRESS|HOST)|` + VarPrefix + `[A-Za-z0-9_]+)|\$\{(JARVIS_(?:ADDRESS|HOST)|` + VarPrefix + `[A-Za-z0-9_]+)(?:(:?-)([^$}]*))?\}`)
 
-// FillArg puts values into an argument of a plugin, as text. What look does not know, and nothing is said for, stays as it is.
+// FillArg puts values into an argument of a plugin, as text. What look does not know, and nothing is said for, stays as
+// it is.
 func FillArg(arg string, look func(name string) (string, bool)) string {
 	return argWord.ReplaceAllStringFunc(arg, func(word string) string {
 		m := argWord.FindStringSubmatch(word)

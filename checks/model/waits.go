@@ -6,7 +6,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
-// Wait is what waits for the begin of a period: a check itself, or who is told of its problem, or what is done about it.
+// Wait is what waits for the begin of a period: a check itself, or who is told of its problem, or what is done about
+// it.
 type Wait struct {
 	What   string    `json:"what" doc:"check, or as in contact boss or action mend"`
 	Period string    `json:"period"`

@@ -49,8 +49,8 @@ func (t *Tree) fault(p Pos, format string, args ...any) {
 // Main are the names under which the main file stands in its folder.
 var Main = []string{"nagios.cfg", "icinga.cfg"}
 
-// Read reads a folder: by its nagios.cfg or icinga.cfg, or every *.cfg in it where there is none. The path may be that file too. An error
-// means that nothing could be read, or that ctx is over; all else that is wrong is in Faults.
+// Read reads a folder: by its nagios.cfg or icinga.cfg, or every *.cfg in it where there is none. The path may be that
+// file too. An error means that nothing could be read, or that ctx is over; all else that is wrong is in Faults.
 func Read(ctx context.Context, path string) (*Tree, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -239,7 +239,8 @@ func (t *Tree) folder(by Pos, top, at string) {
 	}
 }
 
-// whole reads a file of a folder, where nobody has said what it is: settings of the web pages and resources end in .cfg too.
+// whole reads a file of a folder, where nobody has said what it is: settings of the web pages and resources end in .cfg
+// too.
 func (t *Tree) whole(file string, src []byte) {
 	s, _ := text(src)
 	define, setting := false, false
@@ -297,7 +298,8 @@ func (t *Tree) users(file, s string) {
 	}
 }
 
-// read gives a file, once: what two lines name is read by the first. named is the file or the folder for which it is read.
+// read gives a file, once: what two lines name is read by the first. named is the file or the folder for which it is
+// read.
 func (t *Tree) read(by Pos, named, file string) ([]byte, bool) {
 	real, err := filepath.EvalSymlinks(file)
 	if err == nil {

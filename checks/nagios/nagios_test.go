@@ -350,7 +350,8 @@ func TestDebiansOwnExample(t *testing.T) {
 	}
 }
 
-// FuzzObjects: whatever stands in a file, each attribute keeps its place, and what was read can be written and read again.
+// FuzzObjects: whatever stands in a file, each attribute keeps its place, and what was read can be written and read
+// again.
 func FuzzObjects(f *testing.F) {
 	f.Add("define host {\nhost_name a ; x\nuse b,c\n_X 1\n}\n")
 	f.Add("define service {\nname t\nuse t\nhostgroup_name *,!g\nservice_description s\ncontact_groups +a\nregister 0\n}\n")

@@ -80,7 +80,8 @@ func list(text string) []string {
 	return out
 }
 
-// Get gives an attribute, over templates. ok is false when neither the object nor a template of it has one, or when it is null.
+// Get gives an attribute, over templates. ok is false when neither the object nor a template of it has one, or when it
+// is null.
 func (o *Object) Get(name string) (v Value, ok bool) {
 	v, ok = o.values[name]
 	return v, ok && v.Text != null
@@ -172,8 +173,8 @@ var also = map[string]string{
 	"execution_failure_options": "execution_failure_criteria", "notification_failure_options": "notification_failure_criteria",
 }
 
-// canonical gives the one name of an attribute. What a word means hangs on the type: hostgroups of a host are the groups that it is in,
-// those of a service where it runs.
+// canonical gives the one name of an attribute. What a word means hangs on the type: hostgroups of a host are the
+// groups that it is in, those of a service where it runs.
 func canonical(of, word string) string {
 	if strings.HasPrefix(word, "_") {
 		return strings.ToUpper(word)

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// place is the folder of a tree, and what its files call it: it may be a copy from another machine, on which absolute paths mean something
-// else than here.
+// place is the folder of a tree, and what its files call it: it may be a copy from another machine, on which absolute
+// paths mean something else than here.
 type place struct {
 	root string // as people said it; "": what was not read from files names none
 	real string // the same, absolute, without links
-	// mount is the folder below which the paths of the tree stand whole: / where the tree is at home, and where all files of a machine were
-	// copied the folder that they are in; "": not known.
+	// mount is the folder below which the paths of the tree stand whole: / where the tree is at home, and where all
+	// files of a machine were copied the folder that they are in; "": not known.
 	mount string
 	// origins are the folders which the copied ones were called where they come from, as far as that is known.
 	origins map[string]bool
@@ -93,8 +93,9 @@ func ends(path string) func(yield func(string) bool) {
 	}
 }
 
-// find gives where a file or folder of the tree stands. A path that is not absolute goes on from the folder of the main file. What stands in the folder of
-// the tree goes before what this machine has at that path, which is another machine's: only a tree that is at home has there what it means.
+// find gives where a file or folder of the tree stands. A path that is not absolute goes on from the folder of the main
+// file. What stands in the folder of the tree goes before what this machine has at that path, which is another
+// machine's: only a tree that is at home has there what it means.
 func (p *place) find(path string, folder bool) (string, bool) {
 	if p.root == "" || path == "" {
 		return "", false

@@ -24,8 +24,8 @@ func lay(t *testing.T, dir, at string, files map[string]string) {
 
 func host(name string) string { return "define host {\n\thost_name " + name + "\n}\n" }
 
-// TestWhichOfTwoFilesIsRead has a tree in a folder and the one of this machine, whose paths its nagios.cfg names: each host says by its name which
-// of the two was read.
+// TestWhichOfTwoFilesIsRead has a tree in a folder and the one of this machine, whose paths its nagios.cfg names: each
+// host says by its name which of the two was read.
 func TestWhichOfTwoFilesIsRead(t *testing.T) {
 	const names = "cfg_file=@/etc/nagios/objects/a.cfg\ncfg_dir=@/etc/nagios/conf.d\ncfg_dir=@/etc/plugins/config\nresource_file=@/etc/nagios/resource.cfg\n"
 	machine := map[string]string{

@@ -75,7 +75,8 @@ func (t *Tree) Of(kind string) []*Object {
 	return out
 }
 
-// effective puts together what an object says itself and what its templates say: of several, the one that is named first.
+// effective puts together what an object says itself and what its templates say: of several, the one that is named
+// first.
 func (t *Tree) effective(o *Object, depth int) {
 	if o.state != untouched {
 		return

@@ -20,8 +20,8 @@ func (s Service) Description() string { return s.Name() }
 // Services gives each service on each of its hosts, as they are written.
 func (t *Tree) Services() []Service { return t.services }
 
-// expand puts services on their hosts. Where two have one name on one host, the one that names the host counts before the one
-// that names a group of it, and else the first.
+// expand puts services on their hosts. Where two have one name on one host, the one that names the host counts before
+// the one that names a group of it, and else the first.
 func (t *Tree) expand() {
 	at := map[string]int{}
 	byName := map[string]bool{}
@@ -65,8 +65,8 @@ func (t *Tree) expand() {
 	}
 }
 
-// Pick gives the services that an object as a dependency names: on hosts and groups, or of groups of services. * is all of a host. The
-// names of the attributes begin with prefix.
+// Pick gives the services that an object as a dependency names: on hosts and groups, or of groups of services. * is all
+// of a host. The names of the attributes begin with prefix.
 func (t *Tree) Pick(o *Object, prefix string) []Service {
 	hosts, _ := o.Get(prefix + "host_name")
 	groups, _ := o.Get(prefix + "hostgroup_name")
@@ -98,7 +98,8 @@ func (t *Tree) named1(words Value, name string) bool {
 	return yes
 }
 
-// InGroup reports whether a service is in a servicegroup: by its own word, by the group's members, or over the groups in it.
+// InGroup reports whether a service is in a servicegroup: by its own word, by the group's members, or over the groups
+// in it.
 func (t *Tree) InGroup(group string, s Service) bool { return t.inGroup(group, s, nil) }
 
 func (t *Tree) inSet(groups []string, s Service) bool {

@@ -21,7 +21,8 @@ func (d dependency) String() string {
 	return s
 }
 
-// depend notes at each pair what it depends on. On the same host it is the host's own, so that pairs of many hosts stay one task.
+// depend notes at each pair what it depends on. On the same host it is the host's own, so that pairs of many hosts stay
+// one task.
 func (c *carrier) depend() {
 	for _, o := range c.tree.Of("servicedependency") {
 		for _, a := range []string{"host_name", "hostgroup_name", "service_description", "servicegroup_name", "dependent_host_name", "dependent_hostgroup_name", "dependent_service_description", "dependent_servicegroup_name"} {

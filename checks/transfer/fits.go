@@ -7,8 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/model"
 )
 
-// Fits says what would be wrong with a file of definitions beside those that a configuration has (nil: none). The file itself, when it is
-// one of them already, does not count: it would be replaced.
+// Fits says what would be wrong with a file of definitions beside those that a configuration has (nil: none). The file
+// itself, when it is one of them already, does not count: it would be replaced.
 func Fits(text []byte, beside *model.Config, file string) error {
 	own, err := model.ReadDefs(text)
 	if err != nil {

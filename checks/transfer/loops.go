@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/nagios"
 )
 
-// What leads round to itself is refused here, and Nagios refuses it too, of hosts and of services. The last link of a round is left out.
+// What leads round to itself is refused here, and Nagios refuses it too, of hosts and of services. The last link of a
+// round is left out.
 
 // cutParents leaves out parents by which a host would be behind itself.
 func (c *carrier) cutParents() {

@@ -31,7 +31,8 @@ var simple = pattern.New(`^[A-Za-z0-9_./:%@,+=-]+$`)
 // quotable values mean the same in quotes, which they stand in there too.
 var quotable = pattern.New("^[^'\"`$\\\\\\x00-\\x1f]*$")
 
-// lines makes the line of each pair of one description and command. What differs between them becomes a variable where it can be one.
+// lines makes the line of each pair of one description and command. What differs between them becomes a variable where
+// it can be one.
 func (c *carrier) lines(pairs []*pair) {
 	holes := c.holes(pairs)
 	for _, p := range pairs {
@@ -39,8 +40,9 @@ func (c *carrier) lines(pairs []*pair) {
 	}
 }
 
-// holes says which macros of these pairs are to be variables, by their names there and here: those of hosts, and what differs between
-// the services. Where a value could be taken apart by the shell it is written into the line, as Nagios does.
+// holes says which macros of these pairs are to be variables, by their names there and here: those of hosts, and what
+// differs between the services. Where a value could be taken apart by the shell it is written into the line, as Nagios
+// does.
 func (c *carrier) holes(pairs []*pair) map[string]string {
 	type seen struct {
 		quoted, unquoted bool
@@ -118,7 +120,8 @@ func identifier(s string) string {
 	return notInVars.ReplaceAllString(strings.ToLower(s), "_")
 }
 
-// value gives a macro that may be a variable. of is 'h' for one of the host, 's' for one of the service, 0 for any other.
+// value gives a macro that may be a variable. of is 'h' for one of the host, 's' for one of the service, 0 for any
+// other.
 func (c *carrier) value(p *pair, macro string) (value string, of byte) {
 	switch {
 	case macro == "HOSTALIAS":

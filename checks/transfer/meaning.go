@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/checks/nagios"
 )
 
-// nothing says why attributes mean nothing here. What is said with "" as value holds for every value, else for that one alone.
+// nothing says why attributes mean nothing here. What is said with "" as value holds for every value, else for that one
+// alone.
 var nothing = map[string][]struct{ value, why string }{
 	"alias":                        {{"", "people call things by their names"}},
 	"display_name":                 {{"", "people call things by their names"}},

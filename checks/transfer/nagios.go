@@ -65,7 +65,8 @@ type carrier struct {
 	serviceVars map[string]bool
 }
 
-// FromNagios makes definitions of what Nagios or Icinga 1 had in its files. The error is that of ctx, when that is over.
+// FromNagios makes definitions of what Nagios or Icinga 1 had in its files. The error is that of ctx, when that is
+// over.
 func FromNagios(ctx context.Context, t *nagios.Tree, o Options) (Result, error) {
 	c := &carrier{ledger: newLedger(), tree: t, hosts: newNames(), groups: newNames(), periods: newNames(), tasks: newNames("host"), people: newNames(), mailed: map[string]bool{}, cut: map[string]bool{}, leftOut: map[*nagios.Object]bool{}, idle: map[string][]*nagios.Object{}, serviceVars: map[string]bool{}}
 	for _, o := range t.Objects {
@@ -94,7 +95,8 @@ func FromNagios(ctx context.Context, t *nagios.Tree, o Options) (Result, error) 
 	return Result{write(head, c.entries), c.sorted(), counts}, nil
 }
 
-// outside lists what was read from elsewhere than the folder that was to be read: of a copy, people take all for the other machine's.
+// outside lists what was read from elsewhere than the folder that was to be read: of a copy, people take all for the
+// other machine's.
 func (c *carrier) outside() {
 	for _, o := range c.tree.Outside() {
 		files, do := "1 file", "copy it there too if another machine's is meant"

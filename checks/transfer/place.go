@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// place says where a check runs: what Nagios had run over SSH is run on the host itself, all else where its plugins are.
+// place says where a check runs: what Nagios had run over SSH is run on the host itself, all else where its plugins
+// are.
 func (c *carrier) place(p *pair, line string, name func(int) string) {
 	if remote, limit, ok := c.bySSH(p, line); ok {
 		p.here = true

@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Macros that a variable of the shell stands in for are kept as one rune each, from hole on, until it is known where in a line they
-// stand: in quotes or not.
+// Macros that a variable of the shell stands in for are kept as one rune each, from hole on, until it is known where in
+// a line they stand: in quotes or not.
 const hole = '\uE000'
 
 // quoting follows a line for sh.

@@ -274,7 +274,8 @@ func (c *carrier) add(all map[string]*told, t telling, prefix, contact, task, ho
 	}
 }
 
-// writeActions makes actions: contacts who are told the same in the same way are told together, and checks of the same hosts.
+// writeActions makes actions: contacts who are told the same in the same way are told together, and checks of the same
+// hosts.
 func (c *carrier) writeActions(all map[string]*told) {
 	together := map[string]*told{}
 	for _, k := range sortedKeys(all) {

@@ -65,7 +65,8 @@ func notes(r Result, dir string) string {
 	return strings.Join(out, "\n")
 }
 
-// TestEachAttributeHasAFate: what a tree says is carried over, means nothing, is overridden, or a note with its file and line tells of it.
+// TestEachAttributeHasAFate: what a tree says is carried over, means nothing, is overridden, or a note with its file
+// and line tells of it.
 func TestEachAttributeHasAFate(t *testing.T) {
 	for _, dir := range []string{company, "/etc/nagios4"} {
 		r, _ := carry(t, dir, Options{})
@@ -473,7 +474,8 @@ define serviceescalation {
 	}
 `
 
-// TestWhatIsToldOnceIsNotEscalated: with an interval of 0 there is no second notification. Who is of the first one is told at once.
+// TestWhatIsToldOnceIsNotEscalated: with an interval of 0 there is no second notification. Who is of the first one is
+// told at once.
 func TestWhatIsToldOnceIsNotEscalated(t *testing.T) {
 	for first, want := range map[string]int{"1": 2, "2": 1} {
 		r, c := source(t, strings.ReplaceAll(escalating, "FIRST", first))

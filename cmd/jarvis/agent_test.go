@@ -107,7 +107,8 @@ func (s *silo) listen() net.Listener {
 	}
 	c := make(chan got)
 	go func() {
-		// The thread has to come back: were it to end, so would the servers that were started from it (PR_SET_PDEATHSIG).
+		// The thread has to come back: were it to end, so would the servers that were started from it
+		// (PR_SET_PDEATHSIG).
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		home, err := os.Open("/proc/thread-self/ns/net")
@@ -143,8 +144,9 @@ func (s *silo) command(args ...string) *exec.Cmd {
 // agentSecret is a password that only the agent knows.
 var agentSecret = strings.Repeat("only-the-agent-", 2) + "knows-this"
 
-// TestAnAgentServesASilo: the agent is in a network out of which only the hub's port is reached, and the hub cannot reach into it. A
-// host is deployed on a vSphere there, a command runs on it, and a check; and nothing of the agent's own credentials is at the hub.
+// TestAnAgentServesASilo: the agent is in a network out of which only the hub's port is reached, and the hub cannot
+// reach into it. A host is deployed on a vSphere there, a command runs on it, and a check; and nothing of the agent's
+// own credentials is at the hub.
 func TestAnAgentServesASilo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("two processes and a world")
@@ -232,7 +234,8 @@ workers:
 	if out, err := cli("exec", "-o", "loki", "--", "echo", "through"); err != nil || !strings.Contains(out, "through") {
 		t.Errorf("exec: %v\n%s", err, out)
 	}
-	// What is uploaded goes by the agent, too. The machine is a played one, whose shell knows three commands, so it comes as far as that.
+	// What is uploaded goes by the agent, too. The machine is a played one, whose shell knows three commands, so it
+	// comes as far as that.
 	if out, err := cli("upload", "-o", "loki", "-e", file); err == nil || !strings.Contains(out, "loki: usage: cd [dir]") {
 		t.Errorf("upload: %v\n%s", err, out)
 	}

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestAlfsWishes runs the command of each row of the wish list in docs/howto/checks-moving.md, against a server with a real host.
+// TestAlfsWishes runs the command of each row of the wish list in docs/howto/checks-moving.md, against a server with a
+// real host.
 func TestAlfsWishes(t *testing.T) {
 	text := string(must[[]byte](t)(os.ReadFile("../../docs/howto/checks-moving.md")))
 	_, wishes, ok := strings.Cut(text, "### What it wished for\n")

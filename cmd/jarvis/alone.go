@@ -85,8 +85,8 @@ func (t *term) whoByFile() (command.Answer, error) {
 	return a, nil
 }
 
-// byFile runs a verb that reads over an empty record, in a folder of its own: what a server of this configuration would say
-// before its first run. The server's folder is not touched; its user may be another.
+// byFile runs a verb that reads over an empty record, in a folder of its own: what a server of this configuration would
+// say before its first run. The server's folder is not touched; its user may be another.
 func (t *term) byFile(ctx context.Context, q web.CommandRequest) (command.Answer, error) {
 	conf, err := t.load(config.Load)
 	if err != nil {

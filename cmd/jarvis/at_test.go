@@ -87,8 +87,8 @@ func (s *planning) begun(host string) int {
 	return strings.Count(s.say("log", host), " begins: deploy/toy")
 }
 
-// TestAPlannedDeploymentOutlivesKills: it is asked for, the server is killed with -9 before its time, and around it, and it begins
-// once. One whose time comes while nobody lives begins with the next start.
+// TestAPlannedDeploymentOutlivesKills: it is asked for, the server is killed with -9 before its time, and around it,
+// and it begins once. One whose time comes while nobody lives begins with the next start.
 func TestAPlannedDeploymentOutlivesKills(t *testing.T) {
 	s := newPlanning(t)
 	s.up()

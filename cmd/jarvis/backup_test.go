@@ -23,8 +23,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// old is an installation of which backups are made: its step toy:slow waits until the file gate is there, and notes each
-// call in the file calls; on the host a1 it does nothing.
+// old is an installation of which backups are made: its step toy:slow waits until the file gate is there, and notes
+// each call in the file calls; on the host a1 it does nothing.
 type old struct {
 	t    *testing.T
 	dir  string

@@ -26,7 +26,8 @@ type story struct {
 	times int
 }
 
-// play does the next beat of it, if its time has come, and begins again while there is more. It reports whether it goes on.
+// play does the next beat of it, if its time has come, and begins again while there is more. It reports whether it goes
+// on.
 func (s *story) play(more bool) bool {
 	if len(s.left) == 0 {
 		if !more {
@@ -52,8 +53,8 @@ func (b *beside) shifted(open bool, since, left time.Duration) func() bool {
 	return func() bool { return b.shift.window(open, since, left) }
 }
 
-// once is when both have told something for the nth time, and alice was told of that check lately: she is told again each minute, and what
-// ends in the middle of one ends before the same notification of both.
+// once is when both have told something for the nth time, and alice was told of that check lately: she is told again
+// each minute, and what ends in the middle of one ends before the same notification of both.
 func (b *beside) once(what string, nth int) func() bool {
 	return func() bool {
 		there, here := b.told()
@@ -275,7 +276,8 @@ func (b *beside) flapping() *story {
 	return s
 }
 
-// rung gives both a result of bell, and waits a moment until Icinga has told of it: two of the programs by which it tells may be done in either order.
+// rung gives both a result of bell, and waits a moment until Icinga has told of it: two of the programs by which it
+// tells may be done in either order.
 func (b *beside) rung(state int) {
 	b.t.Helper()
 	of := func() (n int, flapping bool) {

@@ -78,7 +78,8 @@ func (b *beside) host(name string, up bool) {
 	b.want[name] = map[bool]int{true: 0, false: 1}[up]
 }
 
-// hidden reports whether Jarvis does not look at something: it looks at no check of a host that is down, and at none behind one.
+// hidden reports whether Jarvis does not look at something: it looks at no check of a host that is down, and at none
+// behind one.
 func (b *beside) hidden(k string) bool {
 	host, _, service := strings.Cut(k, "!")
 	return service && b.up[host] == nil || slices.Contains(behindH1, host) && b.up["h1"] == nil
@@ -161,7 +162,8 @@ func (b *beside) unsettled() (missing string) {
 	return missing
 }
 
-// marked plays a mark, and waits until both have told every contact of it for the nth time: all that came before it was told.
+// marked plays a mark, and waits until both have told every contact of it for the nth time: all that came before it was
+// told.
 func (b *beside) marked(name string, nth int) {
 	b.t.Helper()
 	b.lay("h10", name, 2)
@@ -250,7 +252,8 @@ func newBeside(t *testing.T) *beside {
 			_ = l.Close()
 		}
 	})
-	// The import writes what Jarvis checks. Letters go to the hook instead of a mail server: what is compared is who is told of what.
+	// The import writes what Jarvis checks. Letters go to the hook instead of a mail server: what is compared is who is
+	// told of what.
 	dir := t.TempDir()
 	nagios, out := filepath.Join(dir, "objects.cfg"), filepath.Join(dir, "out.yaml")
 	if err := os.WriteFile(filepath.Join(dir, "nagios.cfg"), []byte("cfg_file="+nagios+"\ninterval_length=1\n"), 0o600); err != nil {
@@ -294,8 +297,8 @@ func newBeside(t *testing.T) *beside {
 	return b
 }
 
-// TestBesideIcinga plays faults to both for an hour, or for JARVIS_BESIDE_MINUTES, and compares who was told of what, in which order. What
-// differs, and is meant, stands in docs/howto/checks-moving.md and in besideDifferences.
+// TestBesideIcinga plays faults to both for an hour, or for JARVIS_BESIDE_MINUTES, and compares who was told of what,
+// in which order. What differs, and is meant, stands in docs/howto/checks-moving.md and in besideDifferences.
 func TestBesideIcinga(t *testing.T) {
 	minutes, err := strconv.ParseFloat(cmp.Or(os.Getenv("JARVIS_BESIDE_MINUTES"), "60"), 64)
 	if err != nil {
@@ -330,8 +333,8 @@ func TestBesideIcinga(t *testing.T) {
 	compareTold(t, there, here, stories)
 }
 
-// step plays the next beats and lets faults wander, and waits until both believe that and have told the same. Its mark is a service that goes CRITICAL
-// after the rest is settled: when its problem is told, all before it was.
+// step plays the next beats and lets faults wander, and waits until both believe that and have told the same. Its mark
+// is a service that goes CRITICAL after the rest is settled: when its problem is told, all before it was.
 func (b *beside) step(n int, stories []*story, more bool) (goes bool) {
 	b.want = map[string]int{}
 	for _, s := range stories {
@@ -363,7 +366,8 @@ func (b *beside) wander(step int, more bool) (goes bool) {
 	return step < b.last+4
 }
 
-// level waits until both have told the same, but for what differs. What does not come stays a difference, and is reported in the end.
+// level waits until both have told the same, but for what differs. What does not come stays a difference, and is
+// reported in the end.
 func (b *beside) level() {
 	b.t.Helper()
 	for end := time.Now().Add(real.Patience(30 * time.Second)); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {

@@ -88,12 +88,12 @@ func newHit(t *testing.T, name, verb, conf string, w *wire) *hitNode {
 	return &hitNode{process: &process{t: t, bin: buildJarvis(t), conf: conf, log: log}, name: name, verb: verb, wire: w, ended: make(chan struct{})}
 }
 
-// TestBlows has three nodes deploy on three providers that play their faults, one of which only an agent reaches, and hits them at
-// random: killed, stopped and woken, cut off from the database, the database restarted, all its sessions ended, whoever speaks
-// on a network killed, the agent killed, stopped, and cut off from all. In the end every run is ready, no machine was made
-// twice, what ran on hosts ran once, no step that asks was begun again without a person's word, at a server or at the agent,
-// and whoever asked, on IRC or on Jabber, has heard of each host once. Then all is undone, with more blows, and nothing is left.
-// `make cluster` does it for long.
+// TestBlows has three nodes deploy on three providers that play their faults, one of which only an agent reaches, and
+// hits them at random: killed, stopped and woken, cut off from the database, the database restarted, all its sessions
+// ended, whoever speaks on a network killed, the agent killed, stopped, and cut off from all. In the end every run is
+// ready, no machine was made twice, what ran on hosts ran once, no step that asks was begun again without a person's
+// word, at a server or at the agent, and whoever asked, on IRC or on Jabber, has heard of each host once. Then all is
+// undone, with more blows, and nothing is left. `make cluster` does it for long.
 func TestBlows(t *testing.T) {
 	runs, blows := number("JARVIS_CLUSTER_RUNS", 60), number("JARVIS_CLUSTER_BLOWS", 14)
 	stop := time.Duration(number("JARVIS_CLUSTER_STOP", 20)) * time.Second
@@ -333,8 +333,8 @@ var tookUp = regexp.MustCompile(`time=(\S+) level=WARN msg="took up the runs of 
 
 var buried = regexp.MustCompile(`is taken for dead; .* silent=(\S+)`)
 
-// takeUps prints how long it took until the runs of a node that was hit were taken up, and how long nodes had been silent when
-// another buried them.
+// takeUps prints how long it took until the runs of a node that was hit were taken up, and how long nodes had been
+// silent when another buried them.
 func takeUps(t *testing.T, list []*hitNode, fatal []time.Time) {
 	t.Helper()
 	var at []time.Time

@@ -23,9 +23,10 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestTheMainJobInABrowser does in Chromium what a person does: signs in by a link from IRC, deploys by the form, watches all
-// stages to the end while the server is killed with -9, sees another host fail, presses Retry, and has a second person, in a
-// second browser, approve a destroy. What the pages say is what chat says, and nothing is missing in the end.
+// TestTheMainJobInABrowser does in Chromium what a person does: signs in by a link from IRC, deploys by the form,
+// watches all stages to the end while the server is killed with -9, sees another host fail, presses Retry, and has a
+// second person, in a second browser, approve a destroy. What the pages say is what chat says, and nothing is missing
+// in the end.
 func TestTheMainJobInABrowser(t *testing.T) {
 	world := must[*lab.World](t)(lab.Start(t.Context(), lab.Options{Block: 205, Port: must[int](t)(freePort())}))
 	t.Cleanup(world.Stop)

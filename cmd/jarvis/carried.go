@@ -27,8 +27,9 @@ func (m *manyFlags) workBy(ctx context.Context, t *term, hosts []found, r *resol
 	return m.work(ctx, t, hosts, r, do)
 }
 
-// carried works on hosts by the open connections of the server. done is false when that is not to be: no server runs, it is an older one, the way to a
-// host is the caller's own (a key, a password, a login on a host of the record, a jump host), or the server has no way to a host that is not on record.
+// carried works on hosts by the open connections of the server. done is false when that is not to be: no server runs,
+// it is an older one, the way to a host is the caller's own (a key, a password, a login on a host of the record, a jump
+// host), or the server has no way to a host that is not on record.
 func (m *manyFlags) carried(ctx context.Context, t *term, hosts []found, r *resolver, q web.FilesRequest, do work) (done bool, err error) {
 	strangers := slices.ContainsFunc(hosts, func(h found) bool { return !h.recorded })
 	if m.fromHere() || slices.ContainsFunc(hosts, func(h found) bool { return h.Target.Jump != nil || h.recorded && m.User != "" }) {

@@ -315,7 +315,8 @@ func TestAFileThatChangesLeavesTheOthers(t *testing.T) {
 	}
 }
 
-// Who may not run commands carries no files, an address that somebody names is no host, and no step goes beyond what is on record.
+// Who may not run commands carries no files, an address that somebody names is no host, and no step goes beyond what is
+// on record.
 func TestFilesOverTheAPI(t *testing.T) {
 	s, _ := newPlainSite(t, "")
 	body := `{"command": "upload", "hosts": [{"name": "there", "addr": "127.0.0.1:22", "user": "root"}], "root": "/srv"}`
@@ -370,7 +371,8 @@ func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 	}
 }
 
-// A server that has no way to a host that is not on record, or that is older than files, is no obstacle: the files go from here.
+// A server that has no way to a host that is not on record, or that is older than files, is no obstacle: the files go
+// from here.
 func TestFilesGoFromHereWhenTheServerHasNoWay(t *testing.T) {
 	c := newCarrying(t, 1, 149)
 	_ = c.server.Process.Kill()

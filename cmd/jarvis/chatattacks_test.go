@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// chatAttack is one that is tried on every network where it makes sense. None is to have any effect. A network answers with
-// silence, or with one sentence.
+// chatAttack is one that is tried on every network where it makes sense. None is to have any effect. A network answers
+// with silence, or with one sentence.
 type chatAttack struct {
 	name string
 	// try does it; false: it makes no sense on this network. deed is what is to be done by it.
@@ -73,9 +73,9 @@ var chatAttacks = []chatAttack{
 	{"it was said while the bot was away", away, ""},
 }
 
-// TestChatAttacks: none of them does anything, on any network, and nobody is told more than one sentence. What one network alone
-// has is tried in its own package: ZNC's playback and nicks that were taken over (bot/irc, bot), ids of homeservers that are
-// not listed (bot/matrix TestAnAccountIsItsWholeId), what others post as bots (bot/slack).
+// TestChatAttacks: none of them does anything, on any network, and nobody is told more than one sentence. What one
+// network alone has is tried in its own package: ZNC's playback and nicks that were taken over (bot/irc, bot), ids of
+// homeservers that are not listed (bot/matrix TestAnAccountIsItsWholeId), what others post as bots (bot/slack).
 func TestChatAttacks(t *testing.T) {
 	t.Parallel()
 	block := 210
@@ -172,8 +172,8 @@ func replied(t *testing.T, _ *talkSite, g ground, deed string) bool {
 	return true
 }
 
-// ctcp asks two hundred times what clients answer by themselves: each answer would go past the outbox, until the server ends our
-// link for its flood. An ACTION is talk.
+// ctcp asks two hundred times what clients answer by themselves: each answer would go past the outbox, until the server
+// ends our link for its flood. An ACTION is talk.
 func ctcp(_ *testing.T, _ *talkSite, g ground, deed string) bool {
 	w, ok := g.(*ircWay)
 	if !ok {
@@ -251,7 +251,8 @@ func longAgo(t *testing.T, _ *talkSite, g ground, deed string) bool {
 	return true
 }
 
-// away is what was said while the bot was not there: a bouncer, a room's history or the network itself plays it when it is back.
+// away is what was said while the bot was not there: a bouncer, a room's history or the network itself plays it when it
+// is back.
 func away(t *testing.T, s *talkSite, g ground, deed string) bool {
 	if _, console := g.(*consoleWay); console {
 		return false

@@ -7,8 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/lab"
 )
 
-// What waits for a second person has buttons on Slack. When it is decided elsewhere, the line says by whom, and has none; also when
-// Slack did not take that at first, and the server ended meanwhile.
+// What waits for a second person has buttons on Slack. When it is decided elsewhere, the line says by whom, and has
+// none; also when Slack did not take that at first, and the server ended meanwhile.
 func TestButtonsOfWhatWasDecidedElsewhere(t *testing.T) {
 	t.Parallel()
 	w := &slackWay{quiet: true}

@@ -154,7 +154,8 @@ func news(g ground, before []string) (out []string) {
 	return out
 }
 
-// settled has alice ask who she is, and gives what else the bot said since then: at least what want matches, when it is not "".
+// settled has alice ask who she is, and gives what else the bot said since then: at least what want matches, when it is
+// not "".
 func settled(t *testing.T, g ground, before []string, want string) []string {
 	t.Helper()
 	const known = `you are alice\b`

@@ -17,7 +17,8 @@ import (
 )
 
 // BenchmarkChecks sets the scheduled checks beside Icinga 2 with check_by_ssh, in one run on one machine, on the same
-// addresses of one OpenSSH server: docs/design/performance.md has the figures. `make bench-checks` installs the others first.
+// addresses of one OpenSSH server: docs/design/performance.md has the figures. `make bench-checks` installs the others
+// first.
 func BenchmarkChecks(b *testing.B) {
 	for range b.N {
 		c := newCheckBench(b, number("JARVIS_BENCH_HOSTS", small(1000, 5)))

@@ -54,8 +54,8 @@ func (p *process) until(what string, f func(s checks.Stats) bool) checks.Stats {
 	return s
 }
 
-// TestChecksThroughKills kills the server with -9 at random moments. What is on record ran; what ran and is not on record was
-// not acknowledged when the server died, and ran again; what had to be told is told.
+// TestChecksThroughKills kills the server with -9 at random moments. What is on record ran; what ran and is not on
+// record was not acknowledged when the server died, and ran again; what had to be told is told.
 func TestChecksThroughKills(t *testing.T) {
 	kills := number("JARVIS_CHECK_KILLS", 8)
 	bin := buildJarvis(t)
@@ -122,8 +122,8 @@ func TestChecksThroughKills(t *testing.T) {
 	}
 }
 
-// TestTheDiskIsFull fills the disk of the data folder: nothing that was committed is lost, it is said once, and it goes on when
-// there is room.
+// TestTheDiskIsFull fills the disk of the data folder: nothing that was committed is lost, it is said once, and it goes
+// on when there is room.
 func TestTheDiskIsFull(t *testing.T) {
 	bin := buildJarvis(t)
 	r := newRow(t, 1, 101)

@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/checks"
 )
 
-// TestDeliveriesThroughKills kills the server with -9 when it has been handed a result, and asks again with the same key as a client
-// would: each result is on record, once.
+// TestDeliveriesThroughKills kills the server with -9 when it has been handed a result, and asks again with the same
+// key as a client would: each result is on record, once.
 func TestDeliveriesThroughKills(t *testing.T) {
 	kills := number("JARVIS_CHECK_KILLS", 8)
 	data := filepath.Join(t.TempDir(), "data")

@@ -19,8 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// plugins of Debian's monitoring-plugins-basic, each with what it must say of a host of the lab; "": any status will do, what
-// it looks for is not there. ADDRESS is the host's, WEBPORT a web server's,
+// plugins of Debian's monitoring-plugins-basic, each with what it must say of a host of the lab; "": any status will
+// do, what it looks for is not there. ADDRESS is the host's, WEBPORT a web server's,
 // IRCPORT an IRC server's.
 var plugins = []struct{ line, want string }{
 	{"check_apt -t 10", ""},
@@ -206,8 +206,8 @@ func TestRealPlugins(t *testing.T) {
 	}
 }
 
-// TestChecksInChat is what people see: problems of many hosts in one line, acknowledgement, downtime, a host that goes away,
-// a definition that changes, an action.
+// TestChecksInChat is what people see: problems of many hosts in one line, acknowledgement, downtime, a host that goes
+// away, a definition that changes, an action.
 func TestChecksInChat(t *testing.T) {
 	told := make(chan string, 10)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

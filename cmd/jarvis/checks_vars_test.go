@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/contract"
 )
 
-// TestVariablesReachTheHost: the value of a host, of a host_task and of a task, in a command, in a plugin's arguments and under sudo; what
-// stands in a value is read by no shell.
+// TestVariablesReachTheHost: the value of a host, of a host_task and of a task, in a command, in a plugin's arguments
+// and under sudo; what stands in a value is read by no shell.
 func TestVariablesReachTheHost(t *testing.T) {
 	s := newCheckSite(t, 2, 142, `
 hosts:

@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// chronicle writes a line of the log for each event of a run, from the one after `after` on. Lines that steps write are for
-// the level debug.
+// chronicle writes a line of the log for each event of a run, from the one after `after` on. Lines that steps write are
+// for the level debug.
 type chronicle struct {
 	engine *pipeline.Engine
 	log    *slog.Logger

@@ -51,8 +51,9 @@ var ownCommands = []ownCommand{
 // whole are the commands that speak of all others.
 var whole = []string{"help", "completion", "man"}
 
-// speaksOf gives the commands that a command line can be about; all: of any. Kong builds what it knows of a command by reflection,
-// which for all of them takes several times as long as the rest of a start, and a program's user waits for it each time.
+// speaksOf gives the commands that a command line can be about; all: of any. Kong builds what it knows of a command by
+// reflection, which for all of them takes several times as long as the rest of a start, and a program's user waits for
+// it each time.
 func speaksOf(args []string) (names []string, all bool) {
 	i := firstWord(args)
 	if i < 0 {
@@ -74,7 +75,8 @@ func speaksOf(args []string) (names []string, all bool) {
 	return []string{word}, false
 }
 
-// maybeOrgalorg reports whether a word can be what makes a line one of orgalorg's, who needs the flags of all its modes.
+// maybeOrgalorg reports whether a word can be what makes a line one of orgalorg's, who needs the flags of all its
+// modes.
 func maybeOrgalorg(word string) bool {
 	if long, ok := strings.CutPrefix(word, "--"); ok {
 		return slices.ContainsFunc(orgalorgModes, func(m orgalorgMode) bool { return m.long == long })

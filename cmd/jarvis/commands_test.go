@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-// TestALineIsReadWithoutTheOtherCommands: to build them all took half of a start. Each reads as it does among the others.
+// TestALineIsReadWithoutTheOtherCommands: to build them all took half of a start. Each reads as it does among the
+// others.
 func TestALineIsReadWithoutTheOtherCommands(t *testing.T) {
 	var names []string
 	for _, c := range ownCommands {

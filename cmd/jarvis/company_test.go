@@ -16,8 +16,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestThePageAboutTheCompanysLogin follows docs/howto/pages.md: its example, with the lab's provider in the place of the one that
-// nobody has, signs alice in; and what it says of a reload is so.
+// TestThePageAboutTheCompanysLogin follows docs/howto/pages.md: its example, with the lab's provider in the place of
+// the one that nobody has, signs alice in; and what it says of a reload is so.
 func TestThePageAboutTheCompanysLogin(t *testing.T) {
 	doc := string(must[[]byte](t)(os.ReadFile("../../docs/howto/pages.md")))
 	_, doc, _ = strings.Cut(doc, "## Signing in with your company's login")

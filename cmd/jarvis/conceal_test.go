@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// TestNoOutputTellsWhatStandsElsewhere: neither a verb about the configuration nor the log has what was put in for ${file:…}.
-// That no key is forgotten, the test of the same name in config looks at.
+// TestNoOutputTellsWhatStandsElsewhere: neither a verb about the configuration nor the log has what was put in for
+// ${file:…}. That no key is forgotten, the test of the same name in config looks at.
 func TestNoOutputTellsWhatStandsElsewhere(t *testing.T) {
 	s := newService(t, serviceConf)
 	writeIn(t, s.dir)("pw", "NEVERSEEN-zz99\n", 0o600)

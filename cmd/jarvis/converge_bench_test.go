@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// BenchmarkConverge has 100 OpenSSH hosts with 50 resources each, which are as they shall be, looked at by package converge
-// and by ansible-playbook with its own modules: docs/design/performance.md has the figures.
+// BenchmarkConverge has 100 OpenSSH hosts with 50 resources each, which are as they shall be, looked at by package
+// converge and by ansible-playbook with its own modules: docs/design/performance.md has the figures.
 func BenchmarkConverge(b *testing.B) {
 	for range b.N {
 		t := &bench{B: b, home: b.TempDir()}

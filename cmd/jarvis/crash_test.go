@@ -19,8 +19,8 @@ import (
 
 // TestCrash has very many deployments in flight on three providers, which play their faults, and kills the process with
 // -9 again and again, between and inside steps and while it starts. In the end every run is ready, no machine was made
-// twice, every step finished once, the commands on the hosts ran once, and who asked has heard of every host. Then all is
-// undone, with more kills and faults, and nothing is left anywhere. `make crash` does it for long.
+// twice, every step finished once, the commands on the hosts ran once, and who asked has heard of every host. Then all
+// is undone, with more kills and faults, and nothing is left anywhere. `make crash` does it for long.
 func TestCrash(t *testing.T) {
 	runs, kills := number("JARVIS_CRASH_RUNS", 90), number("JARVIS_CRASH_KILLS", 30)
 	s := newSiege(t, runs, 79)

@@ -43,10 +43,10 @@ type told struct {
 	all         time.Duration
 }
 
-// BenchmarkCrowd is 200 people in 20 rooms, a fourth each on IRC, Jabber, Matrix and Slack, while 20 strangers flood in private.
-// Nobody's line may be lost, and none is answered twice. Those on Matrix ask a sixth as often, and are not there when all ask as fast
-// as they can: 50 of them, each four seconds, took 1.3 of two cores in Dendrite, beside 0.25 in the bot and all its other people
-// together, and Dendrite itself took 2.7 s then (p99) to take a question.
+// BenchmarkCrowd is 200 people in 20 rooms, a fourth each on IRC, Jabber, Matrix and Slack, while 20 strangers flood in
+// private. Nobody's line may be lost, and none is answered twice. Those on Matrix ask a sixth as often, and are not
+// there when all ask as fast as they can: 50 of them, each four seconds, took 1.3 of two cores in Dendrite, beside 0.25
+// in the bot and all its other people together, and Dendrite itself took 2.7 s then (p99) to take a question.
 func BenchmarkCrowd(b *testing.B) {
 	c := crowd{rooms: 5, each: 10, asks: 12, strangers: 5, flood: 50 * time.Millisecond}
 	if testing.Short() { // CI runs each benchmark so that none can rot

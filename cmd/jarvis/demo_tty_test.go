@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDemosPromptIsEdited: on a terminal the line that is typed can be edited, and an earlier one brought back; a dumb terminal
-// gets no escapes.
+// TestDemosPromptIsEdited: on a terminal the line that is typed can be edited, and an earlier one brought back; a dumb
+// terminal gets no escapes.
 func TestDemosPromptIsEdited(t *testing.T) {
 	bin := buildJarvis(t)
 	const left, up, backspace = "\x1b[D", "\x1b[A", "\x7f"

@@ -228,7 +228,8 @@ func (d *doctor) knownHosts() {
 	d.ok("known_hosts", "%s can be read", file)
 }
 
-// clock asks the kernel whether something keeps the clock right (adjtimex(2)). Tokens, signatures and schedules need it.
+// clock asks the kernel whether something keeps the clock right (adjtimex(2)). Tokens, signatures and schedules need
+// it.
 func (d *doctor) clock() {
 	const unsynchronised = 5 // TIME_ERROR
 	var tx unix.Timex
@@ -341,8 +342,8 @@ func (d *doctor) notices(metrics string) {
 	}
 }
 
-// linked gives the server's metrics. A server that has just begun is still at the door of its networks, as doctor is often run after a
-// restart: a link has ten seconds to come up.
+// linked gives the server's metrics. A server that has just begun is still at the door of its networks, as doctor is
+// often run after a restart: a link has ten seconds to come up.
 func linked(ctx context.Context, cl *web.Client) (string, error) {
 	for end := time.Now().Add(10 * time.Second); ; sleep(ctx, 250*time.Millisecond) {
 		text, _, err := cl.Text(ctx, "/metrics")
@@ -390,8 +391,8 @@ func opens(u *user.User, st fs.FileInfo) bool {
 	}
 }
 
-// letIn says how somebody comes to the socket: as a member of a group that is there for that, which is the package's or the one
-// that the configuration names. Any other group, as root's or the server's own, may more than open a socket.
+// letIn says how somebody comes to the socket: as a member of a group that is there for that, which is the package's or
+// the one that the configuration names. Any other group, as root's or the server's own, may more than open a socket.
 func letIn(socket web.Socket, st fs.FileInfo, login string) string {
 	group := groupOf(st)
 	mine := group == "jarvis" || group == socket.Group && !powerful[group]

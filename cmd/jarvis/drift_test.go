@@ -147,8 +147,8 @@ const driftHost = `instance:
     - {device: tmpfs, mount: /srv/cache, type: tmpfs, options: "size=16m"}
 `
 
-// TestDriftTampered deploys a host with every step there is, over real servers, and tampers with it in each way that a step
-// can know: each is found and named, nothing else is, and the command that the finding names puts it right.
+// TestDriftTampered deploys a host with every step there is, over real servers, and tampers with it in each way that a
+// step can know: each is found and named, nothing else is, and the command that the finding names puts it right.
 func TestDriftTampered(t *testing.T) {
 	t.Parallel()
 	programs := t.TempDir()
@@ -279,7 +279,8 @@ func TestDriftTampered(t *testing.T) {
 		t.Errorf("machines are %v", got)
 	}
 
-	// Somebody tidies the tags away. What is named puts them back, and the host is still found by all that takes it down.
+	// Somebody tidies the tags away. What is named puts them back, and the host is still found by all that takes it
+	// down.
 	id = s.value("provider_id")
 	li.Retag(id)
 	l = s.found("tags gone", "linode:deploy: the machine "+id+" at Linode: |instead of loki.websages.com's by its tags|then `adopt loki.websages.com "+id+"`")

@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/config"
 )
 
-// TestTheExampleConfigurationIsRight: what the documentation begins with must be taken as it is, once its credentials are there.
+// TestTheExampleConfigurationIsRight: what the documentation begins with must be taken as it is, once its credentials
+// are there.
 func TestTheExampleConfigurationIsRight(t *testing.T) {
 	b, err := os.ReadFile("../../examples/jarvis.yaml")
 	if err != nil {

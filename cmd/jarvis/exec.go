@@ -110,7 +110,8 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 
 var envName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// globbed refuses a command that the shell here has made out of hosts: where files are called as they are, web[1-3] is three words.
+// globbed refuses a command that the shell here has made out of hosts: where files are called as they are, web[1-3] is
+// three words.
 func (m *manyFlags) globbed(word string) error {
 	if len(m.Hosts) == 0 {
 		return nil

@@ -14,8 +14,9 @@ import (
 // primaryFact is which PostgreSQL server the record was on when somebody looked last.
 const primaryFact = "primary"
 
-// settleFailover finds out whether another PostgreSQL server has taken over since, and makes the record fit to go on when that may
-// not have had its end: once, before anything works on it there. Of several nodes that start at once one does it.
+// settleFailover finds out whether another PostgreSQL server has taken over since, and makes the record fit to go on
+// when that may not have had its end: once, before anything works on it there. Of several nodes that start at once one
+// does it.
 func (a *app) settleFailover(ctx context.Context, b *bot.Bot) error {
 	now, err := a.db.Primary(ctx)
 	if err != nil {

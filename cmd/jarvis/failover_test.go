@@ -13,9 +13,9 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestThePrimaryFails: the primary of two PostgreSQL servers dies while hosts are deployed, the standby takes over, and the
-// address leads to it. A step that may be repeated is; one that may not is never begun twice unasked, also when the standby had
-// not heard that it began.
+// TestThePrimaryFails: the primary of two PostgreSQL servers dies while hosts are deployed, the standby takes over, and
+// the address leads to it. A step that may be repeated is; one that may not is never begun twice unasked, also when the
+// standby had not heard that it began.
 func TestThePrimaryFails(t *testing.T) {
 	for _, sync := range []bool{true, false} {
 		t.Run(map[bool]string{true: "with all that it had", false: "and the last commits are lost"}[sync], func(t *testing.T) {

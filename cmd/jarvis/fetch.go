@@ -131,8 +131,8 @@ func pathsOf(hosts []found, of map[string][]string) map[string][]string {
 	return out
 }
 
-// byHost takes HOST:PATH words apart: the hosts, and what is wanted of each. HOST is a word as for -o, with a login and a port
-// if need be; [ADDRESS]:PATH is one of IPv6.
+// byHost takes HOST:PATH words apart: the hosts, and what is wanted of each. HOST is a word as for -o, with a login and
+// a port if need be; [ADDRESS]:PATH is one of IPv6.
 func byHost(words []string) (hosts []string, of map[string][]string, err error) {
 	of = map[string][]string{}
 	for _, w := range words {
@@ -160,7 +160,8 @@ func byHost(words []string) (hosts []string, of map[string][]string, err error) 
 	return hosts, of, nil
 }
 
-// hostAndPath cuts [user@]host[:port]:path. What follows the host is a port when it has digits alone and a colon ends it.
+// hostAndPath cuts [user@]host[:port]:path. What follows the host is a port when it has digits alone and a colon ends
+// it.
 func hostAndPath(w string) (host, path string) {
 	end := strings.IndexByte(w, ':')
 	if at := strings.Index(w, "]:"); strings.Contains(w[:max(end, 0)], "[") && at >= 0 {

@@ -125,7 +125,8 @@ func skipped(tree *fleet.Tree, p *printer) {
 	}
 }
 
-// send sends the files. stream is what the object of a host is called that has them, with --json; one that failed has ended.
+// send sends the files. stream is what the object of a host is called that has them, with --json; one that failed has
+// ended.
 func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer, stream string) ([]fleet.Result, error) {
 	skipped(tree, p)
 	p.start("sending", f.Reached())
@@ -319,7 +320,8 @@ func without(ctx context.Context, f crew, dir string, sudo *remote.Sudo) []fleet
 	return results
 }
 
-// there writes a path for the hosts, where no shell reads it: ~ is the home of the login, in which every command begins.
+// there writes a path for the hosts, where no shell reads it: ~ is the home of the login, in which every command
+// begins.
 func there(path string) (string, error) {
 	rest, home := strings.CutPrefix(path, "~")
 	switch {
@@ -333,7 +335,8 @@ func there(path string) (string, error) {
 	return "", usage("%s: only ~ and ~/ are known here; name the directory by its whole path", path)
 }
 
-// shellLine puts a command and its arguments into a shell's command line. Without a shell the login shell there reads both.
+// shellLine puts a command and its arguments into a shell's command line. Without a shell the login shell there reads
+// both.
 func shellLine(shell, cmd string, args []string) string {
 	if shell == "" {
 		return strings.TrimSpace(cmd + " " + remote.Quote(args...))
@@ -349,8 +352,8 @@ func hasCommand(shell string) error {
 	return nil
 }
 
-// inShell puts a command into a shell's command line: {} becomes the command as one quoted word, with quotes of the caller's
-// around it or without.
+// inShell puts a command into a shell's command line: {} becomes the command as one quoted word, with quotes of the
+// caller's around it or without.
 func inShell(shell, cmd string) string {
 	word := remote.Quote(cmd)
 	return strings.NewReplacer("'{}'", word, `"{}"`, word, "{}", word).Replace(shell)

@@ -13,8 +13,8 @@ import (
 )
 
 // openSSHFleet starts n OpenSSH servers that share this machine's programs; each sees a directory of its own at target,
-// in memory (and what more makes of it), since the disks of rented machines write at another speed each time, and a home without the start-up files
-// of ours. It needs root.
+// in memory (and what more makes of it), since the disks of rented machines write at another speed each time, and a
+// home without the start-up files of ours. It needs root.
 func (t *bench) openSSHFleet(n int, target, more string) (addrs []string, id string) {
 	t.Helper()
 	dir := t.TempDir()

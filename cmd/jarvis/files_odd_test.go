@@ -40,7 +40,8 @@ func TestFilesThatAreNotOrdinary(t *testing.T) {
 		t.Errorf("exit %d: %s%s", c, o, e)
 	}
 
-	// A kill -9 of ours leaves no host with half of it, nor with a lock, and what it leaves here goes with the next fetch.
+	// A kill -9 of ours leaves no host with half of it, nor with a lock, and what it leaves here goes with the next
+	// fetch.
 	here("head -c 2000000000 /dev/zero > big")
 	begin := func(under string, args ...string) {
 		t.Helper()

@@ -134,7 +134,8 @@ func TestFilesTellWhatTheyDid(t *testing.T) {
 					t.Errorf("%v", o)
 				}
 			}
-			// Without -r all learn where it is; a directory that does not begin with a slash is in the home of the login.
+			// Without -r all learn where it is; a directory that does not begin with a slash is in the home of the
+			// login.
 			where := regexp.MustCompile(`^/var/run/orgalorg/[0-9.]+$`)
 			out, _ = run(0, "upload", "--json", "-o", "web1", "-e", "d/a")
 			if o := objects(t, out)[0]; !where.MatchString(o["directory"].(string)) {

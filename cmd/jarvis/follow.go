@@ -31,8 +31,8 @@ const (
 // gone says that a link could not be made again.
 func gone(err error) error { return fmt.Errorf("%w: the server is gone: %w", command.ErrLost, err) }
 
-// isVerdict reports whether the server has judged what was asked of it, so that asking again changes nothing. That it stops, or
-// cannot read its record now, is no such answer.
+// isVerdict reports whether the server has judged what was asked of it, so that asking again changes nothing. That it
+// stops, or cannot read its record now, is no such answer.
 func isVerdict(err error) bool {
 	var said *command.UserError
 	return errors.As(err, &said) && !errors.Is(said, command.ErrLost) && !errors.Is(said, command.ErrLimited)
@@ -53,8 +53,8 @@ func steadily[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	}
 }
 
-// watch feeds a view with a run's events until the run rests, and gives it. It goes on after the last event that it saw when
-// the link broke, or the server was restarted meanwhile.
+// watch feeds a view with a run's events until the run rests, and gives it. It goes on after the last event that it saw
+// when the link broke, or the server was restarted meanwhile.
 func watch(ctx context.Context, cl *web.Client, id, last int64, v view) (web.RunView, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	now := func() (web.RunView, error) { return cl.Run(ctx, id) }
@@ -135,8 +135,8 @@ func (e *leftError) envelope(code int) command.Envelope {
 	return last
 }
 
-// unwatched ends a command whose following ended before what it followed: the time is over, somebody interrupted it, or the
-// link is lost. Any other error is as it was.
+// unwatched ends a command whose following ended before what it followed: the time is over, somebody interrupted it, or
+// the link is lost. Any other error is as it was.
 func (t *term) unwatched(ctx context.Context, asJSON bool, e *leftError, err error) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errTimeout):
@@ -231,7 +231,8 @@ func typeOf(r pipeline.Run) string {
 	return command.TypeRun
 }
 
-// isLater reports whether what an answer is about is to begin at a time that somebody named, and has not: nobody sits there until then.
+// isLater reports whether what an answer is about is to begin at a time that somebody named, and has not: nobody sits
+// there until then.
 func isLater(a command.Answer) bool {
 	later := func(r pipeline.Run) bool { return !r.At.IsZero() && !r.HasBegun() && r.State.Live() }
 	return a.Run != nil && later(*a.Run) || a.Cluster != nil && slices.ContainsFunc(a.Cluster.Runs, later)

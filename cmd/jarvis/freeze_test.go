@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestFreeze: in a freeze nothing begins, what was asked before is not approved, and who is excepted may, from the reload on.
+// TestFreeze: in a freeze nothing begins, what was asked before is not approved, and who is excepted may, from the
+// reload on.
 func TestFreeze(t *testing.T) {
 	write := writeIn(t, t.TempDir())
 	write("w/toy", "#!/bin/sh\n[ \"$1\" = --steps ] && { echo '[{name: toy:a, resume: again}]'; exit; }\ncat\n", 0o755)

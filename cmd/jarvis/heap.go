@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// The live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a second under load. Five
-// times that heap is still little, and half as much again in speed (docs/design/performance.md). A heap that is large, as under a
-// siege of thousands of connections, is collected sooner: what it may have beside what lives has a bound.
+// The live heap of a server is a few megabytes, and at Go's default it is collected hundreds of times a second under
+// load. Five times that heap is still little, and half as much again in speed (docs/design/performance.md). A heap that
+// is large, as under a siege of thousands of connections, is collected sooner: what it may have beside what lives has a
+// bound.
 const (
 	gcPercent = 400      // while the heap is small
 	gcLeast   = 50       // however large it is

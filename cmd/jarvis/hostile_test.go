@@ -107,7 +107,8 @@ type hostile struct {
 const guesses = "guessed tokens"
 
 // Three hundred connections of each kind, from thirty addresses, for ten seconds: each is opened again after it was
-// closed. Some who guess tokens share the honest client's address. The server's memory stays small, and who has a good token is served meanwhile.
+// closed. Some who guess tokens share the honest client's address. The server's memory stays small, and who has a good
+// token is served meanwhile.
 func TestHostileConnections(t *testing.T) {
 	b := newBesieged(t)
 	post := func(path, token string, length int64, more string) func() string {
@@ -219,7 +220,8 @@ func TestHostileConnections(t *testing.T) {
 	if peak > 200 {
 		t.Errorf("the server took %d MB", peak)
 	}
-	// Who was not served within five seconds has failed above. The longest waits are this machine's, which carries the siege.
+	// Who was not served within five seconds has failed above. The longest waits are this machine's, which carries the
+	// siege.
 	if usual := took[len(took)/2]; usual > max(250*time.Millisecond, 4*beside[len(beside)/2]) {
 		t.Errorf("half of the honest waited %s and more; a server that nobody besieges lets them wait %s here", usual, beside[len(beside)/2])
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The fault: an inventory's [web] was a range, a slip had no line, and a list of hosts, or its file, that was named the wrong way
-// got no hint.
+// The fault: an inventory's [web] was a range, a slip had no line, and a list of hosts, or its file, that was named the
+// wrong way got no hint.
 func TestWordsThatNameNoHosts(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("HOME", t.TempDir())

@@ -17,7 +17,8 @@ import (
 	"github.com/jarvisops/jarvis/config"
 )
 
-// checkCmd is the verb `check`. `check import nagios DIR` is done here: it reads files of this machine and writes one, and asks no server.
+// checkCmd is the verb `check`. `check import nagios DIR` is done here: it reads files of this machine and writes one,
+// and asks no server.
 type checkCmd struct {
 	verbCmd
 	Into    string `help:"With import: the folder or *.yaml file to write into (default: checks.dir of the configuration)." placeholder:"PATH"`
@@ -97,7 +98,8 @@ func (c *checkCmd) imports(ctx context.Context, t *term) error {
 		Lines: c.lines(file, made, beside), Data: ImportedChecks{file, c.DryRun, made.Counts, append([]transfer.Note{}, made.Notes...)}}})
 }
 
-// beside gives the checks that are configured already, nil when there is no configuration, and whether mails would have no server.
+// beside gives the checks that are configured already, nil when there is no configuration, and whether mails would have
+// no server.
 func (c *checkCmd) beside(t *term) (conf *model.Config, noMail bool, err error) {
 	if t.file() == "" {
 		return nil, false, nil
@@ -154,9 +156,9 @@ func (c *checkCmd) lines(file string, made transfer.Result, beside *model.Config
 	return out
 }
 
-// writeWhole writes a file, all of it or nothing. It may hold what was secret to Nagios: it is for the owner and the group of its folder, whom
-// the server is one of. Without replace nothing that is there is lost, whoever made it meanwhile.
-// An interrupt before it is whole leaves nothing.
+// writeWhole writes a file, all of it or nothing. It may hold what was secret to Nagios: it is for the owner and the
+// group of its folder, whom the server is one of. Without replace nothing that is there is lost, whoever made it
+// meanwhile. An interrupt before it is whole leaves nothing.
 func writeWhole(ctx context.Context, file string, text []byte, replace bool) error {
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".import-*")
 	if err != nil {

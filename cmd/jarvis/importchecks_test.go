@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestImportChecksOfNagios: one file that `config check` takes, a list of what was not carried over, and nothing that is there lost.
+// TestImportChecksOfNagios: one file that `config check` takes, a list of what was not carried over, and nothing that
+// is there lost.
 func TestImportChecksOfNagios(t *testing.T) {
 	dir := t.TempDir()
 	conf, sub := filepath.Join(dir, "jarvis.yaml"), filepath.Join(dir, "checks.d")
@@ -91,7 +92,8 @@ func (f *fuse) Err() error {
 	return nil
 }
 
-// TestImportOfChecksIsInterrupted: Ctrl-C was not heard, and the file was written after all. Whenever it comes, nothing is written.
+// TestImportOfChecksIsInterrupted: Ctrl-C was not heard, and the file was written after all. Whenever it comes, nothing
+// is written.
 func TestImportOfChecksIsInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	conf := writeIn(t, dir)("jarvis.yaml", "data: ./data\n", 0o600)

@@ -18,7 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/examples"
 )
 
-// initCmd writes the first configuration. What a flag does not say is asked on a terminal; without one its default counts.
+// initCmd writes the first configuration. What a flag does not say is asked on a terminal; without one its default
+// counts.
 type initCmd struct {
 	Dir    string `default:"." placeholder:"DIR" help:"Folder for jarvis.yaml and its credentials, as in /etc/jarvis."`
 	DropIn string `name:"drop-in" placeholder:"FILE" help:"Where the service's credentials are named (default for /etc/jarvis: the unit's own folder in /etc/systemd/system; else beside jarvis.yaml)."`

@@ -102,7 +102,8 @@ var said = []struct {
 	{"import --dry-run hosts.list", 0}, {"import hosts.list", 0}, {"hold imported", 2}, {"hold imported because of it", 0}, {"hold imported because of it", 1}, {"hosts", 0}, {"release imported", 0}, {"release imported", 1}, {"release 1", 2}, {"hold nobody because so", 4}, {"forget imported", 0}, {"forget imported", 4},
 }
 
-// TestEveryVerbGivesTheSameEnvelope asks every verb with --json, and holds each line against the description of the API.
+// TestEveryVerbGivesTheSameEnvelope asks every verb with --json, and holds each line against the description of the
+// API.
 func TestEveryVerbGivesTheSameEnvelope(t *testing.T) {
 	s := newToySite(t, "limit: {burst: 10000}\n")
 	t.Chdir(s.dir)
@@ -242,7 +243,8 @@ func TestAFullDiskIsSaid(t *testing.T) {
 	}
 }
 
-// TestAPathNeverMeansAnotherOperation: with an empty variable, `POST /v1/runs/$RUN/undo` was sent on to another operation.
+// TestAPathNeverMeansAnotherOperation: with an empty variable, `POST /v1/runs/$RUN/undo` was sent on to another
+// operation.
 func TestAPathNeverMeansAnotherOperation(t *testing.T) {
 	s := newToySite(t, "limit: {burst: 10000}\n")
 	s.token = s.newToken(t, "alice")

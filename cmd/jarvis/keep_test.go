@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// TestKeepRemovesYearsAndNothingYoung has a record of years of which most is too old, and a server that removes it and is
-// killed with -9 in the middle, again and again. In the end what is old is gone, and all that is young is as it was, byte by
-// byte.
+// TestKeepRemovesYearsAndNothingYoung has a record of years of which most is too old, and a server that removes it and
+// is killed with -9 in the middle, again and again. In the end what is old is gone, and all that is young is as it was,
+// byte by byte.
 func TestKeepRemovesYearsAndNothingYoung(t *testing.T) {
 	const hosts, runs, events = 800, 6, 8
 	const oldRuns = 4 * hosts // of each host four are old and two young

@@ -50,7 +50,8 @@ func (a *app) mayBeNew() error {
 		a.log.Warn("a new database is made beside the files of an earlier one, as --new-database says", "files", signs)
 		return nil
 	}
-	// A person may have put known_hosts or an SSH key there before the first start; the key of the secrets is made by us.
+	// A person may have put known_hosts or an SSH key there before the first start; the key of the secrets is made by
+	// us.
 	if _, err := os.Stat(keyFile(a.conf)); err != nil {
 		a.log.Warn("the database is new, and these files were there before it; if there was a database, stop now and restore it", "files", signs)
 		return nil

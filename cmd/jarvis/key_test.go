@@ -55,8 +55,8 @@ func refused(t *testing.T, conf string, words ...string) {
 	t.Log(lines[len(lines)-1])
 }
 
-// The story: a restore brought back the half of the backup. What is missing or does not belong was replaced by something
-// new, without a word: an empty record, or a key that opens nothing.
+// The story: a restore brought back the half of the backup. What is missing or does not belong was replaced by
+// something new, without a word: an empty record, or a key that opens nothing.
 func TestHalfABackupIsRefused(t *testing.T) {
 	t.Run("the database is gone", func(t *testing.T) {
 		data, conf := served(t)
@@ -146,7 +146,8 @@ func TestAFirstStartWithKnownHosts(t *testing.T) {
 	}
 }
 
-// One page of a table that nothing reads at the start is overwritten: it was found when somebody asked for it, weeks later.
+// One page of a table that nothing reads at the start is overwritten: it was found when somebody asked for it, weeks
+// later.
 func TestADamagedPageIsSaidByReadyz(t *testing.T) {
 	data, conf := served(t)
 	root := must[int64](t)(strconv.ParseInt(inDatabase(t, data, "SELECT rootpage FROM sqlite_master WHERE name = 'pages'"), 10, 64))

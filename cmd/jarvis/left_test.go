@@ -9,9 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-// TestWhatIsLeftSaysSo: following with --json ended at Ctrl-C with an `answer` of the kind `failed`, without a run; where the link
-// was lost nothing told a run that goes on from one that failed; `log -f` ignored --timeout; and with a short --timeout `waits`
-// had no run.
+// TestWhatIsLeftSaysSo: following with --json ended at Ctrl-C with an `answer` of the kind `failed`, without a run;
+// where the link was lost nothing told a run that goes on from one that failed; `log -f` ignored --timeout; and with a
+// short --timeout `waits` had no run.
 func TestWhatIsLeftSaysSo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestALetterThroughKills kills the server with -9 when the mail server took a mail and nobody knows it, and when it has not
-// answered yet: each mail comes, the same one with the same id, and the end of a problem in its thread.
+// TestALetterThroughKills kills the server with -9 when the mail server took a mail and nobody knows it, and when it
+// has not answered yet: each mail comes, the same one with the same id, and the end of a problem in its thread.
 func TestALetterThroughKills(t *testing.T) {
 	bin := buildJarvis(t)
 	s := must[*real.SMTP](t)(real.StartSMTP(t.Context()))

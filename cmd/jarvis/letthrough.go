@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/config"
 )
 
-// letThrough lets those who may use the socket come to it when it lies in the data folder: they may go through that folder, and
-// read nothing in it. It stays closed unless socket.group or socket.mode says who they are.
+// letThrough lets those who may use the socket come to it when it lies in the data folder: they may go through that
+// folder, and read nothing in it. It stays closed unless socket.group or socket.mode says who they are.
 func letThrough(conf *config.Config) error {
 	s := conf.Socket
 	all := s.Mode == "0666"

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestADeploymentIsFollowedOverALinkThatBreaks: over TLS, with a limit of few requests, through a network that is cut in the
-// middle of a run and is there again after its end. Each stage is told once, and the exit code is the run's.
+// TestADeploymentIsFollowedOverALinkThatBreaks: over TLS, with a limit of few requests, through a network that is cut
+// in the middle of a run and is there again after its end. Each stage is told once, and the exit code is the run's.
 func TestADeploymentIsFollowedOverALinkThatBreaks(t *testing.T) {
 	bin := buildJarvis(t)
 	certs := t.TempDir()

@@ -47,8 +47,8 @@ func outcome(r web.RunView) string {
 	return command.StatusLine(r.Run, "", 0, time.Now())
 }
 
-// liveView draws the stages with bars, elapsed and usual time, and redraws them in place. It has no colours. What does not
-// fit into the window is left out: what has scrolled away cannot be redrawn.
+// liveView draws the stages with bars, elapsed and usual time, and redraws them in place. It has no colours. What does
+// not fit into the window is left out: what has scrolled away cannot be redrawn.
 type liveView struct {
 	out   io.Writer
 	drawn []int // the widths of the lines that stand there

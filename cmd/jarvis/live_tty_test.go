@@ -58,8 +58,8 @@ func (s *screen) write(t *testing.T, text string) {
 	}
 }
 
-// TestLiveViewOnATerminal: the view stays in one place where there are fewer rows than stages, also when the window changes; a
-// dumb terminal gets lines without escapes.
+// TestLiveViewOnATerminal: the view stays in one place where there are fewer rows than stages, also when the window
+// changes; a dumb terminal gets lines without escapes.
 func TestLiveViewOnATerminal(t *testing.T) {
 	bin := buildJarvis(t)
 	dir := t.TempDir()

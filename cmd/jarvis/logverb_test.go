@@ -26,8 +26,8 @@ func followLog(t *testing.T, args ...string) *following {
 	return f
 }
 
-// TestLogFollowsARun: `log -f` shows each line of a live run once, goes on after a restart of the server, and ends with the run;
-// Ctrl-C ends the following and not the run; `log` of a live run says how to follow it.
+// TestLogFollowsARun: `log -f` shows each line of a live run once, goes on after a restart of the server, and ends with
+// the run; Ctrl-C ends the following and not the run; `log` of a live run says how to follow it.
 func TestLogFollowsARun(t *testing.T) {
 	dir := t.TempDir()
 	write := writeIn(t, dir)

@@ -22,9 +22,10 @@ import (
 
 var digits = regexp.MustCompile(`\d+`)
 
-// TestEveryPageLooksWell goes by the links of the pages to every kind of page, from a record with something of everything, and
-// looks at each wide and narrow, light and dark: axe-core finds nothing, none is wider than its window, and the browser complains
-// of nothing, above all not that something went against the Content-Security-Policy. With -artifacts the pictures are kept.
+// TestEveryPageLooksWell goes by the links of the pages to every kind of page, from a record with something of
+// everything, and looks at each wide and narrow, light and dark: axe-core finds nothing, none is wider than its window,
+// and the browser complains of nothing, above all not that something went against the Content-Security-Policy. With
+// -artifacts the pictures are kept.
 func TestEveryPageLooksWell(t *testing.T) {
 	s := newAPISite(t, 206, "approvals: {expires: 1h}\n")
 	dir := t.TempDir()

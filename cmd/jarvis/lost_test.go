@@ -73,7 +73,8 @@ func (p *process) exit(limit time.Duration) (code int, after time.Duration) {
 	return p.cmd.ProcessState.ExitCode(), time.Since(began)
 }
 
-// slowWorker writes into a log when its program begins and ends, killed or not: a line a tenth of a second, with its pid.
+// slowWorker writes into a log when its program begins and ends, killed or not: a line a tenth of a second, with its
+// pid.
 const slowWorker = `#!/bin/bash
 log=${0%/*}/log
 case $1 in
@@ -147,7 +148,8 @@ func TestTwoServersNeverRunAStepAtOnce(t *testing.T) {
 	t.Logf("%d lines of %d programs; between them, in milliseconds: %s", len(lines), len(pids), gap)
 }
 
-// The story: PostgreSQL is frozen for twenty seconds. `status` hung for forty, /readyz for ever, and SIGTERM was not heard.
+// The story: PostgreSQL is frozen for twenty seconds. `status` hung for forty, /readyz for ever, and SIGTERM was not
+// heard.
 func TestAFrozenDatabaseDoesNotFreezeTheServer(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
@@ -210,8 +212,8 @@ func TestAFrozenDatabaseDoesNotFreezeTheServer(t *testing.T) {
 	}
 }
 
-// lostAnswer asks the server over its socket, or with a token over the network. The error says what it answered, unless it is
-// that it cannot answer now.
+// lostAnswer asks the server over its socket, or with a token over the network. The error says what it answered, unless
+// it is that it cannot answer now.
 func (p *process) lostAnswer(path, token string) error {
 	c := http.Client{Timeout: 9 * time.Second}
 	if token == "" {

@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestWhatComesFromHostsIsWhole: -q added newlines, took carriage returns away and cut lines; a host that was lost had no object
-// in JSON.
+// TestWhatComesFromHostsIsWhole: -q added newlines, took carriage returns away and cut lines; a host that was lost had
+// no object in JSON.
 func TestWhatComesFromHostsIsWhole(t *testing.T) {
 	r := newRow(t, 2, 118)
 	dir := t.TempDir()
@@ -90,7 +90,8 @@ func TestOneMachineByTwoLogins(t *testing.T) {
 	}
 }
 
-// stepping is a tool that tells two steps and waits for all after each. web2 dies before the first or the second, or never.
+// stepping is a tool that tells two steps and waits for all after each. web2 dies before the first or the second, or
+// never.
 const stepping = `#!/bin/bash
 read -r prefix hello; nodes=0
 while read -r p what rest; do case "$what" in NODE) nodes=$((nodes+1));; START) break;; esac; done

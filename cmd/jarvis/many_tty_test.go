@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// onTerminal runs a program on a terminal of its own (script(1) of util-linux), and types each answer when it has asked for it:
-// talk is a text that it prints, what is typed then, the next text, and so on.
+// onTerminal runs a program on a terminal of its own (script(1) of util-linux), and types each answer when it has asked
+// for it: talk is a text that it prints, what is typed then, the next text, and so on.
 func onTerminal(t *testing.T, line string, talk ...string) string {
 	t.Helper()
 	cmd := exec.Command("script", "-qec", line, "/dev/null")

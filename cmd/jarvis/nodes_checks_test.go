@@ -18,8 +18,9 @@ import (
 // oneAtATime is a check that finds another run of itself on its host, and notes when it ran.
 const oneAtATime = `exec 9>>/alone; if ! flock -n 9; then echo twice >> /twice; fi; date +%s >> /ran; sleep 0.5; echo "OK | n=1"`
 
-// TestThreeNodesCheckHosts: real processes, and a real sshd on each host. What one is told to check all know; one is killed, one is
-// frozen and wakes up, and each host goes on to be checked, by one at a time. Whatever node is asked tells of all.
+// TestThreeNodesCheckHosts: real processes, and a real sshd on each host. What one is told to check all know; one is
+// killed, one is frozen and wakes up, and each host goes on to be checked, by one at a time. Whatever node is asked
+// tells of all.
 func TestThreeNodesCheckHosts(t *testing.T) {
 	buildJarvis(t) // before newRow, which changes HOME, where Go keeps its modules
 	const hosts = 4

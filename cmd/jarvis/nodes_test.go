@@ -33,7 +33,8 @@ type nodes struct {
 	list []*process
 }
 
-// nodeToy notes each time that a step begins, and waits as long as a file says so. A step `ask` is never repeated unasked.
+// nodeToy notes each time that a step begins, and waits as long as a file says so. A step `ask` is never repeated
+// unasked.
 const nodeToy = `#!/bin/sh
 dir=%[1]q
 case $1 in
@@ -171,8 +172,8 @@ func (n *nodes) speaker(ask int) (found int) {
 	return found
 }
 
-// TestThreeNodes: what one is told another does, and all of them know it; one speaks; who is killed, is frozen or drains is
-// replaced, and nothing is said or done twice.
+// TestThreeNodes: what one is told another does, and all of them know it; one speaks; who is killed, is frozen or
+// drains is replaced, and nothing is said or done twice.
 func TestThreeNodes(t *testing.T) {
 	n := newNodes(t, "one", "two", "three")
 	alice := must[*real.IRCClient](t)(real.DialIRC(t.Context(), n.ircd.Addr, "alice", "#ops"))
@@ -234,7 +235,8 @@ func TestThreeNodes(t *testing.T) {
 	n.list[second].start()
 	n.awake(second)
 	for _, host := range []string{"thor", "odin"} {
-		// One that was killed in the moment between saying it and noting that may have said it before; then the other says so.
+		// One that was killed in the moment between saying it and noting that may have said it before; then the other
+		// says so.
 		if got := alice.Count(`#ops :alice: ` + host + ` is ready`); got > 1 {
 			t.Errorf("that %s is ready was said %d times:\n%s", host, got, strings.Join(alice.Lines(), "\n"))
 		}
@@ -245,8 +247,8 @@ func (n *nodes) name(i int) string {
 	return strings.TrimSuffix(filepath.Base(n.list[i].conf), ".yaml")
 }
 
-// TestAStepOfAFrozenNode: a node is stopped in the middle of steps, and wakes up after others took its runs. A step that may be
-// repeated is, by somebody else; one that may not asks a person; and what wakes up does nothing more.
+// TestAStepOfAFrozenNode: a node is stopped in the middle of steps, and wakes up after others took its runs. A step
+// that may be repeated is, by somebody else; one that may not asks a person; and what wakes up does nothing more.
 func TestAStepOfAFrozenNode(t *testing.T) {
 	n := newNodes(t, "one")
 	n.deploy(0, "toy", "loki")

@@ -79,9 +79,9 @@ func (h *hook) setGate(gate chan struct{}) {
 	h.gate = gate
 }
 
-// TestNoticesOutliveTheProcess kills a server with -9 while a webhook is told, and right after runs have ended: each notice comes,
-// and what comes twice has the same id. Mail goes by a real server that cuts the line after it took one. A reload brings another
-// route, `doctor` tells of what was given up, and nothing tells the secret.
+// TestNoticesOutliveTheProcess kills a server with -9 while a webhook is told, and right after runs have ended: each
+// notice comes, and what comes twice has the same id. Mail goes by a real server that cuts the line after it took one.
+// A reload brings another route, `doctor` tells of what was given up, and nothing tells the secret.
 func TestNoticesOutliveTheProcess(t *testing.T) {
 	smtp := must[*real.SMTP](t)(real.StartSMTP(t.Context()))
 	t.Cleanup(smtp.Stop)
@@ -221,8 +221,8 @@ func aged(t *testing.T, data string) {
 	}
 }
 
-// TestNoticesOfSeveralServers: on one PostgreSQL each notice is sent once, whoever has the run; and when the one that sends is
-// killed, another does, with the same ids.
+// TestNoticesOfSeveralServers: on one PostgreSQL each notice is sent once, whoever has the run; and when the one that
+// sends is killed, another does, with the same ids.
 func TestNoticesOfSeveralServers(t *testing.T) {
 	n := newNodes(t, "n1", "n2")
 	h := newHook(t)

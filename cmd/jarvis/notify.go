@@ -20,8 +20,8 @@ type manager struct {
 	log   *slog.Logger
 }
 
-// newManager reads what the manager has put into the environment, and takes it out: programs that we start are not to speak for
-// us.
+// newManager reads what the manager has put into the environment, and takes it out: programs that we start are not to
+// speak for us.
 func newManager(log *slog.Logger) *manager {
 	m := &manager{log: log}
 	take := func(name string) string {
@@ -64,8 +64,8 @@ func (m *manager) reloading() {
 	m.say("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", ts.Nano()/1000))
 }
 
-// watchdog says that we live, twice as often as is asked for, while the database takes writes. When it has not for so long, the
-// service manager ends us and starts us again.
+// watchdog says that we live, twice as often as is asked for, while the database takes writes. When it has not for so
+// long, the service manager ends us and starts us again.
 func (m *manager) watchdog(ctx context.Context, healthy func(context.Context) error) error {
 	if m.addr == nil || m.every == 0 {
 		<-ctx.Done()

@@ -54,8 +54,8 @@ func postProbes(conf *config.Config) []all.Probe {
 	return list
 }
 
-// online tries what a configuration names, all at the same time, and says a line of each. It changes nothing; in chat it is to be
-// seen for a moment, under a nick of its own.
+// online tries what a configuration names, all at the same time, and says a line of each. It changes nothing; in chat
+// it is to be seen for a moment, under a nick of its own.
 func online(ctx context.Context, t *term, conf *config.Config) error {
 	set, err := all.Build(conf.Workers.Passing(), conf.Data) // where no server has run, its keys are not made yet
 	if set != nil {

@@ -9,9 +9,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// A line of orgalorg's (github.com/reconquest/orgalorg) has one of -C, -S, -U and -L among its flags, which says what is done.
-// Its parser takes flags, bundled or not, up to the first other word or --; a flag takes the next word as its value whatever that
-// begins with. Here such a line becomes one of ours, in long flags with their values after "=", before our own parser reads it.
+// A line of orgalorg's (github.com/reconquest/orgalorg) has one of -C, -S, -U and -L among its flags, which says what
+// is done. Its parser takes flags, bundled or not, up to the first other word or --; a flag takes the next word as its
+// value whatever that begins with. Here such a line becomes one of ours, in long flags with their values after "=",
+// before our own parser reads it.
 
 // orgalorgMode is what a letter of orgalorg's says is done, and the command of ours that does it.
 type orgalorgMode struct {
@@ -22,8 +23,8 @@ type orgalorgMode struct {
 
 var orgalorgModes = []orgalorgMode{{'C', "command", "exec"}, {'S', "sync", "sync"}, {'U', "upload", "upload"}, {'L', "lock", "lock"}}
 
-// orgalorgFlag is a flag that orgalorg has and not each command of ours. Those that are not in the list are the same here and
-// there.
+// orgalorgFlag is a flag that orgalorg has and not each command of ours. Those that are not in the list are the same
+// here and there.
 type orgalorgFlag struct {
 	long    string
 	short   byte
@@ -89,8 +90,8 @@ func likeOrgalorg(app *kong.Node, args []string) ([]string, error) {
 	return out, nil
 }
 
-// slip refuses a line in which a letter of orgalorg's was taken for something else: a lock that is to run a command, and flags after
-// the first file, which would be files.
+// slip refuses a line in which a letter of orgalorg's was taken for something else: a lock that is to run a command,
+// and flags after the first file, which would be files.
 func (l *orgalorgLine) slip(said string) error {
 	mode := l.modes[0]
 	if said == mode.command || len(l.words) == 0 || l.ended {
@@ -145,7 +146,8 @@ func (l *orgalorgLine) read(args []string) {
 	}
 }
 
-// bundle takes letters that stand after one dash. Of one that takes a value, the rest of the word is it, or the next word.
+// bundle takes letters that stand after one dash. Of one that takes a value, the rest of the word is it, or the next
+// word.
 func (l *orgalorgLine) bundle(letters string, next []string) []string {
 	for i := range len(letters) {
 		name, valued := l.letter(letters[i])
@@ -179,7 +181,8 @@ func (l *orgalorgLine) flag(name, value string, has bool, next []string) []strin
 	return next
 }
 
-// letter gives the long name of a letter, and whether it takes a value. One that nobody has is given back with its dash.
+// letter gives the long name of a letter, and whether it takes a value. One that nobody has is given back with its
+// dash.
 func (l *orgalorgLine) letter(c byte) (name string, valued bool) {
 	for _, m := range orgalorgModes {
 		if m.letter == c {

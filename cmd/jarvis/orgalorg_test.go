@@ -15,8 +15,9 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// orgalorgCase is a command line of orgalorg's tests (tests/testcases) or of its README, as a shell reads it, and what they
-// expect. `orgalorg` is `jarvis exec` there, and `with_key` is orgalorg with its user, three hosts and a key, as in its tests.
+// orgalorgCase is a command line of orgalorg's tests (tests/testcases) or of its README, as a shell reads it, and what
+// they expect. `orgalorg` is `jarvis exec` there, and `with_key` is orgalorg with its user, three hosts and a key, as
+// in its tests.
 type orgalorgCase struct {
 	line  string
 	fails bool

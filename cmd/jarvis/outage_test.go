@@ -125,7 +125,8 @@ func (o *outage) ended() map[string]int {
 	return out
 }
 
-// allReady brings every host to the end. A person is asked about steps that were stopped in their middle, and about no other.
+// allReady brings every host to the end. A person is asked about steps that were stopped in their middle, and about no
+// other.
 func (o *outage) allReady(limit time.Duration) {
 	o.t.Helper()
 	asked := 0
@@ -166,8 +167,8 @@ func (o *outage) allReady(limit time.Duration) {
 	o.t.Logf("%d hosts, %d steps, each ended once; the server ended %d times, a person was asked %d times", o.hosts, n, o.ends.Load(), asked)
 }
 
-// The story: PostgreSQL is restarted, stopped for a while, frozen, and cuts its sessions, at random moments. A step that
-// had ended ran again, or a person was asked whether it had.
+// The story: PostgreSQL is restarted, stopped for a while, frozen, and cuts its sessions, at random moments. A step
+// that had ended ran again, or a person was asked whether it had.
 func TestNoStepRunsTwiceWhilePostgresComesAndGoes(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
@@ -223,8 +224,8 @@ func TestNoStepRunsTwiceOnAFullDisk(t *testing.T) {
 	o.finish()
 }
 
-// The story: a step ends while PostgreSQL is frozen, and before it answers again somebody kills the server with -9. What
-// the step did was known to nobody any more.
+// The story: a step ends while PostgreSQL is frozen, and before it answers again somebody kills the server with -9.
+// What the step did was known to nobody any more.
 func TestAnOutcomeOutlivesTheProcess(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

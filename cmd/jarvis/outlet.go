@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/contract"
 )
 
-// outlet is standard output. It keeps the first error, so that nothing that prints has to look: a full disk is told once, at
-// the end, and by the exit code. Safe for concurrent use.
+// outlet is standard output. It keeps the first error, so that nothing that prints has to look: a full disk is told
+// once, at the end, and by the exit code. Safe for concurrent use.
 type outlet struct {
 	w io.Writer
 
@@ -21,8 +21,8 @@ type outlet struct {
 	err error
 }
 
-// Write is io.Writer. After an error that outOfOutput tells, all seems to be written: nobody else need tell it, and what is
-// followed is followed to its end, for its exit code. That nobody reads is an error as ever.
+// Write is io.Writer. After an error that outOfOutput tells, all seems to be written: nobody else need tell it, and
+// what is followed is followed to its end, for its exit code. That nobody reads is an error as ever.
 func (o *outlet) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

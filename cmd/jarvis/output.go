@@ -52,7 +52,8 @@ const maxGroup = 1 << 20
 // newPrinter gives a printer, and a context that ends when nobody takes what it prints.
 func newPrinter(ctx context.Context, t *term, m *manyFlags) (context.Context, *printer) {
 	ctx, stop := context.WithCancelCause(ctx)
-	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the lock.
+	// By default we would die of the first line that nobody reads; what runs on the hosts would go on, without the
+	// lock.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	out := below(t.out).(io.Writer)
 	watch := sync.OnceFunc(func() { whileRead(ctx, out, func(err error) { stop(err) }) })
@@ -124,8 +125,8 @@ func (p *printer) interrupted(done int) error {
 	return &exitError{exitInterrupted, ""}
 }
 
-// ending is what work ends with: its own error, or what became of the hosts. That some files were not sent is said beside what
-// failed on a host.
+// ending is what work ends with: its own error, or what became of the hosts. That some files were not sent is said
+// beside what failed on a host.
 func (p *printer) ending(ctx context.Context, results []fleet.Result, lost []*fleet.HostError, err error) error {
 	var some *exitError
 	if err == nil || ctx.Err() != nil {
@@ -242,8 +243,8 @@ func (p *printer) lost(h fleet.Host, err error) {
 // members are those of an object beside the ones that all have.
 type members map[string]any
 
-// exit prints the object with which each host ends, or, with another name of the stream, a part of the work. There is an exit code in
-// it, or an error: nobody knows both.
+// exit prints the object with which each host ends, or, with another name of the stream, a part of the work. There is
+// an exit code in it, or an error: nobody knows both.
 func (p *printer) exit(stream string, r fleet.Result, more members) {
 	m := members{"stream": stream, "node": r.Host.Name, "seconds": r.Took.Seconds()}
 	maps.Copy(m, more)

@@ -17,8 +17,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// BenchmarkPages: how long the first byte of each page takes, with 1,000 hosts, 10,000 runs, ten million results and 2,000 checks;
-// and what it weighs, compressed. docs/design/performance.md has the figures.
+// BenchmarkPages: how long the first byte of each page takes, with 1,000 hosts, 10,000 runs, ten million results and
+// 2,000 checks; and what it weighs, compressed. docs/design/performance.md has the figures.
 func BenchmarkPages(b *testing.B) {
 	for range b.N {
 		hosts, results, times, checked := 1_000, 10_000_000, 300, 200
@@ -85,7 +85,8 @@ func checkedHosts(n int) string {
 	return b.String()
 }
 
-// interactive gives the median of the milliseconds from a click to a page that can be used, its script included, in Chromium.
+// interactive gives the median of the milliseconds from a click to a page that can be used, its script included, in
+// Chromium.
 func (y *years) interactive(token, path string) float64 {
 	y.Helper()
 	browser, err := real.StartBrowser()

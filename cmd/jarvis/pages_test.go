@@ -24,9 +24,9 @@ import (
 	"time"
 )
 
-// An open page outlives the server: while a host is deployed the process is killed with -9 again and again, the step under way
-// asks a person, who presses retry in the page. The page comes back each time by its last id, and has every line of the log
-// once, and the end.
+// An open page outlives the server: while a host is deployed the process is killed with -9 again and again, the step
+// under way asks a person, who presses retry in the page. The page comes back each time by its last id, and has every
+// line of the log once, and the end.
 func TestAnOpenPageMissesNothing(t *testing.T) {
 	dir, bin := t.TempDir(), buildJarvis(t)
 	me := must[*user.User](t)(user.Current())

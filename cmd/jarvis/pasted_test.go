@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/lab"
 )
 
-// A secret of a host that somebody pastes into a command, a reason or a word too many is in clear nowhere: not in the log, the
-// audit record, the events, nor in what programs are told.
+// A secret of a host that somebody pastes into a command, a reason or a word too many is in clear nowhere: not in the
+// log, the audit record, the events, nor in what programs are told.
 func TestASecretInACommandLineIsMasked(t *testing.T) {
 	t.Parallel()
 	s := newAPISite(t, 196, "approvals: {expires: 1h}\n")

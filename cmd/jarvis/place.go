@@ -9,9 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// locate says where the server is, before a command runs: by --server; by the configuration that --config or JARVIS_CONFIG
-// names; by JARVIS_SERVER; by the configuration that is found; by the socket of this machine's service. What cannot be found
-// is told by whoever needs it.
+// locate says where the server is, before a command runs: by --server; by the configuration that --config or
+// JARVIS_CONFIG names; by JARVIS_SERVER; by the configuration that is found; by the socket of this machine's service.
+// What cannot be found is told by whoever needs it.
 func (t *term) locate() {
 	if t.server != "" {
 		return

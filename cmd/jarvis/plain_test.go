@@ -11,16 +11,16 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// hostileScript prints what drives a reader's terminal (OSC 52 fills his clipboard, CSI clears his screen, U+202E turns the
-// line), what colours a chat, a CR that writes over what was said, and a byte that is no UTF-8.
+// hostileScript prints what drives a reader's terminal (OSC 52 fills his clipboard, CSI clears his screen, U+202E turns
+// the line), what colours a chat, a CR that writes over what was said, and a byte that is no UTF-8.
 const hostileScript = `#!/bin/sh
 [ "$1" = --steps ] && exit 1
 printf 'a\033]52;c;cm0gLXJmIC8=\007b\302\2332Jc\342\200\256d\002e\00304,12f\rg h M\374nchen\n' >&2
 [ "$1" = make ] || exit 3
 `
 
-// TestWhatAProgramPrintsDrivesNoTerminal: a program of one's own that goes wrong, or that somebody got at, printed to the
-// terminal of everybody who asked for its run; and on PostgreSQL the record took nothing more of it.
+// TestWhatAProgramPrintsDrivesNoTerminal: a program of one's own that goes wrong, or that somebody got at, printed to
+// the terminal of everybody who asked for its run; and on PostgreSQL the record took nothing more of it.
 func TestWhatAProgramPrintsDrivesNoTerminal(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

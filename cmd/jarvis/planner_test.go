@@ -43,8 +43,8 @@ var mayScan = map[string]string{
 // openOnly are indexes that hold only what waits or is under way, however long the record is.
 var openOnly = regexp.MustCompile(`(?m)^.*USING (COVERING )?INDEX (approvals_one_pending|approvals_pending|runs_live|runs_one_live_per_host|notices_unsent|notices_quiet|notices_dropped)\b.*$`)
 
-// TestNoStatementReadsAWholeTable sends every word there is to a server on PostgreSQL, takes down each statement that it
-// sent, and asks the planners of both databases how they would find the rows. What grows is never read whole.
+// TestNoStatementReadsAWholeTable sends every word there is to a server on PostgreSQL, takes down each statement that
+// it sent, and asks the planners of both databases how they would find the rows. What grows is never read whole.
 func TestNoStatementReadsAWholeTable(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

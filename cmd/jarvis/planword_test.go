@@ -12,8 +12,8 @@ import (
 	lablinode "github.com/jarvisops/jarvis/lab/linode"
 )
 
-// TestPlanByWord: a word that is no file here and is a host on record is that host, as in chat; what is neither is told as
-// neither; and a verb that lacks its words is told with those of the command line.
+// TestPlanByWord: a word that is no file here and is a host on record is that host, as in chat; what is neither is told
+// as neither; and a verb that lacks its words is told with those of the command line.
 func TestPlanByWord(t *testing.T) {
 	rack := lab.NewRack(84, 22, func(string, string) (lab.Machine, error) { return nil, errors.New("no machine is to be made") })
 	t.Cleanup(rack.Stop)

@@ -47,8 +47,8 @@ func writeIn(t testing.TB, dir string) func(name, text string, mode os.FileMode)
 	}
 }
 
-// small gives the second value under -short. CI runs each benchmark so, without the programs beside which it sets ours, so
-// that none can rot.
+// small gives the second value under -short. CI runs each benchmark so, without the programs beside which it sets ours,
+// so that none can rot.
 func small[T any](whole, short T) T {
 	if testing.Short() {
 		return short

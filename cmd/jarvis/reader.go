@@ -16,9 +16,9 @@ import (
 // lookPeriod is how soon we notice that nobody reads any more.
 const lookPeriod = 200 * time.Millisecond
 
-// whileRead tells gone when the reader of a pipe has closed it. A write would tell that as well, but there may never be another one:
-// `exec tail -f FILE | head -n 2` has written all there is. It is for who has written something: a reader that goes before the
-// first line, as in `upload … | true`, wanted none, and stops nothing.
+// whileRead tells gone when the reader of a pipe has closed it. A write would tell that as well, but there may never be
+// another one: `exec tail -f FILE | head -n 2` has written all there is. It is for who has written something: a reader
+// that goes before the first line, as in `upload … | true`, wanted none, and stops nothing.
 func whileRead(ctx context.Context, w io.Writer, gone func(error)) {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestTheRecipeForCI runs the lines of docs/howto/ci.md as they stand there: each block in a shell of its own, as jobs do.
+// TestTheRecipeForCI runs the lines of docs/howto/ci.md as they stand there: each block in a shell of its own, as jobs
+// do.
 func TestTheRecipeForCI(t *testing.T) {
 	bin := buildJarvis(t)
 	page := string(must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "docs", "howto", "ci.md"))))

@@ -23,8 +23,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// site is everything that a deployment meets, the real server where there is one: ngIRCd, BIND, slapd, gitolite, Icinga,
-// Alertmanager, OpenSSH hosts; and the three providers.
+// site is everything that a deployment meets, the real server where there is one: ngIRCd, BIND, slapd, gitolite,
+// Icinga, Alertmanager, OpenSSH hosts; and the three providers.
 type site struct {
 	*testing.T
 	ircd    *real.IRCd

@@ -29,7 +29,8 @@ type reloader struct {
 	inUse *config.Config // what is in force: the file's as of the start, with what was reloaded since
 }
 
-// now are the keys that a running server takes over. Certificates are read again when their files change, without being asked.
+// now are the keys that a running server takes over. Certificates are read again when their files change, without being
+// asked.
 var now = []string{"people", "limit", "approvals", "freeze", "zone", "pipelines", "checks", "keep", "log", "http", "notices", "mail"}
 
 // only says which part of a key it is, where not all of it can change.
@@ -65,8 +66,8 @@ func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 		return out, config.Errors{{File: r.file, Msg: "is empty: what was in force stays; if everything is to be by default, write {}"}}
 	}
 	a := r.a
-	// What may refuse something that the file does not show comes first: nothing is in force before all agree. Routes look at the
-	// rooms where this bot is, and checks at what is on record.
+	// What may refuse something that the file does not show comes first: nothing is in force before all agree. Routes
+	// look at the rooms where this bot is, and checks at what is on record.
 	if err := a.keeper.bot.CheckRoutes(conf.Notices, conf.Mail); err != nil {
 		return out, conf.Wrong(err)
 	}

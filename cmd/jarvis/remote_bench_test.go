@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// BenchmarkRemote sets `jarvis exec` and `jarvis upload` beside what an administrator would use otherwise, in one run on
-// one machine: docs/design/performance.md has its figures. `make bench-remote` installs the others first.
+// BenchmarkRemote sets `jarvis exec` and `jarvis upload` beside what an administrator would use otherwise, in one run
+// on one machine: docs/design/performance.md has its figures. `make bench-remote` installs the others first.
 func BenchmarkRemote(b *testing.B) {
 	for range b.N {
 		bin := b.TempDir()
@@ -48,8 +48,8 @@ type cost struct {
 	mb        float64
 }
 
-// took runs a program some times. Memory is that of its own (RssAnon of proc(5)) that it and its children had at one time.
-// (getrusage(2) would count what the forked test had, and pages of the program file.)
+// took runs a program some times. Memory is that of its own (RssAnon of proc(5)) that it and its children had at one
+// time. (getrusage(2) would count what the forked test had, and pages of the program file.)
 func (t *bench) took(times int, name string, args ...string) cost {
 	t.Helper()
 	var all, cpu []time.Duration

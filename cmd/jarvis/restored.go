@@ -81,7 +81,8 @@ func (a *app) settleRestored(ctx context.Context, b *bot.Bot) error {
 	return nil
 }
 
-// besideOriginal refuses to start while the server whose backup this is runs on this machine. Elsewhere nobody can know.
+// besideOriginal refuses to start while the server whose backup this is runs on this machine. Elsewhere nobody can
+// know.
 func (a *app) besideOriginal(r restored) error {
 	host, err := os.Hostname()
 	if err != nil || host != r.Host {

@@ -9,9 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
-// openRing has the data folder and the database hold the same SSH key and known_hosts, and gives the worker's configuration
-// with what it needs of them: a copy, because the configuration is compared with the file's when it is read again. A key
-// that the configuration names is the user's own, and each node's file is what it is.
+// openRing has the data folder and the database hold the same SSH key and known_hosts, and gives the worker's
+// configuration with what it needs of them: a copy, because the configuration is compared with the file's when it is
+// read again. A key that the configuration names is the user's own, and each node's file is what it is.
 func (a *app) openRing(ctx context.Context, key *clipboard.Key) (*ssh.Config, error) {
 	var c ssh.Config
 	if a.conf.Workers.SSH != nil {

@@ -23,8 +23,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// TestANewNodeNeedsTheConfigAndTheKey: a host is deployed by one node, whose machine is then gone; another one with nothing
-// but the configuration, which has the age key, and an empty folder goes on: real processes, PostgreSQL, OpenSSH.
+// TestANewNodeNeedsTheConfigAndTheKey: a host is deployed by one node, whose machine is then gone; another one with
+// nothing but the configuration, which has the age key, and an empty folder goes on: real processes, PostgreSQL,
+// OpenSSH.
 func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", must[string](t)(os.UserCacheDir()))
 	keepGo(t)
@@ -160,7 +161,8 @@ func TestANewNodeNeedsTheConfigAndTheKey(t *testing.T) {
 	}
 }
 
-// TestNewNodesAgreeOnTheAgeKey: two that start at once on an empty database each make one; only one can have sealed anything.
+// TestNewNodesAgreeOnTheAgeKey: two that start at once on an empty database each make one; only one can have sealed
+// anything.
 func TestNewNodesAgreeOnTheAgeKey(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)
@@ -196,8 +198,8 @@ func TestNewNodesAgreeOnTheAgeKey(t *testing.T) {
 	}
 }
 
-// TestARestoreBringsTheSSHKey: with a backup and its passphrase alone, on another machine; also where of the restored folder
-// only the database and the age key are left.
+// TestARestoreBringsTheSSHKey: with a backup and its passphrase alone, on another machine; also where of the restored
+// folder only the database and the age key are left.
 func TestARestoreBringsTheSSHKey(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

@@ -55,8 +55,8 @@ func isTerminal(v any) bool {
 	return err == nil && st.Mode()&os.ModeCharDevice != 0 && st.Name() != "null"
 }
 
-// canRedraw reports whether a stream is a terminal that knows how to move its cursor: a dumb one, and one that does not say what
-// it is, is written line after line, as a file is. (There are no colours, so NO_COLOR asks for nothing.)
+// canRedraw reports whether a stream is a terminal that knows how to move its cursor: a dumb one, and one that does not
+// say what it is, is written line after line, as a file is. (There are no colours, so NO_COLOR asks for nothing.)
 func canRedraw(v any) bool {
 	kind := os.Getenv("TERM")
 	return isTerminal(v) && kind != "" && kind != "dumb"

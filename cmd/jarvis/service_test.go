@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// service is a server as a service manager has it: the real program, with its log read line by line and its words to the
-// manager.
+// service is a server as a service manager has it: the real program, with its log read line by line and its words to
+// the manager.
 type service struct {
 	t    *testing.T
 	dir  string
@@ -166,8 +166,8 @@ func (s *service) reload(want string, code int) {
 	}
 }
 
-// TestAServiceTellsItsManager: it is ready when it answers, lives while its database does, says that it reads its configuration
-// again, and that it stops.
+// TestAServiceTellsItsManager: it is ready when it answers, lives while its database does, says that it reads its
+// configuration again, and that it stops.
 func TestAServiceTellsItsManager(t *testing.T) {
 	s := newService(t, serviceConf)
 	s.start(fmt.Sprintf("@jarvis-test-%d", os.Getpid()), "WATCHDOG_USEC=400000")
@@ -200,8 +200,8 @@ func TestABadConfigurationDoesNotLoop(t *testing.T) {
 	}
 }
 
-// TestTheLogSaysWhatHappens: a line for each event of a run, each command and each refusal; no secret, and nothing while
-// nothing happens.
+// TestTheLogSaysWhatHappens: a line for each event of a run, each command and each refusal; no secret, and nothing
+// while nothing happens.
 func TestTheLogSaysWhatHappens(t *testing.T) {
 	s := newService(t, serviceConf)
 	s.start(filepath.Join(s.dir, "notify"))
@@ -233,7 +233,8 @@ func TestTheLogSaysWhatHappens(t *testing.T) {
 	}
 }
 
-// TestReloadUnderNohup: whoever begins a server in such a way that its terminal may go can have its configuration read again.
+// TestReloadUnderNohup: whoever begins a server in such a way that its terminal may go can have its configuration read
+// again.
 func TestReloadUnderNohup(t *testing.T) {
 	s := newService(t, serviceConf)
 	s.nohup = true

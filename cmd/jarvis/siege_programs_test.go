@@ -78,7 +78,8 @@ echo begin >> "${0%/*}/$host.$me"
 sleep 2
 `
 
-// signed makes sure that no step which asks began again without a person's word, and counts how often they began and asked.
+// signed makes sure that no step which asks began again without a person's word, and counts how often they began and
+// asked.
 func (s *siege) signed(host string, events []pipeline.Event) (begun, asked int) {
 	s.t.Helper()
 	asks, done := map[string]int{}, map[string]bool{}

@@ -25,8 +25,9 @@ import (
 	godns "github.com/miekg/dns"
 )
 
-// siege is a world in which very many hosts are deployed while whoever deploys them is hit: three providers that play their
-// faults, and real servers for all else. What must be true in the end is here; who is hit, and how, is in the tests.
+// siege is a world in which very many hosts are deployed while whoever deploys them is hit: three providers that play
+// their faults, and real servers for all else. What must be true in the end is here; who is hit, and how, is in the
+// tests.
 type siege struct {
 	t      *testing.T
 	runs   int
@@ -48,7 +49,8 @@ type siege struct {
 	cli func(ctx context.Context, args ...string) ([]byte, error)
 }
 
-// newSiege makes the world. block is a part of the network that no other test uses; more are steps that every host has as well.
+// newSiege makes the world. block is a part of the network that no other test uses; more are steps that every host has
+// as well.
 func newSiege(t *testing.T, runs, block int, more ...string) *siege {
 	t.Helper()
 	ctx := t.Context()
@@ -180,8 +182,8 @@ func (s *siege) hosts() map[string]pipeline.Run {
 // name of a host by its number.
 func (s *siege) name(i int) string { return fmt.Sprintf("h%03d", i) }
 
-// deploys has them ask for every host. Whoever hears no answer asks again, as people do; a host that is on record is not
-// asked for twice.
+// deploys has them ask for every host. Whoever hears no answer asks again, as people do; a host that is on record is
+// not asked for twice.
 func (s *siege) deploys(ctx context.Context) {
 	for missing := s.runs; missing > 0 && ctx.Err() == nil; {
 		have := s.hosts()
@@ -233,8 +235,8 @@ func (s *siege) inFlight() int {
 	return n
 }
 
-// heardOut waits until all that they said has been answered: a line is answered after those before it. Whoever would have
-// answered may die, and then they ask the next one.
+// heardOut waits until all that they said has been answered: a line is answered after those before it. Whoever would
+// have answered may die, and then they ask the next one.
 func (s *siege) heardOut() {
 	s.t.Helper()
 	for _, a := range s.people {
@@ -260,8 +262,8 @@ func (s *siege) letGo() {
 	}
 }
 
-// settle waits until all are in a state. A run that met too many faults in a row has failed, and said so; then a person says the
-// word again, and so where a step asks one.
+// settle waits until all are in a state. A run that met too many faults in a row has failed, and said so; then a person
+// says the word again, and so where a step asks one.
 func (s *siege) settle(state pipeline.State, word string, within time.Duration) {
 	s.t.Helper()
 	again := 0

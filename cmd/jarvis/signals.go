@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// withSignals runs the program until it has ended, or a signal asks it to. SIGHUP ends it as well, but for a server, which
-// reads its configuration again (takeHangups), and under nohup(1).
+// withSignals runs the program until it has ended, or a signal asks it to. SIGHUP ends it as well, but for a server,
+// which reads its configuration again (takeHangups), and under nohup(1).
 func withSignals() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithCancel(ctx)
@@ -41,8 +41,8 @@ type hangups struct {
 	terminal bool          // there was one when we began, whose going ends us: not so under nohup(1)
 }
 
-// watch ends the program at a SIGHUP, or asks the server to read its configuration again. When our terminal has gone with it,
-// it was that which sent it, and a server in it ends as everything there does.
+// watch ends the program at a SIGHUP, or asks the server to read its configuration again. When our terminal has gone
+// with it, it was that which sent it, and a server in it ends as everything there does.
 func (h *hangups) watch(ctx context.Context, end context.CancelFunc) {
 	for {
 		select {
@@ -61,8 +61,8 @@ func (h *hangups) watch(ctx context.Context, end context.CancelFunc) {
 	}
 }
 
-// takeHangups gives the channel by which a server is asked to read its configuration again; nil when nothing asks. A server
-// hears SIGHUP under nohup(1) as well, and under any other parent that ignores it.
+// takeHangups gives the channel by which a server is asked to read its configuration again; nil when nothing asks. A
+// server hears SIGHUP under nohup(1) as well, and under any other parent that ignores it.
 func takeHangups(ctx context.Context) <-chan struct{} {
 	h, ok := ctx.Value(hangupsKey{}).(*hangups)
 	if !ok {

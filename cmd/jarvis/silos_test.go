@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestARunGoesThroughASilo: three real processes, two of them in the silo. The hub has none of its modules. The server of the
-// silo that has the step in hand is killed, the other takes it up; when that is killed, too, the run waits and says for whom,
-// and goes on when one is back.
+// TestARunGoesThroughASilo: three real processes, two of them in the silo. The hub has none of its modules. The server
+// of the silo that has the step in hand is killed, the other takes it up; when that is killed, too, the run waits and
+// says for whom, and goes on when one is back.
 func TestARunGoesThroughASilo(t *testing.T) {
 	n := newNodes(t, "hub", "vm1", "vm2")
 	silos := "silos: {vmware: [toy]}\n"

@@ -19,9 +19,10 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestFrozenInEachStep freezes the node that carries a run in the middle of a step, lets another take the run up and finish it,
-// and wakes the first one up. What it still does must be nothing, or harmless by the step's own idempotence: the world is looked
-// at in the end. By default a few kinds of steps; with JARVIS_CLUSTER_STEPS=10, as `make cluster` does, each.
+// TestFrozenInEachStep freezes the node that carries a run in the middle of a step, lets another take the run up and
+// finish it, and wakes the first one up. What it still does must be nothing, or harmless by the step's own idempotence:
+// the world is looked at in the end. By default a few kinds of steps; with JARVIS_CLUSTER_STEPS=10, as `make cluster`
+// does, each.
 func TestFrozenInEachStep(t *testing.T) {
 	cases := []string{"linode:deploy", "dns:update_host", "ssh:run_config_management", // of Linode, EC2 and ESX in turn
 		"keys:update_deploy_key", "ec2:deploy", "esx:deploy", "ldap:update_host_ou", "kids:play", "monitor:suppress", "ssh:make_root_keypair"}

@@ -75,8 +75,8 @@ func installation(data string) (string, error) {
 
 var installed = pattern.New(`^[0-9a-f]{8}$`)
 
-// hasKey refuses where the server's own SSH key is in a database, and not yet in the data folder: one made here would be
-// another one.
+// hasKey refuses where the server's own SSH key is in a database, and not yet in the data folder: one made here would
+// be another one.
 func hasKey(conf *config.Config) error {
 	if c := conf.Workers.SSH; c != nil && c.Key != "" {
 		return nil

@@ -138,7 +138,8 @@ func TestStreamsOfOnePersonAreBounded(t *testing.T) {
 	}
 }
 
-// The attack: call oneself somebody else. Behind a proxy that is trusted, the address that it wrote itself is on record.
+// The attack: call oneself somebody else. Behind a proxy that is trusted, the address that it wrote itself is on
+// record.
 func TestTheRecordHasTheClientBehindAProxy(t *testing.T) {
 	t.Parallel()
 	for extra, want := range map[string]string{"": "stranger 127.0.0.1", "http: {trusted_proxies: [127.0.0.0/8]}\n": "stranger 203.0.113.9"} {

@@ -19,8 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/tasklog"
 )
 
-// TestTasksThroughKills has two servers on one repository, which are killed with -9 at random moments, now and then with
-// the task that runs: no task is started twice, and what nobody knows the outcome of is reported.
+// TestTasksThroughKills has two servers on one repository, which are killed with -9 at random moments, now and then
+// with the task that runs: no task is started twice, and what nobody knows the outcome of is reported.
 func TestTasksThroughKills(t *testing.T) {
 	kills := number("JARVIS_TASK_KILLS", 50)
 	ctx := t.Context()

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestTasksThatAreRefusedOrPassedOver: what the git server does not let Jarvis push, and what failed and is passed over, is said
-// in chat, in the list and in git as it is.
+// TestTasksThatAreRefusedOrPassedOver: what the git server does not let Jarvis push, and what failed and is passed
+// over, is said in chat, in the list and in git as it is.
 func TestTasksThatAreRefusedOrPassedOver(t *testing.T) {
 	repo := newTaskRepo(t)
 	ircd := must[*real.IRCd](t)(real.StartIRCd())

@@ -66,8 +66,8 @@ func (s *talkSite) serve(t *testing.T) (log *real.Buffer) {
 	return log
 }
 
-// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, ZNC before it, Jabber, Matrix, Slack, the console
-// and the command line with tokens: the same words, and the same effects.
+// TestTheSameTalkByEveryWay plays the same transcripts over a plain IRC server, one with accounts, ZNC before it,
+// Jabber, Matrix, Slack, the console and the command line with tokens: the same words, and the same effects.
 func TestTheSameTalkByEveryWay(t *testing.T) {
 	for _, n := range config.Networks() {
 		if !slices.ContainsFunc(ways(), func(w namedWay) bool { return w.network == n }) {

@@ -16,8 +16,9 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestTutorial does what docs/tutorial/first-steps.md says, from its own text: each command is typed, each file is written, each line is said in
-// chat by whom it names, and what the text shows must appear. Only what installs programs is left out (```sh).
+// TestTutorial does what docs/tutorial/first-steps.md says, from its own text: each command is typed, each file is
+// written, each line is said in chat by whom it names, and what the text shows must appear. Only what installs programs
+// is left out (```sh).
 func TestTutorial(t *testing.T) {
 	text := string(must[[]byte](t)(os.ReadFile("../../docs/tutorial/first-steps.md")))
 	port := strconv.Itoa(must[int](t)(real.FreePort()))

@@ -140,7 +140,8 @@ func (c *helpCmd) Run(ctx context.Context, t *term, app *kong.Kong) error {
 	return t.answer(c.JSON, command.Said(a))
 }
 
-// ofWord reports whether one word of a verb is asked for, as in help task retry, of which the verb's own help would tell all.
+// ofWord reports whether one word of a verb is asked for, as in help task retry, of which the verb's own help would
+// tell all.
 func (c *helpCmd) ofWord() bool {
 	return len(c.Args) == 2 && slices.ContainsFunc(command.Verbs(), func(v command.Verb) bool { return v.Name == c.Args[0] && v.Words != nil })
 }

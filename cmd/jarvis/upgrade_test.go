@@ -13,9 +13,9 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// TestARecordOfAnEarlierJarvisGoesOn opens what earlier programs left (testdata/upgrade, made by scripts/upgrade-data): all
-// that was on record answers, what waited goes on, and what was sealed can still be opened. A new file there is one more
-// release that can be upgraded.
+// TestARecordOfAnEarlierJarvisGoesOn opens what earlier programs left (testdata/upgrade, made by scripts/upgrade-data):
+// all that was on record answers, what waited goes on, and what was sealed can still be opened. A new file there is one
+// more release that can be upgraded.
 func TestARecordOfAnEarlierJarvisGoesOn(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

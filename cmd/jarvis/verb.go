@@ -93,7 +93,8 @@ func takesFile(v command.Verb) bool {
 	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
 }
 
-// fileAmong gives the argument that may be a file: the last, or what stands before the time at which something is to begin.
+// fileAmong gives the argument that may be a file: the last, or what stands before the time at which something is to
+// begin.
 func fileAmong(v command.Verb, args []string) string {
 	if source, at := command.ForTime(args); at != "" && (v.Name == "deploy" || v.Name == "redeploy") {
 		return source[0]
@@ -102,7 +103,8 @@ func fileAmong(v command.Verb, args []string) string {
 }
 
 // namesFile reports whether that argument is a file. For deploy it is when it is nothing else; the others also take
-// hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever is asked only reads.
+// hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever is asked only
+// reads.
 func namesFile(v command.Verb, args []string) bool {
 	if v.Name == "check" {
 		return len(args) == 4 && args[0] == "define" && !strings.HasPrefix(args[3], "{")
@@ -229,7 +231,8 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// readDefinition reads a definition of `check define`; the server says what is wrong with it, but of nothing it is told nothing.
+// readDefinition reads a definition of `check define`; the server says what is wrong with it, but of nothing it is told
+// nothing.
 func readDefinition(name string, stdin io.Reader) ([]byte, error) {
 	b, err := readWhole(name, stdin)
 	if err == nil && len(bytes.TrimSpace(b)) == 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// runCmd is the verb `run`. After the host every word is the command's, as in exec and ssh(1): a flag of ours that stood in
-// it would be taken out of what somebody has typed for a host.
+// runCmd is the verb `run`. After the host every word is the command's, as in exec and ssh(1): a flag of ours that
+// stood in it would be taken out of what somebody has typed for a host.
 type runCmd struct {
 	JSON bool     `help:"Print the answer as JSON." name:"json"`
 	Args []string `arg:"" passthrough:"partial" help:"The hosts, and the command: all that follows the hosts is the command's."`

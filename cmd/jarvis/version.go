@@ -8,8 +8,8 @@ var stamp string
 // version is what this program calls itself.
 var version = versionOf(stamp, debug.ReadBuildInfo)
 
-// versionOf prefers the stamp. A program built without it, as by `go install`, knows from the Go tool of which version of
-// the module it is, or at least of which commit.
+// versionOf prefers the stamp. A program built without it, as by `go install`, knows from the Go tool of which version
+// of the module it is, or at least of which commit.
 func versionOf(stamp string, info func() (*debug.BuildInfo, bool)) string {
 	if stamp != "" {
 		return stamp

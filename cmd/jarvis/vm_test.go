@@ -83,8 +83,8 @@ func (s *vmSite) passes(stage int, step string) {
 	s.Fatalf("the run does not come past %s", step)
 }
 
-// in runs a command in the machine with OpenSSH, which trusts nothing but Jarvis's known_hosts. A machine that is booting
-// starts its sshd again under us, so a connection that does not come about is tried again.
+// in runs a command in the machine with OpenSSH, which trusts nothing but Jarvis's known_hosts. A machine that is
+// booting starts its sshd again under us, so a connection that does not come about is tried again.
 func (s *vmSite) in(command string) string {
 	s.Helper()
 	data := filepath.Join(filepath.Dir(s.conf), "data")
@@ -102,8 +102,9 @@ func (s *vmSite) in(command string) string {
 	}
 }
 
-// TestRedeployOnAMachineThatBoots redeploys a host on a machine that boots by its own boot loader, runs the real cloud-init,
-// gets a newer kernel and reboots into it. Jarvis is killed while the machine boots. Nineteen stages, from one line in chat.
+// TestRedeployOnAMachineThatBoots redeploys a host on a machine that boots by its own boot loader, runs the real
+// cloud-init, gets a newer kernel and reboots into it. Jarvis is killed while the machine boots. Nineteen stages, from
+// one line in chat.
 func TestRedeployOnAMachineThatBoots(t *testing.T) {
 	s := newVMSite(t)
 	ctx := t.Context()
@@ -168,7 +169,8 @@ func TestRedeployOnAMachineThatBoots(t *testing.T) {
 	if got := s.in("cat /root/applied; findmnt -n -o FSTYPE /srv/cache"); got != "ran\ntmpfs" {
 		t.Errorf("the machine has %q", got)
 	}
-	// The second disk got a file system at the first boot, and fstab has mounted it at the next one, with the new kernel.
+	// The second disk got a file system at the first boot, and fstab has mounted it at the next one, with the new
+	// kernel.
 	if got, disk := s.in("findmnt -n -o SOURCE,FSTYPE,OPTIONS /srv/data"), s.in("readlink -f /dev/disk/by-id/virtio-jarvis-disk2"); !strings.HasPrefix(got, disk+" ") || !strings.Contains(got, "ext4") {
 		t.Errorf("/srv/data is %q, want %s", got, disk)
 	}

@@ -18,8 +18,8 @@ func (m *manyFlags) fromHere() bool {
 	return m.Direct || m.Key != "" || m.Password || m.HostKey == "accept-new"
 }
 
-// warm runs the command through the server's open connections, if one runs on this machine. done is false when none does, or
-// when the way to a host is the caller's own: a key, a password, a login on a host of the record, a jump host.
+// warm runs the command through the server's open connections, if one runs on this machine. done is false when none
+// does, or when the way to a host is the caller's own: a key, a password, a login on a host of the record, a jump host.
 func (c *execCmd) warm(ctx context.Context, t *term, hosts []found, o fleet.ExecOptions) (done bool, err error) {
 	if c.fromHere() || slices.ContainsFunc(hosts, func(h found) bool { return h.Target.Jump != nil || h.recorded && c.User != "" }) {
 		return false, nil

@@ -19,8 +19,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// A word names one machine, whichever command it is given to: a cluster or a host on the server's record, or else what ssh
-// makes of it. All commands on many hosts come through resolve, so that none has a meaning of its own.
+// A word names one machine, whichever command it is given to: a cluster or a host on the server's record, or else what
+// ssh makes of it. All commands on many hosts come through resolve, so that none has a meaning of its own.
 
 // found is a host that a word means.
 type found struct {
@@ -156,8 +156,8 @@ func listens(socket string) bool {
 	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// find gives the hosts that a word means. The record says where a host is, and by which keys it proves itself; ~/.ssh says by
-// which of ours we log in, and by which way.
+// find gives the hosts that a word means. The record says where a host is, and by which keys it proves itself; ~/.ssh
+// says by which of ours we log in, and by which way.
 func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost) ([]found, error) {
 	if len(record) == 0 {
 		t, err := r.Target(word)

@@ -42,8 +42,8 @@ func recordSite(t *testing.T, r *row, net int) (conf string) {
 	return conf
 }
 
-// The fault: `upload -o @pair` went to the host "pair" of ~/.ssh/config, and `upload -o loki` to "Host loki" there, where
-// exec went to the record's.
+// The fault: `upload -o @pair` went to the host "pair" of ~/.ssh/config, and `upload -o loki` to "Host loki" there,
+// where exec went to the record's.
 func TestAWordMeansOneMachine(t *testing.T) {
 	r := newRow(t, 3, 109)
 	conf := recordSite(t, r, 109)
@@ -125,8 +125,8 @@ func TestAWordMeansOneMachine(t *testing.T) {
 	}
 }
 
-// The fault: `run loki ls -l /` was refused, `run loki ls / --no-wait` lost a word, `--server=URL` in a command for a host
-// named another server, and a command that failed ended with 0.
+// The fault: `run loki ls -l /` was refused, `run loki ls / --no-wait` lost a word, `--server=URL` in a command for a
+// host named another server, and a command that failed ended with 0.
 func TestRunLosesNoWord(t *testing.T) {
 	r := newRow(t, 2, 110)
 	conf := recordSite(t, r, 110)

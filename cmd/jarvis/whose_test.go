@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// The story: somebody with the role run deployed a host with user_data, and nobody with the role deploy could destroy it:
-// they were told to leave out what they had not brought.
+// The story: somebody with the role run deployed a host with user_data, and nobody with the role deploy could destroy
+// it: they were told to leave out what they had not brought.
 func TestWhoMayDestroyWhatOthersBrought(t *testing.T) {
 	w := must[*lab.World](t)(lab.Start(t.Context(), lab.Options{Block: 107, Port: must[int](t)(freePort())}))
 	t.Cleanup(w.Stop)

@@ -81,8 +81,8 @@ func firstWord(args []string) int {
 	return -1
 }
 
-// inOurWords puts our verb in the place of a word of other tools, or of a prefix, as chat does. What acts is refused with the
-// line to say, but for its help.
+// inOurWords puts our verb in the place of a word of other tools, or of a prefix, as chat does. What acts is refused
+// with the line to say, but for its help.
 func inOurWords(app *kong.Node, args []string) ([]string, error) {
 	i := firstWord(args)
 	if i < 0 {

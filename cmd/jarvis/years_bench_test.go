@@ -17,8 +17,8 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// BenchmarkYears sets every verb on a record of years beside the same on a young one, in one run: docs/design/performance.md has
-// the figures. The young record has as many hosts as
+// BenchmarkYears sets every verb on a record of years beside the same on a young one, in one run:
+// docs/design/performance.md has the figures. The young record has as many hosts as
 // `hosts` lists at once, and each has as many runs, so that both say as much.
 func BenchmarkYears(b *testing.B) {
 	for range b.N {

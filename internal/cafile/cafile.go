@@ -1,4 +1,5 @@
-// Package cafile reads the authorities by which a server's certificate is verified, as ca: in the configuration names them.
+// Package cafile reads the authorities by which a server's certificate is verified, as ca: in the configuration names
+// them.
 package cafile
 
 import (
@@ -8,8 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/internal/mistake"
 )
 
-// Pool gives the authorities of a PEM file; nil, which are those of the system, for "". key is how the configuration calls the
-// file; the error is a mistake there.
+// Pool gives the authorities of a PEM file; nil, which are those of the system, for "". key is how the configuration
+// calls the file; the error is a mistake there.
 func Pool(key, file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil

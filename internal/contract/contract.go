@@ -1,5 +1,5 @@
-// Package contract writes and reads the JSON that programs get of us: the HTTP API, and --json of the command line. Its form
-// is a promise (docs/reference/json.md), so it is kept at one door and not at each field:
+// Package contract writes and reads the JSON that programs get of us: the HTTP API, and --json of the command line. Its
+// form is a promise (docs/reference/json.md), so it is kept at one door and not at each field:
 //
 //	time.Duration   a number of seconds, with a fraction
 //	time.Time       RFC 3339, with its zone
@@ -8,8 +8,8 @@
 //
 // What the record keeps (encoding/json, in the database) is not written here: old rows must stay readable.
 //
-// The library is the mirror of encoding/json/v2, which is in the standard library from Go 1.27 on; then this file is all that
-// changes.
+// The library is the mirror of encoding/json/v2, which is in the standard library from Go 1.27 on; then this file is
+// all that changes.
 package contract
 
 import (

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestOnlyItsWorkerImportsTheSDKOfEC2: the SDK takes a minute and gigabytes to compile, so nothing but workers/ec2 names
-// it, and nothing but what puts all workers together is built with that worker.
+// TestOnlyItsWorkerImportsTheSDKOfEC2: the SDK takes a minute and gigabytes to compile, so nothing but workers/ec2
+// names it, and nothing but what puts all workers together is built with that worker.
 func TestOnlyItsWorkerImportsTheSDKOfEC2(t *testing.T) {
 	root := filepath.Join("..", "..")
 	together := map[string]bool{"workers/all": true, "internal/gendocs": true}

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// TestNothingIsCompiledAtAStart: what stands in a package-level variable is done at each start of the program, before main, for
-// every command. A regular expression is a pattern.New there (converge, which imports nothing of ours, has sync.OnceValue); and
-// since such a one is compiled late, it is compiled here.
+// TestNothingIsCompiledAtAStart: what stands in a package-level variable is done at each start of the program, before
+// main, for every command. A regular expression is a pattern.New there (converge, which imports nothing of ours, has
+// sync.OnceValue); and since such a one is compiled late, it is compiled here.
 func TestNothingIsCompiledAtAStart(t *testing.T) {
 	patterns := 0
 	eachSource(t, func(file string, f *ast.File) {
@@ -98,8 +98,8 @@ func written(e ast.Expr) string {
 	return "x"
 }
 
-// TestWhatIsPlayedStaysOutOfTheWay: simulators are in the program for `jarvis demo` alone. Their tables are made at each start, of
-// every command, so nothing else may bring more of them in.
+// TestWhatIsPlayedStaysOutOfTheWay: simulators are in the program for `jarvis demo` alone. Their tables are made at
+// each start, of every command, so nothing else may bring more of them in.
 func TestWhatIsPlayedStaysOutOfTheWay(t *testing.T) {
 	eachSource(t, func(file string, f *ast.File) {
 		played := strings.HasPrefix(file, "lab/")
@@ -114,8 +114,8 @@ func TestWhatIsPlayedStaysOutOfTheWay(t *testing.T) {
 	})
 }
 
-// TestAClientNeedsNoSDK: what a client needs, commands on many hosts and the verbs of a server, stays free of the workers and chat
-// networks, whose SDKs are most of a start (docs/adr/0007-one-program.md).
+// TestAClientNeedsNoSDK: what a client needs, commands on many hosts and the verbs of a server, stays free of the
+// workers and chat networks, whose SDKs are most of a start (docs/adr/0007-one-program.md).
 func TestAClientNeedsNoSDK(t *testing.T) {
 	of := map[string]map[string]bool{} // package of ours: what it imports of ours
 	eachSource(t, func(file string, f *ast.File) {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// dialect are words that readers from elsewhere stumble over, with what to write instead (CONTRIBUTING.md has the list).
+// dialect are words that readers from elsewhere stumble over, with what to write instead (CONTRIBUTING.md has the
+// list).
 var dialect = map[*regexp.Regexp]string{
 	regexp.MustCompile(`(\b|%s|\\n)[cC]an` + ` not\b`): "cannot",
 	regexp.MustCompile(`(\b|%s|\\n)[aA]n` + `ew\b`):    "again",

@@ -1,5 +1,6 @@
-// Command gendocs writes docs/reference/openapi.yaml, docs/reference/verbs.md, docs/reference/steps.md, docs/reference/providers.md and docs/reference/config.md from the structs that hold them. CI runs it
-// and fails on a diff.
+// Command gendocs writes docs/reference/openapi.yaml, docs/reference/verbs.md, docs/reference/steps.md,
+// docs/reference/providers.md and docs/reference/config.md from the structs that hold them. CI runs it and fails on a
+// diff.
 package main
 
 import (

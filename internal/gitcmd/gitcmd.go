@@ -1,4 +1,5 @@
-// Package gitcmd runs git(1) with nobody's configuration, no hooks and no prompts, so that it does the same on every machine.
+// Package gitcmd runs git(1) with nobody's configuration, no hooks and no prompts, so that it does the same on every
+// machine.
 //
 //	Run, Feed ──► git ──► the transports of git
 //	Over      ──► git ──► a connection of the caller's, who knows the host and its key
@@ -55,8 +56,8 @@ func (r Repo) Feed(ctx context.Context, stdin string, args ...string) (string, e
 	return run(ctx, cmd, args)
 }
 
-// Over is Run for a command that speaks with a repository elsewhere, whose URL must be one of ssh. serve gives git's words to that
-// side and that side's to git, and returns when it has ended; its error counts when git failed.
+// Over is Run for a command that speaks with a repository elsewhere, whose URL must be one of ssh. serve gives git's
+// words to that side and that side's to git, and returns when it has ended; its error counts when git failed.
 func (r Repo) Over(ctx context.Context, serve func(ctx context.Context, in io.Reader, out io.Writer) error, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -71,7 +72,8 @@ func (r Repo) Over(ctx context.Context, serve func(ctx context.Context, in io.Re
 		return "", err
 	}
 	cmd := r.command(ctx, args)
-	// In ssh's place stand two copies, from and to the pipes that we hold: 3 and 4 there. As ssh, it ends when the other side has.
+	// In ssh's place stand two copies, from and to the pipes that we hold: 3 and 4 there. As ssh, it ends when the
+	// other side has.
 	cmd.Env = append(cmd.Env, "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=sh -c 'exec 5<&0; cat <&5 >&4 3<&- & exec cat <&3 4>&- 5<&-'")
 	cmd.ExtraFiles = []*os.File{gitHears, gitSays}
 	served := make(chan error, 1)
@@ -148,8 +150,8 @@ type Blob struct {
 	Text []byte
 }
 
-// Files gives files of commits, each named as COMMIT:PATH, by two processes however many they are. Of a file that comes twice the
-// text is read once.
+// Files gives files of commits, each named as COMMIT:PATH, by two processes however many they are. Of a file that comes
+// twice the text is read once.
 func (r Repo) Files(ctx context.Context, names []string) ([]Blob, error) {
 	hashes, err := r.Feed(ctx, strings.Join(names, "\n")+"\n", "cat-file", "--batch-check=%(objecttype) %(objectname)")
 	if err != nil {

@@ -76,7 +76,8 @@ func Go(caught func(*Panic), f func()) {
 // Group is goroutines that somebody waits for. The zero Group is ready; it must not be copied.
 type Group struct{ wg sync.WaitGroup }
 
-// Go is the Go of this package for the group. The group waits for caught as well, so what it writes is there after Wait.
+// Go is the Go of this package for the group. The group waits for caught as well, so what it writes is there after
+// Wait.
 func (g *Group) Go(caught func(*Panic), f func()) {
 	g.wg.Go(func() { run(caught, f) })
 }

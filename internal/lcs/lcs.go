@@ -4,11 +4,13 @@ package lcs
 // Hunk is a place where two lists differ: old[A:B] became now[C:D].
 type Hunk struct{ A, B, C, D int }
 
-// MaxCells bounds the table by which the parts that differ are compared, 16 MB: for Hunks that need not be the smallest.
+// MaxCells bounds the table by which the parts that differ are compared, 16 MB: for Hunks that need not be the
+// smallest.
 const MaxCells = 4_000_000
 
-// Hunks gives the places where two lists differ, in order; what is between them is the same. What is equal at both ends costs no
-// memory. most bounds the table for the rest, in cells: where it would be larger all of the rest is one hunk. 0: no bound.
+// Hunks gives the places where two lists differ, in order; what is between them is the same. What is equal at both ends
+// costs no memory. most bounds the table for the rest, in cells: where it would be larger all of the rest is one hunk.
+// 0: no bound.
 func Hunks(old, now []string, most int) []Hunk {
 	head := 0
 	for head < len(old) && head < len(now) && old[head] == now[head] {

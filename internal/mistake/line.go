@@ -7,8 +7,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Line gives the line of a key in a tree of YAML, or of the nearest thing above it that is there, and whether the key itself is; 0 when
-// there is none.
+// Line gives the line of a key in a tree of YAML, or of the nearest thing above it that is there, and whether the key
+// itself is; 0 when there is none.
 func Line(root *yaml.Node, key string) (line int, there bool) {
 	if root != nil && root.Kind == yaml.DocumentNode && len(root.Content) > 0 {
 		root = root.Content[0]
@@ -20,8 +20,8 @@ func Line(root *yaml.Node, key string) (line int, there bool) {
 	return line, there
 }
 
-// find goes down as far as the key is there, and reports whether it is. A key may have dots in it, so the longest that fits is
-// taken.
+// find goes down as far as the key is there, and reports whether it is. A key may have dots in it, so the longest that
+// fits is taken.
 func find(n *yaml.Node, rest string, line *int) bool {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias

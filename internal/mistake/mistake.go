@@ -1,5 +1,5 @@
-// Package mistake is how a package says what is wrong in its part of jarvis.yaml: at which key, and what. It says all of it at
-// once; config finds the lines.
+// Package mistake is how a package says what is wrong in its part of jarvis.yaml: at which key, and what. It says all
+// of it at once; config finds the lines.
 //
 //	New(Config) ──► At("workers.esx.url", "names no user") + … ──► Join ──► config: file, line, key, what is allowed
 //

@@ -1,8 +1,9 @@
-// Package pattern has regular expressions for package-level variables: one is compiled when it is first used, and not at each start
-// of the program, which uses few of them. Together they took a tenth of the time from exec(2) to main, and a megabyte.
+// Package pattern has regular expressions for package-level variables: one is compiled when it is first used, and not
+// at each start of the program, which uses few of them. Together they took a tenth of the time from exec(2) to main,
+// and a megabyte.
 //
-// Everybody may import it. It starts no goroutine. internal/floors refuses regexp.MustCompile in a package-level variable, and compiles
-// each expression given to New: a wrong one fails a test, and not whoever comes by first.
+// Everybody may import it. It starts no goroutine. internal/floors refuses regexp.MustCompile in a package-level
+// variable, and compiles each expression given to New: a wrong one fails a test, and not whoever comes by first.
 package pattern
 
 import (
@@ -10,14 +11,16 @@ import (
 	"sync"
 )
 
-// Pattern is a regular expression (syntax of package regexp). It is safe for concurrent use. Its methods are those of regexp.Regexp.
+// Pattern is a regular expression (syntax of package regexp). It is safe for concurrent use. Its methods are those of
+// regexp.Regexp.
 type Pattern struct {
 	expr string
 	once sync.Once
 	re   *regexp.Regexp
 }
 
-// New only remembers the expression: the compiler makes data of it, so it costs nothing at a start. One that is wrong panics at its first use.
+// New only remembers the expression: the compiler makes data of it, so it costs nothing at a start. One that is wrong
+// panics at its first use.
 func New(expr string) *Pattern { return &Pattern{expr: expr} }
 
 // Regexp compiles it, once.

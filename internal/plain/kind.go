@@ -2,8 +2,8 @@ package plain
 
 import "io/fs"
 
-// Kind says what stands under a name when it is no regular file, as Lstat has it: "a directory", "a symbolic link". It is ""
-// for a regular file, the only thing that a new file may ever be put in place of.
+// Kind says what stands under a name when it is no regular file, as Lstat has it: "a directory", "a symbolic link". It
+// is "" for a regular file, the only thing that a new file may ever be put in place of.
 func Kind(m fs.FileMode) string {
 	switch m.Type() {
 	case 0:

@@ -20,8 +20,8 @@ func Nearest(s string, words []string) string {
 // fewNames is how many names are listed where none is near.
 const fewNames = 6
 
-// Meant says which of the names somebody may have meant, as what follows a sentence: "; did you mean load?", or what there is, when
-// that are few; "" otherwise.
+// Meant says which of the names somebody may have meant, as what follows a sentence: "; did you mean load?", or what
+// there is, when that are few; "" otherwise.
 func Meant(s string, names []string) string {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	if near := Nearest(s, names); near != "" {
@@ -36,7 +36,8 @@ func Meant(s string, names []string) string {
 	return ""
 }
 
-// distance is how many slips make one word of the other: a byte more, less or wrong, or two neighbours in each other's place.
+// distance is how many slips make one word of the other: a byte more, less or wrong, or two neighbours in each other's
+// place.
 func distance(a, b string) int {
 	var before []int // the row two above
 	row := make([]int, len(b)+1)

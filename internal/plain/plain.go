@@ -3,7 +3,8 @@
 //
 //	bytes ──► Line, Text ──► valid UTF-8 that moves no cursor, hides no character and turns no direction
 //
-// Cleaning does not shorten, mask or quote: who stores a line bounds it (Clip). It starts no goroutine and keeps no state.
+// Cleaning does not shorten, mask or quote: who stores a line bounds it (Clip). It starts no goroutine and keeps no
+// state.
 package plain
 
 import (

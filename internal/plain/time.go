@@ -8,11 +8,12 @@ import (
 // zone is where the clock of Time is; nil: this machine's.
 var zone atomic.Pointer[time.Location]
 
-// SetZone has Time write in a zone from now on; nil: in this machine's. A server does so, whose configuration names one.
+// SetZone has Time write in a zone from now on; nil: in this machine's. A server does so, whose configuration names
+// one.
 func SetZone(l *time.Location) { zone.Store(l) }
 
-// Time writes a moment in the one form that all text has, chat, command line and what is kept on record: the day, the clock of
-// this machine or of SetZone, and the zone as its distance from UTC, because a name as CST is that of several.
+// Time writes a moment in the one form that all text has, chat, command line and what is kept on record: the day, the
+// clock of this machine or of SetZone, and the zone as its distance from UTC, because a name as CST is that of several.
 func Time(t time.Time) string {
 	at := time.Local
 	if l := zone.Load(); l != nil {
@@ -36,8 +37,8 @@ func Zoned(t time.Time) string {
 	return t.Format("Mon 2006-01-02 "+clock+" -07:00") + " (" + t.Location().String() + ")"
 }
 
-// Stamp is the short form in which a page shows a time, in UTC, beside the exact one that its markup holds: 15:04, with the date
-// when that is 20 hours away or more.
+// Stamp is the short form in which a page shows a time, in UTC, beside the exact one that its markup holds: 15:04, with
+// the date when that is 20 hours away or more.
 func Stamp(t time.Time) string {
 	t = t.UTC()
 	if away := time.Since(t); away > 20*time.Hour || away < -20*time.Hour {

@@ -35,8 +35,8 @@ func TestTimeSaysItsZone(t *testing.T) {
 	}
 }
 
-// TestNoOtherFormOfTime: there were eleven forms, most of them without a zone. A time for people is written by Time; what other
-// programs read is RFC 3339, and says UTC itself.
+// TestNoOtherFormOfTime: there were eleven forms, most of them without a zone. A time for people is written by Time;
+// what other programs read is RFC 3339, and says UTC itself.
 func TestNoOtherFormOfTime(t *testing.T) {
 	fset := token.NewFileSet()
 	root := filepath.Join("..", "..")

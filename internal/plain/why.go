@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// Why says for people what the system or the network says, without words of Go: no "dial tcp", no "stat …: no such file or directory".
-// What wraps such an error goes; one that is neither stays as it is. Nil is "".
+// Why says for people what the system or the network says, without words of Go: no "dial tcp", no "stat …: no such file
+// or directory". What wraps such an error goes; one that is neither stays as it is. Nil is "".
 //
 //	stat /nowhere/sms: no such file or directory        ──► /nowhere/sms is not there
 //	Post "https://x/": dial tcp 192.0.2.1:443: connect: connection refused ──► 192.0.2.1:443: connection refused

@@ -60,8 +60,8 @@ func TestTheParentIsKilled(t *testing.T) {
 	}
 }
 
-// TestTheParentIsStopped: a parent that is to say that it works, and is stopped with SIGSTOP, loses its program; one that works
-// keeps it for longer than that.
+// TestTheParentIsStopped: a parent that is to say that it works, and is stopped with SIGSTOP, loses its program; one
+// that works keeps it for longer than that.
 func TestTheParentIsStopped(t *testing.T) {
 	t.Setenv("PROC_TEST_SILENCE", "1s")
 	w := newWork(t)

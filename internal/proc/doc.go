@@ -8,9 +8,10 @@
 //	 │  end of file = the parent is dead   │
 //	 └─ report pipe <── pid, exit status ──┘
 //
-// The supervisor ends what is below it when it is told to stop, when its parent dies or (Command.Silence) says nothing, and when the program is over but
-// left something behind: TERM to every descendant, setsid or not; after the grace SIGSTOP to all until none is new,
-// and KILL. It reports and exits only when it has no child left, which the kernel tells it (ECHILD).
+// The supervisor ends what is below it when it is told to stop, when its parent dies or (Command.Silence) says nothing,
+// and when the program is over but left something behind: TERM to every descendant, setsid or not; after the grace
+// SIGSTOP to all until none is new, and KILL. It reports and exits only when it has no child left, which the kernel
+// tells it (ECHILD).
 //
 // The supervisor itself may be killed, alone or together with its parent. So the program and all it starts carry an
 // environment word (Command.Word). Before a program of the same word starts, and when a supervisor is gone without a

@@ -34,8 +34,8 @@ type Command struct {
 
 	Grace time.Duration // between TERM and KILL; 0 means DefaultGrace
 
-	// Silence ends the program when this process does nothing for so long, as one that is stopped (SIGSTOP) or starved: others may
-	// begin the same work then. 0: only its death does.
+	// Silence ends the program when this process does nothing for so long, as one that is stopped (SIGSTOP) or starved:
+	// others may begin the same work then. 0: only its death does.
 	Silence time.Duration
 
 	// Word names this piece of work in all the world. Whatever still runs of an earlier program of the same word is
@@ -82,8 +82,8 @@ func (e *StartError) Error() string {
 	return fmt.Sprintf("%s cannot be started: %v", e.Path, e.Err)
 }
 
-// ErrLost says that the supervisor was killed or could not end the program, so that nobody knows how it ended. All of it
-// that could be found has been ended.
+// ErrLost says that the supervisor was killed or could not end the program, so that nobody knows how it ended. All of
+// it that could be found has been ended.
 var ErrLost = errors.New("its supervisor was lost, so what came of it is not known")
 
 // Process is a program under way. Wait must be called.
@@ -131,7 +131,8 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
-// tell says that we work, and passes the end of ctx on. A supervisor that does not answer even to that is killed; Wait does its work then.
+// tell says that we work, and passes the end of ctx on. A supervisor that does not answer even to that is killed; Wait
+// does its work then.
 func (p *Process) tell(ctx context.Context) {
 	var beats <-chan time.Time
 	if p.c.Silence > 0 {

@@ -75,8 +75,8 @@ func (w *work) gone() {
 	}
 }
 
-// kids starts what is meant to survive: a child, one in a session of its own, and one forked twice. Each writes its line
-// when it runs.
+// kids starts what is meant to survive: a child, one in a session of its own, and one forked twice. Each writes its
+// line when it runs.
 const kids = `
 (echo child >> kids; exec sleep 300) &
 setsid bash -c 'echo setsid >> kids; exec sleep 300' &

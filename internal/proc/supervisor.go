@@ -118,8 +118,8 @@ func (s *supervisor) run() {
 	s.say("ended %d %t %s", s.status, s.stopped, strings.Join(names, ", "))
 }
 
-// listen returns when the parent asks for a stop, is dead, or says nothing for too long: then others may begin what it had
-// under way, and there is little time left to end it.
+// listen returns when the parent asks for a stop, is dead, or says nothing for too long: then others may begin what it
+// had under way, and there is little time left to end it.
 func (s *supervisor) listen(control *os.File) {
 	heard, b := bootTime(), make([]byte, 64)
 	for {

@@ -53,8 +53,8 @@ func look(pid int) (p process, ok bool) {
 	return p, true
 }
 
-// slurp reads a file of a process, nil when it cannot: the tables of a busy machine are read often, and os.ReadFile asks
-// twice as much of the kernel.
+// slurp reads a file of a process, nil when it cannot: the tables of a busy machine are read often, and os.ReadFile
+// asks twice as much of the kernel.
 func slurp(pid int, file string) []byte {
 	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/"+file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -1,7 +1,8 @@
 // Package ec2 is a simulator of Amazon EC2's query API (version 2016-11-15), as small as what a deployment asks of it,
-// and honest: requests that Amazon's own API model does not have are refused, its answers have the model's element names and
-// types, RunInstances keeps its promise about client tokens, and a "running" instance is a real SSH host that has read its
-// user-data. Faults come on demand. Its test drives it with awscli and checks what goes over the wire against the model.
+// and honest: requests that Amazon's own API model does not have are refused, its answers have the model's element
+// names and types, RunInstances keeps its promise about client tokens, and a "running" instance is a real SSH host that
+// has read its user-data. Faults come on demand. Its test drives it with awscli and checks what goes over the wire
+// against the model.
 package ec2
 
 import (

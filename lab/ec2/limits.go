@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// What EC2 refuses of a machine's disks, tags and address. The numbers are those of its documentation: EBS volume types, tag
-// restrictions, subnet sizing.
+// What EC2 refuses of a machine's disks, tags and address. The numbers are those of its documentation: EBS volume
+// types, tag restrictions, subnet sizing.
 
 // imageGB is how large the disk of every image is.
 const imageGB = 8

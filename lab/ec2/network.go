@@ -128,7 +128,8 @@ type address struct {
 	InstanceID    string `xml:"instanceId,omitempty"`
 }
 
-// Elastic allocates an Elastic IP, as somebody in the console would, and associates it with an instance when one is named.
+// Elastic allocates an Elastic IP, as somebody in the console would, and associates it with an instance when one is
+// named.
 func (s *Server) Elastic(instance string) (id, ip string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Every request is held against Amazon's own API model (testdata/requests.json: what our operations take, out of botocore's
-// ec2/2016-11-15/service-2.json of 2022, Apache-2.0). What the model does not have is refused, so that a worker cannot send
-// what EC2 does not know.
+// Every request is held against Amazon's own API model (testdata/requests.json: what our operations take, out of
+// botocore's ec2/2016-11-15/service-2.json of 2022, Apache-2.0). What the model does not have is refused, so that a
+// worker cannot send what EC2 does not know.
 
 //go:embed testdata/requests.json
 var requestsJSON []byte

@@ -54,8 +54,8 @@ func (m model) part(operations []string) model {
 	return out
 }
 
-// TestOurPartOfTheModelIsAmazons: what the simulator takes is in Amazon's model as it is installed here, which may be newer
-// and have more.
+// TestOurPartOfTheModelIsAmazons: what the simulator takes is in Amazon's model as it is installed here, which may be
+// newer and have more.
 func TestOurPartOfTheModelIsAmazons(t *testing.T) {
 	whole := readModel(t)
 	if *update {
@@ -95,7 +95,8 @@ func TestOurPartOfTheModelIsAmazons(t *testing.T) {
 	}
 }
 
-// TestWrongRequestsAreRefused: a worker cannot send what EC2 does not know; what is wrong is told, and kept for the test.
+// TestWrongRequestsAreRefused: a worker cannot send what EC2 does not know; what is wrong is told, and kept for the
+// test.
 func TestWrongRequestsAreRefused(t *testing.T) {
 	launch := "Action=RunInstances&Version=2016-11-15&MinCount=1&MaxCount=1&ImageId=ami-0000000000000debd&InstanceType=t3.nano&"
 	describe := "Action=DescribeInstances&Version=2016-11-15&"

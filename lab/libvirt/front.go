@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/lab"
 )
 
-// Of libvirt's protocol (src/rpc/virnetprotocol.x, src/remote/remote_protocol.x): a packet is its length, a header of six
-// words, and what the procedure wants, in XDR.
+// Of libvirt's protocol (src/rpc/virnetprotocol.x, src/remote/remote_protocol.x): a packet is its length, a header of
+// six words, and what the procedure wants, in XDR.
 const (
 	headerLen     = 28
 	remoteProgram = 0x20008086
@@ -36,8 +36,8 @@ const (
 
 var procNames = map[uint32]string{procConnectOpen: "ConnectOpen", procShutdown: "DomainShutdown", procUpload: "StorageVolUpload", procUndefine: "DomainUndefineFlags", procDefine: "DomainDefineXMLFlags", procAddresses: "DomainInterfaceAddresses"}
 
-// front is between a client and libvirtd. It plays faults, and the guest's part: its agent tells the host's address, and it
-// obeys when it is asked to shut down.
+// front is between a client and libvirtd. It plays faults, and the guest's part: its agent tells the host's address,
+// and it obeys when it is asked to shut down.
 type front struct {
 	s *Server
 	l net.Listener
@@ -249,8 +249,8 @@ func domainIn(b []byte) (uuid string, rest []byte) {
 	return string(b[:16]), b[20:]
 }
 
-// cards is what a guest's agent tells of its network cards: docker's bridge first, which nobody outside reaches, then the
-// machine's own. nil when there is no guest that could.
+// cards is what a guest's agent tells of its network cards: docker's bridge first, which nobody outside reaches, then
+// the machine's own. nil when there is no guest that could.
 func (s *Server) cards(uuid string) []byte {
 	var u golibvirt.UUID
 	copy(u[:], uuid)

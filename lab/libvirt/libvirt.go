@@ -1,6 +1,6 @@
-// Package libvirt is the lab's libvirt: the real libvirtd with real qemu machines, to which "power on" also means an SSH
-// host in the rack. The machines have no system: their qemu does nothing, and the host beside it plays what would run in
-// it. It boots from what the machine's seed holds, and the front (front.go) answers for its guest agent.
+// Package libvirt is the lab's libvirt: the real libvirtd with real qemu machines, to which "power on" also means an
+// SSH host in the rack. The machines have no system: their qemu does nothing, and the host beside it plays what would
+// run in it. It boots from what the machine's seed holds, and the front (front.go) answers for its guest agent.
 package libvirt
 
 import (
@@ -192,8 +192,8 @@ func (s *Server) Runs(id string) bool {
 	return err == nil && golibvirt.DomainState(state) == golibvirt.DomainRunning
 }
 
-// Facts gives what libvirt has of the machine of that name, whether it starts by itself, its disks' sizes, and what its seed
-// holds.
+// Facts gives what libvirt has of the machine of that name, whether it starts by itself, its disks' sizes, and what its
+// seed holds.
 func (s *Server) Facts(name string) string {
 	dom, err := s.l.DomainLookupByName(name)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Every request is held against Linode's own description of its API (testdata/openapi.json: version 4.176.0 of May 2024,
-// Apache-2.0, the part about instances, images, types, regions, firewalls and VPCs, without its texts). What the
+// Every request is held against Linode's own description of its API (testdata/openapi.json: version 4.176.0 of May
+// 2024, Apache-2.0, the part about instances, images, types, regions, firewalls and VPCs, without its texts). What the
 // description does not have is refused, so that a worker cannot send what Linode does not know.
 
 // later are the body fields of an instance that came after that version
@@ -34,8 +34,8 @@ var linodeInterface = object{"type": "object", "properties": object{
 		"addresses": object{"type": "array", "items": object{"type": "object", "properties": object{"address": object{"type": "string"}, "primary": object{"type": "boolean"}}}}}}}},
 }}
 
-// The description's part has the shape of a Volume, and no calls about them. Their bodies are what Linode's own forms check
-// before they send them (@linode/validation 0.83.0: CreateVolumeSchema, UpdateVolumeSchema, AttachVolumeSchema).
+// The description's part has the shape of a Volume, and no calls about them. Their bodies are what Linode's own forms
+// check before they send them (@linode/validation 0.83.0: CreateVolumeSchema, UpdateVolumeSchema, AttachVolumeSchema).
 var description = func() object {
 	d := recorded("openapi")
 	volume := func(names ...string) object {

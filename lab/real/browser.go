@@ -119,8 +119,8 @@ func (w *Window) note(what string) {
 	w.wrong = append(w.wrong, strings.ReplaceAll(what, "\n", " "))
 }
 
-// Wrong gives what the browser complained of since it was asked last: violations of the Content-Security-Policy, exceptions,
-// errors of the console, and requests that failed.
+// Wrong gives what the browser complained of since it was asked last: violations of the Content-Security-Policy,
+// exceptions, errors of the console, and requests that failed.
 func (w *Window) Wrong() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,8 +175,8 @@ func (w *Window) Shot(file string) error {
 	return os.WriteFile(file, b, 0o644)
 }
 
-// Axe gives what axe-core finds wrong with the page for people who do not see, hear or point as others do; and whether the page
-// is wider than its window.
+// Axe gives what axe-core finds wrong with the page for people who do not see, hear or point as others do; and whether
+// the page is wider than its window.
 func (w *Window) Axe() ([]string, error) {
 	dir, err := npm("axe-core", "4.14.1")
 	if err != nil {

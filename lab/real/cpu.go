@@ -23,7 +23,8 @@ func (p *Postgres) CPU() (time.Duration, error) {
 		} else if err != nil {
 			return 0, fmt.Errorf("read what PostgreSQL used of processors: %w", err)
 		}
-		// proc_pid_stat(5): 14 and 15 are its own, 16 and 17 those of its children that ended. The name, which is the second, may have spaces.
+		// proc_pid_stat(5): 14 and 15 are its own, 16 and 17 those of its children that ended. The name, which is the
+		// second, may have spaces.
 		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		for _, s := range f[11:15] {
 			n, err := strconv.ParseInt(s, 10, 64)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// debian makes a root file system with these packages once, in the user's cache folder; whoever changes what is in it changes
-// its name. finish does what is left to do.
+// debian makes a root file system with these packages once, in the user's cache folder; whoever changes what is in it
+// changes its name. finish does what is left to do.
 func debian(ctx context.Context, name, packages string, finish func(dir string) error) (string, error) {
 	bin, err := need("mmdebstrap", "mmdebstrap")
 	if err != nil {

@@ -37,8 +37,8 @@ type DendriteOptions struct {
 	Limited bool // answers M_LIMIT_EXCEEDED soon
 }
 
-// dendriteTools gives the folder of its programs, which stay in the user's cache. They are built from source: Debian has
-// no package.
+// dendriteTools gives the folder of its programs, which stay in the user's cache. They are built from source: Debian
+// has no package.
 func dendriteTools() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -184,8 +184,8 @@ func (s *Dendrite) Start() error {
 // Log gives what it said last.
 func (s *Dendrite) Log() string { return s.proc.out.String() }
 
-// End ends it, and breaks every link. It may put away its streams of events: killed outright it can lose its place in them,
-// and then accepts what it never shows to anybody.
+// End ends it, and breaks every link. It may put away its streams of events: killed outright it can lose its place in
+// them, and then accepts what it never shows to anybody.
 func (s *Dendrite) End() { s.proc.stop(syscall.SIGTERM) }
 
 // Stop ends it and removes its folder.

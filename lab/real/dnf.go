@@ -14,8 +14,9 @@ const rpmMacros = "%_dbpath /usr/lib/sysimage/rpm\n"
 // away are the programs by which a host is known as a Debian.
 var away = []string{"apt", "apt-cache", "apt-config", "apt-get", "apt-mark", "dpkg", "dpkg-deb", "dpkg-query", "dpkg-split", "dpkg-divert", "dpkg-statoverride", "dpkg-trigger"}
 
-// dnfBase makes the root file system of hosts whose packages are rpm's and dnf's. Debian has both programs; what of Debian's own
-// there is, is taken out. There is no distribution's repository: rpmbuild and createrepo_c make one on the host.
+// dnfBase makes the root file system of hosts whose packages are rpm's and dnf's. Debian has both programs; what of
+// Debian's own there is, is taken out. There is no distribution's repository: rpmbuild and createrepo_c make one on the
+// host.
 func dnfBase(ctx context.Context) (string, error) {
 	return debian(ctx, "bookworm-dnf-1", "systemd-sysv,dbus,procps,rpm,dnf,dnf-plugins-core,createrepo-c,busybox", func(dir string) error {
 		err := furnish(dir)

@@ -31,8 +31,8 @@ func StartIcinga(ctx context.Context, hosts ...string) (*Icinga, error) {
 	return StartIcingaWith(ctx, nil, hosts...)
 }
 
-// StartIcingaWith starts it with more objects: more is given its folder, in which it may put files, and returns what its configuration is to have. The
-// files are Icinga's then.
+// StartIcingaWith starts it with more objects: more is given its folder, in which it may put files, and returns what
+// its configuration is to have. The files are Icinga's then.
 func StartIcingaWith(ctx context.Context, more func(dir string) (string, error), hosts ...string) (*Icinga, error) {
 	bin, err := need("icinga2", "icinga2-bin icinga2-common")
 	if err != nil {
@@ -154,7 +154,8 @@ func (i *Icinga) Depth(ctx context.Context, host string) (int, error) {
 // player is who may do all things, where more objects are.
 const player = "player"
 
-// Act does something, as "schedule-downtime", where StartIcingaWith was given more objects. It fails when there is nothing to which that was done.
+// Act does something, as "schedule-downtime", where StartIcingaWith was given more objects. It fails when there is
+// nothing to which that was done.
 func (i *Icinga) Act(ctx context.Context, action string, body map[string]any) error {
 	b, err := json.Marshal(body)
 	if err != nil {

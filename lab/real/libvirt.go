@@ -14,8 +14,8 @@ import (
 	"github.com/digitalocean/go-libvirt/socket/dialers"
 )
 
-// Libvirt is libvirtd in session mode as an unprivileged user, with qemu (emulated), and two storage pools: default, for
-// the machines' disks, and images. It and its machines are in a process namespace of their own, and end with it.
+// Libvirt is libvirtd in session mode as an unprivileged user, with qemu (emulated), and two storage pools: default,
+// for the machines' disks, and images. It and its machines are in a process namespace of their own, and end with it.
 type Libvirt struct {
 	Socket string
 	Images string // folder of the pool images
@@ -86,7 +86,8 @@ func (v *Libvirt) begin(namespaces []string, script string, args ...string) erro
 	return v.knownQemu(true)
 }
 
-// knownQemu keeps what libvirtd learnt of qemu, in seconds of work, in the user's cache folder, and gives it to the next.
+// knownQemu keeps what libvirtd learnt of qemu, in seconds of work, in the user's cache folder, and gives it to the
+// next.
 func (v *Libvirt) knownQemu(learnt bool) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -176,8 +177,8 @@ func (v *Libvirt) Stop() {
 //go:embed image.sh
 var imageScript string
 
-// Kernels are the versions of the package linux-image-cloud-amd64: that of the image, and the newer one in the image's own
-// repository of packages.
+// Kernels are the versions of the package linux-image-cloud-amd64: that of the image, and the newer one in the image's
+// own repository of packages.
 type Kernels struct{ Old, New string }
 
 // CloudImage puts a Debian cloud image of that name into the pool images. It is made once, in the user's cache folder.

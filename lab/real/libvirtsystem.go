@@ -9,9 +9,9 @@ import (
 	golibvirt "github.com/digitalocean/go-libvirt"
 )
 
-// systemScript gives libvirtd folders of its own where the machine's would be, the user that its qemu runs as, whom another
-// package than libvirtd's makes, and no way to anything but loopback. There is no /dev/kvm: libvirtd would look at it again
-// and again where it is there and does not work, as inside many a virtual machine.
+// systemScript gives libvirtd folders of its own where the machine's would be, the user that its qemu runs as, whom
+// another package than libvirtd's makes, and no way to anything but loopback. There is no /dev/kvm: libvirtd would look
+// at it again and again where it is there and does not work, as inside many a virtual machine.
 const systemScript = `set -e
 dir=$1; shift
 ip link set lo up
@@ -32,8 +32,8 @@ printf 'unix_sock_dir = "%s/run"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n
 // SystemNetwork is the range of the network "default" of StartLibvirtSystem.
 const SystemNetwork = "192.168.122."
 
-// StartLibvirtSystem starts libvirtd as root, with libvirt's own network "default": a bridge, and DHCP by dnsmasq. It has
-// network, mount and process namespaces of its own; the machine's bridges and firewall are not touched.
+// StartLibvirtSystem starts libvirtd as root, with libvirt's own network "default": a bridge, and DHCP by dnsmasq. It
+// has network, mount and process namespaces of its own; the machine's bridges and firewall are not touched.
 func StartLibvirtSystem(context.Context) (*Libvirt, error) {
 	for program, pkg := range map[string]string{"dnsmasq": "dnsmasq-base", "iptables": "iptables", "dhclient": "isc-dhcp-client", "nsenter": "util-linux"} {
 		if _, err := need(program, pkg); err != nil {

@@ -36,9 +36,9 @@ const oidcVersion = "9.13.3"
 //go:embed oidc.mjs
 var oidcProgram []byte
 
-// OIDC is a provider of OpenID Connect: alice (groups ops, dev), bob (dev), carol (audit, as a text), eve (groups with markup), mallory (no group, and
-// alice's address, not verified), locked (refused). The password of NAME is pw-NAME; PKCE is required. It can be restarted on
-// its port, and then knows nobody's login any more.
+// OIDC is a provider of OpenID Connect: alice (groups ops, dev), bob (dev), carol (audit, as a text), eve (groups with
+// markup), mallory (no group, and alice's address, not verified), locked (refused). The password of NAME is pw-NAME;
+// PKCE is required. It can be restarted on its port, and then knows nobody's login any more.
 type OIDC struct {
 	Issuer string
 	CA     string // file
@@ -51,8 +51,8 @@ type OIDC struct {
 	proc                   *proc
 }
 
-// StartOIDC starts a provider whose client may send people back to one address. The package is fetched once, into the user's
-// cache folder.
+// StartOIDC starts a provider whose client may send people back to one address. The package is fetched once, into the
+// user's cache folder.
 func StartOIDC(ctx context.Context, redirect string) (*OIDC, error) {
 	node, err := need("node", "nodejs npm")
 	if err != nil {
@@ -164,8 +164,8 @@ func (o *OIDC) Browser() (*OIDCBrowser, error) {
 
 var formAction = regexp.MustCompile(`action="([^"]+)"`)
 
-// Login opens the address to which a client sent somebody, fills the form where there is one, and gives the address to which
-// the provider sends him back.
+// Login opens the address to which a client sent somebody, fills the form where there is one, and gives the address to
+// which the provider sends him back.
 func (b *OIDCBrowser) Login(ctx context.Context, at, user string) (*url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {

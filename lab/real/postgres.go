@@ -23,8 +23,8 @@ type Postgres struct {
 	n    atomic.Int64
 }
 
-// manySessions is how many the server lets in: all tests of a package share one, and those that run side by side play up to
-// twenty nodes, each with a pool of ten and more. Its own default of 100 refused one that came last.
+// manySessions is how many the server lets in: all tests of a package share one, and those that run side by side play
+// up to twenty nodes, each with a pool of ten and more. Its own default of 100 refused one that came last.
 const manySessions = "max_connections = 500\n"
 
 // StartPostgres initialises and starts a server that listens on a loopback port.
@@ -109,8 +109,8 @@ func (p *Postgres) pids() ([]int, error) {
 // Freeze stops all processes of the server: the kernel still accepts connections, and nobody answers. The returned
 // function lets them go on.
 //
-// A signal is on its way when kill(2) returns: the first process may be forking one that no list of children has yet. So
-// each is seen to stand, and the children are listed until none is new.
+// A signal is on its way when kill(2) returns: the first process may be forking one that no list of children has yet.
+// So each is seen to stand, and the children are listed until none is new.
 func (p *Postgres) Freeze() (thaw func(), err error) {
 	var stopped []int
 	thaw = func() {

@@ -102,8 +102,8 @@ Component %[5]q "muc"
 	return s, s.Start()
 }
 
-// forget has the rooms lose all who are in them, and tell nobody, when a message comes to their service: as one that is started
-// again, or after a split between servers.
+// forget has the rooms lose all who are in them, and tell nobody, when a message comes to their service: as one that is
+// started again, or after a split between servers.
 const forget = `module:hook("message/host", function()
 	for room in module:depends("muc").each_room() do
 		room._occupants, room._jid_nick = {}, {}

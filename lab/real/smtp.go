@@ -20,8 +20,9 @@ const (
 	SMTPPassword = "jarvispw-jarvispw"
 )
 
-// SMTP is a mail server (aiosmtpd) on 127.0.0.1: STARTTLS at Port, TLS from the start at PortTLS; it takes mails only of who is
-// logged in, and logins only under TLS. What it took lies in Mails. nobody@ it does not know, and full@ is full.
+// SMTP is a mail server (aiosmtpd) on 127.0.0.1: STARTTLS at Port, TLS from the start at PortTLS; it takes mails only
+// of who is logged in, and logins only under TLS. What it took lies in Mails. nobody@ it does not know, and full@ is
+// full.
 type SMTP struct {
 	Port, PortTLS int
 	CA            string // file
@@ -67,8 +68,8 @@ func (s *SMTP) start(python string) (err error) {
 	return s.proc.until("aiosmtpd", 30*time.Second, dial("127.0.0.1:"+strconv.Itoa(s.PortTLS)))
 }
 
-// Fault has it answer the next mails so: a line as "451 4.3.0 later", "drop" (taken, and the line is cut before the answer), "stall"
-// (no answer); "": as it should.
+// Fault has it answer the next mails so: a line as "451 4.3.0 later", "drop" (taken, and the line is cut before the
+// answer), "stall" (no answer); "": as it should.
 func (s *SMTP) Fault(what string) error {
 	file := filepath.Join(s.dir, "fault")
 	if what == "" {

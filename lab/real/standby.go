@@ -11,8 +11,8 @@ import (
 // Addr is where the server listens.
 func (p *Postgres) Addr() string { return "127.0.0.1:" + strconv.Itoa(p.port) }
 
-// Standby starts a second server that follows the first by streaming replication. With sync a commit on the first is answered
-// when the standby has it.
+// Standby starts a second server that follows the first by streaming replication. With sync a commit on the first is
+// answered when the standby has it.
 func (p *Postgres) Standby(ctx context.Context, sync bool) (*Postgres, error) {
 	basebackup, err := need("pg_basebackup", "postgresql")
 	if err != nil {

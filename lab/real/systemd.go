@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// SystemdHost is a Debian whose process 1 is systemd, for what is installed as a package: units, users, journal, reboots.
-// It has a root file system and namespaces of its own, but the machine's network, so that it reaches the other servers of
-// the lab on loopback; it has no kernel, block devices or udev. It needs root and a mount of cgroup2.
+// SystemdHost is a Debian whose process 1 is systemd, for what is installed as a package: units, users, journal,
+// reboots. It has a root file system and namespaces of its own, but the machine's network, so that it reaches the other
+// servers of the lab on loopback; it has no kernel, block devices or udev. It needs root and a mount of cgroup2.
 type SystemdHost struct {
 	Root string // its file system, as seen from here
 
@@ -35,8 +35,8 @@ type SystemdHost struct {
 //go:embed systemd.sh
 var systemdScript string
 
-// masked are the units of Debian that need a kernel, consoles or a network of the host's own. Without this the host would be
-// "degraded" before anything was done to it.
+// masked are the units of Debian that need a kernel, consoles or a network of the host's own. Without this the host
+// would be "degraded" before anything was done to it.
 var masked = []string{"systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service", "systemd-udevd-kernel.socket",
 	"systemd-udevd-control.socket", "systemd-modules-load.service", "kmod-static-nodes.service", "systemd-sysctl.service",
 	"systemd-remount-fs.service", "systemd-pstore.service", "systemd-binfmt.service", "systemd-timesyncd.service",
@@ -46,9 +46,9 @@ var masked = []string{"systemd-udevd.service", "systemd-udev-trigger.service", "
 	"apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer",
 	"ssh.service", "ssh.socket"} // port 22 is the machine's; a test starts sshd at an address of its own
 
-// systemdBase makes the root file system that these hosts share, once, in the user's cache folder. What the package of Jarvis
-// depends on and recommends is in it, so that installing it asks no mirror; rpm, for the other package; and cron and sshd, for
-// what hosts are brought to.
+// systemdBase makes the root file system that these hosts share, once, in the user's cache folder. What the package of
+// Jarvis depends on and recommends is in it, so that installing it asks no mirror; rpm, for the other package; and cron
+// and sshd, for what hosts are brought to.
 func systemdBase(ctx context.Context) (string, error) {
 	return debian(ctx, "bookworm-systemd-2", "systemd-sysv,dbus,procps,ca-certificates,git,tzdata,rpm,cron,openssh-server", furnish)
 }
@@ -229,7 +229,8 @@ func (h *SystemdHost) init() (string, error) {
 	return child, nil
 }
 
-// Run runs a shell script on the host as root, and gives what it printed on stdout. The error has what it said on stderr.
+// Run runs a shell script on the host as root, and gives what it printed on stdout. The error has what it said on
+// stderr.
 func (h *SystemdHost) Run(ctx context.Context, script string, args ...string) (string, error) {
 	out, errs, err := h.shell(ctx, nil, "cd /root\n"+script, args...)
 	if err != nil {
@@ -238,7 +239,8 @@ func (h *SystemdHost) Run(ctx context.Context, script string, args ...string) (s
 	return out, nil
 }
 
-// Sh runs a POSIX shell script of any length on the host as root, as remote.Shell does; err is for what kept it from its end.
+// Sh runs a POSIX shell script of any length on the host as root, as remote.Shell does; err is for what kept it from
+// its end.
 func (h *SystemdHost) Sh(ctx context.Context, script string) (stdout, stderr string, exit int, err error) {
 	stdout, stderr, err = h.shell(ctx, strings.NewReader(script), `s=$(cat; printf .); eval "${s%.}" < /dev/null`)
 	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.Exited() {
@@ -266,9 +268,9 @@ func (h *SystemdHost) shell(ctx context.Context, stdin io.Reader, script string,
 	return out.String(), errs.String(), err
 }
 
-// goOn keeps nsenter from stopping, until stop. A host that goes down stops all its processes before it ends them; nsenter sees that
-// of its own one, and stops itself in sympathy. Nobody in there can wake it, and a host does not end before its last process is
-// reaped, which nsenter would do.
+// goOn keeps nsenter from stopping, until stop. A host that goes down stops all its processes before it ends them;
+// nsenter sees that of its own one, and stops itself in sympathy. Nobody in there can wake it, and a host does not end
+// before its last process is reaped, which nsenter would do.
 func goOn(nsenter *os.Process) (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -286,8 +288,8 @@ func goOn(nsenter *os.Process) (stop func()) {
 	return func() { close(done) }
 }
 
-// Reboot has the host reboot itself, in order, and waits until it is back. A host that still answers from its earlier boot is
-// asked again, as systemd refuses a reboot while it is in another transaction.
+// Reboot has the host reboot itself, in order, and waits until it is back. A host that still answers from its earlier
+// boot is asked again, as systemd refuses a reboot while it is in another transaction.
 func (h *SystemdHost) Reboot(ctx context.Context) error {
 	before, err := h.Run(ctx, "cat /proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestSystemdHost proves what tests of the package rely on: units run as their users and get their secrets, the journal and the disk outlive a
-// reboot, a reboot is one, and a host on which a unit fails is not called right.
+// TestSystemdHost proves what tests of the package rely on: units run as their users and get their secrets, the journal
+// and the disk outlive a reboot, a reboot is one, and a host on which a unit fails is not called right.
 func TestSystemdHost(t *testing.T) {
 	ctx := t.Context()
 	h, err := StartSystemdHost(ctx, "unit")

@@ -8,9 +8,9 @@ import (
 	"gosrc.io/xmpp/stanza"
 )
 
-// gosrc.io/xmpp reads stanzas one by one, and gives each to a goroutine of its own, so that their order is lost. What is
-// read in order are the parts of a stanza: those that people see take a place in the queue of their stream there, and
-// their goroutines wait for it.
+// gosrc.io/xmpp reads stanzas one by one, and gives each to a goroutine of its own, so that their order is lost. What
+// is read in order are the parts of a stanza: those that people see take a place in the queue of their stream there,
+// and their goroutines wait for it.
 
 // place is one place in the queue of a stream: before is closed when all that came earlier are through.
 type place struct{ before, through chan struct{} }
@@ -29,7 +29,8 @@ func (p *place) take(stream *xml.Decoder) {
 	queues.last[stream] = p.through
 }
 
-// inOrder does it when all that came earlier on the stream are through. It must be called for each place that was taken.
+// inOrder does it when all that came earlier on the stream are through. It must be called for each place that was
+// taken.
 func (p *place) inOrder(do func()) {
 	if p.before != nil {
 		<-p.before

@@ -76,8 +76,8 @@ func (s *Set) Close() {
 	}
 }
 
-// Build makes the workers that the configuration names. data is the folder for keys and known_hosts. With an error, which says
-// all that is wrong, it gives the set of those that are right, to be closed.
+// Build makes the workers that the configuration names. data is the folder for keys and known_hosts. With an error,
+// which says all that is wrong, it gives the set of those that are right, to be closed.
 func Build(cfg Config, data string) (*Set, error) {
 	s := &Set{Registry: pipeline.NewRegistry()}
 	r := s.Registry
@@ -190,8 +190,8 @@ var (
 )
 
 // Pipelines gives the built-in lists, by verb and provider, with the steps that exist here. What a configuration names
-// itself takes their place. A silo that has not described its steps yet counts as having those that its modules always have,
-// so that none is left out in silence.
+// itself takes their place. A silo that has not described its steps yet counts as having those that its modules always
+// have, so that none is left out in silence.
 func Pipelines(r *pipeline.Registry) map[string]map[string][]string {
 	out := map[string]map[string][]string{"deploy": {}, "redeploy": {}, "destroy": {}}
 	for _, provider := range Providers() {

@@ -18,8 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// BenchmarkDrift looks by the clock at a thousand hosts that were deployed on the simulator of Linode, with sandboxes that
-// speak SSH and a real BIND, and counts what the provider was asked.
+// BenchmarkDrift looks by the clock at a thousand hosts that were deployed on the simulator of Linode, with sandboxes
+// that speak SSH and a real BIND, and counts what the provider was asked.
 func BenchmarkDrift(b *testing.B) {
 	hosts := 1000
 	if testing.Short() {

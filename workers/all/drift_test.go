@@ -39,7 +39,8 @@ func (w *world) byHand(r pipeline.Run, task string) {
 	}
 }
 
-// looks makes sure that a look finds these differences in a machine, and no others. Each is "step: what has become; fix".
+// looks makes sure that a look finds these differences in a machine, and no others. Each is "step: what has become;
+// fix".
 func (w *world) looks(r pipeline.Run, want ...string) pipeline.Look {
 	w.Helper()
 	h := must(w.engine.FindHost(w.Context(), r.FQDN))(w.T)
@@ -57,7 +58,8 @@ func (w *world) looks(r pipeline.Run, want ...string) pipeline.Look {
 	return l
 }
 
-// TestDriftOfMachines: every provider's machines are found where they are not as they were left, and nothing is found otherwise.
+// TestDriftOfMachines: every provider's machines are found where they are not as they were left, and nothing is found
+// otherwise.
 func TestDriftOfMachines(t *testing.T) {
 	for _, s := range sites() {
 		t.Run(s.module, func(t *testing.T) {

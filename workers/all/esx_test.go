@@ -10,8 +10,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestVSphereAttributes: a clipboard's tags are custom attributes, which machines share; whoever adopts a machine is told of
-// them, and they stay when it is given back.
+// TestVSphereAttributes: a clipboard's tags are custom attributes, which machines share; whoever adopts a machine is
+// told of them, and they stay when it is given back.
 func TestVSphereAttributes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sites()[2])
@@ -40,8 +40,8 @@ func TestVSphereAttributes(t *testing.T) {
 	}
 }
 
-// TestVSphereContentLibrary: a template may be an item of a content library. What cannot be cloned, and what is not there, is
-// told with what there is, before anything is made.
+// TestVSphereContentLibrary: a template may be an item of a content library. What cannot be cloned, and what is not
+// there, is told with what there is, before anything is made.
 func TestVSphereContentLibrary(t *testing.T) {
 	for name, c := range map[string]struct{ said, want string }{
 		"a VM template":   {"library:golden/debian12", ""},

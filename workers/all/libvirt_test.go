@@ -22,8 +22,8 @@ func libvirtWorld(t *testing.T, change ...string) (*world, *lablibvirt.Server) {
 	return w, w.cloud.(*lablibvirt.Server)
 }
 
-// TestLibvirtMakesWhatIsAsked: each word of a clipboard that libvirt honours is seen in what libvirt has, and each that it
-// does not honour is refused before anything is made.
+// TestLibvirtMakesWhatIsAsked: each word of a clipboard that libvirt honours is seen in what libvirt has, and each that
+// it does not honour is refused before anything is made.
 func TestLibvirtMakesWhatIsAsked(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)
@@ -47,8 +47,8 @@ func TestLibvirtMakesWhatIsAsked(t *testing.T) {
 	}
 }
 
-// TestLibvirtLeavesNothingHalf: the connection breaks while the disks are made, before there is a machine. The next try makes
-// them afresh; when it breaks at every try, undo finds what was left by the token, and nothing else.
+// TestLibvirtLeavesNothingHalf: the connection breaks while the disks are made, before there is a machine. The next try
+// makes them afresh; when it breaks at every try, undo finds what was left by the token, and nothing else.
 func TestLibvirtLeavesNothingHalf(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)
@@ -70,8 +70,8 @@ func TestLibvirtLeavesNothingHalf(t *testing.T) {
 	w.machines("other")
 }
 
-// TestLibvirtDeletesInOrder: whatever breaks off a destroy, the machine keeps its marks until all of its disks are gone, so
-// that the next try knows what is left.
+// TestLibvirtDeletesInOrder: whatever breaks off a destroy, the machine keeps its marks until all of its disks are
+// gone, so that the next try knows what is left.
 func TestLibvirtDeletesInOrder(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)
@@ -84,8 +84,8 @@ func TestLibvirtDeletesInOrder(t *testing.T) {
 	}
 }
 
-// TestLibvirtForwards: in qemu's own network every machine has an address of the range of its own, at which qemu listens for
-// it on the port of the clipboard's login, or else of the configuration; when all are in use, that is said.
+// TestLibvirtForwards: in qemu's own network every machine has an address of the range of its own, at which qemu
+// listens for it on the port of the clipboard's login, or else of the configuration; when all are in use, that is said.
 func TestLibvirtForwards(t *testing.T) {
 	t.Parallel()
 	w, _ := libvirtWorld(t, "network: user", "network: user, forward: {addresses: 127.77.13.0/30, port: 2222}")
@@ -118,8 +118,9 @@ func freePort() (string, error) {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), l.Close()
 }
 
-// TestLibvirtAdoptsAndGivesBack: a host is moved to another installation with its machine. The marks in the domain's metadata
-// are changed and nothing else of it, on disk as in what runs; its volumes stay its own, and go when it is destroyed.
+// TestLibvirtAdoptsAndGivesBack: a host is moved to another installation with its machine. The marks in the domain's
+// metadata are changed and nothing else of it, on disk as in what runs; its volumes stay its own, and go when it is
+// destroyed.
 func TestLibvirtAdoptsAndGivesBack(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)
@@ -159,8 +160,8 @@ func TestLibvirtTakesAsManyDisksAsItSays(t *testing.T) {
 	w.machines("loki")
 }
 
-// TestLibvirtRemovesWhatCanNeverBeOn: the hypervisor does not let a new machine into its bridge, which shows only when it is
-// powered on. Nothing stays; a machine that was on once stays, whatever became of its bridge.
+// TestLibvirtRemovesWhatCanNeverBeOn: the hypervisor does not let a new machine into its bridge, which shows only when
+// it is powered on. Nothing stays; a machine that was on once stays, whatever became of its bridge.
 func TestLibvirtRemovesWhatCanNeverBeOn(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)
@@ -203,8 +204,8 @@ func TestLibvirtRemovesWhatCanNeverBeOn(t *testing.T) {
 	w.machines("loki")
 }
 
-// TestLibvirtUndefined: somebody takes a machine away by hand, in the ways that virsh has. Each is found, and a redeploy goes
-// through and leaves one machine with its own volumes.
+// TestLibvirtUndefined: somebody takes a machine away by hand, in the ways that virsh has. Each is found, and a
+// redeploy goes through and leaves one machine with its own volumes.
 func TestLibvirtUndefined(t *testing.T) {
 	t.Parallel()
 	w, cloud := libvirtWorld(t)

@@ -13,7 +13,8 @@ import (
 // again are the stages of a redeploy that matter here: the machine goes, and another one comes.
 var again = []string{"sp:shutdown", "sp:destroy", "keys:create", "sp:deploy"}
 
-// impossible are clipboards that a provider cannot do, each with a word of its refusal. All of them pass for a clipboard.
+// impossible are clipboards that a provider cannot do, each with a word of its refusal. All of them pass for a
+// clipboard.
 var impossible = map[string]map[string]string{
 	"": {
 		"size: hugee":                     "\"size\"|no size",
@@ -120,9 +121,9 @@ func numbered(n int) string {
 	return strings.Join(out, ", ")
 }
 
-// TestWhatCannotBeDoneIsRefusedBeforeAnythingIsDeleted is the attack of a slip in a clipboard on a machine in production: it is
-// to be redeployed as what the provider does not make. `plan` says so; the run fails at its first stage, whatever a person
-// skips; the machine runs on.
+// TestWhatCannotBeDoneIsRefusedBeforeAnythingIsDeleted is the attack of a slip in a clipboard on a machine in
+// production: it is to be redeployed as what the provider does not make. `plan` says so; the run fails at its first
+// stage, whatever a person skips; the machine runs on.
 func TestWhatCannotBeDoneIsRefusedBeforeAnythingIsDeleted(t *testing.T) {
 	for _, s := range sites() {
 		t.Run(s.module, func(t *testing.T) {

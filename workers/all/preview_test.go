@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/workers/keys"
 )
 
-// TestPreviewIsNeverShorter: what passes before anything is made must not be found too long when the old machine is gone.
+// TestPreviewIsNeverShorter: what passes before anything is made must not be found too long when the old machine is
+// gone.
 func TestPreviewIsNeverShorter(t *testing.T) {
 	for _, more := range []string{"", "  login: {user: admin}\n", "  user_data: \"packages: [vim]\"\n", "  user_data: \"#!/bin/sh\\ntrue\\n\"\n"} {
 		for _, user := range []string{"", "jarvis"} {

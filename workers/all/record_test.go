@@ -62,8 +62,8 @@ func (w *world) owner(host string) string {
 
 var rebuilt = append([]string{"sp:shutdown", "sp:destroy"}, whole...)
 
-// TestOnRecord is what every provider promises about what the record knows and no tag tells. Each case is an attack or an
-// accident, and is told first.
+// TestOnRecord is what every provider promises about what the record knows and no tag tells. Each case is an attack or
+// an accident, and is told first.
 func TestOnRecord(t *testing.T) {
 	cases := []struct {
 		name, story string

@@ -25,8 +25,8 @@ var shapes = []string{"x", "7", "true", "-1", "0", "1.5", "''", "' '", "null", "
 	"{size: 10GB}", "[{size: 10GB, encrypted: maybe}]", "[{size: 10GB, iops: many}]", "[{size: 10GB, mount: [/srv]}]", "{memory: [1], cpus: 2}", "{memory: 2GB, cpus: two}", "{memory: 2GB, cpus: 99999}", "{public: maybe}", "{security_groups: web}", "{security_groups: [{a: b}]}", "{address: [10.0.0.5]}", "{user: [a]}", "{port: ssh}", "{port: {a: b}}",
 	"!!int x", "!!binary x", "!!timestamp x", "!!seq x", "!!float [a]", "!!map [a]", "!!str {a: b}", "!!null x", "!!bool {a: b}", "{a: !!int b}", "{reverse: [off]}", "{ttl: {a: b}}", "[{device: [a]}]", "[{run: [a]}]", "{<<: {a: b}}", "!mine x", "[!mine {a: b}]", "2024-01-01", "0x1F", ".inf"}
 
-// TestAWrongShapeIsToldInPeoplesWords feeds each documented key each wrong shape. What is refused is refused with the key, and
-// without a word of the program's own.
+// TestAWrongShapeIsToldInPeoplesWords feeds each documented key each wrong shape. What is refused is refused with the
+// key, and without a word of the program's own.
 func TestAWrongShapeIsToldInPeoplesWords(t *testing.T) {
 	cfg := Config{DNS: &dns.Config{Server: "127.0.0.1:1"}, SSH: &ssh.Config{User: "root"}}
 	Nobody(&cfg)

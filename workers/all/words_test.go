@@ -13,7 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// said is one thing that a clipboard can say of a machine: its lines under instance, and what the provider must have then.
+// said is one thing that a clipboard can say of a machine: its lines under instance, and what the provider must have
+// then.
 type said struct {
 	lines string // each of the keys that it sets takes the place of that in the clipboard
 	want  []string
@@ -146,8 +147,8 @@ func (w *world) with(s said) *clipboard.Clipboard {
 	return c
 }
 
-// TestWhatAClipboardCanSay holds docs/reference/providers.md to its word: each ● comes true at the provider, and each – is refused
-// by plan and by deploy, with the key, before anything is made.
+// TestWhatAClipboardCanSay holds docs/reference/providers.md to its word: each ● comes true at the provider, and each –
+// is refused by plan and by deploy, with the key, before anything is made.
 func TestWhatAClipboardCanSay(t *testing.T) {
 	for _, s := range sites() {
 		t.Run(s.module, func(t *testing.T) {

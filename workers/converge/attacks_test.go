@@ -14,8 +14,8 @@ const (
 	keyTwo = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7Xk4D5gQ2h5o1hRk1Y2o0b2Zv0o3yqg1rY9p3m0x02"
 )
 
-// TestNoUserLeadsRootElsewhere tells attacks on a host: alice, who owns her folder, puts links there to what is root's, and waits
-// for the next run.
+// TestNoUserLeadsRootElsewhere tells attacks on a host: alice, who owns her folder, puts links there to what is root's,
+// and waits for the next run.
 func TestNoUserLeadsRootElsewhere(t *testing.T) {
 	targets, _ := start(t, 1)
 	sh := func(script string) string {
@@ -84,7 +84,8 @@ func TestNoUserLeadsRootElsewhere(t *testing.T) {
 	})
 }
 
-// TestKeysAmongOtherBytes: a NUL in a comment made grep say "binary file matches" instead of the keys, and all were gone.
+// TestKeysAmongOtherBytes: a NUL in a comment made grep say "binary file matches" instead of the keys, and all were
+// gone.
 func TestKeysAmongOtherBytes(t *testing.T) {
 	targets, hosts := start(t, 1)
 	file := filepath.Join(hosts[0].Root, "root/.ssh/authorized_keys")

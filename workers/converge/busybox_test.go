@@ -9,7 +9,8 @@ import (
 	"github.com/jarvisops/jarvis/converge"
 )
 
-// TestFilesWithBusybox: what is on a host's disk is brought where it is wanted by busybox alone, edited, and taken away again.
+// TestFilesWithBusybox: what is on a host's disk is brought where it is wanted by busybox alone, edited, and taken away
+// again.
 func TestFilesWithBusybox(t *testing.T) {
 	targets, hosts := start(t, 1)
 	target := targets[0]

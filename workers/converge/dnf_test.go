@@ -9,8 +9,9 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// rpms gives a script that makes a repository of packages in /srv/repo, and forgets what was known of it. Lines are "NAME EVR [REST]": an epoch
-// is optional, and REST are lines of the spec, with | between them. A package named …d has a service of its name.
+// rpms gives a script that makes a repository of packages in /srv/repo, and forgets what was known of it. Lines are
+// "NAME EVR [REST]": an epoch is optional, and REST are lines of the spec, with | between them. A package named …d has
+// a service of its name.
 func rpms(lines ...string) string {
 	return `rm -rf /srv/repo /tmp/rpm; mkdir -p /srv/repo /etc/yum.repos.d
 printf '[lab]\nname=lab\nbaseurl=file:///srv/repo\n' > /etc/yum.repos.d/lab.repo
@@ -30,8 +31,8 @@ done <<'LIST'
 ` + strings.Join(lines, "\n") + "\nLIST\ncp /tmp/rpm/RPMS/noarch/*.rpm /srv/repo; createrepo_c -q /srv/repo\n"
 }
 
-// TestShapesOfDnf: on a host whose packages are dnf's, what has several shapes is brought where it is wanted from each of them, and the
-// second run is silent.
+// TestShapesOfDnf: on a host whose packages are dnf's, what has several shapes is brought where it is wanted from each
+// of them, and the second run is silent.
 func TestShapesOfDnf(t *testing.T) {
 	h, err := real.StartDnfHost(t.Context(), "rpm1")
 	if err != nil {

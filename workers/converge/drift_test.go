@@ -32,8 +32,8 @@ func driftWishes(n *converge.Node) error {
 	return nil
 }
 
-// TestDrift: what has been changed on a host is told with what it was and is, without a secret, and without a change; a run puts right
-// what was told, and nothing else.
+// TestDrift: what has been changed on a host is told with what it was and is, without a secret, and without a change; a
+// run puts right what was told, and nothing else.
 func TestDrift(t *testing.T) {
 	targets, hosts := start(t, 1)
 	initScript(t, hosts[0])

@@ -39,8 +39,8 @@ func text(s []int8) string {
 	return b.String()
 }
 
-// true here: what the kernel tells us by other ways than those that a host is asked by. Hosts of the lab have this machine's kernel,
-// processors and network.
+// true here: what the kernel tells us by other ways than those that a host is asked by. Hosts of the lab have this
+// machine's kernel, processors and network.
 func kernelSays(t *testing.T, f converge.Facts) {
 	t.Helper()
 	var u syscall.Utsname
@@ -89,8 +89,8 @@ func (b busyBox) Sh(ctx context.Context, script string) (string, string, int, er
 	return b.Host.Sh(ctx, "[ -d /bb ] || { mkdir /bb; busybox --install -s /bb; }\nenv -i PATH=/bb HOME=/root /bb/sh -c 's=$(cat; printf .); eval \"${s%.}\" < /dev/null' <<'"+end+"'\n"+script+"\n"+end+"\n")
 }
 
-// TestFacts: as root, through sudo, as somebody, and where there is busybox and nothing else, in one exchange with all that
-// resources ask.
+// TestFacts: as root, through sudo, as somebody, and where there is busybox and nothing else, in one exchange with all
+// that resources ask.
 func TestFacts(t *testing.T) {
 	targets, hosts := start(t, 1)
 	h := hosts[0]
@@ -192,8 +192,8 @@ func (s somebody) Sh(ctx context.Context, script string) (string, string, int, e
 	return s.Host.Sh(ctx, s.as+" sh -c 's=$(cat; printf .); eval \"${s%.}\" < /dev/null' <<'"+end+"'\n"+script+"\n"+end+"\n")
 }
 
-// TestFactsFolder: programs and files in the host's folder of facts are facts, when they are root's alone; one that fails, or writes, is
-// told and its host left out.
+// TestFactsFolder: programs and files in the host's folder of facts are facts, when they are root's alone; one that
+// fails, or writes, is told and its host left out.
 func TestFactsFolder(t *testing.T) {
 	targets, hosts := start(t, 1)
 	dir := filepath.Join(hosts[0].Root, "etc/converge/facts.d")
@@ -255,7 +255,8 @@ func TestFactsFolder(t *testing.T) {
 	}
 }
 
-// TestFactsAreAsTheRunLeavesThem: what a run changes is seen by what is made from it in the same run, so that a second run is silent.
+// TestFactsAreAsTheRunLeavesThem: what a run changes is seen by what is made from it in the same run, so that a second
+// run is silent.
 func TestFactsAreAsTheRunLeavesThem(t *testing.T) {
 	targets, hosts := start(t, 1)
 	_ = os.Remove(filepath.Join(hosts[0].Root, "etc/localtime")) // it would win
@@ -279,8 +280,8 @@ func TestFactsAreAsTheRunLeavesThem(t *testing.T) {
 	}
 }
 
-// TestScriptsOfYoursAreKeptFromWriting: where a host cannot do that, what is ours is read all the same, and what is not is refused, unless
-// TrustReads says that it may.
+// TestScriptsOfYoursAreKeptFromWriting: where a host cannot do that, what is ours is read all the same, and what is not
+// is refused, unless TrustReads says that it may.
 func TestScriptsOfYoursAreKeptFromWriting(t *testing.T) {
 	targets, hosts := start(t, 1)
 	if err := os.MkdirAll(filepath.Join(hosts[0].Root, "etc/converge/facts.d"), 0o755); err != nil {

@@ -58,8 +58,8 @@ done <<'LIST'
 ` + strings.Join(lines, "\n") + "\nLIST\n"
 }
 
-// TestShapesOfADebian: what has several shapes on a real host is brought where it is wanted from each of them, and the second
-// run is silent.
+// TestShapesOfADebian: what has several shapes on a real host is brought where it is wanted from each of them, and the
+// second run is silent.
 func TestShapesOfADebian(t *testing.T) {
 	target, sh := debian(t)
 	const long = "[Service]\nExecStart=/bin/sleep infinity\n"
@@ -340,8 +340,8 @@ func (m *mortal) Sh(ctx context.Context, script string) (string, string, int, er
 	return m.Host.Sh(ctx, script)
 }
 
-// TestResourcesOnSystemd brings each kind of resource that needs systemd, or cron, to where it is wanted, finds it there,
-// and away again.
+// TestResourcesOnSystemd brings each kind of resource that needs systemd, or cron, to where it is wanted, finds it
+// there, and away again.
 func TestResourcesOnSystemd(t *testing.T) {
 	target, sh := debian(t)
 	sh(repository("lab-thing 1.0") + unit("lab-svc.service", "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"))

@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/converge"
 )
 
-// TestTemplates: files made from what is known and true of each host, their mode and owner too, in one exchange when all is right; with a
-// secret that nobody is shown, neither the new one nor that of before.
+// TestTemplates: files made from what is known and true of each host, their mode and owner too, in one exchange when
+// all is right; with a secret that nobody is shown, neither the new one nor that of before.
 func TestTemplates(t *testing.T) {
 	targets, hosts := start(t, 2)
 	targets[1].Groups = append(targets[1].Groups, "edge")

@@ -61,8 +61,9 @@ func known(c *clipboard.Clipboard) []netip.Addr {
 	return out
 }
 
-// survey looks whether what is wished can be written, and changes nothing: the zone is there, the name is free or the host's,
-// and the key has the right to each kind. want is nil before the records are known; what stands as wanted is not asked about.
+// survey looks whether what is wished can be written, and changes nothing: the zone is there, the name is free or the
+// host's, and the key has the right to each kind. want is nil before the records are known; what stands as wanted is
+// not asked about.
 func (j *job) survey(ctx context.Context, c *clipboard.Clipboard, addrs []netip.Addr, want map[uint16][]godns.RR) error {
 	if cname, err := j.own(ctx, j.fqdn, godns.TypeCNAME); err != nil {
 		return err
@@ -153,9 +154,9 @@ func (j *job) mayPTR(ctx context.Context, a netip.Addr) error {
 	return err
 }
 
-// may asks the server whether our key may write records of a type at a name. It cannot be asked in so many words; the answer
-// comes to an update that changes nothing, for servers look at the right to each record of an update (RFC 2136 §3.3). What was
-// read is its prerequisite. rr says the name's type, and the record to be written when it is known.
+// may asks the server whether our key may write records of a type at a name. It cannot be asked in so many words; the
+// answer comes to an update that changes nothing, for servers look at the right to each record of an update (RFC 2136
+// §3.3). What was read is its prerequisite. rr says the name's type, and the record to be written when it is known.
 func (w *Worker) may(ctx context.Context, zone, name string, have []godns.RR, rr godns.RR) error {
 	kind := rr.Header().Rrtype
 	what := godns.TypeToString[kind] + " of " + strings.TrimSuffix(name, ".")
@@ -167,8 +168,8 @@ func (w *Worker) may(ctx context.Context, zone, name string, have []godns.RR, rr
 		}
 		m.Used(copies(have))
 		switch {
-		// BIND judges the removal of PTR by those that are there, which may be none. So it is added and removed again, in
-		// this order (RFC 2136 §3.4.2), in one update: nobody sees it, and the zone's serial stays.
+		// BIND judges the removal of PTR by those that are there, which may be none. So it is added and removed again,
+		// in this order (RFC 2136 §3.4.2), in one update: nobody sees it, and the zone's serial stays.
 		case !unknown && at < 0:
 			m.Insert(copies([]godns.RR{rr}))
 			m.Remove(copies([]godns.RR{rr}))

@@ -4,11 +4,11 @@
 //	dns:move_services  names of services go to the standby, and back when the host is ready
 //	dns:check_unused, dns:remove_host  before and after a host is destroyed
 //
-// A name belongs to the server of the longest configured zone above it; all about it is asked and written there, signed with
-// that zone's key. The zone of a name is found by asking the server for its SOA. Every update is read back: a server may answer
-// NOERROR and change nothing (RFC 2136 §3.4.2.2, an address where a CNAME is). What a wildcard answers at a name is nobody's
-// there; pointers stand where the reverse name leads (RFC 2317). What would be refused is found before the first write, and by
-// the Check of dns:update_host before a machine is made.
+// A name belongs to the server of the longest configured zone above it; all about it is asked and written there, signed
+// with that zone's key. The zone of a name is found by asking the server for its SOA. Every update is read back: a
+// server may answer NOERROR and change nothing (RFC 2136 §3.4.2.2, an address where a CNAME is). What a wildcard
+// answers at a name is nobody's there; pointers stand where the reverse name leads (RFC 2317). What would be refused is
+// found before the first write, and by the Check of dns:update_host before a machine is made.
 package dns
 
 import (

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// driftUpdate compares the records at the host's name, and the pointers at its addresses, with what doUpdate left. Times to
-// live are not compared: another one in the configuration is no drift of every host.
+// driftUpdate compares the records at the host's name, and the pointers at its addresses, with what doUpdate left.
+// Times to live are not compared: another one in the configuration is no drift of every host.
 func (w *Worker) driftUpdate(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
 	in, err := c.Instance()
 	if err != nil {

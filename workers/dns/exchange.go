@@ -28,8 +28,8 @@ func isRefusal(err error) bool {
 	return errors.As(err, &r)
 }
 
-// query asks the server itself, over TCP: an answer is never cut short. It is signed like an update, for BIND chooses the
-// view by the key: unsigned, we would read another zone than we write.
+// query asks the server itself, over TCP: an answer is never cut short. It is signed like an update, for BIND chooses
+// the view by the key: unsigned, we would read another zone than we write.
 func (s *server) query(ctx context.Context, name string, kind uint16) (*godns.Msg, error) {
 	m := new(godns.Msg)
 	m.SetQuestion(godns.Fqdn(name), kind)
@@ -61,8 +61,8 @@ func (s *server) exchange(ctx context.Context, m *godns.Msg) (*godns.Msg, error)
 	return r, nil
 }
 
-// verified refuses what the server did not sign (RFC 8945 §5.3), and says what is wrong with the key when the server told us.
-// The library verifies a signature that is there; it does not miss one.
+// verified refuses what the server did not sign (RFC 8945 §5.3), and says what is wrong with the key when the server
+// told us. The library verifies a signature that is there; it does not miss one.
 func (s *server) verified(r *godns.Msg, err error) error {
 	t := r.IsTsig()
 	if t == nil {

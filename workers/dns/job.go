@@ -50,8 +50,8 @@ func (j *job) done(ctx context.Context, said string) {
 	pipeline.Progress(ctx, strings.Join(append([]string{said}, j.left...), "; "))
 }
 
-// pass lets a refusal pass when its kind is only tried; what says what is missing then ("no PTR"). Any other error is given
-// back: a server that is away may be there at the next try.
+// pass lets a refusal pass when its kind is only tried; what says what is missing then ("no PTR"). Any other error is
+// given back: a server that is away may be there at the next try.
 func (j *job) pass(ctx context.Context, kind string, w wish, what string, err error) (passed bool, _ error) {
 	switch {
 	case !isRefusal(err) && !isNoReverse(err):
@@ -66,8 +66,8 @@ func (j *job) pass(ctx context.Context, kind string, w wish, what string, err er
 	return true, nil
 }
 
-// write makes the records at the host's name what they shall be. When the server refuses fingerprints that are only tried,
-// all but them is written.
+// write makes the records at the host's name what they shall be. When the server refuses fingerprints that are only
+// tried, all but them is written.
 func (j *job) write(ctx context.Context, have, want map[uint16][]godns.RR) error {
 	if j.wish.sshfp == off {
 		want = maps.Clone(want)

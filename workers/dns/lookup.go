@@ -11,8 +11,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// records gives what the name's server answers for a type; none for a name that does not exist. A wildcard may have made
-// the answer: own tells.
+// records gives what the name's server answers for a type; none for a name that does not exist. A wildcard may have
+// made the answer: own tells.
 func (w *Worker) records(ctx context.Context, name string, kind uint16) ([]godns.RR, error) {
 	s := w.at(name)
 	r, err := s.query(ctx, name, kind)

@@ -225,8 +225,8 @@ func moved(c *clipboard.Clipboard) ([]godns.RR, error) {
 	return out, nil
 }
 
-// swap puts the records to in place of from, at the name and type of rr, in one update. It does nothing when to is there
-// already, and leaves alone what somebody else has changed meanwhile.
+// swap puts the records to in place of from, at the name and type of rr, in one update. It does nothing when to is
+// there already, and leaves alone what somebody else has changed meanwhile.
 func (w *Worker) swap(ctx context.Context, rr godns.RR, from, to []godns.RR) (changed bool, err error) {
 	name, kind := rr.Header().Name, rr.Header().Rrtype
 	have, err := w.records(ctx, name, kind)

@@ -15,8 +15,8 @@ import (
 )
 
 // An address at a host's name is the host's when a run of this host wrote it, or found its machine at it. Every other
-// is somebody else's, whatever the clipboard says: it is neither replaced nor removed. What was read is a prerequisite of
-// what is written (RFC 2136 §2.4), so that nobody's write in between is lost.
+// is somebody else's, whatever the clipboard says: it is neither replaced nor removed. What was read is a prerequisite
+// of what is written (RFC 2136 §2.4), so that nobody's write in between is lost.
 
 // hostTypes are the types that are the host's at its own name.
 var hostTypes = []uint16{godns.TypeA, godns.TypeAAAA, godns.TypeSSHFP}
@@ -126,8 +126,8 @@ func parse(text string) []netip.Addr {
 	return out
 }
 
-// ours lists the addresses that the record says are the host's: what its runs wrote here, and where they found its machine.
-// By hand there is no record; then the clipboard is asked for dns_written and the keys in byHand.
+// ours lists the addresses that the record says are the host's: what its runs wrote here, and where they found its
+// machine. By hand there is no record; then the clipboard is asked for dns_written and the keys in byHand.
 func (w *Worker) ours(ctx context.Context, c *clipboard.Clipboard, byHand ...string) (list []netip.Addr, known bool, err error) {
 	var values []string
 	for _, from := range [][2]string{{"update_host", "dns_written"}, {"get_pub_ip", "ipaddress"}, {"get_pub_ip", "ip6address"}} {
@@ -172,8 +172,8 @@ func (j *job) foreignPrints(ctx context.Context, c *clipboard.Clipboard, have ma
 		j.fqdn, j.at(j.fqdn).addr)
 }
 
-// foreign refuses to touch addresses that are not the host's; own are those of the host that stand beside them. early says
-// that the machine has no address yet.
+// foreign refuses to touch addresses that are not the host's; own are those of the host that stand beside them. early
+// says that the machine has no address yet.
 func (w *Worker) foreign(fqdn string, list, own []netip.Addr, early bool) error {
 	hint, beside := "", ""
 	if len(own) > 0 {
@@ -187,8 +187,8 @@ func (w *Worker) foreign(fqdn string, list, own []netip.Addr, early bool) error 
 		fqdn, that, beside, that, w.at(fqdn).addr, hint)
 }
 
-// remember puts on record what stood there before this run wrote anything, and which addresses it writes. An address that
-// somebody else wrote does not become ours because we want the same.
+// remember puts on record what stood there before this run wrote anything, and which addresses it writes. An address
+// that somebody else wrote does not become ours because we want the same.
 func (j *job) remember(ctx context.Context, c *clipboard.Clipboard, have map[uint16][]godns.RR, want, ours []netip.Addr) error {
 	old := c.Get("dns_written")
 	var written []netip.Addr

@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/workers/dns"
 )
 
-// The attack: a host is deployed, undone or destroyed under a name at which somebody else's record stands. That record is
-// there afterwards as it was, whatever the clipboard says, and also when it comes between our look and our write.
+// The attack: a host is deployed, undone or destroyed under a name at which somebody else's record stands. That record
+// is there afterwards as it was, whatever the clipboard says, and also when it comes between our look and our write.
 func TestRecordsOfOthersStay(t *testing.T) {
 	named, err := real.StartNamed(t.Context(), "")
 	if err != nil {

@@ -10,12 +10,12 @@ import (
 	godns "github.com/miekg/dns"
 )
 
-// own gives the records that stand at the name itself. A server answers for a name that is not there with the records of a
-// wildcard above it (RFC 4592 §3.3), and no mark tells them apart. Such records are nobody's at that name: they are gone once
-// something is written there, and nothing can be removed from there.
+// own gives the records that stand at the name itself. A server answers for a name that is not there with the records
+// of a wildcard above it (RFC 4592 §3.3), and no mark tells them apart. Such records are nobody's at that name: they
+// are gone once something is written there, and nothing can be removed from there.
 //
-// A name beside ours, at which nothing can stand, gets what the wildcard gives. Another answer than that is the name's own;
-// the same answer may be either, and the server alone knows.
+// A name beside ours, at which nothing can stand, gets what the wildcard gives. Another answer than that is the name's
+// own; the same answer may be either, and the server alone knows.
 func (w *Worker) own(ctx context.Context, name string, kind uint16) ([]godns.RR, error) {
 	have, err := w.records(ctx, name, kind)
 	if len(have) == 0 || err != nil {
@@ -56,8 +56,8 @@ func sibling(name string) string {
 	return beside
 }
 
-// stands asks whether records of a type are at the name itself: a prerequisite looks at the name alone (RFC 2136 §2.4.1), and
-// with nothing to write nothing is changed.
+// stands asks whether records of a type are at the name itself: a prerequisite looks at the name alone (RFC 2136
+// §2.4.1), and with nothing to write nothing is changed.
 func (s *server) stands(ctx context.Context, zone, name string, kind uint16) (bool, error) {
 	m := new(godns.Msg)
 	m.SetUpdate(zone)

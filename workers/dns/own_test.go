@@ -8,8 +8,9 @@ import (
 	"github.com/jarvisops/jarvis/workers/dns"
 )
 
-// The attack: a wildcard answers for every name below it. A host may stand there all the same (RFC 4592 §2.2.1), for what the
-// wildcard gives is nobody's at that name; but what stands at the name itself is somebody's, even if it says the same.
+// The attack: a wildcard answers for every name below it. A host may stand there all the same (RFC 4592 §2.2.1), for
+// what the wildcard gives is nobody's at that name; but what stands at the name itself is somebody's, even if it says
+// the same.
 func TestWildcards(t *testing.T) {
 	b := newBed(t, real.NamedConf{Keys: []string{"k"}, Probe: "- wild.example", Conf: `zone "wild.example" { type primary; file "fwd"; allow-update { key k; }; allow-transfer { key k; }; };
 zone "2.0.192.in-addr.arpa" { type primary; file "rev"; allow-update { key k; }; };`,

@@ -115,8 +115,8 @@ func pointsAt(rr godns.RR, host string, addrs []netip.Addr) bool {
 	return strings.EqualFold(target(rr), host) || a.IsValid() && contains(addrs, a)
 }
 
-// listed gives the records that count at the names that the clipboard lists under services. A name that only a wildcard makes
-// is refused: nothing at that name could be moved or removed.
+// listed gives the records that count at the names that the clipboard lists under services. A name that only a wildcard
+// makes is refused: nothing at that name could be moved or removed.
 func (w *Worker) listed(ctx context.Context, c *clipboard.Clipboard, counts func(godns.RR) bool) ([]godns.RR, error) {
 	names, err := c.Strings("services")
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	godns "github.com/miekg/dns"
 )
 
-// Probe asks a signed question of the server of each zone that is configured, and of the one for all others, and changes
-// nothing. Zones gives their names; "" is the one for all others.
+// Probe asks a signed question of the server of each zone that is configured, and of the one for all others, and
+// changes nothing. Zones gives their names; "" is the one for all others.
 func (w *Worker) Probe(ctx context.Context, zone string) (string, error) {
 	s, name := w.rest, "."
 	if zone != "" {

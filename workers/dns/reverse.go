@@ -29,8 +29,8 @@ func isNoReverse(err error) bool {
 // maxAliases bounds a chain of aliases: a delegation has one (RFC 2317 §4), and a loop has no end.
 const maxAliases = 8
 
-// reverse finds where the pointers of an address stand. A network smaller than a whole zone is delegated by aliases: the name
-// of the address is an alias for one in the zone of whom the network is given to (RFC 2317).
+// reverse finds where the pointers of an address stand. A network smaller than a whole zone is delegated by aliases:
+// the name of the address is an alias for one in the zone of whom the network is given to (RFC 2317).
 func (w *Worker) reverse(ctx context.Context, a netip.Addr) (place, error) {
 	name, err := godns.ReverseAddr(a.String())
 	if err != nil {
@@ -133,8 +133,8 @@ func (w *Worker) point(ctx context.Context, at place, build func(*godns.Msg)) er
 	})
 }
 
-// uses reports whether name has the address, as its server knows. A name that no server here tells us of may have it. One that
-// has it from a wildcard has it: that pointer works, and is not ours to take.
+// uses reports whether name has the address, as its server knows. A name that no server here tells us of may have it.
+// One that has it from a wildcard has it: that pointer works, and is not ours to take.
 func (w *Worker) uses(ctx context.Context, name string, a netip.Addr) (bool, error) {
 	if _, err := w.zone(ctx, name); errors.Is(err, errNoZone) || isRefusal(err) {
 		return true, nil

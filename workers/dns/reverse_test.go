@@ -8,8 +8,8 @@ import (
 	"github.com/jarvisops/jarvis/workers/dns"
 )
 
-// A network smaller than a zone is delegated by aliases (RFC 2317). A server says NOERROR to a PTR at the alias and writes
-// nothing (RFC 2136 §3.4.2.2), so it is written where the alias leads.
+// A network smaller than a zone is delegated by aliases (RFC 2317). A server says NOERROR to a PTR at the alias and
+// writes nothing (RFC 2136 §3.4.2.2), so it is written where the alias leads.
 func TestReverseByAlias(t *testing.T) {
 	ours := newBed(t, real.NamedConf{Keys: []string{"k"}, Probe: "k lan.example", Conf: `zone "lan.example" { type primary; file "fwd"; allow-update { key k; }; };
 zone "2.0.192.in-addr.arpa" { type primary; file "rev"; allow-update { key k; }; };

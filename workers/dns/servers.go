@@ -49,8 +49,8 @@ func (w *Worker) at(name string) *server {
 // zoneName allows what stands in zones' names: hosts' letters, the slash of RFC 2317 §4, the underscore of RFC 8552.
 var zoneName = pattern.New(`^[a-z0-9_/-]+(\.[a-z0-9_/-]+)*\.$`)
 
-// servers reads the configuration: the plain server, and those of zones. A zone takes from the plain one what it does not
-// say itself.
+// servers reads the configuration: the plain server, and those of zones. A zone takes from the plain one what it does
+// not say itself.
 func servers(cfg Config) (rest *server, zones map[string]*server, err error) {
 	if cfg.Server == "" {
 		cfg.Server = "127.0.0.1:53"

@@ -117,7 +117,8 @@ func (b *bed) refused(err error, words ...string) {
 	}
 }
 
-// BIND chooses the view by the key of the question. Asked without it, Jarvis would read the outer zone and write the inner.
+// BIND chooses the view by the key of the question. Asked without it, Jarvis would read the outer zone and write the
+// inner.
 func TestViewsByKey(t *testing.T) {
 	view := func(name, match string) string {
 		return `view "` + name + `" { match-clients { ` + match + ` }; zone "view.example" { type primary; file "` + name + `.db"; allow-update { key inner; }; allow-transfer { key inner; }; };

@@ -72,8 +72,8 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	return nil
 }
 
-// undoWanted is for runs that have nothing on record, as those of an earlier version: it removes exactly the records that
-// this clipboard asks for, unless the record knows nothing of their addresses.
+// undoWanted is for runs that have nothing on record, as those of an earlier version: it removes exactly the records
+// that this clipboard asks for, unless the record knows nothing of their addresses.
 func (j *job) undoWanted(ctx context.Context, c *clipboard.Clipboard) error {
 	want, addrs, err := wanted(c, j.fqdn, j.wish)
 	if err != nil {

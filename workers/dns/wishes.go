@@ -38,8 +38,8 @@ func wishOf(where, text string) (wish, error) {
 	return "", mistake.At(where, "is %q; off, try or must", text)
 }
 
-// defaults reads what the configuration says for all hosts. A host works without a PTR and without fingerprints, so that by
-// default a run does not end for want of them, and says what is missing.
+// defaults reads what the configuration says for all hosts. A host works without a PTR and without fingerprints, so
+// that by default a run does not end for want of them, and says what is missing.
 func defaults(cfg Config) (d wishes, err error) {
 	if d.ttl = cfg.TTL; d.ttl == 0 {
 		d.ttl = 300

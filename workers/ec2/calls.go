@@ -19,7 +19,8 @@ const (
 	tagOwner = "jarvis-owner"
 )
 
-// maxUserData is what EC2 takes, before base64 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html).
+// maxUserData is what EC2 takes, before base64
+// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html).
 const maxUserData = 16 << 10
 
 // Calls says how EC2 does what every provider does. An instance boots its own kernel always, and reboots itself.

@@ -42,8 +42,8 @@ const usualIOPS = 3000
 // maxDisks is how many disks a machine takes beside the root disk: the names from /dev/sdf to /dev/sdp.
 const maxDisks = 11
 
-// disks says what the machine's disks are to be; none for what the image says. All go when the machine goes. What EC2 would
-// refuse is refused here, before a machine is deleted for it.
+// disks says what the machine's disks are to be; none for what the image says. All go when the machine goes. What EC2
+// would refuse is refused here, before a machine is deleted for it.
 func disks(s provider.Spec, image types.Image) ([]types.BlockDeviceMapping, error) {
 	if len(s.Disks) > maxDisks {
 		return nil, pipeline.Permanentf("the clipboard asks for %d disks, and EC2 takes %d beside the root disk", len(s.Disks), maxDisks)
@@ -66,11 +66,13 @@ func disks(s provider.Spec, image types.Image) ([]types.BlockDeviceMapping, erro
 	return out, nil
 }
 
-// letter of the i-th further disk: from /dev/sdf on (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html).
+// letter of the i-th further disk: from /dev/sdf on
+// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html).
 func letter(i int) string { return string(rune('f' + i)) }
 
-// diskAt: a Xen machine has the disk as xvdf. Any other has it as an NVMe disk of any number, which tells the name that it was
-// asked for by (https://docs.aws.amazon.com/ebs/latest/userguide/identify-nvme-ebs-device.html); some images make a link of that.
+// diskAt: a Xen machine has the disk as xvdf. Any other has it as an NVMe disk of any number, which tells the name that
+// it was asked for by (https://docs.aws.amazon.com/ebs/latest/userguide/identify-nvme-ebs-device.html); some images
+// make a link of that.
 func diskAt(_ provider.Spec, i int, _ provider.Mark) []string {
 	return []string{"path:/dev/sd" + letter(i), "path:/dev/xvd" + letter(i), "nvme:sd" + letter(i)}
 }

@@ -4,9 +4,9 @@
 //	provider.Steps ── calls.go ── ec2.Client, one attempt per call ──► ec2.REGION.amazonaws.com
 //	                     └─ words.go: "Debian 12", "us-east-1a", 512 ──► ami-…, subnet-…, t3.nano
 //
-// The run's token is the client token of RunInstances, so asking twice makes one instance, and a tag; the host's owner is another. The SDK's own
-// retries are off: they would sleep inside a step. This is the only package that imports the SDK of EC2, which is
-// large: nothing else has to be compiled with it.
+// The run's token is the client token of RunInstances, so asking twice makes one instance, and a tag; the host's owner
+// is another. The SDK's own retries are off: they would sleep inside a step. This is the only package that imports the
+// SDK of EC2, which is large: nothing else has to be compiled with it.
 package ec2
 
 import (
@@ -205,8 +205,8 @@ func call[T any](ctx context.Context, w *Worker, what string, f func(context.Con
 	}
 }
 
-// lacking is how EC2 names the right that lacks, which may be another than that of the call: RunInstances with tags needs
-// ec2:CreateTags, and with a profile iam:PassRole.
+// lacking is how EC2 names the right that lacks, which may be another than that of the call: RunInstances with tags
+// needs ec2:CreateTags, and with a profile iam:PassRole.
 var lacking = pattern.New(`not authorized to perform: ([a-z0-9]+:[A-Za-z]+)`)
 
 // right names the right that an error says we lack.

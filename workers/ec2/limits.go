@@ -43,8 +43,8 @@ func checkTags(tags map[string]string) error {
 	return nil
 }
 
-// holding gives those of the subnets that a fixed address is in. EC2 keeps the first four addresses and the last of each for
-// itself (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
+// holding gives those of the subnets that a fixed address is in. EC2 keeps the first four addresses and the last of
+// each for itself (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
 func holding(nets []types.Subnet, address string) ([]types.Subnet, error) {
 	bare, _, _ := strings.Cut(address, "/")
 	a, err := netip.ParseAddr(bare)

@@ -148,8 +148,8 @@ func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark
 	return w.inSomeZone(ctx, s, o, mark)
 }
 
-// inSomeZone asks zone after zone. The next one is asked only when EC2 said clearly that it has no capacity in this one,
-// and which one is asked is on record before: a repeat asks the same one again, for an answer may have been lost.
+// inSomeZone asks zone after zone. The next one is asked only when EC2 said clearly that it has no capacity in this
+// one, and which one is asked is on record before: a repeat asks the same one again, for an answer may have been lost.
 func (w *Worker) inSomeZone(ctx context.Context, s provider.Spec, o order, mark provider.Mark) (provider.Machine, error) {
 	from := max(0, slices.IndexFunc(o.nets, func(n types.Subnet) bool {
 		return aws.ToString(n.AvailabilityZone) == s.Clipboard.Get("provider_zone")
@@ -191,8 +191,8 @@ func (w *Worker) inSomeZone(ctx context.Context, s provider.Spec, o order, mark 
 // errNoCapacity: EC2 has no room in that zone, and made nothing.
 var errNoCapacity = errors.New("EC2 has no capacity for it there now")
 
-// run makes one instance. A client token stands for its instance for ever, also when that was terminated: EC2 then gives
-// the terminated one, or says IdempotentInstanceTerminated
+// run makes one instance. A client token stands for its instance for ever, also when that was terminated: EC2 then
+// gives the terminated one, or says IdempotentInstanceTerminated
 // (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html), and the next token is due.
 func (w *Worker) run(ctx context.Context, o order, token string) (provider.Machine, error) {
 	for n := 1; n <= maxTokens; n++ {

@@ -13,7 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// regions are what people call them (https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
+// regions are what people call them
+// (https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
 var regions = map[string]string{
 	"Virginia": "us-east-1", "N. Virginia": "us-east-1", "Ohio": "us-east-2", "N. California": "us-west-1", "Oregon": "us-west-2",
 	"Ireland": "eu-west-1", "London": "eu-west-2", "Paris": "eu-west-3", "Frankfurt": "eu-central-1", "Zurich": "eu-central-2",
@@ -55,8 +56,8 @@ func (w *Worker) zone(ctx context.Context, said string) (string, error) {
 	return "", nil
 }
 
-// places finds the subnets where the machine may be, one a zone, by zone: that of the clipboard or the configuration, or
-// the zones' default ones. A machine that is to be reached from outside needs one that gives public addresses.
+// places finds the subnets where the machine may be, one a zone, by zone: that of the clipboard or the configuration,
+// or the zones' default ones. A machine that is to be reached from outside needs one that gives public addresses.
 func (w *Worker) places(ctx context.Context, s provider.Spec) ([]types.Subnet, error) {
 	wanted, err := w.zone(ctx, s.Place)
 	if err != nil {

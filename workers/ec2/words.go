@@ -15,7 +15,8 @@ import (
 
 // official are the images that distributions publish: "owner name-pattern", ARCH standing for the architecture as
 // they write it (https://wiki.debian.org/Cloud/AmazonEC2Image, https://documentation.ubuntu.com/aws/,
-// https://docs.aws.amazon.com/linux/al2023/, https://rockylinux.org/download, https://wiki.almalinux.org/cloud/AWS.html).
+// https://docs.aws.amazon.com/linux/al2023/, https://rockylinux.org/download,
+// https://wiki.almalinux.org/cloud/AWS.html).
 var official = map[string]string{
 	"Debian 11":         "136693071363 debian-11-DEBARCH-*",
 	"Debian 12":         "136693071363 debian-12-DEBARCH-*",
@@ -80,8 +81,8 @@ func cpus(t types.InstanceTypeInfo) int {
 	return int(aws.ToInt32(t.VCpuInfo.DefaultVCpus))
 }
 
-// size finds the instance type: an amount of memory gives the smallest of the configured family that has it, and as many
-// CPUs as are asked for; else the type's own name, whose architecture then counts when none is asked for.
+// size finds the instance type: an amount of memory gives the smallest of the configured family that has it, and as
+// many CPUs as are asked for; else the type's own name, whose architecture then counts when none is asked for.
 func (w *Worker) size(ctx context.Context, want provider.Size, arch string) (types.InstanceTypeInfo, string, error) {
 	var none types.InstanceTypeInfo
 	said := strings.ToLower(want.Own)

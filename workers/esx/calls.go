@@ -172,8 +172,8 @@ func guestAddresses(g *types.GuestInfo) []string {
 	return []string{g.IpAddress} // the tools tell of no cards (yet)
 }
 
-// Where a machine's marks are, and for which machine they were written. A clone has the settings and the notes of what it
-// was cloned from, but an id of its own: to it they mean nothing.
+// Where a machine's marks are, and for which machine they were written. A clone has the settings and the notes of what
+// it was cloned from, but an id of its own: to it they mean nothing.
 const (
 	keyToken   = "jarvis.token"
 	keyOwner   = "jarvis.owner"

@@ -58,8 +58,8 @@ func (w *Worker) plan(ctx context.Context, s provider.Spec) (string, error) {
 	return fmt.Sprintf("would clone %s to %s%s", t.name, where, t.changes(s)), nil
 }
 
-// create makes the machine under the token as its name, which is its mark until finish. A second one of that name vCenter refuses; then the first one
-// is still under way.
+// create makes the machine under the token as its name, which is its mark until finish. A second one of that name
+// vCenter refuses; then the first one is still under way.
 func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark) (provider.Machine, error) {
 	bare, err := fromNetwork(s)
 	if err != nil {
@@ -122,8 +122,8 @@ func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark
 }
 
 // finish gives the machine its name, its marks and its cloud-init data in one call, and powers it on, unless it is to
-// boot from the network: then its MAC address must be known to DHCP first. Its name is the short one; when that belongs to
-// another machine, which may be a host of another domain, the full one.
+// boot from the network: then its MAC address must be known to DHCP first. Its name is the short one; when that belongs
+// to another machine, which may be a host of another domain, the full one.
 func (w *Worker) finish(ctx context.Context, s provider.Spec, m provider.Machine, mark provider.Mark) error {
 	if m.State == provider.Running {
 		return nil

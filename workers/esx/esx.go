@@ -8,7 +8,8 @@
 //
 // A machine is born under the run's token as its name, which no other machine can have; the same call that gives it
 // its real name also writes token and owner into its settings, with the id of the machine they are for, and into its
-// notes. So at every instant a machine of ours can be recognised, a repeat adopts it, and a clone of it is not ours. One session is shared and opened again when vCenter dropped it.
+// notes. So at every instant a machine of ours can be recognised, a repeat adopts it, and a clone of it is not ours.
+// One session is shared and opened again when vCenter dropped it.
 package esx
 
 import (

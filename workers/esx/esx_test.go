@@ -78,8 +78,8 @@ func plan(t *testing.T, w *Worker, lines string) string {
 	return ""
 }
 
-// TestPlaces: what is configured or asked for and is not there is told with what there is; a cluster's name is its pool,
-// a datastore cluster's one of its datastores.
+// TestPlaces: what is configured or asked for and is not there is told with what there is; a cluster's name is its
+// pool, a datastore cluster's one of its datastores.
 func TestPlaces(t *testing.T) {
 	model := func() *simulator.Model {
 		m := simulator.VPX()

@@ -19,8 +19,8 @@ import (
 // inLibrary begins the name of a template that is an item of a content library: library:LIBRARY/ITEM.
 const inLibrary = "library:"
 
-// fromLibrary finds the machine that such an item stands for: vCenter keeps a VM template as one, and it is cloned like any
-// other. Content libraries are spoken to over another API with a session of its own, which ends here.
+// fromLibrary finds the machine that such an item stands for: vCenter keeps a VM template as one, and it is cloned like
+// any other. Content libraries are spoken to over another API with a session of its own, which ends here.
 func (w *Worker) fromLibrary(ctx context.Context, p *place, said string) (*object.VirtualMachine, error) {
 	shelf, name, ok := strings.Cut(strings.TrimPrefix(said, inLibrary), "/")
 	if !ok || shelf == "" || name == "" {

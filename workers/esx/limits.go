@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// What a machine can have at most (https://configmax.broadcom.com, vSphere 8.0). A host may have less, which vCenter says when
-// the machine is powered on.
+// What a machine can have at most (https://configmax.broadcom.com, vSphere 8.0). A host may have less, which vCenter
+// says when the machine is powered on.
 const (
 	maxMemory  = 24 << 20 // MB
 	memoryStep = 4        // MB
@@ -99,8 +99,8 @@ func (w *Worker) checkSpace(ctx context.Context, p *place, s provider.Spec, what
 	return nil
 }
 
-// ofHost gives how much of the datastore the host's own machine takes, in bytes: a redeploy frees it before it makes the other
-// one.
+// ofHost gives how much of the datastore the host's own machine takes, in bytes: a redeploy frees it before it makes
+// the other one.
 func (w *Worker) ofHost(ctx context.Context, p *place, owner string) (int64, error) {
 	if owner == "" {
 		return 0, nil

@@ -27,8 +27,8 @@ type place struct {
 	datastore *object.Datastore
 }
 
-// find resolves the configured names. A name that is not there is an error that says what there is; nothing is picked for
-// it.
+// find resolves the configured names. A name that is not there is an error that says what there is; nothing is picked
+// for it.
 func (w *Worker) find(ctx context.Context) (*place, error) {
 	vc, err := w.connect(ctx)
 	if err != nil {
@@ -70,8 +70,8 @@ func (w *Worker) target(ctx context.Context, s provider.Spec) (*place, error) {
 	return p, err
 }
 
-// findPool finds a resource pool by its name, or by that of a cluster or host, whose own pool it then is: DRS chooses the
-// host.
+// findPool finds a resource pool by its name, or by that of a cluster or host, whose own pool it then is: DRS chooses
+// the host.
 func (w *Worker) findPool(ctx context.Context, p *place, said string) (*object.ResourcePool, error) {
 	pool, err := p.finder.ResourcePoolOrDefault(ctx, said)
 	var none *find.NotFoundError
@@ -88,7 +88,8 @@ func (w *Worker) findPool(ctx context.Context, p *place, said string) (*object.R
 	return nil, w.missing(ctx, err, "pool", said, names(p.finder.ComputeResourceList), names(p.finder.ResourcePoolList))
 }
 
-// findDatastore finds a datastore by its name, or by that of a datastore cluster, of which the one with most room is taken.
+// findDatastore finds a datastore by its name, or by that of a datastore cluster, of which the one with most room is
+// taken.
 func (w *Worker) findDatastore(ctx context.Context, p *place, said string) (*object.Datastore, error) {
 	ds, err := p.finder.DatastoreOrDefault(ctx, said)
 	var none *find.NotFoundError

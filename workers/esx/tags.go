@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// A clipboard's tags are custom attributes: each has a name and a value, as they have. vSphere's own tags have a category in
-// place of the name, which an administrator must make first.
+// A clipboard's tags are custom attributes: each has a name and a value, as they have. vSphere's own tags have a
+// category in place of the name, which an administrator must make first.
 
 // putTags writes them; what stands there already as it should is not written again.
 func (w *Worker) putTags(ctx context.Context, vm *object.VirtualMachine, tags map[string]string) error {

@@ -6,9 +6,9 @@
 //	exit     0: next step   75 (EX_TEMPFAIL, sysexits.h): try again   else: failed
 //
 // `NAME --steps` says which tasks there are (table.go), `NAME --undo task` takes one back. Each runs under a supervisor
-// (internal/proc): a timeout, a cancel and a stop are TERM to all it started, a grace, and KILL, and nothing of it lives
-// when the step is over. Its environment is bounded: PATH, HOME, LANG, TZ and JARVIS_*. A step that was under way when
-// Jarvis died is a person's to decide, unless its row says `resume: again`.
+// (internal/proc): a timeout, a cancel and a stop are TERM to all it started, a grace, and KILL, and nothing of it
+// lives when the step is over. Its environment is bounded: PATH, HOME, LANG, TZ and JARVIS_*. A step that was under way
+// when Jarvis died is a person's to decide, unless its row says `resume: again`.
 //
 // A Worker starts no goroutine that outlives a call.
 package external
@@ -40,7 +40,8 @@ type Config struct {
 	Grace   time.Duration `yaml:"grace" doc:"how long a program may take to end after TERM, before KILL" default:"10s"`
 	Data    string        `yaml:"-"` // folder for the last good tables; "": they are kept in memory only
 	Log     *slog.Logger  `yaml:"-"` // nil: discarded
-	// Silence ends programs when this process does nothing for so long, because another node may begin the same step then.
+	// Silence ends programs when this process does nothing for so long, because another node may begin the same step
+	// then.
 	Silence time.Duration `yaml:"-"`
 }
 

@@ -59,7 +59,8 @@ func (r *room) worker() *Worker {
 
 const rackTable = `echo '- {name: rack:find, doc: finds it, needs: [hostname], gives: [rack], timeout: 90s, resume: again}'`
 
-// patience is what a program that hangs is given. A program that does not must end in it on a machine that is busy, too.
+// patience is what a program that hangs is given. A program that does not must end in it on a machine that is busy,
+// too.
 const patience = 3 * time.Second
 
 // failures are the ways in which a call can fail, and how that is said.

@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 )
 
-// TestDriftAtGitHub: the host's own key is missed when it is gone, another, or may write; those of others are nobody's affair.
+// TestDriftAtGitHub: the host's own key is missed when it is gone, another, or may write; those of others are nobody's
+// affair.
 func TestDriftAtGitHub(t *testing.T) {
 	mine := func(key string, readOnly bool) map[string]any {
 		return map[string]any{"id": 8, "title": "jarvis: root@loki.websages.com", "key": key, "read_only": readOnly}

@@ -25,8 +25,8 @@ type deployKey struct {
 
 var repoName = pattern.New(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$`) // not . or ..
 
-// github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what it
-// did, nothing when all was right.
+// github makes key the one that the host reads the clipboard's repositories with; "" takes its keys away. It says what
+// it did, nothing when all was right.
 func (w *Worker) github(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, key string) ([]string, error) {
 	repos, err := w.repos(c)
 	if err != nil {

@@ -80,8 +80,8 @@ func (w *Worker) user(in clipboard.Instance) string {
 	return strings.NewReplacer("HOSTNAME", in.Hostname, "FQDN", in.FQDN).Replace(w.cfg.Gitolite.User)
 }
 
-// whoseKey gives the full name that a host's key says it is of: ssh:make_root_keypair writes root@FQDN as its comment. ""
-// when it says none.
+// whoseKey gives the full name that a host's key says it is of: ssh:make_root_keypair writes root@FQDN as its comment.
+// "" when it says none.
 func whoseKey(line string) string {
 	f := strings.Fields(line)
 	if len(f) < 3 {
@@ -100,9 +100,9 @@ func signed(key string, in clipboard.Instance) string {
 	return strings.Join(f[:min(2, len(f))], " ") + " root@" + in.FQDN
 }
 
-// ours refuses a key that is not the host's: neither says its comment so, nor is it one that the host's runs made. Two hosts
-// of one short name share gitolite's name for them, unless workers.keys.gitolite.user says FQDN; and somebody may have put a
-// key there by hand.
+// ours refuses a key that is not the host's: neither says its comment so, nor is it one that the host's runs made. Two
+// hosts of one short name share gitolite's name for them, unless workers.keys.gitolite.user says FQDN; and somebody may
+// have put a key there by hand.
 func (w *Worker) ours(ctx context.Context, c *clipboard.Clipboard, in clipboard.Instance, name, key string) error {
 	whose := whoseKey(key)
 	if key == "" || whose == in.FQDN {

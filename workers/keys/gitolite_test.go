@@ -138,7 +138,8 @@ func TestTwoHostsOfOneShortName(t *testing.T) {
 	if what, _ := pipeline.AsStays(steps["keys:remove_deploy_key"].Undo(t.Context(), prod)); what != "its deploy key stays removed from the git host" {
 		t.Errorf("undo says %q", what)
 	}
-	// A key that somebody put there by hand is nobody's to take; one that says nothing is the host's when its runs made it.
+	// A key that somebody put there by hand is nobody's to take; one that says nothing is the host's when its runs made
+	// it.
 	const bob = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2bJ8bA0QmC6cYJq3rJm2x1mBqvOq0hXhOq3n5a6l2P nightly backup, made by bob"
 	put := func(key string) {
 		t.Helper()
@@ -164,8 +165,8 @@ func TestTwoHostsOfOneShortName(t *testing.T) {
 	}
 }
 
-// TestSeveralWriteToGitolite: another server pushes between our clone and our push; one that hangs holds up nobody for longer than
-// their own time; what a killed process left is removed, and what is in use is not.
+// TestSeveralWriteToGitolite: another server pushes between our clone and our push; one that hangs holds up nobody for
+// longer than their own time; what a killed process left is removed, and what is in use is not.
 func TestSeveralWriteToGitolite(t *testing.T) {
 	g, err := real.StartGitolite(t.Context())
 	if err != nil {

@@ -27,7 +27,8 @@ type Config struct {
 	Gitolite Gitolite `yaml:"gitolite" doc:"gitolite's admin repository"`
 	GitHub   GitHub   `yaml:"github" doc:"GitHub's deploy keys, for the repositories that the clipboard lists in repos"`
 
-	// PublicKey and Signer are Jarvis's own key, User whom it logs in as, Data its folder. They are wired from the ssh worker.
+	// PublicKey and Signer are Jarvis's own key, User whom it logs in as, Data its folder. They are wired from the ssh
+	// worker.
 	PublicKey string       `yaml:"-"`
 	User      string       `yaml:"-"`
 	Signer    gossh.Signer `yaml:"-"`

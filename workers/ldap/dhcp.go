@@ -139,8 +139,8 @@ func dhcpOf(e *goldap.Entry) string {
 	return ""
 }
 
-// dhcpEntry gives the host's entry for DHCP, nil when there is none. One that says it is another host's is refused, and so
-// is one that says nothing, stands for another host by its place in the directory, and has another network card.
+// dhcpEntry gives the host's entry for DHCP, nil when there is none. One that says it is another host's is refused, and
+// so is one that says nothing, stands for another host by its place in the directory, and has another network card.
 func (w *Worker) dhcpEntry(conn *goldap.Conn, in clipboard.Instance, hw string) (*goldap.Entry, error) {
 	e, err := w.find(conn, w.cfg.DHCP.Base, in.Hostname)
 	if err != nil || e == nil {

@@ -39,8 +39,8 @@ type Config struct {
 	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) `yaml:"-"`
 	Resolver  *net.Resolver                                                                      `yaml:"-"`
 
-	// Pointers says what points at the host in DNS, and whether that can be known; Secrets keeps files on hosts. They are
-	// wired from the dns and ssh workers; nil: not there.
+	// Pointers says what points at the host in DNS, and whether that can be known; Secrets keeps files on hosts. They
+	// are wired from the dns and ssh workers; nil: not there.
 	Pointers func(ctx context.Context, c *clipboard.Clipboard) (list []string, known bool, err error) `yaml:"-"`
 	Secrets  Secrets                                                                                  `yaml:"-"`
 }

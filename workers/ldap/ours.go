@@ -13,8 +13,8 @@ import (
 
 // Entries are found by the short name, which hosts of two domains may share. Whose an entry is, its full name says.
 
-// fullNames lists the full names that an entry says it is of: jarvisFqdn alone when it is there, or else what cn and the
-// clipboard in it say about that short name.
+// fullNames lists the full names that an entry says it is of: jarvisFqdn alone when it is there, or else what cn and
+// the clipboard in it say about that short name.
 func fullNames(e *goldap.Entry, short string) []string {
 	if name := fold(e.GetAttributeValue("jarvisFqdn")); name != "" {
 		return []string{name}
@@ -42,9 +42,9 @@ func fold(name string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 }
 
-// ofHost reports whether the entry is the host's, whose it is, and whether it says so itself. One that says no full name
-// is of the host that its place stands for: cn=loki below dc=example,dc=org (RFC 2247) is loki.example.org, and what
-// Jarvis writes for a host that has no full name.
+// ofHost reports whether the entry is the host's, whose it is, and whether it says so itself. One that says no full
+// name is of the host that its place stands for: cn=loki below dc=example,dc=org (RFC 2247) is loki.example.org, and
+// what Jarvis writes for a host that has no full name.
 func ofHost(e *goldap.Entry, in clipboard.Instance) (whose string, said, ours bool) {
 	if names := fullNames(e, in.Hostname); len(names) > 0 {
 		return strings.Join(names, " and "), true, len(names) == 1 && names[0] == fold(in.FQDN)

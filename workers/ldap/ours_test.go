@@ -116,8 +116,8 @@ func TestEntriesOfOthersStay(t *testing.T) {
 	}
 }
 
-// TestUndoGivesHostKeysBack: an entry that was there before a run had host keys of its own. An undo gives them back with the
-// address.
+// TestUndoGivesHostKeysBack: an entry that was there before a run had host keys of its own. An undo gives them back
+// with the address.
 func TestUndoGivesHostKeysBack(t *testing.T) {
 	slapd, err := real.StartSlapd(t.Context(), examples.LDAPSchema, "instance:\n  hostname: ymir\n  fqdn: ymir.example.net\n")
 	if err != nil {

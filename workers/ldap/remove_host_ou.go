@@ -12,8 +12,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// removeHostOU is for hosts that are destroyed. An entry that holds a clipboard or an owner says what the host is to be,
-// not only what it was: it loses its address and keys, and stays.
+// removeHostOU is for hosts that are destroyed. An entry that holds a clipboard or an owner says what the host is to
+// be, not only what it was: it loses its address and keys, and stays.
 func (w *Worker) removeHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:remove_host_ou",

@@ -151,8 +151,8 @@ func machineOf(d *libvirtxml.Domain, state golibvirt.DomainState) provider.Machi
 // mebibytes reads an amount of memory, which libvirt always tells in KiB.
 func mebibytes(m *libvirtxml.DomainMemory) uint { return m.Value >> 10 }
 
-// addresses adds a running machine's addresses: that of its forward, or else what the network's DHCP, the guest's agent or
-// the hypervisor's ARP table tells of its own cards.
+// addresses adds a running machine's addresses: that of its forward, or else what the network's DHCP, the guest's agent
+// or the hypervisor's ARP table tells of its own cards.
 func (w *Worker) addresses(l *golibvirt.Libvirt, dom golibvirt.Domain, m *provider.Machine) {
 	if m.State != provider.Running {
 		return
@@ -249,8 +249,8 @@ func destroy(l *golibvirt.Libvirt, dom golibvirt.Domain) error {
 	return err
 }
 
-// remove powers a machine off and deletes it with the volumes that carry its token. The domain, which has the marks, goes
-// last: whatever stops us before, the next try knows what is the machine's.
+// remove powers a machine off and deletes it with the volumes that carry its token. The domain, which has the marks,
+// goes last: whatever stops us before, the next try knows what is the machine's.
 func (w *Worker) remove(ctx context.Context, id string) error {
 	err := w.with(ctx, "delete the machine", id, func(l *golibvirt.Libvirt, dom golibvirt.Domain) error {
 		d, err := describe(l, dom)

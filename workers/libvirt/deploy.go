@@ -25,8 +25,8 @@ func (w *Worker) plan(ctx context.Context, s provider.Spec) (string, error) {
 	return out, err
 }
 
-// create makes the volumes and then the domain, powered off. It is not cancelled half-way: a define that is under way takes
-// effect whether we listen or not, and an undo that looked meanwhile would not have seen it.
+// create makes the volumes and then the domain, powered off. It is not cancelled half-way: a define that is under way
+// takes effect whether we listen or not, and an undo that looked meanwhile would not have seen it.
 func (w *Worker) create(ctx context.Context, s provider.Spec, m provider.Mark) (provider.Machine, error) {
 	var out provider.Machine
 	if !plainToken.MatchString(m.Token) {

@@ -100,7 +100,8 @@ func (w *Worker) cannotForward(what string, at netip.AddrPort) error {
 	return fmt.Errorf("%s: qemu cannot listen on %s: another program has that port (`ss -ltnp` tells which), or the hypervisor lacks the address; end that program, or set workers.libvirt.forward.addresses to a range that nobody uses", what, at)
 }
 
-// mayListen says in a plan already that qemu cannot listen on a port. Only what libvirtd on this machine may do is known here.
+// mayListen says in a plan already that qemu cannot listen on a port. Only what libvirtd on this machine may do is
+// known here.
 func (w *Worker) mayListen(port int) error {
 	if !w.session || w.dial[0] != "unix" || port >= firstFree() {
 		return nil

@@ -29,8 +29,9 @@ func newSession(t *testing.T, forward libvirt.Forward) *system {
 	return &system{T: t, daemon: d, calls: w.Calls()}
 }
 
-// TestForwardPorts: a port that qemu may not listen on is told in the plan; without a word of anybody it is one that it may;
-// and a machine whose port somebody else took while it was off is left where it is, with a sentence that says what to do.
+// TestForwardPorts: a port that qemu may not listen on is told in the plan; without a word of anybody it is one that it
+// may; and a machine whose port somebody else took while it was off is left where it is, with a sentence that says what
+// to do.
 func TestForwardPorts(t *testing.T) {
 	s := newSession(t, libvirt.Forward{Addresses: "127.78.13.0/29"})
 	if got := s.plan("loki", "  login: {port: 22}\n"); !strings.Contains(got, "cannot listen below port 1024; write login: {port: 2222}") {
@@ -57,8 +58,8 @@ func TestForwardPorts(t *testing.T) {
 	}
 }
 
-// TestForwardInUse: an address that somebody else has is left for the next one, by a machine that nobody knows yet. When all
-// of the range are in use, that is said.
+// TestForwardInUse: an address that somebody else has is left for the next one, by a machine that nobody knows yet.
+// When all of the range are in use, that is said.
 func TestForwardInUse(t *testing.T) {
 	s := newSession(t, libvirt.Forward{Addresses: "127.79.13.0/29", Port: 2222})
 	var all []net.Listener

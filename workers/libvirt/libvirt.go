@@ -1,13 +1,13 @@
-// Package libvirt is the worker for machines on a hypervisor that libvirt manages (qemu, with KVM or emulated): the steps
-// that every provider has, over go-libvirt, which speaks libvirt's own protocol.
+// Package libvirt is the worker for machines on a hypervisor that libvirt manages (qemu, with KVM or emulated): the
+// steps that every provider has, over go-libvirt, which speaks libvirt's own protocol.
 //
 //	libvirt:deploy   disk over the image, more disks, seed for cloud-init (volumes.go) ► define (domain.go) ► start
 //	the other steps are those that every provider has (package provider)
 //
-// A machine is a domain. Its UUID comes from the run's token, so that a define that is repeated makes no second one; token
-// and owner are in its metadata, with the UUID that they were written for, so that a clone is not ours. The volumes come
-// before the domain and carry the token in their names: what an earlier try left of them is found again. A domain that is
-// defined has all of its volumes, and they go before it does.
+// A machine is a domain. Its UUID comes from the run's token, so that a define that is repeated makes no second one;
+// token and owner are in its metadata, with the UUID that they were written for, so that a clone is not ours. The
+// volumes come before the domain and carry the token in their names: what an earlier try left of them is found again. A
+// domain that is defined has all of its volumes, and they go before it does.
 //
 // Each call of the provider has a connection of its own, which ends with its deadline. It starts no goroutine.
 package libvirt
@@ -175,11 +175,12 @@ func (w *Worker) Steps(host provider.Host) []pipeline.Step { return provider.Ste
 // Close ends nothing: there is no session.
 func (w *Worker) Close() {}
 
-// callTimeout bounds one call of the provider: a libvirtd that just started may look at its qemu for half a minute first.
+// callTimeout bounds one call of the provider: a libvirtd that just started may look at its qemu for half a minute
+// first.
 const callTimeout = time.Minute
 
-// on connects, does something, and puts what went wrong into words. The connection ends with ctx, and with it every call
-// on it: libvirt's own calls know no deadline.
+// on connects, does something, and puts what went wrong into words. The connection ends with ctx, and with it every
+// call on it: libvirt's own calls know no deadline.
 func (w *Worker) on(ctx context.Context, what string, f func(*golibvirt.Libvirt) error) error {
 	one, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 // mark is what we write into a domain's metadata, as one element of a namespace of ours.
 type mark struct {
 	XMLName xml.Name `xml:"https://github.com/jarvisops/jarvis/libvirt machine"`
-	// For is the UUID of the domain that it was written for. A clone has the metadata of what it was cloned from, and a UUID
-	// of its own: to it they mean nothing.
+	// For is the UUID of the domain that it was written for. A clone has the metadata of what it was cloned from, and a
+	// UUID of its own: to it they mean nothing.
 	For     string `xml:"for,attr"`
 	Token   string `xml:"token,attr"`
 	Owner   string `xml:"owner,attr"`

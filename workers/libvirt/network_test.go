@@ -80,8 +80,8 @@ func (s *system) plan(host, more string) string {
 	return fmt.Sprint(text, err)
 }
 
-// TestNetworks: a machine is in libvirt's network, whose DHCP tells its address, or in the bridge that the clipboard names;
-// what is not there is named before anything is made.
+// TestNetworks: a machine is in libvirt's network, whose DHCP tells its address, or in the bridge that the clipboard
+// names; what is not there is named before anything is made.
 func TestNetworks(t *testing.T) {
 	s := newSystem(t, nil)
 	ctx := t.Context()

@@ -15,7 +15,8 @@ import (
 const seedSize = 1440 << 10
 
 // seed makes the disk from which cloud-init reads: a FAT file system with the label CIDATA
-// (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html). It is made in memory: what is in it is secret.
+// (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html). It is made in memory: what is in it is
+// secret.
 func seed(files map[string]string) ([]byte, error) {
 	m := &memory{b: make([]byte, seedSize)}
 	f, err := fat12.Create(m, seedSize, 0, 512, "CIDATA", true)

@@ -162,8 +162,8 @@ func (w *Worker) ours(l *golibvirt.Libvirt, name string) (map[string][]golibvirt
 	return out, err
 }
 
-// makeVolumes makes a machine's volumes afresh: while there is no domain, nobody uses what an earlier try left, and it may
-// be half a disk.
+// makeVolumes makes a machine's volumes afresh: while there is no domain, nobody uses what an earlier try left, and it
+// may be half a disk.
 func (w *Worker) makeVolumes(l *golibvirt.Libvirt, o order, token string, files map[string]string) error {
 	pool, err := w.pool(l, w.cfg.Pool)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// interfaceName is what Linux takes for the name of a network interface (dev_valid_name), and libvirt's schema for a device's.
+// interfaceName is what Linux takes for the name of a network interface (dev_valid_name), and libvirt's schema for a
+// device's.
 var interfaceName = pattern.New(`^[A-Za-z0-9_.:-]{1,15}$`)
 
 // errBridge: the hypervisor does not have the bridge, or does not let the machine into it.
@@ -22,8 +23,8 @@ var errBridge = errors.New("the hypervisor does not let the machine into its bri
 // bridgeWords are libvirt's, when a machine is powered on: with root, and by qemu's helper without.
 var bridgeWords = []string{"bridge helper", "bridge-helper", "Cannot get interface MTU", "Unable to add bridge"}
 
-// checkBridge makes sure that the hypervisor has a bridge, as far as libvirt can tell. Whether qemu's helper lets a machine of
-// qemu:///session into it stands in a file (/etc/qemu/bridge.conf) that libvirt does not show.
+// checkBridge makes sure that the hypervisor has a bridge, as far as libvirt can tell. Whether qemu's helper lets a
+// machine of qemu:///session into it stands in a file (/etc/qemu/bridge.conf) that libvirt does not show.
 func (w *Worker) checkBridge(l *golibvirt.Libvirt, said string) error {
 	networks, err := networks(l)
 	if err != nil {
@@ -86,8 +87,8 @@ func (w *Worker) noNetwork(l *golibvirt.Libvirt, said string) error {
 	return provider.Unknown("network", said, append([]string{"user"}, have...), w.host)
 }
 
-// cards lists the hypervisor's network interfaces, bridges among them; none when libvirt cannot tell: it is built without what
-// it needs for that, or does not see all, which it shows by not seeing the loopback.
+// cards lists the hypervisor's network interfaces, bridges among them; none when libvirt cannot tell: it is built
+// without what it needs for that, or does not see all, which it shows by not seeing the loopback.
 func cards(l *golibvirt.Libvirt) ([]string, error) {
 	var out []string
 	list, _, err := l.ConnectListAllInterfaces(1, 0)
@@ -127,8 +128,8 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// ofHost gives how much of the pool the volumes of the host's own machine take, in bytes: a redeploy frees them before it makes
-// the other one.
+// ofHost gives how much of the pool the volumes of the host's own machine take, in bytes: a redeploy frees them before
+// it makes the other one.
 func (w *Worker) ofHost(l *golibvirt.Libvirt, owner string) (int64, error) {
 	if owner == "" {
 		return 0, nil

@@ -36,7 +36,8 @@ type order struct {
 	wire   wire
 }
 
-// order reads what is asked for, and makes sure that the hypervisor can do it, when the host's machine of before is gone.
+// order reads what is asked for, and makes sure that the hypervisor can do it, when the host's machine of before is
+// gone.
 func (w *Worker) order(l *golibvirt.Libvirt, s provider.Spec) (order, error) {
 	o := order{memory: s.Size.Memory, cpus: max(s.Size.CPUs, usualCPUs)}
 	switch {
@@ -102,8 +103,8 @@ func (w *Worker) canRun(l *golibvirt.Libvirt) error {
 	return err
 }
 
-// wire is how a machine is connected: to one of libvirt's networks, to a bridge of the hypervisor, or, when both are "", to
-// qemu's own network.
+// wire is how a machine is connected: to one of libvirt's networks, to a bridge of the hypervisor, or, when both are
+// "", to qemu's own network.
 type wire struct {
 	network, bridge string
 	port            int // at which the hypervisor listens for it, in qemu's own network; 0: nowhere

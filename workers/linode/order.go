@@ -30,8 +30,8 @@ var options = []provider.Option{
 // labels: 3 to 64 letters, digits, - _ and ., beginning and ending with a letter or digit, no two of - _ . in a row.
 var labels = pattern.New(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
 
-// maxUserData is what the API takes before base64: it says "decoded user_data must not exceed 16384 bytes" (the reference, of
-// post-linode-instance, has two figures: 65535 bytes, and 16 KB).
+// maxUserData is what the API takes before base64: it says "decoded user_data must not exceed 16384 bytes" (the
+// reference, of post-linode-instance, has two figures: 65535 bytes, and 16 KB).
 const maxUserData = 16 << 10
 
 // maxTag and minTag: a tag has 3 to 50 characters, and its case does not count.

@@ -18,9 +18,10 @@ import (
 	"github.com/jarvisops/jarvis/provider"
 )
 
-// A machine's further disks are Volumes (https://techdocs.akamai.com/linode-api/reference/post-volume). They are made for it
-// while it is off, before its first boot, and carry its token and owner; they go before it does. One that somebody detached
-// is not the machine's any more, and stays: what we detach to delete it carries the tag `going` first.
+// A machine's further disks are Volumes (https://techdocs.akamai.com/linode-api/reference/post-volume). They are made
+// for it while it is off, before its first boot, and carry its token and owner; they go before it does. One that
+// somebody detached is not the machine's any more, and stays: what we detach to delete it carries the tag `going`
+// first.
 
 // Limits of Linode: a Volume has 10 to 16384 GB, and a machine eight disks, two of which it is made with.
 const (
@@ -31,7 +32,8 @@ const (
 // going is the tag of Volumes that are being deleted.
 const going = "jarvis-going"
 
-// volumeLabel is that of the i-th further disk of a run's machine: 1 to 32 letters, digits, - and _, one in the account.
+// volumeLabel is that of the i-th further disk of a run's machine: 1 to 32 letters, digits, - and _, one in the
+// account.
 func volumeLabel(token string, i int) string {
 	if label := fmt.Sprintf("%s-%d", token, i+1); provider.IsToken(token) && len(label) <= 32 {
 		return label

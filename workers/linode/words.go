@@ -89,8 +89,8 @@ var classes = map[string][]linodego.LinodeTypeClass{
 	"dedicated": {linodego.ClassDedicated}, "highmem": {linodego.ClassHighmem}, "premium": {"premium"},
 }
 
-// planType finds the plan: an amount of memory gives the smallest plan of the class that has it, and as many CPUs as are
-// asked for, the cheapest of these; else the plan's label ("Linode 4 GB") or id ("g6-standard-2").
+// planType finds the plan: an amount of memory gives the smallest plan of the class that has it, and as many CPUs as
+// are asked for, the cheapest of these; else the plan's label ("Linode 4 GB") or id ("g6-standard-2").
 func (w *Worker) planType(ctx context.Context, want provider.Size, class string) (linodego.LinodeType, error) {
 	var none linodego.LinodeType
 	if want.Said == "" {

@@ -75,7 +75,8 @@ func named(pattern string, in clipboard.Instance) string {
 	return strings.NewReplacer("HOSTNAME", in.Hostname, "FQDN", in.FQDN).Replace(pattern)
 }
 
-// mark is what the comments of our downtimes and silences carry: the token of the run, and the installation that made it.
+// mark is what the comments of our downtimes and silences carry: the token of the run, and the installation that made
+// it.
 type mark struct{ token, install string }
 
 func markOf(ctx context.Context) mark {

@@ -13,8 +13,8 @@ import (
 	"github.com/jarvisops/jarvis/workers/monitor"
 )
 
-// The story: Icinga had a host `ghost`, and the redeploy of ghost.other.example silenced it. A short name may be that of
-// another domain's host, so it counts only where the configuration says so.
+// The story: Icinga had a host `ghost`, and the redeploy of ghost.other.example silenced it. A short name may be that
+// of another domain's host, so it counts only where the configuration says so.
 func TestAShortNameSilencesNobody(t *testing.T) {
 	ctx := t.Context()
 	i, err := real.StartIcinga(ctx, "ghost", "loki.websages.com")

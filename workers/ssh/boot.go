@@ -33,8 +33,8 @@ func (w *Worker) Reboot(ctx context.Context, c *clipboard.Clipboard) error {
 	return err
 }
 
-// answerTime is how long a short script may take. A host that reboots may take its side of the connection with it unsaid:
-// behind a NAT or in qemu's own network, nobody tells us that it is gone. A variable for the tests.
+// answerTime is how long a short script may take. A host that reboots may take its side of the connection with it
+// unsaid: behind a NAT or in qemu's own network, nobody tells us that it is gone. A variable for the tests.
 var answerTime = time.Minute
 
 // output runs a short script on the host and gives what it printed.

@@ -20,7 +20,8 @@ func (w *Worker) Target(ip string, login clipboard.Login, hostkeys []string) (re
 	return w.target(net.JoinHostPort(ip, strconv.Itoa(login.Port)), login.User, keys), nil
 }
 
-// Known says how a host is reached that no run made: the server's known_hosts, or what the caller knows, vouches for it.
+// Known says how a host is reached that no run made: the server's known_hosts, or what the caller knows, vouches for
+// it.
 func (w *Worker) Known(addr, user string, hostkeys []string) (remote.Target, error) {
 	keys, err := parseKeys(hostkeys)
 	if err != nil {

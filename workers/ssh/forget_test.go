@@ -7,8 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// TestForgetHostSaysWhatStays: the keys of a host that is destroyed do not come back by an undo, and that is said; of a host
-// that had none there is nothing to say.
+// TestForgetHostSaysWhatStays: the keys of a host that is destroyed do not come back by an undo, and that is said; of a
+// host that had none there is nothing to say.
 func TestForgetHostSaysWhatStays(t *testing.T) {
 	w, err := New(Config{}, t.TempDir())
 	if err != nil {

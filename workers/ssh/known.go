@@ -53,8 +53,8 @@ func (w *Worker) remember(ctx context.Context, in clipboard.Instance, addr strin
 	return nil
 }
 
-// known are the keys that count when they are asked for, and not when the target was made: another node may have learned
-// one, or forgotten it, meanwhile.
+// known are the keys that count when they are asked for, and not when the target was made: another node may have
+// learned one, or forgotten it, meanwhile.
 type known struct{ w *Worker }
 
 var _ remote.HostKeys = known{}

@@ -18,8 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
-// The worker reads known_hosts as everybody does, on a real OpenSSH: a revoked key opens nothing, a bad line about another
-// host closes nothing, and remembering one host takes nothing from the next.
+// The worker reads known_hosts as everybody does, on a real OpenSSH: a revoked key opens nothing, a bad line about
+// another host closes nothing, and remembering one host takes nothing from the next.
 func TestKnownHostsOfTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	w, err := New(Config{}, dir)

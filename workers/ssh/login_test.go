@@ -18,8 +18,8 @@ import (
 	"github.com/jarvisops/jarvis/workers/ssh"
 )
 
-// TestALoginThatIsNotRoot: cloud-init makes the user that the clipboard, or the configuration, names; every step logs in as
-// that user, on the port that is named, and what it runs there runs as root.
+// TestALoginThatIsNotRoot: cloud-init makes the user that the clipboard, or the configuration, names; every step logs
+// in as that user, on the port that is named, and what it runs there runs as root.
 func TestALoginThatIsNotRoot(t *testing.T) {
 	for i, c := range []struct{ name, lines, conf string }{
 		{"the clipboard's", "  login: {user: admin, port: 2222}\n", ""},

@@ -162,7 +162,8 @@ func KeyFile(cfg Config, data string) string {
 	return cmp.Or(cfg.Key, filepath.Join(data, "id_ed25519"))
 }
 
-// PublicFile says in words where the public half of a key is. Of a key that a person put somewhere it may not lie beside it.
+// PublicFile says in words where the public half of a key is. Of a key that a person put somewhere it may not lie
+// beside it.
 func PublicFile(key string) string {
 	if abs, err := filepath.Abs(key); err == nil {
 		key = abs

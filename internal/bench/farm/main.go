@@ -1,5 +1,5 @@
-// Command farm is many SSH hosts in one process, for benchmarks of clients: it listens on N loopback addresses, lets the
-// key in a file log in, and answers every command at once with success.
+// Command farm is many SSH hosts in one process, for benchmarks of clients: it listens on N loopback addresses, lets
+// the key in a file log in, and answers every command at once with success.
 //
 //	farm N DIR [FIRST]    writes DIR/id, if it is not there, adds to DIR/known_hosts and DIR/hosts, and says "ready" when
 //	                      all listen; FIRST other hosts are another farm's
