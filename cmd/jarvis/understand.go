@@ -23,7 +23,7 @@ func understand(parser *kong.Kong, args []string) (*kong.Context, error) {
 	if args, err = likeOrgalorg(parser.Model.Node, args); err != nil {
 		return nil, err
 	}
-	kctx, err := parser.Parse(args)
+	kctx, err := parser.Parse(flagsFirst(parser.Model.Node, args))
 	if err != nil {
 		return nil, notUnderstood(parser, args, err)
 	}

@@ -106,3 +106,63 @@ func inOurWords(app *kong.Node, args []string) ([]string, error) {
 	}
 	return append(append(slices.Clone(args[:i]), v.Name), rest...), nil
 }
+
+// flagsFirst puts the flags of a verb before its words, since a person writes them anywhere, as in check list --json web,
+// and the parser takes no word after a flag that came after a word. A line with a flag that the verb does not have stays
+// as it is: whether that takes a value is not known. Of `run`, and of what is no verb, as `exec`, what comes after the
+// first word may belong to a command on a host.
+func flagsFirst(app *kong.Node, args []string) []string {
+	at := firstWord(args)
+	if at < 0 {
+		return args
+	}
+	i := slices.IndexFunc(app.Children, func(n *kong.Node) bool { return n.Name == args[at] && isVerb(n) })
+	if i < 0 || args[at] == "run" {
+		return args
+	}
+	known := slices.Concat(app.Flags, app.Children[i].Flags)
+	var flags, words []string
+	for rest := args[at+1:]; len(rest) > 0; {
+		n := lengthOfFlag(known, rest)
+		switch {
+		case rest[0] == "--":
+			words, rest = append(words, rest...), nil
+			continue
+		case n < 0:
+			return args
+		case n == 0:
+			words, rest = append(words, rest[0]), rest[1:]
+			continue
+		}
+		flags, rest = append(flags, rest[:n]...), rest[n:]
+	}
+	return slices.Concat(args[:at+1], flags, words)
+}
+
+// lengthOfFlag gives how many words a flag at the beginning has, with its value: none for what is no flag, less for one
+// that is not known or lacks its value.
+func lengthOfFlag(known []*kong.Flag, args []string) int {
+	long, isLong := strings.CutPrefix(args[0], "--")
+	letters, isShort := strings.CutPrefix(args[0], "-")
+	if !isShort || letters == "" {
+		return 0
+	}
+	name, _, given := strings.Cut(long, "=")
+	i := slices.IndexFunc(known, func(f *kong.Flag) bool {
+		if isLong {
+			return f.Name == name
+		}
+		return letters == string(f.Short) // several letters in one word are rare, and stay where they are
+	})
+	switch {
+	case i < 0 && slices.ContainsFunc(known, func(f *kong.Flag) bool { return f.Negated && "no-"+f.Name == name }):
+		return 1
+	case i < 0:
+		return -1
+	case given || known[i].IsBool() || known[i].IsCounter():
+		return 1
+	case len(args) < 2:
+		return -1
+	}
+	return 2
+}
