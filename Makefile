@@ -36,15 +36,24 @@ setup: ## install the servers that the tests start for real
 # share, six times. (Packages with generic code must not be left out: the linker may take their copy of it for all.)
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
 
-# The tests of cmd/jarvis act on whole programs, which the race detector does not look into: it looks at everything else here.
-test: setup ## run all tests, against real servers; needs root for hosts of their own
-	@echo "1 of 2: every package but the program, under the race detector. Half an hour on two cores; each says a line when it is done …"
-	$(SUDO) go test $(RACE) -shuffle=on -parallel 4 -timeout 40m $$(go list ./... | grep -v /cmd/jarvis$$)
-	@echo "2 of 2: the whole program, three tests at once. Twenty minutes; each says a line when it is done …"
-	$(SUDO) scripts/each 3
-
 # What starts no server and waits for nothing.
 QUICK := backup checks/calendar checks/model checks/nagios checks/transfer clipboard converge docs internal/... post provider reach
+RACED := go test $(RACE) -shuffle=on -parallel 4 -timeout 40m
+
+test: test-unit test-real test-programs ## run all tests, against real servers, for about an hour; needs root for hosts of their own
+
+test-unit: setup ## the first part of it: what starts no server
+	@echo "1 of 3: the packages that start no server, under the race detector. Some minutes; each says a line when it is done …"
+	$(SUDO) $(RACED) $(addprefix ./,$(QUICK))
+
+test-real: setup ## the second: every other package, against real servers
+	@echo "2 of 3: every other package but the program, under the race detector. Half an hour on two cores; each says a line when it is done …"
+	$(SUDO) $(RACED) $$(go list ./... | grep -vxF "$$(go list ./cmd/jarvis $(addprefix ./,$(QUICK)))")
+
+# The tests of cmd/jarvis act on whole programs, which the race detector does not look into: it looks at everything else here.
+test-programs: setup ## the third: whole programs that are killed, frozen and cut off
+	@echo "3 of 3: the whole program, three tests at once. Twenty minutes; each says a line when it is done …"
+	$(SUDO) scripts/each 3
 
 quick: ## vet everything and run the tests that start no server, for the inner loop; a minute when little changed
 	go vet ./...
@@ -109,4 +118,4 @@ fuzz: ## each fuzz target for a minute
 		p=$$(grep -rl "func $$t(" --include='*_test.go' . | head -1 | xargs dirname); echo "== $$t in $$p"; \
 		go test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime 60s || exit 1; done
 
-.PHONY: help demo build package test-package reproducible setup test quick vm beside-icinga check generate site bench bench-pages bench-years bench-small bench-remote bench-remote-long bench-nodes bench-checks crash cluster fuzz
+.PHONY: help demo build package test-package reproducible setup test test-unit test-real test-programs quick vm beside-icinga check generate site bench bench-pages bench-years bench-small bench-remote bench-remote-long bench-nodes bench-checks crash cluster fuzz
