@@ -62,6 +62,14 @@ func newGround(t *testing.T, yaml string) *ground {
 	return g
 }
 
+// edit writes other definitions, which are read at the next start.
+func (g *ground) edit(yaml string) {
+	g.t.Helper()
+	if err := os.WriteFile(filepath.Join(g.cfg.Dir, "checks.yaml"), []byte(yaml), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 // start opens the record as it is, and runs.
 
 func (g *ground) start() {

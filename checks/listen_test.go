@@ -196,3 +196,44 @@ actions:
 		}
 	})
 }
+
+// TestAnEditWhileItStands: times are given and taken while a problem stands. Whoever would have been told at a time of
+// their own, and has none any more, is told, once; whoever knows is not told again.
+func TestAnEditWhileItStands(t *testing.T) {
+	const (
+		problem = " disk is CRITICAL on loki: it says. `check show disk on loki`"
+		stood   = " disk is still CRITICAL on loki after "
+	)
+	for _, row := range []struct {
+		name, before, after string
+		want                []string
+	}{
+		{"after goes before its time", "{name: x, notify: [ops], after: 2h}", "{name: x, notify: [ops]}", []string{"#ops" + stood + "29m: it says. `check show disk on loki`"}},
+		{"after goes when it was told", "{name: x, notify: [ops], after: 10m}", "{name: x, notify: [ops]}", []string{"#ops" + stood + "10m, not acknowledged: it says. `ack disk on loki`"}},
+		{"every goes", "{name: x, notify: [ops], every: 6h}", "{name: x, notify: [ops]}", []string{"#ops" + problem}},
+		{"its period goes while it is closed", "{name: x, notify: [ops], period: office}", "{name: x, notify: [ops]}", []string{"#ops" + stood + "29m: it says. `check show disk on loki`"}},
+		{"one contact's goes", "{name: x, notify: [ops, day]}", "{name: x, notify: [ops, dusk]}", []string{"#ops" + problem}},
+		{"one contact's goes, and it is among others", "{name: x, notify: [ops, day]}", "{name: x, notify: [ops, day]}\nCONTACT", []string{"#ops" + problem, "day" + stood + "29m: it says. `check show disk on loki`"}},
+		{"of one that is told again and again", "{name: x, notify: [ops, day], every: 6h}", "{name: x, notify: [ops, day], every: 6h}\nCONTACT", []string{"#ops" + problem, "day" + stood + "29m: it says. `check show disk on loki`"}},
+		{"the action goes", "{name: x, notify: [ops], after: 2h}", "{name: y, notify: [boss]}", nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			defs := strings.Replace(listening, "]\nperiods", ", {name: dusk, person: dusk, period: office}]\nperiods", 1)
+			bubble(t, defs+"actions: ["+row.before+"]\n", func(t *testing.T, g *ground) {
+				status := g.played()
+				time.Sleep(30 * time.Second)
+				status.Store(2) // from 00:01:00 on
+				time.Sleep(30 * time.Minute)
+				g.stop()
+				after, plain := strings.CutSuffix(row.after, "\nCONTACT")
+				if plain {
+					defs = strings.Replace(defs, "person: day, period: office", "person: day", 1)
+				}
+				g.edit(defs + "actions: [" + after + "]\n")
+				g.start()
+				time.Sleep(time.Hour)
+				g.wantLines(row.want...)
+			})
+		})
+	}
+}

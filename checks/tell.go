@@ -3,6 +3,7 @@ package checks
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/model"
@@ -72,7 +73,7 @@ func (m *Monitor) tell(s *settled, now time.Time, flap model.Transition) (change
 	if s.f != nil && st.Status != model.OK && st.Status == st.Hard && st.Ack == nil {
 		s.sayStays(m.cat, now)
 	}
-	return s.tellListeners(m.cat, now) || changed
+	return s.tellListeners(m.cat, now, slices.Contains(transitions, model.Problem)) || changed
 }
 
 // say notes what follows on a transition.
@@ -106,10 +107,17 @@ func (s *settled) sayStays(c *model.Catalog, now time.Time) {
 }
 
 // tellListeners notes what those are told who have times of their own, and reports whether that changes anything.
-// Nothing holds the pair back.
-func (s *settled) tellListeners(c *model.Catalog, now time.Time) (changed bool) {
+// Nothing holds the pair back. all: whoever has no time of their own is told of a problem now.
+func (s *settled) tellListeners(c *model.Catalog, now time.Time, all bool) (changed bool) {
 	st := &s.stand
 	stand := model.Stand{State: st.State, Known: st.known(), Acked: st.Ack != nil}
+	if !all {
+		for _, o := range c.Owed(s.p.Key, stand, st.Listeners) {
+			e := s.event(string(model.Problem), o.To)
+			e.late(now, st.Bad, false)
+			s.add(o.Rule, e)
+		}
+	}
 	heard := map[string]model.Heard{}
 	for _, l := range c.Listeners {
 		if !l.Rule.Covers(s.p.Key) {

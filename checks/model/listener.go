@@ -2,7 +2,9 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/checks/calendar"
@@ -17,13 +19,14 @@ type Listener struct {
 	periods []*calendar.Period // all must be open
 }
 
-// Heard is what a listener was told last of a check.
+// Heard is what a listener was told last of a check. With a zero At and a Bad, it is still to be told of the problem that
+// began then: also when an edit leaves no listener of that name, so that nobody else would know of it.
 type Heard struct {
 	Told    Status    `json:"told"`            // OK: it is to be told again
 	At      time.Time `json:"at,omitzero"`     // when; zero: of no problem yet
 	Through uint8     `json:"through"`         // a bit for each status since it was OK
 	Flaps   bool      `json:"flaps,omitempty"` // it knows that it flaps
-	Bad     time.Time `json:"bad,omitzero"`    // since when it was not OK, of the problem that was told; zero: an older Jarvis told it
+	Bad     time.Time `json:"bad,omitzero"`    // since when it was not OK, of the problem that was told, or waits; zero: an older Jarvis told it
 }
 
 // Stand is what a listener may be told of.
@@ -86,12 +89,15 @@ func (l *Listener) Open(now time.Time) bool {
 // Hear gives what a listener is told now of a check that its rule covers, in the words of `on`, and what it has heard
 // then; nil: what it has heard is forgotten. Nothing holds the check back: no downtime, and no host that is down.
 func (l *Listener) Hear(k Key, st Stand, h *Heard, now time.Time) (on []string, heard *Heard) {
-	if !l.Open(now) {
-		return nil, h
-	}
 	var x Heard
 	if h != nil {
 		x = *h
+	}
+	if !l.Open(now) {
+		if st.Hard == OK || st.Acked || !l.Rule.Heeds(&st.State, string(Problem)) || !x.waits(st.Bad) {
+			return nil, h
+		}
+		return nil, &x
 	}
 	if st.Flapping != x.Flaps && l.Rule.After == 0 {
 		x.Flaps = st.Flapping
@@ -120,7 +126,11 @@ func (l *Listener) hearStatus(k Key, st Stand, x *Heard, now time.Time) (on []st
 		*x = Heard{Flaps: x.Flaps}
 		return on
 	}
-	if st.Acked || now.Before(st.Known.Add(l.Rule.After)) || !l.Rule.Heeds(&st.State, string(Problem)) {
+	if st.Acked || !l.Rule.Heeds(&st.State, string(Problem)) {
+		return nil
+	}
+	if now.Before(st.Known.Add(l.Rule.After)) {
+		x.waits(st.Bad)
 		return nil
 	}
 	if !x.Bad.IsZero() && !x.Bad.Equal(st.Bad) { // it was OK while nobody was told
@@ -138,6 +148,62 @@ func (l *Listener) hearStatus(k Key, st Stand, x *Heard, now time.Time) (on []st
 	}
 	x.Told, x.At, x.Through, x.Bad = st.Hard, now, x.Through|1<<st.Hard, st.Bad
 	return on
+}
+
+// waits notes that a problem is still to be told, unless one was told already; it reports whether it did.
+func (h *Heard) waits(bad time.Time) bool {
+	if !h.At.IsZero() || bad.IsZero() {
+		return false
+	}
+	h.Bad = bad
+	return true
+}
+
+// Owed is a problem of which somebody would have been told at a time of their own, and who has no such time any more.
+type Owed struct {
+	Rule *Rule
+	To   []string // contacts of the rule; nil: all
+}
+
+// Owed finds what an edit of the definitions left untold: heard has a listener that waits, and its action, or contact, is
+// told at each transition now, of which there may be no other for long. Of a listener that is still there it is nothing.
+func (c *Catalog) Owed(k Key, st Stand, heard map[string]Heard) (out []Owed) {
+	if st.Hard == OK || st.Flapping || st.Acked {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(heard)) {
+		h := heard[name]
+		if !h.At.IsZero() || h.Bad.IsZero() || !h.Bad.Equal(st.Bad) || slices.ContainsFunc(c.Listeners, func(l *Listener) bool { return l.Name == name }) {
+			continue
+		}
+		action, contact, one := strings.Cut(name, "/")
+		for _, r := range c.Rules {
+			if r.Name != action || !r.Follows(k, string(Problem)) || !r.Heeds(&st.State, string(Problem)) {
+				continue
+			}
+			switch {
+			case !one && !r.Silent:
+				out = append(out, Owed{r, r.To})
+			case one && c.tells(r, contact, heard):
+				out = append(out, Owed{r, []string{contact}})
+			}
+		}
+	}
+	return out
+}
+
+// tells reports whether a contact is told by a rule with the others that have no time of their own, and these know of the
+// problem already.
+func (c *Catalog) tells(r *Rule, contact string, heard map[string]Heard) bool {
+	among := func(to []string) bool {
+		return slices.Contains(to, contact) || to == nil && slices.Contains(r.Notify, contact)
+	}
+	if !r.Silent {
+		return among(r.To)
+	}
+	return slices.ContainsFunc(c.Listeners, func(l *Listener) bool {
+		return l.Name == r.Name && among(l.To) && !heard[l.Name].At.IsZero()
+	})
 }
 
 // want adds a transition that the rule follows on. What acts, and does so after a while or again, acts on problems
