@@ -304,6 +304,26 @@ func (n *notices) public() (origin, bool) {
 // channel, no such nick.
 var ErrRefused = errors.New("refused")
 
+// Bodies joins lines to messages of at most n bytes each, for networks whose messages have many lines; the lines are
+// cleaned, and cut where one alone is too long.
+func Bodies(lines []string, n int) []string {
+	var out []string
+	var b strings.Builder
+	for _, l := range lines {
+		for _, part := range Split(plain.Line(l), n) {
+			if b.Len() > 0 && b.Len()+len(part) >= n {
+				out = append(out, b.String())
+				b.Reset()
+			}
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(part)
+		}
+	}
+	return append(out, b.String())
+}
+
 // Split cuts a line into pieces of at most n bytes, between words where it can and never inside a character.
 func Split(line string, n int) []string {
 	var out []string

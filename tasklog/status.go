@@ -185,17 +185,21 @@ func (r *Repo) isMeant(ctx context.Context, meant string, run pipeline.Run, held
 	return &OtherError{Meant: meant, Is: s.ID, Name: s.Task.Name}
 }
 
+// aboutWhich gives the task about which a person decides: its run, or held when it was edited after it ran.
+func (r *Repo) aboutWhich(ctx context.Context, meant string) (run pipeline.Run, held *Pending, err error) {
+	if held, err = r.held(ctx); err != nil {
+		return run, nil, err
+	}
+	if run, err = r.current(ctx); err != nil {
+		return run, held, err
+	}
+	return run, held, r.isMeant(ctx, meant, run, held)
+}
+
 // Retry runs what failed, or whose outcome nobody knows, again. meant is the ID of the task, or its beginning; "" is
 // any.
 func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error) {
-	held, err := r.held(ctx)
-	if err != nil {
-		return pipeline.Run{}, err
-	}
-	run, err := r.current(ctx)
-	if err == nil {
-		err = r.isMeant(ctx, meant, run, held)
-	}
+	run, held, err := r.aboutWhich(ctx, meant)
 	if err != nil {
 		return run, err
 	}
@@ -228,14 +232,7 @@ func (r *Repo) held(ctx context.Context) (*Pending, error) {
 // meant is the ID of the task, or its beginning; "" is any.
 func (r *Repo) Done(ctx context.Context, by, meant string) (pipeline.Run, error) {
 	e := r.log.world.Engine
-	held, err := r.held(ctx)
-	if err != nil {
-		return pipeline.Run{}, err
-	}
-	run, err := r.current(ctx)
-	if err == nil {
-		err = r.isMeant(ctx, meant, run, held)
-	}
+	run, held, err := r.aboutWhich(ctx, meant)
 	if err != nil {
 		return run, err
 	}

@@ -31,7 +31,7 @@ type item struct {
 // Say queues lines as one message; when the queue of the room is full, because there is no link for long, it is dropped
 // with a log entry.
 func (f *Frontend) Say(place string, lines []string) {
-	for _, body := range bodies(lines) {
+	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.Add(roomOf(place), item{place: place, body: body, txn: f.txn()}) {
 			f.log.Warn("too many lines wait for the matrix link; one is dropped", "user", f.cfg.User, "place", place)
 		}
@@ -40,7 +40,7 @@ func (f *Frontend) Say(place string, lines []string) {
 
 // SayLater queues lines for somebody whom nobody knows, behind all else.
 func (f *Frontend) SayLater(place string, lines []string) {
-	for _, body := range bodies(lines) {
+	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.AddLater(roomOf(place), item{place: place, body: body, txn: f.txn()}) {
 			f.log.Debug("too many lines wait for strangers; one is dropped", "user", f.cfg.User, "place", place)
 		}
@@ -59,25 +59,6 @@ func (f *Frontend) RoomOf(place string) string { return roomOf(place) }
 func threadOf(place string) string {
 	_, thread, _ := strings.Cut(place, " ")
 	return thread
-}
-
-// bodies joins lines to messages that every server takes.
-func bodies(lines []string) []string {
-	var out []string
-	var b strings.Builder
-	for _, l := range lines {
-		for _, part := range bot.Split(plain.Line(l), maxBodyBytes) {
-			if b.Len() > 0 && b.Len()+len(part) >= maxBodyBytes {
-				out = append(out, b.String())
-				b.Reset()
-			}
-			if b.Len() > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(part)
-		}
-	}
-	return append(out, b.String())
 }
 
 // txn gives a transaction id that no other life of this process used.

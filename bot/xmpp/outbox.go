@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -39,7 +38,7 @@ type sent struct {
 // Say queues lines as one message; when the queue of the place is full, because there is no link for long, it is
 // dropped with a log entry.
 func (f *Frontend) Say(place string, lines []string) {
-	for _, body := range bodies(lines) {
+	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.Add(place, item{place: place, body: body, link: f.linkFor(place)}) {
 			f.log.Warn("too many lines wait for the xmpp link; one is dropped", "jid", f.me.String(), "place", place)
 		}
@@ -48,7 +47,7 @@ func (f *Frontend) Say(place string, lines []string) {
 
 // SayLater queues lines for somebody whom nobody knows, behind all else.
 func (f *Frontend) SayLater(place string, lines []string) {
-	for _, body := range bodies(lines) {
+	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.AddLater(place, item{place: place, body: body, link: f.linkFor(place)}) {
 			f.log.Debug("too many lines wait for strangers; one is dropped", "jid", f.me.String(), "place", place)
 		}
@@ -102,25 +101,6 @@ func (f *Frontend) left(place string, why error) {
 	if len(items) > 0 {
 		f.log.Info("lines for somebody who is gone are dropped", "jid", f.me.String(), "place", place, "why", why, "messages", len(items))
 	}
-}
-
-// bodies joins lines to messages that every server takes.
-func bodies(lines []string) []string {
-	var out []string
-	var b strings.Builder
-	for _, l := range lines {
-		for _, part := range bot.Split(plain.Line(l), maxBodyBytes) {
-			if b.Len() > 0 && b.Len()+len(part) >= maxBodyBytes {
-				out = append(out, b.String())
-				b.Reset()
-			}
-			if b.Len() > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(part)
-		}
-	}
-	return append(out, b.String())
 }
 
 // Deliver says a notice and waits until it is there: a room has sent it back, or the server has worked through it. The
