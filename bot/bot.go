@@ -1,8 +1,12 @@
 // Package bot answers people in chat and tells them, unasked, what became of what they started.
 //
 //	bot/irc, bot/console ── Message ──► Bot ── addressed to us? ──► command.Table ── Answer ──► Frontend.Say
-//	pipeline.Events ──► notices (a table: written once, marked when a server took it) ──► Frontend.Deliver
-//	                                                                                  └──► postman ──► post: webhooks, mail
+//	pipeline.Events, checks.Notices ──► notices (a table: a row is claimed, said, marked) ──► Frontend.Deliver
+//	                                                                                     └──► postman ──► post: webhooks, mail
+//
+// A row is claimed before it is said, and marked when the server took it: so it is said at least once, and with
+// "(perhaps again)" when nobody can know. Of several nodes one makes rows (role "notices", with its place in the table
+// followers), one speaks on a network ("chat NAME"), and one sends webhooks and mails ("post").
 //
 // The bot knows no network: a Frontend does. A person's messages are answered in their order, different persons'
 // side by side; no frontend's reader ever waits for a verb. Run owns all goroutines and ends them before it returns.

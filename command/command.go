@@ -2,7 +2,10 @@
 // rule about who may do what, or what an answer says, is written once.
 //
 //	bot, web ── Call{line, person, place} ──► Table.Do ── role? arguments? ──► Verb.Run ──► Answer
-//	                                             └──► one audit row, whatever became of it
+//	                                             └──► one audit row when it has ended, whatever became of it
+//
+// That row is a transaction of its own: when a server dies between the two, a run that was started is on record with
+// who asked, and the row is missing.
 //
 // To add a verb: one file with a function that gives a Verb, one line in Verbs, one dialogue in bot/testdata.
 // Verbs know nothing of chat: an Answer is lines and data, and who asked from where is in the Call.

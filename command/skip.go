@@ -9,7 +9,7 @@ import (
 func skip() Verb {
 	return Verb{
 		Name: "skip", Usage: "HOST [at STAGE]", Role: access.Deploy, Min: 1, Max: 3, Acts: true,
-		Doc:     "goes on behind the stage that failed or waits for a person; with at, only when that is the one",
+		Doc:     "goes on after the stage that failed or waits for a person; with at, only when that is the one",
 		Example: "skip loki",
 		API:     []API{runAPI("skip", Param{Name: "at", In: InBody, Doc: "the stage that is meant, its number or its step: another one is not skipped", Word: "at"})},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {

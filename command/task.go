@@ -33,7 +33,7 @@ func task() Verb {
 		Word{Name: "show", Usage: "ID [REPO]", Min: 1, Max: 2, Run: ofTasks(showTask), Doc: "shows all that whoever approves a task must know: what it runs, where, and as whom"},
 		Word{Name: "run", Usage: "[REPO]", Role: access.Deploy, Max: 1, Run: ofTasks(lookNow), Doc: "fetches the repository now, and runs what is new there"},
 		Word{Name: "retry", Usage: "[REPO [ID]]", Role: access.Deploy, Max: 2, Run: ofTasks(retryTask), Doc: "runs again what failed or has no known outcome; with an ID, only if that is what stopped"},
-		Word{Name: "done", Usage: "[REPO [ID]]", Role: access.Deploy, Max: 2, Run: ofTasks(taskDone), Doc: "calls done what failed or has no known outcome, and goes on behind it; with an ID, only if that is what stopped"},
+		Word{Name: "done", Usage: "[REPO [ID]]", Role: access.Deploy, Max: 2, Run: ofTasks(taskDone), Doc: "calls done what failed or has no known outcome, and goes on after it; with an ID, only if that is what stopped"},
 	)
 }
 

@@ -13,6 +13,6 @@
 // hosts at once; a host where something fails is left out from then on. It begins again until nothing is missing, or
 // names what never settles. Everything that the resources must know of a host is read in one exchange.
 //
-// The package prints nothing and asks nobody: output and confirmation are functions of whoever uses it. It imports the
-// standard library alone. A Host is whatever runs a shell script: package remote's connections do.
+// The package prints nothing and asks nobody: output and confirmation are functions of whoever uses it. Beside
+// the standard library it imports three small packages of internal (guard, lcs, plain). A Host is whatever runs a shell script: package remote's connections do.
 package converge

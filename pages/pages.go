@@ -8,6 +8,9 @@
 // A page is a file pair, run.go and run.html, and one line in routes. Its read gives a view: parts, each with an id and
 // the template that makes it, in the page and on the wire alike. Rules about who may do what are in the verbs, and so
 // are sentences. Run owns the hub's goroutine; each open page has that of its request.
+//
+// Results of checks are no events: their pages are read again every two seconds while they are open. Commands begun at
+// /exec have a goroutine each, which Run ends; the last 50, with their output, are in this process alone.
 package pages
 
 import (

@@ -25,9 +25,15 @@
 // has done nothing.
 //
 // A job carries a run through many steps: the queue is used to start, to wait and to recover, because a job per
-// step costs more than the step's own commit. Each finished step is one transaction: clipboard, stage, event. A job
-// whose turn is not the run's turn is stale and does nothing; retry, cancel and recovery raise the turn.
+// step costs more than the step's own commit. Each finished step is one transaction: clipboard, stage, event, and what
+// it changed about its host (hosts, machines). While the database takes nothing, the outcome is in a file as well
+// (DATA/outcomes), which the next start writes to the record first.
 //
-// Goroutines: River's workers run carry, one run each and never two for one run; one goroutine, owned by Engine.Run,
-// writes progress lines in batches. A waiting run has no goroutine. Nothing here knows of chat, HTTP or people's roles.
+// A job's turn is the run's epoch when it was made. A job of an earlier epoch is stale and does nothing. Retry and
+// recovery raise the epoch at once, a cancel when it has ended the run.
+//
+// Goroutines: River's workers run carry, one run each and never two for one run. A waiting run has none. Engine.Run
+// owns all others: one writes the lines of steps every 200 ms (a crash loses the last), one wakes what has waited,
+// others listen to other nodes, take up the runs of dead ones and see to silos; approvals, plans and drift are each one
+// node's (InRole). Nothing here knows of chat, HTTP or people's roles.
 package pipeline

@@ -21,8 +21,8 @@ type PoolConfig struct {
 }
 
 // Pool keeps one connection to each host, for however many use it. Connections are opened on need, closed when idle,
-// and opened once more when a command finds them dead before it began. Run owns the care; Close ends it. Safe for
-// concurrent use.
+// and opened once more when a command finds them dead before it began. NewPool starts the goroutine that cares for
+// them; Close ends it. Safe for concurrent use.
 type Pool struct {
 	cfg   PoolConfig
 	dials chan struct{}

@@ -24,7 +24,7 @@ type Config struct {
 	MaxTasks int    `yaml:"max_tasks" doc:"more new tasks than this are refused" default:"5"`
 	Where    string `yaml:"where" doc:"local: tasks without hosts run on this machine; ssh: a task must name its hosts" default:"local"`
 	User     string `yaml:"user" doc:"user of this machine that local tasks run as; empty: the server's own"`
-	Failed   string `yaml:"after_failure" doc:"stop: a failed task holds the ones behind it; go_on: it counts as done" default:"stop"`
+	Failed   string `yaml:"after_failure" doc:"stop: a failed task holds those after it; go_on: it counts as done" default:"stop"`
 
 	RequireSigned  bool   `yaml:"require_signed" doc:"a commit with tasks must be signed by a key of allowed_signers"`
 	AllowedSigners string `yaml:"allowed_signers" path:"relative" doc:"file of who may sign, as in ALLOWED SIGNERS of ssh-keygen(1)"`

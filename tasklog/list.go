@@ -94,7 +94,7 @@ func parseList(file string, text []byte) ([]entry, error) {
 		if err != nil {
 			list = refused.ran
 		}
-		return nil, &listError{file, docs[1].Line, "a second YAML document begins here, and nothing behind that `---` would run; take the line out", list}
+		return nil, &listError{file, docs[1].Line, "a second YAML document begins here, and nothing after that `---` would run; take the line out", list}
 	}
 	return list, err
 }

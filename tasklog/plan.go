@@ -329,10 +329,10 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 	for _, h := range hunks {
 		for _, w := range list[h.A:h.B] {
 			if running != "" && w.id == running && !finished[w.id] {
-				return nil, troublef("the task %q was changed or taken back while it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
+				return nil, troublef("the task %q was changed or taken back while it ran (%s, commit %.8s by %s); put the old text back, and add what is new after it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}
 			if h.D > h.C && (w.id == "" || finished[w.id]) {
-				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new behind it", w.p.Task.Name, file, commit, l.author(ctx, commit))
+				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new after it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}
 		}
 		for i := h.C; i < h.D; i++ {

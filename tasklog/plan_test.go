@@ -209,7 +209,7 @@ func TestWhatWaits(t *testing.T) {
 			w.sh("git push -q -f origin master:done")
 			w.list(entries("a", "b"))
 		}, "^b/2$"},
-		{"a stray --- hides nothing", nil, func(w *world, _ *Repo) { w.list(entries("a") + "---\n" + entries("b")) }, `^trouble: envs/default/tasks.yaml, line [45]: a second YAML document begins here, and nothing behind that .---. would run; take the line out .commit`},
+		{"a stray --- hides nothing", nil, func(w *world, _ *Repo) { w.list(entries("a") + "---\n" + entries("b")) }, `^trouble: envs/default/tasks.yaml, line [45]: a second YAML document begins here, and nothing after that .---. would run; take the line out .commit`},
 		{"an empty first document", nil, func(w *world, _ *Repo) { w.list("---\n" + entries("b")) }, `^trouble: .*a second YAML document`},
 		{"a stray ---, and its repair", nil, func(w *world, r *Repo) {
 			w.list(entries("a", "b", "c"))

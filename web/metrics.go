@@ -99,31 +99,21 @@ func (m *Metrics) Run(ctx context.Context) error {
 }
 
 func (m *Metrics) follow(ctx context.Context) error {
-	changed, done := m.engine.Changed()
-	defer done()
 	after, err := m.engine.LastEvent(ctx)
 	if err != nil {
 		return err
 	}
-	for {
-		evs, err := m.engine.Events(ctx, pipeline.EventFilter{After: after, Kinds: []pipeline.EventKind{pipeline.EvDone, pipeline.EvRetrying, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvUndone, pipeline.EvUndoFailed}})
-		if err != nil && ctx.Err() == nil {
-			m.log.Error("follow events for metrics", "err", err)
-		}
-		for _, ev := range evs {
-			after = ev.ID
-			m.count(ctx, ev)
-		}
-		if len(evs) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
+	f := pipeline.Follower{
+		After:  after,
+		Kinds:  func() []pipeline.EventKind { return counted },
+		Failed: func(err error) { m.log.Error("follow events for metrics", "err", err) },
+		Take:   m.count,
 	}
+	return f.Follow(ctx, m.engine)
 }
+
+// counted are the kinds of events of which count makes figures.
+var counted = []pipeline.EventKind{pipeline.EvDone, pipeline.EvRetrying, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvUndone, pipeline.EvUndoFailed}
 
 func (m *Metrics) count(ctx context.Context, ev pipeline.Event) {
 	switch ev.Kind {

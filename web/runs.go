@@ -248,7 +248,7 @@ type EventsQuery struct {
 	After  int64  `query:"after" doc:"only events with a higher number"`
 	From   string `query:"from" enum:"now" doc:"now: only events that come from now on; next says where that is"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"of one page; a stream has no end"`
-	LastID string `header:"Last-Event-ID" doc:"of a stream that broke: it goes on behind this event, without a gap"`
+	LastID string `header:"Last-Event-ID" doc:"of a stream that broke: it goes on after this event, without a gap"`
 	Accept string `header:"Accept"`
 }
 

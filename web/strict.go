@@ -68,9 +68,9 @@ func strangeQuery(op *huma.Operation, raw string) *Problem {
 	for name, values := range query {
 		switch {
 		case !slices.Contains(takes, name) && len(takes) == 0:
-			return bad("%s takes nothing behind a ?, and %q is there", op.Path, name)
+			return bad("%s takes nothing after a ?, and %q is there", op.Path, name)
 		case !slices.Contains(takes, name):
-			return bad("%s takes no %q behind the ?, but %s", op.Path, name, strings.Join(takes, ", "))
+			return bad("%s takes no %q after the ?, but %s", op.Path, name, strings.Join(takes, ", "))
 		case len(values) > 1:
 			return bad("%q is there more than once, and only one can be meant", name)
 		}

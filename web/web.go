@@ -5,7 +5,11 @@
 //
 //	request ──► person ──► operation made of a verb's API ──► command.Table ──► Answer, as JSON or XML
 //	                  └──► reads beside the verbs: runs by pages, one run, its events (JSON, or server-sent)
+//	                  └──► /v1/exec, /v1/files ──► fleet.Work over the Pool ──► frames: a JSON value a line (frames.go)
 //	/openapi.json, /openapi.yaml describe it; /metrics, /healthz and /readyz are for machines; /p/KEY is a long answer
+//
+// Of the output of commands nothing is kept. The audit record has a row when they begin and one when they end; the table
+// audit_open holds what has not ended, so that another server can write the end.
 //
 // Errors are application/problem+json (RFC 9457). A rule about who may do what, or what an answer says, is not here:
 // it is in the verb. Run owns all goroutines and ends them before it returns.
@@ -40,7 +44,7 @@ import (
 
 // HTTP is the part of jarvis.yaml about the API, beside `listen`.
 type HTTP struct {
-	URL   string `yaml:"url" doc:"address at which people reach the pages and the API, as in https://jarvis.example.org; a path behind it is that of a proxy. Long answers in chat then link to a page"`
+	URL   string `yaml:"url" doc:"address at which people reach the pages and the API, as in https://jarvis.example.org; a path after it is that of a proxy. Long answers in chat then link to a page"`
 	TLS   TLS    `yaml:"tls" doc:"encrypt what listen serves"`
 	Plain bool   `yaml:"plain" doc:"listen beyond this machine without TLS: only behind a proxy that encrypts"`
 

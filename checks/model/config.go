@@ -37,7 +37,7 @@ type Config struct {
 
 // HostCheck says when a host counts as down.
 type HostCheck struct {
-	Attempts int           `yaml:"attempts" doc:"connections in a row that must fail before it is said" default:"2"`
+	Attempts int           `yaml:"attempts" doc:"connections in a row that must fail before people are told" default:"2"`
 	Retry    time.Duration `yaml:"retry" doc:"time between two connections to a host that is down" default:"30s"`
 	Every    time.Duration `yaml:"every" doc:"time between two questions to a host with alive: ping or tcp:PORT" default:"1m"`
 }

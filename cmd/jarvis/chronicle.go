@@ -28,34 +28,14 @@ const maxHosts = 1000
 
 // Run follows the record until ctx ends.
 func (c *chronicle) Run(ctx context.Context) error {
-	return guard.Loop(ctx, guard.Log(c.log, "write events to the log"), c.follow)
-}
-
-func (c *chronicle) follow(ctx context.Context) error {
-	changed, done := c.engine.Changed()
-	defer done()
-	for {
-		f := pipeline.EventFilter{After: c.after, Kinds: logged}
+	f := pipeline.Follower{After: c.after, Take: c.write, Failed: func(err error) { c.log.Error("follow events for the log", "err", err) }}
+	f.Kinds = func() []pipeline.EventKind {
 		if c.log.Enabled(ctx, slog.LevelDebug) {
-			f.Kinds = nil
-		}
-		evs, err := c.engine.Events(ctx, f)
-		if err != nil && ctx.Err() == nil {
-			c.log.Error("follow events for the log", "err", err)
-		}
-		for _, ev := range evs {
-			c.after = ev.ID
-			c.write(ctx, ev)
-		}
-		if len(evs) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
 			return nil
-		case <-changed:
 		}
+		return logged
 	}
+	return guard.Loop(ctx, guard.Log(c.log, "write events to the log"), func(ctx context.Context) error { return f.Follow(ctx, c.engine) })
 }
 
 func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {

@@ -181,30 +181,17 @@ type demo struct {
 }
 
 func (d *demo) show(ctx context.Context) {
-	changed, done := d.a.engine.Changed()
-	defer done()
-	var after int64
-	for {
-		evs, err := d.a.engine.Events(ctx, pipeline.EventFilter{After: after})
+	f := pipeline.Follower{Failed: func(error) {}, Kinds: func() []pipeline.EventKind { return nil }} // the server's log tells of a record that cannot be read
+	f.Take = func(ctx context.Context, ev pipeline.Event) {
+		r, err := d.a.engine.Get(ctx, ev.Run)
 		if err != nil {
 			return
 		}
-		for _, ev := range evs {
-			after = ev.ID
-			r, err := d.a.engine.Get(ctx, ev.Run)
-			if err != nil {
-				return
-			}
-			if l := stageLine(ev, r); l != "" {
-				_, _ = fmt.Fprintln(d.out, d.cr+l)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
+		if l := stageLine(ev, r); l != "" {
+			_, _ = fmt.Fprintln(d.out, d.cr+l)
 		}
 	}
+	_ = f.Follow(ctx, d.a.engine) // nil: it ends with ctx
 }
 
 func stageLine(ev pipeline.Event, r pipeline.Run) string {

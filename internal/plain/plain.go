@@ -1,5 +1,6 @@
 // Package plain is the one cleaner of text from outside: what a step, a task, a check, a host, a chat or a commit says
-// is made harmless here before it is stored, and once more before it is shown.
+// is made harmless here before it is stored, and once more before it is shown. One exception: `jarvis exec` and its kin
+// print a host's bytes as they came, as ssh does.
 //
 //	bytes ──► Line, Text ──► valid UTF-8 that moves no cursor, hides no character and turns no direction
 //

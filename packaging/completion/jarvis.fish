@@ -61,7 +61,7 @@ complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a history -d 'lists
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a log -d 'shows what a host\'s last run did, line by line.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a show -d 'shows a host\'s clipboard, secrets masked.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a retry -d 'goes on at the failed stage, or at an earlier one; does the later stages of a host that is ready again.'
-complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a skip -d 'goes on behind the stage that failed or waits for a person; with at, only when that is the one.'
+complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a skip -d 'goes on after the stage that failed or waits for a person; with at, only when that is the one.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a cancel -d 'stops a run and says what it leaves standing; gives up an undo that is stuck, once a second person agrees.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a undo -d 'takes back what a host\'s last run did, last step first.'
 complete -c jarvis -n 'test (count (__jarvis_words)) -eq 0' -a hold -d 'has nobody deploy, redeploy, retry, undo or destroy a host until `release`; what is under way goes on.'

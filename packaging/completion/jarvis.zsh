@@ -35,7 +35,7 @@ _jarvis() {
 		'log:shows what a host'\''s last run did, line by line.'
 		'show:shows a host'\''s clipboard, secrets masked.'
 		'retry:goes on at the failed stage, or at an earlier one; does the later stages of a host that is ready again.'
-		'skip:goes on behind the stage that failed or waits for a person; with at, only when that is the one.'
+		'skip:goes on after the stage that failed or waits for a person; with at, only when that is the one.'
 		'cancel:stops a run and says what it leaves standing; gives up an undo that is stuck, once a second person agrees.'
 		'undo:takes back what a host'\''s last run did, last step first.'
 		'hold:has nobody deploy, redeploy, retry, undo or destroy a host until `release`; what is under way goes on.'
