@@ -15,4 +15,6 @@
 //
 // The package prints nothing and asks nobody: output and confirmation are functions of whoever uses it. It imports the
 // standard library alone. A Host is whatever runs a shell script: package remote's connections do.
+//
+// Why not a language, or an agent on the host: docs/adr/0018-converge-is-a-library.md
 package converge

@@ -8,6 +8,8 @@
 // A page is a file pair, run.go and run.html, and one line in routes. Its read gives a view: parts, each with an id and
 // the template that makes it, in the page and on the wire alike. Rules about who may do what are in the verbs, and so
 // are sentences. Run owns the hub's goroutine; each open page has that of its request.
+//
+// Why not a frontend framework: docs/adr/0015-pages-without-a-framework.md
 package pages
 
 import (

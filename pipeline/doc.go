@@ -30,4 +30,6 @@
 //
 // Goroutines: River's workers run carry, one run each and never two for one run; one goroutine, owned by Engine.Run,
 // writes progress lines in batches. A waiting run has no goroutine. Nothing here knows of chat, HTTP or people's roles.
+//
+// Why not a graph of steps: docs/adr/0023-a-run-is-a-line-of-steps.md
 package pipeline
