@@ -34,6 +34,7 @@ setup: ## install the servers that the tests start for real
 
 # SQLite is C made into Go: the race detector learns nothing in it, and takes three times as long; scrypt, which has no state to
 # share, six times. (Packages with generic code must not be left out: the linker may take their copy of it for all.)
+# Why not SQLite in C: docs/adr/0014-sqlite-in-pure-go.md
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
 
 # What starts no server and waits for nothing.

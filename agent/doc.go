@@ -9,4 +9,6 @@
 // nothing runs twice. web mounts the Hub; cmd/jarvis runs an Agent. Hub.Line and Agent.Line own the goroutines of a
 // line, and end them before they return; a call's own goroutine on the agent outlives the line, and Agent.Close waits
 // for it.
+//
+// Why not gRPC, SSH reversed or the database: docs/adr/0019-agents-dial-out.md
 package agent

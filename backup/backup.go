@@ -13,6 +13,8 @@
 //
 // age proves each block and the end, so that neither a torn nor a changed file is taken for a whole one. cmd/jarvis
 // calls it; it starts no goroutine.
+//
+// Why not pg_dump, or a copy of the file: docs/adr/0024-a-backup-has-a-form-of-its-own.md
 package backup
 
 import (

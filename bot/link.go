@@ -73,6 +73,7 @@ const maxPause = 20 * time.Second
 // Redial connects again and again until ctx ends, with a pause that doubles up to maxPause and is spread at random, so
 // that a server that comes back does not meet all its clients at once. connect is one connection from dial to loss;
 // down is told why it ended, a *guard.Panic too, and when the next attempt is.
+// Why not the libraries' own return: docs/adr/0009-connections-come-back-by-our-own-hand.md
 func Redial(ctx context.Context, connect func(context.Context) error, down func(err error, retry time.Duration)) {
 	pause := time.Second
 	for ctx.Err() == nil {

@@ -35,6 +35,7 @@ type World struct {
 
 // Monitor runs checks. It is safe for concurrent use. It has its parts act together, each of which owns what it touches
 // (docs/design/monitor.md).
+// Why not a lock or a goroutine for each part: docs/adr/0016-the-monitor-in-parts.md
 type Monitor struct {
 	World
 	cfg   atomic.Pointer[model.Config]

@@ -11,6 +11,8 @@
 //
 // Everybody above calls this package; it imports nothing of ours, starts no goroutine and does not log.
 // A Clipboard is not safe for concurrent use.
+//
+// Why not structs that are written out: docs/adr/0022-a-clipboard-is-text.md
 package clipboard
 
 import (

@@ -54,6 +54,7 @@ func (s *Secret) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // Key seals and opens secrets. It is safe for concurrent use.
+// Why not a symmetric key, or a service: docs/adr/0020-secrets-are-sealed-with-age.md
 type Key struct{ id *age.X25519Identity }
 
 // NewKey makes a fresh key, for tests and first starts.

@@ -9,6 +9,8 @@
 //
 // To add a verb: one file with a function that gives a Verb, one line in Verbs, one dialogue in bot/testdata.
 // Verbs know nothing of chat: an Answer is lines and data, and who asked from where is in the Call.
+//
+// Why not handlers for each way in: docs/adr/0028-what-can-be-done-is-a-verb.md
 package command
 
 import (

@@ -14,5 +14,8 @@
 // names what never settles. Everything that the resources must know of a host is read in one exchange.
 //
 // The package prints nothing and asks nobody: output and confirmation are functions of whoever uses it. Beside
-// the standard library it imports three small packages of internal (guard, lcs, plain). A Host is whatever runs a shell script: package remote's connections do.
+// the standard library it imports three small packages of internal (guard, lcs, plain). A Host is whatever runs a shell
+// script: package remote's connections do.
+//
+// Why not a language, or an agent on the host: docs/adr/0018-converge-is-a-library.md
 package converge

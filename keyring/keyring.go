@@ -7,6 +7,8 @@
 //
 // What is written to both tables is written in turn: each transaction begins with a write to the one row of
 // keyring_turn.
+//
+// Why not the table alone, or the file: docs/adr/0027-host-keys-in-the-database-and-in-a-file.md
 package keyring
 
 import (

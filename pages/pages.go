@@ -11,6 +11,8 @@
 //
 // Results of checks are no events: their pages are read again every two seconds while they are open. Commands begun at
 // /exec have a goroutine each, which Run ends; the last 50, with their output, are in this process alone.
+//
+// Why not a frontend framework: docs/adr/0015-pages-without-a-framework.md
 package pages
 
 import (

@@ -36,4 +36,6 @@
 // owns all others: one writes the lines of steps every 200 ms (a crash loses the last), one wakes what has waited,
 // others listen to other nodes, take up the runs of dead ones and see to silos; approvals, plans and drift are each one
 // node's (InRole). Nothing here knows of chat, HTTP or people's roles.
+//
+// Why not a graph of steps: docs/adr/0023-a-run-is-a-line-of-steps.md
 package pipeline

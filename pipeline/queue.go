@@ -21,6 +21,7 @@ import (
 )
 
 // carryArgs is the whole of a job: which run, and at which turn it was made.
+// Why not a job for each step: docs/adr/0001-one-job-carries-a-run.md
 type carryArgs struct {
 	Run  int64 `json:"run"`
 	Turn int64 `json:"turn"`

@@ -13,6 +13,7 @@ import (
 )
 
 // HostKeys says by which key a host must prove itself.
+// Why not a switch that takes any: docs/adr/0026-no-host-key-on-trust.md
 type HostKeys interface {
 	// Algorithms lists the host key algorithms that what is known about addr can verify, best first; nil when nothing
 	// is known. Only these are offered to the host: otherwise it picks one that we cannot check, and a good host

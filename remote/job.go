@@ -99,6 +99,7 @@ state() {
 // often. The command comes on stdin, so that it shows in no process list; its length is checked, because a connection
 // that breaks now would leave the start of a command, or none, and that would run. The command runs in a session of its
 // own: the connection may break without harm. It and all it starts have a mark in their environment, and the lock open.
+// Why not `ssh HOST COMMAND`: docs/adr/0002-commands-are-jobs-on-the-host.md
 const startScript = jobDir + `umask 077
 mkdir -p "$jobs" || exit 90
 d=$jobs/$1

@@ -50,6 +50,7 @@ const quickStart = 5 * time.Second // a shell that says nothing for so long is n
 // for what holds its streams, and the shell is not used again when that speaks up. A line with a newline, or a host
 // that gives no shell, has a session of its own. Errors are as those of Run; a line that ctx ended has what it said
 // until then, and the exit code -1.
+// Why not a session each, or an agent there: docs/adr/0017-checks-over-ssh-in-a-shell-that-stays.md
 func (c *Client) Quick(ctx context.Context, line string, env map[string]string) (Result, error) {
 	request, ok := quickRequest(line, env)
 	c.mu.Lock()

@@ -15,6 +15,7 @@ import (
 // SSHConfig is what ssh_config(5) files say, read as ssh(1) reads them: Host and Match (with exec), Include, tokens and
 // ${VAR}. As there, the first value counts, and a word that nobody knows is passed over. What a HostConfig has is
 // followed; of what would change where or as whom ssh connects, and is not followed, HostConfig.Ignored tells.
+// Why not a library, or `ssh -G`: docs/adr/0010-our-own-reader-of-ssh-config.md
 type SSHConfig struct {
 	blocks []configBlock
 	home   string

@@ -48,6 +48,7 @@ const (
 
 // owner is the life of a node on PostgreSQL: its row, and the advisory lock on a connection of its own. One goroutine,
 // started by keep and ended by release, renews.
+// Why not the lock alone: docs/adr/0012-a-node-lives-by-a-lease.md
 type owner struct {
 	conn   *pgx.Conn
 	holder string

@@ -19,6 +19,8 @@
 //	watcher.look ──► who does not renew: dead, its sessions ended, buried ──► Died
 //
 // Open starts one goroutine that keeps the lock, and one that reads all pages of a SQLite file once; Close ends both.
+//
+// Why not a second store, or a broker: docs/adr/0013-one-database-is-the-record.md
 package store
 
 import (
@@ -36,7 +38,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "modernc.org/sqlite" // the SQLite driver, in Go
+	_ "modernc.org/sqlite" // the driver. Why not SQLite in C: docs/adr/0014-sqlite-in-pure-go.md
 
 	"github.com/jarvisops/jarvis/internal/guard"
 )

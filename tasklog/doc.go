@@ -11,4 +11,6 @@
 //
 // cmd/jarvis calls New, adds Steps to the registry, and calls Open and Run once the engine is there; package command
 // has the verb. It imports what is on the floors below: pipeline, fleet, remote, clipboard, store.
+//
+// Why not a table of what is done: docs/adr/0025-git-says-which-tasks-are-done.md
 package tasklog

@@ -19,6 +19,7 @@ const (
 )
 
 // keep is what outlives a connection, and with a folder the process. It is safe for concurrent use.
+// Why not in the database: docs/adr/0005-matrix-state-in-a-folder.md
 type keep struct {
 	folder string // "": only in memory
 

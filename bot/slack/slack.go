@@ -8,6 +8,8 @@
 //
 // A token goes over verified TLS or to this machine, never elsewhere. A line counts as said when Slack gave its ts, or
 // when the history shows it after a lost answer. docs/design/slack.md says what is kept, and what is not.
+//
+// Why not what was heard, over a restart: docs/adr/0006-nothing-is-kept-of-slack.md
 package slack
 
 import (

@@ -1,4 +1,4 @@
-// Package xmpp is the frontend for one Jabber account, on mellium.im/xmpp (docs/adr says why on that one).
+// Package xmpp is the frontend for one Jabber account, on mellium.im/xmpp.
 //
 //	supervisor ── a new session per connection ──► TLS or nothing ► SASL ► bind ► presence ► rooms
 //	reader (Serve) ── stanzas, in order ──► session: occupants, answers, messages ──► bot     (never waits)
@@ -9,6 +9,8 @@
 // A password goes over verified TLS or not at all, on every connection: the features that log in are offered to the
 // library only on a secure stream. A line counts as said when the room has sent it back, or, for a person, when the
 // server answered a ping sent behind it. What the room's history shows after a broken connection is not said again.
+//
+// Why not gosrc.io/xmpp: docs/adr/0004-jabber-on-mellium.md
 package xmpp
 
 import (

@@ -5,6 +5,8 @@
 // command goes over its open connections; or, with --direct, a key, a password or accept-new, with a jump host or
 // another login, or where no server runs, this process connects. Lines come to one printer (output.go) by each way. By
 // default all hosts are locked first, all or none.
+//
+// Why not a small client beside the server: docs/adr/0007-one-program.md
 package main
 
 import "os"

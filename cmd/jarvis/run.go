@@ -17,7 +17,7 @@ import (
 	"github.com/jarvisops/jarvis/web"
 )
 
-// Exit codes (DESIGN section 11).
+// Exit codes: people's scripts rely on them, so they stay as they are. docs/reference/json.md lists them.
 const (
 	exitOK          = command.ExitOK
 	exitFailed      = command.ExitFailed

@@ -5,6 +5,8 @@
 //	Over      ──► git ──► a connection of the caller's, who knows the host and its key
 //
 // It keeps no state. A command that is given up gets an interrupt first, so that git removes its lock files.
+//
+// Why not go-git, or ssh(1): docs/adr/0008-git-over-our-own-ssh.md
 package gitcmd
 
 import (

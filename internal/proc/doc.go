@@ -19,4 +19,6 @@
 //
 // What escapes: a process of another user, which we may not signal (it is named in Ended.Left); and, only when a
 // supervisor was killed, a process that left its session and wiped its environment.
+//
+// Why not a process group or Pdeathsig: docs/adr/0011-programs-have-a-supervisor.md
 package proc

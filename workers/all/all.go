@@ -177,7 +177,8 @@ func Build(cfg Config, data string) (*Set, error) {
 	return s, wrong.Err()
 }
 
-// The lists of DESIGN section 7; sp: stands for the provider.
+// The pieces of the built-in pipelines, in the order of their stages: redeploy is away, makeOne and equip, deploy is
+// without away, destroy is takeDown. sp: stands for the provider.
 var (
 	away    = []string{"ldap:check_production", "dns:move_services", "monitor:suppress", "sp:shutdown", "sp:destroy"}
 	makeOne = []string{"keys:create", "sp:deploy", "sp:get_pub_ip"}

@@ -60,6 +60,7 @@ func (w *Worker) plan(ctx context.Context, s provider.Spec) (string, error) {
 
 // create makes the machine under the token as its name, which is its mark until finish. A second one of that name
 // vCenter refuses; then the first one is still under way.
+// Why not its real name from the start: docs/adr/0003-clones-are-born-under-the-token.md
 func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark) (provider.Machine, error) {
 	bare, err := fromNetwork(s)
 	if err != nil {
