@@ -4,8 +4,8 @@ package lcs
 // Hunk is a place where two lists differ: old[A:B] became now[C:D].
 type Hunk struct{ A, B, C, D int }
 
-// MaxCells bounds the table by which the parts that differ are compared, 16 MB: for Hunks that need not be the
-// smallest.
+// MaxCells bounds the table by which the parts that differ are compared, half a megabyte and some milliseconds: for
+// Hunks that need not be the smallest.
 const MaxCells = 4_000_000
 
 // Hunks gives the places where two lists differ, in order; what is between them is the same. What is equal at both ends
@@ -28,7 +28,7 @@ func Hunks(old, now []string, most int) []Hunk {
 		return []Hunk{{head, head + len(x), head, head + len(y)}}
 	}
 	var out []Hunk
-	long := table(x, y)
+	drop := decide(x, y)
 	same := func(i, j int) bool { return i < len(x) && j < len(y) && x[i] == y[j] }
 	for i, j := 0, 0; i < len(x) || j < len(y); {
 		if same(i, j) {
@@ -37,7 +37,7 @@ func Hunks(old, now []string, most int) []Hunk {
 		}
 		h := Hunk{A: head + i, C: head + j}
 		for (i < len(x) || j < len(y)) && !same(i, j) {
-			if j == len(y) || i < len(x) && long[i+1][j] >= long[i][j+1] {
+			if j == len(y) || i < len(x) && drop.has(i*len(y)+j) {
 				i++
 			} else {
 				j++
@@ -49,20 +49,30 @@ func Hunks(old, now []string, most int) []Hunk {
 	return out
 }
 
-// table gives how long the common subsequence of x[i:] and y[j:] is.
-func table(x, y []string) [][]int32 {
-	long := make([][]int32, len(x)+1)
-	for i := range long {
-		long[i] = make([]int32, len(y)+1)
-	}
+// bits is a set of small numbers.
+type bits []uint64
+
+func (b bits) has(n int) bool { return b[n/64]>>(n%64)&1 == 1 }
+func (b bits) add(n int)      { b[n/64] |= 1 << (n % 64) }
+
+// decide says for each place i, j at which x and y differ whether x[i] is passed over (i*len(y)+j is in the set), or
+// y[j]: how long the common rest is need only be known of two lines of the table, and a bit is kept of each cell.
+func decide(x, y []string) bits {
+	drop := make(bits, len(x)*len(y)/64+1)
+	next, line := make([]int32, len(y)+1), make([]int32, len(y)+1) // how long the common subsequence of x[i+1:], x[i:] and y[j:] is
 	for i := len(x) - 1; i >= 0; i-- {
 		for j := len(y) - 1; j >= 0; j-- {
-			if x[i] == y[j] {
-				long[i][j] = long[i+1][j+1] + 1
-			} else {
-				long[i][j] = max(long[i+1][j], long[i][j+1])
+			switch {
+			case x[i] == y[j]:
+				line[j] = next[j+1] + 1
+			case next[j] >= line[j+1]:
+				line[j] = next[j]
+				drop.add(i*len(y) + j)
+			default:
+				line[j] = line[j+1]
 			}
 		}
+		next, line = line, next
 	}
-	return long
+	return drop
 }

@@ -39,7 +39,8 @@ func list(s string) []string {
 	return strings.Split(s, "")
 }
 
-// Whatever the lists, the hunks turn one into the other, touch nothing that they say is the same, and none is empty.
+// Whatever the lists, the hunks turn one into the other, touch nothing that they say is the same, none is empty, and
+// there is no more that could be the same.
 func FuzzHunks(f *testing.F) {
 	f.Add("abcabba", "cbabac")
 	r := rand.New(rand.NewPCG(1, 2))
@@ -70,5 +71,28 @@ func FuzzHunks(f *testing.F) {
 		if got = append(got, old[at:]...); !slices.Equal(got, now) {
 			t.Errorf("%q, want %q", got, now)
 		}
+		same := len(old)
+		for _, h := range Hunks(old, now, 0) {
+			same -= h.B - h.A
+		}
+		if want := longest(old, now); same != want {
+			t.Errorf("%q and %q have %d in common by the hunks, and %d by the plain table", a, b, same, want)
+		}
 	})
+}
+
+// longest is the length of the longest common subsequence, by the plain table.
+func longest(x, y []string) int {
+	long := make([][]int, len(x)+1)
+	for i := range long {
+		long[i] = make([]int, len(y)+1)
+	}
+	for i := range x {
+		for j := range y {
+			if long[i+1][j+1] = max(long[i][j+1], long[i+1][j]); x[i] == y[j] {
+				long[i+1][j+1] = long[i][j] + 1
+			}
+		}
+	}
+	return long[len(x)][len(y)]
 }

@@ -28,7 +28,7 @@ const (
 // A process that was started as a supervisor does that and exits, before its main or TestMain begins; in every other
 // this returns at once. It registers nothing. It stands in an init for two reasons: no binary that starts programs can
 // forget to call it, and it comes before most other packages of a big binary have made their tables, which halves the
-// time and takes two thirds of the memory of a supervisor away (BenchmarkExternal).
+// time and takes two thirds of the memory of a supervisor away.
 func init() {
 	// jarvis-supervise GRACE SILENCE sweep|fresh PATH [ARG…]
 	if len(os.Args) < 5 || os.Args[0] != argv0 || os.Getenv(superviseEnv) == "" {
