@@ -87,10 +87,10 @@ bench-years: ## every verb on a record of years beside the same on a young one
 	go test ./cmd/jarvis -run '^$$' -bench BenchmarkYears -benchtime 1x -timeout 30m
 
 bench-small: ## each benchmark, small and without the programs beside which it sets ours: none of them may rot
-	$(SUDO) go test ./pipeline ./bot ./checks ./workers/all ./cmd/jarvis ./internal/plain -p 1 -short -run '^$$' -bench . -benchtime 1x -timeout 10m
+	$(SUDO) go test $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u) -p 1 -short -run '^$$' -bench . -benchtime 1x -timeout 10m
 
 bench: ## print the figures of docs/design/performance.md, as ratios in one run
-	go test ./pipeline ./bot ./workers/all ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears|BenchmarkPages|BenchmarkNodesDay' -benchtime 1x -timeout 20m
+	go test ./pipeline ./bot ./clipboard ./checks/calendar ./internal/plain ./workers/all ./cmd/jarvis -run '^$$' -bench . -skip 'BenchmarkRemote|BenchmarkConverge|BenchmarkChecks|BenchmarkYears|BenchmarkPages|BenchmarkNodesDay' -benchtime 1x -timeout 20m
 
 bench-remote: ## a command on 100 hosts (JARVIS_BENCH_HOSTS: another number) beside pssh, pdsh, clush, ansible and ssh, which it installs; two minutes
 	@scripts/setup bench-remote
