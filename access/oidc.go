@@ -183,6 +183,7 @@ func (b Began) Verifier() string { return b.derive("verifier") }
 // Nonce binds the ID token to this login.
 func (b Began) Nonce() string { return b.derive("nonce") }
 
+// derive makes one of the values that the provider is given: whoever knows State alone cannot make it.
 func (b Began) derive(what string) string {
 	m := hmac.New(sha256.New, []byte(b.Browser))
 	m.Write([]byte(what + "\n" + b.State))

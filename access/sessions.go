@@ -125,6 +125,7 @@ func (a *Access) FindLink(ctx context.Context, secret string) (Link, error) {
 	return findLink(ctx, a.db, secret)
 }
 
+// findLink is FindLink by any Querier: TakeLink looks and uses the link up in one transaction.
 func findLink(ctx context.Context, q store.Querier, secret string) (Link, error) {
 	var l Link
 	var created, used int64
@@ -184,6 +185,8 @@ func (a *Access) SignIn(ctx context.Context, token string, s Session) (Session, 
 	return s, secret, err
 }
 
+// insertSession also removes the sessions that are over, so that nothing else has to. It fills in s, and gives the
+// secret, of which the record has the hash alone.
 func insertSession(ctx context.Context, tx store.Tx, s *Session) (secret string, err error) {
 	now := time.Now()
 	s.Created, s.Used, s.Expires = now, now, now.Add(SessionIdle)
@@ -196,6 +199,7 @@ func insertSession(ctx context.Context, tx store.Tx, s *Session) (secret string,
 		hash(secret), s.Person, s.roles, s.behind, s.token, s.login, s.How, s.From, s.Browser, now.UnixMilli(), now.UnixMilli()).Scan(&s.ID)
 }
 
+// cut takes n bytes at most, and leaves no half character at the end.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -205,6 +209,7 @@ func cut(s string, n int) string {
 
 const sessionColumns = "id, person, roles, behind, token, login, how, address, browser, created, used"
 
+// scanSession works Expires out, which has no column.
 func scanSession(row store.Row) (Session, error) {
 	var s Session
 	var created, used int64

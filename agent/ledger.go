@@ -67,6 +67,7 @@ func (m *memory) Own(_ context.Context, run int64, o Owner) error {
 	return nil
 }
 
+// own is Own with mu held.
 func (m *memory) own(run int64, o Owner) {
 	was := m.by[run]
 	if was.mayGoOn() && was.ID != o.ID && o.ID != nobody {
@@ -80,6 +81,7 @@ func (m *memory) own(run int64, o Owner) {
 // mayGoOn reports whether the owner may still do its call.
 func (o Owner) mayGoOn() bool { return o.ID != "" && o.ID != nobody && !o.Over }
 
+// drop forgets what was loose of a run at an agent, which ends it before it begins more of that run. mu is held.
 func (m *memory) drop(run int64, agent string) {
 	m.loose = slices.DeleteFunc(m.loose, func(l Loose) bool { return l.Run == run && l.ID == agent })
 }

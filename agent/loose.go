@@ -177,6 +177,7 @@ func (h *Hub) halt(ctx context.Context, p *peer, l Loose) error {
 // haltTime is how long a step may take to end when it is told to.
 const haltTime = time.Minute
 
+// haltOver is halt over a session. It fails until the agent has said that the call is over and that is on record.
 func (h *Hub) haltOver(ctx context.Context, session *yamux.Session, l Loose) error {
 	s, err := session.OpenStream()
 	if err != nil {

@@ -50,6 +50,7 @@ func (h *Hub) steps(p *peer, offers []offered) []pipeline.Step {
 	return out
 }
 
+// resumeOf takes a word that it does not know, as of a newer agent, for Ask: then a person decides.
 func resumeOf(word string) pipeline.Resume {
 	switch word {
 	case pipeline.Again.String():

@@ -217,6 +217,7 @@ func (e *Env) whichRun(ctx context.Context, name string) error {
 	return u
 }
 
+// approveCluster approves what waits of all hosts at once: an undo of the cluster, else the proposal of each member.
 func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by pipeline.Who, reason string) (Answer, error) {
 	if p, err := e.Engine.Pending(ctx, cl.Runs[0].ID); err == nil && p.What == pipeline.ToUndo && p.Cluster > 0 {
 		if _, _, err := e.Engine.Approve(ctx, cl.Runs[0].ID, by, reason); err != nil {

@@ -316,6 +316,7 @@ func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.
 	t.recordBy(ctx, r, secrets, func(ctx context.Context, a *access.Access, r access.Record) error { return a.Audit(ctx, r) })
 }
 
+// recordBy masks, cuts and logs a row before write gets it. It goes on record also when who asked has gone.
 func (t *Table) recordBy(ctx context.Context, r access.Record, secrets *clipboard.Masker, write func(context.Context, *access.Access, access.Record) error) {
 	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(secrets.Mask(r.Line), 1000), Outcome: clip(secrets.Mask(r.Outcome), 1000)}
 	level := slog.LevelInfo
@@ -331,6 +332,7 @@ func (t *Table) recordBy(ctx context.Context, r access.Record, secrets *clipboar
 	}
 }
 
+// limited counts the command before it looks at it: a wrong one costs as much as any.
 func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer, error) {
 	if !c.Free {
 		if wait := t.env().Limiter.Take(who); wait > 0 {
@@ -348,6 +350,7 @@ func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer,
 	return v, a, err
 }
 
+// run checks role and arguments, and turns a panic of the verb into an error.
 func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 	if !c.Person.Has(v.Role) {
 		if c.Person.Name == "" {

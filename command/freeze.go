@@ -110,6 +110,7 @@ type clock struct {
 	hour, minute int
 }
 
+// dayOf reads "fri 18:00", whose form the caller has checked.
 func dayOf(s string) (clock, error) {
 	name, _, _ := strings.Cut(strings.ToLower(s), " ")
 	day := slices.Index(weekdays, name)

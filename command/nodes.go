@@ -51,6 +51,7 @@ func (t *Table) NodeLine(n pipeline.Node) string { return behind(t.env().nodeLin
 // SiloLine is NodeLine for a silo.
 func (t *Table) SiloLine(s pipeline.Silo) string { return behind(siloLine(s)) }
 
+// behind takes the name off a line.
 func behind(line string) string {
 	_, rest, _ := strings.Cut(line, ": ")
 	return rest

@@ -106,6 +106,7 @@ func (t *Table) StatusRemarks(ctx context.Context, r pipeline.Run) (string, erro
 	return t.env().remarks(ctx, r)
 }
 
+// statusLine leaves the usual time out when it cannot be read.
 func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {
 	u, err := e.Engine.Usual(ctx, r.Pipeline)
 	if err != nil {
