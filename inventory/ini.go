@@ -54,6 +54,7 @@ func (t *tree) isChild(name string) bool {
 	return false
 }
 
+// iniLine reads a line of a section of that kind: "" is a list of hosts.
 func (t *tree) iniLine(in *group, kind, text string, n int) error {
 	switch kind {
 	case "children":

@@ -56,6 +56,7 @@ func (p Calls) checkDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	return err
 }
 
+// planDeploy also names the machines that stand in the way, and says which of them must be gone by then.
 func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, error) {
 	s, text, err := p.possible(ctx, c)
 	if err != nil {
@@ -112,6 +113,8 @@ func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Mac
 	return nil, nil
 }
 
+// doDeploy goes on with a machine that an earlier try of this run made. Its id is on record before anything else is
+// done to it.
 func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	s, err := p.spec(ctx, c, func(c *clipboard.Clipboard, disks ...cloudinit.Disk) (cloudinit.Document, error) {
 		d, err := cloudinit.UserData(c, disks...)

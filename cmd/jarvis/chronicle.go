@@ -31,6 +31,7 @@ func (c *chronicle) Run(ctx context.Context) error {
 	return guard.Loop(ctx, guard.Log(c.log, "write events to the log"), c.follow)
 }
 
+// follow writes what comes after the newest event that was written; lines of steps only at the level debug.
 func (c *chronicle) follow(ctx context.Context) error {
 	changed, done := c.engine.Changed()
 	defer done()
@@ -58,6 +59,7 @@ func (c *chronicle) follow(ctx context.Context) error {
 	}
 }
 
+// write tells the level by the kind of the event: what a person should look at is a warning.
 func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {
 	level := slog.LevelInfo
 	switch ev.Kind {
@@ -82,6 +84,7 @@ func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {
 	c.log.LogAttrs(ctx, level, "run", attrs...)
 }
 
+// host keeps the names of runs, so that not each event costs a query; "" when the run cannot be read.
 func (c *chronicle) host(ctx context.Context, run int64) string {
 	if h, ok := c.hosts[run]; ok {
 		return h

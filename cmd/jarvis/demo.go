@@ -180,6 +180,7 @@ type demo struct {
 	end chan pipeline.Run
 }
 
+// show prints the stages until ctx ends, from the first event of the record on.
 func (d *demo) show(ctx context.Context) {
 	changed, done := d.a.engine.Changed()
 	defer done()
@@ -207,6 +208,7 @@ func (d *demo) show(ctx context.Context) {
 	}
 }
 
+// stageLine gives "" for what the dialogue tells itself.
 func stageLine(ev pipeline.Event, r pipeline.Run) string {
 	at := fmt.Sprintf("    %2d/%d %-30s", ev.Stage+1, len(r.Steps), ev.Step)
 	switch ev.Kind {
@@ -243,6 +245,7 @@ func (d *demo) wait(ctx context.Context) error {
 	}
 }
 
+// pause makes an action of the demo that does nothing for some time.
 func pause(d time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		sleep(ctx, d)

@@ -69,6 +69,7 @@ func (a *app) settleFailover(ctx context.Context, b *bot.Bot) error {
 	return nil
 }
 
+// primary gives the PostgreSQL server that the record was on last; the zero Primary when none was noted.
 func (a *app) primary(ctx context.Context) (p store.Primary, err error) {
 	text, err := a.db.Fact(ctx, primaryFact)
 	if err != nil || text == "" {

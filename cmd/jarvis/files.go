@@ -189,6 +189,7 @@ const maxLeft = 20
 // maxSkipped bounds how many sockets and the like are named.
 const maxSkipped = 20
 
+// unchanged ends the sentence of how many have the files; "" when each of them got something.
 func unchanged(same, ok int) string {
 	switch {
 	case same == 0:

@@ -160,6 +160,7 @@ type resolver struct {
 	flags *manyFlags
 }
 
+// newResolver asks for a password at once, and for passphrases when a key needs one. Without a terminal it cannot ask.
 func newResolver(m *manyFlags, t *term) (*resolver, error) {
 	rr, err := remote.NewResolver()
 	if err != nil {

@@ -76,6 +76,7 @@ type logFollower struct {
 	last  int64 // the newest event that is printed
 }
 
+// follow goes on after the last printed event when the connection breaks, until linkTries in a row brought nothing.
 func (f *logFollower) follow(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		err := f.cl.Follow(ctx, f.run.ID, f.last, func(ev pipeline.Event) {
@@ -108,6 +109,8 @@ func (f *logFollower) print(ev pipeline.Event) {
 	}
 }
 
+// end says how the run stands now that nothing more comes. Only asking can fail: a run that failed is no error of
+// `log`.
 func (f *logFollower) end(ctx context.Context) error {
 	r, err := steadily(ctx, func() (web.RunView, error) { return f.cl.Run(ctx, f.run.ID) })
 	switch {

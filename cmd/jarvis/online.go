@@ -141,6 +141,7 @@ func within(ctx context.Context, do func(context.Context) (string, error)) (stri
 	}
 }
 
+// tryRepo uses a folder of its own: the clones of a server that runs stay untouched.
 func tryRepo(ctx context.Context, c tasklog.Config) (said string, err error) {
 	dir, err := os.MkdirTemp("", "jarvis-online-")
 	if err != nil {

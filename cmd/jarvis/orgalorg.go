@@ -127,6 +127,7 @@ type givenFlag struct {
 	hasValue bool
 }
 
+// read takes a line apart as orgalorg does: flags end at the first other word, or at --.
 func (l *orgalorgLine) read(args []string) {
 	for len(args) > 0 {
 		a := args[0]
@@ -205,6 +206,7 @@ func (l *orgalorgLine) letter(c byte) (name string, valued bool) {
 	return "-" + string(rune(c)), false
 }
 
+// valued asks orgalorg's flags first: one of ours may have the same name and take no value.
 func (l *orgalorgLine) valued(name string) bool {
 	for _, f := range orgalorgFlags {
 		if f.long == name {

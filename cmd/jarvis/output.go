@@ -290,6 +290,7 @@ func (p *printer) ready(on []fleet.Host, locked bool) {
 // result counts one.
 func (p *printer) result(i int, r fleet.Result) { p.resultOf("exit", i, r, nil) }
 
+// resultOf counts the end of a host. Only --json prints it at once; otherwise its group does when all is over.
 func (p *printer) resultOf(stream string, i int, r fleet.Result, more members) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -320,6 +321,7 @@ func (p *printer) show(now bool) {
 	p.shown = len(s)
 }
 
+// clear takes the status line away before anything else is printed. mu is held.
 func (p *printer) clear() {
 	if p.shown > 0 {
 		_, _ = io.WriteString(p.err, "\r\x1b[K")

@@ -71,6 +71,7 @@ func (c *verbCmd) Help() string {
 	return "Usage: jarvis " + strings.TrimSpace(c.verb.Name+" "+cliUsage(c.verb)) + "\n\nExample: jarvis " + cliExample(c.verb)
 }
 
+// cliUsage adds what the command line alone takes: a file, or - for standard input.
 func cliUsage(v command.Verb) string {
 	if takesFile(v) {
 		usage, timed := strings.CutSuffix(v.Usage, command.AtUsage)
@@ -89,6 +90,7 @@ func cliExample(v command.Verb) string {
 	return v.Example
 }
 
+// takesFile reports whether a verb may be given a clipboard.
 func takesFile(v command.Verb) bool {
 	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
 }
