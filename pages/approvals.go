@@ -36,6 +36,7 @@ type asked struct {
 	takes    []string
 }
 
+// readApprovals leaves out what has no run any more: it was decided, or is older than what is kept.
 func (s *Site) readApprovals(ctx context.Context) (*approvalsView, error) {
 	v := &approvalsView{site: s}
 	var err error

@@ -59,6 +59,7 @@ type rows struct {
 	More        int
 }
 
+// readHome shows a run that waits for a second person among what waits, with the question, and not as a run.
 func (s *Site) readHome(ctx context.Context) (*homeView, error) {
 	v := &homeView{}
 	var err error

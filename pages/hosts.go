@@ -66,6 +66,7 @@ type hostRow struct {
 	Name, Rest string
 }
 
+// rowOfHost looks like the host's newest run.
 func rowOfHost(h pipeline.Standing) hostRow {
 	r := hostRow{Standing: h}
 	r.Kind, _, r.Word = look(h.Run)

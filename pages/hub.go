@@ -123,6 +123,7 @@ func (h *hub) sees(r *reader, who access.Person) {
 	h.poke()
 }
 
+// poke never waits: one that is still to be heard is enough.
 func (h *hub) poke() {
 	select {
 	case h.wake <- struct{}{}:
@@ -214,6 +215,7 @@ func (t *topic) stir(now time.Time) {
 	}
 }
 
+// open gives the topics that somebody reads.
 func (h *hub) open() (list []*topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -245,6 +247,7 @@ type readerNow struct {
 	after  int64
 }
 
+// readersOf gives the readers that are up to date, and those that are to be sent everything, who then count as sent.
 func (h *hub) readersOf(t *topic) (all, fresh []readerNow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -315,6 +318,8 @@ func (h *hub) again(list []readerNow) {
 	}
 }
 
+// drawView sends old readers what differs, and fresh ones everything. What is drawn for a person is drawn once for all
+// who may see the same.
 func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []readerNow) error {
 	common := next.parts()
 	ownOf := func(p access.Person) []part { return append(next.own(p), h.s.nav(ctx, t.page, p)) }

@@ -24,6 +24,8 @@ type sessionsView struct {
 func (v *sessionsView) title() string { return "where you are signed in" }
 func (v *sessionsView) at() int64     { return v.event }
 func (v *sessionsView) parts() []part { return nil }
+
+// own reads the sessions each time: they are nobody else's, so nothing of them is kept.
 func (v *sessionsView) own(p access.Person) []part {
 	list, err := v.s.Access.Sessions(context.Background(), p.Name)
 	if err != nil {

@@ -144,6 +144,7 @@ type once[T any] struct {
 	v  T
 }
 
+// get reads again after a second. When it cannot, what was read before stays.
 func (o *once[T]) get(read func() (T, error)) T {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -33,6 +33,7 @@ type caller struct {
 	free   bool   // not counted
 }
 
+// callerOf gives the zero caller, who may do nothing, where authenticate was not asked.
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
@@ -132,6 +133,7 @@ var errNoToken = errors.New("this is no token: one begins with " + access.TokenP
 // maxToken is longer than any token.
 const maxToken = 200
 
+// bearer does not ask the record about what cannot be a token: errNoToken.
 func (s *Server) bearer(ctx context.Context, secret string) (access.Person, error) {
 	if !strings.HasPrefix(secret, access.TokenPrefix) || len(secret) > maxToken {
 		return access.Person{}, errNoToken

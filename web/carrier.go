@@ -382,6 +382,7 @@ func (f *Files) Sync(_ context.Context, _ remote.Command, o fleet.ExecOptions, o
 	return f.results(FilesStep{Run: &FilesRun{Together: true}}, o, out)
 }
 
+// results does one step on all hosts. Each has a result, also when the line to the server breaks.
 func (f *Files) results(st FilesStep, o fleet.ExecOptions, out func(fleet.Line)) []fleet.Result {
 	results := make([]fleet.Result, len(f.hosts))
 	done := func(host int, r fleet.Result) {

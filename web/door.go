@@ -121,6 +121,7 @@ func (d *door) count(g *guest) {
 	d.by[g.place]++
 }
 
+// forget may be called for a guest that was forgotten already. mu is held.
 func (d *door) forget(g *guest) {
 	if _, ok := d.open[g]; !ok {
 		return

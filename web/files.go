@@ -282,6 +282,7 @@ func (d *filesWork) listen(ctx context.Context, in *bufio.Reader) (bye bool) {
 // maxStep bounds a line of a FilesStep.
 const maxStep = 1 << 20
 
+// readLine bounds a line before it is read to its end.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -389,6 +390,8 @@ func (st *FilesStep) fits(hosts int) bool {
 	return true
 }
 
+// do takes one step, and marks in bad the hosts on which something failed. An exit of 1 is tar's word for files that
+// changed meanwhile.
 func (d *filesWork) do(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []atomic.Bool) {
 	end := func(i int, res remote.Result, err error) {
 		e := &FilesEnded{Host: i, Exit: res.Exit, Signal: res.Signal, Stderr: res.Stderr}

@@ -245,6 +245,7 @@ func (f *frames) emit(v any, bytes []byte) error {
 	return err
 }
 
+// close waits for the last flush: nothing may touch the answer after the handler has returned.
 func (f *frames) close() {
 	close(f.ended)
 	<-f.flushed

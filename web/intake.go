@@ -249,6 +249,7 @@ type answer struct {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// begin has HTTP/1 close the connection when the body was not read.
 func (a *answer) begin() {
 	if a.begun {
 		return
@@ -259,6 +260,7 @@ func (a *answer) begin() {
 	}
 }
 
+// hurry bounds the next write: who does not read is not waited for.
 func (a *answer) hurry() {
 	if !a.waits {
 		_ = a.ctl.SetWriteDeadline(time.Now().Add(writeWithin))

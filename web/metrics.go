@@ -98,6 +98,7 @@ func (m *Metrics) Run(ctx context.Context) error {
 	return guard.Loop(ctx, guard.Log(m.log, "count for metrics"), m.follow)
 }
 
+// follow counts from now on: a server that starts again does not count what it counted before.
 func (m *Metrics) follow(ctx context.Context) error {
 	changed, done := m.engine.Changed()
 	defer done()
@@ -125,6 +126,7 @@ func (m *Metrics) follow(ctx context.Context) error {
 	}
 }
 
+// count looks up the run for its pipeline; one that is gone by now is left out.
 func (m *Metrics) count(ctx context.Context, ev pipeline.Event) {
 	switch ev.Kind {
 	case pipeline.EvDone:
@@ -161,6 +163,7 @@ func (s *states) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// silos counts what all nodes have on record, so each node gives the same.
 func (s *states) silos(ctx context.Context, ch chan<- prometheus.Metric) error {
 	return guard.Call(func() error {
 		nodes, err := s.engine.Nodes(ctx)

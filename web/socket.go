@@ -27,6 +27,7 @@ type Socket struct {
 	Own bool `yaml:"-"`
 }
 
+// perm is 0660 when nothing is said.
 func (s Socket) perm() os.FileMode {
 	if s.Mode == "" {
 		return 0o660
@@ -35,6 +36,7 @@ func (s Socket) perm() os.FileMode {
 	return os.FileMode(n)
 }
 
+// gid gives -1, which chown(2) leaves as it is, when no group is named.
 func (s Socket) gid() (int, error) {
 	if s.Group == "" {
 		return -1, nil
