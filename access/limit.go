@@ -68,7 +68,7 @@ func (l *Limiter) take(who string, n int) (wait time.Duration) {
 		if len(l.byID) >= maxTracked && now.Sub(l.swept) >= l.cfg.Interval {
 			l.swept = now
 			for id, r := range l.byID {
-				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: forgetting him gives him nothing
+				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: to forget them gives them nothing
 					delete(l.byID, id)
 				}
 			}

@@ -40,7 +40,7 @@ type OIDC struct {
 // ClaimName is the claim that says who somebody is.
 func (c *OIDC) ClaimName() string { return cmp.Or(c.Claim, "sub") }
 
-// GroupsName is the claim with his groups.
+// GroupsName is the claim with the person's groups.
 func (c *OIDC) GroupsName() string { return cmp.Or(c.Groups, "groups") }
 
 // Called is what people call the provider.
@@ -101,8 +101,8 @@ func (c *OIDC) Check(at string) error {
 	return wrong.Err()
 }
 
-// Login is what the provider said of somebody. The session keeps it; what he may is asked of the configuration each
-// time.
+// Login is what the provider said of somebody. The session keeps it; what they may do is asked of the configuration
+// each time.
 type Login struct {
 	Issuer string   `json:"issuer"`
 	Claim  string   `json:"claim"`
@@ -113,7 +113,7 @@ type Login struct {
 const (
 	// LoginWait is how long somebody may take at the provider.
 	LoginWait = 10 * time.Minute
-	// LoginLife is how long a session by the company's login lasts: what he may changes over there.
+	// LoginLife is how long a session by the company's login lasts: what they may do changes over there.
 	LoginLife = 12 * time.Hour
 	// StrangerPrefix begins the names of those whom the provider knows, and the configuration does not name.
 	StrangerPrefix = "oidc:"
@@ -237,8 +237,8 @@ func (a *Access) Arrive(ctx context.Context, state, browser string) (Began, erro
 	return b, err
 }
 
-// ByLogin gives who somebody is by what the provider said of him, as the configuration is now: one of people, with the
-// roles of his groups beside his own, or a stranger with those alone. ErrSessionOther when the configuration names
+// ByLogin gives who somebody is by what the provider said of them, as the configuration is now: one of people, with the
+// roles of their groups beside their own, or a stranger with those alone. ErrSessionOther when the configuration names
 // another provider or claim; ErrLoginValue; a NoRoleError.
 func (a *Access) ByLogin(l Login) (Person, error) {
 	c := a.oidc.Load()
@@ -288,7 +288,7 @@ func (a *Access) SignInAs(ctx context.Context, l Login, s Session) (Session, str
 }
 
 // byLogin gives the person of a session that rests on what the provider said. It stays who it was: an entry of people
-// that comes or goes makes it somebody else's, and he signs in again.
+// that comes or goes makes it somebody else's, and they sign in again.
 func (a *Access) byLogin(s Session) (Person, error) {
 	var l Login
 	if err := json.Unmarshal([]byte(s.login), &l); err != nil {
@@ -310,7 +310,7 @@ func (p Person) Entry() string {
 }
 
 // KnownApart reports whether a person of the configuration is certainly not the stranger of that name: the
-// configuration says who he is at the provider, so he would have come by his own name. Of a name that is no such
+// configuration says who they are at the provider, so they would have come by their own name. Of a name that is no such
 // stranger's it is true.
 func (a *Access) KnownApart(person, stranger string) bool {
 	value, is := strings.CutPrefix(stranger, StrangerPrefix)

@@ -22,7 +22,7 @@ import (
 type Session struct {
 	ID      int64     `json:"session"`
 	Person  string    `json:"person"`
-	How     string    `json:"how"`     // by what he signed in, for people
+	How     string    `json:"how"`     // by what they signed in, for people
 	From    string    `json:"from"`    // the address
 	Browser string    `json:"browser"` // as it calls itself
 	Created time.Time `json:"created"`
@@ -92,7 +92,7 @@ func chance() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// basisOf says on what a person stands: by a token with its roles, else with those that the configuration gives him.
+// basisOf says on what a person stands: by a token with its roles, else with those that the configuration gives them.
 func basisOf(p Person) basis {
 	b := basis{roles: allRoles, behind: strings.Join(p.Behind, "\n"), token: p.Token}
 	if p.Token != 0 {
@@ -230,7 +230,7 @@ func (s Session) Life() time.Duration {
 	return SessionLife
 }
 
-// Session gives the session of a secret, and its person as the configuration has him now. ErrNoSession,
+// Session gives the session of a secret, and its person as the configuration has them now. ErrNoSession,
 // ErrSessionExpired, ErrSessionOrphan, ErrSessionOther, a NoRoleError, or an error of Bearer when its token is no
 // longer good.
 func (a *Access) Session(ctx context.Context, secret string) (Session, Person, error) {

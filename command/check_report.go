@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	reportBack  = 30 * 24 * time.Hour // when nothing else is said
+	reportBack  = 30 * 24 * time.Hour // when the command names no time
 	reportLines = 15
 )
 

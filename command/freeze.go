@@ -127,7 +127,7 @@ func (c clock) on(t time.Time, days int) time.Time {
 }
 
 // against gives the freeze that stands against a person at a time, the one that ends last, with its end; nil when none
-// does. remark says that there is one which is not for him, or "".
+// does. remark says that there is one which is not for them, or "".
 func (list Freezes) against(p access.Person, t time.Time) (f *Freeze, until time.Time, remark string) {
 	for i := range list {
 		end, is, err := list[i].at(t)

@@ -45,7 +45,7 @@ func nodes() Verb {
 // Servers are what `nodes` lists.
 func (t *Table) Servers(ctx context.Context) (Servers, error) { return t.env().servers(ctx) }
 
-// NodeLine and SiloLine are what `nodes` says of one, behind its name.
+// NodeLine and SiloLine are what `nodes` says of one, after its name.
 func (t *Table) NodeLine(n pipeline.Node) string { return behind(t.env().nodeLine(n)) }
 
 // SiloLine is NodeLine for a silo.

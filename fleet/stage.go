@@ -44,7 +44,7 @@ func (s *stage) unpack(r io.Reader) error {
 	for {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, in) // what stands behind the end of the archive is padding
+			_, err = io.Copy(io.Discard, in) // what stands after the end of the archive is padding
 			return err
 		} else if err != nil {
 			return fmt.Errorf("what the host sends is no whole archive: %w", err)

@@ -26,7 +26,7 @@ const maxHidden = 20
 // maxWrong is how many lines of what is wrong a page has.
 const maxWrong = 100
 
-// maxAlike is how many of those that are alike are drawn behind their line; the filter finds the others.
+// maxAlike is how many of those that are alike are drawn after their line; the filter finds the others.
 const maxAlike = 30
 
 func checksPage() *page {

@@ -84,7 +84,7 @@ type hostList struct {
 	Sum   string
 	Rows  []hostRow
 	Find  string
-	After string // those behind this one are on another page; "": there are none
+	After string // those after this one are on another page; "": there are none
 }
 
 func (v *hostsView) title() string            { return "hosts" }

@@ -411,7 +411,7 @@ func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []re
 		f.Write(liveFrame("on", "live"))
 		f.Write(event("at", []byte("1"), next.at()))
 		h.mu.Lock()
-		r.reader.after = next.at() // should he see otherwise some day, he has these lines
+		r.reader.after = next.at() // should the reader be sent everything again, these lines are there
 		h.mu.Unlock()
 		r.send(f.Bytes())
 	}

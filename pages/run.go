@@ -290,8 +290,8 @@ type acts struct {
 	Host         string
 	Until        time.Time
 	Approve      string // what is approved; "" when nothing waits for this person
-	Only         string // why he may deny it, and not approve
-	Self         bool   // what waits is his own
+	Only         string // why they may deny it, and not approve
+	Self         bool   // what waits is their own
 	Whose        string // why it is
 	Retry        string // where it would go on
 	From         []string

@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// sessionsPage is where somebody sees where he is signed in. It is his own, so it is read for him, and is not live.
+// sessionsPage is where somebody sees where they are signed in. It is their own, so it is read for them, and is not
+// live.
 func sessionsPage() *page {
 	return &page{path: "/sessions", file: "sessions.html", role: access.View, still: true,
 		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {

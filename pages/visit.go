@@ -50,7 +50,7 @@ func (s *Site) secretOf(r *http.Request) string {
 // via is the way in that the audit record names.
 func via(r *http.Request) string { return "page/" + web.VisitorOf(r.Context()).Addr.String() }
 
-// enter gives who asks, or sends him to the login. It asks again each time.
+// enter gives who asks, or sends them to the login. It asks again each time.
 func (s *Site) enter(w http.ResponseWriter, r *http.Request) (*visit, bool) {
 	secret := s.secretOf(r)
 	err := error(access.ErrNoSession)

@@ -32,7 +32,7 @@ func (s *Site) words() template.FuncMap {
 		"clock": plain.Clock,
 		"many":  many,
 		"words": command.JoinWords,
-		"ask":   url.QueryEscape, // behind an address of to, whose ? the template does not see
+		"ask":   url.QueryEscape, // after an address of to, whose ? the template does not see
 	}
 }
 

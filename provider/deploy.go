@@ -13,7 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// deploy is stage 7.
+// deploy makes the machine. A host has one only, so Check, Plan and Do look first for those that are there.
 func (p Calls) deploy() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":deploy",

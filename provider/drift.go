@@ -15,7 +15,7 @@ import (
 
 // What became of a machine is asked once for all steps that are about it. Each step answers for what it left: deploy
 // that the machine is there and ours, startup that it runs, get_pub_ip that it runs and has its address. What two of
-// them see is said once, as the first one's.
+// them see comes once, as the first one's.
 
 // now reads the machine that the clipboard names. ok is false when it names none.
 func (p Calls) now(ctx context.Context, c *clipboard.Clipboard) (m Machine, ok bool, err error) {

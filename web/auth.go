@@ -28,7 +28,7 @@ const viaSocket = "socket"
 // caller is who sends a request.
 type caller struct {
 	person access.Person
-	asker  string // how he is called where nobody vouches for him
+	asker  string // how they are called where nobody vouches for them
 	via    string // "socket", "api/192.0.2.1"
 	free   bool   // not counted
 }
@@ -87,7 +87,7 @@ func (s *Server) local(login string) caller {
 }
 
 // authenticate puts the caller into the request's context. Over the address, nobody gets in without a token, and nobody
-// has more under way than his share. A good token is looked up first: what others do wrong is not his fault.
+// has more under way than their share. A good token is looked up first: what others do wrong is not its owner's fault.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if login, ok := r.Context().Value(peerKey{}).(string); ok {

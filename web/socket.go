@@ -17,7 +17,7 @@ import (
 )
 
 // Socket is how people of this machine reach the server. Whoever may open it is told apart by the kernel (SO_PEERCRED),
-// and may do what people[].local gives him; others may ask for help only.
+// and may do what people[].local gives them; others may ask for help only.
 type Socket struct {
 	Path  string `yaml:"path" path:"relative" doc:"the socket, in a folder of its own; relative to this file" default:"DATA/run/jarvis.sock"`
 	Group string `yaml:"group" doc:"group of this machine whose members may open it; empty: the server's own group"`

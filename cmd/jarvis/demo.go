@@ -146,7 +146,7 @@ func (d *demo) pages(ctx context.Context) error {
 	return err
 }
 
-// worldAlone is for a person who starts the server himself.
+// worldAlone is for a person who starts the server themselves.
 func (c *demoCmd) worldAlone(ctx context.Context, t *term) error {
 	if err := os.MkdirAll(c.World, 0o755); err != nil {
 		return err

@@ -103,7 +103,7 @@ func (a *app) notePrimary(ctx context.Context) error {
 		}
 		now, err := a.db.Primary(ctx)
 		if err != nil || now.Timeline == 0 {
-			continue // its silence is said elsewhere
+			continue // that it is silent, others tell
 		}
 		was, err := a.primary(ctx)
 		if err != nil || was.Timeline != now.Timeline || was == now {

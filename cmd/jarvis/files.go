@@ -106,7 +106,7 @@ func atHost(root string) string {
 	return "~/" + strings.TrimPrefix(strings.TrimPrefix(root, "."), "/")
 }
 
-// root is where files go: what the flags say, or a new directory as orgalorg has it.
+// root is where files go: what the flags say, or a new directory, as orgalorg makes one.
 func (c *sendFlags) root() string {
 	if c.Root != "" {
 		return c.Root

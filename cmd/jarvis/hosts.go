@@ -52,7 +52,7 @@ type manyFlags struct {
 	Group   bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
 }
 
-// millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg has it.
+// millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg takes it.
 type millis time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -59,7 +59,7 @@ func (c *logCmd) Run(ctx context.Context, t *term) error {
 	return nil
 }
 
-// sayHowToFollow is said after what there is of a run that goes on.
+// sayHowToFollow comes after the log so far of a run that goes on.
 func sayHowToFollow(t *term, a command.Answer) {
 	if a.Run != nil && !a.Run.State.Resting() {
 		_, _ = fmt.Fprintf(t.err, "run %d goes on; `jarvis log -f %d` follows it\n", a.Run.ID, a.Run.ID)

@@ -203,7 +203,7 @@ func (t *troubles) first() error {
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
 func (t *troubles) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
 
-// Handle keeps what is said.
+// Handle keeps the first alone.
 func (t *troubles) Handle(_ context.Context, r slog.Record) error {
 	said := r.Message
 	r.Attrs(func(a slog.Attr) bool {

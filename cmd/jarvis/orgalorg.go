@@ -29,8 +29,8 @@ type orgalorgFlag struct {
 	long    string
 	short   byte
 	valued  bool
-	modes   string // where ours has it; with other modes it does nothing, as there. "": nowhere
-	refused string // what to say to whoever gives it where ours does not have it; "": nothing
+	modes   string // with which ours supports it; with others it does nothing, as there. "": with none
+	refused string // what to say to whoever gives it where ours does not support it; "": nothing
 }
 
 const noTheme = "lines and status have one form here, without colours; leave it out, or say --json for what programs read"
@@ -122,7 +122,7 @@ type orgalorgLine struct {
 }
 
 type givenFlag struct {
-	name     string // --long, or -s when neither they nor we have it
+	name     string // --long, or -s when neither program knows it
 	value    string
 	hasValue bool
 }

@@ -54,7 +54,7 @@ func (c *movesCmd) Run(ctx context.Context, t *term) error {
 	return c.verbCmd.Run(ctx, t)
 }
 
-// moves reports whether what a verb was said for may go on behind its answer, so that it can be waited for.
+// moves reports whether what a verb began may go on after its answer, so that somebody can wait for it.
 func moves(v command.Verb) bool {
 	return slices.ContainsFunc(v.API, func(a command.API) bool { return a.Accepted && !strings.HasPrefix(a.Path, "/v1/tasks/") })
 }
