@@ -150,15 +150,16 @@ func (e *NoRoleError) Error() string {
 	return fmt.Sprintf("%s says that you are %s; you are not one of `people` here, and %s. Ask an admin of mine for an entry in `people` with `oidc: %s`, or %s", e.At, e.Value, groups, e.Value, or)
 }
 
-// logins are those that are under way. roles of a session by one is empty for a program that does not know login: so it
-// gives it nothing.
+// logins are those that are under way. A session by one has nothing in the column roles: an older program, which does
+// not know the column login, gives it nothing.
 var logins = store.Migration{Name: "access/9-logins", Stmts: []string{
 	`ALTER TABLE sessions ADD COLUMN login TEXT NOT NULL DEFAULT ''`,
 	`CREATE TABLE logins (hash TEXT PRIMARY KEY, browser TEXT NOT NULL, issuer TEXT NOT NULL, next TEXT NOT NULL, created BIGINT NOT NULL, used BIGINT NOT NULL)`,
 	`CREATE INDEX logins_created ON logins (created)`,
 }}
 
-// fit reports whether a word of the provider can stand in our record: nobody could tell it from another otherwise.
+// fit reports whether a word of the provider can stand in our record as it is: two that had to be cleaned could look
+// the same.
 func fit(s string) bool {
 	return s != "" && len(s) <= maxClaim && plain.Line(s) == s && strings.TrimSpace(s) == s
 }
@@ -254,7 +255,7 @@ func (a *Access) ByLogin(l Login) (Person, error) {
 			out = Person{Name: p.Name, Roles: slices.Clone(p.Roles)}
 		}
 	}
-	for _, r := range Roles { // in one order, so that two who may the same see the same
+	for _, r := range Roles { // in one order, so that two who may do the same see the same
 		if !slices.Contains(out.Roles, r) && slices.ContainsFunc(l.Groups, func(g string) bool { return slices.Contains(c.Roles[g], r) }) {
 			out.Roles = append(out.Roles, r)
 		}

@@ -26,8 +26,8 @@ type Loose struct {
 type Ledger interface {
 	// Owner gives the agent; the zero Owner when nobody has it.
 	Owner(ctx context.Context, run int64) (Owner, error)
-	// Own says that an agent is about to be sent a call; whoever had the work before, has it no more. What that may
-	// still do, is loose.
+	// Own says that an agent is about to be sent a call; whoever had the work before has it no more. What that one may
+	// still do is loose.
 	Own(ctx context.Context, run int64, o Owner) error
 	// Over says that what came of it is known. It stays the owner: it can say it again.
 	Over(ctx context.Context, run int64, o Owner) error

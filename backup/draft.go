@@ -48,7 +48,7 @@ func Free(name string, replace bool) error {
 	return nil
 }
 
-// NewDraft begins one for a name, and removes those that were left behind.
+// NewDraft begins one for a name, and removes those that killed processes left.
 func NewDraft(name string) (*Draft, error) {
 	d := &Draft{name: name}
 	pattern := "." + filepath.Base(name) + ".jarvis-*"

@@ -59,7 +59,7 @@ type Call struct {
 	Person access.Person // the zero Person is a stranger
 	Asker  string        // how they are called where they ask; equals Person.Name when known
 	Via    string        // "irc/libera/#ops", "console", "socket": for the audit record
-	Origin string        // where notices about what he starts go; "" when nobody listens
+	Origin string        // where notices about what they start go; "" when nobody listens
 	File   []byte        // a clipboard that the command line read; nil otherwise
 	Local  bool          // files of this machine may be named (console)
 	Secret bool          // only the asker reads the answer: it may hold a secret

@@ -65,6 +65,7 @@ func (e *Env) servers(ctx context.Context) (s Servers, err error) {
 	return s, err
 }
 
+// nodeLine begins with the name, and has its first ": " before what there is to say: behind cuts there.
 func (e *Env) nodeLine(n pipeline.Node) string {
 	name := n.Name
 	if n.Silo != "" {

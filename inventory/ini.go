@@ -43,6 +43,7 @@ func (l *List) readINI(src string) error {
 	return t.done()
 }
 
+// isChild reports whether a group is named below another: that declares it, too.
 func (t *tree) isChild(name string) bool {
 	for _, g := range t.groups {
 		for _, c := range g.children {

@@ -441,8 +441,7 @@ func (s *Site) renderLines(list []line) ([]byte, error) {
 }
 
 // differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for
-// a browser drops a <tr> that follows a <div>. made is what was
-// rendered of the same view already, for others.
+// a browser drops a <tr> that follows a <div>. made has what was rendered of the same view for others already.
 func (h *hub) differing(was map[string]drawn, list []part, made map[string][]drawn) ([]byte, error) {
 	var out []byte
 	for _, p := range list {

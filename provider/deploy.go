@@ -84,8 +84,7 @@ func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, 
 }
 
 // mine gives the machine that this run made, and an error for one of the host, here or at another installation, or of
-// its full name that it did not make.
-// One that only has the short name is in nobody's way: the new one stands beside it.
+// its full name that it did not make. One that only has the short name is in nobody's way: both can stand.
 func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Machine, error) {
 	list, err := p.Find(ctx, Query{Mark: mark, Names: names(in)})
 	if err != nil {

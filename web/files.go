@@ -201,6 +201,7 @@ func (q *FilesRequest) may(step string) bool {
 	return slices.Contains(filesSteps[q.Command], step) && (!q.DryRun || step == "ask")
 }
 
+// name gives the step's word in filesSteps; "" for what is no step, which no command may take.
 func (st *FilesStep) name() string {
 	switch {
 	case st.Ask != nil:

@@ -396,7 +396,7 @@ func opens(u *user.User, st fs.FileInfo) bool {
 }
 
 // letIn says how somebody comes to the socket: as a member of a group that is there for that, which is the package's or
-// the one that the configuration names. Any other group, as root's or the server's own, may more than open a socket.
+// the one that the configuration names. Any other group, as root's or the server's own, may do more than open a socket.
 func letIn(socket web.Socket, st fs.FileInfo, login string) string {
 	group := groupOf(st)
 	mine := group == "jarvis" || group == socket.Group && !powerful[group]

@@ -99,6 +99,7 @@ func (f *logFollower) follow(ctx context.Context) error {
 	}
 }
 
+// print passes over the stages that were not asked for.
 func (f *logFollower) print(ev pipeline.Event) {
 	switch {
 	case f.stage > 0 && (ev.Step == "" || ev.Stage != f.stage-1):

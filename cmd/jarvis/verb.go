@@ -233,8 +233,8 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// readDefinition reads a definition of `check define`; the server says what is wrong with it, but of nothing it is told
-// nothing.
+// readDefinition reads a definition of `check define`. The server says what is wrong with it; an empty one is refused
+// here.
 func readDefinition(name string, stdin io.Reader) ([]byte, error) {
 	b, err := readWhole(name, stdin)
 	if err == nil && len(bytes.TrimSpace(b)) == 0 {
