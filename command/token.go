@@ -189,8 +189,8 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
-// revokeToken names the tokens that were made with this one: they go on to count. A token of somebody else is answered
-// as one that is not there.
+// revokeToken names the tokens that were made with this one: they still count. A token of somebody else is answered as
+// one that is not there.
 func revokeToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	id, err := strconv.ParseInt(c.Args[1], 10, 64)
 	if err == nil {

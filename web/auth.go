@@ -33,7 +33,7 @@ type caller struct {
 	free   bool   // not counted
 }
 
-// callerOf gives the zero caller, who may do nothing, where authenticate was not asked.
+// callerOf gives the zero caller, a stranger, where authenticate did not run.
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c

@@ -27,7 +27,7 @@ type Socket struct {
 	Own bool `yaml:"-"`
 }
 
-// perm is 0660 when nothing is said.
+// perm is 0660 when no mode is named.
 func (s Socket) perm() os.FileMode {
 	if s.Mode == "" {
 		return 0o660
