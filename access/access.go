@@ -1,4 +1,4 @@
-// Package access says who somebody is and what he may do, and keeps the audit record. It decides nothing about
+// Package access says who somebody is and what they may do, and keeps the audit record. It decides nothing about
 // pipelines: command asks it before it runs a verb, and tells it the outcome.
 package access
 
@@ -29,7 +29,7 @@ var Roles = []string{View, Deploy, Run, Admin}
 // PersonConfig is one of `people`.
 type PersonConfig struct {
 	Name  string
-	Chat  []Account // by what he is known on chat networks
+	Chat  []Account // by what they are known on chat networks
 	Local string    // login name on this machine
 	OIDC  string    // value of http.oidc.claim
 	Roles []string
@@ -52,9 +52,9 @@ type Person struct {
 	// somebody asked for must be none of them.
 	Behind []string `json:"behind,omitempty"`
 	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root, or who has
-	// his roles by a group at the company's login. That may be anybody, so it is nobody's second person.
+	// roles by a group at the company's login. That may be anybody, so it is nobody's second person.
 	Unnamed bool `json:"unnamed,omitempty"`
-	// Token is the number of the token that was shown; 0: none was. What he makes by it ends with it.
+	// Token is the number of the token that was shown; 0: none was. What is made by it ends with it.
 	Token int64 `json:"-"`
 }
 
@@ -70,7 +70,7 @@ func (p Person) Has(role string) bool {
 type Identity struct {
 	Network string // "local", or the name of a chat network: "irc", "xmpp", "console"
 	Account string // services account, bare JID, login name: proven by the server; "" when it is not
-	Nick    string // what he calls himself
+	Nick    string // what they call themselves
 }
 
 // Access knows the people. It is safe for concurrent use.
@@ -167,7 +167,7 @@ func (a *Access) Who(id Identity) Person {
 type Record struct {
 	ID      int64     `json:"id"`
 	At      time.Time `json:"at"`
-	Who     string    `json:"who"` // the person's name, or what the stranger called himself
+	Who     string    `json:"who"` // the person's name, or what the stranger called themselves
 	Via     string    `json:"via"`
 	Line    string    `json:"line"`
 	Outcome string    `json:"outcome"` // "ok", or the refusal or error as it was said

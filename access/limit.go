@@ -54,6 +54,8 @@ func (l *Limiter) Take(who string) (wait time.Duration) { return l.take(who, 1) 
 // Peek says what Take would, without counting.
 func (l *Limiter) Peek(who string) (wait time.Duration) { return l.take(who, 0) }
 
+// take is Take with n 1, and Peek with n 0, which makes no entry. While maxTracked names have something to wait for, a
+// new one has to wait as well.
 func (l *Limiter) take(who string, n int) (wait time.Duration) {
 	now := l.now()
 	l.mu.Lock()
@@ -66,7 +68,7 @@ func (l *Limiter) take(who string, n int) (wait time.Duration) {
 		if len(l.byID) >= maxTracked && now.Sub(l.swept) >= l.cfg.Interval {
 			l.swept = now
 			for id, r := range l.byID {
-				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: forgetting him gives him nothing
+				if r.TokensAt(now) >= float64(l.cfg.Burst) { // rested: to forget them gives them nothing
 					delete(l.byID, id)
 				}
 			}

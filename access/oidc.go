@@ -40,7 +40,7 @@ type OIDC struct {
 // ClaimName is the claim that says who somebody is.
 func (c *OIDC) ClaimName() string { return cmp.Or(c.Claim, "sub") }
 
-// GroupsName is the claim with his groups.
+// GroupsName is the claim with the person's groups.
 func (c *OIDC) GroupsName() string { return cmp.Or(c.Groups, "groups") }
 
 // Called is what people call the provider.
@@ -101,8 +101,8 @@ func (c *OIDC) Check(at string) error {
 	return wrong.Err()
 }
 
-// Login is what the provider said of somebody. The session keeps it; what he may is asked of the configuration each
-// time.
+// Login is what the provider said of somebody. The session keeps it; what they may do is asked of the configuration
+// each time.
 type Login struct {
 	Issuer string   `json:"issuer"`
 	Claim  string   `json:"claim"`
@@ -113,7 +113,7 @@ type Login struct {
 const (
 	// LoginWait is how long somebody may take at the provider.
 	LoginWait = 10 * time.Minute
-	// LoginLife is how long a session by the company's login lasts: what he may changes over there.
+	// LoginLife is how long a session by the company's login lasts: what they may do changes over there.
 	LoginLife = 12 * time.Hour
 	// StrangerPrefix begins the names of those whom the provider knows, and the configuration does not name.
 	StrangerPrefix = "oidc:"
@@ -150,15 +150,16 @@ func (e *NoRoleError) Error() string {
 	return fmt.Sprintf("%s says that you are %s; you are not one of `people` here, and %s. Ask an admin of mine for an entry in `people` with `oidc: %s`, or %s", e.At, e.Value, groups, e.Value, or)
 }
 
-// logins are those that are under way. roles of a session by one is empty for a program that does not know login: so it
-// gives it nothing.
+// logins are those that are under way. A session by one has nothing in the column roles: an older program, which does
+// not know the column login, gives it nothing.
 var logins = store.Migration{Name: "access/9-logins", Stmts: []string{
 	`ALTER TABLE sessions ADD COLUMN login TEXT NOT NULL DEFAULT ''`,
 	`CREATE TABLE logins (hash TEXT PRIMARY KEY, browser TEXT NOT NULL, issuer TEXT NOT NULL, next TEXT NOT NULL, created BIGINT NOT NULL, used BIGINT NOT NULL)`,
 	`CREATE INDEX logins_created ON logins (created)`,
 }}
 
-// fit reports whether a word of the provider can stand in our record: nobody could tell it from another otherwise.
+// fit reports whether a word of the provider can stand in our record as it is: two that had to be cleaned could look
+// the same.
 func fit(s string) bool {
 	return s != "" && len(s) <= maxClaim && plain.Line(s) == s && strings.TrimSpace(s) == s
 }
@@ -183,6 +184,7 @@ func (b Began) Verifier() string { return b.derive("verifier") }
 // Nonce binds the ID token to this login.
 func (b Began) Nonce() string { return b.derive("nonce") }
 
+// derive makes one of the values that the provider is given: whoever knows State alone cannot make it.
 func (b Began) derive(what string) string {
 	m := hmac.New(sha256.New, []byte(b.Browser))
 	m.Write([]byte(what + "\n" + b.State))
@@ -236,8 +238,8 @@ func (a *Access) Arrive(ctx context.Context, state, browser string) (Began, erro
 	return b, err
 }
 
-// ByLogin gives who somebody is by what the provider said of him, as the configuration is now: one of people, with the
-// roles of his groups beside his own, or a stranger with those alone. ErrSessionOther when the configuration names
+// ByLogin gives who somebody is by what the provider said of them, as the configuration is now: one of people, with the
+// roles of their groups beside their own, or a stranger with those alone. ErrSessionOther when the configuration names
 // another provider or claim; ErrLoginValue; a NoRoleError.
 func (a *Access) ByLogin(l Login) (Person, error) {
 	c := a.oidc.Load()
@@ -253,7 +255,7 @@ func (a *Access) ByLogin(l Login) (Person, error) {
 			out = Person{Name: p.Name, Roles: slices.Clone(p.Roles)}
 		}
 	}
-	for _, r := range Roles { // in one order, so that two who may the same see the same
+	for _, r := range Roles { // in one order, so that two who may do the same see the same
 		if !slices.Contains(out.Roles, r) && slices.ContainsFunc(l.Groups, func(g string) bool { return slices.Contains(c.Roles[g], r) }) {
 			out.Roles = append(out.Roles, r)
 		}
@@ -287,7 +289,7 @@ func (a *Access) SignInAs(ctx context.Context, l Login, s Session) (Session, str
 }
 
 // byLogin gives the person of a session that rests on what the provider said. It stays who it was: an entry of people
-// that comes or goes makes it somebody else's, and he signs in again.
+// that comes or goes makes it somebody else's, and they sign in again.
 func (a *Access) byLogin(s Session) (Person, error) {
 	var l Login
 	if err := json.Unmarshal([]byte(s.login), &l); err != nil {
@@ -309,7 +311,7 @@ func (p Person) Entry() string {
 }
 
 // KnownApart reports whether a person of the configuration is certainly not the stranger of that name: the
-// configuration says who he is at the provider, so he would have come by his own name. Of a name that is no such
+// configuration says who they are at the provider, so they would have come by their own name. Of a name that is no such
 // stranger's it is true.
 func (a *Access) KnownApart(person, stranger string) bool {
 	value, is := strings.CutPrefix(stranger, StrangerPrefix)

@@ -68,6 +68,7 @@ func (a *Access) AuditLost(ctx context.Context) (ended int, err error) {
 	return ended, nil
 }
 
+// audit writes a record, and what also does, in one transaction: neither is there without the other.
 func (a *Access) audit(ctx context.Context, r Record, also func(store.Tx) error) error {
 	err := a.db.Write(ctx, func(tx store.Tx) error {
 		if err := insertAudit(ctx, tx, r); err != nil {
@@ -81,6 +82,7 @@ func (a *Access) audit(ctx context.Context, r Record, also func(store.Tx) error)
 	return nil
 }
 
+// insertAudit writes a record as of now, whatever r.At says.
 func insertAudit(ctx context.Context, tx store.Tx, r Record) error {
 	_, err := tx.Exec(ctx, "INSERT INTO audit (at, who, via, line, outcome) VALUES (?, ?, ?, ?, ?)", time.Now().UnixMilli(), plain.Line(r.Who), plain.Line(r.Via), plain.Line(r.Line), plain.Line(r.Outcome))
 	return err

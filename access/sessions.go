@@ -22,7 +22,7 @@ import (
 type Session struct {
 	ID      int64     `json:"session"`
 	Person  string    `json:"person"`
-	How     string    `json:"how"`     // by what he signed in, for people
+	How     string    `json:"how"`     // by what they signed in, for people
 	From    string    `json:"from"`    // the address
 	Browser string    `json:"browser"` // as it calls itself
 	Created time.Time `json:"created"`
@@ -92,7 +92,7 @@ func chance() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// basisOf says on what a person stands: by a token with its roles, else with those that the configuration gives him.
+// basisOf says on what a person stands: by a token with its roles, else with those that the configuration gives them.
 func basisOf(p Person) basis {
 	b := basis{roles: allRoles, behind: strings.Join(p.Behind, "\n"), token: p.Token}
 	if p.Token != 0 {
@@ -125,6 +125,7 @@ func (a *Access) FindLink(ctx context.Context, secret string) (Link, error) {
 	return findLink(ctx, a.db, secret)
 }
 
+// findLink is FindLink by any Querier: TakeLink looks and uses the link up in one transaction.
 func findLink(ctx context.Context, q store.Querier, secret string) (Link, error) {
 	var l Link
 	var created, used int64
@@ -184,6 +185,8 @@ func (a *Access) SignIn(ctx context.Context, token string, s Session) (Session, 
 	return s, secret, err
 }
 
+// insertSession also removes the sessions that are over, so that nothing else has to. It fills in s, and gives the
+// secret, of which the record has the hash alone.
 func insertSession(ctx context.Context, tx store.Tx, s *Session) (secret string, err error) {
 	now := time.Now()
 	s.Created, s.Used, s.Expires = now, now, now.Add(SessionIdle)
@@ -196,6 +199,7 @@ func insertSession(ctx context.Context, tx store.Tx, s *Session) (secret string,
 		hash(secret), s.Person, s.roles, s.behind, s.token, s.login, s.How, s.From, s.Browser, now.UnixMilli(), now.UnixMilli()).Scan(&s.ID)
 }
 
+// cut takes n bytes at most, and leaves no half character at the end.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -205,6 +209,7 @@ func cut(s string, n int) string {
 
 const sessionColumns = "id, person, roles, behind, token, login, how, address, browser, created, used"
 
+// scanSession works Expires out, which has no column.
 func scanSession(row store.Row) (Session, error) {
 	var s Session
 	var created, used int64
@@ -225,7 +230,7 @@ func (s Session) Life() time.Duration {
 	return SessionLife
 }
 
-// Session gives the session of a secret, and its person as the configuration has him now. ErrNoSession,
+// Session gives the session of a secret, and its person as the configuration has them now. ErrNoSession,
 // ErrSessionExpired, ErrSessionOrphan, ErrSessionOther, a NoRoleError, or an error of Bearer when its token is no
 // longer good.
 func (a *Access) Session(ctx context.Context, secret string) (Session, Person, error) {

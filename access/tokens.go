@@ -81,6 +81,7 @@ func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
 	return t, secret, nil
 }
 
+// hash needs neither salt nor many rounds: every secret is random and too long to be guessed.
 func hash(secret string) string {
 	h := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(h[:])
@@ -142,7 +143,7 @@ func (a *Access) MadeWith(ctx context.Context, id int64) ([]Token, error) {
 	return out, nil
 }
 
-// Revoke ends a token of a person, or anybody's for "". ErrNoToken when he has none of that number.
+// Revoke ends a token of a person, or anybody's for "". ErrNoToken when they have none of that number.
 func (a *Access) Revoke(ctx context.Context, id int64, person string) (Token, error) {
 	var t Token
 	err := a.db.Write(ctx, func(tx store.Tx) error {
@@ -156,7 +157,7 @@ func (a *Access) Revoke(ctx context.Context, id int64, person string) (Token, er
 	return t, err
 }
 
-// Bearer gives the person that a token stands for, with those of his roles that the token has. ErrTokenUnknown,
+// Bearer gives the person that a token stands for, with those of their roles that the token has. ErrTokenUnknown,
 // ErrTokenExpired, ErrTokenRevoked or ErrTokenOrphan when it stands for nobody.
 func (a *Access) Bearer(ctx context.Context, secret string) (Person, error) {
 	t, err := scanToken(a.db.QueryRow(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash(secret)))
@@ -240,7 +241,7 @@ func (a *Access) AgentToken(ctx context.Context, secret string) (Token, error) {
 	return t, nil
 }
 
-// Narrow gives the person with only those of the roles that he has.
+// Narrow gives the person with only those of the roles that they have.
 func (p Person) Narrow(roles []string) Person {
 	out := Person{Name: p.Name, Roles: []string{}, Behind: p.Behind, Unnamed: p.Unnamed, Token: p.Token}
 	for _, r := range roles {

@@ -242,6 +242,8 @@ func dialError(server, version string, res *http.Response, err error) error {
 	return fmt.Errorf("%s answers %s: %s", server, res.Status, problemDetail(said))
 }
 
+// hello tells what the agent offers and which calls it has in hand. What only reads is left out: nobody has to wait for
+// its end.
 func (a *Agent) hello(passing bool) *hello {
 	hi := &hello{Protocol: Protocol, Version: a.Version, ID: a.ID, Boot: a.boot, Name: a.Name, Silo: a.Silo, Passing: passing}
 	for _, s := range a.Steps {

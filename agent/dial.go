@@ -54,6 +54,7 @@ func parseAllowed(list []string) (allowed, error) {
 	return out, nil
 }
 
+// has takes an IPv4 address that is written as IPv6 for what it is.
 func (l allowed) has(a netip.AddrPort) bool {
 	return slices.ContainsFunc(l, func(r reachable) bool { return r.port == a.Port() && r.net.Contains(a.Addr().Unmap()) })
 }
@@ -161,6 +162,8 @@ func (h *Hub) in(silo string) (out []*peer) {
 	return out
 }
 
+// dial reaches an address by the agent. ErrNoAgent is about the line alone; of a host that does not answer, the error
+// has the agent's own words.
 func (p *peer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	p.mu.Lock()
 	session, name := p.session, p.name
@@ -218,6 +221,7 @@ func problemDetail(b []byte) string {
 	return "it does not say why"
 }
 
+// sorted makes offers comparable: Has is filled from a map.
 func (o offered) sorted() offered {
 	slices.Sort(o.Has)
 	return o

@@ -259,6 +259,7 @@ func (hi *hello) clean() {
 	}
 }
 
+// short bounds what an agent calls itself and its parts: one line of 100 bytes.
 func short(s string) string {
 	if s = plain.Line(s); len(s) > 100 {
 		s = strings.ToValidUTF8(s[:100], "")

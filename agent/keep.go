@@ -194,7 +194,7 @@ func (a *Agent) stop(ctx context.Context, s *stop) {
 		select {
 		case <-w.ended:
 			a.remove(w)
-		case <-ctx.Done(): // the line: it is said again over the next
+		case <-ctx.Done(): // the line is cut: over the next one the server says it again
 			return
 		}
 	}

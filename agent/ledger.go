@@ -26,8 +26,8 @@ type Loose struct {
 type Ledger interface {
 	// Owner gives the agent; the zero Owner when nobody has it.
 	Owner(ctx context.Context, run int64) (Owner, error)
-	// Own says that an agent is about to be sent a call; whoever had the work before, has it no more. What that may
-	// still do, is loose.
+	// Own says that an agent is about to be sent a call; whoever had the work before has it no more. What that one may
+	// still do is loose.
 	Own(ctx context.Context, run int64, o Owner) error
 	// Over says that what came of it is known. It stays the owner: it can say it again.
 	Over(ctx context.Context, run int64, o Owner) error
@@ -67,6 +67,7 @@ func (m *memory) Own(_ context.Context, run int64, o Owner) error {
 	return nil
 }
 
+// own is Own with mu held.
 func (m *memory) own(run int64, o Owner) {
 	was := m.by[run]
 	if was.mayGoOn() && was.ID != o.ID && o.ID != nobody {
@@ -80,6 +81,7 @@ func (m *memory) own(run int64, o Owner) {
 // mayGoOn reports whether the owner may still do its call.
 func (o Owner) mayGoOn() bool { return o.ID != "" && o.ID != nobody && !o.Over }
 
+// drop forgets what was loose of a run at an agent, which ends it before it begins more of that run. mu is held.
 func (m *memory) drop(run int64, agent string) {
 	m.loose = slices.DeleteFunc(m.loose, func(l Loose) bool { return l.Run == run && l.ID == agent })
 }

@@ -85,8 +85,8 @@ func (l Loose) what() string {
 	return plain.Line(f[1])
 }
 
-// What is said of a call that nobody wants, when that is said, and when it has ended: the one is put in the place of
-// the other.
+// goesOn and ended are the two sentences about a call that nobody wants. When the call has ended, the second takes the
+// place of the first.
 func (l Loose) goesOn() string {
 	return fmt.Sprintf("%s may go on at the agent %s, which is told to stop as soon as it can be reached", l.what(), plain.Line(l.Name))
 }
@@ -177,6 +177,7 @@ func (h *Hub) halt(ctx context.Context, p *peer, l Loose) error {
 // haltTime is how long a step may take to end when it is told to.
 const haltTime = time.Minute
 
+// haltOver is halt over a session. It fails until the agent has said that the call is over and that is on record.
 func (h *Hub) haltOver(ctx context.Context, session *yamux.Session, l Loose) error {
 	s, err := session.OpenStream()
 	if err != nil {

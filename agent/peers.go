@@ -75,6 +75,7 @@ func (h *Hub) end(stop func()) {
 
 func peerKey(silo, id string) string { return silo + "/" + id }
 
+// equal compares all that the engine is told of a step: an agent that comes back with the same changes nothing there.
 func (o offered) equal(b offered) bool {
 	return o.Name == b.Name && o.Doc == b.Doc && o.Resume == b.Resume && o.Timeout == b.Timeout && o.Silence == b.Silence &&
 		slices.Equal(o.Aliases, b.Aliases) && slices.Equal(o.Needs, b.Needs) && slices.Equal(o.Gives, b.Gives) && slices.Equal(o.Has, b.Has)

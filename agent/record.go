@@ -69,6 +69,8 @@ func (r Record) Own(ctx context.Context, run int64, o Owner) error {
 	return nil
 }
 
+// own makes o the owner, and puts what the one before may still do among the loose. It forgets what is older than
+// keepFor.
 func own(ctx context.Context, tx store.Tx, run int64, o Owner) error {
 	now := time.Now()
 	for _, old := range []string{"agent_calls WHERE is_over = 1 AND", "agent_loose WHERE"} { // no step lasts as long

@@ -50,6 +50,7 @@ func (h *Hub) steps(p *peer, offers []offered) []pipeline.Step {
 	return out
 }
 
+// resumeOf takes a word that it does not know, as of a newer agent, for Ask: then a person decides.
 func resumeOf(word string) pipeline.Resume {
 	switch word {
 	case pipeline.Again.String():
@@ -143,8 +144,8 @@ func (w *pending) word() string { return w.call.word() }
 // word names the call in the ledger. What a person asked for again is another call.
 func (c *call) word() string { return fmt.Sprintf("%d %s %s %d", c.Stage, c.Step, c.Func, c.Facts.Try) }
 
-// nobody owns the work of a run whose cancel its agent could not hear, or which that stopped: whoever is asked next
-// begins.
+// nobody owns the work of a run when its agent could not hear the cancel, or gave the work back as it stopped: whoever
+// is asked next begins.
 const nobody = "-"
 
 func (w *pending) nobody() Owner { return Owner{ID: nobody, Call: w.word()} }

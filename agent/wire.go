@@ -233,6 +233,7 @@ func newLink(c net.Conn) *link { return &link{Conn: c, r: bufio.NewReader(c)} }
 // sendWithin bounds one write to somebody who does not read.
 const sendWithin = 30 * time.Second
 
+// send writes one frame. Several goroutines may send at once; who does not read costs each of them sendWithin at most.
 func (l *link) send(f frame) error {
 	b, err := json.Marshal(f)
 	if err != nil {

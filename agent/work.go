@@ -346,6 +346,7 @@ func (w *work) Progress(text string) { w.say(text, true) }
 // Log is pipeline.Host.
 func (w *work) Log(text string) { w.say(text, false) }
 
+// say keeps a line, without its secrets, until the server takes it. Past twice maxLines the newest maxLines stay.
 func (w *work) say(text string, progress bool) {
 	text = w.hide(text)
 	w.mu.Lock()

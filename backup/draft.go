@@ -48,7 +48,7 @@ func Free(name string, replace bool) error {
 	return nil
 }
 
-// NewDraft begins one for a name, and removes those that were left behind.
+// NewDraft begins one for a name, and removes those that killed processes left.
 func NewDraft(name string) (*Draft, error) {
 	d := &Draft{name: name}
 	pattern := "." + filepath.Base(name) + ".jarvis-*"
@@ -124,6 +124,7 @@ func (d *Draft) Place(replace bool) error {
 // Drop removes it.
 func (d *Draft) Drop() error { return errors.Join(os.Remove(d.Name()), d.Close()) }
 
+// lock is flock(2), once more when a signal interrupts it.
 func lock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {

@@ -116,6 +116,7 @@ func (l *lines) next() (more bool, err error) {
 	return false, damaged("a line of it says nothing that this program knows")
 }
 
+// take reads a line as a T. That it cannot is damage; what f says is not.
 func take[T any](line []byte, f func(T) error) error {
 	var v T
 	if err := json.Unmarshal(line, &v); err != nil {
@@ -156,6 +157,8 @@ func (l *lines) row(line []byte) error {
 	return l.to.Row(row)
 }
 
+// value gives one in the types of a store.Sink. A float is {"f":"…"} and bytes are {"b":"…"}: a number of JSON is an
+// int64 here, and a text is UTF-8.
 func value(raw json.RawMessage) (any, error) {
 	switch raw[0] {
 	case 'n':

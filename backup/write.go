@@ -40,6 +40,7 @@ func NewWriter(w io.Writer, h Header, to ...age.Recipient) (*Writer, error) {
 	return b, b.object(h)
 }
 
+// object writes v as one line of JSON.
 func (w *Writer) object(v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {

@@ -10,7 +10,7 @@ type API struct {
 	Params       []Param  // in the order of the words
 	Gives        any      // a value of the type that Answer.Data has; nil: none
 	Once         bool     // takes an Idempotency-Key
-	Accepted     bool     // answers 202: what was asked for goes on behind the answer
+	Accepted     bool     // answers 202: what was asked for goes on after the answer
 }
 
 // Param is one parameter.

@@ -141,7 +141,7 @@ func approve() Verb {
 				return e.approveCluster(ctx, whole, who(c), reason)
 			}
 			if tasklog.IsTask(r) && !c.Person.Has(access.Admin) {
-				// Whoever wrote it may call himself anything in git, and must not be who approves it.
+				// Whoever wrote it may take any name in git, and must not be who approves it.
 				if t, err := tasklog.Of(ctx, e.Engine, r); err != nil {
 					return Answer{}, err
 				} else if t.Signer == "" {
@@ -170,8 +170,8 @@ func approve() Verb {
 	}
 }
 
-// NotSecond says why somebody can be nobody's second person, or not that of who asked for this, whatever his roles are;
-// nil when nothing speaks against it. That he did not ask himself, the engine knows.
+// NotSecond says why somebody can be nobody's second person, or not that of who asked for this, whatever their roles
+// are; nil when nothing speaks against it. That they did not ask themselves, the engine knows.
 func NotSecond(a *access.Access, p access.Person, asked pipeline.Approval) *UserError {
 	switch {
 	case p.Unnamed:
@@ -217,6 +217,7 @@ func (e *Env) whichRun(ctx context.Context, name string) error {
 	return u
 }
 
+// approveCluster approves what waits of all hosts at once: an undo of the cluster, else the proposal of each member.
 func (e *Env) approveCluster(ctx context.Context, cl pipeline.Cluster, by pipeline.Who, reason string) (Answer, error) {
 	if p, err := e.Engine.Pending(ctx, cl.Runs[0].ID); err == nil && p.What == pipeline.ToUndo && p.Cluster > 0 {
 		if _, _, err := e.Engine.Approve(ctx, cl.Runs[0].ID, by, reason); err != nil {

@@ -78,6 +78,8 @@ func (e *Env) when(text string) (time.Time, error) {
 	return t, nil
 }
 
+// readTime is when without its bounds: the time may be in the past. A time of day is the next one; what the clock's
+// change makes twice, or leaves out, is an error.
 func readTime(text string, now time.Time, zone *time.Location) (time.Time, error) {
 	now = now.In(zone)
 	if t, err := time.Parse(time.RFC3339, text); err == nil {

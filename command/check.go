@@ -118,6 +118,7 @@ func ofChecks(run func(context.Context, *Env, *Call, []string) (Answer, error)) 
 	}
 }
 
+// checkUse says how a word of `check` is used.
 func checkUse(word string) error { return check().use(word) }
 
 func checksVerb() Verb {
@@ -142,6 +143,7 @@ func ack() Verb {
 	}
 }
 
+// explainCheck turns what the monitor refuses into a UserError with what to type. Any other error stays as it is.
 func (e *Env) explainCheck(ctx context.Context, err error) error {
 	var none *checks.NoCheckError
 	var nobody *checks.NobodyError

@@ -16,6 +16,7 @@ import (
 // runWait is how long `check run` waits for results.
 const runWait = time.Minute
 
+// runChecks waits for the results, runWait or the client's patience at most. What still runs then goes on.
 func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	task, with, ok := clauses(args, "on")
 	if !ok || task == "" || with["on"] == "" {
@@ -69,6 +70,8 @@ func runChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	return a, nil
 }
 
+// ackChecks leaves alone what is OK, what another person has acknowledged, and, with `was`, what is worse by now than
+// the person saw it.
 func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	task, with, ok := clauses(args, "on", "was", "for", "because")
 	if !ok || task == "" || with["on"] == "" {
@@ -183,6 +186,7 @@ func keyNames(keys []model.Key) string {
 	return fmt.Sprintf("%d checks", len(keys))
 }
 
+// unackChecks ends the acknowledgement of anybody.
 func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	task, with, ok := clauses(args, "on")
 	if !ok || task == "" || with["on"] == "" {
@@ -204,6 +208,7 @@ func unackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, e
 	return a, nil
 }
 
+// define puts a definition on record: from the file that came along, or, in chat, from the rest of the line.
 func define(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) < 3 || c.File != nil && len(args) != 3 {
 		return Answer{}, checkUse("define")

@@ -13,6 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
+// listChecks leaves out what is OK when nothing was asked for: that is counted, and worth no line.
 func listChecks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
 	args, limit, after, err := pageOf(args)
 	if err != nil {
@@ -124,6 +125,7 @@ func (e *Env) listedChecks(ctx context.Context, args []string) (all []checks.Vie
 	return all, head, nil
 }
 
+// withTrouble adds what holds for all checks: what keeps the monitor from its work, and definitions that mean no host.
 func withTrouble(a Answer, s checks.Stats) Answer {
 	if s.Trouble != "" {
 		a.Lines = append(a.Lines, "trouble: "+s.Trouble)
@@ -202,6 +204,7 @@ func ownWait(v checks.View) string {
 	return ""
 }
 
+// waitText says until when a period keeps something waiting; a zero Until is for ever.
 func waitText(w model.Wait) string {
 	if w.Until.IsZero() {
 		return "waits for " + w.Period + ", which does not come again"
@@ -221,6 +224,7 @@ func showCheck(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 	return Answer{Data: v, Lines: e.checkLines(v)}, nil
 }
 
+// checkLines gives the line of `check list` first: the page of a check shows that and the next apart from the others.
 func (e *Env) checkLines(v checks.View) []string {
 	a := Answer{Lines: []string{e.checkLine(v)}}
 	if !v.At.IsZero() {
@@ -411,6 +415,7 @@ func listDowntimes(_ context.Context, e *Env, c *Call, args []string) (Answer, e
 	return a, nil
 }
 
+// listActions shows what the monitor did, with what it will try again and what it has given up.
 func listActions(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	n := 20
 	if len(args) > 0 {

@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	reportBack  = 30 * 24 * time.Hour // when nothing else is said
+	reportBack  = 30 * 24 * time.Hour // when the command names no time
 	reportLines = 15
 )
 
+// reportChecks sums up all checks that are meant. The limit counts for Data alone: it is what a program reads.
 func reportChecks(ctx context.Context, e *Env, _ *Call, args []string) (Answer, error) {
 	args, limit, after, err := pageOf(args)
 	if err != nil {

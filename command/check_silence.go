@@ -12,6 +12,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
+// silenceChecks makes a downtime for each host that is named, all of them or none. One word alone is a host.
 func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	first, with, ok := longClauses(args, "on", "from", "for", "until", "because")
 	d := checks.Downtime{Task: first, Host: with["on"], By: c.Person.Name, Why: c.secrets.Mask(with["because"])}
@@ -63,6 +64,8 @@ func silenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer,
 	return a, nil
 }
 
+// unsilenceChecks ends a downtime by its number. One that comes with a period has no number here: its definition has to
+// go.
 func unsilenceChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	if len(args) != 1 {
 		return Answer{}, checkUse("unsilence")

@@ -83,7 +83,7 @@ func eachMember(c pipeline.Cluster, what string, f func(pipeline.Run) (pipeline.
 			did = append(did, r.Host)
 		case errors.As(err, &held):
 			not = append(not, fmt.Sprintf("%s is held by %s", r.Host, held.By))
-		case len(did) > 0: // what was done is done, and is said
+		case len(did) > 0: // the answer tells what was done, for that stands
 			not = append(not, fmt.Sprintf("%s: %v", r.Host, err))
 		case errors.As(err, &state):
 			not = append(not, fmt.Sprintf("%s is %s", r.Host, r.State))

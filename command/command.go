@@ -62,15 +62,15 @@ type Verb struct {
 type Call struct {
 	Words  []string      // verb first
 	Person access.Person // the zero Person is a stranger
-	Asker  string        // how he is called where he asks; equals Person.Name when known
+	Asker  string        // how they are called where they ask; equals Person.Name when known
 	Via    string        // "irc/libera/#ops", "console", "socket": for the audit record
-	Origin string        // where notices about what he starts go; "" when nobody listens
+	Origin string        // where notices about what they start go; "" when nobody listens
 	File   []byte        // a clipboard that the command line read; nil otherwise
 	Local  bool          // files of this machine may be named (console)
 	Secret bool          // only the asker reads the answer: it may hold a secret
-	// Private says that he asked in private: others do not read the answer, though somebody's log may keep it.
+	// Private says that they asked in private: others do not read the answer, though somebody's log may keep it.
 	Private bool
-	Free    bool     // not counted: he could as well open the database
+	Free    bool     // not counted: they could as well open the database
 	Key     string   // idempotency key of a client that may ask twice; "" otherwise
 	Before  int64    // for lists that come by pages: what is older than this number; 0: from the newest on
 	Args    []string // Words without the verb; set by Do
@@ -298,8 +298,8 @@ func plainLines(lines []string) []string {
 	return out
 }
 
-// Record writes one audit row, and says the same in the log. What has happened by now is said all the same; that its
-// row is missing is in the log.
+// Record writes one audit row, and the same to the log. It cannot fail: that a row could not be written is in the log
+// alone.
 func (t *Table) Record(ctx context.Context, r access.Record) { t.record(ctx, r, t.hide(ctx, r.Line)) }
 
 // RecordBegin writes that something begins, and gives its name: RecordEnd of that writes what became of it. When this
@@ -321,6 +321,7 @@ func (t *Table) record(ctx context.Context, r access.Record, secrets *clipboard.
 	t.recordBy(ctx, r, secrets, func(ctx context.Context, a *access.Access, r access.Record) error { return a.Audit(ctx, r) })
 }
 
+// recordBy masks, cuts and logs a row before write gets it. It goes on record also when who asked has gone.
 func (t *Table) recordBy(ctx context.Context, r access.Record, secrets *clipboard.Masker, write func(context.Context, *access.Access, access.Record) error) {
 	r = access.Record{Who: clip(r.Who, 100), Via: clip(r.Via, 200), Line: clip(secrets.Mask(r.Line), 1000), Outcome: clip(secrets.Mask(r.Outcome), 1000)}
 	level := slog.LevelInfo
@@ -336,6 +337,7 @@ func (t *Table) recordBy(ctx context.Context, r access.Record, secrets *clipboar
 	}
 }
 
+// limited counts the command before it looks at it: a wrong one costs as much as any.
 func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer, error) {
 	if !c.Free {
 		if wait := t.env().Limiter.Take(who); wait > 0 {
@@ -353,6 +355,7 @@ func (t *Table) limited(ctx context.Context, who string, c *Call) (Verb, Answer,
 	return v, a, err
 }
 
+// run checks role and arguments, and turns a panic of the verb into an error.
 func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 	if !c.Person.Has(v.Role) {
 		if c.Person.Name == "" {
@@ -405,8 +408,8 @@ func (v Verb) SubWords() (out []string) {
 	return out
 }
 
-// explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and only
-// the id is said.
+// explain turns any error into a *UserError. What is not known to be fit for people is logged under an id, and people
+// are told only that id.
 func (t *Table) explain(ctx context.Context, c Call, err error) *UserError {
 	var user *UserError
 	var bug *guard.Panic

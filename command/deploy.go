@@ -60,7 +60,7 @@ func (e *Env) begin(ctx context.Context, c *Call, verb string, o ordered) (Answe
 	return a, err
 }
 
-// keyOf gives a client's idempotency key as the record has it: each person has his own.
+// keyOf gives a client's idempotency key as the record has it: each person has their own.
 func keyOf(c *Call) string { return c.Person.Name + "/" + c.Key }
 
 // start starts what was ordered, or asks for its approval.

@@ -129,6 +129,7 @@ func (e *Env) foundLine(l pipeline.Look) string {
 	return fmt.Sprintf("%s When it could be read last, %s: %s.%s", unknownLines(l)[0], when, d.Said(), more)
 }
 
+// driftHead sums up all looks. A host that could not be looked at counts as not known, whatever was found there before.
 func (e *Env) driftHead(d pipeline.Drifted) string {
 	if d.Looked == 0 {
 		if d.Every == 0 {

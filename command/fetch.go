@@ -45,11 +45,14 @@ type prefix struct {
 	literal bool // its host is an address, or localhost: private addresses are meant
 }
 
+// allows compares whole parts of the cleaned path: neither /a/../b nor /ab is below /a. An address with a user is never
+// allowed.
 func (p prefix) allows(u *url.URL) bool {
 	return p.u.Scheme == u.Scheme && strings.EqualFold(hostPort(p.u), hostPort(u)) && u.User == nil &&
 		(strings.HasPrefix(path.Clean("/"+u.Path)+"/", strings.TrimSuffix(path.Clean("/"+p.u.Path), "/")+"/"))
 }
 
+// hostPort gives the port that the scheme means where none is written.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -87,6 +90,7 @@ type fetcher struct {
 	resolver *net.Resolver // nil: the system's
 }
 
+// match gives the prefix that allows an address, or a UserError that lists them all.
 func (f *fetcher) match(u *url.URL) (prefix, error) {
 	for _, p := range f.allowed {
 		if p.allows(u) {
@@ -100,6 +104,8 @@ func (f *fetcher) match(u *url.URL) (prefix, error) {
 	return prefix{}, &UserError{Msg: fmt.Sprintf("I do not fetch from %s", clip(u.Scheme+"://"+u.Host+u.Path, 120)), Hint: "I take clipboards from " + strings.Join(have, ", "), Kind: ErrDenied}
 }
 
+// fetch gives the text at an address. Of a gist, the API's answer is opened, and a file that it cut short is fetched by
+// its own address.
 func (f *fetcher) fetch(ctx context.Context, raw string) ([]byte, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
@@ -193,6 +199,7 @@ func (f *fetcher) get(ctx context.Context, u *url.URL) (body []byte, contentType
 	return nil, "", &UserError{Msg: fmt.Sprintf("%s sends me on more than %d times", u.Host, maxRedirects)}
 }
 
+// once makes one request. next is where the answer leads on to; nil: this is the answer. The caller checks next.
 func (f *fetcher) once(ctx context.Context, u *url.URL, p prefix) (body []byte, ctype string, next *url.URL, err error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Resolver: f.resolver}
 	if !p.literal {
@@ -252,6 +259,7 @@ func public(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !shared.Contains(a) && !nat64.Contains(a) && a != netip.MustParseAddr("255.255.255.255")
 }
 
+// fetchError names the host alone: what net/http says has the whole address.
 func fetchError(u *url.URL, err error) error {
 	var dns *net.DNSError
 	var uerr *url.Error

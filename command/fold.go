@@ -37,7 +37,7 @@ func ofCluster(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipel
 	return fmt.Sprintf("%s: its %d runs, from %d on, are approved %s, and %s.", s.Name, s.Runs, s.First, ev.Text, goes), true
 }
 
-// soFar says behind what went wrong with a host how far its cluster is, whose hosts are not told one by one.
+// soFar says, after what went wrong with a host, how far its cluster is: its hosts are not told one by one.
 func soFar(ctx context.Context, e *pipeline.Engine, r pipeline.Run) string {
 	s, err := e.SizeOf(ctx, r)
 	if err != nil || s.Runs <= foldAbove {

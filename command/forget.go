@@ -58,6 +58,7 @@ func (e *Env) standsForGood(ctx context.Context, h pipeline.Standing) error {
 	return &UserError{Msg: fmt.Sprintf("%s is in production since run %d", h.FQDN, r.ID), Hint: fmt.Sprintf("`destroy %s` takes it down, once a second person agrees, also when its machine is gone already; then `forget %s`", h.Host, h.Host)}
 }
 
+// cannotForget adds what has to come first.
 func cannotForget(h pipeline.Standing, e *pipeline.ForgetError) error {
 	if e.Pending > 0 {
 		return &UserError{Msg: e.Error(), Hint: fmt.Sprintf("`deny %d` first", e.Pending)}

@@ -161,7 +161,7 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 		return fmt.Sprintf("%s failed at %s after %s: %s %s", r.Host, at, Short(ev.Took), sentence(ev.Text), end)
 	case pipeline.EvProposed:
 		if r.Origin != "" && r.Origin != pipeline.Everybody && (r.State == pipeline.Proposed || strings.HasPrefix(ev.Text, "undo by "+r.By+":") || (ev.Diff == pipeline.ToRepeat || ev.Diff == pipeline.ToGiveUp) && strings.Contains(ev.Text, " by "+r.By+": ")) {
-			return "" // the answer said it, where he asked
+			return "" // the answer said it, where they asked
 		}
 		if r.State == pipeline.Proposed {
 			return fmt.Sprintf("%s: run %d, %s, waits for a second person: `approve %d`.", r.Host, r.ID, ev.Text, r.ID)
@@ -224,7 +224,7 @@ func Notice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline
 	return ""
 }
 
-// taskNotice says what became of a reviewed task, "" for what is said of it as of every run.
+// taskNotice says what became of a reviewed task, "" where the notice of any other run will do.
 func taskNotice(ctx context.Context, e *pipeline.Engine, r pipeline.Run, ev pipeline.Event) string {
 	what, goesOn, marks := "its repository", false, ev.Step == "task:done"
 	if t, err := tasklog.Of(ctx, e, r); err == nil && t.ID != "" {

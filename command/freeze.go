@@ -110,6 +110,7 @@ type clock struct {
 	hour, minute int
 }
 
+// dayOf reads "fri 18:00", whose form the caller has checked.
 func dayOf(s string) (clock, error) {
 	name, _, _ := strings.Cut(strings.ToLower(s), " ")
 	day := slices.Index(weekdays, name)
@@ -126,7 +127,7 @@ func (c clock) on(t time.Time, days int) time.Time {
 }
 
 // against gives the freeze that stands against a person at a time, the one that ends last, with its end; nil when none
-// does. remark says that there is one which is not for him, or "".
+// does. remark says that there is one which is not for them, or "".
 func (list Freezes) against(p access.Person, t time.Time) (f *Freeze, until time.Time, remark string) {
 	for i := range list {
 		end, is, err := list[i].at(t)

@@ -76,6 +76,7 @@ func importWords(words []string) (format string, dry bool, err error) {
 	return format, dry, nil
 }
 
+// importFile takes the file that came along; where the person types at the server itself, the word may name one there.
 func importFile(e *Env, c *Call) ([]byte, error) {
 	switch {
 	case c.File != nil:
@@ -195,6 +196,7 @@ func importLines(done []pipeline.Imported, dry bool) []string {
 	return out
 }
 
+// foldLine keeps a line of thousands of hosts short enough for chat.
 func foldLine(names []string) string { return clip(fleet.Fold(names), 2000) }
 
 // groupLines says what @NAME stands for, and what is in a group by an earlier file.

@@ -45,12 +45,13 @@ func nodes() Verb {
 // Servers are what `nodes` lists.
 func (t *Table) Servers(ctx context.Context) (Servers, error) { return t.env().servers(ctx) }
 
-// NodeLine and SiloLine are what `nodes` says of one, behind its name.
+// NodeLine and SiloLine are what `nodes` says of one, after its name.
 func (t *Table) NodeLine(n pipeline.Node) string { return behind(t.env().nodeLine(n)) }
 
 // SiloLine is NodeLine for a silo.
 func (t *Table) SiloLine(s pipeline.Silo) string { return behind(siloLine(s)) }
 
+// behind takes the name off a line.
 func behind(line string) string {
 	_, rest, _ := strings.Cut(line, ": ")
 	return rest
@@ -64,6 +65,7 @@ func (e *Env) servers(ctx context.Context) (s Servers, err error) {
 	return s, err
 }
 
+// nodeLine begins with the name, and has its first ": " before what there is to say: behind cuts there.
 func (e *Env) nodeLine(n pipeline.Node) string {
 	name := n.Name
 	if n.Silo != "" {

@@ -66,8 +66,10 @@ func order(ctx context.Context, e *Env, c *Call, verb string) (ordered, error) {
 // In chat a word means a host, a cluster or the number of a run, so no name may mean two of them: `undo 1` of a host
 // "1" took back run 1.
 
+// numeric reports whether chat would take a name for the number of a run. "" is one, too.
 func numeric(name string) bool { return strings.Trim(name, "0123456789") == "" }
 
+// nameOfHost refuses a name that is a number, or that a cluster under way has.
 func (e *Env) nameOfHost(ctx context.Context, name string) error {
 	if numeric(name) {
 		return &UserError{Msg: fmt.Sprintf("the host name %q would be taken for the number of a run", clip(name, 40)), Hint: "put a letter into it", Kind: ErrUsage}
@@ -84,6 +86,7 @@ func (e *Env) nameOfHost(ctx context.Context, name string) error {
 	return nil
 }
 
+// nameOfCluster refuses a name that is a number, or that a host on record has. It checks the names of the members, too.
 func (e *Env) nameOfCluster(ctx context.Context, cl clipboard.Cluster) error {
 	if numeric(cl.Name) {
 		return &UserError{Msg: fmt.Sprintf("the cluster's name %q would be taken for the number of a run", clip(cl.Name, 40)), Hint: "put a letter into it", Kind: ErrUsage}

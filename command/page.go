@@ -87,6 +87,7 @@ func listSessions(ctx context.Context, e *Env, c *Call, _ []string) (Answer, err
 	return a, nil
 }
 
+// endSession ends the person's own sessions alone: the number of another's is answered as one that is not there.
 func endSession(ctx context.Context, e *Env, c *Call, args []string) (Answer, error) {
 	id := int64(0)
 	if args[0] != "all" {

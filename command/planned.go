@@ -37,8 +37,8 @@ func (e *Env) planTime(c *Call, o *ordered) error {
 	return nil
 }
 
-// lacks says which of some roles, with spaces between, somebody does not have by the configuration; "" when he has
-// them.
+// lacks says which of some roles, with spaces between, somebody does not have by the configuration; "" when they have
+// all of them.
 func (e *Env) lacks(name, roles string) string {
 	if roles == "" || e.Access == nil {
 		return ""

@@ -123,8 +123,8 @@ func run() Verb {
 }
 
 // meant gives the hosts that a word stands for: one by its name, with @ those of a cluster or a group, with * or ?
-// those whose name matches, and with check: those that have a check in that state.
-// left are those that were meant and cannot be reached by what is on record.
+// those whose name matches, and with check: those that have a check in that state. left are those that were meant, and
+// that nobody can reach by what is on record.
 func (e *Env) meant(ctx context.Context, word string) (list []pipeline.Standing, left []string, err error) {
 	if state, ok := strings.CutPrefix(word, "check:"); ok {
 		return e.checkedAs(ctx, state)

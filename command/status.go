@@ -72,7 +72,7 @@ func status() Verb {
 	}
 }
 
-// remarks is what is said behind a status line: what waits about the run, and whether its host stands all the same.
+// remarks follows a status line: what waits about the run, and whether its host stands all the same.
 func (e *Env) remarks(ctx context.Context, r pipeline.Run) (line string, err error) {
 	if h, err := e.Engine.FindHost(ctx, r.FQDN); err == nil && h.ID == r.ID {
 		if p, err := e.Engine.Proposal(ctx, h); err == nil && p.ID != r.ID {
@@ -100,12 +100,13 @@ func (t *Table) StatusLine(ctx context.Context, r pipeline.Run) string {
 	return t.env().statusLine(ctx, r)
 }
 
-// StatusRemarks gives what `status RUN` says behind that, with a space before it; "" for nothing. It changes with the
+// StatusRemarks gives what `status RUN` says after that, with a space before it; "" for nothing. It changes with the
 // run's events that are no lines.
 func (t *Table) StatusRemarks(ctx context.Context, r pipeline.Run) (string, error) {
 	return t.env().remarks(ctx, r)
 }
 
+// statusLine leaves the usual time out when it cannot be read.
 func (e *Env) statusLine(ctx context.Context, r pipeline.Run) string {
 	u, err := e.Engine.Usual(ctx, r.Pipeline)
 	if err != nil {

@@ -60,6 +60,7 @@ func ofRepo(e *Env, args []string) (r *tasklog.Repo, id string, err error) {
 	return r, id, err
 }
 
+// lookNow does not wait: the repository is fetched after the answer.
 func lookNow(_ context.Context, e *Env, _ *Call, args []string) (Answer, error) {
 	r, _, err := ofRepo(e, args)
 	if err != nil {
@@ -108,6 +109,7 @@ func decide(ctx context.Context, e *Env, args []string, do func(*tasklog.Repo, s
 	return a, nil
 }
 
+// oneRepo may be given no name where there is one repository alone.
 func oneRepo(e *Env, name string) (*tasklog.Repo, error) {
 	r, err := e.Tasks.Find(name)
 	if err == nil {
@@ -154,6 +156,7 @@ func (t *Table) Tasks(ctx context.Context) (out []TaskRepo, err error) {
 	return out, nil
 }
 
+// taskRepo puts what waits before what was begun, and says of each what it waits for.
 func (e *Env) taskRepo(ctx context.Context, name string) (out TaskRepo, err error) {
 	r, err := oneRepo(e, name)
 	if err != nil {

@@ -155,6 +155,7 @@ func newAgentToken(ctx context.Context, e *Env, c *Call, t access.Token, life ti
 	return a, nil
 }
 
+// listTokens shows an admin everybody's, and anybody else their own.
 func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	list, err := e.Access.Tokens(ctx, ownOrAll(c))
 	if err != nil {
@@ -188,6 +189,8 @@ func listTokens(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	return a, nil
 }
 
+// revokeToken names the tokens that were made with this one: they still count. A token of somebody else is answered as
+// one that is not there.
 func revokeToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	id, err := strconv.ParseInt(c.Args[1], 10, 64)
 	if err == nil {

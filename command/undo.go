@@ -76,6 +76,7 @@ func (e *Env) undoNeeds(ctx context.Context, r pipeline.Run, cl *pipeline.Cluste
 	return strings.Join(up, ", ") + " is in production", nil
 }
 
+// askUndo has a second person asked. For a cluster the question is with its first run.
 func (e *Env) askUndo(ctx context.Context, c *Call, r pipeline.Run, cl *pipeline.Cluster, why string) (Answer, error) {
 	need := pipeline.NeedApproval{Why: why, For: e.Approvals.Expires}
 	if cl != nil {

@@ -25,7 +25,7 @@ func whoami() Verb {
 	}
 }
 
-// WhoLine says who somebody is, and what he may do.
+// WhoLine says who somebody is, and what they may do.
 func WhoLine(p access.Person) string {
 	roles := "no role"
 	if len(p.Roles) > 0 {

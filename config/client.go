@@ -50,7 +50,7 @@ func FindPlace(file string) (Place, error) {
 			return Place{}, Errors{err}
 		}
 	}
-	if _, err := os.Stat(Known); err == nil || errors.Is(err, fs.ErrPermission) { // who may not is told so when he asks
+	if _, err := os.Stat(Known); err == nil || errors.Is(err, fs.ErrPermission) { // who may not is told so when they ask
 		return Place{Socket: Known}, nil
 	}
 	if last != nil {

@@ -149,7 +149,7 @@ func (c *Config) Wrong(err error) error {
 	return r.err()
 }
 
-// note adds what is wrong. All that is said of a file is said by it, and leaves by err.
+// note adds what is wrong. It is the only one that does, and err the only one that gives it away.
 func (r *reading) note(key string, line int, msg string) {
 	r.wrong = append(r.wrong, &Error{File: r.file, Line: line, Msg: plain.Line(msg), key: plain.Line(key)})
 }

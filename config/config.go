@@ -148,6 +148,7 @@ func Parse(file string, b []byte, env func(string) (string, bool)) (*Config, err
 	return c, nil
 }
 
+// readFile leaves the file's name out of what the system says: Error names it.
 func readFile(file string) ([]byte, *Error) {
 	b, err := os.ReadFile(file)
 	if err != nil {

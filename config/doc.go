@@ -16,6 +16,7 @@ func Markdown() string {
 	return b.String()
 }
 
+// rows writes a line for each key, and those of its parts as prefix.key, prefix[].key or prefix.NAME.key.
 func rows(b *strings.Builder, t reflect.Type, prefix string) {
 	for _, f := range reflect.VisibleFields(t) {
 		key := tag(f)
@@ -50,6 +51,7 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
+// typeName is in the words of who writes YAML, not in Go's.
 func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():

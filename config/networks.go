@@ -99,6 +99,7 @@ func (c *Config) Persons() []access.PersonConfig {
 	return out
 }
 
+// each puts every word into a form, which has one %s.
 func each(words []string, form string) []string {
 	var out []string
 	for _, w := range words {

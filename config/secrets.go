@@ -104,6 +104,8 @@ func ReadSecret(file string) ([]byte, error) {
 	return b, err
 }
 
+// secretFile gives a secret, or what is wrong with the file, as it is said after its name. One that everybody may read
+// is taken all the same, and told as exposed.
 func (r *reading) secretFile(n *yaml.Node, file string) (string, string) {
 	st, err := os.Stat(file)
 	switch {

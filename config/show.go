@@ -94,7 +94,7 @@ func (c *Config) node(v reflect.Value, key string) (*yaml.Node, error) {
 	return out, nil
 }
 
-// behindName reports whether a list has names with a secret behind each, as a channel with its key.
+// behindName reports whether a list has names with a secret after each, as a channel with its key.
 func behindName(f reflect.StructField) bool { return f.Tag.Get("secret") == "behind name" }
 
 // byDefault gives the default that the documentation names.

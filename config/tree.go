@@ -122,6 +122,7 @@ func (r *reading) isTold(key string) bool {
 	return false
 }
 
+// below knows where a key ends: mail.from is below mail, and mailbox is not.
 func below(k, key string) bool { return strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[") }
 
 // faulty reports whether something is told of a key, or of one below it.

@@ -29,6 +29,7 @@ func Verify(file string) (*Config, error) { return verify(file, false) }
 // VerifyStart is Verify for a server that starts: what it can leave out, as a broken file of checks.dir, is no mistake.
 func VerifyStart(file string) (*Config, error) { return verify(file, true) }
 
+// verify is VerifyStart for a server that starts, and Verify otherwise.
 func verify(file string, start bool) (*Config, error) {
 	b, err := readFile(file)
 	if err != nil {
@@ -184,6 +185,7 @@ func (c *Config) world(v reflect.Value, key string) {
 	}
 }
 
+// readable opens the file: its mode alone does not say what this user may.
 func readable(file string) error {
 	st, err := os.Stat(file)
 	if err != nil {

@@ -213,6 +213,7 @@ func (r *eachRun) reach(ctx context.Context, h Host, dialled func()) (c *remote.
 	return c, release, err
 }
 
+// ended keeps a host's result, and tells it under the lock: Done is called for one host at a time.
 func (r *eachRun) ended(i int, res Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

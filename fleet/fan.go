@@ -42,6 +42,7 @@ type tap struct {
 	gone error // closed, or given up
 }
 
+// newFan makes a fan for n readers, each with a tap; a stall of 0 is fanStall.
 func newFan(n int, stall time.Duration) *fan {
 	if stall <= 0 {
 		stall = fanStall
@@ -137,6 +138,7 @@ func (f *fan) trim() {
 	}
 }
 
+// end says that the source has ended, or why it broke: readers get the rest, and then io.EOF or err.
 func (f *fan) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

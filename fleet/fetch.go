@@ -110,6 +110,7 @@ type fetching struct {
 	got chan error
 }
 
+// newFetching begins to unpack what is written to w into a stage below dir. got gives how that ended, once.
 func newFetching(paths []string, dir string) (*fetching, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("there is nothing to fetch")

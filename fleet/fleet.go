@@ -305,10 +305,12 @@ func (f *Fleet) watch(ctx context.Context, o Options) {
 	}
 }
 
+// keepAlive gives how often a connection is asked, and how long its answer may take.
 func (o Options) keepAlive() (every, answer time.Duration) {
 	return cmp.Or(o.KeepAlive, 10*time.Second), cmp.Or(o.Answer, 10*time.Second)
 }
 
+// alive closes a connection that does not answer in time. That ctx ends meanwhile is no reason to close it.
 func alive(ctx context.Context, c *remote.Client, answer time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answer)
 	defer cancel()

@@ -344,6 +344,7 @@ func (k *heldLock) ended(ctx context.Context) error {
 	}
 }
 
+// firstOf gives the first line of what a host said, or otherwise when it said nothing.
 func firstOf(s, otherwise string) string {
 	if s = strings.TrimSpace(s); s == "" {
 		return otherwise

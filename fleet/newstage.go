@@ -17,6 +17,8 @@ const (
 	stageTree   = "tree"
 )
 
+// newStage makes a stage in a directory: on the same file system, so that what is whole is put into place by a rename.
+// It first removes those that earlier fetches left.
 func newStage(dir string) (*stage, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -34,6 +36,7 @@ func newStage(dir string) (*stage, error) {
 	return s, nil
 }
 
+// begin locks the mark before anything is in the stage: another fetch there removes a stage that nobody holds.
 func (s *stage) begin(top string) (err error) {
 	if s.mark, err = s.root.OpenFile(path.Join(top, stageMark), os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err != nil {
 		return err
@@ -50,6 +53,7 @@ func (s *stage) begin(top string) (err error) {
 	return err
 }
 
+// close removes the stage with what is still in it.
 func (s *stage) close() {
 	_ = s.in.Close()
 	_ = s.root.RemoveAll(path.Dir(s.name))
@@ -73,6 +77,8 @@ func clearStages(root *os.Root) {
 	}
 }
 
+// nobodyHolds reports whether the fetch of a stage has ended. A mark that is empty may be about to be locked, or is
+// where no lock works: its age decides.
 func nobodyHolds(root *os.Root, mark string) bool {
 	st, err := root.Lstat(mark)
 	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 && time.Since(st.ModTime()) < 24*time.Hour {

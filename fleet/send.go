@@ -20,7 +20,7 @@ type SendOptions struct {
 	Root  string // directory on the hosts; made if it is not there
 	Sudo  *remote.Sudo
 	Stall time.Duration // a host that takes nothing for so long is given up; 0: a minute
-	// Compress: "auto" sends zstd when every host has it and none is on this machine; "zstd"; "none".
+	// Compress: "auto" sends zstd when every host supports it and none is this machine; "zstd"; "none".
 	Compress string
 	// Progress is told the bytes of files read so far, and how many there are to read; may be nil.
 	Progress func(read, all int64)

@@ -117,6 +117,7 @@ func sparseHeader(hdr *tar.Header, size int64) ([]byte, error) {
 	return append(append(x, body.String()+strings.Repeat("\x00", -body.Len()&(tarBlock-1))...), plain...), nil
 }
 
+// paxTime leaves out digits that are all zero.
 func paxTime(hdr *tar.Header) string {
 	return strings.TrimSuffix(mtimeText(hdr.ModTime, 9), ".000000000")
 }

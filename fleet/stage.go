@@ -44,7 +44,7 @@ func (s *stage) unpack(r io.Reader) error {
 	for {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, in) // what stands behind the end of the archive is padding
+			_, err = io.Copy(io.Discard, in) // what stands after the end of the archive is padding
 			return err
 		} else if err != nil {
 			return fmt.Errorf("what the host sends is no whole archive: %w", err)
@@ -66,6 +66,7 @@ func (s *stage) unpack(r io.Reader) error {
 	}
 }
 
+// member writes one member of the archive. A link to what was skipped is left out as well.
 func (s *stage) member(name string, hdr *tar.Header, r io.Reader) error {
 	if err := s.in.MkdirAll(path.Dir(name), 0o700); err != nil {
 		return err
@@ -206,6 +207,7 @@ func (s *stage) same(name string, there fs.FileInfo) bool {
 	return err1 == nil && err2 == nil && sameBytes(a, b)
 }
 
+// sameBytes counts an error of reading as a difference.
 func sameBytes(a, b io.Reader) bool {
 	one, two := make([]byte, fanChunk), make([]byte, fanChunk)
 	for {
@@ -220,6 +222,7 @@ func sameBytes(a, b io.Reader) bool {
 	}
 }
 
+// atEnd also takes the end that io.ReadFull meets in the middle.
 func atEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // bare takes the name out of a file's error: it is that of no file that stays.
@@ -231,6 +234,7 @@ func bare(err error) error {
 	return err
 }
 
+// writeNew writes a file that must not be there yet. Its holes stay holes.
 func writeNew(root *os.Root, name string, hdr *tar.Header, r io.Reader) (int64, error) {
 	f, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if err != nil {

@@ -84,6 +84,8 @@ type talk struct {
 	dead int // the tool that died having told the fewest steps; -1: none
 }
 
+// newTalk gives each tool its greeting: all hosts in one order, the tool's own marked CURRENT. The prefix is another
+// one each time, so that no line of a tool's own looks like one of the protocol.
 func (f *Fleet) newTalk() *talk {
 	n := len(f.Hosts)
 	t := &talk{f: f, prefix: fmt.Sprintf("ORGALORG:%d", time.Now().UnixNano()), boxes: make([]*mailbox, n), told: make([]int, n), ends: make([]context.CancelCauseFunc, n), dead: -1}

@@ -84,6 +84,7 @@ func (t *Tree) stat(e *treeEntry, owner, coarse bool) string {
 	return fmt.Sprintf("%x %s %s %s%s", st.Mode, size, mtime, who, e.asked())
 }
 
+// mtimeOf writes a time with seven digits after the second, as the host's stat does, or a dash for them.
 func mtimeOf(info fs.FileInfo, coarse bool) string {
 	if coarse {
 		return fmt.Sprintf("%d.-", info.ModTime().Unix())

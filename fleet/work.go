@@ -31,9 +31,8 @@ func (e *StoppedError) Error() string { return "everything was stopped: " + Flat
 func (e *StoppedError) Unwrap() error { return e.Err }
 
 // Work reaches hosts, locks them, has do work on them, and lets go. What ran on the hosts has ended when do returns, so
-// nobody gets the lock while it still runs. The context of do ends when the lock is lost. The error is a
-// *NothingDoneError, a
-// *StoppedError, or, when ctx ended before do began, its cause; what do itself met is its own affair.
+// nobody gets the lock while it still runs. The context of do ends when the lock is lost. The error is one of these:
+// NothingDoneError, StoppedError, or, when ctx ended before do began, its cause. What do itself met is its own affair.
 func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Context, *Fleet)) error {
 	f, err := Open(ctx, hosts, o.Options)
 	if err != nil {
@@ -65,6 +64,7 @@ func Work(ctx context.Context, hosts []Host, o WorkOptions, do func(context.Cont
 	return nil
 }
 
+// undone wraps why nothing was done, unless somebody stopped it: then that is why.
 func undone(ctx context.Context, err error, reached bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -78,6 +78,7 @@ func (t *Tree) write(w io.Writer, want []bool, read func(n int64), left func(*Le
 	return errors.Join(s.list(dirsFile, dirs.String()), s.tw.Close(), buf.Flush())
 }
 
+// list puts a text into the archive as a file of ours.
 func (s *treeWriter) list(name, text string) error {
 	if err := s.tw.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), Typeflag: tar.TypeReg}); err != nil {
 		return err

@@ -43,6 +43,7 @@ func newTree(l *List) *tree {
 	return &tree{list: l, groups: map[string]*group{}, hosts: map[string]*entry{}, ignored: map[string]int{}, vaults: map[int]bool{}}
 }
 
+// group gives the group of a name, and makes it where it is first named, at that line.
 func (t *tree) group(name string, line int) *group {
 	g := t.groups[name]
 	if g == nil {
@@ -149,6 +150,8 @@ func expandAnsible(word string) ([]string, error) {
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+// ansibleSpan reads one FROM:TO or FROM:TO:STEP between brackets. Both ends count; a FROM with leading zeros sets the
+// width.
 func ansibleSpan(s string) ([]string, error) {
 	parts := strings.Split(s, ":")
 	step, err := 1, error(nil)

@@ -43,6 +43,7 @@ func (l *List) readINI(src string) error {
 	return t.done()
 }
 
+// isChild reports whether a group is named below another: that declares it, too.
 func (t *tree) isChild(name string) bool {
 	for _, g := range t.groups {
 		for _, c := range g.children {
@@ -54,6 +55,7 @@ func (t *tree) isChild(name string) bool {
 	return false
 }
 
+// iniLine reads a line of a section of that kind: "" is a list of hosts.
 func (t *tree) iniLine(in *group, kind, text string, n int) error {
 	switch kind {
 	case "children":

@@ -150,6 +150,7 @@ func (h *Host) named() {
 	}
 }
 
+// knownKey gives the key of a line in known_hosts, as authorized_keys has it, or why it is not taken.
 func knownKey(f []string) (key, why string) {
 	if len(f) < 3 {
 		return "", "a host, a type and a key belong there"

@@ -75,6 +75,7 @@ func pairs(n *yaml.Node, depth int) ([]pair, error) {
 	return append(merged, own...), nil
 }
 
+// yamlGroup reads a group, and those below it. depth stops a group that is, by an alias, in itself.
 func (t *tree) yamlGroup(p pair, depth int) error {
 	if depth > maxDepth {
 		return &SyntaxError{p.key.Line, "groups nest too deep"}
@@ -112,6 +113,7 @@ func (t *tree) yamlGroup(p pair, depth int) error {
 	return nil
 }
 
+// yamlHosts reads the hosts of a group, each with variables of its own.
 func (t *tree) yamlHosts(g *group, hosts []pair) error {
 	for _, h := range hosts {
 		list, err := pairs(h.value, 0)
@@ -129,6 +131,7 @@ func (t *tree) yamlHosts(g *group, hosts []pair) error {
 	return nil
 }
 
+// yamlVars keeps what says how a host is reached. What a vault hides is noted, and left out.
 func (t *tree) yamlVars(into map[string]string, list []pair) error {
 	for _, p := range list {
 		v := p.value

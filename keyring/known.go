@@ -188,6 +188,7 @@ type stamp struct {
 	mod, chg unix.Timespec
 }
 
+// stampOf gives the zero stamp for a file that is not there or cannot be looked at.
 func stampOf(file string) stamp {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
@@ -274,11 +275,13 @@ type row struct {
 	gone bool
 }
 
+// lastChange gives the number of the newest change of the table; 0: there was none.
 func lastChange(ctx context.Context, q store.Querier) (n int64, err error) {
 	err = q.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM known_hosts").Scan(&n)
 	return n, err
 }
 
+// readTable reads all lines, also those that are gone: a file that still has one must lose it.
 func readTable(ctx context.Context, tx store.Tx) (*table, error) {
 	t := &table{rows: map[string]row{}}
 	rows, err := tx.Query(ctx, "SELECT id, line, gone FROM known_hosts ORDER BY id")
@@ -298,6 +301,7 @@ func readTable(ctx context.Context, tx store.Tx) (*table, error) {
 	return t, errors.Join(rows.Err(), rows.Close())
 }
 
+// live reports whether a line counts: it is there, and not taken out.
 func (t *table) live(line string) bool {
 	r, ok := t.rows[line]
 	return ok && !r.gone
@@ -309,6 +313,7 @@ const pending = 1 << 62
 func (t *table) add(line string)    { t.set(line, false) }
 func (t *table) remove(line string) { t.set(line, true) }
 
+// set changes a line in memory. A later change of the same line takes the place of an earlier one.
 func (t *table) set(line string, gone bool) {
 	t.next++
 	t.rows[line] = row{pending + t.next, gone}

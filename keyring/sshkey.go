@@ -162,6 +162,7 @@ func readSSHKey(file string) (ofFile, error) {
 	return parseSSHKey(text)
 }
 
+// parseSSHKey reads a private key without a passphrase. Its errors hold nothing of the text.
 func parseSSHKey(text []byte) (ofFile, error) {
 	s, err := gossh.ParsePrivateKey(text)
 	var locked *gossh.PassphraseMissingError
@@ -174,6 +175,7 @@ func parseSSHKey(text []byte) (ofFile, error) {
 	return ofFile{text, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(s.PublicKey())))}, nil
 }
 
+// fingerprint gives the line itself when it is no key.
 func fingerprint(public string) string {
 	k, _, _, _, err := gossh.ParseAuthorizedKey([]byte(public))
 	if err != nil {
@@ -188,6 +190,7 @@ func current(ctx context.Context, q store.Querier) (string, error) {
 	return public, err
 }
 
+// read gives both halves of the key that counts, the private one sealed; "" twice when there is none.
 func read(ctx context.Context, q store.Querier) (public, sealed string, err error) {
 	err = q.QueryRow(ctx, "SELECT public, sealed FROM ssh_keys WHERE ended = 0").Scan(&public, &sealed)
 	if errors.Is(err, store.ErrNoRows) {

@@ -27,7 +27,7 @@ var buttons = []string{"approve", "deny", "retry", "skip", "cancel", "undo"}
 // actPatience is how long a page waits for what a button began: what comes later is seen on the page.
 const actPatience = 2 * time.Second
 
-// oneLineOnly is said of several: joined they would be another command.
+// oneLineOnly answers several lines: joined they would be another command.
 const oneLineOnly = "that was more than one line, and nothing was done; say them one by one"
 
 // act answers a POST: it says a verb, and shows the page with what was answered. The rules are the verb's.

@@ -36,6 +36,7 @@ type asked struct {
 	takes    []string
 }
 
+// readApprovals leaves out what has no run any more: it was decided, or is older than what is kept.
 func (s *Site) readApprovals(ctx context.Context) (*approvalsView, error) {
 	v := &approvalsView{site: s}
 	var err error
@@ -97,10 +98,10 @@ type askedData struct {
 	May, Self  bool
 	Whose      string
 	Refused    string
-	Only       string // why he may deny it, and not approve
+	Only       string // why they may deny it, and not approve
 }
 
-// onlyDeny says why somebody who did not ask for it may not approve it either, as `approve` would; "" when he may.
+// onlyDeny says why somebody who did not ask for it may not approve it either, as `approve` would; "" when they may.
 func (s *Site) onlyDeny(p access.Person, a pipeline.Approval) string {
 	if u := command.NotSecond(s.Access, p, a); u != nil {
 		return u.Error()
@@ -108,7 +109,7 @@ func (s *Site) onlyDeny(p access.Person, a pipeline.Approval) string {
 	return ""
 }
 
-// own gives those that wait for the person, then those that are his own.
+// own gives those that wait for the person, then those that are their own.
 func (v *approvalsView) own(p access.Person) []part {
 	var mine, others []askedData
 	for _, x := range v.asked {

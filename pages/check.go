@@ -59,6 +59,7 @@ type resultRow struct {
 	Kind, TookText string
 }
 
+// readCheck takes the sentence and the line after it from what `check show` says, so that both say the same.
 func (s *Site) readCheck(ctx context.Context, q query) (*checkView, error) {
 	k := model.Key{Task: q.task, Host: q.host}
 	v := &checkView{}

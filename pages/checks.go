@@ -26,7 +26,7 @@ const maxHidden = 20
 // maxWrong is how many lines of what is wrong a page has.
 const maxWrong = 100
 
-// maxAlike is how many of those that are alike are drawn behind their line; the filter finds the others.
+// maxAlike is how many of those that are alike are drawn after their line; the filter finds the others.
 const maxAlike = 30
 
 func checksPage() *page {
@@ -161,6 +161,7 @@ func checkPath(k model.Key) string {
 	return "/checks/" + url.PathEscape(k.Host) + "/" + url.PathEscape(k.Task)
 }
 
+// readChecks parts what is wrong from what is quiet on purpose: acknowledged, silenced, or hidden by another check.
 func (s *Site) readChecks(ctx context.Context, q query) (*checksView, error) {
 	all, head, err := s.foundChecks(ctx, strings.Fields(q.find))
 	if err != nil {
@@ -229,6 +230,7 @@ func quietOf(d checks.Downtime, now time.Time) quietRow {
 	return q
 }
 
+// saidBy leaves the reason out where there is none.
 func saidBy(who, why string) string {
 	if why == "" {
 		return "by " + who

@@ -60,6 +60,8 @@ type sayError struct {
 
 func (e *sayError) Error() string { return e.msg }
 
+// newCompany keeps a mistake in the configuration for describe: the login does not work then, and the server starts all
+// the same.
 func newCompany(conf *access.OIDC, log *slog.Logger) *company {
 	pool, err := conf.CAs()
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -83,6 +85,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// trouble gives why the provider did not answer the last time it was asked; nil: it did, or was not asked yet.
 func (c *company) trouble() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,6 +145,7 @@ func (c *company) described(ctx context.Context, age time.Duration) (*descriptio
 	return c.last, c.failed
 }
 
+// describe asks the provider, and refuses addresses that would send secrets over plain HTTP.
 func (c *company) describe() (*description, error) {
 	if c.err != nil {
 		return nil, c.err

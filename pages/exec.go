@@ -162,6 +162,7 @@ func (s *Site) cancelExec(p *page) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
+// add drops the oldest command that is over when there are maxExecs; nil: all of them are under way.
 func (e *execs) add(by, asked string, cancel context.CancelFunc) *execJob {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -178,6 +179,7 @@ func (e *execs) add(by, asked string, cancel context.CancelFunc) *execJob {
 	return j
 }
 
+// drop forgets a command that was refused before it reached any host.
 func (e *execs) drop(j *execJob) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -205,6 +207,7 @@ func (e *execs) stop() {
 	e.live.Wait()
 }
 
+// rows gives the newest first.
 func (e *execs) rows() (out []row) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -227,6 +230,7 @@ func (j *execJob) begin(hosts []string) {
 	j.hosts = hosts
 }
 
+// add keeps no more than maxExecText bytes of all hosts together. The exit of a host is kept in any case.
 func (j *execJob) add(o command.Output) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -242,6 +246,7 @@ func (j *execJob) add(o command.Output) {
 	j.outputs = append(j.outputs, o)
 }
 
+// end says that nothing more comes. refused is why it did not begin; "" when it did.
 func (j *execJob) end(refused string, bad bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -269,6 +274,7 @@ type execGroup struct {
 	Open           bool
 }
 
+// now groups the hosts by what came of it there, so that a thousand that say the same are one group.
 func (j *execJob) now() execNow {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -59,6 +59,7 @@ type rows struct {
 	More        int
 }
 
+// readHome shows a run that waits for a second person among what waits, with the question, and not as a run.
 func (s *Site) readHome(ctx context.Context) (*homeView, error) {
 	v := &homeView{}
 	var err error
@@ -149,7 +150,7 @@ func (s *Site) runRow(ctx context.Context, r pipeline.Run) row {
 	return out
 }
 
-// named cuts a host's name behind its short one.
+// named cuts a host's name after its short one.
 func named(r pipeline.Run) (host, rest string) {
 	if tail, ok := strings.CutPrefix(r.FQDN, r.Host); ok {
 		return r.Host, tail

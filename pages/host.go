@@ -65,6 +65,7 @@ type runLine struct {
 	Kind, Word, TookText string
 }
 
+// readHost also finds a host that is in checks alone, which has no run.
 func (s *Site) readHost(ctx context.Context, name string) (*hostView, error) {
 	v := &hostView{}
 	var err error

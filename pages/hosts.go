@@ -66,6 +66,7 @@ type hostRow struct {
 	Name, Rest string
 }
 
+// rowOfHost looks like the host's newest run.
 func rowOfHost(h pipeline.Standing) hostRow {
 	r := hostRow{Standing: h}
 	r.Kind, _, r.Word = look(h.Run)
@@ -83,7 +84,7 @@ type hostList struct {
 	Sum   string
 	Rows  []hostRow
 	Find  string
-	After string // those behind this one are on another page; "": there are none
+	After string // those after this one are on another page; "": there are none
 }
 
 func (v *hostsView) title() string            { return "hosts" }

@@ -123,6 +123,7 @@ func (h *hub) sees(r *reader, who access.Person) {
 	h.poke()
 }
 
+// poke never waits: one that is still to be heard is enough.
 func (h *hub) poke() {
 	select {
 	case h.wake <- struct{}{}:
@@ -214,6 +215,7 @@ func (t *topic) stir(now time.Time) {
 	}
 }
 
+// open gives the topics that somebody reads.
 func (h *hub) open() (list []*topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -245,6 +247,7 @@ type readerNow struct {
 	after  int64
 }
 
+// readersOf gives the readers that are up to date, and those that are to be sent everything, who then count as sent.
 func (h *hub) readersOf(t *topic) (all, fresh []readerNow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -315,6 +318,8 @@ func (h *hub) again(list []readerNow) {
 	}
 }
 
+// drawView sends old readers what differs, and fresh ones everything. What is drawn for a person is drawn once for all
+// who may see the same.
 func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []readerNow) error {
 	common := next.parts()
 	ownOf := func(p access.Person) []part { return append(next.own(p), h.s.nav(ctx, t.page, p)) }
@@ -406,7 +411,7 @@ func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []re
 		f.Write(liveFrame("on", "live"))
 		f.Write(event("at", []byte("1"), next.at()))
 		h.mu.Lock()
-		r.reader.after = next.at() // should he see otherwise some day, he has these lines
+		r.reader.after = next.at() // should the reader be sent everything again, these lines are there
 		h.mu.Unlock()
 		r.send(f.Bytes())
 	}
@@ -436,8 +441,7 @@ func (s *Site) renderLines(list []line) ([]byte, error) {
 }
 
 // differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for
-// a browser drops a <tr> that follows a <div>. made is what was
-// rendered of the same view already, for others.
+// a browser drops a <tr> that follows a <div>. made has what was rendered of the same view for others already.
 func (h *hub) differing(was map[string]drawn, list []part, made map[string][]drawn) ([]byte, error) {
 	var out []byte
 	for _, p := range list {

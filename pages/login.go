@@ -58,6 +58,7 @@ func (s *Site) askLink(w http.ResponseWriter, r *http.Request) {
 	s.draw(w, r, http.StatusOK, "link.html", linkPage{l, p.Roles}, nil)
 }
 
+// takeLink answers a POST: what only looks at a link, as a chat's preview does, must not use it up.
 func (s *Site) takeLink(w http.ResponseWriter, r *http.Request) {
 	session, secret, err := s.Access.TakeLink(r.Context(), r.PathValue("link"), browserOf(r))
 	if err != nil {
@@ -82,6 +83,7 @@ func (s *Site) refuse(w http.ResponseWriter, r *http.Request, err error, d login
 	s.drawLogin(w, r, http.StatusUnauthorized, d, false)
 }
 
+// explainLogin tells what is wrong with a link or a token. Anything else is our fault, and is not told here.
 func (s *Site) explainLogin(err error) (msg, hint string, status int) {
 	if signedOut(err) || isLink(err) {
 		return err.Error(), "", http.StatusUnauthorized
@@ -104,6 +106,7 @@ func (s *Site) begin(w http.ResponseWriter, r *http.Request, session access.Sess
 	s.setCookie(w, secret, session.Created.Add(session.Life()))
 }
 
+// setCookie takes the cookie away when secret is "".
 func (s *Site) setCookie(w http.ResponseWriter, secret string, until time.Time) {
 	c := s.cookie
 	c.Value = secret

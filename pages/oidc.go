@@ -29,6 +29,7 @@ type goPage struct {
 	Title, Text, To, Where string
 }
 
+// goOn goes on without a script: the header does it, and the link in the page where a browser does not.
 func (s *Site) goOn(w http.ResponseWriter, r *http.Request, p goPage) {
 	w.Header().Set("Refresh", "0;url="+p.To)
 	s.draw(w, r, http.StatusOK, "go.html", p, nil)

@@ -41,7 +41,7 @@ type Config struct {
 	Table   *command.Table
 	Engine  *pipeline.Engine
 	Access  *access.Access
-	Checks  *checks.Monitor // nil: nothing is said of checks
+	Checks  *checks.Monitor // nil: no page tells of checks
 	URL     string          // http.url; its path is put before every link
 	TLS     bool            // listen is served with TLS
 	Name    string          // of the bot
@@ -120,7 +120,7 @@ type query struct {
 	before int64 // of a log: what is older than this event
 
 	host, task, name string // words of the address
-	after            string // of a list by name: what comes behind this
+	after            string // of a list by name: what comes after this
 	find             string // what the list is to match; "": everything
 	span             string // of a graph; "": the page's own
 	by               string // how a list is put together; "": the page's own way

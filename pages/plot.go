@@ -80,6 +80,7 @@ func figure(v float64, unit string) string {
 	return strings.TrimSpace(text + " " + unit)
 }
 
+// drawPlot draws means as a line, and from lowest to highest as an area. A gap in the points is a gap in the line.
 func drawPlot(x checks.Series, now model.Metric, sp span, from, to time.Time) plot {
 	low, high, sum, n := math.Inf(1), math.Inf(-1), 0.0, int64(0)
 	for _, p := range x.Points {

@@ -57,6 +57,7 @@ type line struct {
 	Class string // "bad", or "dim" for what is said about a step, not by it
 }
 
+// lineOf gives an event as a line of the log: what a step said in full, what is said about it in our words.
 func lineOf(ev pipeline.Event) line {
 	l := line{ID: ev.ID, At: ev.At, Text: ev.Text}
 	if ev.Step != "" {
@@ -76,6 +77,7 @@ func lineOf(ev pipeline.Event) line {
 	return l
 }
 
+// isLine parts what steps say from what is said about them, which a page needs all of.
 func isLine(ev pipeline.Event) bool {
 	return ev.Kind == pipeline.EvProgress || ev.Kind == pipeline.EvLog
 }
@@ -198,6 +200,7 @@ func (s *Site) allMarks(ctx context.Context, run int64) (all []pipeline.Event, e
 
 func (v *runView) fresh() []line { return v.news }
 
+// since gives the lines after an event; true when those are all of the tail, for something before them may be missing.
 func (v *runView) since(event int64) ([]line, bool) {
 	i := slices.IndexFunc(v.tail, func(l line) bool { return l.ID > event })
 	switch {
@@ -287,8 +290,8 @@ type acts struct {
 	Host         string
 	Until        time.Time
 	Approve      string // what is approved; "" when nothing waits for this person
-	Only         string // why he may deny it, and not approve
-	Self         bool   // what waits is his own
+	Only         string // why they may deny it, and not approve
+	Self         bool   // what waits is their own
 	Whose        string // why it is
 	Retry        string // where it would go on
 	From         []string

@@ -7,7 +7,8 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// sessionsPage is where somebody sees where he is signed in. It is his own, so it is read for him, and is not live.
+// sessionsPage is where somebody sees where they are signed in. It is their own, so it is read for them, and is not
+// live.
 func sessionsPage() *page {
 	return &page{path: "/sessions", file: "sessions.html", role: access.View, still: true,
 		read: func(s *Site, ctx context.Context, _ query, _ view, _ []pipeline.Event) (view, error) {
@@ -24,6 +25,8 @@ type sessionsView struct {
 func (v *sessionsView) title() string { return "where you are signed in" }
 func (v *sessionsView) at() int64     { return v.event }
 func (v *sessionsView) parts() []part { return nil }
+
+// own reads the sessions each time: they are nobody else's, so nothing of them is kept.
 func (v *sessionsView) own(p access.Person) []part {
 	list, err := v.s.Access.Sessions(context.Background(), p.Name)
 	if err != nil {

@@ -16,6 +16,7 @@ type asset struct {
 	body, zipped []byte
 }
 
+// readAssets compresses once, at the start.
 func (s *Site) readAssets() error {
 	s.static = map[string]*asset{}
 	for name, kind := range map[string]string{"jarvis.css": "text/css; charset=utf-8", "jarvis.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {

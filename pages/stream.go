@@ -37,6 +37,7 @@ func liveFrame(class, words string) []byte {
 	return event("part", []byte(`<span id="live" class="`+class+`" role="status">`+words+`</span>`), 0)
 }
 
+// begin sends the header of a stream, which no proxy may hold back. retry is when the browser comes back.
 func begin(w http.ResponseWriter, retry time.Duration) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -53,6 +54,7 @@ func (s *Site) deafen(w http.ResponseWriter, why string) {
 	s.bye(w, why)
 }
 
+// bye is the last that a stream says. The browser tries again every 30 seconds.
 func (s *Site) bye(w http.ResponseWriter, why string) {
 	_, _ = w.Write([]byte("retry: 30000\n"))
 	_, _ = w.Write(liveFrame("lost", why+`: <a href="`+s.prefix+`/login">sign in</a>`))
@@ -122,6 +124,7 @@ func (s *Site) stream(w http.ResponseWriter, r *http.Request, p *page, v *visit)
 	}
 }
 
+// sameSight reports whether two persons see the same pages, and may do the same there.
 func sameSight(a, b access.Person) bool {
 	return a.Name == b.Name && reflect.DeepEqual(a.Roles, b.Roles) && reflect.DeepEqual(a.Behind, b.Behind)
 }

@@ -37,6 +37,8 @@ func (s *Site) timelineOf(ctx context.Context, r pipeline.Run) *timeline {
 	return drawTimeline(r, usual, time.Now())
 }
 
+// drawTimeline gives a stage room by its usual time, or the mean of the others where that is not known. The stage under
+// way grows when it takes longer.
 func drawTimeline(r pipeline.Run, usual pipeline.Usual, now time.Time) *timeline {
 	n := len(r.Steps)
 	if n == 0 {

@@ -47,9 +47,10 @@ func (s *Site) secretOf(r *http.Request) string {
 	return c.Value
 }
 
+// via is the way in that the audit record names.
 func via(r *http.Request) string { return "page/" + web.VisitorOf(r.Context()).Addr.String() }
 
-// enter gives who asks, or sends him to the login. It asks again each time.
+// enter gives who asks, or sends them to the login. It asks again each time.
 func (s *Site) enter(w http.ResponseWriter, r *http.Request) (*visit, bool) {
 	secret := s.secretOf(r)
 	err := error(access.ErrNoSession)
@@ -306,6 +307,7 @@ func (s *Site) draw(w http.ResponseWriter, r *http.Request, status int, file str
 	write(w, r, status, body.Bytes(), zip)
 }
 
+// makeParts draws all parts before the page, so that a mistake in one is an error page and not half a page.
 func (s *Site) makeParts(ctx context.Context, f *frame) error {
 	f.made = map[string]template.HTML{}
 	if f.Visit == nil {

@@ -32,7 +32,7 @@ func (s *Site) words() template.FuncMap {
 		"clock": plain.Clock,
 		"many":  many,
 		"words": command.JoinWords,
-		"ask":   url.QueryEscape, // behind an address of to, whose ? the template does not see
+		"ask":   url.QueryEscape, // after an address of to, whose ? the template does not see
 	}
 }
 
@@ -144,6 +144,7 @@ type once[T any] struct {
 	v  T
 }
 
+// get reads again after a second. When it cannot, what was read before stays.
 func (o *once[T]) get(read func() (T, error)) T {
 	o.mu.Lock()
 	defer o.mu.Unlock()

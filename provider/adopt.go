@@ -36,6 +36,7 @@ func (p Calls) adopt() pipeline.Step {
 	}
 }
 
+// tagsOf shows the tags to whoever decides whether it is the right machine. One without a value is its key alone.
 func tagsOf(m Machine) string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(m.Tags)) {
@@ -95,6 +96,7 @@ func (p Calls) stray(ctx context.Context, c *clipboard.Clipboard) (m Machine, mi
 	return m, false, nil
 }
 
+// doAdopt keeps whose mark the machine carried before it puts ours there, so that undo can give it back.
 func (p Calls) doAdopt(ctx context.Context, c *clipboard.Clipboard) error {
 	m, mine, err := p.stray(ctx, c)
 	if err != nil {
@@ -131,6 +133,8 @@ func (p Calls) doAdopt(ctx context.Context, c *clipboard.Clipboard) error {
 	return errors.Join(p.noteMade(c, m), c.Set("provider_id", m.ID))
 }
 
+// undoAdopt gives the machine back its old mark, and deletes nothing. One that carries another's mark by now is left
+// alone.
 func (p Calls) undoAdopt(ctx context.Context, c *clipboard.Clipboard) error {
 	if !c.Has("adopt_before") {
 		return nil

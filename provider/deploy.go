@@ -13,7 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// deploy is stage 7.
+// deploy makes the machine. A host has one only, so Check, Plan and Do look first for those that are there.
 func (p Calls) deploy() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":deploy",
@@ -56,6 +56,7 @@ func (p Calls) checkDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	return err
 }
 
+// planDeploy also names the machines that stand in the way, and says which of them must be gone by then.
 func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, error) {
 	s, text, err := p.possible(ctx, c)
 	if err != nil {
@@ -83,8 +84,7 @@ func (p Calls) planDeploy(ctx context.Context, c *clipboard.Clipboard) (string, 
 }
 
 // mine gives the machine that this run made, and an error for one of the host, here or at another installation, or of
-// its full name that it did not make.
-// One that only has the short name is in nobody's way: the new one stands beside it.
+// its full name that it did not make. One that only has the short name is in nobody's way: both can stand.
 func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Machine, error) {
 	list, err := p.Find(ctx, Query{Mark: mark, Names: names(in)})
 	if err != nil {
@@ -112,6 +112,8 @@ func (p Calls) mine(ctx context.Context, in clipboard.Instance, mark Mark) (*Mac
 	return nil, nil
 }
 
+// doDeploy goes on with a machine that an earlier try of this run made. Its id is on record before anything else is
+// done to it.
 func (p Calls) doDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	s, err := p.spec(ctx, c, func(c *clipboard.Clipboard, disks ...cloudinit.Disk) (cloudinit.Document, error) {
 		d, err := cloudinit.UserData(c, disks...)

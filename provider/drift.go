@@ -15,7 +15,7 @@ import (
 
 // What became of a machine is asked once for all steps that are about it. Each step answers for what it left: deploy
 // that the machine is there and ours, startup that it runs, get_pub_ip that it runs and has its address. What two of
-// them see is said once, as the first one's.
+// them see comes once, as the first one's.
 
 // now reads the machine that the clipboard names. ok is false when it names none.
 func (p Calls) now(ctx context.Context, c *clipboard.Clipboard) (m Machine, ok bool, err error) {
@@ -135,6 +135,7 @@ func (p Calls) runs(c *clipboard.Clipboard, m Machine) ([]pipeline.Difference, e
 	return nil, fmt.Errorf("the machine %s is %s", m.ID, m.Doing)
 }
 
+// driftDeploy says of a machine that is gone only that: there is nothing to compare.
 func (p Calls) driftDeploy(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
 	m, ok, err := p.now(ctx, c)
 	if err != nil || !ok {
@@ -150,6 +151,7 @@ func (p Calls) driftStartup(ctx context.Context, c *clipboard.Clipboard) ([]pipe
 	return p.driftRunning(ctx, c, nil)
 }
 
+// driftAddress takes an address that the machine has for right, whichever of its addresses that is.
 func (p Calls) driftAddress(ctx context.Context, c *clipboard.Clipboard) ([]pipeline.Difference, error) {
 	return p.driftRunning(ctx, c, func(m Machine) []pipeline.Difference {
 		var out []pipeline.Difference

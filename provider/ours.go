@@ -57,7 +57,7 @@ func MarkOf(tags []string) (m Mark, others []string) {
 	return m, others
 }
 
-// Fit shortens what is longer than a provider takes. What it cuts off stands in a hash, behind a character that no name
+// Fit shortens what is longer than a provider takes. What it cuts off stands in a hash, after a character that no name
 // of a host has, so that no other name fits to the same.
 func Fit(s string, limit int) string {
 	if limit == 0 || len(s) <= limit {

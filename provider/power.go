@@ -14,7 +14,8 @@ import (
 // orderly is how long a guest may take to shut down before its plug is pulled.
 const orderly = 2 * time.Minute
 
-// getPubIP is stage 8.
+// getPubIP waits for the address by which the host is to be known. A machine that was made a moment ago may not be
+// shown yet.
 func (p Calls) getPubIP() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":get_pub_ip",
@@ -111,7 +112,7 @@ func (p Calls) startup() pipeline.Step {
 	}
 }
 
-// shutdown is stage 4: it asks the guest to shut down, and pulls the plug when that takes too long.
+// shutdown asks the guest to shut down, and pulls the plug when that takes longer than orderly.
 func (p Calls) shutdown() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":shutdown",
@@ -199,7 +200,8 @@ func (p Calls) shutdown() pipeline.Step {
 	}
 }
 
-// destroy is stage 5.
+// destroy keeps the machine's id on record before it deletes: once the provider shows nothing, only that tells what is
+// gone.
 func (p Calls) destroy() pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":destroy",
@@ -258,7 +260,7 @@ func (p Calls) destroy() pipeline.Step {
 	}
 }
 
-// setKernel is stage 13: the machine boots its own kernel, and the newest.
+// setKernel has the boot id on record before it reboots: another one means, to a later try too, that it is over.
 func (p Calls) setKernel(h Host) pipeline.Step {
 	return pipeline.Step{
 		Name:    p.Module + ":set_kernel",

@@ -105,8 +105,8 @@ type Calls struct {
 	// Get reads one machine. ErrGone as said there.
 	Get func(ctx context.Context, id string) (Machine, error)
 	// Plan says what Create would make, where, and at which price; it refuses whatever Create and Finish would, by the
-	// same code, as far as it can be known: a machine is deleted when it is content. The host's own machine, which may
-	// go before, is in nobody's way.
+	// same code, as far as it can be known: once Plan agrees, an old machine is deleted. The host's own machine, which
+	// may go before, is in nobody's way.
 	Plan func(ctx context.Context, s Spec) (string, error)
 	// Create makes the machine for a run, with its mark. Asked again with the same token it makes no second one: it
 	// gives the first, or ErrTaken.

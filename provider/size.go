@@ -156,6 +156,7 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// noSize says at the line of the clipboard what is wrong with a size, and what one looks like.
 func noSize(n *yaml.Node, said, wrong string) error {
 	return &clipboard.SyntaxError{Line: n.Line, Msg: fmt.Sprintf("\"size\": %q %s: write 2GB, 1.5GB, 512 (MB), {memory: 2GB, cpus: 2}, or the provider's own name", said, wrong)}
 }

@@ -98,6 +98,7 @@ func (w *Wish) over(d Wish) {
 	w.Tags, w.Options = joined(w.Tags, d.Tags), joined(w.Options, d.Options)
 }
 
+// joined lets mine win. The result is nobody else's map.
 func joined(mine, theirs map[string]string) map[string]string {
 	out := maps.Clone(theirs)
 	if out == nil {
@@ -208,6 +209,7 @@ func checkAddresses(n Network) error {
 	return nil
 }
 
+// cannot is permanent: no retry teaches a provider what it does not know.
 func (p Calls) cannot(where, path string) error {
 	return pipeline.Permanentf("%s asks for %q, which %s cannot do here; leave it out (docs/reference/providers.md says what each provider can)", where, path, p.Title)
 }

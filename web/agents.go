@@ -43,6 +43,7 @@ func (s *Server) agents(w http.ResponseWriter, r *http.Request) {
 	}})
 }
 
+// agentToken is bearer for the tokens of agents, which open nothing else.
 func (s *Server) agentToken(ctx context.Context, secret string) (access.Token, error) {
 	if !strings.HasPrefix(secret, access.TokenPrefix) || len(secret) > maxToken {
 		return access.Token{}, errNoToken

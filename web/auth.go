@@ -28,11 +28,12 @@ const viaSocket = "socket"
 // caller is who sends a request.
 type caller struct {
 	person access.Person
-	asker  string // how he is called where nobody vouches for him
+	asker  string // how they are called where nobody vouches for them
 	via    string // "socket", "api/192.0.2.1"
 	free   bool   // not counted
 }
 
+// callerOf gives the zero caller, a stranger, where authenticate did not run.
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
@@ -86,7 +87,7 @@ func (s *Server) local(login string) caller {
 }
 
 // authenticate puts the caller into the request's context. Over the address, nobody gets in without a token, and nobody
-// has more under way than his share. A good token is looked up first: what others do wrong is not his fault.
+// has more under way than their share. A good token is looked up first: what others do wrong is not its owner's fault.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if login, ok := r.Context().Value(peerKey{}).(string); ok {
@@ -132,6 +133,7 @@ var errNoToken = errors.New("this is no token: one begins with " + access.TokenP
 // maxToken is longer than any token.
 const maxToken = 200
 
+// bearer does not ask the record about what cannot be a token: errNoToken.
 func (s *Server) bearer(ctx context.Context, secret string) (access.Person, error) {
 	if !strings.HasPrefix(secret, access.TokenPrefix) || len(secret) > maxToken {
 		return access.Person{}, errNoToken

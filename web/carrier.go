@@ -41,7 +41,7 @@ const answersBy = 30 * time.Second
 // are called one after the other; Close it. One goroutine reads the frames, and one at a time sends a step's stream.
 type Files struct {
 	cancelled <-chan struct{} // by who asked
-	cause     func() error    // of that; nil: he has not
+	cause     func() error    // of that; nil while they have not
 	end       context.CancelFunc
 
 	hosts []fleet.Host
@@ -194,7 +194,7 @@ func (f *Files) listen(in *bufio.Reader, begun chan struct{}) error {
 	}
 }
 
-// take gives what a host sends to who wants it. When he does not take it, the server is told to end that host.
+// take gives what a host sends to who wants it. When they do not take it, the server is told to end that host.
 func (f *Files) take(in *bufio.Reader, d *FilesData, call *filesCall) error {
 	to := &refusing{w: call.data(d.Host)}
 	if _, err := io.CopyN(to, in, int64(d.Bytes)); err != nil {
@@ -382,6 +382,7 @@ func (f *Files) Sync(_ context.Context, _ remote.Command, o fleet.ExecOptions, o
 	return f.results(FilesStep{Run: &FilesRun{Together: true}}, o, out)
 }
 
+// results does one step on all hosts. Each has a result, also when the line to the server breaks.
 func (f *Files) results(st FilesStep, o fleet.ExecOptions, out func(fleet.Line)) []fleet.Result {
 	results := make([]fleet.Result, len(f.hosts))
 	done := func(host int, r fleet.Result) {

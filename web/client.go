@@ -230,6 +230,7 @@ func readEvents(r io.Reader, alive func(), f func(pipeline.Event)) error {
 	return io.ErrUnexpectedEOF
 }
 
+// decode reads an answer into v, and closes it. What the server refuses comes as the UserError that it was there.
 func decode(res *http.Response, v any) error {
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode < 300 {

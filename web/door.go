@@ -11,17 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connections over the address, in all and from one place. The socket has no door: only those of this machine
-// can open it whom its mode lets.
-// Those on which a request of somebody known is under way, as the stream of an open page, are not among them: each
-// person has a bound of his own.
+// Connections over the address, in all and from one place. The socket has no door: only those of this machine can open
+// it whom its mode lets. Those on which a request of somebody known is under way, as the stream of an open page, are
+// not among them: each person has a bound of their own.
 const (
 	doorAll  = 256
 	doorEach = 128
 )
 
-// doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in for
-// him.
+// doorGrace is how long who was let in may take to show a token, before somebody from as full a place is let in
+// instead.
 const doorGrace = 500 * time.Millisecond
 
 // door bounds the open connections before a byte of them is read, so before the handshake of TLS. When it is full, who
@@ -90,7 +89,7 @@ func (d *door) admit(c net.Conn) *guest {
 	return g
 }
 
-// makeRoom takes the guest that is needed least out of the count, for another; of his place, or of all.
+// makeRoom takes the guest that is needed least out of the count, for another; of the same place, or of all.
 func (d *door) makeRoom(out []*guest, newcomer *guest, samePlace bool) ([]*guest, bool) {
 	var worst *guest
 	for g := range d.open {
@@ -121,6 +120,7 @@ func (d *door) count(g *guest) {
 	d.by[g.place]++
 }
 
+// forget may be called for a guest that was forgotten already. mu is held.
 func (d *door) forget(g *guest) {
 	if _, ok := d.open[g]; !ok {
 		return

@@ -136,6 +136,7 @@ func readExec(body io.Reader) (q ExecRequest, in io.Reader, err error) {
 	return q, in, err
 }
 
+// who names the caller for the audit record, so that a stranger cannot pass for a person of the same name.
 func who(c caller) string {
 	if c.person.Name != "" {
 		return c.person.Name

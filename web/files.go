@@ -201,6 +201,7 @@ func (q *FilesRequest) may(step string) bool {
 	return slices.Contains(filesSteps[q.Command], step) && (!q.DryRun || step == "ask")
 }
 
+// name gives the step's word in filesSteps; "" for what is no step, which no command may take.
 func (st *FilesStep) name() string {
 	switch {
 	case st.Ask != nil:
@@ -282,6 +283,7 @@ func (d *filesWork) listen(ctx context.Context, in *bufio.Reader) (bye bool) {
 // maxStep bounds a line of a FilesStep.
 const maxStep = 1 << 20
 
+// readLine bounds a line before it is read to its end.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -389,6 +391,8 @@ func (st *FilesStep) fits(hosts int) bool {
 	return true
 }
 
+// do takes one step, and marks in bad the hosts on which something failed. An exit of 1 is tar's word for files that
+// changed meanwhile.
 func (d *filesWork) do(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []atomic.Bool) {
 	end := func(i int, res remote.Result, err error) {
 		e := &FilesEnded{Host: i, Exit: res.Exit, Signal: res.Signal, Stderr: res.Stderr}

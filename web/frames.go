@@ -77,8 +77,8 @@ func (r *recorder) ended(ctx context.Context, e workEnd) {
 	}
 }
 
-// admit lets in who may run commands on hosts, and is not too fast; nil: he has got his answer. All that is known
-// before something is read is what it is called.
+// admit lets in who may run commands on hosts, and is not too fast; nil: they have got their answer. Nothing of the
+// body is read before that, so the record names the request by what alone.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, what, needs string) *recorder {
 	c := callerOf(r.Context())
 	ctx := context.WithoutCancel(r.Context())
@@ -112,7 +112,7 @@ func (s *Server) turnDown(w http.ResponseWriter, r *http.Request, rec *recorder,
 func (s *Server) hostsOf(ctx context.Context, c caller, list []ExecHost) ([]fleet.Host, error) {
 	if c.via != viaSocket {
 		// From elsewhere the server goes to hosts of its record only: nobody sends it, and its key, to an address of
-		// his choice.
+		// their choice.
 		for i := range list {
 			list[i].Addr, list[i].Keys = "", nil
 		}
@@ -245,6 +245,7 @@ func (f *frames) emit(v any, bytes []byte) error {
 	return err
 }
 
+// close waits for the last flush: nothing may touch the answer after the handler has returned.
 func (f *frames) close() {
 	close(f.ended)
 	<-f.flushed

@@ -100,7 +100,7 @@ func (in *intake) stream() {
 	_ = in.ctl.SetReadDeadline(time.Time{})
 }
 
-// room gives the free end of the last part, or a new part. A *Problem when there is no more memory for him.
+// room gives the free end of the last part, or a new part. A *Problem when there is no more memory for them.
 func (in *intake) room() ([]byte, error) {
 	if n := len(in.parts); n > 0 {
 		if last := in.parts[n-1]; len(last) < cap(last) {
@@ -139,7 +139,7 @@ func tooLong(limit int64) *Problem {
 	return &Problem{Status: http.StatusRequestEntityTooLarge, Kind: "usage", Detail: "the request has more than " + bytesText(limit)}
 }
 
-// busy is an answer to somebody who takes more than his share; it says nothing about the request.
+// busy is an answer to somebody who takes more than their share; it says nothing about the request.
 func busy(why string) *Problem {
 	return &Problem{Status: http.StatusServiceUnavailable, Kind: "toofast", Detail: why, Hint: "try again a moment later", wait: time.Second}
 }
@@ -249,6 +249,7 @@ type answer struct {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// begin has HTTP/1 close the connection when the body was not read.
 func (a *answer) begin() {
 	if a.begun {
 		return
@@ -259,6 +260,7 @@ func (a *answer) begin() {
 	}
 }
 
+// hurry bounds the next write: who does not read is not waited for.
 func (a *answer) hurry() {
 	if !a.waits {
 		_ = a.ctl.SetWriteDeadline(time.Now().Add(writeWithin))

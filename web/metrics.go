@@ -98,6 +98,7 @@ func (m *Metrics) Run(ctx context.Context) error {
 	return guard.Loop(ctx, guard.Log(m.log, "count for metrics"), m.follow)
 }
 
+// follow counts from now on: a server that starts again does not count what it counted before.
 func (m *Metrics) follow(ctx context.Context) error {
 	after, err := m.engine.LastEvent(ctx)
 	if err != nil {
@@ -115,6 +116,7 @@ func (m *Metrics) follow(ctx context.Context) error {
 // counted are the kinds of events of which count makes figures.
 var counted = []pipeline.EventKind{pipeline.EvDone, pipeline.EvRetrying, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvUndone, pipeline.EvUndoFailed}
 
+// count looks up the run for its pipeline; one that is gone by now is left out.
 func (m *Metrics) count(ctx context.Context, ev pipeline.Event) {
 	switch ev.Kind {
 	case pipeline.EvDone:
@@ -151,6 +153,7 @@ func (s *states) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// silos counts what all nodes have on record, so each node gives the same.
 func (s *states) silos(ctx context.Context, ch chan<- prometheus.Metric) error {
 	return guard.Call(func() error {
 		nodes, err := s.engine.Nodes(ctx)

@@ -22,6 +22,7 @@ import (
 // apiVersion counts what breaks clients, which nothing may without a new path.
 const apiVersion = "1"
 
+// apiConfig takes out of the library's defaults what would serve or add anything by itself.
 func apiConfig() huma.Config {
 	c := huma.DefaultConfig("Jarvis", apiVersion)
 	c.Info.Description = "Everything that chat can do and read. Durations are seconds, times RFC 3339 with their zone, empty lists [] (docs/reference/json.md). Lists that are long come by pages: follow the Link header, rel=next."
@@ -129,6 +130,7 @@ func camel(id string) string {
 	return b.String()
 }
 
+// schemaOf describes one parameter. Of a code or an object it allows both forms; its verb reads them.
 func schemaOf(p command.Param) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeString, Description: p.Doc}
 	switch p.Kind {
@@ -305,6 +307,7 @@ type CommandRequest struct {
 	File  []byte   `json:"file,omitempty" doc:"the clipboard that the last word names, base64"`
 }
 
+// addCommand adds the operation by which the command line says any verb; the table checks roles, as in chat.
 func (s *Server) addCommand(api huma.API) {
 	type in struct {
 		Key  string `header:"Idempotency-Key" maxLength:"200" doc:"as for deploy"`

@@ -58,6 +58,7 @@ func (p *Pages) Put(ctx context.Context, lines []string) (string, error) {
 	return p.url + "/p/" + key, nil
 }
 
+// serve gives a page to whoever knows its address. It is text, and no browser may take it for anything else.
 func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 	var text string
 	err := store.ErrNoRows

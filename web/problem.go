@@ -85,6 +85,7 @@ func ownProblems(reg huma.Registry) huma.Transformer {
 	return func(ctx huma.Context, _ string, v any) (any, error) { return ownProblem(reg, ctx.Operation(), v), nil }
 }
 
+// ownProblem leaves alone what is no error of the library's.
 func ownProblem(reg huma.Registry, op *huma.Operation, v any) any {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {

@@ -26,6 +26,7 @@ type described struct {
 	text  func() ([]byte, error)
 }
 
+// describe works the text out at the first request.
 func describe(form string, text func() ([]byte, error)) *described {
 	return &described{"application/openapi+" + form, sync.OnceValues(text)}
 }

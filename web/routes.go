@@ -36,6 +36,7 @@ func (m muxer) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Requ
 	m.Handle(pattern, http.HandlerFunc(h))
 }
 
+// routes wraps handlers from the inside out: what comes first in its last line sees a request first.
 func (s *Server) routes() http.Handler {
 	inner := muxer{http.NewServeMux(), &s.patterns}
 	api := humago.New(inner, apiConfig())

@@ -83,6 +83,7 @@ func (s *Server) mayRead(ctx context.Context, what, name string) (pipeline.Run, 
 	return run, err
 }
 
+// mayView puts on record who is refused.
 func (s *Server) mayView(ctx context.Context, what string) error {
 	c := callerOf(ctx)
 	if c.person.Has(access.View) {
@@ -120,6 +121,7 @@ type RunPath struct {
 	Run string `path:"run" doc:"number of a run, or name of a host: its newest run"`
 }
 
+// addReads adds what only reads and is no verb: runs, their events, pipelines.
 func (s *Server) addReads(api huma.API) {
 	get := func(id, path, doc string) huma.Operation { return operation(api, id, path, http.MethodGet, doc) }
 
@@ -228,6 +230,7 @@ func (s *Server) addReads(api huma.API) {
 	})
 }
 
+// broken logs the cause, and tells the client that it is not theirs.
 func (s *Server) broken(err error) error { return problem(s.trouble(err)) }
 
 // trouble is what is answered when something failed that is not of the request.
@@ -252,6 +255,7 @@ type EventsQuery struct {
 	Accept string `header:"Accept"`
 }
 
+// eventResponses describes by hand what the library cannot know: the same path gives a page or a stream.
 func eventResponses(api huma.API, op *huma.Operation) {
 	reg := api.OpenAPI().Components.Schemas
 	op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{

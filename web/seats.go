@@ -7,7 +7,7 @@ import (
 
 // How much may be under way. What is over is refused with a word, or (connections) makes room.
 const (
-	personRequests = 32 // requests of one person at a time, his streams among them
+	personRequests = 32 // requests of one person at a time, their streams among them
 	personStreams  = 16 // streams of events of one person at a time
 	hookRequests   = 32 // bodies of webhooks that are hashed at a time
 	hookEach       = 4  // of them from one address

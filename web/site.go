@@ -28,8 +28,8 @@ type Visitor struct {
 // Place is what counts as one sender.
 func (v Visitor) Place() string { return place(v.Addr) }
 
-// Enter says whose request it is, once that is known. It counts among his, of the API too; ok is false when he has too
-// many. Until leave is called its connection is not closed to let others in.
+// Enter says whose request it is, once that is known. It counts among theirs, of the API too; ok is false when they
+// have too many. Until leave is called its connection is not closed to let others in.
 func (v Visitor) Enter(person string, stream bool) (leave func(), ok bool) {
 	if v.enter == nil {
 		return func() {}, true

@@ -17,7 +17,7 @@ import (
 )
 
 // Socket is how people of this machine reach the server. Whoever may open it is told apart by the kernel (SO_PEERCRED),
-// and may do what people[].local gives him; others may ask for help only.
+// and may do what people[].local gives them; others may ask for help only.
 type Socket struct {
 	Path  string `yaml:"path" path:"relative" doc:"the socket, in a folder of its own; relative to this file" default:"DATA/run/jarvis.sock"`
 	Group string `yaml:"group" doc:"group of this machine whose members may open it; empty: the server's own group"`
@@ -27,6 +27,7 @@ type Socket struct {
 	Own bool `yaml:"-"`
 }
 
+// perm is 0660 when no mode is named.
 func (s Socket) perm() os.FileMode {
 	if s.Mode == "" {
 		return 0o660
@@ -35,6 +36,7 @@ func (s Socket) perm() os.FileMode {
 	return os.FileMode(n)
 }
 
+// gid gives -1, which chown(2) leaves as it is, when no group is named.
 func (s Socket) gid() (int, error) {
 	if s.Group == "" {
 		return -1, nil

@@ -142,8 +142,8 @@ func bodyTakes(reg huma.Registry, op *huma.Operation) []string {
 	return slices.Sorted(maps.Keys(s.Properties))
 }
 
-// readStrict reads a JSON object into a struct, and refuses members that it does not have. bad is what is said of what
-// is no such object.
+// readStrict reads a JSON object into a struct, and refuses members that it does not have. bad is the answer to what is
+// no such object.
 func readStrict(b []byte, into any, bad *Problem) *Problem {
 	var has map[string]json.RawMessage
 	if contract.Unmarshal(b, into) != nil || json.Unmarshal(b, &has) != nil {

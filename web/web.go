@@ -215,6 +215,8 @@ func http2Bounds() *http.HTTP2Config {
 		MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10, WriteByteTimeout: writeWithin}
 }
 
+// listenTCP bounds the connections before TLS. A certificate that cannot be read is found here, and not at the first
+// client.
 func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.Listen)
@@ -247,6 +249,7 @@ type certificate struct {
 	of   [2]time.Time
 }
 
+// get looks at both files at each handshake. While a new pair is not whole, it fails.
 func (c *certificate) get() (*tls.Certificate, error) {
 	var of [2]time.Time
 	for i, f := range []string{c.files.Cert, c.files.Key} {

@@ -82,6 +82,7 @@ func (s *Server) where(w http.ResponseWriter, r *http.Request) {
 	_ = contract.Write(w, out)
 }
 
+// whereIs says in Why what a person can do something about; an error is of the request or of the server.
 func (s *Server) whereIs(ctx context.Context, name string) (Where, error) {
 	at := Where{Name: name}
 	hosts, err := s.Hosts(ctx, []ExecHost{{Name: name}})

@@ -182,6 +182,7 @@ type lineStatus struct {
 	of map[string]string
 }
 
+// is says how the line to one server stands, and tells of all lines in one status: systemd shows the last alone.
 func (l *lineStatus) is(server, word string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -47,6 +47,7 @@ func (c *verbCmd) alone(ctx context.Context, t *term, q web.CommandRequest, none
 	return command.Said(a), err
 }
 
+// fileWord names what the answers come from.
 func (t *term) fileWord() string {
 	if f := t.file(); f != "" {
 		return f

@@ -253,6 +253,7 @@ func (p *progress) Row(row []any) error {
 	return p.Sink.Row(row)
 }
 
+// syncDir makes a rename in a folder survive a power cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -20,6 +20,7 @@ func (m *manyFlags) onBy(ctx context.Context, t *term, q web.FilesRequest, do wo
 	return m.workBy(ctx, t, hosts, r, q, do)
 }
 
+// workBy has the server carry the files where it can, and works over connections of its own otherwise.
 func (m *manyFlags) workBy(ctx context.Context, t *term, hosts []found, r *resolver, q web.FilesRequest, do work) error {
 	if done, err := m.carried(ctx, t, hosts, r, q, do); done || err != nil {
 		return err

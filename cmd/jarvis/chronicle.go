@@ -38,6 +38,7 @@ func (c *chronicle) Run(ctx context.Context) error {
 	return guard.Loop(ctx, guard.Log(c.log, "write events to the log"), func(ctx context.Context) error { return f.Follow(ctx, c.engine) })
 }
 
+// write tells the level by the kind of the event: what a person should look at is a warning.
 func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {
 	level := slog.LevelInfo
 	switch ev.Kind {
@@ -62,6 +63,7 @@ func (c *chronicle) write(ctx context.Context, ev pipeline.Event) {
 	c.log.LogAttrs(ctx, level, "run", attrs...)
 }
 
+// host keeps the names of runs, so that not each event costs a query; "" when the run cannot be read.
 func (c *chronicle) host(ctx context.Context, run int64) string {
 	if h, ok := c.hosts[run]; ok {
 		return h

@@ -61,6 +61,7 @@ func offersOf(root *kong.Node) []offer {
 	return all
 }
 
+// offerOf takes the words of a verb from the table of verbs, and everything else from kong.
 func offerOf(n *kong.Node) offer {
 	o := offer{name: n.Name, help: n.Help, flags: shown(n), files: !isVerb(n) && len(visible(n)) == 0}
 	for _, c := range visible(n) {
@@ -208,6 +209,7 @@ _jarvis "$@"
 `, hostsOf, runsOf)
 }
 
+// fish offers each word under a condition of its own (complete -n), where bash and zsh have one case for a command.
 func fish(w io.Writer, all []offer) {
 	_, _ = io.WriteString(w, `# fish completion for jarvis; made by `+"`jarvis completion fish`"+`
 function __jarvis_words
@@ -274,6 +276,7 @@ complete -c jarvis -f
 	}
 }
 
+// fishFlag offers a flag where the condition holds. -r: a value follows; -F: it is a file.
 func fishFlag(w io.Writer, on string, f *kong.Flag, said *strings.Replacer) {
 	more := ""
 	if f.Short != 0 {

@@ -64,6 +64,7 @@ func (configShow) Run(t *term) error {
 	return err
 }
 
+// freePort gives a port that nobody listens on now; somebody may by the time that it is used.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -146,7 +146,7 @@ func (d *demo) pages(ctx context.Context) error {
 	return err
 }
 
-// worldAlone is for a person who starts the server himself.
+// worldAlone is for a person who starts the server themselves.
 func (c *demoCmd) worldAlone(ctx context.Context, t *term) error {
 	if err := os.MkdirAll(c.World, 0o755); err != nil {
 		return err
@@ -180,6 +180,7 @@ type demo struct {
 	end chan pipeline.Run
 }
 
+// show prints the stages until ctx ends, from the first event of the record on.
 func (d *demo) show(ctx context.Context) {
 	f := pipeline.Follower{Failed: func(error) {}, Kinds: func() []pipeline.EventKind { return nil }} // the server's log tells of a record that cannot be read
 	f.Take = func(ctx context.Context, ev pipeline.Event) {
@@ -194,6 +195,7 @@ func (d *demo) show(ctx context.Context) {
 	_ = f.Follow(ctx, d.a.engine) // nil: it ends with ctx
 }
 
+// stageLine gives "" for what the dialogue tells itself.
 func stageLine(ev pipeline.Event, r pipeline.Run) string {
 	at := fmt.Sprintf("    %2d/%d %-30s", ev.Stage+1, len(r.Steps), ev.Step)
 	switch ev.Kind {
@@ -230,6 +232,7 @@ func (d *demo) wait(ctx context.Context) error {
 	}
 }
 
+// pause makes an action of the demo that does nothing for some time.
 func pause(d time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		sleep(ctx, d)

@@ -44,11 +44,13 @@ func (d *doctor) ok(what, format string, args ...any) { d.say("ok   ", what, for
 // note is for what may be as it is meant.
 func (d *doctor) note(what, format string, args ...any) { d.say("note ", what, format, args...) }
 
+// bad makes the exit code 1.
 func (d *doctor) bad(what, format string, args ...any) {
 	d.wrong++
 	d.say("wrong", what, format, args...)
 }
 
+// say prints one line, without the secrets of the configuration.
 func (d *doctor) say(mark, what, format string, args ...any) {
 	_, _ = fmt.Fprintf(d.t.out, "%s %s: %s\n", mark, what, strings.ReplaceAll(d.conf.Conceal(d.t.place.Conceal(fmt.Sprintf(format, args...))), "\n", "; "))
 }
@@ -77,6 +79,7 @@ func (doctorCmd) Run(ctx context.Context, t *term) error {
 	return &exitError{exitFailed, fmt.Sprintf("%d things are wrong", d.wrong)}
 }
 
+// config leaves conf nil when the file is wrong or may not be read: what needs it is then not looked at.
 func (d *doctor) config() {
 	file := d.t.file()
 	if file == "" {
@@ -170,6 +173,7 @@ const (
 	leastNodes = 1000
 )
 
+// disk looks at the nearest folder that exists: the data folder may not be made yet.
 func (d *doctor) disk() {
 	dir := d.conf.Data
 	for {
@@ -392,7 +396,7 @@ func opens(u *user.User, st fs.FileInfo) bool {
 }
 
 // letIn says how somebody comes to the socket: as a member of a group that is there for that, which is the package's or
-// the one that the configuration names. Any other group, as root's or the server's own, may more than open a socket.
+// the one that the configuration names. Any other group, as root's or the server's own, may do more than open a socket.
 func letIn(socket web.Socket, st fs.FileInfo, login string) string {
 	group := groupOf(st)
 	mine := group == "jarvis" || group == socket.Group && !powerful[group]
@@ -406,6 +410,7 @@ func letIn(socket web.Socket, st fs.FileInfo, login string) string {
 var powerful = map[string]bool{"root": true, "wheel": true, "sudo": true, "admin": true, "adm": true, "shadow": true, "disk": true, "docker": true, "lxd": true, "incus": true,
 	"incus-admin": true, "libvirt": true, "kvm": true, "kmem": true, "mem": true, "sys": true, "staff": true, "systemd-journal": true, "podman": true, "ssh_keys": true, "tty": true, "input": true}
 
+// groupOf gives the group's name, or its number when it has none.
 func groupOf(st fs.FileInfo) string {
 	gid := strconv.Itoa(int(st.Sys().(*syscall.Stat_t).Gid))
 	if g, err := user.LookupGroupId(gid); err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// editor lets a person edit the lines that he types, with arrows and a history, while what is written to out comes
+// editor lets a person edit the lines that they type, with arrows and a history, while what is written to out comes
 // above them. The terminal is as it was after restore, which may be called again.
 type editor struct {
 	in, screen *os.File

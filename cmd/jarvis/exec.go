@@ -196,6 +196,7 @@ func (m *manyFlags) options() fleet.Options {
 	return fleet.Options{Dials: m.Threads, Skip: m.Skip, KeepAlive: time.Duration(m.KeepAlive), Answer: time.Duration(m.Connect)}
 }
 
+// lockOptions locks the file that is named, or else the folder of the work, which is made where it need not be there.
 func (m *manyFlags) lockOptions(r *resolver) fleet.LockOptions {
 	o := fleet.LockOptions{File: m.LockFile, Sudo: r.sudo(), Answer: time.Duration(m.KeepAlive)}
 	if m.LockFile == "" {

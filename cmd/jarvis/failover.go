@@ -69,6 +69,7 @@ func (a *app) settleFailover(ctx context.Context, b *bot.Bot) error {
 	return nil
 }
 
+// primary gives the PostgreSQL server that the record was on last; the zero Primary when none was noted.
 func (a *app) primary(ctx context.Context) (p store.Primary, err error) {
 	text, err := a.db.Fact(ctx, primaryFact)
 	if err != nil || text == "" {
@@ -102,7 +103,7 @@ func (a *app) notePrimary(ctx context.Context) error {
 		}
 		now, err := a.db.Primary(ctx)
 		if err != nil || now.Timeline == 0 {
-			continue // its silence is said elsewhere
+			continue // that it is silent, others tell
 		}
 		was, err := a.primary(ctx)
 		if err != nil || was.Timeline != now.Timeline || was == now {

@@ -106,7 +106,7 @@ func atHost(root string) string {
 	return "~/" + strings.TrimPrefix(strings.TrimPrefix(root, "."), "/")
 }
 
-// root is where files go: what the flags say, or a new directory as orgalorg has it.
+// root is where files go: what the flags say, or a new directory, as orgalorg makes one.
 func (c *sendFlags) root() string {
 	if c.Root != "" {
 		return c.Root
@@ -189,6 +189,7 @@ const maxLeft = 20
 // maxSkipped bounds how many sockets and the like are named.
 const maxSkipped = 20
 
+// unchanged ends the sentence of how many have the files; "" when each of them got something.
 func unchanged(same, ok int) string {
 	switch {
 	case same == 0:

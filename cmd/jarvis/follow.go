@@ -197,12 +197,14 @@ func eventEnvelope(ev pipeline.Event, stages int) command.Envelope {
 	return command.Envelope{Type: command.TypeEvent, OK: true, Answer: command.Answer{Lines: []string{command.EventLine(ev, stages)}, Data: ev}}
 }
 
+// tick tells now and then that the run waits: a program would see nothing else until it goes on.
 func (v *jsonView) tick(r web.RunView) {
 	if v.due(r) {
 		_ = v.t.envelope(command.Envelope{Type: command.TypeWaits, OK: true, Answer: command.Answer{Lines: []string{waiting(r.Run)}, Data: r.Run, Run: &r.Run}})
 	}
 }
 
+// end has the exit code in the envelope: failed, unless the run became what the verb wants.
 func (v *jsonView) end(r web.RunView) {
 	e := command.Envelope{Type: command.TypeEnd, OK: wanted(v.verb, r.State), Answer: command.Answer{Lines: []string{outcome(r)}, Data: r.Run, Run: &r.Run}}
 	if !e.OK {

@@ -52,7 +52,7 @@ type manyFlags struct {
 	Group   bool `help:"Print each host's output at once when it has ended; what is equal is printed once."`
 }
 
-// millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg has it.
+// millis is a duration: 10s, 500ms, or a bare number of milliseconds as orgalorg takes it.
 type millis time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -160,6 +160,7 @@ type resolver struct {
 	flags *manyFlags
 }
 
+// newResolver asks for a password at once, and for passphrases when a key needs one. Without a terminal it cannot ask.
 func newResolver(m *manyFlags, t *term) (*resolver, error) {
 	rr, err := remote.NewResolver()
 	if err != nil {

@@ -75,6 +75,7 @@ func besideInventory(file string) []string {
 	return out
 }
 
+// readInventory reads a file, or standard input for "-", up to inventory.MaxBytes.
 func readInventory(name string, stdin io.Reader) ([]byte, error) {
 	in := stdin
 	if name != "-" {

@@ -56,6 +56,7 @@ func (c *checkCmd) Run(ctx context.Context, t *term) error {
 	return c.verbCmd.Run(ctx, t)
 }
 
+// imports writes the file last, when it is known that it fits what is declared beside it.
 func (c *checkCmd) imports(ctx context.Context, t *term) error {
 	if len(c.Args) != 3 || c.Args[1] != "nagios" {
 		return &command.UserError{Msg: "`check import` is used as: jarvis check import nagios DIR", Hint: "DIR is the folder of nagios.cfg or icinga.cfg, that file, or a folder of *.cfg", Kind: command.ErrUsage}

@@ -73,6 +73,7 @@ func questions() []question {
 	})
 }
 
+// ownLogin sees through sudo: the first person of the configuration is who typed, not root.
 func ownLogin() string {
 	if u := os.Getenv("SUDO_USER"); u != "" {
 		return u
@@ -183,6 +184,7 @@ func (c *initCmd) Run(t *term) error {
 // answers are what the file is made of.
 type answers map[string]string
 
+// ask takes each answer from the flags, else from the terminal, else the usual one. A secret has no usual one.
 func (c *initCmd) ask(t *term, system bool) (answers, error) {
 	a := answers{}
 	list := questions()
@@ -257,6 +259,7 @@ func (c *initCmd) typed(t *term, in *bufio.Reader, q question) (string, error) {
 // written are the files and folders that are made, so that all of them go when one cannot be.
 type written []string
 
+// file never writes over a file that is there.
 func (w *written) file(name, text string, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {

@@ -64,6 +64,7 @@ func (k *keeper) run(ctx context.Context) error {
 	})
 }
 
+// sweeps ends with ctx, so also when this node no longer has the role.
 func (k *keeper) sweeps(ctx context.Context) error {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()

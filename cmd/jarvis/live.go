@@ -27,11 +27,14 @@ func (v *plainView) event(ev pipeline.Event, r web.RunView) {
 	}
 	_, _ = fmt.Fprintln(v.out, plain.Line(command.EventLine(ev, len(r.Steps))))
 }
+
+// tick tells now and then that the run waits: who reads a log would think that it hangs.
 func (v *plainView) tick(r web.RunView) {
 	if v.due(r) {
 		_, _ = fmt.Fprintln(v.out, plain.Line(waiting(r.Run)))
 	}
 }
+
 func (v *plainView) end(r web.RunView) {
 	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
@@ -62,6 +65,7 @@ func (v *liveView) end(r web.RunView) {
 	_, _ = fmt.Fprintln(v.out, plain.Line(outcome(r)))
 }
 
+// draw writes over what it drew before, whose lines a narrower window has broken. The whole picture is one write.
 func (v *liveView) draw(r web.RunView) {
 	width, height := 100, 25
 	if f, ok := fileOf(v.out); ok {

@@ -51,6 +51,7 @@ func (j *journal) follow(conf *config.Config) {
 // token is what `token new` gives; it may stand in what somebody typed.
 var token = pattern.New(access.TokenPrefix + `[A-Za-z0-9_-]{40,}`)
 
+// clean masks secrets and tokens, and makes text plain. Numbers, times and levels pass; a stack keeps its lines.
 func (j *journal) clean(key string, v slog.Value) slog.Value {
 	var s string
 	switch v = v.Resolve(); v.Kind() {

@@ -59,7 +59,7 @@ func (c *logCmd) Run(ctx context.Context, t *term) error {
 	return nil
 }
 
-// sayHowToFollow is said after what there is of a run that goes on.
+// sayHowToFollow comes after the log so far of a run that goes on.
 func sayHowToFollow(t *term, a command.Answer) {
 	if a.Run != nil && !a.Run.State.Resting() {
 		_, _ = fmt.Fprintf(t.err, "run %d goes on; `jarvis log -f %d` follows it\n", a.Run.ID, a.Run.ID)
@@ -76,6 +76,7 @@ type logFollower struct {
 	last  int64 // the newest event that is printed
 }
 
+// follow goes on after the last printed event when the connection breaks, until linkTries in a row brought nothing.
 func (f *logFollower) follow(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		err := f.cl.Follow(ctx, f.run.ID, f.last, func(ev pipeline.Event) {
@@ -98,6 +99,7 @@ func (f *logFollower) follow(ctx context.Context) error {
 	}
 }
 
+// print passes over the stages that were not asked for.
 func (f *logFollower) print(ev pipeline.Event) {
 	switch {
 	case f.stage > 0 && (ev.Step == "" || ev.Stage != f.stage-1):
@@ -108,6 +110,8 @@ func (f *logFollower) print(ev pipeline.Event) {
 	}
 }
 
+// end says how the run stands now that nothing more comes. Only asking can fail: a run that failed is no error of
+// `log`.
 func (f *logFollower) end(ctx context.Context) error {
 	r, err := steadily(ctx, func() (web.RunView, error) { return f.cl.Run(ctx, f.run.ID) })
 	switch {

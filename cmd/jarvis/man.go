@@ -100,6 +100,7 @@ func manFlags(b *strings.Builder, list []*kong.Flag) {
 	}
 }
 
+// entries are paragraphs of a word and its text.
 func entries(b *strings.Builder, list []manEntry) {
 	for _, e := range list {
 		fmt.Fprintf(b, ".TP\n.I %s\n%s\n", roff(e.name), roff(e.text))

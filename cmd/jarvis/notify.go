@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// manager is the service manager that started us, as sd_notify(3) speaks to it. Without one nothing is said.
+// manager is the service manager that started us, as sd_notify(3) speaks to it. Without one it stays silent.
 type manager struct {
 	addr  *net.UnixAddr // nil: there is none
 	every time.Duration // how often the watchdog is to be answered; 0: it does not ask

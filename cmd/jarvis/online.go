@@ -141,6 +141,7 @@ func within(ctx context.Context, do func(context.Context) (string, error)) (stri
 	}
 }
 
+// tryRepo uses a folder of its own: the clones of a server that runs stay untouched.
 func tryRepo(ctx context.Context, c tasklog.Config) (said string, err error) {
 	dir, err := os.MkdirTemp("", "jarvis-online-")
 	if err != nil {
@@ -202,7 +203,7 @@ func (t *troubles) first() error {
 // Enabled, Handle, WithAttrs and WithGroup are slog.Handler.
 func (t *troubles) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
 
-// Handle keeps what is said.
+// Handle keeps the first alone.
 func (t *troubles) Handle(_ context.Context, r slog.Record) error {
 	said := r.Message
 	r.Attrs(func(a slog.Attr) bool {

@@ -29,8 +29,8 @@ type orgalorgFlag struct {
 	long    string
 	short   byte
 	valued  bool
-	modes   string // where ours has it; with other modes it does nothing, as there. "": nowhere
-	refused string // what to say to whoever gives it where ours does not have it; "": nothing
+	modes   string // with which ours supports it; with others it does nothing, as there. "": with none
+	refused string // what to say to whoever gives it where ours does not support it; "": nothing
 }
 
 const noTheme = "lines and status have one form here, without colours; leave it out, or say --json for what programs read"
@@ -122,11 +122,12 @@ type orgalorgLine struct {
 }
 
 type givenFlag struct {
-	name     string // --long, or -s when neither they nor we have it
+	name     string // --long, or -s when neither program knows it
 	value    string
 	hasValue bool
 }
 
+// read takes a line apart as orgalorg does: flags end at the first other word, or at --.
 func (l *orgalorgLine) read(args []string) {
 	for len(args) > 0 {
 		a := args[0]
@@ -205,6 +206,7 @@ func (l *orgalorgLine) letter(c byte) (name string, valued bool) {
 	return "-" + string(rune(c)), false
 }
 
+// valued asks orgalorg's flags first: one of ours may have the same name and take no value.
 func (l *orgalorgLine) valued(name string) bool {
 	for _, f := range orgalorgFlags {
 		if f.long == name {

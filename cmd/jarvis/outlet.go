@@ -47,7 +47,7 @@ func (o *outlet) lost() error {
 	return &outputError{o.err}
 }
 
-// below gives the writer under an outlet, for who deals with its errors himself or asks what it is.
+// below gives the writer under an outlet, for callers that deal with its errors themselves, or ask what it is.
 func below(w any) any {
 	if o, ok := w.(*outlet); ok {
 		return o.w

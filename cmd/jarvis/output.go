@@ -125,7 +125,7 @@ func (p *printer) interrupted(done int) error {
 	return &exitError{exitInterrupted, ""}
 }
 
-// ending is what work ends with: its own error, or what became of the hosts. That some files were not sent is said
+// ending is what work ends with: its own error, or what became of the hosts. That some files were not sent stands
 // beside what failed on a host.
 func (p *printer) ending(ctx context.Context, results []fleet.Result, lost []*fleet.HostError, err error) error {
 	var some *exitError
@@ -280,7 +280,7 @@ func (p *printer) connects(hosts []fleet.Host) {
 	}
 }
 
-// ready tells him that the work begins.
+// ready tells whoever asked for it (-v) that the work begins.
 func (p *printer) ready(on []fleet.Host, locked bool) {
 	if p.flags.Verbose > 0 {
 		p.note("connected to %s%s", hosts(len(on)), map[bool]string{true: ", and locked", false: ", without a lock"}[locked])
@@ -290,6 +290,7 @@ func (p *printer) ready(on []fleet.Host, locked bool) {
 // result counts one.
 func (p *printer) result(i int, r fleet.Result) { p.resultOf("exit", i, r, nil) }
 
+// resultOf counts the end of a host. Only --json prints it at once; otherwise its group does when all is over.
 func (p *printer) resultOf(stream string, i int, r fleet.Result, more members) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -320,6 +321,7 @@ func (p *printer) show(now bool) {
 	p.shown = len(s)
 }
 
+// clear takes the status line away before anything else is printed. mu is held.
 func (p *printer) clear() {
 	if p.shown > 0 {
 		_, _ = io.WriteString(p.err, "\r\x1b[K")

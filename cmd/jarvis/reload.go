@@ -53,6 +53,7 @@ func (r *reloader) reload(ctx context.Context) (web.Reloaded, error) {
 	return out, nil
 }
 
+// take is reload without what is told of it. mu is held.
 func (r *reloader) take(ctx context.Context) (web.Reloaded, error) {
 	var out web.Reloaded
 	if r.file == "" {

@@ -81,7 +81,7 @@ func (t *term) load(read func(file string) (*config.Config, error)) (*config.Con
 	return c, err
 }
 
-// exitError carries an exit code; an empty message means that everything is said.
+// exitError carries an exit code; an empty message means that nothing more is to be printed.
 type exitError struct {
 	code int
 	msg  string
@@ -119,7 +119,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if err != nil {
 			return err
 		}
-		t.json = false // whoever prints JSON says so himself
+		t.json = false // whoever prints JSON says so on their own
 		t.conf, t.server, t.asked = c.Config, c.Server, c.Server != ""
 		t.locate()
 		return kctx.Run()
@@ -143,7 +143,7 @@ func codeOf(ctx context.Context, err error) (code int, silent bool) {
 	var ee *exitError
 	var ce config.Errors
 	switch {
-	case errors.As(err, &ee) && ee.msg == "": // all is said, and interrupted or not, that stands
+	case errors.As(err, &ee) && ee.msg == "": // nothing more is to be printed, and the code stands, interrupted or not
 		return ee.code, true
 	case ctx.Err() != nil:
 		return exitInterrupted, true

@@ -16,6 +16,7 @@ import (
 
 const pollSocket = 10 * time.Millisecond
 
+// sleep gives false when ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

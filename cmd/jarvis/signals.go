@@ -73,6 +73,7 @@ func takeHangups(ctx context.Context) <-chan struct{} {
 	return h.asked
 }
 
+// hasTerminal reports whether the controlling terminal is still there: /dev/tty cannot be opened once it has gone.
 func hasTerminal() bool {
 	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
 	if err != nil {

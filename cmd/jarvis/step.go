@@ -56,6 +56,7 @@ func (h *byHand) Facts() pipeline.Facts {
 // byNobody stands for the installation where a step is run by hand in a data folder that no server has used.
 const byNobody = "by-hand"
 
+// installationFile is written by the server at each start.
 func installationFile(data string) string { return filepath.Join(data, "installation") }
 
 // installation tells whose machines a step by hand works on: those of the server with this data folder.

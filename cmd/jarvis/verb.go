@@ -54,7 +54,7 @@ func (c *movesCmd) Run(ctx context.Context, t *term) error {
 	return c.verbCmd.Run(ctx, t)
 }
 
-// moves reports whether what a verb was said for may go on behind its answer, so that it can be waited for.
+// moves reports whether what a verb began may go on after its answer, so that somebody can wait for it.
 func moves(v command.Verb) bool {
 	return slices.ContainsFunc(v.API, func(a command.API) bool { return a.Accepted && !strings.HasPrefix(a.Path, "/v1/tasks/") })
 }
@@ -71,6 +71,7 @@ func (c *verbCmd) Help() string {
 	return "Usage: jarvis " + strings.TrimSpace(c.verb.Name+" "+cliUsage(c.verb)) + "\n\nExample: jarvis " + cliExample(c.verb)
 }
 
+// cliUsage adds what the command line alone takes: a file, or - for standard input.
 func cliUsage(v command.Verb) string {
 	if takesFile(v) {
 		usage, timed := strings.CutSuffix(v.Usage, command.AtUsage)
@@ -89,6 +90,7 @@ func cliExample(v command.Verb) string {
 	return v.Example
 }
 
+// takesFile reports whether a verb may be given a clipboard.
 func takesFile(v command.Verb) bool {
 	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
 }
@@ -231,8 +233,8 @@ func readClipboard(name string, stdin io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// readDefinition reads a definition of `check define`; the server says what is wrong with it, but of nothing it is told
-// nothing.
+// readDefinition reads a definition of `check define`. The server says what is wrong with it; an empty one is refused
+// here.
 func readDefinition(name string, stdin io.Reader) ([]byte, error) {
 	b, err := readWhole(name, stdin)
 	if err == nil && len(bytes.TrimSpace(b)) == 0 {

@@ -220,6 +220,7 @@ func fileInstead(ctx context.Context, word string, t remote.Target) bool {
 	return errors.As(err, &none) && none.IsNotFound
 }
 
+// pinned reads host keys that a server told of, each in the form of authorized_keys.
 func pinned(lines []string) (remote.Pinned, error) {
 	var out remote.Pinned
 	for _, l := range lines {

@@ -70,6 +70,7 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (*app, e
 	return openApp(ctx, &app{conf: conf, log: log})
 }
 
+// openApp fills in an app whose conf and log are set. What it has opened when something fails is closed again.
 func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	conf, log := a.conf, a.log
 	a.readFile = os.ReadFile
@@ -214,6 +215,7 @@ func (a *app) asked(ctx context.Context, list []web.ExecHost) ([]fleet.Host, err
 	return a.finder.Hosts(ctx, words)
 }
 
+// close may be called for an app that is half open, and leaves everything open when the services hang.
 func (a *app) close() {
 	if a.stuck {
 		return // what hangs would hang this, too; the process ends, and with it all that it holds

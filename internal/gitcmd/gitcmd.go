@@ -92,6 +92,7 @@ func (r Repo) Over(ctx context.Context, serve func(ctx context.Context, in io.Re
 	return out, err
 }
 
+// command makes a git that reads nobody's configuration, runs no hooks, asks nothing, and leaves nothing running.
 func (r Repo) command(ctx context.Context, args []string) *exec.Cmd {
 	var all []string
 	for _, c := range append([]string{"core.hooksPath=/dev/null", "protocol.ext.allow=never", "gc.autoDetach=false", "maintenance.autoDetach=false", "advice.pushUpdateRejected=false", "advice.statusHints=false", "user.name=jarvis", "user.email=jarvis@localhost", "safe.directory=*"}, r.Config...) {

@@ -92,6 +92,7 @@ func ofName(err *net.DNSError) string {
 	return fmt.Sprintf("the name server does not tell of %s: %s", err.Name, err.Err)
 }
 
+// late reports whether an error is a time-out, whoever set it.
 func late(err error) bool {
 	var n net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()

@@ -18,7 +18,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/guard"
 )
 
-// DefaultGrace is how long programs may take to end after TERM when nothing else is said.
+// DefaultGrace is how long programs may take to end after TERM when Command.Grace is 0.
 const DefaultGrace = 10 * time.Second
 
 // Command is one program to run.

@@ -67,6 +67,8 @@ func (s *supervisor) say(format string, args ...any) {
 	_, _ = s.report.WriteString(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ") + "\n")
 }
 
+// run begins the program and stays until nothing of it is left. The report is all that the parent learns: each end has
+// its line.
 func (s *supervisor) run() {
 	unix.CloseOnExec(controlFD)
 	unix.CloseOnExec(reportFD)

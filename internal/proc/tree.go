@@ -212,6 +212,7 @@ func names(ps []process) string {
 	return strings.Join(out, ", ")
 }
 
+// living leaves zombies out: they have ended. It uses the memory of ps.
 func living(ps []process) []process {
 	out := ps[:0]
 	for _, p := range ps {

@@ -66,6 +66,7 @@ func main() {
 	_, _ = io.Copy(io.Discard, os.Stdin) // lives as long as whoever started it
 }
 
+// add appends: several farms share one folder.
 func add(name, text string) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	check(err)
@@ -108,6 +109,7 @@ func accept(l net.Listener, cfg *ssh.ServerConfig) {
 	}
 }
 
+// session plays the host: it says what Jarvis waits for and does nothing of it. A lock is held until its input ends.
 func session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 	for r := range reqs {
 		if r.Type != "exec" {

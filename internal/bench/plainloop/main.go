@@ -54,6 +54,7 @@ func main() {
 	}
 }
 
+// one is the least that work on a host can be: a login, a command, the end.
 func one(addr string, cfg *ssh.ClientConfig) error {
 	c, err := ssh.Dial("tcp", addr, cfg)
 	if err != nil {
