@@ -140,18 +140,16 @@ func (p Calls) undoAdopt(ctx context.Context, c *clipboard.Clipboard) error {
 		return nil
 	}
 	m, err := p.Get(ctx, c.Get("adopt_id"))
-	if errors.Is(err, ErrGone) || err == nil && m.State == Gone {
-		return c.Delete("adopt_before")
-	}
-	if err != nil {
+	gone := errors.Is(err, ErrGone) || err == nil && m.State == Gone
+	if err != nil && !gone {
 		return err
 	}
-	if p.carries(ctx, m) {
+	if !gone && p.carries(ctx, m) {
 		mark, _ := MarkOf(strings.Fields(c.Get("adopt_before")))
 		if err := p.Tag(ctx, m.ID, mark); err != nil {
 			return err
 		}
 		pipeline.Progress(ctx, "gave back "+m.ID)
 	}
-	return errors.Join(c.Delete("adopt_before"), c.Delete("provider_id"), c.Delete("provider_account"), c.Delete("provider_size"))
+	return errors.Join(c.Delete("adopt_before"), forgetMade(c))
 }

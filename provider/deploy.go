@@ -285,7 +285,7 @@ func (p Calls) undoDeploy(ctx context.Context, c *clipboard.Clipboard) error {
 	} else {
 		pipeline.Progress(ctx, "no machine of this run was there")
 	}
-	return errors.Join(c.Delete("provider_asked"), c.Delete("provider_id"), c.Delete("provider_account"), c.Delete("provider_tags"))
+	return errors.Join(c.Delete("provider_asked"), c.Delete("provider_tags"), forgetMade(c))
 }
 
 // unmarked gives the machine with that id when it is still there; nil when it is not. Whoever asks has looked for what
@@ -318,7 +318,12 @@ func (p Calls) noteMade(c *clipboard.Clipboard, m Machine) error {
 	return errors.Join(errs...)
 }
 
-// noteTags does the same for the tags that were asked for, here or by the configuration's defaults.
+// forgetMade takes off the record what noteMade put there, and which machine it is: the host has it no more.
+func forgetMade(c *clipboard.Clipboard) error {
+	return errors.Join(c.Delete("provider_id"), c.Delete("provider_account"), c.Delete("provider_size"))
+}
+
+// noteTags does what noteMade does for the tags that were asked for, here or by the configuration's defaults.
 func (p Calls) noteTags(c *clipboard.Clipboard, tags map[string]string) error {
 	if len(tags) == 0 {
 		return c.Delete("provider_tags")
