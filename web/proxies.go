@@ -28,6 +28,13 @@ func parseProxies(list []string) (proxies, error) {
 			wrong.At(fmt.Sprintf("http.trusted_proxies[%d]", i), ": %q is neither an address nor a network; write it as 192.0.2.7 or 10.0.0.0/8", s)
 			continue
 		}
+		if p.Addr().Is4In6() { // whoever asks is known by the IPv4 form
+			if p.Bits() < 96 {
+				wrong.At(fmt.Sprintf("http.trusted_proxies[%d]", i), ": %q is more than IPv4; write a network of IPv4 as 10.0.0.0/8", s)
+				continue
+			}
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		if p.Bits() == 0 {
 			wrong.At(fmt.Sprintf("http.trusted_proxies[%d]", i), ": %q is everybody, and everybody could then call himself anybody; name the proxies", s)
 		}

@@ -58,9 +58,24 @@ func TestTrustedProxiesAreNetworks(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	for _, all := range []string{"0.0.0.0/0", "::/0"} {
+	for _, all := range []string{"0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "::ffff:10.0.0.0/96"} {
 		if _, err := New(Config{HTTP: HTTP{TrustedProxies: []string{all}}}); err == nil || !strings.Contains(err.Error(), "is everybody") {
 			t.Errorf("%q: %v", all, err)
+		}
+	}
+}
+
+// Whoever asks is known by the IPv4 form of such an address, so a network of them means that form too.
+func TestANetworkOfIPv4InIPv6(t *testing.T) {
+	for in, want := range map[string]string{"::ffff:10.0.0.0/104": "10.0.0.0/8", "::ffff:192.0.2.7/128": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8::/32": "2001:db8::/32"} {
+		p, err := parseProxies([]string{in})
+		if err != nil || len(p) != 1 || p[0].String() != want {
+			t.Errorf("%s is %v, %v; want %s", in, p, err, want)
+		}
+	}
+	for _, wide := range []string{"::ffff:10.0.0.0/95", "::ffff:10.0.0.0/64"} {
+		if _, err := parseProxies([]string{wide}); err == nil || !strings.Contains(err.Error(), "more than IPv4") {
+			t.Errorf("%s: %v", wide, err)
 		}
 	}
 }
