@@ -20,11 +20,14 @@ type Happened struct {
 	Line string // as it would have been said
 }
 
-// inFew says of how many hosts something happened, what asks for somebody first.
-var inFew = []struct {
+// few is how one kind of notice is told of one host, and of several.
+type few struct {
 	kind      pipeline.EventKind
 	one, many string
-}{
+}
+
+// inFew says of how many hosts something happened, what asks for somebody first.
+var inFew = []few{
 	{pipeline.EvFailed, "failed", "failed"}, {pipeline.EvAsking, "waited for somebody", "waited for somebody"}, {pipeline.EvUndoFailed, "could not be undone wholly", "could not be undone wholly"}, {pipeline.EvLapsed, "did not begin", "did not begin"},
 	{pipeline.EvProposed, "asked for a second person", "asked for a second person"}, {pipeline.EvSiloAway, "silo was served by nobody", "silos were served by nobody"}, {pipeline.EvSiloBack, "silo was served again", "silos were served again"},
 	{pipeline.EvDrift, "drifted", "drifted"}, {pipeline.EvDriftOver, "was put right", "were put right"},
@@ -40,17 +43,24 @@ func Folded(list []Happened) string {
 		return begin + list[0].Line
 	}
 	var parts []string
-	for _, w := range inFew {
+	tell := func(one, many string, is func(pipeline.EventKind) bool) {
 		var hosts []string
 		for _, h := range list {
-			if h.Kind == w.kind {
+			if is(h.Kind) {
 				hosts = append(hosts, h.Host)
 			}
 		}
 		if len(hosts) > 0 {
-			parts = append(parts, counted(hosts, w.one, w.many))
+			parts = append(parts, counted(hosts, one, many))
 		}
 	}
+	for _, w := range inFew {
+		tell(w.one, w.many, func(k pipeline.EventKind) bool { return k == w.kind })
+	}
+	// What another version kept back, in words that this one does not have.
+	tell("other notice", "other notices", func(k pipeline.EventKind) bool {
+		return !slices.ContainsFunc(inFew, func(w few) bool { return w.kind == k })
+	})
 	return begin + strings.Join(parts, "; ") + "."
 }
 

@@ -17,3 +17,20 @@ func TestEveryKindOfNoticeIsFolded(t *testing.T) {
 		}
 	}
 }
+
+// A notice of a kind that this program does not know, as one that a newer one kept back: it is counted all the same.
+func TestAKindWithoutWordsIsCounted(t *testing.T) {
+	ready, odd := command.Happened{Kind: pipeline.EvReady, Host: "loki"}, command.Happened{Kind: "odd", Host: "thor"}
+	for _, c := range []struct {
+		list []command.Happened
+		want string
+	}{
+		{[]command.Happened{odd, odd}, "While it was quiet: 2 other notices (thor)."},
+		{[]command.Happened{odd, ready}, "While it was quiet: 1 became ready (loki); 1 other notice (thor)."},
+		{[]command.Happened{ready, ready}, "While it was quiet: 2 became ready (loki)."},
+	} {
+		if got := command.Folded(c.list); got != c.want {
+			t.Errorf("Folded = %q, want %q", got, c.want)
+		}
+	}
+}
