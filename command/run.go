@@ -69,14 +69,23 @@ func run() Verb {
 			var wg guard.Group
 			room := make(chan struct{}, 16)
 			for i, r := range list {
+				out[i].Host = r.Host
+				told := false
+				tell := func() {
+					if told = true; c.Ended != nil {
+						c.Ended(out[i])
+					}
+				}
 				bug := func(p *guard.Panic) {
 					e.Log.Error("a bug: something panicked", "what", "run a command on a host", "host", r.Host, "err", p.Error(), "stack", string(p.Stack))
 					out[i].Error = "a bug of mine; the stack is in my log"
+					if !told { // else it is who hears of it that has the bug
+						tell()
+					}
 				}
 				wg.Go(bug, func() {
 					room <- struct{}{}
 					defer func() { <-room }()
-					out[i].Host = r.Host
 					secrets := e.Engine.Masker(r.Run)
 					res, err := e.Exec(ctx, r, argv, func(l string) {
 						if len(out[i].Lines) < 1000 {
@@ -90,9 +99,7 @@ func run() Verb {
 					if err != nil {
 						out[i].Error = clip(secrets.Mask(err.Error()), 300)
 					}
-					if c.Ended != nil {
-						c.Ended(out[i])
-					}
+					tell()
 				})
 			}
 			wg.Wait()

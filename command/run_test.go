@@ -1,9 +1,18 @@
 package command
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/jarvisops/jarvis/access"
+	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/remote"
 )
 
 func TestCommandOf(t *testing.T) {
@@ -27,6 +36,43 @@ func TestCommandOf(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}
+
+// TestABugOnOneHostIsToldOfIt: whoever watches hears what came of every host, once, also of one where a bug ended it.
+func TestABugOnOneHostIsToldOfIt(t *testing.T) {
+	table, e := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
+	var list []pipeline.Import
+	for _, h := range []string{"loki", "thor", "odin"} {
+		list = append(list, pipeline.Import{Host: h, FQDN: h + ".example.org", Reach: pipeline.Reach{Addr: "192.0.2.7"}})
+	}
+	if _, err := e.Import(t.Context(), list, pipeline.Who{Name: "alice"}, false); err != nil {
+		t.Fatal(err)
+	}
+	table.env().Exec = func(_ context.Context, h pipeline.Standing, _ []string, line func(string)) (remote.Result, error) {
+		if line("up"); h.Host == "thor" {
+			panic("boom")
+		}
+		return remote.Result{}, nil
+	}
+	for name, at := range map[string]string{"while it runs": "", "in who hears of it": "odin"} {
+		var mu sync.Mutex
+		var heard []Output
+		ended := func(o Output) {
+			mu.Lock()
+			defer mu.Unlock()
+			if heard = append(heard, o); o.Host == at {
+				panic("boom")
+			}
+		}
+		a, err := table.Do(t.Context(), Call{Words: []string{"run", "loki,thor,odin", "uptime"}, Person: access.Person{Name: "alice", Roles: []string{access.Run}}, Local: true, Free: true, Ended: ended})
+		if err != nil || !a.Bad {
+			t.Fatalf("%s: %v, %+v", name, err, a)
+		}
+		slices.SortFunc(heard, func(x, y Output) int { return cmp.Compare(x.Host, y.Host) })
+		if len(heard) != 3 || heard[0].Host != "loki" || heard[1].Host != "odin" || heard[2].Host != "thor" || !strings.Contains(heard[2].Error, "a bug of mine") || heard[0].Error != "" {
+			t.Errorf("%s: it was heard of %+v", name, heard)
 		}
 	}
 }

@@ -114,7 +114,8 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 			return
 		}
 		done := make(chan struct{})
-		s.execs.live.Go(func(*guard.Panic) { j.end("a bug of mine; the stack is in my log", true) }, func() {
+		logged := guard.Log(s.Log, "run a command from a page")
+		s.execs.live.Go(func(p *guard.Panic) { logged(p); j.end("a bug of mine; the stack is in my log", true) }, func() {
 			defer close(done)
 			defer cancel()
 			a, err := s.Table.Do(ctx, command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true, Began: j.begin, Ended: j.add})
