@@ -133,7 +133,8 @@ func (h *hub) poke() {
 
 // run draws until ctx ends.
 func (h *hub) run(ctx context.Context) error {
-	caught := guard.Log(h.s.Log, "keep pages up to date")
+	logged := guard.Log(h.s.Log, "keep pages up to date")
+	caught := func(p *guard.Panic) { logged(p); h.restart() }
 	return guard.Loop(ctx, caught, func(ctx context.Context) error {
 		changed, done := h.s.Engine.Changed()
 		defer done()
@@ -159,6 +160,16 @@ func (h *hub) run(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// restart has all be read and sent from the beginning: nobody knows which events were looked at, and by whom.
+func (h *hub) restart() {
+	h.following = false
+	for _, t := range h.open() {
+		t.view, t.news = nil, nil
+		all, fresh := h.readersOf(t)
+		h.again(slices.Concat(all, fresh))
+	}
 }
 
 // follow looks which topics new events are about.
@@ -270,10 +281,13 @@ func (h *hub) draw(ctx context.Context, t *topic, old, fresh []readerNow, now ti
 		t.view, t.news = nil, nil
 		old, fresh = nil, slices.Concat(old, fresh)
 	}
-	next, err := t.page.read(h.s, ctx, t.query, t.view, t.news)
-	if err == nil {
-		err = h.drawView(ctx, t, next, old, fresh)
-	}
+	var next view
+	err := guard.Call(func() (err error) { // a bug in one page leaves the others as they are
+		if next, err = t.page.read(h.s, ctx, t.query, t.view, t.news); err == nil {
+			err = h.drawView(ctx, t, next, old, fresh)
+		}
+		return err
+	})
 	t.next, t.due = now.Add(pace), now.Add(cmp.Or(t.page.every, clockPace))
 	if t.page.slow {
 		t.next = now.Add(slowPace)
@@ -298,11 +312,20 @@ func (h *hub) fail(ctx context.Context, t *topic, all []readerNow, now time.Time
 	if t.sick.IsZero() {
 		t.sick = now
 	}
-	if ctx.Err() == nil && t.sick.Equal(now) {
+	why := "the record cannot be read"
+	var bug *guard.Panic
+	isBug := errors.As(err, &bug)
+	if isBug {
+		why = "a bug of mine; the stack is in my log"
+	}
+	switch first := ctx.Err() == nil && t.sick.Equal(now); {
+	case first && isBug:
+		guard.Log(h.s.Log, "keep a page up to date", "page", t.page.path)(bug)
+	case first:
 		h.s.Log.Error("keep a page up to date", "page", t.page.path, "err", err)
 	}
 	t.next, t.due = now.Add(sickPace), now.Add(sickPace)
-	frame := liveFrame("lost", "no news since "+plain.Clock(t.sick)+" UTC: the record cannot be read")
+	frame := liveFrame("lost", "no news since "+plain.Clock(t.sick)+" UTC: "+why)
 	for _, r := range all {
 		r.send(frame)
 	}
