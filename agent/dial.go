@@ -46,6 +46,9 @@ func parseAllowed(list []string) (allowed, error) {
 		if addr, aerr := netip.ParseAddr(host); aerr == nil {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
+		if err == nil && prefix.Addr().Is4In6() { // an address is asked about in its IPv4 form
+			prefix, err = prefix.Addr().Unmap().Prefix(prefix.Bits() - 96)
+		}
 		if err != nil {
 			return nil, bad
 		}

@@ -170,7 +170,7 @@ func (h *Hub) line(ctx context.Context, session *yamux.Session, g Guest) error {
 	if err != nil {
 		return err
 	}
-	h.Log.Info("an agent is here", "silo", p.silo, "agent", p.name, "address", g.Addr, "version", hi.Version, "steps", len(hi.Steps)-len(answer.Left), "holds", len(hi.Holds))
+	h.Log.Info("an agent is here", "silo", p.silo, "agent", hi.Name, "address", g.Addr, "version", hi.Version, "steps", len(hi.Steps)-len(answer.Left), "holds", len(hi.Holds))
 	bye := make(chan error, 1)
 	guard.Send(bye, func() error {
 		for {

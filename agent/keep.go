@@ -156,7 +156,8 @@ func (a *Agent) bound() {
 	}
 }
 
-// forget ends a call that the server wants no more.
+// forget ends a call that the server wants no more. One that does not end before the agent does is not forgotten: the
+// server says it again to the next process.
 func (a *Agent) forget(id string) {
 	a.mu.Lock()
 	w := a.works[id]
@@ -170,6 +171,17 @@ func (a *Agent) forget(id string) {
 		return
 	}
 	w.stop(errOther)
+	select {
+	case <-w.ended:
+		a.remove(w)
+		return
+	default:
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped { // Close waits for all that was begun, and nothing may begin beside that
+		return
+	}
 	a.wg.Go(guard.Log(a.Log, "end what is not wanted"), func() {
 		<-w.ended
 		a.remove(w)

@@ -14,9 +14,10 @@ import (
 // peer is an agent, with a line or, for a while, without. Its steps are begun while it has one; those under way wait
 // for it.
 type peer struct {
-	id, name, silo string
+	id, silo string
 
 	mu         sync.Mutex
+	name       string         // as it said with its newest line
 	session    *yamux.Session // nil: the line is cut
 	boot, addr string         // of who opened it
 	news       chan struct{}  // closed when session changes

@@ -109,7 +109,7 @@ func (h *Hub) call(ctx context.Context, p *peer, s pipeline.Step, fn function, c
 	}
 	if got.Clipboard != "" && !fn.reads() {
 		if err := w.take(got.Clipboard); err != nil {
-			return got, pipeline.Permanentf("what the agent %s gave back of %s is not taken: %v", w.p.name, s.Name, err)
+			return got, pipeline.Permanentf("what the agent %s gave back of %s is not taken: %v", w.owner().Name, s.Name, err)
 		}
 	}
 	if w.owned() {
