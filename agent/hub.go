@@ -207,6 +207,8 @@ func (h *Hub) watch(ctx context.Context, session *yamux.Session, g Guest, bye ch
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-h.stopped: // it came when Close had ended those that there were
+			return errors.New("the server stops")
 		case <-session.CloseChan(): // a goodbye may have come just before
 		case err := <-bye:
 			bye <- nil // for who waits

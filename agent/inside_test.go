@@ -47,7 +47,9 @@ func TestAnAgentComesBackUnderAnotherName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		h.lines.Add(1) // as Serve does
 		ends.Go(func() {
+			defer h.lines.Done()
 			defer func() { _ = server.Close() }()
 			_ = h.line(t.Context(), server, Guest{Silo: "vmware"})
 		})
@@ -109,6 +111,47 @@ func TestAnAgentComesBackUnderAnotherName(t *testing.T) {
 	ends.Wait()
 	if refused.Load() == 0 {
 		t.Error("no call ended")
+	}
+}
+
+// TestALineThatIsGreetedWhileTheServerStops: nobody else ends it, and whoever stops waits for it.
+func TestALineThatIsGreetedWhileTheServerStops(t *testing.T) {
+	h := NewHub(HubConfig{Engine: &lastOffer{}, Version: "1.0"})
+	near, far := net.Pipe()
+	server, err := yamux.Server(near, muxConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := yamux.Client(far, muxConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = client.Close(), server.Close() }()
+	h.lines.Add(1) // as Serve does
+	go func() {
+		defer h.lines.Done()
+		_ = h.line(t.Context(), server, Guest{Silo: "vmware"})
+	}()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		h.Close()
+	}()
+	<-h.stopped
+	s, err := client.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newLink(s).send(frame{Hello: &hello{Protocol: Protocol, ID: "ONE", Boot: "b", Name: "box", Silo: "vmware",
+		Steps: []offered{{Name: "esx:make", Doc: "makes it", Has: []string{"do"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the server does not stop")
+		_ = client.Close()
+		<-closed
 	}
 }
 
