@@ -171,6 +171,38 @@ host_tasks: [{tasks: ["*"], hosts: [loki]}]
 	})
 }
 
+// The same for one that has just begun: that this server works is noted every few seconds only.
+func TestWhatHadJustBegunRunsAgain(t *testing.T) {
+	for _, after := range []time.Duration{200 * time.Millisecond, 4200 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			bubble(t, `
+tasks: [{name: daily, command: x, schedule: "TZ=UTC 30 2 * * *", timeout: 2h}, {name: later, command: x, schedule: "TZ=UTC 31 2 * * *"}]
+host_tasks: [{tasks: ["*"], hosts: [loki]}]
+`, func(t *testing.T, g *ground) {
+				daily, later := model.Key{Task: "daily", Host: "loki"}, model.Key{Task: "later", Host: "loki"}
+				g.oneDay()
+				g.says(func(model.Key, int) outcome { return outcome{took: time.Hour} })
+				g.forgetRuns()
+				for len(g.times(daily)) == 0 {
+					time.Sleep(100 * time.Millisecond)
+				}
+				time.Sleep(after)
+				g.stop()
+				time.Sleep(3 * time.Hour)
+				g.forgetRuns()
+				g.start()
+				time.Sleep(time.Minute)
+				if n := len(g.times(daily)); n != 1 {
+					t.Errorf("it ran %d times after the start", n)
+				}
+				if n := len(g.times(later)); n != 0 {
+					t.Errorf("what was due while nothing ran, ran %d times", n)
+				}
+			})
+		})
+	}
+}
+
 // The same for the first time that it ever runs.
 func TestTheFirstRunIsCutShort(t *testing.T) {
 	bubble(t, `

@@ -163,7 +163,7 @@ func (p *pair) next(now time.Time) time.Time {
 }
 
 // first gives when a pair is due after a start. alive is when the server was last known to work: what was due before
-// that had begun and was not acknowledged.
+// that, or just after it, had begun and was not acknowledged, or may have.
 func (p *pair) first(now, alive time.Time, policy string) time.Time {
 	if p.stand.Due.IsZero() {
 		p.cut = p.known
@@ -182,16 +182,20 @@ func (p *pair) first(now, alive time.Time, policy string) time.Time {
 		return p.next(now)
 	}
 	due := p.Schedule.Next(p.stand.Due, p.String())
-	p.cut = !due.IsZero() && !due.After(alive.Add(2*alivePeriod))
+	p.cut = !due.IsZero() && mayHaveBegun(due, alive)
 	return p.missed(due, now, alive, policy)
 }
+
+// mayHaveBegun reports whether what was due then may have begun before nothing ran any more. alive is noted now and
+// then, so it may be that old when a server dies.
+func mayHaveBegun(due, alive time.Time) bool { return !due.After(alive.Add(2 * alivePeriod)) }
 
 // missed says when a pair runs that was due while nothing ran.
 func (p *pair) missed(due, now, alive time.Time, policy string) time.Time {
 	switch {
 	case due.IsZero(), due.After(now):
 		return due
-	case !due.After(alive), now.Sub(due) < smallStep:
+	case mayHaveBegun(due, alive), now.Sub(due) < smallStep:
 		return p.soonest(now)
 	case policy == model.Once:
 		return p.soonest(now.Add(p.spread(soon)))
