@@ -78,6 +78,11 @@ func watch(ctx context.Context, cl *web.Client, id, last int64, v view) (web.Run
 			}
 		}
 	})
+	seen := func() web.RunView {
+		mu.Lock()
+		defer mu.Unlock()
+		return r
+	}
 	for tries := 0; ; tries++ {
 		err := cl.Follow(ctx, id, last, func(ev pipeline.Event) {
 			mu.Lock()
@@ -86,12 +91,12 @@ func watch(ctx context.Context, cl *web.Client, id, last int64, v view) (web.Run
 			v.event(ev, r)
 		})
 		if isVerdict(err) {
-			return r, err
+			return seen(), err
 		}
 		at, rerr := steadily(ctx, now)
 		switch {
 		case ctx.Err() != nil:
-			return r, ctx.Err()
+			return seen(), ctx.Err()
 		case rerr != nil:
 			return at, rerr
 		case err == nil && at.State.Resting():

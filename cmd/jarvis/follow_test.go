@@ -1,10 +1,17 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jarvisops/jarvis/pipeline"
+	"github.com/jarvisops/jarvis/web"
 )
 
 // TestFollowingOnesOwnRunIsNotLimited: a deployment over --server that went well ended with 3, because its client asked
@@ -49,5 +56,34 @@ func TestFollowingOnesOwnRunIsNotLimited(t *testing.T) {
 	}
 	if !refused {
 		t.Error("eve asked five times in a row, and three are free")
+	}
+}
+
+// ticking is a view that asks how the run stands all the time.
+type ticking struct{}
+
+func (ticking) event(pipeline.Event, web.RunView) {}
+func (ticking) tick(web.RunView)                  {}
+func (ticking) every() time.Duration              { return time.Microsecond }
+func (ticking) end(web.RunView)                   {}
+
+// TestTheEndOfFollowingBesideALook: the run is given back while it is looked at. The race detector looks at it.
+func TestTheEndOfFollowingBesideALook(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			time.Sleep(3 * time.Millisecond)
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"status": 403, "detail": "no more"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id": 1, "host": "loki", "state": "running"}`)
+	}))
+	defer srv.Close()
+	cl := must[*web.Client](t)(web.NewRemoteClient(srv.URL, "x"))
+	for range 50 {
+		if r, err := watch(t.Context(), cl, 1, 0, ticking{}); r.Host != "loki" || !isVerdict(err) {
+			t.Fatalf("watch = %+v, %v", r, err)
+		}
 	}
 }
