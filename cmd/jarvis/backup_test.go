@@ -309,6 +309,74 @@ func TestABackupIsWholeOrNotAtAll(t *testing.T) {
 	o.refused(o.config("dest", "dest", ""), 2, "was broken off", "serve")
 }
 
+// TestARestoreThatFailsLateKeepsTheFiles: once the PostgreSQL database may have the record, the files that belong to it
+// (age.key opens its secrets) stay, whatever fails then. The server waits with each commit for another one that is not
+// there, so there is time to have something fail.
+func TestARestoreThatFailsLateKeepsTheFiles(t *testing.T) {
+	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
+	t.Cleanup(pg.Stop)
+	o := newOld(t, "")
+	stop, _ := serveInProcess(t, o.conf)
+	o.says(o.conf, "deploy", filepath.Join(o.dir, "loki.yaml"))
+	file := filepath.Join(o.dir, "b1")
+	o.says(o.conf, "backup", file, "--recipient", o.to)
+	stop()
+	sql := func(statements ...string) {
+		t.Helper()
+		for _, s := range statements {
+			if err := pg.SQL(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const waiting = `DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep') THEN RAISE 'nobody'; END IF; END $$`
+	for name, c := range map[string]struct {
+		fail func(work string)
+		says string
+	}{
+		"something is put beside what is prepared": {func(work string) {
+			if err := os.WriteFile(filepath.Join(work, "x"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}, "the record and its files are in place"},
+		"the link is cut while it commits": {func(string) {
+			sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		}, "it is not known whether the database has the record"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := must[string](t)(pg.Database(t.Context()))
+			dir := t.TempDir()
+			sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+			type end struct {
+				code int
+				errs string
+			}
+			ended := make(chan end, 1)
+			go func() {
+				code, _, errs := jarvis(t, "", "--config", o.conf, "restore", file, dir, "--identity", o.key, "--database", url)
+				ended <- end{code, errs}
+			}()
+			until(t, 20*time.Second, "it commits", func() bool { return pg.SQL(t.Context(), waiting) == nil })
+			c.fail(filepath.Join(dir, unfinished))
+			sql("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+			if e := <-ended; e.code == 0 || !strings.Contains(e.errs, c.says) {
+				t.Errorf("restore = %d, %s", e.code, e.errs)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "age.key")); err != nil {
+				t.Error(err)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, unfinished)); err != nil {
+				t.Fatal(err)
+			}
+			conf := o.write("late.yaml", fmt.Sprintf("data: %q\ndatabase: %q\nlisten: \"\"\napprovals: {off: true}\nworkers: {external: {dir: w}}\n", dir, url), 0o600)
+			o.says(conf, "backup", filepath.Join(dir, "b2"), "-r", o.to)
+			if d := cmp.Diff(o.rows(file), o.rows(filepath.Join(dir, "b2"))); d != "" {
+				t.Errorf("the record differs (-backup +restored):\n%s", d)
+			}
+		})
+	}
+}
+
 // TestWhatWaitedInABackupIsNotSaidAgain: notices and actions of checks were seen to by whoever went on from there.
 func TestWhatWaitedInABackupIsNotSaidAgain(t *testing.T) {
 	a := loadedApp(t, t.TempDir(), "listen: \"\"\n")

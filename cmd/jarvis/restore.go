@@ -158,8 +158,9 @@ func (c *restoreCmd) restore(ctx context.Context, t *term, f io.Reader, keys []a
 		return fmt.Errorf("restore: %w", err)
 	}
 	var placed []string
+	filled := false // a PostgreSQL database has the record, or may have it: the files that belong to it stay
 	defer func() {
-		if err == nil {
+		if err == nil || filled {
 			return
 		}
 		for _, name := range placed {
@@ -209,11 +210,18 @@ func (c *restoreCmd) restore(ctx context.Context, t *term, f io.Reader, keys []a
 		}
 	}
 	if c.Database != "" {
-		if err := l.Commit(); err != nil {
-			return fmt.Errorf("restore: %w", err)
+		filled = true
+		if err := l.Commit(); err != nil { // the database may have done it, and the answer was lost
+			return fmt.Errorf("restore: %w; it is not known whether the database has the record, so the files are left in %s: if it has the table jarvis_migrations, remove %s, and all is there; if not, remove all in that folder, and say it again", err, c.Dir, work)
 		}
 	}
-	return errors.Join(os.Remove(work), syncDir(c.Dir))
+	if err := errors.Join(os.Remove(work), syncDir(c.Dir)); err != nil {
+		if filled {
+			return fmt.Errorf("restore: %w; the record and its files are in place: remove %s before you start the server", err, work)
+		}
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
 }
 
 // dbLast sorts the database after the other files.
