@@ -34,7 +34,19 @@ type execs struct {
 	mu   sync.Mutex
 	last int64
 	list []*execJob // the newest last
+	over bool       // nothing begins any more
 	live guard.Group
+}
+
+// start has a command run; false when the server stops: whoever stops waits for those that have begun, and no other may
+// begin beside that.
+func (e *execs) start(caught func(*guard.Panic), f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.over {
+		e.live.Go(caught, f)
+	}
+	return !e.over
 }
 
 // execJob is one command.
@@ -115,7 +127,8 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 		}
 		done := make(chan struct{})
 		logged := guard.Log(s.Log, "run a command from a page")
-		s.execs.live.Go(func(p *guard.Panic) { logged(p); j.end("a bug of mine; the stack is in my log", true) }, func() {
+		caught := func(p *guard.Panic) { logged(p); j.end("a bug of mine; the stack is in my log", true) }
+		do := func() {
 			defer close(done)
 			defer cancel()
 			a, err := s.Table.Do(ctx, command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true, Began: j.begin, Ended: j.add})
@@ -125,7 +138,13 @@ func (s *Site) beginExec(p *page) func(http.ResponseWriter, *http.Request) {
 				return
 			}
 			j.end("", a.Bad)
-		})
+		}
+		if !s.execs.start(caught, do) {
+			cancel()
+			s.execs.drop(j)
+			s.page(w, r, http.StatusServiceUnavailable, p, v, &answer{Said: []string{"this server stops; say it again in a moment"}, Bad: true, Asked: asked, Hosts: hosts, Line: line})
+			return
+		}
 		select {
 		case <-done:
 		case <-time.After(execPatience):
@@ -201,6 +220,7 @@ func (e *execs) find(id int64) *execJob {
 // stop ends all, and waits for them.
 func (e *execs) stop() {
 	e.mu.Lock()
+	e.over = true
 	for _, j := range e.list {
 		j.cancel()
 	}
