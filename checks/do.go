@@ -99,7 +99,7 @@ func postEvent(ctx context.Context, url string, r outboxRow) error {
 	}
 	h, err := post.NewHook(url, "", "")
 	if err != nil {
-		return errors.New("the webhook: its URL is none") // the URL is a secret
+		return errors.New("the webhook: its URL is not a valid one") // the URL is a secret
 	}
 	return h.Send(ctx, post.Message{ID: fmt.Sprintf("check-%d", r.id), At: r.at, Body: body})
 }

@@ -76,7 +76,7 @@ func (d *downtimes) begin(ctx context.Context, list []Downtime) ([]Downtime, err
 			x.From = d.now()
 		}
 		if now := d.now(); !x.Until.After(x.From) || !x.Until.After(now) {
-			return nil, fmt.Errorf("%w: a downtime from %s until %s is none", model.ErrInvalid, plain.Time(x.From), plain.Time(x.Until))
+			return nil, fmt.Errorf("%w: a downtime from %s until %s has no time to come", model.ErrInvalid, plain.Time(x.From), plain.Time(x.Until))
 		}
 		x.Why = clip(x.Why, maxLine)
 	}

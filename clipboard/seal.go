@@ -93,7 +93,7 @@ func (c *Clipboard) refuseShort(known map[string]string) error {
 		case n.Value == Mask:
 			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: "this is the mask that stands for a secret, not the secret", Hint: "write the value itself after `!secret`"}
 		case short(n.Value):
-			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: ErrShortSecret.Error(), Hint: "take a longer one, or leave out `!secret` if it is none"}
+			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: ErrShortSecret.Error(), Hint: "take a longer one, or leave out `!secret` if it is not secret"}
 		}
 	})
 	if bad != nil {

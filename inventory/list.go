@@ -162,7 +162,7 @@ func knownKey(f []string) (key, why string) {
 	k, err := gossh.ParsePublicKey(b)
 	switch {
 	case err != nil || k.Type() != f[1]:
-		return "", "the key is none of the type " + f[1]
+		return "", "the key is not of the type " + f[1]
 	case k.Type() == "ssh-dss":
 		return "", "OpenSSH takes DSA keys no longer"
 	}

@@ -146,7 +146,7 @@ func whatIsWrong(marker string, fields []string) string {
 	}
 	// The key begins with its type (RFC 4253 §6.6). The rest is looked at when somebody offers it.
 	if n := len(fields[1]); len(key) < 4+n || binary.BigEndian.Uint32(key) != uint32(n) || string(key[4:4+n]) != fields[1] { //nolint:gosec // a word of a line
-		return "the key is none of the type " + plain.Line(fields[1])
+		return "the key is not of the type " + plain.Line(fields[1])
 	}
 	return ""
 }

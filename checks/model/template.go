@@ -66,7 +66,7 @@ func inherit[T any](all []T, names func(*T) (name, use string)) map[int]error {
 		path = append(path, name)
 		switch {
 		case !there:
-			wrong[i] = fmt.Errorf("it uses %s, and there is none of that name", use)
+			wrong[i] = fmt.Errorf("it uses %s, and no template has that name", use)
 			return
 		case loops(path, use):
 			wrong[i] = fmt.Errorf("it uses itself: %s; take one use away", strings.Join(append(path, use), " uses "))
