@@ -54,6 +54,7 @@ type Message struct {
 	last     bool // a stranger's last answer for a while
 }
 
+// direct gives where to tell the sender something in private, also when they spoke in a channel.
 func (m Message) direct() string {
 	if m.Private {
 		return cmp.Or(m.Direct, m.Place)
@@ -298,6 +299,8 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answerAll answers what one person says, in order, and ends when nothing of theirs waits. Lines that found the queue
+// full go on record, as one.
 func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Message) {
 	var last Message
 	for {
@@ -332,6 +335,7 @@ func (b *Bot) who(f Frontend, m Message) access.Person {
 	return b.Access.Who(access.Identity{Network: f.Network(), Account: m.Account, Nick: m.Nick})
 }
 
+// via names in the record where a command came from.
 func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
 
 // answerOne answers a message, and says so when we have a bug there: the Table catches those of a verb, this those of
@@ -353,6 +357,8 @@ func (b *Bot) answerOne(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answer runs the command of one message and says what came of it: what is too long for its place becomes a page, or
+// goes to private.
 func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -458,6 +464,7 @@ const (
 	maxPrivateLines = 30
 )
 
+// trim cuts an answer to n lines, of which the last says how many are missing and where they are.
 func trim(lines []string, n int, asked string) []string {
 	if len(lines) <= n {
 		return lines
@@ -480,6 +487,7 @@ func (o origin) String() string {
 	return o.frontend + "\x1f" + o.place + "\x1f" + o.nick + "\x1f" + o.direct
 }
 
+// parseOrigin reads what String wrote; false: nobody asked in chat.
 func parseOrigin(s string) (origin, bool) {
 	p := strings.Split(s, "\x1f")
 	switch len(p) {

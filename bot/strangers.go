@@ -30,6 +30,7 @@ type strangers struct {
 	passed map[string]int // by key: lines that were not answered, and are not on record yet
 }
 
+// newStrangers puts the defaults where the configuration says nothing.
 func newStrangers(c StrangersConfig) *strangers {
 	c.Each.Burst, c.Each.Interval = cmp.Or(c.Each.Burst, 8), cmp.Or(c.Each.Interval, 10*time.Second)
 	c.All.Burst, c.All.Interval = cmp.Or(c.All.Burst, 10), cmp.Or(c.All.Interval, 5*time.Second)

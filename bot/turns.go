@@ -112,6 +112,7 @@ func (t *Turns[T]) Take(ctx context.Context) (item T, done func(), err error) {
 	}
 }
 
+// free ends a place's turn, so that its next item may be taken.
 func (t *Turns[T]) free(place string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,6 +120,7 @@ func (t *Turns[T]) free(place string) {
 	t.wake()
 }
 
+// take does not wait: where ok is false, some has a value once there may be an item.
 func (t *Turns[T]) take() (item T, place string, some <-chan struct{}, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

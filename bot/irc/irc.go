@@ -79,6 +79,7 @@ func (f *Frontend) doubt(n bot.Notice) {
 	f.unsure[unsureKey{n.ID, n.Place}] = time.Now()
 }
 
+// doubted reports whether an earlier try of a notice may have arrived, and forgets that.
 func (f *Frontend) doubted(n bot.Notice) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

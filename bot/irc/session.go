@@ -56,6 +56,7 @@ func (s *session) up() bool {
 	return s.registered
 }
 
+// reason says why we ended the session; nil: we did not.
 func (s *session) reason() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,6 +101,7 @@ func refusal(e girc.Event) (place string, ok bool) {
 	return "", false
 }
 
+// event hears one message of the server, in girc's reader: what waits here holds up all that follows.
 func (s *session) event(ctx context.Context, e girc.Event) {
 	if place, ok := refusal(e); ok {
 		if e.Command == "401" {
@@ -334,6 +336,7 @@ func (p *pending) ask() {
 	p.s.c.Send(&girc.Event{Command: girc.PING, Params: []string{p.token}})
 }
 
+// wait gives nil when the server worked through the line and did not refuse it.
 func (p *pending) wait(ctx context.Context) error {
 	defer p.s.forget(p.token) // of a line that nobody waits for no refusal is news
 	t := time.NewTimer(confirmTimeout)
@@ -350,6 +353,7 @@ func (p *pending) wait(ctx context.Context) error {
 	}
 }
 
+// answered ends the wait of a token; a refusal that came before it counts.
 func (s *session) answered(token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -118,6 +118,7 @@ func failing(err error) bool {
 	return errors.As(err, &he) && he.Response != nil && he.Response.StatusCode >= 500
 }
 
+// refused has the bot give up a notice: what is not ErrRefused is tried again.
 func refused(err error) error { return fmt.Errorf("%w: %w", bot.ErrRefused, short(err)) }
 
 // pause waits; it reports false when ctx ended.

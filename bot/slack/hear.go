@@ -39,6 +39,8 @@ func (f *Frontend) hear(ctx context.Context, in func(bot.Message)) {
 	}
 }
 
+// one hands the bot what somebody said. It drops our own, what was heard before, and what is said in a channel that is
+// not listed.
 func (f *Frontend) one(ctx context.Context, w work, in func(bot.Message)) {
 	var x spoken
 	var ok bool
@@ -148,6 +150,7 @@ func (p *people) who(ctx context.Context, s *session, x spoken) (nick, account s
 	return u.name, x.user
 }
 
+// ours reports whether a user is a person of our workspace, and still there.
 func ours(u *goslack.User, team string) bool {
 	return u.TeamID == team && !u.IsStranger && !u.IsBot && !u.Deleted
 }

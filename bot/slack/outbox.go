@@ -102,6 +102,7 @@ func (l *lanes) addLater(it item) bool {
 	return true
 }
 
+// dropLater empties what is said later, and gives how much it was.
 func (l *lanes) dropLater() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,6 +185,7 @@ func (l *lanes) all() (out []item) {
 	return out
 }
 
+// wake never blocks: one value says that something changed, however much did.
 func (l *lanes) wake() {
 	select {
 	case l.some <- struct{}{}:

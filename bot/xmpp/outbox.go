@@ -199,6 +199,8 @@ func (f *Frontend) send(ctx context.Context, it item) (out sent) {
 	return out
 }
 
+// sendNow hands a message to the server. What proves that it was taken is the room's echo, or where there is no room
+// the answer to a ping.
 func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	s, err := f.link.Wait(ctx)
 	if err != nil {
@@ -262,6 +264,7 @@ type unsureLine struct {
 // unsureLife is how long such a line is remembered.
 const unsureLife = time.Hour
 
+// unsureAdd remembers a notice that may have arrived. One without a row is not tried again, so nothing needs to know.
 func (f *Frontend) unsureAdd(n bot.Notice, id, body string) {
 	if n.ID == 0 {
 		return

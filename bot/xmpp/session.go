@@ -138,6 +138,7 @@ func (m *incoming) invitation(from jid.JID) (room, by string, ok bool) {
 	return "", "", false
 }
 
+// status reports whether a room gave that status code (XEP-0045).
 func (m *incoming) status(code int) bool {
 	if m.Muc == nil {
 		return false
@@ -314,6 +315,7 @@ func (s *session) forget(answer chan error) {
 	}
 }
 
+// answered ends the wait for a stanza's answer, if somebody still waits.
 func (s *session) answered(id string, err error) {
 	s.mu.Lock()
 	ch := s.waiting[id]

@@ -281,6 +281,8 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	return context.Cause(linkCtx)
 }
 
+// dial tries the addresses in their order, with direct TLS up to the end of its handshake; when none works, its error
+// has what each said.
 func (f *Frontend) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
