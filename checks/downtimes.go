@@ -29,6 +29,7 @@ type Downtime struct {
 	Why   string    `json:"why,omitempty"`
 }
 
+// covers counts From in, and Until out.
 func (d *Downtime) covers(k model.Key, now time.Time) bool {
 	return !now.Before(d.From) && now.Before(d.Until) && model.Match(d.Host, k.Host) && model.Match(d.Task, k.Task)
 }

@@ -194,6 +194,7 @@ type fan struct {
 	subs map[chan struct{}]bool
 }
 
+// follow gives a channel that has a value when there is news, and what ends that.
 func (f *fan) follow() (<-chan struct{}, func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

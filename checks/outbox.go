@@ -105,6 +105,7 @@ func ids(rows []outboxRow) []int64 {
 	return out
 }
 
+// outboxDone ends a row; err says why it was given up, "": it was done.
 func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) error {
 	_, xerr := tx.Exec(ctx, "UPDATE check_outbox SET done = ?, err = ? WHERE id = ?", now, err, id)
 	return xerr

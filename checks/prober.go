@@ -56,6 +56,8 @@ func (b *prober) run(ctx context.Context, j job) outcome {
 	return out
 }
 
+// onHost runs a task over SSH. unreachable is said of the connection alone: a command that fails says nothing of the
+// host.
 func (b *prober) onHost(ctx context.Context, j job) outcome {
 	t := j.task
 	target, err := b.way(ctx, j.where)

@@ -189,6 +189,8 @@ func (m *Monitor) firstOf(p *pair, now, alive, began time.Time) time.Time {
 	return p.first(now, alive, m.policy(p))
 }
 
+// policy says what becomes of runs that were missed while the server was down: the task's word, else that of
+// checks.catch_up.
 func (m *Monitor) policy(p *pair) string {
 	if p.Def != nil && p.Def.CatchUp != "" {
 		return p.Def.CatchUp

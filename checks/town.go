@@ -87,6 +87,7 @@ func (t *town) sayAll(ctx context.Context, what string) {
 	}
 }
 
+// cutLast cuts at the last blank: the name before it may have blanks of its own.
 func cutLast(s string) (before, after string, ok bool) {
 	i := strings.LastIndexByte(s, ' ')
 	if i < 0 {

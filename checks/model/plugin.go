@@ -187,6 +187,8 @@ func cutLabel(s string) (label, rest string, ok bool) {
 	return "", "", false
 }
 
+// parseMetric reads a metric after its label. An error is of the value or its unit: thresholds that are no ranges stay
+// as text.
 func parseMetric(label, text string) (Metric, error) {
 	m := Metric{Label: label}
 	f := strings.Split(text, ";")

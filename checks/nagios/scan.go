@@ -112,6 +112,7 @@ func definition(text string) (rest string, ok bool) {
 	return strings.Trim(rest, " \t"), true
 }
 
+// begin reads what follows define. An object of no known type has no Type: it is read to its end, and dropped.
 func (t *Tree) begin(pos Pos, head string) *Object {
 	end := strings.IndexAny(head, " \t{")
 	if end < 0 {
@@ -134,6 +135,7 @@ func (t *Tree) begin(pos Pos, head string) *Object {
 	return o
 }
 
+// put drops an object of no known type.
 func (t *Tree) put(o *Object) {
 	if o.Type != "" {
 		t.Objects = append(t.Objects, o)
@@ -165,6 +167,7 @@ func (t *Tree) attr(in *Object, pos Pos, text string) {
 // whenAttr is the name of what says when a timeperiod is: the words differ.
 const whenAttr = "when"
 
+// isPeriodAttr tells attributes of a timeperiod from lines that name days.
 func isPeriodAttr(name string) bool {
 	switch name {
 	case "use", "name", "register", "timeperiod_name", "alias", "exclude":

@@ -239,6 +239,7 @@ func (c *carrier) alive(h *nagios.Object, e *entry) {
 	c.mark(carried, active)
 }
 
+// aliveBy guesses from what the check_command runs. What it does not know becomes ping, with a note.
 func (c *carrier) aliveBy(h *nagios.Object, v nagios.Value) string {
 	call := nagios.ParseCall(v.Text)
 	cmd := c.tree.Find("command", call.Command)
