@@ -122,6 +122,7 @@ func (c *Clipboard) Strings(key string) ([]string, error) { return list(key, c.n
 // TopStrings reads a list at the top level of the document, such as `steps`.
 func (c *Clipboard) TopStrings(key string) ([]string, error) { return list(key, child(c.tree(), key)) }
 
+// list takes a single value for a list of one. A key without a value is missing.
 func list(key string, n *yaml.Node) ([]string, error) {
 	switch {
 	case n == nil || n.Tag == "!!null":
