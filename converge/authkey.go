@@ -40,6 +40,7 @@ func (l keyLine) fingerprint() string {
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
+// comment names the key for people: by the last word of its comment, or else by its own end.
 func (k AuthorizedKey) comment() string {
 	l, ok := parseKeyLine(k.Key)
 	switch {

@@ -182,6 +182,7 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 	return report, err
 }
 
+// limited reports whether a host is among those that are chosen; without a limit all are.
 func limited(t Target, limit []string) bool {
 	for _, l := range limit {
 		if group, ok := strings.CutPrefix(l, "@"); ok && slices.Contains(t.Groups, group) {
@@ -247,6 +248,8 @@ func (r *runner) tell(ev Event) {
 	}
 }
 
+// run goes on until nothing is missing anywhere, nobody confirms, or Cycles is reached. What then is missing is in the
+// report, and no error.
 func (r *runner) run(ctx context.Context, report *Report) error {
 	wanted := map[*Node]map[string]int{} // in how many cycles a resource wanted something
 	for report.Cycles = 1; ; report.Cycles++ {

@@ -95,6 +95,7 @@ func (c Cron) edit(was string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// cronSum stands in the mark above an entry, by which edit knows its own line.
 func cronSum(command string) string {
 	sum := sha256.Sum256([]byte(command))
 	return hex.EncodeToString(sum[:6])

@@ -161,6 +161,7 @@ type dot struct {
 	node *Node
 }
 
+// newDot shows secrets to the template, and has every diff hide them.
 func newDot(n *Node, data any) *dot {
 	props := reveal(map[string]any(n.target.Props), func(s string) { n.Hide(s) }).(map[string]any)
 	return &dot{Name: n.Name(), Groups: slices.Clone(n.target.Groups), Props: props, Data: data, node: n}

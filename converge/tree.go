@@ -46,6 +46,8 @@ type tree struct {
 	props map[string]map[string]known // by the host's name
 }
 
+// add lets a host be in several groups. That two of them, neither nearer than the other, say different things of it is
+// an error.
 func (b *tree) add(g HostGroup, above []string, inherited map[string]known) error {
 	path := append(slices.Clone(above), g.Name)
 	props := maps.Clone(inherited)
