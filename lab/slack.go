@@ -180,6 +180,7 @@ func (s *Slack) ts() string {
 	return fmt.Sprintf("%d.%06d", s.last/1e6, s.last%1e6)
 }
 
+// bad notes what breaks a rule and would pass at Slack. s.mu is held.
 func (s *Slack) bad(format string, args ...any) {
 	s.violations = append(s.violations, fmt.Sprintf(format, args...))
 }

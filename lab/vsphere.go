@@ -187,6 +187,7 @@ func (v *VSphere) Facts(name string) string {
 	return ""
 }
 
+// facts tells in lines what tests look for in a machine; guestinfo is decoded.
 func facts(c *types.VirtualMachineConfigInfo) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "memory %d\ncpus %d\n", c.Hardware.MemoryMB, c.Hardware.NumCPU)
@@ -341,6 +342,7 @@ func (v *VSphere) watch(ctx context.Context) {
 	}
 }
 
+// bringUp does what cloud-init and VMware Tools would: a host with that user-data, and its address on the machine.
 func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference, name string) error {
 	vm := object.NewVirtualMachine(v.client.Client, ref)
 	var m mo.VirtualMachine

@@ -106,6 +106,7 @@ func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
 	return g, nil
 }
 
+// sshEnv has git use this key and no other, and nothing of the user's configuration.
 func (g *Gitolite) sshEnv(key string) string {
 	return "GIT_SSH_COMMAND=ssh -q -F none -i " + key + " -o IdentitiesOnly=yes -o UserKnownHostsFile=" + g.KnownHosts
 }

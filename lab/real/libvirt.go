@@ -202,6 +202,8 @@ func (v *Libvirt) CloudImage(ctx context.Context, name string) (Kernels, error) 
 	return k, run(ctx, "", "cp", "--reflink=auto", from, to)
 }
 
+// cloudImage makes the image once and keeps it in the user's cache, for it takes long. Its folder is named for a
+// version.
 func cloudImage(ctx context.Context) (string, error) {
 	for program, pkg := range map[string]string{"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "sfdisk": "fdisk", "qemu-img": "qemu-utils"} {
 		if _, err := need(program, pkg); err != nil {
