@@ -237,6 +237,8 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 	return r, a, err
 }
 
+// approveClusterUndo decides for the whole cluster in one transaction. It stays marked as undoing, so that its runs are
+// taken back also when we die before that.
 func (e *Engine) approveClusterUndo(ctx context.Context, a Approval, by Who, reason, said string) (Run, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
 		if err := noneHeld(ctx, tx, a.Cluster); err != nil {
@@ -286,6 +288,7 @@ func (e *Engine) Deny(ctx context.Context, id int64, by Who, reason string) (App
 	return a, err
 }
 
+// notPending says what became of the run about which somebody decides too late.
 func (e *Engine) notPending(ctx context.Context, id int64, want string) error {
 	r, err := e.Get(ctx, id)
 	if err != nil {
@@ -389,6 +392,7 @@ func (e *Engine) expire(ctx context.Context) {
 	}
 }
 
+// expireOnce goes on after an error: one approval that cannot end keeps no other.
 func (e *Engine) expireOnce(ctx context.Context) error {
 	list, err := store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY expires", time.Now().UnixMilli())
 	errs := []error{err}
@@ -398,6 +402,7 @@ func (e *Engine) expireOnce(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// expireOne refuses in the name of nobody.
 func (e *Engine) expireOne(ctx context.Context, a Approval) error {
 	err := e.write(ctx, func(tx store.Tx) error {
 		r, err := lock(ctx, tx, a.Run)

@@ -25,6 +25,7 @@ var (
 	handOver = verdict{after: 1}
 )
 
+// again is never 0, which would mean to go on now.
 func again(d time.Duration) verdict { return verdict{after: max(d, 10*time.Millisecond)} }
 
 // carrier has one run in its hands, from take until let. It is used by one goroutine.

@@ -293,6 +293,7 @@ func (e *Engine) Changed() (<-chan struct{}, func()) {
 	}
 }
 
+// poke tells this process that something is new on record. It never blocks.
 func (e *Engine) poke() {
 	select {
 	case e.wrote <- struct{}{}:

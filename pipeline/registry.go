@@ -197,6 +197,7 @@ func (r *Registry) Check(names []string, c *clipboard.Clipboard, provider string
 	return steps, checkNeeds(steps, c)
 }
 
+// checkNeeds finds the key that a step needs and nothing gives before it. A key with a ? is missed by nobody.
 func checkNeeds(steps []Step, c *clipboard.Clipboard) error {
 	given := map[string]bool{}
 	for _, s := range steps {
