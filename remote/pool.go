@@ -225,6 +225,7 @@ func (p *Pool) care() {
 	}
 }
 
+// careOnce closes what is idle, and asks the others whether they are there; neither is waited for with the lock held.
 func (p *Pool) careOnce(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,6 +250,7 @@ func (p *Pool) careOnce(now time.Time) {
 	}
 }
 
+// apart runs f in a goroutine that Close waits for.
 func (p *Pool) apart(f func()) { p.wg.Go(p.cfg.Caught, f) }
 
 // Close closes all connections and waits for what belongs to them.

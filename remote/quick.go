@@ -316,6 +316,7 @@ type quickText struct {
 
 const quickTail = 4 << 10
 
+// add holds back the last quickTail bytes: they may be the beginning of the mark.
 func (t *quickText) add(p []byte) {
 	t.tail = append(t.tail, p...)
 	if extra := len(t.tail) - quickTail; extra > 0 {
@@ -324,6 +325,7 @@ func (t *quickText) add(p []byte) {
 	}
 }
 
+// keep drops what is more than MaxOutputBytes.
 func (t *quickText) keep(p []byte) {
 	t.kept = append(t.kept, p[:min(len(p), MaxOutputBytes-len(t.kept))]...)
 }

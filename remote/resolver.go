@@ -79,6 +79,7 @@ func (r *Resolver) Target(word string) (Target, error) {
 	return r.target(word, 0)
 }
 
+// target follows ProxyJump, each host by what the configuration says of it. depth ends a circle.
 func (r *Resolver) target(word string, depth int) (Target, error) {
 	user, host, port, err := SplitHost(word)
 	if err != nil {

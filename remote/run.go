@@ -438,6 +438,7 @@ func (g *guardedWriter) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// err gives the panic of w, once it had one.
 func (g *guardedWriter) err() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -447,6 +448,7 @@ func (g *guardedWriter) err() error {
 // ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
 func (l *lines) ReadFrom(r io.Reader) (int64, error) { return readSmall(l, r) }
 
+// flush gives what is left when the stream ends: a last line without an end, or all that was kept.
 func (l *lines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
