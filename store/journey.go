@@ -22,6 +22,8 @@ type later struct {
 // reads the number of rows before the commit that travels with it.
 const divideByZero = "22012"
 
+// sql has a statement that must change a row divide by zero when it does not, so that all that travels with it fails as
+// well.
 func (l later) sql() string {
 	q := dollars(l.q)
 	if l.miss == nil {
@@ -196,6 +198,7 @@ func (w *pgWrite) begin(ctx context.Context, b *pgx.Batch) (err error) {
 	return err
 }
 
+// fail keeps the error, after which nothing is committed.
 func (w *pgWrite) fail(ctx context.Context, err error) error {
 	w.err = w.db.pulse.because(ctx, err)
 	return w.err
