@@ -341,6 +341,7 @@ func (r *Repo) onHost(ctx context.Context, h fleet.Host, f pipeline.Facts, s spe
 	return c.Job(ctx, j)
 }
 
+// jobOf names the job of a task on a host: asked again in the same try it is the same job, and in another try another.
 func jobOf(token string, stage, try int) string {
 	return fmt.Sprintf("%s-%d-task-%d", token, stage+1, try)
 }
@@ -410,6 +411,7 @@ func sudo(s spec) *remote.Sudo {
 	return nil
 }
 
+// oneLine joins by semicolons: errors.Join would make lines of it.
 func oneLine(errs []error) error {
 	var all []string
 	for _, e := range errs {

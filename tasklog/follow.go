@@ -239,6 +239,7 @@ func (r *Repo) report(ctx context.Context, t *Trouble, refused bool) error {
 	return busyIsFine(err)
 }
 
+// busyIsFine gives nil where a run is under way already: the next look comes after it.
 func busyIsFine(err error) error {
 	var busy *pipeline.BusyError
 	if errors.As(err, &busy) {

@@ -247,6 +247,7 @@ func (j *job) over() bool {
 	return free(f) && len(j.family()) == 0
 }
 
+// exit gives errUnknown when nobody can know how the script ended.
 func (j *job) exit() (int, error) {
 	b, err := os.ReadFile(filepath.Join(j.dir, "exit"))
 	if errors.Is(err, os.ErrNotExist) {

@@ -56,6 +56,7 @@ func (l *Log) Steps() []pipeline.Step {
 	}
 }
 
+// check keeps a task from running that is no longer in the list, or done.
 func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error {
 	if s.Refused && pipeline.FactsOf(ctx).Try == 0 { // it is retried once it is no longer so
 		return pipeline.Permanent(&Trouble{s.Name})
