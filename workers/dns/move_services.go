@@ -56,6 +56,7 @@ func describeAll(rrs []godns.RR) string {
 	return strings.Join(out, ", ")
 }
 
+// movedNames reads the names out of moved_services, where a line is a record as in a zone file.
 func movedNames(c *clipboard.Clipboard) []string {
 	list, _ := c.Strings("moved_services")
 	var out []string
@@ -132,6 +133,7 @@ func retarget(rr godns.RR, name string, addrs []netip.Addr) []godns.RR {
 	return nil
 }
 
+// doMove can be done again after any point: the clipboard has what is moved, and since when, before it is.
 func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 	again := c.Has("moved_services")
 	if !again {

@@ -71,6 +71,7 @@ type pointed struct {
 	also  []string   // names that have it too
 }
 
+// right: our pointer is there, and no stale one.
 func (p *pointed) right() bool { return p.there && len(p.stale) == 0 }
 
 // look reads the pointers of an address. A pointer to another name is stale when that name no longer has the address;
@@ -176,6 +177,7 @@ func (j *job) dropPTR(ctx context.Context, a netip.Addr) error {
 	return j.ptrStays(ctx, a, j.point(ctx, at, func(m *godns.Msg) { m.Remove([]godns.RR{pointer(at, j.fqdn, 0)}) }))
 }
 
+// ptrStays notes that a pointer could not be deleted; nil where the wish allows that.
 func (j *job) ptrStays(ctx context.Context, a netip.Addr, err error) error {
 	_, err = j.pass(ctx, "reverse", j.wish.reverse, "the PTR of "+a.String()+" stays as it is", err)
 	return err

@@ -31,6 +31,7 @@ func (w *Worker) updateHost() pipeline.Step {
 	}
 }
 
+// doUpdate reads what it wrote, for a server may take an update and not show it.
 func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	j, err := w.job(ctx, c)
 	if err != nil {

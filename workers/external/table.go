@@ -226,6 +226,7 @@ func parseTable(module string, b []byte) ([]row, error) {
 	return rows, checkRows(module, rows)
 }
 
+// checkRows refuses the whole table for one row that is wrong: half of it would deny tasks that are there.
 func checkRows(module string, rows []row) error {
 	seen := map[string]bool{}
 	for _, r := range rows {

@@ -53,6 +53,8 @@ func (w *Worker) InProduction(ctx context.Context, c *clipboard.Clipboard) (what
 	return what, yes, err
 }
 
+// production takes a host for one in production when a name in DNS points at it, or its entry says so. what is for
+// people.
 func (w *Worker) production(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, pointers []string, err error) {
 	conn, err := w.connect(ctx)
 	if err != nil {

@@ -62,6 +62,7 @@ func (w *Worker) wait() pipeline.Step {
 	}
 }
 
+// doWait can be done again after any point: the host's own keys are kept before the host answers with them.
 func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 	addr, user, err := w.login(c)
 	if err != nil {
