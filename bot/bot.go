@@ -31,11 +31,11 @@ import (
 
 // Message is what somebody said at once. A command is one line: of several, the bot takes the first only.
 type Message struct {
-	Nick    string // what he is called there
+	Nick    string // what they are called there
 	Account string // proven by the server; "" when it is not
-	Host    string // where he comes from, as the server tells; "": it does not. Many nicks of one host are one stranger
+	Host    string // where they come from, as the server tells; "": it does not. Many nicks of one host are one stranger
 	Place   string // channel or room; for a private message, where to answer it
-	Direct  string // where he can be told something in private; "": his nick
+	Direct  string // where they can be told something in private; "": their nick
 	Private bool
 	Room    string // where Place is a thread, its room: strangers are counted by that, for threads cost nothing; "": Place
 	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
@@ -117,8 +117,8 @@ type Insider interface {
 	Inside(room string) bool
 }
 
-// Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
-// are too many, and when the connection breaks.
+// Latecomer is a Frontend that can have lines for people whom nobody knows wait until all others are said. It drops
+// them when they are too many, and when the connection breaks.
 type Latecomer interface {
 	SayLater(place string, lines []string)
 }
@@ -150,7 +150,7 @@ type Choices struct {
 type Post struct{ At, Text string }
 
 // Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the
-// button's words and a Choice of its own; he is who he is, whatever was pressed.
+// button's words and a Choice of its own; that person's rights count, whatever was pressed.
 type Chooser interface {
 	// SayChoices is Say, with buttons under the last line.
 	SayChoices(place string, lines []string, choices Choices)
@@ -161,7 +161,7 @@ type Chooser interface {
 
 // Feed is what has something to say beside the engine. A *checks.Monitor is one.
 type Feed interface {
-	// Notices gives those behind an id, in the order of their ids.
+	// Notices gives those after an id, in the order of their ids.
 	Notices(ctx context.Context, after int64, limit int) ([]checks.Notice, error)
 	// NewNotices gives a channel that has something when there are new ones, and what ends that.
 	NewNotices() (<-chan struct{}, func())
@@ -327,7 +327,7 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
 const commandTimeout = 60 * time.Second
 
-// who gives the person behind a message.
+// who gives the person who wrote a message.
 func (b *Bot) who(f Frontend, m Message) access.Person {
 	if f.Network() == "console" {
 		return access.Person{Name: m.Account, Roles: []string{access.Admin}}
@@ -475,8 +475,8 @@ func trim(lines []string, n int, asked string) []string {
 // origin says where somebody asked; it travels with the run as text.
 type origin struct{ frontend, place, nick, direct string }
 
-// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and his
-// notices would go there. He has his answers all the same.
+// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and the
+// notices would go there. Answers come all the same.
 func (o origin) String() string {
 	for _, address := range []string{o.frontend, o.place, o.direct} {
 		if plain.Line(address) != address {
@@ -491,7 +491,7 @@ func (o origin) String() string {
 func parseOrigin(s string) (origin, bool) {
 	p := strings.Split(s, "\x1f")
 	switch len(p) {
-	case 3: // as written before a person had an address of his own
+	case 3: // as written before a person had an address of their own
 		return origin{p[0], p[1], p[2], p[2]}, true
 	case 4:
 		return origin{p[0], p[1], p[2], p[3]}, true

@@ -44,7 +44,7 @@ func newNotices(ctx context.Context, b *Bot) (*notices, error) {
 	return n, n.begin(ctx)
 }
 
-// seen notes where a person spoke last: there he is told what cannot be said where he asked.
+// seen notes where a person spoke last: there they are told what cannot be said where they asked.
 func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Person) {
 	if p.Name == "" || f.Network() == "console" {
 		return

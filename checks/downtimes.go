@@ -41,7 +41,7 @@ type downtimes struct {
 	tell func() // other nodes are to read them again
 
 	reading sync.Mutex // held while they are read; taken before mu
-	mu      sync.Mutex // taken behind every other
+	mu      sync.Mutex // taken after every other
 	list    []Downtime
 }
 

@@ -24,7 +24,7 @@ type outbox struct {
 	sends chan struct{} // to be sent
 	runs  chan struct{} // to be run
 
-	mu     sync.Mutex              // taken behind every other
+	mu     sync.Mutex              // taken after every other
 	acting map[int64]bool          // rows of runs that are under way here
 	waits  map[int64]chan struct{} // for rows of runs that are asked of another node
 }

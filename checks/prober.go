@@ -29,7 +29,7 @@ type prober struct {
 	reach   func(ctx context.Context, word string) (remote.Target, error) // World.Target
 	through func(t *remote.Target, silo string)                           // World.Through
 
-	mu sync.Mutex // of what is known of hosts; taken behind every other
+	mu sync.Mutex // of what is known of hosts; taken after every other
 }
 
 // reached is what a prober knows of a host.

@@ -14,7 +14,7 @@ import (
 
 const (
 	rollPeriod = 5 * time.Minute  // that of the finest sums: each is mostly written once
-	rollAfter  = 10 * time.Second // behind its end: results come late
+	rollAfter  = 10 * time.Second // after its end: results come late
 	rollRange  = 100_000          // results in one go
 	rollPiece  = 1000             // sums in one transaction
 )

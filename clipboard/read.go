@@ -154,8 +154,8 @@ func (c *Clipboard) Tree(key string) (v any, ok bool) {
 	return v, err == nil && v != nil
 }
 
-// Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A
-// missing key leaves v alone and is ErrMissing.
+// Decode reads a key of any shape into v, as yaml.Unmarshal would; its errors are in people's words. A missing key
+// leaves v alone and is ErrMissing.
 func (c *Clipboard) Decode(key string, v any) error {
 	n := c.node(key)
 	if n == nil {

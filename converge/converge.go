@@ -25,7 +25,7 @@ type Host interface {
 type Target struct {
 	Name   string
 	Groups []string       // what it belongs to; Node.In asks
-	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does. What is a Secret nobody is shown
+	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. In the step of a pipeline they come as JSON does. What is a Secret nobody is shown
 	// Dial connects; close is called when all is over.
 	Dial func(ctx context.Context) (h Host, close func(), err error)
 }

@@ -101,7 +101,7 @@ func cronSum(command string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// cronCommand gives the command of a line of a crontab: what is behind the five fields, or behind @daily.
+// cronCommand gives the command of a line of a crontab: what follows the five fields, or @daily.
 func cronCommand(line string) string {
 	fields := 5
 	if strings.HasPrefix(strings.TrimLeft(line, " \t"), "@") {

@@ -106,7 +106,7 @@ type File struct {
 	Group    string
 	Absent   bool
 	Secret   bool   // the content is shown in no diff
-	OnChange string // a script that is run once, behind all other actions, when the content changed
+	OnChange string // a script that is run once, after all other actions, when the content changed
 }
 
 // ID implements Resource.

@@ -88,8 +88,8 @@ func lineReader(r io.Reader) *bufio.Scanner {
 	return sc
 }
 
-// Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin
-// to where configure wants it, over whoever started it. It does not return.
+// Main is the whole program of the pipeline step converge:apply: it brings the one host that it is told of on stdin to
+// where configure wants it, over whoever started it. It does not return.
 func Main(configure Configurator) { MainWith(configure, Options{}) }
 
 // MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout,

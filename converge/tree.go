@@ -16,10 +16,10 @@ type HostGroup struct {
 	Groups []HostGroup
 }
 
-// known is what is known of a host, and where that is said.
+// known is what is known of a host, and who says so.
 type known struct {
 	value any
-	where []string // the groups down to the one that says it; with the host's name behind them when it is said there
+	where []string // the groups down to the one that says it; with the host's name after them when the host says it
 	own   bool
 }
 

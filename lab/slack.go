@@ -157,7 +157,7 @@ func (s *Slack) Meet(id, name string, people ...string) {
 	}
 }
 
-// SlackUser gives the id of somebody by his name.
+// SlackUser gives the id of somebody by their name.
 func SlackUser(name string) string { return "U0" + strings.ToUpper(name) }
 
 // Close ends the workspace and all its sockets.

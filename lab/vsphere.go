@@ -421,7 +421,7 @@ var operation = pattern.New(`<Body[^>]*>\s*<([A-Za-z_]+)`)
 var taskMade = pattern.New(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
 
 // oneTask lets a call that changes machines in only when the task of the one before has ended: the simulator's tasks
-// write to the same datastore without a lock. Who calls still gets his task at once, and sees it run.
+// write to the same datastore without a lock. Who calls still gets the task at once, and sees it run.
 func (v *VSphere) oneTask(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

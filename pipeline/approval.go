@@ -158,7 +158,7 @@ func scanDecided(row store.Row) (d Decided, err error) {
 	return d, err
 }
 
-// AskedBy reports whether a person is who asked, or counts as him: he cannot approve it.
+// AskedBy reports whether a person is who asked, or counts as who asked: such a person cannot approve it.
 func (a Approval) AskedBy(w Who) bool { return (Who{a.By, a.Behind}).is(w) }
 
 // asked reports whether it was asked for under that name.
@@ -307,7 +307,7 @@ func (e *Engine) refuse(ctx context.Context, tx store.Tx, a Approval, r *Run, by
 	switch {
 	case by.Name == "":
 		how, text = EndExpired, "nobody approved it until "+plain.Time(a.Expires)
-	case a.asked(by.Name): // who stands behind the asker's token is somebody else, and the asker is to hear of it
+	case a.asked(by.Name): // who made the asker's token is somebody else, and the asker is to hear of it
 		how, text = EndWithdrawn, because("withdrawn by "+by.Name, reason)
 	}
 	if err := decide(ctx, tx, a.ID, string(how), by.Name, reason); err != nil {

@@ -21,7 +21,7 @@ type verdict struct {
 var (
 	goOn = verdict{}
 	over = verdict{over: true}
-	// handOver is for who stops: he fetches no more, so it is another who goes on, at once.
+	// handOver is for a node that stops: it fetches no more, so another one goes on, at once.
 	handOver = verdict{after: 1}
 )
 

@@ -65,7 +65,7 @@ func NewPool(cfg PoolConfig) *Pool {
 }
 
 // Get gives the connection to a host, and what to call when it is no longer used. Whoever shares it with others must
-// not close it. The host's key is checked for every caller by his own HostKeys, also on a connection that is open.
+// not close it. The host's key is checked for every caller by their own HostKeys, also on a connection that is open.
 func (p *Pool) Get(ctx context.Context, t Target) (*Client, func(), error) {
 	for {
 		p.mu.Lock()

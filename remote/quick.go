@@ -330,7 +330,7 @@ func (t *quickText) keep(p []byte) {
 	t.kept = append(t.kept, p[:min(len(p), MaxOutputBytes-len(t.kept))]...)
 }
 
-// begin looks for the mark that a job's output stands behind, and reports what is before that.
+// begin looks for the mark after which a job's output stands, and reports what is before that.
 func (t *quickText) begin(mark string) (before int, ok bool) {
 	i := bytes.Index(t.tail, []byte(mark+"\n"))
 	if i < 0 {
@@ -341,7 +341,7 @@ func (t *quickText) begin(mark string) (before int, ok bool) {
 	return before, true
 }
 
-// end looks for the mark behind which a job's output ends, with what stands beside it on its line.
+// end looks for the mark at which a job's output ends, with what stands beside it on its line.
 func (t *quickText) end(mark string) (beside string, ok bool) {
 	head := []byte("\n" + mark)
 	i := bytes.Index(t.tail, head)

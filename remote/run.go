@@ -397,8 +397,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// say gives a line to whoever listens. He is called in a goroutine of the library's, so a panic of his would end the
-// process; once it has happened the rest is read and dropped, for the command must not hang.
+// say gives a line to whoever listens. They are called in a goroutine of the library's, so a panic of theirs would end
+// the process; once it has happened the rest is read and dropped, for the command must not hang.
 func (l *lines) say(line string) {
 	if l.bug != nil {
 		return

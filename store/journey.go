@@ -132,7 +132,7 @@ type noRow struct{ err error }
 func (r noRow) Scan(...any) error { return r.err }
 
 // send has a statement travel with what waits, and with the begin of the transaction. The caller reads the result of
-// his statement alone, and closes. "" is no statement, and gives no results.
+// that statement alone, and closes. "" is no statement, and gives no results.
 func (w *pgWrite) send(ctx context.Context, q string, args []any) (pgx.BatchResults, error) {
 	if w.err != nil {
 		return nil, w.err

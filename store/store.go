@@ -3,7 +3,7 @@
 // SQL in its own package, and hands its migrations to Migrate.
 //
 //	pipeline, access, bot ── Write(func(Tx)) ──► one writer (SQLite) │ pool (PostgreSQL)
-//	                      └─ Query ───────────► readers, never behind the writer
+//	                      └─ Query ───────────► readers, which never wait for the writer
 //
 // On SQLite the writes that arrive while a commit is under way share the next one: Write returns only when the
 // commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own, but those

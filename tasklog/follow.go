@@ -145,7 +145,7 @@ func (r *Repo) look(ctx context.Context) error {
 	return r.pushes(ctx, func(ctx context.Context) error { return r.begin(ctx, next) })
 }
 
-// pushes does what pushes. That the git server refuses it is said, and it is tried again at each look.
+// pushes does what pushes. When the git server refuses, we say so, and try again at each look.
 func (r *Repo) pushes(ctx context.Context, do func(context.Context) error) error {
 	err := do(ctx)
 	var no *Trouble

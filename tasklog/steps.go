@@ -147,7 +147,7 @@ func (r *Repo) isDone(ctx context.Context, p *plan, id string) (bool, error) {
 	return r.git.within(ctx, commit, p.done)
 }
 
-// markDone moves the branch of what is done behind a task.
+// markDone moves the branch of what is done past a task.
 func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 	for range 5 {
 		p, err := r.refresh(ctx)

@@ -1,5 +1,5 @@
-// Package console is the frontend for one person at a terminal: what he types is a private message, and he is the
-// one who started the process, so he may do everything.
+// Package console is the frontend for one person at a terminal: what they type is a private message, and they started
+// the process, so they may do everything.
 package console
 
 import (

@@ -6,7 +6,7 @@
 //
 // What girc leaves to its user is done here: a line is cut under MaxLineBytes on character borders, for the server
 // would cut it in silence; a login that SASL did not prove is no login; a line counts as said when the server
-// answered a PING sent behind it; a nick that was taken is taken back.
+// answered a PING sent after it; a nick that was taken is taken back.
 package irc
 
 import (
@@ -205,7 +205,7 @@ func (f *Frontend) Up() bool { return f.link.Get() != nil }
 func (f *Frontend) Rooms() []string {
 	var out []string
 	for _, c := range f.cfg.Channels {
-		name, _, _ := strings.Cut(c, " ") // the key of a channel stands behind its name
+		name, _, _ := strings.Cut(c, " ") // the key of a channel stands after its name
 		out = append(out, name)
 	}
 	return out
@@ -346,7 +346,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, l := range lines {
 		for _, part := range cut(place, l) {

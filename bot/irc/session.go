@@ -307,7 +307,7 @@ func (s *session) care(ctx context.Context) {
 	}
 }
 
-// confirmTimeout is how long a server may take to answer the PING behind a line.
+// confirmTimeout is how long a server may take to answer the PING after a line.
 const confirmTimeout = 30 * time.Second
 
 // pending is a line whose answer is awaited.
@@ -330,8 +330,8 @@ func (s *session) expect(place string) *pending {
 	return p
 }
 
-// ask sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
-// through all of that (RFC 1459 §4.6.2).
+// ask sends a PING after what was sent before: a server answers in order, so its answer says that it has worked through
+// all of that (RFC 1459 §4.6.2).
 func (p *pending) ask() {
 	p.s.c.Send(&girc.Event{Command: girc.PING, Params: []string{p.token}})
 }
@@ -379,7 +379,7 @@ func (s *session) drop(token string) {
 	s.order = slices.DeleteFunc(s.order, func(t string) bool { return t == token })
 }
 
-// refused tells the oldest line to a place that it was not taken; the PONG behind it comes too late to matter. Other
+// refused tells the oldest line to a place that it was not taken; the PONG after it comes too late to matter. Other
 // places' lines are not meant, nor is any when an answer was refused, which nobody waits for.
 func (s *session) refused(place string, err error) {
 	s.mu.Lock()

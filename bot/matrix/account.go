@@ -7,7 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Account is by what a person is known on Matrix: his full user id
+// Account is by what a person is known on Matrix: their full user id
 // (https://spec.matrix.org/v1.11/appendices/#user-identifiers).
 type Account string
 

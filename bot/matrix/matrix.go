@@ -7,7 +7,7 @@
 //
 // All of it is on HTTPS with a verified certificate. What the first /sync of a connection tells was said while we were
 // away. A line counts as said when the server gave it an event id; whose answer was lost is sent again under the same
-// transaction id, and is one event (docs/design/matrix.md). Encrypted rooms stand behind the build tag goolm.
+// transaction id, and is one event (docs/design/matrix.md). Encrypted rooms need the build tag goolm.
 package matrix
 
 import (

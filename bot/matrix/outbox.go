@@ -38,7 +38,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, body := range bodies(lines) {
 		if !f.out.AddLater(roomOf(place), item{place: place, body: body, txn: f.txn()}) {

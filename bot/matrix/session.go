@@ -212,7 +212,7 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 		case !j.Timeline.Limited || first:
 		case joined < 0:
 			events = append(s.gap(ctx, r, j.Timeline.PrevBatch, since), events...)
-		case !r.wanted: // what somebody wrote before we could follow his invitation
+		case !r.wanted: // what somebody wrote before we could follow their invitation
 			before := s.gap(ctx, r, j.Timeline.PrevBatch, "")
 			events, joined = append(before, events...), joined+len(before)
 		}

@@ -118,8 +118,9 @@ const (
 	maxPeople  = 5000
 )
 
-// who gives what somebody is called, and his account: his user id, when all that the event names is our workspace, and
-// Slack knows him as one of it. "" is a stranger. When Slack does not tell, the event must have named our workspace.
+// who gives what somebody is called, and their account: their user id, when all that the event names is our workspace,
+// and Slack knows them as one of it. "" is a stranger. When Slack does not tell, the event must have named our
+// workspace.
 func (p *people) who(ctx context.Context, s *session, x spoken) (nick, account string) {
 	foreign := slices.ContainsFunc(x.teams, func(t string) bool { return t != s.me.TeamID })
 	u, ok := p.known[x.user]

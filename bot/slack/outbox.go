@@ -76,7 +76,7 @@ func (l *lanes) of(target string) *lane {
 	return x
 }
 
-// add puts an item behind those of its channel. It reports false when too many wait there.
+// add puts an item after those of its channel. It reports false when too many wait there.
 func (l *lanes) add(it item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *lanes) add(it item) bool {
 	return true
 }
 
-// addLater puts an item behind all that wait, and all that come while it waits.
+// addLater puts an item after all that wait, and all that come while it waits.
 func (l *lanes) addLater(it item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -210,7 +210,7 @@ func (f *Frontend) SayChoices(place string, lines []string, choices bot.Choices)
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, text := range posts(lines) {
 		if !f.out.addLater(item{place: place, text: text}) {

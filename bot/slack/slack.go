@@ -59,7 +59,8 @@ const (
 	refusedPause = 10 * time.Minute
 	// lasted is how long a connection must have been for the next to be tried at once.
 	lasted = 10 * time.Second
-	// roomsEvery is how often it is asked in which rooms the bot is: Slack tells nobody that he was taken out of one.
+	// roomsEvery is how often it is asked in which rooms the bot is: Slack does not tell a bot that it was taken out of
+	// one.
 	roomsEvery = 30 * time.Second
 	maxQueued  = 1000
 )
@@ -92,7 +93,7 @@ type Frontend struct {
 	down   time.Time         // when the last connection ended, by Slack's clock
 	ids    map[string]string // by room as configured, of those that the bot is in
 	shut   map[string]bool   // rooms that are archived
-	direct map[string]string // by user: the channel of his direct messages
+	direct map[string]string // by user: the channel of their direct messages
 	unsure map[unsureKey]unsureLine
 	told   map[string]string // by subject: what the log said last
 }

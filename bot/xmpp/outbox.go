@@ -46,7 +46,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, body := range bodies(lines) {
 		if !f.out.AddLater(place, item{place: place, body: body, link: f.linkFor(place)}) {
@@ -231,7 +231,7 @@ func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	}
 	err = s.send(m.Wrap(xmlstream.Wrap(xmlstream.Token(xml.CharData(it.body)), xml.StartElement{Name: xml.Name{Local: "body"}})))
 	if err == nil && it.sent != nil && r == nil {
-		// Nobody sends it back, but a refusal comes before the answer to a ping behind it.
+		// Nobody sends it back, but a refusal comes before the answer to a ping after it.
 		err = s.ping(answer)
 	}
 	if err != nil {

@@ -8,7 +8,7 @@
 //
 // A password goes over verified TLS or not at all, on every connection: the features that log in are offered to the
 // library only on a secure stream. A line counts as said when the room has sent it back, or, for a person, when the
-// server answered a ping sent behind it. What the room's history shows after a broken connection is not said again.
+// server answered a ping sent after it. What the room's history shows after a broken connection is not said again.
 package xmpp
 
 import (

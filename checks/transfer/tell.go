@@ -50,7 +50,7 @@ func (c *carrier) makeContacts() {
 	}
 }
 
-// byMail reports whether a contact is told by mail; of any other way it is said that it is not.
+// byMail reports whether a contact is told by mail; any other way gets a note that it is not.
 func (c *carrier) byMail(o *nagios.Object) bool {
 	mail := false
 	for _, attr := range []string{"service_notification_commands", "host_notification_commands"} {

@@ -177,7 +177,7 @@ func Build(cfg Config, data string) (*Set, error) {
 	return s, wrong.Err()
 }
 
-// The lists of DESIGN section 7; sp: stands for the provider.
+// The parts of the built-in lists; sp: stands for the provider.
 var (
 	away    = []string{"ldap:check_production", "dns:move_services", "monitor:suppress", "sp:shutdown", "sp:destroy"}
 	makeOne = []string{"keys:create", "sp:deploy", "sp:get_pub_ip"}

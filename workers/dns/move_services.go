@@ -17,7 +17,8 @@ import (
 // maxDrain bounds the wait for old answers to run out.
 const maxDrain = 15 * time.Minute
 
-// moveServices is stage 2. What it moved is on record before it moves it, and is moved back when the host is ready.
+// moveServices gives the names back by its Release, when the host is ready. What it moves is on record before it does
+// so.
 func (w *Worker) moveServices() pipeline.Step {
 	return pipeline.Step{
 		Name:    "dns:move_services",

@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// updateHost is stage 10.
+// updateHost can be undone: what the name had before is on record before anything is written.
 func (w *Worker) updateHost() pipeline.Step {
 	return pipeline.Step{
 		Name:    "dns:update_host",

@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// updateHostOU is stage 15: the host's entry under ou=Hosts.
+// updateHostOU notes what was there before, for Undo to put back.
 func (w *Worker) updateHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:update_host_ou",

@@ -35,8 +35,8 @@ cp -p "$d"/ssh_host_* /etc/ssh/
 chmod 644 /etc/ssh/ssh_host_*_key.pub
 systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || service ssh reload 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
 
-// wait is stage 9. The first contact trusts the key that stage 6 made and no other; then the host makes keys that
-// only it has ever seen, and from there on only those count (DESIGN section 9).
+// wait makes the first contact, which trusts the key that keys:create made and no other; then the host makes keys that
+// only it has ever seen, and from there on only those count.
 func (w *Worker) wait() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:wait",
