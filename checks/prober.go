@@ -38,7 +38,7 @@ type reached struct {
 	plugins map[string]bool // by hash: they are there
 }
 
-// forget has it be asked again how a host is reached.
+// forget drops how a host is reached: it is asked for again.
 func (b *prober) forget(h *host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

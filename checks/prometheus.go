@@ -66,7 +66,7 @@ func (c collector) collect(ch chan<- prometheus.Metric) {
 		gauge(promAt, float64(v.At.UnixMilli())/1000, v.Host, v.Task)
 		gauge(promTook, v.Took.Seconds(), v.Host, v.Task)
 		if v.Down || now.Sub(v.At) > day {
-			continue // old values are none
+			continue // an old value would pass for a new one
 		}
 		perf, _ := model.ParsePerf(v.Perfdata)
 		seen := map[string]bool{} // a plugin may give a label twice, and Prometheus takes none twice

@@ -53,7 +53,7 @@ func (k AuthorizedKey) comment() string {
 	return "…" + l.key[max(0, len(l.key)-12):]
 }
 
-// keyLine is a line of authorized_keys, as AUTHORIZED_KEYS FILE FORMAT of sshd(8) has it.
+// keyLine is a line of authorized_keys, as AUTHORIZED_KEYS FILE FORMAT of sshd(8) describes it.
 type keyLine struct{ options, kind, key, comment string }
 
 var (

@@ -46,7 +46,7 @@ type Resource interface {
 // Action is something to do on a host.
 type Action struct {
 	Desc string `json:"desc"`           // "create the user alice"
-	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
+	Diff string `json:"diff,omitempty"` // of a file, as diff -u writes it
 	// Resource names who wants it: as told in chat. "": its ID.
 	Resource string `json:"resource,omitempty"`
 	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where

@@ -122,7 +122,7 @@ func (r *Registry) Lookup(name, provider string) (Step, error) {
 	return step, err
 }
 
-// canonical gives a name as the registry has it: sp: and older names are resolved.
+// canonical gives a name as it is in the registry: sp: and older names are resolved.
 func (r *Registry) canonical(name, provider string) string {
 	canon := name
 	if task, ok := strings.CutPrefix(name, "sp:"); ok && provider != "" {

@@ -40,7 +40,7 @@ done`
 // quickIdle is how long a shell stays open that nobody uses.
 const quickIdle = 5 * time.Minute
 
-const quickStart = 5 * time.Second // a shell that says nothing for so long is none
+const quickStart = 5 * time.Second // what says nothing for so long is not a shell
 
 // Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A
 // session for each would cost the host its own sshd process and login shell, many times what the command does. Calls at

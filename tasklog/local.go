@@ -28,7 +28,7 @@ import (
 //	running  the script, from then on
 //	lock     locked (flock(2)) by us while we start it, then by the wrapper and what it starts as long as any of it lives
 //	pid      of the wrapper, which leads a session of its own
-//	since    when the wrapper began, as /proc has it
+//	since    when the wrapper began, as /proc says
 //	log      what it prints; the script has it open, and owns it, so that it can open /dev/stderr
 //	exit     its exit code, at the end
 //	seen     how much of the log has been told

@@ -235,7 +235,7 @@ func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
-	if f.dial.Load() > 0 { // another node may have spoken since: an answer of then is none now
+	if f.dial.Load() > 0 { // another node may have spoken since: what was an answer then is not one now
 		f.drain()
 	}
 	var wg guard.Group

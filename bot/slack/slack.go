@@ -219,7 +219,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	f.mu.Lock()
 	f.began, f.down = time.Time{}, time.Time{} // of several nodes another may have spoken meanwhile
 	f.mu.Unlock()
-	f.drain() // and an answer of then is none now
+	f.drain() // and what was an answer then is not one now
 	var wg guard.Group
 	loop := func(what string, do func(context.Context)) {
 		caught := guard.Log(f.log, what, "app", f.name)

@@ -38,7 +38,7 @@ func lines(src string) []line {
 	return out
 }
 
-// plain takes the comment off a line, and the backslash off \; which is none.
+// plain takes the comment off a line, and the backslash off \; which begins no comment.
 func plain(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -53,7 +53,7 @@ func plain(text string) string {
 	return strings.Trim(b.String(), " \t\r\n")
 }
 
-// text gives a file as UTF-8: what is none was written in Latin-1.
+// text gives a file as UTF-8: what is not UTF-8 was written in Latin-1.
 func text(src []byte) (s string, latin bool) {
 	src = []byte(strings.TrimPrefix(string(src), "\ufeff"))
 	if utf8.Valid(src) {

@@ -289,7 +289,7 @@ func (c *carrier) sameForAll(hosts []*nagios.Object, names ...string) {
 	}
 }
 
-// every gives a number of intervals as a time; ok is false when it is none.
+// every gives a number of intervals as a time; ok is false when it is not a number.
 func (c *carrier) every(text string) (time.Duration, bool) {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || n < 0 || n > 1e6 {

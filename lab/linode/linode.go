@@ -225,7 +225,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	reply(w, object{"data": data, "page": 1, "pages": 1, "results": len(data)})
 }
 
-// filterOf reads the request's filter; it refuses what is none.
+// filterOf reads the request's filter; it refuses what is not a filter.
 func filterOf(w http.ResponseWriter, r *http.Request) (filter object, ok bool) {
 	if h := r.Header.Get("X-Filter"); h != "" {
 		if err := json.Unmarshal([]byte(h), &filter); err != nil {

@@ -135,7 +135,7 @@ func (w *Worker) point(ctx context.Context, at place, build func(*godns.Msg)) er
 }
 
 // uses reports whether name has the address, as its server knows. A name that no server here tells us of may have it.
-// One that has it from a wildcard has it: that pointer works, and is not ours to take.
+// A name that has it from a wildcard counts: that pointer works, and is not ours to take.
 func (w *Worker) uses(ctx context.Context, name string, a netip.Addr) (bool, error) {
 	if _, err := w.zone(ctx, name); errors.Is(err, errNoZone) || isRefusal(err) {
 		return true, nil

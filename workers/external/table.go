@@ -147,7 +147,7 @@ func (w *Worker) stored(p *program) string {
 	return filepath.Join(w.cfg.Data, "external", p.name+".yaml")
 }
 
-// load reads the last good table. One that cannot be read is none.
+// load reads the last good table. One that cannot be read counts as missing.
 func (w *Worker) load(p *program) {
 	file := w.stored(p)
 	if file == "" {
