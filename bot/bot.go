@@ -35,11 +35,11 @@ import (
 
 // Message is what somebody said at once. A command is one line: of several, the bot takes the first only.
 type Message struct {
-	Nick    string // what he is called there
+	Nick    string // what they are called there
 	Account string // proven by the server; "" when it is not
-	Host    string // where he comes from, as the server tells; "": it does not. Many nicks of one host are one stranger
+	Host    string // where they come from, as the server tells; "": it does not. Many nicks of one host are one stranger
 	Place   string // channel or room; for a private message, where to answer it
-	Direct  string // where he can be told something in private; "": his nick
+	Direct  string // where they can be told something in private; "": their nick
 	Private bool
 	Room    string // where Place is a thread, its room: strangers are counted by that, for threads cost nothing; "": Place
 	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
@@ -58,6 +58,7 @@ type Message struct {
 	last     bool // a stranger's last answer for a while
 }
 
+// direct gives where to tell the sender something in private, also when they spoke in a channel.
 func (m Message) direct() string {
 	if m.Private {
 		return cmp.Or(m.Direct, m.Place)
@@ -120,8 +121,8 @@ type Insider interface {
 	Inside(room string) bool
 }
 
-// Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
-// are too many, and when the connection breaks.
+// Latecomer is a Frontend that can have lines for people whom nobody knows wait until all others are said. It drops
+// them when they are too many, and when the connection breaks.
 type Latecomer interface {
 	SayLater(place string, lines []string)
 }
@@ -153,7 +154,7 @@ type Choices struct {
 type Post struct{ At, Text string }
 
 // Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the
-// button's words and a Choice of its own; he is who he is, whatever was pressed.
+// button's words and a Choice of its own; that person's rights count, whatever was pressed.
 type Chooser interface {
 	// SayChoices is Say, with buttons under the last line.
 	SayChoices(place string, lines []string, choices Choices)
@@ -164,7 +165,7 @@ type Chooser interface {
 
 // Feed is what has something to say beside the engine. A *checks.Monitor is one.
 type Feed interface {
-	// Notices gives those behind an id, in the order of their ids.
+	// Notices gives those after an id, in the order of their ids.
 	Notices(ctx context.Context, after int64, limit int) ([]checks.Notice, error)
 	// NewNotices gives a channel that has something when there are new ones, and what ends that.
 	NewNotices() (<-chan struct{}, func())
@@ -302,6 +303,8 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answerAll answers what one person says, in order, and ends when nothing of theirs waits. Lines that found the queue
+// full go on record, as one.
 func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Message) {
 	var last Message
 	for {
@@ -328,7 +331,7 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
 const commandTimeout = 60 * time.Second
 
-// who gives the person behind a message.
+// who gives the person who wrote a message.
 func (b *Bot) who(f Frontend, m Message) access.Person {
 	if f.Network() == "console" {
 		return access.Person{Name: m.Account, Roles: []string{access.Admin}}
@@ -336,6 +339,7 @@ func (b *Bot) who(f Frontend, m Message) access.Person {
 	return b.Access.Who(access.Identity{Network: f.Network(), Account: m.Account, Nick: m.Nick})
 }
 
+// via names in the record where a command came from.
 func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
 
 // answerOne answers a message, and says so when we have a bug there: the Table catches those of a verb, this those of
@@ -357,6 +361,8 @@ func (b *Bot) answerOne(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answer runs the command of one message and says what came of it: what is too long for its place becomes a page, or
+// goes to private.
 func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -462,6 +468,7 @@ const (
 	maxPrivateLines = 30
 )
 
+// trim cuts an answer to n lines, of which the last says how many are missing and where they are.
 func trim(lines []string, n int, asked string) []string {
 	if len(lines) <= n {
 		return lines
@@ -472,8 +479,8 @@ func trim(lines []string, n int, asked string) []string {
 // origin says where somebody asked; it travels with the run as text.
 type origin struct{ frontend, place, nick, direct string }
 
-// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and his
-// notices would go there. He has his answers all the same.
+// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and the
+// notices would go there. Answers come all the same.
 func (o origin) String() string {
 	for _, address := range []string{o.frontend, o.place, o.direct} {
 		if plain.Line(address) != address {
@@ -484,10 +491,11 @@ func (o origin) String() string {
 	return o.frontend + "\x1f" + o.place + "\x1f" + o.nick + "\x1f" + o.direct
 }
 
+// parseOrigin reads what String wrote; false: nobody asked in chat.
 func parseOrigin(s string) (origin, bool) {
 	p := strings.Split(s, "\x1f")
 	switch len(p) {
-	case 3: // as written before a person had an address of his own
+	case 3: // as written before a person had an address of their own
 		return origin{p[0], p[1], p[2], p[2]}, true
 	case 4:
 		return origin{p[0], p[1], p[2], p[3]}, true

@@ -215,6 +215,7 @@ func (d *definitions) tryDefine(ctx context.Context, kind, name string, to *mode
 	return d.count(ctx)
 }
 
+// filesName says in messages where definitions stand that are in files.
 func (d *definitions) filesName() string {
 	if d.conf().Dir != "" {
 		return "jarvis.yaml or " + d.conf().Dir

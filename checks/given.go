@@ -60,6 +60,8 @@ func (m *Monitor) Give(ctx context.Context, g Given) (v View, again bool, err er
 	return v, again, err
 }
 
+// give writes a delivered result and the id of its delivery in one transaction; when another node wrote the state
+// meanwhile, it judges again on that.
 func (m *Monitor) give(ctx context.Context, g *Given) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()

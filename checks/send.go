@@ -149,6 +149,7 @@ type mailed struct {
 	Events  []spelled `json:"events"`
 }
 
+// sendMail asks for the mail server each time: a reload may have brought another.
 func (s *letters) sendMail(ctx context.Context, address string, msg post.Message) error {
 	cfg := s.mail.Load()
 	if cfg.Server == "" {

@@ -225,6 +225,8 @@ func (c *Clipboard) OpenAll(k *Key) (*Clipboard, error) {
 	return c.open(k, func(string) bool { return true })
 }
 
+// open gives a copy with the wanted secrets in clear. It remembers their sealed texts, so that sealing again changes
+// nothing.
 func (c *Clipboard) open(k *Key, wanted func(path string) bool) (*Clipboard, error) {
 	d := c.Clone()
 	err := d.retag(tagSealed, wanted, func(n *yaml.Node) error {

@@ -120,6 +120,7 @@ func (k *Key) Recipient() string { return k.id.Recipient().String() }
 // Seal encrypts a value; the text is base64 on one line.
 func (k *Key) Seal(plain string) (string, error) { return sealTo(k.id.Recipient(), plain) }
 
+// sealTo gives another text each time: age seals with a new key.
 func sealTo(to age.Recipient, plain string) (string, error) {
 	var b bytes.Buffer
 	w, err := age.Encrypt(&b, to)

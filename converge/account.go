@@ -175,7 +175,7 @@ func (u User) Plan(n *Node) ([]Action, error) {
 	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: script}}, nil
 }
 
-// moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a
+// moveHome gives a script that gives a user another home, with what is in the old one. What is not their own stays: a
 // service may have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it
 // at that when it cannot.
 func moveHome(name, home string) string {

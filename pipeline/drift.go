@@ -152,7 +152,7 @@ func (e *Engine) leavers(ctx context.Context, r *Run) ([]leaver, error) {
 			s = Step{Name: name, Drift: func(context.Context, *clipboard.Clipboard) ([]Difference, error) { return nil, missing }}
 		}
 		s = e.nearby(s)
-		s.Name = name // as the record has it, and as retry takes it
+		s.Name = name // as on record, and as retry takes it
 		if !slices.ContainsFunc(out, func(o leaver) bool { return o.Name == s.Name }) {
 			out = append(out, leaver{s, i})
 		}

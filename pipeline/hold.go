@@ -59,6 +59,7 @@ func (e *Engine) Holds(ctx context.Context) ([]Hold, error) {
 	return store.Collect(ctx, e.db, scanHold, "SELECT fqdn, by_whom, why, since FROM holds ORDER BY fqdn")
 }
 
+// holdOf gives ErrNotFound when nobody holds the host.
 func holdOf(ctx context.Context, q store.Querier, fqdn string) (Hold, error) {
 	h, err := scanHold(q.QueryRow(ctx, "SELECT fqdn, by_whom, why, since FROM holds WHERE fqdn = ?", fqdn))
 	if errors.Is(err, store.ErrNoRows) {
@@ -115,6 +116,7 @@ func (e *Engine) keep(ctx context.Context, id int64, held *HeldError) error {
 	})
 }
 
+// isKept reports whether a run is to stay although its cluster is taken back; see keep.
 func isKept(ctx context.Context, q store.Querier, id int64) (is bool, err error) {
 	var n int
 	err = q.QueryRow(ctx, "SELECT kept FROM runs WHERE id = ?", id).Scan(&n)

@@ -122,7 +122,7 @@ func (r *Registry) Lookup(name, provider string) (Step, error) {
 	return step, err
 }
 
-// canonical gives a name as the registry has it: sp: and older names are resolved.
+// canonical gives a name as it is in the registry: sp: and older names are resolved.
 func (r *Registry) canonical(name, provider string) string {
 	canon := name
 	if task, ok := strings.CutPrefix(name, "sp:"); ok && provider != "" {
@@ -197,6 +197,7 @@ func (r *Registry) Check(names []string, c *clipboard.Clipboard, provider string
 	return steps, checkNeeds(steps, c)
 }
 
+// checkNeeds finds the key that a step needs and nothing gives before it. A key with a ? is missed by nobody.
 func checkNeeds(steps []Step, c *clipboard.Clipboard) error {
 	given := map[string]bool{}
 	for _, s := range steps {

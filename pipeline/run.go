@@ -106,7 +106,7 @@ func (k Kind) String() string {
 	return s
 }
 
-// Run is one execution of a pipeline for one host, as the record has it.
+// Run is one execution of a pipeline for one host, as it is on record.
 type Run struct {
 	ID   int64  `json:"run"`
 	Host string `json:"host"`

@@ -184,6 +184,7 @@ func WithHost(ctx context.Context, h Host) context.Context {
 	return context.WithValue(ctx, stepKey{}, h)
 }
 
+// hostOf is nil outside of a step.
 func hostOf(ctx context.Context) Host {
 	h, _ := ctx.Value(stepKey{}).(Host)
 	return h

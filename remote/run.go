@@ -397,8 +397,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// say gives a line to whoever listens. He is called in a goroutine of the library's, so a panic of his would end the
-// process; once it has happened the rest is read and dropped, for the command must not hang.
+// say gives a line to whoever listens. They are called in a goroutine of the library's, so a panic of theirs would end
+// the process; once it has happened the rest is read and dropped, for the command must not hang.
 func (l *lines) say(line string) {
 	if l.bug != nil {
 		return
@@ -438,6 +438,7 @@ func (g *guardedWriter) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// err gives the panic of w, once it had one.
 func (g *guardedWriter) err() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -447,6 +448,7 @@ func (g *guardedWriter) err() error {
 // ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
 func (l *lines) ReadFrom(r io.Reader) (int64, error) { return readSmall(l, r) }
 
+// flush gives what is left when the stream ends: a last line without an end, or all that was kept.
 func (l *lines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -85,6 +85,7 @@ func (c *SSHConfig) round(t *taken, name string, final bool) error {
 	return nil
 }
 
+// take keeps the first value of a key; of identities and certificates all count.
 func (t *taken) take(l configLine) {
 	switch l.key {
 	case "identityfile":
@@ -206,6 +207,7 @@ func connectTimeout(s string) (time.Duration, error) {
 	return all, nil
 }
 
+// identityAgent gives a socket; "": that of SSH_AUTH_SOCK, "none": no agent is asked.
 func (c *SSHConfig) identityAgent(x *expansion, s string) (string, error) {
 	switch {
 	case s == "" || s == "SSH_AUTH_SOCK":
@@ -228,6 +230,7 @@ type expansion struct {
 	tilde  func(string) string
 }
 
+// tokens gives what %h, %p and the others stand for (ssh_config(5), TOKENS).
 func (c *SSHConfig) tokens(t *taken, h HostConfig, name string) *expansion {
 	local, _ := os.Hostname()
 	short, _, _ := strings.Cut(local, ".")
@@ -303,6 +306,7 @@ func (x *expansion) paths(list []string, key string) ([]string, error) {
 	return out, nil
 }
 
+// knownHosts gives the user's files before those of all, where neither is set those of ssh.
 func (x *expansion) knownHosts(t *taken) ([]string, error) {
 	user, global := t.first["userknownhostsfile"].args, t.first["globalknownhostsfile"].args
 	if len(user) == 0 {

@@ -90,6 +90,7 @@ func (db *DB) probe() *probe {
 	return p
 }
 
+// touch writes a row, for only that tells whether a commit comes through. A full disk is seen before it is too late.
 func (db *DB) touch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), healthWithin)
 	defer cancel()

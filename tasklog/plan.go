@@ -51,7 +51,7 @@ type plan struct {
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
 	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
-	open         map[string]string   // ids and names that it names behind its last merge: their commits may be rewritten yet
+	open         map[string]string   // ids and names that it names after its last merge: their commits may be rewritten yet
 	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
@@ -210,7 +210,7 @@ func pendingOf(id string) *Pending {
 	return &Pending{Commit: commit, Position: n}
 }
 
-// marks reads which tasks the done branch names: of a commit with several, those that are done stand behind the last
+// marks reads which tasks the done branch names: of a commit with several, those that are done stand after the last
 // merge. An id is without its environment, so the mark says which one it is of. Earlier versions did not write that: on
 // a branch of our own it was us; what such a branch began with was written by whoever had the other one.
 func (l *Repo) marks(ctx context.Context, p *plan) error {

@@ -215,7 +215,7 @@ func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error
 	return r.log.world.Engine.Retry(ctx, run.ID, "", by)
 }
 
-// held gives the task that was edited after it ran, and waits for a person, as git has it now.
+// held gives the task that was edited after it ran, and waits for a person, as it is in git now.
 func (r *Repo) held(ctx context.Context) (*Pending, error) {
 	if run, err := r.newest(ctx); err == nil && run.State.Live() && run.State != pipeline.Failed {
 		return nil, nil

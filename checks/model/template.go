@@ -85,6 +85,8 @@ func inherit[T any](all []T, names func(*T) (name, use string)) map[int]error {
 	return wrong
 }
 
+// loops reports whether use leads back to who is on the path. An entry without a name cannot be used, so it closes no
+// circle.
 func loops(path []string, use string) bool {
 	for _, name := range path {
 		if name != "" && name == use {

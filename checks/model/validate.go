@@ -89,6 +89,7 @@ func (d *Defs) Check(plugins string) error {
 // faults gives what is wrong, each definition with all that is wrong with it.
 func (d *Defs) faults(plugins string) []fault { return d.faultsWith(looksFor{plugins, true}) }
 
+// faultsWith gives at most one fault for each definition, which says all that is wrong with it.
 func (d *Defs) faultsWith(look looksFor) []fault {
 	var out []fault
 	d, uses := d.inherited()
@@ -210,6 +211,7 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 	return out
 }
 
+// checkHostTask asks of a template only what it says itself: the rest may come from who uses it.
 func (d *Defs) checkHostTask(ht *HostTask, names *index) error {
 	var wrong sentence
 	for _, t := range ht.Tasks {
@@ -263,6 +265,7 @@ func (d *Defs) noTask(name string) error {
 	return fmt.Errorf("there is no task %s", name)
 }
 
+// label names it in messages: most have no name.
 func (ht *HostTask) label() string {
 	if ht.Name != "" {
 		return ht.Name
@@ -270,6 +273,7 @@ func (ht *HostTask) label() string {
 	return strings.Join(ht.Tasks, ", ") + " on " + strings.Join(ht.Hosts, ", ")
 }
 
+// checkTask looks for the plugin's file only where look says that this machine must have it.
 func (d *Defs) checkTask(t *Task, look looksFor) error {
 	var wrong sentence
 	if t.Name == HostAnswers {
@@ -385,6 +389,7 @@ func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 	return ParseSchedule(text, jitter)
 }
 
+// checkHostWord checks the form alone: which hosts there are is not known here.
 func checkHostWord(w string) error {
 	w = strings.TrimPrefix(w, "!")
 	if name, ok := strings.CutPrefix(w, "@"); ok {

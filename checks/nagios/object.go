@@ -70,6 +70,7 @@ func (v Value) Pos() Pos {
 // List gives the words of a list, which commas part.
 func (v Value) List() []string { return list(v.Text) }
 
+// list cuts at commas, and drops what is empty.
 func list(text string) []string {
 	var out []string
 	for w := range strings.SplitSeq(text, ",") {
@@ -128,6 +129,7 @@ func (o *Object) Name() string { return o.Text(nameOf[o.Type]) }
 // TemplateName gives what others may call it in `use`.
 func (o *Object) TemplateName() string { return o.own("name") }
 
+// own gives what the object itself says, without its templates. Of several lines the last counts.
 func (o *Object) own(name string) string {
 	for _, a := range slices.Backward(o.Attrs) {
 		if a.Name == name {

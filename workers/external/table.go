@@ -147,7 +147,7 @@ func (w *Worker) stored(p *program) string {
 	return filepath.Join(w.cfg.Data, "external", p.name+".yaml")
 }
 
-// load reads the last good table. One that cannot be read is none.
+// load reads the last good table. One that cannot be read counts as missing.
 func (w *Worker) load(p *program) {
 	file := w.stored(p)
 	if file == "" {
@@ -226,6 +226,7 @@ func parseTable(module string, b []byte) ([]row, error) {
 	return rows, checkRows(module, rows)
 }
 
+// checkRows refuses the whole table for one row that is wrong: half of it would deny tasks that are there.
 func checkRows(module string, rows []row) error {
 	seen := map[string]bool{}
 	for _, r := range rows {
