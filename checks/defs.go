@@ -27,6 +27,7 @@ type NoCheckError struct {
 	Elsewhere bool // its task is declared, for other hosts
 }
 
+// Error implements error.
 func (e *NoCheckError) Error() string {
 	switch {
 	case e.Elsewhere:

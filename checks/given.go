@@ -28,6 +28,7 @@ type Given struct {
 // PassiveError: the check cannot be run, for its results are delivered.
 type PassiveError struct{ Key model.Key }
 
+// Error implements error.
 func (e *PassiveError) Error() string {
 	return fmt.Sprintf("%s is passive: Jarvis does not run it, its results are delivered", e.Key)
 }
@@ -35,6 +36,7 @@ func (e *PassiveError) Error() string {
 // NotPassiveError: the result of a check was delivered that Jarvis runs itself.
 type NotPassiveError struct{ Key model.Key }
 
+// Error implements error.
 func (e *NotPassiveError) Error() string {
 	return fmt.Sprintf("%s is not passive: Jarvis runs it itself, and takes no other's result", e.Key)
 }

@@ -20,12 +20,15 @@ type KeyError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *KeyError) Error() string {
 	if e.Line > 0 {
 		return fmt.Sprintf("line %d: %q %v", e.Line, e.Key, e.Err)
 	}
 	return fmt.Sprintf("%q %v", e.Key, e.Err)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // instance gives the mapping under `instance`, or nil.

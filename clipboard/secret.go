@@ -26,10 +26,19 @@ const (
 // Secret is a string that prints as Mask under every verb and encoder. Convert it with string(s) where it is used.
 type Secret string
 
-func (Secret) String() string               { return Mask }
-func (Secret) GoString() string             { return Mask }
-func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, Mask) }
+// String implements fmt.Stringer.
+func (Secret) String() string { return Mask }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return Mask }
+
+// Format implements fmt.Formatter.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Mask) }
+
+// MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(Mask), nil }
+
+// MarshalJSON implements json.Marshaler.
 func (Secret) MarshalJSON() ([]byte, error) { return json.Marshal(Mask) }
 
 // MarshalYAML shows whether there is a secret at all.

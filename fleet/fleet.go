@@ -85,18 +85,24 @@ type HostError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *HostError) Error() string { return e.Host.Name + ": " + e.Err.Error() }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *HostError) Unwrap() error { return e.Err }
 
 // UnknownHostsError: nothing vouches for the keys of these hosts.
 type UnknownHostsError struct{ Names []string }
 
+// Error implements error.
 func (e *UnknownHostsError) Error() string {
 	if len(e.Names) == 1 {
 		return e.Names[0] + ": " + remote.ErrUnknownHost.Error()
 	}
 	return Fold(e.Names) + ": no host keys are known for them"
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *UnknownHostsError) Unwrap() error { return remote.ErrUnknownHost }
 
 // RefusedHostsError: these hosts do not take what we have to show, all for the same reason.
@@ -105,17 +111,21 @@ type RefusedHostsError struct {
 	Login *remote.LoginError // of the first
 }
 
+// Error implements error.
 func (e *RefusedHostsError) Error() string {
 	if len(e.Names) == 1 {
 		return e.Names[0] + ": " + e.Login.Error()
 	}
 	return Fold(e.Names) + ": " + e.Login.Of("they", true)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *RefusedHostsError) Unwrap() error { return e.Login }
 
 // AlikeHostsError: the same happened to several hosts.
 type AlikeHostsError struct{ Hosts []*HostError }
 
+// Error implements error.
 func (e *AlikeHostsError) Error() string {
 	names := make([]string, len(e.Hosts))
 	for i, h := range e.Hosts {
@@ -123,6 +133,8 @@ func (e *AlikeHostsError) Error() string {
 	}
 	return Fold(names) + ": " + Why(e.Hosts[0].Err)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *AlikeHostsError) Unwrap() error { return e.Hosts[0] }
 
 // Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named

@@ -133,7 +133,10 @@ type LineError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *LineError) Unwrap() error { return e.Err }
 
 // ReadHosts reads a list of hosts, one a line or several with spaces between them, each as Expand takes it, or @NAME.

@@ -56,6 +56,7 @@ type Note struct {
 	Text string `json:"text"`
 }
 
+// String implements fmt.Stringer.
 func (n Note) String() string {
 	if n.Line == 0 {
 		return n.Text
@@ -76,6 +77,7 @@ type SyntaxError struct {
 	Msg  string
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string {
 	if e.Line == 0 {
 		return e.Msg

@@ -61,6 +61,7 @@ type SelfError struct {
 	By       string // who tried
 }
 
+// Error implements error.
 func (e *SelfError) Error() string {
 	if !e.Approval.asked(e.By) {
 		return fmt.Sprintf("run %d was asked for by %s, and the token you use or theirs comes from one of you, or both from one person; somebody else has to approve it, or you with a token of your own making or in chat", e.Approval.Run, e.Approval.By)

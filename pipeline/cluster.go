@@ -30,6 +30,7 @@ type Cluster struct {
 // ClusterError says why a cluster cannot work, before it starts.
 type ClusterError struct{ Msg string }
 
+// Error implements error.
 func (e *ClusterError) Error() string { return e.Msg }
 
 // prepareCluster checks everything about a cluster that can be known before it starts.

@@ -23,6 +23,7 @@ type ForgetError struct {
 	Pending  int64     // the run about which something waits for a second person; 0: none
 }
 
+// Error implements error.
 func (e *ForgetError) Error() string {
 	if e.Pending > 0 {
 		return fmt.Sprintf("something about run %d of %s waits for a second person", e.Pending, e.Host)

@@ -22,6 +22,7 @@ type Hold struct {
 // HeldError: the host is held.
 type HeldError struct{ Hold }
 
+// Error implements error.
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s is held by %s since %s: %s", e.Host, e.By, plain.Time(e.Since), e.Why)
 }

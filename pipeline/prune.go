@@ -31,6 +31,7 @@ type GoneError struct {
 	Before time.Time // runs that ended before it were removed; the newest such time
 }
 
+// Error implements error.
 func (e *GoneError) Error() string {
 	return fmt.Sprintf("run %d is no longer on record: runs that ended before %s were removed", e.Run, plain.Time(e.Before))
 }

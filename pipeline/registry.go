@@ -98,6 +98,7 @@ type UnknownStepError struct {
 	Why     string // more than "nobody offers it"; may be empty
 }
 
+// Error implements error.
 func (e *UnknownStepError) Error() string {
 	msg := fmt.Sprintf("no worker here offers the step %q", e.Name)
 	if e.Why != "" {
@@ -171,6 +172,7 @@ type NeedsError struct {
 	GivenBy   string // a later step that gives it, or ""
 }
 
+// Error implements error.
 func (e *NeedsError) Error() string {
 	msg := fmt.Sprintf("%s needs %q, which is neither in the clipboard nor given by a step before it", e.Step, e.Key)
 	if e.GivenBy != "" {

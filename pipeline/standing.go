@@ -124,6 +124,7 @@ func (s scanMore) Scan(dest ...any) error { return s.row.Scan(append(dest, s.mor
 // AmbiguousError: two hosts share the short name.
 type AmbiguousError struct{ Names []string }
 
+// Error implements error.
 func (e *AmbiguousError) Error() string {
 	return "that name has " + strings.Join(e.Names, " and ") + "; say which"
 }

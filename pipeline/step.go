@@ -18,6 +18,7 @@ const (
 	Ask                 // nobody can look: a person decides
 )
 
+// String implements fmt.Stringer.
 func (r Resume) String() string { return [...]string{"again", "probe", "ask"}[r] }
 
 // Step is one blocking task of a worker, described as data. Help, docs and the check before a run read it.

@@ -165,6 +165,7 @@ func (p *Pending) Timeout() time.Duration { return p.Task.timeout() }
 // OtherError is why a task was not retried or called done: the one that stopped is another than the one that was meant.
 type OtherError struct{ Meant, Is, Name string }
 
+// Error implements error.
 func (e *OtherError) Error() string {
 	return fmt.Sprintf("the task that stopped is %s by now (%s), and not %s; nothing was done", e.Name, e.Is, e.Meant)
 }

@@ -13,6 +13,7 @@ type Pos struct {
 	Line int // from 1; 0: the file as a whole
 }
 
+// String implements fmt.Stringer.
 func (p Pos) String() string {
 	if p.Line == 0 {
 		return p.File
@@ -39,6 +40,7 @@ type Fault struct {
 	Text string
 }
 
+// String implements fmt.Stringer.
 func (f Fault) String() string { return f.Pos.String() + ": " + f.Text }
 
 // Object is one `define TYPE { … }`.

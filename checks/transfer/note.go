@@ -17,6 +17,7 @@ type Note struct {
 	Do   string `json:"do,omitempty"` // what people can do
 }
 
+// String implements fmt.Stringer.
 func (n Note) String() string {
 	s := fmt.Sprintf("%s: %s: %s", nagios.Pos{File: n.File, Line: n.Line}, n.What, n.Why)
 	if n.Do != "" {
