@@ -230,6 +230,9 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	db.group = newGroup(db.write, db.pulse.err)
 	pages, err := open("&_pragma=query_only(1)", 1)
 	if err != nil {
+		if pages != nil {
+			_ = pages.Close()
+		}
 		return fail(err)
 	}
 	look, end := context.WithCancel(context.Background())
