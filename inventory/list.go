@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // readPlain reads `[user@]host[:port] [address]`, one a line. The host may be several, as in web[1-20].
 func (l *List) readPlain(src string) error {
 	seen := map[string]int{}
-	n := 0
+	n, named := 0, 0
 	for text := range strings.Lines(src) {
 		n++
 		text, _, _ = strings.Cut(text, "#")
@@ -36,6 +37,9 @@ func (l *List) readPlain(src string) error {
 		if len(names) > 1 && len(words) == 2 {
 			l.note(n, "ignored: one address for %d hosts", len(names))
 			continue
+		}
+		if named += len(names); named > maxNamed { // each that is left out is told
+			return &SyntaxError{n, fmt.Sprintf("the file names more than %d hosts, with those that it names again; split it", maxNamed)}
 		}
 		for _, w := range names {
 			h := Host{Line: n}
