@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -117,8 +118,8 @@ func (l *List) readKnownHosts(src string) error {
 		for _, name := range strings.Split(strings.ToLower(f[0]), ",") {
 			if byName[name] == nil {
 				byName[name] = h
-				var bare string
-				bare, h.Port = hostPort(name)
+				bare, port := hostPort(name)
+				h.Port = cmp.Or(h.Port, port) // the first that a name has
 				h.Also = append(h.Also, bare)
 			}
 		}
