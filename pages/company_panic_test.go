@@ -28,12 +28,12 @@ func TestABugOnWhatTheProviderSays(t *testing.T) {
 	defer idp.Close()
 	var log bytes.Buffer
 	c := newCompany(&access.OIDC{Issuer: idp.URL}, slog.New(slog.NewTextHandler(&log, nil)))
-	real, bug := c.http.Transport, true
+	wire, bug := c.http.Transport, true
 	c.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 		if bug {
 			panic("boom")
 		}
-		return real.RoundTrip(r)
+		return wire.RoundTrip(r)
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
