@@ -36,6 +36,9 @@ var Formats = []string{Plain, KnownHosts, INI, YAML}
 const (
 	MaxBytes = 512 << 10
 	MaxHosts = 10_000
+
+	maxNamed = 100_000 // with those that are named again, or are none
+	maxName  = 512     // bytes of each that a pattern stands for, with a user and a port
 )
 
 // Host is a host of a list. What is empty the file does not say.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -181,11 +182,13 @@ func (c *SSHConfig) hostName(t *taken, name string) (string, error) {
 	return (&expansion{values: map[byte]string{'h': name}}).percent(said, "hostname")
 }
 
-// connectTimeout reads a time of sshd_config(5): seconds, or as 1h30m.
+// connectTimeout reads a time of sshd_config(5): seconds, or as 1h30m. As ssh(1) does, it refuses more seconds than 32
+// bits hold, and so what is more than a Duration.
 func connectTimeout(s string) (time.Duration, error) {
 	if s == "" || isNone(s) {
 		return 0, nil
 	}
+	const most = math.MaxInt32 * time.Second
 	var all time.Duration
 	rest := s
 	for rest != "" {
@@ -199,7 +202,7 @@ func connectTimeout(s string) (time.Duration, error) {
 			unit, i = strings.ToLower(rest[i:i+1]), i+1
 		}
 		d := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[unit]
-		if err != nil || d == 0 {
+		if err != nil || d == 0 || time.Duration(n) > (most-all)/d {
 			return 0, fmt.Errorf("ConnectTimeout %s is no time", s)
 		}
 		all, rest = all+time.Duration(n)*d, rest[i:]

@@ -84,7 +84,7 @@ func (db *DB) probe() *probe {
 	guard.Go(guard.Count, func() {
 		defer db.probes.wg.Done()
 		defer close(p.done)
-		p.err = db.touch()
+		p.err = guard.Call(db.touch)
 		p.at = time.Now()
 	})
 	return p

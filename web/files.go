@@ -288,8 +288,8 @@ func (st *FilesStep) fits(hosts int) bool {
 	return true
 }
 
-// do takes one step, and marks in bad the hosts on which something failed. An exit of 1 is tar's word for files that
-// changed meanwhile.
+// do takes one step, and marks in bad the hosts on which something failed; they stay so, whatever goes well after that.
+// An exit of 1 is tar's word for files that changed meanwhile.
 func (d *filesWork) do(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []atomic.Bool) {
 	end := func(i int, res remote.Result, err error) {
 		e := &FilesEnded{Host: i, Exit: res.Exit, Signal: res.Signal, Stderr: res.Stderr}
@@ -321,7 +321,9 @@ func (d *filesWork) do(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []
 		f.Pack(ctx, d.sudo, paths, to, end)
 	case st.Has:
 		for i, r := range f.Has(ctx, d.q.Root, d.sudo) {
-			bad[i].Store(!r.OK())
+			if !r.OK() {
+				bad[i].Store(true)
+			}
 			_ = d.out.emit(FilesFrame{Result: execResult(i, r)}, nil)
 		}
 	case st.Run != nil:
@@ -359,7 +361,9 @@ func (d *filesWork) run(ctx context.Context, f *fleet.Fleet, st filesTodo, bad [
 	}
 	o.Done = func(r fleet.Result) {
 		i := index[r.Host.Name]
-		bad[i].Store(!r.OK())
+		if !r.OK() {
+			bad[i].Store(true)
+		}
 		_ = d.out.emit(FilesFrame{Result: execResult(i, r)}, nil)
 	}
 	tool := remote.Command{Line: d.q.Tool, Dir: d.q.Root, Sudo: d.sudo}

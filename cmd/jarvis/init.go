@@ -188,11 +188,19 @@ type answers map[string]string
 func (c *initCmd) ask(t *term, system bool) (answers, error) {
 	a := answers{}
 	list := questions()
-	for key := range c.Set {
-		if i := slices.IndexFunc(list, func(q question) bool { return q.key == key }); i < 0 {
-			return nil, usage("there is no question %q; `jarvis init --help` lists them", key)
-		} else if list[i].secret {
-			return nil, usage("%s is a secret, which everybody could see here; write it to a file and say --secret %s=FILE", key, key)
+	for _, said := range []map[string]string{c.Set, c.Secret} {
+		for key := range said {
+			if !slices.ContainsFunc(list, func(q question) bool { return q.key == key }) {
+				return nil, usage("there is no question %q; `jarvis init --help` lists them", key)
+			}
+		}
+	}
+	for _, q := range list {
+		if _, said := c.Set[q.key]; said && q.secret {
+			return nil, usage("%s is a secret, which everybody could see here; write it to a file and say --secret %s=FILE", q.key, q.key)
+		}
+		if _, said := c.Secret[q.key]; said && !q.secret {
+			return nil, usage("%s is no secret; say --set %s=VALUE", q.key, q.key)
 		}
 	}
 	asks := isTerminal(t.in) && !c.Yes

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -253,7 +254,7 @@ func checkRows(module string, rows []row) error {
 
 // parseTimeout takes 90, 90s, 5m.
 func parseTimeout(s string) (time.Duration, error) {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && time.Duration(n) <= math.MaxInt64/time.Second {
 		return time.Duration(n) * time.Second, nil
 	}
 	d, err := time.ParseDuration(s)
