@@ -114,7 +114,7 @@ func (c *carrier) outside() {
 func (c *carrier) settings() {
 	c.unit = time.Minute
 	if a, ok := c.tree.Setting("interval_length"); ok {
-		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 {
+		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 && n <= 86400 {
 			c.unit = time.Duration(n) * time.Second
 		}
 	}

@@ -226,7 +226,7 @@ func (c *carrier) checkTimeout() string {
 	n := 60
 	if a, ok := c.tree.Setting("service_check_timeout"); ok {
 		if v, err := strconv.Atoi(a.Value); err == nil && v > 0 {
-			n = v
+			n = min(v, 86400)
 		}
 	}
 	return duration(time.Duration(n) * time.Second)
