@@ -55,14 +55,7 @@ func questions() []question {
 	return slices.Concat([]question{
 		{key: "name", text: "What is the bot called", usual: "jarvis"},
 		{key: "data", text: "Folder for its database and keys", usual: "./data"},
-	}, chat, []question{who}, people, []question{
-		{key: "machines", text: "Where machines are made: linode, ec2, esx, libvirt, or none; several with commas", usual: "none"},
-		{key: "linode_token", text: "Linode's personal access token", secret: true, when: with("machines", "linode")},
-		{key: "ec2_region", text: "EC2 region (keys are those of the AWS default chain)", usual: "us-east-1", when: with("machines", "ec2")},
-		{key: "esx_host", text: "vCenter's host name", usual: "vcenter.example.org", when: with("machines", "esx")},
-		{key: "esx_user", text: "User there", usual: "jarvis", when: with("machines", "esx")},
-		{key: "esx_password", text: "Its password", secret: true, when: with("machines", "esx")},
-		{key: "esx_template", text: "Template that is cloned", when: with("machines", "esx")},
+	}, chat, []question{who}, people, machineQuestions(), []question{
 		{key: "dns_server", text: "DNS server that takes updates, host:port (empty: none)"},
 		{key: "dns_key", text: "Name of its TSIG key", usual: "jarvis", when: with("dns_server")},
 		{key: "dns_secret", text: "The key itself, base64", secret: true, when: with("dns_server")},
@@ -351,11 +344,16 @@ func (a answers) write(made *written, dir, file, dropIn string) error {
 	return nil
 }
 
-// quoted is an answer as YAML. A dollar is a dollar: what somebody answers names no secret.
-func quoted(answer string) string { return strconv.Quote(strings.ReplaceAll(answer, "${", "$${")) }
+// quoted is an answer as YAML.
+func quoted(answer string) string { return strconv.Quote(plainDollars(answer)) }
+
+// plainDollars has a dollar be a dollar: what somebody answers names no secret.
+func plainDollars(answer string) string { return strings.ReplaceAll(answer, "${", "$${") }
 
 // cred names a credential in YAML.
-func cred(key string) string { return strconv.Quote("${credential:" + key + "}") }
+func cred(key string) string { return strconv.Quote(credential(key)) }
+
+func credential(key string) string { return "${credential:" + key + "}" }
 
 // yaml writes the configuration.
 func (a answers) yaml(system bool) string {
@@ -379,18 +377,7 @@ func (a answers) yaml(system bool) string {
 	line("approvals: {off: true}   # of a team of one; with a second person take this out")
 	var workers []string
 	for _, m := range words(a["machines"]) {
-		switch m {
-		case "linode":
-			workers = append(workers, "linode: {token: "+cred("linode_token")+"}")
-		case "ec2":
-			workers = append(workers, "ec2: {region: "+text("ec2_region")+"}")
-		case "esx":
-			workers = append(workers, fmt.Sprintf("esx: {url: %s, template: %s}", strconv.Quote("https://"+a["esx_user"]+":${credential:esx_password}@"+a["esx_host"]+"/sdk"), text("esx_template")))
-		case "libvirt":
-			workers = append(workers, "libvirt: {}   # images: docs/howto/libvirt.md")
-		default:
-			workers = append(workers, strconv.Quote(m)+": {}")
-		}
+		workers = append(workers, a.machine(m))
 	}
 	if a["dns_server"] != "" {
 		workers = append(workers, fmt.Sprintf("dns: {server: %s, tsig: {name: %s, secret: %s}}", text("dns_server"), text("dns_key"), cred("dns_secret")))
