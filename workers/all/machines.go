@@ -35,13 +35,6 @@ func of[C provider.Settings, W provider.Worker](module, title string, field func
 		nobody.First}
 }
 
-// Nobody configures every provider with servers that nobody asks, so that what they offer can be listed.
-func Nobody(c *Config) {
-	for _, m := range machines {
-		m.nobody(c)
-	}
-}
-
 // Providers lists the modules that make machines.
 func Providers() []string {
 	var out []string
