@@ -27,7 +27,7 @@ type machine struct {
 	first         func() provider.First
 }
 
-// of puts a provider into the list: field gives its entries, and nobody is an entry that speaks to nobody, for the docs.
+// of puts a provider into the list: field gives its entries, and nobody is one that speaks to nobody, for the docs.
 func of[C provider.Settings, W provider.Worker](module, title string, field func(*Config) *provider.Entries[C], make func(C) (W, error), nobody C) machine {
 	return machine{module, title,
 		func(c Config) ([]provider.Worker, error) { return entries(module, *field(&c), make) },
