@@ -203,7 +203,7 @@ func (c *initCmd) ask(t *term, system bool) (answers, error) {
 			q.usual = "/var/lib/jarvis"
 		}
 		if q.when != nil && !q.when(func(k string) string { return a[k] }) {
-			if _, value := c.Set[q.key]; value || c.Secret[q.key] != "" {
+			if c.Set[q.key] != "" || c.Secret[q.key] != "" {
 				return nil, usage("%s is not asked for beside the other answers; leave it out, or choose what it belongs to, as chat=irc for irc_server", q.key)
 			}
 			continue
