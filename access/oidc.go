@@ -136,6 +136,7 @@ type NoRoleError struct {
 	Groups    []string
 }
 
+// Error implements error.
 func (e *NoRoleError) Error() string {
 	groups, or := "you are in no group there", "for a group that has a role here"
 	if n := len(e.Groups); n > 0 {

@@ -163,6 +163,7 @@ func New(o Options) (*Agent, error) {
 // RefusedError is why a server does not take the agent, in words for people.
 type RefusedError struct{ Why string }
 
+// Error implements error.
 func (e *RefusedError) Error() string { return e.Why }
 
 // dialTime bounds connect, TLS, upgrade and greeting.

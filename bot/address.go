@@ -12,7 +12,7 @@ import (
 // addresses between < and >, and our own hints stand in backticks, ready to be copied. Here that becomes a line of
 // words, in one place for all networks; what is not for us stays talk.
 
-// addressed gives the text behind `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is, and whether more
+// addressed gives the text after `jarvis:`, `jarvis,` or `@jarvis`, or a private message as it is, and whether more
 // lines came after it. ok is false for what is not for us.
 func (b *Bot) addressed(f Frontend, m Message) (text string, more, ok bool) {
 	t, more := plain.First(unquoted(m.Text))
@@ -60,7 +60,7 @@ type pair struct{ open, end string }
 
 var (
 	ticks = []pair{{"```", "```"}, {"`", "`"}}
-	pairs = append(ticks[:2:2], pair{"“", "”"}, pair{"„", "“"}, pair{"«", "»"}, pair{"‘", "’"}) // around a command, behind the address
+	pairs = append(ticks[:2:2], pair{"“", "”"}, pair{"„", "“"}, pair{"«", "»"}, pair{"‘", "’"}) // around a command, after the address
 )
 
 // bare takes off what a line stands in.
@@ -96,7 +96,7 @@ func behind(t, name string) (rest string, ok bool) {
 	return "", false
 }
 
-// nameAlone gives the command of "jarvis status loki". Without a mark behind the name that may be talk about us, so it
+// nameAlone gives the command of "jarvis status loki". Without a mark after the name that may be talk about us, so it
 // counts only when it is a whole verb with what that takes, no word more.
 func (b *Bot) nameAlone(t, name string) (text string, ok bool) {
 	if name == "" || len(t) <= len(name) || !strings.EqualFold(t[:len(name)], name) || t[len(name)] != ' ' {
@@ -120,8 +120,8 @@ var (
 	quotes     = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'")
 )
 
-// meant makes the line that somebody meant of the one that his client made. A command for hosts is taken as it stands:
-// what is in it is for their shell.
+// meant makes the line that somebody meant of the one that their client made. A command for hosts is taken as it
+// stands: what is in it is for their shell.
 func (b *Bot) meant(t string) string {
 	t = bare(polite.ReplaceAllString(bare(t, pairs), ""), pairs)
 	word, rest, _ := strings.Cut(t, " ")

@@ -13,7 +13,6 @@
 package bot
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,138 +32,9 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// Message is what somebody said at once. A command is one line: of several, the bot takes the first only.
-type Message struct {
-	Nick    string // what he is called there
-	Account string // proven by the server; "" when it is not
-	Host    string // where he comes from, as the server tells; "": it does not. Many nicks of one host are one stranger
-	Place   string // channel or room; for a private message, where to answer it
-	Direct  string // where he can be told something in private; "": his nick
-	Private bool
-	Room    string // where Place is a thread, its room: strangers are counted by that, for threads cost nothing; "": Place
-	Text    string // as it was said: cleaned by the frontend, its lines would run together before the bot can tell them apart
-	// Corrected says that it replaces an earlier message (XEP-0308), which may have been acted on.
-	Corrected bool
-	// Encrypted says that Text only tells that the message itself is encrypted, in a way that the bot does not read.
-	Encrypted bool
-	// Past is not 0 for what was said while we did not listen: the number of the connection on which it was played to
-	// us.
-	Past int64
-	// Choice is where the button stands by which it was said; zero: it was written.
-	Choice Post
-
-	more     bool // it had more lines than the one that Text now is
-	stranger bool // nobody in the configuration
-	last     bool // a stranger's last answer for a while
-}
-
-func (m Message) direct() string {
-	if m.Private {
-		return cmp.Or(m.Direct, m.Place)
-	}
-	return cmp.Or(m.Direct, m.Nick)
-}
-
-// Frontend is one chat network.
-type Frontend interface {
-	// Name is unique and the same after a restart: notices wait under it. "irc/irc.example.org", "console".
-	Name() string
-	// Network is the kind of identity that the frontend vouches for: "irc", "xmpp", "console".
-	Network() string
-	// Nick is what the bot is called there now.
-	Nick() string
-	// Run connects, hands every message to in, and reconnects until ctx ends. in never blocks.
-	Run(ctx context.Context, in func(Message)) error
-	// Say queues lines for a place. They may be lost when the connection breaks: whoever asked will ask again.
-	Say(place string, lines []string)
-	// Deliver says a notice and returns nil only when the server took it.
-	Deliver(ctx context.Context, n Notice) error
-}
-
-// Notice is a line that nobody asked for just now, and that must arrive.
-type Notice struct {
-	// ID is that of its row. What is tried again has the same, whatever it says; another notice of the same words has
-	// another. 0: it has no row, and is not known again.
-	ID    int64
-	Place string
-	Line  string
-	// Choices stand as buttons under the line, where the Frontend is a Chooser.
-	Choices Choices
-}
-
-// Settings are what the configuration says of one chat network: the Config of its package.
-type Settings interface {
-	// Open makes the frontend, for a bot of that name; the error says all that is wrong, by keys below "chat.NETWORK".
-	Open(name string, log *slog.Logger) (Frontend, error)
-	// Beside gives settings under which the bot can come while it is there already, to try them.
-	Beside(name string) Settings
-	// First is what `jarvis init` asks to write such settings, for a bot of that name. It is asked of the zero Config.
-	First(name string) First
-}
-
-// Nicked is a Frontend that knows what nick the configuration gives it. Of two bots in one channel, one with a nick of
-// its own and both without a name, only one is meant by "jarvis:".
-type Nicked interface {
-	ConfiguredNick() string
-}
-
-// Prover is a Frontend where a place in private is a name that anybody may have by now, as a nick. It asks the server
-// who has it.
-type Prover interface {
-	// Holder gives who has a place now. ok is false when the server does not tell, and for what is no person's.
-	Holder(ctx context.Context, place string) (id access.Identity, ok bool)
-}
-
-// Insider is a Roomer that knows in which of its rooms it is: a link to a server is not worth much without them.
-type Insider interface {
-	Inside(room string) bool
-}
-
-// Latecomer is a Frontend that can keep lines for people whom nobody knows behind all others. It drops them when they
-// are too many, and when the connection breaks.
-type Latecomer interface {
-	SayLater(place string, lines []string)
-}
-
-// Multiliner is a Frontend whose messages may have several lines.
-type Multiliner interface{ Multiline() bool }
-
-// LinkChecker is a Frontend that can say whether it has a link, for metrics.
-type LinkChecker interface{ Up() bool }
-
-// Roomer is a Frontend with channels or rooms. What is said to everybody goes to the first.
-type Roomer interface{ Rooms() []string }
-
-// Threader is a Roomer whose places may be threads. RoomOf gives the room of one, and any other place as it is.
-type Threader interface{ RoomOf(place string) string }
-
-// Choice is what somebody may say by a button: what stands on it, and the words.
-type Choice struct{ Label, Words string }
-
-// Choices are what may be said by buttons under one line.
-type Choices struct {
-	List []Choice
-	// Shown is told where they stand as soon as they do; it may be nil.
-	Shown func(Post)
-}
-
-// Post is a line with buttons, or one that is to be changed, as its Chooser or Editor knows it: At is like no other
-// there, and means the same after a restart.
-type Post struct{ At, Text string }
-
-// Chooser is a Frontend that can show buttons under a line. A press comes as a Message of who pressed, with the
-// button's words and a Choice of its own; he is who he is, whatever was pressed.
-type Chooser interface {
-	// SayChoices is Say, with buttons under the last line.
-	SayChoices(place string, lines []string, choices Choices)
-	// Settle takes the buttons of a post away, and has it end with how it was decided; "": with nothing more. It may be
-	// done again. The error wraps ErrRefused when it will never be done, as for a post that somebody deleted.
-	Settle(ctx context.Context, p Post, how string) error
-}
-
 // Feed is what has something to say beside the engine. A *checks.Monitor is one.
 type Feed interface {
-	// Notices gives those behind an id, in the order of their ids.
+	// Notices gives those after an id, in the order of their ids.
 	Notices(ctx context.Context, after int64, limit int) ([]checks.Notice, error)
 	// NewNotices gives a channel that has something when there are new ones, and what ends that.
 	NewNotices() (<-chan struct{}, func())
@@ -302,6 +172,8 @@ func (b *Bot) receive(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answerAll answers what one person says, in order, and ends when nothing of theirs waits. Lines that found the queue
+// full go on record, as one.
 func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Message) {
 	var last Message
 	for {
@@ -328,7 +200,7 @@ func (b *Bot) answerAll(ctx context.Context, f Frontend, key string, q chan Mess
 // commandTimeout bounds one answer; a deploy itself goes on in the engine.
 const commandTimeout = 60 * time.Second
 
-// who gives the person behind a message.
+// who gives the person who wrote a message.
 func (b *Bot) who(f Frontend, m Message) access.Person {
 	if f.Network() == "console" {
 		return access.Person{Name: m.Account, Roles: []string{access.Admin}}
@@ -336,6 +208,7 @@ func (b *Bot) who(f Frontend, m Message) access.Person {
 	return b.Access.Who(access.Identity{Network: f.Network(), Account: m.Account, Nick: m.Nick})
 }
 
+// via names in the record where a command came from.
 func via(f Frontend, m Message) string { return f.Name() + "/" + m.Place }
 
 // answerOne answers a message, and says so when we have a bug there: the Table catches those of a verb, this those of
@@ -357,6 +230,8 @@ func (b *Bot) answerOne(ctx context.Context, f Frontend, m Message) {
 	}
 }
 
+// answer runs the command of one message and says what came of it: what is too long for its place becomes a page, or
+// goes to private.
 func (b *Bot) answer(ctx context.Context, f Frontend, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -462,6 +337,7 @@ const (
 	maxPrivateLines = 30
 )
 
+// trim cuts an answer to n lines, of which the last says how many are missing and where they are.
 func trim(lines []string, n int, asked string) []string {
 	if len(lines) <= n {
 		return lines
@@ -472,8 +348,8 @@ func trim(lines []string, n int, asked string) []string {
 // origin says where somebody asked; it travels with the run as text.
 type origin struct{ frontend, place, nick, direct string }
 
-// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and his
-// notices would go there. He has his answers all the same.
+// String is "" for somebody whose address has characters that are not stored: cleaned, it would be another's, and the
+// notices would go there. Answers come all the same.
 func (o origin) String() string {
 	for _, address := range []string{o.frontend, o.place, o.direct} {
 		if plain.Line(address) != address {
@@ -484,10 +360,11 @@ func (o origin) String() string {
 	return o.frontend + "\x1f" + o.place + "\x1f" + o.nick + "\x1f" + o.direct
 }
 
+// parseOrigin reads what String wrote; false: nobody asked in chat.
 func parseOrigin(s string) (origin, bool) {
 	p := strings.Split(s, "\x1f")
 	switch len(p) {
-	case 3: // as written before a person had an address of his own
+	case 3: // as written before a person had an address of their own
 		return origin{p[0], p[1], p[2], p[2]}, true
 	case 4:
 		return origin{p[0], p[1], p[2], p[3]}, true

@@ -27,6 +27,8 @@ func (b *Bot) shown(f Frontend, approval int64) func(Post) {
 	}
 }
 
+// noteButtons puts on record where buttons stand, so that they go once the approval is decided, whoever decides and
+// wherever.
 func (b *Bot) noteButtons(ctx context.Context, f Frontend, p Post, approval int64) {
 	err := b.DB.Write(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "INSERT INTO buttons (frontend, at, line, approval) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", f.Name(), p.At, p.Text, approval)
@@ -88,6 +90,8 @@ func (s *settler) round(ctx context.Context) {
 	}
 }
 
+// all takes away the buttons of every approval that waits no longer. The first error of the network ends it: the rest
+// has its turn in the next round.
 func (s *settler) all(ctx context.Context, c Chooser) error {
 	list, err := store.Collect(ctx, s.b.DB, func(row store.Row) (x button, err error) {
 		return x, row.Scan(&x.id, &x.approval, &x.post.At, &x.post.Text)

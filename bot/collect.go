@@ -103,6 +103,8 @@ type row struct {
 	until      time.Time // the end of quiet hours; zero: it is said now
 }
 
+// insert puts a notice on record. One that is there already stays as it is, so that an event that is read twice is told
+// once.
 func (n *notices) insert(ctx context.Context, tx store.Tx, r row, now time.Time) error {
 	sent, next, at := 0, int64(0), now.UnixMilli()
 	if !r.until.IsZero() {
@@ -265,6 +267,7 @@ func (n *notices) told(r pipeline.Run, ev pipeline.Event, line string) []byte {
 	return x.json()
 }
 
+// json gives the body of a webhook; it is on record before it is sent, so that each try sends the same.
 func (x Told) json() []byte {
 	b, err := contract.Marshal(x)
 	if err != nil {
@@ -273,6 +276,7 @@ func (x Told) json() []byte {
 	return b
 }
 
+// clip cuts a line to maxLine, between two characters.
 func clip(line string) string {
 	if len(line) <= maxLine {
 		return line

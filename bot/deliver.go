@@ -321,6 +321,7 @@ func (n *notices) hold(ctx context.Context, id int64, holder string) error {
 	})
 }
 
+// mark notes that a server took the notice: from then on it is not said again.
 func (n *notices) mark(ctx context.Context, id int64) error {
 	return n.b.DB.Write(ctx, func(tx store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE notices SET sent = ? WHERE id = ?", time.Now().UnixMilli(), id)

@@ -224,6 +224,27 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
+// TestEveryVerbHasADialogue: what a verb answers in chat is read by somebody as text before it is released.
+func TestEveryVerbHasADialogue(t *testing.T) {
+	var all strings.Builder
+	files, err := filepath.Glob("testdata/dialogue/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	for _, v := range command.Verbs() {
+		if !regexp.MustCompile(`(?m)^> \S+(@\S*| jarvis:) ` + v.Name + `( |$)`).MatchString(all.String()) {
+			t.Errorf("nobody says %s: begin bot/testdata/dialogue/%s.txt with `> alice jarvis: %s`, and let go test ./bot -run TestDialogues -update write the answers", v.Name, v.Name, v.Example)
+		}
+	}
+}
+
 // documents are what some addresses have besides a plain host.
 var documents = map[string]string{
 	"own":      "instance:\n  hostname: own\nsteps: [keys:create]\n",

@@ -154,6 +154,8 @@ func (r *route) summaryName() string {
 	return fmt.Sprintf("summary %s %02d:%02d %s", r.key(), r.daily.hour, r.daily.minute, r.zone)
 }
 
+// summary writes the daily summary of a route when it is due; did reports whether. A route that is new begins to count,
+// and tells nothing yet.
 func (n *notices) summary(ctx context.Context, r route, now time.Time) (did bool, err error) {
 	due := r.daily.last(now, r.zone)
 	name := r.summaryName()

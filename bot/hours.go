@@ -42,6 +42,8 @@ type hours struct {
 
 var hoursForm = pattern.New(`^(\d\d:\d\d)\s*[-–—]\s*(\d\d:\d\d)$`)
 
+// parseHours reads quiet hours as in 22:00–07:00, which may go over midnight. Its error goes on after the name of the
+// key.
 func parseHours(s string, zone *time.Location) (*hours, error) {
 	m := hoursForm.FindStringSubmatch(s)
 	if m == nil {

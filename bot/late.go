@@ -10,6 +10,7 @@ import (
 // maxLatePlaces bounds what is remembered of them.
 const maxLatePlaces = 1000
 
+// lateKey is of the place, not of the person: who is there reads the one line.
 func lateKey(f Frontend, m Message) string { return f.Name() + "\x00" + m.Place }
 
 // toldLate reports whether a place was told on this connection that nothing from before is done.

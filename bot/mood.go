@@ -11,7 +11,7 @@ import (
 // mood is what the bot remembers of somebody it cannot talk with.
 type mood struct {
 	unknown int  // lines in a row that it did not understand
-	limited bool // it said that he is too fast
+	limited bool // it said that they are too fast
 	at      time.Time
 }
 

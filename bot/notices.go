@@ -32,6 +32,7 @@ type notices struct {
 	routes atomic.Pointer[[]route] // changes as a whole
 }
 
+// newNotices makes the tables. Its error also tells of routes that are wrong.
 func newNotices(ctx context.Context, b *Bot) (*notices, error) {
 	n := &notices{b: b, seats: map[string]origin{}, wake: map[string]chan struct{}{}}
 	if err := b.DB.Migrate(ctx, Migrations(b.DB.Postgres() != nil)); err != nil {
@@ -43,7 +44,7 @@ func newNotices(ctx context.Context, b *Bot) (*notices, error) {
 	return n, n.begin(ctx)
 }
 
-// seen notes where a person spoke last: there he is told what cannot be said where he asked.
+// seen notes where a person spoke last: there they are told what cannot be said where they asked.
 func (n *notices) seen(ctx context.Context, f Frontend, m Message, p access.Person) {
 	if p.Name == "" || f.Network() == "console" {
 		return
@@ -170,6 +171,8 @@ func (n *notices) run(ctx context.Context) {
 	})
 }
 
+// collectAll is the goroutine that makes notices of events. Every 5 s it also looks for what the clock brings, and for
+// people who moved.
 func (n *notices) collectAll(ctx context.Context) {
 	changed, done := n.b.Engine.Changed()
 	defer done()

@@ -155,6 +155,7 @@ func (p *postman) take(to *route) bool {
 	return true
 }
 
+// give ends a receiver's turn. took: it was sent something, so the next look is at once.
 func (p *postman) give(to *route, took bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,6 +237,7 @@ func (p *postman) carry(ctx context.Context, to *route) (took bool, err error) {
 	return took, nil
 }
 
+// send carries one letter. One that cannot be read is refused for good: no later try can mend it.
 func (p *postman) send(ctx context.Context, to *route, l letter) error {
 	var x Told
 	if err := json.Unmarshal([]byte(l.body), &x); err != nil {
@@ -319,6 +321,7 @@ func (b *Bot) NoticesLate() float64 {
 	return time.Since(time.UnixMilli(int64(born))).Seconds()
 }
 
+// number is what a metric's query counts; -1 when the database does not answer.
 func (b *Bot) number(q string, args ...any) float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -220,6 +220,7 @@ func (r *route) hook(wrong *mistake.List, key string, c Route) {
 	r.shown = cmp.Or(u.Hostname(), "a URL")
 }
 
+// domain is what follows the last @, in small letters; "" without one.
 func domain(address string) string {
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
 		return strings.ToLower(address[i+1:])

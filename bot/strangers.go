@@ -30,13 +30,14 @@ type strangers struct {
 	passed map[string]int // by key: lines that were not answered, and are not on record yet
 }
 
+// newStrangers puts the defaults where the configuration says nothing.
 func newStrangers(c StrangersConfig) *strangers {
 	c.Each.Burst, c.Each.Interval = cmp.Or(c.Each.Burst, 8), cmp.Or(c.Each.Interval, 10*time.Second)
 	c.All.Burst, c.All.Interval = cmp.Or(c.All.Burst, 10), cmp.Or(c.All.Interval, 5*time.Second)
 	return &strangers{each: access.NewLimiter(c.Each), all: access.NewLimiter(c.All), interval: c.Each.Interval, passed: map[string]int{}}
 }
 
-// origin is what a stranger cannot change as easily as his nick.
+// origin is what a stranger cannot change as easily as their nick.
 func (m Message) origin() string { return cmp.Or(m.Account, m.Host, m.Nick) }
 
 // strangersKey is one for all strangers who speak in private, and one for those in a room.
@@ -47,8 +48,8 @@ func strangersKey(f Frontend, m Message) string {
 	return f.Name() + "\x00\x00" + strings.ToLower(cmp.Or(m.Room, m.Place))
 }
 
-// admit counts a stranger's message. last says that his next would be too fast. What all of them have used up costs
-// nobody his own share, nor us the memory of who he is.
+// admit counts a stranger's message. last says that their next would be too fast. What all of them have used up costs
+// nobody their own share, nor us the memory of who they are.
 func (s *strangers) admit(f Frontend, m Message) (last, ok bool) {
 	all := strangersKey(f, m)
 	one := all + "\x00" + m.origin()
@@ -59,7 +60,7 @@ func (s *strangers) admit(f Frontend, m Message) (last, ok bool) {
 	return s.each.Peek(one) > 0, true
 }
 
-// pause is how long a stranger waits for his next answer, for people.
+// pause is how long a stranger waits for the next answer, for people.
 func (s *strangers) pause() string { return command.Short(s.interval) }
 
 // passedEvery is how often lines that were not answered become a row.

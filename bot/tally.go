@@ -53,6 +53,7 @@ func (t *tallier) rest(now time.Time) time.Duration {
 	return max(t.next.Sub(now), time.Millisecond)
 }
 
+// round does nothing before tallyEvery has passed, or where posts cannot be changed.
 func (t *tallier) round(ctx context.Context) {
 	ed, ok := t.f.(Editor)
 	if now := time.Now(); !ok || now.Before(t.next) {
@@ -64,6 +65,8 @@ func (t *tallier) round(ctx context.Context) {
 	}
 }
 
+// all begins a line for each cluster that moves for long enough, changes those that are there, and ends those of
+// clusters at rest.
 func (t *tallier) all(ctx context.Context, ed Editor) error {
 	moving, err := t.b.Engine.ClustersMoving(ctx)
 	if err != nil {
@@ -102,6 +105,7 @@ func (t *tallier) all(ctx context.Context, ed Editor) error {
 	return errors.Join(errs...)
 }
 
+// first gives the lowest id; of none, one above all: then no line that is over is read.
 func first(list []pipeline.Cluster) int64 {
 	if len(list) == 0 {
 		return 1 << 62
@@ -160,6 +164,7 @@ func (t *tallier) change(ctx context.Context, ed Editor, x tally, c pipeline.Clu
 	return t.note(ctx, x)
 }
 
+// note is not cut off by a stop: a line that stands in the room and is not on record would be posted again.
 func (t *tallier) note(ctx context.Context, x tally) error {
 	over := int64(0)
 	if x.over {

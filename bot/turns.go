@@ -29,7 +29,7 @@ const (
 	maxLater = 40
 )
 
-// Add puts an item behind those of its place. It reports false when too many wait there.
+// Add puts an item after those of its place. It reports false when too many wait there.
 func (t *Turns[T]) Add(place string, item T) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *Turns[T]) Add(place string, item T) bool {
 	return true
 }
 
-// AddLater puts an item behind all that wait, and all that come while it waits. It reports false when too many do.
+// AddLater puts an item after all that wait, and all that come while it waits. It reports false when too many do.
 func (t *Turns[T]) AddLater(place string, item T) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,7 +85,7 @@ func (t *Turns[T]) DropLater() (n int) {
 	return n
 }
 
-// Next waits for an item and takes it. Its place has its next turn behind all others.
+// Next waits for an item and takes it. Its place has its next turn after all others.
 func (t *Turns[T]) Next(ctx context.Context) (item T, err error) {
 	item, done, err := t.Take(ctx)
 	if err == nil {
@@ -112,6 +112,7 @@ func (t *Turns[T]) Take(ctx context.Context) (item T, done func(), err error) {
 	}
 }
 
+// free ends a place's turn, so that its next item may be taken.
 func (t *Turns[T]) free(place string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,6 +120,7 @@ func (t *Turns[T]) free(place string) {
 	t.wake()
 }
 
+// take does not wait: where ok is false, some has a value once there may be an item.
 func (t *Turns[T]) take() (item T, place string, some <-chan struct{}, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,6 +30,7 @@ func (b *prober) askAlive(ctx context.Context, j job) outcome {
 	return out
 }
 
+// askAt asks a host by a ping or a port. One that nobody is to ask (alive: none) counts as up.
 func (b *prober) askAt(ctx context.Context, j job) outcome {
 	if j.alive.By == model.ByNothing {
 		return outcome{stdout: "nobody asks whether it is up (alive: none)"}

@@ -93,6 +93,7 @@ var errLooking error = &NobodyError{}
 // NobodyError: no server that lives may check a host.
 type NobodyError struct{ Host, share string }
 
+// Error implements error.
 func (e *NobodyError) Error() string {
 	if name, ok := strings.CutPrefix(e.share, pinned); ok {
 		return fmt.Sprintf("nobody checks %s: the server %s is not there", e.Host, name)

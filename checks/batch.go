@@ -96,7 +96,7 @@ func (l *ledger) storeEach(ctx context.Context, tx store.Tx, batch []settled, st
 
 // storeTogether writes a batch with two statements: over a network each one is a journey.
 func (l *ledger) storeTogether(ctx context.Context, tx store.Tx, batch []settled, states []string) error {
-	// Followers wait for those who write now, so that no id becomes visible behind them.
+	// Followers wait for those who write now, so that no lower id becomes visible after they have passed it.
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock_shared(?)", int64(resultsGate)); err != nil {
 		return err
 	}

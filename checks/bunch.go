@@ -23,6 +23,7 @@ type bunch struct {
 // maxNamed is how many hosts a line names.
 const maxNamed = 8
 
+// hosts names the hosts, each once, for a line that stays readable: beyond 120 characters only the first maxNamed.
 func (b *bunch) hosts() (names string, n int) {
 	var list []string
 	for _, r := range b.rows {
@@ -152,6 +153,7 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
+// some names five at most.
 func some(set map[string]bool) string {
 	var list []string
 	for k := range set {

@@ -27,6 +27,7 @@ type NoCheckError struct {
 	Elsewhere bool // its task is declared, for other hosts
 }
 
+// Error implements error.
 func (e *NoCheckError) Error() string {
 	switch {
 	case e.Elsewhere:
@@ -215,6 +216,7 @@ func (d *definitions) tryDefine(ctx context.Context, kind, name string, to *mode
 	return d.count(ctx)
 }
 
+// filesName says in messages where definitions stand that are in files.
 func (d *definitions) filesName() string {
 	if d.conf().Dir != "" {
 		return "jarvis.yaml or " + d.conf().Dir

@@ -12,7 +12,7 @@ import (
 // deployments is on which hosts a run of the engine works, and has just ended: nothing is told of those. It owns what
 // was seen of the runs; who has it says what goes on now. It needs nothing.
 type deployments struct {
-	mu    sync.Mutex // taken behind every other
+	mu    sync.Mutex // taken after every other
 	hosts map[string]quiet
 }
 
@@ -22,7 +22,7 @@ type quiet struct {
 	until time.Time // zero: the run goes on
 }
 
-// settleDown is how long a host has behind a deployment until problems are told: services come up.
+// settleDown is how long a host has after a deployment until problems are told: services come up.
 const settleDown = 2 * time.Minute
 
 // saw takes over which run works on each host now.

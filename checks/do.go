@@ -65,6 +65,8 @@ type goneError struct{ what string }
 
 func (e *goneError) Error() string { return e.what + " is no longer declared" }
 
+// action does what a row asks for. errLater: it became a row of a run. A *goneError: what it was to do is no longer
+// declared.
 func (d *doer) action(ctx context.Context, r outboxRow) error {
 	var a *model.Rule
 	for _, x := range d.catalog().Rules {
@@ -92,6 +94,7 @@ func (d *doer) action(ctx context.Context, r outboxRow) error {
 	return &goneError{"what the action " + r.action + " did"}
 }
 
+// postEvent names the address in none of its own errors: it may hold a secret.
 func postEvent(ctx context.Context, url string, r outboxRow) error {
 	body, err := r.told()
 	if err != nil {
@@ -99,7 +102,7 @@ func postEvent(ctx context.Context, url string, r outboxRow) error {
 	}
 	h, err := post.NewHook(url, "", "")
 	if err != nil {
-		return errors.New("the webhook: its URL is none") // the URL is a secret
+		return errors.New("the webhook: its URL is not a valid one") // the URL is a secret
 	}
 	return h.Send(ctx, post.Message{ID: fmt.Sprintf("check-%d", r.id), At: r.at, Body: body})
 }

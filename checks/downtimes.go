@@ -29,6 +29,7 @@ type Downtime struct {
 	Why   string    `json:"why,omitempty"`
 }
 
+// covers counts From in, and Until out.
 func (d *Downtime) covers(k model.Key, now time.Time) bool {
 	return !now.Before(d.From) && now.Before(d.Until) && model.Match(d.Host, k.Host) && model.Match(d.Task, k.Task)
 }
@@ -40,7 +41,7 @@ type downtimes struct {
 	tell func() // other nodes are to read them again
 
 	reading sync.Mutex // held while they are read; taken before mu
-	mu      sync.Mutex // taken behind every other
+	mu      sync.Mutex // taken after every other
 	list    []Downtime
 }
 
@@ -76,7 +77,7 @@ func (d *downtimes) begin(ctx context.Context, list []Downtime) ([]Downtime, err
 			x.From = d.now()
 		}
 		if now := d.now(); !x.Until.After(x.From) || !x.Until.After(now) {
-			return nil, fmt.Errorf("%w: a downtime from %s until %s is none", model.ErrInvalid, plain.Time(x.From), plain.Time(x.Until))
+			return nil, fmt.Errorf("%w: a downtime from %s until %s has no time to come", model.ErrInvalid, plain.Time(x.From), plain.Time(x.Until))
 		}
 		x.Why = clip(x.Why, maxLine)
 	}

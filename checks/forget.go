@@ -31,6 +31,8 @@ func (m *Monitor) forget(ctx context.Context) {
 	}
 }
 
+// forgetAll deletes what is older than checks.keep says, piece by piece. No result goes before it is summed up and
+// counted for reports.
 func (m *Monitor) forgetAll(ctx context.Context, next *int) error {
 	now := m.now()
 	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMilli() }

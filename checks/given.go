@@ -28,6 +28,7 @@ type Given struct {
 // PassiveError: the check cannot be run, for its results are delivered.
 type PassiveError struct{ Key model.Key }
 
+// Error implements error.
 func (e *PassiveError) Error() string {
 	return fmt.Sprintf("%s is passive: Jarvis does not run it, its results are delivered", e.Key)
 }
@@ -35,6 +36,7 @@ func (e *PassiveError) Error() string {
 // NotPassiveError: the result of a check was delivered that Jarvis runs itself.
 type NotPassiveError struct{ Key model.Key }
 
+// Error implements error.
 func (e *NotPassiveError) Error() string {
 	return fmt.Sprintf("%s is not passive: Jarvis runs it itself, and takes no other's result", e.Key)
 }
@@ -60,6 +62,8 @@ func (m *Monitor) Give(ctx context.Context, g Given) (v View, again bool, err er
 	return v, again, err
 }
 
+// give writes a delivered result and the id of its delivery in one transaction; when another node wrote the state
+// meanwhile, it judges again on that.
 func (m *Monitor) give(ctx context.Context, g *Given) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()

@@ -51,6 +51,7 @@ func (m *Monitor) graphites(ctx context.Context) {
 	}
 }
 
+// toGraphite sends the next results and notes how far it came; n is how many were looked at, 0: there are none.
 func (m *Monitor) toGraphite(ctx context.Context, a *model.Rule) (n int, err error) {
 	name := "graphite " + a.Name
 	after, err := m.ledger.mark(ctx, name)
@@ -116,6 +117,7 @@ func (m *Monitor) names(part func(model.Key) string) iter.Seq[string] {
 	}
 }
 
+// sendGraphite gives nil only when the server closed its end, which it does when it has read all.
 func sendGraphite(ctx context.Context, addr, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, graphiteTime)
 	defer cancel()

@@ -38,6 +38,7 @@ const (
 	markRecord    = "record" // a random number, which tells this record from others
 )
 
+// mark is 0 where none was set.
 func (l *ledger) mark(ctx context.Context, name string) (v int64, err error) {
 	err = l.db.QueryRow(ctx, "SELECT value FROM check_marks WHERE name = ?", name).Scan(&v)
 	if errors.Is(err, store.ErrNoRows) {

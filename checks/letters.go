@@ -13,7 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// letter is what one contact outside of chat is told in one round, as its row of the outbox has it: what `check
+// letter is what one contact outside of chat is told in one round, as it stands in its row of the outbox: what `check
 // actions` shows, and all of it.
 type letter struct {
 	Event

@@ -237,3 +237,25 @@ func TestAnEditWhileItStands(t *testing.T) {
 		})
 	}
 }
+
+// The same of the next problem, when the contact was told of one before, and of its end not yet.
+func TestAnEditWhileTheNextOneStands(t *testing.T) {
+	bubble(t, listening+"actions: [{name: x, notify: [ops, day]}]\n", func(t *testing.T, g *ground) {
+		status := g.played()
+		time.Sleep(150*time.Minute + 30*time.Second)
+		status.Store(2) // from 02:31:00 on, in the period of day
+		time.Sleep(100 * time.Minute)
+		status.Store(0) // from 04:11:00 on
+		time.Sleep(10 * time.Minute)
+		status.Store(2) // from 04:21:00 on
+		time.Sleep(10 * time.Minute)
+		said := []string{"#ops disk is CRITICAL on loki: it says. `check show disk on loki`", "day disk is CRITICAL on loki: it says. `check show disk on loki`",
+			"#ops disk is OK again on loki after 1h40m", "#ops disk is CRITICAL on loki: it says. `check show disk on loki`"}
+		g.wantLines(said...)
+		g.stop()
+		g.edit(strings.Replace(listening, "person: day, period: office", "person: day", 1) + "actions: [{name: x, notify: [ops, day]}]\n")
+		g.start()
+		time.Sleep(time.Hour)
+		g.wantLines(append(said, "day disk is still CRITICAL on loki after 9m: it says. `check show disk on loki`")...)
+	})
+}

@@ -52,6 +52,7 @@ func ListingOf(all []View, wanted func(View) bool, limit int, after string) (Lis
 	return l, nil
 }
 
+// counts gives the counter for a check; one that never ran is pending, whatever status it begins with.
 func (l *Listing) counts(v View) *int {
 	switch {
 	case v.At.IsZero():

@@ -104,6 +104,7 @@ type clock struct {
 
 func (m *Monitor) newClock() *clock { return &clock{time.Now(), m.now()} }
 
+// step gives by how much the wall clock was set since the last call; less than 0: back.
 func (c *clock) step(now time.Time) time.Duration {
 	passed := time.Since(c.began)
 	step := now.Sub(c.wall) - passed

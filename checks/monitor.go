@@ -198,6 +198,7 @@ func (m *Monitor) firstRefresh(ctx context.Context) error {
 // now gives the wall clock alone: what is due is due by it, whatever became of it meanwhile.
 func (m *Monitor) now() time.Time { return m.Now().Round(0) }
 
+// readPairs reads how all pairs stand; beside other nodes, what they wrote since the last time.
 func (m *Monitor) readPairs(ctx context.Context) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()
@@ -211,6 +212,7 @@ func (m *Monitor) readPairs(ctx context.Context) error {
 	return m.readChanged(ctx)
 }
 
+// poke never blocks: one value in the channel is enough.
 func poke(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -18,7 +18,7 @@ type Notice struct {
 	Line    string
 }
 
-// Notices gives those behind an id, in order.
+// Notices gives those after an id, in order.
 func (m *Monitor) Notices(ctx context.Context, after int64, limit int) ([]Notice, error) {
 	return m.notices.read(ctx, after, limit)
 }
@@ -43,7 +43,7 @@ func (n *notices) follow() (<-chan struct{}, func()) { return n.news.follow() }
 // wake has who follows look: another node has written some.
 func (n *notices) wake() { n.news.poke() }
 
-// read gives those behind an id, in order.
+// read gives those after an id, in order.
 func (n *notices) read(ctx context.Context, after int64, limit int) ([]Notice, error) {
 	rows, err := n.box.db.Query(ctx, "SELECT id, person, channel, line FROM check_notices WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 	if err != nil {
@@ -194,6 +194,7 @@ type fan struct {
 	subs map[chan struct{}]bool
 }
 
+// follow gives a channel that has a value when there is news, and what ends that.
 func (f *fan) follow() (<-chan struct{}, func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

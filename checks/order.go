@@ -20,7 +20,7 @@ type waiting struct {
 
 // letterOrder says which letter is sent next: each contact has one under way, and its letters go in the order in which
 // they were made, so that nobody reads of an end before the beginning. One that its receiver refuses, and no other, is
-// passed by those behind it.
+// passed by those after it.
 type letterOrder struct {
 	mu   sync.Mutex
 	busy map[string]bool // contacts to which one is under way

@@ -24,7 +24,7 @@ type outbox struct {
 	sends chan struct{} // to be sent
 	runs  chan struct{} // to be run
 
-	mu     sync.Mutex              // taken behind every other
+	mu     sync.Mutex              // taken after every other
 	acting map[int64]bool          // rows of runs that are under way here
 	waits  map[int64]chan struct{} // for rows of runs that are asked of another node
 }
@@ -105,6 +105,7 @@ func ids(rows []outboxRow) []int64 {
 	return out
 }
 
+// outboxDone ends a row; err says why it was given up, "": it was done.
 func outboxDone(ctx context.Context, tx store.Tx, id, now int64, err string) error {
 	_, xerr := tx.Exec(ctx, "UPDATE check_outbox SET done = ?, err = ? WHERE id = ?", now, err, id)
 	return xerr

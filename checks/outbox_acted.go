@@ -29,6 +29,7 @@ func (m *Monitor) Acted(ctx context.Context, limit int) ([]Done, error) {
 	return m.outbox.acted(ctx, limit)
 }
 
+// acted gives the newest first. Runs that a person or an API asked for are no actions, and left out.
 func (o *outbox) acted(ctx context.Context, limit int) ([]Done, error) {
 	rows, err := o.db.Query(ctx, "SELECT id, at, action, event, done, tries, err FROM check_outbox WHERE kind <> ? OR action <> '' ORDER BY id DESC LIMIT ?", rowRun, limit)
 	if err != nil {
@@ -63,6 +64,7 @@ func (m *Monitor) Restored(ctx context.Context, tx store.Tx) (int64, error) {
 	return m.outbox.restored(ctx, tx, m.now())
 }
 
+// restored ends all that waits in a backup: it was done long ago, or is of no use now.
 func (o *outbox) restored(ctx context.Context, tx store.Tx, now time.Time) (int64, error) {
 	return tx.Exec(ctx, "UPDATE check_outbox SET done = ?, err = 'not done: the record was restored from a backup' WHERE done = 0", now.UnixMilli())
 }

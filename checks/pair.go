@@ -23,7 +23,7 @@ type Standing struct {
 	// Down: it did not run, because its host could not be reached.
 	Down bool `json:"down,omitempty"`
 	Ack  *Ack `json:"ack,omitempty"`
-	// Known is since when its problem is told; zero: it is none, or an older Jarvis told it.
+	// Known is since when its problem is told; zero: it has no problem, or an older Jarvis told it.
 	Known time.Time `json:"known,omitzero"`
 	// Listeners is what those were told last, by their names. It is not changed, but replaced.
 	Listeners map[string]model.Heard `json:"listeners,omitempty"`

@@ -29,7 +29,7 @@ type prober struct {
 	reach   func(ctx context.Context, word string) (remote.Target, error) // World.Target
 	through func(t *remote.Target, silo string)                           // World.Through
 
-	mu sync.Mutex // of what is known of hosts; taken behind every other
+	mu sync.Mutex // of what is known of hosts; taken after every other
 }
 
 // reached is what a prober knows of a host.
@@ -38,7 +38,7 @@ type reached struct {
 	plugins map[string]bool // by hash: they are there
 }
 
-// forget has it be asked again how a host is reached.
+// forget drops how a host is reached: it is asked for again.
 func (b *prober) forget(h *host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,6 +56,8 @@ func (b *prober) run(ctx context.Context, j job) outcome {
 	return out
 }
 
+// onHost runs a task over SSH. unreachable is said of the connection alone: a command that fails says nothing of the
+// host.
 func (b *prober) onHost(ctx context.Context, j job) outcome {
 	t := j.task
 	target, err := b.way(ctx, j.where)

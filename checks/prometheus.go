@@ -43,6 +43,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// collect leaves out performance data of a day ago, and of a host that is down: Prometheus would take it for new.
 func (c collector) collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -65,7 +66,7 @@ func (c collector) collect(ch chan<- prometheus.Metric) {
 		gauge(promAt, float64(v.At.UnixMilli())/1000, v.Host, v.Task)
 		gauge(promTook, v.Took.Seconds(), v.Host, v.Task)
 		if v.Down || now.Sub(v.At) > day {
-			continue // old values are none
+			continue // an old value would pass for a new one
 		}
 		perf, _ := model.ParsePerf(v.Perfdata)
 		seen := map[string]bool{} // a plugin may give a label twice, and Prometheus takes none twice

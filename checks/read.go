@@ -104,6 +104,7 @@ func (m *Monitor) group(name string) map[string]bool {
 	return out
 }
 
+// view tells how a pair stands; Monitor.mu is held.
 func (m *Monitor) view(p *pair, now time.Time) View {
 	v := View{Key: p.Key, Standing: p.stand, Word: p.stand.Status.String(), Schedule: p.Schedule.String(), Attempts: p.Attempts, Running: p.busy && !p.passive(), Passive: p.passive(), Perfdata: p.stand.Perf}
 	if p.stand.At.IsZero() {

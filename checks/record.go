@@ -130,6 +130,8 @@ func (m *Monitor) takes(ctx context.Context, news []pipeline.Event) bool {
 	return err == nil
 }
 
+// followRuns reads the hosts of these runs again. Only when a host came, went or changed what is declared for it, all
+// checks are worked out again.
 func (m *Monitor) followRuns(ctx context.Context, runs []int64) error {
 	m.commit.Lock()
 	defer m.commit.Unlock()

@@ -189,6 +189,8 @@ func (m *Monitor) firstOf(p *pair, now, alive, began time.Time) time.Time {
 	return p.first(now, alive, m.policy(p))
 }
 
+// policy says what becomes of runs that were missed while the server was down: the task's word, else that of
+// checks.catch_up.
 func (m *Monitor) policy(p *pair) string {
 	if p.Def != nil && p.Def.CatchUp != "" {
 		return p.Def.CatchUp
@@ -259,7 +261,7 @@ func (m *Monitor) watch(ctx context.Context) {
 		case <-rest:
 			rest, again, waits = nil, waits, false
 		case <-look.C:
-			live = true // two minutes behind a deployment are over at some time
+			live = true // two minutes after a deployment are over at some time
 			if now := m.defs.stamp(); now != files {
 				files, again = now, true
 			}
@@ -296,7 +298,7 @@ func (m *Monitor) declares() bool {
 	return len(m.cat.Defs.HostTasks) > 0 || len(m.cat.Asked) > 0
 }
 
-// recordChanges are the events behind which hosts may be there, or be gone.
+// recordChanges are the events after which hosts may be there, or be gone.
 var recordChanges = []pipeline.EventKind{pipeline.EvStarted, pipeline.EvFailed, pipeline.EvAsking, pipeline.EvReady, pipeline.EvCancelled, pipeline.EvRetried, pipeline.EvUndone, pipeline.EvUndoFailed, pipeline.EvUndoStarted, pipeline.EvImported}
 
 // lookPeriod is how often files are looked at.

@@ -14,7 +14,7 @@ import (
 
 const (
 	rollPeriod = 5 * time.Minute  // that of the finest sums: each is mostly written once
-	rollAfter  = 10 * time.Second // behind its end: results come late
+	rollAfter  = 10 * time.Second // after its end: results come late
 	rollRange  = 100_000          // results in one go
 	rollPiece  = 1000             // sums in one transaction
 )
@@ -161,6 +161,7 @@ func (l *ledger) sum(ctx context.Context, after, upTo int64) (sums map[rollKey]*
 	return sums, n, rows.Err()
 }
 
+// add puts more values into an interval; the same ones twice would count twice.
 func (s *rolled) add(ctx context.Context, tx store.Tx, k rollKey) error {
 	_, err := tx.Exec(ctx, `INSERT INTO check_metrics (pair, label, step, at, n, low, high, total, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (pair, label, step, at) DO UPDATE SET n = check_metrics.n + excluded.n, total = check_metrics.total + excluded.total, unit = excluded.unit,

@@ -117,6 +117,7 @@ func judge(p *model.Plan, out outcome) judged {
 	return j
 }
 
+// withStderr adds what a plugin wrote on stderr: it often says more than its output.
 func withStderr(long, stderr string) string {
 	if stderr = strings.TrimSpace(stderr); stderr == "" {
 		return long

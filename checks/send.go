@@ -134,7 +134,7 @@ func (s *letters) send(ctx context.Context, r outboxRow, room chan struct{}) err
 	case to.Webhook != "":
 		h, err := post.NewHook(string(to.Webhook), "", "")
 		if err != nil {
-			return errors.New("the webhook: its URL is none") // the URL is a secret
+			return errors.New("the webhook: its URL is not a valid one") // the URL is a secret
 		}
 		return h.Send(ctx, msg)
 	}
@@ -149,6 +149,7 @@ type mailed struct {
 	Events  []spelled `json:"events"`
 }
 
+// sendMail asks for the mail server each time: a reload may have brought another.
 func (s *letters) sendMail(ctx context.Context, address string, msg post.Message) error {
 	cfg := s.mail.Load()
 	if cfg.Server == "" {

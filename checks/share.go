@@ -88,6 +88,8 @@ func assign(silo string, all []peer) []peer {
 	return out
 }
 
+// weight is a node's claim to a part: the highest has it (rendezvous hashing), so that few parts move when a node comes
+// or goes.
 func weight(name, silo string, n int) uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d", name, silo, n) // never fails

@@ -50,6 +50,7 @@ type slot struct {
 	written int
 }
 
+// at gives the slot of a second, empty if it held one of an earlier minute. The lock is held.
 func (s *stats) at(now time.Time) *slot {
 	t := now.Unix()
 	x := &s.seconds[t%60]
@@ -59,6 +60,8 @@ func (s *stats) at(now time.Time) *slot {
 	return x
 }
 
+// begun counts a run that began, lag after it was due. After a clock was set the lag may be below 0, and counts as
+// none.
 func (s *stats) begun(now time.Time, lag time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,6 +86,7 @@ func (s *stats) committed(now time.Time, n int) {
 	s.at(now).written += n
 }
 
+// into sums up the last 60 seconds.
 func (s *stats) into(out *Stats, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

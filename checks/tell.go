@@ -189,7 +189,7 @@ func (s *settled) event(on string, to []string) Event {
 	return e
 }
 
-// add notes one; without an action it is said in the first channel.
+// add notes one; without an action it goes to the first channel.
 func (s *settled) add(a *model.Rule, e Event) {
 	b, err := json.Marshal(e)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 const (
 	chanChecks = "jarvis_checks" // the payload is who says it, and what of
 
-	newsStates  = "states"  // somebody changed states of checks that he does not run
+	newsStates  = "states"  // a node changed states of checks that it does not run
 	newsDefs    = "defs"    // definitions
 	newsQuiet   = "quiet"   // downtimes
 	newsDo      = "do"      // rows of the outbox
@@ -87,6 +87,7 @@ func (t *town) sayAll(ctx context.Context, what string) {
 	}
 }
 
+// cutLast cuts at the last blank: the name before it may have blanks of its own.
 func cutLast(s string) (before, after string, ok bool) {
 	i := strings.LastIndexByte(s, ' ')
 	if i < 0 {

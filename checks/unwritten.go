@@ -29,7 +29,7 @@ type unwritten struct {
 
 func newUnwritten() unwritten { return unwritten{came: make(chan struct{}, 1)} }
 
-// add puts one behind the others.
+// add puts one after the others.
 func (u *unwritten) add(f finished) {
 	f.p.ended = true
 	u.list = append(u.list, f)
@@ -38,7 +38,7 @@ func (u *unwritten) add(f finished) {
 
 func (u *unwritten) len() int { return len(u.list) }
 
-// first gives the first n, or all there are. They stay until written is called, and what comes behind them does not
+// first gives the first n, or all there are. They stay until written is called, and what comes after them does not
 // change them.
 func (u *unwritten) first(n int) []finished { return u.list[:min(len(u.list), n)] }
 

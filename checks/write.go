@@ -75,7 +75,7 @@ func (m *Monitor) noteAlive(ctx context.Context) {
 	}
 }
 
-// settled is what a transaction writes of one pair, and what is taken over behind it.
+// settled is what a transaction writes of one pair, and what is taken over after it.
 type settled struct {
 	f      *finished // nil: nothing ran
 	j      judged

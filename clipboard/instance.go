@@ -108,6 +108,8 @@ func (c *Clipboard) Instance() (Instance, error) {
 // openKeys are the keys that are read by everybody, in chat and in names of things: none can be a secret.
 var openKeys = []string{"hostname", "fqdn", "provider", "sshpubkey"}
 
+// refuseSecretNames keeps those keys readable: names stand in chat, in logs and in what is made, where no secret can
+// stay one.
 func (c *Clipboard) refuseSecretNames() error {
 	for _, key := range openKeys {
 		if n := c.node(key); n != nil && (isSecret(n) || slices.ContainsFunc(n.Content, isSecret)) {
@@ -122,6 +124,7 @@ func NoProvider() error {
 	return &KeyError{Key: "provider", Err: fmt.Errorf("%w: the steps to take are the provider's", ErrMissing)}
 }
 
+// wrong gives a KeyError with the line of the key; 0 when there is none.
 func (c *Clipboard) wrong(key, msg string) error {
 	line := 0
 	if n := c.node(key); n != nil {

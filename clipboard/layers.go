@@ -85,6 +85,7 @@ func hideLayered(s, secret string) string {
 	return s
 }
 
+// fewDigits reports whether s has fewer digits than least, and counts no further than that.
 func fewDigits(s string, least int) bool {
 	for i := 0; i < len(s) && least > 0; i++ {
 		if s[i] >= '0' && s[i] <= '9' {
@@ -128,6 +129,7 @@ func (v view) without(f undo) view {
 	return out.latin1()
 }
 
+// latin1 takes bytes that are no UTF-8 for characters of Latin-1; each byte of the result still knows its place.
 func (v view) latin1() view {
 	var b strings.Builder
 	out := view{}
@@ -159,6 +161,7 @@ func longestWord(s string) string {
 	return best
 }
 
+// isHex refuses a sign and an underscore, which ParseUint alone would take.
 func isHex(s string) bool {
 	_, err := strconv.ParseUint(s, 16, 32)
 	return err == nil && !strings.ContainsAny(s, "+_")
@@ -252,6 +255,7 @@ func undoPrintable(s string, i int) (string, int) {
 // undoHexPair is how LDAP writes a byte (RFC 4514 §2.4, RFC 4515 §3).
 func undoHexPair(s string, i int) (string, int) { return hexByte(s, i, '\\') }
 
+// hexByte reads a sign and two hex digits, as %41; n is 0 where they are not there.
 func hexByte(s string, i int, sign byte) (string, int) {
 	if s[i] != sign {
 		return "", 0
@@ -275,6 +279,7 @@ func undoDecimal(s string, i int) (string, int) {
 	return string([]byte{byte(n)}), 4
 }
 
+// undoEntity reads an entity of HTML of at most 12 bytes, as &amp; or &#x41;
 func undoEntity(s string, i int) (string, int) {
 	if s[i] != '&' {
 		return "", 0

@@ -44,6 +44,7 @@ func split(src []byte) *document {
 	return d
 }
 
+// join gives the text back byte by byte; only a last line without an end gets one, when another came after it.
 func (d *document) join() []byte {
 	var b bytes.Buffer
 	for i, l := range d.lines {

@@ -39,6 +39,7 @@ func (c *Clipboard) Login() (Login, error) {
 	return l, nil
 }
 
+// login refuses a key that it does not know: a misspelt port would count for nothing.
 func (c *Clipboard) login() (Login, error) {
 	var l Login
 	if !c.Has("login") {

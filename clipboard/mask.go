@@ -22,6 +22,7 @@ const MinSecret = 8
 // ErrShortSecret is why a secret is refused.
 var ErrShortSecret = errors.New("a secret must have at least 8 characters: a shorter one could not be masked where it shows up")
 
+// short counts characters, not bytes: such a secret is in too many words to be masked.
 func short(s string) bool { return utf8.RuneCountInString(s) < MinSecret }
 
 // Masker replaces secrets by Mask in any text, also where they are quoted or encoded: for a shell, as JSON or YAML, in
@@ -164,6 +165,7 @@ var (
 	noGaps    = strings.NewReplacer(" ", "", ":", "", "-", "")
 )
 
+// pieces gives the parts of the hex and base64 forms by which a secret is found in a run that is cut anywhere.
 func pieces(secrets []string) map[string]bool {
 	out := map[string]bool{}
 	cut := func(s string, n, step int) {
@@ -183,8 +185,10 @@ func pieces(secrets []string) map[string]bool {
 	return out
 }
 
+// run64 reads both alphabets of base64 (RFC 4648 §5) as one.
 func (k *secrets) run64(run string) string { return k.hide(run, url64.Replace(run), piece64) }
 
+// runHex passes over case, and over what stands between the bytes.
 func (k *secrets) runHex(run string) string {
 	return k.hide(run, strings.ToLower(noGaps.Replace(run)), pieceHex)
 }

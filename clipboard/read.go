@@ -20,12 +20,15 @@ type KeyError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *KeyError) Error() string {
 	if e.Line > 0 {
 		return fmt.Sprintf("line %d: %q %v", e.Line, e.Key, e.Err)
 	}
 	return fmt.Sprintf("%q %v", e.Key, e.Err)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // instance gives the mapping under `instance`, or nil.
@@ -122,6 +125,7 @@ func (c *Clipboard) Strings(key string) ([]string, error) { return list(key, c.n
 // TopStrings reads a list at the top level of the document, such as `steps`.
 func (c *Clipboard) TopStrings(key string) ([]string, error) { return list(key, child(c.tree(), key)) }
 
+// list takes a single value for a list of one. A key without a value is missing.
 func list(key string, n *yaml.Node) ([]string, error) {
 	switch {
 	case n == nil || n.Tag == "!!null":
@@ -153,8 +157,8 @@ func (c *Clipboard) Tree(key string) (v any, ok bool) {
 	return v, err == nil && v != nil
 }
 
-// Decode reads a key of any shape into v, as yaml.Unmarshal would; what is wrong with it is said in people's words. A
-// missing key leaves v alone and is ErrMissing.
+// Decode reads a key of any shape into v, as yaml.Unmarshal would; its errors are in people's words. A missing key
+// leaves v alone and is ErrMissing.
 func (c *Clipboard) Decode(key string, v any) error {
 	n := c.node(key)
 	if n == nil {

@@ -93,7 +93,7 @@ func (c *Clipboard) refuseShort(known map[string]string) error {
 		case n.Value == Mask:
 			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: "this is the mask that stands for a secret, not the secret", Hint: "write the value itself after `!secret`"}
 		case short(n.Value):
-			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: ErrShortSecret.Error(), Hint: "take a longer one, or leave out `!secret` if it is none"}
+			bad = &SyntaxError{Line: n.Line, Column: n.Column, Msg: ErrShortSecret.Error(), Hint: "take a longer one, or leave out `!secret` if it is not secret"}
 		}
 	})
 	if bad != nil {
@@ -225,6 +225,8 @@ func (c *Clipboard) OpenAll(k *Key) (*Clipboard, error) {
 	return c.open(k, func(string) bool { return true })
 }
 
+// open gives a copy with the wanted secrets in clear. It remembers their sealed texts, so that sealing again changes
+// nothing.
 func (c *Clipboard) open(k *Key, wanted func(path string) bool) (*Clipboard, error) {
 	d := c.Clone()
 	err := d.retag(tagSealed, wanted, func(n *yaml.Node) error {

@@ -26,10 +26,19 @@ const (
 // Secret is a string that prints as Mask under every verb and encoder. Convert it with string(s) where it is used.
 type Secret string
 
-func (Secret) String() string               { return Mask }
-func (Secret) GoString() string             { return Mask }
-func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, Mask) }
+// String implements fmt.Stringer.
+func (Secret) String() string { return Mask }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return Mask }
+
+// Format implements fmt.Formatter.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Mask) }
+
+// MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(Mask), nil }
+
+// MarshalJSON implements json.Marshaler.
 func (Secret) MarshalJSON() ([]byte, error) { return json.Marshal(Mask) }
 
 // MarshalYAML shows whether there is a secret at all.
@@ -120,6 +129,7 @@ func (k *Key) Recipient() string { return k.id.Recipient().String() }
 // Seal encrypts a value; the text is base64 on one line.
 func (k *Key) Seal(plain string) (string, error) { return sealTo(k.id.Recipient(), plain) }
 
+// sealTo gives another text each time: age seals with a new key.
 func sealTo(to age.Recipient, plain string) (string, error) {
 	var b bytes.Buffer
 	w, err := age.Encrypt(&b, to)

@@ -96,6 +96,7 @@ func shape(n *yaml.Node, t reflect.Type, where, be string) error {
 	return Misshapen(n, where, be+"plain text")
 }
 
+// ownDecoder reports whether a type reads itself: then it alone knows its shape.
 func ownDecoder(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
 }
@@ -133,6 +134,7 @@ func elemOf(t reflect.Type, key string) (reflect.Type, bool) {
 	return nil, false
 }
 
+// shapeOfList refuses an empty entry: nobody means the dash that somebody left there.
 func shapeOfList(n *yaml.Node, t reflect.Type, where string) error {
 	if n.Kind != yaml.SequenceNode {
 		return Misshapen(n, where, mustBe+"a list")

@@ -18,6 +18,7 @@ type SyntaxError struct {
 	Hint         string // what to do; may be empty
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string {
 	var b strings.Builder
 	if e.Line > 0 {

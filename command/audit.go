@@ -19,8 +19,8 @@ func audit() Verb {
 		Example: "audit alice 50 with deploy",
 		API: []API{{Method: "GET", Path: "/v1/audit", Gives: []access.Record{}, Params: []Param{
 			{Name: "person", In: InQuery, Doc: "only of this person"},
-			{Name: "with", In: InQuery, Doc: "only with these words, in any case, among the newest 20,000", Word: "with"},
 			{Name: "limit", In: InQuery, Doc: "at most so many, newest last; 20 without it, 1000 at most", Kind: Number},
+			{Name: "with", In: InQuery, Doc: "only with these words, in any case, among the newest 20,000", Word: "with"},
 		}}},
 		Run: func(ctx context.Context, e *Env, c *Call) (Answer, error) {
 			if e.Access == nil {

@@ -206,14 +206,15 @@ func why(words []string) string {
 // period reads a time as people write it: 2h, 90m, 3d.
 func period(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
+	unit := time.Duration(1)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		d, err = time.ParseDuration(days + "h")
-		d *= 24
+		unit = 24
 	}
-	if err != nil || d <= 0 || d > 10*365*24*time.Hour {
+	if err != nil || d <= 0 || d > 10*365*24*time.Hour/unit { // before it is multiplied: many days are more than a Duration holds
 		return 0, &UserError{Msg: fmt.Sprintf("%q is no time", clip(s, 40)), Hint: "write 30m, 2h or 3d", Kind: ErrUsage}
 	}
-	return d, nil
+	return d * unit, nil
 }
 
 // chosen gives the checks that TASK on HOST stands for, patterns allowed.

@@ -131,7 +131,7 @@ func withTrouble(a Answer, s checks.Stats) Answer {
 		a.Lines = append(a.Lines, "trouble: "+s.Trouble)
 	}
 	for _, i := range s.Idle {
-		a.Lines = append(a.Lines, "no host is meant by "+i)
+		a.Lines = append(a.Lines, i+" names no host")
 	}
 	return a
 }

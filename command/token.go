@@ -77,9 +77,10 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 		case "silo":
 			t.Silo = words[1]
 		case "days":
+			const most = int(access.MaxTokenLife / (24 * time.Hour))
 			days, err := strconv.Atoi(words[1])
-			if err != nil || days < 1 || time.Duration(days)*24*time.Hour > access.MaxTokenLife {
-				return Answer{}, &UserError{Msg: fmt.Sprintf("a token lives 1 to %d days, not %q", access.MaxTokenLife/(24*time.Hour), clip(words[1], 20)), Kind: ErrUsage}
+			if err != nil || days < 1 || days > most {
+				return Answer{}, &UserError{Msg: fmt.Sprintf("a token lives 1 to %d days, not %q", most, clip(words[1], 20)), Kind: ErrUsage}
 			}
 			life = time.Duration(days) * 24 * time.Hour
 		default:

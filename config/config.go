@@ -81,6 +81,7 @@ type Error struct {
 	key string // of which it is told
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	if e.Line > 0 {
 		return fmt.Sprintf("%s, line %d: %s", e.File, e.Line, e.Msg)
@@ -91,6 +92,7 @@ func (e *Error) Error() string {
 // Errors are all the mistakes of one file, by line.
 type Errors []*Error
 
+// Error implements error.
 func (l Errors) Error() string {
 	var out []string
 	for _, e := range l {

@@ -42,24 +42,8 @@ func (n *Node) line(file, name string) ([]string, error) {
 
 // Plan implements Resource.
 func (u User) Plan(n *Node) ([]Action, error) {
-	if err := checkName("user", u.Name); err != nil {
+	if err := u.check(); err != nil {
 		return nil, err
-	}
-	for _, g := range append([]string{u.Group}, u.Groups...) {
-		if g == "" {
-			continue
-		}
-		if err := checkName("group", g); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkPassword(u.Password); err != nil {
-		return nil, err
-	}
-	if u.Home != "" {
-		if err := checkPath(u.Home); err != nil {
-			return nil, err
-		}
 	}
 	var secret reading
 	var serr error
@@ -83,49 +67,89 @@ func (u User) Plan(n *Node) ([]Action, error) {
 			return nil, fmt.Errorf("there is no group %s; want it before the user", g)
 		}
 	}
-	name := quote(u.Name)
-	if u.Absent {
-		if have == nil {
-			return nil, nil
-		}
-		return []Action{{Desc: "remove the user " + u.Name, Have: isThere, Want: isGone, Script: "userdel " + name}}, nil
+	switch {
+	case u.Absent && have == nil:
+		return nil, nil
+	case u.Absent:
+		return []Action{{Desc: "remove the user " + u.Name, Have: isThere, Want: isGone, Script: "userdel " + quote(u.Name)}}, nil
+	case have == nil:
+		return []Action{u.create(isGroup(u.Name))}, nil
 	}
-	password := ""
-	if u.Password != "" {
-		password = " && printf '%s\\n' " + quote(u.Name+":"+u.Password) + " | chpasswd -e"
+	return u.change(n, have, groups, secret.text), nil
+}
+
+// check says what is wrong with the user as it is written.
+func (u User) check() error {
+	if err := checkName("user", u.Name); err != nil {
+		return err
 	}
-	flags := ""
-	add := func(flag, value string) { flags += " " + flag + " " + quote(value) }
-	if have == nil {
-		if u.UID != 0 {
-			add("-u", strconv.Itoa(u.UID))
+	for _, g := range append([]string{u.Group}, u.Groups...) {
+		if g == "" {
+			continue
 		}
-		switch {
-		case u.Group != "":
-			add("-g", u.Group)
-		case isGroup(u.Name): // useradd would make it, and refuses when it is there
-			add("-g", u.Name)
+		if err := checkName("group", g); err != nil {
+			return err
 		}
-		if u.Home != "" {
-			add("-d", u.Home)
-		}
-		if u.Shell != "" {
-			add("-s", u.Shell)
-		}
-		if len(u.Groups) > 0 {
-			add("-G", strings.Join(u.Groups, ","))
-		}
-		home := " -m"
-		if u.System {
-			home = " -r"
-		}
-		return []Action{{Desc: "create the user " + u.Name, Have: isMissing, Want: isThere, Script: "useradd -p '*'" + home + flags + " " + name + password}}, nil
 	}
+	if err := checkPassword(u.Password); err != nil {
+		return err
+	}
+	if u.Home == "" {
+		return nil
+	}
+	return checkPath(u.Home)
+}
+
+// setPassword goes on after a command that made or changed the user; "" without a password.
+func (u User) setPassword() string {
+	if u.Password == "" {
+		return ""
+	}
+	return " && printf '%s\\n' " + quote(u.Name+":"+u.Password) + " | chpasswd -e"
+}
+
+// flags are those of useradd and usermod, each with its value quoted.
+type flags string
+
+func (f *flags) add(flag, value string) { *f += flags(" " + flag + " " + quote(value)) }
+
+// create makes the user. ownGroup: there is a group of their name, which useradd would make, and refuses then.
+func (u User) create(ownGroup bool) Action {
+	var f flags
+	if u.UID != 0 {
+		f.add("-u", strconv.Itoa(u.UID))
+	}
+	switch {
+	case u.Group != "":
+		f.add("-g", u.Group)
+	case ownGroup:
+		f.add("-g", u.Name)
+	}
+	if u.Home != "" {
+		f.add("-d", u.Home)
+	}
+	if u.Shell != "" {
+		f.add("-s", u.Shell)
+	}
+	if len(u.Groups) > 0 {
+		f.add("-G", strings.Join(u.Groups, ","))
+	}
+	home := " -m"
+	if u.System {
+		home = " -r"
+	}
+	return Action{Desc: "create the user " + u.Name, Have: isMissing, Want: isThere, Script: "useradd -p '*'" + home + string(f) + " " + quote(u.Name) + u.setPassword()}
+}
+
+// change brings the user who is there to what is wanted. have is the line of /etc/passwd, groups is /etc/group, and
+// password what /etc/shadow has.
+func (u User) change(n *Node, have []string, groups, password string) []Action {
+	var f flags
 	var diff []string
 	move := ""
 	differs := func(what, flag, is, want string) {
 		if want != "" && is != want {
-			add(flag, want)
+			f.add(flag, want)
 			diff = append(diff, fmt.Sprintf("-%s: %s\n+%[1]s: %[3]s\n", what, is, want))
 		}
 	}
@@ -146,36 +170,36 @@ func (u User) Plan(n *Node) ([]Action, error) {
 		}
 	}
 	for _, l := range strings.Split(groups, "\n") {
-		f := strings.Split(l, ":")
-		if len(f) > 3 && (f[0] == u.Group || f[2] == u.Group) && f[2] != have[3] {
-			add("-g", u.Group)
+		g := strings.Split(l, ":")
+		if len(g) > 3 && (g[0] == u.Group || g[2] == u.Group) && g[2] != have[3] {
+			f.add("-g", u.Group)
 			diff = append(diff, fmt.Sprintf("+group: %s\n", u.Group))
 		}
-		if len(f) > 3 && (slices.Contains(u.Groups, f[0]) || slices.Contains(u.Groups, f[2])) && !slices.Contains(strings.Split(f[3], ","), u.Name) {
-			missing = append(missing, f[0])
+		if len(g) > 3 && (slices.Contains(u.Groups, g[0]) || slices.Contains(u.Groups, g[2])) && !slices.Contains(strings.Split(g[3], ","), u.Name) {
+			missing = append(missing, g[0])
 		}
 	}
 	if len(missing) > 0 {
-		flags += " -a -G " + quote(strings.Join(missing, ","))
+		f += flags(" -a -G " + quote(strings.Join(missing, ",")))
 		diff = append(diff, "+groups: "+strings.Join(missing, ", ")+"\n")
 	}
 	script := move
-	if flags != "" {
-		script += "usermod" + flags + " " + name
+	if f != "" {
+		script += "usermod" + string(f) + " " + quote(u.Name)
 	} else {
 		script += "true"
 	}
 	switch {
-	case u.Password != "" && secret.text != u.Password:
+	case u.Password != "" && password != u.Password:
 		diff = append(diff, "-password: another\n+password: (secret)\n")
-		script += password
+		script += u.setPassword()
 	case len(diff) == 0:
-		return nil, nil
+		return nil
 	}
-	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: script}}, nil
+	return []Action{{Desc: "change the user " + u.Name, Diff: strings.Join(diff, ""), Script: script}}
 }
 
-// moveHome gives a script that gives a user another home, with what is in the old one. What is not his own stays: a
+// moveHome gives a script that gives a user another home, with what is in the old one. What is not their own stays: a
 // service may have been told that /var/lib is its home. usermod notes the new one before it moves, and would leave it
 // at that when it cannot.
 func moveHome(name, home string) string {

@@ -40,6 +40,7 @@ func (l keyLine) fingerprint() string {
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
+// comment names the key for people: by the last word of its comment, or else by its own end.
 func (k AuthorizedKey) comment() string {
 	l, ok := parseKeyLine(k.Key)
 	switch {
@@ -52,7 +53,7 @@ func (k AuthorizedKey) comment() string {
 	return "…" + l.key[max(0, len(l.key)-12):]
 }
 
-// keyLine is a line of authorized_keys, as AUTHORIZED_KEYS FILE FORMAT of sshd(8) has it.
+// keyLine is a line of authorized_keys, as AUTHORIZED_KEYS FILE FORMAT of sshd(8) describes it.
 type keyLine struct{ options, kind, key, comment string }
 
 var (
@@ -82,7 +83,7 @@ func (l keyLine) authority() bool {
 	return strings.Contains(","+strings.ToLower(l.options)+",", ",cert-authority,")
 }
 
-// cutWord gives the first word, in which a blank may stand in double quotes, and what is behind it.
+// cutWord gives the first word, in which a blank may stand in double quotes, and what follows it.
 func cutWord(s string) (word, rest string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -139,9 +140,8 @@ func (k AuthorizedKey) Plan(n *Node) ([]Action, error) {
 		Script: k.edit(without(lines) + ` && printf '%s\n' ` + quote(k.Key))}}, nil
 }
 
-// without gives a command that prints the keys that are there but for some lines, the last one with a newline behind
-// it. The lines are whole: what else there is, and what came since they were read, stays. Any bytes may stand in it:
-// -a.
+// without gives a command that prints the keys that are there but for some lines, the last one with a newline after it.
+// The lines are whole: what else there is, and what came since they were read, stays. Any bytes may stand in it: -a.
 func without(lines []string) string {
 	filter := " -e ''"
 	if len(lines) > 0 {
@@ -154,8 +154,8 @@ func without(lines []string) string {
 }
 
 // edit gives a script that replaces the user's authorized_keys by what a command prints, unless that fails: with less
-// in it, nobody might come in any more. It runs as the user: whatever he made of his folder, it leads to nothing but
-// what is his.
+// in it, nobody might come in any more. It runs as the user: whatever they made of their folder, it leads to nothing
+// but what is theirs.
 func (k AuthorizedKey) edit(command string) string {
 	inner := `umask 077
 cd -P -- "$2" || exit

@@ -25,7 +25,7 @@ type Host interface {
 type Target struct {
 	Name   string
 	Groups []string       // what it belongs to; Node.In asks
-	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. Behind a pipeline they come as JSON does. What is a Secret nobody is shown
+	Props  map[string]any // what else is known of it; Node.Prop and PropAs ask. In the step of a pipeline they come as JSON does. What is a Secret nobody is shown
 	// Dial connects; close is called when all is over.
 	Dial func(ctx context.Context) (h Host, close func(), err error)
 }
@@ -46,7 +46,7 @@ type Resource interface {
 // Action is something to do on a host.
 type Action struct {
 	Desc string `json:"desc"`           // "create the user alice"
-	Diff string `json:"diff,omitempty"` // of a file, as diff -u has it
+	Diff string `json:"diff,omitempty"` // of a file, as diff -u writes it
 	// Resource names who wants it: as told in chat. "": its ID.
 	Resource string `json:"resource,omitempty"`
 	// Have and Want say in a few words what is and what shall be: "inactive", "active". What Diff says is taken where
@@ -182,6 +182,7 @@ func Run(ctx context.Context, targets []Target, configure Configurator, o Option
 	return report, err
 }
 
+// limited reports whether a host is among those that are chosen; without a limit all are.
 func limited(t Target, limit []string) bool {
 	for _, l := range limit {
 		if group, ok := strings.CutPrefix(l, "@"); ok && slices.Contains(t.Groups, group) {
@@ -247,6 +248,8 @@ func (r *runner) tell(ev Event) {
 	}
 }
 
+// run goes on until nothing is missing anywhere, nobody confirms, or Cycles is reached. What then is missing is in the
+// report, and no error.
 func (r *runner) run(ctx context.Context, report *Report) error {
 	wanted := map[*Node]map[string]int{} // in how many cycles a resource wanted something
 	for report.Cycles = 1; ; report.Cycles++ {

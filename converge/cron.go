@@ -95,12 +95,13 @@ func (c Cron) edit(was string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// cronSum stands in the mark above an entry, by which edit knows its own line.
 func cronSum(command string) string {
 	sum := sha256.Sum256([]byte(command))
 	return hex.EncodeToString(sum[:6])
 }
 
-// cronCommand gives the command of a line of a crontab: what is behind the five fields, or behind @daily.
+// cronCommand gives the command of a line of a crontab: what follows the five fields, or @daily.
 func cronCommand(line string) string {
 	fields := 5
 	if strings.HasPrefix(strings.TrimLeft(line, " \t"), "@") {

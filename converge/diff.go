@@ -44,6 +44,7 @@ func Diff(old, now string) string {
 	return out.String()
 }
 
+// splitLines says of a last line that it has no newline, so that a diff shows that as well.
 func splitLines(s string) []string {
 	if s == "" {
 		return nil

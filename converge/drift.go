@@ -85,6 +85,7 @@ func (a *Action) sum() {
 	}
 }
 
+// wordsOf clips s for people; empty stands for nothing.
 func wordsOf(s, empty string) string {
 	if s = strings.TrimSpace(s); s != "" {
 		return clip(s)

@@ -318,11 +318,13 @@ func defaultRoute(route string, six bool) string {
 	return name
 }
 
+// hex4 reads an address of /proc/net/route, the last byte first.
 func hex4(s string) (netip.Addr, bool) {
 	v, err := strconv.ParseUint(s, 16, 32)
 	return netip.AddrFrom4([4]byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)}), err == nil && len(s) == 8
 }
 
+// hex6 reads an address of /proc/net/if_inet6, the first byte first.
 func hex6(s string) (netip.Addr, bool) {
 	b, err := hex.DecodeString(s)
 	a, ok := netip.AddrFromSlice(b)

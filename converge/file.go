@@ -23,6 +23,7 @@ const (
 	sIFMT, sIFDIR, sIFREG, sIFLNK = 0o170000, 0o040000, 0o100000, 0o120000
 )
 
+// is is false of a path that is not there.
 func (s *stat) is(kind uint64) bool { return s != nil && s.mode&sIFMT == kind }
 
 // stat gives what a path is; nil when nothing is there.
@@ -77,6 +78,7 @@ func (a access) set(name string) string {
 	return b.String()
 }
 
+// check refuses what would mean something else in a script.
 func (a access) check() error {
 	if a.mode != "" {
 		if _, err := strconv.ParseUint(a.mode, 8, 12); err != nil {
@@ -104,7 +106,7 @@ type File struct {
 	Group    string
 	Absent   bool
 	Secret   bool   // the content is shown in no diff
-	OnChange string // a script that is run once, behind all other actions, when the content changed
+	OnChange string // a script that is run once, after all other actions, when the content changed
 }
 
 // ID implements Resource.
@@ -268,6 +270,7 @@ func (l Line) begins() string {
 	return text
 }
 
+// edit gives back a text that is right already byte for byte.
 func edit(text string, l Line) string {
 	end := "\n"
 	if head, _, ok := strings.Cut(text, "\n"); ok && strings.HasSuffix(head, "\r") {

@@ -186,8 +186,10 @@ func first(errs ...error) (pending error) {
 // will notes what something is going to hold.
 func (n *Node) will(kind, item, text string) { n.texts[fact{kind, item}] = text }
 
+// forget drops all that was read: an action may have changed any of it.
 func (n *Node) forget() { n.facts, n.known = nil, nil }
 
+// ids names each resource that wants something once.
 func (n *Node) ids() []string {
 	var out []string
 	for _, s := range n.steps {

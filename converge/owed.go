@@ -17,6 +17,7 @@ import (
 const owedDir = `owed=/var/lib/converge/owed; [ "$(id -u)" = 0 ] || owed=${HOME:-/nonexistent}/.local/state/converge/owed
 `
 
+// owedMark names the mark of a script: however often one is owed, it has one mark.
 func owedMark(script string) string {
 	sum := sha256.Sum256([]byte(script))
 	return hex.EncodeToString(sum[:12])

@@ -13,8 +13,8 @@ type Package struct {
 	// Name may have an architecture after a colon: "libc6:amd64", "glibc:i686". A virtual package is there when one
 	// that provides it is.
 	Name string
-	// Version: as the package manager has it, or a pattern of it: "1.18.*". Of an rpm, the epoch and the release may be
-	// left out. "": any.
+	// Version: as the package manager writes it, or a pattern of it: "1.18.*". Of an rpm, the epoch and the release may
+	// be left out. "": any.
 	Version string
 	Absent  bool
 }
@@ -22,7 +22,7 @@ type Package struct {
 // ID implements Resource.
 func (p Package) ID() string { return "package " + p.Name }
 
-// is reports whether a version, as the reader has it, is the one that is wanted.
+// is reports whether a version, as the reader gave it, is the one that is wanted.
 func (p Package) is(have string) bool {
 	state, version, _ := strings.Cut(have, " ")
 	want := p.Version

@@ -28,6 +28,7 @@ get() {
 fresh=
 `
 
+// aptManager also takes a package off hold and puts it back, when held says that it is on hold.
 func aptManager(p Package, held bool) manager {
 	q, what := quote(p.Name), p.Name
 	if p.Version != "" {
@@ -52,6 +53,7 @@ func again(hold string) string { return "\ne=$?; " + hold + " > /dev/null && exi
 const dnf = `get() { $dnf -q -y install "$1" || { echo "once more, with new lists" && $dnf -q -y --refresh install "$1"; }; }
 `
 
+// dnfManager is for yum as well; program says which. held: versionlock keeps the package, as a hold of apt does.
 func dnfManager(p Package, program string, held bool) manager {
 	name, arch, has := strings.Cut(p.Name, ":")
 	whole := name

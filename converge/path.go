@@ -2,7 +2,7 @@ package converge
 
 import "strings"
 
-// A script of root's that names a path below a folder of somebody else's goes where that one leads it: he can put a
+// A script of root's that names a path below a folder of somebody else's goes where that one leads it: they can put a
 // link there, at any moment, to a place that only root may change. So a script comes to a folder step by step, and
 // stays in it; from there on it uses names without a slash, and none of them through a link. A link on the way is
 // followed only where nobody but root, or whoever we are, can have put it.
@@ -68,7 +68,7 @@ func folderOf(path string) (script, name string) {
 
 // replace gives a script that puts a file or link, made by a script as `new`, under the name $n of the folder where it
 // is: by rename(2), so that it is whole at any moment. It is made in a folder that is ours alone: in that of somebody
-// else he could put a link under our hands.
+// else they could put a link under our hands.
 func replace(build string) string {
 	return `w=$(mktemp -d ./.converge.XXXXXX) && cd -P -- "$w" || exit
 trap 'cd .. && rm -rf -- "$w"' EXIT
@@ -77,7 +77,7 @@ case $(stat -c '%u %a' .) in "$(id -u) 700" | "$(id -u) 2700") ;; *) echo "the f
 mv -fT -- new "../$n"`
 }
 
-// become is for scripts: `as USER COMMAND…` runs it as somebody. What is his he may change under root's hands: so
+// become is for scripts: `as USER COMMAND…` runs it as somebody. What is theirs they may change under root's hands: so
 // nothing of root's works on it.
 const become = `as() {
   who=$(id -un -- "$1" 2> /dev/null) || who=$1 # it may be a number

@@ -40,6 +40,7 @@ type hostFacts struct {
 	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
+// factsOf gives what a program is told of a host. Secrets go in a field of their own: as values they would be masked.
 func factsOf(t Target) (*hostFacts, error) {
 	f := &hostFacts{Name: t.Name, Groups: t.Groups, Props: map[string]string{}, Values: map[string]any{}, Secrets: map[string]string{}}
 	for k, v := range t.Props {
@@ -59,6 +60,7 @@ func factsOf(t Target) (*hostFacts, error) {
 	return f, nil
 }
 
+// props puts together what factsOf took apart.
 func (f *hostFacts) props() map[string]any {
 	out := map[string]any{}
 	for k, v := range f.Props {
@@ -79,14 +81,15 @@ var ErrNoReport = errors.New("the program ended without a report")
 // maxMessage bounds one line of the protocol.
 const maxMessage = 64 << 20
 
+// lineReader takes lines up to maxMessage; a Scanner alone gives up at 64 KiB.
 func lineReader(r io.Reader) *bufio.Scanner {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 64<<10), maxMessage)
 	return sc
 }
 
-// Main is the whole program behind the pipeline step converge:apply: it brings the one host that it is told of on stdin
-// to where configure wants it, over whoever started it. It does not return.
+// Main is the whole program of the pipeline step converge:apply: it brings the one host that it is told of on stdin to
+// where configure wants it, over whoever started it. It does not return.
 func Main(configure Configurator) { MainWith(configure, Options{}) }
 
 // MainWith is Main with facts of your own (Facts, FactsDir), or other bounds than the usual ones (Cycles, Timeout,
@@ -99,6 +102,7 @@ func MainWith(configure Configurator, o Options) {
 	os.Exit(0)
 }
 
+// serve brings one host to where it shall be, or with "look" only looks. The driver at the other end runs its scripts.
 func serve(ctx context.Context, in io.Reader, out io.Writer, configure Configurator, o Options) error {
 	h := &stdioHost{in: lineReader(in), out: json.NewEncoder(out)}
 	first, err := h.read()
@@ -136,12 +140,14 @@ type stdioHost struct {
 	err error
 }
 
+// send keeps the first error, for serve to give at its end.
 func (h *stdioHost) send(m message) {
 	if err := h.out.Encode(m); err != nil && h.err == nil {
 		h.err = err
 	}
 }
 
+// read gives io.ErrUnexpectedEOF when the driver has gone.
 func (h *stdioHost) read() (message, error) {
 	var m message
 	if !h.in.Scan() {
@@ -195,6 +201,7 @@ func Look(ctx context.Context, in io.Reader, out io.Writer, t Target, h Host, lo
 	return drive(ctx, in, out, message{Look: f}, h, log)
 }
 
+// drive runs a program's scripts on the host until it reports; ErrNoReport: it ended before.
 func drive(ctx context.Context, in io.Reader, out io.Writer, first message, h Host, log func(string)) (HostReport, error) {
 	enc, sc := json.NewEncoder(out), lineReader(in)
 	// A program that reads no more has ended, or will; what it says until then counts.

@@ -24,7 +24,7 @@ import (
 // column, and the host. Values that are a Secret are written to the file, and shown in no diff.
 type Template struct {
 	Path string // of the file on the host
-	Name string // of the template: as mistakes name it, and where FS has it. "": Path
+	Name string // of the template: as mistakes name it, and where it is in FS. "": Path
 	Text string // the template; "": what FS has under Name
 	FS   fs.FS  // for Name and Uses: an embed.FS, or os.DirFS of a folder. nil: Text is all
 	Uses []string
@@ -161,6 +161,7 @@ type dot struct {
 	node *Node
 }
 
+// newDot shows secrets to the template, and has every diff hide them.
 func newDot(n *Node, data any) *dot {
 	props := reveal(map[string]any(n.target.Props), func(s string) { n.Hide(s) }).(map[string]any)
 	return &dot{Name: n.Name(), Groups: slices.Clone(n.target.Groups), Props: props, Data: data, node: n}

@@ -16,10 +16,10 @@ type HostGroup struct {
 	Groups []HostGroup
 }
 
-// known is what is known of a host, and where that is said.
+// known is what is known of a host, and who says so.
 type known struct {
 	value any
-	where []string // the groups down to the one that says it; with the host's name behind them when it is said there
+	where []string // the groups down to the one that says it; with the host's name after them when the host says it
 	own   bool
 }
 
@@ -46,6 +46,8 @@ type tree struct {
 	props map[string]map[string]known // by the host's name
 }
 
+// add lets a host be in several groups. That two of them, neither nearer than the other, say different things of it is
+// an error.
 func (b *tree) add(g HostGroup, above []string, inherited map[string]known) error {
 	path := append(slices.Clone(above), g.Name)
 	props := maps.Clone(inherited)

@@ -235,6 +235,7 @@ type DeniedError struct {
 	As  string // the login
 }
 
+// Error implements error.
 func (e *DeniedError) Error() string { return e.Msg }
 
 // exitDenied is how a script ends that the login may not do (shut.sh).

@@ -85,18 +85,24 @@ type HostError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *HostError) Error() string { return e.Host.Name + ": " + e.Err.Error() }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *HostError) Unwrap() error { return e.Err }
 
 // UnknownHostsError: nothing vouches for the keys of these hosts.
 type UnknownHostsError struct{ Names []string }
 
+// Error implements error.
 func (e *UnknownHostsError) Error() string {
 	if len(e.Names) == 1 {
 		return e.Names[0] + ": " + remote.ErrUnknownHost.Error()
 	}
 	return Fold(e.Names) + ": no host keys are known for them"
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *UnknownHostsError) Unwrap() error { return remote.ErrUnknownHost }
 
 // RefusedHostsError: these hosts do not take what we have to show, all for the same reason.
@@ -105,17 +111,21 @@ type RefusedHostsError struct {
 	Login *remote.LoginError // of the first
 }
 
+// Error implements error.
 func (e *RefusedHostsError) Error() string {
 	if len(e.Names) == 1 {
 		return e.Names[0] + ": " + e.Login.Error()
 	}
 	return Fold(e.Names) + ": " + e.Login.Of("they", true)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *RefusedHostsError) Unwrap() error { return e.Login }
 
 // AlikeHostsError: the same happened to several hosts.
 type AlikeHostsError struct{ Hosts []*HostError }
 
+// Error implements error.
 func (e *AlikeHostsError) Error() string {
 	names := make([]string, len(e.Hosts))
 	for i, h := range e.Hosts {
@@ -123,6 +133,8 @@ func (e *AlikeHostsError) Error() string {
 	}
 	return Fold(names) + ": " + Why(e.Hosts[0].Err)
 }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *AlikeHostsError) Unwrap() error { return e.Hosts[0] }
 
 // Why says what happened to a host whose name stands before it, so that hosts to which the same happened can be named
@@ -152,12 +164,41 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	if o.Dials <= 0 {
 		o.Dials = defaultDials
 	}
-	type opened struct {
-		client  *remote.Client
-		release func()
-		err     error
+	f := &Fleet{}
+	errs := f.sort(hosts, dialAll(ctx, hosts, o))
+	watch, end := context.WithCancel(context.WithoutCancel(ctx))
+	f.end = end
+	switch {
+	case ctx.Err() != nil:
+		f.Close()
+		return nil, context.Cause(ctx)
+	case len(errs) > 0 && !o.Skip:
+		f.Close()
+		return nil, errors.Join(errs...)
+	case len(f.Hosts) == 0:
+		f.Close()
+		return nil, errors.Join(append(errs, ErrNobody)...)
 	}
-	got := make([]opened, len(hosts))
+	f.wg.Go(guard.Count, func() { f.watch(watch, o) })
+	return f, nil
+}
+
+// dialled is what came of dialling hosts, in their order.
+type dialled struct {
+	each   []dialledHost
+	gaveUp bool // one could not be reached, and the others had no more time to answer
+}
+
+type dialledHost struct {
+	client  *remote.Client
+	release func()
+	err     error
+}
+
+// dialAll dials all hosts, so many at once. When one cannot be reached and nothing is to begin without it, the others
+// have a moment left to fail too, so that all are named; when one refuses the login, none.
+func dialAll(ctx context.Context, hosts []Host, o Options) dialled {
+	d := dialled{each: make([]dialledHost, len(hosts))}
 	dials := make(chan struct{}, o.Dials)
 	dialCtx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -174,13 +215,13 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	}
 	var wg guard.Group
 	for i, h := range hosts {
+		g := &d.each[i]
 		select {
 		case dials <- struct{}{}:
 		case <-dialCtx.Done():
-			got[i].err = context.Cause(dialCtx)
+			g.err = context.Cause(dialCtx)
 			continue
 		}
-		g := &got[i]
 		wg.Go(guard.To(&g.err), func() {
 			g.err = guard.Call(func() (err error) {
 				defer func() { <-dials }()
@@ -202,12 +243,16 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 		})
 	}
 	wg.Wait()
-	gaveUp := late != nil && !late.Stop()
-	f := &Fleet{}
+	d.gaveUp = late != nil && !late.Stop()
+	return d
+}
+
+// sort takes the hosts that are there, and tells of the others: what is alike in one error.
+func (f *Fleet) sort(hosts []Host, d dialled) []error {
 	var failed []*HostError
 	unasked := 0
 	unknown := &UnknownHostsError{}
-	for i, g := range got {
+	for i, g := range d.each {
 		if g.err != nil {
 			e := &HostError{hosts[i], g.err}
 			f.Lost = append(f.Lost, e)
@@ -227,24 +272,10 @@ func Open(ctx context.Context, hosts []Host, o Options) (*Fleet, error) {
 	if len(unknown.Names) > 0 {
 		errs = append([]error{unknown}, errs...)
 	}
-	if gaveUp && unasked > 0 {
+	if d.gaveUp && unasked > 0 {
 		errs = append(errs, fmt.Errorf("no answer was awaited of %d more", unasked))
 	}
-	watch, end := context.WithCancel(context.WithoutCancel(ctx))
-	f.end = end
-	switch {
-	case ctx.Err() != nil:
-		f.Close()
-		return nil, context.Cause(ctx)
-	case len(errs) > 0 && !o.Skip:
-		f.Close()
-		return nil, errors.Join(errs...)
-	case len(f.Hosts) == 0:
-		f.Close()
-		return nil, errors.Join(append(errs, ErrNobody)...)
-	}
-	f.wg.Go(guard.Count, func() { f.watch(watch, o) })
-	return f, nil
+	return errs
 }
 
 // goesOn reports whether the others are asked all the same, so that all of them can be named: strangers, and hosts that

@@ -10,15 +10,34 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/remote"
 )
 
 // MaxExpand bounds how many hosts one word may stand for.
 const MaxExpand = 100_000
 
+// maxExpanded bounds each name that is made, with a user and a port: a long word stands for many.
+const maxExpanded = 512
+
+var errMany = fmt.Errorf("stands for more than %d hosts", MaxExpand)
+
 // Expand gives the hosts that a word stands for: web[1-20], web[01-20], db{a,b}.example.org, and combinations. IPv6
 // addresses in brackets stay as they are.
 func Expand(word string) ([]string, error) {
+	list, err := expand(word, MaxExpand)
+	switch {
+	case errors.As(err, new(commaError)):
+		return nil, commaError(word)
+	case errors.Is(err, errMany):
+		return nil, fmt.Errorf("%q %w", plain.Clip(word, 100), errMany)
+	}
+	return list, err
+}
+
+// expand makes nothing of which more than most hosts would come, not even in part: a word of a few kilobytes has many
+// brackets, and each is filled before the next is read.
+func expand(word string, most int) ([]string, error) {
 	for i := 0; i < len(word); i++ {
 		var options []string
 		var rest string
@@ -40,9 +59,9 @@ func Expand(word string) ([]string, error) {
 				return nil, fmt.Errorf("%q: in brackets stand numbers, as in web[1-20]; names stand in braces, as in {web,db}", word)
 			}
 			for _, part := range strings.Split(inner, ",") {
-				list, err := span(part)
+				list, err := span(part, most-len(options))
 				if err != nil {
-					return nil, fmt.Errorf("%q: %w", word, err)
+					return nil, fmt.Errorf("%q: %w", plain.Clip(word, 100), err)
 				}
 				options = append(options, list...)
 			}
@@ -58,19 +77,19 @@ func Expand(word string) ([]string, error) {
 		default:
 			continue
 		}
-		tails, err := Expand(rest)
-		switch {
-		case errors.As(err, new(commaError)):
-			return nil, commaError(word)
-		case err != nil:
+		if len(options) > most {
+			return nil, errMany
+		}
+		tails, err := expand(rest, most/len(options))
+		if err != nil {
 			return nil, err
 		}
-		if len(options)*len(tails) > MaxExpand {
-			return nil, fmt.Errorf("%q stands for more than %d hosts", word, MaxExpand)
-		}
-		var out []string
+		out := make([]string, 0, len(options)*len(tails))
 		for _, o := range options {
 			for _, t := range tails {
+				if i+len(o)+len(t) > maxExpanded {
+					return nil, fmt.Errorf("%q stands for a host of more than %d bytes", plain.Clip(word, 100), maxExpanded)
+				}
 				out = append(out, word[:i]+o+t)
 			}
 		}
@@ -99,8 +118,8 @@ func (e commaError) Error() string {
 	return fmt.Sprintf("%q: no host has a comma in its name; name each by itself, as in -o %s", string(e), strings.Join(list, " -o "))
 }
 
-// span gives 1, 2, 3 for 1-3, and 01, 02 for 01-02.
-func span(s string) ([]string, error) {
+// span gives 1, 2, 3 for 1-3, and 01, 02 for 01-02; errMany when they are more than most.
+func span(s string, most int) ([]string, error) {
 	from, to, ok := strings.Cut(s, "-")
 	if !ok {
 		return []string{s}, nil
@@ -108,18 +127,21 @@ func span(s string) ([]string, error) {
 	a, err1 := strconv.Atoi(from)
 	b, err2 := strconv.Atoi(to)
 	if err1 != nil || err2 != nil || a < 0 || b < a {
-		return nil, fmt.Errorf("%q is no range as 1-20", s)
+		return nil, fmt.Errorf("%q is no range as 1-20", plain.Clip(s, 40))
 	}
-	if b-a >= MaxExpand {
-		return nil, fmt.Errorf("%q stands for more than %d hosts", s, MaxExpand)
+	if b-a >= most {
+		return nil, errMany
 	}
 	width := 0
 	if strings.HasPrefix(from, "0") {
 		width = len(from)
 	}
-	var out []string
-	for n := a; n <= b; n++ {
-		out = append(out, fmt.Sprintf("%0*d", width, n))
+	if width > maxExpanded {
+		return nil, fmt.Errorf("%q stands for a host of more than %d bytes", plain.Clip(s, 40), maxExpanded)
+	}
+	out := make([]string, 0, b-a+1)
+	for n := range b - a + 1 { // not up to b: it may be the largest number that there is
+		out = append(out, fmt.Sprintf("%0*d", width, a+n))
 	}
 	return out, nil
 }
@@ -133,7 +155,10 @@ type LineError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *LineError) Unwrap() error { return e.Err }
 
 // ReadHosts reads a list of hosts, one a line or several with spaces between them, each as Expand takes it, or @NAME.

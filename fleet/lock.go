@@ -35,6 +35,7 @@ type LockedError struct {
 	Own    string // the host of the same fleet whose lock it is: one machine under two names; may be ""
 }
 
+// Error implements error.
 func (e *LockedError) Error() string {
 	if e.Own != "" {
 		return fmt.Sprintf("this is the same machine as %q under another name, and one lock keeps out the other; name it once", e.Own)

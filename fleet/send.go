@@ -56,113 +56,140 @@ func (f *Fleet) Send(ctx context.Context, t *Tree, o SendOptions) []SendResult {
 
 // SendBy is Fleet.Send over the connections of a Carrier.
 func SendBy(ctx context.Context, c Carrier, t *Tree, o SendOptions) []SendResult {
-	hosts := c.Reached()
-	results := make([]SendResult, len(hosts))
-	began := time.Now()
-	var mu sync.Mutex // of all that the hosts' answers touch
-	done := func(i int, r SendResult) {
-		mu.Lock()
-		defer mu.Unlock()
-		r.Host, r.Took = hosts[i], time.Since(began)
-		results[i] = r
-		if o.Done != nil {
-			o.Done(r)
-		}
+	s := &sending{c: c, t: t, o: o, at: Place{Root: o.Root, Sudo: o.Sudo, Stall: o.Stall}, hosts: c.Reached(), began: time.Now(), want: make([]bool, t.Len())}
+	s.results, s.todo, s.needs = make([]SendResult, len(s.hosts)), make([]bool, len(s.hosts)), make([][]bool, len(s.hosts))
+	s.ask(ctx)
+	switch {
+	case count(s.todo) == 0:
+	case o.Dry:
+		s.tellLacks()
+	default:
+		s.pour(ctx)
 	}
-	want := make([]bool, t.Len())
-	needs := make([][]bool, len(hosts))
-	all := make([]bool, t.Len()) // one for all hosts that have nothing
+	return s.results
+}
+
+// sending is one SendBy.
+type sending struct {
+	c     Carrier
+	t     *Tree
+	o     SendOptions
+	at    Place
+	hosts []Host
+	began time.Time
+
+	mu      sync.Mutex // of all that the hosts' answers touch
+	results []SendResult
+	todo    []bool          // by host: it lacks something
+	needs   [][]bool        // by host, which entries of the tree
+	want    []bool          // by entry: some host lacks it
+	zstds   int             // hosts of todo that unpack zstd
+	left    map[string]bool // entries that were left out, by their name here
+}
+
+// done takes what became of one host.
+func (s *sending) done(i int, r SendResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.Host, r.Took = s.hosts[i], time.Since(s.began)
+	s.results[i] = r
+	if s.o.Done != nil {
+		s.o.Done(r)
+	}
+}
+
+// ask finds what each host lacks.
+func (s *sending) ask(ctx context.Context) {
+	all := make([]bool, s.t.Len()) // one for all hosts that have nothing
 	for i := range all {
 		all[i] = true
 	}
-	todo := make([]bool, len(hosts))
-	zstds := 0
-	answers := make([]strings.Builder, len(hosts))
-	at := Place{Root: o.Root, Sudo: o.Sudo, Stall: o.Stall}
-	q := Question{Place: at, Owned: t.digest(true), Plain: t.digest(false), Tops: t.tops()}
-	c.Ask(ctx, q, strings.NewReader(t.names()), func(i int) io.Writer { return &answers[i] }, func(i int, err error) {
+	answers := make([]strings.Builder, len(s.hosts))
+	q := Question{Place: s.at, Owned: s.t.digest(true), Plain: s.t.digest(false), Tops: s.t.tops()}
+	s.c.Ask(ctx, q, strings.NewReader(s.t.names()), func(i int) io.Writer { return &answers[i] }, func(i int, err error) {
 		var zstd bool
 		var need []bool
 		if err == nil {
-			zstd, need, err = t.need(answers[i].String(), all)
+			zstd, need, err = s.t.need(answers[i].String(), all)
 			answers[i].Reset()
 		}
 		if err != nil {
-			done(i, SendResult{Err: err})
+			s.done(i, SendResult{Err: err})
 			return
 		}
 		if need == nil {
-			done(i, SendResult{Same: true, Had: t.Len()})
+			s.done(i, SendResult{Same: true, Had: s.t.Len()})
 			return
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		todo[i], needs[i] = true, need
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.todo[i], s.needs[i] = true, need
 		if zstd {
-			zstds++
+			s.zstds++
 		}
 		for k, n := range need {
-			want[k] = want[k] || n
+			s.want[k] = s.want[k] || n
 		}
 	})
-	n := count(todo)
-	if n == 0 {
-		return results
-	}
-	if o.Dry {
-		for i, need := range needs {
-			if todo[i] {
-				lacks := t.named(need)
-				done(i, SendResult{Had: t.Len() - len(lacks), Lacks: lacks})
-			}
+}
+
+// tellLacks says what would be sent.
+func (s *sending) tellLacks() {
+	for i, need := range s.needs {
+		if s.todo[i] {
+			lacks := s.t.named(need)
+			s.done(i, SendResult{Had: s.t.Len() - len(lacks), Lacks: lacks})
 		}
-		return results
 	}
+}
+
+// pour reads what some host lacks once, and gives it to all that lack something.
+func (s *sending) pour(ctx context.Context) {
+	o := s.o
 	if o.Sends != nil {
-		for _, name := range t.named(want) {
+		for _, name := range s.t.named(s.want) {
 			o.Sends(name)
 		}
 	}
-	u := Unpacking{Place: at, How: "tar", Within: t.within(), GNU: t.gnu(want)}
-	if o.Compress == "zstd" || o.Compress == "auto" && zstds == n && !c.Near() {
+	u := Unpacking{Place: s.at, How: "tar", Within: s.t.within(), GNU: s.t.gnu(s.want)}
+	if o.Compress == "zstd" || o.Compress == "auto" && s.zstds == count(s.todo) && !s.c.Near() {
 		u.How = "zstd"
+	}
+	s.left = map[string]bool{}
+	if tell := o.Left; tell != nil {
+		o.Left = func(l *LeftFile) {
+			s.mu.Lock()
+			s.left[l.Local] = true
+			s.mu.Unlock()
+			tell(l)
+		}
 	}
 	from, to := io.Pipe()
 	var wg guard.Group
 	var readErr error
-	left := map[string]bool{} // by their name here
-	if tell := o.Left; tell != nil {
-		o.Left = func(l *LeftFile) {
-			mu.Lock()
-			left[l.Local] = true
-			mu.Unlock()
-			tell(l)
-		}
-	}
 	wg.Go(guard.Count, func() {
-		readErr = guard.Call(func() error { return t.produce(to, want, u.How == "zstd", o) })
+		readErr = guard.Call(func() error { return s.t.produce(to, s.want, u.How == "zstd", o) })
 		_ = to.CloseWithError(readErr)
 	})
-	c.Unpack(ctx, u, todo, from, func(i int, err error) {
+	s.c.Unpack(ctx, u, s.todo, from, func(i int, err error) {
 		r := SendResult{Err: err}
 		if err == nil {
-			r.Had = t.Len() - count(needs[i])
-			mu.Lock()
-			r.Sent = t.count(needs[i], left)
-			mu.Unlock()
+			r.Had = s.t.Len() - count(s.needs[i])
+			s.mu.Lock()
+			r.Sent = s.t.count(s.needs[i], s.left)
+			s.mu.Unlock()
 		}
-		done(i, r)
+		s.done(i, r)
 	})
 	_ = from.Close() // when no host takes any more
 	wg.Wait()
 	if readErr != nil && !errors.Is(readErr, io.ErrClosedPipe) {
-		for i := range results {
-			if todo[i] {
-				results[i].Err = readErr
+		for i := range s.results {
+			if s.todo[i] {
+				s.results[i].Err = readErr
 			}
 		}
 	}
-	return results
 }
 
 func count(list []bool) (n int) {

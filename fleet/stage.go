@@ -104,6 +104,7 @@ func (s *stage) member(name string, hdr *tar.Header, r io.Reader) error {
 // DiffersError: files are here already under the names of what was to be fetched, and are not the same.
 type DiffersError struct{ Names []string }
 
+// Error implements error.
 func (e *DiffersError) Error() string {
 	if n := len(e.Names); n > 1 {
 		return fmt.Sprintf("%s and %d more are here already, and differ; nothing was changed", e.Names[0], n-1)

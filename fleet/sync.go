@@ -68,6 +68,7 @@ var errProtocol = errors.New("the sync protocol needs the tool's stdin, and all 
 // WaitedError: a tool was ended, because it waited for one that had died.
 type WaitedError struct{ For string } // the host of that tool
 
+// Error implements error.
 func (e *WaitedError) Error() string {
 	return "it was ended, because it waited for the tool on " + e.For + ", which had died"
 }

@@ -212,7 +212,7 @@ func (t *Tree) blocked(listing string) error {
 	}
 	for i := range t.entries {
 		if e := &t.entries[i]; !e.info.IsDir() && dirs[e.name] {
-			return fmt.Errorf("%s is a directory there, and %s is none; nothing was changed: take the directory away, or send it under another name", e.name, e.local)
+			return fmt.Errorf("%s is a directory there, and %s is not; nothing was changed: take the directory away, or send it under another name", e.name, e.local)
 		}
 	}
 	return nil

@@ -21,13 +21,19 @@ type NothingDoneError struct {
 	Reached bool // it is the lock that was not to be had
 }
 
+// Error implements error.
 func (e *NothingDoneError) Error() string { return "nothing was done: " + Flat(e.Err) }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *NothingDoneError) Unwrap() error { return e.Err }
 
 // StoppedError: the lock was lost, so that all that ran was ended. It wraps ErrLockLost.
 type StoppedError struct{ Err error }
 
+// Error implements error.
 func (e *StoppedError) Error() string { return "everything was stopped: " + Flat(e.Err) }
+
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *StoppedError) Unwrap() error { return e.Err }
 
 // Work reaches hosts, locks them, has do work on them, and lets go. What ran on the hosts has ended when do returns, so

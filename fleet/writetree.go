@@ -29,6 +29,7 @@ type LeftFile struct {
 	Gone  bool   // it is not there any more
 }
 
+// Error implements error.
 func (l *LeftFile) Error() string {
 	if l.Gone {
 		return l.Local + " went away before it was read"

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/jarvisops/jarvis/internal/pattern"
+	"github.com/jarvisops/jarvis/internal/plain"
 )
 
 // Rules are those of Ansible's documentation, "How to build your inventory": `all` holds every group, a group's
@@ -77,7 +79,10 @@ func (t *tree) vault(line int) { t.vaults[line] = true }
 // host puts hosts into a group. The word may be several, and carry a port.
 func (t *tree) host(in *group, word string, line int, vars map[string]string) error {
 	word, port := ansiblePort(word)
-	names, err := expandAnsible(word)
+	names, err := expandAnsible(word, MaxHosts)
+	if errors.Is(err, errMany) {
+		err = fmt.Errorf("%q %w", plain.Clip(word, 100), errMany)
+	}
 	if err != nil {
 		return &SyntaxError{line, err.Error()}
 	}
@@ -114,34 +119,37 @@ func ansiblePort(word string) (string, string) {
 	return word[:i], word[i+1:]
 }
 
-// expandAnsible gives the hosts of web[01:20], db[a:f], web[1:9:2], and combinations. Both ends belong to it.
-func expandAnsible(word string) ([]string, error) {
+var errMany = fmt.Errorf("stands for more than %d hosts", MaxHosts)
+
+// expandAnsible gives the hosts of web[01:20], db[a:f], web[1:9:2], and combinations. Both ends belong to it. As
+// fleet.Expand, it makes nothing of which more than most would come, not even in part.
+func expandAnsible(word string, most int) ([]string, error) {
 	open := strings.IndexByte(word, '[')
 	if open < 0 {
 		return []string{word}, nil
 	}
 	end := strings.IndexByte(word[open:], ']')
 	if end < 0 {
-		return nil, fmt.Errorf("%q: a bracket is not closed", word)
+		return nil, fmt.Errorf("%q: a bracket is not closed", plain.Clip(word, 100))
 	}
 	inner := word[open+1 : open+end]
 	if strings.Count(inner, ":") > 2 || strings.Contains(inner, "::") { // an IPv6 address
 		return []string{word[:open] + inner + word[open+end+1:]}, nil
 	}
-	options, err := ansibleSpan(inner)
+	options, err := ansibleSpan(inner, most)
 	if err != nil {
-		return nil, fmt.Errorf("%q: %w", word, err)
+		return nil, fmt.Errorf("%q: %w", plain.Clip(word, 100), err)
 	}
-	tails, err := expandAnsible(word[open+end+1:])
+	tails, err := expandAnsible(word[open+end+1:], most/len(options))
 	if err != nil {
 		return nil, err
 	}
-	if len(options)*len(tails) > MaxHosts {
-		return nil, fmt.Errorf("%q stands for more than %d hosts", word, MaxHosts)
-	}
-	var out []string
+	out := make([]string, 0, len(options)*len(tails))
 	for _, o := range options {
 		for _, tail := range tails {
+			if open+len(o)+len(tail) > maxName {
+				return nil, fmt.Errorf("%q stands for a host of more than %d bytes", plain.Clip(word, 100), maxName)
+			}
 			out = append(out, word[:open]+o+tail)
 		}
 	}
@@ -152,14 +160,14 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // ansibleSpan reads one FROM:TO or FROM:TO:STEP between brackets. Both ends count; a FROM with leading zeros sets the
 // width.
-func ansibleSpan(s string) ([]string, error) {
+func ansibleSpan(s string, most int) ([]string, error) {
 	parts := strings.Split(s, ":")
 	step, err := 1, error(nil)
 	if len(parts) == 3 {
 		step, err = strconv.Atoi(parts[2])
 	}
 	if len(parts) < 2 || len(parts) > 3 || err != nil || step < 1 || parts[1] == "" {
-		return nil, fmt.Errorf("%q is no range as 01:20 or a:f or 1:9:2", s)
+		return nil, fmt.Errorf("%q is no range as 01:20 or a:f or 1:9:2", plain.Clip(s, 40))
 	}
 	from, to := parts[0], parts[1]
 	if from == "" {
@@ -171,7 +179,11 @@ func ansibleSpan(s string) ([]string, error) {
 		if a > b {
 			return nil, fmt.Errorf("the range %q runs backwards", s)
 		}
-		for i := a; i <= b; i += step {
+		if (b-a)/step >= most {
+			return nil, errMany
+		}
+		for n := range (b-a)/step + 1 { // not up to b: a step may be as long as a number can be
+			i := a + n*step
 			out = append(out, letters[i:i+1])
 		}
 		return out, nil
@@ -184,16 +196,18 @@ func ansibleSpan(s string) ([]string, error) {
 	}
 	switch {
 	case err1 != nil || err2 != nil || a < 0:
-		return nil, fmt.Errorf("%q is no range as 01:20 or a:f or 1:9:2", s)
+		return nil, fmt.Errorf("%q is no range as 01:20 or a:f or 1:9:2", plain.Clip(s, 40))
 	case a > b:
-		return nil, fmt.Errorf("the range %q runs backwards", s)
+		return nil, fmt.Errorf("the range %q runs backwards", plain.Clip(s, 40))
 	case width > 0 && width != len(to):
-		return nil, fmt.Errorf("the ends of the range %q have to be of one length", s)
-	case (b-a)/step >= MaxHosts:
-		return nil, fmt.Errorf("%q stands for more than %d hosts", s, MaxHosts)
+		return nil, fmt.Errorf("the ends of the range %q have to be of one length", plain.Clip(s, 40))
+	case width > maxName:
+		return nil, fmt.Errorf("%q stands for a host of more than %d bytes", plain.Clip(s, 40), maxName)
+	case (b-a)/step >= most:
+		return nil, errMany
 	}
-	for i := a; i <= b; i += step {
-		out = append(out, fmt.Sprintf("%0*d", width, i))
+	for n := range (b-a)/step + 1 {
+		out = append(out, fmt.Sprintf("%0*d", width, a+n*step))
 	}
 	return out, nil
 }

@@ -81,7 +81,7 @@ func (t *tree) iniLine(in *group, kind, text string, n int) error {
 	for _, w := range words[1:] {
 		name, value, ok := strings.Cut(w, "=")
 		if !ok {
-			return &SyntaxError{n, fmt.Sprintf("a variable is written NAME=VALUE, and %q is none", w)}
+			return &SyntaxError{n, fmt.Sprintf("a variable is written NAME=VALUE, and %q is not", w)}
 		}
 		t.set(vars, name, unquote(value), n)
 	}

@@ -36,6 +36,9 @@ var Formats = []string{Plain, KnownHosts, INI, YAML}
 const (
 	MaxBytes = 512 << 10
 	MaxHosts = 10_000
+
+	maxNamed = 100_000 // with those that are named again, or are none
+	maxName  = 512     // bytes of each that a pattern stands for, with a user and a port
 )
 
 // Host is a host of a list. What is empty the file does not say.
@@ -56,6 +59,7 @@ type Note struct {
 	Text string `json:"text"`
 }
 
+// String implements fmt.Stringer.
 func (n Note) String() string {
 	if n.Line == 0 {
 		return n.Text
@@ -76,6 +80,7 @@ type SyntaxError struct {
 	Msg  string
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string {
 	if e.Line == 0 {
 		return e.Msg

@@ -213,3 +213,19 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A name without a port, as the address beside it, does not take away that of another.
+func TestPortOfKnownHosts(t *testing.T) {
+	for src, want := range map[string]string{
+		"[web]:2222,192.0.2.1 " + edKey:                                  "web|192.0.2.1||2222|1 keys|\n",
+		"192.0.2.1,[web]:2222 " + edKey:                                  "web|192.0.2.1||2222|1 keys|\n",
+		"[web]:2222,[192.0.2.1]:2222 " + edKey:                           "web|192.0.2.1||2222|1 keys|\n",
+		"[web]:2222,[192.0.2.1]:22 " + edKey:                             "web|192.0.2.1||2222|1 keys|\n",
+		"[web]:2222 " + edKey + "\n192.0.2.1,[web]:2222 " + edKey + "\n": "web|192.0.2.1||2222|1 keys|\n",
+		"web,192.0.2.1 " + edKey:                                         "web|192.0.2.1||0|1 keys|\n",
+	} {
+		if l, err := Read(KnownHosts, []byte(src)); err != nil || lines(l) != want {
+			t.Errorf("%s: %v, %s; want %s", src, err, lines(l), want)
+		}
+	}
+}

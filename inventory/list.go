@@ -1,7 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/base64"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,7 +18,7 @@ import (
 // readPlain reads `[user@]host[:port] [address]`, one a line. The host may be several, as in web[1-20].
 func (l *List) readPlain(src string) error {
 	seen := map[string]int{}
-	n := 0
+	n, named := 0, 0
 	for text := range strings.Lines(src) {
 		n++
 		text, _, _ = strings.Cut(text, "#")
@@ -36,6 +38,9 @@ func (l *List) readPlain(src string) error {
 		if len(names) > 1 && len(words) == 2 {
 			l.note(n, "ignored: one address for %d hosts", len(names))
 			continue
+		}
+		if named += len(names); named > maxNamed { // each that is left out is told
+			return &SyntaxError{n, fmt.Sprintf("the file names more than %d hosts, with those that it names again; split it", maxNamed)}
 		}
 		for _, w := range names {
 			h := Host{Line: n}
@@ -113,8 +118,8 @@ func (l *List) readKnownHosts(src string) error {
 		for _, name := range strings.Split(strings.ToLower(f[0]), ",") {
 			if byName[name] == nil {
 				byName[name] = h
-				var bare string
-				bare, h.Port = hostPort(name)
+				bare, port := hostPort(name)
+				h.Port = cmp.Or(h.Port, port) // the first that a name has
 				h.Also = append(h.Also, bare)
 			}
 		}
@@ -162,7 +167,7 @@ func knownKey(f []string) (key, why string) {
 	k, err := gossh.ParsePublicKey(b)
 	switch {
 	case err != nil || k.Type() != f[1]:
-		return "", "the key is none of the type " + f[1]
+		return "", "the key is not of the type " + f[1]
 	case k.Type() == "ssh-dss":
 		return "", "OpenSSH takes DSA keys no longer"
 	}

@@ -104,7 +104,7 @@ func (t *tree) yamlGroup(p pair, depth int) error {
 				}
 			}
 		default:
-			t.list.note(part.key.Line, "ignored: %q is none of hosts, vars and children, as a group has them", part.key.Value)
+			t.list.note(part.key.Line, "ignored: %q is not one of hosts, vars and children, as a group has them", part.key.Value)
 		}
 		if err != nil {
 			return err

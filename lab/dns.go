@@ -73,6 +73,7 @@ func (d *DNS) Len() int {
 	return n
 }
 
+// zoneOf gives the longest zone that holds the name; "": none does.
 func (d *DNS) zoneOf(name string) string {
 	best := ""
 	for _, z := range d.zones {
@@ -83,6 +84,7 @@ func (d *DNS) zoneOf(name string) string {
 	return best
 }
 
+// handle signs its answer where the question was signed, and right.
 func (d *DNS) handle(w godns.ResponseWriter, q *godns.Msg) {
 	r := new(godns.Msg)
 	r.SetReply(q)
@@ -109,6 +111,7 @@ func (d *DNS) handle(w godns.ResponseWriter, q *godns.Msg) {
 	_ = w.WriteMsg(r)
 }
 
+// query answers from the records; a name without any is NXDOMAIN, one that lacks this type is not.
 func (d *DNS) query(w godns.ResponseWriter, q, r *godns.Msg) {
 	if len(q.Question) != 1 {
 		r.Rcode = godns.RcodeFormatError

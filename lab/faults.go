@@ -15,14 +15,14 @@ import (
 type Fault string
 
 const (
-	TooMany  Fault = "too many requests" // refused with the provider's own back-off sign
-	Broken   Fault = "500"
-	Denied   Fault = "denied"               // refused for want of a right: no retry cures it, a person does
-	Slow     Fault = "slow"                 // answers late
-	Capacity Fault = "capacity"             // a create is refused: nothing free there
-	Lost     Fault = "lost answer"          // the call takes effect, and the connection breaks before the answer
-	Late     Fault = "eventual consistency" // what a create made is not shown for a while
-	LostLate Fault = "lost answer, and not shown yet"
+	TooMany  Fault = "too many requests"              // refused with the provider's own back-off sign
+	Broken   Fault = "500"                            // the provider itself fails
+	Denied   Fault = "denied"                         // refused for want of a right: no retry cures it, a person does
+	Slow     Fault = "slow"                           // answers late
+	Capacity Fault = "capacity"                       // a create is refused: nothing free there
+	Lost     Fault = "lost answer"                    // the call takes effect, and the connection breaks before the answer
+	Late     Fault = "eventual consistency"           // what a create made is not shown for a while
+	LostLate Fault = "lost answer, and not shown yet" // Lost and Late together
 )
 
 // Hides reports whether what is made under the fault is not shown for a while.

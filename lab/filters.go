@@ -148,6 +148,7 @@ func (s *Sandbox) takeLock(file string, shared bool) bool {
 	return true
 }
 
+// giveLock gives back one share of a lock; with the last one the file is free.
 func (s *Sandbox) giveLock(file string, shared bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

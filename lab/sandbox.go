@@ -186,6 +186,7 @@ func (s *Sandbox) readHostKeys() error {
 	return nil
 }
 
+// accept remembers its connections, for Off to cut them.
 func (s *Sandbox) accept(ctx context.Context, l net.Listener) {
 	defer s.wg.Done()
 	for {
@@ -210,6 +211,7 @@ func (s *Sandbox) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
+// serve reads authorized_keys at each login, as sshd does: a key that is gone there lets nobody in.
 func (s *Sandbox) serve(ctx context.Context, c net.Conn) {
 	cfg := &gossh.ServerConfig{PublicKeyCallback: func(_ gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 		b, err := afero.ReadFile(s.fs, "/root/.ssh/authorized_keys")
@@ -260,6 +262,7 @@ func (s *Sandbox) serve(ctx context.Context, c net.Conn) {
 	wg.Wait()
 }
 
+// session runs one command, as sshd does on "exec"; any signal ends it.
 func (s *Sandbox) session(ctx context.Context, ch gossh.Channel, reqs <-chan *gossh.Request) {
 	defer func() { _ = ch.Close() }()
 	for r := range reqs {
@@ -339,6 +342,7 @@ func (nothing) Read([]byte) (int, error)    { return 0, io.EOF }
 func (nothing) Write(p []byte) (int, error) { return len(p), nil }
 func (nothing) Close() error                { return nil }
 
+// open gives the shell files of the memory, and a /dev/null.
 func (s *Sandbox) open(_ context.Context, name string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {
 	if name == "/dev/null" {
 		return nothing{}, nil

@@ -157,7 +157,7 @@ func (s *Slack) Meet(id, name string, people ...string) {
 	}
 }
 
-// SlackUser gives the id of somebody by his name.
+// SlackUser gives the id of somebody by their name.
 func SlackUser(name string) string { return "U0" + strings.ToUpper(name) }
 
 // Close ends the workspace and all its sockets.
@@ -180,6 +180,7 @@ func (s *Slack) ts() string {
 	return fmt.Sprintf("%d.%06d", s.last/1e6, s.last%1e6)
 }
 
+// bad notes what breaks a rule and would pass at Slack. s.mu is held.
 func (s *Slack) bad(format string, args ...any) {
 	s.violations = append(s.violations, fmt.Sprintf(format, args...))
 }

@@ -33,6 +33,7 @@ var slackMethods = map[string]slackMethod{
 	"users.info":            {"users:read", []string{"user"}, (*Slack).user},
 }
 
+// no refuses with a code of Slack's; more are names and values of further fields, in turn.
 func no(code string, more ...any) fields {
 	f := fields{"ok": false, "error": code}
 	for i := 0; i+1 < len(more); i += 2 {
@@ -159,6 +160,7 @@ func (s *Slack) call(name string, r *http.Request, args map[string]string) field
 	return m.call(s, args)
 }
 
+// scope gives the right that a call needs: of "*:history" that for the channel's kind. "": there is no such channel.
 func (s *Slack) scope(form, channel string) string {
 	rest, any := strings.CutPrefix(form, "*")
 	if !any {
@@ -174,6 +176,7 @@ func (s *Slack) authTest(map[string]string) fields {
 	return fields{"ok": true, "url": "https://lab.slack.com/", "team": "Lab", "user": "jarvis", "team_id": SlackTeam, "user_id": SlackBotUser, "bot_id": slackBotID}
 }
 
+// open gives out a ticket for one connection; an app has ten at most.
 func (s *Slack) open(map[string]string) fields {
 	if len(s.sockets) >= 10 {
 		return no("too_many_websockets")
@@ -200,6 +203,7 @@ func (s *Slack) place(id string) (*slackChannel, fields) {
 	return c, nil
 }
 
+// postMessage also sends the post to the app as an event, as Slack does.
 func (s *Slack) postMessage(a map[string]string) fields {
 	c, refused := s.place(a["channel"])
 	switch {

@@ -41,6 +41,7 @@ type slackSocket struct {
 	sent   map[string]*slackEnvelope
 }
 
+// id gives another one each time. s.mu is held.
 func (s *Slack) id(prefix string) string {
 	s.seq++
 	return fmt.Sprintf("%s%08d", prefix, s.seq)
@@ -117,6 +118,7 @@ func (s *Slack) Disconnect(reason string) {
 	}
 }
 
+// send drops what goes to a frozen socket, as a network does that lets nothing through.
 func (c *slackSocket) send(v any) {
 	c.write.Lock()
 	defer c.write.Unlock()
@@ -225,6 +227,7 @@ func (s *Slack) pump() {
 	}
 }
 
+// send notes acks that are late, and sends each event that is due to one socket; with ping it also pings them all.
 func (s *Slack) send(ping bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -187,6 +187,7 @@ func (v *VSphere) Facts(name string) string {
 	return ""
 }
 
+// facts tells in lines what tests look for in a machine; guestinfo is decoded.
 func facts(c *types.VirtualMachineConfigInfo) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "memory %d\ncpus %d\n", c.Hardware.MemoryMB, c.Hardware.NumCPU)
@@ -341,6 +342,7 @@ func (v *VSphere) watch(ctx context.Context) {
 	}
 }
 
+// bringUp does what cloud-init and VMware Tools would: a host with that user-data, and its address on the machine.
 func (v *VSphere) bringUp(ctx context.Context, ref types.ManagedObjectReference, name string) error {
 	vm := object.NewVirtualMachine(v.client.Client, ref)
 	var m mo.VirtualMachine
@@ -419,7 +421,7 @@ var operation = pattern.New(`<Body[^>]*>\s*<([A-Za-z_]+)`)
 var taskMade = pattern.New(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
 
 // oneTask lets a call that changes machines in only when the task of the one before has ended: the simulator's tasks
-// write to the same datastore without a lock. Who calls still gets his task at once, and sees it run.
+// write to the same datastore without a lock. Who calls still gets the task at once, and sees it run.
 func (v *VSphere) oneTask(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

@@ -120,10 +120,15 @@ func (c *company) described(ctx context.Context, age time.Duration) (*descriptio
 		c.flight = done
 		guard.Go(guard.Log(c.log, "ask the company's login"), func() {
 			defer close(done)
-			d, err := c.describe()
+			var d *description
+			// A bug is an answer too: who waits must not get nothing, nor who comes later this flight.
+			err := guard.Call(func() (err error) { d, err = c.describe(); return err })
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			var bug *guard.Panic
 			switch {
+			case errors.As(err, &bug):
+				guard.Log(c.log, "ask the company's login", "issuer", c.conf.Issuer)(bug)
 			case err != nil:
 				c.log.Warn("the company's login does not answer as it should; links and tokens still sign in", "issuer", c.conf.Issuer, "err", err)
 			case c.failed != nil:

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
@@ -83,11 +85,56 @@ func whatAPageShows(t *testing.T, on func(*world)) {
 	}
 }
 
+// addressOf gives where a page is, up to what differs from one to the next; whole: nothing does.
+func addressOf(p *page) (at string, whole bool) {
+	at, _, differs := strings.Cut(strings.TrimSuffix(p.path, "{$}"), "{")
+	return at, !differs
+}
+
+// TestEveryPage holds what CONTRIBUTING promises of a page that is added by one line in routes: it opens for those who
+// have its role and for nobody else, it stands in the navigation by a key of its own, and howto/pages.md tells of it.
+func TestEveryPage(t *testing.T) {
+	w := newWorld(t, withAdmin)
+	root, victor := w.as("root"), w.as("victor")
+	howto, err := os.ReadFile("../docs/howto/pages.md")
+	w.must(err)
+	keys := map[string]string{}
+	for _, p := range routes() {
+		at, whole := addressOf(p)
+		if !strings.Contains(string(howto), "`"+at) {
+			t.Errorf("%s has no line in the table of docs/howto/pages.md: give it one that begins with `%s`", p.file, at)
+		}
+		if (p.name == "") != (p.key == "") || p.key != "" && keys[p.key] != "" {
+			t.Errorf("%s: name %q, key %q: a page in the navigation has both, and the key is not another's (%s)", p.file, p.name, p.key, keys[p.key])
+		}
+		keys[p.key] = p.file
+		if p.role == "" {
+			t.Errorf("%s has no role: say who may see it", p.file)
+		}
+		if !whole || p.checks {
+			continue
+		}
+		res := root.get(at)
+		if res.status != http.StatusOK || p.name != "" && !strings.Contains(res.body, fmt.Sprintf(`data-key="%s" aria-current="page">%s<`, p.key, p.name)) {
+			t.Errorf("%s for an admin: %d, and in the navigation it is %q by the key %q:\n%s", at, res.status, p.name, p.key, res.body)
+		}
+		if view := (access.Person{Roles: []string{access.View}}).Has(p.role); (victor.get(at).status == http.StatusOK) != view {
+			t.Errorf("%s needs the role %q, and is open for %q: %v", at, p.role, access.View, !view)
+		}
+	}
+}
+
 func TestHeadersOfEveryPage(t *testing.T) {
 	w := newWorld(t)
 	alice := w.as("alice")
 	inline := regexp.MustCompile(`(?i)<[^>]*\s(style|on[a-z]+)\s*=|<script(?: [^>]*)?>[^<]|<style|javascript:`)
-	for _, path := range []string{"/", "/approvals", "/sessions", "/login", w.link("bob"), "/runs/7", "/nothing"} {
+	paths := []string{"/login", w.link("bob"), "/runs/7", "/nothing"}
+	for _, p := range routes() {
+		if at, whole := addressOf(p); whole {
+			paths = append(paths, at)
+		}
+	}
+	for _, path := range paths {
 		res := alice.get(path)
 		want := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 		if got := res.header.Get("Content-Security-Policy"); got != want {

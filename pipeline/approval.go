@@ -61,6 +61,7 @@ type SelfError struct {
 	By       string // who tried
 }
 
+// Error implements error.
 func (e *SelfError) Error() string {
 	if !e.Approval.asked(e.By) {
 		return fmt.Sprintf("run %d was asked for by %s, and the token you use or theirs comes from one of you, or both from one person; somebody else has to approve it, or you with a token of your own making or in chat", e.Approval.Run, e.Approval.By)
@@ -158,7 +159,7 @@ func scanDecided(row store.Row) (d Decided, err error) {
 	return d, err
 }
 
-// AskedBy reports whether a person is who asked, or counts as him: he cannot approve it.
+// AskedBy reports whether a person is who asked, or counts as who asked: such a person cannot approve it.
 func (a Approval) AskedBy(w Who) bool { return (Who{a.By, a.Behind}).is(w) }
 
 // asked reports whether it was asked for under that name.
@@ -237,6 +238,8 @@ func (e *Engine) Approve(ctx context.Context, id int64, by Who, reason string) (
 	return r, a, err
 }
 
+// approveClusterUndo decides for the whole cluster in one transaction. It stays marked as undoing, so that its runs are
+// taken back also when we die before that.
 func (e *Engine) approveClusterUndo(ctx context.Context, a Approval, by Who, reason, said string) (Run, error) {
 	err := e.write(ctx, func(tx store.Tx) error {
 		if err := noneHeld(ctx, tx, a.Cluster); err != nil {
@@ -286,6 +289,7 @@ func (e *Engine) Deny(ctx context.Context, id int64, by Who, reason string) (App
 	return a, err
 }
 
+// notPending says what became of the run about which somebody decides too late.
 func (e *Engine) notPending(ctx context.Context, id int64, want string) error {
 	r, err := e.Get(ctx, id)
 	if err != nil {
@@ -304,7 +308,7 @@ func (e *Engine) refuse(ctx context.Context, tx store.Tx, a Approval, r *Run, by
 	switch {
 	case by.Name == "":
 		how, text = EndExpired, "nobody approved it until "+plain.Time(a.Expires)
-	case a.asked(by.Name): // who stands behind the asker's token is somebody else, and the asker is to hear of it
+	case a.asked(by.Name): // who made the asker's token is somebody else, and the asker is to hear of it
 		how, text = EndWithdrawn, because("withdrawn by "+by.Name, reason)
 	}
 	if err := decide(ctx, tx, a.ID, string(how), by.Name, reason); err != nil {
@@ -389,6 +393,7 @@ func (e *Engine) expire(ctx context.Context) {
 	}
 }
 
+// expireOnce goes on after an error: one approval that cannot end keeps no other.
 func (e *Engine) expireOnce(ctx context.Context) error {
 	list, err := store.Collect(ctx, e.db, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE outcome = '' AND expires < ? ORDER BY expires", time.Now().UnixMilli())
 	errs := []error{err}
@@ -398,6 +403,7 @@ func (e *Engine) expireOnce(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// expireOne refuses in the name of nobody.
 func (e *Engine) expireOne(ctx context.Context, a Approval) error {
 	err := e.write(ctx, func(tx store.Tx) error {
 		r, err := lock(ctx, tx, a.Run)

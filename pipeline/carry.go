@@ -21,10 +21,11 @@ type verdict struct {
 var (
 	goOn = verdict{}
 	over = verdict{over: true}
-	// handOver is for who stops: he fetches no more, so it is another who goes on, at once.
+	// handOver is for a node that stops: it fetches no more, so another one goes on, at once.
 	handOver = verdict{after: 1}
 )
 
+// again is never 0, which would mean to go on now.
 func again(d time.Duration) verdict { return verdict{after: max(d, 10*time.Millisecond)} }
 
 // carrier has one run in its hands, from take until let. It is used by one goroutine.

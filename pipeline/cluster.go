@@ -30,6 +30,7 @@ type Cluster struct {
 // ClusterError says why a cluster cannot work, before it starts.
 type ClusterError struct{ Msg string }
 
+// Error implements error.
 func (e *ClusterError) Error() string { return e.Msg }
 
 // prepareCluster checks everything about a cluster that can be known before it starts.
@@ -99,7 +100,7 @@ func checkRef(runs []Run, steps [][]Step, members []Request, barriers []string, 
 	for _, b := range barriers {
 		at, mine := slices.Index(runs[from].Steps, b), slices.Index(runs[i].Steps, b)
 		if at >= 0 && mine >= 0 && gives >= at && needs < mine {
-			return fail("which %s gives behind the barrier %s, and needs it before: neither could go on", steps[from][gives].Name, b)
+			return fail("which %s gives after the barrier %s, and needs it before: neither could go on", steps[from][gives].Name, b)
 		}
 	}
 	return nil

@@ -76,6 +76,7 @@ var errNoTime = errors.New("no time was left to look")
 // NotReadyError: a host has nothing that could be compared, for it does not stand by a run that is ready.
 type NotReadyError struct{ Run Run }
 
+// Error implements error.
 func (e *NotReadyError) Error() string {
 	return fmt.Sprintf("%s is not looked at: run %d is %s at %s, and what it left is compared once it is ready", e.Run.Host, e.Run.ID, e.Run.State, e.Run.Where())
 }
@@ -152,7 +153,7 @@ func (e *Engine) leavers(ctx context.Context, r *Run) ([]leaver, error) {
 			s = Step{Name: name, Drift: func(context.Context, *clipboard.Clipboard) ([]Difference, error) { return nil, missing }}
 		}
 		s = e.nearby(s)
-		s.Name = name // as the record has it, and as retry takes it
+		s.Name = name // as on record, and as retry takes it
 		if !slices.ContainsFunc(out, func(o leaver) bool { return o.Name == s.Name }) {
 			out = append(out, leaver{s, i})
 		}

@@ -85,6 +85,7 @@ func (w *watch) pause(module string, d time.Duration) {
 	}
 }
 
+// pauseOf is how long a module asked to be left alone; 0 or less: no longer.
 func (w *watch) pauseOf(module string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -29,8 +29,10 @@ type candidate struct {
 	known, stand int // 1: it is in the table; it is what its run left
 }
 
+// fresh: it is as its run left it, and the clock does not look at it yet.
 func (o candidate) fresh() bool { return o.known == 0 && o.stand == 1 }
 
+// gone: the clock looks at it, and it was destroyed or undone.
 func (o candidate) gone() bool {
 	return o.known == 1 && (o.ending == string(EndDestroyed) || o.ending == string(EndUndone))
 }
@@ -222,6 +224,7 @@ func (e *Engine) LookOf(ctx context.Context, fqdn string) (Look, error) {
 // lookColumns are what scanLook scans.
 const lookColumns = "runs.host, drift.fqdn, drift.run, drift.at, drift.took, drift.asked, drift.differs, drift.unknown, drift.told"
 
+// scanLook gives as Before what was told earlier and differs no longer.
 func scanLook(row store.Row) (Look, error) {
 	var l Look
 	var when, took int64

@@ -113,6 +113,7 @@ func (c *carrier) fail(s *stepRun, cause error) (verdict, error) {
 	return c.stop(s, Failed, EvFailed, cause)
 }
 
+// ask stops the run with a question: only a person can find out whether the step was done.
 func (c *carrier) ask(s *stepRun, cause error) (verdict, error) {
 	return c.stop(s, Asking, EvAsking, cause)
 }

@@ -33,7 +33,7 @@ type Config struct {
 	// Silos says in which silo the steps of a module run, by module; those of all others run outside of all silos.
 	// Where this node stands is in DB.
 	Silos map[string]string
-	// GoesOn says what agents may still do of a run, as q has it; nil: nobody keeps book of that.
+	// GoesOn says what agents may still do of a run, read by q; nil: nobody keeps book of that.
 	GoesOn func(ctx context.Context, q store.Querier, run int64) ([]string, error)
 	// Offered is called when the steps that silos elsewhere have are not what they were; nil: nobody wants to know.
 	Offered func()
@@ -293,6 +293,7 @@ func (e *Engine) Changed() (<-chan struct{}, func()) {
 	}
 }
 
+// poke tells this process that something is new on record. It never blocks.
 func (e *Engine) poke() {
 	select {
 	case e.wrote <- struct{}{}:

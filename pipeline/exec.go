@@ -42,6 +42,7 @@ func (s *stepRun) Facts() Facts { return s.facts }
 func (s *stepRun) Progress(line string) { s.report(EvProgress, line) }
 func (s *stepRun) Log(line string)      { s.report(EvLog, line) }
 
+// report keeps a line until it is written, and feeds the watchdog. Above maxPending lines are counted only.
 func (s *stepRun) report(kind EventKind, line string) {
 	line = plain.Clip(s.mask(line), maxLineBytes)
 	s.mu.Lock()
@@ -227,6 +228,7 @@ func (e *Engine) logPanic(p *guard.Panic, s *stepRun, what string) {
 	e.log.Error("a bug: something panicked", "what", what, "run", s.run.ID, "step", s.step.Name, "err", s.mask(p.Error()), "stack", string(p.Stack))
 }
 
+// lastLine is the last progress, which stays on record as what the step came to.
 func (s *stepRun) lastLine() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

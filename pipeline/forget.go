@@ -23,6 +23,7 @@ type ForgetError struct {
 	Pending  int64     // the run about which something waits for a second person; 0: none
 }
 
+// Error implements error.
 func (e *ForgetError) Error() string {
 	if e.Pending > 0 {
 		return fmt.Sprintf("something about run %d of %s waits for a second person", e.Pending, e.Host)
@@ -97,6 +98,7 @@ func forgettable(ctx context.Context, tx store.Tx, fqdn string) error {
 	return nil
 }
 
+// forget takes a host out of all tables but that of events, which the caller has emptied of it.
 func forget(ctx context.Context, tx store.Tx, fqdn string) (runs int64, err error) {
 	for _, q := range []string{"DELETE FROM approvals WHERE run IN (SELECT id FROM runs WHERE fqdn = ?)", "DELETE FROM drift WHERE fqdn = ?", "DELETE FROM given WHERE fqdn = ?", "DELETE FROM host_groups WHERE fqdn = ?", "DELETE FROM holds WHERE fqdn = ?", "DELETE FROM hosts WHERE fqdn = ?"} {
 		if _, err := tx.Exec(ctx, q, fqdn); err != nil {

@@ -22,6 +22,7 @@ type Hold struct {
 // HeldError: the host is held.
 type HeldError struct{ Hold }
 
+// Error implements error.
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s is held by %s since %s: %s", e.Host, e.By, plain.Time(e.Since), e.Why)
 }
@@ -59,6 +60,7 @@ func (e *Engine) Holds(ctx context.Context) ([]Hold, error) {
 	return store.Collect(ctx, e.db, scanHold, "SELECT fqdn, by_whom, why, since FROM holds ORDER BY fqdn")
 }
 
+// holdOf gives ErrNotFound when nobody holds the host.
 func holdOf(ctx context.Context, q store.Querier, fqdn string) (Hold, error) {
 	h, err := scanHold(q.QueryRow(ctx, "SELECT fqdn, by_whom, why, since FROM holds WHERE fqdn = ?", fqdn))
 	if errors.Is(err, store.ErrNoRows) {
@@ -115,6 +117,7 @@ func (e *Engine) keep(ctx context.Context, id int64, held *HeldError) error {
 	})
 }
 
+// isKept reports whether a run is to stay although its cluster is taken back; see keep.
 func isKept(ctx context.Context, q store.Querier, id int64) (is bool, err error) {
 	var n int
 	err = q.QueryRow(ctx, "SELECT kept FROM runs WHERE id = ?", id).Scan(&n)

@@ -98,6 +98,8 @@ func importedBefore(ctx context.Context, tx store.Tx) (map[string]string, error)
 	return out, err
 }
 
+// importOne puts a host on record, or adds to an earlier import. What Jarvis deployed stays as it is, and gets its
+// groups only.
 func importOne(ctx context.Context, tx store.Tx, in Import, there map[string]string, by Who) (Imported, error) {
 	list, err := standing(ctx, tx, "hosts.fqdn = ?", in.FQDN)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 // RepeatError: a key that was used before, for something else.
 type RepeatError struct{ Run Run }
 
+// Error implements error.
 func (e *RepeatError) Error() string {
 	return fmt.Sprintf("this idempotency key was used for run %d, which asked for something else", e.Run.ID)
 }

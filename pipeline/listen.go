@@ -55,7 +55,7 @@ func (e *Engine) listen(ctx context.Context) {
 }
 
 // tell has the other nodes know what is new here: events many at a time, jobs at once, for somebody may wait for what
-// he said.
+// they said.
 func (e *Engine) tell(ctx context.Context) {
 	e.tellOf(ctx, e.wrote, tellPeriod, func() { e.say(ctx, chanEvents, e.db.Holder()) })
 }

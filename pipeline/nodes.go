@@ -115,6 +115,7 @@ func (e *Engine) inHands(ctx context.Context) (map[string]int, error) {
 // AmbiguousNodeError says that several that live have one name.
 type AmbiguousNodeError struct{ Name string }
 
+// Error implements error.
 func (e *AmbiguousNodeError) Error() string {
 	return fmt.Sprintf("%s is the name of several servers that live, and a word for one would be for all", e.Name)
 }
@@ -122,6 +123,7 @@ func (e *AmbiguousNodeError) Error() string {
 // LastNodeError says that a node cannot drain, because no other would go on.
 type LastNodeError struct{ Name string }
 
+// Error implements error.
 func (e *LastNodeError) Error() string {
 	return fmt.Sprintf("%s is the only server that works, and nobody would go on with its runs", e.Name)
 }

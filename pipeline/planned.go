@@ -145,6 +145,7 @@ func (e *Engine) judge(ctx context.Context, group []Run, now time.Time) error {
 	return err
 }
 
+// forGood reports an objection that does not end by waiting.
 func (o Objection) forGood() bool { return o.Why != "" && o.Until.IsZero() }
 
 // worse gives the one that holds a run up for longer.

@@ -67,7 +67,7 @@ func (c *carrier) waitsForMembers(step Step) (bool, error) {
 	return slices.ContainsFunc(doc.Refs(), func(r clipboard.Ref) bool { return needsKey(step, r.Key) }), nil
 }
 
-// checkError is what a Check said. It stands behind the stage that did not begin, which is an earlier one as a rule.
+// checkError is what a Check said. It stands after the stage that did not begin, which is an earlier one as a rule.
 type checkError struct {
 	stage int // from 1
 	step  string

@@ -31,6 +31,7 @@ type GoneError struct {
 	Before time.Time // runs that ended before it were removed; the newest such time
 }
 
+// Error implements error.
 func (e *GoneError) Error() string {
 	return fmt.Sprintf("run %d is no longer on record: runs that ended before %s were removed", e.Run, plain.Time(e.Before))
 }
@@ -186,10 +187,12 @@ const (
 // notGoing is the condition of events that are shown.
 var notGoing = fmt.Sprintf("NOT (run = %s AND id <= %s)", goingFact(factGoing), goingFact(factGoingUpTo))
 
+// goingFact is SQL for a fact that is a number; 0 where it is not there.
 func goingFact(name string) string {
 	return "coalesce((SELECT CAST(value AS BIGINT) FROM jarvis_facts WHERE name = '" + name + "'), 0)"
 }
 
+// setGoing notes whose events are under removal, and up to which: what is cut off there goes on. 0: none are.
 func setGoing(ctx context.Context, tx store.Tx, run, upTo int64) error {
 	return errors.Join(store.SetFact(ctx, tx, factGoing, strconv.FormatInt(run, 10)), store.SetFact(ctx, tx, factGoingUpTo, strconv.FormatInt(upTo, 10)))
 }
@@ -251,6 +254,7 @@ func foldGiven(ctx context.Context, tx store.Tx, fqdn string, evs []Event) error
 // factGone names the newest run that was removed, and the time before which runs are.
 const factGone = "runs_removed"
 
+// noteGone notes how far runs were removed, so that a *GoneError can tell a run that was from one that never was.
 func noteGone(ctx context.Context, tx store.Tx, run int64, before time.Time) error {
 	if run == 0 {
 		return nil

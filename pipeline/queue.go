@@ -131,6 +131,7 @@ func makeQueue[T any](ctx context.Context, driver riverdriver.Driver[T], e *Engi
 	return &riverQueue[T]{c, e, workers}, nil
 }
 
+// insert adds jobs to the transaction that writes their runs: both are there, or neither.
 func (q *riverQueue[T]) insert(ctx context.Context, tx store.Tx, jobs ...carryArgs) error {
 	if len(jobs) == 0 {
 		return nil
@@ -181,6 +182,7 @@ func (q *riverQueue[T]) leave(ctx context.Context, silo string) error {
 // A silo's queue is named for it; River's own default is that of the steps that are in no silo.
 const siloQueue = "silo-"
 
+// queueOf gives River's default queue for what is in no silo.
 func queueOf(silo string) string {
 	if silo == "" {
 		return river.QueueDefault

@@ -13,6 +13,7 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
+// load gives a *GoneError for a run that was removed.
 func (e *Engine) load(ctx context.Context, id int64) (*Run, error) {
 	r, err := scan(e.db.QueryRow(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
 	if errors.Is(err, store.ErrNoRows) {
@@ -242,6 +243,7 @@ func (e *Engine) forgetUsual(pipeline string) {
 	e.mu.Unlock()
 }
 
+// median sorts ds.
 func median(ds []time.Duration) time.Duration {
 	if len(ds) == 0 {
 		return 0

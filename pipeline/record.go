@@ -26,6 +26,7 @@ var errCancelAsked = errors.New("somebody said cancel meanwhile")
 
 const runColumns = "id, host, fqdn, verb, provider, variant, pipeline, steps, stage, state, ending, mark, attempts, epoch, undo_at, undoing, clipboard, err, reason, why, by_whom, behind, origin, cancel_by, tries, started, began, stage_at, wake, ended, cluster, checked, released, begin_at, needs"
 
+// scan reads runColumns, in their order.
 func scan(row interface{ Scan(...any) error }) (Run, error) {
 	var r Run
 	var steps, behind string
@@ -52,6 +53,7 @@ func at(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
+// ms keeps the zero time as 0, which at reads as the zero time.
 func ms(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -131,6 +133,7 @@ func insert(ctx context.Context, tx store.Tx, r *Run, key, hash string, events .
 // columns are those of a row that change, in the order of values.
 var columns = []string{"stage", "state", "live", "ending", "mark", "attempts", "epoch", "undo_at", "undoing", "clipboard", "err", "reason", "why", "cancel_by", "tries", "began", "stage_at", "wake", "ended", "checked", "released"}
 
+// values are what changes of a run, in the order of the statement that writes it.
 func (r *Run) values() []any {
 	return []any{r.Stage, r.State, flag(r.State.Live()), r.Ending, r.mark, r.attempts, r.epoch, r.undoAt, flag(r.undoing), r.clipboard, plain.Line(r.Error), r.Waits, plain.Line(r.Why), r.cancelBy, r.tries, ms(r.Began), ms(r.StageAt), ms(r.Wake), ms(r.Ended), r.checked, r.released}
 }
@@ -223,6 +226,8 @@ func (ev *Event) clean() {
 // maxRows bounds one statement: each row has eight arguments.
 const maxRows = 50
 
+// insertAll writes by Later: events cost no journey to the database of their own, and an error of theirs may come with
+// a later statement.
 func insertAll(ctx context.Context, tx store.Tx, events []Event) error {
 	for len(events) > 0 {
 		n := min(len(events), maxRows)

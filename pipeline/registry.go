@@ -98,6 +98,7 @@ type UnknownStepError struct {
 	Why     string // more than "nobody offers it"; may be empty
 }
 
+// Error implements error.
 func (e *UnknownStepError) Error() string {
 	msg := fmt.Sprintf("no worker here offers the step %q", e.Name)
 	if e.Why != "" {
@@ -122,7 +123,7 @@ func (r *Registry) Lookup(name, provider string) (Step, error) {
 	return step, err
 }
 
-// canonical gives a name as the registry has it: sp: and older names are resolved.
+// canonical gives a name as it is in the registry: sp: and older names are resolved.
 func (r *Registry) canonical(name, provider string) string {
 	canon := name
 	if task, ok := strings.CutPrefix(name, "sp:"); ok && provider != "" {
@@ -171,6 +172,7 @@ type NeedsError struct {
 	GivenBy   string // a later step that gives it, or ""
 }
 
+// Error implements error.
 func (e *NeedsError) Error() string {
 	msg := fmt.Sprintf("%s needs %q, which is neither in the clipboard nor given by a step before it", e.Step, e.Key)
 	if e.GivenBy != "" {
@@ -197,6 +199,7 @@ func (r *Registry) Check(names []string, c *clipboard.Clipboard, provider string
 	return steps, checkNeeds(steps, c)
 }
 
+// checkNeeds finds the key that a step needs and nothing gives before it. A key with a ? is missed by nobody.
 func checkNeeds(steps []Step, c *clipboard.Clipboard) error {
 	given := map[string]bool{}
 	for _, s := range steps {

@@ -43,6 +43,7 @@ func (c *carrier) release() (verdict, error) {
 	return goOn, nil
 }
 
+// giveBack calls the Release of one stage's step, and notes on record how far that has come.
 func (c *carrier) giveBack(stage int, step Step) (verdict, error) {
 	s, err := c.open(c.r, step, false)
 	if err != nil {

@@ -14,16 +14,16 @@ import (
 type State string
 
 const (
-	Proposed  State = "proposed" // waits for a second person's approval, and has done nothing
-	Planned   State = "planned"  // waits for the time that was asked for, and has done nothing
-	Running   State = "running"
-	Waiting   State = "waiting"
-	Failed    State = "failed"
-	Asking    State = "asking"
-	Undoing   State = "undoing"
-	Ready     State = "ready"
-	Cancelled State = "cancelled"
-	Undone    State = "undone"
+	Proposed  State = "proposed"  // waits for a second person's approval, and has done nothing
+	Planned   State = "planned"   // waits for the time that was asked for, and has done nothing
+	Running   State = "running"   // steps do their work, or are about to
+	Waiting   State = "waiting"   // for a time, a host, a silo or a person outside; see Reason
+	Failed    State = "failed"    // a step cannot go on, until a person decides
+	Asking    State = "asking"    // whether a step had its effect is not known, and a person is to say
+	Undoing   State = "undoing"   // what was made is taken back
+	Ready     State = "ready"     // it did all that it was to do
+	Cancelled State = "cancelled" // a person ended it, or it never began
+	Undone    State = "undone"    // what it made was taken back
 )
 
 // Live reports whether the run holds its host: no second one may start.
@@ -43,15 +43,15 @@ func (s State) Ahead() bool { return s == Proposed || s == Planned }
 type Ending string
 
 const (
-	EndReady      Ending = "ready"
-	EndDestroyed  Ending = "destroyed" // it is ready, and what it did was to take the host down
-	EndFailed     Ending = "failed"    // also while it asks
-	EndCancelled  Ending = "cancelled" // by a person, after it had begun
-	EndDenied     Ending = "denied"    // it never began: a person refused it
-	EndWithdrawn  Ending = "withdrawn" // it never began: who asked took it back
-	EndExpired    Ending = "expired"   // it never began: nobody approved it in time
-	EndLapsed     Ending = "lapsed"    // it never began: when its time came something spoke against it
-	EndUndone     Ending = "undone"
+	EndReady      Ending = "ready"          // it did all that it was to do
+	EndDestroyed  Ending = "destroyed"      // it is ready, and what it did was to take the host down
+	EndFailed     Ending = "failed"         // also while it asks
+	EndCancelled  Ending = "cancelled"      // by a person, after it had begun
+	EndDenied     Ending = "denied"         // it never began: a person refused it
+	EndWithdrawn  Ending = "withdrawn"      // it never began: who asked took it back
+	EndExpired    Ending = "expired"        // it never began: nobody approved it in time
+	EndLapsed     Ending = "lapsed"         // it never began: when its time came something spoke against it
+	EndUndone     Ending = "undone"         // all that it made was taken back
 	EndUndonePart Ending = "undone_in_part" // something could not be taken back: the run goes on to hold its host
 	EndGivenUp    Ending = "given_up"       // something could not be taken back, and a person let it stay
 )
@@ -106,7 +106,7 @@ func (k Kind) String() string {
 	return s
 }
 
-// Run is one execution of a pipeline for one host, as the record has it.
+// Run is one execution of a pipeline for one host, as it is on record.
 type Run struct {
 	ID   int64  `json:"run"`
 	Host string `json:"host"`
@@ -269,6 +269,7 @@ var ErrNotFound = errors.New("no such run")
 // BusyError says that the host has a live run already.
 type BusyError struct{ Run Run }
 
+// Error implements error.
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("%s is held by run %d (%s, %s, by %s)", e.Run.Host, e.Run.ID, e.Run.State, e.Run.Where(), e.Run.By)
 }
@@ -280,6 +281,7 @@ type StateError struct {
 	Why  string // may be empty
 }
 
+// Error implements error.
 func (e *StateError) Error() string {
 	if e.Why != "" {
 		return fmt.Sprintf("cannot %s run %d: %s", e.Want, e.Run.ID, e.Why)

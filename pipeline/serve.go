@@ -84,6 +84,7 @@ func (e *Engine) Takes(silo string, steps []Step) (left []string, err error) {
 	return left, err
 }
 
+// takes tells what an agent offers and may from what it may not. Its error refuses all of it.
 func (e *Engine) takes(silo string, steps []Step) (offer []Step, not []string, err error) {
 	if silo == "" || !slices.Contains(e.SiloNames(), silo) {
 		return nil, nil, fmt.Errorf("the configuration has no silo %q; name it under silos, with the modules whose steps run there", silo)
@@ -242,6 +243,7 @@ func (s *server) busy() int {
 	return s.calls
 }
 
+// enter reports false once the agent is gone: the call must not begin.
 func (s *server) enter() bool {
 	s.inSilo.Add(1) // before anybody who waits for s can find it idle
 	s.mu.Lock()
@@ -254,6 +256,7 @@ func (s *server) enter() bool {
 	return true
 }
 
+// leave closes idle when it ends the last call of an agent that is gone.
 func (s *server) leave() {
 	s.inSilo.Add(-1)
 	s.mu.Lock()
@@ -263,6 +266,7 @@ func (s *server) leave() {
 	}
 }
 
+// close lets no call begin any more. It is called once: idle is closed here or by the last leave.
 func (s *server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

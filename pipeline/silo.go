@@ -78,6 +78,7 @@ func (e *Engine) visits(r *Run) []string {
 	return out
 }
 
+// visited gives a name that is not empty, for a list of names cut at blanks.
 func visited(silo string) string {
 	if silo == "" {
 		return outside

@@ -108,6 +108,7 @@ func inWords(silo string) string {
 	return "the silo " + silo
 }
 
+// siloAway says for people what is missing, who waits for it, and what ends that.
 func siloAway(silo string, n int, host string) string {
 	waits := "the run of " + host + " waits for it"
 	if n > 1 {

@@ -240,6 +240,7 @@ func (e *Engine) tendSilos(ctx context.Context) {
 	}
 }
 
+// silosFailed says nothing of a database that is away, which is told elsewhere, and nothing while we stop.
 func (e *Engine) silosFailed(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil && e.db.Why() == nil {
 		e.log.Warn("see to silos; it is tried again", "err", err)

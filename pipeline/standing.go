@@ -51,6 +51,7 @@ type Reach struct {
 // OK reports whether that is enough to reach it.
 func (a Reach) OK() bool { return a.Addr != "" && len(a.Keys) > 0 }
 
+// reachOf takes what the clipboard says; what it says wrong is left out.
 func reachOf(c *clipboard.Clipboard) Reach {
 	keys, _ := c.Strings("hostkeys")
 	login, _ := c.Login()
@@ -93,6 +94,7 @@ func (e *Engine) standing(ctx context.Context, where string, args ...any) ([]Sta
 	return standing(ctx, e.db, where, args...)
 }
 
+// standing reads hosts with the run by which they stand; where is SQL over both.
 func standing(ctx context.Context, from store.Querier, where string, args ...any) ([]Standing, error) {
 	cols := strings.Split(runColumns, ", ")
 	for i := range cols {
@@ -122,6 +124,7 @@ func (s scanMore) Scan(dest ...any) error { return s.row.Scan(append(dest, s.mor
 // AmbiguousError: two hosts share the short name.
 type AmbiguousError struct{ Names []string }
 
+// Error implements error.
 func (e *AmbiguousError) Error() string {
 	return "that name has " + strings.Join(e.Names, " and ") + "; say which"
 }

@@ -18,6 +18,7 @@ const (
 	Ask                 // nobody can look: a person decides
 )
 
+// String implements fmt.Stringer.
 func (r Resume) String() string { return [...]string{"again", "probe", "ask"}[r] }
 
 // Step is one blocking task of a worker, described as data. Help, docs and the check before a run read it.
@@ -184,6 +185,7 @@ func WithHost(ctx context.Context, h Host) context.Context {
 	return context.WithValue(ctx, stepKey{}, h)
 }
 
+// hostOf is nil outside of a step.
 func hostOf(ctx context.Context) Host {
 	h, _ := ctx.Value(stepKey{}).(Host)
 	return h

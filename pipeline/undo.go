@@ -112,6 +112,7 @@ func (c *carrier) tookBackTo(next int, s *stepRun, kind EventKind, text string) 
 	return goOn, err
 }
 
+// pauseUndo has the undo go on after d, and notes why.
 func (c *carrier) pauseUndo(s *stepRun, d time.Duration, attempts int, why string) (verdict, error) {
 	why = s.mask(why)
 	lines := s.take()

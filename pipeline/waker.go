@@ -71,6 +71,7 @@ func (w *waker) after(d time.Duration) {
 	}
 }
 
+// at rounds up to the grid, so that many runs are woken at once.
 func (w *waker) at(t time.Time) {
 	slot := t.UnixMilli()/grid.Milliseconds() + 1
 	w.mu.Lock()
@@ -161,6 +162,7 @@ type ears struct {
 	queues map[string]bool // from which this node takes runs
 }
 
+// newEars asks for the schema, with which River's channels begin; SQLite has no channels.
 func newEars(ctx context.Context, db *store.DB) (*ears, error) {
 	e := &ears{heard: make(chan *riverdriver.Notification, 64), queues: map[string]bool{}}
 	if db.Postgres() == nil {

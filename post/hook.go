@@ -87,7 +87,7 @@ func NewHook(address string, secret clipboard.Secret, ca string) (*Hook, error) 
 func (h *Hook) Send(ctx context.Context, m Message) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(m.Body))
 	if err != nil {
-		return errors.New("its URL is none") // the error would hold it, and it may be a secret
+		return errors.New("its URL is not a valid one") // the error would hold it, and it may be a secret
 	}
 	now := strconv.FormatInt(time.Now().Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")

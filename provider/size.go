@@ -19,6 +19,7 @@ type Space int64
 // GB gives the amount in gigabytes, rounded up.
 func (s Space) GB() int64 { return (int64(s) + 1023) >> 10 }
 
+// String implements fmt.Stringer.
 func (s Space) String() string {
 	if s%1024 == 0 && s > 0 {
 		return fmt.Sprintf("%d GB", s/1024)

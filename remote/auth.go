@@ -92,8 +92,10 @@ type LoginError struct {
 	PublicKey  string   // Target.PublicKey
 }
 
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *LoginError) Unwrap() error { return ErrRefused }
 
+// Error implements error.
 func (e *LoginError) Error() string { return e.Of(e.Addr, false) }
 
 // Of says the same of hosts by another name than the address; many: of several, who need the same.

@@ -94,6 +94,7 @@ func readSmall(w io.Writer, r io.Reader) (n int64, err error) {
 // NoSudo is what ErrSudo says of a host where it is not installed.
 const NoSudo = "there is no sudo on the host; log in as root"
 
+// sudoRefused says why: by the last word of sudo, or that there is none (exit 127).
 func sudoRefused(res Result) error {
 	why := plain.Last(res.Stderr, fmt.Sprintf("exit %d", res.Exit))
 	if res.Exit == 127 {

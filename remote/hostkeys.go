@@ -33,6 +33,7 @@ type UnknownHostError struct {
 	KnownAt string // Target.KnownAt
 }
 
+// Error implements error.
 func (e *UnknownHostError) Error() string {
 	todo := ""
 	if e.KnownAt != "" {
@@ -46,6 +47,7 @@ func (e *UnknownHostError) Short() string {
 	return fmt.Sprintf("connect to %s: %v", e.Addr, ErrUnknownHost)
 }
 
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *UnknownHostError) Unwrap() error { return ErrUnknownHost }
 
 // vouched says of what a HostKeys gave at which host, and what to do.
@@ -66,6 +68,7 @@ type HostKeyError struct {
 	Where   string // file and line that says so; may be empty
 }
 
+// Error implements error.
 func (e *HostKeyError) Error() string {
 	where := ""
 	if e.Where != "" {

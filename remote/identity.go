@@ -16,7 +16,7 @@ import (
 // usualKeys are tried where the configuration names none, in the order of ssh(1).
 var usualKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
 
-// identity is what one IdentityFile says. The private key may be in the file, behind a passphrase, or held by an agent:
+// identity is what one IdentityFile says. The private key may be in the file, under a passphrase, or held by an agent:
 // a public key is enough to name it.
 type identity struct {
 	file   string

@@ -57,6 +57,7 @@ func LoadCertificate(s gossh.Signer, file string) (gossh.Signer, error) {
 	return withCertificate(s, file, b)
 }
 
+// withCertificate gives a signer that shows the certificate b with its key.
 func withCertificate(s gossh.Signer, file string, b []byte) (gossh.Signer, error) {
 	k, _, _, _, err := gossh.ParseAuthorizedKey(b)
 	cert, ok := k.(*gossh.Certificate)

@@ -87,6 +87,7 @@ func (k *KnownHosts) Err() error {
 	return k.err
 }
 
+// add keeps a line that cannot be read as well: a host that it names must not pass for a stranger.
 func (k *KnownHosts) add(file string, b []byte) {
 	n := 0
 	for text := range bytes.Lines(b) {
@@ -146,7 +147,7 @@ func whatIsWrong(marker string, fields []string) string {
 	}
 	// The key begins with its type (RFC 4253 §6.6). The rest is looked at when somebody offers it.
 	if n := len(fields[1]); len(key) < 4+n || binary.BigEndian.Uint32(key) != uint32(n) || string(key[4:4+n]) != fields[1] { //nolint:gosec // a word of a line
-		return "the key is none of the type " + plain.Line(fields[1])
+		return "the key is not of the type " + plain.Line(fields[1])
 	}
 	return ""
 }
@@ -171,6 +172,7 @@ func (k *KnownHosts) about(name string) []*knownLine {
 	return out
 }
 
+// matches knows that a pattern with a ! rules the line out, whatever its others say (sshd(8)).
 func (l *knownLine) matches(name string) bool {
 	yes := false
 	for _, p := range l.names {
@@ -283,6 +285,8 @@ func (k *KnownHosts) Check(addr string, key gossh.PublicKey) error {
 	return err
 }
 
+// check is Check for one name: a revoked key first, then an authority's certificate, then the key itself.
+// ErrUnknownHost: no line is of that host.
 func (k *KnownHosts) check(addr, name string, key gossh.PublicKey) error {
 	e := &HostKeyError{Addr: addr, Got: gossh.FingerprintSHA256(key)}
 	cert, isCert := key.(*gossh.Certificate)

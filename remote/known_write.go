@@ -164,6 +164,7 @@ func (n KnownNames) Edit(old []byte, keys []gossh.PublicKey) []byte {
 	return out.Bytes()
 }
 
+// normal gives a name as known_hosts writes it: with [ ] and port where that is not 22.
 func normal(addr string) string {
 	if addr == "" {
 		return ""

@@ -35,7 +35,7 @@ func TestABadLineRefusesNobodyElse(t *testing.T) {
 	accept := &remote.AcceptNew{Known: k, File: file}
 	for host, want := range map[string]string{
 		"web1": "", "web8": "", // vouched for
-		"web2": "line 2 names it, but cannot be read: the key is not base64", "web3": "line 3 names it", "web4": "line 4 names it", "web7": "line 9 names it, but cannot be read: the key is none of the type ssh-ed25519",
+		"web2": "line 2 names it, but cannot be read: the key is not base64", "web3": "line 3 names it", "web4": "line 4 names it", "web7": "line 9 names it, but cannot be read: the key is not of the type ssh-ed25519",
 		"web5": "there is no marker @what", "web6": "line 7 names it", // what may be there to refuse
 		"web9": "must have",
 	} {

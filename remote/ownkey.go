@@ -47,6 +47,7 @@ func PutKey(file string, private []byte, comment string, replace bool) error {
 	return nil
 }
 
+// putFile has the whole file on disk before place puts it under its name, so that nobody ever reads half a key.
 func putFile(file string, text []byte, mode os.FileMode, place func(from, to string) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".id-*")
 	if err != nil {

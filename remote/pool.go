@@ -65,7 +65,7 @@ func NewPool(cfg PoolConfig) *Pool {
 }
 
 // Get gives the connection to a host, and what to call when it is no longer used. Whoever shares it with others must
-// not close it. The host's key is checked for every caller by his own HostKeys, also on a connection that is open.
+// not close it. The host's key is checked for every caller by their own HostKeys, also on a connection that is open.
 func (p *Pool) Get(ctx context.Context, t Target) (*Client, func(), error) {
 	for {
 		p.mu.Lock()
@@ -225,6 +225,7 @@ func (p *Pool) care() {
 	}
 }
 
+// careOnce closes what is idle, and asks the others whether they are there; neither is waited for with the lock held.
 func (p *Pool) careOnce(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,6 +250,7 @@ func (p *Pool) careOnce(now time.Time) {
 	}
 }
 
+// apart runs f in a goroutine that Close waits for.
 func (p *Pool) apart(f func()) { p.wg.Go(p.cfg.Caught, f) }
 
 // Close closes all connections and waits for what belongs to them.

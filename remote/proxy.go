@@ -36,6 +36,7 @@ type proxyConn struct {
 // the hosts.
 const proxyScript = `trap "" INT; exec "$0" -c "$1"`
 
+// startProxy runs the command under the user's shell, as ssh does. end sends it HUP, and after a second KILL.
 func startProxy(command string) (*proxyConn, error) {
 	p := &proxyConn{cmd: exec.Command("/bin/sh", "-c", proxyScript, cmp.Or(os.Getenv("SHELL"), "/bin/sh"), "exec "+command)}
 	p.cmd.Stderr = &p.said

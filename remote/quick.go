@@ -40,7 +40,7 @@ done`
 // quickIdle is how long a shell stays open that nobody uses.
 const quickIdle = 5 * time.Minute
 
-const quickStart = 5 * time.Second // a shell that says nothing for so long is none
+const quickStart = 5 * time.Second // what says nothing for so long is not a shell
 
 // Quick runs a line in a POSIX shell that stays open on the host between calls: for what is short and comes often. A
 // session for each would cost the host its own sshd process and login shell, many times what the command does. Calls at
@@ -317,6 +317,7 @@ type quickText struct {
 
 const quickTail = 4 << 10
 
+// add holds back the last quickTail bytes: they may be the beginning of the mark.
 func (t *quickText) add(p []byte) {
 	t.tail = append(t.tail, p...)
 	if extra := len(t.tail) - quickTail; extra > 0 {
@@ -325,11 +326,12 @@ func (t *quickText) add(p []byte) {
 	}
 }
 
+// keep drops what is more than MaxOutputBytes.
 func (t *quickText) keep(p []byte) {
 	t.kept = append(t.kept, p[:min(len(p), MaxOutputBytes-len(t.kept))]...)
 }
 
-// begin looks for the mark that a job's output stands behind, and reports what is before that.
+// begin looks for the mark after which a job's output stands, and reports what is before that.
 func (t *quickText) begin(mark string) (before int, ok bool) {
 	i := bytes.Index(t.tail, []byte(mark+"\n"))
 	if i < 0 {
@@ -340,7 +342,7 @@ func (t *quickText) begin(mark string) (before int, ok bool) {
 	return before, true
 }
 
-// end looks for the mark behind which a job's output ends, with what stands beside it on its line.
+// end looks for the mark at which a job's output ends, with what stands beside it on its line.
 func (t *quickText) end(mark string) (beside string, ok bool) {
 	head := []byte("\n" + mark)
 	i := bytes.Index(t.tail, head)

@@ -151,6 +151,7 @@ func dial(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	return c, err
 }
 
+// dialWithin dials where the jump host is open already, and again while a host hangs up without a word.
 func dialWithin(ctx context.Context, t Target, jump *Client) (*Client, error) {
 	ctx, stop := t.within(ctx)
 	defer stop()
@@ -197,6 +198,7 @@ func (t Target) within(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
+// rawConn makes the connection below SSH: through the jump host, by Through, or from here.
 func rawConn(ctx context.Context, t Target, jump *Client) (net.Conn, error) {
 	switch {
 	case jump != nil:

@@ -27,7 +27,7 @@ type Resolver struct {
 	Keys      []gossh.Signer         // instead of the files' and the agent's
 	Password  func() (string, error) // nil: none is offered
 	AcceptNew bool                   // the key of a host of which nothing is known is written to known_hosts
-	Timeout   time.Duration          // to connect; 0: as ConnectTimeout says, or as Dial has it
+	Timeout   time.Duration          // to connect; 0: as ConnectTimeout says, or as for Dial
 	Note      func(string)           // told of each line of known_hosts that is skipped, and of keywords that are not followed; may be nil
 	// Ask answers what a host asks beside the password; see Target.Ask. One question at a time.
 	Ask func(who, question string, echo bool) (string, error)
@@ -79,6 +79,7 @@ func (r *Resolver) Target(word string) (Target, error) {
 	return r.target(word, 0)
 }
 
+// target follows ProxyJump, each host by what the configuration says of it. depth ends a circle.
 func (r *Resolver) target(word string, depth int) (Target, error) {
 	user, host, port, err := SplitHost(word)
 	if err != nil {

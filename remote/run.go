@@ -126,35 +126,9 @@ func (c *Client) runIn(ctx context.Context, s *gossh.Session, cmd Command, begun
 		defer c.countPlain()()
 		_, _ = s.SendRequest("env", false, gossh.Marshal(struct{ Name, Value string }{plainMark, mark})) // no answer is waited for
 	}
-	var mu sync.Mutex
-	out := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stdout, keep: &res.Stdout}
-	errs := &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stderr, keep: &res.Stderr}
-	s.Stdout, s.Stderr = out, errs
-	given := &guardedWriter{w: cmd.Output, failed: make(chan error, 1)}
-	if cmd.Output != nil {
-		s.Stdout = given
-	}
-	var frames []*frame
-	if cmd.Apart {
-		frames = []*frame{newFrame(mark, s.Stdout, false), newFrame(mark, errs, true)}
-		s.Stdout, s.Stderr = frames[0], frames[1]
-	}
-	// Wait of a session with a Stdin would wait for it, also when the command has long ended.
-	var stdin io.WriteCloser
-	if cmd.Stdin != nil || cmd.Sudo != nil && cmd.Sudo.Password != nil {
-		if stdin, err = s.StdinPipe(); err != nil {
-			return Result{}, fmt.Errorf("%w: %s", errNotOpened, reason(err))
-		}
-	}
-	var door *sudoDoor
-	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
-		if cmd.PTY { // both streams are one there
-			door = newSudoDoor(stdin, cmd, mark, s.Stdout)
-			s.Stdout = door
-		} else {
-			door = newSudoDoor(stdin, cmd, mark, s.Stderr)
-			s.Stderr = door
-		}
+	p, err := connectPipes(s, cmd, mark, &res)
+	if err != nil {
+		return Result{}, err
 	}
 	if err := s.Start(cmd.shell(mark)); err != nil {
 		if ctx.Err() != nil {
@@ -163,65 +137,119 @@ func (c *Client) runIn(ctx context.Context, s *gossh.Session, cmd Command, begun
 		return Result{}, fmt.Errorf("%w: %s", ErrLost, reason(err))
 	}
 	begin()
-	if cmd.Stdin != nil && door == nil {
-		guard.Go(guard.Count, func() { feed(stdin, cmd.Stdin) })
+	if cmd.Stdin != nil && p.door == nil {
+		guard.Go(guard.Count, func() { feed(p.stdin, cmd.Stdin) })
 	}
 	done := make(chan error, 1)
 	guard.Send(done, s.Wait)
 	var refused <-chan error
-	if door != nil {
-		refused = door.refused
+	if p.door != nil {
+		refused = p.door.refused
 	}
 	select {
 	case err = <-done:
 	case err = <-refused:
 		c.end(s, done, cmd, mark)
 		return Result{}, err
-	case err = <-given.failed: // nobody reads any more: the host would wait for ever to get rid of what it has to say
+	case err = <-p.given.failed: // nobody reads any more: the host would wait for ever to get rid of what it has to say
 		c.end(s, done, cmd, mark)
 		return Result{}, err
 	case <-ctx.Done():
 		c.end(s, done, cmd, mark)
 		return Result{}, context.Cause(ctx)
 	}
-	if door != nil {
-		door.close()
+	if p.door != nil {
+		p.door.close()
 		select {
 		case err := <-refused:
 			return Result{}, err
 		default:
 		}
 	}
-	for _, f := range frames {
+	if err := p.close(); err != nil {
+		return res, err
+	}
+	return p.outcome(cmd, res, err)
+}
+
+// pipes are what a session's streams go through.
+type pipes struct {
+	out, errs *lines
+	given     *guardedWriter // Command.Output
+	frames    []*frame       // of Command.Apart: stdout, stderr
+	stdin     io.WriteCloser // nil without a Stdin and a password
+	door      *sudoDoor      // nil without a password
+}
+
+// connectPipes puts them before the session starts. What is kept of the output goes to res.
+func connectPipes(s *gossh.Session, cmd Command, mark string, res *Result) (p pipes, err error) {
+	var mu sync.Mutex
+	p.out = &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stdout, keep: &res.Stdout}
+	p.errs = &lines{mu: &mu, raw: cmd.Raw, f: cmd.Stderr, keep: &res.Stderr}
+	s.Stdout, s.Stderr = p.out, p.errs
+	p.given = &guardedWriter{w: cmd.Output, failed: make(chan error, 1)}
+	if cmd.Output != nil {
+		s.Stdout = p.given
+	}
+	if cmd.Apart {
+		p.frames = []*frame{newFrame(mark, s.Stdout, false), newFrame(mark, p.errs, true)}
+		s.Stdout, s.Stderr = p.frames[0], p.frames[1]
+	}
+	// Wait of a session with a Stdin would wait for it, also when the command has long ended.
+	if cmd.Stdin != nil || cmd.Sudo != nil && cmd.Sudo.Password != nil {
+		if p.stdin, err = s.StdinPipe(); err != nil {
+			return p, fmt.Errorf("%w: %s", errNotOpened, reason(err))
+		}
+	}
+	if cmd.Sudo != nil && cmd.Sudo.Password != nil {
+		if cmd.PTY { // both streams are one there
+			p.door = newSudoDoor(p.stdin, cmd, mark, s.Stdout)
+			s.Stdout = p.door
+		} else {
+			p.door = newSudoDoor(p.stdin, cmd, mark, s.Stderr)
+			s.Stderr = p.door
+		}
+	}
+	return p, nil
+}
+
+// close gives out what is left of the streams of a command that has ended. The error is that of a reader of ours.
+func (p *pipes) close() error {
+	for _, f := range p.frames {
 		f.close()
 	}
-	out.flush()
-	errs.flush()
-	for _, bug := range []error{out.bug, errs.bug, given.err()} {
+	p.out.flush()
+	p.errs.flush()
+	for _, bug := range []error{p.out.bug, p.errs.bug, p.given.err()} {
 		if bug != nil {
-			return res, bug
+			return bug
 		}
 	}
 	select {
-	case err := <-given.failed: // the command ended at the same moment
-		return res, err
+	case err := <-p.given.failed: // the command ended at the same moment
+		return err
 	default:
+		return nil
 	}
+}
+
+// outcome says how a command did, by what the session ended with.
+func (p *pipes) outcome(cmd Command, res Result, ended error) (Result, error) {
 	var exit *gossh.ExitError
 	var missing *gossh.ExitMissingError
 	switch {
-	case err == nil:
-	case errors.As(err, &missing):
+	case ended == nil:
+	case errors.As(ended, &missing):
 		return res, fmt.Errorf("%w: its session ended, and nobody said how the command did", ErrLost)
-	case errors.As(err, &exit):
+	case errors.As(ended, &exit):
 		res.Exit, res.Signal = exit.ExitStatus(), exit.Signal()
 	default:
-		return res, fmt.Errorf("%w: %s", ErrLost, reason(err))
+		return res, fmt.Errorf("%w: %s", ErrLost, reason(ended))
 	}
-	if door != nil && !door.opened() {
+	if p.door != nil && !p.door.opened() {
 		return res, sudoRefused(res)
 	}
-	if cmd.Apart && !frames[0].open {
+	if cmd.Apart && !p.frames[0].open {
 		return res, notBegun(cmd, res)
 	}
 	return res, nil
@@ -397,8 +425,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// say gives a line to whoever listens. He is called in a goroutine of the library's, so a panic of his would end the
-// process; once it has happened the rest is read and dropped, for the command must not hang.
+// say gives a line to whoever listens. They are called in a goroutine of the library's, so a panic of theirs would end
+// the process; once it has happened the rest is read and dropped, for the command must not hang.
 func (l *lines) say(line string) {
 	if l.bug != nil {
 		return
@@ -438,6 +466,7 @@ func (g *guardedWriter) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// err gives the panic of w, once it had one.
 func (g *guardedWriter) err() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -447,6 +476,7 @@ func (g *guardedWriter) err() error {
 // ReadFrom keeps a host that says little from costing the 32 KiB of io.Copy: a thousand of them add up.
 func (l *lines) ReadFrom(r io.Reader) (int64, error) { return readSmall(l, r) }
 
+// flush gives what is left when the stream ends: a last line without an end, or all that was kept.
 func (l *lines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

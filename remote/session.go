@@ -99,6 +99,7 @@ func (c *Client) countPlain() (done func()) {
 	}
 }
 
+// alonePlain reports whether the one plain line that runs is ours.
 func (c *Client) alonePlain() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

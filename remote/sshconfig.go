@@ -48,6 +48,7 @@ func LoadSSHConfig(files ...string) (*SSHConfig, error) {
 	return c, c.load(files...)
 }
 
+// load passes over a file that is not there.
 func (c *SSHConfig) load(files ...string) error {
 	for _, f := range files {
 		if err := c.read(f, filepath.Dir(f), nil, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -89,6 +90,7 @@ func mayDecide(file string) error {
 
 const maxInclude = 16
 
+// read takes the blocks of a file; those whose Include led to it, in under, must hold too.
 func (c *SSHConfig) read(file, dir string, under []int, depth int) error {
 	if depth > maxInclude {
 		return fmt.Errorf("%s: more than %d files include each other", file, maxInclude)
@@ -225,6 +227,7 @@ func configWords(s string) ([]string, error) {
 	return out, nil
 }
 
+// tilde leaves ~NAME as it is when nobody is called so.
 func (c *SSHConfig) tilde(s string) string {
 	if rest, ok := strings.CutPrefix(s, "~/"); ok {
 		return filepath.Join(c.home, rest)

@@ -50,6 +50,7 @@ func SSHFPAlgorithm(k gossh.PublicKey) uint8 {
 	return 0
 }
 
+// records asks once for each host, however many wait for it. Of an IP address there are none.
 func (s *SSHFP) records(addr string) []*dns.SSHFP {
 	host, _, err := net.SplitHostPort(addr)
 	if _, isIP := netip.ParseAddr(host); err != nil || isIP == nil {
@@ -68,6 +69,7 @@ func (s *SSHFP) records(addr string) []*dns.SSHFP {
 	return ask()
 }
 
+// ask gives nothing unless a resolver on this machine validated it; see SSHFP.
 func (s *SSHFP) ask(host string) []*dns.SSHFP {
 	server := s.Server
 	if server == "" {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -85,6 +86,7 @@ func (c *SSHConfig) round(t *taken, name string, final bool) error {
 	return nil
 }
 
+// take keeps the first value of a key; of identities and certificates all count.
 func (t *taken) take(l configLine) {
 	switch l.key {
 	case "identityfile":
@@ -180,11 +182,13 @@ func (c *SSHConfig) hostName(t *taken, name string) (string, error) {
 	return (&expansion{values: map[byte]string{'h': name}}).percent(said, "hostname")
 }
 
-// connectTimeout reads a time of sshd_config(5): seconds, or as 1h30m.
+// connectTimeout reads a time of sshd_config(5): seconds, or as 1h30m. As ssh(1) does, it refuses more seconds than 32
+// bits hold, and so what is more than a Duration.
 func connectTimeout(s string) (time.Duration, error) {
 	if s == "" || isNone(s) {
 		return 0, nil
 	}
+	const most = math.MaxInt32 * time.Second
 	var all time.Duration
 	rest := s
 	for rest != "" {
@@ -198,7 +202,7 @@ func connectTimeout(s string) (time.Duration, error) {
 			unit, i = strings.ToLower(rest[i:i+1]), i+1
 		}
 		d := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[unit]
-		if err != nil || d == 0 {
+		if err != nil || d == 0 || time.Duration(n) > (most-all)/d {
 			return 0, fmt.Errorf("ConnectTimeout %s is no time", s)
 		}
 		all, rest = all+time.Duration(n)*d, rest[i:]
@@ -206,6 +210,7 @@ func connectTimeout(s string) (time.Duration, error) {
 	return all, nil
 }
 
+// identityAgent gives a socket; "": that of SSH_AUTH_SOCK, "none": no agent is asked.
 func (c *SSHConfig) identityAgent(x *expansion, s string) (string, error) {
 	switch {
 	case s == "" || s == "SSH_AUTH_SOCK":
@@ -228,6 +233,7 @@ type expansion struct {
 	tilde  func(string) string
 }
 
+// tokens gives what %h, %p and the others stand for (ssh_config(5), TOKENS).
 func (c *SSHConfig) tokens(t *taken, h HostConfig, name string) *expansion {
 	local, _ := os.Hostname()
 	short, _, _ := strings.Cut(local, ".")
@@ -303,6 +309,7 @@ func (x *expansion) paths(list []string, key string) ([]string, error) {
 	return out, nil
 }
 
+// knownHosts gives the user's files before those of all, where neither is set those of ssh.
 func (x *expansion) knownHosts(t *taken) ([]string, error) {
 	user, global := t.first["userknownhostsfile"].args, t.first["globalknownhostsfile"].args
 	if len(user) == 0 {

@@ -88,6 +88,7 @@ func (d *sudoDoor) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// refuse never blocks: the first reason counts.
 func (d *sudoDoor) refuse(err error) {
 	select {
 	case d.refused <- err:

@@ -63,6 +63,7 @@ type hopConn struct {
 	r *io.PipeReader
 }
 
+// newHopConn reads in a goroutine of its own, which may outlive Close: see hopConn.
 func newHopConn(conn net.Conn) *hopConn {
 	r, w := io.Pipe()
 	guard.Go(guard.Count, func() {

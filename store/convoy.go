@@ -53,6 +53,7 @@ func (v *convoy) do(ctx context.Context, queue []later) error {
 	return <-p.res
 }
 
+// run carries what waits until nothing does; do starts it again.
 func (v *convoy) run() {
 	for {
 		v.mu.Lock()

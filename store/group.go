@@ -40,6 +40,7 @@ func newGroup(db *sql.DB, lost func() error) *group {
 	return g
 }
 
+// close returns when all that was taken is committed or refused. It may be called again.
 func (g *group) close() {
 	g.mu.Lock()
 	if !g.closed {
@@ -67,6 +68,7 @@ func (g *group) do(ctx context.Context, f func(Tx) error) error {
 	return <-w.res
 }
 
+// run waits for no company: what came while the last commit was under way is the next group.
 func (g *group) run() {
 	defer close(g.done)
 	defer g.stmts.close()
@@ -117,6 +119,8 @@ func (g *group) one(batch []*write) error {
 	return guard.Call(func() error { return g.commitOne(batch) })
 }
 
+// commitOne writes all or nothing. It asks twice whether the database is still ours: before it begins, and before it
+// commits.
 func (g *group) commitOne(batch []*write) error {
 	ctx := batch[0].ctx
 	if err := g.lost(); err != nil {

@@ -84,12 +84,13 @@ func (db *DB) probe() *probe {
 	guard.Go(guard.Count, func() {
 		defer db.probes.wg.Done()
 		defer close(p.done)
-		p.err = db.touch()
+		p.err = guard.Call(db.touch)
 		p.at = time.Now()
 	})
 	return p
 }
 
+// touch writes a row, for only that tells whether a commit comes through. A full disk is seen before it is too late.
 func (db *DB) touch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), healthWithin)
 	defer cancel()

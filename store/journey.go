@@ -22,6 +22,8 @@ type later struct {
 // reads the number of rows before the commit that travels with it.
 const divideByZero = "22012"
 
+// sql has a statement that must change a row divide by zero when it does not, so that all that travels with it fails as
+// well.
 func (l later) sql() string {
 	q := dollars(l.q)
 	if l.miss == nil {
@@ -130,7 +132,7 @@ type noRow struct{ err error }
 func (r noRow) Scan(...any) error { return r.err }
 
 // send has a statement travel with what waits, and with the begin of the transaction. The caller reads the result of
-// his statement alone, and closes. "" is no statement, and gives no results.
+// that statement alone, and closes. "" is no statement, and gives no results.
 func (w *pgWrite) send(ctx context.Context, q string, args []any) (pgx.BatchResults, error) {
 	if w.err != nil {
 		return nil, w.err
@@ -196,6 +198,7 @@ func (w *pgWrite) begin(ctx context.Context, b *pgx.Batch) (err error) {
 	return err
 }
 
+// fail keeps the error, after which nothing is committed.
 func (w *pgWrite) fail(ctx context.Context, err error) error {
 	w.err = w.db.pulse.because(ctx, err)
 	return w.err

@@ -55,6 +55,7 @@ func (db *DB) Listen(ctx context.Context, channels ...string) <-chan Notice {
 	return out
 }
 
+// listen hears the channels on a connection of its own until that fails.
 func (db *DB) listen(ctx context.Context, out chan<- Notice, channels []string) error {
 	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
 		conn := c.Hijack() // it goes with us, and not back to who expects a session that listens to nothing

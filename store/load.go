@@ -72,6 +72,7 @@ func BeginLoad(ctx context.Context, o Options, list []Migration) (_ *Loading, er
 	return l, nil
 }
 
+// openSQLite makes the file, and refuses one that is there.
 func (l *Loading) openSQLite(file string) (err error) {
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is there already: %w", file, errors.Join(err, os.ErrExist))
@@ -90,6 +91,7 @@ func (l *Loading) openSQLite(file string) (err error) {
 	return os.Chmod(file, 0o600)
 }
 
+// openPostgres refuses a database that holds a record, or to which a server is connected.
 func (l *Loading) openPostgres(u string) (err error) {
 	if l.conn, err = connectAside(l.ctx, u); err != nil {
 		return err
@@ -140,6 +142,7 @@ func (l *Loading) Table(t Table) error {
 	return err
 }
 
+// columns asks the database, in whose order the values are.
 func (l *Loading) columns(table string) ([]string, error) {
 	q := "SELECT * FROM " + quoted(table) + " LIMIT 0"
 	if l.sq != nil {

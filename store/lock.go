@@ -24,6 +24,7 @@ type lock struct {
 	done   chan struct{}
 }
 
+// takeLock gives ErrInUse, with the process that has the lock, when another one has it.
 func takeLock(folder string) (_ *lock, err error) {
 	l := &lock{file: filepath.Join(folder, "jarvis.lock")}
 	defer func() {
@@ -110,6 +111,7 @@ func (l *lock) watch(db string, lost func(why string, err error)) error {
 	return nil
 }
 
+// release leaves the file: who deleted it could take it from the next one.
 func (l *lock) release() error {
 	if l.stop != nil {
 		close(l.stop)

@@ -232,6 +232,7 @@ func watchOthers(db *DB, log *slog.Logger) *watcher {
 	return w
 }
 
+// stop may be called of nil: a node that is alone watches nobody.
 func (w *watcher) stop() {
 	if w != nil {
 		w.stopping()

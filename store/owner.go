@@ -190,6 +190,7 @@ func heldBy(ctx context.Context, conn *pgx.Conn) (by string, age time.Duration) 
 	return fmt.Sprintf(", %s, which said so %s ago", last.holder, last.age.Round(100*time.Millisecond)), last.age
 }
 
+// holderName is another one at each start. It has no quote, for it stands in SQL as it is.
 func holderName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -274,6 +275,7 @@ func (o *owner) release(inOrder bool) {
 	closeConn(o.conn)
 }
 
+// closeConn waits a second: a server that keeps silent is to hold nothing up.
 func closeConn(c *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

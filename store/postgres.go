@@ -102,6 +102,7 @@ func ownerConfig(cfg *pgxpool.Config) *pgx.ConnConfig {
 	return cc
 }
 
+// dialer bounds how long sent data may go without an answer; the kernel alone would wait for many minutes.
 func dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},
 		Control: func(network, _ string, c syscall.RawConn) error {
@@ -134,6 +135,7 @@ func set(ctx context.Context, c *pgx.Conn, params []struct{ name, value string }
 	return nil
 }
 
+// openPostgres becomes the owner before it opens any other connection.
 func openPostgres(ctx context.Context, o Options) (_ *DB, err error) {
 	cfg, err := poolConfig(o.URL)
 	if err != nil {

@@ -109,6 +109,7 @@ func (p *pulse) forRead(ctx context.Context) (context.Context, func()) {
 
 func (p *pulse) forAll(ctx context.Context) (context.Context, func()) { return join(ctx, p.all) }
 
+// join gives a context that ends with either one.
 func join(ctx, with context.Context) (context.Context, func()) {
 	c, cancel := context.WithCancelCause(ctx)
 	if with.Err() != nil { // at once, not by a goroutine that may come later

@@ -65,6 +65,7 @@ func (db *DB) InRole(ctx context.Context, name string, work func(context.Context
 	}
 }
 
+// inRole gives the role back however work ends; where the database is lost, the end of this life does.
 func (db *DB) inRole(ctx context.Context, name string, work func(context.Context) error) error {
 	role, end := context.WithCancel(ctx)
 	defer end()
@@ -103,6 +104,7 @@ func (db *DB) takeRole(ctx context.Context, name string) error {
 	}
 }
 
+// tryRole reports whether the role is ours, from before or from now on.
 func (db *DB) tryRole(ctx context.Context, tx Tx, name string) (bool, error) {
 	var holder string
 	taken := fmt.Sprintf(SQLTaken, "jarvis_roles.holder")

@@ -73,6 +73,7 @@ func OpenSnapshot(ctx context.Context, o Options, known []Migration) (_ *Snapsho
 	return s, nil
 }
 
+// openSQLite may write, for SQLite's own files beside the database; no statement of ours can.
 func (s *Snapshot) openSQLite(ctx context.Context, file string) (err error) {
 	if st, err := os.Stat(file); err != nil {
 		return fmt.Errorf("open the database: %w", err)
@@ -91,6 +92,7 @@ func (s *Snapshot) openSQLite(ctx context.Context, file string) (err error) {
 	return nil
 }
 
+// openPostgres reads in one transaction, which sees the database as it was when it began.
 func (s *Snapshot) openPostgres(ctx context.Context, u string) (err error) {
 	if s.conn, err = connectAside(ctx, u); err != nil {
 		return err

@@ -33,6 +33,7 @@ func (o *owner) stay(ctx context.Context, lost func(why string, err error)) {
 	}
 }
 
+// lookWhere asks over a new connection to which server the address leads now.
 func lookWhere(ctx context.Context, cfg *pgx.ConnConfig) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewEvery)
 	defer cancel()

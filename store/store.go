@@ -3,7 +3,7 @@
 // SQL in its own package, and hands its migrations to Migrate.
 //
 //	pipeline, access, bot ── Write(func(Tx)) ──► one writer (SQLite) │ pool (PostgreSQL)
-//	                      └─ Query ───────────► readers, never behind the writer
+//	                      └─ Query ───────────► readers, which never wait for the writer
 //
 // On SQLite the writes that arrive while a commit is under way share the next one: Write returns only when the
 // commit that holds it is on disk (synchronous=FULL). On PostgreSQL every Write is a transaction of its own, but those
@@ -175,6 +175,7 @@ func Open(ctx context.Context, o Options) (db *DB, err error) {
 	return db, nil
 }
 
+// openSQLite takes the lock before it looks at the file: until then it may be another process's.
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -229,6 +230,9 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	db.group = newGroup(db.write, db.pulse.err)
 	pages, err := open("&_pragma=query_only(1)", 1)
 	if err != nil {
+		if pages != nil {
+			_ = pages.Close()
+		}
 		return fail(err)
 	}
 	look, end := context.WithCancel(context.Background())
@@ -241,6 +245,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// size is 0 of a file that is not there.
 func size(file string) int64 {
 	st, err := os.Stat(file)
 	if err != nil {
@@ -258,6 +263,8 @@ func (db *DB) Close() error {
 	return db.closed
 }
 
+// close ends the parts in such an order that none misses another. It ends also when PostgreSQL keeps silent, and then
+// is an error.
 func (db *DB) close() error {
 	var errs []error
 	if db.look != nil {
@@ -315,6 +322,7 @@ func (db *DB) Lost() <-chan struct{} { return db.pulse.lost }
 // Why gives the reason of Lost, an ErrLost, or nil.
 func (db *DB) Why() error { return db.pulse.err() }
 
+// lose ends all work, for another may write now. The first reason counts.
 func (db *DB) lose(why string, err error) {
 	t := &Trouble{Kind: Gone, File: db.file, What: "this process no longer owns the database: " + why, Do: "start it again", Err: err}
 	if db.pulse.lose(t) {

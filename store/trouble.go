@@ -37,6 +37,7 @@ type Trouble struct {
 	Err  error
 }
 
+// Error implements error.
 func (t *Trouble) Error() string {
 	s := t.What
 	if t.File != "" {
@@ -51,6 +52,7 @@ func (t *Trouble) Error() string {
 	return s
 }
 
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (t *Trouble) Unwrap() error { return t.Err }
 
 // Is makes a lost database an ErrLost.

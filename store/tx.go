@@ -44,6 +44,7 @@ func (t sqlTx) Later(ctx context.Context, miss error, q string, args ...any) err
 	return atOnce(ctx, t, miss, q, args)
 }
 
+// atOnce is Later where no journey is to be saved.
 func atOnce(ctx context.Context, tx Tx, miss error, q string, args []any) error {
 	n, err := tx.Exec(ctx, q, args...)
 	if err == nil && miss != nil && n != 1 {

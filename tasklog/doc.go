@@ -1,5 +1,5 @@
 // Package tasklog runs reviewed one-off tasks from git repositories, each exactly once, in the manner of Finglonger:
-// what the main branch's task list has and the branch `done` has not is run, in order, and `done` moves behind it.
+// what the main branch's task list has and the branch `done` has not is run, in order, and `done` follows it.
 //
 //	fetch ─► plan ─► claim (a ref on the git server) ─► row and run ─► task:check, task:run, task:done ─► next
 //

@@ -155,7 +155,7 @@ func (r *Repo) earlierHere(j *job, f pipeline.Facts) *job {
 	return nil
 }
 
-// handOver gives the checkout to the user that the task runs as, and lets him come to it.
+// handOver gives the checkout to the user that the task runs as, and lets them come to it.
 func (r *Repo) handOver(j *job) error {
 	for _, dir := range []string{filepath.Dir(filepath.Dir(r.dir)), filepath.Dir(r.dir), r.dir, filepath.Join(r.dir, "runs")} {
 		info, err := os.Stat(dir)
@@ -175,7 +175,7 @@ func (r *Repo) handOver(j *job) error {
 	}); err != nil {
 		return err
 	}
-	slices.Reverse(all) // a folder after what is in it: what is his he may change under our hands
+	slices.Reverse(all) // a folder after what is in it: what is theirs they may change under our hands
 	return own(j.user, all...)
 }
 
@@ -341,6 +341,7 @@ func (r *Repo) onHost(ctx context.Context, h fleet.Host, f pipeline.Facts, s spe
 	return c.Job(ctx, j)
 }
 
+// jobOf names the job of a task on a host: asked again in the same try it is the same job, and in another try another.
 func jobOf(token string, stage, try int) string {
 	return fmt.Sprintf("%s-%d-task-%d", token, stage+1, try)
 }
@@ -410,6 +411,7 @@ func sudo(s spec) *remote.Sudo {
 	return nil
 }
 
+// oneLine joins by semicolons: errors.Join would make lines of it.
 func oneLine(errs []error) error {
 	var all []string
 	for _, e := range errs {

@@ -145,7 +145,7 @@ func (r *Repo) look(ctx context.Context) error {
 	return r.pushes(ctx, func(ctx context.Context) error { return r.begin(ctx, next) })
 }
 
-// pushes does what pushes. That the git server refuses it is said, and it is tried again at each look.
+// pushes does what pushes. When the git server refuses, we say so, and try again at each look.
 func (r *Repo) pushes(ctx context.Context, do func(context.Context) error) error {
 	err := do(ctx)
 	var no *Trouble
@@ -239,6 +239,7 @@ func (r *Repo) report(ctx context.Context, t *Trouble, refused bool) error {
 	return busyIsFine(err)
 }
 
+// busyIsFine gives nil where a run is under way already: the next look comes after it.
 func busyIsFine(err error) error {
 	var busy *pipeline.BusyError
 	if errors.As(err, &busy) {

@@ -277,8 +277,7 @@ func (g *git) push(ctx context.Context, moved func(context.Context) (bool, error
 	}
 }
 
-// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words behind the
-// ref.
+// refusal gives why a push was refused, of all that git says: what the server's hooks said, or the words after the ref.
 func refusal(text string) string {
 	said, refs, _ := strings.Cut(" "+text, " To ")
 	if said = strings.TrimSpace(said); said != "" {

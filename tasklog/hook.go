@@ -32,6 +32,7 @@ func (l *Log) Hook() http.Handler {
 	return nil
 }
 
+// hook has those repositories fetched whose secret the request knows: by GitLab's token, or by a signature of its body.
 func (l *Log) hook(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

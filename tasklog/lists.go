@@ -63,7 +63,7 @@ const maxParsed = 2000
 
 // lastList reads the newest list up to a commit that can be read. What ran is known by it: were an unreadable one taken
 // for an empty one, all would run again when it is mended. What an earlier version read of those that are refused now
-// comes behind it; several says that there is some.
+// comes after it; several says that there is some.
 func (l *Repo) lastList(ctx context.Context, commit string) (list []entry, several bool, err error) {
 	older, err := l.git.lines(ctx, "rev-list", "--first-parent", commit, "--", "envs/"+l.cfg.Env+"/tasks.yaml", "tasks.yaml")
 	if err != nil {
@@ -81,7 +81,7 @@ func (l *Repo) lastList(ctx context.Context, commit string) (list []entry, sever
 	return behind, true, nil // there was none yet
 }
 
-// join puts behind a list what it does not hold already, as often.
+// join puts after a list what it does not hold already, as often.
 func join(list, more []entry) []entry {
 	have := map[string]int{}
 	for _, e := range list {

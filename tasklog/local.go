@@ -21,14 +21,14 @@ import (
 )
 
 // job is a shell script on this machine that is started at most once, and outlives us. Its folder is ours, also when
-// the script runs as somebody else: he can put nothing there that we would read, write or kill by. It holds:
+// the script runs as somebody else: they can put nothing there that we would read, write or kill by. It holds:
 //
 //	env      the task's environment, as a script that sets it
 //	cmd      the script, until the wrapper takes it: that rename decides that it is started
 //	running  the script, from then on
 //	lock     locked (flock(2)) by us while we start it, then by the wrapper and what it starts as long as any of it lives
 //	pid      of the wrapper, which leads a session of its own
-//	since    when the wrapper began, as /proc has it
+//	since    when the wrapper began, as /proc says
 //	log      what it prints; the script has it open, and owns it, so that it can open /dev/stderr
 //	exit     its exit code, at the end
 //	seen     how much of the log has been told
@@ -47,7 +47,7 @@ var errNotEnded = errors.New("it could not be ended")
 // errUnknown: it was started, nothing of it runs any more, and it left no exit code.
 var errUnknown = errors.New("started, but left no exit code: it may have half happened")
 
-// wrapper runs as we do, in an environment of ours; the words that it is given behind mv run the script, perhaps as
+// wrapper runs as we do, in an environment of ours; the words that it is given after mv run the script, perhaps as
 // somebody else. The script and what it starts have the lock open: as long as anything of it lives, the job is not over
 // unless there is an exit code.
 const wrapper = `d=$1 c=$2 mv=$3 u=$(umask); shift 3; umask 077
@@ -126,7 +126,7 @@ func (j *job) make() error {
 		if err != nil {
 			return err
 		}
-		// He may come in by name, and read the script and its environment.
+		// They may come in by name, and read the script and its environment.
 		if err := errors.Join(os.Chown(log, int(c.Uid), int(c.Gid)), os.Chown(cmd, -1, int(c.Gid)), os.Chmod(cmd, 0o640),
 			os.Chown(env, -1, int(c.Gid)), os.Chmod(env, 0o640), os.Chmod(next, 0o711)); err != nil {
 			return err
@@ -208,7 +208,7 @@ func program(name, pkg string) (string, error) {
 	return place, nil
 }
 
-// become gives the words before a command that make it run as a user, with his groups and no more privileges.
+// become gives the words before a command that make it run as a user, with their groups and no more privileges.
 func become(name string) ([]string, error) {
 	setpriv, err := program("setpriv", "util-linux")
 	if err != nil {
@@ -247,6 +247,7 @@ func (j *job) over() bool {
 	return free(f) && len(j.family()) == 0
 }
 
+// exit gives errUnknown when nobody can know how the script ended.
 func (j *job) exit() (int, error) {
 	b, err := os.ReadFile(filepath.Join(j.dir, "exit"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -310,7 +311,7 @@ func (j *job) tell(line func(string), all bool) error {
 	return os.Rename(mark+".new", mark)
 }
 
-// credential gives the ids of a user with all his groups.
+// credential gives the ids of a user with all their groups.
 func credential(name string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
 	if err != nil {

@@ -51,7 +51,7 @@ type plan struct {
 	held         *Pending            // what waits for a person: it was edited after it ran
 	finished     map[string]bool     // ids that the done branch names
 	unread       map[string]bool     // commits whose list cannot be read: done does not stop there, or their tasks would count as done
-	open         map[string]string   // ids and names that it names behind its last merge: their commits may be rewritten yet
+	open         map[string]string   // ids and names that it names after its last merge: their commits may be rewritten yet
 	inherited    map[string]string   // ids and names that it got, without an environment, from the branch it began at
 }
 
@@ -93,96 +93,136 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	if p.merge, err = g.lines(ctx, "rev-list", "--first-parent", "--reverse", p.done+".."+p.wanted); err != nil || len(p.merge) == 0 {
 		return p, err
 	}
-	base, err := g.commit(ctx, p.merge[0]+"^1")
+	w, err := l.walkFrom(ctx, p, running)
 	if err != nil {
 		return nil, err
 	}
-	var list []walked
-	mixed := false // list comes from several lists, so that its order means nothing
+	if at, err := w.all(ctx); err != nil {
+		return l.until(p, at, w.list, err)
+	}
+	p.sort(w.list)
+	if err := l.allowed(p); err != nil {
+		return p, err
+	}
+	if err := l.signed(ctx, p); err != nil {
+		return p, err
+	}
+	return p, l.hold(ctx, p)
+}
+
+// walk goes from list to list, commit by commit.
+type walk struct {
+	*Repo
+	plan    *plan
+	running string   // id of the task that runs now
+	read    []listed // the list of each commit of plan.merge
+	list    []walked
+	mixed   bool     // list comes from several lists, so that its order means nothing
+	lost    []walked // tasks of commits that were rewritten, whose new place is not found yet
+	edit    *Trouble // what has run was edited, and is not put back yet
+	at      int      // where, in plan.merge
+}
+
+// walkFrom begins at the last list before the first commit that is new.
+func (l *Repo) walkFrom(ctx context.Context, p *plan, running string) (*walk, error) {
+	w := &walk{Repo: l, plan: p, running: running}
+	base, err := l.git.commit(ctx, p.merge[0]+"^1")
+	if err != nil {
+		return nil, err
+	}
 	if base != "" {
-		if contained, err := g.run(ctx, "merge-base", base, p.done); err != nil || contained != base {
+		if contained, err := l.git.run(ctx, "merge-base", base, p.done); err != nil || contained != base {
 			return nil, troublef("the histories of %s and the wanted branch have nothing in common: it was rewritten; push the history back, or move %[1]s yourself to what has been run", l.cfg.Done)
 		}
 		entries, several, err := l.lastList(ctx, base)
 		if err != nil {
 			return nil, err
 		}
-		mixed = several
+		w.mixed = several
 		for _, e := range entries {
-			list = append(list, walked{p: Pending{Task: e.task}})
+			w.list = append(w.list, walked{p: Pending{Task: e.task}})
 		}
 	}
-	lost, err := l.rewritten(ctx, p, running)
-	if err != nil {
+	if w.lost, err = l.rewritten(ctx, p, running); err != nil {
 		return nil, err
 	}
-	read, err := l.lists(ctx, p.merge)
-	if err != nil {
+	if w.read, err = l.lists(ctx, p.merge); err != nil {
 		return nil, err
 	}
-	if err := l.authors(ctx, p.merge); err != nil {
-		return nil, err
-	}
-	var edit *Trouble // what has run was edited, and is not put back yet
-	at := 0           // where
-	for i, c := range p.merge {
-		file, entries, err := read[i].file, read[i].entries, read[i].err
-		if err != nil {
+	return w, l.authors(ctx, p.merge)
+}
+
+// all walks to the newest commit. With an error, at is the commit at which the walk stops.
+func (w *walk) all(ctx context.Context) (at int, err error) {
+	for i, c := range w.plan.merge {
+		if err := w.read[i].err; err != nil {
 			// The walk goes on from the last list that could be read: what an unreadable one held still has its name.
 			le, isList := err.(*listError)
-			if isList && i < len(p.merge)-1 {
-				old := did(le.ran, c, le.file, func(id string) bool { return p.finished[id] || id == running })
-				list, mixed = append(list, old...), mixed || len(old) > 0
-				p.unread[c] = true
+			if isList && i < len(w.plan.merge)-1 {
+				w.pass(c, le.file, le.ran)
 				continue // a later commit may have put it right; its other tasks are that commit's
 			} else if isList {
-				err = troublef("%v (commit %.8s by %s)", err, c, l.author(ctx, c))
+				err = troublef("%v (commit %.8s by %s)", err, c, w.author(ctx, c))
 			}
-			return l.until(p, i, list, err)
+			return i, err
 		}
-		found, rest := find(lost, list, entries, c, running)
-		walk, several := append(slices.Clone(list), found...), mixed || len(found) > 0
-		if several {
-			walk = ordered(walk, entries)
+		if err := w.further(ctx, i, c, w.read[i].file, w.read[i].entries); err != nil {
+			return i, err
 		}
-		p.inherit(c, entries)
-		now, err := l.next(ctx, walk, file, entries, c, p.finished, running)
-		var trouble *Trouble
-		if errors.As(err, &trouble) {
-			// A later commit may have put the old text back: the walk goes on from the list before.
-			if edit == nil || about(edit) != about(trouble) {
-				edit, at = trouble, i
-			}
-			old := did(entries, c, file, func(id string) bool { return p.finished[id] || id == running })
-			list, mixed = append(list, old...), mixed || len(old) > 0
-			p.unread[c] = true
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		lost, mixed, edit = rest, false, nil
-		p.notes = odd(file, entries)
-		list = now
 	}
-	if edit != nil {
-		return l.until(p, at, list, edit)
+	if w.edit != nil {
+		return w.at, w.edit
 	}
-	p.sort(list)
+	return 0, nil
+}
+
+// pass leaves out the list of a commit, but for what has run of it, or runs now.
+func (w *walk) pass(commit, file string, entries []entry) {
+	old := did(entries, commit, file, func(id string) bool { return w.plan.finished[id] || id == w.running })
+	w.list, w.mixed = append(w.list, old...), w.mixed || len(old) > 0
+	w.plan.unread[commit] = true
+}
+
+// further takes the walk to one commit. One that edits what has run is passed: a later one may put the old text back.
+func (w *walk) further(ctx context.Context, i int, commit, file string, entries []entry) error {
+	p := w.plan
+	found, rest := find(w.lost, w.list, entries, commit, w.running)
+	from := append(slices.Clone(w.list), found...)
+	if w.mixed || len(found) > 0 {
+		from = ordered(from, entries)
+	}
+	p.inherit(commit, entries)
+	now, err := w.next(ctx, from, file, entries, commit, p.finished, w.running)
+	var trouble *Trouble
+	switch {
+	case errors.As(err, &trouble):
+		if w.edit == nil || about(w.edit) != about(trouble) {
+			w.edit, w.at = trouble, i
+		}
+		w.pass(commit, file, entries)
+		return nil
+	case err != nil:
+		return err
+	}
+	w.lost, w.mixed, w.edit, w.list = rest, false, nil, now
+	p.notes = odd(file, entries)
+	return nil
+}
+
+// allowed is trouble when something new may not run: for their number, for want of hosts, or as root.
+func (l *Repo) allowed(p *plan) error {
 	if n := len(p.pending); n > l.cfg.MaxTasks {
-		return p, troublef("%d tasks are new, and max_tasks is %d: none of them runs, for so many at once may be a slip; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
+		return troublef("%d tasks are new, and max_tasks is %d: none of them runs, for so many at once may be a slip; push fewer at a time, or raise max_tasks", n, l.cfg.MaxTasks)
 	}
 	for _, t := range p.pending {
 		if l.cfg.Where == SSH && len(t.Task.Hosts) == 0 {
-			return p, troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
+			return troublef("%q (%s, line %d) names no hosts, and tasks of %s run over SSH only", t.Task.Name, t.File, t.Line, l.cfg.Name)
 		}
 		if err := l.maySudo(t.Task); err != nil {
-			return p, troublef("%s, line %d: %v", t.File, t.Line, err)
+			return troublef("%s, line %d: %v", t.File, t.Line, err)
 		}
 	}
-	if err := l.signed(ctx, p); err != nil {
-		return p, err
-	}
-	return p, l.hold(ctx, p)
+	return nil
 }
 
 // hold makes an edit of a task that has run wait for a person: it would run again where it has run already.
@@ -210,7 +250,7 @@ func pendingOf(id string) *Pending {
 	return &Pending{Commit: commit, Position: n}
 }
 
-// marks reads which tasks the done branch names: of a commit with several, those that are done stand behind the last
+// marks reads which tasks the done branch names: of a commit with several, those that are done stand after the last
 // merge. An id is without its environment, so the mark says which one it is of. Earlier versions did not write that: on
 // a branch of our own it was us; what such a branch began with was written by whoever had the other one.
 func (l *Repo) marks(ctx context.Context, p *plan) error {

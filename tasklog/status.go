@@ -165,6 +165,7 @@ func (p *Pending) Timeout() time.Duration { return p.Task.timeout() }
 // OtherError is why a task was not retried or called done: the one that stopped is another than the one that was meant.
 type OtherError struct{ Meant, Is, Name string }
 
+// Error implements error.
 func (e *OtherError) Error() string {
 	return fmt.Sprintf("the task that stopped is %s by now (%s), and not %s; nothing was done", e.Name, e.Is, e.Meant)
 }
@@ -215,7 +216,7 @@ func (r *Repo) Retry(ctx context.Context, by, meant string) (pipeline.Run, error
 	return r.log.world.Engine.Retry(ctx, run.ID, "", by)
 }
 
-// held gives the task that was edited after it ran, and waits for a person, as git has it now.
+// held gives the task that was edited after it ran, and waits for a person, as it is in git now.
 func (r *Repo) held(ctx context.Context) (*Pending, error) {
 	if run, err := r.newest(ctx); err == nil && run.State.Live() && run.State != pipeline.Failed {
 		return nil, nil

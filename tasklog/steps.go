@@ -56,6 +56,7 @@ func (l *Log) Steps() []pipeline.Step {
 	}
 }
 
+// check keeps a task from running that is no longer in the list, or done.
 func (r *Repo) check(ctx context.Context, _ *clipboard.Clipboard, s spec) error {
 	if s.Refused && pipeline.FactsOf(ctx).Try == 0 { // it is retried once it is no longer so
 		return pipeline.Permanent(&Trouble{s.Name})
@@ -146,7 +147,7 @@ func (r *Repo) isDone(ctx context.Context, p *plan, id string) (bool, error) {
 	return r.git.within(ctx, commit, p.done)
 }
 
-// markDone moves the branch of what is done behind a task.
+// markDone moves the branch of what is done past a task.
 func (r *Repo) markDone(ctx context.Context, s spec, outcome string) error {
 	for range 5 {
 		p, err := r.refresh(ctx)

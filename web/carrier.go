@@ -29,6 +29,7 @@ type NotBegunError struct {
 	Reached bool // the server reached the hosts
 }
 
+// Error implements error.
 func (e *NotBegunError) Error() string { return e.Msg }
 
 // ErrServerGone ends what is under way when the server does.

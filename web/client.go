@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
@@ -104,12 +105,8 @@ func comeAgain(res *http.Response, twice bool) time.Duration {
 	if res.StatusCode != http.StatusTooManyRequests && (res.StatusCode != http.StatusServiceUnavailable || !twice) {
 		return 0
 	}
-	said := res.Header.Get("Retry-After") // seconds, or a date (RFC 9110 §10.2.3)
-	if n, err := strconv.Atoi(said); err == nil {
-		return max(time.Duration(n)*time.Second, time.Second)
-	}
-	if at, err := http.ParseTime(said); err == nil {
-		return max(time.Until(at), time.Second)
+	if d, ok := plain.RetryAfter(res.Header.Get("Retry-After")); ok {
+		return max(d, time.Second)
 	}
 	return 0
 }

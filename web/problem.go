@@ -26,6 +26,7 @@ type Problem struct {
 	wait time.Duration
 }
 
+// Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 
 // GetStatus and ContentType are what huma asks.

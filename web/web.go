@@ -230,7 +230,7 @@ func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {
 	if s.HTTP.TLS.Cert == "" {
 		return l, nil
 	}
-	certs := &certificate{files: s.HTTP.TLS}
+	certs := &certificate{files: s.HTTP.TLS, log: s.Log}
 	if _, err := certs.get(); err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("http.tls: %w", err)
@@ -243,30 +243,48 @@ func (s *Server) listenTCP(ctx context.Context) (net.Listener, error) {
 // costs a stranger more than it costs us.
 type certificate struct {
 	files TLS
+	log   *slog.Logger
 
-	mu   sync.Mutex
-	cert *tls.Certificate
-	of   [2]time.Time
+	mu     sync.Mutex
+	cert   *tls.Certificate // the last pair that was whole
+	of     [2]time.Time
+	failed bool // to read what is there now, and the log has it
 }
 
-// get looks at both files at each handshake. While a new pair is not whole, it fails.
+// get looks at both files at each handshake. While a new pair is not whole, as one file is written after the other, the
+// last one holds. It fails where there was none.
 func (c *certificate) get() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.read()
+	switch {
+	case err != nil && c.cert == nil:
+		return nil, err
+	case err != nil && !c.failed:
+		c.log.Warn("the certificate of the API cannot be read; the last one is served on", "cert", c.files.Cert, "key", c.files.Key, "err", err)
+	case err == nil && c.failed:
+		c.log.Info("the certificate of the API is read again", "cert", c.files.Cert)
+	}
+	c.failed = err != nil
+	return c.cert, nil
+}
+
+// read takes the pair when it is another. c.mu is held.
+func (c *certificate) read() error {
 	var of [2]time.Time
 	for i, f := range []string{c.files.Cert, c.files.Key} {
 		st, err := os.Stat(f)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		of[i] = st.ModTime()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.cert == nil || of != c.of {
 		cert, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.cert, c.of = &cert, of
 	}
-	return c.cert, nil
+	return nil
 }

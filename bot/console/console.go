@@ -1,5 +1,5 @@
-// Package console is the frontend for one person at a terminal: what he types is a private message, and he is the
-// one who started the process, so he may do everything.
+// Package console is the frontend for one person at a terminal: what they type is a private message, and they started
+// the process, so they may do everything.
 package console
 
 import (
@@ -50,6 +50,7 @@ func (f *Frontend) Network() string { return "console" }
 // Nick gives the bot's name.
 func (f *Frontend) Nick() string { return f.Bot }
 
+// who gives the name under which lines are typed: the configured one, else that of the login.
 func (f *Frontend) who() string {
 	if f.User == "" {
 		f.User = "you"
@@ -161,6 +162,7 @@ func (f *Frontend) Deliver(_ context.Context, n bot.Notice) error {
 	return err
 }
 
+// print begins at the left edge: a prompt may stand there.
 func (f *Frontend) print(line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 )
 
-// Account is by what a person is known on IRC: his account at the services, or "nick:NAME" for who trusts the bare
+// Account is by what a person is known on IRC: their account at the services, or "nick:NAME" for who trusts the bare
 // nick.
 type Account string
 

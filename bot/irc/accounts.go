@@ -15,7 +15,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/plain"
 )
 
-// A server without account-tag is asked who somebody is when he says something that may be for us: WHOX tells the
+// A server without account-tag is asked who somebody is when they say something that may be for us: WHOX tells the
 // account at that moment (https://ircv3.net/specs/extensions/whox). What was learned earlier does not count, for people
 // log out, and others take their nicks.
 
@@ -77,7 +77,7 @@ func (s *session) prove(m bot.Message, ident, host string) bool {
 }
 
 // askNext asks for those who are not asked for yet, those who spoke in a channel first, the longest waiting first, as
-// fast as the pace allows. One question is for all that its sender has said by then; for what he says later another is
+// fast as the pace allows. One question is for all that its sender has said by then; for what comes later another is
 // asked.
 func (s *session) askNext(pace *rate.Limiter) {
 	for {

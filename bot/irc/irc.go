@@ -6,7 +6,7 @@
 //
 // What girc leaves to its user is done here: a line is cut under MaxLineBytes on character borders, for the server
 // would cut it in silence; a login that SASL did not prove is no login; a line counts as said when the server
-// answered a PING sent behind it; a nick that was taken is taken back.
+// answered a PING sent after it; a nick that was taken is taken back.
 package irc
 
 import (
@@ -79,6 +79,7 @@ func (f *Frontend) doubt(n bot.Notice) {
 	f.unsure[unsureKey{n.ID, n.Place}] = time.Now()
 }
 
+// doubted reports whether an earlier try of a notice may have arrived, and forgets that.
 func (f *Frontend) doubted(n bot.Notice) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -204,7 +205,7 @@ func (f *Frontend) Up() bool { return f.link.Get() != nil }
 func (f *Frontend) Rooms() []string {
 	var out []string
 	for _, c := range f.cfg.Channels {
-		name, _, _ := strings.Cut(c, " ") // the key of a channel stands behind its name
+		name, _, _ := strings.Cut(c, " ") // the key of a channel stands after its name
 		out = append(out, name)
 	}
 	return out
@@ -234,7 +235,7 @@ func (f *Frontend) ConfiguredNick() string { return f.cfg.Nick }
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
-	if f.dial.Load() > 0 { // another node may have spoken since: an answer of then is none now
+	if f.dial.Load() > 0 { // another node may have spoken since: what was an answer then is not one now
 		f.drain()
 	}
 	var wg guard.Group
@@ -345,7 +346,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, l := range lines {
 		for _, part := range cut(place, l) {

@@ -24,8 +24,8 @@ type past struct {
 	live    map[string]bool      // by open batch, whether what is in it is said now
 }
 
-// stamp gives when the server says that a line was said (https://ircv3.net/specs/extensions/server-time). ok is false
-// for a time that is none; there is none in most lines of servers that know no such tag.
+// stamp gives when the server says that a line was said (https://ircv3.net/specs/extensions/server-time). there says
+// that the line has such a tag, which not every server sends, and ok that it is a time.
 func stamp(e girc.Event) (at time.Time, there, ok bool) {
 	v, there := e.Tags.Get("time")
 	if !there {

@@ -56,6 +56,7 @@ func (s *session) up() bool {
 	return s.registered
 }
 
+// reason says why we ended the session; nil: we did not.
 func (s *session) reason() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,6 +101,7 @@ func refusal(e girc.Event) (place string, ok bool) {
 	return "", false
 }
 
+// event hears one message of the server, in girc's reader: what waits here holds up all that follows.
 func (s *session) event(ctx context.Context, e girc.Event) {
 	if place, ok := refusal(e); ok {
 		if e.Command == "401" {
@@ -305,7 +307,7 @@ func (s *session) care(ctx context.Context) {
 	}
 }
 
-// confirmTimeout is how long a server may take to answer the PING behind a line.
+// confirmTimeout is how long a server may take to answer the PING after a line.
 const confirmTimeout = 30 * time.Second
 
 // pending is a line whose answer is awaited.
@@ -328,12 +330,13 @@ func (s *session) expect(place string) *pending {
 	return p
 }
 
-// ask sends a PING behind what was sent before: a server answers in order, so its answer says that it has worked
-// through all of that (RFC 1459 §4.6.2).
+// ask sends a PING after what was sent before: a server answers in order, so its answer says that it has worked through
+// all of that (RFC 1459 §4.6.2).
 func (p *pending) ask() {
 	p.s.c.Send(&girc.Event{Command: girc.PING, Params: []string{p.token}})
 }
 
+// wait gives nil when the server worked through the line and did not refuse it.
 func (p *pending) wait(ctx context.Context) error {
 	defer p.s.forget(p.token) // of a line that nobody waits for no refusal is news
 	t := time.NewTimer(confirmTimeout)
@@ -350,6 +353,7 @@ func (p *pending) wait(ctx context.Context) error {
 	}
 }
 
+// answered ends the wait of a token; a refusal that came before it counts.
 func (s *session) answered(token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -375,7 +379,7 @@ func (s *session) drop(token string) {
 	s.order = slices.DeleteFunc(s.order, func(t string) bool { return t == token })
 }
 
-// refused tells the oldest line to a place that it was not taken; the PONG behind it comes too late to matter. Other
+// refused tells the oldest line to a place that it was not taken; the PONG after it comes too late to matter. Other
 // places' lines are not meant, nor is any when an answer was refused, which nobody waits for.
 func (s *session) refused(place string, err error) {
 	s.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Account is by what a person is known on Matrix: his full user id
+// Account is by what a person is known on Matrix: their full user id
 // (https://spec.matrix.org/v1.11/appendices/#user-identifiers).
 type Account string
 
@@ -26,6 +26,7 @@ func (a Account) Wrong() string {
 	return ""
 }
 
+// wellFormed checks form and length (255 bytes), not whether there is such a user.
 func wellFormed(id string) bool { return len(id) <= 255 && userID.MatchString(id) }
 
 // Folded is access.Account: nothing is folded, for the ids of the early days differ in case alone.

@@ -103,7 +103,8 @@ func limited(err error) (wait time.Duration, ok bool) {
 	return min(max(wait, 50*time.Millisecond), 5*time.Minute), true
 }
 
-// refusal reports whether the server understood, and will not do it; a token that it does not know is none.
+// refusal reports whether the server understood, and will not do it; that it does not know our token does not count as
+// one.
 func refusal(err error) bool {
 	var he mautrix.HTTPError
 	if !errors.As(err, &he) || he.Response == nil || errors.Is(err, mautrix.MUnknownToken) || errors.Is(err, mautrix.MLimitExceeded) {
@@ -118,6 +119,7 @@ func failing(err error) bool {
 	return errors.As(err, &he) && he.Response != nil && he.Response.StatusCode >= 500
 }
 
+// refused has the bot give up a notice: what is not ErrRefused is tried again.
 func refused(err error) error { return fmt.Errorf("%w: %w", bot.ErrRefused, short(err)) }
 
 // pause waits; it reports false when ctx ended.

@@ -142,6 +142,7 @@ func (k *olmKeys) open(ctx context.Context, e *event.Event) (*event.Event, error
 	return out, nil
 }
 
+// seal makes a key for the room and shares it with its members where there is none, or the old one has expired.
 func (k *olmKeys) seal(ctx context.Context, room id.RoomID, content any) (any, error) {
 	out, err := k.m.EncryptMegolmEvent(ctx, room, event.EventMessage, content)
 	if err == nil {
@@ -177,6 +178,7 @@ func touch(file string) error {
 	return f.Close()
 }
 
+// removeDB deletes SQLite's log as well: one that stayed would be played into the next database of that name.
 func removeDB(file string) error {
 	for _, tail := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(file + tail); err != nil && !errors.Is(err, os.ErrNotExist) {

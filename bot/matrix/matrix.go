@@ -7,7 +7,7 @@
 //
 // All of it is on HTTPS with a verified certificate. What the first /sync of a connection tells was said while we were
 // away. A line counts as said when the server gave it an event id; whose answer was lost is sent again under the same
-// transaction id, and is one event (docs/design/matrix.md). Encrypted rooms stand behind the build tag goolm.
+// transaction id, and is one event (docs/design/matrix.md). Encrypted rooms need the build tag goolm.
 package matrix
 
 import (
@@ -185,7 +185,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	if err := f.keep.load(); err != nil {
 		f.log.Warn("what was kept for matrix cannot be read; I begin again", "user", f.cfg.User, "err", err)
 	}
-	f.drain() // another node may have spoken meanwhile: an answer of then is none now
+	f.drain() // another node may have spoken meanwhile: what was an answer then is not one now
 	var wg guard.Group
 	caught := guard.Log(f.log, "speak on matrix", "user", f.cfg.User)
 	for range speakers {

@@ -38,7 +38,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.AddLater(roomOf(place), item{place: place, body: body, txn: f.txn()}) {
@@ -56,6 +56,7 @@ func roomOf(place string) string {
 // RoomOf is bot.Threader.
 func (f *Frontend) RoomOf(place string) string { return roomOf(place) }
 
+// threadOf gives the thread of a place, which is "ROOM THREAD"; "": it is the room itself.
 func threadOf(place string) string {
 	_, thread, _ := strings.Cut(place, " ")
 	return thread
@@ -174,6 +175,7 @@ func (f *Frontend) speak(ctx context.Context) {
 	}
 }
 
+// speakOne tries an answer four times; a notice once, for whoever waits for it tries again.
 func (f *Frontend) speakOne(ctx context.Context, it item, done func()) {
 	defer done()
 	err := f.send(ctx, it)
@@ -236,6 +238,7 @@ type slowed struct {
 	at time.Time
 }
 
+// until never makes the pause shorter: the longest that was asked for counts.
 func (s *slowed) until(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,7 +56,7 @@ func threadID(id string) bool {
 	return len(id) > 1 && len(id) <= 255 && id[0] == '$' && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
-// withoutQuote cuts off the lines that older clients quote in front of a reply, so that our name is found behind them.
+// withoutQuote cuts off the lines that older clients quote in front of a reply, so that our name is found after them.
 func withoutQuote(text string) string {
 	if !strings.HasPrefix(text, "> ") {
 		return text

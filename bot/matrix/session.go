@@ -212,7 +212,7 @@ func (s *session) take(ctx context.Context, res *mautrix.RespSync, since string,
 		case !j.Timeline.Limited || first:
 		case joined < 0:
 			events = append(s.gap(ctx, r, j.Timeline.PrevBatch, since), events...)
-		case !r.wanted: // what somebody wrote before we could follow his invitation
+		case !r.wanted: // what somebody wrote before we could follow their invitation
 			before := s.gap(ctx, r, j.Timeline.PrevBatch, "")
 			events, joined = append(before, events...), joined+len(before)
 		}
@@ -260,6 +260,7 @@ func ownJoin(events []*event.Event, me id.UserID) int {
 	return -1
 }
 
+// membership is "" where the content has another shape: anybody may have written it.
 func membership(content map[string]any) string {
 	m, _ := content["membership"].(string)
 	return m
@@ -300,6 +301,7 @@ func (s *session) hear(ctx context.Context, r *room, e *event.Event, past bool) 
 	}
 }
 
+// heard passes on messages, encrypted or not; no other event is of use to the bot.
 func (s *session) heard(ctx context.Context, r *room, e *event.Event, past bool) {
 	switch e.Type.Type {
 	case "m.room.encrypted":

@@ -7,7 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
 
-// Account is by what a person is known on Slack: his user id in the workspace where the app is.
+// Account is by what a person is known on Slack: their user id in the workspace where the app is.
 type Account string
 
 var userID = pattern.New(`^[UW][0-9A-Z]{2,}$`)

@@ -136,7 +136,7 @@ func named(teams ...string) (out []string) {
 	return out
 }
 
-// stamp reads a ts: seconds since 1970, and what makes it unique. ok is false for what is none.
+// stamp reads a ts: seconds since 1970, and what makes it unique. ok is false when it is not one.
 func stamp(ts string) (at time.Time, ok bool) {
 	secs, err := strconv.ParseFloat(ts, 64)
 	if err != nil || math.IsNaN(secs) || secs <= 0 || secs > 1e11 {

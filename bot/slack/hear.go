@@ -39,6 +39,8 @@ func (f *Frontend) hear(ctx context.Context, in func(bot.Message)) {
 	}
 }
 
+// one hands the bot what somebody said. It drops our own, what was heard before, and what is said in a channel that is
+// not listed.
 func (f *Frontend) one(ctx context.Context, w work, in func(bot.Message)) {
 	var x spoken
 	var ok bool
@@ -116,8 +118,9 @@ const (
 	maxPeople  = 5000
 )
 
-// who gives what somebody is called, and his account: his user id, when all that the event names is our workspace, and
-// Slack knows him as one of it. "" is a stranger. When Slack does not tell, the event must have named our workspace.
+// who gives what somebody is called, and their account: their user id, when all that the event names is our workspace,
+// and Slack knows them as one of it. "" is a stranger. When Slack does not tell, the event must have named our
+// workspace.
 func (p *people) who(ctx context.Context, s *session, x spoken) (nick, account string) {
 	foreign := slices.ContainsFunc(x.teams, func(t string) bool { return t != s.me.TeamID })
 	u, ok := p.known[x.user]
@@ -148,6 +151,7 @@ func (p *people) who(ctx context.Context, s *session, x spoken) (nick, account s
 	return u.name, x.user
 }
 
+// ours reports whether a user is a person of our workspace, and still there.
 func ours(u *goslack.User, team string) bool {
 	return u.TeamID == team && !u.IsStranger && !u.IsBot && !u.Deleted
 }

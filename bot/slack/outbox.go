@@ -76,7 +76,7 @@ func (l *lanes) of(target string) *lane {
 	return x
 }
 
-// add puts an item behind those of its channel. It reports false when too many wait there.
+// add puts an item after those of its channel. It reports false when too many wait there.
 func (l *lanes) add(it item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *lanes) add(it item) bool {
 	return true
 }
 
-// addLater puts an item behind all that wait, and all that come while it waits.
+// addLater puts an item after all that wait, and all that come while it waits.
 func (l *lanes) addLater(it item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,6 +102,7 @@ func (l *lanes) addLater(it item) bool {
 	return true
 }
 
+// dropLater empties what is said later, and gives how much it was.
 func (l *lanes) dropLater() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,6 +185,7 @@ func (l *lanes) all() (out []item) {
 	return out
 }
 
+// wake never blocks: one value says that something changed, however much did.
 func (l *lanes) wake() {
 	select {
 	case l.some <- struct{}{}:
@@ -208,7 +210,7 @@ func (f *Frontend) SayChoices(place string, lines []string, choices bot.Choices)
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, text := range posts(lines) {
 		if !f.out.addLater(item{place: place, text: text}) {

@@ -48,6 +48,8 @@ func (f *Frontend) post(ctx context.Context, it *item) (wait time.Duration, err 
 	return wait, err
 }
 
+// postNow posts one item. wait > 0: Slack asks us to try again after that. After an error that is no ErrRefused it is
+// tried again, too.
 func (f *Frontend) postNow(ctx context.Context, it *item) (wait time.Duration, err error) {
 	s, err := f.link.Wait(ctx)
 	if err != nil {
@@ -168,6 +170,7 @@ func (f *Frontend) recall(it *item) {
 	}
 }
 
+// forget ends the doubt about a part: it is there.
 func (f *Frontend) forget(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 )
 
 // A room is named in the configuration as #ops or by its id; Slack knows ids only. A place is a room as configured or a
-// user's id, and for a thread a slash and its first ts behind that.
+// user's id, and for a thread a slash and its first ts after that.
 
 // findRooms asks in which channels the bot is, and says of which rooms it is not.
 func (s *session) findRooms(ctx context.Context) error {

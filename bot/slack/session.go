@@ -232,6 +232,7 @@ func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 // CloseIdleConnections is for http.Client.
 func (c *clock) CloseIdleConnections() { c.base.CloseIdleConnections() }
 
+// now is the time by Slack's clock.
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

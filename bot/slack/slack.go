@@ -61,7 +61,8 @@ const (
 	refusedPause = 10 * time.Minute
 	// lasted is how long a connection must have been for the next to be tried at once.
 	lasted = 10 * time.Second
-	// roomsEvery is how often it is asked in which rooms the bot is: Slack tells nobody that he was taken out of one.
+	// roomsEvery is how often it is asked in which rooms the bot is: Slack does not tell a bot that it was taken out of
+	// one.
 	roomsEvery = 30 * time.Second
 	maxQueued  = 1000
 )
@@ -94,7 +95,7 @@ type Frontend struct {
 	down   time.Time         // when the last connection ended, by Slack's clock
 	ids    map[string]string // by room as configured, of those that the bot is in
 	shut   map[string]bool   // rooms that are archived
-	direct map[string]string // by user: the channel of his direct messages
+	direct map[string]string // by user: the channel of their direct messages
 	unsure map[unsureKey]unsureLine
 	told   map[string]string // by subject: what the log said last
 }
@@ -220,7 +221,7 @@ func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
 	f.mu.Lock()
 	f.began, f.down = time.Time{}, time.Time{} // of several nodes another may have spoken meanwhile
 	f.mu.Unlock()
-	f.drain() // and an answer of then is none now
+	f.drain() // and what was an answer then is not one now
 	var wg guard.Group
 	loop := func(what string, do func(context.Context)) {
 		caught := guard.Log(f.log, what, "app", f.name)

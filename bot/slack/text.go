@@ -14,7 +14,7 @@ import (
 // maxPostBytes keeps a post under the 4,000 characters that Slack advises.
 const maxPostBytes = 3800
 
-// read gives a text as it was typed. name gives what somebody is called; "" when he is not to be named.
+// read gives a text as it was typed. name gives what somebody is called; "" when they are not to be named.
 func read(text string, name func(id string) string) string {
 	var b strings.Builder
 	for text != "" {

@@ -7,7 +7,7 @@ import (
 	"github.com/jarvisops/jarvis/access"
 )
 
-// Account is by what a person is known on Jabber: his bare JID (RFC 7622).
+// Account is by what a person is known on Jabber: their bare JID (RFC 7622).
 type Account string
 
 // Network is access.Account.

@@ -45,7 +45,7 @@ func (f *Frontend) Say(place string, lines []string) {
 	}
 }
 
-// SayLater queues lines for somebody whom nobody knows, behind all else.
+// SayLater queues lines for somebody whom nobody knows, after all else.
 func (f *Frontend) SayLater(place string, lines []string) {
 	for _, body := range bot.Bodies(lines, maxBodyBytes) {
 		if !f.out.AddLater(place, item{place: place, body: body, link: f.linkFor(place)}) {
@@ -179,6 +179,8 @@ func (f *Frontend) send(ctx context.Context, it item) (out sent) {
 	return out
 }
 
+// sendNow hands a message to the server. What proves that it was taken is the room's echo, or where there is no room
+// the answer to a ping.
 func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	s, err := f.link.Wait(ctx)
 	if err != nil {
@@ -209,7 +211,7 @@ func (f *Frontend) sendNow(ctx context.Context, it item) sent {
 	}
 	err = s.send(m.Wrap(xmlstream.Wrap(xmlstream.Token(xml.CharData(it.body)), xml.StartElement{Name: xml.Name{Local: "body"}})))
 	if err == nil && it.sent != nil && r == nil {
-		// Nobody sends it back, but a refusal comes before the answer to a ping behind it.
+		// Nobody sends it back, but a refusal comes before the answer to a ping after it.
 		err = s.ping(answer)
 	}
 	if err != nil {
@@ -242,6 +244,7 @@ type unsureLine struct {
 // unsureLife is how long such a line is remembered.
 const unsureLife = time.Hour
 
+// unsureAdd remembers a notice that may have arrived. One without a row is not tried again, so nothing needs to know.
 func (f *Frontend) unsureAdd(n bot.Notice, id, body string) {
 	if n.ID == 0 {
 		return

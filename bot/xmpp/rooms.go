@@ -141,6 +141,8 @@ func (s *session) settled() bool {
 	return true
 }
 
+// joinMissing joins the rooms that we are not in, each after a pause that grows, and configures those that we made. Its
+// error ends the connection.
 func (s *session) joinMissing(ctx context.Context) error {
 	s.mu.Lock()
 	var join, configure []*room

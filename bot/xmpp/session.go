@@ -138,6 +138,7 @@ func (m *incoming) invitation(from jid.JID) (room, by string, ok bool) {
 	return "", "", false
 }
 
+// status reports whether a room gave that status code (XEP-0045).
 func (m *incoming) status(code int) bool {
 	if m.Muc == nil {
 		return false
@@ -192,7 +193,7 @@ func (s *session) stanza(t xmlstream.TokenReadEncoder, start *xml.StartElement) 
 		s.outside(from, &m)
 		s.answered(m.ID, nil) // an error is an answer, too: the server is there
 	case "presence":
-		if m.Type == "subscribe" { // he may see whether the bot is there; it keeps no list of its own
+		if m.Type == "subscribe" { // they may see whether the bot is there; it keeps no list of its own
 			return s.send(stanza.Presence{To: from.Bare(), Type: stanza.SubscribedPresence}.Wrap(nil))
 		}
 		s.presence(from, &m)
@@ -286,7 +287,7 @@ func (s *session) roomMessage(r *room, from jid.JID, m *incoming) {
 	}
 }
 
-// account gives the real bare JID behind a nick, as the room's own presence told it; "" when the room does not tell.
+// account gives the real bare JID of a nick, as the room's own presence told it; "" when the room does not tell.
 func (s *session) account(r *room, nick string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,6 +315,7 @@ func (s *session) forget(answer chan error) {
 	}
 }
 
+// answered ends the wait for a stanza's answer, if somebody still waits.
 func (s *session) answered(id string, err error) {
 	s.mu.Lock()
 	ch := s.waiting[id]

@@ -8,7 +8,7 @@
 //
 // A password goes over verified TLS or not at all, on every connection: the features that log in are offered to the
 // library only on a secure stream. A line counts as said when the room has sent it back, or, for a person, when the
-// server answered a ping sent behind it. What the room's history shows after a broken connection is not said again.
+// server answered a ping sent after it. What the room's history shows after a broken connection is not said again.
 //
 // Why not gosrc.io/xmpp: docs/adr/0004-jabber-on-mellium.md
 package xmpp
@@ -211,7 +211,7 @@ func (f *Frontend) Rooms() []string {
 
 // Run keeps a connection until ctx ends.
 func (f *Frontend) Run(ctx context.Context, in func(bot.Message)) error {
-	if f.dials.Load() > 0 { // another node may have spoken since: an answer of then is none now
+	if f.dials.Load() > 0 { // another node may have spoken since: what was an answer then is not one now
 		f.drain()
 	}
 	var wg guard.Group
@@ -283,6 +283,8 @@ func (f *Frontend) connect(ctx context.Context, in func(bot.Message)) error {
 	return context.Cause(linkCtx)
 }
 
+// dial tries the addresses in their order, with direct TLS up to the end of its handshake; when none works, its error
+// has what each said.
 func (f *Frontend) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

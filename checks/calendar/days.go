@@ -109,6 +109,7 @@ func isNumber(word string) bool {
 	return err == nil
 }
 
+// parsePoint reads one day: 2026-12-24, day -1, dec 25, monday 2, monday -1 may. Its kind says which.
 func parsePoint(words []string) (k kind, p point, err error) {
 	bad := fmt.Errorf("%q is no day; %s", strings.Join(words, " "), whatDays)
 	if len(words) == 1 {
@@ -229,6 +230,7 @@ func (d *days) ranges(day, first, second time.Time, later int) bool {
 	return d.between(day, from, d.end(second))
 }
 
+// end gives the last day of a range in a month; where that month is too short, as for day 31, its own last day.
 func (d *days) end(month time.Time) time.Time {
 	if to, ok := d.to.in(d.kind, month.Year(), month.Month()); ok || d.to.day < 0 {
 		return to
@@ -236,6 +238,7 @@ func (d *days) end(month time.Time) time.Time {
 	return month.AddDate(0, 1, -1)
 }
 
+// between counts both ends, and of the days between them each step-th.
 func (d *days) between(day, from, to time.Time) bool {
 	return !day.Before(from) && (d.open || !day.After(to)) && int(day.Sub(from)/(24*time.Hour))%d.step == 0
 }

@@ -43,6 +43,7 @@ type compiler struct {
 	open  map[string]bool // those that are being made
 }
 
+// period makes each period once. What is wrong with one is kept, so that all who name it get the same answer.
 func (c *compiler) period(name string) (*Period, error) {
 	i := c.defs[name]
 	if c.made[name] != nil || c.wrong[i] != nil {
@@ -74,6 +75,7 @@ func (c *compiler) exception(name string) (*Period, error) {
 	return p, nil
 }
 
+// build refuses a period in which no time ever is: nobody means that.
 func (c *compiler) build(d *Def) (*Period, error) {
 	p := &Period{zone: time.Local, text: strings.Join(d.When, "; ") + " " + d.Zone}
 	if d.Zone != "" {

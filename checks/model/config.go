@@ -340,6 +340,7 @@ func OneLine(err error) string {
 	return strings.Join(strings.Fields(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "construct errors: ")), " ")
 }
 
+// clone has lists of its own; what the entries point to is shared.
 func (d *Defs) clone() *Defs {
 	var out Defs
 	out.add(d)

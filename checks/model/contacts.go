@@ -67,6 +67,7 @@ func (c *Config) CheckMail(server string) error {
 // CheckPrograms says which contacts are told by a program that is not there. It keeps no server from starting.
 func (c *Config) CheckPrograms() error { return c.eachContact((*Contact).program) }
 
+// eachContact tells at its place what check says against each contact. Files that cannot be read are left to Check.
 func (c *Config) eachContact(check func(*Contact) error) error {
 	all, _ := c.loadEach(func(string) bool { return false }) // Check tells the rest
 	var wrong mistake.List

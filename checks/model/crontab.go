@@ -13,8 +13,8 @@ import (
 type crontab struct {
 	zone                                      *time.Location
 	second, minute, hour, day, month, weekday uint64 // a bit for each value
-	// either: a day of the month or a weekday is enough. As crontab(5) has it, both must fit when one of them begins
-	// with *.
+	// either: a day of the month or a weekday is enough. As crontab(5) says, both must fit when one of them begins with
+	// *.
 	either bool
 	// once: where the clock goes back, a time of the day that has been does not come again; where it goes forward, what
 	// is missing comes as much later as the clock jumps. Else it is due whenever the wall says so.

@@ -185,6 +185,8 @@ func (x *doubter) elsewhere(what string) string {
 	return " (" + what + " on record counts too)"
 }
 
+// group doubts a group without hosts. While hosts on record are not known here, only a name near another is told: it
+// may be a slip.
 func (x *doubter) group(at Place, below, who, g string) {
 	var there []string
 	for name, has := range x.groups {

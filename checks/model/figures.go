@@ -11,6 +11,7 @@ type Interval struct {
 	Until time.Time `json:"until"`
 }
 
+// long is never below 0: what lies outside of the time that is asked about is cut to nothing.
 func (i Interval) long() time.Duration { return max(i.Until.Sub(i.From), 0) }
 
 // Times is a period of people, as of package calendar.

@@ -19,8 +19,8 @@ type Listener struct {
 	periods []*calendar.Period // all must be open
 }
 
-// Heard is what a listener was told last of a check. With a zero At and a Bad, it is still to be told of the problem that
-// began then: also when an edit leaves no listener of that name, so that nobody else would know of it.
+// Heard is what a listener was told last of a check. Without an At, or with the Bad of another problem, it is still to be
+// told of the one that stands: also when an edit leaves no listener of that name, so that nobody else would know of it.
 type Heard struct {
 	Told    Status    `json:"told"`            // OK: it is to be told again
 	At      time.Time `json:"at,omitzero"`     // when; zero: of no problem yet
@@ -173,7 +173,8 @@ func (c *Catalog) Owed(k Key, st Stand, heard map[string]Heard) (out []Owed) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(heard)) {
 		h := heard[name]
-		if !h.At.IsZero() || h.Bad.IsZero() || !h.Bad.Equal(st.Bad) || slices.ContainsFunc(c.Listeners, func(l *Listener) bool { return l.Name == name }) {
+		told := !h.At.IsZero() && h.Bad.Equal(st.Bad) // of this problem
+		if told || h.Bad.IsZero() || slices.ContainsFunc(c.Listeners, func(l *Listener) bool { return l.Name == name }) {
 			continue
 		}
 		action, contact, one := strings.Cut(name, "/")

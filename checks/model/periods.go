@@ -58,7 +58,7 @@ func (d *Defs) periods(now time.Time) (map[string]*calendar.Period, map[int]erro
 	return calendar.Compile(d.Periods, now)
 }
 
-// knowsPeriod says what is wrong with the name of a period; "" is none.
+// knowsPeriod says what is wrong with the name of a period; "" names no period, and is fine.
 func (d *Defs) knowsPeriod(name string) error {
 	for _, p := range d.Periods {
 		if p.Name == name {

@@ -187,6 +187,8 @@ func cutLabel(s string) (label, rest string, ok bool) {
 	return "", "", false
 }
 
+// parseMetric reads a metric after its label. An error is of the value or its unit: thresholds that are no ranges stay
+// as text.
 func parseMetric(label, text string) (Metric, error) {
 	m := Metric{Label: label}
 	f := strings.Split(text, ";")
@@ -198,7 +200,7 @@ func parseMetric(label, text string) (Metric, error) {
 	} else {
 		n := 0
 		for n < len(f[0]) && strings.IndexByte("+-0123456789.,eE", f[0][n]) >= 0 {
-			// An E begins a unit unless a number goes on behind it.
+			// An E begins a unit unless a number goes on after it.
 			if (f[0][n] == 'e' || f[0][n] == 'E') && (n+1 == len(f[0]) || strings.IndexByte("+-0123456789", f[0][n+1]) < 0) {
 				break
 			}

@@ -65,6 +65,7 @@ func (d *Defs) drop(faults []fault) {
 	d.Nodes = but(d.Nodes, gone[KindNode])
 }
 
+// but gives all except those at the indexes in gone.
 func but[T any](all []T, gone map[int]bool) []T {
 	var out []T
 	for i, x := range all {

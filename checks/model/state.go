@@ -47,8 +47,8 @@ const (
 	flapLow    = 0.25
 )
 
-// Apply takes a result in. A problem is hard at the attempts-th result in a row that is one; being OK is hard at once.
-// It gives Flaps or Steady when that begins or ends, and "" otherwise; what else is to be told, Tell says.
+// Apply takes a result in. A problem is hard when it comes attempts times in a row; being OK is hard at once. It gives
+// Flaps or Steady when that begins or ends, and "" otherwise; what else is to be told, Tell says.
 func (s *State) Apply(status Status, at time.Time, attempts int) Transition {
 	changed := s.Seen > 0 && status != s.Status
 	s.Changed = s.Changed << 1 & (1<<flapWindow - 1)

@@ -66,7 +66,7 @@ func inherit[T any](all []T, names func(*T) (name, use string)) map[int]error {
 		path = append(path, name)
 		switch {
 		case !there:
-			wrong[i] = fmt.Errorf("it uses %s, and there is none of that name", use)
+			wrong[i] = fmt.Errorf("it uses %s, and no template has that name", use)
 			return
 		case loops(path, use):
 			wrong[i] = fmt.Errorf("it uses itself: %s; take one use away", strings.Join(append(path, use), " uses "))
@@ -85,6 +85,8 @@ func inherit[T any](all []T, names func(*T) (name, use string)) map[int]error {
 	return wrong
 }
 
+// loops reports whether use leads back to who is on the path. An entry without a name cannot be used, so it closes no
+// circle.
 func loops(path []string, use string) bool {
 	for _, name := range path {
 		if name != "" && name == use {

@@ -69,7 +69,7 @@ func TestTemplatesAreTaken(t *testing.T) {
 
 func TestWhatIsWrongWithTemplatesAndVariables(t *testing.T) {
 	for name, c := range map[string]struct{ defs, want string }{
-		"no such template": {`tasks: [{name: a, use: b, command: w}]`, "task a: it uses b, and there is none of that name"},
+		"no such template": {`tasks: [{name: a, use: b, command: w}]`, "task a: it uses b, and no template has that name"},
 		"a loop":           {`tasks: [{name: a, use: b, command: w}, {name: b, use: c, template: true}, {name: c, use: a, template: true}]`, "task c: it uses itself: a uses b uses c uses a; take one use away"},
 		"itself":           {`tasks: [{name: a, use: a, command: w}]`, "task a: it uses itself: a uses a; take one use away"},
 		"a template is run": {"tasks: [{name: a, template: true, command: w}]\nhost_tasks: [{tasks: [a], hosts: [h]}]",

@@ -89,127 +89,133 @@ func (d *Defs) Check(plugins string) error {
 // faults gives what is wrong, each definition with all that is wrong with it.
 func (d *Defs) faults(plugins string) []fault { return d.faultsWith(looksFor{plugins, true}) }
 
+// faultsWith gives at most one fault for each definition, which says all that is wrong with it.
 func (d *Defs) faultsWith(look looksFor) []fault {
-	var out []fault
 	d, uses := d.inherited()
-	seen := map[string]bool{}
-	count := map[string]int{}
-	try := func(kind, name string, err error) {
-		if use := uses[kind][count[kind]]; err == nil && use != nil {
-			err = fmt.Errorf("%s: %w", strings.TrimSpace(kind+" "+name), use)
-		}
-		if err != nil {
-			out = append(out, fault{kind, name, count[kind], err})
-		}
-		count[kind]++
-	}
-	unique := func(kind, name string) error {
-		if !defName.MatchString(name) {
-			return fmt.Errorf("a %s is called %q; a name is of letters, digits, dots, dashes and underscores", kind, name)
-		}
-		if seen[kind+" "+name] {
-			return fmt.Errorf("there are two %ss called %s", kind, name)
-		}
-		seen[kind+" "+name] = true
-		return nil
-	}
+	f := &faults{uses: uses, seen: map[string]bool{}, count: map[string]int{}}
 	roundHost, hostErr := d.parentLoop()
 	roundTask, taskErr := d.dependLoop()
 	for _, h := range d.Hosts {
-		err := unique(KindHost, h.Name)
-		if err == nil {
-			if err = together(d.checkHost(&h), checkVars(h.Vars)); err != nil {
-				err = fmt.Errorf("host %s: %w", h.Name, err)
-			}
-		}
-		if err == nil && h.Name == roundHost {
-			err = hostErr
-		}
-		try(KindHost, h.Name, err)
+		f.named(KindHost, h.Name, func() error { return together(d.checkHost(&h), checkVars(h.Vars)) }, when(h.Name == roundHost, hostErr))
 	}
 	for _, s := range d.Schedules {
-		err := unique(KindSchedule, s.Name)
-		if err == nil {
-			if _, err = ParseSchedule(s.When, 0); err != nil {
-				err = fmt.Errorf("schedule %s: %w", s.Name, err)
-			}
-		}
-		try(KindSchedule, s.Name, err)
+		f.named(KindSchedule, s.Name, func() error {
+			_, err := ParseSchedule(s.When, 0)
+			return err
+		}, nil)
 	}
 	_, wrong := d.periods(time.Now())
 	for i, p := range d.Periods {
-		err := unique(KindPeriod, p.Name)
-		if err == nil && wrong[i] != nil {
-			err = fmt.Errorf("period %s: %w", p.Name, wrong[i])
-		}
-		try(KindPeriod, p.Name, err)
+		f.named(KindPeriod, p.Name, func() error { return wrong[i] }, nil)
 	}
 	for _, t := range d.Tasks {
-		err := unique(KindTask, t.Name)
-		if err == nil {
-			if err = d.checkTask(&t, look); err != nil {
-				err = fmt.Errorf("task %s: %w", t.Name, err)
-			}
-		}
-		if err == nil && t.Name == roundTask {
-			err = taskErr
-		}
-		try(KindTask, t.Name, err)
+		f.named(KindTask, t.Name, func() error { return d.checkTask(&t, look) }, when(t.Name == roundTask, taskErr))
 	}
 	for _, c := range d.Contacts {
-		err := unique(KindContact, c.Name)
-		if err == nil {
-			if err = c.check(); err != nil {
-				err = together(fmt.Errorf("contact %s %w", c.Name, err), d.knowsPeriod(c.Period))
-			} else if err = d.knowsPeriod(c.Period); err != nil {
-				err = fmt.Errorf("contact %s: %w", c.Name, err)
+		var itself error // its sentence goes on after the name
+		f.named(KindContact, c.Name, func() error {
+			if itself = c.check(); itself != nil {
+				return nil
 			}
-		}
-		try(KindContact, c.Name, err)
+			return d.knowsPeriod(c.Period)
+		}, func() error {
+			if itself == nil {
+				return nil
+			}
+			return together(fmt.Errorf("contact %s %w", c.Name, itself), d.knowsPeriod(c.Period))
+		})
 	}
 	for _, n := range d.Nodes {
-		try(KindNode, n.Name, unique(KindNode, n.Name))
+		f.named(KindNode, n.Name, func() error { return nil }, nil)
 	}
 	names := d.index()
 	for i, ht := range d.HostTasks {
-		var err error
-		if ht.Name != "" {
-			err = unique(KindHostTask, ht.Name)
-		}
-		if ht.Template && ht.Name == "" {
-			err = fmt.Errorf("host_tasks: entry %d is a template and has no name; others cannot use it", i+1)
-		}
-		if err == nil && !ht.Template && uses[KindHostTask][i] == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
-			err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
-		}
-		if err == nil {
-			if err = d.checkHostTask(&ht, names); err != nil {
-				err = fmt.Errorf("host_tasks (%s): %w", ht.label(), err)
-			}
-		}
-		try(KindHostTask, ht.Name, err)
+		f.add(KindHostTask, ht.Name, f.ofHostTask(d, names, i, &ht))
 	}
 	for _, x := range d.Downtimes {
-		err := unique(KindDowntime, x.Name)
-		if err == nil {
-			if err = d.checkDowntime(&x); err != nil {
-				err = fmt.Errorf("downtime %s: %w", x.Name, err)
-			}
-		}
-		try(KindDowntime, x.Name, err)
+		f.named(KindDowntime, x.Name, func() error { return d.checkDowntime(&x) }, nil)
 	}
 	for _, a := range d.Actions {
-		err := unique(KindAction, a.Name)
-		if err == nil {
-			if err = d.checkAction(&a); err != nil {
-				err = fmt.Errorf("action %s: %w", a.Name, err)
-			}
-		}
-		try(KindAction, a.Name, err)
+		f.named(KindAction, a.Name, func() error { return d.checkAction(&a) }, nil)
 	}
-	return out
+	return f.out
 }
 
+// faults gathers what is wrong with definitions.
+type faults struct {
+	uses  map[string]map[int]error // what is wrong with the template that one uses, by kind and place
+	seen  map[string]bool          // "kind name"
+	count map[string]int           // of each kind, until now
+	out   []fault
+}
+
+// add takes the next definition of a kind, with what is wrong with it.
+func (f *faults) add(kind, name string, err error) {
+	if use := f.uses[kind][f.count[kind]]; err == nil && use != nil {
+		err = fmt.Errorf("%s: %w", strings.TrimSpace(kind+" "+name), use)
+	}
+	if err != nil {
+		f.out = append(f.out, fault{kind, name, f.count[kind], err})
+	}
+	f.count[kind]++
+}
+
+// unique says what is wrong with a name.
+func (f *faults) unique(kind, name string) error {
+	if !defName.MatchString(name) {
+		return fmt.Errorf("a %s is called %q; a name is of letters, digits, dots, dashes and underscores", kind, name)
+	}
+	if f.seen[kind+" "+name] {
+		return fmt.Errorf("there are two %ss called %s", kind, name)
+	}
+	f.seen[kind+" "+name] = true
+	return nil
+}
+
+// named takes one whose name must be right, and its own. check says what is wrong with it by itself, and after that
+// beside the others, in a whole sentence.
+func (f *faults) named(kind, name string, check, beside func() error) {
+	err := f.unique(kind, name)
+	if err == nil {
+		if err = check(); err != nil {
+			err = fmt.Errorf("%s %s: %w", kind, name, err)
+		} else if beside != nil {
+			err = beside()
+		}
+	}
+	f.add(kind, name, err)
+}
+
+// when gives an error if it is that of this one.
+func when(this bool, err error) func() error {
+	return func() error {
+		if this {
+			return err
+		}
+		return nil
+	}
+}
+
+// ofHostTask says what is wrong with an entry of host_tasks, which needs no name.
+func (f *faults) ofHostTask(d *Defs, names *index, i int, ht *HostTask) (err error) {
+	if ht.Name != "" {
+		err = f.unique(KindHostTask, ht.Name)
+	}
+	if ht.Template && ht.Name == "" {
+		err = fmt.Errorf("host_tasks: entry %d is a template and has no name; others cannot use it", i+1)
+	}
+	if err == nil && !ht.Template && f.uses[KindHostTask][i] == nil && (len(ht.Tasks) == 0 || len(ht.Hosts) == 0) {
+		err = fmt.Errorf("host_tasks: entry %d must name tasks and hosts", i+1)
+	}
+	if err == nil {
+		if err = d.checkHostTask(ht, names); err != nil {
+			err = fmt.Errorf("host_tasks (%s): %w", ht.label(), err)
+		}
+	}
+	return err
+}
+
+// checkHostTask asks of a template only what it says itself: the rest may come from who uses it.
 func (d *Defs) checkHostTask(ht *HostTask, names *index) error {
 	var wrong sentence
 	for _, t := range ht.Tasks {
@@ -263,6 +269,7 @@ func (d *Defs) noTask(name string) error {
 	return fmt.Errorf("there is no task %s", name)
 }
 
+// label names it in messages: most have no name.
 func (ht *HostTask) label() string {
 	if ht.Name != "" {
 		return ht.Name
@@ -270,6 +277,7 @@ func (ht *HostTask) label() string {
 	return strings.Join(ht.Tasks, ", ") + " on " + strings.Join(ht.Hosts, ", ")
 }
 
+// checkTask looks for the plugin's file only where look says that this machine must have it.
 func (d *Defs) checkTask(t *Task, look looksFor) error {
 	var wrong sentence
 	if t.Name == HostAnswers {
@@ -385,6 +393,7 @@ func (d *Defs) schedule(text string, jitter time.Duration) (Schedule, error) {
 	return ParseSchedule(text, jitter)
 }
 
+// checkHostWord checks the form alone: which hosts there are is not known here.
 func checkHostWord(w string) error {
 	w = strings.TrimPrefix(w, "!")
 	if name, ok := strings.CutPrefix(w, "@"); ok {

@@ -35,6 +35,7 @@ func Values(perf string) []PerfValue {
 	return out
 }
 
+// thresholdOf leaves out what is infinite, for JSON has no such number; without a range it gives the text alone.
 func thresholdOf(text string, r *Range) *Threshold {
 	if text == "" {
 		return nil

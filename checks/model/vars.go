@@ -90,6 +90,7 @@ func (p *Plan) MissingText() string {
 	return fmt.Sprintf("nobody sets %s for %s; write it into vars of the host, of the host_task, or of the task", strings.Join(list, ", "), p.Key)
 }
 
+// checkVars checks what goes into an environment: names of letters, and no zero byte, which would end the value.
 func checkVars(vars map[string]string) error {
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		if !envName.MatchString(k) {

@@ -58,6 +58,7 @@ func (c *Catalog) waitOf(l *Listener, now time.Time) Wait {
 	return w
 }
 
+// nameOf looks through all of them: a Period does not know its name.
 func (c *Catalog) nameOf(p *calendar.Period) string {
 	for name, x := range c.periods {
 		if x == p {

@@ -39,6 +39,7 @@ type Tree struct {
 	ended     func() bool // nobody waits for it any more
 }
 
+// fault notes a fault once, however often its place is read.
 func (t *Tree) fault(p Pos, format string, args ...any) {
 	if f := (Fault{p, fmt.Sprintf(format, args...)}); !t.told[f] {
 		t.told[f] = true
@@ -175,6 +176,7 @@ func (t *Tree) include(pos Pos, text string) bool {
 	return false
 }
 
+// file reads a cfg_file. That it is missing is a fault, and the rest is read all the same.
 func (t *Tree) file(by Pos, path string) {
 	at, ok := t.place.find(path, false)
 	if !ok {
@@ -188,6 +190,7 @@ func (t *Tree) file(by Pos, path string) {
 	}
 }
 
+// dir reads a cfg_dir with all that is in it. That it is missing is a fault, and the rest is read all the same.
 func (t *Tree) dir(by Pos, path string) {
 	at, ok := t.place.find(path, true)
 	if !ok {
@@ -269,6 +272,7 @@ func onlyComments(s string) bool {
 	return true
 }
 
+// resources reads a resource_file, which has the macros $USER1$ to $USER256$.
 func (t *Tree) resources(by Pos, path string) {
 	at, ok := t.place.find(path, false)
 	if !ok {

@@ -42,12 +42,14 @@ func (t *Tree) group() {
 	}
 }
 
+// add passes over who is there, and who was taken away by a ! before their name.
 func (m *members) add(name string) {
 	if !m.reject[name] && !slices.Contains(m.names, name) {
 		m.names = append(m.names, name)
 	}
 }
 
+// direct takes what the group itself names as members, and whom it takes away.
 func (t *Tree) direct(kind string, g *Object) {
 	m := &members{reject: map[string]bool{}}
 	t.groups[kind+" "+g.Name()] = m

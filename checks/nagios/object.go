@@ -13,6 +13,7 @@ type Pos struct {
 	Line int // from 1; 0: the file as a whole
 }
 
+// String implements fmt.Stringer.
 func (p Pos) String() string {
 	if p.Line == 0 {
 		return p.File
@@ -39,6 +40,7 @@ type Fault struct {
 	Text string
 }
 
+// String implements fmt.Stringer.
 func (f Fault) String() string { return f.Pos.String() + ": " + f.Text }
 
 // Object is one `define TYPE { … }`.
@@ -70,6 +72,7 @@ func (v Value) Pos() Pos {
 // List gives the words of a list, which commas part.
 func (v Value) List() []string { return list(v.Text) }
 
+// list cuts at commas, and drops what is empty.
 func list(text string) []string {
 	var out []string
 	for w := range strings.SplitSeq(text, ",") {
@@ -128,6 +131,7 @@ func (o *Object) Name() string { return o.Text(nameOf[o.Type]) }
 // TemplateName gives what others may call it in `use`.
 func (o *Object) TemplateName() string { return o.own("name") }
 
+// own gives what the object itself says, without its templates. Of several lines the last counts.
 func (o *Object) own(name string) string {
 	for _, a := range slices.Backward(o.Attrs) {
 		if a.Name == name {

@@ -81,6 +81,7 @@ func ParseDays(a *Attr) (Days, error) {
 	return d, nil
 }
 
+// times reads 09:00-17:00,19:00-20:00. A range from a time to the same one is no time at all, and dropped.
 func (d *Days) times(text string) error {
 	for _, w := range list(text) {
 		m := timeRange.FindStringSubmatch(w)
@@ -124,6 +125,7 @@ func (r *periodReader) next() string {
 	return w
 }
 
+// days reads which days a line is for: one, or a range, and each how many of it.
 func (r *periodReader) days(d *Days) error {
 	var err error
 	if d.Kind, d.From, err = r.day(); err != nil {
@@ -176,6 +178,7 @@ func (r *periodReader) end(d *Days) error {
 	return nil
 }
 
+// day reads one day, and gives it in one form, as in Days.From.
 func (r *periodReader) day() (Kind, string, error) {
 	w := r.next()
 	switch {
@@ -204,6 +207,7 @@ func (r *periodReader) day() (Kind, string, error) {
 	return MonthWeekday, w + " " + n + " " + r.next(), nil
 }
 
+// number reads the number of a day, which is not 0 and may count from the end.
 func (r *periodReader) number(most int) (string, error) {
 	n, err := strconv.Atoi(r.next())
 	if err != nil || n == 0 || n > most || n < -most {

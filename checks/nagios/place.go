@@ -39,6 +39,7 @@ func (p *place) holds(real string) bool {
 	return within(p.real, real)
 }
 
+// within compares the names alone: who calls has resolved what links there are.
 func within(folder, path string) bool {
 	rel, err := filepath.Rel(folder, path)
 	return err == nil && filepath.IsLocal(rel)

@@ -103,6 +103,7 @@ func (t *Tree) effective(o *Object, depth int) {
 	o.state = resolved
 }
 
+// take gives an object what it does not say itself from one template. One that is missing, or uses itself, is a fault.
 func (t *Tree) take(o *Object, use *Attr, name string, depth int) {
 	from := t.templates[o.Type+" "+name]
 	switch {

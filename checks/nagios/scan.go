@@ -38,7 +38,7 @@ func lines(src string) []line {
 	return out
 }
 
-// plain takes the comment off a line, and the backslash off \; which is none.
+// plain takes the comment off a line, and the backslash off \; which begins no comment.
 func plain(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -53,7 +53,7 @@ func plain(text string) string {
 	return strings.Trim(b.String(), " \t\r\n")
 }
 
-// text gives a file as UTF-8: what is none was written in Latin-1.
+// text gives a file as UTF-8: what is not UTF-8 was written in Latin-1.
 func text(src []byte) (s string, latin bool) {
 	src = []byte(strings.TrimPrefix(string(src), "\ufeff"))
 	if utf8.Valid(src) {
@@ -112,6 +112,7 @@ func definition(text string) (rest string, ok bool) {
 	return strings.Trim(rest, " \t"), true
 }
 
+// begin reads what follows define. An object of no known type has no Type: it is read to its end, and dropped.
 func (t *Tree) begin(pos Pos, head string) *Object {
 	end := strings.IndexAny(head, " \t{")
 	if end < 0 {
@@ -134,6 +135,7 @@ func (t *Tree) begin(pos Pos, head string) *Object {
 	return o
 }
 
+// put drops an object of no known type.
 func (t *Tree) put(o *Object) {
 	if o.Type != "" {
 		t.Objects = append(t.Objects, o)
@@ -165,6 +167,7 @@ func (t *Tree) attr(in *Object, pos Pos, text string) {
 // whenAttr is the name of what says when a timeperiod is: the words differ.
 const whenAttr = "when"
 
+// isPeriodAttr tells attributes of a timeperiod from lines that name days.
 func isPeriodAttr(name string) bool {
 	switch name {
 	case "use", "name", "register", "timeperiod_name", "alias", "exclude":

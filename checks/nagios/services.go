@@ -102,6 +102,7 @@ func (t *Tree) named1(words Value, name string) bool {
 // in it.
 func (t *Tree) InGroup(group string, s Service) bool { return t.inGroup(group, s, nil) }
 
+// inSet reports whether a service is in one of the groups and in none that has a ! before it, in whatever order.
 func (t *Tree) inSet(groups []string, s Service) bool {
 	yes := false
 	for _, g := range groups {
@@ -116,6 +117,8 @@ func (t *Tree) inSet(groups []string, s Service) bool {
 	return yes
 }
 
+// inGroup looks at both sides: what groups the service names, and what members the group names. path ends a circle of
+// groups.
 func (t *Tree) inGroup(group string, s Service, path []string) bool {
 	g := t.Find("servicegroup", group)
 	if g == nil || slices.Contains(path, group) || len(path) > maxDepth {

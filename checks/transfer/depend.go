@@ -65,6 +65,7 @@ func (c *carrier) depend() {
 	}
 }
 
+// listAll counts every attribute of an object as one that a note tells of.
 func (c *carrier) listAll(o *nagios.Object) {
 	for _, a := range o.Attrs {
 		c.mark(listed, nagios.Value{From: []*nagios.Attr{a}})
@@ -101,6 +102,8 @@ func (c *carrier) criteria(o *nagios.Object) (skip bool) {
 	return skip
 }
 
+// dependOn adds a dependency, in an order of its own: pairs with the same ones share a task. A check does not depend on
+// itself.
 func (p *pair) dependOn(d dependency) {
 	if d.host == "" && d.desc == p.desc {
 		return
@@ -113,6 +116,7 @@ func (p *pair) dependOn(d dependency) {
 	}
 }
 
+// parts takes settings.depends apart, which is one string so that settings can be compared.
 func parts(s string) []string {
 	if s == "" {
 		return nil
@@ -161,6 +165,7 @@ func (c *carrier) resolveDepends() {
 	}
 }
 
+// depends gives the short form, a name, where that says all.
 func depends(task, host string, skip bool) any {
 	if host == "" && !skip {
 		return task

@@ -27,6 +27,7 @@ func Fits(text []byte, beside *model.Config, file string) error {
 	return all.Check(plugins)
 }
 
+// same compares two paths from the root on; links are not followed.
 func same(a, b string) bool {
 	paths := []string{a, b}
 	for i, p := range paths {

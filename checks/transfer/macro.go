@@ -116,6 +116,7 @@ func (c *carrier) varName(macro string) (name string, host bool) {
 
 var notInVars = pattern.New(`[^a-z0-9_]+`)
 
+// identifier makes the name of a variable from that of a macro.
 func identifier(s string) string {
 	return notInVars.ReplaceAllString(strings.ToLower(s), "_")
 }

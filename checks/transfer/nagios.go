@@ -114,7 +114,7 @@ func (c *carrier) outside() {
 func (c *carrier) settings() {
 	c.unit = time.Minute
 	if a, ok := c.tree.Setting("interval_length"); ok {
-		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 {
+		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 && n <= 86400 {
 			c.unit = time.Duration(n) * time.Second
 		}
 	}
@@ -239,6 +239,7 @@ func (c *carrier) alive(h *nagios.Object, e *entry) {
 	c.mark(carried, active)
 }
 
+// aliveBy guesses from what the check_command runs. What it does not know becomes ping, with a note.
 func (c *carrier) aliveBy(h *nagios.Object, v nagios.Value) string {
 	call := nagios.ParseCall(v.Text)
 	cmd := c.tree.Find("command", call.Command)
@@ -288,7 +289,7 @@ func (c *carrier) sameForAll(hosts []*nagios.Object, names ...string) {
 	}
 }
 
-// every gives a number of intervals as a time; ok is false when it is none.
+// every gives a number of intervals as a time; ok is false when it is not a number.
 func (c *carrier) every(text string) (time.Duration, bool) {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || n < 0 || n > 1e6 {

@@ -38,6 +38,7 @@ type names struct {
 	taken map[string]bool
 }
 
+// newNames has names that are never given, in whatever case.
 func newNames(reserved ...string) *names {
 	n := &names{of: map[string]string{}, taken: map[string]bool{}}
 	for _, r := range reserved {

@@ -17,6 +17,7 @@ type Note struct {
 	Do   string `json:"do,omitempty"` // what people can do
 }
 
+// String implements fmt.Stringer.
 func (n Note) String() string {
 	s := fmt.Sprintf("%s: %s: %s", nagios.Pos{File: n.File, Line: n.Line}, n.What, n.Why)
 	if n.Do != "" {
@@ -54,6 +55,7 @@ func (l *ledger) mark(f fate, v nagios.Value) {
 	}
 }
 
+// note tells each thing once.
 func (l *ledger) note(p nagios.Pos, what, why, do string) {
 	n := Note{p.File, p.Line, what, why, do}
 	if !l.told[n] {
@@ -68,6 +70,7 @@ func (l *ledger) list(name string, v nagios.Value, why, do string) {
 	l.note(v.Pos(), name+" "+clip(v.Text), why, do)
 }
 
+// sorted puts the notes in the order of files and lines.
 func (l *ledger) sorted() []Note {
 	out := slices.Clone(l.notes)
 	slices.SortStableFunc(out, func(a, b Note) int {
@@ -76,6 +79,7 @@ func (l *ledger) sorted() []Note {
 	return out
 }
 
+// clip cuts to 60 characters, for a note.
 func clip(s string) string {
 	if r := []rune(s); len(r) > 60 {
 		return string(r[:60]) + "…"

@@ -23,7 +23,7 @@ func (c *carrier) place(p *pair, line string, name func(int) string) {
 	p.line = fill(line, name)
 }
 
-// bySSH gives what stands behind -C of check_by_ssh, where that is all that it says.
+// bySSH gives what stands after -C of check_by_ssh, where that is all that it says.
 func (c *carrier) bySSH(p *pair, line string) (remote string, limit int, ok bool) {
 	list, err := words(line)
 	if err != nil || len(list) == 0 || path.Base(list[0]) != "check_by_ssh" {

@@ -18,6 +18,7 @@ type quoting struct {
 	escaped bool
 }
 
+// step takes the next character; afterwards in and escaped say what the one after it stands in.
 func (q *quoting) step(r rune) {
 	switch {
 	case q.escaped:

@@ -144,6 +144,7 @@ func (c *carrier) leaveOut(p *pair, why string) {
 	c.leftOut[p.Object] = true
 }
 
+// schedule takes the defaults of Nagios where a service says nothing, as Nagios would.
 func (c *carrier) schedule(p *pair) {
 	s := p.Object
 	p.set.attempts = 3
@@ -179,6 +180,8 @@ func (c *carrier) schedule(p *pair) {
 	}
 }
 
+// freshness says after how long without a result a passive check is stale. What Nagios would work out is its
+// check_interval and 15 s.
 func (c *carrier) freshness(p *pair) {
 	on, _ := p.Get("check_freshness")
 	v, ok := p.Get("freshness_threshold")
@@ -223,7 +226,7 @@ func (c *carrier) checkTimeout() string {
 	n := 60
 	if a, ok := c.tree.Setting("service_check_timeout"); ok {
 		if v, err := strconv.Atoi(a.Value); err == nil && v > 0 {
-			n = v
+			n = min(v, 86400)
 		}
 	}
 	return duration(time.Duration(n) * time.Second)

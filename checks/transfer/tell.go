@@ -50,7 +50,7 @@ func (c *carrier) makeContacts() {
 	}
 }
 
-// byMail reports whether a contact is told by mail; of any other way it is said that it is not.
+// byMail reports whether a contact is told by mail; any other way gets a note that it is not.
 func (c *carrier) byMail(o *nagios.Object) bool {
 	mail := false
 	for _, attr := range []string{"service_notification_commands", "host_notification_commands"} {
@@ -94,6 +94,8 @@ type telling struct {
 // options are the letters of notification_options.
 type options struct{ warning, unknown, critical, recovery, flapping bool }
 
+// letters reads notification_options; with otherwise, because nothing is set, it takes all. d of a host is critical
+// here, o is a recovery.
 func letters(text, all string, otherwise bool) options {
 	if otherwise {
 		text = all
@@ -264,6 +266,7 @@ func (c *carrier) repeat(s, h *nagios.Object) string {
 	return duration(d)
 }
 
+// add gathers the checks that a contact is told of in the same way: they become one action.
 func (c *carrier) add(all map[string]*told, t telling, prefix, contact, task, host string) {
 	k := prefix + fmt.Sprint(t) + "\x00" + contact
 	if all[k] == nil {
@@ -351,6 +354,7 @@ func (c *carrier) escalate() {
 	c.writeActions(all)
 }
 
+// escalation makes an action with after: from the number of a notification it works out when Nagios would have sent it.
 func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task, host string, isHost bool) {
 	first, _ := o.Get("first_notification")
 	last, hasLast := o.Get("last_notification")

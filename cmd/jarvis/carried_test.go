@@ -333,19 +333,45 @@ func TestFilesOverTheAPI(t *testing.T) {
 	}
 }
 
+// known gives the words of known_hosts: of the first host its address, and the key.
+func (c *carrying) known(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(string(must[[]byte](t)(os.ReadFile(filepath.Join(c.home, ".ssh", "known_hosts")))))
+}
+
+// byHand has the first host take steps that a client of our own would not ask for.
+func (c *carrying) byHand(t *testing.T, command string, dry bool, tool string, steps ...string) string {
+	t.Helper()
+	known := c.known(t)
+	conn := must[net.Conn](t)(net.Dial("unix", filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")))
+	defer func() { _ = conn.Close() }()
+	body := fmt.Sprintf(`{"command": %q, "dry_run": %t, "hosts": [{"name": "web1", "addr": "%s:22", "user": "root", "keys": ["%s %s"]}], "root": "/srv", "tool": %q, "paths": ["/etc/motd"]}`+"\n%s\n",
+		command, dry, known[0], known[1], known[2], tool, strings.Join(steps, "\n"))
+	_, _ = fmt.Fprintf(conn, "POST /v1/files HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	b, _ := io.ReadAll(conn)
+	return string(b)
+}
+
+// The fault: a step that went well took back that one before it had failed, and the record said ok.
+func TestWhatFailedOnceIsOnRecord(t *testing.T) {
+	c := newCarrying(t, 1, 153)
+	said := c.byHand(t, "sync", false, "test -e once || { : > once; exit 3; }", `{"run": {}}`, `{"run": {}}`, `{"has": true}`, `{"bye": true}`)
+	if !strings.Contains(said, `"exit":3`) || strings.Count(said, `"done":true`) != 3 || !strings.Contains(said, `"end":true`) {
+		t.Error(said)
+	}
+	if on := c.audit(t); !strings.Contains(on, "failed on 1 of 1 hosts") {
+		t.Error(on)
+	}
+}
+
 // What is on record is what was done: an upload runs no tool, and a fetch writes nothing there, whoever asks by hand.
 func TestNoStepGoesBeyondWhatIsOnRecord(t *testing.T) {
 	c := newCarrying(t, 1, 146)
-	known := strings.Fields(string(must[[]byte](t)(os.ReadFile(filepath.Join(c.home, ".ssh", "known_hosts")))))
+	known := c.known(t)
 	ask := func(command, step string) string {
 		t.Helper()
 		command, dry := strings.CutSuffix(command, ", dry")
-		conn := must[net.Conn](t)(net.Dial("unix", filepath.Join(filepath.Dir(c.conf), "data", "run", "jarvis.sock")))
-		defer func() { _ = conn.Close() }()
-		body := fmt.Sprintf(`{"command": %q, "dry_run": %t, "hosts": [{"name": "web1", "addr": "%s:22", "user": "root", "keys": ["%s %s"]}], "root": "/srv", "tool": "touch /srv/ran", "paths": ["/etc/motd"]}`+"\n%s\n", command, dry, known[0], known[1], known[2], step)
-		_, _ = fmt.Fprintf(conn, "POST /v1/files HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-		b, _ := io.ReadAll(conn)
-		return string(b)
+		return c.byHand(t, command, dry, "touch /srv/ran", step)
 	}
 	// What a caller calls an address is no proof of what is there, and no second line of the record.
 	if said := ask("upload", `{"bye": true}`); !strings.Contains(said, `"end":true`) {

@@ -11,10 +11,12 @@ import (
 	"github.com/jarvisops/jarvis/command"
 )
 
-//go:generate sh -c "go run . man > ../../packaging/jarvis.1"
-//go:generate sh -c "go run . completion bash > ../../packaging/completion/jarvis.bash"
-//go:generate sh -c "go run . completion zsh > ../../packaging/completion/jarvis.zsh"
-//go:generate sh -c "go run . completion fish > ../../packaging/completion/jarvis.fish"
+// The program is built first: with one that does not build, nothing is written over.
+//go:generate go build -o ../../bin/generate .
+//go:generate sh -c "../../bin/generate man > ../../packaging/jarvis.1"
+//go:generate sh -c "../../bin/generate completion bash > ../../packaging/completion/jarvis.bash"
+//go:generate sh -c "../../bin/generate completion zsh > ../../packaging/completion/jarvis.zsh"
+//go:generate sh -c "../../bin/generate completion fish > ../../packaging/completion/jarvis.fish"
 
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
@@ -76,7 +78,7 @@ func offerOf(n *kong.Node) offer {
 	if isVerb(n) {
 		verbs := command.Verbs()
 		v := verbs[slices.IndexFunc(verbs, func(v command.Verb) bool { return v.Name == n.Name })]
-		o.first, o.files = v.SubWords(), takesFile(v)
+		o.first, o.files = v.SubWords(), strings.Contains(cliUsage(v), "FILE")
 		o.hosts, o.runs = strings.Contains(v.Usage, "HOST") || strings.Contains(v.Usage, "CLUSTER"), strings.Contains(v.Usage, "RUN")
 	}
 	return o

@@ -159,7 +159,7 @@ var idle = map[string]map[string]string{
 	"lock": {
 		"json": "it prints no output of hosts", "quiet": "it prints no output of hosts", "group": "it prints no output of hosts",
 		"recv-timeout": "it runs no command that could take long", "send-timeout": "it sends nothing to the hosts",
-		"no-lock": "a lock that is not taken is none", "no-lock-fail": "a lock that is not had is none",
+		"no-lock": "no lock is taken then", "no-lock-fail": "no lock is held then",
 	},
 	"upload": {"recv-timeout": "it runs no command that could take long", "group": "it prints no output of hosts"},
 	"fetch": {

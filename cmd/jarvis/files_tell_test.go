@@ -113,7 +113,7 @@ func TestFilesTellWhatTheyDid(t *testing.T) {
 			// What a file cannot take the place of is told by both.
 			c.inside(t, 1, "mkdir -p /srv/in-the-way/d/a/theirs")
 			for _, dry := range [][]string{{"--dry-run"}, {"-y"}} {
-				if _, errs := run(1, append(append([]string{"upload"}, dry...), "-o", "web1", "-e", "-r", "/srv/in-the-way", "d/a")...); errs != "jarvis: web1: d/a is a directory there, and d/a is none; nothing was changed: take the directory away, or send it under another name\n" {
+				if _, errs := run(1, append(append([]string{"upload"}, dry...), "-o", "web1", "-e", "-r", "/srv/in-the-way", "d/a")...); errs != "jarvis: web1: d/a is a directory there, and d/a is not; nothing was changed: take the directory away, or send it under another name\n" {
 					t.Errorf("%q: %s", dry, errs)
 				}
 			}

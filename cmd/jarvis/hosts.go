@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -57,7 +58,7 @@ type millis time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *millis) UnmarshalText(b []byte) error {
-	if n, err := strconv.Atoi(string(b)); err == nil && n >= 0 {
+	if n, err := strconv.Atoi(string(b)); err == nil && n >= 0 && time.Duration(n) <= math.MaxInt64/time.Millisecond {
 		*m = millis(time.Duration(n) * time.Millisecond)
 		return nil
 	}

@@ -55,14 +55,7 @@ func questions() []question {
 	return slices.Concat([]question{
 		{key: "name", text: "What is the bot called", usual: "jarvis"},
 		{key: "data", text: "Folder for its database and keys", usual: "./data"},
-	}, chat, []question{who}, people, []question{
-		{key: "machines", text: "Where machines are made: linode, ec2, esx, libvirt, or none; several with commas", usual: "none"},
-		{key: "linode_token", text: "Linode's personal access token", secret: true, when: with("machines", "linode")},
-		{key: "ec2_region", text: "EC2 region (keys are those of the AWS default chain)", usual: "us-east-1", when: with("machines", "ec2")},
-		{key: "esx_host", text: "vCenter's host name", usual: "vcenter.example.org", when: with("machines", "esx")},
-		{key: "esx_user", text: "User there", usual: "jarvis", when: with("machines", "esx")},
-		{key: "esx_password", text: "Its password", secret: true, when: with("machines", "esx")},
-		{key: "esx_template", text: "Template that is cloned", when: with("machines", "esx")},
+	}, chat, []question{who}, people, machineQuestions(), []question{
 		{key: "dns_server", text: "DNS server that takes updates, host:port (empty: none)"},
 		{key: "dns_key", text: "Name of its TSIG key", usual: "jarvis", when: with("dns_server")},
 		{key: "dns_secret", text: "The key itself, base64", secret: true, when: with("dns_server")},
@@ -188,11 +181,19 @@ type answers map[string]string
 func (c *initCmd) ask(t *term, system bool) (answers, error) {
 	a := answers{}
 	list := questions()
-	for key := range c.Set {
-		if i := slices.IndexFunc(list, func(q question) bool { return q.key == key }); i < 0 {
-			return nil, usage("there is no question %q; `jarvis init --help` lists them", key)
-		} else if list[i].secret {
-			return nil, usage("%s is a secret, which everybody could see here; write it to a file and say --secret %s=FILE", key, key)
+	for _, said := range []map[string]string{c.Set, c.Secret} {
+		for key := range said {
+			if !slices.ContainsFunc(list, func(q question) bool { return q.key == key }) {
+				return nil, usage("there is no question %q; `jarvis init --help` lists them", key)
+			}
+		}
+	}
+	for _, q := range list {
+		if _, said := c.Set[q.key]; said && q.secret {
+			return nil, usage("%s is a secret, which everybody could see here; write it to a file and say --secret %s=FILE", q.key, q.key)
+		}
+		if _, said := c.Secret[q.key]; said && !q.secret {
+			return nil, usage("%s is no secret; say --set %s=VALUE", q.key, q.key)
 		}
 	}
 	asks := isTerminal(t.in) && !c.Yes
@@ -202,6 +203,9 @@ func (c *initCmd) ask(t *term, system bool) (answers, error) {
 			q.usual = "/var/lib/jarvis"
 		}
 		if q.when != nil && !q.when(func(k string) string { return a[k] }) {
+			if c.Set[q.key] != "" || c.Secret[q.key] != "" {
+				return nil, usage("%s is not asked for beside the other answers; leave it out, or choose what it belongs to, as chat=irc for irc_server", q.key)
+			}
 			continue
 		}
 		v, said := c.Set[q.key]
@@ -340,11 +344,16 @@ func (a answers) write(made *written, dir, file, dropIn string) error {
 	return nil
 }
 
-// quoted is an answer as YAML. A dollar is a dollar: what somebody answers names no secret.
-func quoted(answer string) string { return strconv.Quote(strings.ReplaceAll(answer, "${", "$${")) }
+// quoted is an answer as YAML.
+func quoted(answer string) string { return strconv.Quote(plainDollars(answer)) }
+
+// plainDollars has a dollar be a dollar: what somebody answers names no secret.
+func plainDollars(answer string) string { return strings.ReplaceAll(answer, "${", "$${") }
 
 // cred names a credential in YAML.
-func cred(key string) string { return strconv.Quote("${credential:" + key + "}") }
+func cred(key string) string { return strconv.Quote(credential(key)) }
+
+func credential(key string) string { return "${credential:" + key + "}" }
 
 // yaml writes the configuration.
 func (a answers) yaml(system bool) string {
@@ -368,18 +377,7 @@ func (a answers) yaml(system bool) string {
 	line("approvals: {off: true}   # of a team of one; with a second person take this out")
 	var workers []string
 	for _, m := range words(a["machines"]) {
-		switch m {
-		case "linode":
-			workers = append(workers, "linode: {token: "+cred("linode_token")+"}")
-		case "ec2":
-			workers = append(workers, "ec2: {region: "+text("ec2_region")+"}")
-		case "esx":
-			workers = append(workers, fmt.Sprintf("esx: {url: %s, template: %s}", strconv.Quote("https://"+a["esx_user"]+":${credential:esx_password}@"+a["esx_host"]+"/sdk"), text("esx_template")))
-		case "libvirt":
-			workers = append(workers, "libvirt: {}   # images: docs/howto/libvirt.md")
-		default:
-			workers = append(workers, strconv.Quote(m)+": {}")
-		}
+		workers = append(workers, a.machine(m))
 	}
 	if a["dns_server"] != "" {
 		workers = append(workers, fmt.Sprintf("dns: {server: %s, tsig: {name: %s, secret: %s}}", text("dns_server"), text("dns_key"), cred("dns_secret")))

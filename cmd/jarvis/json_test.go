@@ -131,7 +131,7 @@ func TestEveryVerbGivesTheSameEnvelope(t *testing.T) {
 	}
 	for _, v := range command.Verbs() {
 		if !asked[v.Name] {
-			t.Errorf("%s is not asked: give it a line", v.Name)
+			t.Errorf("%s is not asked: put {%q, 0} into said, above in cmd/jarvis/json_test.go", v.Name, v.Example)
 		}
 	}
 }

@@ -102,9 +102,9 @@ func TestOddLinesAreRefusedInWords(t *testing.T) {
 		"lock -q -o h":              "-q (--quiet) does nothing with `lock`",
 		"lock -z 1 -o h":            "-z (--recv-timeout) does nothing with `lock`: it runs no command that could take long",
 		"lock --group -o h":         "--group does nothing with `lock`",
-		"lock -y -o h":              "-y (--no-lock) does nothing with `lock`: a lock that is not taken is none",
-		"lock -t -o h":              "-t (--no-lock-fail) does nothing with `lock`: a lock that is not had is none",
-		"exec -L -t -o h":           "--no-lock-fail: a lock that is not had is none; leave out -t, or -L",
+		"lock -y -o h":              "-y (--no-lock) does nothing with `lock`: no lock is taken then",
+		"lock -t -o h":              "-t (--no-lock-fail) does nothing with `lock`: no lock is held then",
+		"exec -L -t -o h":           "--no-lock-fail: no lock is held then; leave out -t, or -L",
 		"--server https://x.invalid exec --direct -o web1 true": "--direct asks no server, and --server names one; leave out one of them",
 		"exec --direct -L -qz 5 -o 127.0.0.1:1":                 "127.0.0.1:1: unreachable", // as orgalorg's, where it does nothing
 		"upload --group -o h f":                                 "--group does nothing with `upload`",

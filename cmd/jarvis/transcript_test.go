@@ -71,7 +71,7 @@ func (s *talkSite) serve(t *testing.T) (log *real.Buffer) {
 func TestTheSameTalkByEveryWay(t *testing.T) {
 	for _, n := range config.Networks() {
 		if !slices.ContainsFunc(ways(), func(w namedWay) bool { return w.network == n }) {
-			t.Errorf("nobody talks by %s here", n)
+			t.Errorf("nobody talks by %s here: give it a line in ways, and a way in transcript_%s_test.go, like that in transcript_slack_test.go", n, n)
 		}
 	}
 	for i, w := range ways() {

@@ -90,7 +90,7 @@ func cliExample(v command.Verb) string {
 	return v.Example
 }
 
-// takesFile reports whether a verb may be given a clipboard.
+// takesFile reports whether a clipboard's file will do in the place of what the usage names.
 func takesFile(v command.Verb) bool {
 	return v.Name == "deploy" || v.Name == "plan" || v.Name == "redeploy" || v.Name == "destroy"
 }
@@ -104,13 +104,26 @@ func fileAmong(v command.Verb, args []string) string {
 	return args[len(args)-1]
 }
 
-// namesFile reports whether that argument is a file. For deploy it is when it is nothing else; the others also take
-// hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever is asked only
-// reads.
-func namesFile(v command.Verb, args []string) bool {
-	if v.Name == "check" {
-		return len(args) == 4 && args[0] == "define" && !strings.HasPrefix(args[3], "{")
+// fileIn gives the argument that is FILE in the usage of a verb, or of its word; "" when none is. What begins with a
+// brace stands for what would be in the file.
+func fileIn(v command.Verb, args []string) string {
+	usage := v.Usage
+	if v.Words != nil && len(args) > 0 {
+		w, _ := v.Word(args[0])
+		usage, args = w.Usage, args[1:]
 	}
+	words := strings.Fields(usage)
+	i := slices.Index(words, "FILE")
+	if i < 0 || i >= len(args) || i == len(words)-1 && len(args) > len(words) || strings.HasPrefix(args[i], "{") {
+		return ""
+	}
+	return args[i]
+}
+
+// namesFile reports whether that argument is a file with a clipboard. For deploy it is when it is nothing else; the
+// others also take hosts on record, so there a file is what looks like one. For plan it is also what is there: whoever
+// is asked only reads.
+func namesFile(v command.Verb, args []string) bool {
 	if !takesFile(v) || len(args) == 0 {
 		return false
 	}
@@ -138,14 +151,16 @@ func (c *verbCmd) Run(ctx context.Context, t *term) error {
 	}
 	req := web.CommandRequest{Words: append([]string{c.verb.Name}, c.Args...)}
 	var err error
-	if namesFile(c.verb, c.Args) {
-		read := readClipboard
-		if !takesFile(c.verb) { // a definition, of which its own verb says what is wrong
-			read = readDefinition
-		}
-		if req.File, err = read(fileAmong(c.verb, c.Args), t.in); err != nil {
-			return err
-		}
+	switch file := fileIn(c.verb, c.Args); {
+	case namesFile(c.verb, c.Args):
+		req.File, err = readClipboard(fileAmong(c.verb, c.Args), t.in)
+	case file != "" && c.verb.Name == "check":
+		req.File, err = readDefinition(file, t.in)
+	case file != "": // the verb says what is wrong in it
+		req.File, err = readWhole(file, t.in)
+	}
+	if err != nil {
+		return err
 	}
 	cl, err := t.client()
 	var a command.Envelope

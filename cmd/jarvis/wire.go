@@ -16,6 +16,7 @@ import (
 	"github.com/jarvisops/jarvis/agent"
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/checks"
+	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/config"
 	"github.com/jarvisops/jarvis/fleet"
@@ -72,13 +73,31 @@ func newApp(ctx context.Context, conf *config.Config, log *slog.Logger) (*app, e
 
 // openApp fills in an app whose conf and log are set. What it has opened when something fails is closed again.
 func openApp(ctx context.Context, a *app) (_ *app, err error) {
-	conf, log := a.conf, a.log
 	a.readFile = os.ReadFile
 	defer func() {
 		if err != nil {
 			a.close()
 		}
 	}()
+	key, err := a.openRecord(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openWork(ctx, key); err != nil {
+		return nil, err
+	}
+	if err := a.openReach(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openTable(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// openRecord opens the database and the key of what is sealed in it.
+func (a *app) openRecord(ctx context.Context) (*clipboard.Key, error) {
+	conf := a.conf
 	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -88,13 +107,15 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
-	key, err := a.openKey(ctx)
-	if err != nil {
-		return nil, err
-	}
+	return a.openKey(ctx)
+}
+
+// openWork makes what runs: workers, tasks, checks, the engine, and the hub of agents elsewhere.
+func (a *app) openWork(ctx context.Context, key *clipboard.Key) (err error) {
+	conf, log := a.conf, a.log
 	w := conf.Workers
 	if w.SSH, err = a.openRing(ctx, key); err != nil {
-		return nil, err
+		return err
 	}
 	if w.External != nil { // a copy: the configuration is compared with the file's when it is read again
 		x := *w.External
@@ -104,57 +125,69 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 		}
 	}
 	if a.workers, err = all.Build(w, conf.Data); err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	if a.tasks, err = tasklog.New(conf.Tasks, conf.Data); err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	if a.checks, err = checks.New(conf.Checks); err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	if err := conf.Drift.Check(); err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	a.workers.Registry.Add(a.tasks.Steps()...)
 	if a.engine, err = pipeline.New(ctx, pipeline.Config{DB: a.db, Registry: a.workers.Registry, Key: key, Log: log, Workers: conf.Runs,
 		Drain: conf.Drain, Grace: conf.Workers.Grace(), Dir: filepath.Join(conf.Data, "outcomes"), Drift: conf.Drift,
 		Silos: conf.Silos.Modules(), Offered: a.offered, MayBegin: a.mayBegin, GoesOn: agent.Record{DB: a.db}.GoesOn}); err != nil {
-		return nil, err
+		return err
 	}
 	// For `jarvis step`, which does not open the database: what it makes and finds is this server's.
 	if err := os.WriteFile(installationFile(conf.Data), []byte(a.engine.Installation()+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("note which installation this is: %w", err)
+		return fmt.Errorf("note which installation this is: %w", err)
 	}
 	calls := agent.Record{DB: a.db}
 	if err := calls.Open(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	a.hub = agent.NewHub(agent.HubConfig{Engine: a.engine, Key: key, Ledger: calls, Version: version, Log: log})
+	return nil
+}
+
+// openReach opens who may do what, and the ways to hosts, and gives both to tasks and checks.
+func (a *app) openReach(ctx context.Context) (err error) {
+	conf, log := a.conf, a.log
 	if a.access, err = access.New(ctx, conf.Persons(), a.db); err != nil {
-		return nil, err
+		return err
 	}
 	a.access.SetOIDC(conf.HTTP.OIDC)
 	a.limiter = access.NewLimiter(conf.Limit)
 	a.pool = remote.NewPool(remote.PoolConfig{Caught: guard.Log(a.log, "keep connections to hosts")})
 	a.finder = reach.New(reach.Config{Record: a.engine, Keys: a.workers.SSH, Pool: a.pool, Through: a.through, Log: log})
 	if err := a.tasks.Open(ctx, tasklog.World{DB: a.db, Engine: a.engine, Pool: a.pool, Hosts: a.finder.Named, Known: func(name string) bool { return a.access.Person(name).Name != "" }, Log: log}); err != nil {
-		return nil, err
+		return err
 	}
 	if err := a.checks.Open(ctx, checks.World{DB: a.db, Engine: a.engine, Pool: a.pool, Target: a.finder.Target, Through: a.through, Do: a.do, Mail: conf.Mail, Log: log}); err != nil {
-		return nil, err
+		return err
 	}
 	a.metrics = web.NewMetrics(a.engine, version, log)
 	if a.pages, err = web.NewPages(ctx, a.db, conf.HTTP.URL); err != nil {
-		return nil, err
+		return err
 	}
 	conf.Zone.Apply()
+	return nil
+}
+
+// openTable makes the verbs, and the pages over them.
+func (a *app) openTable() (err error) {
+	conf, log := a.conf, a.log
 	a.lists = conf.Pipelines
 	fetch, err := command.NewFetch(conf.Sources.URLs)
 	if err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	if a.site, err = pages.New(pages.Config{Engine: a.engine, Access: a.access, Checks: a.checks, URL: conf.HTTP.URL, TLS: conf.HTTP.TLS.Cert != "", Name: conf.Name, Version: version, Node: a.nodeShown(), Log: log}); err != nil {
-		return nil, conf.Wrong(err)
+		return conf.Wrong(err)
 	}
 	env := &command.Env{Name: conf.Name, Version: version, Engine: a.engine, Pipelines: pipelines(a.lists, a.workers.Registry), Fetch: fetch,
 		ReadFile: func(name string) ([]byte, error) { return a.readFile(name) }, Exec: a.finder.Exec, PublicKeyAt: a.workers.SSH.PublicKeyAt(), Access: a.access, Limiter: a.limiter, Tasks: a.tasks, Checks: a.checks, Approvals: conf.Approvals, Freeze: conf.Freeze, Zone: conf.Zone, Observe: a.metrics.Command, Log: log}
@@ -173,7 +206,7 @@ func openApp(ctx context.Context, a *app) (_ *app, err error) {
 	env.Pages = a.pagesAt
 	a.table = command.NewTable(env)
 	a.site.Table = a.table
-	return a, nil
+	return nil
 }
 
 // pipelines gives the built-in lists with those of the configuration in their place.

@@ -21,6 +21,8 @@ import (
 	"github.com/jarvisops/jarvis/remote"
 )
 
+// configure says what each host shall be like. It is called until nothing is missing any more, so it must want the same
+// each time.
 func configure(n *converge.Node) error {
 	n.Want(
 		converge.User{Name: "alice", Shell: "/bin/bash"},

@@ -30,6 +30,7 @@ func main() {
 	}
 }
 
+// run does line on all hosts, or on none when one cannot be reached or locked; failed are those on which it went wrong.
 func run(ctx context.Context, words []string, line string) (failed, all int, err error) {
 	ssh, err := remote.NewResolver() // ~/.ssh/config, known_hosts, keys and the agent, as ssh reads them
 	if err != nil {

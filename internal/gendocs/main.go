@@ -20,11 +20,6 @@ import (
 	"github.com/jarvisops/jarvis/tasklog"
 	"github.com/jarvisops/jarvis/web"
 	"github.com/jarvisops/jarvis/workers/all"
-	"github.com/jarvisops/jarvis/workers/converge"
-	"github.com/jarvisops/jarvis/workers/dns"
-	"github.com/jarvisops/jarvis/workers/keys"
-	"github.com/jarvisops/jarvis/workers/ldap"
-	"github.com/jarvisops/jarvis/workers/monitor"
 )
 
 //go:generate go run .
@@ -88,15 +83,7 @@ func stepsDoc() (steps, providers string, err error) {
 		return "", "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	conf := all.Config{
-		Monitor:  &monitor.Config{Alertmanager: monitor.Alertmanager{URL: "https://alerts.example.org"}},
-		Keys:     &keys.Config{Gitolite: keys.Gitolite{Admin: "ssh://git@git.example.org/gitolite-admin"}},
-		DNS:      &dns.Config{},
-		LDAP:     &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
-		Converge: &converge.Config{Dir: dir},
-	}
-	all.Nobody(&conf)
-	set, err := all.Build(conf.Passing(), dir)
+	set, err := all.Build(all.Nobody(dir).Passing(), dir)
 	if err != nil {
 		return "", "", err
 	}

@@ -42,6 +42,7 @@ const endTime = 10 * time.Second
 // Error is what git said of a command that failed.
 type Error struct{ Verb, Text string }
 
+// Error implements error.
 func (e *Error) Error() string { return "git " + e.Verb + ": " + e.Text }
 
 // Run gives what a git command prints, without the last newline. The error is an *Error where git itself failed.

@@ -31,6 +31,7 @@ func (o *One) Text() string {
 	return strings.TrimSpace(o.Key + " " + o.Msg)
 }
 
+// Error implements error.
 func (o *One) Error() string {
 	switch {
 	case o.File == "" && o.Line > 0:

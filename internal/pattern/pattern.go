@@ -29,35 +29,45 @@ func (p *Pattern) Regexp() *regexp.Regexp {
 	return p.re
 }
 
-// MatchString is as in package regexp, as are all others here.
+// MatchString is regexp.Regexp's.
 func (p *Pattern) MatchString(s string) bool { return p.Regexp().MatchString(s) }
 
+// FindString is regexp.Regexp's.
 func (p *Pattern) FindString(s string) string { return p.Regexp().FindString(s) }
 
+// FindStringSubmatch is regexp.Regexp's.
 func (p *Pattern) FindStringSubmatch(s string) []string { return p.Regexp().FindStringSubmatch(s) }
 
+// FindAllString is regexp.Regexp's.
 func (p *Pattern) FindAllString(s string, n int) []string { return p.Regexp().FindAllString(s, n) }
 
+// FindAllStringSubmatch is regexp.Regexp's.
 func (p *Pattern) FindAllStringSubmatch(s string, n int) [][]string {
 	return p.Regexp().FindAllStringSubmatch(s, n)
 }
 
+// FindSubmatch is regexp.Regexp's.
 func (p *Pattern) FindSubmatch(b []byte) [][]byte { return p.Regexp().FindSubmatch(b) }
 
+// FindAllSubmatch is regexp.Regexp's.
 func (p *Pattern) FindAllSubmatch(b []byte, n int) [][][]byte {
 	return p.Regexp().FindAllSubmatch(b, n)
 }
 
+// ReplaceAll is regexp.Regexp's.
 func (p *Pattern) ReplaceAll(src, repl []byte) []byte { return p.Regexp().ReplaceAll(src, repl) }
 
+// ReplaceAllString is regexp.Regexp's.
 func (p *Pattern) ReplaceAllString(src, repl string) string {
 	return p.Regexp().ReplaceAllString(src, repl)
 }
 
+// ReplaceAllLiteralString is regexp.Regexp's.
 func (p *Pattern) ReplaceAllLiteralString(src, repl string) string {
 	return p.Regexp().ReplaceAllLiteralString(src, repl)
 }
 
+// ReplaceAllStringFunc is regexp.Regexp's.
 func (p *Pattern) ReplaceAllStringFunc(src string, repl func(string) string) string {
 	return p.Regexp().ReplaceAllStringFunc(src, repl)
 }

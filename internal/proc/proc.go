@@ -69,8 +69,10 @@ type StartError struct {
 	Err  error
 }
 
+// Unwrap gives the cause, for errors.Is and errors.As.
 func (e *StartError) Unwrap() error { return e.Err }
 
+// Error implements error.
 func (e *StartError) Error() string {
 	_, serr := os.Stat(e.Path)
 	switch {

@@ -75,6 +75,7 @@ type apiError struct {
 	code, msg string
 }
 
+// refusal is an error of the client's, which EC2 answers with 400: nothing is tried again.
 func refusal(code, format string, a ...any) *apiError {
 	return &apiError{http.StatusBadRequest, code, fmt.Sprintf(format, a...)}
 }
@@ -105,6 +106,7 @@ func (s *Server) Config() string {
 	return fmt.Sprintf("  ec2: {region: %s, endpoint: %q, access_key: %s, secret_key: %q}\n", Region, s.URL, AccessKey, SecretKey)
 }
 
+// serve has a request fit Amazon's model before anything is done, and plays the faults.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	if err := r.ParseForm(); err != nil {
@@ -196,6 +198,7 @@ func (i *instance) tag(key string) string {
 	return ""
 }
 
+// filter gives what a filter of that name is compared with; false: the lab does not know such a filter.
 func (i *instance) filter(name string) (string, bool) {
 	if key, ok := strings.CutPrefix(name, "tag:"); ok {
 		return i.tag(key), true
@@ -260,6 +263,7 @@ func reservation(requestID string, i *instance) Reservation {
 	return Reservation{RequestID: requestID, ReservationID: strings.Replace(i.InstanceID, "i-", "r-", 1), OwnerID: "123456789012", Instances: []Instance{i.Instance}}
 }
 
+// runInstances gives the same machine for the same client token, and refuses another request under it, as EC2 does.
 func (s *Server) runInstances(q url.Values) (any, *apiError) {
 	const nic = "NetworkInterface.1."
 	image, size, subnet := images[q.Get("ImageId")], sizes[q.Get("InstanceType")], subnets[or(q.Get(nic+"SubnetId"), q.Get("SubnetId"))]
@@ -378,6 +382,7 @@ func (s *Server) later(i *instance, then State, work func()) {
 	}()
 }
 
+// up boots a machine the first time, and then powers it on. One that was terminated meanwhile goes again.
 func (s *Server) up(i *instance) {
 	s.mu.Lock()
 	first, name := !i.booted, i.tag("Name")

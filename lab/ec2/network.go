@@ -142,6 +142,7 @@ func (s *Server) Elastic(instance string) (id, ip string) {
 	return a.AllocationID, a.PublicIP
 }
 
+// describeAddresses frees an address first whose instance is gone, as EC2 does.
 func (s *Server) describeAddresses(q url.Values) (any, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,6 +168,7 @@ func (s *Server) release(a *address) {
 	}
 }
 
+// associateAddress boots the machine's host again: in the lab a host has one address, and now it is this.
 func (s *Server) associateAddress(q url.Values) (any, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

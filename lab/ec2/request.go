@@ -74,6 +74,7 @@ type tree struct {
 	children map[string]*tree
 }
 
+// treeOf refuses a parameter that is given twice. Action and Version are no part of it.
 func treeOf(q url.Values) (*tree, *apiError) {
 	top := &tree{children: map[string]*tree{}}
 	for _, key := range slices.Sorted(maps.Keys(q)) {
@@ -128,6 +129,7 @@ func (m model) fits(where string, t *tree, name string) *apiError {
 	return nil
 }
 
+// structure refuses members that are missing or that nobody knows; where is the name that led here.
 func (m model) structure(where string, t *tree, s shape) *apiError {
 	if t.value != nil {
 		return refusal("InvalidParameterValue", "The parameter %s has no value of its own", where)
@@ -205,6 +207,7 @@ func (s shape) refuses(text string) string {
 	return s.bounds(n)
 }
 
+// bounds says in words which bound n breaks; "": none.
 func (s shape) bounds(n float64) string {
 	switch {
 	case s.Min != nil && n < *s.Min:

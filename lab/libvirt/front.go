@@ -103,6 +103,7 @@ type link struct {
 	obey           map[uint32]string // serials of shutdowns, with the UUID's bytes
 }
 
+// serve passes packets on in both directions until one side hangs up.
 func (f *front) serve(c net.Conn) {
 	f.track(c, true)
 	defer f.track(c, false)
@@ -144,6 +145,7 @@ func packet(r io.Reader) ([]byte, error) {
 // word gives a word of a packet's header: 0 length, 1 program, 2 version, 3 procedure, 4 type, 5 serial, 6 status.
 func word(b []byte, i int) uint32 { return binary.BigEndian.Uint32(b[4*i:]) }
 
+// call passes on one packet of the client, or answers in the place of libvirtd: with a fault, or as the guest's agent.
 func (k *link) call() error {
 	b, err := packet(k.client)
 	if err != nil {
@@ -186,6 +188,7 @@ func (k *link) call() error {
 	return err
 }
 
+// answer passes on one packet of libvirtd. Its error cuts the connection: so an answer is lost.
 func (k *link) answer() error {
 	b, err := packet(k.server)
 	if err != nil {

@@ -141,6 +141,7 @@ func (s *Server) Copy(from, name string) (string, error) {
 	return "", fmt.Errorf("there is no machine %s", from)
 }
 
+// run defines and starts a domain; it gives the UUID also where the start failed.
 func (s *Server) run(d *libvirtxml.Domain) (string, error) {
 	desc, err := d.Marshal()
 	if err != nil {
@@ -303,6 +304,8 @@ func (s *Server) follow(dom golibvirt.Domain, runs bool, on map[golibvirt.UUID]b
 	on[dom.UUID] = runs
 }
 
+// bringUp does what cloud-init would: it reads the user-data from the seed, and brings up a host. A domain without a
+// seed stays without.
 func (s *Server) bringUp(dom golibvirt.Domain, key string) {
 	d, err := s.describe(dom)
 	if err != nil {

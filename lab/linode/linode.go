@@ -169,6 +169,7 @@ func fault(w http.ResponseWriter, f lab.Fault) {
 	}
 }
 
+// recorded reads the recording each time, so that callers may fill it in.
 func recorded(name string) object {
 	b, err := recordings.ReadFile("testdata/" + name + ".json")
 	var v object
@@ -224,7 +225,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	reply(w, object{"data": data, "page": 1, "pages": 1, "results": len(data)})
 }
 
-// filterOf reads the request's filter; it refuses what is none.
+// filterOf reads the request's filter; it refuses what is not a filter.
 func filterOf(w http.ResponseWriter, r *http.Request) (filter object, ok bool) {
 	if h := r.Header.Get("X-Filter"); h != "" {
 		if err := json.Unmarshal([]byte(h), &filter); err != nil {
@@ -235,6 +236,7 @@ func filterOf(w http.ResponseWriter, r *http.Request) (filter object, ok bool) {
 	return filter, true
 }
 
+// matches knows of X-Filter what Jarvis asks for: that a field is, or a list has, a value, and +or.
 func matches(rec, filter object) bool {
 	for k, want := range filter {
 		if k == "+or" {
@@ -256,6 +258,7 @@ func matches(rec, filter object) bool {
 
 var label = pattern.New(`^[a-zA-Z0-9]([-_.]?[a-zA-Z0-9])+$`)
 
+// create refuses what Linode would, in its words. Lab-Late keeps the machine out of lists for a while.
 func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	var q struct {
 		Region, Type, Label, Image string
@@ -366,6 +369,7 @@ func (s *Server) later(i *instance, meanwhile, then string, work func()) {
 
 func (s *Server) key(i *instance) string { return "linode/" + strconv.Itoa(i.id) }
 
+// up boots a machine the first time, and then powers it on. One that was deleted meanwhile goes again.
 func (s *Server) up(i *instance) {
 	s.mu.Lock()
 	first, label := !i.booted, i.rec["label"].(string)
@@ -418,6 +422,7 @@ func (s *Server) reboot(w http.ResponseWriter, _ *http.Request, i *instance) {
 	}
 }
 
+// remove is over at once; the host ends in the background.
 func (s *Server) remove(w http.ResponseWriter, _ *http.Request, i *instance) {
 	delete(s.instances, i.id)
 	for _, v := range s.volumes {

@@ -120,6 +120,7 @@ func operations(path string) (string, object) {
 	return "", nil
 }
 
+// at goes down by the keys; nil where one is missing.
 func at(o object, keys ...string) object {
 	for _, k := range keys {
 		o, _ = o[k].(object)

@@ -25,7 +25,7 @@ func dnfBase(ctx context.Context) (string, error) {
 		}
 		for name, text := range map[string]string{
 			"etc/rpm/macros":             rpmMacros,
-			"etc/dnf/dnf.conf":           "[main]\ngpgcheck=0\nbest=True\nclean_requirements_on_remove=True\n", // as RHEL has it, but for keys
+			"etc/dnf/dnf.conf":           "[main]\ngpgcheck=0\nbest=True\nclean_requirements_on_remove=True\n", // as on RHEL, but for keys
 			"etc/dnf/plugins/local.conf": "[main]\nenabled = false\n",                                          // Debian's wants keys that it does not bring
 			"etc/dnf/vars/releasever":    "9\n",
 			"etc/os-release":             "NAME=\"Lab Linux\"\nID=lab\nID_LIKE=\"rhel fedora\"\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"Lab Linux 9.4\"\n",

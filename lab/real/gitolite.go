@@ -53,7 +53,8 @@ func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
 	g.user = "jarvislab" + g.port
 	g.Admin = fmt.Sprintf("ssh://%s@%s:%s/gitolite-admin", g.user, g.ip, g.port)
 	home := filepath.Join(dir, "home")
-	// A password of * is none, but no lock either: sshd without PAM refuses a locked account.
+	// With the password * nobody can log in by one, and the account is not locked: sshd without PAM refuses a locked
+	// one.
 	if err := errors.Join(run(ctx, "", "useradd", "-r", "-M", "-s", "/bin/bash", "-p", "*", "-d", home, g.user), os.MkdirAll(home, 0o755), os.MkdirAll("/run/sshd", 0o755)); err != nil {
 		return nil, err
 	}
@@ -106,6 +107,7 @@ func StartGitolite(ctx context.Context, hosts ...string) (*Gitolite, error) {
 	return g, nil
 }
 
+// sshEnv has git use this key and no other, and nothing of the user's configuration.
 func (g *Gitolite) sshEnv(key string) string {
 	return "GIT_SSH_COMMAND=ssh -q -F none -i " + key + " -o IdentitiesOnly=yes -o UserKnownHostsFile=" + g.KnownHosts
 }

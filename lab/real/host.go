@@ -205,6 +205,7 @@ func (h *Host) ReadFile(name string) (string, error) {
 // Stop pulls the plug and removes the host.
 func (h *Host) Stop() { _ = h.stop() }
 
+// stop ends the host for good, with its disk.
 func (h *Host) stop() error {
 	h.mu.Lock()
 	h.gone = true

@@ -39,6 +39,7 @@ func DialIRC(ctx context.Context, addr, nick string, channels ...string) (*IRCCl
 	return c, nil
 }
 
+// read keeps every line but a PING, which it answers.
 func (c *IRCClient) read() {
 	defer close(c.done)
 	sc := bufio.NewScanner(c.conn)

@@ -36,7 +36,7 @@ func StartLibvirt(ctx context.Context) (*Libvirt, error) {
 		return nil, err
 	}
 	v.uri, v.user, v.Socket = golibvirt.QEMUSession, libvirtUser, filepath.Join(v.dir, "run/libvirt/libvirt-sock")
-	// Without this a virtlogd stays behind for each libvirtd.
+	// Without this a virtlogd outlives each libvirtd.
 	err = errors.Join(os.WriteFile(filepath.Join(v.dir, "cfg/libvirt/qemu.conf"), []byte("stdio_handler = \"file\"\n"), 0o644), v.knownQemu(false), own(v.dir, libvirtUser))
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(v.dir))
@@ -202,6 +202,8 @@ func (v *Libvirt) CloudImage(ctx context.Context, name string) (Kernels, error) 
 	return k, run(ctx, "", "cp", "--reflink=auto", from, to)
 }
 
+// cloudImage makes the image once and keeps it in the user's cache, for it takes long. Its folder is named for a
+// version.
 func cloudImage(ctx context.Context) (string, error) {
 	for program, pkg := range map[string]string{"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "sfdisk": "fdisk", "qemu-img": "qemu-utils"} {
 		if _, err := need(program, pkg); err != nil {

@@ -91,6 +91,7 @@ type matrixSync struct {
 // wholeTimeline has the server leave out nothing of a room in which much is said at once: its default is 20 events.
 var wholeTimeline = url.QueryEscape(`{"room":{"timeline":{"limit":1000}}}`)
 
+// read tries again after an error: a test may restart the server.
 func (c *MatrixClient) read(ctx context.Context, since string) {
 	defer close(c.done)
 	for ctx.Err() == nil {
@@ -121,6 +122,7 @@ func (c *MatrixClient) read(ctx context.Context, since string) {
 	}
 }
 
+// saw makes lines of an event, as MatrixClient describes them.
 func (c *MatrixClient) saw(room string, e MatrixEvent) {
 	switch e.Type {
 	case "m.room.member":

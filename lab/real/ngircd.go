@@ -27,6 +27,7 @@ func StartIRCd() (*IRCd, error) { return startIRCd("MaxPenaltyTime = 0") }
 // nothing more from it.
 func StartSlowIRCd() (*IRCd, error) { return startIRCd("") }
 
+// startIRCd takes a line for [Limits], for servers that are strict.
 func startIRCd(limit string) (*IRCd, error) {
 	if _, err := need("ngircd", "ngircd"); err != nil {
 		return nil, err

@@ -67,6 +67,8 @@ func (t *transcript) Next(pattern string, limit time.Duration) (string, error) {
 	return l, err
 }
 
+// wait looks for the pattern from line from on, and gives where it is. The error has the last lines, for the reader of
+// a failed test.
 func (t *transcript) wait(from int, pattern string, limit time.Duration) (line string, at int, err error) {
 	re, limit := regexp.MustCompile(pattern), Patience(limit)
 	timer := time.NewTimer(limit)

@@ -171,6 +171,7 @@ func (p *Postgres) Down(ctx context.Context, pause time.Duration) error {
 	return p.launch(ctx)
 }
 
+// launch is over when the server answers a statement.
 func (p *Postgres) launch(ctx context.Context) (err error) {
 	postgres, err := need("postgres", "postgresql")
 	if err != nil {

@@ -157,6 +157,7 @@ func (p *proc) until(what string, limit time.Duration, f func() error) error {
 	}
 }
 
+// dial is for until: somebody listens at addr.
 func dial(addr string) func() error {
 	return func() error {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
@@ -185,6 +186,7 @@ func folder(name string) (string, error) {
 	return dir, os.Chmod(dir, 0o755)
 }
 
+// run has all output in its error. asUser counts only where we are root, and "" is ourselves.
 func run(ctx context.Context, asUser, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	if asUser != "" && os.Getuid() == 0 {

@@ -249,6 +249,7 @@ func (h *SystemdHost) Sh(ctx context.Context, script string) (stdout, stderr str
 	return stdout, stderr, 0, err
 }
 
+// shell runs a script inside the host, with nothing of our environment.
 func (h *SystemdHost) shell(ctx context.Context, stdin io.Reader, script string, args ...string) (stdout, stderr string, err error) {
 	pid, err := h.init()
 	if err != nil {
@@ -341,6 +342,7 @@ func (h *SystemdHost) Off() {
 // Stop pulls the plug and removes the host.
 func (h *SystemdHost) Stop() { _ = h.stop() }
 
+// stop ends the host for good, with its disk and its cgroup.
 func (h *SystemdHost) stop() error {
 	h.mu.Lock()
 	h.gone = true

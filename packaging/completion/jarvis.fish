@@ -275,6 +275,7 @@ complete -c jarvis -n '__jarvis_after forget' -a "(jarvis hosts 2>/dev/null | cu
 complete -c jarvis -n '__jarvis_after import' -l format -r -d 'Format of the file: list, known_hosts, ini or yaml (default: as it looks).'
 complete -c jarvis -n '__jarvis_after import' -l dry-run -d 'Say what would be done, and do none of it.'
 complete -c jarvis -n '__jarvis_after import' -l json -d 'Print the answer as JSON.'
+complete -c jarvis -n '__jarvis_after import' -F
 complete -c jarvis -n '__jarvis_after adopt' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after adopt' -l no-wait -d 'Do not wait for the run to end. Exit code 5 when it waits for a second person.'
 complete -c jarvis -n '__jarvis_after adopt' -l timeout -r -d 'Watch no longer than this, as in 5m; the run goes on, and the exit code is 5. Without it: until the run rests.'
@@ -340,6 +341,7 @@ complete -c jarvis -n '__jarvis_after check' -l replace -d 'With import: write o
 complete -c jarvis -n '__jarvis_after check' -l dry-run -d 'With import: write nothing, and say what would be.'
 complete -c jarvis -n '__jarvis_after check 0' -a 'list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine'
 complete -c jarvis -n '__jarvis_after check' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
+complete -c jarvis -n '__jarvis_after check' -F
 complete -c jarvis -n '__jarvis_after checks' -l json -d 'Print the answer as JSON.'
 complete -c jarvis -n '__jarvis_after checks' -a "(jarvis hosts 2>/dev/null | cut -d: -f1 | cut -d. -f1)"
 complete -c jarvis -n '__jarvis_after ack' -l json -d 'Print the answer as JSON.'

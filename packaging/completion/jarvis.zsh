@@ -136,7 +136,7 @@ _jarvis() {
 		first="" flags="--json" hosts=yes runs= files=
 		;;
 	import)
-		first="" flags="--format --dry-run --json" hosts= runs= files=
+		first="" flags="--format --dry-run --json" hosts= runs= files=yes
 		;;
 	adopt)
 		first="" flags="--json --no-wait --timeout" hosts=yes runs= files=
@@ -196,7 +196,7 @@ _jarvis() {
 		first="list show run retry done" flags="--json" hosts= runs= files=
 		;;
 	check)
-		first="list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine" flags="--json --into --from --replace --dry-run" hosts=yes runs= files=
+		first="list show history metrics report stats run result ack unack silence unsilence downtimes actions defined define undefine" flags="--json --into --from --replace --dry-run" hosts=yes runs= files=yes
 		;;
 	checks)
 		first="" flags="--json" hosts=yes runs= files=

@@ -41,6 +41,22 @@ type Config struct {
 	External *external.Config                 `yaml:"external" doc:"steps that are programs of your own"`
 }
 
+// Nobody configures every worker with servers that nobody asks, so that what they offer can be listed. dir is an empty
+// folder.
+func Nobody(dir string) Config {
+	c := Config{
+		DNS:      &dns.Config{},
+		LDAP:     &ldap.Config{URL: "ldap://localhost", Base: "ou=Hosts,dc=example,dc=org"},
+		Monitor:  &monitor.Config{Alertmanager: monitor.Alertmanager{URL: "https://alerts.example.org"}},
+		Keys:     &keys.Config{Gitolite: keys.Gitolite{Admin: "ssh://git@git.example.org/gitolite-admin"}},
+		Converge: &converge.Config{Dir: dir},
+	}
+	for _, m := range machines {
+		m.nobody(&c)
+	}
+	return c
+}
+
 // Grace is how long a step that runs a program may take to end once it is told to.
 func (c Config) Grace() time.Duration { return max(c.External.GraceTime(), c.Converge.GraceTime()) }
 

@@ -14,7 +14,7 @@ import (
 // told of them, and they stay when it is given back.
 func TestVSphereAttributes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sites()[2])
+	w := newWorld(t, siteOf(t, "esx"))
 	for _, host := range []string{"loki", "thor"} {
 		w.ready(w.start(w.clipboard(host, "#place", "tags: {team: "+host+", cost: '42'}"), whole...))
 	}
@@ -52,7 +52,7 @@ func TestVSphereContentLibrary(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, sites()[2], "{Debian 12: "+lab.Template+"}", "{Debian 12: \""+c.said+"\"}")
+			w := newWorld(t, siteOf(t, "esx"), "{Debian 12: "+lab.Template+"}", "{Debian 12: \""+c.said+"\"}")
 			if err := w.cloud.(*lab.VSphere).Library(t.Context(), "golden", "debian12", "debian12-ovf"); err != nil {
 				t.Fatal(err)
 			}

@@ -17,8 +17,7 @@ import (
 
 func libvirtWorld(t *testing.T, change ...string) (*world, *lablibvirt.Server) {
 	t.Helper()
-	i := slices.IndexFunc(sites(), func(s site) bool { return s.module == "libvirt" })
-	w := newWorld(t, sites()[i], change...)
+	w := newWorld(t, siteOf(t, "libvirt"), change...)
 	return w, w.cloud.(*lablibvirt.Server)
 }
 

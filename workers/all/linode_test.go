@@ -12,7 +12,7 @@ import (
 func linodeWorld(t *testing.T) (*world, *lablinode.Server) {
 	t.Helper()
 	t.Parallel()
-	w := newWorld(t, sites()[0])
+	w := newWorld(t, siteOf(t, "linode"))
 	return w, w.cloud.(*lablinode.Server)
 }
 

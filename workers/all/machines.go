@@ -12,26 +12,27 @@ import (
 )
 
 // machines is the list of providers of machines: to add one, add its line here and its field in Config.
-var machines = []struct {
-	module, title string // of its steps; as people write it
-	build         func(Config) ([]provider.Worker, error)
-	nobody        func(*Config) // configures one that speaks to nobody, for the docs
-}{
-	{"linode", "Linode", func(c Config) ([]provider.Worker, error) { return entries("linode", c.Linode, linode.New) },
-		func(c *Config) { c.Linode = provider.Entries[linode.Config]{{Token: "nobody's"}} }},
-	{"ec2", "EC2", func(c Config) ([]provider.Worker, error) { return entries("ec2", c.EC2, ec2.New) },
-		func(c *Config) { c.EC2 = provider.Entries[ec2.Config]{{Region: "us-east-1"}} }},
-	{"esx", "ESX", func(c Config) ([]provider.Worker, error) { return entries("esx", c.ESX, esx.New) },
-		func(c *Config) { c.ESX = provider.Entries[esx.Config]{{URL: "https://user:password@vcenter/sdk"}} }},
-	{"libvirt", "libvirt", func(c Config) ([]provider.Worker, error) { return entries("libvirt", c.Libvirt, libvirt.New) },
-		func(c *Config) { c.Libvirt = provider.Entries[libvirt.Config]{{}} }},
+var machines = []machine{
+	of("linode", "Linode", func(c *Config) *provider.Entries[linode.Config] { return &c.Linode }, linode.New, linode.Config{Token: "nobody's"}),
+	of("ec2", "EC2", func(c *Config) *provider.Entries[ec2.Config] { return &c.EC2 }, ec2.New, ec2.Config{Region: "us-east-1"}),
+	of("esx", "ESX", func(c *Config) *provider.Entries[esx.Config] { return &c.ESX }, esx.New, esx.Config{URL: "https://user:password@vcenter/sdk"}),
+	of("libvirt", "libvirt", func(c *Config) *provider.Entries[libvirt.Config] { return &c.Libvirt }, libvirt.New, libvirt.Config{}),
 }
 
-// Nobody configures every provider with servers that nobody asks, so that what they offer can be listed.
-func Nobody(c *Config) {
-	for _, m := range machines {
-		m.nobody(c)
-	}
+// machine is one provider in the list.
+type machine struct {
+	module, title string // of its steps; as people write it
+	build         func(Config) ([]provider.Worker, error)
+	nobody        func(*Config)
+	first         func() provider.First
+}
+
+// of puts a provider into the list: field gives its entries, and nobody is one that speaks to nobody, for the docs.
+func of[C provider.Settings, W provider.Worker](module, title string, field func(*Config) *provider.Entries[C], make func(C) (W, error), nobody C) machine {
+	return machine{module, title,
+		func(c Config) ([]provider.Worker, error) { return entries(module, *field(&c), make) },
+		func(c *Config) { *field(c) = provider.Entries[C]{nobody} },
+		nobody.First}
 }
 
 // Providers lists the modules that make machines.
@@ -41,6 +42,16 @@ func Providers() []string {
 		out = append(out, m.module)
 	}
 	return out
+}
+
+// First gives what `jarvis init` asks about a provider; ok is false when there is no such provider.
+func First(module string) (f provider.First, ok bool) {
+	for _, m := range machines {
+		if m.module == module {
+			return m.first(), true
+		}
+	}
+	return provider.First{}, false
 }
 
 // entries makes the workers of a provider, one for each entry of the configuration.

@@ -203,7 +203,7 @@ func TestNoMachineIsDeletedWhileTheProviderIsAway(t *testing.T) {
 // TestEC2AdoptWantsAMachine: an id of something else is told as that.
 func TestEC2AdoptWantsAMachine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sites()[1])
+	w := newWorld(t, siteOf(t, "ec2"))
 	r := w.failed(w.start(w.with(said{lines: "adopt_id: vol-0123"}), "sp:adopt"), "read the machine vol-0123: that is not the id of a machine at EC2, which is like i-0123456789abcdef0")
 	// A fixed address chooses the zone whose subnet holds it.
 	must(w.engine.Cancel(w.Context(), r.ID, pipeline.Who{Name: "alice"}))(t)

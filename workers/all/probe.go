@@ -38,6 +38,7 @@ func (s *Set) asks(key string, do func(context.Context) (string, error)) {
 	s.probes = append(s.probes, Probe{key, do})
 }
 
+// dnsKey is where jarvis.yaml names a zone's server; "" is the zone of all others.
 func dnsKey(zone string) string {
 	if zone == "" {
 		return "workers.dns"

@@ -64,6 +64,27 @@ func sites() []site {
 	}
 }
 
+func siteOf(t *testing.T, module string) site {
+	t.Helper()
+	for _, s := range sites() {
+		if s.module == module {
+			return s
+		}
+	}
+	t.Fatalf("%s has no line in sites", module)
+	return site{}
+}
+
+// TestEveryProviderIsTested: the promises hold for all that are in machines.
+func TestEveryProviderIsTested(t *testing.T) {
+	for _, m := range Providers() {
+		s := siteOf(t, m)
+		if len(s.typos) == 0 || s.badKey[0] == "" {
+			t.Errorf("the line of %s in sites names no typos, or no badKey", m)
+		}
+	}
+}
+
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()

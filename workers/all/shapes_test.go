@@ -28,8 +28,8 @@ var shapes = []string{"x", "7", "true", "-1", "0", "1.5", "''", "' '", "null", "
 // TestAWrongShapeIsToldInPeoplesWords feeds each documented key each wrong shape. What is refused is refused with the
 // key, and without a word of the program's own.
 func TestAWrongShapeIsToldInPeoplesWords(t *testing.T) {
-	cfg := Config{DNS: &dns.Config{Server: "127.0.0.1:1"}, SSH: &ssh.Config{User: "root"}}
-	Nobody(&cfg)
+	cfg := Nobody(t.TempDir())
+	cfg.DNS, cfg.SSH = &dns.Config{Server: "127.0.0.1:1"}, &ssh.Config{User: "root"}
 	set, err := Build(cfg, t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -106,13 +106,14 @@ var own = map[string]map[string]said{
 		"an image by its id":       {"guestid: ami-0000000000000debc", []string{"ImageId=ami-0000000000000debc"}},
 	},
 	"libvirt": {
-		"guestid":     {"guestid: debian12", nil},
-		"size":        {"size: 2GB", []string{"<memory unit='KiB'>2097152</memory>"}},
-		"size.cpus":   {"size: {memory: 1GB, cpus: 2}", []string{"<vcpu placement='static'>2</vcpu>"}},
-		"disk":        {"disk: 3GB", []string{"root.qcow2: 3072 MB"}},
-		"disks":       {"disks: [{size: 1GB}, {size: 2GB}]", []string{"disk1.qcow2: 1024 MB", "disk2.qcow2: 2048 MB"}},
-		"disks.mount": {"disks: [{size: 1GB}, {size: 2GB, mount: /srv/data}]", []string{"<serial>jarvis-disk2</serial>", "/srv/data path:/dev/disk/by-id/virtio-jarvis-disk2"}},
-		"tags":        {"tags: {team: web}", []string{`name="team" value="web"`}},
+		"guestid":        {"guestid: debian12", nil},
+		"size":           {"size: 2GB", []string{"<memory unit='KiB'>2097152</memory>"}},
+		"size.cpus":      {"size: {memory: 1GB, cpus: 2}", []string{"<vcpu placement='static'>2</vcpu>"}},
+		"disk":           {"disk: 3GB", []string{"root.qcow2: 3072 MB"}},
+		"disks":          {"disks: [{size: 1GB}, {size: 2GB}]", []string{"disk1.qcow2: 1024 MB", "disk2.qcow2: 2048 MB"}},
+		"disks.mount":    {"disks: [{size: 1GB}, {size: 2GB, mount: /srv/data}]", []string{"<serial>jarvis-disk2</serial>", "/srv/data path:/dev/disk/by-id/virtio-jarvis-disk2"}},
+		"network.bridge": {"network: {bridge: br0}", nil}, // workers/libvirt proves it
+		"tags":           {"tags: {team: web}", []string{`name="team" value="web"`}},
 	},
 	"esx": {
 		"guestid":             {"guestid: debian12", nil},
@@ -163,6 +164,9 @@ func TestWhatAClipboardCanSay(t *testing.T) {
 				}
 				if cases[path].lines == "" {
 					t.Errorf("no saying has %s", path)
+				}
+				if _, ok := own[s.module][path]; !ok && slices.Contains(calls.Honours, path) && len(sayings[path].want) == 0 {
+					t.Errorf("%s honours %s, and nothing shows it: give own[%q] a saying of it, with what %s has then", s.module, path, s.module, calls.Title)
 				}
 			}
 			for name, o := range own[s.module] {
@@ -251,7 +255,7 @@ func TestWrongWords(t *testing.T) {
 func TestEC2InTheWild(t *testing.T) {
 	start := func(t *testing.T, change ...string) (*world, *labec2.Server) {
 		t.Parallel()
-		w := newWorld(t, sites()[1], change...)
+		w := newWorld(t, siteOf(t, "ec2"), change...)
 		return w, w.cloud.(*labec2.Server)
 	}
 	t.Run("a client token stands for a terminated machine", func(t *testing.T) {
@@ -338,7 +342,7 @@ func TestEC2InTheWild(t *testing.T) {
 
 // TestLinodeKeepsTheProfile: set_kernel changes the kernel of the configuration profile, and nothing else of it.
 func TestLinodeKeepsTheProfile(t *testing.T) {
-	w := newWorld(t, sites()[0], "region: Atlanta", "region: Atlanta, kernel: linode/latest-64bit")
+	w := newWorld(t, siteOf(t, "linode"), "region: Atlanta", "region: Atlanta, kernel: linode/latest-64bit")
 	r := w.ready(w.start(w.with(said{lines: "network: {vpc: prod/web}"}), append(whole, "sp:set_kernel")...))
 	w.shows(said{want: []string{`"kernel":"linode/latest-64bit"`, `profile: `, `"purpose":"vpc"`}}, r)
 	_, profile, _ := strings.Cut(w.cloud.Facts("loki.websages.com"), "profile: ")
@@ -349,7 +353,7 @@ func TestLinodeKeepsTheProfile(t *testing.T) {
 
 // TestAccounts: one provider, two accounts. The clipboard says which; a wrong name is told with those there are.
 func TestAccounts(t *testing.T) {
-	w := newWorld(t, sites()[0], "  linode: {", "  linode: [{account: eu, ", "region: Atlanta}", "region: Atlanta}, {account: us, token: x, url: \"http://127.0.0.1:1/v4\", region: Atlanta}]")
+	w := newWorld(t, siteOf(t, "linode"), "  linode: {", "  linode: [{account: eu, ", "region: Atlanta}", "region: Atlanta}, {account: us, token: x, url: \"http://127.0.0.1:1/v4\", region: Atlanta}]")
 	w.ready(w.start(w.with(said{lines: "account: eu"}), whole...))
 	w.machines("loki")
 	w.ready(w.start(w.clipboard("thor"), whole...)) // the first, when none is named
@@ -358,7 +362,7 @@ func TestAccounts(t *testing.T) {
 
 // TestEveryCallIsTheAccounts: a host of the second account is looked at there, too: the first one knows nothing of it.
 func TestEveryCallIsTheAccounts(t *testing.T) {
-	w := newWorld(t, sites()[0], "  linode: {", "  linode: [{account: eu, token: x, url: \"http://127.0.0.1:1/v4\", region: Atlanta}, {account: us, ", "region: Atlanta}", "region: Atlanta}]")
+	w := newWorld(t, siteOf(t, "linode"), "  linode: {", "  linode: [{account: eu, token: x, url: \"http://127.0.0.1:1/v4\", region: Atlanta}, {account: us, ", "region: Atlanta}", "region: Atlanta}]")
 	r := w.ready(w.start(w.with(said{lines: "account: us"}), whole...))
 	if l := w.looks(r); len(l.Unknown) > 0 || l.Asked != 3 {
 		t.Errorf("an untouched host of the second account: asked %d, not known %+v", l.Asked, l.Unknown)

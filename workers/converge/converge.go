@@ -90,6 +90,7 @@ func (w *Worker) Steps() []pipeline.Step {
 	}}
 }
 
+// apply fails for good when something never settles: once more would be the same.
 func (w *Worker) apply(ctx context.Context, c *clipboard.Clipboard) error {
 	word := "" // by hand: two may run at the same time
 	if f := pipeline.FactsOf(ctx); f.Run > 0 {

@@ -22,6 +22,7 @@ func (w *Worker) checkUpdate(ctx context.Context, c *clipboard.Clipboard) error 
 	return settle(func() error { return j.survey(ctx, c, known(c), nil) })
 }
 
+// planUpdate surveys as doUpdate does, so that it refuses what that would refuse.
 func (w *Worker) planUpdate(ctx context.Context, c *clipboard.Clipboard) (string, error) {
 	j, err := w.job(ctx, c)
 	if err != nil {
@@ -124,6 +125,8 @@ func (j *job) mayAddress(ctx context.Context, have map[uint16][]godns.RR, addrs 
 	return nil
 }
 
+// maySSHFP asks for the right to write SSHFP records that are not right yet. Where the wish allows it, they are left
+// out and the run goes on.
 func (j *job) maySSHFP(ctx context.Context, have, want map[uint16][]godns.RR) error {
 	if j.wish.sshfp == off || want != nil && sameSet(have[godns.TypeSSHFP], want[godns.TypeSSHFP], j.wish.ttl) {
 		return nil
@@ -139,6 +142,7 @@ func (j *job) maySSHFP(ctx context.Context, have, want map[uint16][]godns.RR) er
 	return err
 }
 
+// mayPTR asks the same for the pointer of an address.
 func (j *job) mayPTR(ctx context.Context, a netip.Addr) error {
 	p, err := j.look(ctx, a)
 	if err == nil && p.right() {

@@ -41,6 +41,7 @@ func (s *server) query(ctx context.Context, name string, kind uint16) (*godns.Ms
 	return r, err
 }
 
+// exchange asks over TCP. Where there is a key, an answer without a right signature is an error.
 func (s *server) exchange(ctx context.Context, m *godns.Msg) (*godns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -24,6 +24,7 @@ type job struct {
 	kinds []string     // of what was left undone: reverse, sshfp
 }
 
+// job fails for good when the server has no zone for the host.
 func (w *Worker) job(ctx context.Context, c *clipboard.Clipboard) (*job, error) {
 	in, err := c.Instance()
 	if err != nil {

@@ -59,6 +59,7 @@ func (w *Worker) zone(ctx context.Context, name string) (string, error) {
 	return "", errNoZone
 }
 
+// noZone makes that error permanent, and leaves others as they are.
 func (w *Worker) noZone(name string, err error) error {
 	if errors.Is(err, errNoZone) {
 		return pipeline.Permanentf("%s has no zone for %s", w.at(name).addr, strings.TrimSuffix(name, "."))

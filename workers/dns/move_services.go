@@ -17,7 +17,8 @@ import (
 // maxDrain bounds the wait for old answers to run out.
 const maxDrain = 15 * time.Minute
 
-// moveServices is stage 2. What it moved is on record before it moves it, and is moved back when the host is ready.
+// moveServices gives the names back by its Release, when the host is ready. What it moves is on record before it does
+// so.
 func (w *Worker) moveServices() pipeline.Step {
 	return pipeline.Step{
 		Name:    "dns:move_services",
@@ -56,6 +57,7 @@ func describeAll(rrs []godns.RR) string {
 	return strings.Join(out, ", ")
 }
 
+// movedNames reads the names out of moved_services, where a line is a record as in a zone file.
 func movedNames(c *clipboard.Clipboard) []string {
 	list, _ := c.Strings("moved_services")
 	var out []string
@@ -132,6 +134,7 @@ func retarget(rr godns.RR, name string, addrs []netip.Addr) []godns.RR {
 	return nil
 }
 
+// doMove can be done again after any point: the clipboard has what is moved, and since when, before it is.
 func (w *Worker) doMove(ctx context.Context, c *clipboard.Clipboard) error {
 	again := c.Has("moved_services")
 	if !again {

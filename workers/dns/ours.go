@@ -83,6 +83,7 @@ func copies(rrs []godns.RR) []godns.RR {
 	return out
 }
 
+// identical compares sets of records: their order means nothing, and their TTL counts.
 func identical(a, b []godns.RR) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(x godns.RR) bool {
 		return !slices.ContainsFunc(b, func(y godns.RR) bool { return godns.IsDuplicate(x, y) && x.Header().Ttl == y.Header().Ttl })

@@ -85,6 +85,7 @@ func contains(list []netip.Addr, a netip.Addr) bool {
 	return false
 }
 
+// addrOf gives the zero Addr for a record that is no address.
 func addrOf(rr godns.RR) netip.Addr {
 	switch rr := rr.(type) {
 	case *godns.A:

@@ -39,6 +39,7 @@ func (w *Worker) removeHost() pipeline.Step {
 	}
 }
 
+// remove deletes what a run of this host wrote, and leaves the rest.
 func (j *job) remove(ctx context.Context, c *clipboard.Clipboard) error {
 	have, err := j.standing(ctx, j.fqdn)
 	if err != nil {

@@ -71,6 +71,7 @@ type pointed struct {
 	also  []string   // names that have it too
 }
 
+// right: our pointer is there, and no stale one.
 func (p *pointed) right() bool { return p.there && len(p.stale) == 0 }
 
 // look reads the pointers of an address. A pointer to another name is stale when that name no longer has the address;
@@ -134,7 +135,7 @@ func (w *Worker) point(ctx context.Context, at place, build func(*godns.Msg)) er
 }
 
 // uses reports whether name has the address, as its server knows. A name that no server here tells us of may have it.
-// One that has it from a wildcard has it: that pointer works, and is not ours to take.
+// A name that has it from a wildcard counts: that pointer works, and is not ours to take.
 func (w *Worker) uses(ctx context.Context, name string, a netip.Addr) (bool, error) {
 	if _, err := w.zone(ctx, name); errors.Is(err, errNoZone) || isRefusal(err) {
 		return true, nil
@@ -176,6 +177,7 @@ func (j *job) dropPTR(ctx context.Context, a netip.Addr) error {
 	return j.ptrStays(ctx, a, j.point(ctx, at, func(m *godns.Msg) { m.Remove([]godns.RR{pointer(at, j.fqdn, 0)}) }))
 }
 
+// ptrStays notes that a pointer could not be deleted; nil where the wish allows that.
 func (j *job) ptrStays(ctx context.Context, a netip.Addr, err error) error {
 	_, err = j.pass(ctx, "reverse", j.wish.reverse, "the PTR of "+a.String()+" stays as it is", err)
 	return err

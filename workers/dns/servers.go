@@ -92,6 +92,7 @@ func servers(cfg Config) (rest *server, zones map[string]*server, err error) {
 	return rest, zones, wrong.Err()
 }
 
+// newServer gives all that is wrong with an entry of the configuration at once. Without a key nothing is signed.
 func newServer(where, addr string, key TSIG) (*server, error) {
 	var wrong mistake.List
 	addr, err := address(where, addr)

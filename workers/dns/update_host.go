@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// updateHost is stage 10.
+// updateHost can be undone: what the name had before is on record before anything is written.
 func (w *Worker) updateHost() pipeline.Step {
 	return pipeline.Step{
 		Name:    "dns:update_host",
@@ -31,6 +31,7 @@ func (w *Worker) updateHost() pipeline.Step {
 	}
 }
 
+// doUpdate reads what it wrote, for a server may take an update and not show it.
 func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	j, err := w.job(ctx, c)
 	if err != nil {

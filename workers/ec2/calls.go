@@ -43,6 +43,7 @@ func (w *Worker) Calls() provider.Calls {
 	}
 }
 
+// stop pulls the plug with force; without it, EC2 asks the guest.
 func (w *Worker) stop(ctx context.Context, id string, force bool) error {
 	_, err := call(ctx, w, "stop the machine", func(ctx context.Context, cl *ec2.Client) (*ec2.StopInstancesOutput, error) {
 		return cl.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}, Force: aws.Bool(force)})
@@ -109,6 +110,7 @@ func (w *Worker) describe(ctx context.Context, name string, values ...string) ([
 	}
 }
 
+// find asks once for each kind of query: filters of one request must all fit at EC2.
 func (w *Worker) find(ctx context.Context, q provider.Query) ([]provider.Machine, error) {
 	var out []provider.Machine
 	seen := map[string]bool{}

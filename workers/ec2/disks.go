@@ -161,6 +161,7 @@ func (k kind) operations(key, name string, said int, gb int64) (int, error) {
 	return said, nil
 }
 
+// checkRate checks a throughput, in MB a second, against the type of disk and its iops.
 func (k kind) checkRate(key, name string, said, iops int) error {
 	most := k.maxRate
 	if k.operationsPerRate > 0 {

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/pattern"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
@@ -177,8 +177,8 @@ func call[T any](ctx context.Context, w *Worker, what string, f func(context.Con
 	switch c := api.ErrorCode(); c {
 	case "RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "EC2ThrottledException":
 		d := provider.Pause(ctx) + time.Second
-		if n, err := strconv.Atoi(after); err == nil {
-			d = time.Duration(n) * time.Second
+		if said, ok := plain.RetryAfter(after); ok {
+			d = said
 		}
 		return none, pipeline.Wait(d, "EC2 asks us to slow down, for "+d.Round(time.Second).String())
 	case "InvalidInstanceID.Malformed":

@@ -134,6 +134,7 @@ func (w *Worker) plan(ctx context.Context, s provider.Spec) (string, error) {
 // maxTokens bounds how many machines of one run EC2 may have terminated.
 const maxTokens = 20
 
+// create tags the machine and its volumes in the request that makes them, so that nothing is ever without its mark.
 func (w *Worker) create(ctx context.Context, s provider.Spec, mark provider.Mark) (provider.Machine, error) {
 	o, err := w.order(ctx, s)
 	if err != nil {

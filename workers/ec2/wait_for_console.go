@@ -24,7 +24,7 @@ var (
 )
 
 // waitForConsole is a second opinion: the console, which nobody on the network can touch, must show the host key that
-// stage 6 made. EC2 shows a console only minutes after the boot.
+// keys:create made. EC2 shows a console only minutes after the boot.
 func (w *Worker) waitForConsole() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ec2:wait_for_console",

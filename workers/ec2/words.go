@@ -67,6 +67,7 @@ func (w *Worker) image(ctx context.Context, said, arch string) (types.Image, err
 	return newest, nil
 }
 
+// memory is in MiB; 0 where EC2 does not tell.
 func memory(t types.InstanceTypeInfo) int64 {
 	if t.MemoryInfo == nil {
 		return 0

@@ -94,6 +94,7 @@ func (w *Worker) findMachines(ctx context.Context, q provider.Query) ([]provider
 	return out, nil
 }
 
+// vm asks nothing: whether there is such a machine, the next call says.
 func (w *Worker) vm(ctx context.Context, id string) (*object.VirtualMachine, error) {
 	vc, err := w.connect(ctx)
 	if err != nil {
@@ -194,6 +195,7 @@ func extraOwner(c *types.VirtualMachineConfigInfo) string {
 	return ""
 }
 
+// markOf counts a mark only beside the machine's own id: a clone has what its template carries.
 func (w *Worker) markOf(m *mo.VirtualMachine) provider.Mark {
 	have := map[string]string{}
 	for _, o := range m.Config.ExtraConfig {

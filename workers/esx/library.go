@@ -82,6 +82,7 @@ func (w *Worker) libraryID(ctx context.Context, m *library.Manager, name string)
 	return "", pipeline.Permanentf("%s has %d content libraries %q; give one of them another name", w.url.Host, len(ids), name)
 }
 
+// sayREST tells a right that is missing by the status of HTTP: the REST API gives no fault as SOAP does.
 func (w *Worker) sayREST(what string, err error) error {
 	if rest.IsStatusError(err, http.StatusUnauthorized) || rest.IsStatusError(err, http.StatusForbidden) {
 		return pipeline.Permanentf("%s: the user has no permission for it", what)

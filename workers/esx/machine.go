@@ -153,6 +153,7 @@ func (o origin) changes(s provider.Spec) string {
 	return ", with " + strings.Join(out, ", ")
 }
 
+// cloneSpec makes a linked clone of the snapshot, or one with a disk of its own.
 func (o origin) cloneSpec(p *place, _ provider.Spec) types.VirtualMachineCloneSpec {
 	pool, store := p.pool.Reference(), p.datastore.Reference()
 	spec := types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{Pool: &pool, Datastore: &store}}

@@ -133,6 +133,7 @@ func (w *Worker) List() []pipeline.Step {
 	return slices.Concat(lists...)
 }
 
+// list describes a module for help; one that cannot run says why in place of its tasks.
 func (w *Worker) list(module string) []pipeline.Step {
 	p, st, err := w.program(module)
 	if err != nil {

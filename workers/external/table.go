@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -147,7 +148,7 @@ func (w *Worker) stored(p *program) string {
 	return filepath.Join(w.cfg.Data, "external", p.name+".yaml")
 }
 
-// load reads the last good table. One that cannot be read is none.
+// load reads the last good table. One that cannot be read counts as missing.
 func (w *Worker) load(p *program) {
 	file := w.stored(p)
 	if file == "" {
@@ -226,6 +227,7 @@ func parseTable(module string, b []byte) ([]row, error) {
 	return rows, checkRows(module, rows)
 }
 
+// checkRows refuses the whole table for one row that is wrong: half of it would deny tasks that are there.
 func checkRows(module string, rows []row) error {
 	seen := map[string]bool{}
 	for _, r := range rows {
@@ -252,7 +254,7 @@ func checkRows(module string, rows []row) error {
 
 // parseTimeout takes 90, 90s, 5m.
 func parseTimeout(s string) (time.Duration, error) {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && time.Duration(n) <= math.MaxInt64/time.Second {
 		return time.Duration(n) * time.Second, nil
 	}
 	d, err := time.ParseDuration(s)

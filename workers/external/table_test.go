@@ -244,3 +244,13 @@ func TestWhatIsOnDiskMayBeBroken(t *testing.T) {
 		r.log.Reset()
 	}
 }
+
+// A timeout of more seconds than a duration holds would be a time that is over before the step begins.
+func TestTimeoutOfATable(t *testing.T) {
+	for text, want := range map[string]time.Duration{"90": 90 * time.Second, "90s": 90 * time.Second, "5m": 5 * time.Minute, "9223372036": 9223372036 * time.Second,
+		"9223372037": 0, "18446744074": 0, "99999999999999999999": 0, "0": 0, "-1": 0, "-1s": 0, "": 0} {
+		if got, err := parseTimeout(text); (err == nil) != (want > 0) || err == nil && got != want {
+			t.Errorf("parseTimeout(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+}

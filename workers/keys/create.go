@@ -16,7 +16,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// create is stage 6: the host key of the first contact, root's password and its hash.
+// create makes what the new machine is told by its user-data, so that the first contact can trust its key.
 func (w *Worker) create() pipeline.Step {
 	return pipeline.Step{
 		Name:    "keys:create",

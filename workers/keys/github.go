@@ -97,6 +97,8 @@ func (w *Worker) deployKeys(ctx context.Context, repo string, in clipboard.Insta
 	return slices.DeleteFunc(all, func(k deployKey) bool { return k.Title != title(in) }), err
 }
 
+// callGitHub tells what may pass, as too many requests, from what GitHub refuses for good. To delete what is gone is no
+// error.
 func (w *Worker) callGitHub(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {

@@ -138,6 +138,7 @@ type checkout struct {
 	key    string
 }
 
+// checkout makes the copy that close removes.
 func (w *Worker) checkout(ctx context.Context, in clipboard.Instance) (*checkout, error) {
 	co := &checkout{name: path.Join(w.cfg.Gitolite.Dir, w.user(in)+".pub")}
 	if err := w.open(ctx, co); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// updateDeployKey is stage 16.
+// updateDeployKey notes the key that was there before, for Undo to put back.
 func (w *Worker) updateDeployKey() pipeline.Step {
 	return pipeline.Step{
 		Name:    "keys:update_deploy_key",

@@ -12,7 +12,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// checkProduction is stage 1.
+// checkProduction puts on record what it found; only an entry of somebody else stops the run.
 func (w *Worker) checkProduction() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:check_production",
@@ -53,6 +53,8 @@ func (w *Worker) InProduction(ctx context.Context, c *clipboard.Clipboard) (what
 	return what, yes, err
 }
 
+// production takes a host for one in production when a name in DNS points at it, or its entry says so. what is for
+// people.
 func (w *Worker) production(ctx context.Context, c *clipboard.Clipboard) (what string, yes bool, pointers []string, err error) {
 	conn, err := w.connect(ctx)
 	if err != nil {
@@ -92,7 +94,7 @@ func (w *Worker) production(ctx context.Context, c *clipboard.Clipboard) (what s
 }
 
 // owned gives the host's entry, nil when there is none, and an error when it belongs to somebody else: its owner
-// (RFC 4519 §2.21) is neither who asks nor a group that holds him.
+// (RFC 4519 §2.21) is neither who asks nor a group that holds them.
 func (w *Worker) owned(ctx context.Context, conn *goldap.Conn, c *clipboard.Clipboard) (*goldap.Entry, error) {
 	in, err := c.Instance()
 	if err != nil {

@@ -49,6 +49,7 @@ func (w *Worker) ReadClipboard(ctx context.Context, base, cn string) ([]byte, er
 	return nil, fmt.Errorf("the entry %s holds no clipboard: give it jarvisProvider and the like, or YAML in jarvisClipboard or description", e.DN)
 }
 
+// ofAttributes makes a clipboard of an entry that holds none, from the attributes of jarvisHost.
 func ofAttributes(e *goldap.Entry) ([]byte, error) {
 	name := e.GetAttributeValue("cn")
 	c, err := clipboard.Parse([]byte("instance:\n  hostname: x\n"))

@@ -61,6 +61,7 @@ func hardware(c *clipboard.Clipboard) (string, error) {
 	return "ethernet " + mac.String(), nil
 }
 
+// writeDHCP notes what was there before it writes, for undoDHCP. A comment that somebody wrote stays.
 func (w *Worker) writeDHCP(ctx context.Context, c *clipboard.Clipboard, statements []string) error {
 	in, err := c.Instance()
 	if err != nil {
@@ -164,6 +165,7 @@ func (w *Worker) dhcpEntry(conn *goldap.Conn, in clipboard.Instance, hw string) 
 	return e, nil
 }
 
+// sameValues passes over the order, which means nothing in LDAP.
 func sameValues(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

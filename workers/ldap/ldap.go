@@ -162,6 +162,7 @@ type NotFoundError struct {
 	Found []string // DNs when there are several
 }
 
+// Error implements error.
 func (e *NotFoundError) Error() string {
 	if len(e.Found) > 1 {
 		return fmt.Sprintf("%q is more than one entry; say which: `%s`", e.Name, strings.Join(e.Found, "`, `"))

@@ -38,6 +38,7 @@ func fullNames(e *goldap.Entry, short string) []string {
 	return out
 }
 
+// fold gives a name in a form in which two can be compared.
 func fold(name string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 }

@@ -83,6 +83,7 @@ func ssha(password string) string {
 	return "{SSHA}" + base64.StdEncoding.EncodeToString(append(sum[:], salt...))
 }
 
+// verifySSHA reads the salt from after the sum.
 func verifySSHA(hash, password string) bool {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(hash, "{SSHA}"))
 	if err != nil || !strings.HasPrefix(hash, "{SSHA}") || len(b) <= sha1.Size {

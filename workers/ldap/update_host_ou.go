@@ -14,7 +14,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// updateHostOU is stage 15: the host's entry under ou=Hosts.
+// updateHostOU notes what was there before, for Undo to put back.
 func (w *Worker) updateHostOU() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ldap:update_host_ou",
@@ -72,6 +72,7 @@ func attributes(c *clipboard.Clipboard, in clipboard.Instance, ours bool) (map[s
 	return set, nil
 }
 
+// doUpdate tries to write host keys, too, and does without where the schema has no class for them.
 func (w *Worker) doUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	in, conn, e, err := w.open(ctx, c)
 	if err != nil {
@@ -186,6 +187,8 @@ func (w *Worker) undoUpdate(ctx context.Context, c *clipboard.Clipboard) error {
 	return errors.Join(c.Delete("ldap_before"), c.Delete("ldap_keys_before"))
 }
 
+// putBack takes doUpdate back, by ldap_before: it deletes the entry that it made, or gives an older one its address
+// again.
 func (w *Worker) putBack(ctx context.Context, c *clipboard.Clipboard) error {
 	in, err := c.Instance()
 	if err != nil {

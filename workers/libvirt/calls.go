@@ -27,6 +27,7 @@ func (w *Worker) Calls() provider.Calls {
 	}
 }
 
+// find also gives a machine that is only begun: its volumes are there, and its run died before the domain was.
 func (w *Worker) find(ctx context.Context, q provider.Query) ([]provider.Machine, error) {
 	var out []provider.Machine
 	err := w.on(ctx, "look for the machine", func(l *golibvirt.Libvirt) error {
@@ -222,6 +223,7 @@ func (w *Worker) start(ctx context.Context, id string) error {
 	return w.with(ctx, "power the machine on", id, power)
 }
 
+// power gives no error for a machine that runs already.
 func power(l *golibvirt.Libvirt, dom golibvirt.Domain) error {
 	if in(l, dom, golibvirt.DomainPaused) {
 		return l.DomainResume(dom)
@@ -241,6 +243,7 @@ func (w *Worker) kill(ctx context.Context, id string) error {
 	return w.with(ctx, "power the machine off", id, destroy)
 }
 
+// destroy gives no error for a machine that is off already.
 func destroy(l *golibvirt.Libvirt, dom golibvirt.Domain) error {
 	err := l.DomainDestroy(dom)
 	if err != nil && in(l, dom, golibvirt.DomainShutoff, golibvirt.DomainCrashed) {

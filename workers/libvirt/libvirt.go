@@ -127,6 +127,7 @@ func (w *Worker) readURL() error {
 	return nil
 }
 
+// checkNetwork also fills in what the configuration leaves open: type, and the port of forward.
 func (w *Worker) checkNetwork() error {
 	switch w.cfg.Type {
 	case "":

@@ -22,6 +22,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/mistake"
+	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
 )
@@ -92,8 +93,8 @@ func (t throttled) RoundTrip(r *http.Request) (*http.Response, error) {
 	_ = resp.Body.Close()
 	// Both headers count seconds: Retry-After (RFC 9110 §10.2.3) from now, X-RateLimit-Reset since 1970.
 	d := 10 * time.Second
-	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-		d = time.Duration(n) * time.Second
+	if said, ok := plain.RetryAfter(resp.Header.Get("Retry-After")); ok {
+		d = said
 	} else if n, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
 		d = time.Until(time.Unix(n, 0))
 	}

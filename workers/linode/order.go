@@ -189,6 +189,7 @@ func (w *Worker) connectTo(ctx context.Context, s provider.Spec, o *order) error
 	return nil
 }
 
+// linodeInterfaces leaves the default route with the public interface: SSH comes in by it, whatever else there is.
 func linodeInterfaces(s provider.Spec, o *order, subnet, firewall int) {
 	yes := true
 	public := linodego.LinodeInterfaceCreateOptions{Public: &linodego.PublicInterfaceCreateOptions{}, DefaultRoute: &linodego.InterfaceDefaultRoute{IPv4: &yes, IPv6: &yes}}

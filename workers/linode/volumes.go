@@ -116,6 +116,7 @@ func (w *Worker) finish(ctx context.Context, s provider.Spec, m provider.Machine
 
 func attached(v linodego.Volume, id int) bool { return v.LinodeID != nil && *v.LinodeID == id }
 
+// makeVolume makes and attaches the i-th disk. A Wait: an earlier try made it, and Linode does not show it yet.
 func (w *Worker) makeVolume(ctx context.Context, i int, d provider.Disk, id int, tags map[string]string, mark provider.Mark) error {
 	opts := linodego.VolumeCreateOptions{Label: volumeLabel(mark.Token, i), LinodeID: id, Size: int(d.Size.GB()), Tags: append([]string{mark.Token, mark.Owner}, words(tags)...)}
 	if d.Encrypted {

@@ -120,6 +120,8 @@ func (w *Worker) planType(ctx context.Context, want provider.Size, class string)
 	return none, err
 }
 
+// smallest takes the least memory that will do, and of plans with as much the cheapest. A plan without a price is
+// passed over.
 func smallest(list []linodego.LinodeType, want provider.Size, class string) (linodego.LinodeType, error) {
 	best, most, cores := -1, 0, 0
 	for i, t := range list {

@@ -79,6 +79,7 @@ func named(pattern string, in clipboard.Instance) string {
 // it.
 type mark struct{ token, install string }
 
+// markOf has a mark also for what is called by hand, without a run: always the same, so that a later call finds it.
 func markOf(ctx context.Context) mark {
 	f := pipeline.FactsOf(ctx)
 	m := mark{token: f.Token}
@@ -148,6 +149,7 @@ type client struct {
 	http             *http.Client
 }
 
+// newClient refuses to send a password in clear to another machine.
 func newClient(key, base, user string, password clipboard.Secret, ca string) (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {

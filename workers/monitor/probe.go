@@ -20,7 +20,7 @@ func (w *Worker) Probe(ctx context.Context) (string, error) {
 			c, path = q.client, "/api/v2/status"
 		}
 		status, err := c.call(ctx, http.MethodGet, path, nil, nil)
-		// Icinga answers 403 to an ApiUser without the right `status/query`, which we do not need: it knows him.
+		// Icinga answers 403 to an ApiUser without the right `status/query`, which we do not need: it knows that user.
 		if err != nil && status != http.StatusForbidden {
 			return "", fmt.Errorf("%s: %w", c.name, err)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// resume is stage 19.
+// resume also ends what earlier runs of this host left suppressed.
 func (w *Worker) resume() pipeline.Step {
 	return pipeline.Step{
 		Name:    "monitor:resume",

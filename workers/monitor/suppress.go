@@ -9,7 +9,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// suppress is stage 3.
+// suppress is for a bounded time: if we never come back, monitoring wakes up by itself.
 func (w *Worker) suppress() pipeline.Step {
 	return pipeline.Step{
 		Name:    "monitor:suppress",

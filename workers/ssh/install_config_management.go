@@ -9,7 +9,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// installConfigManagement is stage 17.
+// installConfigManagement looks before it installs, where the command table says how.
 func (w *Worker) installConfigManagement() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:install_config_management",

@@ -23,7 +23,7 @@ if [ -s "$f" ] && [ -s "$f.pub" ]; then echo there; else
 fi
 cat "$f.pub"`
 
-// makeRootKeypair is stage 14.
+// makeRootKeypair keeps the private half on the host: nobody else ever has it.
 func (w *Worker) makeRootKeypair() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:make_root_keypair",

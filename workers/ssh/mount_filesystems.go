@@ -160,7 +160,7 @@ func (w *Worker) seeDisks(ctx context.Context, c *clipboard.Clipboard) error {
 	return pipeline.Permanentf("the first boot did not mount %s (%s); mount it by hand, and retry", missing, why)
 }
 
-// mountFilesystems is stage 11.
+// mountFilesystems leaves fstab as it was when a filesystem cannot be mounted: else the next boot would hang.
 func (w *Worker) mountFilesystems() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:mount_filesystems",

@@ -9,7 +9,7 @@ import (
 	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// runConfigManagement is stage 18.
+// runConfigManagement takes the exit codes that the command table names for success.
 func (w *Worker) runConfigManagement() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:run_config_management",

@@ -33,7 +33,7 @@ else
   echo "jarvis: current $after"
 fi`
 
-// upgradeKernel is stage 12.
+// upgradeKernel only notes that a reboot is due; another step does it.
 func (w *Worker) upgradeKernel() pipeline.Step {
 	return pipeline.Step{
 		Name:    "ssh:upgrade_kernel",

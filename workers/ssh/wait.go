@@ -35,7 +35,7 @@ cp -p "$d"/ssh_host_* /etc/ssh/
 chmod 644 /etc/ssh/ssh_host_*_key.pub
 systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || service ssh reload 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
 
-// wait is stage 9. The first contact trusts the key that stage 6 made and no other; then the host makes keys that
+// wait makes the first contact, which trusts the key that keys:create made and no other; then the host makes keys that
 // only it has ever seen, and from there on only those count: the first key travelled in user-data, which others at the
 // provider may read.
 func (w *Worker) wait() pipeline.Step {
@@ -63,6 +63,7 @@ func (w *Worker) wait() pipeline.Step {
 	}
 }
 
+// doWait can be done again after any point: the host's own keys are kept before the host answers with them.
 func (w *Worker) doWait(ctx context.Context, c *clipboard.Clipboard) error {
 	addr, user, err := w.login(c)
 	if err != nil {
