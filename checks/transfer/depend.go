@@ -82,7 +82,7 @@ func (c *carrier) criteria(o *nagios.Object) (skip bool) {
 	}
 	n, ok := o.Get("notification_failure_criteria")
 	for _, x := range []nagios.Value{v, n} {
-		if x.Text == "" || x.Text == "n" {
+		if x.Text == "" || strings.EqualFold(x.Text, "n") || strings.EqualFold(x.Text, "none") {
 			continue
 		}
 		if opts := letters(x.Text, "", false); !opts.warning || !opts.unknown || !opts.critical {
