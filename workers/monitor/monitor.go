@@ -24,6 +24,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/cafile"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -157,7 +158,7 @@ func newClient(key, base, user string, password clipboard.Secret, ca string) (*c
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, mistake.At(key+".url", "is %q; it must be like https://host:port", base)
 	}
-	if u.Scheme == "http" && password != "" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") {
+	if u.Scheme == "http" && password != "" && !loopback.Is(u.Hostname()) {
 		return nil, mistake.At(key+".url", "would send its password in clear: use https")
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
