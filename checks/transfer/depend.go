@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -137,7 +138,7 @@ func (c *carrier) resolveDepends() {
 			host, desc, skip := f[0], f[1], len(f) > 2
 			named := map[string]string{} // task by host
 			for _, p := range t.pairs {
-				h := orText(host, p.Host.Name())
+				h := cmp.Or(host, p.Host.Name())
 				if name := at[h+"\x00"+desc]; name != "" {
 					named[h] = name
 				}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -220,7 +221,7 @@ func (c *carrier) taskEntry(t *task) {
 		}
 		e.set("schedule", p.set.schedule)
 		e.set("retry", p.set.retry)
-		e.set("timeout", orText(p.timeout, c.checkTimeout()))
+		e.set("timeout", cmp.Or(p.timeout, c.checkTimeout()))
 		e.set("period", p.set.period)
 	}
 	e.set("attempts", p.set.attempts)
