@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/cafile"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -96,11 +96,8 @@ func lineOf(server string) (string, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", fmt.Errorf("has %q; it must be like https://jarvis.example.org", server)
 	}
-	if u.Scheme == "http" {
-		ip, err := netip.ParseAddr(u.Hostname())
-		if u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
-			return "", fmt.Errorf("has %q, beyond this machine, and without TLS everybody on the way could read the token; use https://", server)
-		}
+	if u.Scheme == "http" && !loopback.Is(u.Hostname()) {
+		return "", fmt.Errorf("has %q, beyond this machine, and without TLS everybody on the way could read the token; use https://", server)
 	}
 	return u.JoinPath(Path).String(), nil
 }

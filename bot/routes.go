@@ -5,13 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/post"
@@ -212,7 +212,7 @@ func (r *route) hook(wrong *mistake.List, key string, c Route) {
 	if err != nil {
 		return
 	}
-	if u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
+	if u.Scheme == "http" && !loopback.Is(u.Hostname()) {
 		wrong.At(key+".to", "is a URL without https; whoever is on the way could read what is told")
 	}
 	sum := sha256.Sum256([]byte(c.To))

@@ -193,20 +193,13 @@ func (m *Monitor) spansOf(ctx context.Context, keys []model.Key, all model.Inter
 			spans, _ = model.AddSeen(spans, r, holds)
 		}
 		if n := len(spans); n > 0 { // it counts as it was until the next result is overdue
-			if until := earlier(holds(spans[n-1].To), now); until.After(spans[n-1].To) && !spans[n-1].To.Before(ran[id]) {
+			if until := model.Earlier(holds(spans[n-1].To), now); until.After(spans[n-1].To) && !spans[n-1].To.Before(ran[id]) {
 				spans[n-1].To = until
 			}
 		}
 		out[k] = spans
 	}
 	return out, nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // planned is a downtime that is no part of a report, and when it is.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -78,7 +79,7 @@ func (f *Fleet) Reached() []Host { return f.Hosts }
 func (f *Fleet) Near() bool {
 	for _, h := range f.Hosts {
 		host, _, err := net.SplitHostPort(h.Target.Addr)
-		if ip := net.ParseIP(host); err == nil && (host == "localhost" || ip != nil && ip.IsLoopback()) {
+		if err == nil && loopback.Is(host) {
 			return true
 		}
 	}

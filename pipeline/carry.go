@@ -80,7 +80,7 @@ func (e *Engine) take(jobCtx context.Context, job carryArgs) (*carrier, verdict,
 	e.mu.Unlock()
 	u.end = context.AfterFunc(jobCtx, guard.Func(guard.Count, func() { cancel(ErrStopping) }))
 	c := &carrier{Engine: e, r: &Run{ID: job.Run}, u: u, ctx: ctx, stepCtx: stepCtx, silo: job.silo, turn: job.Turn}
-	if job.silo != e.here && !e.serving.has(job.silo) {
+	if job.silo != e.here && !e.serving.anybody(job.silo) {
 		c.let() // who served it has gone in this moment
 		return nil, again(time.Second), nil
 	}

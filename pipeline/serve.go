@@ -138,7 +138,7 @@ func (e *Engine) tendQueue(silo string) error {
 	q := e.serving.queue(silo)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	want := e.serving.has(silo) || e.serving.inHand(silo).Load() > 0
+	want := e.serving.anybody(silo) || e.serving.inHand(silo).Load() > 0
 	var err error
 	switch {
 	case want && !q.now:
@@ -177,12 +177,6 @@ func (v *serving) drop(s *server) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.by[s.silo] = slices.DeleteFunc(v.by[s.silo], func(o *server) bool { return o == s })
-}
-
-func (v *serving) has(silo string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return len(v.by[silo]) > 0
 }
 
 // inHand counts the calls in hand for a silo.

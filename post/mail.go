@@ -15,6 +15,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/cafile"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 )
@@ -63,7 +64,7 @@ func (c MailConfig) To(address string) (*Mail, error) {
 	if (c.User == "") != (c.Password == "") {
 		wrong.At("mail.user", "and password belong together; one of them is not set")
 	}
-	if c.TLS == "none" && host != "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+	if c.TLS == "none" && host != "" && !loopback.Is(host) {
 		wrong.At("mail.tls", "is none; only a server on this machine may be spoken to in the clear")
 	}
 	pool, err := cafile.Pool("mail.ca", c.CA)

@@ -76,11 +76,13 @@ const maxJumps = 8
 func (r *Resolver) Target(word string) (Target, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.target(word, 0)
+	return r.target(word, nil, 0)
 }
 
-// target follows ProxyJump, each host by what the configuration says of it. depth ends a circle.
-func (r *Resolver) target(word string, depth int) (Target, error) {
+// target follows ProxyJump, each host by what the configuration says of it. A host of a list is reached through the one
+// that stands before it, whatever the configuration says of the way to it: for `ProxyJump a,b` OpenSSH runs `ssh -J a
+// -W … b`, and the command line comes first (ssh.c). by is that one; depth ends a circle.
+func (r *Resolver) target(word string, by *Target, depth int) (Target, error) {
 	user, host, port, err := SplitHost(word)
 	if err != nil {
 		return Target{}, err
@@ -100,7 +102,10 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 			r.Note("the ssh configuration sets " + key + " for " + host + ", which is not followed here")
 		}
 	}
-	t := Target{Addr: joinPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: cmp.Or(r.Timeout, h.ConnectTimeout), Password: r.Password, Network: h.Network, Asking: func() bool { return r.asked.Load() > 0 }}
+	if by != nil {
+		h.ProxyJump, h.ProxyCommand = "", ""
+	}
+	t := Target{Jump: by, Addr: net.JoinHostPort(h.HostName, cmp.Or(port, h.Port)), User: h.User, Timeout: cmp.Or(r.Timeout, h.ConnectTimeout), Password: r.Password, Network: h.Network, Asking: func() bool { return r.asked.Load() > 0 }}
 	t.Algorithms = Algorithms{HostKeys: h.HostKeyAlgorithms, KeyExchanges: h.KexAlgorithms, Ciphers: h.Ciphers, MACs: h.MACs}
 	if h.ProxyCommand != "" {
 		t.Through, t.Way = proxy(h.ProxyCommand), "the ProxyCommand "+h.ProxyCommand
@@ -117,18 +122,15 @@ func (r *Resolver) target(word string, depth int) (Target, error) {
 		t.KnownAt = h.KnownHosts[i]
 	}
 	if h.HostKeyAlias != "" {
-		t.HostKeys = Alias{Name: joinPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
+		t.HostKeys = Alias{Name: net.JoinHostPort(h.HostKeyAlias, "22"), Of: t.HostKeys}
 	}
 	for _, j := range strings.Split(h.ProxyJump, ",") {
 		if j == "" {
 			continue
 		}
-		jump, err := r.target(strings.TrimPrefix(j, "ssh://"), depth+1)
+		jump, err := r.target(strings.TrimPrefix(j, "ssh://"), t.Jump, depth+1)
 		if err != nil {
 			return t, err
-		}
-		if t.Jump != nil && jump.Jump == nil {
-			jump.Jump = t.Jump
 		}
 		t.Jump = &jump
 	}
@@ -150,13 +152,6 @@ func (r *Resolver) passphrase() func(string) (string, error) {
 		defer r.asking()()
 		return r.Passphrase(file)
 	}
-}
-
-func joinPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]:" + port
-	}
-	return host + ":" + port
 }
 
 // hostKeys gives what vouches for a host: known_hosts, then signed DNS.

@@ -20,6 +20,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -49,7 +50,7 @@ func NewRemoteClient(server, token string) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, &command.UserError{Msg: fmt.Sprintf("%q is not the address of a server", server), Hint: "as in https://jarvis.example.org", Kind: command.ErrUsage}
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if u.Scheme == "http" && !loopback.Is(u.Hostname()) {
 		return nil, &command.UserError{Msg: server + " would carry the token in clear", Hint: "use https://", Kind: command.ErrUsage}
 	}
 	if token == "" {

@@ -23,7 +23,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -37,6 +36,7 @@ import (
 	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -142,9 +142,7 @@ func (h HTTP) check(listen string) error {
 		wrong.At("listen", "is %q; it must be host:port, as in 127.0.0.1:8080", listen)
 		return wrong.Err()
 	}
-	addr, err := netip.ParseAddr(host)
-	local := host == "localhost" || err == nil && addr.IsLoopback()
-	if !local && h.TLS.Cert == "" && !h.Plain {
+	if !loopback.Is(host) && h.TLS.Cert == "" && !h.Plain {
 		wrong.At("listen", "is %q, beyond this machine, and without TLS everybody on the way could read the tokens; set http.tls, or http.plain: true behind a proxy that encrypts", listen)
 	}
 	return wrong.Err()

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -31,6 +30,7 @@ import (
 	"github.com/jarvisops/jarvis/bot"
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/pattern"
 )
@@ -194,8 +194,7 @@ func secure(u *url.URL) bool {
 	if u.Scheme == "https" || u.Scheme == "wss" {
 		return true
 	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return (u.Scheme == "http" || u.Scheme == "ws") && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
+	return (u.Scheme == "http" || u.Scheme == "ws") && loopback.Is(u.Hostname())
 }
 
 // Name gives "slack/" and the id of the app, which stays when its tokens change.

@@ -155,7 +155,7 @@ func FiguresOf(spans []Span, counts []Interval, all Interval, ongoing bool) Figu
 // add counts a span where it counts, and gives how much of it does.
 func (f *Figures) add(s Span, counts []Interval) (part time.Duration) {
 	for _, c := range counts {
-		if from, until := later(s.From, c.From), earlier(s.To, c.Until); until.After(from) {
+		if from, until := later(s.From, c.From), Earlier(s.To, c.Until); until.After(from) {
 			part += until.Sub(from)
 		}
 	}
@@ -190,7 +190,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func earlier(a, b time.Time) time.Time {
+// Earlier gives the first of two times.
+func Earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
 	}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -82,7 +83,7 @@ func (c *carrier) criteria(o *nagios.Object) (skip bool) {
 	}
 	n, ok := o.Get("notification_failure_criteria")
 	for _, x := range []nagios.Value{v, n} {
-		if x.Text == "" || x.Text == "n" {
+		if x.Text == "" || strings.EqualFold(x.Text, "n") || strings.EqualFold(x.Text, "none") {
 			continue
 		}
 		if opts := letters(x.Text, "", false); !opts.warning || !opts.unknown || !opts.critical {
@@ -137,7 +138,7 @@ func (c *carrier) resolveDepends() {
 			host, desc, skip := f[0], f[1], len(f) > 2
 			named := map[string]string{} // task by host
 			for _, p := range t.pairs {
-				h := orText(host, p.Host.Name())
+				h := cmp.Or(host, p.Host.Name())
 				if name := at[h+"\x00"+desc]; name != "" {
 					named[h] = name
 				}

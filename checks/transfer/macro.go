@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -213,11 +214,11 @@ func (c *carrier) literal(p *pair, macro string) string {
 	case name == "SERVICEDESC" && of == "":
 		return p.Name()
 	case name == "SERVICEDISPLAYNAME" && of == "":
-		return orText(p.Text("display_name"), p.Name())
+		return cmp.Or(p.Text("display_name"), p.Name())
 	case name == "HOSTDISPLAYNAME" && host != nil:
-		return orText(host.Text("display_name"), host.Name())
+		return cmp.Or(host.Text("display_name"), host.Name())
 	case name == "HOSTALIAS" && host != nil:
-		return orText(host.Text("alias"), host.Name())
+		return cmp.Or(host.Text("alias"), host.Name())
 	case argNumber(macro) > 0: // one that the service does not give is empty there too
 	case strings.HasPrefix(macro, "ARG"):
 		c.note(lineOf(p.command, "command_line"), "$"+macro+"$ in "+p.call.Command, "Nagios has $ARG1$ to $ARG32$; it was left empty", "look at the task's command")
@@ -261,12 +262,5 @@ func lineOf(o *nagios.Object, name string) nagios.Pos {
 	return o.Pos
 }
 
-func orText(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // addressOf is where a host is reached.
-func addressOf(h *nagios.Object) string { return orText(h.Text("address"), h.Name()) }
+func addressOf(h *nagios.Object) string { return cmp.Or(h.Text("address"), h.Name()) }

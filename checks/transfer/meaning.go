@@ -55,6 +55,7 @@ var nothing = map[string][]struct{ value, why string }{
 	"contactgroups":                {{"", "the contacts themselves stand in the actions"}},
 	"escalation_options":           {{"", "nobody is told"}},
 	"notification_interval":        {{"", "nobody is told"}},
+	"first_notification_delay":     {{"", "nobody is told"}},
 	"notification_period":          {{"", "nobody is told"}},
 	"notification_options":         {{"", "nobody is told"}},
 }

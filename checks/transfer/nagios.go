@@ -114,8 +114,13 @@ func (c *carrier) outside() {
 func (c *carrier) settings() {
 	c.unit = time.Minute
 	if a, ok := c.tree.Setting("interval_length"); ok {
-		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 && n <= 86400 {
-			c.unit = time.Duration(n) * time.Second
+		switch d, wrong := seconds(a.Value); {
+		case d > longestUnit:
+			c.note(a.Pos, "interval_length="+clip(a.Value), "it is more than a day", "60 was taken")
+		case wrong == "":
+			c.unit = d
+		default:
+			c.note(a.Pos, "interval_length="+clip(a.Value), wrong, "60 was taken")
 		}
 	}
 	off := map[string]string{
@@ -287,28 +292,4 @@ func (c *carrier) sameForAll(hosts []*nagios.Object, names ...string) {
 			}
 		}
 	}
-}
-
-// every gives a number of intervals as a time; ok is false when it is not a number.
-func (c *carrier) every(text string) (time.Duration, bool) {
-	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if err != nil || n < 0 || n > 1e6 {
-		return 0, false
-	}
-	return time.Duration(n * float64(c.unit)).Round(time.Second), true
-}
-
-// number gives a value as a number of intervals, or a default.
-func (c *carrier) number(o *nagios.Object, name string, otherwise float64) time.Duration {
-	v, ok := o.Get(name)
-	if !ok {
-		return time.Duration(otherwise * float64(c.unit))
-	}
-	d, fine := c.every(v.Text)
-	if !fine {
-		c.list(name, v, "it is no number", fmt.Sprintf("%g was taken", otherwise))
-		return time.Duration(otherwise * float64(c.unit))
-	}
-	c.mark(carried, v)
-	return d
 }

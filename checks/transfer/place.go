@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"path"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -13,7 +12,7 @@ func (c *carrier) place(p *pair, line string, name func(int) string) {
 	if remote, limit, ok := c.bySSH(p, line); ok {
 		p.here = true
 		if limit > 0 {
-			p.timeout = duration(time.Duration(limit) * time.Second)
+			p.timeout = duration(c.atMostADay(p.command.Pos, "check_by_ssh -t", limit))
 		}
 		// There the address is not known to the environment: what is about the host itself is written out.
 		p.line = fill(remote, name)
@@ -24,7 +23,7 @@ func (c *carrier) place(p *pair, line string, name func(int) string) {
 }
 
 // bySSH gives what stands after -C of check_by_ssh, where that is all that it says.
-func (c *carrier) bySSH(p *pair, line string) (remote string, limit int, ok bool) {
+func (c *carrier) bySSH(p *pair, line string) (remote string, limit time.Duration, ok bool) {
 	list, err := words(line)
 	if err != nil || len(list) == 0 || path.Base(list[0]) != "check_by_ssh" {
 		return "", 0, false
@@ -66,7 +65,12 @@ func (c *carrier) bySSH(p *pair, line string) (remote string, limit int, ok bool
 			}
 			remote = next()
 		case "-t", "--timeout":
-			limit, _ = strconv.Atoi(next())
+			text := next()
+			number, _, _ := strings.Cut(text, ":") // what a timeout counts as may stand after it
+			var wrong string
+			if limit, wrong = seconds(number); wrong != "" {
+				c.note(p.command.Pos, "check_by_ssh "+short+" "+clip(text), wrong, c.checkTimeout()+" was taken")
+			}
 		case "-l", "--logname":
 			c.note(p.command.Pos, "check_by_ssh -l "+next(), "Jarvis has one connection to a host, with one login", "write USER@ADDRESS as address of the hosts, or let Jarvis's key into its own login there")
 		case "-i", "--identity", "-o", "--ssh-option", "-p", "--port", "-F", "--configfile":

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -149,11 +150,15 @@ func (c *carrier) schedule(p *pair) {
 	s := p.Object
 	p.set.attempts = 3
 	if v, ok := s.Get("max_check_attempts"); ok {
-		if n, err := strconv.Atoi(v.Text); err == nil && n > 0 {
+		switch n, err := strconv.Atoi(v.Text); {
+		case n > mostAttempts:
+			p.set.attempts = mostAttempts
+			c.list("max_check_attempts", v, fmt.Sprintf("it is more than %d", mostAttempts), fmt.Sprintf("%d was taken", mostAttempts))
+		case err == nil && n > 0:
 			p.set.attempts = n
 			c.mark(carried, v)
-		} else {
-			c.list("max_check_attempts", v, "it is no number", "3 was taken")
+		default:
+			c.list("max_check_attempts", v, noNumber, "3 was taken")
 		}
 	}
 	if v, ok := s.Get("check_period"); ok && !p.set.passive {
@@ -189,13 +194,16 @@ func (c *carrier) freshness(p *pair) {
 		return
 	}
 	c.mark(carried, on)
-	n, err := strconv.Atoi(v.Text)
-	if !ok || err != nil || n <= 0 {
-		n = int(c.number(p.Object, "check_interval", 5).Seconds()) + 15
-		c.note(p.Object.Pos, "service "+p.Name(), "its freshness_threshold is for Nagios to work out", fmt.Sprintf("%ds was taken", n))
+	d, wrong := seconds(v.Text)
+	if !ok || wrong != "" {
+		d = c.number(p.Object, "check_interval", 5) + 15*time.Second
+		c.note(p.Object.Pos, "service "+p.Name(), "its freshness_threshold is for Nagios to work out", fmt.Sprintf("%ds was taken", int(d.Seconds())))
+	}
+	if d < model.ShortestFresh {
+		c.list("freshness_threshold", v, "it is less than "+duration(model.ShortestFresh), duration(model.ShortestFresh)+" was taken")
 	}
 	c.mark(carried, v)
-	p.set.fresh = duration(max(time.Duration(n)*time.Second, model.ShortestFresh))
+	p.set.fresh = duration(max(d, model.ShortestFresh))
 }
 
 // taskEntry writes a task.
@@ -213,7 +221,7 @@ func (c *carrier) taskEntry(t *task) {
 		}
 		e.set("schedule", p.set.schedule)
 		e.set("retry", p.set.retry)
-		e.set("timeout", orText(p.timeout, c.checkTimeout()))
+		e.set("timeout", cmp.Or(p.timeout, c.checkTimeout()))
 		e.set("period", p.set.period)
 	}
 	e.set("attempts", p.set.attempts)
@@ -223,13 +231,16 @@ func (c *carrier) taskEntry(t *task) {
 
 // checkTimeout is how long Nagios lets a check run.
 func (c *carrier) checkTimeout() string {
-	n := 60
+	limit := time.Minute
 	if a, ok := c.tree.Setting("service_check_timeout"); ok {
-		if v, err := strconv.Atoi(a.Value); err == nil && v > 0 {
-			n = min(v, 86400)
+		what := "service_check_timeout=" + clip(a.Value)
+		if d, wrong := seconds(a.Value); wrong == "" {
+			limit = c.atMostADay(a.Pos, what, d)
+		} else {
+			c.note(a.Pos, what, wrong, "60 was taken")
 		}
 	}
-	return duration(time.Duration(n) * time.Second)
+	return duration(limit)
 }
 
 // usual gives the values that most pairs of a task have.

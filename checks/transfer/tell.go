@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jarvisops/jarvis/checks/nagios"
 	"github.com/jarvisops/jarvis/post"
@@ -94,21 +93,37 @@ type telling struct {
 // options are the letters of notification_options.
 type options struct{ warning, unknown, critical, recovery, flapping bool }
 
-// letters reads notification_options; with otherwise, because nothing is set, it takes all. d of a host is critical
+// letters reads notification_options, and the criteria of dependencies, as Nagios does, one after the other: a is all,
+// and n takes away what stands before it. With otherwise, because nothing is set, it takes all. d of a host is critical
 // here, o is a recovery.
 func letters(text, all string, otherwise bool) options {
 	if otherwise {
 		text = all
 	}
-	has := func(l string) bool {
-		for _, w := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
-			if strings.EqualFold(w, l) || strings.EqualFold(w, "a") || len(w) > 1 && strings.EqualFold(w[:1], l) {
-				return true
-			}
+	var o options
+	for _, w := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return r == ',' || r == ' ' }) {
+		letter := w[:1]
+		if w == "d" || w == "down" { // downtime is another word
+			letter = "c"
 		}
-		return false
+		switch letter {
+		case "w":
+			o.warning = true
+		case "u":
+			o.unknown = true
+		case "c":
+			o.critical = true
+		case "r", "o":
+			o.recovery = true
+		case "f":
+			o.flapping = true
+		case "a":
+			o = options{true, true, true, true, true}
+		case "n":
+			o = options{}
+		}
 	}
-	return options{has("w"), has("u"), has("c") || has("d"), has("r") || has("o"), has("f")}
+	return o
 }
 
 func (a options) and(b options) options {
@@ -148,6 +163,9 @@ func (o options) telling(host bool) (t telling, ok bool) {
 	return t, host || len(status) > 0
 }
 
+// problemsAlone takes out that something flaps, and is steady again, which an action with after cannot have.
+func (t *telling) problemsAlone() { t.on = strings.TrimSuffix(t.on, ",flapping,steady") }
+
 // told gathers who is told of which checks, in which way.
 type told struct {
 	telling
@@ -168,12 +186,14 @@ func (c *carrier) makeActions() {
 	c.writeActions(all)
 }
 
-// inherited gives an attribute of a service, or of its host where the service has none.
-func inherited(s, h *nagios.Object, name string) (nagios.Value, bool) {
-	if v, ok := s.Get(name); ok {
-		return v, true
+// inherited gives an attribute of the first of the objects that has it: of a service, and then of its host.
+func inherited(name string, objects ...*nagios.Object) (nagios.Value, bool) {
+	for _, o := range objects {
+		if v, ok := o.Get(name); ok {
+			return v, true
+		}
 	}
-	return h.Get(name)
+	return nagios.Value{}, false
 }
 
 // contactsOf gives who is told of a service or host, by the names there.
@@ -201,16 +221,19 @@ func (c *carrier) tellOf(all map[string]*told, task, host string, s, h *nagios.O
 		return
 	}
 	every := c.repeat(s, h)
-	var after string
-	if d, ok := s.Get("first_notification_delay"); ok && d.Text != "0" {
-		if wait, fine := c.every(d.Text); fine {
+	after := ""
+	delay, delayed := s.Get("first_notification_delay")
+	if delayed {
+		wait, wrong := c.every(delay.Text)
+		switch {
+		case wrong != "":
+			c.list("first_notification_delay", delay, wrong, "it is told at once")
+		case wait > 0:
 			after = duration(wait)
-			c.mark(carried, d)
-		} else {
-			c.list("first_notification_delay", d, "it is no number", "it is told at once")
 		}
+		c.mark(carried, delay)
 	}
-	period, ok := inherited(s, h, "notification_period")
+	period, ok := inherited("notification_period", s, h)
 	in := ""
 	if ok {
 		if c.never(period) {
@@ -227,6 +250,10 @@ func (c *carrier) tellOf(all map[string]*told, task, host string, s, h *nagios.O
 			continue
 		}
 		t.every, t.after, t.period = every, after, in
+		if after != "" && opts.flapping {
+			t.problemsAlone()
+			c.note(delay.Pos(), "first_notification_delay "+clip(delay.Text), "who waits for a while is not told that something flaps", "write an action on flapping and steady, if it is wanted")
+		}
 		c.add(all, t, "tell", name, task, host)
 	}
 }
@@ -245,25 +272,6 @@ func (c *carrier) contactOptions(o *nagios.Object, host bool) options {
 		return options{}
 	}
 	return letters(v.Text, "w,u,c,r,d,f,s", !has)
-}
-
-// repeat is how often it is told again, or "".
-func (c *carrier) repeat(s, h *nagios.Object) string {
-	v, ok := inherited(s, h, "notification_interval")
-	d := 30 * c.unit
-	if ok {
-		var fine bool
-		if d, fine = c.every(v.Text); !fine {
-			c.list("notification_interval", v, "it is no number", "it is told once")
-			return ""
-		}
-	}
-	if d == 0 {
-		c.mark(carried, v)
-		return ""
-	}
-	c.mark(carried, v)
-	return duration(d)
 }
 
 // add gathers the checks that a contact is told of in the same way: they become one action.
@@ -362,32 +370,14 @@ func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task,
 	if hasLast && last.Text != "0" {
 		c.list("last_notification", last, "an escalation here goes on until somebody acknowledges the problem, or it is over", "")
 	}
-	interval := 30 * c.unit
-	if v, ok := inherited(s, h, "notification_interval"); ok {
-		if d, fine := c.every(v.Text); fine {
-			interval = d
-		}
-	}
-	var delay time.Duration
-	if v, ok := s.Get("first_notification_delay"); ok {
-		delay, _ = c.every(v.Text)
-	}
-	var n int
-	if _, err := fmt.Sscan(first.Text, &n); err != nil || n < 1 {
-		c.list("first_notification", first, "it is no number", "the escalation was left out")
-		return
-	}
-	if n > 1 && interval == 0 {
-		c.list("first_notification", first, "notification_interval is 0, so Nagios tells once and never comes to it", "the escalation was left out")
+	wait, ok := c.firstTold(first, s, h)
+	if !ok {
 		return
 	}
 	c.note(o.Pos, o.Type, "who was told first is told on, beside those of the escalation", "")
 	v, has := o.Get("escalation_options")
 	opts := letters(v.Text, "w,u,c,r,d,f", !has)
-	again := interval
-	if v, ok := o.Get("notification_interval"); ok {
-		again, _ = c.every(v.Text)
-	}
+	every := c.repeat(o, s, h)
 	in := ""
 	if v, ok := o.Get("escalation_period"); ok {
 		in = c.period("escalation_period", v)
@@ -407,13 +397,11 @@ func (c *carrier) escalation(all map[string]*told, o, s, h *nagios.Object, task,
 			c.note(o.Pos, o.Type+" to "+name, "that contact could not be carried over", "write an action with after for it")
 			continue
 		}
-		if wait := delay + time.Duration(n-1)*interval; wait > 0 {
+		t.every, t.period = every, in
+		if wait > 0 {
 			t.after = duration(wait)
+			t.problemsAlone()
 		}
-		if again > 0 {
-			t.every = duration(again)
-		}
-		t.period = in
 		c.add(all, t, "escalate", name, task, host)
 	}
 }

@@ -6,6 +6,7 @@
 package ec2
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
@@ -266,7 +267,7 @@ func reservation(requestID string, i *instance) Reservation {
 // runInstances gives the same machine for the same client token, and refuses another request under it, as EC2 does.
 func (s *Server) runInstances(q url.Values) (any, *apiError) {
 	const nic = "NetworkInterface.1."
-	image, size, subnet := images[q.Get("ImageId")], sizes[q.Get("InstanceType")], subnets[or(q.Get(nic+"SubnetId"), q.Get("SubnetId"))]
+	image, size, subnet := images[q.Get("ImageId")], sizes[q.Get("InstanceType")], subnets[cmp.Or(q.Get(nic+"SubnetId"), q.Get("SubnetId"))]
 	user, err := base64.StdEncoding.DecodeString(q.Get("UserData"))
 	switch {
 	case image.ImageID == "":
@@ -274,7 +275,7 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 	case size.mb == 0:
 		return nil, refusal("InvalidParameterValue", "Invalid value '%s' for InstanceType.", q.Get("InstanceType"))
 	case subnet.SubnetID == "":
-		return nil, refusal("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", or(q.Get(nic+"SubnetId"), q.Get("SubnetId")))
+		return nil, refusal("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", cmp.Or(q.Get(nic+"SubnetId"), q.Get("SubnetId")))
 	case size.arch != image.Architecture:
 		return nil, refusal("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI.", size.arch, image.Architecture)
 	case q.Get("MinCount") != "1" || q.Get("MaxCount") != "1":
@@ -315,7 +316,7 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 	s.next++
 	i := &instance{ip: s.rack.Address(), userData: string(user), params: encoded}
 	i.public = q.Get(nic+"AssociatePublicIpAddress") == "true" || q.Get(nic+"AssociatePublicIpAddress") == "" && subnet.MapPublicIP
-	private := or(q.Get(nic+"PrivateIpAddress"), fmt.Sprintf("172.31.%d.%d", n/250, n%250+4))
+	private := cmp.Or(q.Get(nic+"PrivateIpAddress"), fmt.Sprintf("172.31.%d.%d", n/250, n%250+4))
 	if !i.public {
 		private = i.ip // a host that is reached by its private address
 	}
@@ -323,7 +324,7 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 		Placement: Placement{AvailabilityZone: subnet.AvailabilityZone, Tenancy: "default"}, SubnetID: subnet.SubnetID, VpcID: subnet.VpcID,
 		PrivateIP: private, Architecture: image.Architecture, RootDeviceType: "ebs", RootDeviceName: "/dev/xvda",
 		VirtualizationType: "hvm", Hypervisor: "xen", ClientToken: token,
-		Metadata: MetadataOptions{State: "pending", HTTPTokens: or(q.Get("MetadataOptions.HttpTokens"), "optional"), HopLimit: or(q.Get("MetadataOptions.HttpPutResponseHopLimit"), "1"), Endpoint: or(q.Get("MetadataOptions.HttpEndpoint"), "enabled")},
+		Metadata: MetadataOptions{State: "pending", HTTPTokens: cmp.Or(q.Get("MetadataOptions.HttpTokens"), "optional"), HopLimit: cmp.Or(q.Get("MetadataOptions.HttpPutResponseHopLimit"), "1"), Endpoint: cmp.Or(q.Get("MetadataOptions.HttpEndpoint"), "enabled")},
 	}
 	for t := 1; q.Has(fmt.Sprintf("TagSpecification.%d.ResourceType", t)); t++ {
 		spec := fmt.Sprintf("TagSpecification.%d.", t)
@@ -344,13 +345,6 @@ func (s *Server) runInstances(q url.Values) (any, *apiError) {
 	answer := reservation(requestID, i)
 	s.later(i, running, func() { s.up(i) })
 	return answer, nil
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 func (s *Server) key(i *instance) string { return "ec2/" + i.InstanceID }

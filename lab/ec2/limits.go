@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -27,7 +28,7 @@ func volumes(q url.Values) *apiError {
 	for n := 1; q.Has(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", n)); n++ {
 		ebs := func(name string) string { return q.Get(fmt.Sprintf("BlockDeviceMapping.%d.Ebs.%s", n, name)) }
 		root := q.Get(fmt.Sprintf("BlockDeviceMapping.%d.DeviceName", n)) == "/dev/xvda"
-		kind := or(ebs("VolumeType"), "gp2")
+		kind := cmp.Or(ebs("VolumeType"), "gp2")
 		v, known := volumeTypes[kind]
 		gb, _ := strconv.Atoi(ebs("VolumeSize")) // its form was checked against the model
 		iops, _ := strconv.Atoi(ebs("Iops"))

@@ -1,6 +1,7 @@
 package linode
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -144,7 +145,7 @@ func (s *Server) createVolume(w http.ResponseWriter, r *http.Request) {
 	}
 	name, now := i.rec["label"].(string), time.Now().UTC().Format("2006-01-02T15:04:05")
 	v := &volume{ID: s.next, Label: q.Label, Status: "creating", Size: q.Size, Region: fmt.Sprint(i.rec["region"]), LinodeID: &i.id, LinodeLabel: &name,
-		FilesystemPath: "/dev/disk/by-id/scsi-0Linode_Volume_" + q.Label, Tags: append([]string{}, q.Tags...), HardwareType: "nvme", Created: now, Updated: now, encryption: or(q.Encryption, "disabled")}
+		FilesystemPath: "/dev/disk/by-id/scsi-0Linode_Volume_" + q.Label, Tags: append([]string{}, q.Tags...), HardwareType: "nvme", Created: now, Updated: now, encryption: cmp.Or(q.Encryption, "disabled")}
 	s.next++
 	if r.Header.Get("Lab-Late") != "" {
 		v.shownAt = time.Now().Add(LateBy)
@@ -152,13 +153,6 @@ func (s *Server) createVolume(w http.ResponseWriter, r *http.Request) {
 	s.volumes[v.ID] = v
 	s.soon(func() { v.Status = "active" })
 	reply(w, v)
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 func (s *Server) attach(w http.ResponseWriter, r *http.Request, v *volume) {

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -111,7 +112,7 @@ func rootDisk(s provider.Spec, image types.Image) (*types.EbsBlockDevice, error)
 
 // ebs describes one disk, which will have so many GB; 0 when that is not known. key is the clipboard's.
 func ebs(key string, d provider.Disk, gb int64) (*types.EbsBlockDevice, error) {
-	name := or(d.Type, unsaid)
+	name := cmp.Or(d.Type, unsaid)
 	k, known := kinds[name]
 	switch {
 	case !known:

@@ -10,6 +10,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func New(cfg Config) (*Worker, error) {
 // defaults are the wishes of the configuration, its older keys among them.
 func (w *Worker) defaults() provider.Wish {
 	d := w.cfg.Defaults
-	d.Network.Subnet = or(d.Network.Subnet, w.cfg.Subnet)
+	d.Network.Subnet = cmp.Or(d.Network.Subnet, w.cfg.Subnet)
 	if d.Network.SecurityGroups == nil {
 		d.Network.SecurityGroups = w.cfg.SecurityGroups
 	}

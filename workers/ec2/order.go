@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -265,14 +266,7 @@ func (w *Worker) elastic(ctx context.Context, id, instance string) (has bool, er
 			return false, pipeline.Permanentf("the Elastic IP %s (%s) belongs to the machine %s (%s) now, and is not taken away", id, aws.ToString(a.PublicIp), used, m.Name)
 		}
 	case used != "" || aws.ToString(a.AssociationId) != "":
-		return false, pipeline.Permanentf("the Elastic IP %s (%s) is in use by %s now, and is not taken away", id, aws.ToString(a.PublicIp), or(used, aws.ToString(a.NetworkInterfaceId)))
+		return false, pipeline.Permanentf("the Elastic IP %s (%s) is in use by %s now, and is not taken away", id, aws.ToString(a.PublicIp), cmp.Or(used, aws.ToString(a.NetworkInterfaceId)))
 	}
 	return false, nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (w *Worker) size(ctx context.Context, want provider.Size, arch string) (typ
 	said := strings.ToLower(want.Own)
 	family, _, _ := strings.Cut(said, ".")
 	if want.Memory > 0 {
-		arch = or(arch, w.cfg.Arch)
+		arch = cmp.Or(arch, w.cfg.Arch)
 		if family = w.cfg.Family; family == "" || arch != w.cfg.Arch {
 			family = map[string]string{"x86_64": "t3", "arm64": "t4g"}[arch]
 		}
@@ -126,7 +127,7 @@ func (w *Worker) size(ctx context.Context, want provider.Size, arch string) (typ
 		case string(t.InstanceType) == said && arch != "" && !runs(t, arch):
 			return none, "", pipeline.Permanentf("\"size\" is %s, which is not %s as options.arch says; leave arch out, or name a type that is", said, arch)
 		case string(t.InstanceType) == said:
-			return t, or(arch, w.archOf(t)), nil
+			return t, cmp.Or(arch, w.archOf(t)), nil
 		}
 		names = append(names, string(t.InstanceType))
 	}

@@ -1,9 +1,11 @@
 package esx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -82,7 +84,7 @@ func (w *Worker) checkSpace(ctx context.Context, p *place, s provider.Spec, what
 			}
 		}
 		if !slices.Contains(luns, w.cfg.LUN) {
-			return pipeline.Permanentf("the datastore %s is not on the LUN %s (it is on %s)", ds.Summary.Name, w.cfg.LUN, orNone(luns))
+			return pipeline.Permanentf("the datastore %s is not on the LUN %s (it is on %s)", ds.Summary.Name, w.cfg.LUN, cmp.Or(strings.Join(luns, ", "), "none"))
 		}
 	}
 	free := ds.Summary.FreeSpace

@@ -227,10 +227,3 @@ func (w *Worker) matches(ctx context.Context, vm *object.VirtualMachine, name, g
 	}
 	return pipeline.Permanentf("the clipboard asks for %q, and the only template is %s; name one for it under workers.esx.templates, or leave out guestid", guest, name)
 }
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
-}

@@ -1,7 +1,6 @@
 package external
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -36,7 +35,9 @@ func (w *Worker) run(ctx context.Context, file string, args []string, resume pip
 	e, err := proc.Run(ctx, proc.Command{Path: file, Args: args, Dir: filepath.Dir(file), Grace: w.cfg.Grace, Silence: w.cfg.Silence, Word: word,
 		Env:   append(proc.Environ(), "JARVIS_RUN="+strconv.FormatInt(f.Run, 10), "JARVIS_TOKEN="+f.Token, "JARVIS_BY="+f.By),
 		Stdin: bytes.NewReader(c.Bytes()), Stdout: &out, Stderr: stderr})
-	stderr.flush()
+	if caught := stderr.flush(); caught != nil {
+		return caught
+	}
 	if e.Swept > 0 {
 		pipeline.Log(ctx, fmt.Sprintf("ended first what an earlier try had left running (processes: %d)", e.Swept))
 	}
@@ -146,24 +147,33 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	for {
 		i := bytes.IndexByte(l.buf, '\n')
 		if i < 0 {
-			if len(l.buf) > 64<<10 {
-				l.flush()
-			}
-			return len(p), nil
+			break
 		}
 		line := string(l.buf[:i])
-		if err := guard.Call(func() error { l.f(line); return nil }); err != nil { // os/exec calls us in a goroutine of its own
+		l.buf = l.buf[i+1:]
+		if err := l.say(line); err != nil {
 			return 0, err
 		}
-		l.buf = l.buf[i+1:]
 	}
+	if len(l.buf) > 64<<10 {
+		if err := l.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
-func (l *lineWriter) flush() {
-	sc := bufio.NewScanner(bytes.NewReader(l.buf))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		l.f(sc.Text())
-	}
+// flush gives what no end of a line came after.
+func (l *lineWriter) flush() error {
+	line := strings.TrimSuffix(string(l.buf), "\r")
 	l.buf = nil
+	if line == "" {
+		return nil
+	}
+	return l.say(line)
+}
+
+// say makes an error of a panic: os/exec calls Write in a goroutine of its own.
+func (l *lineWriter) say(line string) error {
+	return guard.Call(func() error { l.f(line); return nil })
 }

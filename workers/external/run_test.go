@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -279,5 +280,28 @@ sed 's/loki/loki\n  rack: 17/'
 	}
 	if err := find(t, w, "rack:stuck").Undo(ctx, c); err == nil || err.Error() != "still in use (exit code 1)" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestALineThatPanicsEndsTheRunAlone: os/exec writes in a goroutine of its own, where a panic would end the server.
+func TestALineThatPanicsEndsTheRunAlone(t *testing.T) {
+	for name, text := range map[string]string{"a line": "x\n", "the start of a long line": strings.Repeat("x", 65<<10)} {
+		l := &lineWriter{f: func(string) { panic("a bug") }}
+		if _, err := l.Write([]byte(text)); err == nil || !strings.Contains(err.Error(), "a bug in Jarvis") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var got []string
+	l := &lineWriter{f: func(line string) { got = append(got, line) }}
+	for _, part := range []string{"one\ntw", "o\n\nlast\r"} {
+		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+	}
+	if err := errors.Join(l.flush(), l.flush()); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"one", "two", "", "last"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -92,9 +92,30 @@ func withoutComment(key string) string {
 
 // deployKeys lists the host's deploy keys of a repository.
 func (w *Worker) deployKeys(ctx context.Context, repo string, in clipboard.Instance) ([]deployKey, error) {
-	var all []deployKey
-	err := w.callGitHub(ctx, "GET", "/repos/"+repo+"/keys?per_page=100", nil, &all)
-	return slices.DeleteFunc(all, func(k deployKey) bool { return k.Title != title(in) }), err
+	var ours []deployKey
+	for page := 1; ; page++ {
+		var some []deployKey
+		if err := w.callGitHub(ctx, "GET", fmt.Sprintf("/repos/%s/keys?per_page=%d&page=%d", repo, pageSize, page), nil, &some); err != nil {
+			return nil, err
+		}
+		n := len(some)
+		if ours = append(ours, slices.DeleteFunc(some, func(k deployKey) bool { return k.Title != title(in) })...); n < pageSize {
+			return ours, nil
+		}
+	}
+}
+
+// pageSize is the most that GitHub lists at once.
+const pageSize = 100
+
+// passes reports whether GitHub refuses only for now: it is busy, or there were too many requests, which may be a 403:
+// with Retry-After, with no request left, or with that in its message
+// (https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#rate-limit-errors).
+func passes(resp *http.Response, message string) bool {
+	if resp.StatusCode == http.StatusForbidden {
+		return resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-Ratelimit-Remaining") == "0" || strings.Contains(message, "secondary rate limit")
+	}
+	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500
 }
 
 // callGitHub tells what may pass, as too many requests, from what GitHub refuses for good. To delete what is gone is no
@@ -135,8 +156,8 @@ func (w *Worker) callGitHub(ctx context.Context, method, path string, in, out an
 	switch {
 	case method == "DELETE" && resp.StatusCode == http.StatusNotFound:
 		return nil
-	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusForbidden && resp.Header.Get("Retry-After") != "", resp.StatusCode >= 500:
-		return fmt.Errorf("GitHub says %s", resp.Status)
+	case passes(resp, refused.Message):
+		return fmt.Errorf("GitHub says %s", strings.TrimSuffix(resp.Status+": "+refused.Message, ": "))
 	case resp.StatusCode >= 400:
 		return pipeline.Permanentf("GitHub refused %s %s: %s (%s)", method, path, refused.Message, resp.Status)
 	}

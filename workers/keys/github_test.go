@@ -47,7 +47,12 @@ func (g *githubLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !known || parts[3] != "keys":
 		refuse(http.StatusNotFound, map[string]string{"message": "Not Found"})
 	case r.Method == http.MethodGet:
-		_ = json.NewEncoder(w).Encode(append([]map[string]any{}, keys...))
+		size, page := 30, 1 // https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api
+		_, _ = fmt.Sscan(r.URL.Query().Get("per_page"), &size)
+		_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page)
+		size = min(size, 100)
+		from := min((page-1)*size, len(keys))
+		_ = json.NewEncoder(w).Encode(append([]map[string]any{}, keys[from:min(from+size, len(keys))]...))
 	case r.Method == http.MethodPost:
 		var k map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&k)
@@ -150,5 +155,70 @@ func TestGitHubDeployKeys(t *testing.T) {
 	lab.repos["acme/other"] = []map[string]any{{"id": 9, "title": "x", "key": keyA, "read_only": true}}
 	if err := s.run(t, step.Do, clip(keyA, "acme/app")); err == nil || !strings.Contains(err.Error(), "key is already in use") {
 		t.Errorf("a key that serves another repository: %v", err)
+	}
+}
+
+// TestGitHubListsByPages: of a repository with more than a hundred deploy keys the host's own was not seen: it was
+// added again, which GitHub refuses, and could not be taken away.
+func TestGitHubListsByPages(t *testing.T) {
+	for _, before := range []int{0, 99, 100, 250} {
+		lab := &githubLab{next: 1000, repos: map[string][]map[string]any{"acme/app": {}}}
+		for i := range before {
+			lab.repos["acme/app"] = append(lab.repos["acme/app"], map[string]any{"id": i + 1, "title": "somebody's", "key": fmt.Sprint("ssh-rsa AAAA", i), "read_only": true})
+		}
+		srv := httptest.NewServer(lab)
+		t.Cleanup(srv.Close)
+		w, err := New(Config{GitHub: GitHub{Token: "ghp_lab", URL: srv.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := clipboard.Parse([]byte("instance: {hostname: loki, fqdn: loki.websages.com, repos: acme/app, root_pubkey: " + keyA + "}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s said
+		step := w.updateDeployKey()
+		if err := s.run(t, step.Do, c); err != nil || len(lab.repos["acme/app"]) != before+1 {
+			t.Errorf("after %d keys: %v, %d keys", before, err, len(lab.repos["acme/app"]))
+		}
+		if err := s.run(t, step.Do, c); err != nil || !strings.HasPrefix(s.line, "nothing to do") {
+			t.Errorf("after %d keys, the second time: %v, said %q", before, err, s.line)
+		}
+		if err := s.run(t, step.Undo, c); err != nil || len(lab.repos["acme/app"]) != before {
+			t.Errorf("after %d keys: %v, %d keys are left", before, err, len(lab.repos["acme/app"]))
+		}
+	}
+}
+
+// TestTooManyRequestsPass: also those that GitHub answers with 403.
+func TestTooManyRequestsPass(t *testing.T) {
+	for _, tt := range []struct {
+		name, header, value, message string
+		status                       int
+		permanent                    bool
+	}{
+		{"no request is left", "X-RateLimit-Remaining", "0", "API rate limit exceeded for user ID 1.", 403, false},
+		{"a pause is asked for", "Retry-After", "60", "You have exceeded a secondary rate limit.", 403, false},
+		{"too many at once", "X-RateLimit-Remaining", "4711", "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.", 403, false},
+		{"too many requests", "", "", "", 429, false},
+		{"GitHub is broken", "", "", "", 502, false},
+		{"a right is missing", "X-RateLimit-Remaining", "4711", "Resource not accessible by personal access token", 403, true},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if tt.header != "" {
+				w.Header().Set(tt.header, tt.value)
+			}
+			w.WriteHeader(tt.status)
+			_ = json.NewEncoder(w).Encode(map[string]string{"message": tt.message})
+		}))
+		t.Cleanup(srv.Close)
+		w, err := New(Config{GitHub: GitHub{Token: "ghp_lab", URL: srv.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.callGitHub(t.Context(), http.MethodGet, "/user", nil, nil)
+		if err == nil || pipeline.IsPermanent(err) != tt.permanent || !strings.Contains(err.Error(), tt.message) {
+			t.Errorf("%s: %v, for good is %v", tt.name, err, pipeline.IsPermanent(err))
+		}
 	}
 }

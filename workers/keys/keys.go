@@ -17,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
@@ -82,7 +83,7 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.GitHub.URL == "" {
 		cfg.GitHub.URL = "https://api.github.com"
 	}
-	if u, err := url.Parse(cfg.GitHub.URL); err != nil || u.Host == "" || u.Scheme == "http" && cfg.GitHub.Token != "" && !strings.HasPrefix(u.Hostname(), "127.") {
+	if u, err := url.Parse(cfg.GitHub.URL); err != nil || u.Host == "" || u.Scheme == "http" && cfg.GitHub.Token != "" && !loopback.Is(u.Hostname()) {
 		wrong.At("workers.keys.github.url", "is %q; it must be like https://api.github.com", cfg.GitHub.URL)
 	}
 	if err := wrong.Err(); err != nil {

@@ -37,10 +37,14 @@ func (w *Worker) checkProduction() pipeline.Step {
 				return nil
 			}
 			pipeline.Progress(ctx, what)
-			if len(pointers) > 0 {
-				if err := c.Set("pointers", pointers); err != nil {
-					return err
-				}
+			// Without any, those of an earlier time would still stand there.
+			if len(pointers) == 0 {
+				err = c.Delete("pointers")
+			} else {
+				err = c.Set("pointers", pointers)
+			}
+			if err != nil {
+				return err
 			}
 			return c.Set("in_production", answer)
 		},

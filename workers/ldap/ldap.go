@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/cafile"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 )
@@ -72,7 +72,7 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.BindDN != "" && cfg.Password == "" {
 		wrong.At("workers.ldap.bind_dn", "is set, but password is not")
 	}
-	if cfg.Password != "" && u.Scheme == "ldap" && !cfg.StartTLS && !loopback(u.Hostname()) {
+	if cfg.Password != "" && u.Scheme == "ldap" && !cfg.StartTLS && !loopback.Is(u.Hostname()) {
 		wrong.At("workers.ldap", "would send its password in clear: set start_tls: true, or an ldaps:// url")
 	}
 	w := &Worker{cfg: cfg, host: u.Host, tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
@@ -83,11 +83,6 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // Steps lists what the worker offers.

@@ -29,6 +29,7 @@ import (
 	"github.com/digitalocean/go-libvirt/socket/dialers"
 
 	"github.com/jarvisops/jarvis/internal/guard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/provider"
@@ -107,7 +108,7 @@ func (w *Worker) readURL() error {
 			port = "16509"
 		}
 		w.dial = [2]string{"tcp", net.JoinHostPort(u.Hostname(), port)}
-		if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) && !w.cfg.Insecure {
+		if !loopback.Is(u.Hostname()) && !w.cfg.Insecure {
 			return mistake.At("workers.libvirt.url", "is %q: there nothing is encrypted, and whoever listens owns the hypervisor; go through a tunnel (docs/howto/libvirt.md), or set insecure for a lab", text)
 		}
 		if w.cfg.Socket != "" {

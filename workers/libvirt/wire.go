@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"slices"
@@ -43,7 +44,7 @@ func (w *Worker) checkBridge(l *golibvirt.Libvirt, said string) error {
 	if n := pipeline.Nearest(said, slices.Concat(networks, cards)); n != "" {
 		near = "; did you mean \"" + n + "\"?"
 	}
-	return pipeline.Permanentf("network: %s has no network and no bridge %q%s (networks: %s; network interfaces: %s)", w.host, said, near, orNone(networks), orNone(cards))
+	return pipeline.Permanentf("network: %s has no network and no bridge %q%s (networks: %s; network interfaces: %s)", w.host, said, near, cmp.Or(strings.Join(networks, ", "), "none"), cmp.Or(strings.Join(cards, ", "), "none"))
 }
 
 // isBridge makes sure that an interface is a bridge, when libvirt tells.
@@ -119,13 +120,6 @@ func cards(l *golibvirt.Libvirt) ([]string, error) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }
 
 // ofHost gives how much of the pool the volumes of the host's own machine take, in bytes: a redeploy frees them before

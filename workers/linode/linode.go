@@ -21,6 +21,7 @@ import (
 	"github.com/linode/linodego"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -57,7 +58,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	if u, err := url.Parse(cfg.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		wrong.At("workers.linode.url", "is %q; it must be like https://api.linode.com/v4", cfg.URL)
-	} else if u.Scheme == "http" && !strings.HasPrefix(u.Hostname(), "127.") && u.Hostname() != "localhost" {
+	} else if u.Scheme == "http" && !loopback.Is(u.Hostname()) {
 		wrong.At("workers.linode.url", "would send the token in clear: use https")
 	}
 	if err := wrong.Err(); err != nil {

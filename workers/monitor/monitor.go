@@ -24,6 +24,7 @@ import (
 
 	"github.com/jarvisops/jarvis/clipboard"
 	"github.com/jarvisops/jarvis/internal/cafile"
+	"github.com/jarvisops/jarvis/internal/loopback"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/plain"
 	"github.com/jarvisops/jarvis/pipeline"
@@ -40,7 +41,7 @@ type Config struct {
 // Icinga says where its API is.
 type Icinga struct {
 	URL      string           `yaml:"url" doc:"as in https://icinga.example.org:5665"`
-	User     string           `yaml:"user" doc:"ApiUser with the permissions actions/schedule-downtime, actions/remove-downtime, objects/query/Host and objects/query/Downtime"`
+	User     string           `yaml:"user" doc:"ApiUser with the permissions actions/schedule-downtime, actions/remove-downtime, objects/query/Host, objects/query/Downtime and, from Icinga 2.16.2 on, filter-expression"`
 	Password clipboard.Secret `yaml:"password" doc:"of user"`
 	CA       string           `yaml:"ca" path:"relative" doc:"file of the CA that signed its certificate; empty: the system's"`
 }
@@ -68,6 +69,8 @@ type quieter interface {
 	Resume(ctx context.Context, in clipboard.Instance, m mark) (said string, changed bool, err error)
 	// Left names what is ours of the host and keeps it quiet; "" when nothing does. It only reads.
 	Left(ctx context.Context, in clipboard.Instance, m mark) (what string, err error)
+	// probe reads what the others will read, and gives the server's name.
+	probe(ctx context.Context) (name string, err error)
 }
 
 // named gives the name by which monitoring knows the host.
@@ -155,7 +158,7 @@ func newClient(key, base, user string, password clipboard.Secret, ca string) (*c
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, mistake.At(key+".url", "is %q; it must be like https://host:port", base)
 	}
-	if u.Scheme == "http" && password != "" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") {
+	if u.Scheme == "http" && password != "" && !loopback.Is(u.Hostname()) {
 		return nil, mistake.At(key+".url", "would send its password in clear: use https")
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -170,7 +173,9 @@ func newClient(key, base, user string, password clipboard.Secret, ca string) (*c
 // asGET is a POST that means GET.
 const asGET = "POST as GET"
 
-// call makes one request. What no retry can cure is marked so; status is there for refusals that mean something.
+// call makes one request. What no retry can cure is marked so; status is there for refusals that mean something. A 404
+// is an error too: it may mean that something is gone, or that the URL is wrong, and only who calls can tell. out is
+// filled in of refusals as well, where they have its form.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (status int, err error) {
 	var body io.Reader
 	if in != nil {
@@ -213,11 +218,14 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (st
 	if err != nil {
 		return resp.StatusCode, fmt.Errorf("read the answer of %s: %w", c.name, err)
 	}
+	if out != nil && resp.StatusCode >= 400 {
+		_ = json.Unmarshal(b, out)
+	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		return resp.StatusCode, pipeline.Permanentf("%s refuses the user %q (%s)", c.name, c.user, resp.Status)
 	case resp.StatusCode == http.StatusNotFound:
-		return resp.StatusCode, nil
+		return resp.StatusCode, pipeline.Permanentf("%s has no %s (%s): is its url in workers.monitor right?", c.name, path, resp.Status)
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return resp.StatusCode, fmt.Errorf("%s says %s", c.name, resp.Status)
 	case resp.StatusCode >= 400:

@@ -2,29 +2,42 @@ package monitor
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/jarvisops/jarvis/pipeline"
 )
 
-// Probe asks each server who it is, and changes nothing.
+// Probe reads of each server what the steps will read, and changes nothing.
 func (w *Worker) Probe(ctx context.Context) (string, error) {
 	var said []string
 	for _, q := range w.quiet {
-		var c *client
-		var path string
-		switch q := q.(type) {
-		case icinga:
-			c, path = q.client, "/v1/status"
-		case alertmanager:
-			c, path = q.client, "/api/v2/status"
+		name, err := q.probe(ctx)
+		if err != nil {
+			return "", err
 		}
-		status, err := c.call(ctx, http.MethodGet, path, nil, nil)
-		// Icinga answers 403 to an ApiUser without the right `status/query`, which we do not need: it knows that user.
-		if err != nil && status != http.StatusForbidden {
-			return "", fmt.Errorf("%s: %w", c.name, err)
-		}
-		said = append(said, c.name+" answers")
+		said = append(said, name+" answers")
 	}
 	return strings.Join(said, ", "), nil
+}
+
+// probe does not ask for /v1/status: that takes a right which the steps do not need, and a user who lacks it gets the
+// same 404 as for a wrong URL.
+func (i icinga) probe(ctx context.Context) (string, error) {
+	if _, err := i.knows(ctx, ""); err != nil {
+		return i.name, err
+	}
+	_, err := i.downtimes(ctx, "downtime.comment=="+quote(""))
+	return i.name, err
+}
+
+func (a alertmanager) probe(ctx context.Context) (string, error) {
+	var status struct {
+		Version *struct{} `json:"versionInfo"`
+	}
+	_, err := a.call(ctx, http.MethodGet, "/api/v2/status", nil, &status)
+	if err == nil && status.Version == nil {
+		err = pipeline.Permanentf("what answers at %s is no Alertmanager: is its url in workers.monitor right?", a.name)
+	}
+	return a.name, err
 }
