@@ -1,13 +1,10 @@
 package pages
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -341,156 +338,6 @@ func (h *hub) again(list []readerNow) {
 	}
 }
 
-// drawView sends old readers what differs, and fresh ones everything. What is drawn for a person is drawn once for all
-// who may see the same.
-func (h *hub) drawView(ctx context.Context, t *topic, next view, old, fresh []readerNow) error {
-	common := next.parts()
-	ownOf := func(p access.Person) []part { return append(next.own(p), h.s.nav(ctx, t.page, p)) }
-	made := map[string][]drawn{}
-	differs, err := h.differing(t.drawn, common, made)
-	if err != nil {
-		return err
-	}
-	var retitled []byte
-	if t.view == nil || t.view.title() != next.title() {
-		retitled = event("title", []byte(next.title()+" — "+h.s.Name), 0)
-	}
-	news, _ := next.(logged)
-	var lines []byte
-	if news != nil {
-		if lines, err = h.s.renderLines(news.fresh()); err != nil {
-			return err
-		}
-	}
-	said := ""
-	if sayer, ok := next.(interface{ say(was view) string }); ok && t.view != nil {
-		said = sayer.say(t.view)
-	}
-	owns := map[string]map[string]drawn{}
-	own := func(p access.Person) (map[string]drawn, []byte, error) {
-		sight := sightOf(p)
-		if owns[sight] == nil {
-			owns[sight] = t.owns[sight]
-			if owns[sight] == nil {
-				owns[sight] = map[string]drawn{}
-			}
-			d, err := h.differing(owns[sight], ownOf(p), made)
-			if err != nil {
-				return nil, nil, err
-			}
-			owns[sight][""] = drawn{html: d} // what differs, for all who see the same
-		}
-		return owns[sight], owns[sight][""].html, nil
-	}
-	for _, r := range old {
-		_, mine, err := own(r.person)
-		if err != nil {
-			return err
-		}
-		var f bytes.Buffer
-		f.Write(retitled)
-		f.Write(differs)
-		f.Write(mine)
-		if said != "" {
-			f.Write(event("say", []byte(said), 0))
-		}
-		if len(lines) > 0 {
-			f.Write(event("log", lines, 0))
-		}
-		if f.Len() > 0 {
-			f.Write(event("at", []byte("1"), next.at()))
-			r.send(f.Bytes())
-		}
-	}
-	for _, r := range fresh {
-		mine, _, err := own(r.person)
-		if err != nil {
-			return err
-		}
-		var f bytes.Buffer
-		f.Write(event("title", []byte(next.title()+" — "+h.s.Name), 0))
-		for _, p := range common {
-			f.Write(event("part", t.drawn[p.id].html, 0))
-		}
-		for _, p := range ownOf(r.person) {
-			f.Write(event("part", mine[p.id].html, 0))
-		}
-		if news != nil {
-			missed, whole := news.since(r.after)
-			b, err := h.s.renderLines(missed)
-			if err != nil {
-				return err
-			}
-			switch {
-			case whole:
-				if b, err = h.s.render(part{"lines", "lines", missed}); err != nil {
-					return err
-				}
-				f.Write(event("part", b, 0))
-			case len(b) > 0:
-				f.Write(event("log", b, 0))
-			}
-		}
-		f.Write(liveFrame("on", "live"))
-		f.Write(event("at", []byte("1"), next.at()))
-		h.mu.Lock()
-		r.reader.after = next.at() // should the reader be sent everything again, these lines are there
-		h.mu.Unlock()
-		r.send(f.Bytes())
-	}
-	for _, r := range old {
-		h.mu.Lock()
-		r.reader.after = max(r.reader.after, next.at())
-		h.mu.Unlock()
-	}
-	for _, d := range owns {
-		delete(d, "")
-	}
-	t.owns = owns // sights that nobody has any more are forgotten
-	return nil
-}
-
-// renderLines makes lines of a log.
-func (s *Site) renderLines(list []line) ([]byte, error) {
-	var out []byte
-	for _, l := range list {
-		b, err := s.render(part{template: "log-line", data: l})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, b...)
-	}
-	return out, nil
-}
-
-// differing renders the parts whose data is not what it was, notes them, and gives them as events: each by itself, for
-// a browser drops a <tr> that follows a <div>. made has what was rendered of the same view for others already.
-func (h *hub) differing(was map[string]drawn, list []part, made map[string][]drawn) ([]byte, error) {
-	var out []byte
-	for _, p := range list {
-		if d, ok := was[p.id]; ok && reflect.DeepEqual(d.data, p.data) {
-			continue
-		}
-		i := slices.IndexFunc(made[p.id], func(d drawn) bool { return reflect.DeepEqual(d.data, p.data) })
-		if i < 0 {
-			b, err := h.s.render(p)
-			if err != nil {
-				return nil, err
-			}
-			i = len(made[p.id])
-			made[p.id] = append(made[p.id], drawn{p.data, b})
-		}
-		was[p.id] = made[p.id][i]
-		out = append(out, event("part", was[p.id].html, 0)...)
-	}
-	return out, nil
-}
-
-// sightOf says which people see the same.
-func sightOf(p access.Person) string {
-	return strings.Join([]string{p.Name, strings.Join(p.Roles, ","), strings.Join(p.Behind, ",")}, "|")
-}
-
 // send gives a reader a frame, or lets it go when too many wait.
 func (r readerNow) send(frame []byte) {
 	if r.lost {
@@ -509,12 +356,4 @@ func (r readerNow) letGo() {
 		r.lost = true
 		close(r.gone)
 	}
-}
-
-// logged is a view with a log.
-type logged interface {
-	// fresh gives the lines that have come since the view before this one.
-	fresh() []line
-	// since gives the lines after an event; whole says that there are too many, and these are the last.
-	since(event int64) (list []line, whole bool)
 }
