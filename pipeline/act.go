@@ -94,14 +94,26 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 	if err == nil {
 		return r, nil
 	}
-	if first, rerr := e.repeated(ctx, q); rerr != nil || first != nil { // both came at once
-		return *cmp.Or(first, &Run{}), rerr
+	first, err := e.other(ctx, err, q, r)
+	return *cmp.Or(first, &Run{}), err
+}
+
+// other says why runs were not put on record: the first run of the same key when both requests came at once, or the
+// error.
+func (e *Engine) other(ctx context.Context, err error, q Request, runs ...Run) (first *Run, _ error) {
+	if first, rerr := e.repeated(ctx, q); rerr != nil || first != nil {
+		return first, rerr
 	}
-	// On PostgreSQL two requests for one host can pass the check above together; the index lets one through.
-	if busy, berr := holder(ctx, e.db, in.FQDN); berr == nil && store.Unstorable(err) {
-		return Run{}, &BusyError{busy}
+	if !store.Unstorable(err) {
+		return nil, err
 	}
-	return Run{}, err
+	// On PostgreSQL two requests for one host can pass the check in insertRun together; the index lets one through.
+	for _, r := range runs {
+		if busy, berr := holder(ctx, e.db, r.FQDN); berr == nil {
+			return nil, &BusyError{busy}
+		}
+	}
+	return nil, err
 }
 
 // newRun makes a run that is not on record yet.
