@@ -180,8 +180,8 @@ func NotSecond(a *access.Access, p access.Person, asked pipeline.Approval) *User
 	case a == nil || asked.By == "":
 		return nil
 	}
-	// Somebody of people may have come by the company's login, and by a name that the configuration does not know: to ask,
-	// or to make one of the tokens.
+	// Somebody of people may have come by the company's login, and by a name that the configuration does not know: to
+	// ask, or to make one of the tokens.
 	for _, by := range persons(asked.By, asked.Behind) {
 		for _, name := range persons(p.Name, p.Behind) {
 			if strings.EqualFold(name, by) || a.KnownApart(name, by) && a.KnownApart(by, name) {

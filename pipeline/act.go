@@ -38,8 +38,8 @@ func (w Who) is(o Who) bool {
 	stands := func(w Who, name string) bool {
 		return slices.ContainsFunc(w.Behind, func(b string) bool { return same(b, name) })
 	}
-	// Tokens that the operator made for two people are theirs; those that one of the people made are that one's.
-	// One that only one of the two records calls the operator may be a person: an earlier program took everybody for the
+	// Tokens that the operator made for two people are theirs; those that one of the people made are that one's. One
+	// that only one of the two records calls the operator may be a person: an earlier program took everybody for the
 	// operator who was not one of the people.
 	return same(w.Name, o.Name) || stands(w, o.Name) || stands(o, w.Name) || slices.ContainsFunc(w.Behind, func(b string) bool {
 		return slices.ContainsFunc(o.Behind, func(c string) bool {

@@ -193,8 +193,8 @@ instances:
 	})
 }
 
-// TestAKeyStartsOneCluster: the same key gets the same cluster, also from many at once; one of them was told that its own
-// first run holds the host.
+// TestAKeyStartsOneCluster: the same key gets the same cluster, also from many at once; one of them was told that its
+// own first run holds the host.
 func TestAKeyStartsOneCluster(t *testing.T) {
 	bothDatabases(t, func(t *testing.T, w *world) {
 		w.reg.Add(set("a", "x"))

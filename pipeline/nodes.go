@@ -139,8 +139,8 @@ func (e *LastNodeError) Error() string {
 }
 
 // Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its
-// roles. It stays so until it is started again. ErrNotFound when no such node lives; a *LastNodeError when no other does
-// what is done where it stands: in its silo, itself or by an agent, or outside of all.
+// roles. It stays so until it is started again. ErrNotFound when no such node lives; a *LastNodeError when no other
+// does what is done where it stands: in its silo, itself or by an agent, or outside of all.
 func (e *Engine) Drain(ctx context.Context, name string) error {
 	nodes, err := e.Nodes(ctx)
 	if err != nil {

@@ -353,8 +353,8 @@ func TestServersOfOneNameAreNamed(t *testing.T) {
 	}
 }
 
-// TestTheLastServerOfItsPlaceIsNotDrained: one in a silo does nothing of the hub's, nor of another silo's, so it takes over
-// nothing of theirs.
+// TestTheLastServerOfItsPlaceIsNotDrained: one in a silo does nothing of the hub's, nor of another silo's, so it takes
+// over nothing of theirs.
 func TestTheLastServerOfItsPlaceIsNotDrained(t *testing.T) {
 	t.Parallel()
 	n := newNodes(t).siloed(inVMware)

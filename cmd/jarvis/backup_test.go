@@ -377,8 +377,8 @@ func TestARestoreThatFailsLateKeepsTheFiles(t *testing.T) {
 	}
 }
 
-// TestARestoredRecordHasHadNoPrimary: on which PostgreSQL server the original was comes along in the backup, and the first
-// start elsewhere took that for a server that had taken over, and lost commits.
+// TestARestoredRecordHasHadNoPrimary: on which PostgreSQL server the original was comes along in the backup, and the
+// first start elsewhere took that for a server that had taken over, and lost commits.
 func TestARestoredRecordHasHadNoPrimary(t *testing.T) {
 	a := loadedApp(t, t.TempDir(), "listen: \"\"\n")
 	b := must[*bot.Bot](t)(bot.New(t.Context(), bot.Config{Name: "jarvis", Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Checks: a.checks, Log: a.log}))
