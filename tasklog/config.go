@@ -118,6 +118,16 @@ func (c *Config) complete(at string) error {
 			wrong.At(at+"."+f.key, ": %v", err)
 		}
 	}
+	// git and ssh-keygen run in folders of their own, and the configuration may have been found as ./jarvis.yaml.
+	for _, f := range []*string{&c.AllowedSigners, &c.Key, &c.KnownHosts} {
+		if *f == "" {
+			continue
+		}
+		var err error
+		if *f, err = filepath.Abs(*f); err != nil {
+			return err
+		}
+	}
 	if c.KnownHosts == "" {
 		if home, err := os.UserHomeDir(); err == nil {
 			c.KnownHosts = filepath.Join(home, ".ssh", "known_hosts")

@@ -119,6 +119,9 @@ func documents(file string, text []byte) ([]*yaml.Node, error) {
 	return nil, &listError{file: file, msg: "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 }
 
+// asWhom are keys by which other tools, and our own configuration, say as whom something runs.
+var asWhom = []string{"user", "run_as", "runas", "become", "become_user", "remote_user"}
+
 // parseTasks reads one document.
 func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 	fail := func(n *yaml.Node, format string, args ...any) error {
@@ -148,6 +151,9 @@ func parseTasks(file string, doc *yaml.Node) ([]entry, error) {
 			if !slices.Contains(taskKeys, key.Value) {
 				if meant := near(key.Value); meant != "" { // what nobody read would be missed: the hosts, an approval
 					return nil, fail(key, "a task has no key %q; %s is meant, it seems (there is %s)", key.Value, meant, strings.Join(taskKeys, ", "))
+				}
+				if slices.Contains(asWhom, key.Value) { // and it would run as somebody else
+					return nil, fail(key, "a task has no key %q: as whom tasks run is `user` of the repository's entry in jarvis.yaml", key.Value)
 				}
 				e.extra = append(e.extra, plain.Line(key.Value))
 				continue

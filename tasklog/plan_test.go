@@ -252,6 +252,7 @@ func TestWhatWaits(t *testing.T) {
 		{"not YAML for a while", nil, func(w *world, _ *Repo) { w.list(entries("a")); w.list("- task: {name: 'a"); w.list(entries("a", "b")) }, "^a/1 b/2$"},
 		{"a key that is none", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shel: b}") }, `line 2: a task has no key "shel"; shell is meant, it seems .there is name, shell`},
 		{"a key that is none, near one", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, needs-aproval: true}") }, `a task has no key "needs-aproval"; needs_approval is meant`},
+		{"as whom", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, user: nobody}") }, `a task has no key "user": as whom tasks run is .user. of the repository's entry in jarvis.yaml`},
 		{"one host", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, host: web1}") }, `a task has no key "host"; hosts is meant`},
 		{"an extra key", nil, func(w *world, _ *Repo) { w.list("- task: {name: a, shell: b, ticket: OPS-12}\n" + entries("c")) }, `^a/1 c/2$`},
 		{"no shell", nil, func(w *world, _ *Repo) { w.list("- task: {name: a}") }, `"a" has no shell`},
