@@ -51,9 +51,9 @@ func TestAStreamRestsAfterItsLastEvent(t *testing.T) {
 	go ask(again, "Last-Event-ID", "0")
 	select {
 	case a := <-first:
-		t.Errorf("the stream ended before the last event: %d %s", a.code, a.body)
+		t.Fatalf("the stream ended before the last event: %d %s", a.code, a.body)
 	case a := <-again:
-		t.Errorf("the stream of who came again ended before the last event: %d %s", a.code, a.body)
+		t.Fatalf("the stream of who came again ended before the last event: %d %s", a.code, a.body)
 	case <-time.After(time.Second):
 	}
 	if _, err := open.Exec(t.Context(), "COMMIT"); err != nil {
