@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"sync"
 	"time"
 
@@ -62,6 +61,8 @@ type ExecOptions struct {
 	Serial  bool          // one host after the other
 	Timeout time.Duration // for each host; 0: none
 	Stdin   io.Reader     // read once, given to all; nil: nothing
+	// MaxStdin bounds the Stdin that is kept in a file with Serial, until the last host has read it; 0: no bound.
+	MaxStdin int64
 	// Stall is how long a host may leave its stdin unread, with more to come, before it is given up; 0: a minute.
 	Stall time.Duration
 	// Raw leaves lines their ends as they came, so that a host's lines put together are the bytes that it said.
@@ -75,23 +76,31 @@ type ExecOptions struct {
 func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out func(Line)) []Result {
 	results := Untold(f.Hosts)
 	var mu sync.Mutex
-	stdin := make([]io.Reader, len(f.Hosts))
-	if o.Stdin != nil {
+	stdin := make([]io.ReadCloser, len(f.Hosts))
+	switch {
+	case o.Stdin != nil && o.Serial: // the last host begins to read when the others have ended
+		kept, err := newSpool(o.MaxStdin)
+		if err != nil {
+			return f.failed(err, o)
+		}
+		for i := range stdin {
+			stdin[i] = kept.reader()
+		}
+		guard.Go(func(p *guard.Panic) { kept.end(p) }, func() { kept.fill(o.Stdin) }) // ends when it is closed, at the latest with the next bytes of Stdin
+		defer kept.close()
+	case o.Stdin != nil:
 		fan := newFan(len(f.Hosts), o.Stall)
 		for i, t := range fan.taps {
 			stdin[i] = t
-		}
-		if o.Serial {
-			fan.window = math.MaxInt // the last host begins to read when the others have ended
 		}
 		guard.Go(func(p *guard.Panic) { fan.end(p) }, func() { fan.fill(o.Stdin) }) // ends when all taps are closed, at the latest with the next bytes of Stdin
 		defer fan.close()
 	}
 	one := func(i int) {
 		c := cmd
-		c.Stdin, c.Raw = stdin[i], o.Raw
-		if t, ok := stdin[i].(*tap); ok {
-			defer func() { _ = t.Close() }()
+		if c.Raw = o.Raw; stdin[i] != nil {
+			c.Stdin = stdin[i]
+			defer func() { _ = stdin[i].Close() }()
 		}
 		results[i] = execGuarded(ctx, f.clients[i], f.Hosts[i], i, c, o.Timeout, &mu, out)
 		if o.Done != nil {
@@ -114,6 +123,17 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 		return results
 	}
 	f.each(func(i int, _ Host, _ *remote.Client) error { one(i); return nil })
+	return results
+}
+
+// failed tells all hosts that the command did not run.
+func (f *Fleet) failed(err error, o ExecOptions) []Result {
+	results := make([]Result, len(f.Hosts))
+	for i, h := range f.Hosts {
+		if results[i] = (Result{Host: h, Err: err}); o.Done != nil {
+			o.Done(i, results[i])
+		}
+	}
 	return results
 }
 

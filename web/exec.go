@@ -172,6 +172,9 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 	return ExecFrame{End: true}
 }
 
+// maxSerialStdin bounds the stdin that the server keeps in a file, without a name, until the last host has read it.
+const maxSerialStdin = 1 << 30
+
 // runOn runs the command on hosts that are reached and locked, and gives how many failed, with those that were not
 // reached.
 func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo *remote.Sudo, in io.Reader, emit func(ExecFrame)) (failed int) {
@@ -184,7 +187,7 @@ func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo 
 		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: fleet.Why(l.Err)}})
 	}
 	failed = len(f.Lost)
-	o := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}
+	o := fleet.ExecOptions{Serial: q.Serial, MaxStdin: maxSerialStdin, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}
 	if q.Stdin {
 		o.Stdin = in
 	}

@@ -351,7 +351,7 @@ func (t *fromHost) Write(b []byte) (int, error) {
 
 // run has the tool run on all hosts.
 func (d *filesWork) run(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []atomic.Bool) {
-	o := fleet.ExecOptions{Serial: st.Run.Serial, Timeout: d.q.Timeout, Stall: d.q.Stall, Raw: st.Run.Raw}
+	o := fleet.ExecOptions{Serial: st.Run.Serial, MaxStdin: maxSerialStdin, Timeout: d.q.Timeout, Stall: d.q.Stall, Raw: st.Run.Raw}
 	if st.Run.Stdin {
 		o.Stdin = st.in
 	}
