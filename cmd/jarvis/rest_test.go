@@ -14,8 +14,8 @@ import (
 	"github.com/jarvisops/jarvis/lab/real"
 )
 
-// The fault: on PostgreSQL, while another transaction of Jarvis was open for more than 100 ms, a stream said that the run
-// rests, or 204 to who came again, before its last events.
+// The fault: on PostgreSQL, while another transaction of Jarvis was open for more than 100 ms, a stream said that the
+// run rests, or 204 to who came again, before its last events.
 func TestAStreamRestsAfterItsLastEvent(t *testing.T) {
 	pg := must[*real.Postgres](t)(real.StartPostgres(t.Context()))
 	t.Cleanup(pg.Stop)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSerialHostsReadTheSameStdin: each from its beginning, though the last one begins when the others have ended, and also
-// when one reads nothing of it.
+// TestSerialHostsReadTheSameStdin: each from its beginning, though the last one begins when the others have ended, and
+// also when one reads nothing of it.
 func TestSerialHostsReadTheSameStdin(t *testing.T) {
 	r := newRow(t, 2, 132)
 	conf := recordSite(t, r, 132)
