@@ -25,8 +25,8 @@ type Output struct {
 	Left  int      `json:"left,omitempty"` // lines that came after these, and were not kept
 }
 
-// maxRunLines and maxRunBytes bound what is kept of one host, and of the whole answer, in which a line stands twice: for
-// people and for programs.
+// maxRunLines and maxRunBytes bound what is kept of one host, and of the whole answer, in which a line stands twice:
+// for people and for programs.
 const (
 	maxRunLines = 1000
 	maxRunBytes = 16 << 20

@@ -77,8 +77,8 @@ func TestABugOnOneHostIsToldOfIt(t *testing.T) {
 	}
 }
 
-// The fault: each host might say 1000 lines of 2000 bytes, and all of it was kept twice, so a command on all hosts filled
-// the server's memory. What was left out nobody was told.
+// The fault: each host might say 1000 lines of 2000 bytes, and all of it was kept twice, so a command on all hosts
+// filled the server's memory. What was left out nobody was told.
 func TestWhatHostsSayIsBounded(t *testing.T) {
 	table, e := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
 	var list []pipeline.Import

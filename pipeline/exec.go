@@ -15,8 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// maxLineBytes bounds one line of progress or log; maxPending bounds the lines of a step that wait to be written. As many
-// again come at most while a batch is being written.
+// maxLineBytes bounds one line of progress or log; maxPending bounds the lines of a step that wait to be written. As
+// many again come at most while a batch is being written.
 const (
 	maxLineBytes = 2000
 	maxPending   = 5000
@@ -309,8 +309,8 @@ func (e *Engine) writeLines(ctx context.Context) {
 	}
 }
 
-// giveBack puts lines in front of those that wait to be written: the database did not take them. What came meanwhile has
-// the room that is left, and the rest is counted only.
+// giveBack puts lines in front of those that wait to be written: the database did not take them. What came meanwhile
+// has the room that is left, and the rest is counted only.
 func (s *stepRun) giveBack(lines []Event, dropped int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

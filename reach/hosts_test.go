@@ -97,8 +97,8 @@ func TestAWordMeansOneMachine(t *testing.T) {
 	}
 }
 
-// TestTwoHostsOfOneShortName are told apart by their full names, and none stands there twice: results and files are kept
-// by name.
+// TestTwoHostsOfOneShortName are told apart by their full names, and none stands there twice: results and files are
+// kept by name.
 func TestTwoHostsOfOneShortName(t *testing.T) {
 	of := func(fqdn, addr string) pipeline.Standing {
 		short, _, _ := strings.Cut(fqdn, ".")

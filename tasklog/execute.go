@@ -384,9 +384,9 @@ func (r *Repo) onHostBefore(ctx context.Context, c *remote.Client, h fleet.Host,
 	return false, nil
 }
 
-// earlier gives where a host stands on an earlier record. How it is called there depends on which hosts were beside it: by
-// its short name, or by its full one where another had the same. What stands by a short name may be another host's, so
-// that only says what to ask the host for.
+// earlier gives where a host stands on an earlier record. How it is called there depends on which hosts were beside it:
+// by its short name, or by its full one where another had the same. What stands by a short name may be another host's,
+// so that only says what to ask the host for.
 func (on places) earlier(h fleet.Host) (at place, ran bool) {
 	if at, ran = on[h.Name]; ran || h.FQDN == "" {
 		return at, ran

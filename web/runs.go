@@ -367,7 +367,8 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 			if len(evs) > 0 {
 				last = evs[len(evs)-1].ID
 			}
-			// On PostgreSQL its last events are held back while an earlier transaction is open: then it does not rest yet.
+			// On PostgreSQL its last events are held back while an earlier transaction is open: then it does not rest
+			// yet.
 			if resting, err = s.Engine.AllOut(ctx, run, last); err != nil {
 				return
 			}
