@@ -54,6 +54,9 @@ type Person struct {
 	// Unnamed says that the configuration names nobody with this login: whoever runs the server, and root, or who has
 	// roles by a group at the company's login. That may be anybody, so it is nobody's second person.
 	Unnamed bool `json:"unnamed,omitempty"`
+	// Operator says that they keep the machine and the configuration names nobody with their login: on the socket the
+	// kernel says so. The tokens that they make for others are their owners'.
+	Operator bool `json:"-"`
 	// Token is the number of the token that was shown; 0: none was. What is made by it ends with it.
 	Token int64 `json:"-"`
 }
@@ -114,6 +117,9 @@ func Check(people []PersonConfig) error {
 		}
 		if strings.HasPrefix(strings.ToLower(p.Name), StrangerPrefix) {
 			wrong.At(key+".name", "is %q; names that begin with %s are those of people whom nobody listed", p.Name, StrangerPrefix)
+		}
+		if strings.HasPrefix(strings.ToLower(p.Name), operator) {
+			wrong.At(key+".name", "is %q; names that begin with %s are those of who keeps the machine", p.Name, operator)
 		}
 		if p.OIDC != "" && !fit(p.OIDC) {
 			wrong.At(key+".oidc", "has characters that nobody sees, or more than %d letters; write it as the provider gives it", maxClaim)
@@ -195,7 +201,7 @@ func Migrations(postgres bool) []store.Migration {
 			`CREATE FUNCTION audit_is_for_ever() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'audit rows are never changed'; END $$ LANGUAGE plpgsql`,
 			`CREATE TRIGGER audit_is_for_ever BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_for_ever()`,
 		}}, store.Migration{Name: "access/5-truncate", Stmts: []string{`CREATE TRIGGER audit_stays_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_for_ever()`}})
-		return append(list, letGo(postgres), agents, sessions, logins, parents, unended)
+		return append(list, letGo(postgres), agents, sessions, logins, parents, unended, makers)
 	}
 	list = append(list, store.Migration{Name: "access/2", Stmts: []string{
 		`CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
@@ -204,7 +210,7 @@ func Migrations(postgres bool) []store.Migration {
 		// INSERT OR REPLACE deletes a row without a word to the trigger above.
 		`CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END`,
 	}})
-	return append(list, letGo(postgres), agents, sessions, logins, parents, unended)
+	return append(list, letGo(postgres), agents, sessions, logins, parents, unended, makers)
 }
 
 // agents is the silo to which an agent's token is bound.
@@ -212,6 +218,16 @@ var agents = store.Migration{Name: "access/7-agents", Stmts: []string{`ALTER TAB
 
 // parents is by which token a token was made.
 var parents = store.Migration{Name: "access/10-parents", Stmts: []string{`ALTER TABLE tokens ADD COLUMN made_with BIGINT NOT NULL DEFAULT 0`}}
+
+// makers is whether whoever keeps the machine made a token: one of the numbers below. An older program, which does not
+// know the column, gives none.
+var makers = store.Migration{Name: "access/12-makers", Stmts: []string{`ALTER TABLE tokens ADD COLUMN maker BIGINT NOT NULL DEFAULT 0`}}
+
+const (
+	makerUnsaid   = 0
+	makerPerson   = 1
+	makerOperator = 2
+)
 
 // bothNames names two people whose names count as one.
 func bothNames(a, b string) string {

@@ -312,10 +312,13 @@ func (p Person) Entry() string {
 }
 
 // KnownApart reports whether a person of the configuration is certainly not the stranger of that name: the
-// configuration says who they are at the provider, so they would have come by their own name. Of a name that is no such
-// stranger's it is true.
+// configuration says who they are at the provider, so they would have come by their own name. So is another stranger.
+// Of a name that is no such stranger's it is true.
 func (a *Access) KnownApart(person, stranger string) bool {
 	value, is := strings.CutPrefix(stranger, StrangerPrefix)
+	if other, too := strings.CutPrefix(person, StrangerPrefix); is && too {
+		return !strings.EqualFold(other, value)
+	}
 	return !is || slices.ContainsFunc(*a.people.Load(), func(p PersonConfig) bool {
 		return strings.EqualFold(p.Name, person) && p.OIDC != "" && !strings.EqualFold(p.OIDC, value)
 	})

@@ -18,18 +18,20 @@ import (
 // Token is a secret that stands for a person at the HTTP API. Only its hash is on record: the secret has 256 bits of
 // chance, so a fast hash is enough.
 type Token struct {
-	ID      int64     `json:"token"`
-	Person  string    `json:"person"`
-	Name    string    `json:"name"` // what it is for
-	Roles   []string  `json:"roles"`
-	By      string    `json:"by"`                  // who made it
-	Behind  []string  `json:"behind,omitempty"`    // who made the token that made it, and so on
-	With    int64     `json:"made_with,omitempty"` // the number of the token by which it was made; 0: by none
-	Silo    string    `json:"silo,omitempty"`      // of an agent's: it opens the line of one there, and nothing else
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
-	Used    time.Time `json:"used,omitzero"` // to the minute
-	Revoked time.Time `json:"revoked,omitzero"`
+	ID     int64    `json:"token"`
+	Person string   `json:"person"`
+	Name   string   `json:"name"` // what it is for
+	Roles  []string `json:"roles"`
+	By     string   `json:"by"` // who made it
+	// By is who keeps the machine, as Person.Operator: noted when it is made, for not to be in `people` proves nothing.
+	Operator bool      `json:"operator,omitempty"`
+	Behind   []string  `json:"behind,omitempty"`    // who made the token that made it, and so on
+	With     int64     `json:"made_with,omitempty"` // the number of the token by which it was made; 0: by none
+	Silo     string    `json:"silo,omitempty"`      // of an agent's: it opens the line of one there, and nothing else
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+	Used     time.Time `json:"used,omitzero"` // to the minute
+	Revoked  time.Time `json:"revoked,omitzero"`
 }
 
 // Token lifetimes.
@@ -38,7 +40,8 @@ const (
 	MaxTokenLife     = 365 * 24 * time.Hour
 )
 
-// operator begins the name of whoever keeps the machine and made a token without being one of the people.
+// operator begins the name of whoever keeps the machine and made a token without being one of the people. No name in
+// the configuration begins so.
 const operator = "local:"
 
 // TokenPrefix begins every secret, so that scanners of repositories and pastes know one when they see it.
@@ -71,9 +74,13 @@ func (a *Access) NewToken(ctx context.Context, t Token) (Token, string, error) {
 	_, _ = rand.Read(b) // never fails
 	secret := TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 	t.Created = time.Now()
+	maker := makerPerson
+	if t.Operator {
+		maker = makerOperator
+	}
 	err := a.db.Write(ctx, func(tx store.Tx) error {
-		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, silo, made_with, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
-			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Silo, t.With, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
+		return tx.QueryRow(ctx, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, silo, made_with, maker, created, expires, used, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) RETURNING id",
+			t.Person, t.Name, hash(secret), strings.Join(t.Roles, " "), t.By, strings.Join(t.Behind, "\n"), t.Silo, t.With, maker, t.Created.UnixMilli(), t.Expires.UnixMilli()).Scan(&t.ID)
 	})
 	if err != nil {
 		return t, "", fmt.Errorf("store the token: %w", err)
@@ -87,16 +94,22 @@ func hash(secret string) string {
 	return hex.EncodeToString(h[:])
 }
 
-const tokenColumns = "id, person, name, roles, by_whom, behind, silo, made_with, created, expires, used, revoked"
+const tokenColumns = "id, person, name, roles, by_whom, behind, silo, made_with, maker, created, expires, used, revoked"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
 	var roles, behind string
-	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &t.Silo, &t.With, &created, &expires, &used, &revoked)
+	var maker, created, expires, used, revoked int64
+	err := row.Scan(&t.ID, &t.Person, &t.Name, &roles, &t.By, &behind, &t.Silo, &t.With, &maker, &created, &expires, &used, &revoked)
 	t.Roles = strings.Fields(roles)
 	if behind != "" {
 		t.Behind = strings.Split(behind, "\n")
+	}
+	t.Operator = maker == makerOperator
+	if maker == makerUnsaid { // of a program that took everybody for the operator who was not in `people`
+		for i, name := range t.Behind {
+			t.Behind[i] = strings.TrimPrefix(name, operator)
+		}
 	}
 	t.Created, t.Expires = time.UnixMilli(created), time.UnixMilli(expires)
 	if used > 0 {
@@ -187,10 +200,11 @@ func (a *Access) bearerOf(t Token) (Person, error) {
 	}
 	out := p.Narrow(t.Roles)
 	out.Token = t.ID
-	for _, name := range append([]string{t.By}, t.Behind...) {
-		if maker := a.Person(name); maker.Name == "" && !strings.HasPrefix(name, operator) {
-			name = operator + name
-		}
+	by := strings.TrimPrefix(t.By, operator)
+	if t.Operator {
+		by = operator + by
+	}
+	for _, name := range append([]string{by}, t.Behind...) {
 		if !strings.EqualFold(name, p.Name) {
 			out.Behind = append(out.Behind, name)
 		}

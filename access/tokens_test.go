@@ -124,3 +124,45 @@ func TestNoSecretIsOnRecord(t *testing.T) {
 		t.Errorf("the record has %q", row)
 	}
 }
+
+// The attack: an admin whom `people` does not name (the company's login lets her in by a group, or she was taken out)
+// makes tokens for two of the people, asks with one and approves with the other.
+func TestWhoIsNotOneOfThePeopleIsNoOperator(t *testing.T) {
+	a := open(t)
+	ctx := t.Context()
+	bearer := func(tok Token) Person {
+		t.Helper()
+		tok.Person, tok.Roles, tok.Expires = "alice", []string{Deploy}, time.Now().Add(time.Hour)
+		_, secret, err := a.NewToken(ctx, tok)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := a.Bearer(ctx, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		name  string
+		token Token
+		want  []string
+	}{
+		{"by the company's login", Token{By: "oidc:mallory"}, []string{"oidc:mallory"}},
+		{"no longer one of the people", Token{By: "mallory"}, []string{"mallory"}},
+		{"who keeps the machine", Token{By: "root", Operator: true}, []string{"local:root"}},
+		{"by a name that looks like theirs", Token{By: "local:mallory"}, []string{"mallory"}},
+		{"the operator made the maker's token", Token{By: "bob", Behind: []string{"local:root"}}, []string{"bob", "local:root"}},
+		{"who made the maker's token is no longer one", Token{By: "bob", Behind: []string{"mallory"}}, []string{"bob", "mallory"}},
+	} {
+		if got := bearer(c.token).Behind; !slices.Equal(got, c.want) {
+			t.Errorf("%s: behind it %q, want %q", c.name, got, c.want)
+		}
+	}
+	// Rows of an earlier program do not say it, and what they say of makers they guessed.
+	exec(t, a, "INSERT INTO tokens (person, name, hash, roles, by_whom, behind, created, expires, used, revoked) VALUES ('alice', 'old', ?, 'deploy', 'root', ?, 1, ?, 0, 0)",
+		hash("old"), "local:mallory\nlocal:root", time.Now().Add(time.Hour).UnixMilli())
+	if p, err := a.Bearer(ctx, "old"); err != nil || !slices.Equal(p.Behind, []string{"root", "mallory", "root"}) {
+		t.Errorf("of an earlier program: behind it %q, %v", p.Behind, err)
+	}
+}

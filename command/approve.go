@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,11 +177,29 @@ func NotSecond(a *access.Access, p access.Person, asked pipeline.Approval) *User
 	switch {
 	case p.Unnamed:
 		return &UserError{Msg: "an approval is a second person's, and " + p.Name + " may be anybody", Hint: "`people` in jarvis.yaml says who is `" + p.Entry() + "`", Kind: ErrDenied}
-	case a != nil && !a.KnownApart(p.Name, asked.By):
-		// Somebody of people may have come by the company's login, and by a name that the configuration does not know.
-		return &UserError{Msg: fmt.Sprintf("run %d was asked for by %s, and nothing proves that it was not you", asked.Run, asked.By), Hint: "one whose entry in `people` says his own `oidc` can approve it", Kind: ErrDenied}
+	case a == nil || asked.By == "":
+		return nil
+	}
+	// Somebody of people may have come by the company's login, and by a name that the configuration does not know: to
+	// ask, or to make one of the tokens.
+	for _, by := range persons(asked.By, asked.Behind) {
+		for _, name := range persons(p.Name, p.Behind) {
+			if strings.EqualFold(name, by) || a.KnownApart(name, by) && a.KnownApart(by, name) {
+				continue
+			}
+			u := &UserError{Msg: fmt.Sprintf("run %d was asked for by %s, and nothing proves that it was not you", asked.Run, asked.By), Hint: "one whose entry in `people` says his own `oidc` can approve it", Kind: ErrDenied}
+			if by != asked.By || name != p.Name {
+				u.Msg = fmt.Sprintf("run %d was asked for by %s, and for the tokens, nothing proves that %s and %s are two people", asked.Run, asked.By, by, name)
+			}
+			return u
+		}
 	}
 	return nil
+}
+
+// persons gives somebody and those who speak through them, without whoever keeps the machine.
+func persons(name string, behind []string) []string {
+	return slices.DeleteFunc(append([]string{name}, behind...), func(s string) bool { return strings.HasPrefix(s, pipeline.Operator) })
 }
 
 // who is a call's person as the engine knows people.

@@ -216,12 +216,15 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 	}
 	began := t.env().Now()
 	c.Asker = plain.Line(c.Asker)
-	c.secrets = t.hide(ctx, strings.Join(c.Words, " ")) // before it runs: it may be what forgets the host
 	who := c.Person.Name
 	if who == "" {
 		who = "stranger " + c.Asker
 	}
 	v, a, err := t.limited(ctx, who, &c)
+	line := strings.Join(c.Words, " ")
+	if c.secrets == nil { // refused before it was looked at
+		c.secrets, line = t.refused(ctx, c.Words, line)
+	}
 	a.Lines = plainLines(a.Lines)
 	outcome := "ok"
 	if err != nil {
@@ -230,7 +233,7 @@ func (t *Table) Do(ctx context.Context, c Call) (Answer, error) {
 		err, outcome = user, user.Error()
 	}
 	t.env().Observe(v.Name, c, t.env().Now().Sub(began), err)
-	t.record(ctx, access.Record{Who: who, Via: c.Via, Line: strings.Join(c.Words, " "), Outcome: outcome}, c.secrets)
+	t.record(ctx, access.Record{Who: who, Via: c.Via, Line: line, Outcome: outcome}, c.secrets)
 	return a, err
 }
 
@@ -247,8 +250,27 @@ func (t *Table) hide(ctx context.Context, line string) *clipboard.Masker {
 	return m
 }
 
+// refusedLine bounds what is looked at of a line that is refused.
+const refusedLine = 2000
+
+// refused gives what hides the secrets in what a refused command says, and the line as it goes on record. Each word of
+// a line is asked of the database, and who may do nothing here must not have it work: a long line is looked at up to a
+// bound, and on record by its first word alone, because a host at its end may be what tells a secret at its beginning.
+func (t *Table) refused(ctx context.Context, words []string, line string) (*clipboard.Masker, string) {
+	if len(line) <= refusedLine {
+		return t.hide(ctx, line), line
+	}
+	return t.hide(ctx, line[:refusedLine]), fmt.Sprintf("%s … (%d words)", clip(words[0], 40), len(words))
+}
+
 // Shown gives a line that somebody typed as it may be told and kept: without the secrets of the hosts that it names.
 func (t *Table) Shown(ctx context.Context, line string) string { return t.hide(ctx, line).Mask(line) }
+
+// ShownRefused is Shown of a command that ended with an error: it is looked at up to a bound.
+func (t *Table) ShownRefused(ctx context.Context, words []string) string {
+	m, line := t.refused(ctx, words, JoinWords(words))
+	return m.Mask(line)
+}
 
 // plainLines makes what is answered fit for chat and terminals, also where an old record is not: each entry is one
 // line.
@@ -335,6 +357,7 @@ func (t *Table) run(ctx context.Context, v Verb, c *Call) (Answer, error) {
 	if err := v.CheckArgs(c.Args); err != nil {
 		return Answer{}, err
 	}
+	c.secrets = t.hide(ctx, strings.Join(c.Words, " ")) // before it runs: it may be what forgets the host
 	var since int64
 	var a Answer
 	err := guard.Call(func() (err error) {

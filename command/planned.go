@@ -22,10 +22,9 @@ func (e *Env) planTime(c *Call, o *ordered) error {
 	if err != nil {
 		return err
 	}
-	keepsMachine := c.Person.Unnamed && !strings.HasPrefix(c.Person.Name, access.StrangerPrefix)
 	for i := range o.requests {
 		q := &o.requests[i]
-		if q.At = at; keepsMachine {
+		if q.At = at; c.Person.Operator {
 			q.Needs = ""
 			continue
 		}

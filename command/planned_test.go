@@ -63,7 +63,7 @@ func TestRightsOfWhatIsPlanned(t *testing.T) {
 	if _, err := ask(deploys, "  repos: [ops/secrets]\n"); err == nil {
 		t.Error("without the role run")
 	}
-	root, err := ask(access.Person{Name: "root", Roles: []string{access.Admin}, Unnamed: true}, "")
+	root, err := ask(access.Person{Name: "root", Roles: []string{access.Admin}, Unnamed: true, Operator: true}, "")
 	if err != nil || root.Needs != "" {
 		t.Errorf("who keeps the machine needs %q, %v", root.Needs, err)
 	}

@@ -58,7 +58,7 @@ func newToken(ctx context.Context, e *Env, c *Call) (Answer, error) {
 	if !c.Secret {
 		return Answer{}, &UserError{Msg: "a token is a secret, and chat is no place for one", Hint: "`jarvis token new NAME` on the command line makes it", Kind: ErrDenied}
 	}
-	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name, Behind: c.Person.Behind, With: c.Person.Token}
+	t := access.Token{Person: c.Person.Name, Name: clip(c.Args[1], 60), By: c.Person.Name, Operator: c.Person.Operator, Behind: c.Person.Behind, With: c.Person.Token}
 	life := time.Duration(0)
 	words := c.Args[2:]
 	for len(words) > 0 {

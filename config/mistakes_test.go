@@ -75,6 +75,7 @@ var everyMistake = []wrongLine{
 	{`  - {name: "oidc:eve", oidc: a}`, `people[5].name is "oidc:eve"; names that begin with oidc:`},
 	{`  - {name: kim, oidc: a}`, `people[6].oidc: oidc:eve and kim are both oidc a`},
 	{`  - {name: lee, oidc: "a "}`, `people[7].oidc has characters that nobody sees`},
+	{`  - {name: "local:eve"}`, `people[8].name is "local:eve"; names that begin with local:`},
 	{`sources:`, ``},
 	{`  urls:`, ``},
 	{`    - gist.github.com`, `sources.urls[0]: "gist.github.com" is not the start of an http:// or https:// URL`},

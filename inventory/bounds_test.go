@@ -25,7 +25,8 @@ func TestPatternsAreBounded(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		l, err := Read(c.format, []byte(c.src))
 		runtime.ReadMemStats(&after)
-		if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 256 {
+		// Without bounds it is 5 GiB and more; under the race detector, where fmt keeps no buffers, one in all.
+		if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 2048 {
 			t.Errorf("%s: %d MiB for a file of %d bytes", name, n, len(c.src))
 		}
 		var syntax *SyntaxError

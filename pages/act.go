@@ -65,7 +65,11 @@ func (s *Site) act(p *page) func(http.ResponseWriter, *http.Request) {
 		var asked []string
 		for _, words := range all {
 			a, err := s.Table.Do(r.Context(), command.Call{Words: words, Person: v.person, Asker: v.person.Name, Via: v.via, Secret: true, Patience: actPatience})
-			asked = append(asked, s.Table.Shown(r.Context(), command.JoinWords(words)))
+			if err == nil {
+				asked = append(asked, s.Table.Shown(r.Context(), command.JoinWords(words)))
+			} else {
+				asked = append(asked, s.Table.ShownRefused(r.Context(), words))
+			}
 			var u *command.UserError
 			if errors.As(err, &u) {
 				if status == http.StatusOK { // of several, the first that was refused

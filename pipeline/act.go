@@ -38,9 +38,13 @@ func (w Who) is(o Who) bool {
 	stands := func(w Who, name string) bool {
 		return slices.ContainsFunc(w.Behind, func(b string) bool { return same(b, name) })
 	}
-	// Tokens that the operator made for two people are theirs; those that one of the people made are that one's.
+	// Tokens that the operator made for two people are theirs; those that one of the people made are that one's. One
+	// that only one of the two records calls the operator may be a person: an earlier program took everybody for the
+	// operator who was not one of the people.
 	return same(w.Name, o.Name) || stands(w, o.Name) || stands(o, w.Name) || slices.ContainsFunc(w.Behind, func(b string) bool {
-		return !strings.HasPrefix(b, Operator) && stands(o, b)
+		return slices.ContainsFunc(o.Behind, func(c string) bool {
+			return same(b, c) && !(strings.HasPrefix(b, Operator) && strings.HasPrefix(c, Operator))
+		})
 	})
 }
 
@@ -90,14 +94,26 @@ func (e *Engine) Start(ctx context.Context, q Request) (Run, error) {
 	if err == nil {
 		return r, nil
 	}
-	if first, rerr := e.repeated(ctx, q); rerr != nil || first != nil { // both came at once
-		return *cmp.Or(first, &Run{}), rerr
+	first, err := e.other(ctx, err, q, r)
+	return *cmp.Or(first, &Run{}), err
+}
+
+// other says why runs were not put on record: the first run of the same key when both requests came at once, or the
+// error.
+func (e *Engine) other(ctx context.Context, err error, q Request, runs ...Run) (first *Run, _ error) {
+	if first, rerr := e.repeated(ctx, q); rerr != nil || first != nil {
+		return first, rerr
 	}
-	// On PostgreSQL two requests for one host can pass the check above together; the index lets one through.
-	if busy, berr := holder(ctx, e.db, in.FQDN); berr == nil && store.Unstorable(err) {
-		return Run{}, &BusyError{busy}
+	if !store.Unstorable(err) {
+		return nil, err
 	}
-	return Run{}, err
+	// On PostgreSQL two requests for one host can pass the check in insertRun together; the index lets one through.
+	for _, r := range runs {
+		if busy, berr := holder(ctx, e.db, r.FQDN); berr == nil {
+			return nil, &BusyError{busy}
+		}
+	}
+	return nil, err
 }
 
 // newRun makes a run that is not on record yet.

@@ -142,7 +142,14 @@ func (e *Engine) StartCluster(ctx context.Context, cl clipboard.Cluster, members
 		}
 		return nil
 	})
-	return out, err
+	if err == nil {
+		return out, nil
+	}
+	first, err := e.other(ctx, err, members[0], runs...)
+	if err != nil {
+		return Cluster{}, err
+	}
+	return e.ClusterOf(ctx, *first)
 }
 
 // PlanCluster says what a cluster would do, member by member, without doing any of it.

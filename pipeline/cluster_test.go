@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -188,6 +189,66 @@ instances:
 		}
 		if got, err := w.e.FindCluster(t.Context(), "WEB"); err != nil || got.ID != c.ID || len(got.Runs) != 3 {
 			t.Errorf("FindCluster = %+v, %v", got, err)
+		}
+	})
+}
+
+// TestAKeyStartsOneCluster: the same key gets the same cluster, also from many at once; one of them was told that its
+// own first run holds the host.
+func TestAKeyStartsOneCluster(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		w.reg.Add(set("a", "x"))
+		w.start()
+		try := func(hash string) (pipeline.Cluster, error) {
+			cl, reqs := members(t, "cluster: gods\nsteps: [test:set_a]\ninstances:\n- {hostname: odin, provider: ESX}\n- {hostname: loki, provider: ESX}\n")
+			reqs[0].Key, reqs[0].Hash = "alice/k", hash
+			return w.e.StartCluster(t.Context(), cl, reqs)
+		}
+		var wg sync.WaitGroup
+		ids := make([]int64, 8)
+		for i := range ids {
+			wg.Go(func() {
+				c, err := try("h")
+				if err != nil || len(c.Runs) != 2 {
+					t.Errorf("%d runs, %v", len(c.Runs), err)
+				}
+				ids[i] = c.ID
+			})
+		}
+		wg.Wait()
+		if slices.Max(ids) != slices.Min(ids) || ids[0] == 0 {
+			t.Errorf("clusters %v", ids)
+		}
+		var repeat *pipeline.RepeatError
+		if c, err := try("other"); !errors.As(err, &repeat) || c.ID != 0 {
+			t.Errorf("for something else = %+v, %v", c, err)
+		}
+	})
+}
+
+// TestTwoClustersOfOneHost: of several that want it at once one gets it, and the others are told who has it.
+func TestTwoClustersOfOneHost(t *testing.T) {
+	bothDatabases(t, func(t *testing.T, w *world) {
+		w.reg.Add(pipeline.Step{Name: "t:wait", Do: func(ctx context.Context, _ *clipboard.Clipboard) error { return pipeline.Wait(time.Second, "it") }})
+		w.start()
+		var wg sync.WaitGroup
+		var got atomic.Int32
+		for i := range 8 {
+			wg.Go(func() {
+				cl, reqs := members(t, fmt.Sprintf("cluster: gods%d\nsteps: [t:wait]\ninstances:\n- {hostname: odin%d, provider: ESX}\n- {hostname: loki, provider: ESX}\n", i, i))
+				var busy *pipeline.BusyError
+				c, err := w.e.StartCluster(t.Context(), cl, reqs)
+				switch {
+				case err == nil:
+					got.Add(1)
+				case !errors.As(err, &busy) || busy.Run.Host != "loki" || c.ID != 0 || len(c.Runs) > 0:
+					t.Errorf("StartCluster = %+v, %v", c, err)
+				}
+			})
+		}
+		wg.Wait()
+		if got.Load() != 1 {
+			t.Errorf("%d clusters have the host", got.Load())
 		}
 	})
 }

@@ -121,34 +121,48 @@ func (e *AmbiguousNodeError) Error() string {
 }
 
 // LastNodeError says that a node cannot drain, because no other would go on.
-type LastNodeError struct{ Name string }
+type LastNodeError struct {
+	Name, Silo string
+	Elsewhere  bool // others work, and do nothing of what is done where it stands
+}
 
 // Error implements error.
 func (e *LastNodeError) Error() string {
-	return fmt.Sprintf("%s is the only server that works, and nobody would go on with its runs", e.Name)
+	where := ""
+	switch {
+	case e.Silo != "":
+		where = " in the silo " + e.Silo
+	case e.Elsewhere:
+		where = " outside of the silos"
+	}
+	return fmt.Sprintf("%s is the only server that works%s, and nobody would go on with its runs", e.Name, where)
 }
 
 // Drain has a node begin nothing any more: its runs go on elsewhere from their next stage on, and others take its
-// roles. It stays so until it is started again. ErrNotFound when no such node lives.
+// roles. It stays so until it is started again. ErrNotFound when no such node lives; a *LastNodeError when no other
+// does what is done where it stands: in its silo, itself or by an agent, or outside of all.
 func (e *Engine) Drain(ctx context.Context, name string) error {
 	nodes, err := e.Nodes(ctx)
 	if err != nil {
 		return err
 	}
-	found, others, twin := false, false, false
+	i := slices.IndexFunc(nodes, func(n Node) bool { return n.State == store.Lives && n.Name == name })
+	if i < 0 {
+		return ErrNotFound
+	}
+	its := nodes[i]
+	if its.Twin {
+		return &AmbiguousNodeError{name}
+	}
+	goesOn, elsewhere := false, false
 	for _, n := range nodes {
-		if n.State == store.Lives {
-			found, twin = found || n.Name == name, twin || n.Name == name && n.Twin
-			others = others || n.Name != name && n.Drains.IsZero()
+		if n.State == store.Lives && n.Name != name && n.Drains.IsZero() {
+			elsewhere = true
+			goesOn = goesOn || n.Silo == its.Silo || its.Silo != "" && len(n.Serves[its.Silo]) > 0
 		}
 	}
-	switch {
-	case !found:
-		return ErrNotFound
-	case twin:
-		return &AmbiguousNodeError{name}
-	case !others:
-		return &LastNodeError{name}
+	if !goesOn {
+		return &LastNodeError{name, its.Silo, elsewhere}
 	}
 	for _, n := range nodes {
 		if n.Name != name || n.State != store.Lives {

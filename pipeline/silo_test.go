@@ -353,6 +353,42 @@ func TestServersOfOneNameAreNamed(t *testing.T) {
 	}
 }
 
+// TestTheLastServerOfItsPlaceIsNotDrained: one in a silo does nothing of the hub's, nor of another silo's, so it takes
+// over nothing of theirs.
+func TestTheLastServerOfItsPlaceIsNotDrained(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t).siloed(inVMware)
+	hub := n.start("hub")
+	n.startIn("vmware", "vm1")
+	n.startIn("dmz", "dmz1")
+	refuses := func(name, want string) {
+		t.Helper()
+		var last *pipeline.LastNodeError
+		if err := hub.e.Drain(t.Context(), name); !errors.As(err, &last) || !strings.Contains(err.Error(), want) {
+			t.Errorf("drain %s = %v, want %q", name, err, want)
+		}
+	}
+	refuses("hub", "hub is the only server that works outside of the silos")
+	refuses("vm1", "vm1 is the only server that works in the silo vmware")
+	hub2 := n.start("hub2")
+	n.startIn("vmware", "vm2")
+	for _, name := range []string{"hub", "vm1"} {
+		if err := hub2.e.Drain(t.Context(), name); err != nil {
+			t.Errorf("drain %s, and another of its place works: %v", name, err)
+		}
+	}
+	refuses("hub2", "hub2 is the only server that works outside of the silos")
+	// An agent of the silo with a line to a server that works goes on with what belongs there.
+	stop, err := hub2.e.Serve("vmware", "box", []pipeline.Step{{Name: "vc:make", Do: func(context.Context, *clipboard.Clipboard) error { return nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if err := hub2.e.Drain(t.Context(), "vm2"); err != nil {
+		t.Errorf("drain vm2, and an agent is there: %v", err)
+	}
+}
+
 // TestEveryServerTellsTheLastLine: behind a load balancer, what a step says must not come and go.
 func TestEveryServerTellsTheLastLine(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,7 @@ func TestOnePersonUnderTwoNames(t *testing.T) {
 		{"an admin with tokens that she made for two others", Who{"bob", []string{"alice"}}, Who{"carol", []string{"alice"}}, true},
 		{"two people whose tokens the operator made", Who{"bob", []string{"local:root"}}, Who{"carol", []string{"local:root"}}, false},
 		{"the operator, with a token made for bob", Who{Name: "root"}, Who{"bob", []string{"local:root"}}, true},
+		{"one maker, of whom only one record says that they keep the machine", Who{"bob", []string{"local:root"}}, Who{"carol", []string{"root"}}, true},
 		{"somebody else's tokens", Who{"bob", []string{"alice"}}, Who{"carol", []string{"dave"}}, false},
 	} {
 		if got := c.asks.is(c.approves); got != c.same {

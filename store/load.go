@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -102,8 +103,13 @@ func (l *Loading) openPostgres(u string) (err error) {
 	p := newPulse()
 	l.tx = pgTx{pgQuerier{l.pg, p, p.forAll}, l.pg}
 	var free, used bool
-	if err := l.pg.QueryRow(l.ctx, "SELECT pg_try_advisory_xact_lock($1), to_regclass('jarvis_migrations') IS NOT NULL", int64(advisoryKey)).Scan(&free, &used); err != nil {
-		return fmt.Errorf("look whether the PostgreSQL database is empty: %w", explain("", err))
+	for began := time.Now(); !free && time.Since(began) < sessionEnds; {
+		if err := l.pg.QueryRow(l.ctx, "SELECT pg_try_advisory_xact_lock($1), to_regclass('jarvis_migrations') IS NOT NULL", int64(advisoryKey)).Scan(&free, &used); err != nil {
+			return fmt.Errorf("look whether the PostgreSQL database is empty: %w", explain("", err))
+		}
+		if !free {
+			time.Sleep(lookAgain)
+		}
 	}
 	switch {
 	case !free:
@@ -265,6 +271,11 @@ func (l *Loading) Abort() {
 		_ = l.db.Close()
 	}
 	if l.conn != nil {
-		closeConn(l.conn) // and with it the transaction
+		if l.pg != nil && !l.conn.IsClosed() { // said, not left to the end of the session, which comes a moment later
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			_ = l.pg.Rollback(ctx)
+			cancel()
+		}
+		closeConn(l.conn)
 	}
 }

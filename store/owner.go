@@ -100,8 +100,12 @@ func takeOwner(ctx context.Context, cfg *pgx.ConnConfig, opt Options) (_ *owner,
 	return o, o.bury(ctx)
 }
 
+// sessionEnds is how long a session whose client has gone may still hold the lock, on a busy machine: whoever starts
+// again at once is not refused for that.
+const sessionEnds = 2 * time.Second
+
 // takeAdvisory takes the lock. ErrInUse when another session holds it. One whose holder must be dead, by the row, is
-// waited for a little: a server that was frozen frees the locks of lost connections only when it notices that they are.
+// waited for longer: a server that was frozen frees the locks of lost connections only when it notices that they are.
 func takeAdvisory(ctx context.Context, conn *pgx.Conn, shared bool) error {
 	q := "SELECT pg_try_advisory_lock($1)"
 	if shared {
@@ -116,7 +120,11 @@ func takeAdvisory(ctx context.Context, conn *pgx.Conn, shared bool) error {
 			return nil
 		}
 		by, age := heldBy(ctx, conn)
-		if age <= takeOver || time.Since(began) > takeOver/2 {
+		patience := sessionEnds
+		if age > takeOver {
+			patience = takeOver / 2
+		}
+		if time.Since(began) > patience {
 			return fmt.Errorf("%w: the database is held by another session%s", ErrInUse, by)
 		}
 		time.Sleep(lookAgain)

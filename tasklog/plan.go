@@ -62,6 +62,9 @@ type walked struct {
 	p  Pending
 	// was is what it replaces, and what has begun: with its old text it is that again.
 	was *walked
+	// before is the commit of what it replaces and what has not run: done stays before that, or the old text would count
+	// as done.
+	before string
 }
 
 // plan reads what was fetched. The error is a *Trouble when the repository is not in order; then the plan, if there is
@@ -192,7 +195,7 @@ func (w *walk) further(ctx context.Context, i int, commit, file string, entries 
 		from = ordered(from, entries)
 	}
 	p.inherit(commit, entries)
-	now, err := w.next(ctx, from, file, entries, commit, p.finished, w.running)
+	now, err := w.next(ctx, from, file, entries, commit, p.merge, p.finished, w.running)
 	var trouble *Trouble
 	switch {
 	case errors.As(err, &trouble):
@@ -330,6 +333,9 @@ func (p *plan) sort(list []walked) {
 			first := pendingOf(w.p.Edits).Commit
 			p.tasks[first] = append(p.tasks[first], w.id)
 		}
+		if w.before != "" {
+			p.tasks[w.before] = append(p.tasks[w.before], w.id)
+		}
 		if !p.finished[w.id] {
 			p.pending = append(p.pending, w.p)
 		}
@@ -346,8 +352,21 @@ func odd(file string, entries []entry) (out []string) {
 	return out
 }
 
-// next takes the walk one commit further.
-func (l *Repo) next(ctx context.Context, list []walked, file string, entries []entry, commit string, finished map[string]bool, running string) ([]walked, error) {
+// earliest gives the first of the commits that bring some tasks, or what these replace; "" when none is in order.
+func earliest(list []walked, order []string) (commit string) {
+	least := len(order)
+	for _, w := range list {
+		for _, c := range []string{w.at, w.before} {
+			if i := slices.Index(order, c); i >= 0 && i < least {
+				commit, least = c, i
+			}
+		}
+	}
+	return commit
+}
+
+// next takes the walk one commit further; order is that of the commits.
+func (l *Repo) next(ctx context.Context, list []walked, file string, entries []entry, commit string, order []string, finished map[string]bool, running string) ([]walked, error) {
 	old, now := make([]string, len(list)), make([]string, len(entries))
 	for i := range list {
 		old[i] = list[i].p.Task.key()
@@ -375,6 +394,7 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 				return nil, troublef("the task %q was edited after it ran (%s, commit %.8s by %s); put the old text back, and add what is new after it", w.p.Task.Name, file, commit, l.author(ctx, commit))
 			}
 		}
+		before := earliest(list[h.A:h.B], order)
 		for i := h.C; i < h.D; i++ {
 			if author == "" {
 				author, at = l.author(ctx, commit), l.date(ctx, commit)
@@ -398,7 +418,7 @@ func (l *Repo) next(ctx context.Context, list []walked, file string, entries []e
 					}
 				}
 			}
-			out[i] = walked{id: p.ID(), at: commit, p: p, was: was}
+			out[i] = walked{id: p.ID(), at: commit, p: p, was: was, before: before}
 		}
 	}
 	return out, nil

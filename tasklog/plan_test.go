@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -884,5 +885,59 @@ cd ` + w.work + `; git -c protocol.file.allow=always submodule --quiet add -b ma
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
+	}
+}
+
+// TestAnEditOfWhatHasNotRun: done must not pass a list of which a task was edited before it ran, or the old text would
+// count as done, and the new one as an edit of it.
+func TestAnEditOfWhatHasNotRun(t *testing.T) {
+	for name, row := range map[string]struct {
+		first string
+		edits []string
+		want  []string
+	}{
+		"in the middle":                {entries("a", "b", "c"), []string{entries("a", "b2", "c")}, []string{"a", "c", "b2"}},
+		"twice":                        {entries("a", "b", "c"), []string{entries("a", "b2", "c"), entries("a", "b3", "c")}, []string{"a", "c", "b3"}},
+		"with one more":                {entries("a", "b", "c"), []string{entries("a", "b2", "x", "c")}, []string{"a", "c", "b2", "x"}},
+		"and one more after it":        {entries("a", "b", "c"), []string{entries("a", "b2", "c"), entries("a", "b2", "c", "d")}, []string{"a", "c", "b2", "d"}},
+		"taken back beside it":         {entries("a", "b", "c"), []string{entries("a", "c2")}, []string{"a", "c2"}},
+		"and back again":               {entries("a", "b", "c"), []string{entries("a", "b2", "c"), entries("a", "b", "c")}, []string{"a", "c", "b"}},
+		"taken back, and then another": {entries("a", "b", "c"), []string{entries("a", "c"), entries("a", "x", "c")}, []string{"a", "c", "x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.repo(nil)
+			w.list(row.first)
+			p, err := r.refresh(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ran []string
+			running := p.pending[0].ID()
+			r.running = func(context.Context) string { return running }
+			for i := 0; len(p.pending) > 0; i++ {
+				one := p.pending[0]
+				running = one.ID()
+				if i == 0 { // while the first runs
+					for _, list := range row.edits {
+						w.list(list)
+					}
+				}
+				if err := r.markDone(t.Context(), spec{ID: one.ID(), Task: one.Task}, "exit 0"); err != nil {
+					t.Fatal(err)
+				}
+				running = ""
+				ran = append(ran, one.Task.Name)
+				if p, err = r.refresh(t.Context()); err != nil {
+					t.Fatalf("after %q: %v", ran, err)
+				}
+			}
+			if !slices.Equal(ran, row.want) {
+				t.Errorf("%q ran, want %q", ran, row.want)
+			}
+			if got := w.sh("git fetch -q; git diff origin/master origin/done; git rev-list origin/done..origin/master"); got != "" {
+				t.Errorf("left: %s", got)
+			}
+		})
 	}
 }

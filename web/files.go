@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"github.com/jarvisops/jarvis/command"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/contract"
 	"github.com/jarvisops/jarvis/internal/guard"
@@ -37,12 +39,18 @@ func (s *Server) files(w http.ResponseWriter, r *http.Request) {
 	if err == nil && (len(q.Hosts) == 0 || filesSteps[q.Command] == nil) {
 		err = &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "the first line is not JSON with " + what}
 	}
+	if err == nil && q.Of != nil && len(q.Paths) > 0 {
+		err = &Problem{Status: http.StatusBadRequest, Kind: "usage", Detail: "paths are wanted either of every host or of each by its name: give `paths` or `of`"}
+	}
 	if err != nil {
 		s.turnDown(w, r, rec, err)
 		return
 	}
 	rec.line = q.line()
 	hosts, err := s.hostsOf(ctx, rec.c, q.Hosts)
+	if err == nil {
+		err = q.known(hosts)
+	}
 	if err != nil {
 		s.turnDown(w, r, rec, err)
 		return
@@ -79,15 +87,25 @@ func (q *FilesRequest) line() string {
 	if len(q.Paths) > 0 {
 		line += " " + strings.Join(q.Paths, " ")
 	}
-	for _, h := range q.Hosts {
-		for _, p := range q.Of[h.Name] {
-			line += " " + h.Name + ":" + p
+	for _, name := range slices.Sorted(maps.Keys(q.Of)) { // all of it: a host may be called otherwise in Hosts
+		for _, p := range q.Of[name] {
+			line += " " + name + ":" + p
 		}
 	}
 	if q.Tool != "" {
 		line += " runs " + q.Tool
 	}
 	return line
+}
+
+// known refuses paths of what is none of the hosts: the record would name files that nobody fetches.
+func (q *FilesRequest) known(hosts []fleet.Host) error {
+	for _, name := range slices.Sorted(maps.Keys(q.Of)) {
+		if !slices.ContainsFunc(hosts, func(h fleet.Host) bool { return h.Name == name }) {
+			return &command.UserError{Msg: fmt.Sprintf("`of` names %q, which is none of the hosts; `POST /v1/exec/hosts` says what they are called", name), Kind: command.ErrUsage}
+		}
+	}
+	return nil
 }
 
 // filesSteps says which steps a command may take: what is on record is what was done.

@@ -19,7 +19,7 @@ func TestTheServersUserIsNotLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Server{Config: Config{Access: &a}}
-	if c := s.local("root"); !c.free || c.person.Name != "rita" || c.person.Has(access.Admin) {
+	if c := s.local("root"); !c.free || c.person.Name != "rita" || c.person.Has(access.Admin) || c.person.Operator {
 		t.Errorf("root is %+v", c)
 	}
 	if c := s.local("alice"); c.free || c.person.Name != "alice" {
@@ -30,5 +30,11 @@ func TestTheServersUserIsNotLimited(t *testing.T) {
 	}
 	if c := s.local("mallory"); c.free || c.person.Name != "" {
 		t.Errorf("mallory is %+v", c)
+	}
+	if err := a.SetPeople(nil); err != nil {
+		t.Fatal(err)
+	}
+	if c := s.local("root"); !c.person.Operator || !c.person.Unnamed { // tokens that root makes are their owners'
+		t.Errorf("root, whom nobody names, is %+v", c)
 	}
 }

@@ -377,6 +377,25 @@ func TestARestoreThatFailsLateKeepsTheFiles(t *testing.T) {
 	}
 }
 
+// TestARestoredRecordHasHadNoPrimary: on which PostgreSQL server the original was comes along in the backup, and the
+// first start elsewhere took that for a server that had taken over, and lost commits.
+func TestARestoredRecordHasHadNoPrimary(t *testing.T) {
+	a := loadedApp(t, t.TempDir(), "listen: \"\"\n")
+	b := must[*bot.Bot](t)(bot.New(t.Context(), bot.Config{Name: "jarvis", Table: a.table, Engine: a.engine, DB: a.db, Access: a.access, Checks: a.checks, Log: a.log}))
+	was := store.Primary{Timeline: 7}
+	now := func() store.Primary { return must[store.Primary](t)(a.primary(t.Context())) }
+	if err := errors.Join(a.db.Write(t.Context(), func(tx store.Tx) error { return setPrimary(t.Context(), tx, was) }), a.settleRestored(t.Context(), b)); err != nil || now() != was {
+		t.Fatalf("a record that was never restored was on %+v, %v", now(), err)
+	}
+	note := must[string](t)(restored{Taken: time.Now(), Host: "elsewhere", Data: "/var/lib/jarvis"}.text())
+	if err := errors.Join(a.db.SetFact(t.Context(), restoredFact, note), a.settleRestored(t.Context(), b)); err != nil || now() != (store.Primary{}) {
+		t.Errorf("a restored record was on %+v, %v", now(), err)
+	}
+	if err := errors.Join(a.db.Write(t.Context(), func(tx store.Tx) error { return setPrimary(t.Context(), tx, was) }), a.settleRestored(t.Context(), b)); err != nil || now() != was {
+		t.Errorf("at the next start it was on %+v, %v", now(), err)
+	}
+}
+
 // TestWhatWaitedInABackupIsNotSaidAgain: notices and actions of checks were seen to by whoever went on from there.
 func TestWhatWaitedInABackupIsNotSaidAgain(t *testing.T) {
 	a := loadedApp(t, t.TempDir(), "listen: \"\"\n")

@@ -326,7 +326,8 @@ func TestFilesOverTheAPI(t *testing.T) {
 	if code, _, said := s.call(t, "POST", "/v1/files", s.token, body); code != 404 || !strings.Contains(said, "there is no host there on record") {
 		t.Errorf("an address: %d %s", code, said)
 	}
-	for _, bad := range []string{"rubbish", `{"command": "upload", "hosts": [{"name": "web1\n2026-11-28 alice: forged"}], "root": "/srv"}`, `{"command": "exec", "hosts": [{"name": "there"}]}`, `{"command": "upload"}`} {
+	for _, bad := range []string{"rubbish", `{"command": "upload", "hosts": [{"name": "web1\n2026-11-28 alice: forged"}], "root": "/srv"}`, `{"command": "exec", "hosts": [{"name": "there"}]}`, `{"command": "upload"}`,
+		`{"command": "fetch", "hosts": [{"name": "there"}], "paths": ["/etc/motd"], "of": {"there": ["/etc/shadow"]}}`} {
 		if code, _, said := s.call(t, "POST", "/v1/files", s.token, bad); code != 400 {
 			t.Errorf("%s: %d %s", bad, code, said)
 		}

@@ -65,6 +65,9 @@ func (a *app) settleRestored(ctx context.Context, b *bot.Bot) error {
 		if asks, err = a.engine.Restored(ctx, tx, r.Taken); err != nil {
 			return err
 		}
+		if err := store.SetFact(ctx, tx, primaryFact, ""); err != nil { // this server took over from nobody
+			return err
+		}
 		return store.SetFact(ctx, tx, restoredFact, text)
 	})
 	if err != nil {
