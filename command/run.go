@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jarvisops/jarvis/access"
 	"github.com/jarvisops/jarvis/checks"
@@ -21,6 +22,32 @@ type Output struct {
 	Exit  int      `json:"exit"`
 	Error string   `json:"error,omitempty"` // why it could not be run, or not to its end
 	Lines []string `json:"lines"`
+	Left  int      `json:"left,omitempty"` // lines that came after these, and were not kept
+}
+
+// maxRunLines and maxRunBytes bound what is kept of one host, and of the whole answer, in which a line stands twice:
+// for people and for programs.
+const (
+	maxRunLines = 1000
+	maxRunBytes = 16 << 20
+)
+
+// runRoom is what is left of maxRunBytes.
+type runRoom struct{ left atomic.Int64 }
+
+// take reports whether there is room for one more line of a host, and takes it.
+func (r *runRoom) take(host, line string) bool {
+	const around = 32 // of a line: quotes, commas, what holds it
+	return r.left.Add(-int64(len(host)+2*len(line)+around)) >= 0
+}
+
+// add keeps a line, or counts it: what is kept has no gap.
+func (o *Output) add(r *runRoom, line string) {
+	if o.Left > 0 || len(o.Lines) == maxRunLines || !r.take(o.Host, line) {
+		o.Left++
+		return
+	}
+	o.Lines = append(o.Lines, line)
 }
 
 func run() Verb {
@@ -68,6 +95,8 @@ func run() Verb {
 			out := make([]Output, len(list), len(list)+len(left))
 			var wg guard.Group
 			room := make(chan struct{}, 16)
+			var kept runRoom
+			kept.left.Store(maxRunBytes)
 			for i, r := range list {
 				out[i].Host = r.Host
 				told := false
@@ -88,9 +117,7 @@ func run() Verb {
 					defer func() { <-room }()
 					secrets := e.Engine.Masker(r.Run)
 					res, err := e.Exec(ctx, r, argv, func(l string) {
-						if len(out[i].Lines) < 1000 {
-							out[i].Lines = append(out[i].Lines, clip(secrets.Mask(l), 2000))
-						}
+						out[i].add(&kept, clip(secrets.Mask(l), 2000))
 					})
 					out[i].Exit = res.Exit
 					if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -114,13 +141,16 @@ func run() Verb {
 				for _, l := range r.Lines {
 					a.Lines = append(a.Lines, r.Host+": "+l)
 				}
+				if r.Left > 0 {
+					a.Lines = append(a.Lines, fmt.Sprintf("%s: … and %s more; `jarvis exec` shows all, or write it to a file there", r.Host, lines(r.Left)))
+				}
 				a.Bad = a.Bad || r.Exit != 0 || r.Error != ""
 				switch {
 				case r.Error != "":
 					a.Lines = append(a.Lines, r.Host+" failed: "+r.Error)
 				case r.Exit != 0:
 					a.Lines = append(a.Lines, fmt.Sprintf("%s: exit code %d", r.Host, r.Exit))
-				case len(r.Lines) == 0:
+				case len(r.Lines) == 0 && r.Left == 0:
 					a.Lines = append(a.Lines, r.Host+": done, no output")
 				}
 			}
@@ -213,6 +243,13 @@ func (e *Env) checkedAs(ctx context.Context, state string) (out []pipeline.Stand
 		err = &UserError{Msg: fmt.Sprintf("no host has a check that is %s", clip(state, 40)), Kind: ErrNotFound}
 	}
 	return out, left, err
+}
+
+func lines(n int) string {
+	if n == 1 {
+		return "1 line"
+	}
+	return fmt.Sprintf("%d lines", n)
 }
 
 // commandOf gives the command for the hosts. A word before it that looks like a flag is one that `run` does not have:

@@ -76,3 +76,51 @@ func TestABugOnOneHostIsToldOfIt(t *testing.T) {
 		}
 	}
 }
+
+// The fault: each host might say 1000 lines of 2000 bytes, and all of it was kept twice, so a command on all hosts
+// filled the server's memory. What was left out nobody was told.
+func TestWhatHostsSayIsBounded(t *testing.T) {
+	table, e := stage(t, func(context.Context, *clipboard.Clipboard) error { return nil })
+	var list []pipeline.Import
+	for _, h := range []string{"loki", "thor", "odin", "freya", "tyr", "heimdall"} {
+		list = append(list, pipeline.Import{Host: h, FQDN: h + ".example.org", Reach: pipeline.Reach{Addr: "192.0.2.7"}})
+	}
+	if _, err := e.Import(t.Context(), list, pipeline.Who{Name: "alice"}, false); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 1999)
+	say := 0
+	table.env().Exec = func(_ context.Context, _ pipeline.Standing, _ []string, line func(string)) (remote.Result, error) {
+		for range say {
+			line(long)
+		}
+		return remote.Result{}, nil
+	}
+	ask := func(hosts string) (Answer, int, int) {
+		a, err := table.Do(t.Context(), Call{Words: []string{"run", hosts, "cat"}, Person: access.Person{Name: "alice", Roles: []string{access.Run}}, Local: true, Free: true})
+		if err != nil || a.Bad {
+			t.Fatalf("%v, %+v", err, a.Lines)
+		}
+		size, left := 0, 0
+		for _, o := range a.Data.([]Output) {
+			left += o.Left
+			for _, l := range o.Lines {
+				size += len(l)
+			}
+		}
+		for _, l := range a.Lines {
+			size += len(l)
+		}
+		return a, size, left
+	}
+	say = 1001
+	a, _, left := ask("loki")
+	if want := "loki: … and 1 line more; `jarvis exec` shows all, or write it to a file there"; left != 1 || a.Lines[len(a.Lines)-1] != want {
+		t.Errorf("%d are left out of 1001 lines, and it says %q", left, a.Lines[len(a.Lines)-1])
+	}
+	say = 1000
+	_, size, left := ask("loki,thor,odin,freya,tyr,heimdall")
+	if size > maxRunBytes || size < maxRunBytes*9/10 || left == 0 {
+		t.Errorf("the answer has %d bytes, and %d lines are left out", size, left)
+	}
+}

@@ -44,7 +44,7 @@ type Config struct {
 	Silos     Silos                          `yaml:"silos" doc:"modules whose steps run only in a part of the network that some servers and agents reach, as in {vmware: [esx, ldap]}; the same at all servers (docs/howto/nodes.md)"`
 	AgeKey    clipboard.Secret               `yaml:"age_key" doc:"AGE-SECRET-KEY-1… that seals secrets, as in ${JARVIS_AGE_KEY}; empty: data/age.key, made at first start"`
 	Runs      int                            `yaml:"runs" doc:"runs that may work at the same moment; waiting ones do not count" default:"200"`
-	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask; all others are stopped at once" default:"30s"`
+	Drain     time.Duration                  `yaml:"drain" doc:"how long an orderly stop waits for steps whose resume is ask, while the database takes writes; all others are stopped at once. With more than a minute, TimeoutStopSec of the unit must be longer too (docs/howto/nodes.md)" default:"30s"`
 	Chat      []Chat                         `yaml:"chat" doc:"chat networks"`
 	Notices   bot.Routes                     `yaml:"notices" doc:"where notices go beside the place where a run was asked: channels, mail, webhooks, with quiet hours and a daily summary (docs/howto/notices.md)"`
 	Mail      post.MailConfig                `yaml:"mail" doc:"the server that takes mails, for notices and for contacts of checks"`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"sync"
 	"time"
 
@@ -29,14 +28,28 @@ type Result struct {
 	Err    error // the command did not run, or nobody knows how it ended
 }
 
-// OK reports whether the command ran and ended well.
-func (r Result) OK() bool { return r.Err == nil && r.Exit == 0 && r.Signal == "" }
+// OK reports whether the command ran and ended well. A Result that nobody filled in names no host, and is not OK.
+func (r Result) OK() bool { return r.Host.Name != "" && r.Err == nil && r.Exit == 0 && r.Signal == "" }
+
+// errUntold: nobody told how a command ended.
+var errUntold = errors.New("nobody told how it ended")
+
+// Untold gives a result for each host that says that nobody has told how it ended, to be filled in.
+func Untold(hosts []Host) []Result {
+	out := make([]Result, len(hosts))
+	for i, h := range hosts {
+		out[i] = Result{Host: h, Err: errUntold}
+	}
+	return out
+}
 
 // How says in a few words how the command ended, as in "exit 1".
 func (r Result) How() string {
 	switch {
 	case r.Err != nil:
 		return Why(r.Err)
+	case r.Host.Name == "":
+		return errUntold.Error()
 	case r.Signal != "":
 		return "killed by " + r.Signal
 	}
@@ -48,42 +61,52 @@ type ExecOptions struct {
 	Serial  bool          // one host after the other
 	Timeout time.Duration // for each host; 0: none
 	Stdin   io.Reader     // read once, given to all; nil: nothing
+	// MaxStdin bounds the Stdin that is kept in a file with Serial, until the last host has read it; 0: no bound.
+	MaxStdin int64
 	// Stall is how long a host may leave its stdin unread, with more to come, before it is given up; 0: a minute.
 	Stall time.Duration
 	// Raw leaves lines their ends as they came, so that a host's lines put together are the bytes that it said.
 	Raw bool
-	// Done is told each result as it is there, one at a time; may be nil.
-	Done func(Result)
+	// Done is told each result as it is there, with the index of its host as in Line, one at a time; may be nil.
+	Done func(host int, r Result)
 }
 
 // Exec runs a command on all hosts. Lines go to out as they come, one at a time, so that they do not mix. When ctx
 // ends, the commands end on the hosts too.
 func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out func(Line)) []Result {
-	results := make([]Result, len(f.Hosts))
+	results := Untold(f.Hosts)
 	var mu sync.Mutex
-	stdin := make([]io.Reader, len(f.Hosts))
-	if o.Stdin != nil {
+	stdin := make([]io.ReadCloser, len(f.Hosts))
+	switch {
+	case o.Stdin != nil && o.Serial: // the last host begins to read when the others have ended
+		kept, err := newSpool(o.MaxStdin)
+		if err != nil {
+			return f.failed(err, o)
+		}
+		for i := range stdin {
+			stdin[i] = kept.reader()
+		}
+		guard.Go(func(p *guard.Panic) { kept.end(p) }, func() { kept.fill(o.Stdin) }) // ends when it is closed, at the latest with the next bytes of Stdin
+		defer kept.close()
+	case o.Stdin != nil:
 		fan := newFan(len(f.Hosts), o.Stall)
 		for i, t := range fan.taps {
 			stdin[i] = t
-		}
-		if o.Serial {
-			fan.window = math.MaxInt // the last host begins to read when the others have ended
 		}
 		guard.Go(func(p *guard.Panic) { fan.end(p) }, func() { fan.fill(o.Stdin) }) // ends when all taps are closed, at the latest with the next bytes of Stdin
 		defer fan.close()
 	}
 	one := func(i int) {
 		c := cmd
-		c.Stdin, c.Raw = stdin[i], o.Raw
-		if t, ok := stdin[i].(*tap); ok {
-			defer func() { _ = t.Close() }()
+		if c.Raw = o.Raw; stdin[i] != nil {
+			c.Stdin = stdin[i]
+			defer func() { _ = stdin[i].Close() }()
 		}
 		results[i] = execGuarded(ctx, f.clients[i], f.Hosts[i], i, c, o.Timeout, &mu, out)
 		if o.Done != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			o.Done(results[i])
+			o.Done(i, results[i])
 		}
 	}
 	if o.Serial {
@@ -94,12 +117,23 @@ func (f *Fleet) Exec(ctx context.Context, cmd remote.Command, o ExecOptions, out
 			}
 			results[i] = Result{Host: h, Err: context.Cause(ctx)}
 			if o.Done != nil {
-				o.Done(results[i])
+				o.Done(i, results[i])
 			}
 		}
 		return results
 	}
 	f.each(func(i int, _ Host, _ *remote.Client) error { one(i); return nil })
+	return results
+}
+
+// failed tells all hosts that the command did not run.
+func (f *Fleet) failed(err error, o ExecOptions) []Result {
+	results := make([]Result, len(f.Hosts))
+	for i, h := range f.Hosts {
+		if results[i] = (Result{Host: h, Err: err}); o.Done != nil {
+			o.Done(i, results[i])
+		}
+	}
 	return results
 }
 
@@ -156,7 +190,7 @@ func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo Ex
 		o.Dials = defaultDials
 	}
 	cmd.Raw = eo.Raw
-	r := &eachRun{o: o, done: eo.Done, all: len(hosts), results: make([]Result, len(hosts))}
+	r := &eachRun{o: o, done: eo.Done, all: len(hosts), results: Untold(hosts)}
 	dials := make(chan struct{}, o.Dials)
 	var wg guard.Group
 	for i, h := range hosts {
@@ -186,7 +220,7 @@ func Run(ctx context.Context, hosts []Host, o Options, cmd remote.Command, eo Ex
 // eachRun is one call of Run.
 type eachRun struct {
 	o    Options
-	done func(Result) // may be nil
+	done func(int, Result) // may be nil
 	all  int
 
 	mu      sync.Mutex // of all that is told, and of what follows
@@ -219,6 +253,6 @@ func (r *eachRun) ended(i int, res Result) {
 	defer r.mu.Unlock()
 	r.results[i] = res
 	if r.done != nil {
-		r.done(res)
+		r.done(i, res)
 	}
 }

@@ -24,8 +24,8 @@ type FetchOptions struct {
 	Dir   string
 	Force bool // what is here under the same name and differs is replaced; else it is an error, and nothing is changed
 	Sudo  *remote.Sudo
-	// Done is told each host as it is finished, one at a time; may be nil.
-	Done func(FetchResult)
+	// Done is told each host as it is finished, by its index in those that are reached, one at a time; may be nil.
+	Done func(host int, r FetchResult)
 }
 
 // FetchResult is what became of a fetch from one host.
@@ -57,10 +57,11 @@ func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 		r.Dir, r.Took = dirs[i], time.Since(began)
 		results[i] = r
 		if o.Done != nil {
-			o.Done(r)
+			o.Done(i, r)
 		}
 	}
 	into := make([]*fetching, len(hosts))
+	whose := map[string]string{}
 	paths := make([][]string, len(hosts))
 	for i, h := range hosts {
 		dir := o.Dir
@@ -68,6 +69,11 @@ func FetchBy(ctx context.Context, c Carrier, o FetchOptions) []FetchResult {
 			dir = filepath.Join(o.Dir, strings.NewReplacer("/", "_", "\x00", "_").Replace(h.Name))
 		}
 		results[i].Host, results[i].Dir, dirs[i] = h, dir, dir
+		if _, twice := whose[dir]; twice { // what comes from two hosts must not mix
+			done(i, FetchResult{Host: h, Err: fmt.Errorf("what %s has goes into %s, so nothing was fetched from another host that is called so", whose[dir], dir)})
+			continue
+		}
+		whose[dir] = h.Name
 		wanted := o.Paths
 		if o.Of != nil {
 			wanted = o.Of[h.Name]

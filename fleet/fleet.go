@@ -30,8 +30,23 @@ import (
 
 // Host is one of many.
 type Host struct {
-	Name   string // how output and errors call it
+	Name   string // how output and errors call it; no two of one list have the same (see Apart)
+	FQDN   string // its full name where a record knows it, else ""
 	Target remote.Target
+}
+
+// Apart calls each host by its full name whose short one another host of the list has, too. A list is put together from
+// several words, so that is known when all are there.
+func Apart(hosts []Host) {
+	seen := map[string]int{}
+	for _, h := range hosts {
+		seen[h.Name]++
+	}
+	for i, h := range hosts {
+		if seen[h.Name] > 1 && h.FQDN != "" {
+			hosts[i].Name = h.FQDN
+		}
+	}
 }
 
 // Connector gives connections. A *remote.Pool is one, and shares them with others.

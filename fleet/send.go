@@ -24,8 +24,8 @@ type SendOptions struct {
 	Compress string
 	// Progress is told the bytes of files read so far, and how many there are to read; may be nil.
 	Progress func(read, all int64)
-	// Done is told each host as it is finished, one at a time; may be nil.
-	Done func(SendResult)
+	// Done is told each host as it is finished, by its index in those that are reached, one at a time; may be nil.
+	Done func(host int, r SendResult)
 	// Left is told of each file that changed or went away before it was read: it is not sent, and what a host has of it
 	// stays. When it is nil, such a file is an error, and nothing is changed.
 	Left func(*LeftFile)
@@ -94,7 +94,7 @@ func (s *sending) done(i int, r SendResult) {
 	r.Host, r.Took = s.hosts[i], time.Since(s.began)
 	s.results[i] = r
 	if s.o.Done != nil {
-		s.o.Done(r)
+		s.o.Done(i, r)
 	}
 }
 

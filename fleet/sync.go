@@ -25,7 +25,7 @@ import (
 // protocol at all. Of o, Timeout and Done count; with Stdin, Serial or Raw no tool runs, for the protocol needs all
 // tools at once, and their stdin.
 func (f *Fleet) Sync(ctx context.Context, tool remote.Command, o ExecOptions, out func(Line)) []Result {
-	results := make([]Result, len(f.Hosts))
+	results := Untold(f.Hosts)
 	if o.Stdin != nil || o.Serial || o.Raw {
 		for i, h := range f.Hosts {
 			results[i] = Result{Host: h, Err: errProtocol}
@@ -131,7 +131,7 @@ func (t *talk) hear(i int, line string, out func(Line)) {
 }
 
 // left takes how a tool ended.
-func (t *talk) left(r Result, i int, done func(Result)) {
+func (t *talk) left(r Result, i int, done func(int, Result)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ends[i] = nil
@@ -143,7 +143,7 @@ func (t *talk) left(r Result, i int, done func(Result)) {
 		}
 	}
 	if done != nil {
-		done(r)
+		done(i, r)
 	}
 }
 

@@ -264,6 +264,7 @@ func (j *execJob) add(o command.Output) {
 		lines = append(lines, l)
 	}
 	o.Lines = lines
+	j.cut = j.cut || o.Left > 0
 	j.outputs = append(j.outputs, o)
 }
 

@@ -363,7 +363,8 @@ func (c *carrier) stumble(s *stepRun, step Step, doErr error) (verdict, error) {
 		if !errors.Is(context.Cause(c.stepCtx), ErrStopping) && !c.halting() { // an agent let go of it
 			v = again(min(max(time.Since(r.StageAt)/10, time.Second), 30*time.Second))
 		}
-		return v, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, s.take()) })
+		lines := s.take() // once: a transaction that is tried again has the same
+		return v, c.write(c.ctx, func(tx store.Tx) error { return insertAll(c.ctx, tx, lines) })
 	case errors.Is(doErr, errCancelled):
 		return c.endCancelled()
 	case errors.Is(doErr, errClusterUndo):

@@ -77,6 +77,14 @@ func scanEvent(row store.Row) (Event, error) {
 	return ev, err
 }
 
+// AllOut reports whether a run has no event after the one with that id, also none that Events holds back because a
+// transaction is open that may have an earlier one.
+func (e *Engine) AllOut(ctx context.Context, run, after int64) (bool, error) {
+	var last int64
+	err := e.db.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM events WHERE run = ? AND id > ? AND "+notGoing, run, after).Scan(&last)
+	return last == 0, err
+}
+
 // LastEvent gives the id of the newest event, 0 when there is none.
 func (e *Engine) LastEvent(ctx context.Context) (id int64, err error) {
 	err = e.db.QueryRow(ctx, "SELECT coalesce(max(id), 0) FROM events").Scan(&id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ import (
 	"github.com/jarvisops/jarvis/store"
 )
 
-// maxLineBytes bounds one line of progress or log; maxPending bounds the lines that wait to be written, per step.
+// maxLineBytes bounds one line of progress or log; maxPending bounds the lines of a step that wait to be written. As
+// many again come at most while a batch is being written.
 const (
 	maxLineBytes = 2000
 	maxPending   = 5000
@@ -122,19 +124,29 @@ func (e *Engine) use(u *underway, s *stepRun) (free func(), ok bool) {
 	}, true
 }
 
-// take removes the lines that wait to be written.
-func (s *stepRun) take() []Event {
+// take removes the lines that wait to be written, with one that says how many were only counted.
+func (s *stepRun) take() []Event { return marked(s.takeApart()) }
+
+// takeApart is take for whoever may give them back: how many were only counted is apart.
+func (s *stepRun) takeApart() (lines []Event, dropped int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := s.pending
+	lines = s.pending
 	s.pending = nil
-	if s.dropped > 0 && len(out) > 0 {
-		last := out[len(out)-1]
-		last.Kind, last.Text = EvLog, fmt.Sprintf("(%d more lines came faster than they could be kept)", s.dropped)
-		out = append(out, last)
-		s.dropped = 0
+	if len(lines) > 0 {
+		dropped, s.dropped = s.dropped, 0
 	}
-	return out
+	return lines, dropped
+}
+
+// marked ends lines with one that says how many more there were.
+func marked(lines []Event, dropped int) []Event {
+	if dropped == 0 || len(lines) == 0 {
+		return lines
+	}
+	last := lines[len(lines)-1]
+	last.Kind, last.Text = EvLog, fmt.Sprintf("(%d more lines came faster than they could be kept)", dropped)
+	return append(slices.Clip(lines), last)
 }
 
 // Keep stores the clipboard in the middle of the step.
@@ -265,15 +277,19 @@ func (e *Engine) writeLines(ctx context.Context) {
 		case <-t.C:
 		}
 		var batch []Event
-		from := map[*stepRun][]Event{}
+		type taken struct {
+			lines   []Event
+			dropped int
+		}
+		from := map[*stepRun]taken{}
 		e.mu.Lock()
 		for _, u := range e.active {
 			if u.step == nil {
 				continue
 			}
-			if lines := u.step.take(); len(lines) > 0 {
-				from[u.step] = lines
-				batch = append(batch, lines...)
+			if lines, dropped := u.step.takeApart(); len(lines) > 0 {
+				from[u.step] = taken{lines, dropped}
+				batch = append(batch, marked(lines, dropped)...)
 			}
 		}
 		e.mu.Unlock()
@@ -287,15 +303,22 @@ func (e *Engine) writeLines(ctx context.Context) {
 		if ctx.Err() == nil {
 			e.log.Error("write progress lines", "err", err)
 		}
-		for s, lines := range from {
-			s.giveBack(lines)
+		for s, t := range from {
+			s.giveBack(t.lines, t.dropped)
 		}
 	}
 }
 
-// giveBack puts lines in front of those that wait to be written: the database did not take them.
-func (s *stepRun) giveBack(lines []Event) {
+// giveBack puts lines in front of those that wait to be written: the database did not take them. What came meanwhile
+// has the room that is left, and the rest is counted only.
+func (s *stepRun) giveBack(lines []Event, dropped int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending = append(lines, s.pending...)
+	room := max(0, maxPending-len(lines))
+	if n := len(s.pending); n > room {
+		dropped += n - room
+		s.pending = s.pending[:room]
+	}
+	s.pending = append(slices.Clip(lines), s.pending...)
+	s.dropped += dropped
 }

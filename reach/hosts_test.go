@@ -12,6 +12,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/jarvisops/jarvis/clipboard"
+	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/pipeline"
 	"github.com/jarvisops/jarvis/remote"
 )
@@ -92,6 +93,44 @@ func TestAWordMeansOneMachine(t *testing.T) {
 		}
 		if said := strings.Join(got, " "); err == nil && said != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %s, %v, want %s", name, said, err, c.want)
+		}
+	}
+}
+
+// TestTwoHostsOfOneShortName are told apart by their full names, and none stands there twice: results and files are
+// kept by name.
+func TestTwoHostsOfOneShortName(t *testing.T) {
+	of := func(fqdn, addr string) pipeline.Standing {
+		short, _, _ := strings.Cut(fqdn, ".")
+		h := stands(short, addr)
+		h.FQDN = fqdn
+		return h
+	}
+	w := world{"web1.a": of("web1.a", "192.0.2.1"), "web1.b": of("web1.b", "192.0.2.2"), "db.a": of("db.a", "192.0.2.3")}
+	w["web1"], w["web2"], w["db"] = w["web1.a"], w["web1.b"], w["db.a"] // the members of @web
+	f := New(Config{Record: w, Keys: w, Through: func(*remote.Target, string) {}, Log: slog.New(slog.DiscardHandler)})
+	defer f.Close()
+	for words, want := range map[string]string{
+		"web1.a db.a":          "web1=192.0.2.1:22 db=192.0.2.3:22",
+		"web1.a web1.b db.a":   "web1.a=192.0.2.1:22 web1.b=192.0.2.2:22 db=192.0.2.3:22",
+		"@web":                 "web1.a=192.0.2.1:22 web1.b=192.0.2.2:22",
+		"@web web1.b db db.a":  "web1.a=192.0.2.1:22 web1.b=192.0.2.2:22 db=192.0.2.3:22",
+		"web1.a web1.a web1.a": "web1=192.0.2.1:22",
+	} {
+		var list []Word
+		for _, w := range strings.Fields(words) {
+			list = append(list, Word{Name: w})
+		}
+		hosts, err := f.Hosts(t.Context(), list)
+		named, nerr := f.Named(t.Context(), strings.Fields(words))
+		for _, hosts := range [][]fleet.Host{hosts, named} {
+			var got []string
+			for _, h := range hosts {
+				got = append(got, h.Name+"="+h.Target.Addr)
+			}
+			if err != nil || nerr != nil || strings.Join(got, " ") != want {
+				t.Errorf("%s: %q, %v, %v; want %s", words, got, err, nerr, want)
+			}
 		}
 	}
 }

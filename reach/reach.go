@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,15 +95,36 @@ func (f *Finder) Exec(ctx context.Context, h pipeline.Standing, args []string, l
 	return f.Pool.Run(ctx, t, remote.Command{Args: args, Stdout: line, Stderr: line})
 }
 
-// Hosts finds those of `jarvis exec`: names and clusters on record, and addresses.
+// Hosts finds those of `jarvis exec`: names and clusters on record, and addresses. Each stands there once, by its full
+// name where another one has the same short one.
 func (f *Finder) Hosts(ctx context.Context, list []Word) ([]fleet.Host, error) {
+	out, err := f.find(ctx, list)
+	return apart(out), err
+}
+
+// apart leaves out hosts that are there already, and tells those apart whose short names are the same.
+func apart(list []fleet.Host) []fleet.Host {
+	type machine struct{ name, fqdn, key string }
+	seen := map[machine]bool{}
+	list = slices.DeleteFunc(list, func(h fleet.Host) bool {
+		m := machine{h.Name, h.FQDN, h.Target.Key()}
+		twice := seen[m]
+		seen[m] = true
+		return twice
+	})
+	fleet.Apart(list)
+	return list
+}
+
+// find is Hosts with each host as often as words mean it.
+func (f *Finder) find(ctx context.Context, list []Word) ([]fleet.Host, error) {
 	var out []fleet.Host
 	recorded := func(h pipeline.Standing) error {
 		if !h.Reachable() {
 			return &command.UserError{Msg: fmt.Sprintf("%s has no address and host key on record", h.Host), Hint: fmt.Sprintf("`status %s` says where it stands", h.Host)}
 		}
 		t, err := f.Recorded(h)
-		out = append(out, fleet.Host{Name: h.Host, Target: t})
+		out = append(out, fleet.Host{Name: h.Host, FQDN: h.FQDN, Target: t})
 		return err
 	}
 	for _, h := range list {
@@ -159,7 +181,7 @@ func (f *Finder) Named(ctx context.Context, names []string) ([]fleet.Host, error
 			return nil, err
 		}
 		for _, n := range expanded {
-			list, err := f.Hosts(ctx, []Word{{Name: n}})
+			list, err := f.find(ctx, []Word{{Name: n}})
 			var user *command.UserError
 			if errors.As(err, &user) && errors.Is(user.Kind, command.ErrNotFound) && !strings.HasPrefix(n, "@") {
 				t, err := f.asServer(r, n)
@@ -175,7 +197,7 @@ func (f *Finder) Named(ctx context.Context, names []string) ([]fleet.Host, error
 			out = append(out, list...)
 		}
 	}
-	return out, nil
+	return apart(out), nil
 }
 
 // Target says how checks reach a host: as the record knows it, or as ssh on this machine would.

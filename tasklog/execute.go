@@ -355,7 +355,7 @@ func (r *Repo) onHostBefore(ctx context.Context, c *remote.Client, h fleet.Host,
 		if err != nil {
 			return false, err
 		}
-		at, ran := on[h.Name]
+		at, ran := on.earlier(h)
 		same := old.sameWork(&s.Task)
 		if ran && same && at.Exit != nil && *at.Exit == 0 {
 			pipeline.Log(ctx, h.Name+": the same text went well there before it was edited, and is not repeated")
@@ -382,6 +382,22 @@ func (r *Repo) onHostBefore(ctx context.Context, c *remote.Client, h fleet.Host,
 		}
 	}
 	return false, nil
+}
+
+// earlier gives where a host stands on an earlier record. How it is called there depends on which hosts were beside it:
+// by its short name, or by its full one where another had the same. What stands by a short name may be another host's,
+// so that only says what to ask the host for.
+func (on places) earlier(h fleet.Host) (at place, ran bool) {
+	if at, ran = on[h.Name]; ran || h.FQDN == "" {
+		return at, ran
+	}
+	if at, ran = on[h.FQDN]; ran {
+		return at, true
+	}
+	short, _, _ := strings.Cut(h.FQDN, ".")
+	at, ran = on[short]
+	at.Exit = nil
+	return at, ran
 }
 
 // once tells the lines of a job that were not told before: after each wait a job is told from its beginning.

@@ -385,11 +385,11 @@ func (f *Files) Sync(_ context.Context, _ remote.Command, o fleet.ExecOptions, o
 
 // results does one step on all hosts. Each has a result, also when the line to the server breaks.
 func (f *Files) results(st FilesStep, o fleet.ExecOptions, out func(fleet.Line)) []fleet.Result {
-	results := make([]fleet.Result, len(f.hosts))
+	results := fleet.Untold(f.hosts)
 	done := func(host int, r fleet.Result) {
 		results[host] = r
 		if o.Done != nil {
-			o.Done(r)
+			o.Done(host, r)
 		}
 	}
 	call := &filesCall{waits: marked(f.all()), line: out, raw: o.Raw, res: func(x *ExecResult) { done(x.Host, x.Result(f.hosts[x.Host])) }}

@@ -17,6 +17,7 @@ import (
 // ExecHost is a host that a command is to run on: one of the record by its name, or one by its address.
 type ExecHost struct {
 	Name string   `json:"name"`           // a name on record, @CLUSTER, or how output calls the host
+	FQDN string   `json:"fqdn,omitempty"` // in an answer: its full name on record
 	Addr string   `json:"addr,omitempty"` // host:port; "": the record knows it
 	User string   `json:"user,omitempty"`
 	Keys []string `json:"keys,omitempty"` // host keys that the caller knows, as in known_hosts without the names
@@ -171,28 +172,30 @@ func (s *Server) run(ctx context.Context, q ExecRequest, hosts []fleet.Host, in 
 	return ExecFrame{End: true}
 }
 
+// maxSerialStdin bounds the stdin that the server keeps in a file, without a name, until the last host has read it.
+const maxSerialStdin = 1 << 30
+
 // runOn runs the command on hosts that are reached and locked, and gives how many failed, with those that were not
 // reached.
 func (s *Server) runOn(ctx context.Context, f *fleet.Fleet, q ExecRequest, sudo *remote.Sudo, in io.Reader, emit func(ExecFrame)) (failed int) {
-	index := map[string]int{}
 	names := make([]string, len(f.Hosts))
 	for i, h := range f.Hosts {
-		index[h.Name], names[i] = i, h.Name
+		names[i] = h.Name
 	}
 	emit(ExecFrame{Hosts: names})
 	for _, l := range f.Lost {
 		emit(ExecFrame{Lost: &ExecResult{Name: l.Host.Name, Error: fleet.Why(l.Err)}})
 	}
 	failed = len(f.Lost)
-	o := fleet.ExecOptions{Serial: q.Serial, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}
+	o := fleet.ExecOptions{Serial: q.Serial, MaxStdin: maxSerialStdin, Timeout: q.Timeout, Stall: q.Stall, Raw: q.Raw}
 	if q.Stdin {
 		o.Stdin = in
 	}
-	o.Done = func(r fleet.Result) {
+	o.Done = func(host int, r fleet.Result) {
 		if !r.OK() {
 			failed++
 		}
-		emit(ExecFrame{Result: execResult(index[r.Host.Name], r)})
+		emit(ExecFrame{Result: execResult(host, r)})
 	}
 	f.Exec(ctx, remote.Command{Line: q.Line, Dir: q.Dir, Env: q.Env, Sudo: sudo, PTY: q.TTY}, o, func(l fleet.Line) { emit(ExecFrame{Line: execLine(l, q.Raw)}) })
 	return failed

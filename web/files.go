@@ -369,16 +369,11 @@ func (t *fromHost) Write(b []byte) (int, error) {
 
 // run has the tool run on all hosts.
 func (d *filesWork) run(ctx context.Context, f *fleet.Fleet, st filesTodo, bad []atomic.Bool) {
-	index := map[string]int{}
-	for i, h := range f.Hosts {
-		index[h.Name] = i
-	}
-	o := fleet.ExecOptions{Serial: st.Run.Serial, Timeout: d.q.Timeout, Stall: d.q.Stall, Raw: st.Run.Raw}
+	o := fleet.ExecOptions{Serial: st.Run.Serial, MaxStdin: maxSerialStdin, Timeout: d.q.Timeout, Stall: d.q.Stall, Raw: st.Run.Raw}
 	if st.Run.Stdin {
 		o.Stdin = st.in
 	}
-	o.Done = func(r fleet.Result) {
-		i := index[r.Host.Name]
+	o.Done = func(i int, r fleet.Result) {
 		if !r.OK() {
 			bad[i].Store(true)
 		}

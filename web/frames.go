@@ -124,7 +124,9 @@ func (s *Server) hostsOf(ctx context.Context, c caller, list []ExecHost) ([]flee
 	}
 	hosts, err := s.Hosts(ctx, list)
 	for i := range list {
-		if slices.ContainsFunc(hosts, func(h fleet.Host) bool { return h.Name == list[i].Name && h.Target.Addr != list[i].Addr }) {
+		if slices.ContainsFunc(hosts, func(h fleet.Host) bool {
+			return (h.Name == list[i].Name || h.FQDN == list[i].Name) && h.Target.Addr != list[i].Addr
+		}) {
 			list[i].Addr = "" // the record knows better
 		}
 	}

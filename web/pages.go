@@ -40,10 +40,7 @@ func (p *Pages) Put(ctx context.Context, lines []string) (string, error) {
 	b := make([]byte, keySize)
 	_, _ = rand.Read(b) // never fails
 	key := base64.RawURLEncoding.EncodeToString(b)
-	text := strings.Join(lines, "\n") + "\n"
-	if len(text) > maxPage {
-		text = strings.ToValidUTF8(text[:maxPage], "") + "\n… cut here\n"
-	}
+	text := pageOf(lines)
 	now := time.Now()
 	err := p.db.Write(ctx, func(tx store.Tx) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM pages WHERE expires < ?", now.UnixMilli()); err != nil {
@@ -56,6 +53,21 @@ func (p *Pages) Put(ctx context.Context, lines []string) (string, error) {
 		return "", fmt.Errorf("store a page: %w", err)
 	}
 	return p.url + "/p/" + key, nil
+}
+
+// pageOf puts lines together as far as a page goes.
+func pageOf(lines []string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		if room := maxPage - b.Len(); len(l) >= room {
+			b.WriteString(strings.ToValidUTF8(l[:room], ""))
+			b.WriteString("\n… cut here: a page has 4 MiB\n")
+			break
+		}
+		b.WriteString(l)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // serve gives a page to whoever knows its address. It is text, and no browser may take it for anything else.

@@ -265,6 +265,9 @@ func eventResponses(api huma.API, op *huma.Operation) {
 	op.Responses["204"] = &huma.Response{Description: "of a stream that goes on: nothing more will come, do not connect again"}
 }
 
+// heldPause is how long a stream waits before it looks again for events that are held back.
+const heldPause = 200 * time.Millisecond
+
 // heartbeat keeps proxies from cutting a stream that has nothing to say.
 const heartbeat = 15 * time.Second
 
@@ -345,7 +348,7 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
-		resting := false
+		resting, held := false, false
 		if run != 0 {
 			// The state is read before the events: when it rests, all its events are out.
 			r, err := s.Engine.Get(ctx, run)
@@ -357,6 +360,19 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 		evs, err := s.Engine.Events(ctx, pipeline.EventFilter{Run: run, After: after})
 		if err != nil {
 			return
+		}
+		more := len(evs) == 1000
+		if resting && !more {
+			last := after
+			if len(evs) > 0 {
+				last = evs[len(evs)-1].ID
+			}
+			// On PostgreSQL its last events are held back while an earlier transaction is open: then it does not rest
+			// yet.
+			if resting, err = s.Engine.AllOut(ctx, run, last); err != nil {
+				return
+			}
+			held = !resting
 		}
 		if !began && again && resting && len(evs) == 0 {
 			hctx.SetStatus(http.StatusNoContent)
@@ -373,7 +389,7 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 			}
 			after = ev.ID
 		}
-		if len(evs) == 1000 {
+		if more {
 			continue
 		}
 		if resting {
@@ -382,10 +398,15 @@ func (s *Server) stream(hctx huma.Context, run, after int64, again bool) {
 			return
 		}
 		flush()
+		var later <-chan time.Time
+		if held { // nobody tells when that transaction ends
+			later = time.After(heldPause)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-later:
 		case <-beat.C:
 			if _, err := fmt.Fprint(w, ": still here\n\n"); err != nil {
 				return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -64,6 +65,7 @@ func (s *Server) where(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, cmp.Or(p, bad))
 		return
 	}
+	q.Names = eachOnce(q.Names)
 	line = q.Command + " " + fleet.Fold(q.Names) + ": asks where they are"
 	var out []Where
 	for _, name := range q.Names {
@@ -82,6 +84,16 @@ func (s *Server) where(w http.ResponseWriter, r *http.Request) {
 	_ = contract.Write(w, out)
 }
 
+// eachOnce gives words in their order without those that stand there again.
+func eachOnce(words []string) []string {
+	seen := make(map[string]bool, len(words))
+	return slices.DeleteFunc(words, func(w string) bool {
+		twice := seen[w]
+		seen[w] = true
+		return twice
+	})
+}
+
 // whereIs says in Why what a person can do something about; an error is of the request or of the server.
 func (s *Server) whereIs(ctx context.Context, name string) (Where, error) {
 	at := Where{Name: name}
@@ -95,7 +107,7 @@ func (s *Server) whereIs(ctx context.Context, name string) (Where, error) {
 		return at, err
 	}
 	for _, h := range hosts {
-		e := ExecHost{Name: h.Name, Addr: h.Target.Addr, User: h.Target.User, Way: h.Target.Way}
+		e := ExecHost{Name: h.Name, FQDN: h.FQDN, Addr: h.Target.Addr, User: h.Target.User, Way: h.Target.Way}
 		if pinned, ok := h.Target.HostKeys.(remote.Pinned); ok {
 			for _, k := range pinned {
 				e.Keys = append(e.Keys, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(k))))
@@ -108,6 +120,7 @@ func (s *Server) whereIs(ctx context.Context, name string) (Where, error) {
 
 // Where asks what words mean to the server's record.
 func (c *Client) Where(ctx context.Context, q WhereRequest) ([]Where, error) {
+	q.Names = eachOnce(slices.Clone(q.Names))
 	b, err := contract.Marshal(q)
 	if err != nil {
 		return nil, err

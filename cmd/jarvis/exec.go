@@ -103,7 +103,7 @@ func (c *execCmd) Run(ctx context.Context, t *term) error {
 		cmd.Sudo = r.sudo()
 		p.start("running", f.Reached())
 		p.raw = o.Raw
-		o.Done = p.done(f.Reached())
+		o.Done = p.result
 		return f.Exec(ctx, cmd, o, p.line), nil
 	})
 }
@@ -141,7 +141,7 @@ func (c *execCmd) each(ctx context.Context, t *term, found []found, r *resolver,
 	ctx, p := newPrinter(ctx, t, &c.manyFlags)
 	p.start("running", hosts)
 	p.raw = o.Raw
-	o.Done = p.done(hosts)
+	o.Done = p.result
 	p.connects(hosts)
 	results, err := fleet.Run(ctx, hosts, c.options(), cmd, o, p.line)
 	p.close()
@@ -203,21 +203,6 @@ func (m *manyFlags) lockOptions(r *resolver) fleet.LockOptions {
 		o.Dir, o.MakeDir = m.lockDir, !m.lockThere
 	}
 	return o
-}
-
-// done counts results.
-func (p *printer) done(hosts []fleet.Host) func(fleet.Result) {
-	index := indexOf(hosts)
-	return func(r fleet.Result) { p.result(index[r.Host.Name], r) }
-}
-
-// indexOf gives where each host stands, by its name.
-func indexOf(hosts []fleet.Host) map[string]int {
-	index := map[string]int{}
-	for i, h := range hosts {
-		index[h.Name] = i
-	}
-	return index
 }
 
 // open opens a file, or stdin for "-".

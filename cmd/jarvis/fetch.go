@@ -62,7 +62,7 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 		p.start("fetching", f.Reached())
 		var out []fleet.Result
 		files, bytes := 0, int64(0)
-		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: c.fetched(p, f.Reached())}
+		o := fleet.FetchOptions{Paths: c.Paths, Of: wanted, Dir: c.To, Force: c.Force, Sudo: r.sudo(), Done: c.fetched(p)}
 		for _, r := range fleet.FetchBy(ctx, f, o) {
 			r.Err = c.hint(r.Err)
 			out = append(out, fleet.Result{Host: r.Host, Err: r.Err})
@@ -76,10 +76,8 @@ func (c *fetchCmd) Run(ctx context.Context, t *term) error {
 }
 
 // fetched prints what was skipped on a host that is finished, and counts it.
-func (c *fetchCmd) fetched(p *printer, hosts []fleet.Host) func(fleet.FetchResult) {
-	index := indexOf(hosts)
-	return func(r fleet.FetchResult) {
-		at := index[r.Host.Name]
+func (c *fetchCmd) fetched(p *printer) func(int, fleet.FetchResult) {
+	return func(at int, r fleet.FetchResult) {
 		for _, l := range r.Said {
 			p.line(fleet.Line{Host: at, Stderr: true, Text: plain.Line(l)})
 		}

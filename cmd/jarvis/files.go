@@ -64,10 +64,8 @@ func (c *uploadCmd) Run(ctx context.Context, t *term) error {
 func (c *uploadCmd) would(ctx context.Context, f crew, tree *fleet.Tree, root string, sudo *remote.Sudo, p *printer) []fleet.Result {
 	skipped(tree, p)
 	p.start("asking", f.Reached())
-	at := indexOf(f.Reached())
 	lack, ok := 0, 0
-	sent := fleet.SendBy(ctx, f, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Dry: true, Done: func(r fleet.SendResult) {
-		i := at[r.Host.Name]
+	sent := fleet.SendBy(ctx, f, tree, fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Dry: true, Done: func(i int, r fleet.SendResult) {
 		if r.Err == nil {
 			ok++
 		}
@@ -132,12 +130,11 @@ func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root str
 	p.start("sending", f.Reached())
 	same := 0
 	var left []*fleet.LeftFile
-	at := indexOf(f.Reached())
 	o := fleet.SendOptions{Root: root, Sudo: sudo, Stall: time.Duration(c.Send), Compress: c.Compress, Progress: p.bytes, Left: func(l *fleet.LeftFile) { left = append(left, l) }}
 	if c.Verbose > 0 {
 		o.Sends = func(name string) { p.note("sending %s", plain.Line(name)) }
 	}
-	o.Done = func(r fleet.SendResult) {
+	o.Done = func(at int, r fleet.SendResult) {
 		res, what := fleet.Result{Host: r.Host, Err: r.Err, Took: r.Took}, "exit"
 		if r.Err == nil {
 			what = stream
@@ -145,7 +142,7 @@ func (c *sendFlags) send(ctx context.Context, f crew, tree *fleet.Tree, root str
 		if r.Same {
 			same++
 		}
-		p.resultOf(what, at[r.Host.Name], res, members{"directory": atHost(root), "sent": r.Sent, "had": r.Had})
+		p.resultOf(what, at, res, members{"directory": atHost(root), "sent": r.Sent, "had": r.Had})
 	}
 	out := ended(fleet.SendBy(ctx, f, tree, o))
 	ok := 0
@@ -287,14 +284,14 @@ func (c *syncCmd) Run(ctx context.Context, t *term) error {
 			}
 		}
 		p.start("the tool runs", f.Reached())
-		o.Done = p.done(f.Reached())
+		o.Done = p.result
 		if p.raw = o.Raw; c.Simple {
 			return f.Exec(ctx, tool, o, p.line), nil
 		}
 		ended := o.Done
-		o.Done = func(r fleet.Result) {
+		o.Done = func(host int, r fleet.Result) {
 			var waited *fleet.WaitedError // the summary names these
-			if ended(r); !r.OK() && len(f.Reached()) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
+			if ended(host, r); !r.OK() && len(f.Reached()) > 1 && ctx.Err() == nil && !errors.As(r.Err, &waited) {
 				p.note("the tool on %s has ended: %s", r.Host.Name, r.How()) // at once: the others may wait for it
 			}
 		}

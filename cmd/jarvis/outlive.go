@@ -7,14 +7,55 @@ import (
 )
 
 // How long the services may take to end. When the database is lost another server may begin the same steps ten seconds
-// after our last proof, and six of them are gone when we know; when it is a person who stops us, systemd and people
-// wait a little longer.
+// after our last proof, and six of them are gone when we know; when it is a person who stops us, and the database says
+// nothing, systemd and people wait a little longer. While the database is well, steps that may not be repeated have the
+// drain time (config.Config.Drain), programs their grace, and the record what is left.
 const (
-	endWhenLost    = 3 * time.Second
-	endWhenStopped = 8 * time.Second
-	// A step that takes its time to end is let end, when its outcome can be written.
-	endWhenHealthy = 25 * time.Second
+	endWhenLost   = 3 * time.Second
+	endWhenSilent = 8 * time.Second
+	endRecord     = 20 * time.Second
+	// askHealth is how often the database is asked meanwhile.
+	askHealth = 2 * time.Second
 )
+
+// ending waits for services that were told to end.
+type ending struct {
+	ended, lost <-chan struct{}
+	healthy     func() error
+	limit       time.Duration // while the database is well
+}
+
+// wait reports whether they ended in time.
+func (e ending) wait() bool {
+	began := time.Now()
+	deadline := began.Add(endWhenSilent)
+	ask := time.NewTicker(askHealth)
+	defer ask.Stop()
+	for left := endWhenSilent; left > 0; left = time.Until(deadline) {
+		t := time.NewTimer(left)
+		select {
+		case <-e.ended:
+			t.Stop()
+			return true
+		case <-e.lost: // now, or while we were ending: then the shorter time counts from now
+			e.lost = nil
+			ask.Stop()
+			if d := time.Now().Add(endWhenLost); d.Before(deadline) {
+				deadline = d
+			}
+		case <-ask.C:
+			if e.lost == nil || e.healthy() != nil {
+				break
+			}
+			if deadline = time.Now().Add(endWhenSilent); deadline.After(began.Add(e.limit)) {
+				deadline = began.Add(e.limit)
+			}
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	return false
+}
 
 // outlive waits until the services have ended, and bounds that wait by what ended them: a database that is silent must
 // not keep us, and one that is lost must not see us work on. result gives what they returned, once they have.
@@ -34,24 +75,9 @@ func (a *app) outlive(ctx context.Context, cancel context.CancelCauseFunc, ended
 	case <-ctx.Done():
 	}
 	began := time.Now()
-	deadline := began.Add(endWhenStopped)
-	for left := endWhenStopped; left > 0; left = time.Until(deadline) {
-		t := time.NewTimer(left)
-		select {
-		case <-ended:
-			t.Stop()
-			return said()
-		case <-lost: // now, or while we were ending: then the shorter time counts from now
-			lost = nil
-			if d := time.Now().Add(endWhenLost); d.Before(deadline) {
-				deadline = d
-			}
-		case <-t.C:
-			if lost != nil && time.Since(began) < endWhenHealthy && a.db.Healthy(context.WithoutCancel(ctx)) == nil {
-				deadline = began.Add(endWhenHealthy)
-			}
-		}
-		t.Stop()
+	e := ending{ended, lost, func() error { return a.db.Healthy(context.WithoutCancel(ctx)) }, a.conf.Drain + a.conf.Workers.Grace() + endRecord}
+	if e.wait() {
+		return said()
 	}
 	a.stuck = true
 	if why := a.db.Why(); why != nil {

@@ -86,7 +86,7 @@ func (c *execCmd) through(ctx context.Context, t *term, q web.ExecRequest, o fle
 			for _, n := range f.Hosts {
 				hosts = append(hosts, fleet.Host{Name: n})
 			}
-			results = make([]fleet.Result, len(hosts))
+			results = fleet.Untold(hosts)
 			p.start("running", hosts)
 			p.raw = o.Raw
 		case f.Line != nil:

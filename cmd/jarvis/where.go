@@ -60,7 +60,17 @@ func (m *manyFlags) resolve(ctx context.Context, t *term, command string) ([]fou
 		}
 		all = append(all, list...)
 	}
-	return once(all, t), r, nil
+	return apart(once(all, t)), r, nil
+}
+
+// apart tells those hosts by their full names whose short ones are the same.
+func apart(list []found) []found {
+	hosts := fleetOf(list)
+	fleet.Apart(hosts)
+	for i, h := range hosts {
+		list[i].Host = h
+	}
+	return list
 }
 
 // once puts together what is one machine under several names: locked twice it waits for itself.
@@ -74,8 +84,10 @@ func once(all []found, t *term) []found {
 			out = append(out, h)
 			continue
 		}
-		if out[i].Name != h.Name {
-			_, _ = fmt.Fprintf(t.err, "jarvis: %s and %s are both %s; it is done once, as %s\n", out[i].Name, h.Name, h.Target.Key(), out[i].Name)
+		if out[i].Name != h.Name || out[i].FQDN != h.FQDN {
+			one := []fleet.Host{out[i].Host, h.Host}
+			fleet.Apart(one)
+			_, _ = fmt.Fprintf(t.err, "jarvis: %s and %s are both %s; it is done once, as %[1]s\n", one[0].Name, one[1].Name, h.Target.Key())
 		}
 		out[i].words = append(out[i].words, h.words...)
 	}
@@ -197,7 +209,7 @@ func (r *resolver) find(ctx context.Context, word string, record []web.ExecHost)
 		if r.flags.User != "" {
 			t.User = r.flags.User
 		}
-		out = append(out, found{Host: fleet.Host{Name: h.Name, Target: t}, words: []string{word}, recorded: true})
+		out = append(out, found{Host: fleet.Host{Name: h.Name, FQDN: h.FQDN, Target: t}, words: []string{word}, recorded: true})
 	}
 	return out, nil
 }

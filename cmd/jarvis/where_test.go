@@ -12,6 +12,12 @@ import (
 // recordSite is a server on whose record loki and thor, the cluster pair, are two hosts of a row.
 func recordSite(t *testing.T, r *row, net int) (conf string) {
 	t.Helper()
+	return recordSiteOf(t, r, net, "loki.example.org", "thor.example.org")
+}
+
+// recordSiteOf is recordSite with hosts of other names.
+func recordSiteOf(t *testing.T, r *row, net int, names ...string) (conf string) {
+	t.Helper()
 	dir := t.TempDir()
 	conf = filepath.Join(dir, "jarvis.yaml")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, "data: %s\nlisten: \"\"\nworkers: {ssh: {key: %s}}\n", filepath.Join(dir, "data"), filepath.Join(r.home, ".ssh", "id")), 0o600); err != nil {
@@ -21,11 +27,12 @@ func recordSite(t *testing.T, r *row, net int) (conf string) {
 	known := strings.Split(string(must[[]byte](t)(os.ReadFile(filepath.Join(r.home, ".ssh", "known_hosts")))), "\n")
 	text := "cluster: pair\nsteps: [ssh:run]\ninstances:\n"
 	reach := ""
-	for i, name := range []string{"loki", "thor"} {
+	for i, fqdn := range names {
+		name, _, _ := strings.Cut(fqdn, ".")
 		_, key, _ := strings.Cut(known[i], " ")
 		addr := fmt.Sprintf("127.%d.0.%d", net, i+1)
-		text += fmt.Sprintf("  - hostname: %s\n    fqdn: %s.example.org\n    ipaddress: %s\n    hostkeys: [%q]\n    commands: [hostname]\n", name, name, addr, key)
-		reach += fmt.Sprintf("UPDATE hosts SET address = '%s', hostkeys = '[%q]' WHERE host = '%s';", addr, key, name)
+		text += fmt.Sprintf("  - hostname: %s\n    fqdn: %s\n    ipaddress: %s\n    hostkeys: [%q]\n    commands: [hostname]\n", name, fqdn, addr, key)
+		reach += fmt.Sprintf("UPDATE hosts SET address = '%s', hostkeys = '[%q]' WHERE fqdn = '%s';", addr, key, fqdn)
 	}
 	file := filepath.Join(dir, "pair.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -165,5 +172,50 @@ func TestWhereHostsAreIsForThoseWhoMayRun(t *testing.T) {
 	victor := s.newToken(t, "victor")
 	if code, text := s.begin(t, "POST /v1/exec/hosts", victor, "{"); code != 403 || !strings.Contains(text, "needs the role") {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+// The fault: of two hosts on record with one short name, the failure of one was told as that of the other, whose own
+// result nobody filled in; that looked well, so exec ended with 0. What was fetched from both lay in one directory.
+func TestTwoHostsOfOneShortName(t *testing.T) {
+	r := newRow(t, 2, 131)
+	conf := recordSiteOf(t, r, 131, "web1.a.example.org", "web1.b.example.org")
+	t.Chdir(r.home)
+	with := func(args ...string) (int, string, string) {
+		return jarvis(t, "", append([]string{"--config", conf}, args...)...)
+	}
+	both := []string{"-o", "web1.a.example.org", "-o", "web1.b.example.org"}
+	for name, args := range map[string][]string{
+		"by the server":         append([]string{"exec", "-y"}, both...),
+		"a group":               {"exec", "-y", "-o", "@pair"},
+		"one word twice":        {"exec", "-y", "-o", "@pair", "-o", "web1.a.example.org"},
+		"from here":             append([]string{"exec", "-y", "-k", ".ssh/id"}, both...),
+		"each as it is reached": append([]string{"exec", "-y", "-k", ".ssh/id", "-w"}, both...),
+	} {
+		for _, bad := range []string{"web1", "web2"} { // so are the machines called
+			fqdn := map[string]string{"web1": "web1.a.example.org", "web2": "web1.b.example.org"}[bad]
+			code, out, errs := with(append(args, `[ "$(hostname)" != `+bad+` ]`)...)
+			if code != 1 || !strings.Contains(errs, "1 of 2 hosts failed") || !strings.Contains(errs, fqdn+": exit 1") {
+				t.Errorf("%s, %s fails: exit %d: %s%s", name, bad, code, out, errs)
+			}
+		}
+	}
+	for name, args := range map[string][]string{"by the server": both, "from here": append([]string{"-k", ".ssh/id"}, both...)} {
+		dir := t.TempDir()
+		if code, out, errs := with(append(append([]string{"fetch", "-r", dir}, args...), "/etc/hostname")...); code != 0 {
+			t.Errorf("fetch %s: exit %d: %s%s", name, code, out, errs)
+		}
+		for fqdn, want := range map[string]string{"web1.a.example.org": "web1\n", "web1.b.example.org": "web2\n"} {
+			if b, err := os.ReadFile(filepath.Join(dir, fqdn, "hostname")); err != nil || string(b) != want {
+				t.Errorf("fetched %s from %s: %q, %v", name, fqdn, b, err)
+			}
+		}
+	}
+	dir := t.TempDir()
+	if code, out, errs := with("fetch", "-r", dir, "web1.a.example.org:/etc/hostname", "web1.b.example.org:/etc/hosts"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "web1.b.example.org", "hostname")); err == nil {
+		t.Error("a host gave what was wanted of the other")
 	}
 }
