@@ -83,7 +83,7 @@ func documented(t *testing.T) []string {
 	t.Helper()
 	var out []string
 	for _, page := range []string{"install", "backup"} {
-		b, err := os.ReadFile("../docs/" + page + ".md")
+		b, err := os.ReadFile("../docs/howto/" + page + ".md")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ func BenchmarkPages(b *testing.B) {
 		}
 		_ = res.Body.Close()
 		worst := time.Duration(0)
-		for _, path := range []string{"/", "/hosts", "/hosts?q=web1", "/hosts/web7.example.org", "/runs/77", "/approvals", "/checks", "/checks?by=check", "/checks/fixed/up", "/exec", "/tasks", "/nodes", "/audit", "/audit?q=nothing-has-this", "/docs", "/docs/pages", "/docs?q=proxy", "/sessions"} {
+		for _, path := range []string{"/", "/hosts", "/hosts?q=web1", "/hosts/web7.example.org", "/runs/77", "/approvals", "/checks", "/checks?by=check", "/checks/fixed/up", "/exec", "/tasks", "/nodes", "/audit", "/audit?q=nothing-has-this", "/docs", "/docs/howto/pages", "/docs?q=proxy", "/sessions"} {
 			var took []time.Duration
 			weight := int64(0)
 			for range times {
