@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -345,6 +346,12 @@ func TestLinesForTheShell(t *testing.T) {
 		"a variable of the shell":   {"X=1; x $$X", "", "X=1 ; x $X"},
 		"by ssh":                    {`check_by_ssh -H $HOSTADDRESS$ -t 9 -C "x -w '$_HOSTA$' $HOSTADDRESS$"`, "", `x -w "$JARVIS_VAR_a" 192.0.2.1`},
 		"by ssh, another host":      {`check_by_ssh -H 192.0.2.9 -C "x"`, "", `check_by_ssh -H 192.0.2.9 -C "x"`},
+		"by ssh, over another":      {`check_by_ssh -H $_HOSTA$ -C "check_ping -H $HOSTADDRESS$"`, "", `check_by_ssh -H "$JARVIS_VAR_a" -C "check_ping -H $JARVIS_ADDRESS"`},
+		"by ssh, over another's":    {`check_by_ssh -H $HOSTADDRESS$.other -C "x"`, "", `check_by_ssh -H "$JARVIS_ADDRESS".other -C "x"`},
+		"by ssh, in an argument":    {`check_by_ssh -H $ARG1$ -C "x"`, "!$HOSTADDRESS$", `x`},
+		"by ssh, amid a word":       {`check_by_ssh -H $HOSTNAME$ -C "x $HOSTADDRESS$_y"`, "", `x 192.0.2.1_y`},
+		"by ssh, words":             {`check_by_ssh -H $HOSTADDRESS$ -C "x $_HOSTB$"`, "", `x two words`},
+		"by ssh, words in quotes":   {`check_by_ssh -H $HOSTADDRESS$ -C "x '$_HOSTB$'"`, "", `x "$JARVIS_VAR_b"`},
 		"by ssh, and more":          {`check_by_ssh -H $HOSTADDRESS$ -C x | cat`, "", `check_by_ssh -H "$JARVIS_ADDRESS" -C x | cat`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -368,6 +375,43 @@ define service {
 `)
 			if got := cat.Plans[model.Key{Task: "s", Host: "web1"}].Def.Command; got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestBySSHOfManyHosts: what is run is what Nagios had run, on the same machine, also where hosts differ.
+func TestBySSHOfManyHosts(t *testing.T) {
+	const note = "check_by_ssh -H 192.0.2.9 in c: it is not the host that the check is about, web1; it is run as it was, with its own SSH; or write a task that runs on 192.0.2.9 (from) without check_by_ssh"
+	for name, c := range map[string]struct {
+		line         string
+		calls, wants [2]string
+		froms        [2]string
+		told         bool
+	}{
+		"a command":                  {`check_by_ssh -H $HOSTADDRESS$ -C "$ARG1$"`, [2]string{"!check_disk -w 10%", "!check_disk -w 20%"}, [2]string{"check_disk -w 10%", "check_disk -w 20%"}, [2]string{}, false},
+		"a command in single quotes": {`check_by_ssh -H $HOSTADDRESS$ -C '$ARG1$ -v'`, [2]string{"!check_disk -w 10%", "!check_disk -w 20%"}, [2]string{"check_disk -w 10% -v", "check_disk -w 20% -v"}, [2]string{}, false},
+		"a word":                     {`check_by_ssh -H $HOSTADDRESS$ -C "$ARG1$"`, [2]string{"!check_a", "!check_b"}, [2]string{`"$JARVIS_VAR_arg1"`, `"$JARVIS_VAR_arg1"`}, [2]string{}, false},
+		"words in quotes of its own": {`check_by_ssh -H $HOSTADDRESS$ -C "x '$ARG1$'"`, [2]string{"!a b", "!c d"}, [2]string{`x "$JARVIS_VAR_arg1"`, `x "$JARVIS_VAR_arg1"`}, [2]string{}, false},
+		"its own address":            {`check_by_ssh -H $ARG1$ -C "x"`, [2]string{"!192.0.2.1", "!192.0.2.2"}, [2]string{"x", "x"}, [2]string{}, false},
+		"over others": {`check_by_ssh -H $ARG1$ -C "check_ping -H $HOSTADDRESS$"`, [2]string{"!192.0.2.9", "!192.0.2.2"},
+			[2]string{`check_by_ssh -H "$JARVIS_VAR_arg1" -C "check_ping -H $JARVIS_ADDRESS"`, "check_ping -H 192.0.2.2"}, [2]string{"probe", ""}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := "define command {\n command_name c\n command_line " + c.line + "\n}\n"
+			for i, call := range c.calls {
+				host := fmt.Sprint("web", i+1)
+				text += "define host {\n host_name " + host + "\n address 192.0.2." + fmt.Sprint(i+1) + "\n}\ndefine service {\n host_name " + host + "\n service_description s\n check_command c" + call + "\n}\n"
+			}
+			r, cat := source(t, text)
+			for k, p := range cat.Plans {
+				i := int(k.Host[3] - '1')
+				if p.Def.Command != c.wants[i] || p.Def.From != c.froms[i] || p.Vars["arg1"] != "" && !strings.Contains(p.Def.Command, "arg1") {
+					t.Errorf("%s: %s from %q with %v, want %s from %q", k, p.Def.Command, p.Def.From, p.Vars, c.wants[i], c.froms[i])
+				}
+			}
+			if told := strings.Contains(notes(r, "."), note); told != c.told || len(cat.Plans) != 2 {
+				t.Errorf("told is:\n%s", notes(r, "."))
 			}
 		})
 	}
