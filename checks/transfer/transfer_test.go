@@ -307,11 +307,13 @@ define servicedependency {
 	host_name a
 	service_description s
 	dependent_service_description t
+	notification_failure_criteria w,u,c
 	}
 define servicedependency {
 	host_name a
 	service_description t
 	dependent_service_description s
+	notification_failure_criteria w,u,c
 	}
 define timeperiod {
 	timeperiod_name p
@@ -321,7 +323,7 @@ define timeperiod {
 	}
 `)
 	for _, want := range []string{"a.cfg:8: parents a: the host b would be behind itself; it was left out", "over s it would depend on itself, as a task; it was left out",
-		"a.cfg:37: p: february 30 00:00-24:00: ", "a.cfg:18: check_period p: except names p, which is an exception of itself by that; it is at any time here"} {
+		"a.cfg:39: p: february 30 00:00-24:00: ", "a.cfg:18: check_period p: except names p, which is an exception of itself by that; it is at any time here"} {
 		if !strings.Contains(notes(r, "."), want) {
 			t.Errorf("this is not told: %s\ntold is:\n%s", want, notes(r, "."))
 		}
@@ -377,6 +379,42 @@ define service {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestCriteriaOfDependencies: what Nagios would tell of is not hidden without a word.
+func TestCriteriaOfDependencies(t *testing.T) {
+	const out, more = "no problem of the other counts by its failure criteria", "what depends is told of all the same"
+	for _, c := range []struct {
+		criteria string
+		links    int
+		skip     bool
+		note     string // "": none of a dependency
+	}{
+		{"", 0, false, out},
+		{"execution_failure_criteria n\n notification_failure_criteria n", 0, false, out},
+		{"execution_failure_criteria none", 0, false, out},
+		{"execution_failure_criteria c,n\n notification_failure_criteria o", 0, false, out},
+		{"notification_failure_criteria w,u,c", 1, false, ""},
+		{"execution_failure_criteria n\n notification_failure_criteria w,u,c", 1, false, ""},
+		{"execution_failure_criteria w,u,c\n notification_failure_criteria w,u,c", 1, true, ""},
+		{"execution_failure_criteria w,u,c\n notification_failure_criteria n", 1, true, more},
+		{"execution_failure_criteria w,u,c", 1, true, more},
+		{"execution_failure_criteria w,c\n notification_failure_criteria w,u,c", 1, true, "failure criteria w,c: here any problem of the other that is believed counts"},
+	} {
+		r, cat := source(t, "define host {\n host_name a\n}\ndefine command {\n command_name c\n command_line x\n}\ndefine service {\n host_name a\n service_description s\n check_command c\n}\n"+
+			"define service {\n host_name a\n service_description t\n check_command c\n}\n"+
+			"define servicedependency {\n host_name a\n service_description s\n dependent_service_description t\n "+c.criteria+"\n}\n")
+		links := cat.Links[model.Key{Task: "t", Host: "a"}]
+		if len(links) != c.links || c.links > 0 && links[0].Skip != c.skip {
+			t.Errorf("%q: it depends on %v", c.criteria, links)
+		}
+		if got := notes(r, "."); !strings.Contains(got, c.note) || c.note == "" && strings.Contains(got, "criteria") {
+			t.Errorf("%q: told is:\n%s", c.criteria, got)
+		}
+		if n := r.Counts; n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
+			t.Errorf("%q: %+v", c.criteria, n)
+		}
 	}
 }
 
