@@ -382,6 +382,26 @@ define service {
 	}
 }
 
+// TestHostsOfOthersAreNotTold: who was told of all hosts of Nagios is told of those, and not of all that are on record.
+// What a passive service loses on the way has a line.
+func TestHostsOfOthersAreNotTold(t *testing.T) {
+	for attempts, told := range map[string]bool{"1": false, "3": true, "some": true} {
+		text := "define contact {\n contact_name alice\n email alice@example.org\n host_notification_commands n\n service_notification_commands n\n}\ndefine command {\n command_name n\n command_line mail $CONTACTEMAIL$\n}\n"
+		for _, h := range []string{"a", "b"} {
+			text += "define host {\n host_name " + h + "\n contacts alice\n}\ndefine service {\n host_name " + h + "\n service_description s\n active_checks_enabled 0\n max_check_attempts " + attempts + "\n}\n"
+		}
+		r, c := source(t, text)
+		for k, want := range map[model.Key]bool{{Task: "host", Host: "a"}: true, {Task: "host", Host: "b"}: true, {Task: "host", Host: "other"}: false, {Task: "s", Host: "a"}: true} {
+			if got := slices.ContainsFunc(c.Rules, func(x *model.Rule) bool { return x.Covers(k) }); got != want {
+				t.Errorf("%s is told: %v\n%s", k, got, r.YAML)
+			}
+		}
+		if got := strings.Contains(notes(r, "."), "max_check_attempts "+attempts+": a result that is delivered is believed at once here"); got != told {
+			t.Errorf("max_check_attempts %s: told is:\n%s", attempts, notes(r, "."))
+		}
+	}
+}
+
 // TestCriteriaOfDependencies: what Nagios would tell of is not hidden without a word.
 func TestCriteriaOfDependencies(t *testing.T) {
 	const out, more = "no problem of the other counts by its failure criteria", "what depends is told of all the same"
