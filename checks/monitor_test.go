@@ -193,3 +193,28 @@ func TestArguments(t *testing.T) {
 		}
 	}
 }
+
+// What is more than is read of an output is cut off after a word, and the result says so; what is expected of it is
+// looked for in all of it.
+func TestALongOutputIsCut(t *testing.T) {
+	const more = "its output has "
+	all := "OK|a=1 " + strings.Repeat("b=22 ", maxRead/5) + "end"
+	task := model.Task{Name: "x", Expect: model.Expect{Output: "end$"}}
+	p := model.Plan{Key: model.Key{Task: "x", Host: "loki"}, Def: &task, Expect: task.Pattern()}
+	for _, c := range []struct {
+		name, stdout, want string
+	}{
+		{"performance data", all, fmt.Sprintf("its output has %d bytes; the first %d were read", len(all), maxRead-maxRead%5+1)},
+		{"one word", strings.Repeat("x", 2*maxRead) + "end", fmt.Sprintf("its output has %d bytes; the first %d were read", 2*maxRead+3, maxRead)},
+		{"lines", "OK\n" + strings.Repeat("line\n", maxRead) + "end", "first"},
+		{"as much as is read", "OK\n" + strings.Repeat("x", maxRead-6) + "end", ""},
+	} {
+		j := judge(&p, outcome{stdout: c.stdout, stderr: "hm"})
+		if j.status != model.OK || len(j.line) > maxLine || len(j.long) > maxLong || len(j.perf) > maxPerf || strings.Contains(j.long, more) != (c.want != "") || !strings.Contains(j.long, c.want) {
+			t.Errorf("%s: %s, %.40q, %d bytes of long text ending in %q, %d of performance data", c.name, j.status, j.line, len(j.long), j.long[max(0, len(j.long)-90):], len(j.perf))
+		}
+		if perf, garbled := model.ParsePerf(j.perf); garbled != "" || len(perf) > 0 && (perf[len(perf)-1].Label != "b" || perf[len(perf)-1].Value != 22) {
+			t.Errorf("%s: it ends in %.40q", c.name, garbled)
+		}
+	}
+}

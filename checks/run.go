@@ -45,6 +45,7 @@ type job struct {
 
 // Bounds of what is kept of a result, in bytes.
 const (
+	maxRead = 64 << 10 // of what a plugin prints: the rest is not looked at, and the result says so
 	maxLine = 1 << 10
 	maxLong = 8 << 10
 	maxPerf = 8 << 10
@@ -79,9 +80,12 @@ func judge(p *model.Plan, out outcome) judged {
 		return judged{status: model.Unknown, line: clip(out.text, maxLine), long: withStderr(clip(out.stdout, maxLong), out.stderr)}
 	}
 	said := out.stdout // as it came: what is expected of it is written for that
-	out.stdout, out.stderr = plain.Text(out.stdout), plain.Text(out.stderr)
+	stdout, cut := readable(out.stdout)
+	stderr, _ := readable(out.stderr) // of which less than that is kept in any case
+	out.stdout, out.stderr = plain.Text(stdout), plain.Text(stderr)
 	line, long, perf := model.SplitOutput(out.stdout)
-	j := judged{line: clip(line, maxLine), long: clip(long, maxLong), perf: perfText(perf)}
+	j := judged{line: clip(line, maxLine), long: clip(long, maxLong-len(cut)), perf: perfText(perf)}
+	j.long = strings.TrimLeft(j.long+cut, "\n")
 	if e := strings.TrimSpace(out.stderr); e != "" {
 		if j.line == "" {
 			first, _, _ := strings.Cut(e, "\n")
@@ -131,6 +135,18 @@ func because(reason, said string) string {
 		return reason
 	}
 	return clip(reason+": "+said, maxLine)
+}
+
+// readable bounds what is read of an output, at the end of a word where there is one; cut is a line that says so.
+func readable(s string) (text, cut string) {
+	if len(s) <= maxRead {
+		return s, ""
+	}
+	n := strings.LastIndexAny(s[:maxRead+1], " \n")
+	if n <= 0 {
+		n = maxRead
+	}
+	return s[:n], fmt.Sprintf("\nits output has %d bytes; the first %d were read", len(s), n)
 }
 
 // perfText bounds performance data, at a blank: half a value would be another one.

@@ -67,14 +67,20 @@ func (m *Monitor) behind(name string) string {
 // linkedTo gives the first pair that a pair depends on, of those that count, and that is a problem; also one that is
 // not run because of another. nil: there is none. mu is held.
 func (m *Monitor) linkedTo(k model.Key, counts func(model.Link) bool) *model.Link {
+	return m.linkedFrom(k, counts, map[model.Key]bool{})
+}
+
+// linkedFrom looks at each pair once, over however many ways it is reached: seen are those that were.
+func (m *Monitor) linkedFrom(k model.Key, counts func(model.Link) bool, seen map[model.Key]bool) *model.Link {
 	for _, l := range m.cat.Links[k] {
-		if !counts(l) {
+		if !counts(l) || seen[l.Key] {
 			continue
 		}
+		seen[l.Key] = true
 		if d := m.roster.pair(l.Key); d != nil && d.live && m.bad(d) {
 			return &l
 		}
-		if further := m.linkedTo(l.Key, func(l model.Link) bool { return l.Skip }); further != nil {
+		if further := m.linkedFrom(l.Key, func(l model.Link) bool { return l.Skip }, seen); further != nil {
 			return further
 		}
 	}

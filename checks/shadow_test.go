@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -218,4 +219,36 @@ func TestDepends(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of many layers that each depend on all of the next one each check is looked at once: there are as many ways through
+// these as no monitor lives to go, and all else waits meanwhile.
+func TestLayersOfDependencies(t *testing.T) {
+	const layers = 24
+	text := "tasks:\n"
+	for i := range layers {
+		for _, x := range []string{"a", "b"} {
+			text += fmt.Sprintf("  - {name: %s%d, command: x", x, i)
+			if i+1 < layers {
+				text += fmt.Sprintf(", depends: [{task: a%d, skip: true}, {task: b%d, skip: true}, b%d]", i+1, i+1, i+1)
+			}
+			text += "}\n"
+		}
+	}
+	d, err := model.ReadDefs([]byte(text + "host_tasks: [{tasks: ['*'], hosts: [web1]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := model.NewCatalog(d, model.Record{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Monitor{cat: c}
+	begin := time.Now()
+	if l := m.linkedTo(model.Key{Task: "a0", Host: "web1"}, func(model.Link) bool { return true }); l != nil {
+		t.Errorf("it depends on %s, which is no problem", l.Key)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("that took %s", took)
+	}
 }

@@ -53,7 +53,9 @@ func parseDays(words []string) (d days, err error) {
 		if d.step, err = number(words[n-1]); err != nil || d.step < 1 {
 			return d, fmt.Errorf("%q is no step; write / 2 for every second day", words[n-1])
 		}
-		words = words[:n-2]
+		if words = words[:n-2]; len(words) == 0 {
+			return d, errors.New("a step has no days before it, from which it counts; write a date, as in 2026-12-24 / 2")
+		}
 	}
 	if week, ok := weekOf(strings.Join(words, "")); ok {
 		if d.week = week; steps {

@@ -1,9 +1,10 @@
 package calendar
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -77,7 +78,7 @@ func (c *compiler) exception(name string) (*Period, error) {
 
 // build refuses a period in which no time ever is: nobody means that.
 func (c *compiler) build(d *Def) (*Period, error) {
-	p := &Period{zone: time.Local, text: strings.Join(d.When, "; ") + " " + d.Zone}
+	p := &Period{zone: time.Local}
 	if d.Zone != "" {
 		var err error
 		if p.zone, err = time.LoadLocation(d.Zone); err != nil {
@@ -94,18 +95,70 @@ func (c *compiler) build(d *Def) (*Period, error) {
 		}
 		p.lines = append(p.lines, l)
 	}
+	var except []*Period
 	for _, name := range d.Except {
 		x, err := c.exception(name)
 		if err != nil {
 			return nil, err
 		}
-		p.except, p.text = append(p.except, x), p.text+" except ("+x.text+")"
+		if !slices.Contains(except, x) {
+			except = append(except, x)
+		}
 	}
+	p.last = p.latest()
+	p.takeAway(except)
+	p.sum = sumOf(d, except)
 	p.always = p.isAlways()
 	if from := p.earliest(c.now); !p.Within(from) && p.Next(from).IsZero() {
 		return nil, errors.New("no time is ever in it; look at its days, and at what except takes away")
 	}
 	return p, nil
+}
+
+// takeAway gathers the parts of a period.
+func (p *Period) takeAway(except []*Period) {
+	at := map[*Period]int{}
+	own := part{Period: p}
+	for _, x := range except {
+		for _, y := range x.parts {
+			if _, there := at[y.Period]; there {
+				continue
+			}
+			at[y.Period] = len(p.parts)
+			var places []int
+			for _, k := range y.except {
+				places = append(places, at[x.parts[k].Period])
+			}
+			p.parts = append(p.parts, part{y.Period, places})
+		}
+		own.except = append(own.except, at[x])
+	}
+	p.parts = append(p.parts, own)
+}
+
+// sumOf is the same for periods of the same times, whatever they are called.
+func sumOf(d *Def, except []*Period) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q", d.When, d.Zone)
+	for _, x := range except {
+		h.Write(x.sum[:])
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// latest gives the last day that a line names; zero: there is none.
+func (p *Period) latest() (last time.Time) {
+	for i := range p.lines {
+		d := &p.lines[i].days
+		if d.kind != dated || d.open {
+			return time.Time{}
+		}
+		if to := d.to.date(); to.After(last) {
+			last = to
+		}
+	}
+	return last
 }
 
 // earliest gives the first date that a line names, or now when that is earlier.

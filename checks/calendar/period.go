@@ -1,6 +1,7 @@
 package calendar
 
 import (
+	"crypto/sha256"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -8,12 +9,20 @@ import (
 
 // Period is a time of people.
 type Period struct {
-	text   string // all that it was made of
+	sum    [sha256.Size]byte // of all that it was made of
 	zone   *time.Location
 	lines  []line
-	except []*Period
-	always bool // it neither begins nor ends
+	last   time.Time // the last day that a line names, where all lines name days that end
+	parts  []part    // it, and all that is taken away from it and from that: each once, and after its own exceptions
+	always bool      // it neither begins nor ends
 	known  atomic.Pointer[stretch]
+	edges  atomic.Pointer[stretch] // of its lines alone
+}
+
+// part is a period with the places of its exceptions among the parts of one.
+type part struct {
+	*Period
+	except []int
 }
 
 // stretch is a time in which nothing changes.
@@ -30,12 +39,28 @@ func (p *Period) Same(o *Period) bool {
 	if p == nil || o == nil {
 		return p == o
 	}
-	return p.text == o.text
+	return p.sum == o.sum
 }
 
 // Within reports whether it is the period at a moment.
 func (p *Period) Within(t time.Time) bool {
-	return p.shows(p.shown(t)) && !slices.ContainsFunc(p.except, func(x *Period) bool { return x.Within(t) })
+	if own := p.shows(p.shown(t)); !own || len(p.parts) == 1 {
+		return own
+	}
+	in := make([]bool, len(p.parts))
+	for i, x := range p.parts {
+		in[i] = x.shows(x.shown(t))
+	}
+	return p.within(in)
+}
+
+// within says the same, of whether the lines of each part have a time on the wall.
+func (p *Period) within(lines []bool) bool {
+	in := make([]bool, len(lines))
+	for i, x := range p.parts {
+		in[i] = lines[i] && !slices.ContainsFunc(x.except, func(k int) bool { return in[k] })
+	}
+	return in[len(in)-1]
 }
 
 // shows reports whether the lines have a time on the wall.
@@ -57,14 +82,52 @@ func (p *Period) Next(t time.Time) time.Time {
 		return k.next
 	}
 	k := &stretch{from: t, until: t.AddDate(1, 0, 0)}
-	in, end := p.Within(t), t.AddDate(farthest, 0, 0)
-	for n := p.edge(t, end); !n.IsZero(); n = p.edge(n, end) {
-		if p.Within(n) != in {
-			k.next, k.until = n, n
-			break
-		}
+	if n := p.walk(t, t.AddDate(farthest, 0, 0)); !n.IsZero() {
+		k.next, k.until = n, n
 	}
 	p.known.Store(k)
+	return k.next
+}
+
+// walk goes from edge to edge of the parts. Each is asked for its next one only when it has passed the last: to find
+// that there is none all days up to the end are looked at.
+func (p *Period) walk(t, end time.Time) time.Time {
+	in, next := make([]bool, len(p.parts)), make([]time.Time, len(p.parts))
+	for i, x := range p.parts {
+		in[i], next[i] = x.shows(x.shown(t)), x.ahead(t)
+	}
+	was := p.within(in)
+	for {
+		var n time.Time
+		for _, x := range next {
+			if !x.IsZero() && (n.IsZero() || x.Before(n)) {
+				n = x
+			}
+		}
+		if n.IsZero() || n.After(end) {
+			return time.Time{}
+		}
+		for i, x := range p.parts {
+			if next[i].Equal(n) {
+				in[i], next[i] = x.shows(x.shown(n)), x.edge(n, end)
+			}
+		}
+		if p.within(in) != was {
+			return n.In(p.zone)
+		}
+	}
+}
+
+// ahead is edge for the next decades. What was found is kept while it holds.
+func (p *Period) ahead(t time.Time) time.Time {
+	if k := p.edges.Load(); k != nil && !t.Before(k.from) && t.Before(k.until) {
+		return k.next
+	}
+	k := &stretch{from: t, until: t.AddDate(1, 0, 0)}
+	if n := p.edge(t, t.AddDate(farthest, 0, 0)); !n.IsZero() {
+		k.next, k.until = n, n
+	}
+	p.edges.Store(k)
 	return k.next
 }
 
@@ -98,7 +161,7 @@ func (p *Period) of(d time.Time) (out []span) {
 
 // isAlways reports whether its lines leave out no minute of a week, and nothing else changes that.
 func (p *Period) isAlways() bool {
-	if len(p.except) > 0 || slices.ContainsFunc(p.lines, func(l line) bool { return l.days.kind != weekly }) {
+	if len(p.parts) > 1 || slices.ContainsFunc(p.lines, func(l line) bool { return l.days.kind != weekly }) {
 		return false
 	}
 	for n := range 7 * fullDay {
@@ -109,9 +172,13 @@ func (p *Period) isAlways() bool {
 	return true
 }
 
-// edge gives the first moment after t, and before end, at which the period may begin or end; zero: there is none.
+// edge gives the first moment after t, and before end, at which the lines may begin or end; zero: there is none.
 func (p *Period) edge(t, end time.Time) (first time.Time) {
-	for d := p.shown(t).Truncate(day); first.IsZero() && d.Before(end.Add(day)); d = d.Add(day) {
+	stop := end.Add(day)
+	if over := p.last.Add(3 * day); !p.last.IsZero() && over.Before(stop) { // its times may end on the day after
+		stop = over
+	}
+	for d := p.shown(t).Truncate(day); first.IsZero() && d.Before(stop); d = d.Add(day) {
 		for back := range 2 { // a time of the day before may end on this one
 			on := d.AddDate(0, 0, -back)
 			for _, s := range p.of(on) {
@@ -124,11 +191,6 @@ func (p *Period) edge(t, end time.Time) (first time.Time) {
 					}
 				}
 			}
-		}
-	}
-	for _, x := range p.except {
-		if n := x.edge(t, end); !n.IsZero() && (first.IsZero() || n.Before(first)) {
-			first = n
 		}
 	}
 	if first.After(end) {

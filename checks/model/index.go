@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jarvisops/jarvis/checks/calendar"
 )
 
 // index finds tasks and hosts by their names: of many definitions each host_task is checked without a look at all the
@@ -15,6 +17,8 @@ type index struct {
 	known  []string         // hosts, sorted
 	hosts  map[string]Host
 	groups map[string][]string
+	// periods are those that are right; nil: schedules are not looked at.
+	periods map[string]*calendar.Period
 }
 
 // index makes one of definitions with what they take from templates.

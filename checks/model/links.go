@@ -92,8 +92,12 @@ func (c *Catalog) linkOne(k Key, d Dependency, runs map[string]bool) {
 	switch {
 	case to == k:
 	case there, to.Task == HostAnswers && runs[to.Host]:
-		c.Links[k] = append(c.Links[k], Link{to, d.Skip})
 		c.Needed[to] = true
+		if i := slices.IndexFunc(c.Links[k], func(l Link) bool { return l.Key == to }); i >= 0 { // written twice
+			c.Links[k][i].Skip = c.Links[k][i].Skip || d.Skip
+			return
+		}
+		c.Links[k] = append(c.Links[k], Link{to, d.Skip})
 	case d.Host != "":
 		c.Unclear = append(c.Unclear, fmt.Sprintf("task %s depends on %s, which is not declared", k.Task, to))
 	}

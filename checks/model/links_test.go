@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -77,11 +78,11 @@ host_tasks: [{tasks: ['*'], hosts: [web1]}, {tasks: [web], hosts: [web2]}]
 	var got []string
 	for k, list := range c.Links {
 		for _, l := range list {
-			got = append(got, k.String()+" ← "+l.String())
+			got = append(got, fmt.Sprint(k, " ← ", l.Key, " ", l.Skip))
 		}
 	}
 	slices.Sort(got)
-	if want := []string{"web on web1 ← db on web1", "web on web1 ← db on web1", "web on web1 ← host on gw", "web on web2 ← db on web1", "web on web2 ← host on gw"}; !slices.Equal(got, want) {
+	if want := []string{"web on web1 ← db on web1 true", "web on web1 ← host on gw false", "web on web2 ← db on web1 true", "web on web2 ← host on gw false"}; !slices.Equal(got, want) {
 		t.Errorf("links: %q", got)
 	}
 	if want := []string{"host web1: its parent lost is not checked, so nobody knows whether it is up; give it a check, or alive: ping", "task web depends on db on nowhere, which is not declared"}; !slices.Equal(c.Unclear, want) {

@@ -73,8 +73,7 @@ func (d *Defs) knowsPeriod(name string) error {
 
 // checkTimes says whether a schedule is ever due in the period of a task. One that is over is no mistake: it was right
 // once.
-func (d *Defs) checkTimes(s Schedule, period string, now time.Time) error {
-	made, _ := d.periods(now)
+func checkTimes(s Schedule, period string, made map[string]*calendar.Period, now time.Time) error {
 	p := made[period]
 	if p == nil || s.Never() || p.Begin(now).IsZero() {
 		return nil

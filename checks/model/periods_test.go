@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -105,5 +106,24 @@ func TestEverySoOftenInAPeriod(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// However many tasks name a period, it is made once, also one that is over and takes away what goes on for ever.
+func TestPeriodsOfManyTasksAreCheckedInTime(t *testing.T) {
+	text := "periods: [{name: n, when: ['sat,sun 22:00-06:00']}, {name: p, when: [2020-01-01 - 2020-06-30], except: [n]}]\ntasks:\n"
+	for i := range 200 {
+		text += fmt.Sprintf("  - {name: t%d, command: x, period: p}\n", i)
+	}
+	var d Defs
+	if err := readYAML([]byte(text+"host_tasks: [{tasks: ['*'], hosts: [web1], schedule: '@every 2h'}]"), &d); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := d.Check(""); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("that took %s", took)
 	}
 }

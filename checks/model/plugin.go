@@ -113,6 +113,7 @@ func ParseOutput(stdout string) Output {
 func SplitOutput(stdout string) (line, long, perf string) {
 	first, rest, _ := strings.Cut(strings.TrimRight(stdout, "\n"), "\n")
 	line, perf, _ = strings.Cut(first, "|")
+	data := []string{perf}
 	var text []string
 	only := false // performance data goes on to the end
 	for l := range strings.Lines(rest) {
@@ -120,14 +121,14 @@ func SplitOutput(stdout string) (line, long, perf string) {
 		before, after, has := strings.Cut(l, "|")
 		switch {
 		case has:
-			text, perf, only = append(text, before), perf+" "+after, true
+			text, data, only = append(text, before), append(data, after), true
 		case only && isPerf(l):
-			perf += " " + l
+			data = append(data, l)
 		default:
 			text = append(text, l)
 		}
 	}
-	return strings.TrimSpace(line), strings.TrimRight(strings.Join(text, "\n"), " \n"), strings.Join(strings.Fields(perf), " ")
+	return strings.TrimSpace(line), strings.TrimRight(strings.Join(text, "\n"), " \n"), strings.Join(strings.Fields(strings.Join(data, " ")), " ")
 }
 
 // isPerf reports whether a line has performance data and nothing else.
@@ -162,11 +163,11 @@ func ParsePerf(s string) (out []Metric, garbled string) {
 // cutLabel takes a label and its equals sign off; a quoted one may hold anything, and ” for a quote.
 func cutLabel(s string) (label, rest string, ok bool) {
 	if !strings.HasPrefix(s, "'") {
-		label, rest, ok = strings.Cut(s, "=")
-		if strings.ContainsAny(label, " \t'") || label == "" {
+		i := strings.IndexAny(s, "= \t'") // and no further: each word of a long text comes here
+		if i <= 0 || s[i] != '=' {
 			return "", "", false
 		}
-		return label, rest, ok
+		return s[:i], s[i+1:], true
 	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (m Metric) text() string {
@@ -115,4 +116,21 @@ func FuzzParseRange(f *testing.F) {
 			t.Errorf("%q is %q, and that is %v, %v", s, r, again, err)
 		}
 	})
+}
+
+// A plugin that went wrong may print anything, up to the most that is kept of an output: it is read in time. Each of
+// these once took seconds, in which no other result was taken.
+func TestAnyOutputIsReadInTime(t *testing.T) {
+	const most = 1 << 20
+	for name, piece := range map[string]string{"bars": "|\n", "bars with a value": "x|a=1\n", "words": "word ", "quotes": "'a ", "pairs of quotes": "''a ", "words after a bar": "|w w w w "} {
+		for before, text := range map[string]string{"": "", "after performance data": "OK|a=1\nmore|b=2\n"} {
+			text += strings.Repeat(piece, most/len(piece))
+			begin := time.Now()
+			SplitOutput(text)
+			ParsePerf(text)
+			if took := time.Since(begin); took > 2*time.Second {
+				t.Errorf("%s %s: %s", name, before, took)
+			}
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarvisops/jarvis/checks/calendar"
 	"github.com/jarvisops/jarvis/fleet"
 	"github.com/jarvisops/jarvis/internal/mistake"
 	"github.com/jarvisops/jarvis/internal/pattern"
@@ -31,10 +32,11 @@ func (c *Config) Check() error {
 	return wrong.Err()
 }
 
-// looksFor says whether files of plugins must be there.
+// looksFor says whether files of plugins must be there, and which periods are right.
 type looksFor struct {
 	plugins string // the folder
 	there   bool
+	periods map[string]*calendar.Period
 }
 
 // checkSettings says what is wrong beside what is declared.
@@ -87,7 +89,9 @@ func (d *Defs) Check(plugins string) error {
 }
 
 // faults gives what is wrong, each definition with all that is wrong with it.
-func (d *Defs) faults(plugins string) []fault { return d.faultsWith(looksFor{plugins, true}) }
+func (d *Defs) faults(plugins string) []fault {
+	return d.faultsWith(looksFor{plugins: plugins, there: true})
+}
 
 // faultsWith gives at most one fault for each definition, which says all that is wrong with it.
 func (d *Defs) faultsWith(look looksFor) []fault {
@@ -104,7 +108,8 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 			return err
 		}, nil)
 	}
-	_, wrong := d.periods(time.Now())
+	made, wrong := d.periods(time.Now())
+	look.periods = made
 	for i, p := range d.Periods {
 		f.named(KindPeriod, p.Name, func() error { return wrong[i] }, nil)
 	}
@@ -129,6 +134,7 @@ func (d *Defs) faultsWith(look looksFor) []fault {
 		f.named(KindNode, n.Name, func() error { return nil }, nil)
 	}
 	names := d.index()
+	names.periods = made
 	for i, ht := range d.HostTasks {
 		f.add(KindHostTask, ht.Name, f.ofHostTask(d, names, i, &ht))
 	}
@@ -254,7 +260,7 @@ func (d *Defs) checkSchedule(ht *HostTask, names *index) error {
 		return err
 	}
 	for _, t := range tasks {
-		if err := d.checkTimes(s, t.Period, time.Now()); err != nil {
+		if err := checkTimes(s, t.Period, names.periods, time.Now()); err != nil {
 			return fmt.Errorf("task %s: %w", t.Name, err)
 		}
 	}
@@ -329,7 +335,7 @@ func (d *Defs) checkTask(t *Task, look looksFor) error {
 	}
 	s, err := d.schedule(t.Schedule, max(t.Jitter, 0))
 	if wrong.err(err); err == nil {
-		wrong.err(d.checkTimes(s, t.Period, time.Now()))
+		wrong.err(checkTimes(s, t.Period, look.periods, time.Now()))
 	}
 	wrong.err(d.knowsPeriod(t.Period))
 	return wrong.all()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -446,5 +447,33 @@ func TestACompany(t *testing.T) {
 	everybody := Value{Text: "everybody"}
 	if got := strings.Join(tr.Contacts(Value{}, everybody), " "); got != "alice bob carol" {
 		t.Errorf("everybody is %s", got)
+	}
+}
+
+// Groups in groups over many ways: each is looked at once.
+func TestLayersOfServicegroups(t *testing.T) {
+	const layers = 24
+	text := "define host {\n host_name h\n}\ndefine service {\n host_name h\n service_description s\n check_command c\n}\n"
+	for i := range layers {
+		for _, x := range []string{"a", "b"} {
+			text += fmt.Sprintf("define servicegroup {\n servicegroup_name %s%d\n", x, i)
+			if i+1 < layers {
+				text += fmt.Sprintf(" servicegroup_members a%d,b%d\n", i+1, i+1)
+			} else if x == "b" {
+				text += " servicegroup_members a0\n members h,other\n" // round to the first
+			}
+			text += "}\n"
+		}
+	}
+	tree := parse(text)
+	if len(tree.Services()) != 1 {
+		t.Fatalf("the services are %v", tree.Services())
+	}
+	begin := time.Now()
+	if tree.InGroup("a0", tree.Services()[0]) {
+		t.Error("it is in none of them")
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("that took %s", took)
 	}
 }

@@ -100,7 +100,7 @@ func (t *Tree) named1(words Value, name string) bool {
 
 // InGroup reports whether a service is in a servicegroup: by its own word, by the group's members, or over the groups
 // in it.
-func (t *Tree) InGroup(group string, s Service) bool { return t.inGroup(group, s, nil) }
+func (t *Tree) InGroup(group string, s Service) bool { return t.inGroup(group, s, map[string]bool{}) }
 
 // inSet reports whether a service is in one of the groups and in none that has a ! before it, in whatever order.
 func (t *Tree) inSet(groups []string, s Service) bool {
@@ -117,13 +117,14 @@ func (t *Tree) inSet(groups []string, s Service) bool {
 	return yes
 }
 
-// inGroup looks at both sides: what groups the service names, and what members the group names. path ends a circle of
-// groups.
-func (t *Tree) inGroup(group string, s Service, path []string) bool {
+// inGroup looks at both sides: what groups the service names, and what members the group names. Each
+// group is looked at once: seen are those that were.
+func (t *Tree) inGroup(group string, s Service, seen map[string]bool) bool {
 	g := t.Find("servicegroup", group)
-	if g == nil || slices.Contains(path, group) || len(path) > maxDepth {
+	if g == nil || seen[group] {
 		return false
 	}
+	seen[group] = true
 	own, _ := s.Get("servicegroups")
 	if slices.Contains(own.List(), group) {
 		return true
@@ -137,7 +138,7 @@ func (t *Tree) inGroup(group string, s Service, path []string) bool {
 	}
 	inner, _ := g.Get("servicegroup_members")
 	for _, name := range inner.List() {
-		if t.inGroup(name, s, append(path, group)) {
+		if t.inGroup(name, s, seen) {
 			return true
 		}
 	}

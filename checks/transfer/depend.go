@@ -29,7 +29,10 @@ func (c *carrier) depend() {
 		for _, a := range []string{"host_name", "hostgroup_name", "service_description", "servicegroup_name", "dependent_host_name", "dependent_hostgroup_name", "dependent_service_description", "dependent_servicegroup_name"} {
 			c.take(o, a)
 		}
-		skip := c.criteria(o)
+		skip, some := c.criteria(o)
+		if !some {
+			continue
+		}
 		masters := c.tree.Pick(o, "")
 		same := o.Text("dependent_host_name") == "" && o.Text("dependent_hostgroup_name") == "" && o.Text("dependent_servicegroup_name") == ""
 		for _, p := range c.pairs {
@@ -73,15 +76,27 @@ func (c *carrier) listAll(o *nagios.Object) {
 	}
 }
 
-// criteria says whether the dependent is not even run, and tells what is not so here.
-func (c *carrier) criteria(o *nagios.Object) (skip bool) {
-	v, ok := o.Get("execution_failure_criteria")
-	if ok {
-		opts := letters(v.Text, "", false)
-		skip = opts.warning || opts.unknown || opts.critical
-		c.mark(carried, v)
+// criteria says whether the dependent is not even run, and tells what is not so here. some is false where Nagios hides
+// nothing and runs all, as it does without criteria: what depends here is hidden in any case.
+func (c *carrier) criteria(o *nagios.Object) (skip, some bool) {
+	v, hasRun := o.Get("execution_failure_criteria")
+	n, hasTold := o.Get("notification_failure_criteria")
+	skip, hides := failing(v), failing(n)
+	if !skip && !hides {
+		at := o.Pos
+		if hasTold {
+			at = n.Pos()
+		} else if hasRun {
+			at = v.Pos()
+		}
+		c.note(at, "servicedependency", "no problem of the other counts by its failure criteria (without them none does); a dependency here hides what depends", "it was left out")
+		c.listAll(o)
+		return false, false
 	}
-	n, ok := o.Get("notification_failure_criteria")
+	if !hides {
+		c.note(o.Pos, "servicedependency", "by its notification_failure_criteria (none is as n) what depends is told of all the same; here it is neither run nor told of while the other is a problem",
+			"take it out of depends, if it is to be told of")
+	}
 	for _, x := range []nagios.Value{v, n} {
 		if x.Text == "" || strings.EqualFold(x.Text, "n") || strings.EqualFold(x.Text, "none") {
 			continue
@@ -90,9 +105,8 @@ func (c *carrier) criteria(o *nagios.Object) (skip bool) {
 			c.note(x.Pos(), "failure criteria "+x.Text, "here any problem of the other that is believed counts, and nothing else", "")
 		}
 	}
-	if ok {
-		c.mark(carried, n)
-	}
+	c.mark(carried, v)
+	c.mark(carried, n)
 	if p, ok := o.Get("dependency_period"); ok {
 		if always, _ := c.extent(p.Text); always {
 			c.mark(carried, p)
@@ -100,7 +114,13 @@ func (c *carrier) criteria(o *nagios.Object) (skip bool) {
 			c.list("dependency_period", p, "a dependency holds at any time", "")
 		}
 	}
-	return skip
+	return skip, true
+}
+
+// failing reports whether criteria name any problem.
+func failing(v nagios.Value) bool {
+	o := letters(v.Text, "", false)
+	return o.warning || o.unknown || o.critical
 }
 
 // dependOn adds a dependency, in an order of its own: pairs with the same ones share a task. A check does not depend on

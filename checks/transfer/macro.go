@@ -46,13 +46,14 @@ func (c *carrier) lines(pairs []*pair) {
 // does.
 func (c *carrier) holes(pairs []*pair) map[string]string {
 	type seen struct {
-		quoted, unquoted bool
-		values           map[string]bool
+		unquoted bool
+		values   map[string]bool
 	}
 	found := map[string]*seen{}
 	for _, p := range pairs {
 		var q quoting
-		for _, piece := range nagios.Pieces(p.commandLine()) {
+		bare := bareBySSH(p.commandLine())
+		for i, piece := range nagios.Pieces(p.commandLine()) {
 			if piece.Macro == "" {
 				for _, r := range piece.Text {
 					q.step(r)
@@ -69,11 +70,7 @@ func (c *carrier) holes(pairs []*pair) map[string]string {
 				found[piece.Macro] = s
 			}
 			s.values[value] = true
-			if q.in != 0 {
-				s.quoted = true
-			} else {
-				s.unquoted = true
-			}
+			s.unquoted = s.unquoted || q.in == 0 || bare[i]
 		}
 	}
 	out := map[string]string{}
@@ -88,6 +85,42 @@ func (c *carrier) holes(pairs []*pair) map[string]string {
 		}
 	}
 	return out
+}
+
+// bareBySSH says which pieces of a line are macros that a second shell finds outside of quotes: that of check_by_ssh -C,
+// which the quotes around its command do not reach.
+func bareBySSH(line string) map[int]bool {
+	if !strings.Contains(line, "check_by_ssh") {
+		return nil
+	}
+	pieces, bare := nagios.Pieces(line), map[int]bool{}
+	var b strings.Builder
+	for i, piece := range pieces {
+		switch {
+		case piece.Macro == "":
+			b.WriteString(piece.Text)
+		case i < maxHoles:
+			bare[i] = true
+			b.WriteRune(hole + rune(i))
+		default:
+			bare[i] = true
+		}
+	}
+	list, err := words(b.String())
+	if err != nil {
+		return bare
+	}
+	for _, word := range list {
+		var q quoting
+		for _, r := range word {
+			if r < hole || r >= hole+maxHoles {
+				q.step(r)
+			} else if q.in != 0 {
+				delete(bare, int(r-hole))
+			}
+		}
+	}
+	return bare
 }
 
 // commandLine is the line of the command that the service names.

@@ -212,7 +212,7 @@ func TestAllIsAnOption(t *testing.T) {
 		if got := strings.Contains(string(r.YAML), "skip: true"); got != skip {
 			t.Errorf("execution_failure_criteria %s: skip is %v\n%s", criteria, got, r.YAML)
 		}
-		if told := strings.Contains(notes(r, "."), "failure criteria"); told != (criteria == "o" || criteria == "c") {
+		if told := strings.Contains(notes(r, "."), "failure criteria"); told != (criteria != "all") {
 			t.Errorf("of the criteria %s is told:\n%s", criteria, notes(r, "."))
 		}
 	}

@@ -151,6 +151,8 @@ func (c *carrier) schedule(p *pair) {
 	p.set.attempts = 3
 	if v, ok := s.Get("max_check_attempts"); ok {
 		switch n, err := strconv.Atoi(v.Text); {
+		case p.set.passive && n != 1:
+			c.list("max_check_attempts", v, "a result that is delivered is believed at once here", "write attempts into the task of "+p.Name()+", if more are to come first")
 		case n > mostAttempts:
 			p.set.attempts = mostAttempts
 			c.list("max_check_attempts", v, fmt.Sprintf("it is more than %d", mostAttempts), fmt.Sprintf("%d was taken", mostAttempts))

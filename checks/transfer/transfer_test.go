@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -306,11 +307,13 @@ define servicedependency {
 	host_name a
 	service_description s
 	dependent_service_description t
+	notification_failure_criteria w,u,c
 	}
 define servicedependency {
 	host_name a
 	service_description t
 	dependent_service_description s
+	notification_failure_criteria w,u,c
 	}
 define timeperiod {
 	timeperiod_name p
@@ -320,7 +323,7 @@ define timeperiod {
 	}
 `)
 	for _, want := range []string{"a.cfg:8: parents a: the host b would be behind itself; it was left out", "over s it would depend on itself, as a task; it was left out",
-		"a.cfg:37: p: february 30 00:00-24:00: ", "a.cfg:18: check_period p: except names p, which is an exception of itself by that; it is at any time here"} {
+		"a.cfg:39: p: february 30 00:00-24:00: ", "a.cfg:18: check_period p: except names p, which is an exception of itself by that; it is at any time here"} {
 		if !strings.Contains(notes(r, "."), want) {
 			t.Errorf("this is not told: %s\ntold is:\n%s", want, notes(r, "."))
 		}
@@ -345,6 +348,12 @@ func TestLinesForTheShell(t *testing.T) {
 		"a variable of the shell":   {"X=1; x $$X", "", "X=1 ; x $X"},
 		"by ssh":                    {`check_by_ssh -H $HOSTADDRESS$ -t 9 -C "x -w '$_HOSTA$' $HOSTADDRESS$"`, "", `x -w "$JARVIS_VAR_a" 192.0.2.1`},
 		"by ssh, another host":      {`check_by_ssh -H 192.0.2.9 -C "x"`, "", `check_by_ssh -H 192.0.2.9 -C "x"`},
+		"by ssh, over another":      {`check_by_ssh -H $_HOSTA$ -C "check_ping -H $HOSTADDRESS$"`, "", `check_by_ssh -H "$JARVIS_VAR_a" -C "check_ping -H $JARVIS_ADDRESS"`},
+		"by ssh, over another's":    {`check_by_ssh -H $HOSTADDRESS$.other -C "x"`, "", `check_by_ssh -H "$JARVIS_ADDRESS".other -C "x"`},
+		"by ssh, in an argument":    {`check_by_ssh -H $ARG1$ -C "x"`, "!$HOSTADDRESS$", `x`},
+		"by ssh, amid a word":       {`check_by_ssh -H $HOSTNAME$ -C "x $HOSTADDRESS$_y"`, "", `x 192.0.2.1_y`},
+		"by ssh, words":             {`check_by_ssh -H $HOSTADDRESS$ -C "x $_HOSTB$"`, "", `x two words`},
+		"by ssh, words in quotes":   {`check_by_ssh -H $HOSTADDRESS$ -C "x '$_HOSTB$'"`, "", `x "$JARVIS_VAR_b"`},
 		"by ssh, and more":          {`check_by_ssh -H $HOSTADDRESS$ -C x | cat`, "", `check_by_ssh -H "$JARVIS_ADDRESS" -C x | cat`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -368,6 +377,99 @@ define service {
 `)
 			if got := cat.Plans[model.Key{Task: "s", Host: "web1"}].Def.Command; got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestHostsOfOthersAreNotTold: who was told of all hosts of Nagios is told of those, and not of all that are on record.
+// What a passive service loses on the way has a line.
+func TestHostsOfOthersAreNotTold(t *testing.T) {
+	for attempts, told := range map[string]bool{"1": false, "3": true, "some": true} {
+		text := "define contact {\n contact_name alice\n email alice@example.org\n host_notification_commands n\n service_notification_commands n\n}\ndefine command {\n command_name n\n command_line mail $CONTACTEMAIL$\n}\n"
+		for _, h := range []string{"a", "b"} {
+			text += "define host {\n host_name " + h + "\n contacts alice\n}\ndefine service {\n host_name " + h + "\n service_description s\n active_checks_enabled 0\n max_check_attempts " + attempts + "\n}\n"
+		}
+		r, c := source(t, text)
+		for k, want := range map[model.Key]bool{{Task: "host", Host: "a"}: true, {Task: "host", Host: "b"}: true, {Task: "host", Host: "other"}: false, {Task: "s", Host: "a"}: true} {
+			if got := slices.ContainsFunc(c.Rules, func(x *model.Rule) bool { return x.Covers(k) }); got != want {
+				t.Errorf("%s is told: %v\n%s", k, got, r.YAML)
+			}
+		}
+		if got := strings.Contains(notes(r, "."), "max_check_attempts "+attempts+": a result that is delivered is believed at once here"); got != told {
+			t.Errorf("max_check_attempts %s: told is:\n%s", attempts, notes(r, "."))
+		}
+	}
+}
+
+// TestCriteriaOfDependencies: what Nagios would tell of is not hidden without a word.
+func TestCriteriaOfDependencies(t *testing.T) {
+	const out, more = "no problem of the other counts by its failure criteria", "what depends is told of all the same"
+	for _, c := range []struct {
+		criteria string
+		links    int
+		skip     bool
+		note     string // "": none of a dependency
+	}{
+		{"", 0, false, out},
+		{"execution_failure_criteria n\n notification_failure_criteria n", 0, false, out},
+		{"execution_failure_criteria none", 0, false, out},
+		{"execution_failure_criteria c,n\n notification_failure_criteria o", 0, false, out},
+		{"notification_failure_criteria w,u,c", 1, false, ""},
+		{"execution_failure_criteria n\n notification_failure_criteria w,u,c", 1, false, ""},
+		{"execution_failure_criteria w,u,c\n notification_failure_criteria w,u,c", 1, true, ""},
+		{"execution_failure_criteria w,u,c\n notification_failure_criteria n", 1, true, more},
+		{"execution_failure_criteria w,u,c", 1, true, more},
+		{"execution_failure_criteria w,c\n notification_failure_criteria w,u,c", 1, true, "failure criteria w,c: here any problem of the other that is believed counts"},
+	} {
+		r, cat := source(t, "define host {\n host_name a\n}\ndefine command {\n command_name c\n command_line x\n}\ndefine service {\n host_name a\n service_description s\n check_command c\n}\n"+
+			"define service {\n host_name a\n service_description t\n check_command c\n}\n"+
+			"define servicedependency {\n host_name a\n service_description s\n dependent_service_description t\n "+c.criteria+"\n}\n")
+		links := cat.Links[model.Key{Task: "t", Host: "a"}]
+		if len(links) != c.links || c.links > 0 && links[0].Skip != c.skip {
+			t.Errorf("%q: it depends on %v", c.criteria, links)
+		}
+		if got := notes(r, "."); !strings.Contains(got, c.note) || c.note == "" && strings.Contains(got, "criteria") {
+			t.Errorf("%q: told is:\n%s", c.criteria, got)
+		}
+		if n := r.Counts; n.Carried+n.Without+n.Overridden+n.Listed != n.Attributes {
+			t.Errorf("%q: %+v", c.criteria, n)
+		}
+	}
+}
+
+// TestBySSHOfManyHosts: what is run is what Nagios had run, on the same machine, also where hosts differ.
+func TestBySSHOfManyHosts(t *testing.T) {
+	const note = "check_by_ssh -H 192.0.2.9 in c: it is not the host that the check is about, web1; it is run as it was, with its own SSH; or write a task that runs on 192.0.2.9 (from) without check_by_ssh"
+	for name, c := range map[string]struct {
+		line         string
+		calls, wants [2]string
+		froms        [2]string
+		told         bool
+	}{
+		"a command":                  {`check_by_ssh -H $HOSTADDRESS$ -C "$ARG1$"`, [2]string{"!check_disk -w 10%", "!check_disk -w 20%"}, [2]string{"check_disk -w 10%", "check_disk -w 20%"}, [2]string{}, false},
+		"a command in single quotes": {`check_by_ssh -H $HOSTADDRESS$ -C '$ARG1$ -v'`, [2]string{"!check_disk -w 10%", "!check_disk -w 20%"}, [2]string{"check_disk -w 10% -v", "check_disk -w 20% -v"}, [2]string{}, false},
+		"a word":                     {`check_by_ssh -H $HOSTADDRESS$ -C "$ARG1$"`, [2]string{"!check_a", "!check_b"}, [2]string{`"$JARVIS_VAR_arg1"`, `"$JARVIS_VAR_arg1"`}, [2]string{}, false},
+		"words in quotes of its own": {`check_by_ssh -H $HOSTADDRESS$ -C "x '$ARG1$'"`, [2]string{"!a b", "!c d"}, [2]string{`x "$JARVIS_VAR_arg1"`, `x "$JARVIS_VAR_arg1"`}, [2]string{}, false},
+		"its own address":            {`check_by_ssh -H $ARG1$ -C "x"`, [2]string{"!192.0.2.1", "!192.0.2.2"}, [2]string{"x", "x"}, [2]string{}, false},
+		"over others": {`check_by_ssh -H $ARG1$ -C "check_ping -H $HOSTADDRESS$"`, [2]string{"!192.0.2.9", "!192.0.2.2"},
+			[2]string{`check_by_ssh -H "$JARVIS_VAR_arg1" -C "check_ping -H $JARVIS_ADDRESS"`, "check_ping -H 192.0.2.2"}, [2]string{"probe", ""}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := "define command {\n command_name c\n command_line " + c.line + "\n}\n"
+			for i, call := range c.calls {
+				host := fmt.Sprint("web", i+1)
+				text += "define host {\n host_name " + host + "\n address 192.0.2." + fmt.Sprint(i+1) + "\n}\ndefine service {\n host_name " + host + "\n service_description s\n check_command c" + call + "\n}\n"
+			}
+			r, cat := source(t, text)
+			for k, p := range cat.Plans {
+				i := int(k.Host[3] - '1')
+				if p.Def.Command != c.wants[i] || p.Def.From != c.froms[i] || p.Vars["arg1"] != "" && !strings.Contains(p.Def.Command, "arg1") {
+					t.Errorf("%s: %s from %q with %v, want %s from %q", k, p.Def.Command, p.Def.From, p.Vars, c.wants[i], c.froms[i])
+				}
+			}
+			if told := strings.Contains(notes(r, "."), note); told != c.told || len(cat.Plans) != 2 {
+				t.Errorf("told is:\n%s", notes(r, "."))
 			}
 		})
 	}
