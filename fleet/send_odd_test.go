@@ -159,7 +159,7 @@ func TestAFileThatChangesWhileItIsSent(t *testing.T) {
 
 // The fault: one log that grows stopped the whole upload. rsync and tar carry on, and say so.
 func TestTheOthersGoOnWhenAFileChanges(t *testing.T) {
-	hosts, all := openSSH(t, 2, 153)
+	hosts, all := openSSH(t, 2, 139)
 	f := open(t, all...)
 	for _, h := range hosts {
 		inside(t, h, "mkdir -p /srv/d; echo old > /srv/d/log; echo old > /srv/d/gone; echo old > /srv/d/holes")

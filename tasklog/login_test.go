@@ -150,3 +150,13 @@ cd ` + w.work + `; git -c protocol.file.allow=always submodule --quiet add -b ma
 		t.Errorf("the server was asked %d times", n)
 	}
 }
+
+// TestATokenAlone: a URL with a token and no password logged in nowhere, for git asked for the password.
+func TestATokenAlone(t *testing.T) {
+	w := newWorld(t)
+	w.list(entries("a"))
+	address, _ := slowGit(t, filepath.Dir(w.bare), "t0ken", "")
+	if got := waiting(w.repo(func(c *Config) { c.Repo = "http://t0ken@" + address + "/tasks.git" })); got != "a/1" {
+		t.Error(got)
+	}
+}
