@@ -104,15 +104,22 @@ func (s *sending) ask(ctx context.Context) {
 	for i := range all {
 		all[i] = true
 	}
-	answers := make([]strings.Builder, len(s.hosts))
+	names := s.t.names()
+	answers := make([]remote.Kept, len(s.hosts))
+	for i := range answers { // each name comes twice at most, with what stat says, or where a link leads
+		answers[i].Most = 4<<20 + 2*len(names) + 256*strings.Count(names, "\x00")
+	}
 	q := Question{Place: s.at, Owned: s.t.digest(true), Plain: s.t.digest(false), Tops: s.t.tops()}
-	s.c.Ask(ctx, q, strings.NewReader(s.t.names()), func(i int) io.Writer { return &answers[i] }, func(i int, err error) {
+	s.c.Ask(ctx, q, strings.NewReader(names), func(i int) io.Writer { return &answers[i] }, func(i int, err error) {
 		var zstd bool
 		var need []bool
+		if much := answers[i].Err(); much != nil { // a Carrier has its own word for the end that this made
+			err = much
+		}
 		if err == nil {
 			zstd, need, err = s.t.need(answers[i].String(), all)
-			answers[i].Reset()
 		}
+		answers[i].Reset()
 		if err != nil {
 			s.done(i, SendResult{Err: err})
 			return

@@ -234,3 +234,20 @@ func TestTenThousandSmallFiles(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestAHostThatSaysTooMuch: what a host said that it has was kept whole, however much it was: one host could fill the
+// memory of the server.
+func TestAHostThatSaysTooMuch(t *testing.T) {
+	hosts, all := openSSH(t, 2, 154)
+	f := open(t, all...)
+	tree := madeTree(t, "mkdir d; echo 1 > d/f; ln -s f d/g", fleet.TreeOptions{Relative: true}, "d")
+	inside(t, hosts[0], `mkdir -p /srv/d; printf '#!/bin/sh\ncat > /dev/null; head -c 20000000 /dev/zero | tr "\\0" x\n' > /usr/local/bin/sort; chmod 755 /usr/local/bin/sort`)
+	inside(t, hosts[1], "mkdir -p /srv/d")
+	r := f.Send(t.Context(), tree, fleet.SendOptions{Root: "/srv"})
+	if r[0].Err == nil || r[0].Err.Error() != "the host says more than 4 MiB, and no more is taken" {
+		t.Errorf("%+v", r[0])
+	}
+	if r[1].Err != nil || r[1].Sent == 0 || inside(t, hosts[1], "cat /srv/d/g") != "1\n" {
+		t.Errorf("%+v", r[1])
+	}
+}

@@ -22,6 +22,8 @@ type tree struct {
 	groups map[string]*group
 	hosts  map[string]*entry
 	order  []string // of hosts, as they are first named
+	named  int      // hosts, with those that are named again
+	spent  int      // pairs of mappings that were read, with those that are merged in
 
 	ignored map[string]int // variables that say nothing of how a host is reached: where first
 	vaults  map[int]bool   // lines with a vaulted value
@@ -31,6 +33,7 @@ type group struct {
 	name     string
 	vars     map[string]string
 	hosts    []string
+	has      map[string]bool // those of hosts
 	children []string
 	line     int
 	declared bool // it has a section, or hosts
@@ -49,7 +52,7 @@ func newTree(l *List) *tree {
 func (t *tree) group(name string, line int) *group {
 	g := t.groups[name]
 	if g == nil {
-		g = &group{name: name, vars: map[string]string{}, line: line}
+		g = &group{name: name, vars: map[string]string{}, has: map[string]bool{}, line: line}
 		t.groups[name] = g
 	}
 	return g
@@ -86,6 +89,9 @@ func (t *tree) host(in *group, word string, line int, vars map[string]string) er
 	if err != nil {
 		return &SyntaxError{line, err.Error()}
 	}
+	if t.named += len(names); t.named > maxNamed {
+		return namedTooMany(line)
+	}
 	for _, name := range names {
 		h := t.hosts[name]
 		if h == nil {
@@ -100,7 +106,8 @@ func (t *tree) host(in *group, word string, line int, vars map[string]string) er
 			h.vars["ansible_port"] = port
 		}
 		maps.Copy(h.vars, vars)
-		if !slices.Contains(in.hosts, name) {
+		if !in.has[name] {
+			in.has[name] = true
 			in.hosts = append(in.hosts, name)
 		}
 	}
@@ -218,9 +225,9 @@ func (t *tree) done() error {
 	if err != nil {
 		return err
 	}
-	depth := map[string]int{}
-	for name := range t.groups {
-		depth[name] = t.depth(name, parents)
+	depth, err := t.depths(parents)
+	if err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.groups)) {
 		if !groupName.MatchString(name) {
@@ -233,9 +240,13 @@ func (t *tree) done() error {
 			direct[h] = append(direct[h], name)
 		}
 	}
+	in := 0
 	for _, name := range t.order {
 		h := t.hosts[name]
 		groups := above(direct[name], parents)
+		if in += len(groups); in > maxIn {
+			return &SyntaxError{h.line, fmt.Sprintf("the hosts are in more than %d groups, counted for each host; split the file", maxIn)}
+		}
 		slices.SortFunc(groups, func(a, b string) int {
 			if depth[a] != depth[b] {
 				return depth[a] - depth[b]
@@ -320,11 +331,6 @@ func (t *tree) parents() (map[string][]string, error) {
 			out[name] = []string{"all"}
 		}
 	}
-	for name, g := range t.groups {
-		if slices.Contains(above(out[name], out), name) {
-			return nil, &SyntaxError{g.line, fmt.Sprintf("the group %s holds itself, over its children", name)}
-		}
-	}
 	return out, nil
 }
 
@@ -344,19 +350,33 @@ func above(groups []string, parents map[string][]string) []string {
 	return out
 }
 
-// depth is how many groups are above one, by the longest way.
-func (t *tree) depth(name string, parents map[string][]string) int {
-	n := 0
-	for level := parents[name]; len(level) > 0; n++ {
-		var up []string
-		for _, g := range level {
-			for _, p := range parents[g] {
-				if !slices.Contains(up, p) {
-					up = append(up, p)
-				}
-			}
+// depths gives how many groups are above each, by the longest way.
+func (t *tree) depths(parents map[string][]string) (map[string]int, error) {
+	out := map[string]int{}
+	const under = -1 // it is on the way that is being followed
+	var of func(name string) error
+	of = func(name string) error {
+		switch n, known := out[name]; {
+		case known && n == under:
+			return &SyntaxError{t.groups[name].line, fmt.Sprintf("the group %s holds itself, over its children", name)}
+		case known:
+			return nil
 		}
-		level = up
+		out[name] = under
+		n := 0
+		for _, p := range parents[name] {
+			if err := of(p); err != nil {
+				return err
+			}
+			n = max(n, out[p]+1)
+		}
+		out[name] = n
+		return nil
 	}
-	return n
+	for _, name := range slices.Sorted(maps.Keys(t.groups)) {
+		if err := of(name); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -35,24 +35,18 @@ func (l *List) readINI(src string) error {
 			return err
 		}
 	}
+	children := map[string]bool{} // a group that is named below another is declared by that
 	for _, g := range t.groups {
-		if !g.declared && g.name != "all" && !t.isChild(g.name) {
+		for _, c := range g.children {
+			children[c] = true
+		}
+	}
+	for _, g := range t.groups {
+		if !g.declared && g.name != "all" && !children[g.name] {
 			return &SyntaxError{g.line, fmt.Sprintf("[%s:vars] is about a group that is nowhere defined", g.name)}
 		}
 	}
 	return t.done()
-}
-
-// isChild reports whether a group is named below another: that declares it, too.
-func (t *tree) isChild(name string) bool {
-	for _, g := range t.groups {
-		for _, c := range g.children {
-			if c == name {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // iniLine reads a line of a section of that kind: "" is a list of hosts.

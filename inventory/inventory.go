@@ -39,6 +39,8 @@ const (
 
 	maxNamed = 100_000 // with those that are named again, or are none
 	maxName  = 512     // bytes of each that a pattern stands for, with a user and a port
+	maxIn    = 1 << 20 // groups that hosts are in, of all hosts together
+	maxSpent = 1 << 19 // what is read of YAML, with what aliases have read again
 )
 
 // Host is a host of a list. What is empty the file does not say.

@@ -40,7 +40,7 @@ func (l *List) readPlain(src string) error {
 			continue
 		}
 		if named += len(names); named > maxNamed { // each that is left out is told
-			return &SyntaxError{n, fmt.Sprintf("the file names more than %d hosts, with those that it names again; split it", maxNamed)}
+			return namedTooMany(n)
 		}
 		for _, w := range names {
 			h := Host{Line: n}
@@ -63,6 +63,10 @@ func (l *List) readPlain(src string) error {
 		}
 	}
 	return nil
+}
+
+func namedTooMany(line int) error {
+	return &SyntaxError{line, fmt.Sprintf("the file names more than %d hosts, with those that it names again; split it", maxNamed)}
 }
 
 // hostPort takes a port off a name: host:22, [2001:db8::1]:22. An address without brackets has none.

@@ -22,7 +22,7 @@ func (l *List) readYAML(src []byte) error {
 		return &SyntaxError{Msg: "the groups of an inventory belong there, as in `all:`"}
 	}
 	t := newTree(l)
-	top, err := pairs(doc.Content[0], 0)
+	top, err := t.pairs(doc.Content[0], 0)
 	if err != nil {
 		return err
 	}
@@ -36,13 +36,24 @@ func (l *List) readYAML(src []byte) error {
 
 type pair struct{ key, value *yaml.Node }
 
+// spend counts what is read, however often an alias has it read again.
+func (t *tree) spend(n, line int) error {
+	if t.spent += n; t.spent > maxSpent {
+		return &SyntaxError{line, "it has too much, with what its aliases say again; split it, or say less of it twice"}
+	}
+	return nil
+}
+
 // pairs gives those of a mapping, with what it merges in before its own.
-func pairs(n *yaml.Node, depth int) ([]pair, error) {
+func (t *tree) pairs(n *yaml.Node, depth int) ([]pair, error) {
 	if depth > maxDepth {
 		return nil, &SyntaxError{n.Line, "it nests too deep"}
 	}
+	if err := t.spend(1+len(n.Content)/2, n.Line); err != nil {
+		return nil, err
+	}
 	if n.Kind == yaml.AliasNode {
-		return pairs(n.Alias, depth+1)
+		return t.pairs(n.Alias, depth+1)
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return nil, nil
@@ -62,8 +73,11 @@ func pairs(n *yaml.Node, depth int) ([]pair, error) {
 			from = v.Content
 		}
 		for _, f := range from {
-			more, err := pairs(f, depth+1)
+			more, err := t.pairs(f, depth+1)
 			if err != nil {
+				return nil, err
+			}
+			if err := t.spend(len(more)+len(merged), n.Line); err != nil {
 				return nil, err
 			}
 			merged = append(more, merged...)
@@ -82,12 +96,12 @@ func (t *tree) yamlGroup(p pair, depth int) error {
 	}
 	g := t.group(p.key.Value, p.key.Line)
 	g.declared = true
-	parts, err := pairs(p.value, 0)
+	parts, err := t.pairs(p.value, 0)
 	if err != nil {
 		return err
 	}
 	for _, part := range parts {
-		inside, err := pairs(part.value, 0)
+		inside, err := t.pairs(part.value, 0)
 		if err != nil {
 			return err
 		}
@@ -116,7 +130,7 @@ func (t *tree) yamlGroup(p pair, depth int) error {
 // yamlHosts reads the hosts of a group, each with variables of its own.
 func (t *tree) yamlHosts(g *group, hosts []pair) error {
 	for _, h := range hosts {
-		list, err := pairs(h.value, 0)
+		list, err := t.pairs(h.value, 0)
 		if err != nil {
 			return err
 		}
@@ -138,7 +152,9 @@ func (t *tree) yamlVars(into map[string]string, list []pair) error {
 		if v.Kind == yaml.AliasNode {
 			v = v.Alias
 		}
-		t.vaulted(v, 0)
+		if err := t.vaulted(v, 0); err != nil {
+			return err
+		}
 		if v.Tag == "!vault" {
 			continue
 		}
@@ -151,13 +167,19 @@ func (t *tree) yamlVars(into map[string]string, list []pair) error {
 }
 
 // vaulted notes secrets of Ansible's wherever they stand in a value.
-func (t *tree) vaulted(n *yaml.Node, depth int) {
+func (t *tree) vaulted(n *yaml.Node, depth int) error {
+	if err := t.spend(1, n.Line); err != nil {
+		return err
+	}
 	if n.Tag == "!vault" || n.Tag == "!vault-encrypted" {
 		t.vault(n.Line)
 	}
 	if depth < maxDepth {
 		for _, c := range n.Content {
-			t.vaulted(c, depth+1)
+			if err := t.vaulted(c, depth+1); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }

@@ -33,7 +33,13 @@ func filter(args []string, in io.Reader) (out string, ok bool) {
 		return sed(args[2], lines)
 	}
 	n := 10
-	if len(args) == 3 && args[1] == "-n" {
+	if len(args) == 3 && args[0] == "head" && args[1] == "-c" {
+		n, err := strconv.Atoi(args[2])
+		if err != nil || n < 0 {
+			return "", false
+		}
+		return string(b[:min(n, len(b))]), true
+	} else if len(args) == 3 && args[1] == "-n" {
 		var err error
 		if n, err = strconv.Atoi(args[2]); err != nil || n < 0 {
 			return "", false

@@ -9,6 +9,9 @@ import (
 // StartScript lets tests play a connection that breaks while a job is being started.
 const StartScript = startScript
 
+// PollScript lets tests see what one look at a job sends.
+const PollScript = pollScript
+
 // Said gives what `ssh -G` prints: the names of keys and agents as they are written, the rest as it counts.
 func (c *SSHConfig) Said(name, user string) (map[string][]string, error) {
 	h, err := c.Host(name, user)

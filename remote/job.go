@@ -118,12 +118,15 @@ else
 fi
 exit 0`
 
-// pollScript tells the job's state in the first line, then its log from a byte on. The state is read before the log,
-// so that the log of an ended job is whole.
+// pollScript tells the job's state in the first line, then so many bytes of its log, from a byte on. The state is read
+// before the log, so that the log of an ended job is whole.
 const pollScript = jobDir + find + `d=$jobs/$1
 state
-tail -c "+$2" "$d/log" 2>/dev/null
+tail -c "+$2" "$d/log" 2>/dev/null | head -c "$3"
 exit 0`
+
+// pollBytes is how much of a log one poll takes; the state and this fit into what a Result keeps.
+const pollBytes = MaxOutputBytes / 2
 
 // killScript ends a job and all it started, and names what it could not end.
 const killScript = jobDir + find + `d=$jobs/$1
@@ -192,7 +195,7 @@ func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 	var rest string
 	pause := 50 * time.Millisecond
 	for {
-		res, err := run(ctx, "", pollScript, strconv.Itoa(offset))
+		res, err := run(ctx, "", pollScript, strconv.Itoa(offset), strconv.Itoa(pollBytes))
 		if err != nil {
 			if ctx.Err() != nil && j.Kill != nil && j.Kill(context.Cause(ctx)) {
 				end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -208,19 +211,14 @@ func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 		}
 		state, log, _ := strings.Cut(res.Stdout, "\n")
 		offset += len(log)
-		rest += log
-		for {
-			l, more, ok := strings.Cut(rest, "\n")
-			if !ok {
-				break
-			}
-			line(strings.TrimRight(l, "\r"))
-			rest = more
+		rest = tellLines(rest+log, line)
+		if len(log) >= pollBytes {
+			continue // there is more, whatever the state
 		}
 		if log != "" {
 			pause = 50 * time.Millisecond
 		}
-		if code, ok := strings.CutPrefix(state, "exit "); ok && len(log) < MaxOutputBytes/2 {
+		if code, ok := strings.CutPrefix(state, "exit "); ok {
 			if rest != "" {
 				line(rest)
 			}
@@ -247,6 +245,24 @@ func (c *Client) Job(ctx context.Context, j Job) (exit int, err error) {
 		case <-time.After(pause):
 		}
 		pause = min(pause*3/2, time.Second)
+	}
+}
+
+// tellLines tells the lines of a text, and gives back what has no end yet. A longer one than maxLine comes in pieces,
+// which are the same however the text arrives.
+func tellLines(text string, line func(string)) (rest string) {
+	for {
+		i := strings.IndexByte(text, '\n')
+		switch {
+		case i >= 0 && i <= maxLine:
+			line(strings.TrimRight(text[:i], "\r"))
+			text = text[i+1:]
+		case len(text) > maxLine:
+			line(text[:maxLine])
+			text = text[maxLine:]
+		default:
+			return text
+		}
 	}
 }
 

@@ -2,12 +2,14 @@ package remote_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jarvisops/jarvis/lab/real"
 	"github.com/jarvisops/jarvis/remote"
 )
 
@@ -99,5 +101,68 @@ func TestAJobBehindAGreeting(t *testing.T) {
 	}
 	if a, err := c.AskJob(ctx, "greeted", nil); err != nil || a.State != remote.JobEnded || a.Exit != 3 {
 		t.Errorf("it is %+v, %v", a, err)
+	}
+}
+
+// TestAJobThatPrintsMuch: each look at the job took the rest of its log, of which a mebibyte was kept: a log of 16 MiB was
+// sent sixteen times, and one of some GiB took hours, in which the job counted as running. What had no newline was kept
+// whole, and told as one line.
+func TestAJobThatPrintsMuch(t *testing.T) {
+	_, target := openssh(t, "127.82.0.23:22")
+	c := connect(t, target)
+	ctx, cancel := context.WithTimeout(t.Context(), real.Patience(time.Minute))
+	defer cancel()
+	bytes, longest, n := 0, 0, 0
+	last := ""
+	job := func(id, command string) {
+		t.Helper()
+		bytes, longest, n = 0, 0, 0
+		exit, err := c.Job(ctx, remote.Job{ID: id, Command: command, Line: func(l string) {
+			if bytes += len(l); len(l) > longest {
+				longest = len(l)
+			}
+			n++
+			last = l
+		}})
+		if err != nil || exit != 3 {
+			t.Fatalf("%s: %d, %v", id, exit, err)
+		}
+	}
+	job("lines", `i=1; while [ $i -le 4000 ]; do printf '%04d %06000d\n' $i 0; i=$((i + 1)); done; exit 3`)
+	if n != 4000 || bytes != 4000*6005 || !strings.HasPrefix(last, "4000 ") {
+		t.Errorf("%d lines of %d bytes, the last begins with %.10q", n, bytes, last)
+	}
+	res, err := c.Run(ctx, remote.Command{Args: []string{"sh", "-c", remote.PollScript, "jarvis", "lines", "1", "1000"}})
+	if err != nil || res.Stdout != "exit 3\n0001 "+strings.Repeat("0", 995) {
+		t.Errorf("a poll gives %d bytes, %v", len(res.Stdout), err)
+	}
+	job("zeros", `head -c 3000000 /dev/zero | tr '\0' x; exit 3`)
+	if bytes != 3_000_000 || longest > 64<<10 {
+		t.Errorf("%d bytes in lines of up to %d", bytes, longest)
+	}
+}
+
+// TestAHostDoesNotFillOurMemory: what a script printed was kept whole, however much it was.
+func TestAHostDoesNotFillOurMemory(t *testing.T) {
+	_, target := openssh(t, "127.82.0.24:22")
+	s := remote.Shell{Client: connect(t, target)}
+	ctx, cancel := context.WithTimeout(t.Context(), real.Patience(time.Minute))
+	defer cancel()
+	out, _, _, err := s.Sh(ctx, "head -c 80000000 /dev/zero; echo > /root/whole")
+	if err == nil || err.Error() != "the host says more than 64 MiB, and no more is taken" || len(out) > 64<<20 {
+		t.Errorf("it says %d bytes, %v", len(out), err)
+	}
+	if out, _, exit, err := s.Sh(ctx, "head -c 3000000 /dev/zero; exit 4"); len(out) != 3_000_000 || exit != 4 || err != nil {
+		t.Errorf("it says %d bytes, %d, %v", len(out), exit, err)
+	}
+}
+
+func TestKeptIsBounded(t *testing.T) {
+	k := remote.Kept{Most: 5}
+	for _, c := range []struct{ in, out string }{{"abc", "abc"}, {"de", "abcde"}, {"f", "abcde"}, {"", "abcde"}} {
+		n, err := fmt.Fprint(&k, c.in)
+		if k.String() != c.out || err != k.Err() || (err == nil) != (n == len(c.in) && c.in != "") {
+			t.Errorf("after %q: %q, %d, %v", c.in, k.String(), n, err)
+		}
 	}
 }

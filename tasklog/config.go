@@ -68,7 +68,8 @@ func (c *Config) complete(at string) error {
 		}
 	}
 	if c.Name == "" {
-		base := path.Base(strings.TrimSuffix(strings.TrimRight(strings.ReplaceAll(c.Repo, ":", "/"), "/"), ".git"))
+		_, _, where := parted(c.Repo)
+		base := path.Base(strings.TrimSuffix(strings.TrimRight(strings.ReplaceAll(where, ":", "/"), "/"), ".git"))
 		c.Name = strings.ReplaceAll(strings.ToLower(base), "_", "-")
 	}
 	if !label.MatchString(c.Name) {

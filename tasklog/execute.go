@@ -94,7 +94,7 @@ func (r *Repo) here(ctx context.Context, s spec) error {
 		if j.sudo, err = program("sudo", "sudo"); err != nil {
 			return pipeline.Permanent(err)
 		}
-		j.shell = j.byRoot(exports(pairs(s.Env)) + s.Shell)
+		j.root, j.shell = exports(pairs(s.Env))+s.Shell, j.byRoot()
 	}
 	if earlier := r.earlierHere(j, f); earlier != nil {
 		pipeline.Log(ctx, "an earlier try of it went well, or still runs; it counts, and no second one is started")

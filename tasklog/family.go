@@ -22,11 +22,12 @@ import (
 // mark is in the environment of a job: it names the folder, which no other job has.
 func (j *job) mark() string { return "JARVIS_JOB=" + j.dir }
 
-// byRoot is what sudo runs: it takes the lock that sudo closed, sets the mark and becomes the script.
-func (j *job) byRoot(script string) string {
+// byRoot is what sudo runs: it takes the lock that sudo closed, sets the mark and becomes the script, which is in a file,
+// for every user of the machine reads arguments, and sudo logs them.
+func (j *job) byRoot() string {
 	return `exec ` + remote.Quote(j.sudo, "-n", "sh", "-c", `exec 3< "$1/lock" && flock -s 3 || exit
 JARVIS_JOB=$1; export JARVIS_JOB
-exec bash -c "$2"`, "jarvis", j.dir, script)
+exec bash "$1/root"`, "jarvis", j.dir)
 }
 
 // process is what /proc tells of one.
@@ -77,8 +78,12 @@ func (j *job) family() []process {
 	return out
 }
 
-// leader gives the wrapper's number, which names its session; 0 when another process has that number by now.
+// leader gives the wrapper's number, which names its session; 0 when another process has that number by now, or the
+// machine was booted since.
 func (j *job) leader() int {
+	if !j.ofThisBoot() {
+		return 0
+	}
 	b, err := os.ReadFile(filepath.Join(j.dir, "pid"))
 	if err != nil {
 		return 0
@@ -97,6 +102,30 @@ func (j *job) leader() int {
 		return 0
 	}
 	return pid
+}
+
+// ofThisBoot reports whether the wrapper began since the machine did. Numbers and starts of another boot's processes are
+// those of strangers now. Earlier versions did not write which boot it was: then the clock tells.
+func (j *job) ofThisBoot() bool {
+	if was, err := os.ReadFile(filepath.Join(j.dir, "boot")); err == nil {
+		now, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		return err == nil && bytes.Equal(bytes.TrimSpace(was), bytes.TrimSpace(now))
+	}
+	info, err := os.Stat(filepath.Join(j.dir, "pid"))
+	if err != nil {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(stat)) {
+		if text, ok := strings.CutPrefix(line, "btime "); ok {
+			booted, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+			return err == nil && info.ModTime().Unix() >= booted
+		}
+	}
+	return false
 }
 
 const rootsKill = `kill -9 $(grep -lszxF -e "$1" /proc/[0-9]*/environ | cut -d/ -f3)

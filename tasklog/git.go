@@ -25,7 +25,14 @@ func (g *git) at(dir string) gitcmd.Repo {
 	if g.cfg.Key != "" {
 		ssh += " -o IdentitiesOnly=yes -i " + remote.Quote(g.cfg.Key)
 	}
-	return gitcmd.Repo{Dir: dir, SSH: ssh, Config: []string{"gpg.format=ssh", "gpg.program=/bin/false", "gpg.openpgp.program=/bin/false", "gpg.x509.program=/bin/false", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners}}
+	_, login := withoutSecret(g.cfg.Repo)
+	return gitcmd.Repo{Dir: dir, SSH: ssh, Login: login, Config: []string{"gpg.format=ssh", "gpg.program=/bin/false", "gpg.openpgp.program=/bin/false", "gpg.x509.program=/bin/false", "gpg.ssh.allowedSignersFile=" + g.cfg.AllowedSigners}}
+}
+
+// url is where the repository is, without who logs in there.
+func (g *git) url() string {
+	clean, _ := withoutSecret(g.cfg.Repo)
+	return clean
 }
 
 // run gives what a git command prints, without the last newline.
@@ -47,7 +54,7 @@ func (g *git) fetch(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := g.run(ctx, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--", g.cfg.Repo, "+refs/heads/*:refs/remotes/origin/*", "+refs/jarvis/*:refs/jarvis/*")
+	_, err := g.run(ctx, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--", g.url(), "+refs/heads/*:refs/remotes/origin/*", "+refs/jarvis/*:refs/jarvis/*")
 	return err
 }
 
@@ -98,7 +105,7 @@ func (g *git) inherit(ctx context.Context) error {
 	}
 	branch := "refs/heads/" + g.cfg.Done
 	// It must not be there yet: another server may do the same, and then its branch counts.
-	if _, err := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+branch+":", "--", g.cfg.Repo, shared+":"+branch); err != nil {
+	if _, err := g.run(ctx, "push", "--quiet", "--no-verify", "--force-with-lease="+branch+":", "--", g.url(), shared+":"+branch); err != nil {
 		if ferr := g.fetch(ctx); ferr != nil {
 			return errors.Join(err, ferr)
 		}
@@ -141,28 +148,11 @@ func (g *git) checkout(ctx context.Context, commit, dir string) error {
 		args = append([]string{"-c", "protocol.file.allow=always"}, args...)
 	}
 	// The task reads this checkout: what it holds names no password.
-	url, secret := withoutSecret(g.cfg.Repo)
-	args = append(secret, args...)
-	if _, err := at.Run(ctx, "remote", "set-url", "origin", url); err != nil {
+	if _, err := at.Run(ctx, "remote", "set-url", "origin", g.url()); err != nil {
 		return err
 	}
 	_, err := at.Run(ctx, args...)
 	return err
-}
-
-// withoutSecret gives a URL without who logs in, and what has git log in all the same.
-func withoutSecret(repo string) (url string, args []string) {
-	scheme, rest, _ := strings.Cut(repo, "://")
-	if scheme != "http" && scheme != "https" {
-		return repo, nil
-	}
-	host, path, _ := strings.Cut(rest, "/")
-	at := strings.LastIndexByte(host, '@')
-	if at < 0 {
-		return repo, nil
-	}
-	clean := scheme + "://" + host[at+1:] + "/"
-	return clean + path, []string{"-c", "url." + scheme + "://" + host + "/.insteadOf=" + clean}
 }
 
 // claimRef is the ref that says who runs a task.
@@ -187,7 +177,7 @@ func (g *git) claim(ctx context.Context, id, me string) (by string, err error) {
 	perr := g.push(ctx, func(ctx context.Context) (bool, error) {
 		by, err := g.claimedBy(ctx, id)
 		return by != "", err
-	}, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.cfg.Repo, commit+":"+ref)
+	}, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":", "--", g.url(), commit+":"+ref)
 	var no *Trouble
 	if errors.As(perr, &no) { // and not because somebody has it
 		return "", troublef("the git server refuses the ref %s, by which Jarvis says that it runs a task: %s; let Jarvis push to refs/jarvis/*", ref, no.Msg)
@@ -235,7 +225,7 @@ func (g *git) moveDone(ctx context.Context, done, merge, message string, claims 
 		return err
 	}
 	branch := "refs/heads/" + g.cfg.Done
-	push := []string{"push", "--quiet", "--no-verify", "--atomic", "--force-with-lease=" + branch + ":" + done, "--", g.cfg.Repo, commit + ":" + branch}
+	push := []string{"push", "--quiet", "--no-verify", "--atomic", "--force-with-lease=" + branch + ":" + done, "--", g.url(), commit + ":" + branch}
 	for _, id := range claims {
 		if by, err := g.claimedBy(ctx, id); err == nil && by != "" {
 			push = append(push, ":"+g.claimRef(id))

@@ -26,9 +26,11 @@ import (
 //	env      the task's environment, as a script that sets it
 //	cmd      the script, until the wrapper takes it: that rename decides that it is started
 //	running  the script, from then on
+//	root     of a task with sudo, what runs as root, with its environment; the script is what calls sudo
 //	lock     locked (flock(2)) by us while we start it, then by the wrapper and what it starts as long as any of it lives
 //	pid      of the wrapper, which leads a session of its own
 //	since    when the wrapper began, as /proc says
+//	boot     which boot of the machine that was
 //	log      what it prints; the script has it open, and owns it, so that it can open /dev/stderr
 //	exit     its exit code, at the end
 //	seen     how much of the log has been told
@@ -39,6 +41,7 @@ type job struct {
 	user  string // "": ours
 	shell string
 	sudo  string // the program, when the script runs as root by it: then it is what may end it
+	root  string // what it runs as root
 }
 
 // errNotEnded: it was to be ended, and something of it runs on.
@@ -53,6 +56,7 @@ var errUnknown = errors.New("started, but left no exit code: it may have half ha
 const wrapper = `d=$1 c=$2 mv=$3 u=$(umask); shift 3; umask 077
 cd "$d" || exit
 read -r s < /proc/$$/stat && printf '%s\n' "$s" > since
+read -r s < /proc/sys/kernel/random/boot_id && printf '%s\n' "$s" > boot
 echo $$ > pid.new && "$mv" pid.new pid
 "$mv" cmd running 2> /dev/null || exit 0
 ( umask "$u"; cd "$c" && exec "$@" )
@@ -120,6 +124,11 @@ func (j *job) make() error {
 	cmd, env, log := filepath.Join(next, "cmd"), filepath.Join(next, "env"), filepath.Join(next, "log")
 	if err := errors.Join(os.RemoveAll(next), os.MkdirAll(next, 0o700), os.WriteFile(cmd, []byte(j.shell), 0o600), os.WriteFile(env, []byte(exports(append(j.env[:len(j.env):len(j.env)], j.mark()))), 0o600), os.WriteFile(log, nil, 0o600)); err != nil {
 		return err
+	}
+	if j.root != "" {
+		if err := os.WriteFile(filepath.Join(next, "root"), []byte(j.root), 0o600); err != nil {
+			return err
+		}
 	}
 	if j.user != "" {
 		c, err := credential(j.user)

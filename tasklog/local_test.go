@@ -222,3 +222,70 @@ func TestALocalJobWhoseWrapperWasKilled(t *testing.T) {
 		t.Errorf("when it is said that nothing of it runs, it holds %q", b)
 	}
 }
+
+// TestAStrangerOfAnotherBoot: the machine was booted while a task ran, and a daemon got the number of its session. The
+// task counted as running, and its cancel or timeout killed the daemon, as root.
+func TestAStrangerOfAnotherBoot(t *testing.T) {
+	stranger := exec.Command("sleep", "300")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dead := make(chan error, 1)
+	go func() { dead <- stranger.Wait() }()
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(stranger.Process.Pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-20 * 365 * 24 * time.Hour)
+	for name, c := range map[string]struct {
+		boot string
+		at   time.Time
+		ours bool
+	}{
+		"another boot":                         {"2b0b4a05-0000-4000-8000-c0a1e0d3f7a1\n", time.Now(), false},
+		"this boot":                            {string(boot), time.Now(), true},
+		"an earlier version, before this boot": {"", long, false},
+		"an earlier version, since this boot":  {"", time.Now(), true},
+	} {
+		j := newJob(t, "true")
+		if err := os.Mkdir(j.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string]string{"lock": "", "running": "true", "since": string(stat), "pid": strconv.Itoa(stranger.Process.Pid), "boot": c.boot} {
+			if text == "" && file == "boot" {
+				continue
+			}
+			place := filepath.Join(j.dir, file)
+			if err := errors.Join(os.WriteFile(place, []byte(text), 0o600), os.Chtimes(place, c.at, c.at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j.over() == c.ours {
+			t.Errorf("%s: over() = %v", name, j.over())
+		}
+		if !c.ours {
+			if left := j.kill(); left != "" {
+				t.Errorf("%s: kill() = %q", name, left)
+			}
+		}
+	}
+	select {
+	case err := <-dead:
+		t.Errorf("the stranger was killed: %v", err)
+	default:
+		_ = stranger.Process.Kill()
+		<-dead
+	}
+	j := newJob(t, "true")
+	if exit, err := j.run(t.Context(), func(string) {}, always(true)); exit != 0 || err != nil {
+		t.Fatal(exit, err)
+	}
+	if was, err := os.ReadFile(filepath.Join(j.dir, "boot")); string(was) != string(boot) {
+		t.Errorf("a job keeps the boot %q, %v", was, err)
+	}
+}

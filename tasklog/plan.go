@@ -83,9 +83,9 @@ func (l *Repo) plan(ctx context.Context, running string) (*plan, error) {
 	}
 	switch {
 	case p.wanted == "":
-		return nil, troublef("there is no branch %s in %s", branch, l.cfg.Repo)
+		return nil, troublef("there is no branch %s in %s", branch, hideSecret(l.cfg.Repo))
 	case p.done == "":
-		return nil, troublef("there is no branch %[1]s in %[2]s, so nobody knows what has been run; `git push origin COMMIT:refs/heads/%[1]s` says that all up to COMMIT has been", l.cfg.Done, l.cfg.Repo)
+		return nil, troublef("there is no branch %[1]s in %[2]s, so nobody knows what has been run; `git push origin COMMIT:refs/heads/%[1]s` says that all up to COMMIT has been", l.cfg.Done, hideSecret(l.cfg.Repo))
 	}
 	if err := l.strays(ctx, p); err != nil {
 		return nil, err

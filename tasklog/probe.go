@@ -10,7 +10,7 @@ func (l *Log) Probe(ctx context.Context, each func(name string, err error)) {
 	for _, r := range l.repos {
 		err := os.MkdirAll(r.git.dir, 0o700)
 		if err == nil {
-			_, err = r.git.run(ctx, "ls-remote", "--heads", "--", r.cfg.Repo)
+			_, err = r.git.run(ctx, "ls-remote", "--heads", "--", r.git.url())
 		}
 		each(r.cfg.Name, err)
 	}

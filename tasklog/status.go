@@ -94,20 +94,6 @@ func Of(ctx context.Context, e *pipeline.Engine, r pipeline.Run) (Started, error
 	return Started{ID: s.ID, Name: s.Name, Author: s.Author, Signer: s.Signer, Run: r.ID, At: r.Started, GoesOn: s.GoOn}, err
 }
 
-// hideSecret takes a password out of a URL.
-func hideSecret(repo string) string {
-	scheme, rest, ok := strings.Cut(repo, "://")
-	if !ok {
-		return repo
-	}
-	if who, at, ok := strings.Cut(rest, "@"); ok {
-		if user, _, secret := strings.Cut(who, ":"); secret {
-			return scheme + "://" + user + ":•••@" + at
-		}
-	}
-	return repo
-}
-
 // Show gives the tasks, waiting or started here, that an ID means: the beginning of one, or that of its commit and its
 // position.
 func (r *Repo) Show(ctx context.Context, id string) ([]Pending, error) {

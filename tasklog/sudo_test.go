@@ -70,7 +70,7 @@ func sudoSurvives(t *testing.T, home string) {
 	begin := func(run int64, script string) (*Repo, *job, func(time.Duration, bool) error) {
 		r := &Repo{dir: filepath.Join(home, "data")}
 		j := &job{dir: filepath.Join(r.dir, "runs", fmt.Sprintf("%d-0", run)), cwd: home, env: r.environment(spec{}), sudo: sudo}
-		j.shell = j.byRoot(script)
+		j.root, j.shell = script, j.byRoot()
 		if err := os.MkdirAll(filepath.Dir(j.dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +85,16 @@ func sudoSurvives(t *testing.T, home string) {
 		}
 	}
 	lives := func(what string) bool { return exec.Command("pgrep", "-fx", what).Run() == nil }
+
+	// The attack: `ps` while it runs. Its environment was an argument of sudo, of sh and of bash, and in sudo's log.
+	stop := arguments(t, "s3cret-of-env")
+	_, _, run := begin(4, exports([]string{"PASSWORD=s3cret-of-env"})+`[ "$PASSWORD" = "$(printf %s s3cret-of; echo -env)" ] || exit 4; sleep 1`)
+	if err := run(20*time.Second, true); err != nil {
+		t.Errorf("%v", err)
+	}
+	if found := stop(); len(found) > 0 {
+		t.Errorf("every user reads\n%s", strings.Join(found, "\n"))
+	}
 
 	// Root's part is ended with it, whatever it did to get away.
 	_, j, run := begin(1, "(setsid sleep 6001 &) ; setsid env -i sleep 6002 & echo $(id -un) >> "+log+"; sleep 6003")

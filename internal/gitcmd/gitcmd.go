@@ -31,7 +31,18 @@ type Repo struct {
 	Dir    string
 	Config []string // more of git's configuration: name=value
 	SSH    string   // the command line of ssh, as GIT_SSH_COMMAND has it; "": git's own
+	Login  Login
 }
+
+// Login is as whom git logs in at a server over HTTP. It goes to git in the environment, which only we can read: every
+// user of the machine reads arguments, and a URL with a login is one, of git and of what it starts.
+type Login struct {
+	At             string // the server, https://HOST[:PORT]; "": there is none
+	User, Password string
+}
+
+// helper answers git when a server asks who it is; `get` is the question among those that git has.
+const helper = `!f() { if [ "$1" = get ]; then printf 'username=%s\npassword=%s\n' "$JARVIS_GIT_USER" "$JARVIS_GIT_PASSWORD"; fi; }; f`
 
 // timeout bounds one command; a first clone of a big repository takes the longest.
 const timeout = 15 * time.Minute
@@ -96,7 +107,11 @@ func (r Repo) Over(ctx context.Context, serve func(ctx context.Context, in io.Re
 // command makes a git that reads nobody's configuration, runs no hooks, asks nothing, and leaves nothing running.
 func (r Repo) command(ctx context.Context, args []string) *exec.Cmd {
 	var all []string
-	for _, c := range append([]string{"core.hooksPath=/dev/null", "protocol.ext.allow=never", "gc.autoDetach=false", "maintenance.autoDetach=false", "advice.pushUpdateRejected=false", "advice.statusHints=false", "user.name=jarvis", "user.email=jarvis@localhost", "safe.directory=*"}, r.Config...) {
+	config := r.Config
+	if r.Login.At != "" {
+		config = append(slices.Clip(config), "credential."+r.Login.At+".helper="+helper)
+	}
+	for _, c := range append([]string{"core.hooksPath=/dev/null", "protocol.ext.allow=never", "gc.autoDetach=false", "maintenance.autoDetach=false", "advice.pushUpdateRejected=false", "advice.statusHints=false", "user.name=jarvis", "user.email=jarvis@localhost", "safe.directory=*"}, config...) {
 		all = append(all, "-c", c)
 	}
 	cmd := exec.CommandContext(ctx, "git", append(append(all, "-C", r.Dir), args...)...)
@@ -105,6 +120,9 @@ func (r Repo) command(ctx context.Context, args []string) *exec.Cmd {
 	// What a hook or a shell around us set would lead git elsewhere.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") })
 	cmd.Env = append(cmd.Env, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "LC_ALL=C")
+	if r.Login.At != "" {
+		cmd.Env = append(cmd.Env, "JARVIS_GIT_USER="+r.Login.User, "JARVIS_GIT_PASSWORD="+r.Login.Password)
+	}
 	if r.SSH != "" {
 		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND="+r.SSH)
 	}
