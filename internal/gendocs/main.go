@@ -129,7 +129,7 @@ func providersDoc(set *all.Set) string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Providers\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nWhat each offers. *undo*: the step can be taken back; *plan*: it says before what it would do; *drift*:\nit tells later whether what it left is still so. How machines come and go, on all of\nthem: [machines.md](../design/ownership.md).\n\n| step |")
+	b.WriteString("# Providers\n\n<!-- made by go generate from the step tables; edit the workers -->\n\nWhat each offers. *undo*: the step can be taken back; *plan*: it says before what it would do; *drift*:\nit tells later whether what it left is still so. How machines come and go, on all of\nthem: [ownership.md](../design/ownership.md).\n\n| step |")
 	for _, p := range all.Providers() {
 		b.WriteString(" `" + p + "` |")
 	}
