@@ -128,6 +128,8 @@ func ackChecks(ctx context.Context, e *Env, c *Call, args []string) (Answer, err
 		return Answer{}, &UserError{Msg: strings.TrimSuffix(taken[0], ".")}
 	case over < len(list):
 		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s: there is nothing left to acknowledge", task, with["on"])}
+	case len(list) == 1 && list[0].Word == "PENDING":
+		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s has no result yet; there is nothing to acknowledge", task, with["on"])}
 	default:
 		return Answer{}, &UserError{Msg: fmt.Sprintf("%s on %s is OK; there is nothing to acknowledge", task, with["on"])}
 	}

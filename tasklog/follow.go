@@ -291,7 +291,7 @@ func (r *Repo) begin(ctx context.Context, t Pending) error {
 	}
 	q.Key = strings.Join([]string{"task", r.cfg.Name, r.cfg.Env, t.ID()}, ":")
 	if t.Task.NeedsApproval {
-		why := fmt.Sprintf("the task “%s” says so", t.Task.Name)
+		why := fmt.Sprintf("the task “%s” has needs_approval", t.Task.Name)
 		if s.Signer == "" {
 			why += " (nothing proves who wrote it: a person with the role admin approves)"
 		}

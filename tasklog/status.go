@@ -233,7 +233,7 @@ func (r *Repo) Done(ctx context.Context, by, meant string) (pipeline.Run, error)
 		return run, err
 	}
 	if s.ID == "" || run.State != pipeline.Failed && run.State != pipeline.Asking && run.State != pipeline.Cancelled && run.State != pipeline.Undone {
-		return run, &pipeline.StateError{Run: run, Want: "call done the task of", Why: "no task of it failed, asks or was given up"}
+		return run, &pipeline.StateError{Run: run, Want: "call done the task of", Why: "nothing of it has failed, or was given up by a person; `task` says what it waits for"}
 	}
 	if run.State.Live() && run.Step() == "task:run" {
 		return e.Skip(ctx, run.ID, by)
