@@ -101,7 +101,7 @@ func decide(ctx context.Context, e *Env, args []string, do func(*tasklog.Repo, s
 		return Answer{}, err
 	}
 	called := run.Host
-	if t, err := tasklog.Of(ctx, e.Engine, run); err == nil && t.Name != "" {
+	if t, err := tasklog.Of(ctx, e.Engine, run); err == nil && t.Name != "" && !tasklog.IsCheck(run) { // of a check its name is what is wrong
 		called = fmt.Sprintf("the task “%s” of %s", clip(plain.Line(t.Name), 80), run.Host)
 	}
 	a := say("%s", tell(called, run))
