@@ -129,11 +129,17 @@ func (w *Window) Wrong() []string {
 	return out
 }
 
-// Do does things in the window, within limit.
+// Do does things in the window, within limit: all of them again when a live page put a new element in the place of the
+// one that was just found, as a person would.
 func (w *Window) Do(limit time.Duration, actions ...chromedp.Action) error {
 	ctx, cancel := context.WithTimeout(w.ctx, Patience(limit))
 	defer cancel()
-	return chromedp.Run(ctx, actions...)
+	for {
+		err := chromedp.Run(ctx, actions...)
+		if err == nil || !strings.Contains(err.Error(), "Could not find node with given id") {
+			return err
+		}
+	}
 }
 
 // Text gives the text that a selector's first element shows; "" when there is none.
