@@ -14,9 +14,9 @@
 // nothing runs twice at once, and a crash loses only what was not yet acknowledged, which runs again.
 //
 // A check's goroutine only runs it, and puts what came into a list (unwritten.go), one of each pair at most. The writer
-// reads the output, applies the state and finds what follows, under Monitor.commit, which is taken before mu; it commits
-// up to 1000 results at once: check_results, check_pairs (the state), check_outbox. A check of a host that is down does
-// not run, and gets a result all the same, UNKNOWN and quiet.
+// reads the output, applies the state and finds what follows, under Monitor.commit, which is taken before mu; it
+// commits up to 1000 results at once: check_results, check_pairs (the state), check_outbox. A check of a host that is
+// down does not run, and gets a result all the same, UNKNOWN and quiet.
 //
 // Where several nodes share a record, hosts are in parts, and each part is one node's (own.go); it goes on where the
 // record says, and what others wrote is read before an answer (sync.go). Two roles are one node's for all:

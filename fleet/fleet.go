@@ -5,9 +5,9 @@
 //	        there (Skip)       ├─ Send   one tree to all, read once; what is there already is not sent
 //	                           └─ Sync   a tool on every host, that the others' steps reach (orgalorg's protocol)
 //
-// Work is Open, Lock, your function and Release: all hosts or none, unless Skip. Run takes no lock and waits for no other
-// host. There is a goroutine for each host, which ends before Exec or Run returns; those that ask whether hosts are
-// still there end with Close.
+// Work is Open, Lock, your function and Release: all hosts or none, unless Skip. Run takes no lock and waits for no
+// other host. There is a goroutine for each host, which ends before Exec or Run returns; those that ask whether hosts
+// are still there end with Close.
 //
 // A Target for each Host comes from a remote.Resolver, which reads what ssh reads. Functions that are told of what
 // happens (Done, Failed, Opened, out) are called one at a time within one call of Open, Run, Exec, Send or Fetch.

@@ -41,7 +41,8 @@ func TestPatternsAreBounded(t *testing.T) {
 	}
 }
 
-// The attack: a small file that was read for minutes, or for ever, for its names and aliases say the same again and again.
+// The attack: a small file that was read for minutes, or for ever, for its names and aliases say the same again and
+// again.
 func TestAFileIsReadInTime(t *testing.T) {
 	many := func(n int, line func(i int) string) string {
 		var b strings.Builder

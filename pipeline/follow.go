@@ -2,8 +2,8 @@ package pipeline
 
 import "context"
 
-// Follower reads events as they come, each once and in their order. Where it stopped, by an error or a panic of Take, it
-// goes on after the last that was taken.
+// Follower reads events as they come, each once and in their order. Where it stopped, by an error or a panic of Take,
+// it goes on after the last that was taken.
 type Follower struct {
 	After  int64                              // id of the last event that was taken
 	Kinds  func() []EventKind                 // which are read; asked before each reading, nil: all

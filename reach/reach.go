@@ -1,7 +1,7 @@
 // Package reach finds the machines that people mean, and how a server gets to them: as its record knows them, or else
 // as ssh on its machine would. `exec` and its kin through a server, commands in chat, tasks and checks all come through
-// it, so that a word means the same machine everywhere, and each machine proves itself by the same keys. cmd/jarvis makes
-// it, for web, command, tasklog and checks. It starts no goroutine.
+// it, so that a word means the same machine everywhere, and each machine proves itself by the same keys. cmd/jarvis
+// makes it, for web, command, tasklog and checks. It starts no goroutine.
 package reach
 
 import (

@@ -104,9 +104,9 @@ func TestAJobBehindAGreeting(t *testing.T) {
 	}
 }
 
-// TestAJobThatPrintsMuch: each look at the job took the rest of its log, of which a mebibyte was kept: a log of 16 MiB was
-// sent sixteen times, and one of some GiB took hours, in which the job counted as running. What had no newline was kept
-// whole, and told as one line.
+// TestAJobThatPrintsMuch: each look at the job took the rest of its log, of which a mebibyte was kept: a log of 16 MiB
+// was sent sixteen times, and one of some GiB took hours, in which the job counted as running. What had no newline was
+// kept whole, and told as one line.
 func TestAJobThatPrintsMuch(t *testing.T) {
 	_, target := openssh(t, "127.82.0.23:22")
 	c := connect(t, target)

@@ -22,8 +22,8 @@ import (
 // mark is in the environment of a job: it names the folder, which no other job has.
 func (j *job) mark() string { return "JARVIS_JOB=" + j.dir }
 
-// byRoot is what sudo runs: it takes the lock that sudo closed, sets the mark and becomes the script, which is in a file,
-// for every user of the machine reads arguments, and sudo logs them.
+// byRoot is what sudo runs: it takes the lock that sudo closed, sets the mark and becomes the script, which is in a
+// file, for every user of the machine reads arguments, and sudo logs them.
 func (j *job) byRoot() string {
 	return `exec ` + remote.Quote(j.sudo, "-n", "sh", "-c", `exec 3< "$1/lock" && flock -s 3 || exit
 JARVIS_JOB=$1; export JARVIS_JOB
@@ -104,8 +104,8 @@ func (j *job) leader() int {
 	return pid
 }
 
-// ofThisBoot reports whether the wrapper began since the machine did. Numbers and starts of another boot's processes are
-// those of strangers now. Earlier versions did not write which boot it was: then the clock tells.
+// ofThisBoot reports whether the wrapper began since the machine did. Numbers and starts of another boot's processes
+// are those of strangers now. Earlier versions did not write which boot it was: then the clock tells.
 func (j *job) ofThisBoot() bool {
 	if was, err := os.ReadFile(filepath.Join(j.dir, "boot")); err == nil {
 		now, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestFilesOfAConfigurationFoundHere: jarvis.yaml was found as ./jarvis.yaml, so the files it names are relative; git and
-// ssh-keygen run in folders of their own.
+// TestFilesOfAConfigurationFoundHere: jarvis.yaml was found as ./jarvis.yaml, so the files it names are relative; git
+// and ssh-keygen run in folders of their own.
 func TestFilesOfAConfigurationFoundHere(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, f := range []string{"key", "signers", "known_hosts"} {

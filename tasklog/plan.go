@@ -62,8 +62,8 @@ type walked struct {
 	p  Pending
 	// was is what it replaces, and what has begun: with its old text it is that again.
 	was *walked
-	// before is the commit of what it replaces and what has not run: done stays before that, or the old text would count
-	// as done.
+	// before is the commit of what it replaces and what has not run: done stays before that, or the old text would
+	// count as done.
 	before string
 }
 

@@ -8,8 +8,8 @@
 //	                  └──► /v1/exec, /v1/files ──► fleet.Work over the Pool ──► frames: a JSON value a line (frames.go)
 //	/openapi.json, /openapi.yaml describe it; /metrics, /healthz and /readyz are for machines; /p/KEY is a long answer
 //
-// Of the output of commands nothing is kept. The audit record has a row when they begin and one when they end; the table
-// audit_open holds what has not ended, so that another server can write the end.
+// Of the output of commands nothing is kept. The audit record has a row when they begin and one when they end; the
+// table audit_open holds what has not ended, so that another server can write the end.
 //
 // Errors are application/problem+json (RFC 9457). A rule about who may do what, or what an answer says, is not here:
 // it is in the verb. Run owns all goroutines and ends them before it returns.

@@ -19,8 +19,9 @@ type Listener struct {
 	periods []*calendar.Period // all must be open
 }
 
-// Heard is what a listener was told last of a check. Without an At, or with the Bad of another problem, it is still to be
-// told of the one that stands: also when an edit leaves no listener of that name, so that nobody else would know of it.
+// Heard is what a listener was told last of a check. Without an At, or with the Bad of another problem, it is still to
+// be told of the one that stands: also when an edit leaves no listener of that name, so that nobody else would know of
+// it.
 type Heard struct {
 	Told    Status    `json:"told"`            // OK: it is to be told again
 	At      time.Time `json:"at,omitzero"`     // when; zero: of no problem yet
@@ -165,8 +166,9 @@ type Owed struct {
 	To   []string // contacts of the rule; nil: all
 }
 
-// Owed finds what an edit of the definitions left untold: heard has a listener that waits, and its action, or contact, is
-// told at each transition now, of which there may be no other for long. Of a listener that is still there it is nothing.
+// Owed finds what an edit of the definitions left untold: heard has a listener that waits, and its action, or contact,
+// is told at each transition now, of which there may be no other for long. Of a listener that is still there it is
+// nothing.
 func (c *Catalog) Owed(k Key, st Stand, heard map[string]Heard) (out []Owed) {
 	if st.Hard == OK || st.Flapping || st.Acked {
 		return nil
@@ -193,8 +195,8 @@ func (c *Catalog) Owed(k Key, st Stand, heard map[string]Heard) (out []Owed) {
 	return out
 }
 
-// tells reports whether a contact is told by a rule with the others that have no time of their own, and these know of the
-// problem already.
+// tells reports whether a contact is told by a rule with the others that have no time of their own, and these know of
+// the problem already.
 func (c *Catalog) tells(r *Rule, contact string, heard map[string]Heard) bool {
 	among := func(to []string) bool {
 		return slices.Contains(to, contact) || to == nil && slices.Contains(r.Notify, contact)

@@ -87,8 +87,8 @@ func (c *carrier) holes(pairs []*pair) map[string]string {
 	return out
 }
 
-// bareBySSH says which pieces of a line are macros that a second shell finds outside of quotes: that of check_by_ssh -C,
-// which the quotes around its command do not reach.
+// bareBySSH says which pieces of a line are macros that a second shell finds outside of quotes: that of check_by_ssh
+// -C, which the quotes around its command do not reach.
 func bareBySSH(line string) map[int]bool {
 	if !strings.Contains(line, "check_by_ssh") {
 		return nil

@@ -107,10 +107,10 @@ func inOurWords(app *kong.Node, args []string) ([]string, error) {
 	return append(append(slices.Clone(args[:i]), v.Name), rest...), nil
 }
 
-// flagsFirst puts the flags of a verb before its words, since a person writes them anywhere, as in check list --json web,
-// and the parser takes no word after a flag that came after a word. A line with a flag that the verb does not have stays
-// as it is: whether that takes a value is not known. Of `run`, and of what is no verb, as `exec`, what comes after the
-// first word may belong to a command on a host.
+// flagsFirst puts the flags of a verb before its words, since a person writes them anywhere, as in check list --json
+// web, and the parser takes no word after a flag that came after a word. A line with a flag that the verb does not have
+// stays as it is: whether that takes a value is not known. Of `run`, and of what is no verb, as `exec`, what comes
+// after the first word may belong to a command on a host.
 func flagsFirst(app *kong.Node, args []string) []string {
 	at := firstWord(args)
 	if at < 0 {
