@@ -31,6 +31,20 @@ func (e *lastOffer) Wants(context.Context, int64, int, string) (bool, error)    
 func (e *lastOffer) Correct(context.Context, int64, string, string) error          { return nil }
 func (e *lastOffer) ServedElsewhere(context.Context, string, string) (bool, error) { return false, nil }
 
+// bothEnds gives those of a line.
+func bothEnds(t *testing.T) (server, client *yamux.Session) {
+	t.Helper()
+	near, far := net.Pipe()
+	server, err := yamux.Server(near, muxConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client, err = yamux.Client(far, muxConfig()); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
 // TestAnAgentComesBackUnderAnotherName: lines that come and calls that end name the agent, each by itself. The race
 // detector looks at it.
 func TestAnAgentComesBackUnderAnotherName(t *testing.T) {
@@ -38,15 +52,7 @@ func TestAnAgentComesBackUnderAnotherName(t *testing.T) {
 	h := NewHub(HubConfig{Engine: e, Version: "1.0"})
 	var ends sync.WaitGroup
 	arrive := func(name string) {
-		near, far := net.Pipe()
-		server, err := yamux.Server(near, muxConfig())
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := yamux.Client(far, muxConfig())
-		if err != nil {
-			t.Fatal(err)
-		}
+		server, client := bothEnds(t)
 		h.lines.Add(1) // as Serve does
 		ends.Go(func() {
 			defer h.lines.Done()
@@ -117,15 +123,7 @@ func TestAnAgentComesBackUnderAnotherName(t *testing.T) {
 // TestALineThatIsGreetedWhileTheServerStops: nobody else ends it, and whoever stops waits for it.
 func TestALineThatIsGreetedWhileTheServerStops(t *testing.T) {
 	h := NewHub(HubConfig{Engine: &lastOffer{}, Version: "1.0"})
-	near, far := net.Pipe()
-	server, err := yamux.Server(near, muxConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := yamux.Client(far, muxConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
+	server, client := bothEnds(t)
 	defer func() { _, _ = client.Close(), server.Close() }()
 	h.lines.Add(1) // as Serve does
 	go func() {
